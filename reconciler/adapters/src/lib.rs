@@ -1,0 +1,1 @@
+//! The ports on real things: git, hosts, store, Alertmanager, clock.

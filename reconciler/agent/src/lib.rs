@@ -1,0 +1,1 @@
+//! The part of Plumb that runs on a host.

@@ -1,0 +1,2 @@
+//! The agent binary: `plumb_agent::main` and nothing else.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The loop: queue, reconcilers, rollout, status. Knows ports, never adapters.

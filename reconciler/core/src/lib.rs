@@ -1,0 +1,1 @@
+//! Pure: manifests, resolve, plan, rollout, alerting rules, and the ports.

@@ -1,0 +1,1 @@
+//! YAML text to a tree of spanned nodes; diagnostics as values.

@@ -1,0 +1,1 @@
+//! Plumb keeps machines exactly as their git repository says.
