@@ -1,1 +1,22 @@
 //! Names, kinds, resource specs and their comparison, plans, reports, wire frames, canonical form.
+//!
+//! Floor 0: everything here is data and pure functions. It is shared by the controller and by the
+//! agent on every host, so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
+//!
+//! - [`name`] — names that can't be swapped: hosts, fleets, controllers, addresses.
+//! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
+//! - [`resource`] — what can be desired on a host, what can be observed, and the one notion of equality.
+//! - [`plan`], [`report`] — what will be done, and what came of it.
+//! - [`frame`] — what travels between a controller and an agent, and how it is framed.
+
+pub mod canonical;
+pub mod digest;
+pub mod frame;
+pub mod name;
+pub mod plan;
+pub mod report;
+pub mod resource;
+
+pub use digest::Digest;
+pub use name::{Address, ControllerId, Epoch, FleetName, HostName};
+pub use resource::{Kind, Observed, Resource, Spec};

@@ -1,0 +1,15 @@
+//! What travels between a controller and an agent, and how it is framed.
+//!
+//! A frame is a length (four bytes, big endian, of what follows), a type byte, and the payload: JSON
+//! for messages, 32 bytes of SHA-256 and then the bytes for contents. Both ends bound what they
+//! read; neither trusts the other's numbers.
+
+mod codec;
+mod message;
+
+pub use codec::{FrameError, Incoming, MAX_BLOB, MAX_FRAME, read, write_blob, write_message};
+pub use message::{
+    Apply, Delta, Difference, DifferenceState, Facts, Fence, LedgerState, LedgerSummary, Lineage,
+    Observe, ObserveReport, PROTOCOL, Progress, ProgressState, Purpose, Report, Request, Response,
+    Reveal, RevisionMark, TakeOver,
+};

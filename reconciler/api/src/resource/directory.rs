@@ -1,0 +1,113 @@
+//! `directory`: a directory, not what is in it.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{FileType, Manage, Mode, Presence, Principal};
+use super::{Dependency, Resource, check_path, differs, parents, principals};
+use crate::name::Address;
+use crate::plan::FieldChange;
+
+/// A directory; its name is its absolute path. Missing folders above it are made as `root:root 0755`.
+///
+/// `state: absent` removes it when it is empty, and fails otherwise: what others put there is theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectorySpec {
+    /// `present` (default) or `absent`.
+    #[serde(default, skip_serializing_if = "Presence::is_present")]
+    pub state: Presence,
+    /// The owning user; a new directory's is root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Principal>,
+    /// The owning group; a new directory's is root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// The permission bits; a new directory's are `0755`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// What is found at a directory's path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectoryObserved {
+    /// What is there.
+    pub file_type: FileType,
+    /// The owner, in the spec's form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Principal>,
+    /// The group, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// The permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+}
+
+impl Resource for DirectorySpec {
+    type Observed = DirectoryObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_path(name)
+    }
+
+    fn compare(&self, observed: &DirectoryObserved) -> Vec<FieldChange> {
+        let desired = if self.wants_absent() {
+            FileType::Absent
+        } else {
+            FileType::Directory
+        };
+        let mut changes = Vec::new();
+        differs(
+            &mut changes,
+            "state",
+            Some(&desired),
+            Some(&observed.file_type),
+        );
+        if desired == FileType::Directory {
+            differs(
+                &mut changes,
+                "owner",
+                self.owner.as_ref(),
+                observed.owner.as_ref(),
+            );
+            differs(
+                &mut changes,
+                "group",
+                self.group.as_ref(),
+                observed.group.as_ref(),
+            );
+            differs(
+                &mut changes,
+                "mode",
+                self.mode.as_ref(),
+                observed.mode.as_ref(),
+            );
+        }
+        changes
+    }
+
+    fn requires(&self, name: &str) -> Vec<Dependency> {
+        let mut all = parents(name);
+        all.extend(principals(self.owner.as_ref(), self.group.as_ref()));
+        all
+    }
+
+    fn wants_absent(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

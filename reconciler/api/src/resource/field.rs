@@ -1,0 +1,218 @@
+//! The types of fields that several resource types share.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::digest::Digest;
+
+/// Whether a thing is to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Presence {
+    /// It is there.
+    #[default]
+    Present,
+    /// Nothing of it is there. (To stop managing a thing, leave it out.)
+    Absent,
+}
+
+impl Presence {
+    /// Whether this is the default; it is left out of the canonical form.
+    pub fn is_present(&self) -> bool {
+        *self == Self::Present
+    }
+}
+
+/// How long a resource is managed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Manage {
+    /// Drift is found and treated as the host's `drift.mode` says.
+    #[default]
+    Always,
+    /// Made when it isn't there, and left alone from then on (Puppet's `replace => false`).
+    Once,
+}
+
+impl Manage {
+    /// Whether this is the default; it is left out of the canonical form.
+    pub fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
+}
+
+/// A file's content by hash; the bytes travel as a blob, and only where they are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// SHA-256 of the bytes.
+    pub sha256: Digest,
+    /// Their number.
+    pub size: u64,
+}
+
+impl Content {
+    /// The content that these bytes are.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            sha256: Digest::of_bytes(bytes),
+            size: bytes.len() as u64,
+        }
+    }
+}
+
+/// Permission bits, as quoted octal in manifests: `"0644"`, `"4755"`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mode(u32);
+
+impl Mode {
+    /// The mode of these bits; anything above `0o7777` is cut off.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits & 0o7777)
+    }
+
+    /// The permission bits, `0` to `0o7777`.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let octal =
+            (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        match u32::from_str_radix(text, 8) {
+            Ok(bits) if octal => Ok(Self(bits)),
+            _ => Err("a mode is three or four octal digits in quotes, such as \"0644\""),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mode({self})")
+    }
+}
+
+/// A user or a group by name, or by number where it has no name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal(String);
+
+impl Principal {
+    /// The name, unless this is a number.
+    pub fn name(&self) -> Option<&str> {
+        self.id().is_none().then_some(&self.0)
+    }
+
+    /// The number, if this is one.
+    pub fn id(&self) -> Option<u32> {
+        self.0.parse().ok()
+    }
+
+    /// The text as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether the text is a name that `useradd` takes on Debian and that no path or file format breaks on.
+pub(super) fn is_account_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let first = bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    first && text.len() <= 32 && bytes.all(|b| b.is_ascii_alphanumeric() || b"_-.$".contains(&b))
+}
+
+impl FromStr for Principal {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text
+            .parse::<u32>()
+            .is_ok_and(|id| id.to_string() == text && id != u32::MAX);
+        if number || is_account_name(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("an owner or a group is a name such as www-data, or a number in quotes")
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({})", self.0)
+    }
+}
+
+macro_rules! text_serde {
+    ($name:ty) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_serde!(Mode);
+text_serde!(Principal);
+
+/// What was found at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileType {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A device, a socket or a pipe: never touched.
+    Other,
+}
+
+/// Whether a list of members is all there may be (Puppet's `auth_membership`, Ansible's `append: false`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Membership {
+    /// At least these; others stay. The default, because the other one silently took sudo away from people.
+    #[default]
+    Minimum,
+    /// Exactly these.
+    Inclusive,
+}
+
+impl Membership {
+    /// Whether this is the default; it is left out of the canonical form.
+    pub fn is_minimum(&self) -> bool {
+        *self == Self::Minimum
+    }
+}

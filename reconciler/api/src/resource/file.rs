@@ -1,0 +1,153 @@
+//! `file`: a regular file.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
+use super::{Dependency, Problem, Resource, check_path, differs, parents, principals};
+use crate::name::Address;
+use crate::plan::FieldChange;
+
+/// A regular file; its name is its absolute path.
+///
+/// Written as a temporary file in the same directory, synced and renamed. A file that has more than
+/// one hard link, or that is no regular file, is refused rather than replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileSpec {
+    /// `present` (default) or `absent`.
+    #[serde(default, skip_serializing_if = "Presence::is_present")]
+    pub state: Presence,
+    /// The bytes; unmanaged when left out (an absent file is then made empty).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// The owning user; a new file's is root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Principal>,
+    /// The owning group; a new file's is root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// The permission bits; a new file's are `0644`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// A program and its arguments that must accept the candidate before it is put in place; one of
+    /// them is `%s`, the candidate's path: `[visudo, -cf, "%s"]`. No shell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validate: Vec<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// What is found at a file's path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileObserved {
+    /// What is there.
+    pub file_type: FileType,
+    /// The content of a regular file, where the spec names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// The owner, in the spec's form: a name, or a number where the spec has one or no name is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Principal>,
+    /// The group, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// The permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+}
+
+impl Resource for FileSpec {
+    type Observed = FileObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_path(name)
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.wants_absent() && (self.content.is_some() || !self.validate.is_empty()) {
+            problems.push(Problem {
+                field: "state",
+                message: "an absent file has no content".to_owned(),
+                hint: "leave out `content` and `validate`, or `state: absent`".to_owned(),
+            });
+        }
+        if !self.validate.is_empty() && !self.validate.iter().skip(1).any(|word| word == "%s") {
+            problems.push(Problem {
+                field: "validate",
+                message: "`validate` doesn't name the candidate".to_owned(),
+                hint: "one argument is \"%s\", as in [visudo, -cf, \"%s\"]".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn compare(&self, observed: &FileObserved) -> Vec<FieldChange> {
+        let desired = if self.wants_absent() {
+            FileType::Absent
+        } else {
+            FileType::File
+        };
+        let mut changes = Vec::new();
+        differs(
+            &mut changes,
+            "state",
+            Some(&desired),
+            Some(&observed.file_type),
+        );
+        if desired == FileType::File {
+            differs(
+                &mut changes,
+                "content",
+                self.content.as_ref(),
+                observed.content.as_ref(),
+            );
+            differs(
+                &mut changes,
+                "owner",
+                self.owner.as_ref(),
+                observed.owner.as_ref(),
+            );
+            differs(
+                &mut changes,
+                "group",
+                self.group.as_ref(),
+                observed.group.as_ref(),
+            );
+            differs(
+                &mut changes,
+                "mode",
+                self.mode.as_ref(),
+                observed.mode.as_ref(),
+            );
+        }
+        changes
+    }
+
+    fn requires(&self, name: &str) -> Vec<Dependency> {
+        let mut all = parents(name);
+        all.extend(principals(self.owner.as_ref(), self.group.as_ref()));
+        all
+    }
+
+    fn wants_absent(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+
+    fn contents(&self) -> Vec<Content> {
+        self.content.into_iter().collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! `group`: a local group.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{Manage, Membership, Presence, is_account_name};
+use super::user::members_differ;
+use super::{Dependency, Kind, Problem, Resource, Strength, differs};
+use crate::name::Address;
+use crate::plan::{Consequence, FieldChange};
+
+/// A group in `/etc/group`; its name is the group's.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupSpec {
+    /// `present` (default) or `absent`.
+    #[serde(default, skip_serializing_if = "Presence::is_present")]
+    pub state: Presence,
+    /// The numeric id; the host's next free one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Whether a new group takes its id from the system's range.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
+    /// Its members (those in `/etc/group`, not those by primary group).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<BTreeSet<String>>,
+    /// `minimum` (default): `members` are added to those there. `inclusive`: they are all there may be.
+    #[serde(default, skip_serializing_if = "Membership::is_minimum")]
+    pub membership: Membership,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// What is found of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupObserved {
+    /// Whether `/etc/group` has it.
+    pub state: Option<Presence>,
+    /// The numeric id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Its members, where the spec names some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<BTreeSet<String>>,
+}
+
+impl Resource for GroupSpec {
+    type Observed = GroupObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        if is_account_name(name) {
+            Ok(())
+        } else {
+            Err("a group's name is 1 to 32 of a-z, A-Z, 0-9, `_`, `-`, `.`, and begins with a letter or `_`".to_owned())
+        }
+    }
+
+    fn check(&self, name: &str) -> Vec<Problem> {
+        if name == "root" && (self.wants_absent() || self.gid.is_some_and(|gid| gid != 0)) {
+            return vec![Problem {
+                field: "state",
+                message: "the group root can't be removed or renumbered".to_owned(),
+                hint: "leave its `state` and `gid` out".to_owned(),
+            }];
+        }
+        if self
+            .members
+            .iter()
+            .flatten()
+            .any(|member| !is_account_name(member))
+        {
+            return vec![Problem {
+                field: "members",
+                message: "not a user's name".to_owned(),
+                hint: "name members as /etc/passwd does".to_owned(),
+            }];
+        }
+        Vec::new()
+    }
+
+    fn compare(&self, observed: &GroupObserved) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        let found = observed.state.unwrap_or(Presence::Absent);
+        differs(&mut changes, "state", Some(&self.state), Some(&found));
+        if !self.wants_absent() {
+            differs(
+                &mut changes,
+                "gid",
+                self.gid.as_ref(),
+                observed.gid.as_ref(),
+            );
+            members_differ(
+                &mut changes,
+                "members",
+                self.membership,
+                self.members.as_ref(),
+                observed.members.as_ref(),
+            );
+        }
+        changes
+    }
+
+    /// A group with members comes after them; a user comes after its groups (both ways would be a
+    /// cycle, so a member that lists the group itself is left to the user's side).
+    fn requires(&self, _name: &str) -> Vec<Dependency> {
+        self.members
+            .iter()
+            .flatten()
+            .filter_map(|member| Address::new(Kind::User, member).ok())
+            .map(|address| Dependency {
+                address,
+                strength: Strength::Implicit,
+            })
+            .collect()
+    }
+
+    fn consequences(&self, name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
+        let removed = self.wants_absent() && fields.iter().any(|change| change.field == "state");
+        removed
+            .then(|| Consequence::Removes(format!("group {name}")))
+            .into_iter()
+            .collect()
+    }
+
+    fn wants_absent(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

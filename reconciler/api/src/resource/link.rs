@@ -1,0 +1,108 @@
+//! `link`: a symbolic link.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{FileType, Manage, Presence};
+use super::{Dependency, Problem, Resource, check_path, differs, parents};
+use crate::name::Address;
+use crate::plan::FieldChange;
+
+/// A symbolic link; its name is its own absolute path. It may dangle.
+///
+/// Only a link is ever replaced: a file or a directory at its path is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkSpec {
+    /// `present` (default) or `absent`.
+    #[serde(default, skip_serializing_if = "Presence::is_present")]
+    pub state: Presence,
+    /// Where it points, as it stands in the link: absolute, or relative to the link's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// What is found at a link's path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkObserved {
+    /// What is there.
+    pub file_type: FileType,
+    /// Where the link points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl Resource for LinkSpec {
+    type Observed = LinkObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_path(name)
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let target_ok = self.target.as_ref().is_none_or(|target| {
+            !target.is_empty() && target.len() <= 4095 && !target.contains(char::is_control)
+        });
+        if !target_ok {
+            return vec![Problem {
+                field: "target",
+                message: "no such link can be made".to_owned(),
+                hint: "a target is a path of 1 to 4095 bytes".to_owned(),
+            }];
+        }
+        if self.wants_absent() == self.target.is_some() {
+            return vec![Problem {
+                field: "target",
+                message: "a link has a `target`, or is absent".to_owned(),
+                hint: "write `target: /where/it/points`, or `state: absent` alone".to_owned(),
+            }];
+        }
+        Vec::new()
+    }
+
+    fn compare(&self, observed: &LinkObserved) -> Vec<FieldChange> {
+        let desired = if self.wants_absent() {
+            FileType::Absent
+        } else {
+            FileType::Link
+        };
+        let mut changes = Vec::new();
+        differs(
+            &mut changes,
+            "state",
+            Some(&desired),
+            Some(&observed.file_type),
+        );
+        if desired == FileType::Link {
+            differs(
+                &mut changes,
+                "target",
+                self.target.as_ref(),
+                observed.target.as_ref(),
+            );
+        }
+        changes
+    }
+
+    fn requires(&self, name: &str) -> Vec<Dependency> {
+        parents(name)
+    }
+
+    fn wants_absent(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

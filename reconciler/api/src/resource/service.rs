@@ -1,0 +1,233 @@
+//! `service`: whether a systemd unit runs, is enabled, is masked; and when it restarts.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::Manage;
+use super::unit::is_unit_name;
+use super::{Dependency, Problem, Resource, Strength, Trigger, differs};
+use crate::name::Address;
+use crate::plan::{Consequence, FieldChange};
+
+/// A unit's state; its name is the unit's without `.service` (`nginx`, `backup.timer`).
+///
+/// A restart is state, not an event: the unit is stale while the digest of its `restartOn` inputs
+/// differs from the one at its last start, so that no crash can lose a restart. Its own `unit` and
+/// drop-ins are inputs without being named.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// `started` or `stopped`; unmanaged when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ServiceState>,
+    /// Whether it starts at boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Whether it can't be started at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked: Option<bool>,
+    /// A change of one of these restarts it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart_on: Vec<Address>,
+    /// A change of one of these reloads it (restarts it where it can't reload).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reload_on: Vec<Address>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// Whether a unit is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceState {
+    /// It runs (a oneshot: it has run).
+    Started,
+    /// It doesn't run.
+    Stopped,
+}
+
+/// What a running unit lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stale {
+    /// Nothing.
+    #[default]
+    No,
+    /// An input of `reloadOn` changed since it was last reloaded or started.
+    Reload,
+    /// An input of `restartOn` changed since it was last started.
+    Restart,
+}
+
+impl Stale {
+    /// Whether this is the default; it is left out of the canonical form.
+    pub fn is_no(&self) -> bool {
+        *self == Self::No
+    }
+}
+
+/// What is found of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceObserved {
+    /// Whether systemd knows the unit.
+    pub known: bool,
+    /// Whether it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ServiceState>,
+    /// Whether it starts at boot; none where it has no `[Install]` (static, generated, indirect).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Whether it is masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
+    /// Whether an input moved since it was started.
+    #[serde(default, skip_serializing_if = "Stale::is_no")]
+    pub stale: Stale,
+}
+
+/// The unit's full name.
+pub(super) fn unit_name(name: &str) -> String {
+    if is_unit_name(name) {
+        name.to_owned()
+    } else {
+        format!("{name}.service")
+    }
+}
+
+impl ServiceSpec {
+    /// The full name of the unit that a service resource of this name stands for: `nginx` → `nginx.service`.
+    pub fn unit(name: &str) -> String {
+        unit_name(name)
+    }
+}
+
+impl Resource for ServiceSpec {
+    type Observed = ServiceObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        // One spelling only: an address is an identity.
+        if let Some(stem) = name.strip_suffix(".service") {
+            return Err(format!("`.service` is left out: write {stem}"));
+        }
+        if is_unit_name(&unit_name(name)) {
+            Ok(())
+        } else {
+            Err("a service is named like its unit: nginx, backup.timer".to_owned())
+        }
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.masked == Some(true)
+            && (self.state == Some(ServiceState::Started) || self.enabled == Some(true))
+        {
+            problems.push(Problem {
+                field: "masked",
+                message: "a masked unit can neither run nor be enabled".to_owned(),
+                hint: "leave out `masked`, or `state` and `enabled`".to_owned(),
+            });
+        }
+        if let Some(both) = self
+            .restart_on
+            .iter()
+            .find(|address| self.reload_on.contains(address))
+        {
+            problems.push(Problem {
+                field: "reloadOn",
+                message: format!("`{both}` stands in `restartOn` and in `reloadOn`"),
+                hint: "a restart reloads too: leave it out of `reloadOn`".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn compare(&self, observed: &ServiceObserved) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        differs(
+            &mut changes,
+            "masked",
+            self.masked.as_ref(),
+            Some(&observed.masked),
+        );
+        if self.masked != Some(true) {
+            differs(
+                &mut changes,
+                "enabled",
+                self.enabled.as_ref(),
+                observed.enabled.as_ref(),
+            );
+        }
+        let state = if observed.known {
+            observed.state.as_ref()
+        } else {
+            Some(&ServiceState::Stopped)
+        };
+        differs(&mut changes, "state", self.state.as_ref(), state);
+        let running = observed.state == Some(ServiceState::Started);
+        if running && self.state != Some(ServiceState::Stopped) {
+            match observed.stale {
+                Stale::No => {}
+                Stale::Reload => changes.push(FieldChange::new("inputs", "stale", "reloaded")),
+                Stale::Restart => changes.push(FieldChange::new("inputs", "stale", "restarted")),
+            }
+        }
+        changes
+    }
+
+    fn requires(&self, _name: &str) -> Vec<Dependency> {
+        self.restart_on
+            .iter()
+            .chain(&self.reload_on)
+            .map(|address| Dependency {
+                address: address.clone(),
+                strength: Strength::Explicit,
+            })
+            .collect()
+    }
+
+    fn triggers(&self, name: &str) -> Vec<Trigger> {
+        let unit = unit_name(name);
+        let restarts = self.restart_on.iter().map(|on| Trigger {
+            on: on.clone(),
+            effect: Consequence::Restarts(unit.clone()),
+        });
+        let reloads = self.reload_on.iter().map(|on| Trigger {
+            on: on.clone(),
+            effect: Consequence::Reloads(unit.clone()),
+        });
+        restarts.chain(reloads).collect()
+    }
+
+    fn consequences(&self, name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
+        let unit = unit_name(name);
+        let mut all = Vec::new();
+        for change in fields {
+            match (
+                change.field.as_str(),
+                change.to.as_ref().and_then(|to| to.as_str()),
+            ) {
+                ("inputs", Some("restarted")) => all.push(Consequence::Restarts(unit.clone())),
+                ("inputs", Some("reloaded")) => all.push(Consequence::Reloads(unit.clone())),
+                ("state", Some("stopped")) => all.push(Consequence::Stops(unit.clone())),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    fn wants_absent(&self) -> bool {
+        false
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

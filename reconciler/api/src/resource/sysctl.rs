@@ -1,0 +1,123 @@
+//! `sysctl`: a kernel parameter.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{Manage, Presence};
+use super::{Dependency, Problem, Resource};
+use crate::name::Address;
+use crate::plan::FieldChange;
+
+/// A kernel parameter; its name is the key (`net.ipv4.ip_forward`; a `.` within a name is written `/`).
+///
+/// Two states are kept: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SysctlSpec {
+    /// `present` (default) or `absent` (not persisted; the running value stays).
+    #[serde(default, skip_serializing_if = "Presence::is_present")]
+    pub state: Presence,
+    /// The value, a string; white space between fields is equal whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// What is found of a kernel parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SysctlObserved {
+    /// The running value, white space folded; none where the kernel has no such key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// The value in our own file, white space folded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persisted: Option<String>,
+}
+
+/// A value with each run of white space as one space: the kernel prints tabs.
+pub(super) fn fold(value: &str) -> String {
+    value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl SysctlSpec {
+    /// A value with each run of white space as one space: the kernel prints tabs.
+    pub fn fold(value: &str) -> String {
+        fold(value)
+    }
+}
+
+impl Resource for SysctlSpec {
+    type Observed = SysctlObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        let part = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_-/:".contains(&b))
+        };
+        let slashes = name.starts_with('/') || name.ends_with('/') || name.contains("//");
+        if name.contains('.') && !slashes && name.len() <= 200 && name.split('.').all(part) {
+            Ok(())
+        } else {
+            Err("a sysctl is named like net.ipv4.ip_forward".to_owned())
+        }
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let printable = self.value.as_ref().is_none_or(|v| {
+            !fold(v).is_empty()
+                && !v.contains(|c: char| c.is_control() && c != '\t')
+                && v.len() <= 4096
+        });
+        if self.wants_absent() == self.value.is_some() || !printable {
+            return vec![Problem {
+                field: "value",
+                message: "a sysctl has a `value` of one line, or is absent".to_owned(),
+                hint: "write `value: \"1\"` in quotes, or `state: absent` alone".to_owned(),
+            }];
+        }
+        Vec::new()
+    }
+
+    fn compare(&self, observed: &SysctlObserved) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        if self.wants_absent() {
+            if let Some(persisted) = &observed.persisted {
+                changes.push(FieldChange::of("persisted", Some(persisted), None));
+            }
+        } else if let Some(value) = &self.value {
+            let value = fold(value);
+            for (field, found) in [
+                ("running", &observed.running),
+                ("persisted", &observed.persisted),
+            ] {
+                if found.as_deref() != Some(value.as_str()) {
+                    changes.push(FieldChange::of(field, found.as_ref(), Some(&value)));
+                }
+            }
+        }
+        changes
+    }
+
+    fn requires(&self, _name: &str) -> Vec<Dependency> {
+        Vec::new()
+    }
+
+    fn wants_absent(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

@@ -1,0 +1,246 @@
+//! `user`: a local user.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::field::{Manage, Membership, Presence, Principal, is_account_name};
+use super::{Dependency, Kind, Problem, Resource, Strength, differs};
+use crate::name::Address;
+use crate::plan::{Consequence, FieldChange};
+
+/// A user in `/etc/passwd`; its name is the login name. No password is set or read.
+///
+/// Removing a user never removes the home.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserSpec {
+    /// `present` (default) or `absent`.
+    #[serde(default, skip_serializing_if = "Presence::is_present")]
+    pub state: Presence,
+    /// The numeric id; the host's next free one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The primary group; one of the user's own name when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// Supplementary groups; `membership` says whether others may stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<BTreeSet<String>>,
+    /// `minimum` (default): `groups` are added to what is there. `inclusive`: they are all there may be.
+    #[serde(default, skip_serializing_if = "Membership::is_minimum")]
+    pub membership: Membership,
+    /// The home directory's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// Whether a new user's home is made from `/etc/skel` (default: unless `system`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_home: Option<bool>,
+    /// The login shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// The GECOS field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether a new user takes its id from the system's range.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// What is found of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserObserved {
+    /// Whether `/etc/passwd` has it.
+    pub state: Option<Presence>,
+    /// The numeric id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The primary group, in the spec's form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// Supplementary groups, where the spec names some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<BTreeSet<String>>,
+    /// The home directory's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// The login shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// The GECOS field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A set of names as desired and as found; under `minimum` only what lacks counts.
+pub(super) fn members_differ(
+    changes: &mut Vec<FieldChange>,
+    field: &str,
+    membership: Membership,
+    desired: Option<&BTreeSet<String>>,
+    observed: Option<&BTreeSet<String>>,
+) {
+    let Some(desired) = desired else { return };
+    let none = BTreeSet::new();
+    let found = observed.unwrap_or(&none);
+    let wanted: BTreeSet<_> = match membership {
+        Membership::Minimum => desired.union(found).cloned().collect(),
+        Membership::Inclusive => desired.clone(),
+    };
+    if wanted != *found {
+        changes.push(FieldChange::of(field, Some(found), Some(&wanted)));
+    }
+}
+
+impl Resource for UserSpec {
+    type Observed = UserObserved;
+
+    fn check_name(name: &str) -> Result<(), String> {
+        if is_account_name(name) {
+            Ok(())
+        } else {
+            Err("a user's name is 1 to 32 of a-z, A-Z, 0-9, `_`, `-`, `.`, and begins with a letter or `_`".to_owned())
+        }
+    }
+
+    fn check(&self, name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |field, message: &str, hint: &str| {
+            problems.push(Problem {
+                field,
+                message: message.to_owned(),
+                hint: hint.to_owned(),
+            });
+        };
+        if name == "root" && (self.wants_absent() || self.uid.is_some_and(|uid| uid != 0)) {
+            problem(
+                "state",
+                "root can't be removed or renumbered",
+                "leave root's `state` and `uid` out",
+            );
+        }
+        for (field, path) in [("home", &self.home), ("shell", &self.shell)] {
+            let good = path
+                .as_ref()
+                .is_none_or(|p| p.starts_with('/') && !p.contains([':', '\n']));
+            if !good {
+                problem(
+                    field,
+                    "not an absolute path",
+                    "write the whole path, such as /bin/bash",
+                );
+            }
+        }
+        if self
+            .comment
+            .as_ref()
+            .is_some_and(|c| c.contains([':', '\n']))
+        {
+            problem(
+                "comment",
+                "a comment can hold neither `:` nor a line's end",
+                "both end the field in /etc/passwd",
+            );
+        }
+        if self
+            .groups
+            .iter()
+            .flatten()
+            .any(|group| !is_account_name(group))
+        {
+            problem(
+                "groups",
+                "not a group's name",
+                "name groups as /etc/group does",
+            );
+        }
+        problems
+    }
+
+    fn compare(&self, observed: &UserObserved) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        let found = observed.state.unwrap_or(Presence::Absent);
+        differs(&mut changes, "state", Some(&self.state), Some(&found));
+        if self.wants_absent() {
+            return changes;
+        }
+        differs(
+            &mut changes,
+            "uid",
+            self.uid.as_ref(),
+            observed.uid.as_ref(),
+        );
+        differs(
+            &mut changes,
+            "group",
+            self.group.as_ref(),
+            observed.group.as_ref(),
+        );
+        members_differ(
+            &mut changes,
+            "groups",
+            self.membership,
+            self.groups.as_ref(),
+            observed.groups.as_ref(),
+        );
+        differs(
+            &mut changes,
+            "home",
+            self.home.as_ref(),
+            observed.home.as_ref(),
+        );
+        differs(
+            &mut changes,
+            "shell",
+            self.shell.as_ref(),
+            observed.shell.as_ref(),
+        );
+        differs(
+            &mut changes,
+            "comment",
+            self.comment.as_ref(),
+            observed.comment.as_ref(),
+        );
+        changes
+    }
+
+    fn requires(&self, _name: &str) -> Vec<Dependency> {
+        let primary = self.group.as_ref().and_then(Principal::name);
+        primary
+            .into_iter()
+            .chain(self.groups.iter().flatten().map(String::as_str))
+            .filter_map(|group| Address::new(Kind::Group, group).ok())
+            .map(|address| Dependency {
+                address,
+                strength: Strength::Implicit,
+            })
+            .collect()
+    }
+
+    fn consequences(&self, name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
+        let removed = self.wants_absent() && fields.iter().any(|change| change.field == "state");
+        removed
+            .then(|| Consequence::Removes(format!("user {name}")))
+            .into_iter()
+            .collect()
+    }
+
+    fn wants_absent(&self) -> bool {
+        self.state == Presence::Absent
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}
