@@ -1,1 +1,27 @@
 //! YAML text to a tree of spanned nodes; diagnostics as values.
+//!
+//! [`parse`] reads one strict YAML document into a [`Node`], each with its place in the text.
+//! [`decode`] reads a typed value out of such a tree, so that every error about a value has the place
+//! of that value, also after trees were merged or rendered. Errors are [`Diagnostic`]s: this crate
+//! prints nothing; whoever renders them takes the text for a snippet from a [`SourceMap`].
+//!
+//! Node clones are cheap (reference counts), so that trees can be shared and merged freely.
+
+mod code;
+mod decode;
+mod diagnostic;
+mod node;
+mod parse;
+mod scalar;
+mod similar;
+mod span;
+mod spanned;
+
+pub use code::{ALL as CODES, Code, codes};
+pub use decode::decode;
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use node::{Entry, Key, Map, Node, Style, Value};
+pub use parse::{Limits, parse, parse_with};
+pub use similar::closest;
+pub use span::{SourceMap, Span};
+pub use spanned::Spanned;

@@ -1,0 +1,84 @@
+//! The closed list of diagnostic codes of this crate, each with its explanation for `plumb explain CODE`.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// A diagnostic's code: stable, kebab-case, what programs compare.
+#[derive(Clone, Copy)]
+pub struct Code {
+    id: &'static str,
+    explanation: &'static str,
+}
+
+impl Code {
+    /// A code with what it means and what to do about it. Other crates declare their own with this.
+    pub const fn new(id: &'static str, explanation: &'static str) -> Self {
+        Self { id, explanation }
+    }
+
+    /// The code as text.
+    pub const fn as_str(&self) -> &'static str {
+        self.id
+    }
+
+    /// What it means and what to do, in a sentence or two.
+    pub const fn explanation(&self) -> &'static str {
+        self.explanation
+    }
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Code {}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id)
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $explanation:literal;)*) => {
+        /// The codes that reading and decoding YAML can give.
+        pub mod codes {
+            use super::Code;
+            $(#[doc = $explanation] pub const $name: Code = Code::new($id, $explanation);)*
+        }
+
+        /// Every code of this crate.
+        pub const ALL: &[Code] = &[$(codes::$name),*];
+    };
+}
+
+codes! {
+    YAML_SYNTAX "yaml-syntax" "The file is not well-formed YAML. A value that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or a backquote, or that contains `: ` or ` #`, needs quotes.";
+    YAML_ENCODING "yaml-encoding" "The file is not UTF-8 text.";
+    YAML_TAB "yaml-tab" "YAML is indented and separated with spaces; tabs may stand only inside quoted or block text.";
+    YAML_DUPLICATE_KEY "yaml-duplicate-key" "One mapping has the same key twice. Only one of them could hold, so neither does: remove one.";
+    YAML_KEY "yaml-key" "A mapping's key must be a plain or quoted word, not a list, a mapping or nothing. A value that is an expression needs quotes: \"{{ … }}\".";
+    YAML_TAG "yaml-tag" "YAML tags (`!something`) aren't used in manifests; quote the text if it begins with `!`.";
+    YAML_MERGE "yaml-merge" "Merge keys (`<<`) aren't used in manifests; share settings through a profile.";
+    YAML_LIMIT "yaml-limit" "The file is larger, deeper, or its aliases stand for more values than a manifest may have.";
+    YAML_DOCUMENTS "yaml-documents" "A file holds exactly one YAML document: one object to a file.";
+    UNKNOWN_FIELD "unknown-field" "The field doesn't exist here. Nothing is ignored in silence, so a typing error can't be taken for a setting.";
+    MISSING_FIELD "missing-field" "A field without a default was left out.";
+    WRONG_TYPE "wrong-type" "The value has another type than the field takes. Text that looks like a number or a truth value needs quotes.";
+    INVALID_VALUE "invalid-value" "The value has the right type but isn't one that the field takes.";
+}

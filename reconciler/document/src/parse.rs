@@ -1,0 +1,475 @@
+//! One strict YAML document to a tree.
+
+mod tabs;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_saphyr::granit_parser as granit;
+
+use granit::{Event, Marker, Options, Parser, ScalarStyle};
+
+use crate::code::codes;
+use crate::diagnostic::Diagnostic;
+use crate::node::{Entry, Key, Map, Node, Style, Value};
+use crate::scalar;
+use crate::span::Span;
+
+/// How much a document may hold; everything is foreign text.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The file's size in bytes.
+    pub bytes: usize,
+    /// How deep values may be nested.
+    pub depth: usize,
+    /// How many values the file's aliases may stand for, all together.
+    pub aliased: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 4 << 20,
+            depth: 64,
+            aliased: 10_000,
+        }
+    }
+}
+
+/// Reads a file's only document within the default limits.
+///
+/// # Errors
+/// Everything that is wrong with it as YAML, in the order of the file; after a syntax error nothing more is read.
+pub fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Vec<Diagnostic>> {
+    parse_with(file, bytes, Limits::default())
+}
+
+/// Reads a file's only document.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node, Vec<Diagnostic>> {
+    let whole = Span::of_file(file.clone());
+    if bytes.len() > limits.bytes {
+        let message = format!(
+            "the file has {} bytes; at most {} are read",
+            bytes.len(),
+            limits.bytes
+        );
+        return Err(vec![
+            Diagnostic::error(codes::YAML_LIMIT, &whole, message).hint(
+                "put large contents into files/ and name them with `content: {file: files/…}`",
+            ),
+        ]);
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| vec![not_utf8(file, bytes, error.valid_up_to())])?;
+    let mut builder = Builder {
+        file,
+        text,
+        limits,
+        diagnostics: Vec::new(),
+        anchors: HashMap::new(),
+        open: Vec::new(),
+        aliased: 0,
+        root: None,
+        tabs: tabs::Tabs::new(text),
+    };
+    builder.run();
+    let Builder {
+        mut diagnostics,
+        root,
+        tabs,
+        ..
+    } = builder;
+    if let Some(offset) = tabs.first_outside_text() {
+        let span = span_at(file, text, offset);
+        // A syntax error behind a tab is the tab's fault.
+        diagnostics.retain(|diagnostic| diagnostic.code != codes::YAML_SYNTAX);
+        diagnostics.push(
+            Diagnostic::error(
+                codes::YAML_TAB,
+                &span,
+                "a tab stands where YAML takes only spaces",
+            )
+            .hint("indent and separate with spaces"),
+        );
+    }
+    if diagnostics.is_empty() {
+        Ok(root.unwrap_or_else(|| Node::new(Value::Null, whole)))
+    } else {
+        diagnostics.sort_by(|a, b| a.span.cmp(&b.span));
+        Err(diagnostics)
+    }
+}
+
+/// A collection that is being read.
+struct Open {
+    span: Span,
+    anchor: usize,
+    /// How many values it holds so far, itself included.
+    size: usize,
+    items: Items,
+}
+
+enum Items {
+    Seq(Vec<Node>),
+    Map {
+        map: Map,
+        seen: HashSet<Arc<str>>,
+        key: Pending,
+    },
+}
+
+/// Where a mapping stands between a key and its value.
+enum Pending {
+    /// The next node is a key.
+    Key,
+    /// The next node is this key's value.
+    Value(Key),
+    /// The next node is the value of a key that was refused.
+    Refused,
+}
+
+struct Builder<'a> {
+    file: &'a Arc<str>,
+    text: &'a str,
+    limits: Limits,
+    diagnostics: Vec<Diagnostic>,
+    anchors: HashMap<usize, (Node, usize)>,
+    open: Vec<Open>,
+    aliased: usize,
+    root: Option<Node>,
+    tabs: tabs::Tabs<'a>,
+}
+
+impl Builder<'_> {
+    fn run(&mut self) {
+        let mut options = Options::default();
+        options.set_emit_comments(self.tabs.any());
+        // Our own depth limit is smaller and has a message of its own.
+        options.flow_nesting_limit = 1 << 10;
+        options.block_nesting_limit = 1 << 10;
+        let mut documents = 0;
+        for event in Parser::new_from_str_with_options(self.text, options) {
+            let (event, at) = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    let diagnostic = self.syntax_error(&error);
+                    self.diagnostics.push(diagnostic);
+                    return;
+                }
+            };
+            let span = self.span(&at);
+            match event {
+                Event::DocumentStart(..) => {
+                    documents += 1;
+                    if documents > 1 {
+                        self.error(
+                            Diagnostic::error(
+                                codes::YAML_DOCUMENTS,
+                                &span,
+                                "the file holds a second YAML document",
+                            )
+                            .hint("one object to a file: move it into a file of its own"),
+                        );
+                        return;
+                    }
+                }
+                Event::Scalar(value, style, anchor, tag) => {
+                    if tag.is_some() {
+                        self.refuse_tag(&span);
+                    }
+                    self.tabs.scalar(style, &span);
+                    let node = match style {
+                        ScalarStyle::Plain => {
+                            let value = scalar::resolve(&value);
+                            Node {
+                                value,
+                                span,
+                                style: Style::Plain,
+                            }
+                        }
+                        ScalarStyle::Literal | ScalarStyle::Folded => Node {
+                            value: Value::String(value.into()),
+                            span,
+                            style: Style::Block,
+                        },
+                        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Node {
+                            value: Value::String(value.into()),
+                            span,
+                            style: Style::Quoted,
+                        },
+                    };
+                    self.finish(node, anchor, 1);
+                }
+                Event::SequenceStart(_, anchor, tag) => {
+                    if tag.is_some() {
+                        self.refuse_tag(&span);
+                    }
+                    if !self.begin(span, anchor, Items::Seq(Vec::new())) {
+                        return;
+                    }
+                }
+                Event::MappingStart(_, anchor, tag) => {
+                    if tag.is_some() {
+                        self.refuse_tag(&span);
+                    }
+                    let items = Items::Map {
+                        map: Map::default(),
+                        seen: HashSet::new(),
+                        key: Pending::Key,
+                    };
+                    if !self.begin(span, anchor, items) {
+                        return;
+                    }
+                }
+                Event::SequenceEnd | Event::MappingEnd => self.end(&span),
+                Event::Alias(id) => self.alias(id, &span),
+                Event::Comment(..) => self.tabs.comment(&span),
+                _ => {}
+            }
+        }
+    }
+
+    fn error(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn refuse_tag(&mut self, span: &Span) {
+        self.error(
+            Diagnostic::error(codes::YAML_TAG, span, "tags aren't used here")
+                .hint("take the `!…` away, or quote it if it is text"),
+        );
+    }
+
+    fn begin(&mut self, span: Span, anchor: usize, items: Items) -> bool {
+        if self.open.len() >= self.limits.depth {
+            let message = format!("values are nested more than {} deep", self.limits.depth);
+            self.error(Diagnostic::error(codes::YAML_LIMIT, &span, message));
+            return false;
+        }
+        self.open.push(Open {
+            span,
+            anchor,
+            size: 1,
+            items,
+        });
+        true
+    }
+
+    fn end(&mut self, end: &Span) {
+        let Some(Open {
+            span,
+            anchor,
+            size,
+            items,
+        }) = self.open.pop()
+        else {
+            return;
+        };
+        let last = end.bytes().end.max(span.bytes().end);
+        let bytes = u32_of(span.bytes().start)..u32_of(last);
+        let span = Span::new(self.file.clone(), span.line(), span.column(), bytes);
+        let value = match items {
+            Items::Seq(items) => Value::Seq(Arc::new(items)),
+            Items::Map { map, .. } => Value::Map(Arc::new(map)),
+        };
+        self.finish(Node::new(value, span), anchor, size);
+    }
+
+    fn alias(&mut self, id: usize, span: &Span) {
+        let Some((node, size)) = self.anchors.get(&id) else {
+            // The parser resolves aliases; one without a finished node refers to what it stands in.
+            self.error(Diagnostic::error(
+                codes::YAML_LIMIT,
+                span,
+                "an alias refers to the value that it is part of",
+            ));
+            self.finish(Node::new(Value::Null, span.clone()), 0, 1);
+            return;
+        };
+        let (node, size) = (
+            Node {
+                span: span.clone(),
+                ..node.clone()
+            },
+            *size,
+        );
+        let before = self.aliased;
+        self.aliased = self.aliased.saturating_add(size);
+        if before <= self.limits.aliased && self.aliased > self.limits.aliased {
+            let message = format!(
+                "the file's aliases stand for more than {} values",
+                self.limits.aliased
+            );
+            self.error(
+                Diagnostic::error(codes::YAML_LIMIT, span, message)
+                    .hint("share settings through a profile instead"),
+            );
+        }
+        self.finish(node, 0, size);
+    }
+
+    /// Puts a finished node where it belongs.
+    fn finish(&mut self, node: Node, anchor: usize, size: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        parent.size = parent.size.saturating_add(size);
+        match &mut parent.items {
+            Items::Seq(items) => items.push(node),
+            Items::Map { map, seen, key } => match std::mem::replace(key, Pending::Key) {
+                Pending::Value(key) => map.push_new(Entry { key, value: node }),
+                Pending::Refused => {}
+                Pending::Key => match key_of(node, self.text) {
+                    Ok(new) if seen.insert(new.text.clone()) => *key = Pending::Value(new),
+                    Ok(again) => {
+                        *key = Pending::Refused;
+                        let mut diagnostic = Diagnostic::error(
+                            codes::YAML_DUPLICATE_KEY,
+                            &again.span,
+                            format!("`{}` is set twice in this mapping", again.text),
+                        );
+                        if let Some(first) = map.entry(&again.text) {
+                            diagnostic = diagnostic.related(&first.key.span, "here first");
+                        }
+                        self.diagnostics.push(diagnostic.hint("keep one of them"));
+                    }
+                    Err(diagnostic) => {
+                        *key = Pending::Refused;
+                        self.diagnostics.push(*diagnostic);
+                    }
+                },
+            },
+        }
+    }
+
+    fn span(&self, at: &granit::Span) -> Span {
+        let start = offset_of(&at.start, self.text);
+        let end = offset_of(&at.end, self.text).max(start);
+        Span::new(
+            self.file.clone(),
+            u32_of(at.start.line()),
+            u32_of(at.start.col() + 1),
+            u32_of(start)..u32_of(end),
+        )
+    }
+
+    fn syntax_error(&self, error: &granit::ScanError) -> Diagnostic {
+        let span = self.span(&granit::Span::empty(*error.marker()));
+        let line = self
+            .text
+            .lines()
+            .nth(span.line().saturating_sub(1) as usize)
+            .unwrap_or_default();
+        let diagnostic = Diagnostic::error(
+            codes::YAML_SYNTAX,
+            &span,
+            format!("this is not valid YAML: {}", error.info()),
+        );
+        match line.split_once(": ") {
+            Some((_, value)) if value.trim_start().starts_with("{{") => {
+                diagnostic.hint(EXPRESSION_HINT)
+            }
+            Some((_, value)) if value.contains(": ") => {
+                diagnostic.hint("text that contains `: ` needs quotes")
+            }
+            Some((_, value))
+                if value
+                    .trim_start()
+                    .starts_with(['*', '&', '!', '%', '@', '`']) =>
+            {
+                diagnostic.hint("text that begins with this character needs quotes")
+            }
+            _ => diagnostic,
+        }
+    }
+}
+
+const EXPRESSION_HINT: &str = "an expression needs quotes: \"{{ … }}\"";
+
+fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
+    let Node { value, span, style } = node;
+    let text = match value {
+        Value::String(key) if style == Style::Plain && &*key == "<<" => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    codes::YAML_MERGE,
+                    &span,
+                    "merge keys (`<<`) aren't used here",
+                )
+                .hint("share settings through a profile"),
+            ));
+        }
+        Value::String(key) => key,
+        Value::Int(_, raw) | Value::Float(_, raw) => raw,
+        Value::Bool(value) => Arc::from(if value { "true" } else { "false" }),
+        Value::Null | Value::Seq(_) | Value::Map(_) => {
+            let what = Node::new(value, span.clone()).describe();
+            let diagnostic = Diagnostic::error(
+                codes::YAML_KEY,
+                &span,
+                format!("a key must be a word; here it is {what}"),
+            );
+            // `x: {{ y }}` without quotes reads as a mapping whose key is a mapping.
+            let before = text.get(..span.bytes().start).unwrap_or_default();
+            return Err(Box::new(if before.ends_with('{') {
+                diagnostic.hint(EXPRESSION_HINT)
+            } else {
+                diagnostic
+            }));
+        }
+    };
+    Ok(Key { text, span })
+}
+
+fn offset_of(marker: &Marker, text: &str) -> usize {
+    marker.byte_offset().unwrap_or_else(|| {
+        text.char_indices()
+            .nth(marker.index())
+            .map_or(text.len(), |(offset, _)| offset)
+    })
+}
+
+fn u32_of(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn span_at(file: &Arc<str>, text: &str, offset: usize) -> Span {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    Span::new(
+        file.clone(),
+        u32_of(line),
+        u32_of(column),
+        u32_of(offset)..u32_of(offset + 1),
+    )
+}
+
+fn not_utf8(file: &Arc<str>, bytes: &[u8], offset: usize) -> Diagnostic {
+    let valid = bytes
+        .get(..offset)
+        .and_then(|valid| std::str::from_utf8(valid).ok())
+        .unwrap_or_default();
+    let mut span = span_at(file, valid, offset);
+    if valid.is_empty() {
+        span = Span::of_file(file.clone());
+    }
+    Diagnostic::error(codes::YAML_ENCODING, &span, "the file is not UTF-8 text")
+        .hint("save it as UTF-8; binary contents belong into files/")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! Tabs may stand inside quoted text, block text and comments, and nowhere else.
+
+use serde_saphyr::granit_parser::ScalarStyle;
+
+use crate::span::Span;
+
+/// The offsets of a text's tabs that no text or comment was found around yet.
+pub(super) struct Tabs<'a> {
+    text: &'a str,
+    offsets: Vec<usize>,
+}
+
+impl<'a> Tabs<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            offsets: text
+                .bytes()
+                .enumerate()
+                .filter(|(_, byte)| *byte == b'\t')
+                .map(|(at, _)| at)
+                .collect(),
+        }
+    }
+
+    /// Whether there are any left.
+    pub(super) fn any(&self) -> bool {
+        !self.offsets.is_empty()
+    }
+
+    /// A scalar was read: tabs inside its quotes, or in its block behind the indentation, are its own.
+    pub(super) fn scalar(&mut self, style: ScalarStyle, span: &Span) {
+        if self.offsets.is_empty() || style == ScalarStyle::Plain {
+            return;
+        }
+        let range = span.bytes();
+        match style {
+            ScalarStyle::Plain => {}
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
+                self.offsets.retain(|offset| !range.contains(offset));
+            }
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                let text = self.text;
+                self.offsets.retain(|offset| {
+                    let line = text[..*offset].rfind('\n').map_or(0, |at| at + 1);
+                    let indented = text[line..*offset].starts_with(' ');
+                    !(range.contains(offset) && (indented || line < range.start))
+                });
+            }
+        }
+    }
+
+    /// A comment was read.
+    pub(super) fn comment(&mut self, span: &Span) {
+        let range = span.bytes();
+        self.offsets.retain(|offset| !range.contains(offset));
+    }
+
+    /// The first tab that belongs to no text and no comment.
+    pub(super) fn first_outside_text(&self) -> Option<usize> {
+        self.offsets.first().copied()
+    }
+}

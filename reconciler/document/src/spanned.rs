@@ -1,0 +1,97 @@
+//! A decoded value that remembers its place.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use crate::span::Span;
+
+/// The name by which our deserializer knows that the place is wanted.
+pub(crate) const NAME: &str = "$plumb_document::Spanned";
+
+/// A value and where it was written. Equality is of values alone.
+#[derive(Debug, Clone)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place; [`decode`](crate::decode) alone can give it.
+    pub span: Span,
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Serialize> Serialize for Spanned<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Both<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Both<T> {
+            type Value = Spanned<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value with its place")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let value = seq
+                    .next_element()?
+                    .ok_or_else(|| A::Error::invalid_length(0, &self))?;
+                let Place(span) = seq
+                    .next_element()?
+                    .ok_or_else(|| A::Error::invalid_length(1, &self))?;
+                Ok(Spanned { value, span })
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(NAME, Both(PhantomData))
+    }
+}
+
+/// A span on its way through serde's data model, as text.
+struct Place(Span);
+
+pub(crate) fn place_to_text(span: &Span) -> String {
+    let bytes = span.bytes();
+    format!(
+        "{} {} {} {} {}",
+        span.line(),
+        span.column(),
+        bytes.start,
+        bytes.end,
+        span.file()
+    )
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut parts = text.splitn(5, ' ');
+        let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+        match (number(), number(), number(), number(), parts.next()) {
+            (Some(line), Some(column), Some(start), Some(end), Some(file)) => {
+                Ok(Self(Span::new(file.into(), line, column, start..end)))
+            }
+            _ => Err(D::Error::custom("no place")),
+        }
+    }
+}
