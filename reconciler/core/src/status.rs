@@ -1,0 +1,176 @@
+//! Conditions: the state of a host for people and programs, by Kubernetes' conventions.
+//!
+//! A map by type, never a phase; an absent condition is unknown; the transition time moves only
+//! when the status does.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use plumb_api::{Digest, HostName};
+use serde::{Deserialize, Serialize};
+
+/// A condition's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConditionType {
+    /// The host is as its target says, or the source is accepted and fetched.
+    Ready,
+    /// The host could be talked to at the last attempt.
+    Reachable,
+    /// The host runs the newest accepted revision.
+    Synced,
+    /// The host moved away from its target by itself. True is bad.
+    Drifted,
+    /// Work is under way. Present while true.
+    Reconciling,
+    /// It won't get better until someone changes something. Present while true.
+    Stalled,
+    /// A person asked for a pause. Present while true.
+    Suspended,
+    /// Every commit up to the branch's head is accepted.
+    SourceVerified,
+    /// The machine wants a reboot.
+    RebootRequired,
+}
+
+/// A condition's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It doesn't.
+    False,
+    /// It can't be told.
+    Unknown,
+}
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, in one CamelCase word that programs may rely on.
+    pub reason: String,
+    /// Why, in a sentence for people.
+    pub message: String,
+    /// The revision that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<String>,
+    /// When the status last moved.
+    pub last_transition_time: Timestamp,
+}
+
+/// Conditions by type.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Condition>", into = "Vec<Condition>")]
+pub struct Conditions(BTreeMap<ConditionType, Condition>);
+
+impl From<Vec<Condition>> for Conditions {
+    fn from(all: Vec<Condition>) -> Self {
+        Self(
+            all.into_iter()
+                .map(|condition| (condition.kind, condition))
+                .collect(),
+        )
+    }
+}
+
+impl From<Conditions> for Vec<Condition> {
+    fn from(all: Conditions) -> Self {
+        all.0.into_values().collect()
+    }
+}
+
+impl Conditions {
+    /// Sets a condition; the transition time is kept unless the status moves. Returns whether the
+    /// status moved.
+    pub fn set(&mut self, new: Condition) -> bool {
+        let old = self.0.get(&new.kind);
+        let moved = old.is_none_or(|old| old.status != new.status);
+        let since = match old {
+            Some(old) if !moved => old.last_transition_time,
+            _ => new.last_transition_time,
+        };
+        self.0.insert(
+            new.kind,
+            Condition {
+                last_transition_time: since,
+                ..new
+            },
+        );
+        moved
+    }
+
+    /// Takes a condition away: it is not spoken of any more.
+    pub fn remove(&mut self, kind: ConditionType) -> Option<Condition> {
+        self.0.remove(&kind)
+    }
+
+    /// A condition.
+    pub fn get(&self, kind: ConditionType) -> Option<&Condition> {
+        self.0.get(&kind)
+    }
+
+    /// Whether a condition is known to hold.
+    pub fn is_true(&self, kind: ConditionType) -> bool {
+        self.get(kind)
+            .is_some_and(|condition| condition.status == ConditionStatus::True)
+    }
+
+    /// All of them, in the order of their types.
+    pub fn iter(&self) -> impl Iterator<Item = &Condition> {
+        self.0.values()
+    }
+}
+
+/// What a host is to be driven to: a revision, and the digest of what it wants of the host. Drift
+/// converges to this, never to the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// The commit, in hexadecimal.
+    pub revision: String,
+    /// The desired state's digest.
+    pub digest: Digest,
+}
+
+/// A host's status, as `plumb get hosts -o json` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// The host.
+    pub host: HostName,
+    /// The revision that it was last driven to, whole and confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// What it is to be driven to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// The desired state that its agent holds: the base of the next delta.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Digest>,
+    /// The ledger's sequence when last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger_sequence: Option<u64>,
+    /// Its conditions.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// The last successful contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+    /// The last run that ended with the host as desired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Timestamp>,
+    /// Failures in a row, each counted after its backoff had elapsed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Resources of the target.
+    #[serde(default)]
+    pub resources: u32,
+    /// Addresses that differ, the first twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differing: Vec<String>,
+}
