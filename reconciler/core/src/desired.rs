@@ -218,7 +218,7 @@ pub struct HostIntent {
     pub arch: Option<String>,
     /// The ways to reach it, tried in order.
     pub connect: Vec<Endpoint>,
-    /// Its pinned host keys, as in known_hosts (`ssh-ed25519 AAAA…`); none means it is refused.
+    /// Its pinned host keys, as in `known_hosts` (`ssh-ed25519 AAAA…`); none means it is refused.
     pub host_keys: Vec<String>,
     /// About drift.
     pub drift: DriftPolicy,

@@ -50,6 +50,9 @@ pub struct HostTarget {
     pub route: Route,
 }
 
+/// A session being opened.
+pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, HostError>>;
+
 /// Reaches hosts.
 pub trait Hosts: Send + Sync {
     /// Opens a session with the host's agent, placing the agent first where it is missing.
@@ -254,13 +257,16 @@ pub enum Write {
     Delete(Table, String),
 }
 
+/// A table's records: key and bytes, by key.
+pub type Records = Vec<(String, Vec<u8>)>;
+
 /// Keeps what must outlive the process. One user's, one process's.
 pub trait Store: Send + Sync {
     /// A record.
     fn get(&self, table: Table, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
 
     /// All records of a table, by key.
-    fn list(&self, table: Table) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, StoreError>>;
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Records, StoreError>>;
 
     /// Changes that happen wholly or not at all, durable when this returns.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<(), StoreError>>;
