@@ -4,6 +4,7 @@
 //! agent on every host, so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
 //!
 //! - [`name`] — names that can't be swapped: hosts, fleets, controllers, addresses.
+//! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
 //! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
 //! - [`resource`] — what can be desired on a host, what can be observed, and the one notion of equality.
 //! - [`plan`], [`report`] — what will be done, and what came of it.
@@ -12,6 +13,7 @@
 pub mod canonical;
 pub mod digest;
 pub mod frame;
+pub mod kind;
 pub mod name;
 pub mod plan;
 pub mod report;

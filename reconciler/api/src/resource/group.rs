@@ -54,6 +54,8 @@ pub struct GroupObserved {
 impl Resource for GroupSpec {
     type Observed = GroupObserved;
 
+    const SETS: &'static [&'static str] = &["after", "members"];
+
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {
             Ok(())

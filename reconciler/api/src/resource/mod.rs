@@ -43,6 +43,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// What is found on the host: the shape of the spec, and only the fields that it names.
     type Observed: Serialize + DeserializeOwned + Clone + PartialEq;
 
+    /// The fields that are sets: where several places name one, they unite. Other fields must agree.
+    const SETS: &'static [&'static str] = &["after"];
+
     /// Whether the type takes this name.
     ///
     /// # Errors
@@ -158,6 +161,11 @@ macro_rules! resources {
             /// naming it. The effect is [`Consequence::Restarts`].
             pub fn feeds(self, name: &str) -> Vec<Address> {
                 match self { $(Kind::$variant => $spec::feeds(name),)* }
+            }
+
+            /// The fields that are sets: where several places name one, they unite.
+            pub fn sets(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => <$spec as Resource>::SETS,)* }
             }
 
             /// Decodes a spec of this type.

@@ -108,6 +108,8 @@ impl ServiceSpec {
 impl Resource for ServiceSpec {
     type Observed = ServiceObserved;
 
+    const SETS: &'static [&'static str] = &["after", "reloadOn", "restartOn"];
+
     fn check_name(name: &str) -> Result<(), String> {
         // One spelling only: an address is an identity.
         if let Some(stem) = name.strip_suffix(".service") {

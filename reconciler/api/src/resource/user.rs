@@ -102,6 +102,8 @@ pub(super) fn members_differ(
 impl Resource for UserSpec {
     type Observed = UserObserved;
 
+    const SETS: &'static [&'static str] = &["after", "groups"];
+
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {
             Ok(())

@@ -1,0 +1,63 @@
+//! `Fleet`: what holds for all hosts.
+
+use serde::{Deserialize, Serialize};
+
+use super::host::HostSpec;
+
+/// The spec of `fleet.yaml`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetSpec {
+    /// The DNS domain: a host's `fqdn` is its host name and this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Where alerts are sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alertmanagers: Vec<AlertmanagerRef>,
+    /// A Host spec that every host has, at the lowest priority.
+    #[serde(default)]
+    pub host_defaults: HostSpec,
+    /// How changes are rolled out.
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+/// An Alertmanager: an endpoint of a host, or an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlertmanagerRef {
+    /// An endpoint: `local-nas/alertmanager.api`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// An address: `http://192.0.2.3:9093`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// How changes are rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollout {
+    /// When a rollout stops.
+    #[serde(default)]
+    pub halt: Halt,
+}
+
+/// When a rollout stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Halt {
+    /// At this many failed hosts.
+    #[serde(default = "one")]
+    pub failures: u32,
+}
+
+impl Default for Halt {
+    fn default() -> Self {
+        Self { failures: one() }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
