@@ -18,6 +18,8 @@ pub mod name;
 pub mod plan;
 pub mod report;
 pub mod resource;
+#[cfg(feature = "schema")]
+mod schema;
 
 pub use digest::Digest;
 pub use name::{Address, ControllerId, Epoch, FleetName, HostName};

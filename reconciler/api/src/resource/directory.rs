@@ -11,6 +11,7 @@ use crate::plan::FieldChange;
 ///
 /// `state: absent` removes it when it is empty, and fails otherwise: what others put there is theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirectorySpec {
     /// `present` (default) or `absent`.

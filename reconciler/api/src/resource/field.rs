@@ -10,6 +10,7 @@ use crate::digest::Digest;
 
 /// Whether a thing is to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It is there.
@@ -28,6 +29,7 @@ impl Presence {
 
 /// How long a resource is managed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Manage {
     /// Drift is found and treated as the host's `drift.mode` says.
@@ -46,6 +48,7 @@ impl Manage {
 
 /// A file's content by hash; the bytes travel as a blob, and only where they are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Content {
     /// SHA-256 of the bytes.
@@ -201,6 +204,7 @@ pub enum FileType {
 
 /// Whether a list of members is all there may be (Puppet's `auth_membership`, Ansible's `append: false`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Membership {
     /// At least these; others stay. The default, because the other one silently took sudo away from people.

@@ -12,6 +12,7 @@ use crate::plan::FieldChange;
 /// Written as a temporary file in the same directory, synced and renamed. A file that has more than
 /// one hard link, or that is no regular file, is refused rather than replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
     /// `present` (default) or `absent`.

@@ -12,6 +12,7 @@ use crate::plan::{Consequence, FieldChange};
 
 /// A group in `/etc/group`; its name is the group's.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupSpec {
     /// `present` (default) or `absent`.

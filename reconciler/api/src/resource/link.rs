@@ -11,6 +11,7 @@ use crate::plan::FieldChange;
 ///
 /// Only a link is ever replaced: a file or a directory at its path is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkSpec {
     /// `present` (default) or `absent`.

@@ -168,6 +168,14 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::SETS,)* }
             }
 
+            /// The JSON schema of this type's spec, with everything that it names inlined.
+            #[cfg(feature = "schema")]
+            pub fn schema(self) -> schemars::Schema {
+                let settings = schemars::generate::SchemaSettings::draft2020_12();
+                let generator = settings.with(|s| s.inline_subschemas = true).into_generator();
+                match self { $(Kind::$variant => generator.into_root_schema_for::<$spec>(),)* }
+            }
+
             /// Decodes a spec of this type.
             ///
             /// # Errors

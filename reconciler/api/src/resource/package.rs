@@ -9,6 +9,7 @@ use crate::plan::{Consequence, FieldChange};
 
 /// A package; its name is the distribution's. All changes of packages are one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageSpec {
     /// `present` (default), `latest`, `absent` (configuration stays) or `purged`.
@@ -40,6 +41,7 @@ pub struct PackageSpec {
 
 /// What is wanted of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum PackageState {
     /// Installed, in whatever version.

@@ -14,6 +14,7 @@ use crate::plan::{Consequence, FieldChange};
 /// differs from the one at its last start, so that no crash can lose a restart. Its own `unit` and
 /// drop-ins are inputs without being named.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
     /// `started` or `stopped`; unmanaged when left out.
@@ -41,6 +42,7 @@ pub struct ServiceSpec {
 
 /// Whether a unit is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ServiceState {
     /// It runs (a oneshot: it has run).

@@ -11,6 +11,7 @@ use crate::plan::FieldChange;
 ///
 /// Two states are kept: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SysctlSpec {
     /// `present` (default) or `absent` (not persisted; the running value stays).

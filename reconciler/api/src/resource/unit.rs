@@ -11,6 +11,7 @@ use crate::plan::FieldChange;
 /// `/etc/systemd/system`, `root:root 0644`. systemd is reloaded once per batch; whether it runs and
 /// is enabled is the `service`'s to say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnitSpec {
     /// `present` (default) or `absent`.

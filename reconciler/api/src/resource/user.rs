@@ -13,6 +13,7 @@ use crate::plan::{Consequence, FieldChange};
 ///
 /// Removing a user never removes the home.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserSpec {
     /// `present` (default) or `absent`.

@@ -1,0 +1,35 @@
+//! The JSON schemas of texts that have a form of their own; the others are derived, see `Kind::schema`.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::digest::Digest;
+use crate::name::Address;
+use crate::resource::{Mode, Principal};
+
+/// Texts with a form of their own: the schema is a string with a pattern and what it is.
+macro_rules! texts {
+    ($($type:ty, $name:literal, $pattern:literal, $about:literal;)*) => {$(
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": $pattern, "title": $about})
+            }
+        }
+    )*};
+}
+
+texts! {
+    Mode, "Mode", "^[0-7]{3,4}$", "octal mode in quotes";
+    Principal, "Principal", "^([A-Za-z_][A-Za-z0-9_.$-]{0,31}|[0-9]{1,10})$", "name, or number in quotes";
+    Address, "Address", "^[a-z][A-Za-z]*:.+$", "address";
+    Digest, "Digest", "^[0-9a-f]{64}$", "SHA-256";
+}
