@@ -9,13 +9,15 @@ use serde::forward_to_deserialize_any;
 
 use crate::code::codes;
 use crate::diagnostic::Diagnostic;
-use crate::node::{Node, Value};
+use crate::node::{Node, Style, Value};
 use crate::scalar::has_leading_zero;
 use crate::span::Span;
 use crate::spanned;
 
 use access::{Entries, EnumOf, Items, WithPlace};
 use error::Error;
+
+pub use error::Error as DecodeError;
 
 /// How many errors of one tree are told at once.
 const MOST_ERRORS: usize = 32;
@@ -25,20 +27,31 @@ const MOST_ERRORS: usize = 32;
 /// # Errors
 /// Every unknown field and every value that doesn't fit, as far as one doesn't hide the next.
 pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Diagnostic>> {
+    decode_with(node, |decoder| T::deserialize(decoder))
+}
+
+/// Reads a value out of a tree with a function that is given the deserializer, for types that are
+/// chosen at run time. The function may be called several times, to find more than the first error.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with<T>(
+    node: &Node,
+    read: impl for<'d> Fn(Decoder<'d>) -> Result<T, DecodeError>,
+) -> Result<T, Vec<Diagnostic>> {
     let mut skip: Vec<Span> = Vec::new();
     let mut skipped_keys: Vec<String> = Vec::new();
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     loop {
         // serde stops at the first error: the entry that caused it is left out and the rest read again.
-        match T::deserialize(Decoder { node, skip: &skip }) {
+        match read(Decoder { node, skip: &skip }) {
             Ok(value) if diagnostics.is_empty() => return Ok(value),
             Ok(_) => return Err(diagnostics),
             Err(error) => {
                 let follows = error
-                    .missing
-                    .as_ref()
+                    .missing()
                     .is_some_and(|field| skipped_keys.contains(field));
-                let entry = error.entry.clone();
+                let entry = error.entry().cloned();
                 if !follows {
                     diagnostics.push(error.into_diagnostic(&node.span));
                 }
@@ -57,8 +70,8 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Diagnostic>> {
 }
 
 /// A deserializer over a tree.
-#[derive(Clone, Copy)]
-struct Decoder<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder<'a> {
     node: &'a Node,
     skip: &'a [Span],
 }
@@ -75,6 +88,9 @@ impl<'a> Decoder<'a> {
     /// Text was wanted and something else is there.
     fn not_text(&self) -> Error {
         let error = self.wrong("text");
+        if self.node.style == Style::Made && !self.node.is_null() {
+            return error.hint("the expression gives another type: add `| string` to it");
+        }
         match &self.node.value {
             Value::Bool(value) => error.hint(format!("put it in quotes: \"{value}\"")),
             Value::Int(_, raw) | Value::Float(_, raw) => {

@@ -18,7 +18,7 @@ mod span;
 mod spanned;
 
 pub use code::{ALL as CODES, Code, codes};
-pub use decode::decode;
+pub use decode::{DecodeError, Decoder, decode, decode_with};
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use node::{Entry, Key, Map, Node, Style, Value};
 pub use parse::{Limits, parse, parse_with};

@@ -26,6 +26,8 @@ pub enum Style {
     Quoted,
     /// As a block (`|` or `>`).
     Block,
+    /// Not at all: it is what an expression gave, and is never taken for an expression again.
+    Made,
 }
 
 /// What a node holds. Numbers keep their spelling, for hints and because `1.10` isn't `1.1`.

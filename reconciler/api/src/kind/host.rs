@@ -202,7 +202,7 @@ pub struct MemberSpec {
     /// Who gives the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assign: Option<Assign>,
-    /// A WireGuard public key.
+    /// A `WireGuard` public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
     /// Further addresses of the same host in this network, by a name of their own.

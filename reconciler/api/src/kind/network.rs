@@ -29,7 +29,7 @@ pub enum NetworkType {
     /// A local network.
     #[default]
     Lan,
-    /// A WireGuard network, made by Plumb.
+    /// A `WireGuard` network, made by Plumb.
     Wireguard,
     /// Addresses given by another system, such as Tailscale.
     Overlay,
@@ -62,7 +62,7 @@ pub struct NetworkMember {
     /// Its hardware address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Its WireGuard public key.
+    /// Its `WireGuard` public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
     /// Whether it has no key on purpose.

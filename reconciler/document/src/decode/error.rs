@@ -11,27 +11,19 @@ use crate::span::Span;
 
 /// An error on its way up; the first node on the way gives it its place.
 #[derive(Debug)]
-pub(super) struct Error(Box<Parts>);
+pub struct Error(Box<Parts>);
 
 #[derive(Debug)]
-pub(super) struct Parts {
+struct Parts {
     code: Code,
     message: String,
     hint: Option<String>,
     span: Option<Span>,
     /// The innermost mapping entry that it came from.
-    pub(super) entry: Option<(Span, String)>,
+    entry: Option<(Span, String)>,
     /// The name of the field that is missing.
-    pub(super) missing: Option<String>,
+    missing: Option<String>,
     wanted_text: bool,
-}
-
-impl std::ops::Deref for Error {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
-    }
 }
 
 impl Error {
@@ -71,6 +63,16 @@ impl Error {
             .entry
             .get_or_insert_with(|| (key.clone(), name.to_owned()));
         self
+    }
+
+    /// The innermost mapping entry that it came from.
+    pub(super) fn entry(&self) -> Option<&(Span, String)> {
+        self.0.entry.as_ref()
+    }
+
+    /// The name of the field that is missing.
+    pub(super) fn missing(&self) -> Option<&String> {
+        self.0.missing.as_ref()
     }
 
     /// Whether text would have been right.
