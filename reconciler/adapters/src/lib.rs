@@ -1,1 +1,6 @@
 //! The ports on real things: git, hosts, store, Alertmanager, clock.
+
+pub mod alertmanager;
+pub mod clock;
+pub mod store;
+pub mod tls;

@@ -1,0 +1,225 @@
+//! Alertmanager's API v2, from the side of one that raises alerts.
+//!
+//! Measured on Alertmanager 0.25: one bad alert makes the whole answer a 400 although the good ones
+//! beside it are taken, so a refusal never keeps the batches after it from being sent.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use plumb_core::alert::Alert;
+use plumb_core::ports::{AlertError, AlertSink};
+use reqwest::{Client, StatusCode, Url, header};
+
+/// As many alerts as go into one request.
+const BATCH: usize = 256;
+
+/// How much of a refusal is kept.
+const BODY: usize = 512;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One Alertmanager. Each of a cluster is its own sink: a load balancer in front would lose alerts.
+#[derive(Debug)]
+pub struct Alertmanager {
+    name: String,
+    endpoint: Url,
+    client: Client,
+    login: Option<Login>,
+}
+
+/// How we show who we are.
+#[derive(Clone)]
+pub enum Login {
+    /// A user and a password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Bearer(String),
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Basic { .. } => "Basic(…)",
+            Self::Bearer(_) => "Bearer(…)",
+        })
+    }
+}
+
+/// An address that no Alertmanager can be at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Not a URL.
+    #[error(
+        "the address of an Alertmanager isn't a URL ({0}); write it like http://127.0.0.1:9093"
+    )]
+    NotUrl(String),
+    /// Neither http nor https.
+    #[error("an Alertmanager is reached by http:// or https://, not by {0}://")]
+    Scheme(String),
+    /// The HTTP client can't be made.
+    #[error("no HTTP client can be made: {0}")]
+    Client(String),
+}
+
+impl Alertmanager {
+    /// The one at this address: `http://HOST:PORT`, a path prefix behind it where there is one.
+    /// `USER:PASSWORD@` in it is used to log in and shown nowhere.
+    pub fn new(address: &str) -> Result<Self, AddressError> {
+        let mut base =
+            Url::parse(address).map_err(|error| AddressError::NotUrl(error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(AddressError::Scheme(base.scheme().to_owned()));
+        }
+        // The client takes user and password out of the URL and sends them as a header.
+        let mut endpoint = base.clone();
+        endpoint.set_query(None);
+        endpoint.set_fragment(None);
+        endpoint.set_path(&format!(
+            "{}/api/v2/alerts",
+            base.path().trim_end_matches('/')
+        ));
+        // Neither fails for a URL with a host, which every http one has.
+        let _ = base.set_username("");
+        let _ = base.set_password(None);
+        base.set_query(None);
+        base.set_fragment(None);
+
+        crate::tls::install_provider();
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(TIMEOUT)
+            // A redirected POST arrives as a GET and would look like success.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("plumb/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| AddressError::Client(chain(&error)))?;
+        Ok(Self {
+            name: base.as_str().trim_end_matches('/').to_owned(),
+            endpoint,
+            client,
+            login: None,
+        })
+    }
+
+    /// Logs in by this instead of what the address has.
+    #[must_use]
+    pub fn with_login(mut self, login: Login) -> Self {
+        let _ = self.endpoint.set_username("");
+        let _ = self.endpoint.set_password(None);
+        self.login = Some(login);
+        self
+    }
+
+    async fn send(&self, batch: &[Alert]) -> Result<(), AlertError> {
+        let body = serde_json::to_vec(batch).map_err(|error| AlertError::Refused {
+            status: 0,
+            body: format!("the alerts can't be written as JSON: {error}"),
+        })?;
+        let mut request = self
+            .client
+            .post(self.endpoint.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body);
+        request = match &self.login {
+            Some(Login::Basic { user, password }) => request.basic_auth(user, Some(password)),
+            Some(Login::Bearer(token)) => request.bearer_auth(token),
+            None => request,
+        };
+        let response = request
+            .send()
+            .await
+            .map_err(|error| AlertError::Unreachable(describe(error)))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let said = read(response).await;
+        if worth_retrying(status) {
+            let what = if said.is_empty() {
+                format!("it answered {status}")
+            } else {
+                format!("it answered {status}: {said}")
+            };
+            return Err(AlertError::Unreachable(what));
+        }
+        Err(AlertError::Refused {
+            status: status.as_u16(),
+            body: said,
+        })
+    }
+}
+
+impl AlertSink for Alertmanager {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>> {
+        Box::pin(async move {
+            let mut refused = None;
+            for batch in alerts.chunks(BATCH) {
+                match self.send(batch).await {
+                    Ok(()) => {}
+                    Err(error @ AlertError::Unreachable(_)) => return Err(error),
+                    Err(error @ AlertError::Refused { .. }) => {
+                        refused.get_or_insert(error);
+                    }
+                }
+            }
+            refused.map_or(Ok(()), Err)
+        })
+    }
+}
+
+fn worth_retrying(status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::REQUEST_TIMEOUT
+        || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// What the server said, as one short line: it goes into logs and onto the page.
+async fn read(mut response: reqwest::Response) -> String {
+    let mut body = Vec::new();
+    while body.len() <= BODY {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(BODY + 1)]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    let whole = body.len() <= BODY;
+    body.truncate(BODY);
+    let text: String = String::from_utf8_lossy(&body)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let text = text.trim();
+    if whole {
+        text.to_owned()
+    } else {
+        format!("{text}…")
+    }
+}
+
+fn describe(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} s", TIMEOUT.as_secs());
+    }
+    chain(&error.without_url())
+}
+
+/// The innermost cause says it best: the outer layers only repeat that a request failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,14 @@
+//! The time of this machine.
+
+use jiff::Timestamp;
+use plumb_core::ports::Clock;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

@@ -1,0 +1,128 @@
+//! What must outlive the process, in one file of redb.
+//!
+//! One thread owns the database: its calls block and sync to disk. Commits that wait together are
+//! made durable together, so that many hosts changing at once cost one sync.
+
+mod owner;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use futures::future::BoxFuture;
+use plumb_core::ports::{Records, Store, StoreError, Table, Write};
+use tokio::sync::oneshot;
+
+use self::owner::{Job, Owner};
+
+/// The store of a controller, in its state folder.
+#[derive(Debug)]
+pub struct RedbStore {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<thread::JoinHandle<()>>,
+    path: PathBuf,
+}
+
+impl RedbStore {
+    /// Opens the store in this folder, which is made (for its owner alone) where it is missing.
+    ///
+    /// It is the folder's only user until it is dropped: another one gets [`StoreError::Busy`].
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        prepare(folder).map_err(|error| {
+            StoreError::Failed(format!("{} can't be prepared: {error}", folder.display()))
+        })?;
+        let path = folder.join("state.redb");
+        let (jobs, queue) = mpsc::channel();
+        let (opened, result) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn({
+                let path = path.clone();
+                move || match Owner::open(path) {
+                    Ok(mut owner) => {
+                        // Nobody waits only if the opener is gone, and then the queue is closed too.
+                        let _ = opened.send(Ok(()));
+                        owner.run(&queue);
+                    }
+                    Err(error) => {
+                        let _ = opened.send(Err(error));
+                    }
+                }
+            })
+            .map_err(|error| StoreError::Failed(format!("no thread for it: {error}")))?;
+        result.recv().unwrap_or_else(|_| Err(ended()))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            path,
+        })
+    }
+
+    /// The file that it is in.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        let (answer, result) = oneshot::channel();
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job(answer)).is_ok());
+        Box::pin(async move {
+            if !sent {
+                return Err(ended());
+            }
+            result.await.unwrap_or_else(|_| Err(ended()))
+        })
+    }
+}
+
+impl Store for RedbStore {
+    fn get(&self, table: Table, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        let key = key.to_owned();
+        self.ask(|answer| Job::Get { table, key, answer })
+    }
+
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Records, StoreError>> {
+        self.ask(|answer| Job::List { table, answer })
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.ask(|answer| Job::Commit { writes, answer })
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        // The lock must be free when this returns: a restart in the same process opens it again.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Failed("its thread has ended; restart the controller".to_owned())
+}
+
+/// Statuses and alerts say much about a fleet: the folder is its owner's alone.
+fn prepare(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The thread that owns the database.
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use plumb_core::ports::{Records, StoreError, Table, Write};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use tokio::sync::oneshot;
+
+/// The format of the records. A program refuses a higher one, and raises a lower one when it opens.
+pub(super) const FORMAT: u64 = 1;
+
+/// Enough for the working set of a large fleet; redb would take a gigabyte.
+const CACHE: usize = 32 << 20;
+
+/// How many commits may share one sync.
+const SHARED: usize = 256;
+
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("plumb");
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Job {
+    Get {
+        table: Table,
+        key: String,
+        answer: Answer<Option<Vec<u8>>>,
+    },
+    List {
+        table: Table,
+        answer: Answer<Records>,
+    },
+    Commit {
+        writes: Vec<Write>,
+        answer: Answer<()>,
+    },
+}
+
+pub(super) struct Owner {
+    path: PathBuf,
+    // None after a failure: redb refuses everything after an I/O error until it is opened anew,
+    // and a disk that was full may have room again.
+    database: Option<Database>,
+}
+
+impl Owner {
+    pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
+        let database = open(&path)?;
+        Ok(Self {
+            path,
+            database: Some(database),
+        })
+    }
+
+    /// Works until the store is dropped.
+    pub(super) fn run(&mut self, queue: &mpsc::Receiver<Job>) {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| queue.recv().ok()) {
+            // An answer that nobody waits for any more is no failure.
+            match job {
+                Job::Get { table, key, answer } => {
+                    let _ = answer.send(self.with(|database| get(database, table, &key)));
+                }
+                Job::List { table, answer } => {
+                    let _ = answer.send(self.with(|database| list(database, table)));
+                }
+                Job::Commit { writes, answer } => {
+                    let mut group = vec![writes];
+                    let mut answers = vec![answer];
+                    while group.len() < SHARED {
+                        match queue.try_recv() {
+                            Ok(Job::Commit { writes, answer }) => {
+                                group.push(writes);
+                                answers.push(answer);
+                            }
+                            Ok(other) => {
+                                next = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    let result = self.with(|database| commit(database, &group));
+                    for answer in answers {
+                        let _ = answer.send(result.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open(&self.path)?,
+        };
+        let done = work(&database).map_err(|error| StoreError::Failed(error.to_string()));
+        if done.is_ok() {
+            self.database = Some(database);
+        }
+        done
+    }
+}
+
+fn open(path: &std::path::Path) -> Result<Database, StoreError> {
+    let database = Database::builder()
+        .set_cache_size(CACHE)
+        .create(path)
+        .map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Busy,
+            other => StoreError::Failed(format!("{}: {other}", path.display())),
+        })?;
+    let found = format(&database)
+        .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
+    match found {
+        Some(version) if version > FORMAT => Err(StoreError::Newer),
+        Some(_) => Ok(database),
+        None => {
+            stamp(&database)
+                .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))?;
+            Ok(database)
+        }
+    }
+}
+
+fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    match database.begin_read()?.open_table(META) {
+        Ok(meta) => Ok(meta.get("format")?.map(|version| version.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn stamp(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert("format", FORMAT)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn get(database: &Database, table: Table, key: &str) -> Result<Option<Vec<u8>>, redb::Error> {
+    match database.begin_read()?.open_table(definition(table)) {
+        Ok(records) => Ok(records.get(key)?.map(|bytes| bytes.value().to_vec())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn list(database: &Database, table: Table) -> Result<Records, redb::Error> {
+    match database.begin_read()?.open_table(definition(table)) {
+        Ok(records) => {
+            let mut all = Vec::new();
+            for record in records.iter()? {
+                let (key, bytes) = record?;
+                all.push((key.value().to_owned(), bytes.value().to_vec()));
+            }
+            Ok(all)
+        }
+        Err(TableError::TableDoesNotExist(_)) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn commit(database: &Database, group: &[Vec<Write>]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    for write in group.iter().flatten() {
+        match write {
+            Write::Put(table, key, bytes) => {
+                transaction
+                    .open_table(definition(*table))?
+                    .insert(key.as_str(), bytes.as_slice())?;
+            }
+            Write::Delete(table, key) => {
+                transaction
+                    .open_table(definition(*table))?
+                    .remove(key.as_str())?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    TableDefinition::new(match table {
+        Table::Controller => "controller",
+        Table::Sources => "sources",
+        Table::Targets => "targets",
+        Table::Hosts => "hosts",
+        Table::Alerts => "alerts",
+        Table::Events => "events",
+        Table::Rollouts => "rollouts",
+        Table::States => "states",
+    })
+}
