@@ -1,4 +1,5 @@
 //! Tests of the whole that need neither root nor a network: the real binary, the structure, the
 //! generated pages. One binary, so that it links once.
 
+mod architecture;
 mod reference;

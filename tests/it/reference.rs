@@ -12,7 +12,9 @@ use serde_json::Value;
 /// A documentation comment as one line, without links of rustdoc.
 fn text(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default().replace('\n', " ");
-    text.replace("[`", "`").replace("`]", "`").replace('|', "\\|")
+    text.replace("[`", "`")
+        .replace("`]", "`")
+        .replace('|', "\\|")
 }
 
 /// What a field takes, in a few words.
@@ -21,13 +23,22 @@ fn takes(schema: &Value) -> String {
         return title.to_owned();
     }
     if let Some(any) = schema["anyOf"].as_array() {
-        let some: Vec<_> = any.iter().filter(|one| one["type"] != "null").map(takes).collect();
+        let some: Vec<_> = any
+            .iter()
+            .filter(|one| one["type"] != "null")
+            .map(takes)
+            .collect();
         return some.join(" or ");
     }
     if let Some(one_of) = schema["oneOf"].as_array() {
         let all: Vec<_> = one_of
             .iter()
-            .flat_map(|one| one["const"].as_str().map(|c| vec![format!("`{c}`")]).unwrap_or_else(|| names(one)))
+            .flat_map(|one| {
+                one["const"]
+                    .as_str()
+                    .map(|c| vec![format!("`{c}`")])
+                    .unwrap_or_else(|| names(one))
+            })
             .collect();
         return all.join(", ");
     }
@@ -36,7 +47,12 @@ fn takes(schema: &Value) -> String {
     }
     let types: Vec<_> = match &schema["type"] {
         Value::String(one) => vec![one.clone()],
-        Value::Array(many) => many.iter().filter_map(Value::as_str).filter(|t| *t != "null").map(str::to_owned).collect(),
+        Value::Array(many) => many
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|t| *t != "null")
+            .map(str::to_owned)
+            .collect(),
         _ => vec!["value".to_owned()],
     };
     match types.first().map(String::as_str) {
@@ -47,7 +63,13 @@ fn takes(schema: &Value) -> String {
 }
 
 fn names(schema: &Value) -> Vec<String> {
-    schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|name| format!("`{name}`")).collect()
+    schema["enum"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|name| format!("`{name}`"))
+        .collect()
 }
 
 /// The page.
@@ -62,12 +84,21 @@ fn page() -> String {
     for kind in Kind::ALL {
         let schema = serde_json::to_value(kind.schema()).expect("schemas are JSON");
         let _ = write!(page, "\n## {kind}\n\n");
-        for paragraph in schema["description"].as_str().unwrap_or_default().split("\n\n") {
+        for paragraph in schema["description"]
+            .as_str()
+            .unwrap_or_default()
+            .split("\n\n")
+        {
             let _ = write!(page, "{}\n\n", text(&Value::from(paragraph)));
         }
         page.push_str("| field | takes | meaning |\n|---|---|---|\n");
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            let _ = writeln!(page, "| `{name}` | {} | {} |", takes(field), text(&field["description"]));
+            let _ = writeln!(
+                page,
+                "| `{name}` | {} | {} |",
+                takes(field),
+                text(&field["description"])
+            );
         }
     }
     page
@@ -78,9 +109,13 @@ fn the_reference_is_what_the_code_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/resources.md");
     let page = page();
     if std::env::var_os("PLUMB_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("docs can be written");
+        std::fs::create_dir_all(path.parent().expect("it has a folder"))
+            .expect("docs can be written");
         std::fs::write(&path, &page).expect("docs can be written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/reference/resources.md is not what the code says; write it with PLUMB_BLESS=1 cargo test -p tests reference");
+    assert!(
+        written == page,
+        "docs/reference/resources.md is not what the code says; write it with PLUMB_BLESS=1 cargo test -p tests reference"
+    );
 }

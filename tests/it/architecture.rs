@@ -1,0 +1,292 @@
+//! ARCHITECTURE.md, enforced: floors, purity, the agent's Rust version, the size of files, the names of rooms.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Every crate of ours and its floor.
+const FLOORS: [(&str, u8); 8] = [
+    ("plumb-api", 0),
+    ("plumb-document", 0),
+    ("plumb-trust", 1),
+    ("plumb-core", 1),
+    ("plumb-agent", 1),
+    ("plumb-adapters", 2),
+    ("plumb-controller", 3),
+    ("plumb", 4),
+];
+
+/// Crates that do I/O: none may be reached from a pure crate.
+const IMPURE: [&str; 16] = [
+    "tokio",
+    "mio",
+    "async-std",
+    "smol",
+    "reqwest",
+    "hyper",
+    "socket2",
+    "rustix",
+    "nix",
+    "notify",
+    "gix",
+    "russh",
+    "redb",
+    "tempfile",
+    "walkdir",
+    "axum",
+];
+
+/// Reached all the same, with the reason.
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the workspace")
+        .to_owned()
+}
+
+fn metadata(arguments: &[&str]) -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo can be run");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).expect("cargo metadata writes JSON")
+}
+
+/// The packages that a package reaches by normal dependencies, itself included.
+fn closure(metadata: &Value, of: &str) -> BTreeSet<String> {
+    let id = |name: &str| {
+        let packages = metadata["packages"].as_array().into_iter().flatten();
+        packages
+            .filter(|package| package["name"] == name && package["source"].is_null())
+            .map(|package| package["id"].as_str().expect("ids are texts").to_owned())
+            .next()
+            .unwrap_or_else(|| panic!("no package {name}"))
+    };
+    let nodes: BTreeMap<&str, &Value> = metadata["resolve"]["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|node| (node["id"].as_str().expect("ids are texts"), node))
+        .collect();
+    let mut reached = BTreeSet::new();
+    let mut open = vec![id(of)];
+    while let Some(next) = open.pop() {
+        if !reached.insert(next.clone()) {
+            continue;
+        }
+        for dependency in nodes[next.as_str()]["deps"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let normal = dependency["dep_kinds"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|kind| kind["kind"].is_null());
+            if normal {
+                open.push(
+                    dependency["pkg"]
+                        .as_str()
+                        .expect("ids are texts")
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    reached
+}
+
+fn packages(metadata: &Value) -> BTreeMap<String, Value> {
+    let all = metadata["packages"].as_array().into_iter().flatten();
+    all.map(|package| {
+        (
+            package["id"].as_str().expect("ids are texts").to_owned(),
+            package.clone(),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn no_crate_depends_upward() {
+    let metadata = metadata(&["--no-deps"]);
+    let floors: BTreeMap<_, _> = FLOORS.into_iter().collect();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().expect("names are texts");
+        if name == "tests" {
+            continue;
+        }
+        let floor = floors
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no floor: name it in FLOORS"));
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let on = dependency["name"].as_str().expect("names are texts");
+            if dependency["kind"] == "dev" {
+                continue;
+            }
+            if let Some(below) = floors.get(on) {
+                assert!(
+                    below < floor,
+                    "{name} (floor {floor}) depends on {on} (floor {below})"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_crates_reach_no_io() {
+    let metadata = metadata(&[]);
+    let packages = packages(&metadata);
+    for pure in ["plumb-api", "plumb-document", "plumb-trust", "plumb-core"] {
+        for id in closure(&metadata, pure) {
+            let name = packages[&id]["name"].as_str().expect("names are texts");
+            let excused = EXCEPTIONS
+                .iter()
+                .any(|(of, on, _)| *of == pure && *on == name);
+            assert!(!IMPURE.contains(&name) || excused, "{pure} reaches {name}");
+        }
+    }
+}
+
+#[test]
+fn the_agent_builds_with_the_rust_of_debian_trixie() {
+    let metadata = metadata(&[]);
+    let packages = packages(&metadata);
+    for id in closure(&metadata, "plumb-agent") {
+        let Some(wanted) = packages[&id]["rust_version"].as_str() else {
+            continue;
+        };
+        let mut parts = wanted
+            .split('.')
+            .map(|part| part.parse::<u32>().expect("versions are numbers"));
+        let version = (parts.next(), parts.next());
+        assert!(
+            version <= (Some(1), Some(85)),
+            "{} wants Rust {wanted}",
+            packages[&id]["name"]
+        );
+    }
+}
+
+/// Our sources: path and text. Tests, generated files and tables of data are not counted as code.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut open = vec![root().join("reconciler")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).expect("folders can be read") {
+            let path = entry.expect("folders can be read").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("sources are text");
+                files.push((
+                    path.strip_prefix(root())
+                        .expect("it lies in the workspace")
+                        .to_owned(),
+                    text,
+                ));
+            }
+        }
+    }
+    assert!(files.len() > 20, "the sources were not found");
+    files
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| {
+        let part = part.as_os_str().to_string_lossy();
+        part == "tests"
+            || part == "tests.rs"
+            || part.ends_with("_tests.rs")
+            || part == "benches"
+            || part == "examples"
+    })
+}
+
+/// What of a file is code: up to its inline tests.
+fn code(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+#[test]
+fn files_stay_small() {
+    let mut sizes: Vec<(usize, PathBuf)> = sources()
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+        .map(|(path, text)| (code(&text).lines().count(), path))
+        .collect();
+    sizes.sort();
+    let (longest, path) = sizes.last().expect("there are sources");
+    assert!(*longest <= 1000, "{} has {longest} lines", path.display());
+    let at = |percent: usize| sizes[sizes.len() * percent / 100].0;
+    assert!(at(50) <= 200, "the median file has {} lines", at(50));
+    assert!(
+        at(95) <= 600,
+        "one file in twenty has over {} lines",
+        at(95)
+    );
+}
+
+#[test]
+fn rooms_have_names() {
+    for (path, _) in sources() {
+        for part in path.components() {
+            let part = part.as_os_str().to_string_lossy();
+            let stem = part.trim_end_matches(".rs");
+            let nameless = ["util", "utils", "common", "helper", "helpers", "misc"].contains(&stem);
+            assert!(!nameless, "{} is a room without a name", path.display());
+        }
+    }
+}
+
+#[test]
+fn pure_sources_touch_no_world() {
+    let worldly = [
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::env",
+        "SystemTime::now",
+        "Instant::now",
+        "Timestamp::now",
+        "Zoned::now",
+        "println!",
+        "eprintln!",
+    ];
+    for (path, text) in sources() {
+        let shown = path.to_string_lossy().into_owned();
+        let pure = ["/api/", "/document/", "/trust/", "/core/"]
+            .iter()
+            .any(|room| shown.contains(&format!("reconciler{room}src")));
+        if !pure || is_test(&path) {
+            continue;
+        }
+        for word in worldly {
+            let used = code(&text)
+                .lines()
+                .any(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+            assert!(!used, "{shown} uses {word}");
+        }
+    }
+}
