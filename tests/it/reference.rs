@@ -36,8 +36,7 @@ fn takes(schema: &Value) -> String {
             .flat_map(|one| {
                 one["const"]
                     .as_str()
-                    .map(|c| vec![format!("`{c}`")])
-                    .unwrap_or_else(|| names(one))
+                    .map_or_else(|| names(one), |c| vec![format!("`{c}`")])
             })
             .collect();
         return all.join(", ");
