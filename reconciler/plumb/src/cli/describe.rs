@@ -1,0 +1,115 @@
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use plumb_api::HostName;
+use plumb_core::status::ConditionStatus;
+use serde::Serialize;
+
+use super::{ControllerAddress, block_on};
+use crate::http::{Event, EventKind, HostObject};
+use crate::output::{Paint, Palette, Shell, Table, age};
+use crate::report::{Exit, Failure};
+
+/// Show all that is known of one thing
+///
+/// `plumb describe host NAME` shows a host's conditions with their reasons, what it is driven to,
+/// what differs, and its newest events.
+#[derive(Debug, Args)]
+pub(super) struct Describe {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// A host
+    Host {
+        /// Its name
+        name: HostName,
+        #[command(flatten)]
+        controller: ControllerAddress,
+    },
+}
+
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    host: HostObject,
+    events: Vec<Event>,
+}
+
+impl Describe {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let What::Host { name, controller } = self.what;
+        let client = controller.client()?;
+        let (fleet, events) = block_on(async {
+            Ok((client.fleet().await?, client.events(Some(&name)).await?))
+        })?;
+        let now = fleet.now;
+        let Some(host) = fleet.hosts.into_iter().find(|host| host.metadata.name == name) else {
+            return Err(Failure::new(format!("the fleet has no host {name}"))
+                .hint("`plumb get hosts` lists them; a host appears when the commit with its manifest is accepted"));
+        };
+        let whole = Whole { host, events };
+        shell.emit(&whole, |palette| text(&whole, now, palette))?;
+        Ok(Exit::OK)
+    }
+}
+
+fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
+    let status = &whole.host.status;
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| {
+        let name = palette.paint(Paint::Bold, format_args!("{name:<12}"));
+        let _ = writeln!(out, "{name} {value}");
+    };
+    line("Name", whole.host.metadata.name.as_str());
+    let labels = &whole.host.metadata.labels;
+    let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    line("Labels", &labels.join(", "));
+    line("Revision", status.revision.as_deref().unwrap_or("none yet"));
+    if let Some(target) = &status.target {
+        line("Target", &format!("{} (state {})", target.revision, target.digest));
+    }
+    line("Resources", &status.resources.to_string());
+    let ago = |at: Option<jiff::Timestamp>| {
+        at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({} ago)", age(at, now)))
+    };
+    line("Last seen", &ago(status.last_seen));
+    line("Last success", &ago(status.last_success));
+    if status.failures > 0 {
+        line("Failures", &format!("{} in a row", status.failures));
+    }
+    if !status.differing.is_empty() {
+        line("Differing", &status.differing.join(", "));
+    }
+    out.push('\n');
+    let mut table = Table::new(["CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"], palette);
+    for condition in status.conditions.iter() {
+        let word = match condition.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        };
+        table.row([
+            format!("{:?}", condition.kind),
+            word.to_owned(),
+            age(condition.last_transition_time, now),
+            condition.reason.clone(),
+            condition.message.clone(),
+        ]);
+    }
+    let _ = writeln!(out, "{table}");
+    let mut table = Table::new(["AGE", "EVENT", "MESSAGE"], palette);
+    let skipped = whole.events.len().saturating_sub(15);
+    for event in whole.events.iter().skip(skipped) {
+        let paint = (event.kind == EventKind::Warning).then_some(Paint::Warn);
+        table.painted([
+            (None, age(event.time, now)),
+            (paint, event.reason.clone()),
+            (None, event.message.clone()),
+        ]);
+    }
+    let _ = write!(out, "{table}");
+    out
+}

@@ -1,0 +1,160 @@
+use clap::{Args, Subcommand};
+use plumb_core::status::{ConditionStatus, ConditionType};
+use serde::Serialize;
+
+use super::{ControllerAddress, Selection, block_on, select};
+use crate::http::{Fleet, HostObject, Revision};
+use crate::output::{Paint, Palette, Shell, Table, age, short};
+use crate::report::{Exit, Failure};
+
+/// List what the controller knows
+///
+/// `plumb get hosts` shows each host's conditions; `plumb get revisions` the branch's newest commits
+/// and what became of each.
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Hosts with their conditions
+    ///
+    /// READY is whether a host is as its target says, SYNCED whether that target is the newest
+    /// accepted revision. `-o json` has every condition with its reason and message.
+    #[command(visible_alias = "host")]
+    Hosts {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        controller: ControllerAddress,
+    },
+    /// The branch's newest commits and their verdicts
+    ///
+    /// A commit that isn't accepted is listed with what it lacks; `plumb verify` explains it in full.
+    #[command(visible_alias = "revision")]
+    Revisions {
+        #[command(flatten)]
+        controller: ControllerAddress,
+    },
+}
+
+#[derive(Serialize)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+impl Get {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        match self.what {
+            What::Hosts {
+                selection,
+                controller,
+            } => {
+                let client = controller.client()?;
+                let fleet = block_on(async { client.fleet().await })?;
+                let hosts: Vec<_> = select(&selection, &fleet.hosts)?.into_iter().cloned().collect();
+                shell.emit(&Items { items: hosts.clone() }, |palette| {
+                    hosts_table(&hosts, &fleet, palette)
+                })?;
+            }
+            What::Revisions { controller } => {
+                let client = controller.client()?;
+                let fleet = block_on(async { client.fleet().await })?;
+                shell.emit(
+                    &Items {
+                        items: fleet.revisions.clone(),
+                    },
+                    |palette| revisions_table(&fleet.revisions, &fleet, palette),
+                )?;
+            }
+        }
+        Ok(Exit::OK)
+    }
+}
+
+/// A condition's status as a cell; what is bad is coloured.
+fn cell(host: &HostObject, kind: ConditionType) -> (Option<Paint>, String) {
+    let good_when_true = !matches!(kind, ConditionType::Drifted);
+    match host.status.conditions.get(kind).map(|c| c.status) {
+        None | Some(ConditionStatus::Unknown) => (Some(Paint::Dim), "-".to_owned()),
+        Some(ConditionStatus::True) => (
+            (!good_when_true).then_some(Paint::Warn),
+            "True".to_owned(),
+        ),
+        Some(ConditionStatus::False) => (
+            good_when_true.then_some(Paint::Error),
+            "False".to_owned(),
+        ),
+    }
+}
+
+fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String {
+    let headings = ["NAME", "READY", "SYNCED", "REACHABLE", "DRIFTED", "REVISION", "SEEN", "WHY"];
+    let mut table = Table::new(headings, palette);
+    for host in hosts {
+        let seen = host.status.last_seen.map_or_else(|| "never".to_owned(), |at| age(at, fleet.now));
+        table.painted([
+            (None, host.metadata.name.to_string()),
+            cell(host, ConditionType::Ready),
+            cell(host, ConditionType::Synced),
+            cell(host, ConditionType::Reachable),
+            cell(host, ConditionType::Drifted),
+            (None, host.status.revision.as_deref().map_or("-", short).to_owned()),
+            (None, seen),
+            (None, why(host)),
+        ]);
+    }
+    let mut text = table.to_string();
+    if hosts.is_empty() {
+        text.push_str("no hosts\n");
+    }
+    text
+}
+
+/// The message of the condition that most needs a look.
+fn why(host: &HostObject) -> String {
+    let conditions = &host.status.conditions;
+    let bad = |kind, bad| conditions.get(kind).filter(|c| c.status == bad);
+    let worst = bad(ConditionType::Suspended, ConditionStatus::True)
+        .or_else(|| bad(ConditionType::Reachable, ConditionStatus::False))
+        .or_else(|| bad(ConditionType::Stalled, ConditionStatus::True))
+        .or_else(|| bad(ConditionType::Drifted, ConditionStatus::True))
+        .or_else(|| bad(ConditionType::Ready, ConditionStatus::False))
+        .or_else(|| bad(ConditionType::Synced, ConditionStatus::False));
+    worst.map_or_else(String::new, |condition| {
+        let message = condition.message.lines().next().unwrap_or_default();
+        if message.chars().count() > 72 {
+            format!("{}…", message.chars().take(71).collect::<String>())
+        } else {
+            message.to_owned()
+        }
+    })
+}
+
+fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> String {
+    let mut table = Table::new(["COMMIT", "VERDICT", "AGE", "HOSTS", "SUMMARY"], palette);
+    for revision in revisions {
+        let paint = match revision.verdict.as_str() {
+            "accept" => Paint::Good,
+            "pending" => Paint::Warn,
+            _ => Paint::Error,
+        };
+        table.painted([
+            (None, short(&revision.commit).to_owned()),
+            (Some(paint), revision.verdict.clone()),
+            (None, age(revision.time, fleet.now)),
+            (None, revision.hosts.to_string()),
+            (None, revision.summary.clone()),
+        ]);
+    }
+    let mut text = table.to_string();
+    for revision in revisions.iter().filter(|r| !r.reasons.is_empty()) {
+        text.push_str(&format!("\n{}\n", short(&revision.commit)));
+        for reason in &revision.reasons {
+            text.push_str(&format!("  {reason}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,134 @@
+//! The user's own git, for what must be done with the user's keys and settings: signing, looking up
+//! names. Verdicts never come from it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::report::{Failure, OrFail as _};
+
+/// A repository as the user's git sees it.
+#[derive(Debug, Clone)]
+pub struct Git {
+    folder: PathBuf,
+    bare: Option<PathBuf>,
+}
+
+impl Git {
+    /// The repository that holds this folder.
+    pub fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            bare: None,
+        }
+    }
+
+    /// A repository by its git folder.
+    pub fn of_git_dir(folder: &Path) -> Self {
+        Self {
+            folder: PathBuf::from("."),
+            bare: Some(folder.to_owned()),
+        }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new("git");
+        command.current_dir(&self.folder);
+        if let Some(folder) = &self.bare {
+            command.arg("--git-dir").arg(folder);
+        }
+        command.args(args);
+        command
+    }
+
+    /// What git says, without the line's end.
+    ///
+    /// # Errors
+    /// When git can't be run or fails; its own words are the cause.
+    pub fn ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Failure> {
+        let output = self
+            .command(args)
+            .stdin(Stdio::null())
+            .output()
+            .or_fail(|| "git can't be run".to_owned())?;
+        if output.status.success() {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Ok(text.trim_end_matches('\n').to_owned())
+        } else {
+            Err(failed(args, &String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+
+    /// What git says, if it has something to say.
+    pub fn try_ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
+        self.ask(args).ok().filter(|text| !text.is_empty())
+    }
+
+    /// A blob's bytes.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn blob(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let args = ["cat-file", "blob", name];
+        let output = self
+            .command(&args)
+            .stdin(Stdio::null())
+            .output()
+            .or_fail(|| "git can't be run".to_owned())?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(failed(&args, &String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+
+    /// Runs git on the user's terminal, so that it may ask for a passphrase or a touch.
+    ///
+    /// # Errors
+    /// When git can't be run or fails; it has said why on stderr itself.
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(), Failure> {
+        let status = self
+            .command(args)
+            .stdout(Stdio::null())
+            .status()
+            .or_fail(|| "git can't be run".to_owned())?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(failed(args, ""))
+        }
+    }
+
+    /// A commit's whole id.
+    ///
+    /// # Errors
+    /// When the name is no commit of this repository.
+    pub fn commit(&self, name: &str) -> Result<String, Failure> {
+        self.ask(&[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &format!("{name}^{{commit}}"),
+        ])
+        .map_err(|_| {
+            Failure::new(format!("there is no commit {name} here"))
+                .hint("a branch, a tag or a commit's id; `git fetch` may bring it")
+        })
+    }
+}
+
+fn failed<S: AsRef<OsStr>>(args: &[S], stderr: &str) -> Failure {
+    let what: Vec<_> = args
+        .iter()
+        .take(2)
+        .map(|arg| arg.as_ref().to_string_lossy().into_owned())
+        .collect();
+    let said = stderr.trim();
+    let failure = Failure::new(format!("`git {}` failed", what.join(" ")));
+    if said.is_empty() {
+        failure
+    } else {
+        failure.because(&std::io::Error::other(said.to_owned()))
+    }
+}

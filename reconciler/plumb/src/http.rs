@@ -1,0 +1,15 @@
+//! What the controller tells and takes over HTTP: everything on its Unix socket, for the CLI; health,
+//! metrics and a read-only page on TCP. It knows the controller by [`View`] alone.
+
+mod api;
+mod client;
+mod metrics;
+mod server;
+mod view;
+
+pub use client::Client;
+pub use server::{Listeners, serve};
+pub use view::{
+    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostObject, Metadata, Refused, Revision, Source,
+    View,
+};

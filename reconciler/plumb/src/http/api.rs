@@ -1,0 +1,163 @@
+//! Routes, and what each answers.
+
+use std::sync::Arc;
+
+use askama::Template as _;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use plumb_api::HostName;
+use serde::{Deserialize, Serialize};
+
+use super::metrics;
+use super::view::{Command, Event, Fleet, HostObject, Refused, Revision, View};
+use crate::ui::Page;
+
+type Seen = State<Arc<dyn View>>;
+
+/// A list, as Kubernetes writes it.
+#[derive(Serialize)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+/// What anyone on the network may see: health, metrics, the page. Nothing is changed here.
+pub(super) fn public(view: Arc<dyn View>) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(show_metrics))
+        .with_state(view)
+        .layer(axum::middleware::map_response(harden))
+}
+
+/// What those who may open the socket see and say.
+pub(super) fn private(view: Arc<dyn View>) -> Router {
+    Router::new()
+        .route("/api/v1/fleet", get(fleet))
+        .route("/api/v1/hosts", get(hosts))
+        .route("/api/v1/hosts/{name}", get(host))
+        .route("/api/v1/revisions", get(revisions))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/commands", post(commands))
+        .with_state(view.clone())
+        .merge(public(view))
+}
+
+/// Nothing from elsewhere is loaded, run or framed, whatever a manifest smuggles into a name.
+async fn harden(mut response: Response) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn page(State(view): Seen) -> Response {
+    let fleet = view.fleet().await;
+    let events = view.events(None).await;
+    match Page::new(&fleet, &events).render() {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the page can't be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(view): Seen) -> (StatusCode, &'static str) {
+    if view.ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: the source hasn't been read yet\n",
+        )
+    }
+}
+
+async fn show_metrics(State(view): Seen) -> Response {
+    match metrics::render(&view.fleet().await) {
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn fleet(State(view): Seen) -> axum::Json<Fleet> {
+    axum::Json(view.fleet().await)
+}
+
+async fn hosts(State(view): Seen) -> axum::Json<Items<HostObject>> {
+    axum::Json(Items {
+        items: view.fleet().await.hosts,
+    })
+}
+
+async fn host(
+    State(view): Seen,
+    axum::extract::Path(name): axum::extract::Path<String>,
+) -> Result<axum::Json<HostObject>, (StatusCode, axum::Json<Refused>)> {
+    let found = view
+        .fleet()
+        .await
+        .hosts
+        .into_iter()
+        .find(|host| host.metadata.name.as_str() == name);
+    found.map(axum::Json).ok_or_else(|| {
+        (
+            StatusCode::NOT_FOUND,
+            axum::Json(Refused {
+                message: format!("the fleet has no host {name}"),
+                hint: Some("`plumb get hosts` lists them".to_owned()),
+            }),
+        )
+    })
+}
+
+async fn revisions(State(view): Seen) -> axum::Json<Items<Revision>> {
+    axum::Json(Items {
+        items: view.fleet().await.revisions,
+    })
+}
+
+#[derive(Deserialize)]
+struct OfHost {
+    host: Option<HostName>,
+}
+
+async fn events(State(view): Seen, Query(query): Query<OfHost>) -> axum::Json<Vec<Event>> {
+    axum::Json(view.events(query.host).await)
+}
+
+async fn commands(State(view): Seen, axum::Json(command): axum::Json<Command>) -> Response {
+    match view.tell(command).await {
+        Ok(done) => (StatusCode::ACCEPTED, axum::Json(done)).into_response(),
+        Err(refused) => (StatusCode::CONFLICT, axum::Json(refused)).into_response(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

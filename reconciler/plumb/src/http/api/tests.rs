@@ -1,0 +1,192 @@
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus};
+
+use super::*;
+use crate::http::view::{AlertState, Counters, Done, EventKind, Held, Metadata, Source};
+
+/// A controller that says what it is told to say.
+struct Scripted;
+
+impl View for Scripted {
+    fn fleet(&self) -> BoxFuture<'_, Fleet> {
+        async { fleet() }.boxed()
+    }
+
+    fn events(&self, host: Option<HostName>) -> BoxFuture<'_, Vec<Event>> {
+        async move {
+            vec![Event {
+                time: "2026-11-24T02:00:00Z".parse().unwrap(),
+                kind: EventKind::Warning,
+                host,
+                reason: "Drifted".to_owned(),
+                message: "<script>alert(1)</script>".to_owned(),
+                revision: None,
+            }]
+        }
+        .boxed()
+    }
+
+    fn ready(&self) -> bool {
+        false
+    }
+
+    fn tell(&self, command: Command) -> BoxFuture<'_, Result<Done, Refused>> {
+        async move {
+            match command {
+                Command::Notify => Ok(Done {
+                    message: "fetching".to_owned(),
+                    hosts: Vec::new(),
+                }),
+                _ => Err(Refused {
+                    message: "no".to_owned(),
+                    hint: None,
+                }),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn host(name: &str, reachable: ConditionStatus) -> HostObject {
+    let mut conditions = Conditions::default();
+    let mut set = |kind, status, reason: &str| {
+        conditions.set(Condition {
+            kind,
+            status,
+            reason: reason.to_owned(),
+            message: "as it is & was".to_owned(),
+            observed_generation: None,
+            last_transition_time: "2026-11-24T01:00:00Z".parse().unwrap(),
+        });
+    };
+    set(ConditionType::Reachable, reachable, "Connected");
+    set(ConditionType::Ready, reachable, "Applied");
+    HostObject {
+        api_version: "plumb.dev/v1alpha1".to_owned(),
+        kind: "Host".to_owned(),
+        metadata: Metadata {
+            name: name.parse().unwrap(),
+            labels: [("site".to_owned(), "home".to_owned())].into(),
+        },
+        status: HostStatus {
+            host: name.parse().unwrap(),
+            revision: Some("a".repeat(40)),
+            target: None,
+            held: None,
+            ledger_sequence: None,
+            conditions,
+            last_seen: None,
+            last_success: Some("2026-11-24T01:59:00Z".parse().unwrap()),
+            failures: 0,
+            resources: 12,
+            differing: Vec::new(),
+        },
+    }
+}
+
+pub(in crate::http) fn fleet() -> Fleet {
+    Fleet {
+        name: Some("home".to_owned()),
+        version: "0.1.0".to_owned(),
+        now: "2026-11-24T02:00:00Z".parse().unwrap(),
+        source: Source {
+            url: "/srv/fleet.git".to_owned(),
+            reference: "refs/heads/main".to_owned(),
+            head: Some("b".repeat(40)),
+            accepted: Some("a".repeat(40)),
+            held: Some(Held {
+                commit: "b".repeat(40),
+                verdict: "pending".to_owned(),
+                reasons: vec!["<b>2 of ops</b> are needed".to_owned()],
+            }),
+            ..Source::default()
+        },
+        hosts: vec![
+            host("linda", ConditionStatus::True),
+            host("cloud", ConditionStatus::False),
+        ],
+        revisions: Vec::new(),
+        alerts: vec![AlertState {
+            labels: [("alertname".to_owned(), "PlumbHostUnreachable".to_owned())].into(),
+            summary: "cloud can't be reached".to_owned(),
+            since: "2026-11-24T01:00:00Z".parse().unwrap(),
+        }],
+        counters: Counters {
+            fetches: [("success".to_owned(), 3)].into(),
+            ..Counters::default()
+        },
+    }
+}
+
+/// Both routers behind real sockets, as a browser and the CLI meet them.
+async fn running() -> (tempfile::TempDir, String, crate::http::Client) {
+    plumb_adapters::tls::install_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("plumb.sock");
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let listeners = crate::http::Listeners::open(&socket, listen).await.unwrap();
+    let url = format!("http://{}", listeners.address().unwrap());
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let _stop = stop;
+        crate::http::serve(listeners, Arc::new(Scripted), stopped).await
+    });
+    let client = crate::http::Client::new(&socket).unwrap();
+    (folder, url, client)
+}
+
+#[tokio::test]
+async fn the_cli_reads_and_tells_over_the_socket() {
+    let (_folder, _, client) = running().await;
+    assert_eq!(client.fleet().await.unwrap().hosts.len(), 2);
+    let linda: HostName = "linda".parse().unwrap();
+    assert_eq!(client.events(Some(&linda)).await.unwrap()[0].host, Some(linda.clone()));
+    assert_eq!(client.tell(&Command::Notify).await.unwrap().message, "fetching");
+    let refused = client.tell(&Command::Forget { host: linda }).await.unwrap_err();
+    assert!(refused.render(crate::output::Palette::plain()).contains("error: no"));
+}
+
+#[tokio::test]
+async fn the_page_escapes_and_is_hardened() {
+    let (_folder, url, _client) = running().await;
+    let response = reqwest::get(&url).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    let text = response.text().await.unwrap();
+    for part in ["linda", "cloud", "aaaaaaaaaaaa", "bbbbbbbbbbbb", "PlumbHostUnreachable"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(!text.contains("<script") && !text.contains("<b>2"), "{text}");
+}
+
+#[tokio::test]
+async fn the_network_may_look_but_not_touch() {
+    let (_folder, url, _client) = running().await;
+    for path in ["api/v1/fleet", "api/v1/commands", "api/v1/events"] {
+        assert_eq!(reqwest::get(format!("{url}/{path}")).await.unwrap().status(), 404, "{path}");
+    }
+    assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), 200);
+    assert_eq!(reqwest::get(format!("{url}/readyz")).await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn the_socket_is_private_and_not_stolen_from_the_living() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, _, _client) = running().await;
+    let socket = folder.path().join("plumb.sock");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let error = crate::http::Listeners::open(&socket, None).await.err().unwrap();
+    assert!(error.render(crate::output::Palette::plain()).contains("another controller answers"));
+}
+
+#[tokio::test]
+async fn a_dead_controllers_socket_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("plumb.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists());
+    assert!(crate::http::Listeners::open(&socket, None).await.is_ok());
+}

@@ -1,0 +1,100 @@
+//! The CLI's side: HTTP over the controller's Unix socket.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plumb_api::HostName;
+use serde::de::DeserializeOwned;
+
+use crate::http::view::{Command, Done, Event, Fleet, Refused};
+use crate::report::{Failure, OrFail as _};
+
+/// Speaks with a running controller.
+pub struct Client {
+    http: reqwest::Client,
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client for the controller at this socket.
+    ///
+    /// # Errors
+    /// When an HTTP client can't be made.
+    pub fn new(socket: &Path) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .timeout(Duration::from_secs(30))
+            .build()
+            .or_fail(|| "an HTTP client can't be made".to_owned())?;
+        Ok(Self {
+            http,
+            socket: socket.to_owned(),
+        })
+    }
+
+    /// Everything that the controller knows.
+    ///
+    /// # Errors
+    /// When no controller answers.
+    pub async fn fleet(&self) -> Result<Fleet, Failure> {
+        self.send(self.http.get("http://plumb/api/v1/fleet")).await
+    }
+
+    /// The newest events, oldest first.
+    ///
+    /// # Errors
+    /// When no controller answers.
+    pub async fn events(&self, host: Option<&HostName>) -> Result<Vec<Event>, Failure> {
+        let url = match host {
+            Some(host) => format!("http://plumb/api/v1/events?host={host}"),
+            None => "http://plumb/api/v1/events".to_owned(),
+        };
+        self.send(self.http.get(url)).await
+    }
+
+    /// Says something to the controller.
+    ///
+    /// # Errors
+    /// When no controller answers, or it refuses.
+    pub async fn tell(&self, command: &Command) -> Result<Done, Failure> {
+        self.send(self.http.post("http://plumb/api/v1/commands").json(command))
+            .await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
+        let response = request.send().await.map_err(|error| self.silent(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.silent(&error))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).or_fail(|| {
+                "the controller's answer isn't understood; it may be of another version".to_owned()
+            });
+        }
+        Err(match serde_json::from_slice::<Refused>(&body) {
+            Ok(refused) => Failure::new(refused.message).maybe_hint(refused.hint),
+            Err(_) => Failure::new(format!("the controller answered with status {status}")),
+        })
+    }
+
+    fn silent(&self, error: &reqwest::Error) -> Failure {
+        let socket = self.socket.display();
+        let cause = root(error);
+        let failure = Failure::new(format!("no controller answers at {socket}: {cause}"));
+        if !self.socket.exists() {
+            failure.hint("is it running? `systemctl status plumb-controller`; --socket or PLUMB_SOCKET names another socket")
+        } else if cause.contains("ermission denied") {
+            failure.hint("the socket is open to its owner and group; join the group `plumb`, or use sudo")
+        } else {
+            failure.hint("is it running? `systemctl status plumb-controller`")
+        }
+    }
+}
+
+/// The last of an error's causes: the one that a person can do something about.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}

@@ -1,0 +1,96 @@
+//! Listening: one Unix socket for the CLI, one TCP address for everyone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+
+use super::api;
+use super::view::View;
+use crate::report::{Failure, OrFail as _};
+
+/// Sockets that are open, before anything is served on them: a second controller fails here and
+/// not after it has begun to work.
+pub struct Listeners {
+    unix: UnixListener,
+    path: PathBuf,
+    tcp: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Opens both.
+    ///
+    /// # Errors
+    /// When one of them is taken or can't be opened.
+    pub async fn open(socket: &Path, listen: Option<SocketAddr>) -> Result<Self, Failure> {
+        let unix = open_unix(socket).await?;
+        let tcp = match listen {
+            Some(at) => Some(TcpListener::bind(at).await.map_err(|error| {
+                Failure::new(format!("can't listen on {at}"))
+                    .because(&error)
+                    .hint("`listen` in the controller's configuration names another address")
+            })?),
+            None => None,
+        };
+        Ok(Self {
+            unix,
+            path: socket.to_owned(),
+            tcp,
+        })
+    }
+
+    /// The TCP address, with the port that the system chose where 0 was asked for.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+    }
+}
+
+async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
+    let shown = path.display();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .or_fail(|| format!("the socket's folder {} can't be made", folder.display()))?;
+    }
+    // A socket file outlives a killed controller; one that answers belongs to a living one.
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        return Err(Failure::new(format!("another controller answers at {shown}"))
+            .hint("stop it first, or give this one another `socket`"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Failure::new(format!("the old socket {shown} can't be removed")).because(&error));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).or_fail(|| format!("the socket {shown} can't be opened"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+        .or_fail(|| format!("the socket {shown} can't be made private"))?;
+    Ok(listener)
+}
+
+/// Serves until told to stop; open requests are finished.
+///
+/// # Errors
+/// When a listener fails.
+pub async fn serve(listeners: Listeners, view: Arc<dyn View>, stop: watch::Receiver<bool>) -> io::Result<()> {
+    let until = |mut stop: watch::Receiver<bool>| async move {
+        // A sender that is gone means the same as being told.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let unix = axum::serve(listeners.unix, api::private(view.clone()))
+        .with_graceful_shutdown(until(stop.clone()));
+    let result = match listeners.tcp {
+        Some(tcp) => {
+            let tcp = axum::serve(tcp, api::public(view)).with_graceful_shutdown(until(stop));
+            tokio::try_join!(async { unix.await }, async { tcp.await }).map(|_| ())
+        }
+        None => unix.await,
+    };
+    // The next controller removes it too; that this one is gone is said sooner this way.
+    let _ = std::fs::remove_file(listeners.path);
+    result
+}

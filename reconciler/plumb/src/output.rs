@@ -1,0 +1,280 @@
+//! What goes to stdout and how: tables for people, JSON and YAML for programs, colour where it is
+//! wanted. Progress and errors go to stderr.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::report::{Failure, OrFail as _};
+
+/// In which form data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs, one document.
+    Json,
+    /// The same as JSON, in YAML.
+    Yaml,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a piece of text means; the palette decides how it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// Good, added.
+    Good,
+    /// Worth a look, changed.
+    Warn,
+    /// Bad, removed.
+    Error,
+    /// A hint, a name.
+    Hint,
+    /// Less important.
+    Dim,
+    /// A heading.
+    Bold,
+}
+
+/// Whether text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Palette {
+    colored: bool,
+}
+
+impl Palette {
+    /// Without colour.
+    pub const fn plain() -> Self {
+        Self { colored: false }
+    }
+
+    /// With colour.
+    pub const fn colored() -> Self {
+        Self { colored: true }
+    }
+
+    /// What a choice means for a stream.
+    fn of(choice: ColorChoice, stream: &impl io::IsTerminal) -> Self {
+        let colored = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                stream.is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        Self { colored }
+    }
+
+    /// Whether it is without colour.
+    pub fn is_plain(self) -> bool {
+        !self.colored
+    }
+
+    /// Text in the colour of its meaning.
+    pub fn paint(self, paint: Paint, text: impl fmt::Display) -> String {
+        if !self.colored {
+            return text.to_string();
+        }
+        let code = match paint {
+            Paint::Good => "32",
+            Paint::Warn => "33",
+            Paint::Error => "1;31",
+            Paint::Hint => "36",
+            Paint::Dim => "2",
+            Paint::Bold => "1",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+/// How a command speaks: chosen once, from the command line and the terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct Shell {
+    /// The form of data.
+    pub format: Format,
+    /// Colour on stdout.
+    pub out: Palette,
+    /// Colour on stderr.
+    pub err: Palette,
+}
+
+impl Shell {
+    /// From the options.
+    pub fn new(format: Format, color: ColorChoice) -> Self {
+        Self {
+            format,
+            out: Palette::of(color, &io::stdout()),
+            err: Palette::of(color, &io::stderr()),
+        }
+    }
+
+    /// Writes data: `table` makes the text for people.
+    ///
+    /// # Errors
+    /// When stdout can't be written; a reader that went away is no error.
+    pub fn emit<T: Serialize>(
+        &self,
+        data: &T,
+        table: impl FnOnce(Palette) -> String,
+    ) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Table => table(self.out),
+            Format::Json => {
+                let mut text = serde_json::to_string_pretty(data)
+                    .or_fail(|| "the answer can't be written as JSON".to_owned())?;
+                text.push('\n');
+                text
+            }
+            Format::Yaml => serde_saphyr::to_string(data)
+                .or_fail(|| "the answer can't be written as YAML".to_owned())?,
+        };
+        self.print(&text)
+    }
+
+    /// Writes text to stdout.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new("stdout can't be written").because(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells how far things are, on stderr.
+    pub fn say(&self, text: impl fmt::Display) {
+        // Nobody to tell is no reason to stop.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Something that deserves a look, on stderr.
+    pub fn warn(&self, text: impl fmt::Display) {
+        self.say(format_args!(
+            "{} {text}",
+            self.err.paint(Paint::Warn, "warning:")
+        ));
+    }
+
+    /// Whether a person can be asked.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+}
+
+/// Rows under a heading, as kubectl has them: no borders, three spaces between columns.
+pub struct Table {
+    rows: Vec<Vec<(Option<Paint>, String)>>,
+    palette: Palette,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub fn new<const N: usize>(headings: [&str; N], palette: Palette) -> Self {
+        let headings = headings.map(|heading| (Some(Paint::Bold), heading.to_owned()));
+        Self {
+            rows: vec![headings.into()],
+            palette,
+        }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows
+            .push(cells.into_iter().map(|cell| (None, cell)).collect());
+    }
+
+    /// Adds a row of which some cells have a colour.
+    pub fn painted<const N: usize>(&mut self, cells: [(Option<Paint>, String); N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<_> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            // Nothing is padded behind the last cell that says something.
+            let last = row.iter().rposition(|(_, text)| !text.is_empty());
+            for (column, (paint, text)) in row.iter().enumerate() {
+                if last.is_none_or(|last| column > last) {
+                    break;
+                }
+                match paint {
+                    Some(paint) => f.write_str(&self.palette.paint(*paint, text))?,
+                    None => f.write_str(text)?,
+                }
+                if last != Some(column) {
+                    let pad = widths[column] + 3 - text.chars().count();
+                    write!(f, "{:pad$}", "")?;
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// How long ago, in one unit: `12s`, `5m`, `3h`, `9d`.
+pub fn age(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// The first twelve digits of a commit, enough for people.
+pub fn short(oid: &str) -> &str {
+    oid.get(..12).unwrap_or(oid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_no_trailing_space() {
+        let mut table = Table::new(["NAME", "READY"], Palette::plain());
+        table.row(["linda".to_owned(), "True".to_owned()]);
+        table.row(["a-longer-name".to_owned(), "False".to_owned()]);
+        let text = table.to_string();
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
+        assert!(text.starts_with("NAME"), "{text:?}");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let at = |s| jiff::Timestamp::from_second(s).unwrap();
+        let text: Vec<_> = [5, 119, 120, 7199, 7200, 200_000]
+            .map(|s| age(at(0), at(s)))
+            .into();
+        assert_eq!(text, ["5s", "119s", "2m", "119m", "2h", "2d"]);
+    }
+}

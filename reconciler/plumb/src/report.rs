@@ -1,0 +1,203 @@
+//! Errors for people: the only place that decides how a failure reads and with what code the
+//! program exits, and the only renderer of snippets.
+//!
+//! A failure is a message, the causes behind it, hints, and diagnostics with places. Libraries give
+//! typed errors; a command says what it was about with [`OrFail::or_fail`].
+
+mod snippet;
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use plumb_core::ports::{HostError, StoreError};
+use plumb_document::{Diagnostic, SourceMap};
+
+use crate::output::{Paint, Palette};
+
+pub use snippet::render_diagnostics;
+
+/// With what code the program exits; `docs/exit-codes.md` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit(u8);
+
+impl Exit {
+    /// All went well.
+    pub const OK: Self = Self(0);
+    /// It failed, or (`check`) there are errors.
+    pub const FAILED: Self = Self(1);
+    /// `diff`: something differs.
+    pub const DIFFERS: Self = Self(1);
+    /// `diff` failed; also what a wrong command line exits with.
+    pub const TROUBLE: Self = Self(2);
+    /// `verify`: something is missing that may still come.
+    pub const PENDING: Self = Self(3);
+    /// `verify`: it can never be accepted.
+    pub const REJECTED: Self = Self(4);
+
+    /// The code as the system has it.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+}
+
+/// Why a command failed, ready to be shown.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+    diagnostics: Vec<Diagnostic>,
+    sources: SourceMap,
+    exit: Exit,
+}
+
+impl Failure {
+    /// A failure: lower-case, what couldn't be done and why, without a full stop.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            diagnostics: Vec::new(),
+            sources: SourceMap::default(),
+            exit: Exit::FAILED,
+        }
+    }
+
+    /// With what lies behind it: the error and its sources, each said once.
+    #[must_use]
+    pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            let said = self.message.contains(&text)
+                || self.causes.last().is_some_and(|last| last.contains(&text));
+            if !said && !text.is_empty() {
+                self.causes.push(text);
+            }
+            next = error.source();
+        }
+        self
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// With a hint where there is one.
+    #[must_use]
+    pub fn maybe_hint(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// With places, and the texts that they point into.
+    #[must_use]
+    pub fn diagnostics(mut self, diagnostics: Vec<Diagnostic>, sources: SourceMap) -> Self {
+        self.diagnostics = diagnostics;
+        self.sources = sources;
+        self
+    }
+
+    /// With another exit code than 1.
+    #[must_use]
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// The code to exit with.
+    pub fn code(&self) -> Exit {
+        self.exit
+    }
+
+    /// The whole as text: diagnostics with snippets, the message, causes and hints.
+    pub fn render(&self, palette: Palette) -> String {
+        let mut out = render_diagnostics(&self.diagnostics, &self.sources, palette);
+        let _ = writeln!(
+            out,
+            "{} {}",
+            palette.paint(Paint::Error, "error:"),
+            self.message
+        );
+        for cause in &self.causes {
+            let _ = writeln!(
+                out,
+                "  {} {cause}",
+                palette.paint(Paint::Dim, "because:")
+            );
+        }
+        for hint in &self.hints {
+            let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
+        }
+        out
+    }
+}
+
+/// Says what was being done when an error came.
+pub trait OrFail<T> {
+    /// The value, or a failure with this message and the error as its cause.
+    ///
+    /// # Errors
+    /// The failure.
+    fn or_fail(self, message: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: Error + 'static> OrFail<T> for Result<T, E> {
+    fn or_fail(self, message: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(message()).because(&error))
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::new(error.to_string()).maybe_hint(error.hint())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = match &error {
+            StoreError::Busy => Some("a controller is running already; stop it first, or give this one another `state` folder"),
+            StoreError::Newer => Some("use the plumb that wrote it, or a newer one"),
+            StoreError::Failed(_) => None,
+        };
+        Self::new(error.to_string()).maybe_hint(hint.map(str::to_owned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the outer thing failed")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_are_said_once_and_hints_last() {
+        let inner = std::io::Error::other("no such luck");
+        let failure = Failure::new("nothing was done")
+            .because(&Outer(inner))
+            .hint("try again");
+        assert_eq!(
+            failure.render(Palette::plain()),
+            "error: nothing was done\n  because: the outer thing failed\n  because: no such luck\n  hint: try again\n"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_the_message_has_isnt_repeated() {
+        let failure = Failure::new("can't read x: no such luck")
+            .because(&std::io::Error::other("no such luck"));
+        assert_eq!(
+            failure.render(Palette::plain()),
+            "error: can't read x: no such luck\n"
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! Diagnostics as text with the lines that they speak of.
+
+use std::fmt;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use plumb_document::{Diagnostic, Severity, SourceMap, Span};
+
+use crate::output::Palette;
+
+/// Every diagnostic with its snippet, errors last, so that they are what is seen first in a terminal.
+pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Palette) -> String {
+    let theme = if palette.is_plain() {
+        GraphicalTheme::unicode_nocolor()
+    } else {
+        GraphicalTheme::unicode()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .with_links(false)
+        .with_context_lines(1);
+    let mut out = String::new();
+    let (errors, warnings): (Vec<_>, Vec<_>) = all.iter().partition(|d| d.is_error());
+    for diagnostic in warnings.into_iter().chain(errors) {
+        let shown = Shown::new(diagnostic, sources);
+        if handler.render_report(&mut out, &shown).is_err() {
+            // A snippet that can't be drawn must not cost the message.
+            out.push_str(&diagnostic.to_string());
+        }
+        if !out.ends_with('\n') {
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// A diagnostic in miette's form.
+struct Shown {
+    code: &'static str,
+    severity: miette::Severity,
+    message: String,
+    help: Option<String>,
+    source: Option<NamedSource<String>>,
+    labels: Vec<LabeledSpan>,
+    elsewhere: Vec<Shown>,
+}
+
+impl Shown {
+    fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Self {
+        let mut labels = vec![LabeledSpan::new_primary_with_span(
+            None,
+            range(&diagnostic.span),
+        )];
+        let mut elsewhere = Vec::new();
+        for label in &diagnostic.related {
+            if label.span.file() == diagnostic.span.file() {
+                labels.push(LabeledSpan::new_with_span(
+                    Some(label.message.clone()),
+                    range(&label.span),
+                ));
+            } else {
+                elsewhere.push(Self {
+                    code: diagnostic.code.as_str(),
+                    severity: miette::Severity::Advice,
+                    message: label.message.clone(),
+                    help: None,
+                    source: named(&label.span, sources),
+                    labels: vec![LabeledSpan::new_primary_with_span(None, range(&label.span))],
+                    elsewhere: Vec::new(),
+                });
+            }
+        }
+        let source = named(&diagnostic.span, sources);
+        // Without a text there is nothing to draw; the place is said in words instead.
+        let message = if source.is_some() {
+            diagnostic.message.clone()
+        } else {
+            format!("{}: {}", diagnostic.span, diagnostic.message)
+        };
+        let hosts = match diagnostic.hosts.as_slice() {
+            [] => None,
+            [one] => Some(format!("this holds {one}")),
+            many if many.len() <= 6 => Some(format!("this holds {}", many.join(", "))),
+            many => Some(format!(
+                "this holds {} and {} more hosts",
+                many[..5].join(", "),
+                many.len() - 5
+            )),
+        };
+        let help = match (&diagnostic.hint, hosts) {
+            (Some(hint), Some(hosts)) => Some(format!("{hint}\n{hosts}")),
+            (Some(hint), None) => Some(hint.clone()),
+            (None, hosts) => hosts,
+        };
+        Self {
+            code: diagnostic.code.as_str(),
+            severity: match diagnostic.severity {
+                Severity::Error => miette::Severity::Error,
+                Severity::Warning => miette::Severity::Warning,
+            },
+            message,
+            help,
+            source,
+            labels,
+            elsewhere,
+        }
+    }
+}
+
+fn named(span: &Span, sources: &SourceMap) -> Option<NamedSource<String>> {
+    sources
+        .text(span.file())
+        .map(|text| NamedSource::new(&**span.file(), text.to_owned()))
+}
+
+fn range(span: &Span) -> std::ops::Range<usize> {
+    span.bytes()
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl miette::Diagnostic for Shown {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.source.as_ref()?;
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        Some(Box::new(
+            self.elsewhere
+                .iter()
+                .map(|shown| shown as &dyn miette::Diagnostic),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use plumb_document::{codes, parse};
+
+    use super::*;
+
+    #[test]
+    fn the_line_is_shown_with_code_and_hint() {
+        let file: Arc<str> = "hosts/linda.yaml".into();
+        let text = "kind: Host\nspec:\n  arhc: x86_64\n";
+        let node = parse(&file, text.as_bytes()).unwrap();
+        let span = &node.get("spec").unwrap().get("arhc").unwrap().span;
+        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_FIELD, span, "there is no field arhc")
+            .hint("did you mean arch?");
+        diagnostic.hosts = vec!["linda".to_owned()];
+        let mut sources = SourceMap::default();
+        sources.insert(file, text.as_bytes().into());
+        let shown = render_diagnostics(&[diagnostic], &sources, Palette::plain());
+        for part in [
+            "unknown-field",
+            "there is no field arhc",
+            "hosts/linda.yaml:3:",
+            "arhc: x86_64",
+            "did you mean arch?",
+            "this holds linda",
+        ] {
+            assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn without_a_text_the_place_is_in_words() {
+        let span = Span::of_file("hosts/linda.yaml");
+        let diagnostic = Diagnostic::error(codes::YAML_ENCODING, &span, "the file isn't UTF-8");
+        let shown = render_diagnostics(&[diagnostic], &SourceMap::default(), Palette::plain());
+        assert!(shown.contains("hosts/linda.yaml:1:1: the file isn't UTF-8"), "{shown}");
+    }
+}

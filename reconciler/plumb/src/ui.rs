@@ -1,0 +1,177 @@
+//! The page: the fleet on one screen, worst first. Plain HTML, no script; everything escaped by the
+//! template engine.
+
+use askama::Template;
+use jiff::Timestamp;
+use plumb_core::status::{Condition, ConditionStatus, ConditionType};
+
+use crate::http::{AlertState, Event, EventKind, Fleet, HostObject};
+use crate::output::{age, short};
+
+/// What the page shows.
+#[derive(Template)]
+#[template(path = "page.html")]
+pub struct Page<'a> {
+    fleet: &'a Fleet,
+    hosts: Vec<Row<'a>>,
+    conditions: Vec<Shown<'a>>,
+    events: Vec<Happened<'a>>,
+    ready: usize,
+}
+
+/// A host's line.
+struct Row<'a> {
+    name: String,
+    labels: String,
+    tone: &'static str,
+    word: &'static str,
+    revision: &'a str,
+    seen: String,
+    resources: u32,
+    differing: String,
+    conditions: Vec<Shown<'a>>,
+}
+
+/// A condition.
+struct Shown<'a> {
+    kind: String,
+    tone: &'static str,
+    condition: &'a Condition,
+    age: String,
+}
+
+/// An event.
+struct Happened<'a> {
+    tone: &'static str,
+    age: String,
+    host: String,
+    event: &'a Event,
+}
+
+impl<'a> Page<'a> {
+    /// The page of a fleet, with its newest events.
+    pub fn new(fleet: &'a Fleet, events: &'a [Event]) -> Self {
+        let mut hosts: Vec<_> = fleet.hosts.iter().map(|host| row(host, fleet.now)).collect();
+        hosts.sort_by_key(|row| match row.tone {
+            "bad" => 0,
+            "warn" => 1,
+            _ => 2,
+        });
+        Self {
+            ready: hosts.iter().filter(|row| row.tone == "good").count(),
+            hosts,
+            conditions: fleet
+                .source
+                .conditions
+                .iter()
+                .map(|condition| shown(condition, fleet.now))
+                .collect(),
+            events: events
+                .iter()
+                .rev()
+                .take(30)
+                .map(|event| Happened {
+                    tone: match event.kind {
+                        EventKind::Normal => "good",
+                        EventKind::Warning => "warn",
+                    },
+                    age: age(event.time, fleet.now),
+                    host: event.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    event,
+                })
+                .collect(),
+            fleet,
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.fleet.name.as_deref().unwrap_or("not yet known")
+    }
+
+    fn since(&self, alert: &AlertState) -> String {
+        age(alert.since, self.fleet.now)
+    }
+
+    fn label(alert: &AlertState, key: &str) -> String {
+        alert.labels.get(key).cloned().unwrap_or_default()
+    }
+
+    fn short<'b>(&self, oid: &'b str) -> &'b str {
+        short(oid)
+    }
+}
+
+/// Whether a condition is good news: for some, true is bad.
+fn tone(condition: &Condition) -> &'static str {
+    let bad_when_true = match condition.kind {
+        ConditionType::Drifted
+        | ConditionType::Stalled
+        | ConditionType::Suspended
+        | ConditionType::RebootRequired => true,
+        ConditionType::Reconciling => return "warn",
+        ConditionType::Ready
+        | ConditionType::Reachable
+        | ConditionType::Synced
+        | ConditionType::SourceVerified => false,
+    };
+    match condition.status {
+        ConditionStatus::Unknown => "warn",
+        ConditionStatus::True if bad_when_true => "bad",
+        ConditionStatus::False if !bad_when_true => "bad",
+        ConditionStatus::True | ConditionStatus::False => "good",
+    }
+}
+
+fn shown(condition: &Condition, now: Timestamp) -> Shown<'_> {
+    Shown {
+        kind: format!("{:?}", condition.kind),
+        tone: tone(condition),
+        condition,
+        age: age(condition.last_transition_time, now),
+    }
+}
+
+fn row(host: &HostObject, now: Timestamp) -> Row<'_> {
+    let conditions: Vec<_> = host
+        .status
+        .conditions
+        .iter()
+        .map(|condition| shown(condition, now))
+        .collect();
+    let is = |kind, status| host.status.conditions.get(kind).is_some_and(|c| c.status == status);
+    let (tone, word) = if is(ConditionType::Suspended, ConditionStatus::True) {
+        ("warn", "suspended")
+    } else if is(ConditionType::Reachable, ConditionStatus::False) {
+        ("bad", "unreachable")
+    } else if is(ConditionType::Stalled, ConditionStatus::True) {
+        ("bad", "stalled")
+    } else if is(ConditionType::Drifted, ConditionStatus::True) {
+        ("bad", "drifted")
+    } else if is(ConditionType::Ready, ConditionStatus::True) {
+        ("good", "ready")
+    } else if is(ConditionType::Ready, ConditionStatus::False) && host.status.failures > 0 {
+        ("bad", "failing")
+    } else {
+        ("warn", "working")
+    };
+    let labels: Vec<_> = host
+        .metadata
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    Row {
+        name: host.metadata.name.to_string(),
+        labels: labels.join(" "),
+        tone,
+        word,
+        revision: host.status.revision.as_deref().map_or("—", short),
+        seen: host
+            .status
+            .last_seen
+            .map_or_else(|| "never".to_owned(), |at| age(at, now)),
+        resources: host.status.resources,
+        differing: host.status.differing.join(", "),
+        conditions,
+    }
+}
