@@ -2,5 +2,6 @@
 
 pub mod alertmanager;
 pub mod clock;
+pub mod hosts;
 pub mod store;
 pub mod tls;

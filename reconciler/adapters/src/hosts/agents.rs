@@ -1,0 +1,191 @@
+//! Where agent binaries come from: built in, or from a few known folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use plumb_api::Digest;
+
+/// The agent for one architecture.
+#[derive(Debug)]
+pub struct AgentBinary {
+    arch: String,
+    digest: Digest,
+    bytes: Arc<[u8]>,
+}
+
+impl AgentBinary {
+    fn new(arch: &str, bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            arch: arch.to_owned(),
+            digest: Digest::of_bytes(&bytes),
+            bytes,
+        }
+    }
+
+    /// Its architecture, as `uname -m` says it.
+    pub fn arch(&self) -> &str {
+        &self.arch
+    }
+
+    /// The digest of its bytes, by which hosts keep it.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The program.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+}
+
+/// The architectures, as `uname -m` says them, that are looked for where a host's isn't known.
+const KNOWN: [&str; 7] = [
+    "x86_64", "aarch64", "armv7l", "i686", "riscv64", "ppc64le", "s390x",
+];
+
+/// Where a system's package puts agents.
+const SYSTEM: &str = "/usr/lib/plumb/agents";
+
+#[derive(Debug)]
+struct Cached {
+    modified: SystemTime,
+    length: u64,
+    binary: Arc<AgentBinary>,
+}
+
+/// Finds agents. A binary on disk is read once and again when it has changed.
+#[derive(Debug, Default)]
+pub struct Agents {
+    embedded: BTreeMap<String, Arc<AgentBinary>>,
+    /// `{arch}` stands for the architecture.
+    places: Vec<String>,
+    cache: Mutex<BTreeMap<PathBuf, Cached>>,
+}
+
+impl Agents {
+    /// None at all.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Those that lie beside a program: `agents/ARCH/plumb-agent` in its folder, where `cargo agents`
+    /// puts them if it lies in a cargo target folder, and then the system's.
+    pub fn beside(program: &Path) -> Self {
+        let folder = program.parent().unwrap_or(Path::new("/"));
+        Self::default()
+            .folder(&folder.join("agents"))
+            .target(folder.parent().unwrap_or(folder))
+            .folder(Path::new(SYSTEM))
+    }
+
+    /// Also looks for `ARCH/plumb-agent` in a folder, after the places so far.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.places
+            .push(format!("{}/{{arch}}/plumb-agent", folder.display()));
+        self
+    }
+
+    /// Also looks in a cargo target folder, after the places so far.
+    #[must_use]
+    pub fn target(mut self, target: &Path) -> Self {
+        self.places.push(format!(
+            "{}/{{arch}}-unknown-linux-gnu/agent/plumb-agent",
+            target.display()
+        ));
+        self
+    }
+
+    /// One that is built into the program; it comes before any on disk.
+    #[must_use]
+    pub fn embed(mut self, arch: &str, bytes: &[u8]) -> Self {
+        let binary = Arc::new(AgentBinary::new(arch, bytes));
+        self.embedded.insert(arch.to_owned(), binary);
+        self
+    }
+
+    /// The agent for an architecture, if there is one.
+    pub fn find(&self, arch: &str) -> Option<Arc<AgentBinary>> {
+        if !is_arch(arch) {
+            return None;
+        }
+        if let Some(binary) = self.embedded.get(arch) {
+            return Some(Arc::clone(binary));
+        }
+        self.places
+            .iter()
+            .find_map(|place| self.read(arch, Path::new(&place.replace("{arch}", arch))))
+    }
+
+    /// All that there are.
+    pub fn all(&self) -> Vec<Arc<AgentBinary>> {
+        KNOWN.iter().filter_map(|arch| self.find(arch)).collect()
+    }
+
+    fn read(&self, arch: &str, path: &Path) -> Option<Arc<AgentBinary>> {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let (modified, length) = (metadata.modified().ok()?, metadata.len());
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = cache.get(path)
+            && cached.modified == modified
+            && cached.length == length
+        {
+            return Some(Arc::clone(&cached.binary));
+        }
+        let bytes = std::fs::read(path).ok()?;
+        let binary = Arc::new(AgentBinary::new(arch, bytes));
+        cache.insert(
+            path.to_owned(),
+            Cached {
+                modified,
+                length,
+                binary: Arc::clone(&binary),
+            },
+        );
+        Some(binary)
+    }
+}
+
+/// Whether a text can be an architecture: it goes into paths and commands.
+pub(super) fn is_arch(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_built_in_agent_comes_before_one_on_disk_and_a_changed_one_is_read_again() {
+        let folder = std::env::temp_dir().join(format!("plumb-agents-{}", std::process::id()));
+        let program = folder.join("release/plumb");
+        let built = folder.join("x86_64-unknown-linux-gnu/agent");
+        std::fs::create_dir_all(&built).unwrap();
+        std::fs::write(built.join("plumb-agent"), b"first").unwrap();
+        let agents = Agents::beside(&program);
+        let first = agents.find("x86_64").unwrap();
+        assert_eq!(&**first.bytes(), b"first");
+        assert!(Arc::ptr_eq(&first, &agents.find("x86_64").unwrap()));
+        std::fs::write(built.join("plumb-agent"), b"the second").unwrap();
+        assert_eq!(&**agents.find("x86_64").unwrap().bytes(), b"the second");
+        assert!(agents.find("aarch64").is_none());
+        let agents = agents.embed("x86_64", b"built in");
+        assert_eq!(&**agents.find("x86_64").unwrap().bytes(), b"built in");
+        assert_eq!(agents.all().len(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_architecture_is_no_path() {
+        assert!(is_arch("x86_64") && is_arch("aarch64"));
+        for wrong in ["", "../../etc", "x86 64", "$(id)", "X86"] {
+            assert!(!is_arch(wrong) && Agents::none().find(wrong).is_none());
+        }
+    }
+}

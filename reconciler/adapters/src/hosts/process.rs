@@ -1,0 +1,232 @@
+//! Agents that are processes of this machine: `local`, and `sandbox`.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use plumb_api::HostName;
+use plumb_core::ports::HostError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::conversation::{Origin, StillBorn};
+use super::line::{Epitaph, Exit, Incoming, Line, Outgoing, Tail};
+
+/// The program that is an agent when it is called so, and the arguments that make it one.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// A program that is an agent by itself.
+    pub fn agent(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// A `plumb` that is one under `__agent`.
+    pub fn plumb(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            arguments: vec!["__agent".into()],
+        }
+    }
+}
+
+/// How long an ended program may take to say how it ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Starts the agent of this very machine; with sudo where we aren't root ourselves.
+pub(super) fn local(host: &HostName, program: &Program) -> Result<(Line, Process), HostError> {
+    if rustix::process::geteuid().is_root() {
+        start(host, Command::new(&program.path), program, None, User::Root)
+    } else {
+        let mut command = Command::new("sudo");
+        command.args(["-n", "--"]).arg(&program.path);
+        start(host, command, program, None, User::Sudo)
+    }
+}
+
+/// Starts an agent whose whole machine is a folder.
+pub(super) fn sandbox(
+    host: &HostName,
+    program: &Program,
+    root: &Path,
+) -> Result<(Line, Process), HostError> {
+    let command = Command::new(&program.path);
+    start(host, command, program, Some(root), User::Own)
+}
+
+fn start(
+    host: &HostName,
+    mut command: Command,
+    program: &Program,
+    root: Option<&Path>,
+    user: User,
+) -> Result<(Line, Process), HostError> {
+    command.args(&program.arguments);
+    if let Some(root) = root {
+        command.arg("--root").arg(root);
+    }
+    command
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .env("LANG", "C.UTF-8")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A Ctrl-C at our terminal asks us to drain; it must not end an apply in the middle.
+        .process_group(0);
+    let name = command.as_std().get_program().display().to_string();
+    let failed = |error: &io::Error| HostError::AgentFailed {
+        host: host.clone(),
+        reason: format!("{name} can't be run: {error}"),
+    };
+    let mut child = command.spawn().map_err(|error| failed(&error))?;
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(failed(&io::ErrorKind::BrokenPipe.into()));
+    };
+    let tail = Arc::default();
+    let reader = tokio::spawn(collect(stderr, Arc::clone(&tail)));
+    let line = Line {
+        to: Box::new(Input(stdin)),
+        from: Box::new(Output {
+            stdout,
+            child,
+            tail,
+            reader,
+        }),
+    };
+    let process = Process {
+        host: host.clone(),
+        user,
+    };
+    Ok((line, process))
+}
+
+async fn collect(mut stderr: ChildStderr, tail: Arc<Mutex<Tail>>) {
+    let mut buffer = [0; 1024];
+    while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        if let Some(bytes) = buffer.get(..count) {
+            tail.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(bytes);
+        }
+    }
+}
+
+struct Input(ChildStdin);
+
+impl Outgoing for Input {
+    fn send(&mut self, bytes: Vec<u8>) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async move {
+            self.0.write_all(&bytes).await?;
+            self.0.flush().await
+        })
+    }
+}
+
+struct Output {
+    stdout: ChildStdout,
+    child: Child,
+    tail: Arc<Mutex<Tail>>,
+    reader: JoinHandle<()>,
+}
+
+impl Incoming for Output {
+    fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>> {
+        Box::pin(async move {
+            into.reserve(16 << 10);
+            self.stdout.read_buf(into).await
+        })
+    }
+
+    fn epitaph(&mut self) -> BoxFuture<'_, Epitaph> {
+        Box::pin(async move {
+            let status = timeout(LAST_WORDS, self.child.wait()).await;
+            // What it wrote last may still be in the pipe.
+            let _ = timeout(LAST_WORDS, &mut self.reader).await;
+            let exit = status.ok().and_then(Result::ok).and_then(|status| {
+                use std::os::unix::process::ExitStatusExt;
+                match (status.code(), status.signal()) {
+                    (Some(code), _) => u32::try_from(code).ok().map(Exit::Status),
+                    (None, Some(signal)) => Some(Exit::Signal(signal.to_string())),
+                    (None, None) => None,
+                }
+            });
+            Epitaph {
+                exit,
+                stderr: self
+                    .tail
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
+                cause: None,
+            }
+        })
+    }
+}
+
+/// As whom an agent of this machine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum User {
+    /// We are root.
+    Root,
+    /// Root, by sudo.
+    Sudo,
+    /// Ourselves: a sandbox needs no more.
+    Own,
+}
+
+/// Where a line to a process comes from.
+pub(super) struct Process {
+    host: HostName,
+    user: User,
+}
+
+impl Origin for Process {
+    fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
+        let host = self.host.clone();
+        let refused = end.epitaph.exit == Some(Exit::Status(1));
+        let error = if self.user == User::Sudo && refused && end.said.is_none() {
+            HostError::Denied {
+                host,
+                user: "sudo".to_owned(),
+                reason: format!(
+                    "this machine's own agent runs as root: start plumb as root, or allow `sudo -n` ({})",
+                    end.epitaph
+                ),
+            }
+        } else {
+            HostError::AgentFailed {
+                host,
+                reason: match end.said {
+                    Some(said) => format!("it answered what isn't a frame: `{said}`"),
+                    None => end.epitaph.to_string(),
+                },
+            }
+        };
+        Box::pin(async move { Err(error) })
+    }
+
+    /// Starting one anew takes a few milliseconds: the process ends with its standard input.
+    fn park(self: Box<Self>, line: Line) {
+        drop(line);
+    }
+}

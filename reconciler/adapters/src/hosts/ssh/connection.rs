@@ -1,0 +1,313 @@
+//! One SSH connection to a host: dialled, its key checked, logged in.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use plumb_core::desired::Endpoint;
+use russh::client::{self, DisconnectReason, Handle, Handler};
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::{AlgorithmKind, Preferred, SshId};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::login::{self, Refused};
+use super::pace::Pace;
+use super::pins::{Pins, fingerprint};
+use super::{Known, Settings};
+
+/// How long each step of connecting may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Until a TCP connection stands, for each address.
+    pub connect: Duration,
+    /// Until keys are exchanged.
+    pub handshake: Duration,
+    /// Until we are logged in.
+    pub login: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            handshake: Duration::from_secs(15),
+            login: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why an endpoint didn't give a connection.
+#[derive(Debug)]
+pub(super) enum NoConnection {
+    /// No answer, or none that is SSH.
+    Unreachable(String),
+    /// Another key than the pinned ones.
+    WrongKey(String),
+    /// It doesn't let us in.
+    Refused(String),
+}
+
+/// What a connection tells aside.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    shown: OnceLock<PublicKey>,
+    ended: Mutex<Option<String>>,
+}
+
+impl Aside {
+    /// The host key that the server showed.
+    pub(super) fn shown(&self) -> Option<&PublicKey> {
+        self.shown.get()
+    }
+
+    /// Why the connection ended, if it has.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Which host key is taken.
+pub(super) enum Trust {
+    /// One of these.
+    Pinned(Pins),
+    /// None: the key is only looked at.
+    Nothing,
+}
+
+/// Watches over a connection: its host key, and its end.
+pub(super) struct Watcher {
+    trust: Trust,
+    aside: Arc<Aside>,
+}
+
+impl Handler for Watcher {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
+        let shown = shown.public_key();
+        let taken = match &self.trust {
+            Trust::Pinned(pins) => pins.hold(&shown),
+            Trust::Nothing => false,
+        };
+        let _ = self.aside.shown.set(shown);
+        Ok(taken)
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<russh::Error>,
+    ) -> Result<(), russh::Error> {
+        let text = match &reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                let said = crate::hosts::untrusted::printable(&info.message, 200);
+                format!("the server hung up: {said}")
+            }
+            DisconnectReason::Error(error) => plain(error),
+        };
+        self.aside
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(text);
+        match reason {
+            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
+            DisconnectReason::Error(error) => Err(error),
+        }
+    }
+}
+
+/// A library's error in words that people know.
+pub(super) fn plain(error: &russh::Error) -> String {
+    match error {
+        russh::Error::IO(error) => plain_io(error),
+        russh::Error::Disconnect
+        | russh::Error::HUP
+        | russh::Error::RecvError
+        | russh::Error::SendError => "the connection was closed".to_owned(),
+        russh::Error::KeepaliveTimeout => "it no longer answers keepalives".to_owned(),
+        russh::Error::Version => "what answers there isn't an SSH server".to_owned(),
+        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+            let what = match kind {
+                AlgorithmKind::Kex => "key exchange",
+                AlgorithmKind::Key => "host key type",
+                AlgorithmKind::Cipher => "cipher",
+                AlgorithmKind::Compression => "compression",
+                AlgorithmKind::Mac => "MAC",
+            };
+            format!("no common {what}: it has {}", listed(theirs))
+        }
+        other => crate::hosts::untrusted::printable(&other.to_string(), 300),
+    }
+}
+
+fn plain_io(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => "the connection was closed".to_owned(),
+        io::ErrorKind::HostUnreachable => "no route to the host".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "the network is unreachable".to_owned(),
+        _ => crate::hosts::untrusted::printable(&error.to_string(), 300),
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    crate::hosts::untrusted::printable(&names.join(", "), 300)
+}
+
+/// An endpoint as people write it.
+pub(super) struct Place<'a>(pub(super) &'a str, pub(super) u16);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') {
+            write!(f, "[{}]:{}", self.0, self.1)
+        } else {
+            write!(f, "{}:{}", self.0, self.1)
+        }
+    }
+}
+
+/// A connection that is logged in.
+pub(super) struct Connection {
+    pub(super) handle: Handle<Watcher>,
+    pub(super) aside: Arc<Aside>,
+    pub(super) user: String,
+}
+
+impl Connection {
+    /// Whether it still stands, as far as is known.
+    pub(super) fn stands(&self) -> bool {
+        !self.handle.is_closed() && self.aside.ended().is_none()
+    }
+
+    /// Why it ended, for a message.
+    pub(super) fn why(&self) -> String {
+        self.aside
+            .ended()
+            .unwrap_or_else(|| "the connection was closed".to_owned())
+    }
+}
+
+/// Dials an endpoint and logs in.
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    pins: &Pins,
+    settings: &Settings,
+    pace: &Pace,
+    known: &Known,
+) -> Result<Connection, NoConnection> {
+    let stream = dial(&endpoint.address, endpoint.port, settings.timeouts, pace).await?;
+    let permit = pace.handshake().await;
+    let aside = Arc::<Aside>::default();
+    let watcher = Watcher {
+        trust: Trust::Pinned(pins.clone()),
+        aside: Arc::clone(&aside),
+    };
+    let config = config(pins.preferred(), settings.keepalive);
+    let shaking = client::connect_stream(config, stream, watcher);
+    let mut handle = match timeout(settings.timeouts.handshake, shaking).await {
+        Ok(Ok(handle)) => handle,
+        Ok(Err(russh::Error::UnknownKey)) => {
+            return Err(NoConnection::WrongKey(
+                aside
+                    .shown()
+                    .map_or_else(|| "unknown".to_owned(), fingerprint),
+            ));
+        }
+        Ok(Err(russh::Error::NoCommonAlgo {
+            kind: AlgorithmKind::Key,
+            theirs,
+            ..
+        })) => {
+            return Err(NoConnection::WrongKey(format!(
+                "of the types {} (pinned is {})",
+                listed(&theirs),
+                pins.types()
+            )));
+        }
+        Ok(Err(error)) => return Err(NoConnection::Unreachable(plain(&error))),
+        Err(_) => {
+            return Err(NoConnection::Unreachable(format!(
+                "no handshake within {} s",
+                settings.timeouts.handshake.as_secs()
+            )));
+        }
+    };
+    let entering = login::enter(&mut handle, endpoint, &settings.identities, known);
+    match timeout(settings.timeouts.login, entering).await {
+        Ok(Ok(())) => {}
+        Ok(Err(Refused(why))) => return Err(NoConnection::Refused(why)),
+        Err(_) => {
+            return Err(NoConnection::Unreachable(format!(
+                "no login within {} s",
+                settings.timeouts.login.as_secs()
+            )));
+        }
+    }
+    drop(permit);
+    Ok(Connection {
+        handle,
+        aside,
+        user: endpoint.user.clone(),
+    })
+}
+
+/// What we say of ourselves to a server.
+pub(super) fn config(preferred: Preferred, keepalive: Duration) -> Arc<client::Config> {
+    Arc::new(client::Config {
+        client_id: SshId::Standard(concat!("SSH-2.0-plumb_", env!("CARGO_PKG_VERSION")).into()),
+        preferred,
+        keepalive_interval: Some(keepalive),
+        keepalive_max: 2,
+        nodelay: true,
+        ..client::Config::default()
+    })
+}
+
+/// Opens a TCP connection: the name's addresses in the resolver's order.
+pub(super) async fn dial(
+    address: &str,
+    port: u16,
+    timeouts: Timeouts,
+    pace: &Pace,
+) -> Result<TcpStream, NoConnection> {
+    let unreachable = NoConnection::Unreachable;
+    let looking = tokio::net::lookup_host((address, port));
+    let addresses = match timeout(timeouts.connect, looking).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(_)) => return Err(unreachable("the name isn't known".to_owned())),
+        Err(_) => return Err(unreachable("the name isn't resolved in time".to_owned())),
+    };
+    let mut last = "the name has no address".to_owned();
+    for address in addresses {
+        pace.connect().await;
+        match timeout(timeouts.connect, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Frames are whole requests: waiting for more to send only costs time.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = plain_io(&error),
+            Err(_) => last = format!("no answer within {} s", timeouts.connect.as_secs()),
+        }
+    }
+    Err(unreachable(last))
+}
+
+/// A watcher that trusts nothing, to look at a key.
+pub(super) fn onlooker(aside: &Arc<Aside>) -> Watcher {
+    Watcher {
+        trust: Trust::Nothing,
+        aside: Arc::clone(aside),
+    }
+}

@@ -1,0 +1,197 @@
+//! Logging in by public key, from a file or an ssh-agent. Nothing else is tried.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use plumb_core::desired::Endpoint;
+use russh::client::{AuthResult, Handle};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+
+use super::Known;
+use super::connection::{Watcher, plain};
+
+/// Where a key to log in with comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A private key file without a passphrase.
+    KeyFile(PathBuf),
+    /// An ssh-agent's socket.
+    Agent(PathBuf),
+}
+
+/// Keys of an agent that are offered: servers count each as a failed try, six by default.
+const OFFERED: usize = 5;
+
+/// Why we aren't let in.
+pub(super) struct Refused(pub(super) String);
+
+/// Logs in with the first identity that the server takes; the one that it took last comes first.
+pub(super) async fn enter(
+    handle: &mut Handle<Watcher>,
+    endpoint: &Endpoint,
+    identities: &[Identity],
+    known: &Known,
+) -> Result<(), Refused> {
+    let mut tried = Vec::new();
+    for identity in identities {
+        let done = match identity {
+            Identity::KeyFile(path) => by_file(handle, endpoint, path, &mut tried).await,
+            Identity::Agent(socket) => by_agent(handle, endpoint, socket, known, &mut tried).await,
+        };
+        if done {
+            return Ok(());
+        }
+        if handle.is_closed() {
+            tried.push("the server closed the connection".to_owned());
+            break;
+        }
+    }
+    Err(Refused(if tried.is_empty() {
+        "there is no key to log in with: give the controller a key file or an ssh-agent".to_owned()
+    } else {
+        tried.join("; ")
+    }))
+}
+
+/// Reads a private key file.
+async fn read(path: &Path) -> Result<PrivateKey, String> {
+    let text = tokio::fs::read_to_string(path)
+        .await
+        .map_err(|error| format!("the key file {} can't be read: {error}", path.display()))?;
+    let key = match russh::keys::decode_secret_key(&text, None) {
+        Ok(key) => key,
+        Err(russh::keys::Error::KeyIsEncrypted) => return Err(encrypted(path)),
+        Err(_) => {
+            return Err(format!(
+                "{} isn't a private key in OpenSSH's form",
+                path.display()
+            ));
+        }
+    };
+    if key.is_encrypted() {
+        return Err(encrypted(path));
+    }
+    if matches!(key.algorithm(), Algorithm::Rsa { .. }) {
+        return Err(format!(
+            "the key file {} is RSA: use an ed25519 key, or put it into an ssh-agent",
+            path.display()
+        ));
+    }
+    Ok(key)
+}
+
+fn encrypted(path: &Path) -> String {
+    format!(
+        "the key file {} has a passphrase: put it into an ssh-agent, or use a key without one",
+        path.display()
+    )
+}
+
+async fn by_file(
+    handle: &mut Handle<Watcher>,
+    endpoint: &Endpoint,
+    path: &Path,
+    tried: &mut Vec<String>,
+) -> bool {
+    let key = match read(path).await {
+        Ok(key) => key,
+        Err(why) => {
+            tried.push(why);
+            return false;
+        }
+    };
+    let what = format!("{} ({})", path.display(), key.fingerprint(HashAlg::Sha256));
+    let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
+    let answer = handle
+        .authenticate_publickey(endpoint.user.as_str(), key)
+        .await;
+    settled(answer.map_err(|error| plain(&error)), &what, tried)
+}
+
+async fn by_agent(
+    handle: &mut Handle<Watcher>,
+    endpoint: &Endpoint,
+    socket: &Path,
+    known: &Known,
+    tried: &mut Vec<String>,
+) -> bool {
+    let mut agent = match AgentClient::connect_uds(socket).await {
+        Ok(agent) => agent,
+        Err(error) => {
+            tried.push(format!(
+                "the ssh-agent at {} can't be asked: {error}",
+                socket.display()
+            ));
+            return false;
+        }
+    };
+    if let Some(binding) = handle.agent_session_binding() {
+        // Agents that don't know it say so, and sign all the same.
+        let _ = agent.bind_session(binding, false).await;
+    }
+    let mut keys = match agent.request_identities().await {
+        Ok(keys) => keys,
+        Err(error) => {
+            tried.push(format!(
+                "the ssh-agent at {} can't be asked: {error}",
+                socket.display()
+            ));
+            return false;
+        }
+    };
+    if keys.is_empty() {
+        tried.push(format!(
+            "the ssh-agent at {} holds no key",
+            socket.display()
+        ));
+    }
+    let name = |key: &AgentIdentity| key.public_key().fingerprint(HashAlg::Sha256).to_string();
+    let last = known.login(endpoint);
+    keys.sort_by_key(|key| last.as_deref() != Some(name(key).as_str()));
+    for key in keys.into_iter().take(OFFERED) {
+        let fingerprint = name(&key);
+        let what = format!("{} of the ssh-agent ({fingerprint})", key.comment());
+        let user = endpoint.user.as_str();
+        let answer = match key {
+            AgentIdentity::PublicKey { key, .. } => {
+                let hash =
+                    matches!(key.algorithm(), Algorithm::Rsa { .. }).then_some(HashAlg::Sha512);
+                handle
+                    .authenticate_publickey_with(user, key, hash, &mut agent)
+                    .await
+            }
+            AgentIdentity::Certificate { certificate, .. } => {
+                let hash = matches!(certificate.algorithm(), Algorithm::Rsa { .. })
+                    .then_some(HashAlg::Sha512);
+                handle
+                    .authenticate_certificate_with(user, certificate, hash, &mut agent)
+                    .await
+            }
+        };
+        if settled(answer.map_err(|error| error.to_string()), &what, tried) {
+            known.logged_in(endpoint, fingerprint);
+            return true;
+        }
+        if handle.is_closed() {
+            break;
+        }
+    }
+    false
+}
+
+fn settled(answer: Result<AuthResult, String>, what: &str, tried: &mut Vec<String>) -> bool {
+    match answer {
+        Ok(AuthResult::Success) => return true,
+        Ok(AuthResult::Failure {
+            partial_success: true,
+            ..
+        }) => tried.push(format!(
+            "{what} was taken, but the server asks for a second factor"
+        )),
+        Ok(AuthResult::Failure { .. }) => tried.push(format!("{what} isn't taken")),
+        Err(why) => tried.push(format!("{what}: {why}")),
+    }
+    false
+}

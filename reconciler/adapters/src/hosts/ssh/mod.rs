@@ -1,0 +1,238 @@
+//! Hosts over SSH: one connection, the agent on it, kept warm for a short while.
+
+mod channel;
+mod connection;
+mod login;
+mod origin;
+mod pace;
+mod pins;
+mod place;
+mod pool;
+mod scan;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use plumb_api::HostName;
+use plumb_core::desired::Endpoint;
+use plumb_core::ports::{HostError, HostTarget};
+
+pub use connection::Timeouts;
+pub use login::Identity;
+pub use pace::Limits;
+pub use scan::{ScanError, ShownKey};
+
+use connection::{Connection, NoConnection, Place};
+use origin::{SshOrigin, Stage};
+use pace::Pace;
+use pins::Pins;
+use pool::Pool;
+
+use super::agents::{AgentBinary, Agents};
+use super::conversation::{Conversation, Patience};
+use super::line::Line;
+
+/// How hosts are reached over SSH.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The keys to log in with, in order.
+    pub identities: Vec<Identity>,
+    /// How long connecting may take.
+    pub timeouts: Timeouts,
+    /// How long an agent may be silent.
+    pub patience: Patience,
+    /// How often a quiet connection is asked whether it stands; two without an answer end it.
+    pub keepalive: Duration,
+    /// How long a connection and its agent are kept after a session, for the next one. Nothing is
+    /// kept when it is zero.
+    pub keep_warm: Duration,
+    /// How fast connections are made.
+    pub limits: Limits,
+    /// Where everything of ours lies on a host: `/var/lib/plumb`, but in tests.
+    pub state_folder: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            identities: Vec::new(),
+            timeouts: Timeouts::default(),
+            patience: Patience::default(),
+            keepalive: Duration::from_secs(10),
+            keep_warm: Duration::from_secs(30),
+            limits: Limits::default(),
+            state_folder: place::STATE.to_owned(),
+        }
+    }
+}
+
+/// What was learnt of hosts while connecting, and saves a turn the next time.
+#[derive(Debug, Default)]
+struct Known {
+    arches: Mutex<HashMap<HostName, String>>,
+    logins: Mutex<HashMap<Endpoint, String>>,
+}
+
+impl Known {
+    fn arch(&self, host: &HostName) -> Option<String> {
+        let arches = self.arches.lock().unwrap_or_else(PoisonError::into_inner);
+        arches.get(host).cloned()
+    }
+
+    fn has_arch(&self, host: &HostName, arch: String) {
+        let mut arches = self.arches.lock().unwrap_or_else(PoisonError::into_inner);
+        arches.insert(host.clone(), arch);
+    }
+
+    fn login(&self, endpoint: &Endpoint) -> Option<String> {
+        let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.get(endpoint).cloned()
+    }
+
+    fn logged_in(&self, endpoint: &Endpoint, key: String) {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.insert(endpoint.clone(), key);
+    }
+}
+
+/// Reaches hosts over SSH.
+pub(super) struct Ssh {
+    settings: Settings,
+    agents: Arc<Agents>,
+    pace: Pace,
+    known: Known,
+    pool: Arc<Pool>,
+}
+
+/// The ways to one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ways {
+    name: HostName,
+    arch: Option<String>,
+    endpoints: Vec<Endpoint>,
+    host_keys: Vec<String>,
+}
+
+impl Ssh {
+    pub(super) fn new(settings: Settings, agents: Arc<Agents>) -> Self {
+        Self {
+            pace: Pace::new(settings.limits),
+            settings,
+            agents,
+            known: Known::default(),
+            pool: Arc::default(),
+        }
+    }
+
+    /// A session with a host's agent: the one kept warm, or a new one.
+    pub(super) async fn session(
+        self: &Arc<Self>,
+        target: &HostTarget,
+        endpoints: &[Endpoint],
+        host_keys: &[String],
+    ) -> Result<Conversation, HostError> {
+        let ways = Ways {
+            name: target.name.clone(),
+            arch: target.arch.clone(),
+            endpoints: endpoints.to_vec(),
+            host_keys: host_keys.to_vec(),
+        };
+        let (connection, line, stage) = if let Some(parked) = self.pool.take(&ways) {
+            (parked.connection, parked.line, Stage::Reused)
+        } else {
+            let (connection, line) = self.fresh(&ways).await?;
+            (connection, line, Stage::Fresh)
+        };
+        let origin = SshOrigin::new(Arc::clone(self), ways, connection, stage);
+        Ok(Conversation::new(
+            target.name.clone(),
+            self.settings.patience,
+            line,
+            Box::new(origin),
+        ))
+    }
+
+    /// The host keys that a machine shows.
+    pub(super) async fn scan(&self, address: &str, port: u16) -> Result<Vec<ShownKey>, ScanError> {
+        scan::scan(address, port, &self.settings, &self.pace).await
+    }
+
+    /// Connects, and starts the agent without waiting to hear whether it is there.
+    async fn fresh(&self, ways: &Ways) -> Result<(Connection, Line), HostError> {
+        let connection = self.connect(ways).await?;
+        let line = self.start(ways, &connection).await?;
+        Ok((connection, line))
+    }
+
+    async fn start(&self, ways: &Ways, connection: &Connection) -> Result<Line, HostError> {
+        let agents = self.candidates(ways)?;
+        let login = place::Login::of(&connection.user);
+        let command = place::start(login, &self.settings.state_folder, &agents);
+        channel::run(connection, &command)
+            .await
+            .map_err(|reason| HostError::AgentFailed {
+                host: ways.name.clone(),
+                reason,
+            })
+    }
+
+    /// The agents that may be the host's: one where its architecture is known.
+    fn candidates(&self, ways: &Ways) -> Result<Vec<Arc<AgentBinary>>, HostError> {
+        match self.known.arch(&ways.name).or_else(|| ways.arch.clone()) {
+            Some(arch) => self.agent(ways, &arch).map(|agent| vec![agent]),
+            None => Ok(self.agents.all()),
+        }
+    }
+
+    fn agent(&self, ways: &Ways, arch: &str) -> Result<Arc<AgentBinary>, HostError> {
+        self.agents.find(arch).ok_or_else(|| HostError::NoAgent {
+            host: ways.name.clone(),
+            arch: arch.to_owned(),
+        })
+    }
+
+    /// Tries the endpoints in order.
+    async fn connect(&self, ways: &Ways) -> Result<Connection, HostError> {
+        let host = || ways.name.clone();
+        let pins =
+            Pins::parse(&ways.host_keys).ok_or_else(|| HostError::NoHostKey { host: host() })?;
+        let mut all = Vec::new();
+        let mut worst = None;
+        for endpoint in &ways.endpoints {
+            let tried =
+                connection::open(endpoint, &pins, &self.settings, &self.pace, &self.known).await;
+            let place = Place(&endpoint.address, endpoint.port);
+            match tried {
+                Ok(connection) => return Ok(connection),
+                Err(NoConnection::Unreachable(why)) => all.push(format!("{place}: {why}")),
+                // Perhaps another machine has this address where we are now: the next way may be right.
+                Err(NoConnection::WrongKey(shown)) => {
+                    all.push(format!("{place}: another host key"));
+                    worst.get_or_insert(HostError::HostKeyMismatch {
+                        host: host(),
+                        shown: format!("{shown} at {place}"),
+                    });
+                }
+                Err(NoConnection::Refused(reason)) => {
+                    all.push(format!("{place}: no login"));
+                    worst.get_or_insert(HostError::Denied {
+                        host: host(),
+                        user: endpoint.user.clone(),
+                        reason,
+                    });
+                }
+            }
+        }
+        if all.is_empty() {
+            all.push("its manifest names no address".to_owned());
+        }
+        Err(worst.unwrap_or_else(|| HostError::Unreachable {
+            host: host(),
+            reason: all.join("; "),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What stands behind a line over SSH: it connects anew, or places the agent, when that is what
+//! keeps a session from its first word.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use plumb_core::ports::HostError;
+
+use super::connection::Connection;
+use super::place::{self, Login};
+use super::pool::Parked;
+use super::{Ssh, Ways};
+use crate::hosts::conversation::{Again, Origin, StillBorn};
+use crate::hosts::line::{Epitaph, Exit, Line};
+
+/// How far a session's beginning is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It was kept warm: the connection may be dead without our knowing.
+    Reused,
+    /// The connection is new.
+    Fresh,
+    /// The agent was just placed: it must be there now.
+    Placed,
+}
+
+/// Where a line over SSH comes from.
+pub(super) struct SshOrigin {
+    ssh: Arc<Ssh>,
+    ways: Ways,
+    connection: Option<Connection>,
+    stage: Stage,
+}
+
+impl SshOrigin {
+    pub(super) fn new(ssh: Arc<Ssh>, ways: Ways, connection: Connection, stage: Stage) -> Self {
+        Self {
+            ssh,
+            ways,
+            connection: Some(connection),
+            stage,
+        }
+    }
+
+    async fn again(&mut self, end: StillBorn) -> Result<Line, HostError> {
+        if let Some(arch) = place::missing(&end.epitaph)
+            && self.stage != Stage::Placed
+        {
+            return self.place(&arch).await;
+        }
+        if self.stage == Stage::Reused && end.again == Again::May {
+            let (connection, line) = self.ssh.fresh(&self.ways).await?;
+            self.connection = Some(connection);
+            self.stage = Stage::Fresh;
+            return Ok(line);
+        }
+        Err(self.explain(&end))
+    }
+
+    async fn place(&mut self, arch: &str) -> Result<Line, HostError> {
+        let host = self.ways.name.clone();
+        if let Some(said) = self.ways.arch.as_deref().filter(|said| *said != arch) {
+            return Err(HostError::AgentFailed {
+                host,
+                reason: format!("its manifest says {said}, the machine is {arch}"),
+            });
+        }
+        let agent = self.ssh.agent(&self.ways, arch)?;
+        let Some(connection) = &self.connection else {
+            return Err(self.broken("the connection is gone".to_owned()));
+        };
+        let state = &self.ssh.settings.state_folder;
+        if let Err(epitaph) = place::place(connection, state, &agent).await {
+            return Err(self.unplaced(&epitaph));
+        }
+        self.ssh.known.has_arch(&host, arch.to_owned());
+        self.stage = Stage::Placed;
+        self.ssh.start(&self.ways, connection).await
+    }
+
+    fn broken(&self, reason: String) -> HostError {
+        HostError::Broken {
+            host: self.ways.name.clone(),
+            reason,
+        }
+    }
+
+    fn unplaced(&self, epitaph: &Epitaph) -> HostError {
+        if epitaph.exit.is_none()
+            && let Some(connection) = self.connection.as_ref().filter(|c| !c.stands())
+        {
+            return self.broken(format!("while the agent was placed: {}", connection.why()));
+        }
+        HostError::AgentFailed {
+            host: self.ways.name.clone(),
+            reason: format!("it can't be placed there: {epitaph}"),
+        }
+    }
+
+    /// An end before the first word, by what is known of it.
+    fn explain(&self, end: &StillBorn) -> HostError {
+        let host = self.ways.name.clone();
+        let Some(connection) = &self.connection else {
+            return self.broken(end.epitaph.to_string());
+        };
+        let words = end.epitaph.stderr.text();
+        let refused = Login::of(&connection.user) == Login::Sudo
+            && matches!(end.epitaph.exit, Some(Exit::Status(1 | 127)))
+            && words.contains("sudo");
+        if refused {
+            return HostError::Denied {
+                host,
+                user: connection.user.clone(),
+                reason: words,
+            };
+        }
+        if end.epitaph.exit.is_none() && !connection.stands() {
+            return self.broken(connection.why());
+        }
+        let reason = match (&end.said, self.stage) {
+            (Some(said), _) => format!(
+                "it answers what isn't a frame, `{said}`: nothing may be printed to programs by the login's shell, and the account must have one"
+            ),
+            (None, Stage::Placed) => format!("it was placed and still, {}", end.epitaph),
+            (None, _) => end.epitaph.to_string(),
+        };
+        HostError::AgentFailed { host, reason }
+    }
+}
+
+impl Origin for SshOrigin {
+    fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
+        Box::pin(self.again(end))
+    }
+
+    fn park(self: Box<Self>, line: Line) {
+        let Some(connection) = self.connection else {
+            return;
+        };
+        let parked = Parked { connection, line };
+        let long = self.ssh.settings.keep_warm;
+        self.ssh.pool.keep(self.ways, parked, long);
+    }
+}

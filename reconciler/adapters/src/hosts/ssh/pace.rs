@@ -1,0 +1,89 @@
+//! How fast connections are made: a fleet that comes back at once must not be a herd.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
+
+/// Bounds on connecting, over all hosts.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// At most so many connects in any second.
+    pub per_second: usize,
+    /// At most so many handshakes at a time.
+    pub handshakes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_second: 50,
+            handshakes: 64,
+        }
+    }
+}
+
+/// Keeps the pace.
+#[derive(Debug)]
+pub(super) struct Pace {
+    per_second: usize,
+    /// When the last connects were let through, oldest first.
+    recent: Mutex<VecDeque<Instant>>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Pace {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            per_second: limits.per_second.max(1),
+            recent: Mutex::default(),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes.max(1))),
+        }
+    }
+
+    /// Waits until a connect is allowed.
+    pub(super) async fn connect(&self) {
+        // Held while waiting: those who come later are behind us, in order.
+        let mut recent = self.recent.lock().await;
+        if recent.len() >= self.per_second
+            && let Some(oldest) = recent.pop_front()
+        {
+            sleep_until(oldest + Duration::from_secs(1)).await;
+        }
+        recent.push_back(Instant::now());
+    }
+
+    /// Waits until a handshake is allowed; it is under way as long as the permit is held.
+    pub(super) async fn handshake(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handshakes).acquire_owned().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_second_sees_more_connects_than_allowed() {
+        let pace = Arc::new(Pace::new(Limits {
+            per_second: 50,
+            handshakes: 1,
+        }));
+        let start = Instant::now();
+        let mut at = Vec::new();
+        for _ in 0..175 {
+            pace.connect().await;
+            at.push(start.elapsed());
+        }
+        assert!(
+            at[49] < Duration::from_millis(1),
+            "the first ones don't wait"
+        );
+        for window in at.windows(51) {
+            assert!(window[50].checked_sub(window[0]).unwrap() >= Duration::from_secs(1));
+        }
+        assert!(at[174] < Duration::from_secs(4));
+    }
+}

@@ -1,0 +1,98 @@
+//! Pinned host keys: the only ones that are taken, and the only types that are asked for.
+
+use std::borrow::Cow;
+
+use russh::Preferred;
+use russh::keys::ssh_key::EcdsaCurve;
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+
+/// The host keys that one host may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pins(Vec<PublicKey>);
+
+impl Pins {
+    /// Reads them as a manifest has them (`ssh-ed25519 AAAA… [comment]`); none if there is none of a
+    /// type that we check.
+    pub(super) fn parse(lines: &[String]) -> Option<Self> {
+        let keys: Vec<_> = lines
+            .iter()
+            .filter_map(|line| PublicKey::from_openssh(line.trim()).ok())
+            .filter(|key| TYPES.contains(&key.algorithm()))
+            .collect();
+        (!keys.is_empty()).then_some(Self(keys))
+    }
+
+    /// Whether this is one of them. Comments don't count.
+    pub(super) fn hold(&self, shown: &PublicKey) -> bool {
+        self.0.iter().any(|pin| pin.key_data() == shown.key_data())
+    }
+
+    /// Their types, for people.
+    pub(super) fn types(&self) -> String {
+        let mut types: Vec<_> = self
+            .0
+            .iter()
+            .map(|key| key.algorithm().to_string())
+            .collect();
+        types.dedup();
+        types.join(", ")
+    }
+
+    /// What is offered to the server: its other keys could only lead to a mismatch.
+    pub(super) fn preferred(&self) -> Preferred {
+        let mut key: Vec<Algorithm> = Vec::new();
+        for pin in &self.0 {
+            let algorithm = pin.algorithm();
+            if !key.contains(&algorithm) {
+                key.push(algorithm);
+            }
+        }
+        preferred(key)
+    }
+}
+
+/// Offers these host key types and, for the rest, what the library calls safe.
+pub(super) fn preferred(key: Vec<Algorithm>) -> Preferred {
+    Preferred {
+        key: Cow::Owned(key),
+        ..Preferred::DEFAULT
+    }
+}
+
+/// The types of host key that are taken. RSA isn't among them: its only implementation here has no
+/// constant time (RUSTSEC-2023-0071), and every server that was installed in the last ten years has
+/// one of these as well.
+pub(super) const TYPES: [Algorithm; 4] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
+];
+
+/// A key as people compare it: its type and fingerprint.
+pub(super) fn fingerprint(key: &PublicKey) -> String {
+    format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::key;
+    use super::*;
+
+    #[test]
+    fn only_the_pinned_types_are_offered_and_comments_do_not_count() {
+        let pinned = key(1).public_key().clone();
+        let line = format!("{} admin@nas", pinned.to_openssh().unwrap());
+        let pins = Pins::parse(&[line, "ssh-ed25519 garbage".to_owned()]).unwrap();
+        assert_eq!(*pins.preferred().key, [Algorithm::Ed25519]);
+        assert!(pins.hold(&pinned));
+        assert!(!pins.hold(key(2).public_key()));
+        assert_eq!(Pins::parse(&["nonsense".to_owned()]), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The agent on a host: how it is started, and how it gets there.
+//!
+//! It lies in `/var/lib/plumb/agents/SHA256/plumb-agent`, in folders that root alone may enter, under
+//! the digest of its bytes: whether a host has this very agent is known by the attempt to start it.
+
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::channel;
+use super::connection::Connection;
+use crate::hosts::agents::{AgentBinary, is_arch};
+use crate::hosts::line::{Epitaph, Exit};
+
+/// Where everything of ours lies on a host.
+pub(super) const STATE: &str = "/var/lib/plumb";
+/// What the starting script says, with the architecture, where the agent isn't there.
+const MISSING: &str = "plumb-missing ";
+/// How much is sent in one go.
+const PIECE: usize = 256 << 10;
+/// How long an upload may stand still.
+const STILL: Duration = Duration::from_secs(30);
+
+/// As whom we are logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Login {
+    /// As root.
+    Root,
+    /// As someone whom sudo makes root.
+    Sudo,
+}
+
+impl Login {
+    /// By the user's name.
+    pub(super) fn of(user: &str) -> Self {
+        if user == "root" {
+            Self::Root
+        } else {
+            Self::Sudo
+        }
+    }
+
+    /// A command that runs a script as root, whatever the login shell. The script has no single quote.
+    fn command(self, script: &str) -> String {
+        match self {
+            Self::Root => format!("exec /bin/sh -c '{script}'"),
+            Self::Sudo => format!("exec sudo -n -- /bin/sh -c '{script}'"),
+        }
+    }
+}
+
+/// The command that starts one of these agents: the one, or the one for the host's architecture.
+pub(super) fn start(login: Login, state: &str, agents: &[Arc<AgentBinary>]) -> String {
+    let path = |agent: &AgentBinary| format!("{state}/agents/{}/plumb-agent", agent.digest());
+    let mut script = String::new();
+    if let [agent] = agents {
+        let _ = write!(script, "p={}; ", path(agent));
+    } else {
+        script.push_str("p=; case $(uname -m) in ");
+        for agent in agents {
+            let _ = write!(script, "{}) p={};; ", agent.arch(), path(agent));
+        }
+        script.push_str("esac; ");
+    }
+    let _ = write!(
+        script,
+        r#"[ -x "$p" ] && exec "$p"; echo "{MISSING}$(uname -m)" >&2; exit 127"#
+    );
+    login.command(&script)
+}
+
+/// The host's architecture, if an end says that the agent isn't there.
+pub(super) fn missing(end: &Epitaph) -> Option<String> {
+    if end.exit != Some(Exit::Status(127)) {
+        return None;
+    }
+    end.stderr.line_after(MISSING).filter(|arch| is_arch(arch))
+}
+
+/// The command that takes an agent from its standard input. Nothing is left of one that didn't come
+/// whole; of older ones the last is kept, as what it started may still need it.
+fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
+    let digest = agent.digest();
+    let script = [
+        "set -eu; umask 077;",
+        &format!("s={state}; n={digest}; a=$s/agents; d=$a/$n; t=$d/new.$$;"),
+        r#"mkdir -p "$d"; for f in "$s" "$a" "$d"; do"#,
+        r#"if [ -L "$f" ] || [ ! -O "$f" ]; then echo "$f is no folder of root" >&2; exit 1; fi;"#,
+        r#"chmod 0700 "$f"; done;"#,
+        r#"trap "rm -f $t" EXIT; cat >"$t"; h=$(sha256sum <"$t");"#,
+        r#"if [ "${h%% *}" != "$n" ]; then echo "the agent arrived damaged" >&2; exit 1; fi;"#,
+        r#"chmod 0700 "$t"; sync "$t" 2>/dev/null || sync; mv -f "$t" "$d/plumb-agent"; trap - EXIT;"#,
+        r#"ls -1t "$a" | tail -n +3 | while read -r o; do"#,
+        r#"if [ "$o" != "$n" ]; then rm -rf "$a/$o"; fi; done"#,
+    ];
+    login.command(&script.join(" "))
+}
+
+/// Puts an agent onto a host, over a connection that stands.
+pub(super) async fn place(
+    connection: &Connection,
+    state: &str,
+    agent: &AgentBinary,
+) -> Result<(), Epitaph> {
+    let failed = |why: String| Epitaph {
+        cause: Some(why),
+        ..Epitaph::default()
+    };
+    let command = placing(Login::of(&connection.user), state, agent);
+    let mut line = channel::run(connection, &command).await.map_err(failed)?;
+    let mut ignored = Vec::new();
+    // The empty piece ends the script's input.
+    let pieces = agent.bytes().chunks(PIECE).map(<[u8]>::to_vec);
+    'sending: for piece in pieces.chain(std::iter::once(Vec::new())) {
+        let mut send = pin!(timeout(STILL, line.to.send(piece)));
+        loop {
+            tokio::select! {
+                done = &mut send => match done {
+                    Ok(Ok(())) => break,
+                    Ok(Err(_)) => break 'sending,
+                    Err(_) => return Err(failed(format!("the upload stood still for {} s", STILL.as_secs()))),
+                },
+                // A script that fails ends early: it would never read on.
+                count = line.from.receive(&mut ignored) => match count {
+                    Ok(1..) => ignored.clear(),
+                    Ok(0) | Err(_) => break 'sending,
+                },
+            }
+        }
+    }
+    while let Ok(Ok(1..)) = timeout(STILL, line.from.receive(&mut ignored)).await {
+        ignored.clear();
+    }
+    let epitaph = line.from.epitaph().await;
+    if epitaph.exit == Some(Exit::Status(0)) {
+        Ok(())
+    } else {
+        Err(epitaph)
+    }
+}
+
+#[cfg(test)]
+#[path = "place/tests.rs"]
+mod tests;

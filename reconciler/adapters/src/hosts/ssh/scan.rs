@@ -1,0 +1,98 @@
+//! The host keys that a machine shows, for pinning them.
+
+use std::sync::Arc;
+
+use russh::client;
+use russh::keys::{Algorithm, HashAlg};
+use tokio::time::timeout;
+
+use super::Settings;
+use super::connection::{Aside, NoConnection, Place, config, dial, onlooker, plain};
+use super::pace::Pace;
+use super::pins::{TYPES, preferred};
+
+/// A host key that a machine showed. Showing it proves that the machine has it, not that it is the
+/// right machine: a person compares the fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownKey {
+    /// As it is pinned: `ssh-ed25519 AAAA…`.
+    pub line: String,
+    /// Its type: `ssh-ed25519`.
+    pub kind: String,
+    /// `SHA256:…`, as `ssh-keygen -lf` prints it.
+    pub fingerprint: String,
+}
+
+/// No host key could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place} shows no host key: {reason}")]
+pub struct ScanError {
+    /// Where.
+    pub place: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks a machine for its host keys, one connection for each type, and logs in nowhere.
+pub(super) async fn scan(
+    address: &str,
+    port: u16,
+    settings: &Settings,
+    pace: &Pace,
+) -> Result<Vec<ShownKey>, ScanError> {
+    let mut keys = Vec::new();
+    let mut reason = None;
+    for algorithm in TYPES {
+        match look(address, port, algorithm, settings, pace).await {
+            Ok(Some(key)) => keys.push(key),
+            Ok(None) => {}
+            Err(why) => {
+                reason = Some(why);
+                break;
+            }
+        }
+    }
+    if keys.is_empty() {
+        return Err(ScanError {
+            place: Place(address, port).to_string(),
+            reason: reason.unwrap_or_else(|| "it has none of type ed25519 or ecdsa".to_owned()),
+        });
+    }
+    Ok(keys)
+}
+
+/// The key of one type, if there is one.
+async fn look(
+    address: &str,
+    port: u16,
+    algorithm: Algorithm,
+    settings: &Settings,
+    pace: &Pace,
+) -> Result<Option<ShownKey>, String> {
+    let stream = match dial(address, port, settings.timeouts, pace).await {
+        Ok(stream) => stream,
+        Err(
+            NoConnection::Unreachable(why)
+            | NoConnection::WrongKey(why)
+            | NoConnection::Refused(why),
+        ) => return Err(why),
+    };
+    let _permit = pace.handshake().await;
+    let aside = Arc::<Aside>::default();
+    let config = config(preferred(vec![algorithm]), settings.keepalive);
+    let shaking = client::connect_stream(config, stream, onlooker(&aside));
+    let outcome = timeout(settings.timeouts.handshake, shaking).await;
+    if let Some(key) = aside.shown() {
+        return Ok(key.to_openssh().ok().map(|line| ShownKey {
+            line: line.trim().to_owned(),
+            kind: key.algorithm().to_string(),
+            fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+        }));
+    }
+    match outcome {
+        Ok(Err(russh::Error::NoCommonAlgo { .. })) => Ok(None),
+        Ok(Err(error)) => Err(plain(&error)),
+        Ok(Ok(_)) => Err("the server showed none".to_owned()),
+        Err(_) => Err("no handshake in time".to_owned()),
+    }
+}

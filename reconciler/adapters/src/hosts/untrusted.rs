@@ -1,0 +1,220 @@
+//! What an agent says is untrusted: a host may be anyone's by now. Texts are cut and made printable,
+//! and an answer that doesn't fit its question is refused whole.
+
+use std::collections::BTreeSet;
+
+use plumb_api::frame::{
+    Apply, DifferenceState, Facts, LedgerState, LedgerSummary, Observe, ObserveReport, Progress,
+    Report, Reveal,
+};
+use plumb_api::report::{AgentError, MAX_MESSAGE, Outcome};
+use plumb_api::{Address, Digest};
+
+/// The longest short text: names of machines, reasons in a sentence.
+const SHORT: usize = 512;
+/// The longest text of a file that may be shown.
+const TEXT: usize = 64 << 10;
+/// The most resources that a host may speak of.
+const RESOURCES: usize = 100_000;
+
+/// An answer that doesn't fit, as a phrase.
+pub(super) type Refusal = String;
+
+/// The text without what would move a terminal's cursor or turn its direction, cut to a length.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    let mut clean = String::with_capacity(text.len().min(most));
+    for c in text.chars() {
+        let c = match c {
+            '\n' | '\t' => c,
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        };
+        if clean.len() + c.len_utf8() > most {
+            break;
+        }
+        clean.push(c);
+    }
+    clean
+}
+
+fn tidy(text: &mut String, most: usize) {
+    let unclean = |c: char| {
+        c.is_control() && c != '\n' && c != '\t'
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.len() > most || text.contains(unclean) {
+        *text = printable(text, most);
+    }
+}
+
+/// An error of an agent, fit to be shown.
+pub(super) fn error(mut error: AgentError) -> AgentError {
+    tidy(&mut error.message, MAX_MESSAGE);
+    if let Some(hint) = &mut error.hint {
+        tidy(hint, SHORT);
+    }
+    error
+}
+
+/// A machine's facts, fit to be kept.
+pub(super) fn facts(mut facts: Facts) -> Facts {
+    for text in [
+        &mut facts.hostname,
+        &mut facts.arch,
+        &mut facts.os,
+        &mut facts.release,
+        &mut facts.machine_id,
+        &mut facts.boot_id,
+        &mut facts.agent,
+    ] {
+        tidy(text, 255);
+    }
+    facts
+}
+
+fn ledger(ledger: &mut LedgerSummary) -> Result<(), Refusal> {
+    if let LedgerState::Lost(why) = &mut ledger.state {
+        tidy(why, SHORT);
+    }
+    match &ledger.revision {
+        Some(mark) if mark.0.len() > 64 || !mark.0.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Err("its ledger names a revision that can't be one".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn same_target(asked: Digest, told: Digest) -> Result<(), Refusal> {
+    if asked == told {
+        Ok(())
+    } else {
+        Err(format!(
+            "it answered about the state {told}, asked was {asked}"
+        ))
+    }
+}
+
+/// An observation that answers this question.
+pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<ObserveReport, Refusal> {
+    same_target(asked.target, told.target)?;
+    let spoken = told.differences.len() + told.unconfirmed.len() + told.gone.len();
+    if spoken > RESOURCES {
+        return Err(format!("it speaks of {spoken} resources"));
+    }
+    ledger(&mut told.ledger)?;
+    told.facts = facts(told.facts);
+    if let Some(waiting) = &mut told.waiting {
+        tidy(waiting, SHORT);
+    }
+    let mut seen = BTreeSet::new();
+    for difference in &mut told.differences {
+        let address = &difference.address;
+        if !seen.insert(address.clone()) {
+            return Err(format!("it speaks twice of {address}"));
+        }
+        let desired = asked.delta.set.contains_key(address);
+        let dropped = asked.delta.remove.contains(address);
+        let foreign = match difference.state {
+            DifferenceState::Undesired => desired,
+            // Without a base the question holds the whole state; with one, all that isn't known here
+            // to have been dropped may be part of it.
+            _ => dropped || asked.base.is_none() && !desired,
+        };
+        if foreign {
+            return Err(format!(
+                "it speaks of {address}, which isn't in the state asked for"
+            ));
+        }
+        let kind = address.kind();
+        if difference
+            .observed
+            .as_ref()
+            .is_some_and(|o| o.kind() != kind)
+            || difference
+                .confirmed
+                .as_ref()
+                .is_some_and(|s| s.kind() != kind)
+        {
+            return Err(format!("it tells of {address} what is of another type"));
+        }
+        if asked.reveal == Reveal::Nothing
+            || difference.text.as_ref().is_some_and(|t| t.len() > TEXT)
+        {
+            difference.text = None;
+        }
+        if let Some(original) = &mut difference.original {
+            tidy(original, SHORT);
+        }
+        for field in &mut difference.fields {
+            tidy(&mut field.field, SHORT);
+        }
+        if let DifferenceState::Unsupported(why) | DifferenceState::Unobservable(why) =
+            &mut difference.state
+        {
+            *why = error(why.clone());
+        }
+    }
+    for address in &told.unconfirmed {
+        if asked.delta.remove.contains(address)
+            || asked.base.is_none() && !asked.delta.set.contains_key(address)
+        {
+            return Err(format!(
+                "it speaks of {address}, which isn't in the state asked for"
+            ));
+        }
+    }
+    if let Some(address) = told.gone.iter().find(|a| asked.delta.set.contains_key(*a)) {
+        return Err(format!("it calls {address} no longer desired"));
+    }
+    Ok(told)
+}
+
+/// Progress on this plan.
+pub(super) fn progress(asked: &Apply, told: Progress) -> Result<Progress, Refusal> {
+    if asked.plan.changes.iter().any(|c| c.address == told.address) {
+        Ok(told)
+    } else {
+        Err(outside(&told.address))
+    }
+}
+
+fn outside(address: &Address) -> Refusal {
+    format!("it works on {address}, which isn't in the plan")
+}
+
+/// A report on this plan.
+pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal> {
+    same_target(asked.plan.target, told.target)?;
+    ledger(&mut told.ledger)?;
+    if told.results.len() != asked.plan.changes.len() {
+        return Err(format!(
+            "it reports {} results on {} changes",
+            told.results.len(),
+            asked.plan.changes.len()
+        ));
+    }
+    for (change, result) in asked.plan.changes.iter().zip(&mut told.results) {
+        if change.id != result.id || change.address != result.address {
+            return Err(outside(&result.address));
+        }
+        match &mut result.outcome {
+            Outcome::Failed(why) => *why = error(why.clone()),
+            Outcome::Skipped(because) if !asked.plan.changes.iter().any(|c| c.id == *because) => {
+                return Err(format!(
+                    "it skipped {} for a change that isn't in the plan",
+                    change.address
+                ));
+            }
+            _ => {}
+        }
+    }
+    if let Some(stopped) = told.stopped.take() {
+        told.stopped = Some(error(stopped));
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+#[path = "untrusted/tests.rs"]
+mod tests;
