@@ -1,0 +1,209 @@
+"""One host: a whole Debian with systemd as PID 1, a disk and a network of its own.
+
+Everything here runs inside the holder's namespaces."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+from . import place, process
+
+DISK = "1G"  # sparse; it can really be filled
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+
+
+def _folder(name: str) -> Path:
+    return place.state() / "hosts" / name
+
+
+def make_key(name: str) -> None:
+    """The host's SSH key; it outlives the host's disk, as a pinned key should."""
+    key = place.state() / "keys" / name
+    if not key.exists():
+        key.parent.mkdir(parents=True, exist_ok=True)
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key))
+
+
+def network() -> None:
+    """The bridge that hosts hang on; `rig exec` runs on it."""
+    if Path("/sys/class/net/rig0").exists():
+        return
+    os.makedirs("/run/netns", exist_ok=True)
+    _run("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
+    _run("ip", "link", "set", "lo", "up")
+    _run("ip", "link", "add", "rig0", "type", "bridge")
+    _run("ip", "addr", "add", f"{place.BRIDGE}/16", "dev", "rig0")
+    _run("ip", "link", "set", "rig0", "up")
+
+
+def start(name: str, base: Path, binds: list[str] = ()) -> None:
+    """Boots a host; a disk that it had stays."""
+    if process.pid(name):
+        return
+    folder = _folder(name)
+    root = folder / "root"
+    if not os.path.ismount(root):
+        _mount(name, base)
+    _join(name)
+    process.start(
+        name,
+        [
+            "systemd-nspawn", "--quiet", "--boot", "-D", str(root), "-M", f"rig-{name}",
+            f"--network-namespace-path=/run/netns/{name}", "--register=no", "--keep-unit",
+            "--console=pipe", "--kill-signal=SIGRTMIN+3", "--resolv-conf=off", "--timezone=off",
+            "--capability=CAP_NET_ADMIN,CAP_SYS_ADMIN", *(f"--bind={bind}" for bind in binds),
+        ],
+        _cgroups(name),
+    )  # fmt: skip
+
+
+def _mount(name: str, base: Path) -> None:
+    """The shared Debian below, the host's own disk above."""
+    folder = _folder(name)
+    disk, root, image = folder / "disk", folder / "root", folder / "disk.img"
+    for made in (disk, root):
+        made.mkdir(parents=True, exist_ok=True)
+    if not image.exists():
+        with open(image, "wb") as file:
+            file.truncate(1 << 30)
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1", str(image))
+    _run("mount", "-o", "loop", str(image), str(disk))
+    for part in ("upper", "work"):
+        (disk / part).mkdir(exist_ok=True)
+    _run("mount", "-t", "overlay", "overlay", "-o",
+         f"lowerdir={base},upperdir={disk}/upper,workdir={disk}/work", str(root))  # fmt: skip
+    marker = root / "etc/rig-host"
+    if marker.exists():
+        return
+    make_key(name)
+    keys = place.state() / "keys"
+    (root / "etc/hostname").write_text(f"{name}\n")
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
+    (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
+    for suffix in ("", ".pub"):
+        shutil.copy(keys / f"{name}{suffix}", root / f"etc/ssh/ssh_host_ed25519_key{suffix}")
+    for home in ("root", "home/deploy", "srv/git"):
+        ssh = root / home / ".ssh"
+        ssh.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(place.state() / "id.pub", ssh / "authorized_keys")
+        owner = (root / home).stat()
+        for path in (ssh, ssh / "authorized_keys"):
+            os.chown(path, owner.st_uid, owner.st_gid)
+    marker.write_text(f"{name}\n")
+
+
+def _join(name: str) -> None:
+    """A network namespace for the host, on the bridge."""
+    if Path(f"/run/netns/{name}").exists():
+        return
+    _run("ip", "netns", "add", name)
+    _run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
+    _run("ip", "link", "set", f"v-{name}", "master", "rig0", "up")
+    _run("ip", "-n", name, "addr", "add", f"{place.address(name)}/16", "dev", "eth0")
+    _run("ip", "-n", name, "link", "set", "eth0", "up")
+    _run("ip", "-n", name, "link", "set", "lo", "up")
+    _run("ip", "-n", name, "route", "add", "default", "via", place.BRIDGE)
+
+
+def cgroup_roots() -> list[Path]:
+    """Where the rig's control groups lie, in each hierarchy that systemd uses."""
+    mine = f"plumb-rig-{uuid.uuid5(uuid.NAMESPACE_URL, str(place.state())).hex[:8]}"
+    top = Path("/sys/fs/cgroup")
+    hierarchies = [top] if (top / "cgroup.controllers").exists() else [top / "systemd", top / "unified"]
+    return [hierarchy / mine for hierarchy in hierarchies if hierarchy.is_dir()]
+
+
+def _cgroups(name: str) -> list[str]:
+    """One per host: without it all hosts' systemds would manage one and the same group."""
+    folders = [root / name for root in cgroup_roots()]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return [str(folder) for folder in folders]
+
+
+def wait(name: str, patience: float = 90) -> None:
+    """Until the host's sshd answers."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        try:
+            with socket.create_connection((place.address(name), 22), timeout=1) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+        except OSError:
+            pass
+        if process.pid(name) is None:
+            raise SystemExit(f"rig: {name} ended while booting; see {place.state()}/logs/{name}.log")
+        time.sleep(0.1)
+    raise SystemExit(f"rig: {name} didn't come up in {patience:.0f} s; see {place.state()}/logs/{name}.log")
+
+
+def stop(name: str) -> None:
+    """An orderly power-off."""
+    process.stop(name, signal.SIGTERM, patience=30)
+
+
+def kill(name: str) -> None:
+    """The plug pulled: what wasn't on the disk is lost to the host's processes, not to the disk."""
+    process.stop(name, signal.SIGKILL)
+    groups = [Path(group) for group in _cgroups(name)]
+    for _ in range(100):
+        alive = {int(line) for group in groups for file in group.rglob("cgroup.procs") for line in _lines(file)}
+        if not alive:
+            return
+        for pid in alive - {0}:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.02)
+    raise SystemExit(f"rig: processes of {name} can't be ended")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
+def wipe(name: str) -> None:
+    """Stops a host and throws its disk away; its SSH key stays."""
+    kill(name)
+    folder = _folder(name)
+    for mount in (folder / "root", folder / "disk"):
+        if os.path.ismount(mount):
+            _run("umount", "-l", str(mount))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def link(name: str, state: str) -> None:
+    """Plugs the network cable (`up`) or pulls it (`down`)."""
+    _run("ip", "link", "set", f"v-{name}", state)
+
+
+def ssh(name: str, *command: str, user: str = "root") -> list[str]:
+    """The command line that runs something on a host."""
+    return ["ssh", "-F", str(place.state() / "ssh_config"), "-l", user, name, *command]
+
+
+def write_ssh_config(names: list[str]) -> None:
+    """What ssh needs to reach hosts by name: nothing of the user's own is read."""
+    here = place.state()
+    known = here / "known_hosts"
+    known.write_text(
+        "".join(f"{name},{place.address(name)} {(here / 'keys' / f'{name}.pub').read_text()}" for name in names)
+    )
+    text = "".join(f"Host {name}\n  HostName {place.address(name)}\n" for name in names)
+    text += (
+        f"Host *\n  IdentityFile {here}/id\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
+        "  StrictHostKeyChecking yes\n  BatchMode yes\n  LogLevel ERROR\n  ConnectTimeout 5\n"
+    )
+    (here / "ssh_config").write_text(text)
