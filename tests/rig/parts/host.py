@@ -13,7 +13,15 @@ from pathlib import Path
 
 from . import place, process
 
-DISK = "1G"  # sparse; it can really be filled
+# nspawn ends with 133 when the host wants a reboot; anything else is the host's end.
+KEEPER = """
+trap 'kill -TERM $nspawn' TERM
+while :; do
+  "$@" & nspawn=$!
+  while kill -0 $nspawn 2>/dev/null; do wait $nspawn; status=$?; done
+  [ "$status" = 133 ] || exit "$status"
+done
+"""
 
 
 def _run(*argv: str) -> None:
@@ -36,8 +44,10 @@ def network() -> None:
     """The bridge that hosts hang on; `rig exec` runs on it."""
     if Path("/sys/class/net/rig0").exists():
         return
-    os.makedirs("/run/netns", exist_ok=True)
-    _run("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
+    # nspawn refuses to tidy up its folder on a disk, and so to reboot a host.
+    for folder in ("/run/netns", "/run/systemd/nspawn"):
+        os.makedirs(folder, exist_ok=True)
+        _run("mount", "-t", "tmpfs", "tmpfs", folder)
     _run("ip", "link", "set", "lo", "up")
     _run("ip", "link", "add", "rig0", "type", "bridge")
     _run("ip", "addr", "add", f"{place.BRIDGE}/16", "dev", "rig0")
@@ -56,7 +66,7 @@ def start(name: str, base: Path, binds: list[str] = ()) -> None:
     process.start(
         name,
         [
-            "systemd-nspawn", "--quiet", "--boot", "-D", str(root), "-M", f"rig-{name}",
+            "/bin/sh", "-c", KEEPER, "sh", "systemd-nspawn", "--quiet", "--boot", "-D", str(root), "-M", f"rig-{name}",
             f"--network-namespace-path=/run/netns/{name}", "--register=no", "--keep-unit",
             "--console=pipe", "--kill-signal=SIGRTMIN+3", "--resolv-conf=off", "--timezone=off",
             "--capability=CAP_NET_ADMIN,CAP_SYS_ADMIN", *(f"--bind={bind}" for bind in binds),
@@ -73,7 +83,7 @@ def _mount(name: str, base: Path) -> None:
         made.mkdir(parents=True, exist_ok=True)
     if not image.exists():
         with open(image, "wb") as file:
-            file.truncate(1 << 30)
+            file.truncate(1 << 30)  # sparse, and small enough to be filled
         _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1", str(image))
     _run("mount", "-o", "loop", str(image), str(disk))
     for part in ("upper", "work"):
