@@ -1,1 +1,116 @@
 //! The part of Plumb that runs on a host.
+//!
+//! One process per session: framed requests on standard input, answers on standard output, nothing
+//! left behind when the controller goes. Threads and no async runtime; no name service; no open port.
+//!
+//! - `sys` — the machine: its root directory, its programs. The sandbox is the same code over another one.
+//! - `provider` — one per resource type: observe, apply, give back.
+//! - `book` — what the host remembers: holder, ledger, journal, originals, desired state.
+//! - `observe`, `apply` — the two things that a controller asks for.
+//! - `serve`, `wire` — the session.
+
+mod apply;
+mod blobs;
+mod book;
+mod error;
+mod observe;
+mod provider;
+mod serve;
+mod sys;
+mod wire;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub use serve::{End, serve};
+pub use sys::Sys;
+
+const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent --version\n\nServes one session on standard input and output. With --root, DIR stands for the machine.\n";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Serve(Option<PathBuf>),
+    Version,
+    Help,
+    Wrong(String),
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
+    let mut args = args.into_iter();
+    let mut root = None;
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("serve") => {}
+            Some("--version" | "-V") => return Asked::Version,
+            Some("--help" | "-h") => return Asked::Help,
+            Some("--root") => match args.next() {
+                Some(dir) => root = Some(PathBuf::from(dir)),
+                None => return Asked::Wrong("--root needs a directory".to_owned()),
+            },
+            Some(text) if text.starts_with("--root=") => root = Some(PathBuf::from(&text[7..])),
+            _ => return Asked::Wrong(format!("unknown argument `{}`", arg.to_string_lossy())),
+        }
+    }
+    Asked::Serve(root)
+}
+
+/// The whole program: the binary `plumb-agent` is this, and so is `plumb __agent`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let root = match parse(args) {
+        Asked::Serve(root) => root,
+        Asked::Version => {
+            let line = format!("plumb-agent {}\n", env!("CARGO_PKG_VERSION"));
+            let _ = std::io::stdout().write_all(line.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Asked::Help => {
+            let _ = std::io::stdout().write_all(USAGE.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Asked::Wrong(what) => {
+            let _ = write!(std::io::stderr(), "plumb-agent: {what}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let sys = match &root {
+        None => Sys::host(),
+        Some(dir) => Sys::sandbox(dir),
+    };
+    let sys = match sys {
+        Ok(sys) => sys,
+        Err(error) => {
+            let dir = root.unwrap_or_else(|| PathBuf::from("/"));
+            let _ = writeln!(
+                std::io::stderr(),
+                "plumb-agent: can't open {}: {error}",
+                dir.display()
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(&sys, std::io::stdin(), std::io::stdout()) {
+        End::Closed => ExitCode::SUCCESS,
+        End::Broken => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_small() {
+        let parse = |words: &[&str]| parse(words.iter().map(OsString::from));
+        assert_eq!(parse(&[]), Asked::Serve(None));
+        assert_eq!(
+            parse(&["--root", "/x", "serve"]),
+            Asked::Serve(Some("/x".into()))
+        );
+        assert_eq!(parse(&["--root=/x"]), Asked::Serve(Some("/x".into())));
+        assert_eq!(parse(&["--version"]), Asked::Version);
+        assert!(matches!(parse(&["--roof"]), Asked::Wrong(_)));
+    }
+}

@@ -1,0 +1,72 @@
+//! Contents that came with a session: small ones in memory, the rest in unlinked files of our own
+//! folder, which vanish with the process in whatever way it ends.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use plumb_api::Digest;
+
+use crate::book::Home;
+use crate::error::{At, Result};
+use crate::sys::create_new;
+
+/// So much stays in memory.
+const MAX_MEMORY: usize = 2 << 20;
+
+enum Blob {
+    Memory(Arc<[u8]>),
+    Disk(File),
+}
+
+/// Contents by digest.
+#[derive(Default)]
+pub(crate) struct Blobs {
+    blobs: BTreeMap<Digest, Blob>,
+    in_memory: usize,
+}
+
+impl Blobs {
+    /// Keeps a content until the next apply has ended.
+    pub(crate) fn add(&mut self, home: &Home, digest: Digest, bytes: Vec<u8>) -> Result<()> {
+        if self.blobs.contains_key(&digest) {
+            return Ok(());
+        }
+        let blob = if self.in_memory + bytes.len() <= MAX_MEMORY {
+            self.in_memory += bytes.len();
+            Blob::Memory(bytes.into())
+        } else {
+            let name = format!("blob.{}", std::process::id());
+            home.dir().unlink(&name)?;
+            let mut file = create_new(home.dir(), &name)?;
+            home.dir().unlink(&name)?;
+            file.write_all(&bytes)
+                .at("keep a content in", crate::book::PATH)?;
+            Blob::Disk(file)
+        };
+        self.blobs.insert(digest, blob);
+        Ok(())
+    }
+
+    /// A content from its beginning.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read>>> {
+        Ok(match self.blobs.get(digest) {
+            None => None,
+            Some(Blob::Memory(bytes)) => Some(Box::new(Cursor::new(Arc::clone(bytes)))),
+            Some(Blob::Disk(file)) => {
+                let mut file = file
+                    .try_clone()
+                    .at("read a content in", crate::book::PATH)?;
+                file.seek(SeekFrom::Start(0))
+                    .at("read a content in", crate::book::PATH)?;
+                Some(Box::new(file))
+            }
+        })
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.blobs.clear();
+        self.in_memory = 0;
+    }
+}

@@ -1,0 +1,234 @@
+//! The write-ahead journal: what a run is about to do, on disk before it does it.
+//!
+//! One file per run, records of one line each: a digest, and JSON. It belongs to the ledger of one
+//! sequence (`base`) and leads to the next; while no ledger of a higher sequence exists, the run
+//! didn't end, and what stands here is taken into the ledger by the next contact. Only intentions
+//! have to be durable: if the record of an outcome is lost, the resource is observed again anyway.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+
+use plumb_api::frame::RevisionMark;
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::{Address, Digest, Spec};
+use rustix::fs::{FallocateFlags, fallocate, renameat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::holder::Holder;
+use super::home::Home;
+use super::ledger::{Moment, Owner};
+use super::original::Original;
+use crate::error::{At, Result};
+use crate::sys::create_new;
+
+const FILE: &str = "journal";
+
+/// The format of a run's records.
+const VERSION: u32 = 1;
+
+/// A run's beginning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Begin {
+    pub version: u32,
+    /// The sequence of the ledger that the run began with.
+    pub base: u64,
+    pub machine_id: String,
+    pub holder: Holder,
+    pub revision: RevisionMark,
+    /// The name that temporary files of this run have.
+    pub temporary: String,
+}
+
+/// A step of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Record {
+    /// The run begins.
+    Begin(Begin),
+    /// A resource is about to be changed.
+    #[serde(rename_all = "camelCase")]
+    Intent {
+        address: Address,
+        generation: u64,
+        at: Moment,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        original: Option<Original>,
+    },
+    /// It wasn't changed after all; this is what the ledger had of it.
+    #[serde(rename_all = "camelCase")]
+    Cancel {
+        address: Address,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<Box<super::Entry>>,
+    },
+    /// It was found as desired.
+    #[serde(rename_all = "camelCase")]
+    Confirmed {
+        address: Address,
+        spec: Box<Spec>,
+        digest: Digest,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        original: Option<Original>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<BTreeMap<Address, Digest>>,
+    },
+    /// A service was started with these inputs.
+    #[serde(rename_all = "camelCase")]
+    Started {
+        address: Address,
+        inputs: BTreeMap<Address, Digest>,
+    },
+    /// It is gone, and so is what we know of it.
+    #[serde(rename_all = "camelCase")]
+    Forgotten { address: Address },
+    /// A path of a sandbox has another owner.
+    #[serde(rename_all = "camelCase")]
+    Owned {
+        path: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<Owner>,
+    },
+    /// Everything is as this desired state says.
+    #[serde(rename_all = "camelCase")]
+    Whole { target: Digest },
+}
+
+/// The journal of a run under way.
+pub(crate) struct Journal {
+    file: File,
+}
+
+/// A journal as it was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// There is none.
+    Missing,
+    /// It isn't one of ours, or was damaged before its end.
+    Corrupt,
+    /// Its records, the first a [`Record::Begin`].
+    Sound { begin: Begin, records: Vec<Record> },
+}
+
+fn line(record: &Record) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(record)
+        .map_err(|error| AgentError::new(ErrorCode::Internal, error.to_string()))?;
+    let mut line = Digest::of_bytes(&json).to_string().into_bytes();
+    line.push(b' ');
+    line.extend_from_slice(&json);
+    line.push(b'\n');
+    Ok(line)
+}
+
+impl Begin {
+    pub(crate) fn new(
+        base: u64,
+        machine_id: String,
+        holder: Holder,
+        revision: RevisionMark,
+        temporary: String,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            base,
+            machine_id,
+            holder,
+            revision,
+            temporary,
+        }
+    }
+}
+
+impl Journal {
+    /// Begins a run: the journal of the one before is replaced in one step, with room for `room`
+    /// more bytes set aside.
+    pub(crate) fn begin(home: &Home, begin: Begin, room: u64) -> Result<(Self, Record)> {
+        let dir = home.dir();
+        let path = dir.path_of(FILE);
+        let temporary = format!("{FILE}.new");
+        dir.unlink(&temporary)?;
+        let mut file = create_new(dir, &temporary)?;
+        reserve(&file, room, &path)?;
+        let record = Record::Begin(begin);
+        file.write_all(&line(&record)?).at("write", &path)?;
+        file.sync_all().at("write", &path)?;
+        renameat(dir.fd(), temporary.as_str(), dir.fd(), FILE).at("replace", &path)?;
+        dir.sync()?;
+        Ok((Self { file }, record))
+    }
+
+    /// Appends records, without waiting for the disk.
+    pub(crate) fn append(&mut self, records: &[Record]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for record in records {
+            bytes.extend(line(record)?);
+        }
+        self.file.write_all(&bytes).at("write", "the journal")
+    }
+
+    /// Waits until everything appended is on disk.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().at("write", "the journal")
+    }
+
+    /// Reads the journal. A last record that was cut off by a crash never happened.
+    pub(crate) fn read(home: &Home) -> Result<Found> {
+        match home.read(FILE)? {
+            Some(bytes) => parse(&bytes),
+            None => Ok(Found::Missing),
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Found> {
+    let mut lines = bytes.split(|b| *b == b'\n').peekable();
+    let mut records = Vec::new();
+    while let Some(line) = lines.next() {
+        let last = lines.peek().is_none();
+        match record(line) {
+            Some(record) => records.push(record),
+            // The piece behind the last line's end, or a line without its end.
+            None if last => break,
+            None => return Ok(Found::Corrupt),
+        }
+    }
+    if records.is_empty() {
+        return Ok(Found::Corrupt);
+    }
+    match records.remove(0) {
+        Record::Begin(begin) if begin.version > VERSION => Err(AgentError::new(
+            ErrorCode::NewerFormat,
+            format!(
+                "the journal has format {}, this agent knows {VERSION}",
+                begin.version
+            ),
+        )
+        .hint("a newer plumb drove this host: upgrade this controller")),
+        Record::Begin(begin) => Ok(Found::Sound { begin, records }),
+        _ => Ok(Found::Corrupt),
+    }
+}
+
+fn record(line: &[u8]) -> Option<Record> {
+    let (digest, json) = (line.get(..64)?, line.get(65..)?);
+    let digest: Digest = std::str::from_utf8(digest).ok()?.parse().ok()?;
+    (Digest::of_bytes(json) == digest)
+        .then(|| serde_json::from_slice(json).ok())
+        .flatten()
+}
+
+/// Sets room on disk aside for a file, so that a full disk is met before the first change.
+pub(crate) fn reserve(file: &File, room: u64, path: &str) -> Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, room.max(1)) {
+        // A file system without fallocate: the room was asked for by statvfs.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno).at("set room aside for", path),
+    }
+}
+
+#[cfg(test)]
+pub(super) fn parse_for_test(bytes: &[u8]) -> Result<Found> {
+    parse(bytes)
+}

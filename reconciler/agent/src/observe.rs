@@ -1,0 +1,220 @@
+//! What differs on the host from what is desired.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use plumb_api::frame::{
+    Difference, DifferenceState, LedgerState, LedgerSummary, ObserveReport, Reveal,
+};
+use plumb_api::plan::FieldChange;
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::{FileType, Manage};
+use plumb_api::{Address, Digest, Kind, Observed, Spec};
+
+use crate::book::{Desired, Entry, Holder, Ledger, Loaded, phrase};
+use crate::error::Result;
+use crate::provider::{self, Inputs, Item, View};
+use crate::sys::Sys;
+
+/// The longest text that is shown.
+const MAX_TEXT: u64 = 64 << 10;
+
+/// The ledger in short.
+pub(crate) fn summary(
+    ledger: &Ledger,
+    state: LedgerState,
+    holder: Option<&Holder>,
+) -> LedgerSummary {
+    let holder = holder.or(ledger.holder.as_ref());
+    LedgerSummary {
+        state,
+        sequence: ledger.sequence,
+        epoch: holder.map(|holder| holder.epoch),
+        controller: holder.map(|holder| holder.controller.clone()),
+        revision: ledger.revision.clone(),
+        confirmed: ledger.confirmed,
+        resources: u32::try_from(ledger.resources.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// What would take a resource of the ledger back; none where nothing is known of what was before.
+pub(crate) fn back(address: &Address, entry: &Entry) -> Option<Spec> {
+    let original = entry.original.as_ref()?;
+    Some(provider::of(address.kind()).back(&original.observed, entry.spec.as_ref()))
+}
+
+/// Whether differences of a resource that is only made once are nobody's business any more: it was
+/// confirmed, or something of its kind is there.
+pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChange]) -> bool {
+    if spec.manage() != Manage::Once {
+        return false;
+    }
+    let confirmed = entry.is_some_and(|entry| entry.spec.is_some());
+    let has_state = !matches!(spec.kind(), Kind::Service | Kind::Sysctl);
+    confirmed || has_state && fields.iter().all(|change| change.field != "state")
+}
+
+/// Compares the host with what is desired.
+pub(crate) fn report(
+    sys: &Sys,
+    target: Digest,
+    desired: &Desired,
+    loaded: &Loaded,
+    holder: Option<&Holder>,
+    reveal: Reveal,
+) -> ObserveReport {
+    let ledger = &loaded.ledger;
+    let undesired: Vec<(&Address, Option<Spec>)> = ledger
+        .resources
+        .iter()
+        .filter(|(address, _)| desired.get(address).is_none())
+        .map(|(address, entry)| (address, back(address, entry)))
+        .collect();
+    let wanted = desired.iter().map(|(address, leaf)| Item {
+        address,
+        spec: &leaf.spec,
+    });
+    let unwanted = undesired.iter().filter_map(|(address, spec)| {
+        Some(Item {
+            address,
+            spec: spec.as_ref()?,
+        })
+    });
+    let items: Vec<Item<'_>> = wanted.chain(unwanted).collect();
+    let view = View::new(sys, &ledger.owners, Inputs { desired, ledger }, &items);
+    let outcomes = view.observe(&items);
+    let mut report = ObserveReport {
+        target,
+        ledger: summary(ledger, loaded.state.clone(), holder),
+        facts: sys.facts(),
+        in_sync: 0,
+        differences: Vec::new(),
+        unconfirmed: Vec::new(),
+        gone: undesired
+            .iter()
+            .filter(|(_, spec)| spec.is_none())
+            .map(|(address, _)| (*address).clone())
+            .collect(),
+        waiting: waiting(sys),
+    };
+    for (item, outcome) in items.iter().zip(outcomes) {
+        let leaf = desired.get(item.address).map(|leaf| leaf.digest);
+        add(&mut report, ledger, item, outcome, leaf);
+    }
+    if reveal == Reveal::WorldReadable {
+        for difference in &mut report.differences {
+            difference.text = text(sys, difference);
+        }
+    }
+    report
+}
+
+/// Adds one resource to a report: `digest` is its spec's, none where it isn't desired.
+fn add(
+    report: &mut ObserveReport,
+    ledger: &Ledger,
+    item: &Item<'_>,
+    outcome: Result<Observed>,
+    digest: Option<Digest>,
+) {
+    let entry = ledger.entry(item.address);
+    let original = entry
+        .and_then(|entry| entry.original.as_ref())
+        .and_then(|original| phrase(&original.observed));
+    let mut difference = Difference {
+        address: item.address.clone(),
+        state: DifferenceState::Differs,
+        observed: None,
+        fields: Vec::new(),
+        confirmed: entry.and_then(|entry| entry.spec.clone()),
+        original,
+        text: None,
+    };
+    let observed = match outcome {
+        Ok(observed) => observed,
+        Err(error) => {
+            difference.state = match error.code {
+                ErrorCode::Unsupported => DifferenceState::Unsupported(error),
+                _ => DifferenceState::Unobservable(error),
+            };
+            report.differences.push(difference);
+            return;
+        }
+    };
+    let fields = provider::of(item.address.kind()).compare(item.spec, &observed);
+    let in_sync = fields.is_empty() || digest.is_some() && left_alone(item.spec, entry, &fields);
+    match (in_sync, digest) {
+        (true, Some(digest)) => {
+            report.in_sync += 1;
+            if entry.and_then(|entry| entry.digest) != Some(digest) {
+                report.unconfirmed.push(item.address.clone());
+            }
+        }
+        (true, None) => report.gone.push(item.address.clone()),
+        (false, digest) => {
+            if digest.is_none() {
+                difference.state = DifferenceState::Undesired;
+            }
+            difference.observed = Some(observed);
+            difference.fields = fields;
+            report.differences.push(difference);
+        }
+    }
+}
+
+/// A sentence on what a run should wait for.
+fn waiting(sys: &Sys) -> Option<String> {
+    if sys.is_sandbox() {
+        return None;
+    }
+    let cloud_init = sys.exists("/run/cloud-init")
+        && !sys.exists("/run/cloud-init/result.json")
+        && !sys.exists("/run/cloud-init/disabled");
+    if cloud_init {
+        return Some("cloud-init hasn't finished its first boot yet.".to_owned());
+    }
+    let transaction = provider::transactions(sys).into_iter().next()?;
+    Some(format!(
+        "The package transaction {transaction} of an earlier run is still at work."
+    ))
+}
+
+/// A text that may be shown: world-readable, not long, UTF-8.
+fn text(sys: &Sys, difference: &Difference) -> Option<String> {
+    let path = match (&difference.observed, difference.address.kind()) {
+        (Some(Observed::File(file)), Kind::File) if file.file_type == FileType::File => {
+            difference.address.name().to_owned()
+        }
+        (Some(Observed::Unit(unit)), Kind::Unit) if unit.file_type == FileType::File => {
+            format!("/etc/systemd/system/{}", difference.address.name())
+        }
+        _ => return None,
+    };
+    let (dir, leaf) = sys.root().parent(&path).ok()??;
+    let file = dir.open(leaf).ok()??;
+    let found = dir.look_at(&file, leaf).ok()?;
+    if found.mode & 0o004 == 0 || found.size > MAX_TEXT {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_TEXT).read_to_end(&mut bytes).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// The addresses of a plan that it may name: what is desired, and what the ledger holds.
+pub(crate) fn known(desired: &Desired, ledger: &Ledger) -> BTreeSet<Address> {
+    desired
+        .iter()
+        .map(|(address, _)| address)
+        .chain(ledger.resources.keys())
+        .cloned()
+        .collect()
+}
+
+/// The error of a plan that names what nobody knows.
+pub(crate) fn unknown(address: &Address) -> AgentError {
+    AgentError::new(
+        ErrorCode::Protocol,
+        format!("the plan changes {address}, which is neither desired nor in the ledger"),
+    )
+}

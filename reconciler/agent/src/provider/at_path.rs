@@ -1,0 +1,384 @@
+//! Files, whatever resource they belong to: observing one, putting one in place, taking one away.
+
+use std::io::Read;
+
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::{Content, FileObserved, FileType, Mode, Principal};
+
+use super::{Hands, View};
+use crate::book::{Original, Owner, Record};
+use crate::error::{At, Result, fail};
+use crate::sys::{Accounts, Dir, FileKind, Found, Meta, Sys, copy_hashed, replace};
+
+/// Who owns what isn't listed in a sandbox, and what is made without a wish.
+pub(crate) const ROOT: &str = "root";
+
+/// What is asked of a path.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    pub content: bool,
+    pub owner: Option<&'a Principal>,
+    pub group: Option<&'a Principal>,
+    pub mode: bool,
+}
+
+pub(crate) fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::File => FileType::File,
+        FileKind::Directory => FileType::Directory,
+        FileKind::Link => FileType::Link,
+        FileKind::Other => FileType::Other,
+    }
+}
+
+/// What is at a path, in the wished fields.
+pub(crate) fn observe(view: &View<'_>, path: &str, wish: Wish<'_>) -> Result<FileObserved> {
+    let Some((dir, leaf)) = view.sys.root().parent(path)? else {
+        return Ok(FileObserved::default());
+    };
+    let Some(mut found) = dir.look(leaf)? else {
+        return Ok(FileObserved::default());
+    };
+    let mut content = None;
+    if wish.content && found.kind == FileKind::File {
+        // What was opened is what is described, should it be replaced in between.
+        if let Some(mut file) = dir.open(leaf)? {
+            found = dir.look_at(&file, leaf)?;
+            content = Some(copy_hashed(&mut file, &mut std::io::sink()).at("read", path)?);
+        }
+    }
+    let (owner, group) = owners(view, path, &found, wish);
+    Ok(FileObserved {
+        file_type: file_type(found.kind),
+        content,
+        owner,
+        group,
+        mode: wish.mode.then(|| Mode::from_bits(found.mode)),
+    })
+}
+
+fn owners(
+    view: &View<'_>,
+    path: &str,
+    found: &Found,
+    wish: Wish<'_>,
+) -> (Option<Principal>, Option<Principal>) {
+    if view.sys.is_sandbox() {
+        let owner = view.owners.get(path);
+        let or_root = |known: Option<&Principal>| known.cloned().or_else(|| ROOT.parse().ok());
+        let translate = |known: Option<Principal>, wish: &Principal, same: bool| {
+            if same { Some(wish.clone()) } else { known }
+        };
+        let user = wish.owner.and_then(|wish| {
+            let known = or_root(owner.map(|owner| &owner.user));
+            let id = |name: &Principal| view.accounts.uid_of(name);
+            let same = known
+                .as_ref()
+                .is_some_and(|known| known == wish || id(known).is_some() && id(known) == id(wish));
+            translate(known, wish, same)
+        });
+        let group = wish.group.and_then(|wish| {
+            let known = or_root(owner.map(|owner| &owner.group));
+            let id = |name: &Principal| view.accounts.gid_of(name);
+            let same = known
+                .as_ref()
+                .is_some_and(|known| known == wish || id(known).is_some() && id(known) == id(wish));
+            translate(known, wish, same)
+        });
+        return (user, group);
+    }
+    (
+        wish.owner
+            .and_then(|wish| view.accounts.owner(found.uid, wish)),
+        wish.group
+            .and_then(|wish| view.accounts.group_owner(found.gid, wish)),
+    )
+}
+
+/// What is to be at a path.
+pub(crate) struct Put<'a> {
+    /// New bytes; none: they stay (a new file is empty).
+    pub content: Option<Content>,
+    pub owner: Option<&'a Principal>,
+    pub group: Option<&'a Principal>,
+    pub mode: Option<Mode>,
+    /// A program that must accept the candidate.
+    pub validate: &'a [String],
+}
+
+/// The ids that a path is given; what has no wish keeps its own, or is root's.
+pub(crate) fn ids(
+    sys: &Sys,
+    accounts: &Accounts,
+    owner: Option<&Principal>,
+    group: Option<&Principal>,
+    found: Option<&Found>,
+    path: &str,
+) -> Result<(Option<u32>, Option<u32>)> {
+    let unknown = |what: &str, name: &Principal| {
+        AgentError::new(
+            ErrorCode::NotFound,
+            format!("{path} is to belong to the {what} `{name}`, which this host doesn't know"),
+        )
+        .hint(format!(
+            "add `{what}: {{{name}: {{}}}}`, or put `after` the package that makes it"
+        ))
+    };
+    let uid = match owner {
+        Some(owner) => Some(
+            accounts
+                .uid_of(owner)
+                .ok_or_else(|| unknown("user", owner))?,
+        ),
+        None => Some(found.map_or(0, |found| found.uid)),
+    };
+    let gid = match group {
+        Some(group) => Some(
+            accounts
+                .gid_of(group)
+                .ok_or_else(|| unknown("group", group))?,
+        ),
+        None => Some(found.map_or(0, |found| found.gid)),
+    };
+    Ok(if sys.is_sandbox() {
+        (None, None)
+    } else {
+        (uid, gid)
+    })
+}
+
+/// Notes a path's owner, in a sandbox.
+pub(crate) fn note_owner(
+    hands: &mut Hands<'_>,
+    path: &str,
+    owner: Option<&Principal>,
+    group: Option<&Principal>,
+) {
+    if !hands.sys.is_sandbox() || (owner.is_none() && group.is_none()) {
+        return;
+    }
+    let Ok(root) = ROOT.parse::<Principal>() else {
+        return;
+    };
+    let before = hands.owners.get(path);
+    let owner = Owner {
+        user: owner
+            .or(before.map(|owner| &owner.user))
+            .unwrap_or(&root)
+            .clone(),
+        group: group
+            .or(before.map(|owner| &owner.group))
+            .unwrap_or(&root)
+            .clone(),
+    };
+    if before != Some(&owner) {
+        hands.owners.insert(path.to_owned(), owner.clone());
+        hands.records.push(Record::Owned {
+            path: path.to_owned(),
+            owner: Some(owner),
+        });
+    }
+}
+
+/// Forgets a path's owner, in a sandbox.
+pub(crate) fn forget_owner(hands: &mut Hands<'_>, path: &str) {
+    if hands.owners.remove(path).is_some() {
+        hands.records.push(Record::Owned {
+            path: path.to_owned(),
+            owner: None,
+        });
+    }
+}
+
+/// What is in the way of a file.
+pub(crate) fn in_the_way(path: &str, kind: FileKind, wanted: &str) -> AgentError {
+    let what = match kind {
+        FileKind::File => "a file",
+        FileKind::Directory => "a directory",
+        FileKind::Link => "a symbolic link",
+        FileKind::Other => "a device, a pipe or a socket",
+    };
+    AgentError::new(
+        ErrorCode::Refused,
+        format!("{path} is {what}, and is to be {wanted}: it isn't replaced"),
+    )
+    .hint("move it away on the host, or change its type in the manifest")
+}
+
+fn check_hard_links(path: &str, found: &Found) -> Result<()> {
+    if found.links <= 1 {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        ErrorCode::Refused,
+        format!("{path} has {} hard links: the same file is elsewhere too, under a name that isn't managed", found.links),
+    )
+    .hint(format!("`find / -xdev -samefile {path}` shows where; copy it in place of the link")))
+}
+
+/// Puts a file in place, or changes what is there.
+pub(crate) fn put(hands: &mut Hands<'_>, path: &str, put: &Put<'_>) -> Result<()> {
+    place(hands, path, put, None)
+}
+
+/// Puts a file of our own making in place.
+pub(crate) fn put_bytes(
+    hands: &mut Hands<'_>,
+    path: &str,
+    put: &Put<'_>,
+    bytes: &[u8],
+) -> Result<()> {
+    place(hands, path, put, Some(bytes))
+}
+
+fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>) -> Result<()> {
+    let (dir, leaf, _) = hands.sys.root().make_parent(path)?;
+    let found = dir.look(leaf)?;
+    match &found {
+        Some(found) if found.kind != FileKind::File => {
+            return Err(in_the_way(path, found.kind, "a file"));
+        }
+        Some(found) => check_hard_links(path, found)?,
+        None => {}
+    }
+    let (uid, gid) = ids(
+        hands.sys,
+        &hands.accounts,
+        put.owner,
+        put.group,
+        found.as_ref(),
+        path,
+    )?;
+    let mode = put
+        .mode
+        .map_or_else(|| found.map_or(0o644, |found| found.mode), Mode::bits);
+    let meta = Meta { uid, gid, mode };
+    match (put.content, found) {
+        (None, Some(before)) => {
+            let Some(file) = dir.open(leaf)? else {
+                return fail(
+                    ErrorCode::PreconditionFailed,
+                    format!("{path} was replaced just now"),
+                );
+            };
+            let now = dir.look_at(&file, leaf)?;
+            if (now.device, now.inode) != (before.device, before.inode) {
+                return fail(
+                    ErrorCode::PreconditionFailed,
+                    format!("{path} was replaced just now"),
+                );
+            }
+            check_hard_links(path, &now)?;
+            meta.set(&file, path)?;
+        }
+        (content, _) => {
+            let empty = Content::of(b"");
+            let content = content.unwrap_or(empty);
+            let mut bytes: Box<dyn Read + '_> = match bytes {
+                Some(bytes) => Box::new(bytes),
+                None => hands.content(&content, path)?,
+            };
+            let mut check = |candidate: &str| validate(hands.sys, put.validate, candidate, path);
+            replace(
+                &dir,
+                leaf,
+                hands.temporary,
+                &mut bytes,
+                Some(content),
+                meta,
+                &mut check,
+            )?;
+            keep_for_sync(hands, dir)?;
+        }
+    }
+    note_owner(hands, path, put.owner, put.group);
+    Ok(())
+}
+
+/// Remembers that a directory's entries changed.
+pub(crate) fn keep_for_sync(hands: &mut Hands<'_>, dir: Dir) -> Result<()> {
+    let this = dir.itself()?;
+    for other in &hands.unsynced {
+        let other = other.itself()?;
+        if (other.device, other.inode) == (this.device, this.inode) {
+            return Ok(());
+        }
+    }
+    hands.unsynced.push(dir);
+    Ok(())
+}
+
+/// Runs `validate` on a candidate. A sandbox runs no program, so its candidates are taken as they are.
+fn validate(sys: &Sys, words: &[String], candidate: &str, path: &str) -> Result<()> {
+    let [program, args @ ..] = words else {
+        return Ok(());
+    };
+    if sys.is_sandbox() {
+        return Ok(());
+    }
+    let args = args
+        .iter()
+        .map(|arg| if arg == "%s" { candidate } else { arg });
+    let output = crate::sys::Program::new(program, args).run(sys)?;
+    if output.status == 0 {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        ErrorCode::ValidateFailed,
+        format!(
+            "`{}` doesn't accept the new {path}, so it isn't put in place: {}",
+            words.join(" "),
+            output.complaint().replace(candidate, path)
+        ),
+    )
+    .hint("correct the content in the repository"))
+}
+
+/// Takes a file or a link away; nothing there is as good.
+pub(crate) fn remove(hands: &mut Hands<'_>, path: &str, wanted: FileKind) -> Result<()> {
+    let Some((dir, leaf)) = hands.sys.root().parent(path)? else {
+        return Ok(());
+    };
+    match dir.look(leaf)? {
+        Some(found) if found.kind != wanted => {
+            return Err(in_the_way(path, found.kind, "absent"));
+        }
+        Some(_) => {
+            dir.unlink(leaf)?;
+            keep_for_sync(hands, dir)?;
+        }
+        None => {}
+    }
+    forget_owner(hands, path);
+    Ok(())
+}
+
+/// Takes away the folders that were made for a resource, those that are empty.
+pub(crate) fn remove_made(hands: &mut Hands<'_>, original: Option<&Original>) -> Result<()> {
+    for folder in original
+        .iter()
+        .flat_map(|original| original.made.iter().rev())
+    {
+        let Some((dir, leaf)) = hands.sys.root().parent(folder)? else {
+            continue;
+        };
+        let is_directory = dir
+            .look(leaf)?
+            .is_some_and(|found| found.kind == FileKind::Directory);
+        if !is_directory || !dir.remove_directory(leaf)? {
+            break;
+        }
+        keep_for_sync(hands, dir)?;
+    }
+    Ok(())
+}
+
+/// The folders above a path that aren't there yet, from above.
+pub(crate) fn missing_parents(sys: &Sys, path: &str) -> Vec<String> {
+    path.match_indices('/')
+        .filter(|(at, _)| *at > 0)
+        .map(|(at, _)| &path[..at])
+        .filter(|folder| matches!(sys.root().directory(folder), Ok(None)))
+        .map(str::to_owned)
+        .collect()
+}

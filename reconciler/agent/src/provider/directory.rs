@@ -1,0 +1,142 @@
+//! `directory`.
+
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::{DirectoryObserved, DirectorySpec, FileType, Mode, Presence};
+use plumb_api::{Observed, Spec};
+use rustix::fs::{Gid, Mode as Bits, Uid, fchmod, fchown};
+
+use super::at_path::{self, ROOT, Wish};
+use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use crate::error::{At, Result};
+use crate::sys::FileKind;
+
+pub(crate) struct Directories;
+
+impl Provider for Directories {
+    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+        let one = |item: &Item<'_>| {
+            let Spec::Directory(spec) = item.spec else {
+                return wrong_type(item.address);
+            };
+            let wish = Wish {
+                content: false,
+                owner: spec.owner.as_ref(),
+                group: spec.group.as_ref(),
+                mode: spec.mode.is_some(),
+            };
+            let found = at_path::observe(view, item.address.name(), wish)?;
+            Ok(Observed::Directory(DirectoryObserved {
+                file_type: found.file_type,
+                owner: found.owner,
+                group: found.group,
+                mode: found.mode,
+            }))
+        };
+        items.iter().map(one).collect()
+    }
+
+    fn everything(&self) -> Spec {
+        Spec::Directory(DirectorySpec {
+            owner: ROOT.parse().ok(),
+            group: ROOT.parse().ok(),
+            mode: "0755".parse().ok(),
+            ..DirectorySpec::default()
+        })
+    }
+
+    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+        let absent = DirectoryObserved::default();
+        let original = match original {
+            Observed::Directory(original) if original.file_type == FileType::Directory => original,
+            _ => &absent,
+        };
+        Spec::Directory(DirectorySpec {
+            state: if original.file_type == FileType::Directory {
+                Presence::Present
+            } else {
+                Presence::Absent
+            },
+            owner: original.owner.clone(),
+            group: original.group.clone(),
+            mode: original.mode,
+            ..DirectorySpec::default()
+        })
+    }
+
+    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
+        each(hands, work, one)
+    }
+}
+
+fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+    let Spec::Directory(spec) = work.spec else {
+        return wrong_type(work.address);
+    };
+    if spec.state == Presence::Absent {
+        remove(hands, work)
+    } else {
+        put(hands, spec, work.address.name())
+    }
+}
+
+fn remove(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+    let path = work.address.name();
+    let Some((dir, leaf)) = hands.sys.root().parent(path)? else {
+        return Ok(Effect::Done);
+    };
+    match dir.look(leaf)? {
+        Some(found) if found.kind != FileKind::Directory => {
+            return Err(at_path::in_the_way(path, found.kind, "absent"));
+        }
+        Some(_) if !dir.remove_directory(leaf)? => {
+            if work.original.is_some() {
+                // Ours to remove, but others have put things into it: those are theirs.
+                return Ok(Effect::Left);
+            }
+            return Err(AgentError::new(
+                ErrorCode::Refused,
+                format!("{path} isn't empty, so it isn't removed"),
+            )
+            .hint("what is in it isn't managed: remove it on the host, or leave the directory out of git"));
+        }
+        _ => {}
+    }
+    at_path::keep_for_sync(hands, dir)?;
+    at_path::forget_owner(hands, path);
+    at_path::remove_made(hands, work.original)?;
+    Ok(Effect::Done)
+}
+
+fn put(hands: &mut Hands<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect> {
+    let (dir, leaf, _) = hands.sys.root().make_parent(path)?;
+    let before = dir.look(leaf)?;
+    match &before {
+        Some(found) if found.kind != FileKind::Directory => {
+            return Err(at_path::in_the_way(path, found.kind, "a directory"));
+        }
+        Some(_) => {}
+        // Nobody else's until it belongs to whom it should.
+        None => dir.make_directory(leaf, 0o700)?,
+    }
+    let this = dir.sub(leaf)?;
+    let (owner, group) = (spec.owner.as_ref(), spec.group.as_ref());
+    let (uid, gid) = at_path::ids(
+        hands.sys,
+        &hands.accounts,
+        owner,
+        group,
+        before.as_ref(),
+        path,
+    )?;
+    if uid.is_some() || gid.is_some() {
+        fchown(this.fd(), uid.map(Uid::from_raw), gid.map(Gid::from_raw))
+            .at("set the owner of", path)?;
+    }
+    let mode = spec
+        .mode
+        .map_or_else(|| before.map_or(0o755, |found| found.mode), Mode::bits);
+    fchmod(this.fd(), Bits::from_raw_mode(mode)).at("set the mode of", path)?;
+    at_path::keep_for_sync(hands, dir)?;
+    at_path::note_owner(hands, path, owner, group);
+    Ok(Effect::Done)
+}

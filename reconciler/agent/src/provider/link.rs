@@ -1,0 +1,89 @@
+//! `link`.
+
+use plumb_api::resource::{FileType, LinkObserved, LinkSpec, Presence};
+use plumb_api::{Observed, Spec};
+use rustix::fs::{renameat, symlinkat};
+
+use super::at_path;
+use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use crate::error::{At, Result};
+use crate::sys::FileKind;
+
+pub(crate) struct Links;
+
+impl Provider for Links {
+    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+        let one = |item: &Item<'_>| {
+            let Spec::Link(spec) = item.spec else {
+                return wrong_type(item.address);
+            };
+            let mut observed = LinkObserved::default();
+            if let Some((dir, leaf)) = view.sys.root().parent(item.address.name())? {
+                if let Some(found) = dir.look(leaf)? {
+                    observed.file_type = at_path::file_type(found.kind);
+                    if found.kind == FileKind::Link && spec.target.is_some() {
+                        observed.target = dir.target(leaf)?;
+                    }
+                }
+            }
+            Ok(Observed::Link(observed))
+        };
+        items.iter().map(one).collect()
+    }
+
+    fn everything(&self) -> Spec {
+        Spec::Link(LinkSpec {
+            target: Some("/".to_owned()),
+            ..LinkSpec::default()
+        })
+    }
+
+    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+        let target = match original {
+            Observed::Link(original) if original.file_type == FileType::Link => {
+                original.target.clone()
+            }
+            _ => None,
+        };
+        Spec::Link(LinkSpec {
+            state: if target.is_some() {
+                Presence::Present
+            } else {
+                Presence::Absent
+            },
+            target,
+            ..LinkSpec::default()
+        })
+    }
+
+    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
+        each(hands, work, one)
+    }
+}
+
+fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+    let Spec::Link(spec) = work.spec else {
+        return wrong_type(work.address);
+    };
+    let path = work.address.name();
+    let Some(target) = spec
+        .target
+        .as_deref()
+        .filter(|_| spec.state == Presence::Present)
+    else {
+        at_path::remove(hands, path, FileKind::Link)?;
+        at_path::remove_made(hands, work.original)?;
+        return Ok(Effect::Done);
+    };
+    let (dir, leaf, _) = hands.sys.root().make_parent(path)?;
+    if let Some(found) = dir.look(leaf)? {
+        if found.kind != FileKind::Link {
+            return Err(at_path::in_the_way(path, found.kind, "a link"));
+        }
+    }
+    dir.unlink(hands.temporary)?;
+    symlinkat(target, dir.fd(), hands.temporary).at("make the link", path)?;
+    renameat(dir.fd(), hands.temporary, dir.fd(), leaf).at("put the link in place at", path)?;
+    at_path::keep_for_sync(hands, dir)?;
+    Ok(Effect::Done)
+}

@@ -1,0 +1,174 @@
+//! `sysctl`: the running value in `/proc/sys`, and a file of our own for the next boot.
+
+use plumb_api::plan::FieldChange;
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::{Content, Mode, Presence, SysctlObserved, SysctlSpec};
+use plumb_api::{Observed, Spec};
+
+use super::at_path::{self, Put, ROOT};
+use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use crate::error::{Result, fail};
+use crate::sys::{FileKind, Sys};
+
+pub(crate) struct Sysctls;
+
+/// Where the kernel has a key: sysctl's own exchange of `.` and `/`.
+fn kernel_path(key: &str) -> String {
+    let swapped: String = key
+        .chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        })
+        .collect();
+    format!("/proc/sys/{swapped}")
+}
+
+/// Our file for a key. `/` can't be in a file's name, and `+` isn't in any key.
+fn file_path(key: &str) -> String {
+    format!("/etc/sysctl.d/80-plumb-{}.conf", key.replace('/', "+"))
+}
+
+fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
+    let Some(bytes) = sys.root().read(&file_path(key), 64 << 10)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let value = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with(['#', ';']))
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| name.trim() == key)
+        .map(|(_, value)| SysctlSpec::fold(value))
+        .last();
+    // A file of ours that doesn't say what it should is a difference too.
+    Ok(Some(value.unwrap_or_default()))
+}
+
+fn running(key: &str) -> Result<Option<String>> {
+    match std::fs::read_to_string(kernel_path(key)) {
+        Ok(text) => Ok(Some(SysctlSpec::fold(&text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // Write-only keys have no value to compare.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => fail(
+            ErrorCode::Io,
+            format!("can't read {}: {error}", kernel_path(key)),
+        ),
+    }
+}
+
+impl Provider for Sysctls {
+    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+        let one = |item: &Item<'_>| {
+            let key = item.address.name();
+            let persisted = persisted(view.sys, key)?;
+            // A sandbox has no kernel of its own: only the file counts.
+            let running = if view.sys.is_sandbox() {
+                persisted.clone()
+            } else {
+                running(key)?
+            };
+            Ok(Observed::Sysctl(SysctlObserved { running, persisted }))
+        };
+        items.iter().map(one).collect()
+    }
+
+    fn everything(&self) -> Spec {
+        Spec::Sysctl(SysctlSpec::default())
+    }
+
+    /// Giving back is "not persisted, and running as before", which no manifest can say.
+    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+        let (running, persisted) = match original {
+            Observed::Sysctl(original) => (original.running.clone(), original.persisted.clone()),
+            _ => (None, None),
+        };
+        Spec::Sysctl(SysctlSpec {
+            state: if persisted.is_some() {
+                Presence::Present
+            } else {
+                Presence::Absent
+            },
+            value: persisted.or(running),
+            ..SysctlSpec::default()
+        })
+    }
+
+    fn compare(&self, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
+        let mut changes = spec.compare(observed);
+        if let (Spec::Sysctl(spec), Observed::Sysctl(found)) = (spec, observed) {
+            // Where the kernel has no such key, there is nothing to give back to.
+            let give_back = spec.state == Presence::Absent && found.running.is_some();
+            if let Some(value) = spec.value.as_ref().filter(|_| give_back) {
+                let value = SysctlSpec::fold(value);
+                if found.running.as_ref() != Some(&value) {
+                    changes.push(FieldChange::of(
+                        "running",
+                        found.running.as_ref(),
+                        Some(&value),
+                    ));
+                }
+            }
+        }
+        changes
+    }
+
+    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
+        each(hands, work, one)
+    }
+}
+
+fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+    let Spec::Sysctl(spec) = work.spec else {
+        return wrong_type(work.address);
+    };
+    let key = work.address.name();
+    if let Some(value) = spec.value.as_deref().filter(|_| work.changes("running")) {
+        if !hands.sys.is_sandbox() {
+            set(key, value)?;
+        }
+    }
+    if work.changes("persisted") {
+        let path = file_path(key);
+        if spec.state == Presence::Absent {
+            at_path::remove(hands, &path, FileKind::File)?;
+            at_path::remove_made(hands, work.original)?;
+        } else if let Some(value) = &spec.value {
+            let text = format!("# Written by plumb.\n{key} = {}\n", SysctlSpec::fold(value));
+            put_text(hands, &path, &text)?;
+        }
+    }
+    Ok(Effect::Done)
+}
+
+/// The kernel first: a value that it refuses must not wait for the next boot.
+fn set(key: &str, value: &str) -> Result<()> {
+    let path = kernel_path(key);
+    match std::fs::write(&path, value) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(AgentError::new(
+            ErrorCode::NotFound,
+            format!("the kernel has no sysctl {key}"),
+        )
+        .hint("a module that isn't loaded may bring it")),
+        Err(error) => Err(AgentError::new(
+            ErrorCode::Refused,
+            format!("the kernel doesn't take `{value}` for {key}: {error}"),
+        )
+        .hint("in a container most of /proc/sys can't be written")),
+    }
+}
+
+fn put_text(hands: &mut Hands<'_>, path: &str, text: &str) -> Result<()> {
+    let root = ROOT.parse().ok();
+    let put = Put {
+        content: Some(Content::of(text.as_bytes())),
+        owner: root.as_ref(),
+        group: root.as_ref(),
+        mode: Some(Mode::from_bits(0o644)),
+        validate: &[],
+    };
+    at_path::put_bytes(hands, path, &put, text.as_bytes())
+}

@@ -1,0 +1,158 @@
+//! What systemd says of units: one `systemctl show` for all of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::ServiceSpec;
+use plumb_api::{Address, Kind};
+
+use crate::error::{Result, fail};
+use crate::sys::{Output, Program, Sys};
+
+/// What is asked of each unit.
+const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Type,Result,ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,CanReload";
+
+/// A unit as systemd shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    properties: BTreeMap<String, String>,
+}
+
+/// Units by the name they were asked for.
+pub(crate) type Snapshot = BTreeMap<String, Shown>;
+
+impl Shown {
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn micros(&self, name: &str) -> u64 {
+        self.get(name).parse().unwrap_or(0)
+    }
+
+    pub(crate) fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name) == value
+    }
+
+    pub(crate) fn needs_reload(&self) -> bool {
+        self.is("NeedDaemonReload", "yes")
+    }
+}
+
+/// The unit that a resource is about.
+pub(crate) fn unit_of(address: &Address) -> Option<String> {
+    match address.kind() {
+        Kind::Service => Some(ServiceSpec::unit(address.name())),
+        Kind::Unit => {
+            let name = address.name();
+            Some(
+                name.split_once(".d/")
+                    .map_or(name, |(unit, _)| unit)
+                    .to_owned(),
+            )
+        }
+        _ => None,
+    }
+}
+
+fn parse(units: &[String], text: &str) -> Snapshot {
+    let mut blocks: Vec<Shown> = vec![Shown::default()];
+    for line in text.lines() {
+        if line.is_empty() {
+            blocks.push(Shown::default());
+        } else if let (Some((name, value)), Some(block)) = (line.split_once('='), blocks.last_mut())
+        {
+            block.properties.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    blocks.retain(|block| !block.properties.is_empty());
+    units.iter().cloned().zip(blocks).collect()
+}
+
+/// A template such as `getty@.service` has no state of its own, and asking for it is an error.
+fn is_template(unit: &str) -> bool {
+    unit.contains("@.")
+}
+
+/// Shows these units.
+pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
+    let units: Vec<String> = units
+        .iter()
+        .filter(|unit| !is_template(unit))
+        .cloned()
+        .collect();
+    if units.is_empty() {
+        return Ok(Snapshot::new());
+    }
+    running(sys)?;
+    let head = ["show", "--no-pager", "-p", PROPERTIES, "--"].map(str::to_owned);
+    let output = Program::new("systemctl", head.into_iter().chain(units.iter().cloned()))
+        .limit(Duration::from_secs(30))
+        .check(sys)?;
+    let snapshot = parse(&units, &output.stdout);
+    if snapshot.len() != units.len() {
+        return fail(
+            ErrorCode::CommandFailed,
+            format!(
+                "systemctl showed {} of {} units",
+                snapshot.len(),
+                units.len()
+            ),
+        );
+    }
+    Ok(snapshot)
+}
+
+/// Refuses where systemd isn't PID 1.
+pub(crate) fn running(sys: &Sys) -> Result<()> {
+    if sys.has_systemd() {
+        return Ok(());
+    }
+    fail(
+        ErrorCode::Unsupported,
+        "systemd doesn't run on this host, so units can't be managed",
+    )
+}
+
+/// Runs `systemctl` with these words.
+pub(crate) fn control(sys: &Sys, words: &[&str]) -> Result<Output> {
+    // Starting a unit may rightly take long: its own TimeoutStartSec ends it.
+    let all = ["--no-pager", "--no-ask-password"];
+    Program::new("systemctl", all.iter().chain(words).copied())
+        .limit(Duration::from_secs(15 * 60))
+        .run(sys)
+}
+
+/// The failure of a unit, with what it last said.
+pub(crate) fn failure(sys: &Sys, unit: &str, what: &str, output: &Output) -> AgentError {
+    let said = Program::new(
+        "journalctl",
+        ["-u", unit, "-n", "10", "--no-pager", "-o", "cat", "-q"],
+    )
+    .limit(Duration::from_secs(10))
+    .run(sys)
+    .map(|output| crate::sys::last_lines(&output.stdout, 10))
+    .unwrap_or_default();
+    let mut message = format!("can't {what} {unit}: {}", output.complaint());
+    if !said.is_empty() {
+        message.push_str("\nits last lines in the journal:\n");
+        message.push_str(&said);
+    }
+    AgentError::new(ErrorCode::CommandFailed, message)
+        .hint(format!("`journalctl -u {unit}` on the host has more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_belong_to_units_in_their_order() {
+        let text = "Id=a.service\nActiveState=active\nLoadState=loaded\n\nId=nope.service\nLoadState=not-found\n";
+        let units = ["a.service".to_owned(), "nope.service".to_owned()];
+        let snapshot = parse(&units, text);
+        assert!(snapshot["a.service"].is("ActiveState", "active"));
+        assert!(snapshot["nope.service"].is("LoadState", "not-found"));
+    }
+}

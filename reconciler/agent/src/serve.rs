@@ -1,0 +1,212 @@
+//! A session: requests in, answers out, until the controller goes.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use plumb_api::Digest;
+use plumb_api::frame::{
+    Apply, FrameError, Incoming, LedgerState, Observe, Purpose, Request, Response,
+};
+use plumb_api::report::{AgentError, ErrorCode};
+
+use crate::apply;
+use crate::blobs::Blobs;
+use crate::book::{self, Desired, Holder, Home, Loaded};
+use crate::error::{Result, fail};
+use crate::observe;
+use crate::sys::Sys;
+use crate::wire::Wire;
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The controller closed it.
+    Closed,
+    /// What came wasn't ours, or the stream broke.
+    Broken,
+}
+
+/// Answers requests until the input ends.
+pub fn serve(
+    sys: &Sys,
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+) -> End {
+    let (wire, requests) = Wire::new(input, output);
+    let mut session = Session {
+        sys,
+        wire: &wire,
+        state: None,
+        blobs: Blobs::default(),
+        blob_failure: None,
+    };
+    for incoming in requests {
+        let response = match incoming {
+            Ok(Incoming::Message(request)) => session.answer(request),
+            Ok(Incoming::Blob(digest, bytes)) => {
+                session.keep(digest, bytes);
+                continue;
+            }
+            Err(FrameError::Closed) => return End::Closed,
+            Err(error) => {
+                wire.send(&Response::Error(AgentError::new(
+                    ErrorCode::Protocol,
+                    error.to_string(),
+                )));
+                return End::Broken;
+            }
+        };
+        wire.send(&response);
+    }
+    End::Closed
+}
+
+struct Session<'a> {
+    sys: &'a Sys,
+    wire: &'a Wire,
+    /// The desired state of the last observation.
+    state: Option<(Digest, Desired)>,
+    blobs: Blobs,
+    /// Why a content couldn't be kept: the answer to the apply that it came for.
+    blob_failure: Option<AgentError>,
+}
+
+impl Session<'_> {
+    fn answer(&mut self, request: Request) -> Response {
+        let outcome = match request {
+            Request::Facts => Ok(Response::Facts(self.sys.facts())),
+            Request::Observe(observe) => self.observe(observe),
+            Request::Apply(apply) => self.apply(&apply),
+        };
+        outcome.unwrap_or_else(Response::Error)
+    }
+
+    fn keep(&mut self, digest: Digest, bytes: Vec<u8>) {
+        let kept = Home::make(self.sys).and_then(|home| self.blobs.add(&home, digest, bytes));
+        if let Err(error) = kept {
+            self.blob_failure.get_or_insert(error);
+        }
+    }
+
+    fn observe(&mut self, observe: Observe) -> Result<Response> {
+        let fence = &observe.fence;
+        let (home, holder) = match observe.purpose {
+            Purpose::Look => {
+                let home = Home::open(self.sys)?;
+                let holder = match &home {
+                    Some(home) => Holder::load(home)?,
+                    None => None,
+                };
+                Holder::check_name(holder.as_ref(), fence)?;
+                (home, holder)
+            }
+            Purpose::Drive => {
+                let home = Home::make(self.sys)?;
+                let holder = Holder::claim(&home, fence)?;
+                (Some(home), Some(holder))
+            }
+        };
+        let Some(base) = self.base(home.as_ref(), observe.base)? else {
+            return Ok(Response::NeedState);
+        };
+        let desired = base.with(observe.delta)?;
+        let digest = desired.digest();
+        if digest != observe.target {
+            return fail(
+                ErrorCode::Protocol,
+                format!(
+                    "the desired state comes to {digest}, the controller says {}",
+                    observe.target
+                ),
+            );
+        }
+        let mut loaded = book::load(self.sys, home.as_ref())?;
+        if let (Purpose::Drive, Some(home)) = (observe.purpose, &home) {
+            recover(self.sys, home, &mut loaded)?;
+            desired.save(home, observe.base)?;
+        }
+        let report = observe::report(
+            self.sys,
+            digest,
+            &desired,
+            &loaded,
+            holder.as_ref(),
+            observe.reveal,
+        );
+        self.state = Some((digest, desired));
+        Ok(Response::Observed(report))
+    }
+
+    /// The state that a delta is on; none where it isn't held.
+    fn base(&mut self, home: Option<&Home>, base: Option<Digest>) -> Result<Option<Desired>> {
+        let Some(base) = base else {
+            return Ok(Some(Desired::default()));
+        };
+        match self.state.take() {
+            Some((digest, desired)) if digest == base => Ok(Some(desired)),
+            _ => match home {
+                Some(home) => Desired::load(home, base),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn apply(&mut self, request: &Apply) -> Result<Response> {
+        if let Some(error) = self.blob_failure.take() {
+            self.blobs.clear();
+            return Err(error);
+        }
+        let home = Home::make(self.sys)?;
+        let target = request.plan.target;
+        let held = self.state.as_ref().filter(|(digest, _)| *digest == target);
+        let loaded;
+        let desired = if let Some((_, desired)) = held {
+            desired
+        } else {
+            loaded = Desired::load(&home, target)?;
+            let Some(desired) = &loaded else {
+                return fail(
+                    ErrorCode::Protocol,
+                    format!(
+                        "this host doesn't hold the desired state {target}: observe before you apply"
+                    ),
+                );
+            };
+            desired
+        };
+        let outcome = apply::run(self.sys, &home, request, desired, &self.blobs, self.wire);
+        self.blobs.clear();
+        outcome.map(Response::Report)
+    }
+}
+
+/// Writes what an interrupted run left in the journal into the ledger, under the host's lock.
+pub(crate) fn recover(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
+    if loaded.unfinished.is_none() {
+        return Ok(());
+    }
+    let Some(_lock) = home.lock("lock", Duration::from_secs(1))? else {
+        return Err(locked());
+    };
+    // It may have been at its end a moment ago.
+    *loaded = book::load(sys, Some(home))?;
+    roll_forward(sys, home, loaded)
+}
+
+/// The same for who holds the lock.
+pub(crate) fn roll_forward(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
+    let Some(begin) = loaded.unfinished.take() else {
+        return Ok(());
+    };
+    for address in loaded.ledger.resources.keys() {
+        apply::remove_temporary(sys, address, &begin.temporary)?;
+    }
+    book::write(home, &mut loaded.ledger)?;
+    loaded.state = LedgerState::Sound;
+    Ok(())
+}
+
+pub(crate) fn locked() -> AgentError {
+    AgentError::new(ErrorCode::Locked, "another run is at work on this host")
+        .hint("it ends by itself; a run whose controller is gone ends after the change it is at")
+}

@@ -1,0 +1,214 @@
+//! Running the host's programs: a cleared environment, a time limit, bounded output.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plumb_api::report::{AgentError, ErrorCode};
+
+use super::Sys;
+use crate::error::{At, Result, fail};
+
+/// Where programs are looked for, whatever the session's environment says.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// As much of each stream is kept; the rest is read and dropped.
+const MAX_OUTPUT: u64 = 8 << 20;
+
+/// A program to run.
+pub(crate) struct Program<'a> {
+    name: &'a str,
+    args: Vec<String>,
+    env: Vec<(&'a str, &'a str)>,
+    limit: Duration,
+    log: Option<File>,
+}
+
+/// What a program said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its exit status; 128 and the signal's number when it was killed.
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl<'a> Program<'a> {
+    pub(crate) fn new<S: Into<String>>(name: &'a str, args: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            name,
+            args: args.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            limit: Duration::from_secs(60),
+            log: None,
+        }
+    }
+
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &'a str, value: &'a str) -> Self {
+        self.env.push((name, value));
+        self
+    }
+
+    /// Sends what it says to a file instead of a pipe of ours: our death can't stop it then.
+    pub(crate) fn log(mut self, file: File) -> Self {
+        self.log = Some(file);
+        self
+    }
+
+    /// Runs it to its end. A status other than 0 is not an error here.
+    pub(crate) fn run(mut self, sys: &Sys) -> Result<Output> {
+        if sys.is_sandbox() {
+            return fail(
+                ErrorCode::Unsupported,
+                format!(
+                    "a sandbox never runs a program of the machine (`{}`)",
+                    self.name
+                ),
+            );
+        }
+        let mut command = Command::new(self.name);
+        command
+            .args(&self.args)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", "/root")
+            .envs(self.env.iter().copied())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            // Its own group: the end of our session is not its end, and a time-out ends all of it.
+            .process_group(0);
+        if let Some(log) = self.log.take() {
+            let again = log.try_clone().at("open the log of", self.name)?;
+            command.stdout(log).stderr(again);
+        } else {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        let child = command.spawn().map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                AgentError::new(
+                    ErrorCode::Unsupported,
+                    format!("the program `{}` isn't on this host", self.name),
+                )
+            } else {
+                AgentError::new(ErrorCode::Io, format!("can't run `{}`: {error}", self.name))
+            }
+        })?;
+        self.wait(child)
+    }
+
+    /// Runs it and takes any status but 0 for a failure.
+    pub(crate) fn check(self, sys: &Sys) -> Result<Output> {
+        let shown = format!("{} {}", self.name, self.args.join(" "));
+        let output = self.run(sys)?;
+        if output.status == 0 {
+            return Ok(output);
+        }
+        fail(
+            ErrorCode::CommandFailed,
+            format!(
+                "`{shown}` failed ({}): {}",
+                output.status,
+                output.complaint()
+            ),
+        )
+    }
+
+    fn wait(&self, mut child: Child) -> Result<Output> {
+        let deadline = Instant::now() + self.limit;
+        let (sender, ended) = mpsc::channel();
+        let stdout = drain(child.stdout.take(), sender.clone());
+        let stderr = drain(child.stderr.take(), sender);
+        // Both streams usually end with the program, which wakes us at once; a daemon that it left
+        // behind may keep them open, so its own end is asked for as well.
+        let mut pause = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = child.try_wait().at("wait for", self.name)? {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                let group = i32::try_from(child.id())
+                    .ok()
+                    .and_then(rustix::process::Pid::from_raw);
+                if let Some(group) = group {
+                    let _ =
+                        rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                }
+                let _ = child.wait();
+                return fail(
+                    ErrorCode::TimedOut,
+                    format!(
+                        "`{}` took longer than {} s and was stopped",
+                        self.name,
+                        self.limit.as_secs()
+                    ),
+                );
+            }
+            if let Err(mpsc::RecvTimeoutError::Disconnected) = ended.recv_timeout(pause) {
+                thread::sleep(pause);
+            }
+            pause = (pause * 2).min(Duration::from_millis(50));
+        };
+        let grace = Duration::from_millis(200);
+        Ok(Output {
+            status: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: stdout.recv_timeout(grace).unwrap_or_default(),
+            stderr: stderr.recv_timeout(grace).unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads a stream to its end on a thread; the text comes by the channel.
+fn drain<R: Read + Send + 'static>(
+    stream: Option<R>,
+    ended: mpsc::Sender<()>,
+) -> mpsc::Receiver<String> {
+    let (sender, text) = mpsc::sync_channel(1);
+    if let Some(mut stream) = stream {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stream.by_ref().take(MAX_OUTPUT).read_to_end(&mut bytes);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+            let _ = ended.send(());
+        });
+    }
+    text
+}
+
+impl Output {
+    /// What a failed program said, cut to its last lines: there the reason stands.
+    pub(crate) fn complaint(&self) -> String {
+        let said = if self.stderr.trim().is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
+        last_lines(said, 12)
+    }
+}
+
+/// The last lines of a text, each cut to a length fit for a message.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let from = lines.len().saturating_sub(count);
+    let cut: Vec<String> = lines[from..]
+        .iter()
+        .map(|line| line.chars().take(300).collect())
+        .collect();
+    cut.join("\n")
+}

@@ -1,0 +1,131 @@
+//! The machine that is driven: its root directory and its programs.
+//!
+//! Providers reach the machine through [`Sys`] alone, so that a sandbox (a directory, no root, no
+//! program ever run) is the same code with another `Sys`.
+
+mod accounts;
+mod exec;
+mod root;
+mod write;
+
+use std::io;
+use std::path::Path;
+
+use plumb_api::frame::Facts;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+pub(crate) use accounts::{Accounts, UserLine};
+pub(crate) use exec::{Output, Program, last_lines};
+pub(crate) use root::{Dir, FileKind, Found};
+pub(crate) use write::{Meta, copy_hashed, create_new, replace};
+
+/// What sort of machine it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// This machine, as root.
+    Host,
+    /// A directory: no root needed, no program of the host is run, owners are kept in the ledger.
+    Sandbox,
+}
+
+/// The machine that is driven.
+pub struct Sys {
+    root: root::Root,
+    place: Place,
+}
+
+impl Sys {
+    /// This machine.
+    ///
+    /// # Errors
+    /// When `/` can't be opened.
+    pub fn host() -> io::Result<Self> {
+        Self::open(Path::new("/"), Place::Host)
+    }
+
+    /// A directory that stands for a machine.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn sandbox(dir: &Path) -> io::Result<Self> {
+        Self::open(dir, Place::Sandbox)
+    }
+
+    fn open(dir: &Path, place: Place) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, dir, flags, Mode::empty())?;
+        Ok(Self {
+            root: root::Root::new(fd),
+            place,
+        })
+    }
+
+    pub(crate) fn is_sandbox(&self) -> bool {
+        self.place == Place::Sandbox
+    }
+
+    pub(crate) fn root(&self) -> &root::Root {
+        &self.root
+    }
+
+    /// A small file's text under the root; none where it can't be read.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        let bytes = self.root.read(path, 4 << 20).ok()??;
+        String::from_utf8(bytes).ok()
+    }
+
+    /// Whether there is anything at this path.
+    pub(crate) fn exists(&self, path: &str) -> bool {
+        matches!(self.root.look(path), Ok(Some(_)))
+    }
+
+    /// Whether systemd is PID 1 here (`sd_booted(3)`).
+    pub(crate) fn has_systemd(&self) -> bool {
+        !self.is_sandbox() && self.exists("/run/systemd/system")
+    }
+
+    /// Who this machine is.
+    pub(crate) fn facts(&self) -> Facts {
+        let uname = rustix::system::uname();
+        let line = |path: &str| self.text(path).unwrap_or_default().trim().to_owned();
+        let release = self
+            .text("/etc/os-release")
+            .or_else(|| self.text("/usr/lib/os-release"));
+        let field = |name: &str| {
+            release
+                .iter()
+                .flat_map(|text| text.lines())
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+                .map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
+                .unwrap_or_default()
+        };
+        let hostname = match self.place {
+            Place::Host => uname.nodename().to_string_lossy().into_owned(),
+            Place::Sandbox => line("/etc/hostname"),
+        };
+        Facts {
+            hostname,
+            arch: uname.machine().to_string_lossy().into_owned(),
+            os: field("ID"),
+            release: field("VERSION_ID"),
+            machine_id: line("/etc/machine-id"),
+            boot_id: boot_id(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The kernel's boot id. It is the real kernel's in a sandbox too: that is what runs it.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// Microseconds of the clock that systemd's `…TimestampMonotonic` counts.
+pub(crate) fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}

@@ -1,0 +1,421 @@
+//! Paths under a root, resolved to directory handles.
+//!
+//! The agent is root in directories that others may write to, so a path is never given to the
+//! kernel to resolve freely. Almost every path has no symbolic link before its last component: one
+//! `openat2` that refuses links (`RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_IN_ROOT`) proves that.
+//! Otherwise the walk goes component by component with `O_NOFOLLOW`, and a link is followed only if
+//! it belongs to root and lies in a directory that root alone may write to: nobody else can have
+//! put it there. The last component is never followed at all.
+
+use std::ffi::CStr;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use plumb_api::report::{AgentError, ErrorCode};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs, fchmod, fstat, fstatvfs, mkdirat,
+    openat, openat2, readlinkat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::error::{At, Result, fail};
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// As many as the kernel follows.
+const MAX_LINKS: u32 = 40;
+
+/// A root directory.
+pub(crate) struct Root {
+    fd: OwnedFd,
+    /// Who may have made a link that is followed: root, and in a sandbox whoever runs it.
+    trusted: [u32; 2],
+}
+
+/// A handle on a directory, with the path by which it was asked for.
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    path: String,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    File,
+    Directory,
+    Link,
+    Other,
+}
+
+/// What `stat` says of something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub kind: FileKind,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+    pub links: u64,
+    pub size: u64,
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl Found {
+    // The fields' widths differ between architectures.
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    fn of(stat: &Stat) -> Self {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Directory,
+            FileType::Symlink => FileKind::Link,
+            _ => FileKind::Other,
+        };
+        Self {
+            kind,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+            links: stat.st_nlink as u64,
+            size: stat.st_size as u64,
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+        }
+    }
+}
+
+/// A path as its folder and its last component.
+pub(crate) fn split(path: &str) -> (&str, &str) {
+    match path.rsplit_once('/') {
+        Some(("", leaf)) => ("/", leaf),
+        Some((parent, leaf)) => (parent, leaf),
+        None => ("/", path),
+    }
+}
+
+impl Root {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        let trusted = [0, rustix::process::geteuid().as_raw()];
+        Self { fd, trusted }
+    }
+
+    /// A handle on a directory; none where it or one above it is missing.
+    pub(crate) fn directory(&self, path: &str) -> Result<Option<Dir>> {
+        let resolve =
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let fd = match openat2(&self.fd, path, DIRECTORY, Mode::empty(), resolve) {
+            Ok(fd) => Some(fd),
+            Err(Errno::NOENT) => None,
+            // A link or a file is in the way, or the kernel has no openat2: look at each component.
+            Err(_) => self.walk(path)?,
+        };
+        Ok(fd.map(|fd| Dir {
+            fd,
+            path: path.to_owned(),
+        }))
+    }
+
+    /// The folder of a path, and the path's last component.
+    pub(crate) fn parent<'p>(&self, path: &'p str) -> Result<Option<(Dir, &'p str)>> {
+        let (parent, leaf) = split(path);
+        Ok(self.directory(parent)?.map(|dir| (dir, leaf)))
+    }
+
+    /// The same, making what is missing as `root:root 0755`. Also the folders that were made, from above.
+    pub(crate) fn make_parent<'p>(&self, path: &'p str) -> Result<(Dir, &'p str, Vec<String>)> {
+        let (parent, leaf) = split(path);
+        let mut made = Vec::new();
+        let dir = self.make_directory(parent, &mut made)?;
+        Ok((dir, leaf, made))
+    }
+
+    fn make_directory(&self, path: &str, made: &mut Vec<String>) -> Result<Dir> {
+        if let Some(dir) = self.directory(path)? {
+            return Ok(dir);
+        }
+        let (above, leaf) = split(path);
+        let dir = self.make_directory(above, made)?;
+        dir.make_directory(leaf, 0o755)?;
+        made.push(path.to_owned());
+        match self.directory(path)? {
+            Some(dir) => Ok(dir),
+            None => fail(ErrorCode::Io, format!("{path} vanished while it was made")),
+        }
+    }
+
+    /// What is at a path, its last component not followed.
+    pub(crate) fn look(&self, path: &str) -> Result<Option<Found>> {
+        match self.parent(path)? {
+            Some((dir, leaf)) => dir.look(leaf),
+            None => Ok(None),
+        }
+    }
+
+    /// A regular file's bytes; none where there is no regular file; an error beyond `limit`.
+    pub(crate) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some((dir, leaf)) = self.parent(path)? else {
+            return Ok(None);
+        };
+        let Some(file) = dir.open(leaf)? else {
+            return self.read_through(&dir, leaf, limit);
+        };
+        read_bounded(file, limit, path).map(Some)
+    }
+
+    /// Distributions make some files links (`/etc/os-release`): followed once, by the rules.
+    fn read_through(&self, dir: &Dir, leaf: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let is_link = dir
+            .look(leaf)?
+            .is_some_and(|found| found.kind == FileKind::Link);
+        if !is_link {
+            return Ok(None);
+        }
+        self.may_follow(dir.fd.as_fd(), leaf, &dir.path)?;
+        let Some(target) = dir.target(leaf)? else {
+            return Ok(None);
+        };
+        let path = absolute(&dir.path, &target);
+        let Some((dir, leaf)) = self.parent(&path)? else {
+            return Ok(None);
+        };
+        match dir.open(leaf)? {
+            Some(file) => read_bounded(file, limit, &path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The names in a directory; empty where there is none.
+    pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
+        match self.directory(path)? {
+            Some(dir) => dir.list(),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a link may be followed: root's, in a directory that root alone may write to.
+    fn may_follow(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
+        let folder = Found::of(&fstat(dir).at("look at", path)?);
+        let link = Found::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).at("look at", path)?);
+        let safe = self.trusted.contains(&link.uid)
+            && self.trusted.contains(&folder.uid)
+            && folder.mode & 0o022 == 0;
+        if safe {
+            return Ok(());
+        }
+        Err(AgentError::new(
+            ErrorCode::UnsafePath,
+            format!("{path}: `{name}` is a symbolic link that others than root could have made, so it isn't followed"),
+        )
+        .hint("name the path that it points to, or let root own the link and its folder"))
+    }
+
+    fn walk(&self, path: &str) -> Result<Option<OwnedFd>> {
+        let mut stack: Vec<OwnedFd> = Vec::new();
+        let mut todo: Vec<String> = components(path).rev().map(str::to_owned).collect();
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                stack.pop();
+                continue;
+            }
+            let here = stack.last().unwrap_or(&self.fd);
+            match openat(here, name.as_str(), DIRECTORY, Mode::empty()) {
+                Ok(fd) => stack.push(fd),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    let found = statat(here, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+                        .at("look at", path)?;
+                    if Found::of(&found).kind != FileKind::Link {
+                        return fail(
+                            ErrorCode::Refused,
+                            format!("{path}: `{name}` is not a directory"),
+                        );
+                    }
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return fail(
+                            ErrorCode::UnsafePath,
+                            format!("{path}: symbolic links in a circle"),
+                        );
+                    }
+                    self.may_follow(here.as_fd(), &name, path)?;
+                    let target = link_target(here.as_fd(), &name).at("read the link", path)?;
+                    if target.starts_with('/') {
+                        stack.clear();
+                    }
+                    todo.extend(components(&target).rev().map(str::to_owned));
+                }
+                Err(errno) => return Err(errno).at("open", path),
+            }
+        }
+        match stack.pop() {
+            Some(fd) => Ok(Some(fd)),
+            None => openat(&self.fd, ".", DIRECTORY, Mode::empty())
+                .at("open", path)
+                .map(Some),
+        }
+    }
+}
+
+fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+}
+
+/// A link's target as a path from the root: it stands in `folder`.
+fn absolute(folder: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let base = if target.starts_with('/') { "" } else { folder };
+    for part in components(base).chain(components(target)) {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn read_bounded(file: std::fs::File, limit: u64, path: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .at("read", path)?;
+    if bytes.len() as u64 > limit {
+        return fail(
+            ErrorCode::Refused,
+            format!("{path} is longer than {limit} bytes"),
+        );
+    }
+    Ok(bytes)
+}
+
+fn link_target(dir: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
+    let target = readlinkat(dir, name, Vec::new())?;
+    target.into_string().map_err(|_| Errno::ILSEQ)
+}
+
+impl Dir {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The path of something in it, for people and for programs that take a path.
+    pub(crate) fn path_of(&self, leaf: &str) -> String {
+        format!("{}/{leaf}", self.path.trim_end_matches('/'))
+    }
+
+    pub(crate) fn look(&self, leaf: &str) -> Result<Option<Found>> {
+        match statat(&self.fd, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Found::of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).at("look at", &self.path_of(leaf)),
+        }
+    }
+
+    /// Opens a regular file for reading; none where there is nothing, or something else. A device
+    /// or a pipe is never opened: that alone can have effects.
+    pub(crate) fn open(&self, leaf: &str) -> Result<Option<std::fs::File>> {
+        let regular = self
+            .look(leaf)?
+            .is_some_and(|found| found.kind == FileKind::File);
+        if !regular {
+            return Ok(None);
+        }
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = match openat(&self.fd, leaf, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(errno).at("open", &self.path_of(leaf)),
+        };
+        let found = Found::of(&fstat(&fd).at("look at", &self.path_of(leaf))?);
+        Ok((found.kind == FileKind::File).then(|| fd.into()))
+    }
+
+    /// What an open file of this directory is now.
+    pub(crate) fn look_at(&self, file: &std::fs::File, leaf: &str) -> Result<Found> {
+        Ok(Found::of(&fstat(file).at("look at", &self.path_of(leaf))?))
+    }
+
+    /// Where a link points; none where there is no link.
+    pub(crate) fn target(&self, leaf: &str) -> Result<Option<String>> {
+        match link_target(self.fd.as_fd(), leaf) {
+            Ok(target) => Ok(Some(target)),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(errno).at("read the link", &self.path_of(leaf)),
+        }
+    }
+
+    /// A handle on a directory in this one, which no link can stand for.
+    pub(crate) fn sub(&self, leaf: &str) -> Result<Dir> {
+        let path = self.path_of(leaf);
+        let fd = openat(&self.fd, leaf, DIRECTORY, Mode::empty()).at("open", &path)?;
+        Ok(Dir { fd, path })
+    }
+
+    /// What the directory itself is.
+    pub(crate) fn itself(&self) -> Result<Found> {
+        Ok(Found::of(&fstat(&self.fd).at("look at", &self.path)?))
+    }
+
+    /// Makes a directory with these bits whatever the umask; one that is there stays as it is.
+    pub(crate) fn make_directory(&self, leaf: &str, mode: u32) -> Result<()> {
+        match mkdirat(&self.fd, leaf, Mode::from_raw_mode(0o700)) {
+            Ok(()) => {
+                let made = self.sub(leaf)?;
+                fchmod(&made.fd, Mode::from_raw_mode(mode)).at("set the mode of", &made.path)
+            }
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno).at("make the directory", &self.path_of(leaf)),
+        }
+    }
+
+    /// Removes a file or a link; whether there was one.
+    pub(crate) fn unlink(&self, leaf: &str) -> Result<bool> {
+        match unlinkat(&self.fd, leaf, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).at("remove", &self.path_of(leaf)),
+        }
+    }
+
+    /// Removes a directory if it is empty; whether it is gone.
+    pub(crate) fn remove_directory(&self, leaf: &str) -> Result<bool> {
+        match unlinkat(&self.fd, leaf, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(errno).at("remove the directory", &self.path_of(leaf)),
+        }
+    }
+
+    /// Makes what was done to its entries durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        match rustix::fs::fsync(&self.fd) {
+            // Some file systems have no sync of directories.
+            Ok(()) | Err(Errno::INVAL | Errno::ROFS) => Ok(()),
+            Err(errno) => Err(errno).at("sync", &self.path),
+        }
+    }
+
+    pub(crate) fn room(&self) -> Result<StatVfs> {
+        fstatvfs(&self.fd).at("ask for the room in", &self.path)
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).at("list", &self.path)? {
+            let entry = entry.at("list", &self.path)?;
+            let name: &CStr = entry.file_name();
+            if let Ok(name) = name.to_str() {
+                if name != "." && name != ".." {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
