@@ -6,9 +6,11 @@
 //! - [`desired`] — what a revision wants of each host.
 //! - [`status`] — conditions and targets.
 //! - [`alert`] — an alert as it travels.
+//! - [`plan`] — from what differs to what is done.
 //! - [`ports`] — what the loop needs of the world.
 
 pub mod alert;
 pub mod desired;
+pub mod plan;
 pub mod ports;
 pub mod status;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Mode, Presence, Principal};
-use super::{Dependency, Resource, check_path, differs, parents, principals};
+use super::{Dependency, Resource, check_path, differs, parents, principals, LIFELINE_PATHS, lies_in};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -54,6 +54,8 @@ pub struct DirectoryObserved {
 impl Resource for DirectorySpec {
     type Observed = DirectoryObserved;
 
+    const RANK: u8 = 40;
+
     fn check_name(name: &str) -> Result<(), String> {
         check_path(name)
     }
@@ -98,6 +100,22 @@ impl Resource for DirectorySpec {
         let mut all = parents(name);
         all.extend(principals(self.owner.as_ref(), self.group.as_ref()));
         all
+    }
+
+    fn exists(observed: &DirectoryObserved) -> bool {
+        observed.file_type != FileType::Absent
+    }
+
+    fn replaces(&self, observed: &DirectoryObserved) -> bool {
+        !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::Directory)
+    }
+
+    fn occupies(name: &str) -> Option<&str> {
+        Some(name)
+    }
+
+    fn lifeline(name: &str) -> bool {
+        lies_in(name, LIFELINE_PATHS)
     }
 
     fn wants_absent(&self) -> bool {

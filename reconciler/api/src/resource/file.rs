@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
-use super::{Dependency, Problem, Resource, check_path, differs, parents, principals};
+use super::{Dependency, Problem, Resource, check_path, differs, parents, principals, LIFELINE_PATHS, lies_in};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -64,6 +64,8 @@ pub struct FileObserved {
 
 impl Resource for FileSpec {
     type Observed = FileObserved;
+
+    const RANK: u8 = 45;
 
     fn check_name(name: &str) -> Result<(), String> {
         check_path(name)
@@ -134,6 +136,22 @@ impl Resource for FileSpec {
         let mut all = parents(name);
         all.extend(principals(self.owner.as_ref(), self.group.as_ref()));
         all
+    }
+
+    fn exists(observed: &FileObserved) -> bool {
+        observed.file_type != FileType::Absent
+    }
+
+    fn replaces(&self, observed: &FileObserved) -> bool {
+        !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::File)
+    }
+
+    fn occupies(name: &str) -> Option<&str> {
+        Some(name)
+    }
+
+    fn lifeline(name: &str) -> bool {
+        lies_in(name, LIFELINE_PATHS)
     }
 
     fn wants_absent(&self) -> bool {

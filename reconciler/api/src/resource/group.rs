@@ -57,6 +57,8 @@ impl Resource for GroupSpec {
 
     const SETS: &'static [&'static str] = &["after", "members"];
 
+    const RANK: u8 = 10;
+
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {
             Ok(())
@@ -119,7 +121,7 @@ impl Resource for GroupSpec {
             .filter_map(|member| Address::new(Kind::User, member).ok())
             .map(|address| Dependency {
                 address,
-                strength: Strength::Implicit,
+                strength: Strength::Yielding,
             })
             .collect()
     }
@@ -130,6 +132,14 @@ impl Resource for GroupSpec {
             .then(|| Consequence::Removes(format!("group {name}")))
             .into_iter()
             .collect()
+    }
+
+    fn exists(observed: &GroupObserved) -> bool {
+        observed.state == Some(Presence::Present)
+    }
+
+    fn disturbs(&self) -> bool {
+        self.members.is_some()
     }
 
     fn wants_absent(&self) -> bool {

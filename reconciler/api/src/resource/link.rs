@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Presence};
-use super::{Dependency, Problem, Resource, check_path, differs, parents};
+use super::{Dependency, Problem, Resource, check_path, differs, parents, LIFELINE_PATHS, lies_in};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -41,6 +41,8 @@ pub struct LinkObserved {
 
 impl Resource for LinkSpec {
     type Observed = LinkObserved;
+
+    const RANK: u8 = 45;
 
     fn check_name(name: &str) -> Result<(), String> {
         check_path(name)
@@ -93,6 +95,22 @@ impl Resource for LinkSpec {
 
     fn requires(&self, name: &str) -> Vec<Dependency> {
         parents(name)
+    }
+
+    fn exists(observed: &LinkObserved) -> bool {
+        observed.file_type != FileType::Absent
+    }
+
+    fn replaces(&self, observed: &LinkObserved) -> bool {
+        !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::Link)
+    }
+
+    fn occupies(name: &str) -> Option<&str> {
+        Some(name)
+    }
+
+    fn lifeline(name: &str) -> bool {
+        lies_in(name, LIFELINE_PATHS)
     }
 
     fn wants_absent(&self) -> bool {

@@ -46,6 +46,13 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// The fields that are sets: where several places name one, they unite. Other fields must agree.
     const SETS: &'static [&'static str] = &["after"];
 
+    /// Where types stand to each other when nothing else orders two resources: lower comes first.
+    const RANK: u8 = 50;
+
+    /// The fields that are answered by running something. They move by our own changes alone, so
+    /// they are never drift.
+    const ANSWERS: &'static [&'static str] = &[];
+
     /// Whether the type takes this name.
     ///
     /// # Errors
@@ -72,6 +79,41 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// service that a unit file or drop-in belongs to.
     fn feeds(_name: &str) -> Vec<Address> {
         Vec::new()
+    }
+
+    /// What it does when a resource changes that feeds it.
+    fn fed(&self, _name: &str) -> Option<Consequence> {
+        None
+    }
+
+    /// Whether it answers changes of its inputs as it was found; none where it is in sync.
+    fn answers(&self, _observed: Option<&Self::Observed>) -> bool {
+        false
+    }
+
+    /// Whether something of it is on the host.
+    fn exists(observed: &Self::Observed) -> bool;
+
+    /// Whether what was found must go before this can be made.
+    fn replaces(&self, _observed: &Self::Observed) -> bool {
+        false
+    }
+
+    /// Whether changing it may change what other resources look like: a package brings files and
+    /// users, a user a group and a home.
+    fn disturbs(&self) -> bool {
+        false
+    }
+
+    /// What no two resources can be at the same time, such as a path.
+    fn occupies(_name: &str) -> Option<&str> {
+        None
+    }
+
+    /// Whether the way by which hosts are driven hangs on it (sshd, sudo, Plumb itself). It is
+    /// changed after everything else.
+    fn lifeline(_name: &str) -> bool {
+        false
     }
 
     /// What a change of these fields does beyond the fields themselves.
@@ -112,6 +154,8 @@ pub enum Strength {
     Explicit,
     /// It follows from types (a file's folder, a file's owner): order only, and only if managed.
     Implicit,
+    /// Like [`Implicit`](Self::Implicit), and the first to be dropped where the order would be a circle.
+    Yielding,
 }
 
 /// Something that must be applied before a resource.
@@ -166,6 +210,26 @@ macro_rules! resources {
             /// The fields that are sets: where several places name one, they unite.
             pub fn sets(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::SETS,)* }
+            }
+
+            /// Where the type stands when nothing else orders two resources: lower comes first.
+            pub fn rank(self) -> u8 {
+                match self { $(Kind::$variant => <$spec as Resource>::RANK,)* }
+            }
+
+            /// The fields that are answered by running something; never drift.
+            pub fn answer_fields(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => <$spec as Resource>::ANSWERS,)* }
+            }
+
+            /// What no two resources can be at the same time, such as a path.
+            pub fn occupies(self, name: &str) -> Option<&str> {
+                match self { $(Kind::$variant => $spec::occupies(name),)* }
+            }
+
+            /// Whether the way by which hosts are driven hangs on it.
+            pub fn is_lifeline(self, name: &str) -> bool {
+                match self { $(Kind::$variant => $spec::lifeline(name),)* }
             }
 
             /// The JSON schema of this type's spec, with everything that it names inlined.
@@ -238,6 +302,33 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.triggers(name),)* }
             }
 
+            /// What it does when a resource changes that feeds it.
+            pub fn fed(&self, name: &str) -> Option<Consequence> {
+                match self { $(Spec::$variant(spec) => spec.fed(name),)* }
+            }
+
+            /// Whether it answers changes of its inputs as it was found; none where it is in sync.
+            pub fn answers(&self, observed: Option<&Observed>) -> bool {
+                match (self, observed) {
+                    $((Spec::$variant(spec), None) => spec.answers(None),)*
+                    $((Spec::$variant(spec), Some(Observed::$variant(observed))) => spec.answers(Some(observed)),)*
+                    _ => false,
+                }
+            }
+
+            /// Whether what was found must go before this can be made.
+            pub fn replaces(&self, observed: &Observed) -> bool {
+                match (self, observed) {
+                    $((Spec::$variant(spec), Observed::$variant(observed)) => spec.replaces(observed),)*
+                    _ => true,
+                }
+            }
+
+            /// Whether changing it may change what other resources look like.
+            pub fn disturbs(&self) -> bool {
+                match self { $(Spec::$variant(spec) => spec.disturbs(),)* }
+            }
+
             /// What a change of these fields does beyond them.
             pub fn consequences(&self, name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
                 match self { $(Spec::$variant(spec) => spec.consequences(name, fields),)* }
@@ -284,6 +375,11 @@ macro_rules! resources {
             /// Its type.
             pub fn kind(&self) -> Kind {
                 match self { $(Observed::$variant(_) => Kind::$variant,)* }
+            }
+
+            /// Whether something of it is on the host.
+            pub fn exists(&self) -> bool {
+                match self { $(Observed::$variant(observed) => <$spec as Resource>::exists(observed),)* }
             }
 
             /// The digest of its canonical form: a plan's precondition.
@@ -393,6 +489,24 @@ fn principals(owner: Option<&Principal>, group: Option<&Principal>) -> Vec<Depen
         })
         .collect()
 }
+
+/// Whether a path is one of these files or folders, or lies in one of them.
+fn lies_in(path: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| {
+        path.strip_prefix(place)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// Files that a login, sudo or Plumb needs: a mistake in them locks the controller out.
+const LIFELINE_PATHS: &[&str] = &[
+    "/etc/ssh",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/plumb",
+    "/etc/pam.d/sshd",
+    "/etc/pam.d/sudo",
+];
 
 /// A change of a field where the spec names it and the host has another value.
 fn differs<T: Serialize + PartialEq>(

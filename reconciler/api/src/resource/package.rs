@@ -86,6 +86,8 @@ pub struct PackageObserved {
 impl Resource for PackageSpec {
     type Observed = PackageObserved;
 
+    const RANK: u8 = 30;
+
     fn check_name(name: &str) -> Result<(), String> {
         // Debian policy 5.6.1, with an architecture behind a colon. apt takes other names as
         // regular expressions, or as a wish to remove (`name-`), so nothing else may reach it.
@@ -184,6 +186,19 @@ impl Resource for PackageSpec {
             .then(|| Consequence::Removes(format!("package {name}")))
             .into_iter()
             .collect()
+    }
+
+    fn exists(observed: &PackageObserved) -> bool {
+        observed.version.is_some() || observed.broken
+    }
+
+    fn disturbs(&self) -> bool {
+        true
+    }
+
+    fn lifeline(name: &str) -> bool {
+        let package = name.split(':').next().unwrap_or(name);
+        matches!(package, "openssh-server" | "sudo" | "plumb")
     }
 
     fn wants_absent(&self) -> bool {

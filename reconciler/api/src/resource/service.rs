@@ -112,6 +112,10 @@ impl Resource for ServiceSpec {
 
     const SETS: &'static [&'static str] = &["after", "reloadOn", "restartOn"];
 
+    const RANK: u8 = 90;
+
+    const ANSWERS: &'static [&'static str] = &["inputs"];
+
     fn check_name(name: &str) -> Result<(), String> {
         // One spelling only: an address is an identity.
         if let Some(stem) = name.strip_suffix(".service") {
@@ -221,6 +225,25 @@ impl Resource for ServiceSpec {
             }
         }
         all
+    }
+
+    fn fed(&self, name: &str) -> Option<Consequence> {
+        Some(Consequence::Restarts(unit_name(name)))
+    }
+
+    fn answers(&self, observed: Option<&ServiceObserved>) -> bool {
+        let may_run = self.state != Some(ServiceState::Stopped) && self.masked != Some(true);
+        // One that doesn't run yet reads its inputs when it starts.
+        may_run && observed.is_none_or(|found| found.state == Some(ServiceState::Started))
+    }
+
+    fn exists(observed: &ServiceObserved) -> bool {
+        observed.known
+    }
+
+    fn lifeline(name: &str) -> bool {
+        let stem = name.split(['.', '@']).next().unwrap_or(name);
+        matches!(stem, "ssh" | "sshd" | "plumb" | "plumb-controller")
     }
 
     fn wants_absent(&self) -> bool {

@@ -110,6 +110,10 @@ impl Resource for SysctlSpec {
         Vec::new()
     }
 
+    fn exists(observed: &SysctlObserved) -> bool {
+        observed.persisted.is_some()
+    }
+
     fn wants_absent(&self) -> bool {
         self.state == Presence::Absent
     }

@@ -76,6 +76,8 @@ fn unit_of(name: &str) -> &str {
 impl Resource for UnitSpec {
     type Observed = UnitObserved;
 
+    const RANK: u8 = 60;
+
     fn check_name(name: &str) -> Result<(), String> {
         let good = match name.split_once(".d/") {
             None => is_unit_name(name),
@@ -146,6 +148,20 @@ impl Resource for UnitSpec {
         let unit = unit_of(name);
         let service = unit.strip_suffix(".service").unwrap_or(unit);
         Address::new(Kind::Service, service).into_iter().collect()
+    }
+
+    fn exists(observed: &UnitObserved) -> bool {
+        observed.file_type != FileType::Absent
+    }
+
+    fn replaces(&self, observed: &UnitObserved) -> bool {
+        !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::File)
+    }
+
+    fn lifeline(name: &str) -> bool {
+        Self::feeds(name)
+            .iter()
+            .any(|service| service.kind().is_lifeline(service.name()))
     }
 
     fn wants_absent(&self) -> bool {

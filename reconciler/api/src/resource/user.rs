@@ -105,6 +105,8 @@ impl Resource for UserSpec {
 
     const SETS: &'static [&'static str] = &["after", "groups"];
 
+    const RANK: u8 = 20;
+
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {
             Ok(())
@@ -233,6 +235,14 @@ impl Resource for UserSpec {
             .then(|| Consequence::Removes(format!("user {name}")))
             .into_iter()
             .collect()
+    }
+
+    fn exists(observed: &UserObserved) -> bool {
+        observed.state == Some(Presence::Present)
+    }
+
+    fn disturbs(&self) -> bool {
+        true
     }
 
     fn wants_absent(&self) -> bool {

@@ -1,0 +1,200 @@
+//! One change before it has its place in the plan.
+
+use std::collections::BTreeSet;
+
+use plumb_api::frame::Difference;
+use plumb_api::plan::{Cause, Certainty, Change, ChangeId, Consequence, FieldChange, Op};
+use plumb_api::{Address, Digest, Observed, Spec};
+
+use super::cause::{self, Moved};
+
+/// A change without a place: what it does and why, not yet when.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Draft {
+    address: Address,
+    op: Op,
+    cause: Cause,
+    certainty: Certainty,
+    fields: Vec<FieldChange>,
+    consequences: BTreeSet<Consequence>,
+    precondition: Option<Digest>,
+    foreign: bool,
+    disturbs: bool,
+}
+
+impl Draft {
+    /// What brings a resource to its spec; none where nothing of it may change.
+    pub(super) fn towards(spec: &Spec, difference: &Difference, moved: Vec<Moved>) -> Option<Self> {
+        if moved.is_empty() {
+            return None;
+        }
+        let address = difference.address.clone();
+        let found = difference.observed.as_ref();
+        let cause = cause::united(moved.iter().map(|moved| moved.cause));
+        let fields: Vec<_> = moved.into_iter().map(|moved| moved.change).collect();
+        let exists = found.is_none_or(Observed::exists);
+        let answers = spec.kind().answer_fields();
+        let op = if spec.wants_absent() {
+            Op::Delete
+        } else if !exists {
+            Op::Create
+        } else if found.is_some_and(|found| spec.replaces(found)) {
+            Op::Replace
+        } else if fields.iter().all(|f| answers.contains(&f.field.as_str())) {
+            Op::Run
+        } else {
+            Op::Update
+        };
+        let mut consequences: BTreeSet<_> = spec
+            .consequences(address.name(), &fields)
+            .into_iter()
+            .collect();
+        let removed = consequences
+            .iter()
+            .any(|c| matches!(c, Consequence::Removes(_)));
+        if exists && matches!(op, Op::Delete | Op::Replace) && !removed {
+            consequences.insert(Consequence::Removes(address.to_string()));
+        }
+        Some(Self {
+            op,
+            cause,
+            certainty: Certainty::Exact,
+            fields,
+            consequences,
+            precondition: found.and_then(|found| found.digest().ok()),
+            foreign: difference.confirmed.is_none() && exists && op != Op::Run,
+            disturbs: spec.disturbs(),
+            address,
+        })
+    }
+
+    /// What takes back a resource that nothing desires any more.
+    pub(super) fn removal(difference: &Difference) -> Self {
+        let confirmed = difference.confirmed.as_ref();
+        let found = difference.observed.as_ref();
+        let drifted = match (confirmed, found) {
+            (Some(confirmed), Some(found)) => !confirmed.compare(found).is_empty(),
+            _ => false,
+        };
+        let what = difference.address.to_string();
+        let consequence = match &difference.original {
+            Some(original) => Consequence::GivesBack(format!("{what} ({original})")),
+            None => Consequence::Removes(what),
+        };
+        Self {
+            address: difference.address.clone(),
+            op: Op::Delete,
+            cause: if drifted {
+                Cause::Conflict
+            } else {
+                Cause::Intent
+            },
+            certainty: Certainty::Exact,
+            fields: difference.fields.clone(),
+            consequences: [consequence].into(),
+            precondition: found.and_then(|found| found.digest().ok()),
+            foreign: false,
+            disturbs: confirmed.is_some_and(Spec::disturbs),
+        }
+    }
+
+    /// What runs because something else in the plan changes.
+    pub(super) fn run(address: &Address, cause: Cause) -> Self {
+        Self {
+            address: address.clone(),
+            op: Op::Run,
+            cause,
+            certainty: Certainty::Predicted,
+            fields: Vec::new(),
+            consequences: BTreeSet::new(),
+            precondition: None,
+            foreign: false,
+            disturbs: false,
+        }
+    }
+
+    /// Adds what the resource does because others in the plan change.
+    pub(super) fn answer(&mut self, effect: Consequence) {
+        let (rank, word) = match effect {
+            Consequence::Reloads(_) => (1, "reloaded"),
+            _ => (2, "restarted"),
+        };
+        // A restart reloads too, so the stronger answer stands alone.
+        let weaker = |c: &Consequence| matches!(c, Consequence::Reloads(_));
+        let stronger = self
+            .consequences
+            .iter()
+            .any(|c| matches!(c, Consequence::Restarts(_)));
+        if rank == 1 && stronger {
+            return;
+        }
+        self.consequences.retain(|c| !weaker(c));
+        self.consequences.insert(effect);
+        for field in self.address.kind().answer_fields() {
+            self.fields.retain(|change| change.field != *field);
+            self.fields.push(FieldChange::new(field, "stale", word));
+        }
+        self.unforeseen();
+    }
+
+    /// An earlier change decides what will be found, so nothing can be demanded of it.
+    pub(super) fn unforeseen(&mut self) {
+        self.precondition = None;
+    }
+
+    /// What is found, and so what is done, follows from an earlier change.
+    pub(super) fn predicted(&mut self) {
+        self.unforeseen();
+        if self.certainty == Certainty::Exact {
+            self.certainty = Certainty::Predicted;
+        }
+    }
+
+    /// What stands in its place goes first, in the same plan.
+    pub(super) fn vacated(&mut self) {
+        self.predicted();
+        self.foreign = false;
+        if self.op == Op::Replace {
+            self.op = Op::Create;
+            let own = Consequence::Removes(self.address.to_string());
+            self.consequences.remove(&own);
+        }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn op(&self) -> Op {
+        self.op
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// Whether it would change what Plumb didn't make.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// Whether other resources may look otherwise after it.
+    pub(super) fn disturbs(&self) -> bool {
+        self.disturbs || self.op == Op::Replace
+    }
+
+    /// Gives it its place.
+    pub(super) fn place(self, id: ChangeId, after: Vec<ChangeId>) -> Change {
+        Change {
+            id,
+            address: self.address,
+            op: self.op,
+            cause: self.cause,
+            certainty: self.certainty,
+            fields: self.fields,
+            consequences: self.consequences.into_iter().collect(),
+            precondition: self.precondition,
+            after,
+        }
+    }
+}

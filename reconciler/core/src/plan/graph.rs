@@ -1,0 +1,351 @@
+//! What comes before what.
+//!
+//! Explicit order always holds (`check` refuses circles of it). Order that follows from types is
+//! dropped where it would close a circle, the yielding sort of it first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plumb_api::frame::Difference;
+use plumb_api::plan::{Change, ChangeId, Op};
+use plumb_api::resource::Strength;
+use plumb_api::{Address, Kind};
+
+use super::change::Draft;
+use super::spec_of;
+use crate::desired::DesiredState;
+
+/// For each resource those that come directly before it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Edges(BTreeMap<Address, BTreeSet<Address>>);
+
+/// One wish for an order: `later` comes after `earlier`.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wish {
+    strength: Strength,
+    later: Address,
+    earlier: Address,
+}
+
+impl Edges {
+    fn add(&mut self, wish: Wish) {
+        self.0.entry(wish.later).or_default().insert(wish.earlier);
+    }
+
+    /// Whether `from` comes after `to`, over however many others.
+    fn reaches(&self, from: &Address, to: &Address) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![from];
+        while let Some(address) = open.pop() {
+            if address == to {
+                return true;
+            }
+            if seen.insert(address) {
+                open.extend(self.0.get(address).into_iter().flatten());
+            }
+        }
+        false
+    }
+
+    /// Everything that comes after a resource, over however many others.
+    pub(super) fn behind(&self, first: &Address) -> BTreeSet<Address> {
+        let mut later: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+        for (address, earlier) in &self.0 {
+            for earlier in earlier {
+                later.entry(earlier).or_default().push(address);
+            }
+        }
+        let mut all = BTreeSet::new();
+        let mut open = vec![first];
+        while let Some(address) = open.pop() {
+            for next in later.get(address).into_iter().flatten() {
+                if all.insert((*next).clone()) {
+                    open.push(next);
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether the order holds itself up: some resource comes before itself.
+    fn has_circle(&self) -> bool {
+        let mut missing: BTreeMap<&Address, usize> = BTreeMap::new();
+        let mut later: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+        for (address, earlier) in &self.0 {
+            *missing.entry(address).or_default() += earlier.len();
+            for earlier in earlier {
+                missing.entry(earlier).or_default();
+                later.entry(earlier).or_default().push(address);
+            }
+        }
+        let total = missing.len();
+        let mut ready: Vec<_> = missing
+            .iter()
+            .filter(|(_, n)| **n == 0)
+            .map(|(address, _)| *address)
+            .collect();
+        let mut done = 0;
+        while let Some(address) = ready.pop() {
+            done += 1;
+            for next in later.get(address).into_iter().flatten() {
+                if let Some(n) = missing.get_mut(next) {
+                    *n -= 1;
+                    if *n == 0 {
+                        ready.push(next);
+                    }
+                }
+            }
+        }
+        done < total
+    }
+
+    /// The changes that come directly before a change, over resources that don't change.
+    fn nearest<'a>(
+        &'a self,
+        address: &'a Address,
+        drafts: &'a BTreeMap<Address, Draft>,
+    ) -> BTreeSet<&'a Address> {
+        let mut nearest = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<_> = self.0.get(address).into_iter().flatten().collect();
+        while let Some(earlier) = open.pop() {
+            if !seen.insert(earlier) || earlier == address {
+                continue;
+            }
+            if drafts.contains_key(earlier) {
+                nearest.insert(earlier);
+            } else {
+                open.extend(self.0.get(earlier).into_iter().flatten());
+            }
+        }
+        nearest
+    }
+}
+
+/// The order of everything that is desired or was made.
+pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
+    let found: BTreeMap<_, _> = differences.iter().map(|d| (&d.address, d)).collect();
+    let mut wishes = BTreeSet::new();
+    let all: BTreeSet<&Address> = goal
+        .resources()
+        .keys()
+        .chain(found.keys().copied())
+        .collect();
+    let goes = |address: &Address| goal.get(address).is_none_or(plumb_api::Spec::wants_absent);
+    let mut wish = |strength, later: &Address, earlier: &Address| {
+        if later == earlier || !all.contains(later) || !all.contains(earlier) {
+            return;
+        }
+        let explicit = strength == Strength::Explicit;
+        let (later, earlier) = match (goes(later), goes(earlier)) {
+            // What goes, goes before what it stands on.
+            (true, true) => (earlier, later),
+            // Where only what it stands on goes, it lets that go first.
+            (false, true) if !explicit => (earlier, later),
+            // It goes whatever becomes of what it stood on.
+            (true, false) if !explicit => return,
+            _ => (later, earlier),
+        };
+        wishes.insert(Wish {
+            strength,
+            later: later.clone(),
+            earlier: earlier.clone(),
+        });
+    };
+    for address in &all {
+        if let Some(spec) = spec_of(goal, &found, address) {
+            for dependency in spec.requires(address.name()) {
+                wish(dependency.strength, address, &dependency.address);
+            }
+        }
+        // What a resource stood on so far may go only after it has let it go.
+        let was = found.get(*address).and_then(|d| d.confirmed.as_ref());
+        if let (Some(was), Some(_)) = (was, goal.get(address)) {
+            for dependency in was.requires(address.name()) {
+                if goal.get(&dependency.address).is_none() {
+                    wish(Strength::Implicit, address, &dependency.address);
+                }
+            }
+        }
+        for fed in address.kind().feeds(address.name()) {
+            // As firm as if it were written: a restart before its cause would be none.
+            wish(Strength::Explicit, &fed, address);
+        }
+    }
+    let mut edges = Edges::default();
+    for (later, earlier) in rivals(&all, goes) {
+        edges.add(Wish {
+            strength: Strength::Explicit,
+            later,
+            earlier,
+        });
+    }
+    united(edges, wishes)
+}
+
+/// Resources that can't be at the same time: the one that goes makes room for the one that comes.
+fn rivals(all: &BTreeSet<&Address>, goes: impl Fn(&Address) -> bool) -> Vec<(Address, Address)> {
+    let mut places: BTreeMap<&str, Vec<&Address>> = BTreeMap::new();
+    for address in all {
+        if let Some(place) = address.kind().occupies(address.name()) {
+            places.entry(place).or_default().push(address);
+        }
+    }
+    let mut pairs = Vec::new();
+    for together in places.into_values().filter(|together| together.len() > 1) {
+        for later in together.iter().filter(|address| !goes(address)) {
+            for earlier in together.iter().filter(|address| goes(address)) {
+                pairs.push(((*later).clone(), (*earlier).clone()));
+            }
+        }
+    }
+    pairs
+}
+
+/// Adds wishes, strongest first; those that would close a circle are dropped.
+fn united(mut edges: Edges, wishes: BTreeSet<Wish>) -> Edges {
+    let mut all = edges.clone();
+    for wish in &wishes {
+        all.0
+            .entry(wish.later.clone())
+            .or_default()
+            .insert(wish.earlier.clone());
+    }
+    // Circles are rare; looking for one on each edge isn't worth it before there is one.
+    if !all.has_circle() {
+        return all;
+    }
+    for wish in wishes {
+        if !edges.reaches(&wish.earlier, &wish.later) {
+            edges.add(wish);
+        }
+    }
+    edges
+}
+
+/// Where a change would like to be among those that could come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Seat<'a> {
+    last: bool,
+    rank: u8,
+    kind: Kind,
+    address: &'a Address,
+}
+
+impl<'a> Seat<'a> {
+    fn of(address: &'a Address) -> Self {
+        Self {
+            last: address.kind().is_lifeline(address.name()),
+            rank: address.kind().rank(),
+            kind: address.kind(),
+            address,
+        }
+    }
+}
+
+/// Puts the changes in an order that keeps to the edges, has changes of one type side by side where
+/// it can (an agent does them in one step), and touches last what hosts are driven by.
+pub(super) fn lay_out(mut drafts: BTreeMap<Address, Draft>, edges: &Edges) -> Vec<Change> {
+    let after: BTreeMap<Address, BTreeSet<Address>> = drafts
+        .keys()
+        .map(|address| {
+            let nearest = edges.nearest(address, &drafts);
+            (address.clone(), nearest.into_iter().cloned().collect())
+        })
+        .collect();
+    let sequence = sequence(&after);
+    foresee(&mut drafts, &after, &sequence);
+    let mut ids: BTreeMap<&Address, ChangeId> = BTreeMap::new();
+    let mut changes = Vec::with_capacity(sequence.len());
+    for address in &sequence {
+        let Some(draft) = drafts.remove(address) else {
+            continue;
+        };
+        let id = ChangeId(u32::try_from(changes.len()).unwrap_or(u32::MAX));
+        let mut before: Vec<_> = after
+            .get(address)
+            .into_iter()
+            .flatten()
+            .filter_map(|earlier| ids.get(earlier).copied())
+            .collect();
+        before.sort_unstable();
+        changes.push(draft.place(id, before));
+        ids.insert(address, id);
+    }
+    changes
+}
+
+fn sequence(after: &BTreeMap<Address, BTreeSet<Address>>) -> Vec<Address> {
+    let mut missing: BTreeMap<&Address, usize> = after
+        .iter()
+        .map(|(a, earlier)| (a, earlier.len()))
+        .collect();
+    let mut later: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+    for (address, earlier) in after {
+        for earlier in earlier {
+            later.entry(earlier).or_default().push(address);
+        }
+    }
+    let mut ready: BTreeSet<Seat<'_>> = missing
+        .iter()
+        .filter(|(_, n)| **n == 0)
+        .map(|(address, _)| Seat::of(address))
+        .collect();
+    let mut sequence = Vec::with_capacity(after.len());
+    let mut current: Option<(bool, Kind)> = None;
+    while !ready.is_empty() {
+        let same = current.and_then(|current| {
+            ready
+                .iter()
+                .find(|seat| (seat.last, seat.kind) == current)
+                .copied()
+        });
+        let Some(seat) = same.or_else(|| ready.first().copied()) else {
+            break;
+        };
+        ready.remove(&seat);
+        current = Some((seat.last, seat.kind));
+        sequence.push(seat.address.clone());
+        for next in later.get(seat.address).into_iter().flatten() {
+            if let Some(n) = missing.get_mut(next) {
+                *n = n.saturating_sub(1);
+                if *n == 0 {
+                    ready.insert(Seat::of(next));
+                }
+            }
+        }
+    }
+    sequence
+}
+
+/// Takes preconditions from changes that come behind one that may move what they would find.
+fn foresee(
+    drafts: &mut BTreeMap<Address, Draft>,
+    after: &BTreeMap<Address, BTreeSet<Address>>,
+    sequence: &[Address],
+) {
+    let mut disturbed = false;
+    // What comes after a disturbing change by order, and not only by place, is a prediction.
+    let mut predicted: BTreeSet<&Address> = BTreeSet::new();
+    for address in sequence {
+        let behind = after
+            .get(address)
+            .into_iter()
+            .flatten()
+            .any(|earlier| predicted.contains(earlier));
+        let Some(draft) = drafts.get_mut(address) else {
+            continue;
+        };
+        if behind {
+            draft.predicted();
+        } else if disturbed {
+            draft.unforeseen();
+        }
+        if draft.disturbs() {
+            disturbed = true;
+        }
+        let comes_or_goes = matches!(draft.op(), Op::Create | Op::Replace | Op::Delete);
+        if behind || (draft.disturbs() && comes_or_goes) {
+            predicted.insert(address);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! From what differs on a host to what will be done there, and why.
+//!
+//! Pure and total: whatever a host reports, a plan comes of it or a [`Refusal`] that says why not.
+//! What differs between resource types is asked of them; none is named here.
+
+mod cause;
+mod change;
+mod graph;
+mod refusal;
+mod runs;
+pub mod show;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plumb_api::frame::{Difference, DifferenceState, ObserveReport};
+use plumb_api::plan::{Cause, Change, FieldChange, Plan};
+use plumb_api::report::AgentError;
+use plumb_api::{Address, Spec};
+
+use crate::desired::{DesiredState, DriftMode, HostIntent, Lifecycle};
+
+pub use refusal::Refusal;
+
+use self::change::Draft;
+
+/// What may be set for one plan, beside what the manifest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlanOptions {
+    /// What is done about drift, instead of the host's own mode.
+    pub drift: Option<DriftMode>,
+}
+
+/// What is to be done on a host, and what isn't and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// What is to be done. Empty when it is refused.
+    pub plan: Plan,
+    /// Why nothing may be done.
+    pub refusal: Option<Refusal>,
+    /// Drift that is left as it is.
+    pub held_drift: Vec<HeldDrift>,
+    /// Resources that couldn't be looked at, or can't be had on this host.
+    pub problems: Vec<Troubled>,
+    /// Resources that differ and wait for one of [`problems`](Self::problems).
+    pub blocked: Vec<Blocked>,
+}
+
+/// Fields of a resource that moved on the host and are left as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldDrift {
+    /// The resource.
+    pub address: Address,
+    /// The fields.
+    pub fields: Vec<FieldChange>,
+    /// [`DriftMode::Alert`] or [`DriftMode::Ignore`].
+    pub mode: DriftMode,
+}
+
+/// A resource that couldn't be looked at, or can't be had on this host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Troubled {
+    /// The resource.
+    pub address: Address,
+    /// Why.
+    pub error: AgentError,
+}
+
+/// A resource whose change waits for another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The resource.
+    pub address: Address,
+    /// What it waits for.
+    pub on: Address,
+}
+
+impl Planned {
+    /// Whether the host is as desired and its ledger says so: nothing is to be done or said.
+    pub fn is_settled(&self) -> bool {
+        self.refusal.is_none()
+            && self.plan.is_settled()
+            && self.problems.is_empty()
+            && self.drift_to_tell().next().is_none()
+    }
+
+    /// Drift that is left and that somebody wants to hear of.
+    pub fn drift_to_tell(&self) -> impl Iterator<Item = &HeldDrift> {
+        self.held_drift
+            .iter()
+            .filter(|held| held.mode == DriftMode::Alert)
+    }
+
+    /// Changes that put back what moved on the host.
+    pub fn corrections(&self) -> impl Iterator<Item = &Change> {
+        self.plan
+            .changes
+            .iter()
+            .filter(|change| matches!(change.cause, Cause::Drift | Cause::Conflict))
+    }
+
+    /// Every address that isn't as desired, in order.
+    pub fn differing(&self) -> BTreeSet<&Address> {
+        let changes = self.plan.changes.iter().map(|change| &change.address);
+        let held = self.drift_to_tell().map(|held| &held.address);
+        let problems = self.problems.iter().map(|troubled| &troubled.address);
+        let blocked = self.blocked.iter().map(|blocked| &blocked.address);
+        changes.chain(held).chain(problems).chain(blocked).collect()
+    }
+}
+
+/// What the host is to be driven to: nothing, once it is retired.
+pub fn goal(intent: &HostIntent) -> DesiredState {
+    if intent.lifecycle == Lifecycle::Retired {
+        DesiredState::new(BTreeMap::new())
+    } else {
+        intent.desired.clone()
+    }
+}
+
+/// Plans what leads a host from what was observed to what is desired.
+pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions) -> Planned {
+    let goal = goal(intent);
+    let mut planned = Planned {
+        plan: Plan {
+            target: goal.digest(),
+            changes: Vec::new(),
+            confirm: Vec::new(),
+            forget: Vec::new(),
+        },
+        refusal: refusal::before(intent, &goal, observed),
+        held_drift: Vec::new(),
+        problems: Vec::new(),
+        blocked: Vec::new(),
+    };
+    let mode = options.drift.unwrap_or(intent.drift.mode);
+    let mut drafts = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for difference in &observed.differences {
+        found.insert(&difference.address, difference);
+        look(intent, &goal, mode, difference, &mut drafts, &mut planned);
+    }
+    vacate(&goal, &mut drafts);
+    if planned.refusal.is_none() {
+        planned.refusal = refusal::existing(intent, drafts.values());
+    }
+    if planned.refusal.is_some() {
+        return planned;
+    }
+    let edges = graph::order(&goal, &observed.differences);
+    block(&edges, &mut drafts, &mut planned);
+    runs::predict(&goal, &found, &mut drafts);
+    planned.plan.changes = graph::lay_out(drafts, &edges);
+    planned.plan.confirm = in_goal(&goal, &observed.unconfirmed);
+    planned.plan.forget = observed
+        .gone
+        .iter()
+        .filter(|address| goal.get(address).is_none())
+        .cloned()
+        .collect();
+    planned
+}
+
+/// Takes one difference up: as a change, as drift that is held, or as trouble.
+fn look(
+    intent: &HostIntent,
+    goal: &DesiredState,
+    mode: DriftMode,
+    difference: &Difference,
+    drafts: &mut BTreeMap<Address, Draft>,
+    planned: &mut Planned,
+) {
+    let address = &difference.address;
+    match (&difference.state, goal.get(address)) {
+        (DifferenceState::Unsupported(error) | DifferenceState::Unobservable(error), _) => {
+            planned.problems.push(Troubled {
+                address: address.clone(),
+                error: error.clone(),
+            });
+        }
+        (DifferenceState::Differs, Some(spec)) => {
+            let judged = cause::judge(&intent.drift, mode, spec, difference);
+            let held = [
+                (DriftMode::Alert, judged.told),
+                (DriftMode::Ignore, judged.ignored),
+            ];
+            for (mode, fields) in held {
+                if !fields.is_empty() {
+                    planned.held_drift.push(HeldDrift {
+                        address: address.clone(),
+                        fields,
+                        mode,
+                    });
+                }
+            }
+            if let Some(draft) = Draft::towards(spec, difference, judged.changed) {
+                drafts.insert(address.clone(), draft);
+            }
+        }
+        // What nothing desires is taken back, whatever the host calls it; what is desired never is.
+        (DifferenceState::Undesired, None) => {
+            drafts.insert(address.clone(), Draft::removal(difference));
+        }
+        (DifferenceState::Undesired, Some(_)) | (DifferenceState::Differs, None) => {}
+    }
+}
+
+/// Marks the changes whose place is taken by something that goes in the same plan.
+fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
+    let place = |address: &Address| address.kind().occupies(address.name()).map(str::to_owned);
+    let goes = |address: &Address| goal.get(address).is_none_or(Spec::wants_absent);
+    let vacated: BTreeSet<_> = drafts
+        .keys()
+        .filter(|a| goes(a))
+        .filter_map(place)
+        .collect();
+    for (address, draft) in drafts {
+        if !goes(address) && place(address).is_some_and(|place| vacated.contains(&place)) {
+            draft.vacated();
+        }
+    }
+}
+
+/// Takes out the changes that come after something that couldn't be looked at.
+fn block(edges: &graph::Edges, drafts: &mut BTreeMap<Address, Draft>, planned: &mut Planned) {
+    for troubled in &planned.problems {
+        for address in edges.behind(&troubled.address) {
+            if drafts.remove(&address).is_some() {
+                planned.blocked.push(Blocked {
+                    address,
+                    on: troubled.address.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// Those of the addresses that are desired: a host can't make us confirm anything else.
+fn in_goal(goal: &DesiredState, addresses: &[Address]) -> Vec<Address> {
+    addresses
+        .iter()
+        .filter(|address| goal.get(address).is_some())
+        .cloned()
+        .collect()
+}
+
+/// The spec that orders a resource: the desired one, or what was last confirmed of one that goes.
+fn spec_of<'a>(
+    goal: &'a DesiredState,
+    differences: &'a BTreeMap<&Address, &'a Difference>,
+    address: &Address,
+) -> Option<&'a Spec> {
+    goal.get(address).or_else(|| {
+        differences
+            .get(address)
+            .and_then(|difference| difference.confirmed.as_ref())
+    })
+}
