@@ -116,6 +116,13 @@ labels! {
     ControllerId;
 }
 
+impl FleetName {
+    /// The name of a fleet whose own can't be read; nothing of such a fleet is ever driven.
+    pub fn nameless() -> Self {
+        Self("nameless".to_owned())
+    }
+}
+
 /// How often a controller has started; hosts refuse what comes from an older one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plumb_api::canonical::NotCanonical;
 use plumb_api::frame::Delta;
+pub use plumb_api::kind::{DriftMode, Existing};
 use plumb_api::{Address, Digest, FleetName, HostName, Spec};
 use plumb_document::Diagnostic;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,11 @@ impl Contents {
         digest
     }
 
+    /// Keeps a content whose digest is known.
+    pub fn insert_known(&mut self, digest: Digest, bytes: Arc<[u8]>) {
+        self.0.entry(digest).or_insert(bytes);
+    }
+
     /// The bytes of a content.
     pub fn get(&self, digest: &Digest) -> Option<Arc<[u8]>> {
         self.0.get(digest).cloned()
@@ -123,19 +129,6 @@ pub enum Lifecycle {
     Unmanaged,
     /// What Plumb made is taken back.
     Retired,
-}
-
-/// What is done about drift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DriftMode {
-    /// It is put right; an alert only if it drifts again by the next run.
-    #[default]
-    Correct,
-    /// It is left, and an alert is raised at once.
-    Alert,
-    /// It is left and not spoken of.
-    Ignore,
 }
 
 /// A field of a resource, or the whole of it: `file:/etc/motd#content`, `file:/etc/motd`.
@@ -165,17 +158,6 @@ impl DriftPolicy {
                 .iter()
                 .any(|i| i.address == *address && i.field.as_deref().is_none_or(|f| f == field))
     }
-}
-
-/// What happens at first contact to what is there and differs (`existing`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Existing {
-    /// The original is kept, to be given back, and the thing is managed.
-    #[default]
-    Keep,
-    /// The run is refused.
-    Refuse,
 }
 
 /// One way to reach a host over SSH.

@@ -3,6 +3,8 @@
 //! Floor 1. No I/O, clock or environment: time is an argument. It names no primitive resource type;
 //! what differs between types lives with the types, in `plumb-api`.
 //!
+//! - [`manifest`] — a repository's files to objects, each error at its place.
+//! - [`mod@resolve`] — objects to what each host should be; what can't be resolved is held.
 //! - [`desired`] — what a revision wants of each host.
 //! - [`status`] — conditions and targets.
 //! - [`alert`] — an alert as it travels.
@@ -10,7 +12,12 @@
 //! - [`ports`] — what the loop needs of the world.
 
 pub mod alert;
+mod compose;
 pub mod desired;
 pub mod plan;
+pub mod manifest;
+mod parallel;
 pub mod ports;
+mod render;
+pub mod resolve;
 pub mod status;

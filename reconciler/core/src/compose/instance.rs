@@ -1,0 +1,275 @@
+//! The profiles of a host: each reached by a key, with its parameters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::Value as Jinja;
+use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value};
+
+use super::fragment::Fragment;
+use super::no_profile;
+use super::params::{From, Given, Params, settle};
+use crate::manifest::{Host, Layer, Manifests, ObjectId, Problems, Profile, code, include};
+use crate::render::{Context, has_expression};
+
+/// A profile on a host.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    /// The key that it is reached by.
+    pub(crate) key: Arc<str>,
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) params: Params,
+    /// Its blocks with these parameters, shared with other hosts.
+    pub(crate) fragment: Arc<Fragment>,
+    /// Whether its resources count: its `when` holds, and so does that of a profile that brought it.
+    pub(crate) active: bool,
+    /// Where it was asked for, for `explain`.
+    pub(crate) reached: Vec<Reach>,
+}
+
+/// Where an instance was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    pub(crate) by: Option<Arc<str>>,
+    pub(crate) span: Span,
+}
+
+impl Instance {
+    /// What its expressions see.
+    pub(crate) fn context(&self, host: &Jinja, fleet: Option<&Jinja>) -> Context {
+        Context::new(host, Some((&self.key, &self.params.value)), fleet)
+    }
+}
+
+/// An instance whose parameters aren't all known yet.
+struct Pending {
+    profile: Arc<Profile>,
+    given: Vec<(Given, bool)>,
+    reached: Vec<Reach>,
+    active: bool,
+}
+
+struct Walk<'a> {
+    manifests: &'a Manifests,
+    host: &'a Host,
+    value: &'a Jinja,
+    /// By the profile's place in the order of includes, then by key: what includes comes first.
+    pending: BTreeMap<(usize, Arc<str>), Pending>,
+    keys: BTreeMap<Arc<str>, (Arc<str>, Span)>,
+    /// Keys that the host doesn't want, and whether something was there to remove.
+    removed: BTreeMap<String, (Span, Layer, bool)>,
+    problems: Problems,
+}
+
+/// The profiles of a host, includes before what includes them.
+pub(crate) fn instances(manifests: &Manifests, host: &Host, value: &Jinja) -> Result<Vec<Instance>, Problems> {
+    let mut walk = Walk {
+        manifests,
+        host,
+        value,
+        pending: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        removed: removed(host),
+        problems: Problems::default(),
+    };
+    walk.ask_of_host();
+    let mut instances = Vec::new();
+    while let Some(((_, key), pending)) = walk.pending.pop_first() {
+        if let Some(instance) = walk.settle(key, pending) {
+            instances.push(instance);
+        }
+    }
+    for (key, (span, layer, found)) in std::mem::take(&mut walk.removed) {
+        if !found && layer == Layer::Host {
+            walk.problems.diagnostics.push(nothing_to_remove(&span, &format!("profile:{key}"), walk.keys.keys()));
+        }
+    }
+    instances.reverse();
+    walk.problems.or(instances)
+}
+
+fn removed(host: &Host) -> BTreeMap<String, (Span, Layer, bool)> {
+    let profiles = host.remove.iter().filter_map(|(layer, node)| {
+        let key = node.as_str()?.strip_prefix("profile:")?;
+        Some((key.to_owned(), (node.span.clone(), *layer, false)))
+    });
+    profiles.collect()
+}
+
+fn nothing_to_remove<'a>(span: &Span, what: &str, keys: impl Iterator<Item = &'a Arc<str>>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        code::UNKNOWN_REFERENCE,
+        span,
+        format!("nothing brings `{what}`, so there is nothing to remove"),
+    );
+    let keys: Vec<String> = keys.map(|key| format!("profile:{key}")).collect();
+    match plumb_document::closest(what, keys.iter().map(String::as_str)) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint("take the line away"),
+    }
+}
+
+impl Walk<'_> {
+    fn ask_of_host(&mut self) {
+        let context = Context::facts(self.value, None);
+        for (layer, profiles) in &self.host.profiles {
+            for entry in profiles.iter() {
+                let mut diagnostics = Vec::new();
+                // A key keeps the profile that any layer gives it with `of`.
+                let of = self.of_any_layer(&entry.key.text);
+                let Some(mut wanted) = include(entry, &mut diagnostics) else {
+                    self.problems.diagnostics.extend(diagnostics);
+                    continue;
+                };
+                if let (None, Some(of)) = (entry.value.get("of"), of) {
+                    wanted.of = of;
+                }
+                match self.rendered(&wanted.params, &entry.value.span, &context) {
+                    Ok(params) => {
+                        let given = Given { from: From::from(*layer), params };
+                        let reach = Reach { by: None, span: entry.key.span.clone() };
+                        self.ask(entry.key.text.clone(), &wanted.of, &wanted.span, given, reach, true);
+                    }
+                    Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
+                }
+            }
+        }
+    }
+
+    fn of_any_layer(&self, key: &str) -> Option<Arc<str>> {
+        self.host.profiles.iter().rev().find_map(|(_, map)| match &map.get(key)?.get("of")?.value {
+            Value::String(of) => Some(of.clone()),
+            _ => None,
+        })
+    }
+
+    fn rendered(&self, params: &Arc<Map>, span: &Span, context: &Context) -> Result<Arc<Map>, Vec<Diagnostic>> {
+        if !params.iter().any(|entry| has_expression(&entry.value)) {
+            return Ok(params.clone());
+        }
+        let node = Node::new(Value::Map(params.clone()), span.clone());
+        match self.manifests.engine.render(&node, context)?.value {
+            Value::Map(map) => Ok(map),
+            _ => Ok(params.clone()),
+        }
+    }
+
+    fn ask(&mut self, key: Arc<str>, of: &Arc<str>, span: &Span, given: Given, reach: Reach, active: bool) {
+        if let Some((_, _, found)) = self.removed.get_mut(&*key) {
+            *found = true;
+            return;
+        }
+        let profile = match self.manifests.profile(of) {
+            None => {
+                self.problems.diagnostics.push(no_profile(self.manifests.profiles.keys(), of, span));
+                return;
+            }
+            Some(Err(_)) => {
+                self.problems.because.insert(ObjectId::Profile(of.clone()));
+                return;
+            }
+            Some(Ok(profile)) => profile.clone(),
+        };
+        match self.keys.get(&key) {
+            Some((other, first)) if other != of => {
+                let diagnostic = Diagnostic::error(
+                    code::CONFLICT,
+                    span,
+                    format!("the key `{key}` stands for the profile `{of}` here, and for `{other}` elsewhere"),
+                )
+                .related(first, "the other one")
+                .hint("give one of them another key with `of`");
+                self.problems.diagnostics.push(diagnostic);
+                return;
+            }
+            Some(_) => {}
+            None => {
+                self.keys.insert(key.clone(), (of.clone(), span.clone()));
+            }
+        }
+        let order = self.manifests.profile_order.get(of).copied().unwrap_or_default();
+        let pending = self.pending.entry((order, key)).or_insert_with(|| Pending {
+            profile,
+            given: Vec::new(),
+            reached: Vec::new(),
+            active: false,
+        });
+        pending.given.push((given, active));
+        pending.reached.push(reach);
+        pending.active |= active;
+    }
+
+    /// All that ask for this instance are known: settles its parameters and asks for what it includes.
+    fn settle(&mut self, key: Arc<str>, pending: Pending) -> Option<Instance> {
+        let Pending { profile, given, reached, active } = pending;
+        // What is only asked for by profiles whose `when` is false has no say, unless nobody else asks.
+        let given: Vec<Given> =
+            given.into_iter().filter(|(_, counts)| *counts || !active).map(|(given, _)| given).collect();
+        let used = reached.first().map_or(&profile.span, |reach| &reach.span);
+        let params = match self.with_defaults(&profile, &given, used) {
+            Ok(params) => params,
+            Err(diagnostics) => {
+                self.problems.diagnostics.extend(diagnostics);
+                return None;
+            }
+        };
+        let context = Context::new(self.value, Some((&key, &params.value)), None);
+        let active = active
+            && match &profile.when {
+                None => true,
+                Some(when) => match self.condition(when, &context) {
+                    Ok(holds) => holds,
+                    Err(diagnostic) => {
+                        self.problems.diagnostics.push(diagnostic);
+                        return None;
+                    }
+                },
+            };
+        for wanted in &profile.includes {
+            let rendered = self.manifests.engine.render(&wanted.key, &context).and_then(|key| {
+                let params = self.rendered(&wanted.params, &wanted.key.span, &context)?;
+                Ok((key, params))
+            });
+            match rendered {
+                Ok((included, params)) => {
+                    let text: Arc<str> = match &included.value {
+                        Value::String(text) => text.clone(),
+                        _ => included.describe().into(),
+                    };
+                    let given = Given { from: From::Include, params };
+                    let reach = Reach { by: Some(key.clone()), span: wanted.key.span.clone() };
+                    self.ask(text, &wanted.of, &wanted.span, given, reach, active);
+                }
+                Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
+            }
+        }
+        let fragment = match self.manifests.fragments.of_profile(self.manifests, &profile, &key, &params) {
+            Ok(fragment) => fragment,
+            Err(diagnostics) => {
+                self.problems.diagnostics.extend(diagnostics);
+                return None;
+            }
+        };
+        Some(Instance { key, profile, params, fragment, active, reached })
+    }
+
+    fn condition(&self, when: &Node, context: &Context) -> Result<bool, Diagnostic> {
+        match &when.value {
+            Value::Bool(holds) => Ok(*holds),
+            Value::String(text) => self.manifests.engine.condition(when, text, context),
+            _ => Err(Diagnostic::error(code::EXPRESSION, &when.span, "`when` is an expression")),
+        }
+    }
+
+    /// The parameters, with the expressions of declared defaults evaluated for this host.
+    fn with_defaults(&self, profile: &Arc<Profile>, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
+        let has = |entry: &Entry| entry.value.get("default").is_some_and(has_expression);
+        if !profile.declared.iter().any(has) {
+            return settle(profile, given, used);
+        }
+        let node = Node::new(Value::Map(profile.declared.clone()), profile.span.clone());
+        let rendered = self.manifests.engine.render(&node, &Context::facts(self.value, None))?;
+        let Value::Map(declared) = rendered.value else { return settle(profile, given, used) };
+        settle(&Profile { declared, ..Profile::clone(profile) }, given, used)
+    }
+}

@@ -1,0 +1,183 @@
+//! Composition: the places that say something about a host, put together by priority.
+//!
+//! A *block* is one priority's resources in one file. A *fragment* is a profile's blocks with one set
+//! of parameters; hosts that use it with the same parameters share it. A *piece* is what one block
+//! says about one address. [`compose`] gathers a host's pieces by address; [`merge`] makes one
+//! resource's fields of them.
+
+mod fragment;
+mod gather;
+mod instance;
+mod merge;
+mod params;
+mod patch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use plumb_document::{Diagnostic, Map, Node, Value, closest};
+
+use crate::manifest::{Broken, Profile, code};
+
+pub(crate) use fragment::{Fragments, Piece, Scope};
+pub(crate) use patch::PatchedResource;
+pub(crate) use gather::{Slot, compose};
+pub(crate) use instance::{Instance, instances};
+pub(crate) use merge::{Field, Says, conflict, merge};
+
+/// Which of two places that set a field decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Priority {
+    /// `defaults`, and everything of `Fleet.hostDefaults` but its `force`.
+    Defaults,
+    /// `resources`.
+    Resources,
+    /// `force`.
+    Force,
+}
+
+impl Priority {
+    /// The priority of a field of a host or a profile.
+    pub(crate) fn own(field: &str) -> Option<Self> {
+        match field {
+            "defaults" => Some(Self::Defaults),
+            "resources" => Some(Self::Resources),
+            "force" => Some(Self::Force),
+            _ => None,
+        }
+    }
+
+    /// The priority of a field of `Fleet.hostDefaults`.
+    pub(crate) fn of_defaults(field: &str) -> Option<Self> {
+        match Self::own(field)? {
+            Self::Force => Some(Self::Force),
+            Self::Defaults | Self::Resources => Some(Self::Defaults),
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Defaults => "defaults",
+            Self::Resources => "resources",
+            Self::Force => "force",
+        })
+    }
+}
+
+/// One priority's resources in one file: type → name → fields.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    pub(crate) priority: Priority,
+    pub(crate) node: Node,
+}
+
+impl Block {
+    /// The blocks of a spec.
+    pub(crate) fn all(spec: &Map, priority: impl Fn(&str) -> Option<Priority>) -> Vec<Self> {
+        spec.iter()
+            .filter_map(|entry| Some(Self { priority: priority(&entry.key.text)?, node: entry.value.clone() }))
+            .collect()
+    }
+}
+
+/// Orders profiles so that what includes comes before what is included. A profile that includes
+/// itself in the end, or nothing that there is, is broken from then on.
+pub(crate) fn order(profiles: &mut BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>) -> BTreeMap<Arc<str>, usize> {
+    let mut wrong: Vec<(Arc<str>, Diagnostic)> = Vec::new();
+    for profile in profiles.values().flatten() {
+        for include in &profile.includes {
+            if !profiles.contains_key(&include.of) {
+                let diagnostic = no_profile(profiles.keys(), &include.of, &include.span);
+                wrong.push((profile.name.clone(), diagnostic));
+            }
+        }
+    }
+    let mut finished: Vec<Arc<str>> = Vec::new();
+    let names: Vec<_> = profiles.keys().cloned().collect();
+    let mut states: BTreeMap<Arc<str>, Walk> = BTreeMap::new();
+    for name in &names {
+        let mut path = Vec::new();
+        walk(name, profiles, &mut states, &mut path, &mut finished, &mut wrong);
+    }
+    for (name, diagnostic) in wrong {
+        if let Some(entry) = profiles.get_mut(&name) {
+            match entry {
+                Ok(_) => *entry = Err(Broken { labels: None, diagnostics: vec![diagnostic] }),
+                Err(broken) => broken.diagnostics.push(diagnostic),
+            }
+        }
+    }
+    finished.into_iter().rev().enumerate().map(|(at, name)| (name, at)).collect()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Walk {
+    Open,
+    Done,
+}
+
+fn walk(
+    name: &Arc<str>,
+    profiles: &BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>,
+    states: &mut BTreeMap<Arc<str>, Walk>,
+    path: &mut Vec<Arc<str>>,
+    finished: &mut Vec<Arc<str>>,
+    wrong: &mut Vec<(Arc<str>, Diagnostic)>,
+) {
+    if states.get(name) == Some(&Walk::Done) {
+        return;
+    }
+    states.insert(name.clone(), Walk::Open);
+    path.push(name.clone());
+    if let Some(Ok(profile)) = profiles.get(name) {
+        for include in &profile.includes {
+            if states.get(&include.of) == Some(&Walk::Open) {
+                let from = path.iter().position(|step| *step == include.of).unwrap_or(0);
+                let circle: Vec<&str> = path[from..].iter().map(|step| &**step).chain([&*include.of]).collect();
+                let diagnostic = Diagnostic::error(
+                    code::CYCLE,
+                    &include.span,
+                    format!("profiles include one another in a circle: {}", circle.join(" → ")),
+                )
+                .hint("take one of the includes away");
+                wrong.extend(path[from..].iter().map(|step| (step.clone(), diagnostic.clone())));
+            } else {
+                walk(&include.of, profiles, states, path, finished, wrong);
+            }
+        }
+    }
+    path.pop();
+    states.insert(name.clone(), Walk::Done);
+    finished.push(name.clone());
+}
+
+/// The error about a profile that isn't there.
+pub(crate) fn no_profile<'a>(
+    all: impl Iterator<Item = &'a Arc<str>>,
+    name: &str,
+    span: &plumb_document::Span,
+) -> Diagnostic {
+    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, format!("there is no profile `{name}`"));
+    match closest(name, all.map(|name| &**name)) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint(format!("write profiles/{name}.yaml, or name the profile with `of`")),
+    }
+}
+
+/// What expressions of phase 2 see beside their own parameters.
+pub(crate) struct Sight<'a> {
+    pub(crate) host: &'a minijinja::Value,
+    pub(crate) fleet: &'a minijinja::Value,
+}
+
+/// The map of a node, or an empty one for nothing.
+pub(crate) fn fields_of(node: &Node) -> Option<Arc<Map>> {
+    match &node.value {
+        Value::Map(map) => Some(map.clone()),
+        Value::Null => Some(Arc::default()),
+        _ => None,
+    }
+}

@@ -1,0 +1,201 @@
+//! A profile's parameters: declared, given, checked.
+
+use std::sync::Arc;
+
+use minijinja::Value as Jinja;
+use plumb_api::kind::{Param, ParamType};
+use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, closest};
+
+use crate::manifest::{Layer, Profile, code};
+use crate::render::from_node;
+
+/// What one place gives as parameters, rendered.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) from: From,
+    pub(super) params: Arc<Map>,
+}
+
+/// Who gives parameters, by what it is worth: a host's beat those of includes, which beat the fleet's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum From {
+    Defaults,
+    Include,
+    Host,
+}
+
+impl std::convert::From<Layer> for From {
+    fn from(layer: Layer) -> Self {
+        match layer {
+            Layer::Defaults => Self::Defaults,
+            Layer::Host => Self::Host,
+        }
+    }
+}
+
+/// A profile's parameters as its templates see them.
+#[derive(Debug, Clone)]
+pub(crate) struct Params {
+    pub(crate) map: Arc<Map>,
+    pub(crate) value: Jinja,
+    /// The same as one text: equal parameters, equal texts.
+    pub(crate) text: Arc<str>,
+}
+
+/// Puts the parameters of one instance together. `used` is where the instance is named.
+pub(super) fn settle(profile: &Profile, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
+    let mut diagnostics = unknown(profile, given);
+    let mut map = Map::default();
+    for (name, param) in &profile.params {
+        match choose(name, given) {
+            Err(diagnostic) => diagnostics.push(*diagnostic),
+            Ok(Some(entry)) => {
+                if let Some(diagnostic) = check(name, param, &entry.value) {
+                    diagnostics.push(diagnostic);
+                }
+                map.insert(entry.key.clone(), entry.value.clone());
+            }
+            Ok(None) => {
+                let declared = profile.declared.entry(name);
+                let default = declared.and_then(|entry| entry.value.get("default"));
+                match (declared, default) {
+                    (Some(declared), Some(default)) => {
+                        if let Some(diagnostic) = check(name, param, default) {
+                            diagnostics.push(diagnostic);
+                        }
+                        map.insert(declared.key.clone(), default.clone());
+                    }
+                    _ => {
+                        let diagnostic = Diagnostic::error(
+                            code::PARAMETER,
+                            used,
+                            format!("the profile `{}` needs the parameter `{name}`", profile.name),
+                        )
+                        .related(declared.map_or(&profile.span, |entry| &entry.key.span), "declared here without a default");
+                        diagnostics.push(match &param.description {
+                            Some(description) => diagnostic.hint(description.as_str()),
+                            None => diagnostic.hint("give it a value"),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    let node = Node::map(map, used.clone());
+    let value = from_node(&node);
+    let Value::Map(map) = node.value else { return Err(diagnostics) };
+    Ok(Params { text: text_of(&map).into(), map, value })
+}
+
+fn text_of(map: &Map) -> String {
+    // Parameters are put in by order of name, so the text is one for equal values.
+    serde_json::to_string(&map.iter().map(|entry| (&*entry.key.text, &entry.value)).collect::<Vec<_>>())
+        .unwrap_or_default()
+}
+
+fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
+    let all = given.iter().flat_map(|given| given.params.iter());
+    let unknown = all.filter(|entry| !profile.params.contains_key(&*entry.key.text));
+    unknown
+        .map(|entry| {
+            let diagnostic = Diagnostic::error(
+                code::PARAMETER,
+                &entry.key.span,
+                format!("the profile `{}` has no parameter `{}`", profile.name, entry.key.text),
+            );
+            let names: Vec<_> = profile.params.keys().map(String::as_str).collect();
+            diagnostic.hint(match closest(&entry.key.text, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => "it takes none".to_owned(),
+                None => format!("it takes {}", names.join(", ")),
+            })
+        })
+        .collect()
+}
+
+/// The value of a parameter by who gives it; two of the same worth must agree.
+fn choose<'a>(name: &str, given: &'a [Given]) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
+    let giving = || given.iter().filter_map(|one| Some((one.from, one.params.entry(name)?)));
+    let Some(worth) = giving().map(|(from, _)| from).max() else { return Ok(None) };
+    let mut decisive = giving().filter(|(from, _)| *from == worth).map(|(_, entry)| entry);
+    let Some(first) = decisive.next() else { return Ok(None) };
+    match decisive.find(|entry| entry.value != first.value) {
+        Some(other) => Err(Box::new(disagree(name, first, other))),
+        None => Ok(Some(first)),
+    }
+}
+
+fn disagree(name: &str, first: &Entry, second: &Entry) -> Diagnostic {
+    Diagnostic::error(
+        code::CONFLICT,
+        &second.key.span,
+        format!("two includes give the parameter `{name}` different values: {} and {}", first.value.describe(), second.value.describe()),
+    )
+    .related(&first.key.span, "the other one")
+    .hint("say the value at the host's own profile, which decides; or give one of the includes a key of its own with `of`")
+}
+
+/// What is wrong with a parameter's value.
+fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
+    let wrong = |message: String| Some(Diagnostic::error(code::PARAMETER, &node.span, message));
+    let fits = match param.param_type {
+        ParamType::String => matches!(node.value, Value::String(_)),
+        ParamType::Integer => matches!(node.value, Value::Int(..)),
+        ParamType::Boolean => matches!(node.value, Value::Bool(_)),
+        ParamType::Array => matches!(node.value, Value::Seq(_)),
+        ParamType::Object => matches!(node.value, Value::Map(_)),
+    };
+    if !fits {
+        let what = match param.param_type {
+            ParamType::String => "text",
+            ParamType::Integer => "a whole number",
+            ParamType::Boolean => "true or false",
+            ParamType::Array => "a list",
+            ParamType::Object => "a mapping",
+        };
+        let diagnostic = wrong(format!("the parameter `{name}` is {what}, not {}", node.describe()))?;
+        return Some(match (&node.value, param.param_type) {
+            (Value::Int(_, raw) | Value::Float(_, raw), ParamType::String) => diagnostic.hint(format!("put it in quotes: \"{raw}\"")),
+            (Value::Bool(value), ParamType::String) => diagnostic.hint(format!("put it in quotes: \"{value}\"")),
+            _ => diagnostic,
+        });
+    }
+    if !param.one_of.is_empty() {
+        let value = serde_json::to_value(node).unwrap_or_default();
+        if !param.one_of.contains(&value) {
+            let all: Vec<_> = param.one_of.iter().map(ToString::to_string).collect();
+            return wrong(format!("the parameter `{name}` is one of {}, not {}", all.join(", "), node.describe()));
+        }
+    }
+    match &node.value {
+        Value::Int(number, _) => {
+            let (least, most) = (param.minimum.unwrap_or(i64::MIN), param.maximum.unwrap_or(i64::MAX));
+            if !(least..=most).contains(number) {
+                return wrong(match (param.minimum, param.maximum) {
+                    (Some(least), Some(most)) => format!("the parameter `{name}` is from {least} to {most}, not {number}"),
+                    (Some(least), None) => format!("the parameter `{name}` is at least {least}, not {number}"),
+                    _ => format!("the parameter `{name}` is at most {most}, not {number}"),
+                });
+            }
+            None
+        }
+        Value::String(text) => {
+            let pattern = param.pattern.as_ref()?;
+            // A pattern that can't be read is the profile's error, told where the profile is read.
+            let expression = regex::Regex::new(&format!("^(?:{pattern})$")).ok()?;
+            if expression.is_match(text) {
+                None
+            } else {
+                wrong(format!("the parameter `{name}` must match {pattern}, and \"{text}\" doesn't"))
+            }
+        }
+        Value::Seq(items) => {
+            let of = param.items.as_ref()?;
+            items.iter().find_map(|item| check(&format!("{name}[]"), of, item))
+        }
+        _ => None,
+    }
+}

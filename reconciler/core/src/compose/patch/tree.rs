@@ -1,0 +1,77 @@
+//! JSON Pointer (RFC 6901) steps within one field's value.
+
+use std::sync::Arc;
+
+use plumb_document::{Key, Node, Value};
+
+/// Whether a value is put beside others or in the place of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    Add,
+    Replace,
+}
+
+/// An index of a list: digits without a leading zero.
+fn index(step: &str) -> Option<usize> {
+    let plain = step == "0" || !step.starts_with('0');
+    if plain && step.bytes().all(|byte| byte.is_ascii_digit()) { step.parse().ok() } else { None }
+}
+
+/// The value at some steps.
+pub(super) fn get<'n>(node: &'n Node, steps: &[String]) -> Option<&'n Node> {
+    steps.iter().try_fold(node, |node, step| match &node.value {
+        Value::Map(map) => map.get(step),
+        Value::Seq(items) => items.get(index(step)?),
+        _ => None,
+    })
+}
+
+fn get_mut<'n>(node: &'n mut Node, steps: &[String]) -> Option<&'n mut Node> {
+    steps.iter().try_fold(node, |node, step| match &mut node.value {
+        Value::Map(map) => Arc::make_mut(map).get_mut(step),
+        Value::Seq(items) => Arc::make_mut(items).get_mut(index(step)?),
+        _ => None,
+    })
+}
+
+/// Takes the value at some steps out.
+pub(super) fn remove(node: &mut Node, steps: &[String]) {
+    let Some((last, way)) = steps.split_last() else { return };
+    match get_mut(node, way).map(|node| &mut node.value) {
+        Some(Value::Map(map)) => {
+            Arc::make_mut(map).remove(last);
+        }
+        Some(Value::Seq(items)) => {
+            if let Some(at) = index(last).filter(|at| *at < items.len()) {
+                Arc::make_mut(items).remove(at);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Puts a value at some steps; nothing when the way isn't there.
+pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: Put) -> Option<()> {
+    let (last, way) = steps.split_last()?;
+    match &mut get_mut(node, way)?.value {
+        Value::Map(map) => {
+            let key = Key { text: last.as_str().into(), span: value.span.clone() };
+            Arc::make_mut(map).insert(key, value);
+        }
+        Value::Seq(items) => {
+            let items = Arc::make_mut(items);
+            if last == "-" && how == Put::Add {
+                items.push(value);
+                return Some(());
+            }
+            let at = index(last)?;
+            match how {
+                Put::Add if at <= items.len() => items.insert(at, value),
+                Put::Replace => *items.get_mut(at)? = value,
+                Put::Add => return None,
+            }
+        }
+        _ => return None,
+    }
+    Some(())
+}

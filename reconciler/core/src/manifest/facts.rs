@@ -1,0 +1,286 @@
+//! Phase 1: the static facts of every host, which is all that hosts can know of one another.
+
+mod address;
+mod checks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::Value as Jinja;
+use plumb_api::HostName;
+use plumb_api::kind::{EndpointSpec, HostSpec, HostState, Os};
+use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, Value, closest, decode};
+use serde::Serialize;
+
+use super::object::Object;
+use super::{Host, Manifests, Network, ObjectId, Problems, code};
+use crate::compose::Instance;
+use crate::parallel;
+use crate::render::{Context, Engine, has_expression};
+
+/// A host's facts, or why they can't be known.
+pub(crate) type Known = Result<Arc<HostFacts>, Problems>;
+
+/// The static facts of a fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) domain: Option<String>,
+    pub(crate) hosts: BTreeMap<HostName, Known>,
+    /// The labels of hosts whose facts aren't known, where at least those are.
+    pub(crate) labels: BTreeMap<HostName, BTreeMap<String, String>>,
+    pub(crate) networks: BTreeMap<Arc<str>, Result<Arc<NetworkFacts>, Problems>>,
+    pub(crate) alertmanagers: Vec<String>,
+    /// What is wrong beyond single hosts.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Facts {
+    /// The hosts whose facts aren't known.
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = ObjectId> {
+        self.hosts.iter().filter(|(_, known)| known.is_err()).map(|(name, _)| ObjectId::Host(name.clone()))
+    }
+}
+
+/// What others may know of a host.
+#[derive(Debug)]
+pub(crate) struct HostFacts {
+    pub(crate) name: HostName,
+    pub(crate) state: HostState,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) networks: BTreeMap<Arc<str>, HostNetwork>,
+    pub(crate) endpoints: Vec<EndpointFact>,
+    /// Its profiles with their parameters.
+    pub(crate) instances: Vec<Instance>,
+    /// The same as templates see it.
+    pub(crate) value: Jinja,
+}
+
+impl HostFacts {
+    /// The address at which an endpoint is reached: in this network, or in the first of its own.
+    pub(crate) fn address_of(&self, endpoint: &EndpointFact, network: Option<&str>) -> Option<String> {
+        self.addresses_of(endpoint, network).next()
+    }
+
+    /// All addresses at which an endpoint is reached, in order of its networks.
+    pub(crate) fn addresses_of<'a>(
+        &'a self,
+        endpoint: &'a EndpointFact,
+        network: Option<&'a str>,
+    ) -> impl Iterator<Item = String> + 'a {
+        let named = endpoint.spec.on.iter().filter_map(|on| self.networks.get_key_value(on.as_str()));
+        let any = self.networks.iter().filter(|_| endpoint.spec.on.is_empty());
+        named
+            .chain(any)
+            .filter(move |(name, _)| network.is_none_or(|network| ***name == *network))
+            .filter_map(|(_, network)| network.address())
+    }
+}
+
+/// A host in a network.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HostNetwork {
+    pub(crate) id: Option<u32>,
+    pub(crate) ipv4: Option<String>,
+    pub(crate) ipv6: Option<String>,
+    pub(crate) prefix: Option<u8>,
+    pub(crate) interface: Option<String>,
+    pub(crate) mac: Option<String>,
+    pub(crate) public_key: Option<String>,
+    pub(crate) assign: Option<plumb_api::kind::Assign>,
+    pub(crate) aliases: BTreeMap<String, HostNetwork>,
+}
+
+impl HostNetwork {
+    /// The address that others use: IPv4 where there is one.
+    pub(crate) fn address(&self) -> Option<String> {
+        self.ipv4.clone().or_else(|| self.ipv6.clone())
+    }
+}
+
+/// Something that a host offers.
+#[derive(Debug)]
+pub(crate) struct EndpointFact {
+    /// The key of the profile's instance; empty for the host's own.
+    pub(crate) instance: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) spec: EndpointSpec,
+}
+
+/// A network and its members.
+#[derive(Debug)]
+pub(crate) struct NetworkFacts {
+    pub(crate) value: Jinja,
+}
+
+/// A member of a network, a host or not.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MemberFact {
+    pub(crate) name: String,
+    pub(crate) id: Option<u32>,
+    pub(crate) ipv4: Option<String>,
+    pub(crate) ipv6: Option<String>,
+    pub(crate) mac: Option<String>,
+    pub(crate) public_key: Option<String>,
+    pub(crate) keyless: bool,
+    pub(crate) routes: Vec<String>,
+    pub(crate) aliases: BTreeMap<String, HostNetwork>,
+    pub(crate) state: &'static str,
+    pub(crate) is_host: bool,
+    #[serde(skip)]
+    pub(crate) span: Span,
+}
+
+/// Evaluates the expressions among a host's static parts, which see its name and labels.
+pub(super) fn render_statics(
+    engine: &Engine,
+    name: &HostName,
+    object: &Object,
+    statics: &Node,
+) -> Result<Node, Vec<Diagnostic>> {
+    if !has_expression(statics) {
+        return Ok(statics.clone());
+    }
+    let host = Jinja::from_pairs([
+        ("name", Jinja::from(name.as_str())),
+        ("labels", crate::render::serialized(&object.labels)),
+    ]);
+    engine.render(statics, &Context::facts(&host, None))
+}
+
+/// A host as templates see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostValue<'a> {
+    name: &'a str,
+    hostname: &'a str,
+    fqdn: String,
+    state: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    os: Option<&'a Os>,
+    arch: Option<&'a str>,
+    host_keys: &'a [String],
+    networks: BTreeMap<&'a str, &'a HostNetwork>,
+}
+
+/// The facts of all hosts and networks.
+pub(super) fn all(manifests: &Manifests) -> Facts {
+    let entries: Vec<_> = manifests.hosts.iter().collect();
+    let known = parallel::map(&entries, |(name, entry)| match (&manifests.fleet, entry) {
+        (Err(_), _) => Err(Problems::because(ObjectId::Fleet)),
+        (_, Err(_)) => Err(Problems::because(ObjectId::Host((*name).clone()))),
+        (Ok(_), Ok(host)) => facts_of(manifests, name, host).map(Arc::new),
+    });
+    let labels = entries.iter().zip(&known).filter_map(|((name, entry), known)| match (known, entry) {
+        (Ok(_), _) => None,
+        (Err(_), Ok(host)) => Some(((*name).clone(), host.labels.clone())),
+        (Err(_), Err(broken)) => Some(((*name).clone(), broken.labels.clone()?)),
+    });
+    let mut facts = Facts {
+        domain: manifests.fleet.as_ref().ok().and_then(|fleet| fleet.spec.domain.clone()),
+        labels: labels.collect(),
+        hosts: entries.iter().zip(known).map(|((name, _), known)| ((*name).clone(), known)).collect(),
+        ..Facts::default()
+    };
+    checks::identities(manifests, &mut facts);
+    address::networks(manifests, &mut facts);
+    checks::alertmanagers(manifests, &mut facts);
+    facts
+}
+
+fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostFacts, Problems> {
+    let spec: &HostSpec = &host.spec;
+    let networks = address::of_host(manifests, host)?;
+    let hostname = spec.hostname.as_deref().unwrap_or(name.as_str());
+    let domain = manifests.fleet.as_ref().ok().and_then(|fleet| fleet.spec.domain.as_deref());
+    let value = crate::render::serialized(HostValue {
+        name: name.as_str(),
+        hostname,
+        fqdn: match domain {
+            Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
+            _ => hostname.to_owned(),
+        },
+        state: spec.state.as_str(),
+        labels: &host.labels,
+        os: spec.os.as_ref(),
+        arch: spec.arch.map(plumb_api::kind::Arch::as_str),
+        host_keys: &spec.host_keys,
+        networks: networks.iter().map(|(name, network)| (&**name, network)).collect(),
+    });
+    let instances = crate::compose::instances(manifests, host, &value)?;
+    let mut problems = Problems::default();
+    let mut endpoints = Vec::new();
+    for instance in &instances {
+        let context = instance.context(&value, None);
+        let of = &instance.profile.endpoints;
+        offers(manifests, &instance.key, of, &context, &mut endpoints, &mut problems);
+    }
+    let context = Context::facts(&value, None);
+    offers(manifests, &Arc::from(""), &host.endpoints, &context, &mut endpoints, &mut problems);
+    problems.or(HostFacts {
+        name: name.clone(),
+        state: spec.state,
+        labels: host.labels.clone(),
+        networks,
+        endpoints,
+        instances,
+        value,
+    })
+}
+
+/// The endpoints of one instance, rendered.
+fn offers(
+    manifests: &Manifests,
+    instance: &Arc<str>,
+    endpoints: &Map,
+    context: &Context,
+    all: &mut Vec<EndpointFact>,
+    problems: &mut Problems,
+) {
+    for Entry { key: Key { text, span }, value } in endpoints {
+        if !plumb_api::name::is_label(text) {
+            problems.diagnostics.push(
+                Diagnostic::error(code::INVALID_NAME, span, format!("`{text}` can't be the name of an endpoint"))
+                    .hint("a name is 1 to 63 of a-z, 0-9 and `-`"),
+            );
+            continue;
+        }
+        let spec = manifests.engine.render(value, context).and_then(|node| {
+            let spec: EndpointSpec = decode(&node)?;
+            let on = value.get("on").and_then(Node::as_seq).unwrap_or_default();
+            let unknown = spec.on.iter().enumerate().filter(|(_, on)| !manifests.networks.contains_key(on.as_str()));
+            let wrong: Vec<_> =
+                unknown.map(|(at, name)| no_network(manifests, name, on.get(at).map_or(span, |node| &node.span))).collect();
+            if wrong.is_empty() { Ok(spec) } else { Err(wrong) }
+        });
+        match spec {
+            Ok(spec) => all.push(EndpointFact { instance: instance.clone(), name: text.clone(), spec }),
+            Err(diagnostics) => problems.diagnostics.extend(diagnostics),
+        }
+    }
+}
+
+/// The error about a network that isn't there.
+fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, format!("there is no network `{name}`"));
+    match closest(name, manifests.networks.keys().map(|name| &**name)) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint(format!("write networks/{name}.yaml")),
+    }
+}
+
+/// The place of a value within a tree, as near as it can be told.
+fn place<'a>(node: &'a Node, path: &[&str]) -> &'a Span {
+    let mut here = node;
+    for step in path {
+        match &here.value {
+            Value::Map(map) => match map.get(step) {
+                Some(next) => here = next,
+                None => return &here.span,
+            },
+            _ => return &here.span,
+        }
+    }
+    &here.span
+}

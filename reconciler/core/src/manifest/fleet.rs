@@ -1,0 +1,86 @@
+//! `fleet.yaml`: what holds for all hosts.
+
+use std::sync::Arc;
+
+use plumb_api::FleetName;
+use plumb_api::kind::{FleetSpec, HostState, ObjectKind};
+use plumb_document::{Diagnostic, Map, Node, Value, decode};
+
+use super::object::{self, Broken};
+use super::{code, host};
+
+/// The fleet's own object.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetObject {
+    pub(crate) name: FleetName,
+    pub(crate) spec: FleetSpec,
+    /// `hostDefaults` as a tree.
+    pub(crate) defaults: Arc<Map>,
+    /// `alertmanagers` as a tree, for places.
+    pub(crate) alertmanagers: Option<Node>,
+}
+
+pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken> {
+    let object = object::read(file, bytes, ObjectKind::Fleet, None)?;
+    let broken = |diagnostics| Broken { labels: None, diagnostics };
+    let spec: FleetSpec = decode(&object.spec).map_err(broken)?;
+    let defaults = object.spec.get("hostDefaults");
+    let mut diagnostics = Vec::new();
+    if let Some(defaults) = defaults {
+        for own in ["uid", "hostname", "formerly", "hostKeys", "suspend"] {
+            if let Some(entry) = defaults.as_map().and_then(|map| map.entry(own)) {
+                diagnostics.push(
+                    Diagnostic::error(
+                        plumb_document::codes::INVALID_VALUE,
+                        &entry.key.span,
+                        format!("`{own}` belongs to one host, and can't be a default of all"),
+                    )
+                    .hint("say it in the host's own file"),
+                );
+            }
+        }
+        diagnostics.extend(host::check(defaults, &spec.host_defaults));
+        if spec.host_defaults.state != HostState::Active {
+            let span = defaults.get("state").map_or(&defaults.span, |node| &node.span);
+            diagnostics.push(
+                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "a state can't be a default of all hosts")
+                    .hint("say it in the host's own file"),
+            );
+        }
+    }
+    let alertmanagers = object.spec.get("alertmanagers").cloned();
+    for (at, one) in spec.alertmanagers.iter().enumerate() {
+        if one.to.is_some() == one.url.is_some() {
+            let node = alertmanagers.as_ref().and_then(|list| list.as_seq()?.get(at));
+            let span = node.map_or(&object.span, |node| &node.span);
+            diagnostics.push(
+                Diagnostic::error(
+                    plumb_document::codes::INVALID_VALUE,
+                    span,
+                    "an Alertmanager has either `to` or `url`",
+                )
+                .hint("write {to: HOST/INSTANCE.NAME} for an endpoint, or {url: \"http://…\"}"),
+            );
+        }
+    }
+    let name = match object.name.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let error: plumb_api::name::InvalidName = error;
+            diagnostics.push(Diagnostic::error(code::INVALID_NAME, &object.span, error.to_string()));
+            None
+        }
+    };
+    match name {
+        Some(name) if diagnostics.is_empty() => Ok(FleetObject {
+            name,
+            spec,
+            defaults: match defaults.map(|node| &node.value) {
+                Some(Value::Map(map)) => map.clone(),
+                _ => Arc::default(),
+            },
+            alertmanagers,
+        }),
+        _ => Err(broken(diagnostics)),
+    }
+}

@@ -1,0 +1,234 @@
+//! `hosts/NAME.yaml`: one machine, over the fleet's `hostDefaults`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plumb_api::kind::{HostSpec, HostState, OsFamily};
+use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, decode};
+
+use super::object::Object;
+use super::{code, unsupported};
+use crate::compose::{Block, Priority};
+
+/// Which file says something about a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Layer {
+    /// `Fleet.hostDefaults`.
+    Defaults,
+    /// The host's own file.
+    Host,
+}
+
+/// A host's manifest over the fleet's defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// The file's path.
+    pub(crate) file: Arc<str>,
+    /// The labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Where its name is written.
+    pub(crate) span: Span,
+    /// The parts that aren't composed, typed; the trees are left out of it.
+    pub(crate) spec: HostSpec,
+    /// The same parts as a tree, for places.
+    pub(crate) statics: Node,
+    /// The profiles that each layer names: key → parameters.
+    pub(crate) profiles: Vec<(Layer, Arc<Map>)>,
+    /// The endpoints of its own.
+    pub(crate) endpoints: Map,
+    /// The host's own blocks of resources (those of the defaults are the fleet's).
+    pub(crate) blocks: Vec<Block>,
+    /// What isn't wanted.
+    pub(crate) remove: Vec<(Layer, Node)>,
+    /// JSON patches.
+    pub(crate) patches: Vec<Node>,
+    /// The host's own spec as written.
+    pub(crate) own: Node,
+}
+
+/// The fields that are trees: composed and rendered before they have a type.
+const TREES: [&str; 7] =
+    ["profiles", "endpoints", "resources", "defaults", "force", "remove", "patches"];
+
+/// Puts a host's spec over the defaults. `render` evaluates the expressions among the static parts.
+pub(crate) fn read(
+    object: &Object,
+    defaults: &Arc<Map>,
+    render: impl FnOnce(&Node) -> Result<Node, Vec<Diagnostic>>,
+) -> Result<Host, Vec<Diagnostic>> {
+    let own = match &object.spec.value {
+        Value::Map(map) => map.clone(),
+        Value::Null => Arc::default(),
+        _ => {
+            let message = format!("`spec` must be a mapping, not {}", object.spec.describe());
+            return Err(vec![Diagnostic::error(
+                plumb_document::codes::WRONG_TYPE,
+                &object.spec.span,
+                message,
+            )]);
+        }
+    };
+    let statics = render(&statics(defaults, &own, &object.spec.span))?;
+    let mut diagnostics = Vec::new();
+    let spec: HostSpec = match decode(&statics) {
+        Ok(spec) => spec,
+        Err(errors) => return Err(errors),
+    };
+    diagnostics.extend(check(&statics, &spec));
+    let layers = [(Layer::Defaults, defaults), (Layer::Host, &own)];
+    let profiles = layers
+        .iter()
+        .filter_map(|(layer, map)| match mapping(map.get("profiles")?, "profiles", &mut diagnostics) {
+            Some(map) => Some((*layer, map)),
+            None => None,
+        })
+        .collect();
+    let mut endpoints = Map::default();
+    for (_, map) in layers {
+        if let Some(map) = map.get("endpoints").and_then(|node| mapping(node, "endpoints", &mut diagnostics)) {
+            for Entry { key, value } in map.iter() {
+                endpoints.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    let mut remove = Vec::new();
+    let mut patches = Vec::new();
+    for (layer, map) in layers {
+        if let Some(node) = map.get("remove") {
+            match decode::<Vec<String>>(node) {
+                Ok(_) => remove.extend(node.as_seq().into_iter().flatten().map(|item| (layer, item.clone()))),
+                Err(errors) => diagnostics.extend(errors),
+            }
+        }
+        if let Some(node) = map.get("patches") {
+            match node.as_seq() {
+                Some(items) => patches.extend(items.iter().cloned()),
+                None => diagnostics.push(
+                    Diagnostic::error(code::PATCH, &node.span, "`patches` is a list of operations")
+                        .hint("write - {op: replace, path: /resources/…, value: …}"),
+                ),
+            }
+        }
+    }
+    let blocks = Block::all(&own, Priority::own);
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    Ok(Host {
+        file: object.file.clone(),
+        labels: object.labels.clone(),
+        span: object.span.clone(),
+        spec,
+        statics,
+        profiles,
+        endpoints,
+        blocks,
+        remove,
+        patches,
+        own: object.spec.clone(),
+    })
+}
+
+/// A mapping, or nothing; anything else is an error.
+pub(crate) fn mapping(node: &Node, what: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Arc<Map>> {
+    match &node.value {
+        Value::Map(map) => Some(map.clone()),
+        Value::Null => None,
+        _ => {
+            let message = format!("`{what}` is a mapping, not {}", node.describe());
+            let diagnostic = Diagnostic::error(plumb_document::codes::WRONG_TYPE, &node.span, message);
+            diagnostics.push(match node.value {
+                Value::Seq(_) => diagnostic.hint("write it in braces instead of brackets: {a, b}"),
+                _ => diagnostic,
+            });
+            None
+        }
+    }
+}
+
+/// The static parts of a host: its own over the defaults.
+fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
+    let is_static = |entry: &&Entry| !TREES.contains(&&*entry.key.text);
+    let mut merged: Map = defaults.iter().filter(is_static).cloned().collect();
+    for Entry { key, value } in own.iter().filter(is_static) {
+        let value = match (&*key.text, merged.get(&key.text)) {
+            ("networks" | "drift", Some(default)) => overlay(default, value),
+            _ => value.clone(),
+        };
+        merged.insert(key.clone(), value);
+    }
+    Node::map(merged, span.clone())
+}
+
+/// Mappings unite, and so does `ignore`, which is a set; anything else is replaced.
+fn overlay(default: &Node, own: &Node) -> Node {
+    let (Some(below), Some(above)) = (default.as_map(), own.as_map()) else { return own.clone() };
+    let mut merged = below.clone();
+    for Entry { key, value } in above {
+        let value = match (below.get(&key.text), value.as_seq()) {
+            (Some(under), Some(items)) if &*key.text == "ignore" => {
+                let mut all = under.as_seq().unwrap_or_default().to_vec();
+                all.extend(items.iter().filter(|item| !all.contains(item)).cloned().collect::<Vec<_>>());
+                Node::seq(all, value.span.clone())
+            }
+            (Some(under), _) => overlay(under, value),
+            (None, _) => value.clone(),
+        };
+        merged.insert(key.clone(), value);
+    }
+    Node::map(merged, own.span.clone())
+}
+
+/// What a decoded host can't be, beyond the types of its fields.
+pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let place = |field: &str| node.get(field).map_or(&node.span, |node| &node.span);
+    if spec.os.as_ref().is_some_and(|os| os.family == OsFamily::Nixos) {
+        diagnostics.push(unsupported::diagnostic(place("os"), "the family `nixos`"));
+    }
+    if spec.state == HostState::Image {
+        diagnostics.push(unsupported::diagnostic(place("state"), "the state `image`"));
+    }
+    for (at, one) in spec.connect.iter().enumerate() {
+        let span = node
+            .get("connect")
+            .and_then(|list| list.as_seq()?.get(at))
+            .map_or(place("connect"), |node| &node.span);
+        let ways = [&one.address, &one.network, &one.endpoint];
+        if ways.iter().filter(|way| way.is_some()).count() != 1 {
+            diagnostics.push(
+                Diagnostic::error(code::CONNECT, span, "a way to connect has exactly one of `address`, `network` and `endpoint`")
+                    .hint("write {user: deploy, address: 192.0.2.3} or {user: deploy, network: lan}"),
+            );
+        } else if one.endpoint.is_some() && one.port.is_some() {
+            diagnostics.push(
+                Diagnostic::error(code::CONNECT, span, "the endpoint says the port").hint("leave `port` out"),
+            );
+        }
+    }
+    if let Some(suspend) = &spec.suspend {
+        if suspend.until.as_ref().is_some_and(|until| until.parse::<jiff::Timestamp>().is_err()) {
+            let span = node.get("suspend").and_then(|node| node.get("until")).map_or(place("suspend"), |node| &node.span);
+            diagnostics.push(
+                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "this is no moment in time")
+                    .hint("write it as 2026-12-01T00:00:00Z"),
+            );
+        }
+    }
+    for (at, key) in spec.host_keys.iter().enumerate() {
+        let mut words = key.split_ascii_whitespace();
+        let (kind, data) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let known = ["ssh-ed25519", "ssh-rsa"].contains(&kind) || kind.starts_with("ecdsa-sha2-");
+        if !known || data.len() < 16 {
+            let span = node
+                .get("hostKeys")
+                .and_then(|list| list.as_seq()?.get(at))
+                .map_or(place("hostKeys"), |node| &node.span);
+            diagnostics.push(
+                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "this is no SSH host key")
+                    .hint("`plumb enroll` shows and pins the host's keys; they look like \"ssh-ed25519 AAAA…\""),
+            );
+        }
+    }
+    diagnostics
+}

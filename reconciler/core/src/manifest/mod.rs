@@ -1,0 +1,406 @@
+//! Manifests: a repository's files to objects.
+//!
+//! [`load`] takes the files of a revision and gives a [`Fleet`] that always exists: an object that
+//! can't be used is kept with what is wrong with it, so that its host is held and never looks absent.
+
+pub mod code;
+mod facts;
+mod fleet;
+mod host;
+mod network;
+mod object;
+mod profile;
+mod reference;
+pub mod selector;
+mod unsupported;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use plumb_api::kind::ObjectKind;
+use plumb_api::{FleetName, HostName};
+use plumb_document::{Diagnostic, SourceMap, Span};
+
+use crate::render::Engine;
+
+pub(crate) use facts::{EndpointFact, Facts, HostFacts};
+pub(crate) use fleet::FleetObject;
+pub(crate) use host::{Host, Layer, mapping};
+pub(crate) use network::Network;
+pub(crate) use object::Broken;
+pub(crate) use profile::{Profile, include};
+pub(crate) use reference::{FieldRef, closest_address};
+pub(crate) use unsupported::{SPEC_FIELDS, TYPES, diagnostic as unsupported_diagnostic};
+
+/// The files of a revision, by path from the repository's root.
+///
+/// `R` is the revision that they are of. Only who can make an `R` can have a [`Fleet<R>`]: what is
+/// driven is loaded from revisions that trust gave.
+#[derive(Debug, Clone)]
+pub struct Sources<R> {
+    /// The revision.
+    pub revision: R,
+    /// Its files.
+    pub files: BTreeMap<Arc<str>, Arc<[u8]>>,
+}
+
+/// A loaded fleet, and everything that was found on the way.
+#[derive(Debug)]
+pub struct Loaded<R> {
+    /// The fleet; it exists whatever was found.
+    pub fleet: Fleet<R>,
+    /// What is wrong with objects; what only shows when a host is resolved is in [`resolve`](crate::resolve::resolve)'s result.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A revision's objects, ready to be resolved.
+#[derive(Debug, Clone)]
+pub struct Fleet<R> {
+    revision: R,
+    manifests: Arc<Manifests>,
+}
+
+impl<R> Fleet<R> {
+    /// The revision that it was loaded from.
+    pub fn revision(&self) -> &R {
+        &self.revision
+    }
+
+    /// The names of all hosts, held ones too.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.manifests.hosts.keys()
+    }
+
+    /// Whether there is a host of this name.
+    pub fn has_host(&self, name: &HostName) -> bool {
+        self.manifests.hosts.contains_key(name)
+    }
+
+    /// A host's labels; none where they can't be read.
+    pub fn labels(&self, name: &HostName) -> Option<&BTreeMap<String, String>> {
+        match self.manifests.hosts.get(name)? {
+            Ok(host) => Some(&host.labels),
+            Err(broken) => broken.labels.as_ref(),
+        }
+    }
+
+    /// The text of every file, for snippets.
+    pub fn source_map(&self) -> SourceMap {
+        let mut map = SourceMap::default();
+        for (file, bytes) in self.manifests.files.iter() {
+            map.insert(file.clone(), bytes.clone());
+        }
+        map
+    }
+
+    pub(crate) fn manifests(&self) -> &Manifests {
+        &self.manifests
+    }
+}
+
+/// An object, or what is wrong with it.
+pub(crate) type Entry<T> = Result<Arc<T>, Broken>;
+
+/// Which object something concerns.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ObjectId {
+    Fleet,
+    Host(HostName),
+    Profile(Arc<str>),
+    Network(Arc<str>),
+}
+
+/// Several objects.
+pub(crate) type ObjectIdSet = BTreeSet<ObjectId>;
+
+/// Why something of a host can't be known: its own errors, and objects that have theirs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Problems {
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) because: ObjectIdSet,
+}
+
+impl Problems {
+    pub(crate) fn because(id: ObjectId) -> Self {
+        Self { diagnostics: Vec::new(), because: [id].into() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty() && self.because.is_empty()
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.diagnostics.extend(other.diagnostics);
+        self.because.extend(other.because);
+    }
+
+    /// The value, unless there are problems.
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl From<Diagnostic> for Problems {
+    fn from(diagnostic: Diagnostic) -> Self {
+        vec![diagnostic].into()
+    }
+}
+
+impl From<Vec<Diagnostic>> for Problems {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics, because: ObjectIdSet::new() }
+    }
+}
+
+/// Everything of a revision, as far as no host is looked at.
+#[derive(Debug)]
+pub(crate) struct Manifests {
+    pub(crate) files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>,
+    pub(crate) name: FleetName,
+    pub(crate) fleet: Result<FleetObject, Broken>,
+    pub(crate) hosts: BTreeMap<HostName, Entry<Host>>,
+    pub(crate) profiles: BTreeMap<Arc<str>, Entry<Profile>>,
+    pub(crate) networks: BTreeMap<Arc<str>, Entry<Network>>,
+    /// The profiles in such an order that what includes comes before what is included.
+    pub(crate) profile_order: BTreeMap<Arc<str>, usize>,
+    /// What concerns no object that could be used.
+    pub(crate) loose: Vec<Diagnostic>,
+    pub(crate) engine: Engine,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) fragments: crate::compose::Fragments,
+}
+
+/// Loads the objects of a revision.
+pub fn load<R>(sources: Sources<R>) -> Loaded<R> {
+    let Sources { revision, files } = sources;
+    let manifests = read(Arc::new(files));
+    let diagnostics = manifests.diagnostics();
+    Loaded { fleet: Fleet { revision, manifests: Arc::new(manifests) }, diagnostics }
+}
+
+/// What a path holds.
+enum Place<'a> {
+    Fleet,
+    Object(ObjectKind, &'a str),
+    /// A wrong ending that would be overlooked.
+    Misnamed,
+    Other,
+}
+
+fn place(path: &str) -> Place<'_> {
+    if path == "fleet.yaml" {
+        return Place::Fleet;
+    }
+    if path == "fleet.yml" {
+        return Place::Misnamed;
+    }
+    let Some((folder, rest)) = path.split_once('/') else { return Place::Other };
+    let kind = match folder {
+        "hosts" => ObjectKind::Host,
+        "profiles" => ObjectKind::Profile,
+        "networks" => ObjectKind::Network,
+        "secrets" => ObjectKind::Secret,
+        "images" => ObjectKind::Image,
+        _ => return Place::Other,
+    };
+    let file = rest.rsplit('/').next().unwrap_or(rest);
+    if file.starts_with('.') {
+        return Place::Other;
+    }
+    match file.rsplit_once('.') {
+        Some((stem, "yaml")) => Place::Object(kind, stem),
+        Some((_, ending)) if ["yml", "yaml~", "json"].contains(&ending) || ending.eq_ignore_ascii_case("yaml") => {
+            Place::Misnamed
+        }
+        _ => Place::Other,
+    }
+}
+
+/// Objects by kind and name, as they are read.
+#[derive(Default)]
+struct Found {
+    fleet: Option<Result<FleetObject, Broken>>,
+    objects: BTreeMap<(ObjectKind, Arc<str>), Result<object::Object, Broken>>,
+    loose: Vec<Diagnostic>,
+}
+
+impl Found {
+    fn add(&mut self, file: &Arc<str>, kind: ObjectKind, name: &str, object: Result<object::Object, Broken>) {
+        let key = (kind, Arc::from(name));
+        let Some(before) = self.objects.get_mut(&key) else {
+            self.objects.insert(key, object);
+            return;
+        };
+        let first = match before {
+            Ok(object) => Some(object.span.clone()),
+            Err(broken) => broken.diagnostics.first().map(|diagnostic| diagnostic.span.clone()),
+        };
+        let mut diagnostic = Diagnostic::error(
+            code::DUPLICATE_OBJECT,
+            &Span::of_file(file.clone()),
+            format!("there is a {} `{name}` already", kind.as_str()),
+        )
+        .hint("remove or rename one of the files; folders don't separate names");
+        if let Some(first) = first {
+            diagnostic = diagnostic.related(&first, "here");
+        }
+        match before {
+            Ok(object) => {
+                *before = Err(Broken { labels: Some(object.labels.clone()), diagnostics: vec![diagnostic] });
+            }
+            Err(broken) => broken.diagnostics.push(diagnostic),
+        }
+    }
+}
+
+fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
+    let mut found = Found::default();
+    for (file, bytes) in files {
+        match place(file) {
+            Place::Fleet => found.fleet = Some(fleet::read(file, bytes)),
+            Place::Object(kind @ (ObjectKind::Host | ObjectKind::Profile | ObjectKind::Network), name) => {
+                if plumb_api::name::is_label(name) {
+                    let object = object::read(file, bytes, kind, Some(name));
+                    found.add(file, kind, name, object);
+                } else {
+                    found.loose.push(
+                        Diagnostic::error(
+                            code::INVALID_NAME,
+                            &Span::of_file(file.clone()),
+                            format!("`{name}` can't be the name of a {}", kind.as_str()),
+                        )
+                        .hint("a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-`; `spec.hostname` holds a host name that isn't one"),
+                    );
+                }
+            }
+            Place::Object(kind, _) => found.loose.push(unsupported::diagnostic(
+                &Span::of_file(file.clone()),
+                &format!("an object of the kind {}", kind.as_str()),
+            )),
+            Place::Misnamed => found.loose.push(
+                Diagnostic::error(code::MISPLACED_MANIFEST, &Span::of_file(file.clone()), "the file would be overlooked")
+                    .hint("manifests end with .yaml"),
+            ),
+            Place::Other => found.loose.extend(misplaced(file, bytes)),
+        }
+    }
+    found
+}
+
+/// A warning about a file that looks like an object, where none is read.
+fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
+    let ending = Path::new(&**file).extension().and_then(|ending| ending.to_str())?;
+    let elsewhere = ["files/", "trust/", "."].iter().any(|start| file.starts_with(start)) || file.contains("/.");
+    if elsewhere || !["yaml", "yml"].contains(&ending) {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let kind = text.lines().find_map(|line| line.strip_prefix("kind:"))?.trim();
+    ["Fleet", "Host", "Profile", "Network", "Secret", "Image", "TrustPolicy"].contains(&kind).then(|| {
+        let folder = match kind {
+            "Fleet" => "fleet.yaml".to_owned(),
+            "TrustPolicy" => "trust/policy.yaml".to_owned(),
+            kind => format!("{}s/", kind.to_ascii_lowercase()),
+        };
+        Diagnostic::warning(
+            code::MISPLACED_MANIFEST,
+            &Span::of_file(file.clone()),
+            format!("this looks like a {kind}, but nothing reads it here"),
+        )
+        .hint(format!("its place is {folder}"))
+    })
+}
+
+fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
+    let Found { fleet, objects, mut loose } = find(&files);
+    let fleet = fleet.unwrap_or_else(|| {
+        let diagnostic = Diagnostic::error(code::MISSING_FLEET, &Span::of_file("fleet.yaml"), "there is no fleet.yaml")
+            .hint("begin with `kind: Fleet` and `metadata: {name: …}`");
+        Err(Broken { labels: None, diagnostics: vec![diagnostic] })
+    });
+    let name = fleet.as_ref().map_or_else(|_| FleetName::nameless(), |fleet| fleet.name.clone());
+    let mut engine = Engine::new(&files);
+    let empty = Arc::default();
+    let defaults = fleet.as_ref().map_or(&empty, |fleet| &fleet.defaults);
+    engine.learn_map(defaults);
+    for object in objects.values().flatten() {
+        engine.learn(&object.spec);
+    }
+    let (mut hosts, mut profiles, mut networks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for ((kind, name), object) in objects {
+        let broken = |object: &object::Object, diagnostics| Broken { labels: Some(object.labels.clone()), diagnostics };
+        match kind {
+            ObjectKind::Host => {
+                let Ok(host_name) = name.parse::<HostName>() else { continue };
+                let host = object.and_then(|object| {
+                    host::read(&object, defaults, |statics| facts::render_statics(&engine, &host_name, &object, statics))
+                        .map(Arc::new)
+                        .map_err(|diagnostics| broken(&object, diagnostics))
+                });
+                hosts.insert(host_name, host);
+            }
+            ObjectKind::Profile => {
+                let profile = object.and_then(|object| {
+                    profile::read(&object).map(Arc::new).map_err(|diagnostics| broken(&object, diagnostics))
+                });
+                profiles.insert(name, profile);
+            }
+            ObjectKind::Network => {
+                let network = object.and_then(|object| {
+                    network::read(&object).map(Arc::new).map_err(|diagnostics| broken(&object, diagnostics))
+                });
+                networks.insert(name, network);
+            }
+            _ => {}
+        }
+    }
+    let profile_order = crate::compose::order(&mut profiles);
+    let mut manifests = Manifests {
+        files,
+        name,
+        fleet,
+        hosts,
+        profiles,
+        networks,
+        profile_order,
+        loose: std::mem::take(&mut loose),
+        engine,
+        facts: Arc::default(),
+        fragments: crate::compose::Fragments::default(),
+    };
+    manifests.facts = Arc::new(facts::all(&manifests));
+    manifests
+}
+
+impl Manifests {
+    /// A good object, or nothing.
+    pub(crate) fn profile(&self, name: &str) -> Option<&Entry<Profile>> {
+        self.profiles.get(name)
+    }
+
+    /// What is wrong with an object.
+    pub(crate) fn problems(&self, id: &ObjectId) -> &[Diagnostic] {
+        let broken = match id {
+            ObjectId::Fleet => self.fleet.as_ref().err(),
+            ObjectId::Host(name) => self.hosts.get(name).and_then(|entry| entry.as_ref().err()),
+            ObjectId::Profile(name) => self.profiles.get(name).and_then(|entry| entry.as_ref().err()),
+            ObjectId::Network(name) => self.networks.get(name).and_then(|entry| entry.as_ref().err()),
+        };
+        broken.map_or(&[], |broken| &broken.diagnostics)
+    }
+
+    /// Everything that is wrong with objects, in order of place.
+    fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut all = self.loose.clone();
+        all.extend(self.fleet.as_ref().err().into_iter().flat_map(|broken| broken.diagnostics.clone()));
+        all.extend(self.hosts.values().filter_map(|entry| entry.as_ref().err()).flat_map(|broken| broken.diagnostics.clone()));
+        all.extend(self.profiles.values().filter_map(|entry| entry.as_ref().err()).flat_map(|broken| broken.diagnostics.clone()));
+        all.extend(self.networks.values().filter_map(|entry| entry.as_ref().err()).flat_map(|broken| broken.diagnostics.clone()));
+        all.sort_by(|a, b| a.span.cmp(&b.span));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

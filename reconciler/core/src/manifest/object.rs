@@ -1,0 +1,154 @@
+//! One file: its text, its object's header, its spec as a tree.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plumb_api::kind::{API_VERSION, ObjectKind};
+use plumb_document::{Diagnostic, Node, Span, closest, decode, parse};
+
+use super::{code, unsupported};
+
+/// An object's header and its spec, not yet typed.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    /// The file's path.
+    pub(crate) file: Arc<str>,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Where its name is written.
+    pub(crate) span: Span,
+    /// Its spec without what isn't supported.
+    pub(crate) spec: Node,
+}
+
+/// A file that holds no usable object.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    /// The labels, where at least they could be read.
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    /// What is wrong.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a file that must hold an object of this kind and name.
+pub(crate) fn read(
+    file: &Arc<str>,
+    bytes: &[u8],
+    kind: ObjectKind,
+    name: Option<&str>,
+) -> Result<Object, Broken> {
+    let node = parse(file, bytes).map_err(|diagnostics| Broken { labels: None, diagnostics })?;
+    let mut diagnostics = Vec::new();
+    let whole = Span::of_file(file.clone());
+    if node.as_map().is_none() {
+        let message = format!("the file must hold a {}, and holds {}", kind.as_str(), node.describe());
+        return Err(Broken {
+            labels: None,
+            diagnostics: vec![
+                Diagnostic::error(code::WRONG_OBJECT, &whole, message)
+                    .hint(format!("begin with `kind: {}`", kind.as_str())),
+            ],
+        });
+    }
+    header(&node, kind, &whole, &mut diagnostics);
+    let Named { name, labels, span } = metadata(&node, name, &whole, &mut diagnostics);
+    let empty = Node::new(plumb_document::Value::Null, node.span.clone());
+    let (spec, more) = unsupported::take_out(kind, node.get("spec").unwrap_or(&empty));
+    diagnostics.extend(more);
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(Broken { labels, diagnostics });
+    }
+    Ok(Object { file: file.clone(), name, labels: labels.unwrap_or_default(), span, spec })
+}
+
+fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Diagnostic>) {
+    const FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
+    for entry in node.as_map().into_iter().flatten() {
+        if !FIELDS.contains(&&*entry.key.text) {
+            let diagnostic = Diagnostic::error(
+                plumb_document::codes::UNKNOWN_FIELD,
+                &entry.key.span,
+                format!("there is no field `{}` here", entry.key.text),
+            );
+            diagnostics.push(match closest(&entry.key.text, FIELDS) {
+                Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                None => diagnostic.hint("there are `apiVersion`, `kind`, `metadata`, `spec`: settings stand under `spec`"),
+            });
+        }
+    }
+    match node.get("kind") {
+        Some(written) if written.as_str() == Some(kind.as_str()) => {}
+        Some(written) => diagnostics.push(
+            Diagnostic::error(
+                code::WRONG_OBJECT,
+                &written.span,
+                format!("a {} belongs here, not {}", kind.as_str(), written.describe()),
+            )
+            .hint(format!("write `kind: {}`, or move the file", kind.as_str())),
+        ),
+        None => diagnostics.push(
+            Diagnostic::error(code::WRONG_OBJECT, whole, "`kind` is missing")
+                .hint(format!("write `kind: {}`", kind.as_str())),
+        ),
+    }
+    if let Some(version) = node.get("apiVersion") {
+        if version.as_str() != Some(API_VERSION) {
+            diagnostics.push(
+                Diagnostic::error(
+                    code::WRONG_OBJECT,
+                    &version.span,
+                    format!("the version must be {API_VERSION}, not {}", version.describe()),
+                )
+                .hint(format!("write `apiVersion: {API_VERSION}`, or leave it out")),
+            );
+        }
+    }
+}
+
+/// What `metadata` says, and the place of the name.
+struct Named {
+    name: String,
+    labels: Option<BTreeMap<String, String>>,
+    span: Span,
+}
+
+fn metadata(
+    node: &Node,
+    name: Option<&str>,
+    whole: &Span,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Named {
+    let Some(metadata) = node.get("metadata") else {
+        let hint = format!("write `metadata: {{name: {}}}`", name.unwrap_or("NAME"));
+        diagnostics.push(Diagnostic::error(code::WRONG_OBJECT, whole, "`metadata` is missing").hint(hint));
+        return Named { name: String::new(), labels: None, span: whole.clone() };
+    };
+    match decode::<plumb_api::kind::Metadata>(metadata) {
+        Err(more) => {
+            diagnostics.extend(more);
+            let labels = metadata.get("labels").and_then(|labels| decode(labels).ok());
+            Named { name: String::new(), labels, span: metadata.span.clone() }
+        }
+        Ok(read) => {
+            let span = metadata.get("name").map_or_else(|| metadata.span.clone(), |node| node.span.clone());
+            match name {
+                Some(name) if name != read.name => diagnostics.push(
+                    Diagnostic::error(
+                        code::WRONG_OBJECT,
+                        &span,
+                        format!("the object is called `{}`, but its file `{name}.yaml`", read.name),
+                    )
+                    .hint("the file's name is the object's name"),
+                ),
+                None if !plumb_api::name::is_label(&read.name) => diagnostics.push(
+                    Diagnostic::error(code::INVALID_NAME, &span, format!("`{}` is no name", read.name))
+                        .hint("a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-`"),
+                ),
+                _ => {}
+            }
+            Named { name: read.name, labels: Some(read.labels), span }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `profiles/NAME.yaml`: what several hosts have in common.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plumb_api::kind::{Param, ProfileSpec};
+use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, decode};
+
+use super::host::mapping;
+use super::object::Object;
+use crate::compose::{Block, Priority};
+
+/// A profile's manifest.
+#[derive(Debug, Clone)]
+pub(crate) struct Profile {
+    pub(crate) name: Arc<str>,
+    pub(crate) span: Span,
+    /// Its parameters' declarations.
+    pub(crate) params: BTreeMap<String, Param>,
+    /// The same as a tree: defaults keep their places.
+    pub(crate) declared: Arc<Map>,
+    /// What comes along.
+    pub(crate) includes: Vec<Include>,
+    /// What it offers.
+    pub(crate) endpoints: Arc<Map>,
+    /// The condition for its resources.
+    pub(crate) when: Option<Node>,
+    /// Its blocks of resources.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// A profile that comes along with another.
+#[derive(Debug, Clone)]
+pub(crate) struct Include {
+    /// The key, which may hold expressions.
+    pub(crate) key: Node,
+    /// The profile's name.
+    pub(crate) of: Arc<str>,
+    /// Where the profile is named.
+    pub(crate) span: Span,
+    /// Its parameters.
+    pub(crate) params: Arc<Map>,
+}
+
+/// The fields that are trees.
+const TREES: [&str; 5] = ["includes", "endpoints", "resources", "defaults", "force"];
+
+pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
+    let empty = Arc::default();
+    let map = match &object.spec.value {
+        Value::Map(map) => map,
+        Value::Null => &empty,
+        _ => {
+            let message = format!("`spec` must be a mapping, not {}", object.spec.describe());
+            return Err(vec![Diagnostic::error(plumb_document::codes::WRONG_TYPE, &object.spec.span, message)]);
+        }
+    };
+    let statics: Map = map.iter().filter(|entry| !TREES.contains(&&*entry.key.text)).cloned().collect();
+    let spec: ProfileSpec = decode(&Node::map(statics, object.spec.span.clone()))?;
+    let mut diagnostics = Vec::new();
+    let mut tree = |field: &str| {
+        map.get(field).and_then(|node| mapping(node, field, &mut diagnostics)).unwrap_or_default()
+    };
+    let (declared, included, endpoints) = (tree("params"), tree("includes"), tree("endpoints"));
+    let mut includes = Vec::new();
+    for entry in included.iter() {
+        includes.extend(include(entry, &mut diagnostics));
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    Ok(Profile {
+        name: object.name.as_str().into(),
+        span: object.span.clone(),
+        params: spec.params,
+        declared,
+        includes,
+        endpoints,
+        when: map.get("when").filter(|node| !node.is_null()).cloned(),
+        blocks: Block::all(map, Priority::own),
+    })
+}
+
+/// Reads `key: {of: profile, param: value}`; the profile is the key where `of` is left out.
+pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Option<Include> {
+    let Entry { key, value } = entry;
+    let params = match &value.value {
+        Value::Map(map) => map.clone(),
+        Value::Null => Arc::default(),
+        _ => {
+            let message = format!("a profile's parameters are a mapping, not {}", value.describe());
+            diagnostics.push(
+                Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message)
+                    .hint(format!("write {}: {{}} for no parameters", key.text)),
+            );
+            return None;
+        }
+    };
+    let (of, span) = match params.get("of") {
+        None => (key.text.clone(), key.span.clone()),
+        Some(node) => match node.as_str() {
+            Some(text) => (text.into(), node.span.clone()),
+            None => {
+                let message = format!("`of` names a profile, and can't be {}", node.describe());
+                diagnostics.push(Diagnostic::error(plumb_document::codes::WRONG_TYPE, &node.span, message));
+                return None;
+            }
+        },
+    };
+    if of.contains("{{") {
+        diagnostics.push(
+            Diagnostic::error(super::code::EXPRESSION, &span, "which profile it is can't be an expression")
+                .hint("name the profile with `of`; the key may be an expression"),
+        );
+        return None;
+    }
+    let params = if params.get("of").is_some() {
+        Arc::new(params.iter().filter(|entry| &*entry.key.text != "of").cloned().collect())
+    } else {
+        params
+    };
+    let mut node = Node::string(key.text.clone(), key.span.clone());
+    node.style = plumb_document::Style::Plain;
+    Some(Include { key: node, of, span, params })
+}

@@ -1,0 +1,146 @@
+//! The parts of the language that this version doesn't do: refused, never ignored.
+
+use std::sync::Arc;
+
+use plumb_api::kind::ObjectKind;
+use plumb_document::{Diagnostic, Map, Node, Value};
+
+use super::code;
+
+/// Fields by path below `spec`; `*` stands for any key or item.
+fn paths(kind: ObjectKind) -> &'static [&'static str] {
+    match kind {
+        ObjectKind::Fleet => &[
+            "secrets",
+            "budgets",
+            "policies",
+            "sshCa",
+            "rollout/waves",
+            "rollout/halt/alerts",
+        ],
+        ObjectKind::Host => &[
+            "ageKey",
+            "publish",
+            "forward",
+            "maintenance",
+            "drift/watch",
+            "connect/*/via",
+        ],
+        ObjectKind::Network => &["wireguard", "dhcp", "dns"],
+        ObjectKind::Profile
+        | ObjectKind::Secret
+        | ObjectKind::Image
+        | ObjectKind::TrustPolicy => &[],
+    }
+}
+
+/// Resource types of the language that have no provider yet.
+pub(crate) const TYPES: &[&str] = &[
+    "archive",
+    "authorizedKeys",
+    "backup",
+    "certificate",
+    "check",
+    "command",
+    "container",
+    "cron",
+    "database",
+    "dhcp",
+    "dns",
+    "exporter",
+    "firewall",
+    "forward",
+    "git",
+    "hostname",
+    "hosts",
+    "interface",
+    "kernelModule",
+    "kernelParameter",
+    "knownHosts",
+    "locale",
+    "mount",
+    "nixos",
+    "prometheus",
+    "repository",
+    "reverseProxy",
+    "secret",
+    "sshd",
+    "sudoers",
+    "swap",
+    "timer",
+    "tmpfiles",
+    "udev",
+    "wifi",
+    "wireguard",
+    "zram",
+];
+
+/// Fields of specs that have no provider yet.
+pub(crate) const SPEC_FIELDS: &[(&str, &str)] = &[
+    ("user", "password"),
+    ("user", "moveHome"),
+    ("file", "backup"),
+    ("directory", "recurse"),
+    ("directory", "purge"),
+];
+
+/// The error about one of them.
+pub(crate) fn diagnostic(span: &plumb_document::Span, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        code::UNSUPPORTED_FIELD,
+        span,
+        format!("{what} isn't supported by this version"),
+    )
+    .hint("leave it out; it would not be done")
+}
+
+/// The spec without what isn't supported, and an error for each of it.
+pub(crate) fn take_out(kind: ObjectKind, spec: &Node) -> (Node, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let mut spec = spec.clone();
+    for path in paths(kind) {
+        remove(&mut spec, path, path, &mut diagnostics);
+    }
+    if kind == ObjectKind::Fleet {
+        if let Some(defaults) = spec.get("hostDefaults") {
+            let (rest, more) = take_out(ObjectKind::Host, defaults);
+            if !more.is_empty() {
+                diagnostics.extend(more);
+                if let Value::Map(map) = &mut spec.value {
+                    if let Some(defaults) = Arc::make_mut(map).get_mut("hostDefaults") {
+                        *defaults = rest;
+                    }
+                }
+            }
+        }
+    }
+    (spec, diagnostics)
+}
+
+fn remove(node: &mut Node, path: &str, whole: &str, diagnostics: &mut Vec<Diagnostic>) {
+    let (first, rest) = match path.split_once('/') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (path, None),
+    };
+    match (&mut node.value, rest) {
+        (Value::Seq(items), Some(rest)) if first == "*" => {
+            for item in Arc::make_mut(items) {
+                remove(item, rest, whole, diagnostics);
+            }
+        }
+        (Value::Map(map), Some(rest)) if map.get(first).is_some() => {
+            if let Some(inner) = Arc::make_mut(map).get_mut(first) {
+                remove(inner, rest, whole, diagnostics);
+            }
+        }
+        (Value::Map(map), None) => {
+            if let Some(entry) = map.entry(first) {
+                let span = entry.key.span.clone();
+                diagnostics.push(diagnostic(&span, &format!("`{}`", whole.replace("/*/", ".").replace('/', "."))));
+                let without: Map = map.iter().filter(|entry| &*entry.key.text != first).cloned().collect();
+                *map = Arc::new(without);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,120 @@
+//! The engine's errors at their places in the YAML.
+
+use std::sync::Arc;
+
+use minijinja::{Error, ErrorKind};
+use plumb_document::{Diagnostic, Node, Span, Style, closest};
+
+use super::template::SHIFT;
+use super::NAMES;
+use crate::manifest::code;
+
+/// The functions and methods that templates may call through `fleet`.
+const FLEET: [&str; 5] = ["hosts", "host", "network", "endpoints", "domain"];
+
+/// What went wrong, in words, and what to do.
+fn words(error: &Error) -> (String, Option<String>) {
+    let piece = error
+        .template_source()
+        .zip(error.range())
+        .and_then(|(source, range)| source.get(range))
+        .map(str::trim)
+        .filter(|piece| !piece.is_empty() && piece.len() < 120);
+    let detail = error.detail().map(str::to_owned);
+    match (error.kind(), piece) {
+        (ErrorKind::UndefinedError, Some(piece)) => {
+            let first = piece.split(['.', '[', '(', ' ', '|']).next().unwrap_or_default();
+            let hint = if NAMES.contains(&first) {
+                match first {
+                    "fleet" => Some("keys, `when`, `endpoints` and `networks` see `host` and `params` only; templates see `fleet` too".to_owned()),
+                    "params" => Some("only what the profile declares under `params` is there".to_owned()),
+                    _ => Some("where it may be missing, say what holds then: `x | default('…')`, or `if x is defined`".to_owned()),
+                }
+            } else {
+                closest(first, NAMES).map(|near| format!("did you mean `{near}`?"))
+            };
+            let hint = hint.or_else(|| Some("there are `host`, `params`, `instance` and `fleet`; text of others with braces is put between {% raw %} and {% endraw %}".to_owned()));
+            (format!("`{piece}` is undefined"), hint)
+        }
+        (ErrorKind::UnknownMethod, _) => {
+            let hint = format!("`fleet` has {}", FLEET.join(", "));
+            (detail.unwrap_or_else(|| "there is no such method".to_owned()), Some(hint))
+        }
+        (ErrorKind::OutOfFuel, _) => (
+            "the template does too much work".to_owned(),
+            Some("make its loops smaller".to_owned()),
+        ),
+        (ErrorKind::SyntaxError, _) => (
+            format!("the template can't be read: {}", detail.unwrap_or_else(|| error.kind().to_string())),
+            Some("text of others with braces is put between {% raw %} and {% endraw %}".to_owned()),
+        ),
+        (kind, piece) => {
+            let mut message = detail.unwrap_or_else(|| kind.to_string());
+            if let Some(piece) = piece {
+                message = format!("`{piece}`: {message}");
+            }
+            (message, None)
+        }
+    }
+}
+
+fn diagnostic(error: &Error, span: &Span) -> Diagnostic {
+    let (message, hint) = words(error);
+    let diagnostic = Diagnostic::error(code::EXPRESSION, span, message);
+    match hint {
+        Some(hint) => diagnostic.hint(hint),
+        None => diagnostic,
+    }
+}
+
+/// An error of a text that stands in the YAML at `node`.
+pub(super) fn at(error: &Error, node: &Node, text: &str) -> Diagnostic {
+    diagnostic(error, &place(error, node, text).unwrap_or_else(|| node.span.clone()))
+}
+
+/// An error of a condition, which is an expression without braces.
+pub(super) fn of_condition(error: &Error, node: &Node) -> Diagnostic {
+    diagnostic(error, &node.span)
+}
+
+/// Where in the YAML an error of a text is, as far as the text stands there as it is.
+fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
+    let line = u32::try_from(error.line()?).ok()?;
+    let bytes = node.span.bytes();
+    let start = u32::try_from(bytes.start).ok()?;
+    match node.style {
+        // The block's first line is below its `|`. Columns are moved by the indentation, which the
+        // tree doesn't keep, so the line is all that is told.
+        Style::Block => {
+            Some(Span::new(node.span.file().clone(), node.span.line() + line, 1, start..u32::try_from(bytes.end).ok()?))
+        }
+        // On one line without escapes the text stands as it is behind its quote.
+        Style::Plain | Style::Quoted => {
+            let quote = bytes.len().checked_sub(text.len())? / 2;
+            let mut range = error.range()?;
+            if error.template_source().is_some_and(|source| source != text) {
+                range = range.start.checked_sub(SHIFT)?..range.end.checked_sub(SHIFT)?;
+            }
+            if text.contains(['\n', '\\', '"', '\'']) || quote > 1 || range.end > text.len() {
+                return None;
+            }
+            let chars = u32::try_from(text.get(..range.start)?.chars().count()).ok()?;
+            let quote = u32::try_from(quote).ok()?;
+            let (from, to) = (u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?);
+            let bytes = start + quote + from..start + quote + to;
+            Some(Span::new(node.span.file().clone(), node.span.line(), node.span.column() + quote + chars, bytes))
+        }
+        Style::Made => None,
+    }
+}
+
+/// An error in a template file, which is used at `used`.
+pub(super) fn in_file(error: &Error, file: &Arc<str>, text: &str, used: &Node) -> Diagnostic {
+    let line = error.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
+    let range = error.range().filter(|range| range.end <= text.len()).unwrap_or(0..0);
+    let before = text.get(..range.start).unwrap_or_default();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let bytes = u32::try_from(range.start).unwrap_or(0)..u32::try_from(range.end).unwrap_or(0);
+    let span = Span::new(file.clone(), line, u32::try_from(column).unwrap_or(1), bytes);
+    diagnostic(error, &span).related(&used.span, "rendered for this")
+}

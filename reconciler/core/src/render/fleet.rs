@@ -1,0 +1,244 @@
+//! `fleet` as templates see it: the static facts of all hosts, read-only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::value::{Kwargs, Object, from_args};
+use minijinja::{Error, ErrorKind, State, Value as Jinja};
+use plumb_api::kind::HostState;
+use serde::Serialize;
+
+use super::Reads;
+use crate::manifest::selector::Selector;
+use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
+
+/// The value `fleet`. What it answers is recorded, so that a host whose rendering asked about an
+/// object with errors is held instead of rendered without it.
+#[derive(Debug)]
+struct View {
+    facts: Arc<Facts>,
+    reads: Arc<Reads>,
+}
+
+/// The value `fleet` for one rendering.
+pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<Reads>) -> Jinja {
+    Jinja::from_object(View { facts: facts.clone(), reads: reads.clone() })
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message.into())
+}
+
+impl View {
+    /// Ends the rendering: it asked for what can't be known.
+    fn hold(&self, ids: ObjectIdSet) -> Error {
+        let names: Vec<_> = ids
+            .iter()
+            .map(|id| match id {
+                ObjectId::Fleet => "fleet.yaml".to_owned(),
+                ObjectId::Host(name) => format!("host {name}"),
+                ObjectId::Profile(name) => format!("profile {name}"),
+                ObjectId::Network(name) => format!("network {name}"),
+            })
+            .collect();
+        self.reads.hold(ids);
+        wrong(format!("this asks about {}, whose manifest has errors", names.join(", ")))
+    }
+
+    /// The hosts that a selector means, in order of name; an error if one that may be meant isn't known.
+    fn select(&self, selector: &Selector) -> Result<Vec<&Arc<HostFacts>>, Error> {
+        let mut hosts = Vec::new();
+        let mut unknown = ObjectIdSet::new();
+        for (name, known) in &self.facts.hosts {
+            match known {
+                Ok(host) if selector.matches(name.as_str(), &host.labels) => {
+                    if host.state != HostState::Retired {
+                        hosts.push(host);
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    let meant = selector.matches_name(name.as_str()).unwrap_or_else(|| {
+                        self.facts.labels.get(name).is_none_or(|labels| selector.matches(name.as_str(), labels))
+                    });
+                    if meant {
+                        unknown.insert(ObjectId::Host(name.clone()));
+                    }
+                }
+            }
+        }
+        if unknown.is_empty() { Ok(hosts) } else { Err(self.hold(unknown)) }
+    }
+
+    fn host(&self, name: &str) -> Result<Jinja, Error> {
+        let Some((name, known)) = self.facts.hosts.iter().find(|(host, _)| host.as_str() == name) else {
+            let near = plumb_document::closest(name, self.facts.hosts.keys().map(plumb_api::HostName::as_str));
+            return Err(wrong(match near {
+                Some(near) => format!("there is no host `{name}`; did you mean `{near}`?"),
+                None => format!("there is no host `{name}`"),
+            }));
+        };
+        match known {
+            Ok(host) => Ok(host.value.clone()),
+            Err(_) => Err(self.hold([ObjectId::Host(name.clone())].into())),
+        }
+    }
+
+    fn network(&self, name: &str) -> Result<Jinja, Error> {
+        let network = match self.facts.networks.get(name) {
+            Some(Ok(network)) => network,
+            Some(Err(_)) => return Err(self.hold([ObjectId::Network(name.into())].into())),
+            None => {
+                let near = plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
+                return Err(wrong(match near {
+                    Some(near) => format!("there is no network `{name}`; did you mean `{near}`?"),
+                    None => format!("there is no network `{name}`"),
+                }));
+            }
+        };
+        // A host that can't be read may be a member.
+        let unknown: ObjectIdSet = self.facts.unknown().collect();
+        if unknown.is_empty() { Ok(network.value.clone()) } else { Err(self.hold(unknown)) }
+    }
+
+    fn endpoints(&self, args: &Kwargs) -> Result<Jinja, Error> {
+        let job: Option<String> = args.get("job")?;
+        let name: Option<String> = args.get("name")?;
+        let network: Option<String> = args.get("network")?;
+        let hosts: Option<Jinja> = args.get("hosts")?;
+        args.assert_all_used()?;
+        let selector = hosts.map_or(Ok(Selector::All), |hosts| selector(&hosts))?;
+        let mut found = Vec::new();
+        for host in self.select(&selector)? {
+            if host.state != HostState::Active {
+                continue;
+            }
+            for endpoint in &host.endpoints {
+                let is_job = job.as_ref().is_none_or(|job| endpoint.spec.scrape.as_ref().is_some_and(|scrape| scrape.job == *job));
+                let is_name = name.as_ref().is_none_or(|name| *name == *endpoint.name);
+                let is_there = network.as_ref().is_none_or(|network| {
+                    host.networks.contains_key(network.as_str())
+                        && (endpoint.spec.on.is_empty() || endpoint.spec.on.contains(network))
+                });
+                if is_job && is_name && is_there {
+                    found.push(crate::render::serialized(Offer::of(host, endpoint, network.as_deref())));
+                }
+            }
+        }
+        Ok(Jinja::from(found))
+    }
+}
+
+fn selector(value: &Jinja) -> Result<Selector, Error> {
+    if let Some(text) = value.as_str() {
+        return Selector::parse(text).map_err(|error| wrong(error.to_string()));
+    }
+    let mut names = Vec::new();
+    for item in value.try_iter()? {
+        match item.as_str() {
+            Some(name) => names.push(name.to_owned()),
+            None => return Err(wrong("a selector is a text, or a list of host names")),
+        }
+    }
+    Ok(Selector::names(names))
+}
+
+impl Object for View {
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {
+        (key == "domain").then(|| self.facts.domain.as_deref().map_or(Jinja::from(()), Jinja::from))
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Jinja]) -> Result<Jinja, Error> {
+        match method {
+            "hosts" => {
+                let (wanted,): (Option<Jinja>,) = from_args(args)?;
+                let selector = wanted.map_or(Ok(Selector::All), |wanted| selector(&wanted))?;
+                let hosts = self.select(&selector)?;
+                Ok(Jinja::from(hosts.into_iter().map(|host| host.value.clone()).collect::<Vec<_>>()))
+            }
+            "host" => {
+                let (name,): (&str,) = from_args(args)?;
+                self.host(name)
+            }
+            "network" => {
+                let (name,): (&str,) = from_args(args)?;
+                self.network(name)
+            }
+            "endpoints" => {
+                let (args,): (Kwargs,) = from_args(args)?;
+                self.endpoints(&args)
+            }
+            _ => Err(Error::new(ErrorKind::UnknownMethod, format!("`fleet` has no `{method}`"))),
+        }
+    }
+}
+
+/// An endpoint as templates see it.
+#[derive(Serialize)]
+struct Offer<'a> {
+    host: &'a str,
+    instance: &'a str,
+    name: &'a str,
+    ports: Vec<plumb_api::kind::Port>,
+    /// The first port: most endpoints have one.
+    port: Option<u16>,
+    protocol: &'a [plumb_api::kind::Protocol],
+    address: Option<String>,
+    labels: &'a BTreeMap<String, String>,
+    scrape: Option<&'a plumb_api::kind::ScrapeSpec>,
+}
+
+impl<'a> Offer<'a> {
+    fn of(host: &'a HostFacts, endpoint: &'a EndpointFact, network: Option<&str>) -> Self {
+        Self {
+            host: host.name.as_str(),
+            instance: &endpoint.instance,
+            name: &endpoint.name,
+            ports: endpoint.spec.ports.clone(),
+            port: endpoint.spec.ports.first().map(|port| port.first),
+            protocol: &endpoint.spec.protocol,
+            address: host.address_of(endpoint, network),
+            labels: &host.labels,
+            scrape: endpoint.spec.scrape.as_ref(),
+        }
+    }
+}
+
+/// Endpoints in the form of Prometheus' `file_sd`: one group per endpoint, in the given order.
+pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
+    let mut groups = Vec::new();
+    for endpoint in endpoints.try_iter()? {
+        let host = endpoint.get_attr("host")?;
+        let address = endpoint.get_attr("address")?;
+        let Some(address) = address.as_str() else {
+            return Err(wrong(format!("the endpoint of {host} has no address: its host is in none of its networks")));
+        };
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let mut targets = Vec::new();
+        for port in endpoint.get_attr("ports")?.try_iter()? {
+            targets.push(format!("{address}:{port}"));
+        }
+        let mut labels = BTreeMap::from([("host".to_owned(), host.to_string())]);
+        let scrape = endpoint.get_attr("scrape")?;
+        if !scrape.is_none() {
+            labels.insert("job".to_owned(), scrape.get_attr("job")?.to_string());
+            labels.insert("__metrics_path__".to_owned(), scrape.get_attr("path")?.to_string());
+            let interval = scrape.get_attr("interval")?;
+            if let Some(interval) = interval.as_str() {
+                labels.insert("__scrape_interval__".to_owned(), interval.to_owned());
+            }
+            let extra = scrape.get_attr("labels")?;
+            if !extra.is_undefined() {
+                for key in extra.try_iter()? {
+                    labels.insert(key.to_string(), extra.get_item(&key)?.to_string());
+                }
+            }
+        }
+        groups.push(Jinja::from_pairs([("targets", Jinja::from(targets)), ("labels", crate::render::serialized(&labels))]));
+    }
+    Ok(Jinja::from(groups))
+}

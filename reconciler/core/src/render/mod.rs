@@ -1,0 +1,308 @@
+//! Rendering: expressions and templates to values, each error at its place in the YAML.
+//!
+//! Templates are compiled once per revision. A text that contains `{{` is an expression; one that is
+//! a single whole `{{ … }}` keeps its value's type. Undefined is an error, nothing (`none`) can't be
+//! printed, and work is bounded by fuel, because manifests are foreign text.
+
+mod error;
+mod fleet;
+mod template;
+mod value;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value as Jinja};
+use plumb_document::{Diagnostic, Entry, Map, Node, Style, Value};
+
+use crate::manifest::{ObjectIdSet, code};
+use template::{Compiled, Form};
+
+pub(crate) use fleet::view;
+pub(crate) use template::Uses;
+pub(crate) use value::{from_node, serialized, to_node};
+
+/// How much one rendering may do.
+const FUEL: u64 = 2_000_000;
+
+/// A context's record of what was read through `fleet`.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    held: Mutex<ObjectIdSet>,
+}
+
+impl Reads {
+    /// Something was asked whose answer isn't known, because these objects have errors.
+    pub(crate) fn hold(&self, ids: impl IntoIterator<Item = crate::manifest::ObjectId>) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+
+    /// The objects with errors that were asked for.
+    pub(crate) fn held(&self) -> ObjectIdSet {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What an expression sees: `host`, `params`, `instance`, and in phase 2 `fleet`.
+#[derive(Debug, Clone)]
+pub(crate) struct Context(Jinja);
+
+impl Context {
+    /// The context of phase 1: keys, `when`, endpoints, networks, parameters.
+    pub(crate) fn facts(host: &Jinja, instance: Option<(&str, &Jinja)>) -> Self {
+        Self::new(host, instance, None)
+    }
+
+    /// The context of phase 2.
+    pub(crate) fn new(host: &Jinja, instance: Option<(&str, &Jinja)>, fleet: Option<&Jinja>) -> Self {
+        let mut pairs = vec![("host", host.clone())];
+        if let Some((key, params)) = instance {
+            pairs.push(("instance", Jinja::from(key)));
+            pairs.push(("params", params.clone()));
+        }
+        if let Some(fleet) = fleet {
+            pairs.push(("fleet", fleet.clone()));
+        }
+        Self(Jinja::from_pairs(pairs))
+    }
+}
+
+/// All templates of a revision, compiled.
+pub(crate) struct Engine {
+    env: Environment<'static>,
+    known: HashMap<Arc<str>, Compiled>,
+    /// What template files look at.
+    files: HashMap<Arc<str>, Uses>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("templates", &self.known.len()).finish_non_exhaustive()
+    }
+}
+
+/// Whether a text is an expression.
+pub(crate) fn is_expression(node: &Node) -> bool {
+    node.style != Style::Made && node.as_str().is_some_and(|text| text.contains("{{"))
+}
+
+/// Whether a tree holds an expression anywhere.
+pub(crate) fn has_expression(node: &Node) -> bool {
+    match &node.value {
+        Value::String(_) => is_expression(node),
+        Value::Seq(items) => items.iter().any(has_expression),
+        Value::Map(map) => map.iter().any(|entry| has_expression(&entry.value)),
+        _ => false,
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    env.set_fuel(Some(FUEL));
+    env.set_debug(true);
+    // A file's last newline is part of the file.
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build() {
+        env.set_syntax(syntax);
+    }
+    env.set_formatter(|out, state, value| {
+        if value.is_none() {
+            return Err(minijinja::Error::new(
+                ErrorKind::InvalidOperation,
+                "the value is nothing (none), which would be printed as text; use `default` or `if`",
+            ));
+        }
+        minijinja::escape_formatter(out, state, value)
+    });
+    env.add_filter("targets", fleet::targets);
+    env
+}
+
+impl Engine {
+    /// An engine that knows the template files of a revision.
+    pub(crate) fn new(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Self {
+        let mut engine = Self { env: environment(), known: HashMap::new(), files: HashMap::new() };
+        for (file, bytes) in files.iter().filter(|(file, _)| file.starts_with("files/")) {
+            if file.ends_with(".j2") {
+                if let Ok(text) = std::str::from_utf8(bytes) {
+                    engine.compile(text);
+                    engine.files.insert(file.clone(), engine.uses_of(text));
+                }
+            }
+        }
+        engine
+    }
+
+    /// Compiles the expressions and templates of a tree.
+    pub(crate) fn learn(&mut self, node: &Node) {
+        match &node.value {
+            Value::String(text) if text.contains("{{") => self.compile(text),
+            Value::Seq(items) => items.iter().for_each(|item| self.learn(item)),
+            Value::Map(map) => self.learn_map(map),
+            _ => {}
+        }
+    }
+
+    /// Compiles the expressions and templates of a mapping.
+    pub(crate) fn learn_map(&mut self, map: &Map) {
+        for Entry { key, value } in map {
+            if key.text.contains("{{") {
+                self.compile(&key.text);
+            }
+            match (&*key.text, value.as_str()) {
+                ("template", Some(text)) => self.compile(text),
+                ("when", Some(text)) => self.compile(&condition(text)),
+                _ => self.learn(value),
+            }
+        }
+    }
+
+    fn compile(&mut self, text: &str) {
+        if self.known.contains_key(text) {
+            return;
+        }
+        let name = format!("t{}", self.known.len());
+        let compiled = Compiled::new(&mut self.env, name, text);
+        self.known.insert(text.into(), compiled);
+    }
+
+    /// What the expressions of a tree look at.
+    pub(crate) fn uses(&self, node: &Node) -> Uses {
+        match &node.value {
+            Value::String(text) if is_expression(node) => self.uses_of(text),
+            Value::Seq(items) => items.iter().fold(Uses::default(), |uses, item| uses | self.uses(item)),
+            Value::Map(map) => map.iter().fold(Uses::default(), |uses, entry| {
+                uses | match (&*entry.key.text, entry.value.as_str()) {
+                    ("template", Some(text)) => self.uses_of(text),
+                    // The file's text decides; one that is named by an expression may be any.
+                    ("templateFile", Some(file)) => self.files.get(file).copied().unwrap_or(Uses::all()),
+                    _ => self.uses(&entry.value),
+                }
+            }),
+            _ => Uses::default(),
+        }
+    }
+
+    /// What a template's text looks at.
+    pub(crate) fn uses_of(&self, text: &str) -> Uses {
+        self.known.get(text).map_or(Uses::all(), |compiled| compiled.uses)
+    }
+
+    /// Evaluates every expression of a tree.
+    pub(crate) fn render(&self, node: &Node, context: &Context) -> Result<Node, Vec<Diagnostic>> {
+        let mut diagnostics = Vec::new();
+        let rendered = self.tree(node, context, &mut diagnostics);
+        if diagnostics.is_empty() { Ok(rendered) } else { Err(diagnostics) }
+    }
+
+    fn tree(&self, node: &Node, context: &Context, diagnostics: &mut Vec<Diagnostic>) -> Node {
+        match &node.value {
+            Value::String(text) if is_expression(node) => match self.expression(node, text, context) {
+                Ok(node) => node,
+                Err(diagnostic) => {
+                    diagnostics.push(diagnostic);
+                    node.clone()
+                }
+            },
+            Value::Seq(items) if has_expression(node) => {
+                let items = items.iter().map(|item| self.tree(item, context, diagnostics)).collect();
+                Node::seq(items, node.span.clone())
+            }
+            Value::Map(map) if has_expression(node) => {
+                let entries = map.iter().map(|entry| Entry {
+                    key: entry.key.clone(),
+                    value: self.tree(&entry.value, context, diagnostics),
+                });
+                Node::map(entries.collect(), node.span.clone())
+            }
+            _ => node.clone(),
+        }
+    }
+
+    /// Evaluates one expression; a whole one keeps its type.
+    fn expression(&self, node: &Node, text: &str, context: &Context) -> Result<Node, Diagnostic> {
+        let value = self.run(text, context, Want::Value).map_err(|error| error::at(&error, node, text))?;
+        let mut made = to_node(&value, &node.span).map_err(|problem| {
+            Diagnostic::error(code::EXPRESSION, &node.span, problem)
+        })?;
+        made.span = node.span.clone();
+        Ok(made)
+    }
+
+    /// Renders a template to text.
+    pub(crate) fn text(&self, node: &Node, text: &str, context: &Context) -> Result<String, Diagnostic> {
+        match self.run(text, context, Want::Text) {
+            Ok(value) => Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+            Err(error) => Err(error::at(&error, node, text)),
+        }
+    }
+
+    /// Renders a template file; an error has its place in the file, and names where it is used.
+    pub(crate) fn file(
+        &self,
+        file: &Arc<str>,
+        text: &str,
+        used: &Node,
+        context: &Context,
+    ) -> Result<String, Diagnostic> {
+        match self.run(text, context, Want::Text) {
+            Ok(value) => Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+            Err(error) => Err(error::in_file(&error, file, text, used)),
+        }
+    }
+
+    /// Evaluates a condition (`when`).
+    pub(crate) fn condition(&self, node: &Node, text: &str, context: &Context) -> Result<bool, Diagnostic> {
+        let wrapped = condition(text);
+        let value = self.run(&wrapped, context, Want::Value).map_err(|error| error::of_condition(&error, node))?;
+        match bool::try_from(value.clone()) {
+            Ok(holds) => Ok(holds),
+            Err(_) => Err(Diagnostic::error(
+                code::EXPRESSION,
+                &node.span,
+                format!("a condition must be true or false, and this is {}", value.kind()),
+            )
+            .hint("compare it: host.labels.role == 'cloud', 'gpu' in host.labels")),
+        }
+    }
+
+    fn run(&self, text: &str, context: &Context, want: Want) -> Result<Jinja, minijinja::Error> {
+        if let Some(compiled) = self.known.get(text) {
+            return compiled.run(&self.env, text, context, want);
+        }
+        // Only texts that came to be by composing (a patch's, a parameter's) weren't seen before.
+        template::run_once(&self.env, text, context, want)
+    }
+}
+
+/// Whether a whole expression's value keeps its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Value,
+    Text,
+}
+
+/// `when` is an expression without braces.
+fn condition(text: &str) -> String {
+    format!("{{{{ {text} }}}}")
+}
+
+/// The names that texts of a revision may look at.
+pub(crate) const NAMES: [&str; 4] = ["host", "params", "instance", "fleet"];
+
+impl Context {
+    fn value(&self) -> Jinja {
+        self.0.clone()
+    }
+}
+
+impl Form {
+    fn wants(self, want: Want) -> bool {
+        matches!((self, want), (Form::Whole, Want::Value))
+    }
+}
+
+#[cfg(test)]
+mod tests;

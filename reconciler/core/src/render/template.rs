@@ -1,0 +1,132 @@
+//! One compiled text.
+
+use std::ops::BitOr;
+
+use minijinja::{Environment, Error, Value as Jinja};
+
+use super::{Context, Want};
+
+/// What a text looks at: it decides how far a result can be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Uses {
+    /// Facts of the host.
+    pub(crate) host: bool,
+    /// The whole fleet.
+    pub(crate) fleet: bool,
+    /// The key of the profile's instance.
+    pub(crate) instance: bool,
+}
+
+impl Uses {
+    /// Anything.
+    pub(crate) fn all() -> Self {
+        Self { host: true, fleet: true, instance: true }
+    }
+
+    /// Whether the result is the same on every host with the same parameters: the fleet is the same for all.
+    pub(crate) fn is_shared(self) -> bool {
+        !self.host
+    }
+}
+
+impl BitOr for Uses {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            host: self.host || other.host,
+            fleet: self.fleet || other.fleet,
+            instance: self.instance || other.instance,
+        }
+    }
+}
+
+/// Whether a text is a single whole `{{ … }}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Whole,
+    Mixed,
+}
+
+/// A text, compiled into the environment.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    name: String,
+    form: Form,
+    pub(super) uses: Uses,
+    broken: bool,
+}
+
+/// The variable that a whole expression's value is kept in.
+const VALUE: &str = "plumb_value";
+
+/// The expression inside a text that is a single `{{ … }}`.
+fn whole<'t>(env: &Environment<'_>, text: &'t str) -> Option<&'t str> {
+    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
+    let inner = inner.strip_suffix(['-', '+']).unwrap_or(inner);
+    env.compile_expression_owned(inner.to_owned()).is_ok().then_some(inner)
+}
+
+/// The template that keeps a whole expression's value. The expression stands where it stood in its
+/// own text, so that places in errors fit.
+fn keeping(inner: &str) -> String {
+    format!("{{% set {VALUE} = ({inner}) %}}")
+}
+
+/// How much further right an expression stands in [`keeping`]'s template than in its own text.
+pub(super) const SHIFT: usize = "{% set plumb_value = (".len() - "{{".len();
+
+fn uses(names: &std::collections::HashSet<String>) -> Uses {
+    Uses {
+        host: names.contains("host"),
+        fleet: names.contains("fleet"),
+        instance: names.contains("instance"),
+    }
+}
+
+impl Compiled {
+    pub(super) fn new(env: &mut Environment<'static>, name: String, text: &str) -> Self {
+        let keep = whole(env, text).map(keeping);
+        let form = if keep.is_some() { Form::Whole } else { Form::Mixed };
+        if let Some(keep) = keep {
+            // The expression alone compiled, so this does too; if not, the text's own error is told.
+            let _ = env.add_template_owned(format!("{name}v"), keep);
+        }
+        let compiled = env.add_template_owned(name.clone(), text.to_owned());
+        let uses = match env.get_template(&name) {
+            Ok(template) => uses(&template.undeclared_variables(false)),
+            Err(_) => Uses::all(),
+        };
+        Self { broken: compiled.is_err(), name, form, uses }
+    }
+
+    pub(super) fn run(
+        &self,
+        env: &Environment<'static>,
+        text: &str,
+        context: &Context,
+        want: Want,
+    ) -> Result<Jinja, Error> {
+        if self.broken {
+            return run_once(env, text, context, want);
+        }
+        if self.form.wants(want) {
+            let captured = env.get_template(&format!("{}v", self.name))?.render_captured(context.value())?;
+            return Ok(captured.state().lookup(VALUE).unwrap_or_default());
+        }
+        env.get_template(&self.name)?.render(context.value()).map(Jinja::from)
+    }
+}
+
+/// Compiles and runs a text that wasn't known beforehand.
+pub(super) fn run_once(env: &Environment<'static>, text: &str, context: &Context, want: Want) -> Result<Jinja, Error> {
+    match whole(env, text) {
+        Some(inner) if want == Want::Value => {
+            let keep = keeping(inner);
+            let captured = env.template_from_named_str("expression", &keep)?.render_captured(context.value())?;
+            Ok(captured.state().lookup(VALUE).unwrap_or_default())
+        }
+        _ => env.render_str(text, context.value()).map(Jinja::from),
+    }
+}

@@ -1,0 +1,55 @@
+//! Values between trees and templates.
+
+use std::sync::Arc;
+
+use minijinja::Value as Jinja;
+use minijinja::value::{Serde, ValueKind};
+use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
+
+/// A value as a template sees it. What it is isn't known until it is serialised, which for our own
+/// types can't fail; a failure is a value that errs when it is used.
+pub(crate) fn serialized<T: serde::Serialize>(value: T) -> Jinja {
+    Jinja::from(Serde(value))
+}
+
+/// A tree as a template sees it.
+pub(crate) fn from_node(node: &Node) -> Jinja {
+    serialized(node)
+}
+
+/// What an expression gave, as a tree at the expression's place. It is never rendered again.
+pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
+    let made = |value| Ok(Node { value, span: span.clone(), style: Style::Made });
+    match value.kind() {
+        ValueKind::Undefined => Err("the expression gives nothing: its value is undefined".to_owned()),
+        ValueKind::None => made(Value::Null),
+        ValueKind::Bool => made(Value::Bool(value.is_true())),
+        ValueKind::Number => match value.as_i64() {
+            Some(number) if value.is_integer() => made(Value::Int(number, number.to_string().into())),
+            _ => {
+                let text = value.to_string();
+                let number = text.parse().map_err(|_| format!("{text} is no number that can be used here"))?;
+                made(Value::Float(number, text.into()))
+            }
+        },
+        ValueKind::String => made(Value::String(value.to_str().unwrap_or_default())),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter().map_err(|error| error.to_string())?;
+            let items: Result<Vec<Node>, String> = items.map(|item| to_node(&item, span)).collect();
+            made(Value::Seq(Arc::new(items?)))
+        }
+        ValueKind::Map => {
+            let mut map = Map::default();
+            for key in value.try_iter().map_err(|error| error.to_string())? {
+                let item = value.get_item(&key).map_err(|error| error.to_string())?;
+                let Entry { key, value } = Entry {
+                    key: Key { text: key.to_string().into(), span: span.clone() },
+                    value: to_node(&item, span)?,
+                };
+                map.insert(key, value);
+            }
+            made(Value::Map(Arc::new(map)))
+        }
+        other => Err(format!("the expression gives a {other}, which no field takes")),
+    }
+}

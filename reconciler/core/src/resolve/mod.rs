@@ -1,0 +1,268 @@
+//! Resolving: from a fleet's objects to what each of its hosts should be.
+//!
+//! A host is resolved wholly or not at all. What can't be resolved is *held*: it keeps its last
+//! desired state, and so does every host whose rendering asked about it.
+
+mod build;
+mod connect;
+mod content;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minijinja::Value as Jinja;
+use plumb_api::kind::HostState;
+use plumb_api::{Address, Digest, HostName};
+use plumb_document::{Diagnostic, Span};
+
+use crate::compose::{Sight, Slot, compose};
+use crate::desired::{
+    Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult, Lifecycle, Resolved,
+    Suspension,
+};
+use crate::manifest::{
+    FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address, code,
+};
+use crate::parallel;
+use crate::render::{Reads, view};
+
+pub(crate) use build::Built;
+
+/// Resolves all hosts of a fleet.
+pub fn resolve<R>(fleet: &Fleet<R>) -> Resolved {
+    resolve_all(fleet.manifests())
+}
+
+/// Resolves one host; none if there is no such host.
+pub fn resolve_host<R>(fleet: &Fleet<R>, name: &HostName) -> Option<HostResult> {
+    let manifests = fleet.manifests();
+    let (name, _) = manifests.hosts.get_key_value(name)?;
+    Some(match one(manifests, name) {
+        Ok(resolved) => HostResult::Ready(Arc::new(resolved.intent)),
+        Err(problems) => HostResult::Held(explained(manifests, name, &problems)),
+    })
+}
+
+/// A host and the contents that it needs.
+struct One {
+    intent: HostIntent,
+    contents: Vec<(Digest, Arc<[u8]>)>,
+}
+
+fn resolve_all(manifests: &Manifests) -> Resolved {
+    let names: Vec<&HostName> = manifests.hosts.keys().collect();
+    let results = parallel::map(&names, |name| one(manifests, name));
+    let mut found = Findings::default();
+    found.add(&manifests.loose, None);
+    found.add(&manifests.facts.diagnostics, None);
+    for id in every_object(manifests) {
+        found.add(manifests.problems(&id), None);
+    }
+    let mut hosts = BTreeMap::new();
+    let mut contents = Contents::default();
+    for (name, result) in names.into_iter().zip(results) {
+        let result = match result {
+            Ok(one) => {
+                for (digest, bytes) in one.contents {
+                    contents.insert_known(digest, bytes);
+                }
+                HostResult::Ready(Arc::new(one.intent))
+            }
+            Err(problems) => {
+                let held = explained(manifests, name, &problems);
+                // That a host is held by another's errors is said in the list of hosts of those errors.
+                let own: Vec<_> = held.iter().filter(|diagnostic| diagnostic.code != code::HELD).cloned().collect();
+                found.add(&own, Some(name));
+                HostResult::Held(held)
+            }
+        };
+        hosts.insert(name.clone(), result);
+    }
+    Resolved {
+        fleet: manifests.name.clone(),
+        hosts,
+        contents,
+        alertmanagers: manifests.facts.alertmanagers.clone(),
+        halt_failures: manifests.fleet.as_ref().map_or(1, |fleet| fleet.spec.rollout.halt.failures),
+        diagnostics: found.sorted(),
+    }
+}
+
+fn every_object(manifests: &Manifests) -> Vec<ObjectId> {
+    let hosts = manifests.hosts.keys().cloned().map(ObjectId::Host);
+    let profiles = manifests.profiles.keys().cloned().map(ObjectId::Profile);
+    let networks = manifests.networks.keys().cloned().map(ObjectId::Network);
+    [ObjectId::Fleet].into_iter().chain(hosts).chain(profiles).chain(networks).collect()
+}
+
+/// Diagnostics, each once, with all the hosts that it holds.
+#[derive(Default)]
+struct Findings(BTreeMap<(Span, &'static str, String), Diagnostic>);
+
+impl Findings {
+    fn add(&mut self, diagnostics: &[Diagnostic], host: Option<&HostName>) {
+        for diagnostic in diagnostics {
+            let key = (diagnostic.span.clone(), diagnostic.code.as_str(), diagnostic.message.clone());
+            let entry = self.0.entry(key).or_insert_with(|| diagnostic.clone());
+            if let Some(host) = host {
+                if !entry.hosts.iter().any(|one| one == host.as_str()) {
+                    entry.hosts.push(host.to_string());
+                }
+            }
+        }
+    }
+
+    fn sorted(self) -> Vec<Diagnostic> {
+        self.0.into_values().collect()
+    }
+}
+
+/// A host's own errors and those of the objects that hold it.
+fn explained(manifests: &Manifests, name: &HostName, problems: &Problems) -> Vec<Diagnostic> {
+    let mut seen = ObjectIdSet::new();
+    let mut open: Vec<ObjectId> = problems.because.iter().cloned().collect();
+    let mut all = problems.diagnostics.clone();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        all.extend(manifests.problems(&id).iter().cloned());
+        let facts = match &id {
+            ObjectId::Host(host) => manifests.facts.hosts.get(host).and_then(|known| known.as_ref().err()),
+            ObjectId::Network(network) => manifests.facts.networks.get(network).and_then(|known| known.as_ref().err()),
+            _ => None,
+        };
+        if let Some(problems) = facts {
+            all.extend(problems.diagnostics.iter().cloned());
+            open.extend(problems.because.iter().cloned());
+        }
+    }
+    for diagnostic in &mut all {
+        if !diagnostic.hosts.iter().any(|host| host == name.as_str()) {
+            diagnostic.hosts.push(name.to_string());
+        }
+    }
+    let mut unique: Vec<Diagnostic> = Vec::with_capacity(all.len());
+    for diagnostic in all {
+        if !unique.contains(&diagnostic) {
+            unique.push(diagnostic);
+        }
+    }
+    unique
+}
+
+/// A resource on its way into a desired state.
+pub(crate) struct Placed<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) built: Arc<Built>,
+    pub(crate) span: &'a Span,
+}
+
+fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
+    let facts = match manifests.facts.hosts.get(name) {
+        Some(Ok(facts)) => facts,
+        Some(Err(problems)) => return Err(problems.clone()),
+        None => return Err(Problems::because(ObjectId::Host(name.clone()))),
+    };
+    let Some(Ok(host)) = manifests.hosts.get(name) else {
+        return Err(Problems::because(ObjectId::Host(name.clone())));
+    };
+    let reads = Arc::new(Reads::default());
+    let fleet = view(&manifests.facts, &reads);
+    let sight = Sight { host: &facts.value, fleet: &fleet };
+    let mut intent = intent(manifests, name, host, facts)?;
+    if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {
+        return Ok(One { intent, contents: Vec::new() });
+    }
+    compose(manifests, host, facts, &sight, |composed| {
+        let mut problems = Problems::default();
+        let mut placed = Vec::with_capacity(composed.len());
+        for (address, slot) in composed.slots() {
+            let (built, span) = match slot {
+                Slot::Pieces(pieces) => (build::pieces(manifests, pieces, &sight, &reads), &pieces[0].span),
+                Slot::Patched(resource) => (build::patched(manifests, address, resource, &sight, &reads), &resource.span),
+            };
+            match built {
+                Ok(built) => placed.push(Placed { address, built, span }),
+                Err(more) => problems.merge(more),
+            }
+        }
+        let mut problems = problems.or(()).err().unwrap_or_default();
+        if problems.is_empty() {
+            placed.sort_by(|a, b| a.address.cmp(b.address));
+            problems.diagnostics.extend(order::check(&placed));
+            problems.diagnostics.extend(drift(host, &placed, &mut intent.drift));
+        }
+        problems.or(())?;
+        let contents = placed.iter().flat_map(|placed| placed.built.contents.iter().cloned()).collect();
+        let resources: BTreeMap<Address, Arc<DesiredResource>> =
+            placed.iter().map(|placed| (placed.address.clone(), placed.built.resource.clone())).collect();
+        intent.desired = DesiredState::new(resources);
+        Ok(One { intent: intent.clone(), contents })
+    })
+}
+
+/// All that is said about a host but its resources.
+fn intent(manifests: &Manifests, name: &HostName, host: &Host, facts: &HostFacts) -> Result<HostIntent, Problems> {
+    let spec = &host.spec;
+    Ok(HostIntent {
+        name: name.clone(),
+        uid: spec.uid.clone(),
+        labels: host.labels.clone(),
+        formerly: spec.formerly.clone(),
+        lifecycle: match spec.state {
+            HostState::Active => Lifecycle::Active,
+            HostState::Dormant => Lifecycle::Dormant,
+            HostState::Unmanaged | HostState::Image => Lifecycle::Unmanaged,
+            HostState::Retired => Lifecycle::Retired,
+        },
+        arch: spec.arch.map(|arch| arch.as_str().to_owned()),
+        connect: connect::routes(manifests, host, facts)?,
+        host_keys: spec.host_keys.clone(),
+        drift: DriftPolicy { mode: spec.drift.mode.unwrap_or_default().into(), ignore: BTreeSet::new() },
+        existing: spec.existing.unwrap_or_default().into(),
+        suspend: spec.suspend.as_ref().map(|suspend| Suspension {
+            reason: suspend.reason.clone(),
+            until: suspend.until.as_ref().and_then(|until| until.parse().ok()),
+        }),
+        desired: DesiredState::new(BTreeMap::new()),
+    })
+}
+
+/// Reads `drift.ignore`, whose addresses must be there.
+fn drift(host: &Host, placed: &[Placed<'_>], policy: &mut DriftPolicy) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let nodes = host.statics.get("drift").and_then(|drift| drift.get("ignore")?.as_seq()).unwrap_or_default();
+    for (text, node) in host.spec.drift.ignore.iter().zip(nodes) {
+        match text.parse::<FieldRef>() {
+            Ok(FieldRef::Resource(address, field)) => {
+                // What the fleet's defaults ignore needn't be on every host.
+                let by_host = node.span.file() == &host.file;
+                if by_host && !placed.iter().any(|placed| *placed.address == address) {
+                    let message = format!("there is no `{address}` on this host");
+                    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &node.span, message);
+                    diagnostics.push(match closest_address(text, placed.iter().map(|placed| placed.address)) {
+                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                        None => diagnostic.hint("take the line away"),
+                    });
+                }
+                policy.ignore.insert(FieldAddress { address, field });
+            }
+            Ok(FieldRef::Profile(_)) => diagnostics.push(
+                Diagnostic::error(code::INVALID_NAME, &node.span, "drift is ignored by resource or field, not by profile")
+                    .hint("name the resources: file:/etc/resolv.conf#content"),
+            ),
+            Err(error) => diagnostics.push(Diagnostic::error(code::INVALID_NAME, &node.span, error.to_string())),
+        }
+    }
+    diagnostics
+}
+
+/// An undefined value, for what no fact of a host goes into.
+pub(crate) fn nobody() -> Jinja {
+    Jinja::UNDEFINED
+}
+
+#[cfg(test)]
+mod tests;

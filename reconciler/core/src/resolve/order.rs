@@ -1,0 +1,110 @@
+//! References between resources: they lead somewhere, and not in a circle.
+
+use plumb_api::Address;
+use plumb_api::resource::Strength;
+use plumb_document::{Diagnostic, Node, Span};
+
+use super::Placed;
+use crate::manifest::{closest_address, code};
+
+/// What is wrong with the references of a host's resources, which are in order of address.
+pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
+    let find = |address: &Address| placed.binary_search_by(|one| one.address.cmp(address)).ok();
+    let mut diagnostics = Vec::new();
+    let mut before: Vec<Vec<u32>> = vec![Vec::new(); placed.len()];
+    for (at, one) in placed.iter().enumerate() {
+        for dependency in &one.built.requires {
+            match find(&dependency.address) {
+                Some(first) if first != at => before[at].push(index(first)),
+                Some(_) if dependency.strength == Strength::Explicit => diagnostics.push(
+                    Diagnostic::error(code::CYCLE, place(one, &dependency.address), format!("`{}` comes after itself", one.address))
+                        .hint("take the line away"),
+                ),
+                Some(_) => {}
+                None if dependency.strength == Strength::Explicit => {
+                    let wanted = dependency.address.to_string();
+                    let message = format!("`{}` names `{wanted}`, which isn't on this host", one.address);
+                    let diagnostic =
+                        Diagnostic::error(code::UNKNOWN_REFERENCE, place(one, &dependency.address), message);
+                    diagnostics.push(match closest_address(&wanted, placed.iter().map(|one| one.address)) {
+                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                        None => diagnostic.hint("add it, or take the reference away"),
+                    });
+                }
+                None => {}
+            }
+        }
+        for address in &one.built.feeds {
+            if let Some(later) = find(address) {
+                before[later].push(index(at));
+            }
+        }
+    }
+    if diagnostics.is_empty() {
+        diagnostics.extend(circle(placed, &before));
+    }
+    diagnostics
+}
+
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Where a resource names another.
+fn place<'a>(one: &'a Placed<'_>, address: &Address) -> &'a Span {
+    let text = address.to_string();
+    let names = |node: &&Node| node.as_str() == Some(text.as_str());
+    let mut items = one.built.places.iter().flat_map(|(_, node)| node.as_seq().unwrap_or_default());
+    items.find(names).map_or(one.span, |node| &node.span)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
+/// The first circle, if there is one.
+fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
+    let mut marks = vec![Mark::New; placed.len()];
+    // Each step of the way: a resource, and how many of those before it were looked at.
+    let mut way: Vec<(usize, usize)> = Vec::new();
+    for start in 0..placed.len() {
+        if marks[start] != Mark::New {
+            continue;
+        }
+        marks[start] = Mark::Open;
+        way.push((start, 0));
+        while let Some((at, looked)) = way.last_mut() {
+            let at = *at;
+            let Some(next) = before[at].get(*looked).map(|next| *next as usize) else {
+                marks[at] = Mark::Done;
+                way.pop();
+                continue;
+            };
+            *looked += 1;
+            match marks[next] {
+                Mark::Done => {}
+                Mark::New => {
+                    marks[next] = Mark::Open;
+                    way.push((next, 0));
+                }
+                Mark::Open => {
+                    let from = way.iter().position(|(step, _)| *step == next).unwrap_or(0);
+                    let steps: Vec<&Placed<'_>> = way[from..].iter().map(|(step, _)| &placed[*step]).collect();
+                    return Some(told(&steps));
+                }
+            }
+        }
+    }
+    None
+}
+
+fn told(steps: &[&Placed<'_>]) -> Diagnostic {
+    let names: Vec<String> = steps.iter().chain(steps.first()).map(|step| step.address.to_string()).collect();
+    let span = steps.first().map_or_else(|| Span::of_file(""), |step| step.span.clone());
+    let message = format!("these come after one another in a circle: {}", names.join(" → "));
+    let diagnostic = Diagnostic::error(code::CYCLE, &span, message).hint("take one of the references away");
+    steps.iter().skip(1).fold(diagnostic, |diagnostic, step| diagnostic.related(step.span, step.address.to_string()))
+}
