@@ -1,0 +1,106 @@
+//! `file`, by every route.
+
+use plumb_api::report::ErrorCode;
+use plumb_api::resource::{FileSpec, Mode, Presence};
+use plumb_api::{Kind, Spec};
+
+use crate::driver::{Driver, at};
+use crate::ground::{AREA, Ground};
+
+/// A host that wants one file.
+async fn wanting<'a>(ground: &'a Ground, text: &str, mode: u32) -> Driver<'a> {
+    let mut driver = Driver::new(ground).await;
+    want(&mut driver, text, mode);
+    driver
+}
+
+fn want(driver: &mut Driver<'_>, text: &str, mode: u32) {
+    let spec = FileSpec {
+        content: Some(driver.content(text.as_bytes())),
+        mode: Some(Mode::from_bits(mode)),
+        ..FileSpec::default()
+    };
+    driver.want([(at(Kind::File, "f"), Spec::File(spec))]);
+}
+
+fn look(ground: &Ground) -> String {
+    ground.sh(&format!("cd $R{AREA}; stat -c '%F %a %h' f; cat f"))
+}
+
+pub async fn it_is_made_with_content_and_mode(ground: &Ground) {
+    let mut driver = wanting(ground, "hello\n", 0o640).await;
+    driver.converge().await;
+    assert_eq!(look(ground), "regular file 640 1\nhello");
+    if ground.is_real() {
+        assert_eq!(ground.sh(&format!("stat -c %U:%G {AREA}/f")), "root:root");
+    }
+    assert_eq!(ground.sh(&format!("ls -A $R{AREA}")), "f", "no temporary file is left");
+}
+
+pub async fn it_is_put_right(ground: &Ground) {
+    let mut driver = wanting(ground, "one\n", 0o644).await;
+    driver.converge().await;
+    want(&mut driver, "two\n", 0o600);
+    driver.converge().await;
+    assert_eq!(look(ground), "regular file 600 1\ntwo");
+    ground.sh(&format!("cd $R{AREA}; echo by hand >f; chmod 777 f"));
+    let report = driver.observe().await;
+    let fields: Vec<_> = report.differences[0].fields.iter().map(|f| f.field.as_str()).collect();
+    assert_eq!(fields, ["content", "mode"]);
+    driver.converge().await;
+    assert_eq!(look(ground), "regular file 600 1\ntwo");
+}
+
+pub async fn it_goes_when_nothing_wants_it(ground: &Ground) {
+    let mut driver = wanting(ground, "x", 0o644).await;
+    driver.converge().await;
+    driver.want([]);
+    driver.converge().await;
+    assert_eq!(ground.sh(&format!("ls -A $R{AREA}")), "");
+}
+
+pub async fn what_was_there_is_given_back(ground: &Ground) {
+    ground.sh(&format!("cd $R{AREA}; printf before >f; chmod 604 f"));
+    let mut driver = wanting(ground, "ours", 0o640).await;
+    driver.converge().await;
+    assert_eq!(look(ground), "regular file 640 1\nours");
+    driver.want([]);
+    driver.converge().await;
+    assert_eq!(look(ground), "regular file 604 1\nbefore");
+}
+
+pub async fn absent_removes_it(ground: &Ground) {
+    ground.sh(&format!("echo x >$R{AREA}/f"));
+    let mut driver = Driver::new(ground).await;
+    let spec = FileSpec {
+        state: Presence::Absent,
+        ..FileSpec::default()
+    };
+    driver.want([(at(Kind::File, "f"), Spec::File(spec))]);
+    driver.converge().await;
+    assert_eq!(ground.sh(&format!("ls -A $R{AREA}")), "");
+}
+
+pub async fn a_directory_in_its_place_is_refused(ground: &Ground) {
+    ground.sh(&format!("mkdir $R{AREA}/f; touch $R{AREA}/f/theirs"));
+    let mut driver = wanting(ground, "x", 0o644).await;
+    let error = driver.fail().await;
+    assert_eq!(error.code, ErrorCode::Refused, "{error}");
+    assert_eq!(ground.sh(&format!("ls $R{AREA}/f")), "theirs");
+}
+
+pub async fn a_second_hard_link_is_refused(ground: &Ground) {
+    ground.sh(&format!("cd $R{AREA}; echo theirs >other; ln other f"));
+    let mut driver = wanting(ground, "x", 0o644).await;
+    let error = driver.fail().await;
+    assert_eq!(error.code, ErrorCode::Refused, "{error}");
+    assert_eq!(ground.sh(&format!("cat $R{AREA}/other")), "theirs");
+}
+
+pub async fn a_link_in_its_place_is_not_followed(ground: &Ground) {
+    ground.sh(&format!("cd $R{AREA}; echo theirs >other; ln -s other f"));
+    let mut driver = wanting(ground, "x", 0o644).await;
+    let error = driver.fail().await;
+    assert_eq!(error.code, ErrorCode::Refused, "{error}");
+    assert_eq!(ground.sh(&format!("cd $R{AREA}; cat other; readlink f")), "theirs\nother");
+}
