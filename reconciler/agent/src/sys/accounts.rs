@@ -137,12 +137,12 @@ impl Accounts {
 
     /// The number that an owner stands for.
     pub(crate) fn uid_of(&self, owner: &Principal) -> Option<u32> {
-        owner.id().or_else(|| self.uid(owner.as_str()))
+        owner.id().or_else(|| self.uid(owner.as_str())).or_else(|| root(owner))
     }
 
     /// The number that a group stands for.
     pub(crate) fn gid_of(&self, group: &Principal) -> Option<u32> {
-        group.id().or_else(|| self.gid(group.as_str()))
+        group.id().or_else(|| self.gid(group.as_str())).or_else(|| root(group))
     }
 
     /// An owner in the form of the wish: its own text if it is the same user, else a name, else a number.
@@ -179,6 +179,11 @@ impl Accounts {
             .map(|group| group.name.clone())
             .collect()
     }
+}
+
+/// Root is 0 where no list says so: a sandbox may have none.
+fn root(name: &Principal) -> Option<u32> {
+    (name.as_str() == "root").then_some(0)
 }
 
 fn named(wish: &Principal, name: Option<&String>, id: u32) -> Option<Principal> {
