@@ -1,1 +1,48 @@
 //! Raw git objects in, verdict out: the signed-commit policy of a fleet repository.
+//!
+//! [`verify`] judges every commit between a floor that is trusted and a candidate head, by the policy
+//! that stands in each commit's *parent*. It reads objects through [`Objects`] and is told everything
+//! else by [`Inputs`], the time included: there is no I/O, no clock, no environment and no git here.
+//!
+//! What is accepted leaves as [`Verified`], which nothing else can make.
+//!
+//! ```
+//! use plumb_trust::{Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode, Verdict, verify};
+//!
+//! struct Nothing;
+//! impl Objects for Nothing {
+//!     fn read(&self, _: &Oid, _: ObjectKind, _: u64) -> Result<std::borrow::Cow<'_, [u8]>, ObjectError> {
+//!         Err(ObjectError::Missing)
+//!     }
+//! }
+//!
+//! let commit: Oid = "6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e".parse()?;
+//! let outcome = verify(&Nothing, &Inputs::new(commit, commit, "2026-11-24T00:00:00Z".parse()?));
+//! assert_eq!(outcome.verdict, Verdict::Reject);
+//! assert_eq!(outcome.reasons[0].code, ReasonCode::MissingObject);
+//! assert!(outcome.revision().is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod diff;
+mod evaluate;
+mod inputs;
+pub mod object;
+mod oid;
+mod outcome;
+pub mod policy;
+mod reason;
+mod signature;
+mod verdict;
+mod verified;
+
+pub use evaluate::verify;
+pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
+pub use object::{Collision, Entries, Entry, EntryMode, ObjectError, ObjectKind, Objects, Trailer, Trailers, WalkError, content, entries, name_of};
+pub use oid::{ObjectFormat, Oid, OidError};
+pub use outcome::{By, NeedMet, Outcome, Rollback, Signer, Step};
+pub use policy::{Authority, Pattern, PatternError, Policy, authority};
+pub use reason::{Missing, Reason, ReasonCode};
+pub use signature::{Armor, ArmorError, KeyName, KeyNameError};
+pub use verdict::Verdict;
+pub use verified::{Revision, Verified};

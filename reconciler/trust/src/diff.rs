@@ -1,0 +1,247 @@
+//! What differs between two trees. Renames are a removal and an addition; only folders whose names
+//! differ are opened.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::object::{Checked, EntryMode, Malformed, ObjectKind, ReadError, Tree, TreeEntry, join, limits};
+use crate::oid::Oid;
+use crate::policy::TRUST_PATH;
+use crate::reason::{Reason, ReasonCode};
+
+/// A file as a tree names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    pub(crate) mode: EntryMode,
+    pub(crate) id: Oid,
+}
+
+/// A path that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) path: String,
+    pub(crate) after: Option<Leaf>,
+}
+
+/// How many bytes of trees are kept, so that a step finds those that the step before has read.
+const KEPT: usize = 8 << 20;
+
+/// Trees of a store, checked, with those read last.
+pub(crate) struct Trees<'a> {
+    objects: Checked<'a>,
+    kept: RefCell<(HashMap<Oid, Rc<[u8]>>, usize)>,
+}
+
+/// Whether the new side is judged, or only compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judge {
+    /// Names and kinds of what is new are judged: it could become the fleet's state.
+    New,
+    /// Only compared.
+    Nothing,
+}
+
+pub(crate) fn unread(error: &ReadError) -> Reason {
+    use crate::object::ObjectError;
+    let code = match error {
+        ReadError::Store { why: ObjectError::Missing, .. } => ReasonCode::MissingObject,
+        ReadError::Store { why: ObjectError::TooLarge, .. } => ReasonCode::TooLarge,
+        _ => ReasonCode::CorruptObject,
+    };
+    Reason::new(code, error.to_string())
+}
+
+fn malformed(path: &str, error: &Malformed) -> Reason {
+    let code = match error {
+        Malformed::TooMany(..) => ReasonCode::TooLarge,
+        _ => ReasonCode::MalformedTree,
+    };
+    let place = if path.is_empty() { "the root folder" } else { path };
+    Reason::new(code, format!("{place}: {error}"))
+}
+
+impl<'a> Trees<'a> {
+    pub(crate) fn new(objects: Checked<'a>) -> Self {
+        Self { objects, kept: RefCell::default() }
+    }
+
+    fn raw(&self, id: &Oid) -> Result<Rc<[u8]>, Reason> {
+        if let Some(raw) = self.kept.borrow().0.get(id) {
+            return Ok(raw.clone());
+        }
+        let raw: Rc<[u8]> = Rc::from(&*self.objects.read(id, ObjectKind::Tree, limits::TREE).map_err(|e| unread(&e))?);
+        let (kept, bytes) = &mut *self.kept.borrow_mut();
+        if *bytes + raw.len() > KEPT {
+            kept.clear();
+            *bytes = 0;
+        }
+        *bytes += raw.len();
+        kept.insert(*id, raw.clone());
+        Ok(raw)
+    }
+
+    /// An entry by its path.
+    pub(crate) fn entry(&self, tree: &Oid, path: &str) -> Result<Option<Leaf>, Reason> {
+        let mut folder = *tree;
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let raw = self.raw(&folder)?;
+            let tree = Tree::parse(&raw, folder.format()).map_err(|e| malformed(path, &e))?;
+            let Some(entry) = tree.get(part) else { return Ok(None) };
+            if parts.peek().is_none() {
+                return Ok((entry.mode != EntryMode::Folder).then_some(Leaf { mode: entry.mode, id: entry.id }));
+            }
+            if entry.mode != EntryMode::Folder {
+                return Ok(None);
+            }
+            folder = entry.id;
+        }
+        Ok(None)
+    }
+
+    /// The folder `trust` of a root tree.
+    pub(crate) fn trust(&self, tree: &Oid) -> Result<Option<Oid>, Reason> {
+        let raw = self.raw(tree)?;
+        let root = Tree::parse(&raw, tree.format()).map_err(|e| malformed("", &e))?;
+        Ok(root.get(TRUST_PATH).filter(|entry| entry.mode == EntryMode::Folder).map(|entry| entry.id))
+    }
+
+    /// The paths that differ, in order.
+    pub(crate) fn diff(&self, before: Option<&Oid>, after: Option<&Oid>, judge: Judge) -> Result<Vec<Change>, Reason> {
+        let mut walk = Walk { trees: self, judge, changes: Vec::new() };
+        if before != after {
+            walk.folder("", before, after, 0)?;
+        }
+        Ok(walk.changes)
+    }
+
+    fn target(&self, id: &Oid) -> Result<String, Reason> {
+        let raw = self.objects.read(id, ObjectKind::Blob, limits::LINK).map_err(|e| unread(&e))?;
+        Ok(String::from_utf8_lossy(&raw).into_owned())
+    }
+}
+
+struct Walk<'t, 'a> {
+    trees: &'t Trees<'a>,
+    judge: Judge,
+    changes: Vec<Change>,
+}
+
+impl Walk<'_, '_> {
+    fn folder(&mut self, path: &str, before: Option<&Oid>, after: Option<&Oid>, depth: usize) -> Result<(), Reason> {
+        if depth > limits::DEPTH {
+            return Err(Reason::new(ReasonCode::TooLarge, format!("more than {} folders within folders", limits::DEPTH)).paths([path]));
+        }
+        let old_raw = before.map(|id| self.trees.raw(id)).transpose()?;
+        let new_raw = after.map(|id| self.trees.raw(id)).transpose()?;
+        let old_tree = tree(path, old_raw.as_deref(), before)?;
+        let new_tree = tree(path, new_raw.as_deref(), after)?;
+        if self.judge == Judge::New
+            && let Some((a, b)) = new_tree.collision(&old_tree)
+        {
+            let message = format!("some file systems take the names \"{}\" and \"{}\" for one", a.escape_debug(), b.escape_debug());
+            return Err(Reason::new(ReasonCode::MalformedTree, message).paths([join(path, a), join(path, b)]));
+        }
+        let (mut old, mut new) = (old_tree.entries().iter().peekable(), new_tree.entries().iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some(a), Some(b)) => a.order(b),
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (None, None) => return Ok(()),
+            };
+            let a = if order.is_le() { old.next() } else { None };
+            let b = if order.is_ge() { new.next() } else { None };
+            if a.map(|e| (e.mode, e.id)) != b.map(|e| (e.mode, e.id)) {
+                self.entry(path, a, b, depth)?;
+            }
+        }
+    }
+
+    /// An entry that differs. Both sides, if there, have one name, and are both folders or both none.
+    fn entry(&mut self, folder: &str, a: Option<&TreeEntry<'_>>, b: Option<&TreeEntry<'_>>, depth: usize) -> Result<(), Reason> {
+        let Some(either) = a.or(b) else { return Ok(()) };
+        let path = join(folder, either.name);
+        if path.len() > limits::PATH {
+            return Err(Reason::new(ReasonCode::TooLarge, "a path is too long").paths([path]));
+        }
+        if let Some(b) = b.filter(|_| self.judge == Judge::New) {
+            self.kind(&path, b)?;
+        }
+        let is_folder = |e: &&TreeEntry<'_>| e.mode == EntryMode::Folder;
+        if either.mode == EntryMode::Folder {
+            return self.folder(&path, a.filter(is_folder).map(|e| &e.id), b.filter(is_folder).map(|e| &e.id), depth + 1);
+        }
+        if self.changes.len() == limits::CHANGES {
+            return Err(Reason::new(ReasonCode::TooLarge, format!("more than {} paths change", limits::CHANGES)));
+        }
+        self.changes.push(Change { path, after: b.map(|e| Leaf { mode: e.mode, id: e.id }) });
+        Ok(())
+    }
+
+    fn kind(&self, path: &str, entry: &TreeEntry<'_>) -> Result<(), Reason> {
+        match entry.mode {
+            EntryMode::Gitlink => Err(Reason::new(ReasonCode::Gitlink, "submodules aren't taken").paths([path])),
+            EntryMode::Link => {
+                if path.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(TRUST_PATH)) {
+                    return Err(Reason::new(ReasonCode::Link, "symbolic links aren't taken in trust/").paths([path]));
+                }
+                let target = self.trees.target(&entry.id)?;
+                if stays_inside(path, &target) {
+                    Ok(())
+                } else {
+                    Err(Reason::new(ReasonCode::Link, format!("the symbolic link to \"{}\" leaves the repository", target.escape_debug())).paths([path]))
+                }
+            }
+            // The folder's own file in place of a folder, or the other way around, is a change like others.
+            EntryMode::File | EntryMode::Executable | EntryMode::Folder => Ok(()),
+        }
+    }
+}
+
+fn tree<'r>(path: &str, raw: Option<&'r [u8]>, id: Option<&Oid>) -> Result<Tree<'r>, Reason> {
+    match (raw, id) {
+        (Some(raw), Some(id)) => Tree::parse(raw, id.format()).map_err(|e| malformed(path, &e)),
+        _ => Ok(Tree::default()),
+    }
+}
+
+/// Whether a link's target, followed name by name from the link's folder, stays within the tree and
+/// out of `.git`. `..` is taken at the beginning only: behind a name it depends on what the name is.
+fn stays_inside(path: &str, target: &str) -> bool {
+    if target.is_empty() || target.starts_with('/') || target.contains('\0') || target.contains('\u{fffd}') {
+        return false;
+    }
+    let mut depth = path.split('/').count() - 1;
+    let mut named = false;
+    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            if named || depth == 0 {
+                return false;
+            }
+            depth -= 1;
+        } else {
+            if part.eq_ignore_ascii_case(".git") {
+                return false;
+            }
+            named = true;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stays_inside;
+
+    #[test]
+    fn links_stay_inside() {
+        for (path, target) in [("a", "b"), ("a/b", "../c"), ("a/b/c", "../../d"), ("a", "./b/"), ("a/b", "..")] {
+            assert!(stays_inside(path, target), "{path} -> {target}");
+        }
+        for (path, target) in [("a", ".."), ("a/b", "../../c"), ("a", "/etc/passwd"), ("a", ""), ("a/b", "x/../../c"), ("a", ".git/config"), ("a", ".GIT")] {
+            assert!(!stays_inside(path, target), "{path} -> {target}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The way from the floor to the head, along first parents.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
+
+use crate::diff::unread;
+use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
+use crate::oid::Oid;
+use crate::reason::{Reason, ReasonCode};
+
+/// How far below the floor is looked to say what went wrong, or where a base is.
+const BELOW: usize = 20_000;
+
+/// Commits from behind the floor to the head, oldest first.
+#[derive(Default)]
+pub(super) struct Chain {
+    pub(super) floor: Option<Oid>,
+    commits: Vec<Oid>,
+    positions: OnceCell<HashMap<Oid, usize>>,
+    /// The commit that the first step goes back to, if it is a signed rollback.
+    pub(super) rollback: Option<Oid>,
+    /// The floor and what was walked of its first-parent ancestors, and where to go on.
+    ancestors: RefCell<Ancestors>,
+}
+
+#[derive(Default)]
+struct Ancestors {
+    seen: HashSet<Oid>,
+    next: Option<Oid>,
+}
+
+fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {
+    let raw = objects.read(id, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
+    Commit::first_parent(&raw, id.format()).map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+}
+
+/// The first parents below a commit, the commit itself first, at most so many.
+fn below(objects: Checked<'_>, from: Oid) -> impl Iterator<Item = Oid> {
+    let next = move |id: &Oid| first_parent(objects, id).ok().flatten();
+    std::iter::successors(Some(from), next).take(BELOW)
+}
+
+impl Chain {
+    /// Finds the way.
+    pub(super) fn find(objects: Checked<'_>, floor: &Oid, head: &Oid) -> Result<Self, Reason> {
+        let ancestors = RefCell::new(Ancestors { seen: HashSet::new(), next: Some(*floor) });
+        let mut chain = Self { floor: Some(*floor), ancestors, ..Self::default() };
+        let mut at = *head;
+        while at != *floor {
+            if chain.commits.len() == limits::CHAIN {
+                return Err(Reason::new(ReasonCode::TooLarge, format!("more than {} commits lie between the floor and the head", limits::CHAIN)));
+            }
+            chain.commits.push(at);
+            let Some(parent) = first_parent(objects, &at)? else {
+                return chain.rolled_back(objects, floor, head);
+            };
+            at = parent;
+        }
+        chain.commits.reverse();
+        Ok(chain)
+    }
+
+    /// The head's chain doesn't meet the floor: only a signed rollback may do that.
+    fn rolled_back(mut self, objects: Checked<'_>, floor: &Oid, head: &Oid) -> Result<Self, Reason> {
+        // The highest commit of the chain that is on the floor's own chain is where it went back to.
+        let ancestors: HashSet<Oid> = below(objects, *floor).collect();
+        if ancestors.contains(head) {
+            let message = format!("the branch was set back to {}, which lies before the accepted {}", head.short(), floor.short());
+            return Err(Reason::new(ReasonCode::Rewound, message).cure(REWIND_CURE));
+        }
+        let refuse = || {
+            let message = format!("{} doesn't descend from the accepted {} along first parents", head.short(), floor.short());
+            Reason::new(ReasonCode::NotDescendant, message)
+                .cure(format!("reset the branch to {} and build on that; a merge of the branch belongs on top of it, not the other way around", floor.short()))
+        };
+        let at = self.commits.iter().position(|id| ancestors.contains(id)).ok_or_else(refuse)?;
+        let (to, first) = (self.commits[at], *at.checked_sub(1).and_then(|i| self.commits.get(i)).ok_or_else(refuse)?);
+        let raw = objects.read(&first, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
+        let commit = Commit::parse(&raw, first.format()).map_err(|_| refuse())?;
+        let trailers = Trailers::parse(commit.message).unwrap_or_default();
+        let Some(said) = trailers.get("rollback-to") else { return Err(refuse()) };
+        if said != format!("{floor} {to}") {
+            let message = format!("the rollback in {} says \"{said}\", and goes from {floor} to {to}", first.short());
+            return Err(Reason::new(ReasonCode::RollbackRefused, message));
+        }
+        self.commits.truncate(at);
+        self.commits.reverse();
+        self.rollback = Some(to);
+        Ok(self)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.commits.len()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Oid {
+        self.commits[at]
+    }
+
+    /// Where a commit is in the chain.
+    pub(super) fn position(&self, id: &Oid) -> Option<usize> {
+        let index = || self.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        self.positions.get_or_init(index).get(id).copied()
+    }
+
+    /// Whether a commit is the floor or one of its first-parent ancestors, as far as is looked. The
+    /// walk goes on where the last one ended, so that many questions cost one walk.
+    pub(super) fn is_at_or_below_floor(&self, objects: Checked<'_>, id: &Oid) -> bool {
+        let mut ancestors = self.ancestors.borrow_mut();
+        while !ancestors.seen.contains(id) && ancestors.seen.len() < BELOW {
+            let Some(next) = ancestors.next else { return false };
+            ancestors.seen.insert(next);
+            ancestors.next = first_parent(objects, &next).ok().flatten();
+        }
+        ancestors.seen.contains(id)
+    }
+
+    /// The commits from behind `base` to `to` with the one before each, oldest first, if `base` lies
+    /// on the chain or not too far below it.
+    pub(super) fn between(&self, objects: Checked<'_>, base: &Oid, to: usize) -> Option<Vec<Oid>> {
+        if let Some(from) = self.position(base) {
+            return (from < to).then(|| self.commits[from..=to].to_vec());
+        }
+        let floor = self.floor?;
+        let mut path: Vec<Oid> = Vec::new();
+        for id in below(objects, floor) {
+            path.push(id);
+            if id == *base {
+                path.reverse();
+                path.extend_from_slice(&self.commits[..=to]);
+                return Some(path);
+            }
+        }
+        None
+    }
+}
+
+const REWIND_CURE: &str =
+    "push the accepted commits again; to go back on purpose, commit on top of them (git revert), or sign a commit with `Rollback-To: FROM TO`";

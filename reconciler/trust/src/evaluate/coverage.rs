@@ -1,0 +1,212 @@
+//! Who covers what, and whether that is enough.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
+
+use crate::diff::Change;
+use crate::outcome::{By, NeedMet};
+use crate::policy::{BindRef, IdentityIndex, Need, Policy};
+use crate::reason::{Missing, Reason, ReasonCode};
+
+/// A signature that counts.
+#[derive(Debug, Clone)]
+pub(super) struct Voice {
+    pub(super) identity: IdentityIndex,
+    /// Its number in the ring.
+    pub(super) key: usize,
+    pub(super) seconds: i64,
+    pub(super) by: By,
+    pub(super) scope: Scope,
+    /// Whether it says that this branch is meant.
+    pub(super) binds: bool,
+}
+
+/// Which of the changed paths a voice covers.
+#[derive(Debug, Clone)]
+pub(super) enum Scope {
+    All,
+    These(Rc<HashSet<String>>),
+}
+
+impl Voice {
+    fn covers(&self, path: &str) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::These(paths) => paths.contains(path),
+        }
+    }
+}
+
+/// A need, and the paths that it is about.
+pub(super) struct Demand<'p> {
+    title: String,
+    need: &'p Need,
+    paths: Rc<Vec<&'p str>>,
+}
+
+/// What the rules ask of a step.
+pub(super) fn demands<'p>(policy: &'p Policy, changes: &'p [Change]) -> Result<Vec<Demand<'p>>, Reason> {
+    let mut owned: Vec<Vec<&str>> = vec![Vec::new(); policy.rules.len()];
+    let mut stray: Vec<&str> = Vec::new();
+    for change in changes {
+        let mut any = false;
+        for (index, _) in policy.rules_for(&change.path) {
+            owned[index].push(&change.path);
+            any = true;
+        }
+        if !any {
+            stray.push(&change.path);
+        }
+    }
+    if !stray.is_empty() {
+        let message = "no rule of the policy owns what it changes";
+        return Err(Reason::new(ReasonCode::NoRule, message).paths(stray));
+    }
+    let rules = policy.rules.iter().zip(owned).filter(|(_, paths)| !paths.is_empty());
+    Ok(rules.flat_map(|(rule, paths)| of(&rule.title(), &rule.need, &Rc::new(paths))).collect())
+}
+
+/// The demands of an emergency: its own need, of everything that changes.
+pub(super) fn emergency<'p>(need: &'p [Need], changes: &'p [Change]) -> Vec<Demand<'p>> {
+    of("emergency", need, &Rc::new(changes.iter().map(|c| c.path.as_str()).collect()))
+}
+
+fn of<'p>(title: &str, needs: &'p [Need], paths: &Rc<Vec<&'p str>>) -> Vec<Demand<'p>> {
+    needs.iter().map(|need| Demand { title: title.to_owned(), need, paths: paths.clone() }).collect()
+}
+
+/// How much of a demand is there.
+struct Had<'p> {
+    have: usize,
+    /// Those who cover all of its paths.
+    identities: BTreeSet<IdentityIndex>,
+    lacking: Vec<&'p str>,
+}
+
+impl<'p> Demand<'p> {
+    fn had(&self, policy: &Policy, voices: &[&Voice]) -> Had<'p> {
+        let group = policy.group(&self.need.from);
+        let of_group = |voice: &&&Voice| group.contains(&voice.identity);
+        let everywhere: BTreeSet<IdentityIndex> =
+            voices.iter().filter(of_group).filter(|v| matches!(v.scope, Scope::All)).map(|v| v.identity).collect();
+        let count = self.need.count as usize;
+        let partial: Vec<&&Voice> = voices.iter().filter(of_group).filter(|v| matches!(v.scope, Scope::These(_))).collect();
+        if partial.is_empty() || everywhere.len() >= count {
+            let lacking = if everywhere.len() < count { self.paths.to_vec() } else { Vec::new() };
+            return Had { have: everywhere.len(), identities: everywhere, lacking };
+        }
+        let mut least = usize::MAX;
+        let mut lacking = Vec::new();
+        let mut all: Option<BTreeSet<IdentityIndex>> = None;
+        for path in self.paths.iter() {
+            let mut here = everywhere.clone();
+            here.extend(partial.iter().filter(|voice| voice.covers(path)).map(|voice| voice.identity));
+            least = least.min(here.len());
+            if here.len() < count {
+                lacking.push(*path);
+            }
+            all = Some(all.map_or_else(|| here.clone(), |all| all.intersection(&here).copied().collect()));
+        }
+        let identities = all.unwrap_or_else(|| everywhere.clone());
+        Had { have: if least == usize::MAX { everywhere.len() } else { least }, identities, lacking }
+    }
+}
+
+/// Whether voices are enough for a step.
+pub(super) struct Coverage {
+    /// What is missing; nothing if they are enough.
+    pub(super) reasons: Vec<Reason>,
+    /// Each need.
+    pub(super) needs: Vec<NeedMet>,
+    /// The voices that were counted.
+    pub(super) counted: Vec<Voice>,
+}
+
+impl Coverage {
+    pub(super) fn is_met(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// How many voices of one identity are looked at: more can't matter, and could be made to take long.
+const VOICES: usize = 16;
+
+/// Looks for a set of voices that lie within `approvals.maxAge` of each other and meet everything.
+/// Adding a voice can't spoil that: it adds sets, and takes none away.
+pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -> Coverage {
+    let mut sorted: Vec<&Voice> = voices.iter().collect();
+    sorted.sort_by_key(|voice| std::cmp::Reverse(voice.seconds));
+    let mut seen: BTreeMap<(IdentityIndex, bool), usize> = BTreeMap::new();
+    sorted.retain(|voice| {
+        let count = seen.entry((voice.identity, voice.binds)).or_default();
+        *count += 1;
+        *count <= VOICES || matches!(voice.by, By::Commit)
+    });
+    let mut best: Option<Coverage> = None;
+    let mut last = None;
+    for newest in 0..sorted.len().max(1) {
+        let within: Vec<&Voice> = match sorted.get(newest) {
+            Some(first) => sorted[newest..].iter().copied().take_while(|v| first.seconds - v.seconds <= policy.approvals_max_age.0).collect(),
+            None => Vec::new(),
+        };
+        // A window that ends where the last one did is a part of it.
+        let end = newest + within.len();
+        if last == Some(end) && !within.is_empty() {
+            continue;
+        }
+        last = Some(end);
+        let coverage = of_window(policy, demands, &within);
+        if coverage.is_met() {
+            return coverage;
+        }
+        let lacks = |c: &Coverage| c.reasons.iter().flat_map(|r| &r.missing).map(|m| m.count - m.have.min(m.count)).sum::<u32>();
+        if best.as_ref().is_none_or(|best| lacks(&coverage) < lacks(best)) {
+            best = Some(coverage);
+        }
+    }
+    best.unwrap_or(Coverage { reasons: Vec::new(), needs: Vec::new(), counted: Vec::new() })
+}
+
+fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Coverage {
+    let mut coverage = Coverage { reasons: Vec::new(), needs: Vec::new(), counted: voices.iter().map(|v| (*v).clone()).collect() };
+    if voices.is_empty() {
+        let message = "no identity of the policy has signed or approved it";
+        coverage.reasons.push(Reason::new(ReasonCode::Uncovered, message));
+    }
+    let mut lacking: BTreeMap<&str, (Vec<Missing>, BTreeSet<&str>)> = BTreeMap::new();
+    for demand in demands {
+        let had = demand.had(policy, voices);
+        let have = u32::try_from(had.have).unwrap_or(u32::MAX);
+        let identities: Vec<&str> = had.identities.iter().map(|index| policy.name(*index)).collect();
+        if have < demand.need.count {
+            let (missing, paths) = lacking.entry(&demand.title).or_default();
+            missing.push(Missing { from: demand.need.from.clone(), count: demand.need.count, have });
+            paths.extend(had.lacking);
+        }
+        coverage.needs.push(NeedMet {
+            rule: demand.title.clone(),
+            from: demand.need.from.clone(),
+            count: demand.need.count,
+            have,
+            could: if have < demand.need.count {
+                policy.who_could(&demand.need.from, &identities).into_iter().map(str::to_owned).collect()
+            } else {
+                Vec::new()
+            },
+            identities: identities.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    for (rule, (missing, paths)) in lacking {
+        let words: Vec<String> = missing.iter().map(|m| format!("{} of {} from {}", m.have, m.count, m.from)).collect();
+        let message = format!("the rule {rule} has {}", words.join(" and "));
+        let reason = Reason::new(ReasonCode::ApprovalsMissing, message).paths(paths).missing(missing);
+        coverage.reasons.push(reason.cure("an approval tag by another identity of the group: plumb approve COMMIT"));
+    }
+    let bound = policy.bind_ref == BindRef::None || voices.iter().any(|voice| voice.binds);
+    if !bound && !voices.is_empty() {
+        let message = format!("no signature says that it is meant for {} of {}", policy.reference, policy.repository);
+        let cure = format!("an approval tag, or the trailer `Deploy-Ref: {} {}` in the signed commit", policy.repository, policy.reference);
+        coverage.reasons.push(Reason::new(ReasonCode::Unbound, message).cure(cure));
+    }
+    coverage
+}

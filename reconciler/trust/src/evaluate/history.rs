@@ -1,0 +1,40 @@
+//! Which keys approved what was accepted on the way, for when one turns out to be revoked.
+
+use std::collections::HashMap;
+
+use crate::oid::Oid;
+use crate::outcome::Outcome;
+use crate::policy::Authority;
+use crate::reason::{Reason, ReasonCode};
+use crate::signature::KeyName;
+
+use super::coverage::Voice;
+use super::revocation::Revoked;
+
+#[derive(Default)]
+pub(super) struct History {
+    /// The first commit and how many.
+    used: HashMap<KeyName, (Oid, usize)>,
+}
+
+impl History {
+    pub(super) fn note(&mut self, authority: &Authority, commit: Oid, voices: &[Voice]) {
+        for key in voices.iter().filter_map(|voice| authority.ring.get(voice.key)) {
+            if let Some((_, count)) = self.used.get_mut(&key.name) {
+                *count += 1;
+            } else {
+                self.used.insert(key.name.clone(), (commit, 1));
+            }
+        }
+    }
+
+    /// An alarm for each key that approved accepted history and is revoked hard by its end.
+    pub(super) fn judge(&self, revoked: &Revoked, outcome: &mut Outcome) {
+        let mut found: Vec<_> = self.used.iter().filter(|(key, _)| revoked.hard(key)).collect();
+        found.sort();
+        for (key, (first, count)) in found {
+            let message = format!("the revoked key {key} approved {count} accepted commits from {} on; look at what they changed", first.short());
+            outcome.reasons.push(Reason::new(ReasonCode::HistoryRevoked, message));
+        }
+    }
+}

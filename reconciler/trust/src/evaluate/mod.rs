@@ -1,0 +1,227 @@
+//! From the floor to the head, step by step.
+//!
+//! STRATEGY. The first-parent chain is walked from the head down to the floor, reading of each commit
+//! no more than its parent. Then, upwards, each step `P → C` is judged by the policy of `P` alone:
+//!
+//! 1. `C` is taken apart strictly; whatever can be read in two ways is a reject.
+//! 2. The trees are compared. Each changed path must be owned by a rule.
+//! 3. Signatures are collected as *voices*: who, when, and which of the changed paths they cover.
+//! 4. All needs of all rules that own a changed path must be met by voices that lie close enough
+//!    together in time, one of which says that this branch is meant.
+//! 5. A change of `trust/` must make sense as the next policy.
+//!
+//! The first step that isn't accepted ends it: the others are `ancestor`.
+
+mod approvals;
+mod chain;
+mod coverage;
+mod freshness;
+mod history;
+mod policy_step;
+mod revocation;
+mod side;
+mod step;
+mod voice;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+
+use crate::diff::{Trees, unread};
+use crate::inputs::{Inputs, Progress};
+use crate::object::{Checked, Commit, ObjectKind, Objects, Trailers, limits};
+use crate::oid::Oid;
+use crate::outcome::{Outcome, Rollback, Step};
+use crate::policy::{Authority, first_error};
+use crate::reason::{Reason, ReasonCode};
+use crate::verdict::Verdict;
+use crate::verified::Revision;
+
+use approvals::Approvals;
+use chain::Chain;
+use revocation::Revoked;
+
+/// An accepted commit, as the next step sees it.
+#[derive(Clone)]
+struct Parent {
+    id: Oid,
+    tree: Oid,
+    trust: Oid,
+    /// When it was signed, or committed if it isn't.
+    seconds: i64,
+    authority: Rc<Authority>,
+}
+
+/// What all steps share.
+struct Evaluation<'a> {
+    objects: Checked<'a>,
+    inputs: &'a Inputs<'a>,
+    now: i64,
+    trees: Trees<'a>,
+    authorities: HashMap<Oid, Rc<Authority>>,
+    chain: Chain,
+    approvals: Approvals,
+    revoked: Revoked,
+}
+
+/// Judges everything between the floor and the head.
+pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
+    let floor = inputs.floor.unwrap_or(inputs.introduction);
+    let mut outcome = Outcome {
+        verdict: Verdict::Reject,
+        accepted: floor,
+        steps: Vec::new(),
+        reasons: Vec::new(),
+        revoked: Vec::new(),
+        off_chain: Vec::new(),
+        rollbacks: Vec::new(),
+        revision: None,
+    };
+    let objects = Checked(objects);
+    match Evaluation::begin(objects, inputs, floor, &mut outcome) {
+        Ok((mut evaluation, parent)) => evaluation.run(parent, &mut outcome),
+        Err(reason) => {
+            if inputs.head != floor {
+                outcome.steps.push(Step { reasons: vec![reason.clone()], ..Step::new(inputs.head, Verdict::Reject) });
+            }
+            outcome.reasons.push(reason);
+        }
+    }
+    outcome
+}
+
+impl<'a> Evaluation<'a> {
+    /// Reads the floor and finds the way from it to the head.
+    fn begin(objects: Checked<'a>, inputs: &'a Inputs<'a>, floor: Oid, outcome: &mut Outcome) -> Result<(Self, Parent), Reason> {
+        let mut evaluation = Self {
+            objects,
+            inputs,
+            now: inputs.now.as_second(),
+            trees: Trees::new(objects),
+            authorities: HashMap::new(),
+            chain: Chain::default(),
+            approvals: Approvals::default(),
+            revoked: Revoked::default(),
+        };
+        let raw = objects.read(&floor, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
+        let commit = Commit::parse(&raw, floor.format())
+            .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("the floor {}: {e}", floor.short())))?;
+        let mut revision = revision(&commit, floor, None);
+        let parent = evaluation.parent_of(floor, &commit);
+        if let Ok(parent) = &parent {
+            revision.trailers = evaluation.own_trailers(parent, &commit);
+        }
+        outcome.revision = Some(revision);
+        let parent = parent?;
+        if let Some(reference) = inputs.reference.filter(|r| *r != parent.authority.policy.reference) {
+            let message = format!("the policy is of {} and not of {reference}", parent.authority.policy.reference);
+            return Err(Reason::new(ReasonCode::PolicyMoved, message));
+        }
+        evaluation.chain = Chain::find(objects, &floor, &inputs.head)?;
+        evaluation.approvals = Approvals::read(objects, inputs.tags, &parent.authority.policy);
+        evaluation.revoked = evaluation.revocations(&parent);
+        Ok((evaluation, parent))
+    }
+
+    fn parent_of(&mut self, id: Oid, commit: &Commit<'_>) -> Result<Parent, Reason> {
+        let missing = || Reason::new(ReasonCode::PolicyInvalid, format!("{}: {} is missing", id.short(), crate::policy::POLICY_PATH));
+        let trust = self.trees.trust(&commit.tree)?.ok_or_else(missing)?;
+        let authority = self.authority(&trust)?;
+        Ok(Parent { id, tree: commit.tree, trust, seconds: commit.committer.seconds, authority })
+    }
+
+    /// The policy and keys of a `trust` folder, read once.
+    fn authority(&mut self, trust: &Oid) -> Result<Rc<Authority>, Reason> {
+        if let Some(authority) = self.authorities.get(trust) {
+            return Ok(authority.clone());
+        }
+        let loaded = Authority::load(self.objects, trust, self.inputs.now);
+        let authority = Rc::new(loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?);
+        self.authorities.insert(*trust, authority.clone());
+        Ok(authority)
+    }
+
+    fn run(&mut self, mut parent: Parent, outcome: &mut Outcome) {
+        let total = self.chain.len();
+        outcome.verdict = Verdict::Accept;
+        self.heartbeat(&parent, outcome);
+        let held = !outcome.verdict.is_accept() && total > 0;
+        let mut history = history::History::default();
+        for at in 0..total {
+            if let Some(tell) = self.inputs.progress
+                && at.is_multiple_of(256)
+            {
+                tell(Progress { done: at, total });
+            }
+            let id = self.chain.get(at);
+            if held || !outcome.verdict.is_accept() && outcome.steps.last().is_some_and(|step| !step.verdict.is_accept()) {
+                outcome.steps.push(behind(id, held && at == 0, &outcome.reasons));
+                continue;
+            }
+            let (step, next) = self.step(&parent, at, id, &mut history);
+            match next {
+                Some((next, revision)) => {
+                    outcome.accepted = id;
+                    outcome.revision = Some(revision);
+                    if at == 0
+                        && let Some(to) = self.chain.rollback
+                    {
+                        outcome.rollbacks.push(Rollback { from: parent.id, to, commit: id });
+                    }
+                    parent = next;
+                }
+                None => outcome.verdict = step.verdict,
+            }
+            outcome.steps.push(step);
+        }
+        history.judge(&self.revoked, outcome);
+        self.bounds(outcome);
+        outcome.revoked = self.revoked.by_tags().cloned().collect();
+        if let Some(tell) = self.inputs.progress {
+            tell(Progress { done: total, total });
+        }
+    }
+
+    /// Lower bounds must lie on the chain up to what is accepted, or below its beginning.
+    fn bounds(&self, outcome: &mut Outcome) {
+        for bound in self.inputs.lower_bounds {
+            let on_chain = self.chain.position(bound).is_some_and(|at| outcome.steps.get(at).is_some_and(|s| s.verdict.is_accept()));
+            if !on_chain && !self.chain.is_at_or_below_floor(self.objects, bound) {
+                outcome.off_chain.push(*bound);
+            }
+        }
+    }
+
+    /// The trailers of a commit, if an identity of the policy has signed them.
+    fn own_trailers(&self, parent: &Parent, commit: &Commit<'_>) -> Trailers {
+        let signed = self.own_voice(parent, commit, &parent.id, None).is_ok();
+        if signed { Trailers::parse(commit.message).unwrap_or_default() } else { Trailers::default() }
+    }
+}
+
+/// A step that isn't looked at.
+fn behind(id: Oid, first: bool, reasons: &[Reason]) -> Step {
+    if first {
+        let reasons: Vec<Reason> = reasons.iter().filter(|r| r.code.verdict() == Verdict::PendingAlarm).cloned().collect();
+        return Step { reasons, ..Step::new(id, Verdict::PendingAlarm) };
+    }
+    let reason = Reason::new(ReasonCode::Ancestor, "a commit before it isn't accepted");
+    Step { reasons: vec![reason], ..Step::new(id, Verdict::Pending) }
+}
+
+fn revision(commit: &Commit<'_>, id: Oid, trailers: Option<Trailers>) -> Revision {
+    Revision {
+        commit: id,
+        tree: commit.tree,
+        parent: commit.parents.first().copied(),
+        committed: timestamp(commit.committer.seconds),
+        subject: commit.subject(),
+        author: String::from_utf8_lossy(commit.author.name).chars().filter(|c| !c.is_control()).collect(),
+        trailers: trailers.unwrap_or_default(),
+    }
+}
+
+pub(crate) fn timestamp(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or_default()
+}

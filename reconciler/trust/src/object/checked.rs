@@ -1,0 +1,36 @@
+//! Reading through a store that isn't believed: each object's name is computed again.
+
+use std::borrow::Cow;
+
+use super::{Collision, ObjectError, ObjectKind, Objects, name_of};
+use crate::oid::Oid;
+
+/// Why an object isn't used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("{kind} {id}: {why}")]
+    Store { id: Oid, kind: ObjectKind, why: ObjectError },
+    #[error("{kind} {id}: the store gave bytes of another name")]
+    Name { id: Oid, kind: ObjectKind },
+    #[error("{kind} {id}: {why}")]
+    Collision { id: Oid, kind: ObjectKind, why: Collision },
+}
+
+/// A store whose answers are checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Checked<'a>(pub(crate) &'a dyn Objects);
+
+impl<'a> Checked<'a> {
+    pub(crate) fn read(self, id: &Oid, kind: ObjectKind, limit: u64) -> Result<Cow<'a, [u8]>, ReadError> {
+        let store = |why| ReadError::Store { id: *id, kind, why };
+        let bytes = self.0.read(id, kind, limit).map_err(store)?;
+        if bytes.len() as u64 > limit {
+            return Err(store(ObjectError::TooLarge));
+        }
+        match name_of(kind, &bytes, id.format()) {
+            Ok(name) if name == *id => Ok(bytes),
+            Ok(_) => Err(ReadError::Name { id: *id, kind }),
+            Err(why) => Err(ReadError::Collision { id: *id, kind, why }),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the last paragraph of a signed message says.
+
+use super::limits;
+
+/// One trailer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Trailer {
+    /// Its name as written.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A name that stands twice: each reader would take another of the two.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the trailer `{0}` is there twice")]
+pub struct DuplicateTrailer(pub String);
+
+/// The trailers of a message, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Trailers(Vec<Trailer>);
+
+/// Names that programs of ours act on; people's own (`Signed-off-by`) may be there often.
+const OURS: [&str; 7] =
+    ["deploy-ref", "approve", "approve-base", "rollback-to", "emergency", "rollout-resume", "alive"];
+
+fn is_ours(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    OURS.contains(&name.as_str()) || name.starts_with("budget-")
+}
+
+impl Trailers {
+    /// The trailers of a message: its last paragraph, if every line of it is one. A paragraph that
+    /// holds prose too isn't a block of trailers, so that a word at the beginning of a wrapped line
+    /// is never taken for an order.
+    pub fn parse(message: &[u8]) -> Result<Self, DuplicateTrailer> {
+        let message = message.trim_ascii_end();
+        let mut lines: Vec<&[u8]> = Vec::new();
+        for line in message.rsplit(|b| *b == b'\n') {
+            let line = line.trim_ascii_end();
+            if line.is_empty() || lines.len() > limits::TRAILERS {
+                break;
+            }
+            lines.push(line);
+        }
+        if lines.len() > limits::TRAILERS {
+            return Ok(Self::default());
+        }
+        let mut trailers: Vec<Trailer> = Vec::new();
+        for line in lines.iter().rev() {
+            let Ok(line) = std::str::from_utf8(line) else { return Ok(Self::default()) };
+            if let Some(more) = line.strip_prefix([' ', '\t']) {
+                let Some(last) = trailers.last_mut() else { return Ok(Self::default()) };
+                last.value.push(' ');
+                last.value.push_str(more.trim());
+                continue;
+            }
+            let Some((name, value)) = line.split_once(':') else { return Ok(Self::default()) };
+            let word = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !word || !value.starts_with(' ') {
+                return Ok(Self::default());
+            }
+            trailers.push(Trailer { name: name.to_owned(), value: value.trim().to_owned() });
+        }
+        for (index, trailer) in trailers.iter().enumerate() {
+            let same = |other: &Trailer| other.name.eq_ignore_ascii_case(&trailer.name);
+            if is_ours(&trailer.name) && trailers[..index].iter().any(same) {
+                return Err(DuplicateTrailer(trailer.name.clone()));
+            }
+        }
+        Ok(Self(trailers))
+    }
+
+    /// The value of a trailer; names compare without case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|t| t.name.eq_ignore_ascii_case(name)).map(|t| t.value.as_str())
+    }
+
+    /// All of them in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Trailer> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Trailers {
+    type Item = &'a Trailer;
+    type IntoIter = std::slice::Iter<'a, Trailer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trailers;
+
+    #[test]
+    fn only_a_whole_last_paragraph_counts() {
+        let trailers = Trailers::parse(b"subject\n\nEmergency: no, prose\n\nDeploy-Ref: a b\nSigned-off-by: x\nSigned-off-by: y\n  z\n\n").unwrap();
+        assert_eq!(trailers.get("deploy-ref"), Some("a b"));
+        assert_eq!(trailers.get("emergency"), None);
+        assert_eq!(trailers.iter().last().unwrap().value, "y z");
+        for none in ["subject\nEmergency: now", "a\n\nsome prose\nEmergency: now", "a\n\n Emergency: now", "a\n\nEmergency:now", ""] {
+            assert!(Trailers::parse(none.as_bytes()).unwrap().is_empty(), "{none}");
+        }
+        assert!(Trailers::parse(b"a\n\nDeploy-Ref: a b\ndeploy-ref: a c").is_err());
+    }
+}

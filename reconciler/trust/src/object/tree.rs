@@ -1,0 +1,266 @@
+//! Trees, strictly: names that some file system or program takes for others are refused.
+
+use std::borrow::Cow;
+
+use super::checked::{Checked, ReadError};
+use super::{Malformed, ObjectKind, Objects, limits};
+use crate::oid::{ObjectFormat, Oid};
+
+/// What an entry is. Other modes than these are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EntryMode {
+    /// A file.
+    File,
+    /// A file that can be executed.
+    Executable,
+    /// A symbolic link.
+    Link,
+    /// A folder.
+    Folder,
+    /// A submodule: a commit of another repository.
+    Gitlink,
+}
+
+impl EntryMode {
+    fn parse(mode: &[u8]) -> Option<Self> {
+        match mode {
+            b"100644" => Some(Self::File),
+            b"100755" => Some(Self::Executable),
+            b"120000" => Some(Self::Link),
+            b"40000" => Some(Self::Folder),
+            b"160000" => Some(Self::Gitlink),
+            _ => None,
+        }
+    }
+}
+
+/// One entry of a tree object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeEntry<'a> {
+    /// What it is.
+    pub mode: EntryMode,
+    /// Its name within the folder.
+    pub name: &'a str,
+    /// The object that it names.
+    pub id: Oid,
+}
+
+impl TreeEntry<'_> {
+    /// Git's order: folders compare as if their names ended in a slash.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let (a, b) = (self.name.as_bytes(), other.name.as_bytes());
+        let common = a.len().min(b.len());
+        let end = |entry: &Self, bytes: &[u8]| match bytes.get(common) {
+            Some(byte) => *byte,
+            None if entry.mode == EntryMode::Folder => b'/',
+            None => 0,
+        };
+        a[..common].cmp(&b[..common]).then_with(|| end(self, a).cmp(&end(other, b)))
+    }
+}
+
+/// A tree object's entries, in its order.
+#[derive(Debug, Clone, Default)]
+pub struct Tree<'a> {
+    entries: Vec<TreeEntry<'a>>,
+}
+
+impl<'a> Tree<'a> {
+    /// Takes a raw tree apart.
+    pub fn parse(raw: &'a [u8], format: ObjectFormat) -> Result<Self, Malformed> {
+        let mut entries: Vec<TreeEntry<'a>> = Vec::with_capacity(raw.len() / 32);
+        let mut rest = raw;
+        while !rest.is_empty() {
+            if entries.len() == limits::ENTRIES {
+                return Err(Malformed::TooMany("entries in one folder", limits::ENTRIES));
+            }
+            let space = rest.iter().take(7).position(|b| *b == b' ').ok_or(Malformed::Tree)?;
+            let mode = EntryMode::parse(&rest[..space]);
+            rest = &rest[space + 1..];
+            let end = rest.iter().position(|b| *b == 0).ok_or(Malformed::Tree)?;
+            let (name, id) = (&rest[..end], rest.get(end + 1..end + 1 + format.len()).ok_or(Malformed::Tree)?);
+            rest = &rest[end + 1 + format.len()..];
+            let refused = |why| Malformed::Entry { name: String::from_utf8_lossy(name).escape_debug().to_string(), why };
+            let mode = mode.ok_or_else(|| refused("its mode is none that is taken"))?;
+            let name = acceptable(name).map_err(refused)?;
+            let id = Oid::from_bytes(id).map_err(|_| Malformed::Tree)?;
+            let entry = TreeEntry { mode, name, id };
+            if let Some(last) = entries.last()
+                && (last.order(&entry).is_ge() || last.name == name)
+            {
+                return Err(refused("it is out of order or there twice"));
+            }
+            entries.push(entry);
+        }
+        Ok(Self { entries })
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[TreeEntry<'a>] {
+        &self.entries
+    }
+
+    /// The entry of a name.
+    pub fn get(&self, name: &str) -> Option<&TreeEntry<'a>> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    /// The first two entries that a file system which folds case or composes letters takes for one.
+    /// Only those that `before` doesn't have are looked at: the others were, when they were added.
+    pub(crate) fn collision(&self, before: &Tree<'_>) -> Option<(&'a str, &'a str)> {
+        let old: std::collections::HashSet<&str> = before.entries.iter().map(|e| e.name).collect();
+        let added: Vec<&str> = self.entries.iter().map(|e| e.name).filter(|n| !old.contains(n)).collect();
+        if added.is_empty() {
+            return None;
+        }
+        let mut seen = std::collections::HashMap::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            if let Some(other) = seen.insert(fold(entry.name), entry.name) {
+                return Some((other, entry.name));
+            }
+        }
+        None
+    }
+}
+
+fn fold(name: &str) -> Cow<'_, str> {
+    use unicode_normalization::UnicodeNormalization as _;
+    if name.is_ascii() {
+        return if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() };
+    }
+    name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect::<String>().into()
+}
+
+/// The name as text if it is one that every file system and program takes for itself.
+fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
+    if name.is_empty() || name.len() > limits::NAME {
+        return Err("it is empty or too long");
+    }
+    let text = std::str::from_utf8(name).map_err(|_| "it isn't UTF-8")?;
+    if text.contains('/') {
+        return Err("it holds a slash");
+    }
+    if !text.is_ascii() && text.chars().any(invisible) || text.bytes().any(|b| b < b' ' || b == 0x7f) {
+        return Err("it holds a control character or one that can't be seen");
+    }
+    if matches!(text, "." | "..") {
+        return Err("it leads out of its folder");
+    }
+    // Names that some file system takes for `.git`: other case, trailing dots and spaces, an NTFS
+    // stream or short name.
+    if matches!(name[0], b'.' | b'g' | b'G')
+        && text.split(['\\', ':']).take(1).any(|part| {
+            let part = part.trim_end_matches([' ', '.']);
+            part.eq_ignore_ascii_case(".git") || part.eq_ignore_ascii_case("git~1")
+        })
+    {
+        return Err("some file systems take it for .git");
+    }
+    Ok(text)
+}
+
+/// Characters that are controls, or that are shown as nothing or turn the text around.
+fn invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A file of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path from the root.
+    pub path: String,
+    /// What it is; never a folder.
+    pub mode: EntryMode,
+    /// Its content.
+    pub id: Oid,
+}
+
+/// Why a revision's files can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+pub struct WalkError {
+    /// The folder or file.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl WalkError {
+    fn new(path: &str, what: &impl ToString) -> Self {
+        Self { path: path.to_owned(), what: what.to_string() }
+    }
+}
+
+/// The files of a tree in order of path, each tree object checked against its name and its limits.
+pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
+    Entries { objects: Checked(objects), pending: vec![Pending::Folder(String::new(), *tree, 0)] }
+}
+
+/// A file's content, checked against its name.
+pub fn content<'a>(objects: &'a dyn Objects, entry: &Entry, limit: u64) -> Result<Cow<'a, [u8]>, WalkError> {
+    let read = Checked(objects).read(&entry.id, ObjectKind::Blob, limit);
+    read.map_err(|e: ReadError| WalkError::new(&entry.path, &e))
+}
+
+enum Pending {
+    Folder(String, Oid, usize),
+    File(Entry),
+}
+
+/// Iterator over a tree's files; see [`entries`]. After an error it ends.
+pub struct Entries<'a> {
+    objects: Checked<'a>,
+    pending: Vec<Pending>,
+}
+
+impl Entries<'_> {
+    fn open(&mut self, path: &str, id: &Oid, depth: usize) -> Result<(), WalkError> {
+        if depth > limits::DEPTH {
+            return Err(WalkError::new(path, &"more folders within folders than there may be"));
+        }
+        let raw = self.objects.read(id, ObjectKind::Tree, limits::TREE).map_err(|e| WalkError::new(path, &e))?;
+        let tree = Tree::parse(&raw, id.format()).map_err(|e| WalkError::new(path, &e))?;
+        for entry in tree.entries().iter().rev() {
+            let path = join(path, entry.name);
+            if path.len() > limits::PATH {
+                return Err(WalkError::new(&path, &"the path is too long"));
+            }
+            self.pending.push(match entry.mode {
+                EntryMode::Folder => Pending::Folder(path, entry.id, depth + 1),
+                mode => Pending::File(Entry { path, mode, id: entry.id }),
+            });
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() {
+        return name.to_owned();
+    }
+    let mut path = String::with_capacity(folder.len() + 1 + name.len());
+    path.push_str(folder);
+    path.push('/');
+    path.push_str(name);
+    path
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, WalkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.pending.pop()? {
+                Pending::File(entry) => return Some(Ok(entry)),
+                Pending::Folder(path, id, depth) => {
+                    if let Err(error) = self.open(&path, &id, depth) {
+                        self.pending.clear();
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `TrustPolicy` as it is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use plumb_document::Spanned;
+use serde::{Deserialize, Deserializer, Serialize};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Document {
+    pub(super) api_version: Option<Spanned<String>>,
+    pub(super) kind: Spanned<String>,
+    #[serde(rename = "metadata")]
+    pub(super) _metadata: Metadata,
+    pub(super) spec: Spanned<Spec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metadata {
+    #[serde(rename = "name")]
+    _name: String,
+    #[serde(rename = "labels", default)]
+    _labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Spec {
+    pub(super) serial: Spanned<u64>,
+    pub(super) repository: Spanned<String>,
+    #[serde(rename = "ref")]
+    pub(super) reference: Spanned<String>,
+    pub(super) bind_ref: BindRef,
+    pub(super) identities: BTreeMap<String, Spanned<Identity>>,
+    pub(super) groups: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+    pub(super) rules: Spanned<Vec<Spanned<Rule>>>,
+    #[serde(default)]
+    pub(super) side_branches: SideBranches,
+    #[serde(default)]
+    pub(super) approvals: Approvals,
+    #[serde(default)]
+    pub(super) time: Time,
+    #[serde(default)]
+    pub(super) crypto: Crypto,
+    pub(super) freshness: Option<Freshness>,
+    #[serde(default)]
+    pub(super) freeze: Vec<Spanned<Freeze>>,
+    pub(super) emergency: Option<Emergency>,
+}
+
+/// What a signature must say of where it is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BindRef {
+    /// Nothing: one person, own server.
+    None,
+    /// Each commit of the branch carries `Deploy-Ref: REPOSITORY REF`, or an approval that names them.
+    Trailer,
+    /// A commit's own signature doesn't bind; an approval that names the branch does, or its own `Deploy-Ref`.
+    Approval,
+}
+
+/// What is asked of the commits of merged branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SideBranches {
+    /// Nothing: whoever approves the merge vouches for them.
+    #[default]
+    Vouched,
+    /// Each is signed by an identity of the policy.
+    AllSigned,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) keys: Spanned<Vec<Spanned<Key>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) openpgp: Option<Spanned<String>>,
+    pub(super) ssh: Option<Spanned<String>>,
+    pub(super) valid_before: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) paths: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
+    pub(super) need: Spanned<Vec<Spanned<Need>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Need {
+    pub(super) from: String,
+    pub(super) count: u32,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Approvals {
+    pub(super) max_age: Option<Seconds>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Time {
+    pub(super) skew: Option<Seconds>,
+    pub(super) max_age: Option<Seconds>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Crypto {
+    pub(super) min_rsa_bits: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Freshness {
+    pub(super) tag: Spanned<String>,
+    pub(super) from: Spanned<String>,
+    pub(super) max_age: Seconds,
+    #[serde(default)]
+    pub(super) on_stale: OnStale,
+}
+
+/// What a stale heartbeat does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnStale {
+    /// Nothing new is accepted, and there is an alarm.
+    #[default]
+    Hold,
+    /// There is an alarm.
+    Alarm,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Freeze {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+    pub(super) paths: Option<Vec<Spanned<String>>>,
+    pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
+}
+
+/// What an emergency gets around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Bypass {
+    /// Freezes.
+    Freeze,
+    /// The counts of the rules: the emergency's own need takes their place.
+    Counts,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Emergency {
+    pub(super) need: Spanned<Vec<Spanned<Need>>>,
+    pub(super) ttl: Seconds,
+    pub(super) bypasses: Vec<Bypass>,
+    #[serde(default)]
+    pub(super) never: Vec<Spanned<String>>,
+}
+
+/// A length of time: `30s`, `5m`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(pub i64);
+
+impl Seconds {
+    /// Reads `30s`, `10m`, `24h`, `7d` or several of them in a row.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut total: i64 = 0;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+            let number: i64 = rest[..digits].parse().ok()?;
+            let unit = match rest.as_bytes().get(digits)? {
+                b's' => 1,
+                b'm' => 60,
+                b'h' => 3600,
+                b'd' => 86_400,
+                b'w' => 604_800,
+                _ => return None,
+            };
+            total = total.checked_add(number.checked_mul(unit)?)?;
+            rest = &rest[digits + 1..];
+        }
+        // A century is as good as for ever, and can't overflow what it is added to.
+        (!text.is_empty() && total <= 3_155_760_000).then_some(Self(total))
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
+            if rest >= unit {
+                write!(f, "{}{name}", rest / unit)?;
+                rest %= unit;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` isn't a length of time; write 30s, 10m, 24h or 7d")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seconds;
+
+    #[test]
+    fn lengths_of_time() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("7d", 604_800), ("1h30m", 5400), ("0s", 0)] {
+            let parsed = Seconds::parse(text).unwrap();
+            assert_eq!(parsed.0, seconds);
+            assert_eq!(parsed.to_string(), text);
+        }
+        for wrong in ["", "5", "m", "5 m", "-5m", "5x", "99999999999999999999s", "9999999w"] {
+            assert_eq!(Seconds::parse(wrong), None, "{wrong}");
+        }
+    }
+}

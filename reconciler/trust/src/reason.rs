@@ -1,0 +1,224 @@
+//! Why a verdict is what it is, as data. The words for people are made here and nowhere else.
+
+use serde::{Serialize, Serializer};
+
+use crate::verdict::Verdict;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $id:literal, $verdict:ident;)*) => {
+        /// The closed list of reasons. In JSON, and for `plumb explain CODE`, they are kebab-case.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ReasonCode { $($(#[doc = $doc])* $name,)* }
+
+        impl ReasonCode {
+            /// Every code, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The code as programs see it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $id,)* }
+            }
+
+            /// The verdict that this reason alone leads to.
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$name => Verdict::$verdict,)* }
+            }
+
+            /// What it means and what to do.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc, "\n"),*).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A commit before this one isn't accepted, so this one isn't looked at.
+    Ancestor = "ancestor", Pending;
+    /// No identity of the policy has signed or approved it: it is unsigned, or signed by a key that the policy doesn't have.
+    Uncovered = "uncovered", Pending;
+    /// Some identities have approved it, but a rule needs more. `missing` says how many of which group.
+    ApprovalsMissing = "approvals-missing", Pending;
+    /// It is approved, but no signature says that it is meant for this repository and this branch: a `Deploy-Ref:` trailer in the commit, or an `Approve:` line in a signed tag, does.
+    Unbound = "unbound", Pending;
+    /// Its signature is by a key that isn't in the policy, so it counts for nothing.
+    UnknownKey = "unknown-key", Pending;
+    /// Its signature is of a kind that can't be verified here, so it counts for nothing.
+    UnsupportedSignature = "unsupported-signature", Pending;
+    /// It is dated after now; it is looked at again when that time has come. Check the signer's clock.
+    Future = "future", Pending;
+    /// A freeze of the policy covers what it changes. It is looked at again when the freeze has ended.
+    Frozen = "frozen", Pending;
+    /// A commit of a merged branch isn't signed by an identity of the policy, and the policy asks for that (`sideBranches: allSigned`).
+    SideUnsigned = "side-unsigned", Pending;
+    /// An approval was found that counts for nothing here; the message says why. This alone holds nothing up.
+    ApprovalIgnored = "approval-ignored", Pending;
+    /// The key had expired when the signature was made.
+    KeyExpired = "key-expired", PendingAlarm;
+    /// The key is revoked.
+    KeyRevoked = "key-revoked", PendingAlarm;
+    /// The key may not make signatures of this kind: it isn't for signing, its binding is missing, or the signature is for something else than git.
+    KeyMisused = "key-misused", PendingAlarm;
+    /// The key or the hash is too weak to be believed.
+    WeakCrypto = "weak-crypto", PendingAlarm;
+    /// The signature claims to be older than the commit that it builds on.
+    Backdated = "backdated", PendingAlarm;
+    /// The signature claims to be much older than when it was first seen here.
+    SeenLate = "seen-late", PendingAlarm;
+    /// The commit was accepted once and then taken off the branch; pushed again it needs a commit of its own.
+    Tombstoned = "tombstoned", PendingAlarm;
+    /// No heartbeat has named the head for longer than the policy allows: what is shown here may be old.
+    HeartbeatStale = "heartbeat-stale", PendingAlarm;
+    /// A key that is revoked today approved history that is already accepted.
+    HistoryRevoked = "history-revoked", PendingAlarm;
+    /// The signature names a key of the policy and is not by it.
+    BadSignature = "bad-signature", Reject;
+    /// The signature block is garbled, or can be read in more than one way.
+    MalformedSignature = "malformed-signature", Reject;
+    /// The commit object is garbled, or can be read in more than one way.
+    MalformedCommit = "malformed-commit", Reject;
+    /// A folder of the commit is garbled, or holds a name that some file system takes for another.
+    MalformedTree = "malformed-tree", Reject;
+    /// An object is missing: the clone is shallow, or the server withholds it.
+    MissingObject = "missing-object", Reject;
+    /// An object can't be read, or its content isn't what its name says.
+    CorruptObject = "corrupt-object", Reject;
+    /// Something is larger than it may be.
+    TooLarge = "too-large", Reject;
+    /// An embedded tag of a merge isn't a tag of one of its parents.
+    MergetagMismatch = "mergetag-mismatch", Reject;
+    /// A trailer that must be unique is there twice.
+    DuplicateTrailer = "duplicate-trailer", Reject;
+    /// A changed path is matched by no rule of the policy.
+    NoRule = "no-rule", Reject;
+    /// A change of `trust/` must be alone in its commit.
+    PolicyNotIsolated = "policy-not-isolated", Reject;
+    /// The policy is missing, or can't be read.
+    PolicyInvalid = "policy-invalid", Reject;
+    /// A change of `trust/` must raise the policy's serial.
+    PolicySerial = "policy-serial", Reject;
+    /// A policy must keep its repository and its ref.
+    PolicyMoved = "policy-moved", Reject;
+    /// A rule of the new policy could never be met by its identities.
+    PolicyUnsatisfiable = "policy-unsatisfiable", Reject;
+    /// The new policy's copy of a certificate has lost a revocation.
+    RevocationDropped = "revocation-dropped", Reject;
+    /// A policy stands somewhere else than in `trust/policy.yaml`.
+    PolicyElsewhere = "policy-elsewhere", Reject;
+    /// Submodules aren't taken: they name what no signature here covers.
+    Gitlink = "gitlink", Reject;
+    /// A symbolic link that leaves the repository, or one within `trust/`.
+    Link = "link", Reject;
+    /// The head isn't on a first-parent chain from the floor: the branch was rewritten, or a merge has its parents swapped.
+    NotDescendant = "not-descendant", Reject;
+    /// The head is older than the floor: the branch was set back.
+    Rewound = "rewound", Reject;
+    /// A signed rollback that isn't allowed: it names other ends, or the policy differs between them.
+    RollbackRefused = "rollback-refused", Reject;
+    /// An emergency commit was made longer ago than the policy allows.
+    EmergencyExpired = "emergency-expired", Reject;
+    /// An emergency commit touches what the policy keeps from emergencies.
+    EmergencyForbidden = "emergency-forbidden", Reject;
+}
+
+impl std::fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for ReasonCode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).ok_or(())
+    }
+}
+
+impl Serialize for ReasonCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How much of a need is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// The group.
+    pub from: String,
+    /// How many of it are needed.
+    pub count: u32,
+    /// How many are there.
+    pub have: u32,
+}
+
+/// One reason of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Reason {
+    /// Which it is.
+    pub code: ReasonCode,
+    /// It in words, with what it concerns.
+    pub message: String,
+    /// The paths that it concerns, at most [`Reason::PATHS`] of them.
+    pub paths: Vec<String>,
+    /// What a rule lacks.
+    pub missing: Vec<Missing>,
+    /// What would cure it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+}
+
+impl Reason {
+    /// How many paths are named at most.
+    pub const PATHS: usize = 20;
+
+    /// A reason in words.
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), paths: Vec::new(), missing: Vec::new(), cure: None }
+    }
+
+    /// With the paths that it concerns.
+    #[must_use]
+    pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
+        self.paths.extend(paths.into_iter().take(Self::PATHS).map(Into::into));
+        self
+    }
+
+    /// With what a rule lacks.
+    #[must_use]
+    pub fn missing(mut self, missing: Vec<Missing>) -> Self {
+        self.missing = missing;
+        self
+    }
+
+    /// With what would cure it.
+    #[must_use]
+    pub fn cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = Some(cure.into());
+        self
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.message)?;
+        if !self.paths.is_empty() {
+            write!(f, " ({})", self.paths.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ReasonCode;
+
+    #[test]
+    fn codes_are_unique_and_can_be_read_back() {
+        for code in ReasonCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+            assert!(code.explanation().ends_with('.'), "{code}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Armor, strictly: one block, nothing before or behind it.
+
+/// Why it isn't armor that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ArmorError {
+    /// The block doesn't begin and end as one.
+    #[error("the signature isn't one whole block of armor")]
+    Block,
+    /// A header line that isn't `Name: value`.
+    #[error("a header line of the armor is garbled")]
+    Header,
+    /// The data isn't base64.
+    #[error("the armor's data isn't base64")]
+    Base64,
+    /// The checksum doesn't fit.
+    #[error("the armor's checksum is wrong")]
+    Checksum,
+}
+
+/// Which armor it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Armor {
+    /// `OpenPGP`.
+    OpenPgp,
+    /// SSHSIG.
+    Ssh,
+}
+
+impl Armor {
+    const fn begin(self) -> &'static [u8] {
+        match self {
+            Self::OpenPgp => b"-----BEGIN PGP SIGNATURE-----",
+            Self::Ssh => b"-----BEGIN SSH SIGNATURE-----",
+        }
+    }
+
+    const fn end(self) -> &'static [u8] {
+        match self {
+            Self::OpenPgp => b"-----END PGP SIGNATURE-----",
+            Self::Ssh => b"-----END SSH SIGNATURE-----",
+        }
+    }
+
+    /// Which armor a block begins as.
+    pub fn of(block: &[u8]) -> Option<Self> {
+        [Self::OpenPgp, Self::Ssh].into_iter().find(|armor| block.starts_with(armor.begin()))
+    }
+
+    /// The bytes within a block.
+    pub fn decode(self, block: &[u8]) -> Result<Vec<u8>, ArmorError> {
+        let block = block.trim_ascii_end();
+        let rest = block.strip_prefix(self.begin()).ok_or(ArmorError::Block)?;
+        let rest = rest.strip_suffix(self.end()).ok_or(ArmorError::Block)?;
+        let rest = rest.strip_prefix(b"\n").ok_or(ArmorError::Block)?;
+        let mut lines = rest.strip_suffix(b"\n").ok_or(ArmorError::Block)?.split(|b| *b == b'\n').peekable();
+        if self == Self::OpenPgp {
+            loop {
+                let line = lines.next().ok_or(ArmorError::Block)?;
+                if line.is_empty() {
+                    break;
+                }
+                header(line)?;
+            }
+        }
+        let (mut decoder, mut checksum) = (Decoder::default(), None);
+        for line in lines.by_ref() {
+            if let Some(sum) = line.strip_prefix(b"=").filter(|_| self == Self::OpenPgp) {
+                checksum = Some(sum);
+                break;
+            }
+            if line.is_empty() {
+                return Err(ArmorError::Base64);
+            }
+            decoder.line(line)?;
+        }
+        if lines.next().is_some() {
+            return Err(ArmorError::Block);
+        }
+        let bytes = decoder.finish()?;
+        if let Some(sum) = checksum {
+            let mut decoder = Decoder::default();
+            decoder.line(sum)?;
+            if decoder.finish()? != crc24(&bytes) {
+                return Err(ArmorError::Checksum);
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn header(line: &[u8]) -> Result<(), ArmorError> {
+    let colon = line.windows(2).position(|pair| pair == b": ").ok_or(ArmorError::Header)?;
+    let name = &line[..colon];
+    let printable = line.iter().all(|b| (b' '..0x7f).contains(b) || *b >= 0x80);
+    if !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric) && printable {
+        Ok(())
+    } else {
+        Err(ArmorError::Header)
+    }
+}
+
+/// Canonical base64: no characters but its own, padding at the end only, no bits left over.
+#[derive(Default)]
+struct Decoder {
+    bytes: Vec<u8>,
+    bits: u32,
+    count: u32,
+    padding: u32,
+}
+
+impl Decoder {
+    fn line(&mut self, line: &[u8]) -> Result<(), ArmorError> {
+        for byte in line {
+            let value = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                b'=' => {
+                    self.padding += 1;
+                    continue;
+                }
+                _ => return Err(ArmorError::Base64),
+            };
+            if self.padding > 0 {
+                return Err(ArmorError::Base64);
+            }
+            self.bits = self.bits << 6 | u32::from(value);
+            self.count += 1;
+            if self.count == 4 {
+                self.bytes.extend_from_slice(&self.bits.to_be_bytes()[1..]);
+                (self.bits, self.count) = (0, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<u8>, ArmorError> {
+        let (left_over, whole) = match (self.count, self.padding) {
+            (0, 0) => (0, 0),
+            (2, 2) => (4, 1),
+            (3, 1) => (2, 2),
+            _ => return Err(ArmorError::Base64),
+        };
+        if self.bits & ((1 << left_over) - 1) != 0 {
+            return Err(ArmorError::Base64);
+        }
+        let bits = (self.bits >> left_over).to_be_bytes();
+        self.bytes.extend_from_slice(&bits[4 - whole..]);
+        if self.bytes.is_empty() { Err(ArmorError::Base64) } else { Ok(self.bytes) }
+    }
+}
+
+fn crc24(bytes: &[u8]) -> [u8; 3] {
+    let crc = bytes.iter().fold(0x00b7_04ce_u32, |mut crc, byte| {
+        crc ^= u32::from(*byte) << 16;
+        for _ in 0..8 {
+            crc <<= 1;
+            if crc & 0x0100_0000 != 0 {
+                crc ^= 0x0186_4cfb;
+            }
+        }
+        crc
+    });
+    let [_, a, b, c] = crc.to_be_bytes();
+    [a, b, c]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "-----BEGIN PGP SIGNATURE-----\nComment: x\n\naGVsbG8gd29y\nbGQ=\n=XUjd\n-----END PGP SIGNATURE-----\n";
+
+    #[test]
+    fn a_whole_block_is_read_and_its_checksum_is_checked() {
+        let sum = crc24(b"hello world");
+        let mut decoder = Decoder::default();
+        decoder.line(b"XUjd").unwrap();
+        let good = if decoder.finish().unwrap() == sum { GOOD.to_owned() } else { GOOD.replace("=XUjd\n", "") };
+        assert_eq!(Armor::OpenPgp.decode(good.as_bytes()).unwrap(), b"hello world");
+        assert_eq!(Armor::OpenPgp.decode(GOOD.replace("=XUjd\n", "").as_bytes()).unwrap(), b"hello world");
+        assert_eq!(Armor::OpenPgp.decode(GOOD.replace("XUjd", "XUje").as_bytes()), Err(ArmorError::Checksum));
+    }
+
+    #[test]
+    fn what_two_readers_could_take_differently_is_refused() {
+        for (from, to) in [
+            ("bGQ=\n", "bGQ\n"), ("bGQ=\n", "bGR=\n"), ("bGQ=\n", "bGQ==\n"), ("bGQ=\n", "\nbGQ=\n"), ("aGVs", "aG Vs"),
+            ("aGVs", "aGVs\r"), ("Comment: x", "Comment x"), ("=XUjd\n", "=XUjd\nbGQ=\n"), ("-----END", "----END"),
+            ("x\n\n", "x\n"), ("SIGNATURE-----\nC", "SIGNATURE----- \nC"), ("bGQ=\n", "bG=Q\n"), ("aGVsbG8gd29y\nbGQ=\n=XUjd\n", ""),
+        ] {
+            let wrong = GOOD.replacen(from, to, 1);
+            assert_ne!(wrong, GOOD, "{from}");
+            assert!(Armor::OpenPgp.decode(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        assert!(Armor::OpenPgp.decode(format!("{GOOD}{GOOD}").as_bytes()).is_err());
+        assert!(Armor::OpenPgp.decode(format!("{GOOD}x").as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! Signatures: what one says about a key of the policy.
+
+mod armor;
+mod openpgp;
+mod ssh;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use armor::{Armor, ArmorError};
+use serde::{Serialize, Serializer};
+
+use crate::object::Payload;
+use crate::policy::KeyRing;
+use crate::reason::{Reason, ReasonCode};
+
+/// A key by its fingerprint.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyName {
+    /// An `OpenPGP` certificate, by its primary key's fingerprint in upper-case hexadecimal digits.
+    OpenPgp(String),
+    /// An SSH key, by the SHA-256 of its public part.
+    Ssh([u8; 32]),
+}
+
+/// Text that isn't a fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a fingerprint: write 40 hexadecimal digits for OpenPGP, or SHA256:… for SSH")]
+pub struct KeyNameError;
+
+impl KeyName {
+    /// An `OpenPGP` fingerprint: 40 hexadecimal digits; spaces and case mean nothing.
+    pub fn openpgp(text: &str) -> Result<Self, KeyNameError> {
+        let digits: String = text.chars().filter(|c| *c != ' ').collect();
+        let digits = digits.strip_prefix("0x").unwrap_or(&digits);
+        if digits.len() == 40 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self::OpenPgp(digits.to_ascii_uppercase()))
+        } else {
+            Err(KeyNameError)
+        }
+    }
+
+    /// An SSH fingerprint as `ssh-keygen -l` writes it: `SHA256:…`.
+    pub fn ssh(text: &str) -> Result<Self, KeyNameError> {
+        let fingerprint = ssh_key::Fingerprint::from_str(text).map_err(|_| KeyNameError)?;
+        fingerprint.sha256().map(Self::Ssh).ok_or(KeyNameError)
+    }
+
+    /// The fingerprint as it stands in the name of a `revoke/` tag: hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        match self {
+            Self::OpenPgp(fingerprint) => fingerprint.to_ascii_lowercase(),
+            Self::Ssh(hash) => crate::oid::Oid::from_bytes(hash).map(|hex| hex.to_string()).unwrap_or_default(),
+        }
+    }
+
+    /// The key that such a name means.
+    pub fn from_hex(hex: &str) -> Result<Self, KeyNameError> {
+        let lower = hex.to_ascii_lowercase();
+        match crate::oid::Oid::from_hex(lower.as_bytes()) {
+            Ok(oid) => match <[u8; 32]>::try_from(oid.as_bytes()) {
+                Ok(hash) => Ok(Self::Ssh(hash)),
+                Err(_) => Self::openpgp(hex),
+            },
+            Err(_) => Err(KeyNameError),
+        }
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = KeyNameError;
+
+    fn from_str(text: &str) -> Result<Self, KeyNameError> {
+        if text.starts_with("SHA256:") { Self::ssh(text) } else { Self::openpgp(text) }
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OpenPgp(fingerprint) => f.pad(fingerprint),
+            Self::Ssh(hash) => fmt::Display::fmt(&ssh_key::Fingerprint::Sha256(*hash), f),
+        }
+    }
+}
+
+impl fmt::Debug for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for KeyName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a signature is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// It is by this key of the policy.
+    Good { key: usize, seconds: i64 },
+    /// It counts for nothing; the code says how bad that is.
+    Not(Reason),
+}
+
+pub(crate) fn not(code: ReasonCode, message: impl Into<String>) -> Finding {
+    Finding::Not(Reason::new(code, message))
+}
+
+/// Looks at an armored signature. `claimed` is the time that the object claims, for signatures that hold none.
+pub(crate) fn examine(ring: &KeyRing, payload: Payload<'_>, block: &[u8], claimed: i64) -> Finding {
+    let Some(armor) = Armor::of(block) else {
+        return not(ReasonCode::MalformedSignature, "the signature is neither a detached OpenPGP nor an SSH signature");
+    };
+    match armor.decode(block) {
+        Err(error) => not(ReasonCode::MalformedSignature, error.to_string()),
+        Ok(bytes) => match armor {
+            Armor::OpenPgp => openpgp::examine(ring, payload, &bytes),
+            Armor::Ssh => ssh::examine(ring, payload, &bytes, claimed),
+        },
+    }
+}

@@ -1,0 +1,142 @@
+//! `OpenPGP`: detached signatures of version 4.
+
+use sequoia_openpgp::packet::{Packet, Signature, key};
+use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
+use sequoia_openpgp::policy::{HashAlgoSecurity, Policy as _};
+use sequoia_openpgp::types::{SignatureType, Timestamp as PgpTime};
+use sequoia_openpgp::{KeyHandle, packet};
+
+use super::{Finding, not};
+use crate::object::Payload;
+use crate::policy::KeyRing;
+use crate::reason::ReasonCode;
+
+/// Whether the bytes are one packet whose header, in one of the forms with a definite length, covers
+/// all of them: a reader that skips or repairs has nothing to skip or repair.
+fn is_one_packet(bytes: &[u8]) -> bool {
+    let (header, len) = match bytes {
+        [0x88, a, ..] => (2, u64::from(*a)),
+        [0x89, a, b, ..] => (3, u64::from(u16::from_be_bytes([*a, *b]))),
+        [0xc2, a @ 0..=191, ..] => (2, u64::from(*a)),
+        [0xc2, a @ 192..=223, b, ..] => (3, (u64::from(*a) - 192) * 256 + u64::from(*b) + 192),
+        [0x8a, a, b, c, d, ..] => (5, u64::from(u32::from_be_bytes([*a, *b, *c, *d]))),
+        [0xc2, 255, a, b, c, d, ..] => (6, u64::from(u32::from_be_bytes([*a, *b, *c, *d]))),
+        _ => return false,
+    };
+    bytes.len() as u64 == header + len
+}
+
+fn parse(bytes: &[u8]) -> Option<Signature> {
+    if !is_one_packet(bytes) {
+        return None;
+    }
+    let PacketParserResult::Some(parser) = PacketParser::from_bytes(bytes).ok()? else { return None };
+    match parser.next().ok()? {
+        (Packet::Signature(signature), PacketParserResult::EOF(_)) => Some(signature),
+        _ => None,
+    }
+}
+
+pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Finding {
+    // An unknown version parses as an unknown packet; what isn't one packet at all is garbled.
+    let Some(signature) = parse(bytes) else {
+        let (code, message) = if is_one_packet(bytes) && !matches!(version(bytes), Some(4)) {
+            (ReasonCode::UnsupportedSignature, "OpenPGP signatures other than of version 4 can't be verified here")
+        } else {
+            (ReasonCode::MalformedSignature, "the OpenPGP signature isn't exactly one signature packet")
+        };
+        return not(code, message);
+    };
+    if signature.version() != 4 {
+        return not(ReasonCode::UnsupportedSignature, "OpenPGP signatures other than of version 4 can't be verified here");
+    }
+    let issuers = signature.get_issuers();
+    let known = candidates(ring, &issuers);
+    if issuers.iter().any(|a| issuers.iter().any(|b| !a.aliases(b))) && !known.is_empty() {
+        return not(ReasonCode::BadSignature, "the signature names more than one key as its maker, one of them of the policy");
+    }
+    if signature.typ() != SignatureType::Binary {
+        return not(ReasonCode::MalformedSignature, "the OpenPGP signature isn't one over binary data");
+    }
+    let Some(first) = known.first() else {
+        let name = issuers.first().map_or_else(|| "that it doesn't name".to_owned(), KeyHandle::to_hex);
+        return not(ReasonCode::UnknownKey, format!("the OpenPGP key {name} isn't in the policy"));
+    };
+    if !first.1.pk_algo().is_supported() || !signature.hash_algo().is_supported() || !curve_is_supported(first.1) {
+        let what = format!("signatures with {} and {} can't be verified here", first.1.pk_algo(), signature.hash_algo());
+        return not(ReasonCode::UnsupportedSignature, what);
+    }
+    let signer = known.iter().find(|(_, key)| by(&signature, key, payload));
+    let Some((index, key)) = signer else {
+        return not(ReasonCode::BadSignature, format!("the signature names the OpenPGP key {} and is not by it", first.1.fingerprint()));
+    };
+    worth(ring, *index, key, &signature)
+}
+
+fn version(bytes: &[u8]) -> Option<u8> {
+    let header = match bytes.first()? {
+        0x88 => 2,
+        0x89 => 3,
+        0x8a => 5,
+        _ => match bytes.get(1)? {
+            0..=191 => 2,
+            192..=223 => 3,
+            _ => 6,
+        },
+    };
+    bytes.get(header).copied()
+}
+
+type AnyKey = packet::Key<key::PublicParts, key::UnspecifiedRole>;
+
+fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a AnyKey)> {
+    let mut found: Vec<(usize, &AnyKey)> = Vec::new();
+    for (index, key) in issuers.iter().flat_map(|issuer| ring.openpgp(issuer)) {
+        if !found.iter().any(|(_, other)| other.fingerprint() == key.fingerprint()) {
+            found.push((index, key));
+        }
+    }
+    found
+}
+
+fn curve_is_supported(key: &AnyKey) -> bool {
+    use sequoia_openpgp::crypto::mpi::PublicKey;
+    match key.mpis() {
+        PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } => curve.is_supported(),
+        _ => true,
+    }
+}
+
+fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
+    let Ok(builder) = signature.hash_algo().context() else { return false };
+    let mut hash = builder.for_signature(signature.version());
+    for part in payload.parts() {
+        hash.update(part);
+    }
+    signature.verify_hash(key, hash).is_ok()
+}
+
+/// What a signature that is truly by the key is worth.
+fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> Finding {
+    let name = key.fingerprint();
+    let Some(created) = signature.signature_creation_time() else {
+        return not(ReasonCode::KeyMisused, format!("the signature by {name} doesn't say when it was made"));
+    };
+    let Some(seconds) = PgpTime::try_from(created).ok().map(|time| i64::from(u32::from(time))) else {
+        return not(ReasonCode::KeyMisused, format!("the signature by {name} doesn't say when it was made"));
+    };
+    if let Err(error) = ring.standard().signature(signature, HashAlgoSecurity::CollisionResistance) {
+        return not(ReasonCode::WeakCrypto, format!("the signature by {name} isn't strong enough: {error}"));
+    }
+    if signature.signature_validity_period().is_some() {
+        return not(ReasonCode::KeyMisused, format!("the signature by {name} has an end of its own; make it without one"));
+    }
+    let rsa = matches!(key.mpis(), sequoia_openpgp::crypto::mpi::PublicKey::RSA { .. });
+    if rsa && key.mpis().bits().unwrap_or(0) < ring.min_rsa_bits() {
+        return not(ReasonCode::WeakCrypto, format!("the RSA key {name} has fewer than {} bits", ring.min_rsa_bits()));
+    }
+    match ring.openpgp_live(index, &KeyHandle::from(name), seconds) {
+        Ok(()) => Finding::Good { key: index, seconds },
+        Err(reason) => Finding::Not(reason),
+    }
+}

@@ -1,0 +1,148 @@
+//! SSHSIG: the signatures of `ssh-keygen -Y sign`.
+
+use sha2::Digest as _;
+use ssh_key::public::KeyData;
+use ssh_key::{Algorithm, Signature};
+
+use super::{Finding, not};
+use crate::object::Payload;
+use crate::policy::KeyRing;
+use crate::reason::ReasonCode;
+
+/// The parts of the format (`PROTOCOL.sshsig`), not yet understood.
+struct Parts<'a> {
+    public_key: &'a [u8],
+    namespace: &'a [u8],
+    reserved: &'a [u8],
+    hash: &'a [u8],
+    signature: &'a [u8],
+}
+
+fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, tail) = rest.split_first_chunk::<4>()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+    let (value, tail) = tail.split_at_checked(len)?;
+    *rest = tail;
+    Some(value)
+}
+
+impl<'a> Parts<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(b"SSHSIG\0\0\0\x01")?;
+        let parts = Self {
+            public_key: string(&mut rest)?,
+            namespace: string(&mut rest)?,
+            reserved: string(&mut rest)?,
+            hash: string(&mut rest)?,
+            signature: string(&mut rest)?,
+        };
+        rest.is_empty().then_some(parts)
+    }
+
+    /// What the key signed.
+    fn signed(&self, payload: Payload<'_>) -> Option<Vec<u8>> {
+        let digest = match self.hash {
+            b"sha512" => payload.parts().iter().fold(sha2::Sha512::new(), |h, part| h.chain_update(part)).finalize().to_vec(),
+            b"sha256" => payload.parts().iter().fold(sha2::Sha256::new(), |h, part| h.chain_update(part)).finalize().to_vec(),
+            _ => return None,
+        };
+        let mut signed = b"SSHSIG".to_vec();
+        for part in [self.namespace, self.reserved, self.hash, &digest] {
+            signed.extend_from_slice(&u32::try_from(part.len()).ok()?.to_be_bytes());
+            signed.extend_from_slice(part);
+        }
+        Some(signed)
+    }
+}
+
+pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claimed: i64) -> Finding {
+    let Some(parts) = Parts::parse(bytes) else {
+        return not(ReasonCode::MalformedSignature, "the SSH signature is garbled");
+    };
+    let fingerprint: [u8; 32] = sha2::Sha256::digest(parts.public_key).into();
+    let name = super::KeyName::Ssh(fingerprint);
+    let Some(index) = ring.ssh(&fingerprint) else {
+        return not(ReasonCode::UnknownKey, format!("the SSH key {name} isn't in the policy"));
+    };
+    let garbled = || not(ReasonCode::BadSignature, format!("the signature names the SSH key {name} and is garbled"));
+    if !parts.reserved.is_empty() {
+        return garbled();
+    }
+    let Ok(key) = ssh_key::PublicKey::from_bytes(parts.public_key).map(|key| key.key_data().clone()) else {
+        return not(ReasonCode::UnsupportedSignature, format!("SSH keys of the kind of {name} can't be verified here"));
+    };
+    if parts.namespace != b"git" {
+        return not(ReasonCode::KeyMisused, format!("the signature by {name} isn't made for git, but for \"{}\"", parts.namespace.escape_ascii()));
+    }
+    let mut rest = parts.signature;
+    if string(&mut rest) == Some(b"ssh-rsa") {
+        return not(ReasonCode::WeakCrypto, format!("the signature by {name} is made over SHA-1"));
+    }
+    let Some(signature) = whole(parts.signature) else {
+        return garbled();
+    };
+    let (Some(signed), true) = (parts.signed(payload), fits(&key.algorithm(), &signature.algorithm())) else {
+        return garbled();
+    };
+    match verify(ring, index, &key, &signed, &signature) {
+        Outcome::Good => {}
+        Outcome::Bad => return not(ReasonCode::BadSignature, format!("the signature names the SSH key {name} and is not by it")),
+        Outcome::Unsupported => {
+            return not(ReasonCode::UnsupportedSignature, format!("SSH keys of the kind of {name} can't be verified here"));
+        }
+    }
+    if let KeyData::Rsa(rsa) = &key
+        && rsa.n.as_positive_bytes().map_or(0, |n| n.len() * 8) < ring.min_rsa_bits()
+    {
+        return not(ReasonCode::WeakCrypto, format!("the RSA key {name} has fewer than {} bits", ring.min_rsa_bits()));
+    }
+    // Security keys say whether somebody touched them.
+    let flags = signature.as_bytes().len().checked_sub(5).and_then(|at| signature.as_bytes().get(at));
+    if matches!(key, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_)) && flags.is_none_or(|flags| flags & 1 == 0) {
+        return not(ReasonCode::KeyMisused, format!("the security key {name} signed without anybody's presence"));
+    }
+    Finding::Good { key: index, seconds: claimed }
+}
+
+/// The inner signature, if the bytes are one and nothing else.
+fn whole(bytes: &[u8]) -> Option<Signature> {
+    let mut rest = bytes;
+    let (name, _) = (string(&mut rest)?, string(&mut rest)?);
+    // Security keys add flags and a counter.
+    let flags = if name.starts_with(b"sk-") { 5 } else { 0 };
+    Signature::try_from(bytes).ok().filter(|_| rest.len() == flags)
+}
+
+/// Whether a key of one kind makes signatures of the other.
+fn fits(key: &Algorithm, signature: &Algorithm) -> bool {
+    match (key, signature) {
+        (Algorithm::Rsa { .. }, Algorithm::Rsa { hash }) => hash.is_some(),
+        (key, signature) => key == signature,
+    }
+}
+
+enum Outcome {
+    Good,
+    Bad,
+    Unsupported,
+}
+
+fn verify(ring: &KeyRing, index: usize, key: &KeyData, signed: &[u8], signature: &Signature) -> Outcome {
+    use ssh_key::PublicKey;
+    use ed25519_dalek::{Signature as Ed25519, Verifier, VerifyingKey};
+    let good = |good: bool| if good { Outcome::Good } else { Outcome::Bad };
+    match key {
+        // Strictly: no key or point of small order, one encoding only. And with the point kept, as
+        // finding it again costs a tenth of a verification.
+        KeyData::Ed25519(public) => {
+            let Some(public) = ring.ed25519(index, || VerifyingKey::from_bytes(&public.0).ok()) else { return Outcome::Bad };
+            good(Ed25519::from_slice(signature.as_bytes()).is_ok_and(|s| public.verify_strict(signed, &s).is_ok()))
+        }
+        KeyData::Ecdsa(ecdsa) if ecdsa.curve() == ssh_key::EcdsaCurve::NistP521 => Outcome::Unsupported,
+        KeyData::Ecdsa(_) | KeyData::Rsa(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {
+            let verifier = PublicKey::new(key.clone(), "");
+            good(Verifier::verify(&verifier, signed, signature).is_ok())
+        }
+        _ => Outcome::Unsupported,
+    }
+}

@@ -1,0 +1,102 @@
+//! The proof, as a type, that something was accepted.
+
+use jiff::Timestamp;
+
+use crate::object::Trailers;
+use crate::oid::Oid;
+
+/// A value that trust has accepted. Only this crate can make one, and it makes one only from an
+/// accepted [`Outcome`](crate::Outcome):
+///
+/// ```compile_fail,E0423
+/// // The field is private, and there is no constructor.
+/// let forged = plumb_trust::Verified("anything");
+/// ```
+///
+/// ```compile_fail,E0599
+/// let forged = plumb_trust::Verified::new("anything");
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn default<T: Default>() -> T { T::default() }
+/// let forged: plumb_trust::Verified<()> = default();
+/// ```
+///
+/// ```compile_fail,E0277
+/// let forged: plumb_trust::Verified<&str> = "anything".into();
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    pub(crate) const fn vouch(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value.
+    pub const fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// The value, no longer known to be accepted.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> std::ops::Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A commit with what is worth knowing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    pub(crate) commit: Oid,
+    pub(crate) tree: Oid,
+    pub(crate) parent: Option<Oid>,
+    pub(crate) committed: Timestamp,
+    pub(crate) subject: String,
+    pub(crate) author: String,
+    pub(crate) trailers: Trailers,
+}
+
+impl Revision {
+    /// The commit.
+    pub const fn commit(&self) -> Oid {
+        self.commit
+    }
+
+    /// Its tree: the files that it holds.
+    pub const fn tree(&self) -> Oid {
+        self.tree
+    }
+
+    /// Its first parent; the first commit of all has none.
+    pub const fn parent(&self) -> Option<Oid> {
+        self.parent
+    }
+
+    /// When it was committed, as it says.
+    pub const fn committed(&self) -> Timestamp {
+        self.committed
+    }
+
+    /// The first line of its message.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Who wrote it, as it says. For display only: nothing vouches for it.
+    pub fn author(&self) -> &str {
+        &self.author
+    }
+
+    /// The trailers of its message, if an identity of the policy has signed them; otherwise none.
+    pub const fn trailers(&self) -> &Trailers {
+        &self.trailers
+    }
+}
