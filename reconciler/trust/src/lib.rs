@@ -33,6 +33,7 @@ mod outcome;
 pub mod policy;
 mod reason;
 mod signature;
+pub mod source;
 mod verdict;
 mod verified;
 
