@@ -123,7 +123,7 @@ impl Session<'_> {
         let mut loaded = book::load(self.sys, home.as_ref())?;
         if let (Purpose::Drive, Some(home)) = (observe.purpose, &home) {
             recover(self.sys, home, &mut loaded)?;
-            desired.save(home, observe.base)?;
+            keep_state(home, &desired, observe.base)?;
         }
         let report = observe::report(
             self.sys,
@@ -177,6 +177,15 @@ impl Session<'_> {
         let outcome = apply::run(self.sys, &home, request, desired, &self.blobs, self.wire);
         self.blobs.clear();
         outcome.map(Response::Report)
+    }
+}
+
+/// Keeps the state for a later delta. A full disk must not keep the host from being looked at: the
+/// next delta is then answered with [`Response::NeedState`].
+fn keep_state(home: &Home, desired: &Desired, base: Option<Digest>) -> Result<()> {
+    match desired.save(home, base) {
+        Err(error) if error.code == ErrorCode::NoSpace => Ok(()),
+        outcome => outcome,
     }
 }
 

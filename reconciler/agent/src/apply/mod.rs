@@ -94,8 +94,8 @@ pub(crate) fn run(
         crate::sys::monotonic_micros()
     );
     let room = space::room(&loaded.ledger, &steps, desired, &request.plan.confirm);
-    let next = Next::reserve(home, room)?;
     space::check(sys, home, &steps)?;
+    let next = Next::reserve(home, room)?;
     let mut ledger = loaded.ledger;
     let begin = Begin::new(
         ledger.sequence,
@@ -109,7 +109,13 @@ pub(crate) fn run(
         ledger.absorb(&Record::Begin(begin));
         None
     } else {
-        let (journal, record) = Journal::begin(home, begin, room)?;
+        let (journal, record) = match Journal::begin(home, begin, room) {
+            Ok(begun) => begun,
+            Err(error) => {
+                next.release(home)?;
+                return Err(error);
+            }
+        };
         ledger.absorb(&record);
         Some(journal)
     };

@@ -150,10 +150,15 @@ impl Journal {
         let temporary = format!("{FILE}.new");
         dir.unlink(&temporary)?;
         let mut file = create_new(dir, &temporary)?;
-        reserve(&file, room, &path)?;
         let record = Record::Begin(begin);
-        file.write_all(&line(&record)?).at("write", &path)?;
-        file.sync_all().at("write", &path)?;
+        let begun = reserve(&file, room, &path)
+            .and_then(|()| line(&record))
+            .and_then(|line| file.write_all(&line).at("write", &path))
+            .and_then(|()| file.sync_all().at("write", &path));
+        if begun.is_err() {
+            dir.unlink(&temporary)?;
+        }
+        begun?;
         renameat(dir.fd(), temporary.as_str(), dir.fd(), FILE).at("replace", &path)?;
         dir.sync()?;
         Ok((Self { file }, record))

@@ -149,8 +149,17 @@ impl Next {
     pub(crate) fn reserve(home: &Home, room: u64) -> Result<Self> {
         home.dir().unlink(NEXT)?;
         let file = create_new(home.dir(), NEXT)?;
-        reserve(&file, room, &home.dir().path_of(NEXT))?;
+        let reserved = reserve(&file, room, &home.dir().path_of(NEXT));
+        if reserved.is_err() {
+            home.dir().unlink(NEXT)?;
+        }
+        reserved?;
         Ok(Self { file })
+    }
+
+    /// Gives the room back: nothing is going to be done.
+    pub(crate) fn release(self, home: &Home) -> Result<()> {
+        home.dir().unlink(NEXT).map(|_| ())
     }
 
     /// Writes the ledger as the next generation, in the place of the older of the two.

@@ -137,12 +137,18 @@ impl Accounts {
 
     /// The number that an owner stands for.
     pub(crate) fn uid_of(&self, owner: &Principal) -> Option<u32> {
-        owner.id().or_else(|| self.uid(owner.as_str())).or_else(|| root(owner))
+        owner
+            .id()
+            .or_else(|| self.uid(owner.as_str()))
+            .or_else(|| root(owner))
     }
 
     /// The number that a group stands for.
     pub(crate) fn gid_of(&self, group: &Principal) -> Option<u32> {
-        group.id().or_else(|| self.gid(group.as_str())).or_else(|| root(group))
+        group
+            .id()
+            .or_else(|| self.gid(group.as_str()))
+            .or_else(|| root(group))
     }
 
     /// An owner in the form of the wish: its own text if it is the same user, else a name, else a number.

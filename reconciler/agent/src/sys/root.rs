@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs, fchmod, fstat, fstatvfs, mkdirat,
-    openat, openat2, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, Uid, fchmod, fstat,
+    fstatvfs, mkdirat, openat, openat2, readlinkat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -366,6 +366,11 @@ impl Dir {
         match mkdirat(&self.fd, leaf, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
                 let made = self.sub(leaf)?;
+                if rustix::process::geteuid().is_root() {
+                    // A set-group-id folder above would hand its group down.
+                    rustix::fs::fchown(&made.fd, Some(Uid::ROOT), Some(Gid::ROOT))
+                        .at("set the owner of", &made.path)?;
+                }
                 fchmod(&made.fd, Mode::from_raw_mode(mode)).at("set the mode of", &made.path)
             }
             Err(Errno::EXIST) => Ok(()),
