@@ -1,6 +1,6 @@
 """What stands around the hosts: apt repository, git server, Alertmanager with a receiver, Prometheus."""
 
-import shutil
+import os
 import subprocess
 import sys
 import time
@@ -65,12 +65,15 @@ def _ready(url: str) -> None:
     raise SystemExit(f"rig: {url} doesn't answer; see {place.state()}/logs")
 
 
-def git_binds() -> list[str]:
+def git_binds(base: Path) -> list[str]:
     """What the git server shares with the controller's side: programs, and the controller's socket."""
     here = place.state()
     for folder in ("bin", "run"):
         (here / folder).mkdir(exist_ok=True)
-    (here / "run").chmod(0o755)
+    # Sockets made in this folder belong to the git server's group: its hooks may notify the controller.
+    groups = (line.split(":") for line in (base / "etc/group").read_text().splitlines())
+    os.chown(here / "run", 0, next(int(group[2]) for group in groups if group[0] == "git"))
+    (here / "run").chmod(0o2755)
     return [f"{here}/bin:/opt/plumb", f"{here}/run:/run/plumb"]
 
 

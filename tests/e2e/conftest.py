@@ -1,0 +1,94 @@
+"""Real hosts, a real git server, a real Alertmanager: one fleet for all tests of the session.
+
+`tests/run e2e` boots the rig and runs pytest on its network; nothing here works outside of it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import testinfra
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from alerting import Alertmanager  # noqa: E402
+from fleet import ROOT, Fleet  # noqa: E402
+from waiting import until  # noqa: E402
+
+RIG = ROOT / "tests/rig/rig"
+
+
+class Rig:
+    """The rig's own commands."""
+
+    def __init__(self) -> None:
+        done = subprocess.run([RIG, "status"], capture_output=True, text=True)
+        if done.returncode != 0 or not os.environ.get("PLUMB_RIG_INSIDE"):
+            pytest.exit("these tests run on a rig's network: use `tests/run e2e`", returncode=1)
+        self.facts = json.loads(done.stdout)
+
+    def do(self, command: str, name: str) -> None:
+        done = subprocess.run([RIG, command, name], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, f"rig {command} {name}: {done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def rig() -> Rig:
+    return Rig()
+
+
+@pytest.fixture(scope="session")
+def alertmanager(rig: Rig) -> Alertmanager:
+    return Alertmanager(rig.facts["alertmanager"], Path(rig.facts["notifications"]))
+
+
+@pytest.fixture(scope="session")
+def on(rig: Rig):
+    """Looks at a host with testinfra, over SSH as root: independent eyes, never our own observe."""
+    made = {}
+
+    def look(name: str):
+        if name not in made:
+            made[name] = testinfra.get_host(f"ssh://root@{name}", ssh_config=rig.facts["sshConfig"])
+        return made[name]
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def session_fleet(rig: Rig):
+    plumb = Path(os.environ["PLUMB"])
+    # gpg's sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        fleet = Fleet(rig.facts, plumb, Path(folder))
+        try:
+            fleet.start()
+            fleet.controller.wait(fleet.introduction, fleet.names, 120)
+            yield fleet
+        finally:
+            keep = os.environ.get("PLUMB_E2E_LOG")
+            if keep and fleet.controller.log.exists():
+                Path(keep).write_bytes(fleet.controller.log.read_bytes())
+            fleet.end()
+
+
+@pytest.fixture
+def fleet(session_fleet: Fleet):
+    """The fleet at its baseline: eight hosts that have a greeting, all ready."""
+    session_fleet.baseline()
+    return session_fleet
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows what the controller said."""
+    report = (yield).get_result()
+    fleet = item.funcargs.get("fleet") if hasattr(item, "funcargs") else None
+    if report.when == "call" and report.failed and fleet is not None:
+        report.sections.append(("controller", fleet.controller.tail(80)))
+
+
+__all__ = ["until"]
