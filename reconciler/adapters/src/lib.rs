@@ -2,6 +2,7 @@
 
 pub mod alertmanager;
 pub mod clock;
+pub mod git;
 pub mod hosts;
 pub mod store;
 pub mod tls;

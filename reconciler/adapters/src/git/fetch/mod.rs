@@ -1,0 +1,272 @@
+//! Gets a branch and some tags into a mirror, within bounds.
+
+mod limits;
+mod negotiate;
+mod pack;
+mod scan;
+mod transport;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gix::bstr::{BStr, ByteSlice};
+use gix::protocol::handshake::Ref;
+use gix::protocol::transport::Service;
+use plumb_trust::source::{Fetched, SourceError};
+use plumb_trust::TagRef;
+
+pub use self::limits::{Exceeded, Limits};
+#[cfg(test)]
+pub(super) use self::scan::scan;
+pub use self::transport::Ssh;
+pub use self::watch::Patience;
+
+use self::transport::Complaints;
+use self::watch::{Ended, Watch};
+use super::address::Address;
+use super::error::{innermost, one_line};
+use super::mirror::{Mirror, MirrorError};
+use super::objects;
+
+/// The folders of tags that concern trust.
+pub(super) const TAGS: [&str; 3] = ["refs/tags/approve/", "refs/tags/alive/", "refs/tags/revoke/"];
+
+/// What is fetched from where, and how.
+pub(super) struct Request<'a> {
+    pub(super) address: &'a Address,
+    pub(super) branch: &'a str,
+    pub(super) ssh: &'a Ssh,
+    pub(super) limits: &'a Limits,
+    pub(super) patience: Patience,
+    pub(super) closed: Arc<AtomicBool>,
+}
+
+/// What can go wrong on the way, before it is known what the server's program said of it.
+enum Failure {
+    Gix(gix::Error),
+    Exceeded(Exceeded),
+    Garbled(String),
+    Mirror(MirrorError),
+    Empty,
+    NoBranch,
+    Format { found: plumb_trust::ObjectFormat, known: plumb_trust::ObjectFormat },
+}
+
+impl From<gix::Error> for Failure {
+    fn from(error: gix::Error) -> Self {
+        Self::Gix(error)
+    }
+}
+
+impl From<MirrorError> for Failure {
+    fn from(error: MirrorError) -> Self {
+        Self::Mirror(error)
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(error: Exceeded) -> Self {
+        Self::Exceeded(error)
+    }
+}
+
+impl Request<'_> {
+    /// Fetches into the mirror.
+    pub(super) fn run(&self, mirror: &Mirror) -> Result<Fetched, SourceError> {
+        let source_url = self.address.to_string();
+        let watch = Watch::start(self.patience, Arc::clone(&self.closed)).map_err(|error| SourceError::Program {
+            program: "a thread".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let opened = transport::open(self.address, self.ssh, &watch).map_err(|failed| SourceError::Program {
+            program: failed.program,
+            reason: failed.error.to_string(),
+        })?;
+        let result = self.converse(opened.transport, mirror, &watch);
+        let ended = watch.ended();
+        // Ends the program, so that what it said is whole.
+        drop(watch);
+        result.map_err(|failure| self.explain(failure, ended, opened.complaints, source_url, mirror))
+    }
+
+    fn converse(
+        &self,
+        mut transport: Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
+        mirror: &Mirror,
+        watch: &Watch,
+    ) -> Result<Fetched, Failure> {
+        let mut progress = gix::progress::Discard;
+        if let Some(login) = self.login() {
+            transport.set_identity(login).map_err(gix::Error::from_error)?;
+        }
+        let mut handshake = gix::protocol::handshake(
+            &mut transport,
+            Service::UploadPack,
+            // The login was sent already; asked for another, there is none.
+            |_| Ok(None),
+            Vec::new(),
+            &mut progress,
+        )?;
+        let agent = (
+            "agent",
+            Some(concat!("plumb/", env!("CARGO_PKG_VERSION")).to_owned()),
+        );
+        let refs = self.refs(&mut handshake, &mut transport, &agent, &mut progress)?;
+        let hash = negotiate::object_hash(&handshake.capabilities)?;
+        let format = objects::format(hash);
+        if let Some(known) = mirror.format().filter(|known| *known != format) {
+            return Err(Failure::Format { found: format, known });
+        }
+        let fetched = self.choose(&refs)?;
+
+        let store = mirror.open_for(format)?;
+        negotiate::receive(
+            &store,
+            negotiate::Conversation {
+                handshake: &mut handshake,
+                transport: &mut transport,
+                agent,
+                hash,
+            },
+            &fetched,
+            self.limits,
+            watch.interrupt(),
+        )?;
+        store.record(self.branch, &fetched)?;
+        Ok(fetched)
+    }
+
+    fn refs(
+        &self,
+        handshake: &mut gix::protocol::Handshake,
+        transport: &mut Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
+        agent: &gix::protocol::command::Feature,
+        progress: &mut gix::progress::Discard,
+    ) -> Result<Vec<Ref>, Failure> {
+        let refs = match handshake.refs.take() {
+            Some(refs) => refs,
+            None => {
+                let mut prefixes = gix::protocol::ls_refs::RefPrefixes::new();
+                prefixes.extend(std::iter::once(self.branch).chain(TAGS).map(gix::bstr::BString::from));
+                gix::protocol::LsRefsCommand::new(Some(prefixes), &handshake.capabilities, agent.clone())
+                    .invoke_blocking(transport, progress, false)?
+            }
+        };
+        if refs.len() > self.limits.refs {
+            return Err(Exceeded::Refs(self.limits.refs).into());
+        }
+        Ok(refs)
+    }
+
+    /// Out of what the server tells of, which may be more than was asked for.
+    fn choose(&self, refs: &[Ref]) -> Result<Fetched, Failure> {
+        let mut head = None;
+        let mut tags = Vec::new();
+        let mut any = false;
+        for told in refs {
+            let (name, id) = match told {
+                Ref::Direct { full_ref_name, object } => (full_ref_name, object),
+                Ref::Peeled { full_ref_name, tag, .. } => (full_ref_name, tag),
+                Ref::Symbolic { full_ref_name, tag, object, .. } => (full_ref_name, tag.as_ref().unwrap_or(object)),
+                Ref::Unborn { .. } => continue,
+            };
+            any = true;
+            let Some(id) = objects::oid(id) else { continue };
+            if name == self.branch {
+                head = Some(id);
+            } else if let Some(name) = tag_name(name.as_bstr()) {
+                tags.push(TagRef { name, target: id });
+            }
+        }
+        let Some(head) = head else {
+            return Err(if any { Failure::NoBranch } else { Failure::Empty });
+        };
+        tags.sort_by(|a, b| a.name.cmp(&b.name));
+        tags.dedup_by(|a, b| a.name == b.name);
+        Ok(Fetched { head, tags })
+    }
+
+    fn login(&self) -> Option<gix::sec::identity::Account> {
+        let Address::Http { url } = self.address else { return None };
+        Some(gix::sec::identity::Account {
+            username: url.user()?.to_owned(),
+            password: url.password().unwrap_or_default().to_owned(),
+            oauth_refresh_token: None,
+        })
+    }
+
+    fn explain(
+        &self,
+        failure: Failure,
+        ended: Option<Ended>,
+        complaints: Complaints,
+        source_url: String,
+        mirror: &Mirror,
+    ) -> SourceError {
+        match ended {
+            Some(Ended::Idle(after) | Ended::Total(after)) => return SourceError::Timeout { source_url, after },
+            Some(Ended::Closed) => return SourceError::Closed,
+            None => {}
+        }
+        let error = match failure {
+            Failure::Exceeded(exceeded) => {
+                return SourceError::Excessive { source_url, reason: exceeded.to_string() };
+            }
+            Failure::Garbled(reason) => return SourceError::Garbled { source_url, reason },
+            Failure::Mirror(error) => {
+                return SourceError::Mirror { folder: mirror.path().display().to_string(), reason: error.to_string() };
+            }
+            Failure::NoBranch => return SourceError::NoBranch { source_url, branch: self.branch.to_owned() },
+            // A server that only tells of what was asked for doesn't say which of the two it is.
+            Failure::Empty => return SourceError::Empty { source_url },
+            Failure::Format { found, known } => return SourceError::Format { source_url, found, known },
+            Failure::Gix(error) => error,
+        };
+        classify(&error, &complaints.all(), source_url)
+    }
+}
+
+/// The tag's full name, if it is one that concerns trust and is text.
+fn tag_name(name: &BStr) -> Option<String> {
+    let name = name.to_str().ok()?;
+    TAGS.iter().any(|folder| name.len() > folder.len() && name.starts_with(folder)).then(|| name.to_owned())
+}
+
+/// What kind of failure it is, from what the program said or gix found.
+fn classify(error: &gix::Error, complaints: &[String], source_url: String) -> SourceError {
+    let said = complaints.join("\n");
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    // The line that tells most: git's own `fatal:` comes after ssh's reason.
+    let reason = complaints
+        .iter()
+        .find(|line| !line.starts_with("Warning:") && !line.starts_with("debug"))
+        .map_or_else(|| innermost(error), |line| one_line(line.trim_start_matches("fatal: ")));
+    if has(&["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "No matching host key"]) {
+        return SourceError::HostKey { source_url, reason: "host key verification failed".to_owned() };
+    }
+    if has(&["Permission denied", "dubious ownership", "Too many authentication failures", "access denied"]) {
+        return SourceError::Denied { source_url, reason };
+    }
+    if has(&["does not appear to be a git repository", "not a git repository", "Repository not found", "repository not found", "does not exist", "No such file or directory"]) {
+        return SourceError::NoRepository { source_url, reason };
+    }
+    if has(&["not found", "command not found"]) && said.contains("ssh") {
+        return SourceError::Program { program: "ssh".to_owned(), reason };
+    }
+    if !said.is_empty() {
+        return SourceError::Unreachable { source_url, reason };
+    }
+    let text = format!("{error:#}");
+    let all: Vec<_> = error.classify().map(|found| found.class()).collect();
+    if all.iter().any(|class| matches!(class, gix::error::Class::Unauthenticated | gix::error::Class::PermissionDenied)) {
+        return SourceError::Denied { source_url, reason };
+    }
+    if text.contains("404") {
+        return SourceError::NoRepository { source_url, reason };
+    }
+    if all.contains(&gix::error::Class::Corruption) {
+        return SourceError::Garbled { source_url, reason };
+    }
+    SourceError::Unreachable { source_url, reason }
+}

@@ -1,0 +1,148 @@
+//! Says what we want and have, and receives what is missing.
+
+use std::sync::atomic::AtomicBool;
+
+use gix::error::Result;
+use gix::negotiate::{Algorithm, Flags, Graph, Negotiator};
+use gix::odb::store::RefreshMode;
+use gix::protocol::fetch::{self, Arguments, Negotiate, Response, Shallow, Tags, negotiate};
+use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::Capabilities;
+use gix::protocol::transport::client::blocking_io::Transport;
+use plumb_trust::source::Fetched;
+
+use super::Failure;
+use super::limits::Limits;
+use super::pack;
+use super::super::mirror::MirrorStore;
+use super::super::objects;
+
+/// A server that has told of its branches.
+pub(super) struct Conversation<'a, T> {
+    pub(super) handshake: &'a mut gix::protocol::Handshake,
+    pub(super) transport: &'a mut T,
+    pub(super) agent: gix::protocol::command::Feature,
+    pub(super) hash: gix::hash::Kind,
+}
+
+/// The hash that the server's objects are named by; a server that doesn't say so is of the time of SHA-1.
+pub(super) fn object_hash(capabilities: &Capabilities) -> std::result::Result<gix::hash::Kind, Failure> {
+    let Some(name) = capabilities.capability("object-format").and_then(|told| told.value().map(ToOwned::to_owned)) else {
+        return Ok(gix::hash::Kind::Sha1);
+    };
+    match name.as_slice() {
+        b"sha1" => Ok(gix::hash::Kind::Sha1),
+        b"sha256" => Ok(gix::hash::Kind::Sha256),
+        other => Err(Failure::Garbled(format!(
+            "it names its objects by {}, which isn't known here",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+/// Receives what of these is missing in the mirror.
+pub(super) fn receive<T: Transport>(
+    store: &MirrorStore,
+    mut conversation: Conversation<'_, T>,
+    fetched: &Fetched,
+    limits: &Limits,
+    interrupt: &AtomicBool,
+) -> std::result::Result<(), Failure> {
+    let recorded = store.recorded()?;
+    let wanted: Vec<_> = std::iter::once(&fetched.head)
+        .chain(fetched.tags.iter().map(|tag| &tag.target))
+        .filter(|id| !recorded.targets.contains(*id))
+        .filter_map(objects::name)
+        .collect();
+    if wanted.is_empty() {
+        end(&mut conversation);
+        return Ok(());
+    }
+
+    let mut handle = store.handle().clone();
+    handle.refresh = RefreshMode::Never;
+    let mut told = Told {
+        graph: Graph::new(handle, None),
+        negotiator: Algorithm::Consecutive.into_negotiator(),
+        tips: recorded.branches.iter().filter_map(objects::name).collect(),
+        wanted,
+    };
+    let mut failure = None;
+    let hash = conversation.hash;
+    let outcome = gix::protocol::fetch(
+        &mut told,
+        |reader, _, interrupt| match pack::receive(reader, store, hash, limits, interrupt) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                failure = Some(error);
+                Ok(false)
+            }
+        },
+        gix::progress::Discard,
+        interrupt,
+        fetch::Context {
+            handshake: conversation.handshake,
+            transport: conversation.transport,
+            user_agent: conversation.agent.clone(),
+            trace_packetlines: false,
+        },
+        fetch::Options {
+            // Never written: a server that offers only a part of the history is refused.
+            shallow_file: store.path().join("shallow"),
+            shallow: &Shallow::NoChange,
+            tags: Tags::None,
+            reject_shallow_remote: true,
+        },
+    );
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    outcome?;
+    end(&mut conversation);
+    Ok(())
+}
+
+
+fn end<T: Transport>(conversation: &mut Conversation<'_, T>) {
+    if conversation.handshake.server_protocol_version != Protocol::V2 {
+        return;
+    }
+    // A courtesy: the server may have hung up already.
+    let _ = gix::protocol::indicate_end_of_interaction(&mut *conversation.transport, false);
+}
+
+/// What we tell the server: what we want, and commits that we have.
+struct Told<'find> {
+    graph: Graph<'find, 'static>,
+    negotiator: Box<dyn Negotiator>,
+    tips: Vec<gix::ObjectId>,
+    wanted: Vec<gix::ObjectId>,
+}
+
+impl Negotiate for Told<'_> {
+    fn mark_complete_and_common_ref(&mut self) -> Result<negotiate::Action> {
+        for tip in std::mem::take(&mut self.tips) {
+            // One that can't be read isn't told: then more is sent than needed.
+            if let Ok(Some(_)) = self.graph.get_or_insert_commit(tip, |data| data.flags |= Flags::COMPLETE) {
+                self.negotiator.add_tip(tip, &mut self.graph)?;
+            }
+        }
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut Arguments, _: &[bool]) -> bool {
+        for id in &self.wanted {
+            arguments.want(id);
+        }
+        true
+    }
+
+    fn one_round(
+        &mut self,
+        state: &mut negotiate::one_round::State,
+        arguments: &mut Arguments,
+        previous_response: Option<&Response>,
+    ) -> Result<(negotiate::Round, bool)> {
+        negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
+    }
+}

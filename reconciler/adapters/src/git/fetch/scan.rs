@@ -1,0 +1,187 @@
+//! Measures a received pack before anything is built from it.
+//!
+//! A pack of a few kilobytes can stand for terabytes: deltas copy their base again and again. So each
+//! entry's declared size, and the size that each delta says it results in, are added up from the
+//! headers, and only the streams themselves are inflated, into a small buffer that is thrown away.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+
+use gix::odb::pack::data::{self, entry::Header};
+use gix::zlib::{Decompress, FlushDecompress, Status};
+
+use super::limits::{Exceeded, Limits};
+
+/// Why a pack isn't used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScanError {
+    /// It passes a bound.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+    /// It isn't a pack.
+    #[error("{0}")]
+    Corrupt(String),
+    /// It can't be read back.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Measures the pack of `length` bytes.
+pub(crate) fn scan(
+    pack: impl Read,
+    length: u64,
+    hash: gix::hash::Kind,
+    limits: &Limits,
+) -> Result<(), ScanError> {
+    let mut pack = Counted { inner: io::BufReader::with_capacity(64 << 10, pack), position: 0 };
+    let mut header = [0; data::header::SIZE];
+    pack.read_exact(&mut header).map_err(|_| ScanError::Corrupt("the pack ends early".to_owned()))?;
+    let (_, objects) = data::header::decode(&header)
+        .map_err(|error| ScanError::Corrupt(super::super::error::innermost(&error)))?;
+    if objects > limits.objects {
+        return Err(Exceeded::Objects(limits.objects).into());
+    }
+    let most = limits.inflated.max(length.saturating_mul(limits.ratio));
+    let inflated = || Exceeded::Inflated { pack: length, limit: most };
+    let mut total: u64 = 0;
+    // Where each entry begins, and what its chain up to it needs. Bases named by hash may lie anywhere,
+    // so chains that begin with one are counted as if each were built on the one before.
+    let mut chains: HashMap<u64, u64> = HashMap::new();
+    let mut by_name: u64 = 0;
+    let mut inflate = Decompress::new();
+    for _ in 0..objects {
+        let begin = pack.position;
+        let entry = data::Entry::from_read(&mut pack, begin, hash.len_in_bytes())
+            .map_err(|error| ScanError::Corrupt(format!("an entry of the pack can't be read: {error}")))?;
+        if entry.decompressed_size > limits.object {
+            return Err(Exceeded::Object(limits.object).into());
+        }
+        let prefix = measure(&mut pack, &mut inflate, entry.decompressed_size)?;
+        let result = match entry.header {
+            Header::OfsDelta { .. } | Header::RefDelta { .. } => delta_result(&prefix)?,
+            _ => entry.decompressed_size,
+        };
+        if result > limits.object {
+            return Err(Exceeded::Object(limits.object).into());
+        }
+        total = total.saturating_add(result);
+        if matches!(entry.header, Header::OfsDelta { .. } | Header::RefDelta { .. }) {
+            total = total.saturating_add(entry.decompressed_size);
+        }
+        if total > most {
+            return Err(inflated().into());
+        }
+        let base = match entry.header {
+            Header::OfsDelta { base_distance } => {
+                let at = begin
+                    .checked_sub(base_distance)
+                    .ok_or_else(|| ScanError::Corrupt("a delta's base lies before the pack".to_owned()))?;
+                *chains
+                    .get(&at)
+                    .ok_or_else(|| ScanError::Corrupt("a delta's base isn't where it says".to_owned()))?
+            }
+            Header::RefDelta { .. } => by_name,
+            _ => 0,
+        };
+        let chain = base.saturating_add(result);
+        if chain > limits.chain {
+            return Err(Exceeded::Chain(limits.chain).into());
+        }
+        if matches!(entry.header, Header::RefDelta { .. }) {
+            by_name = chain;
+        }
+        chains.insert(begin, chain);
+    }
+    Ok(())
+}
+
+/// Inflates one stream of `size` bytes and keeps only its beginning.
+fn measure(
+    pack: &mut Counted<impl BufRead>,
+    inflate: &mut Decompress,
+    size: u64,
+) -> Result<Vec<u8>, ScanError> {
+    // Two sizes of at most ten bytes each stand at the beginning of a delta.
+    const PREFIX: usize = 20;
+    let corrupt = |why: &str| ScanError::Corrupt(why.to_owned());
+    let mut prefix = Vec::with_capacity(PREFIX);
+    let mut buffer = [0; 16 << 10];
+    inflate.reset();
+    loop {
+        let (read, written, status) = {
+            let input = pack.fill_buf()?;
+            let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
+            let flush = if input.is_empty() { FlushDecompress::Finish } else { FlushDecompress::None };
+            let status = inflate
+                .decompress(input, &mut buffer, flush)
+                .map_err(|_| corrupt("an entry of the pack doesn't inflate"))?;
+            let read = usize::try_from(inflate.total_in() - before_in).unwrap_or(usize::MAX);
+            let written = usize::try_from(inflate.total_out() - before_out).unwrap_or(usize::MAX);
+            if input.is_empty() && written == 0 && status != Status::StreamEnd {
+                return Err(corrupt("the pack ends early"));
+            }
+            (read, written, status)
+        };
+        pack.consume(read);
+        if prefix.len() < PREFIX {
+            let more = written.min(PREFIX - prefix.len());
+            prefix.extend_from_slice(&buffer[..more]);
+        }
+        if inflate.total_out() > size {
+            return Err(corrupt("an entry of the pack is longer than it says"));
+        }
+        if status == Status::StreamEnd {
+            break;
+        }
+        if read == 0 && written == 0 {
+            return Err(corrupt("an entry of the pack doesn't inflate"));
+        }
+    }
+    if inflate.total_out() != size {
+        return Err(corrupt("an entry of the pack is shorter than it says"));
+    }
+    Ok(prefix)
+}
+
+/// The size that a delta results in: the second of the two sizes at its beginning.
+fn delta_result(prefix: &[u8]) -> Result<u64, ScanError> {
+    let mut bytes = prefix.iter();
+    let mut size = || -> Option<u64> {
+        let mut value: u64 = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = bytes.next()?;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    size()
+        .and_then(|_| size())
+        .ok_or_else(|| ScanError::Corrupt("a delta of the pack has no sizes".to_owned()))
+}
+
+struct Counted<R> {
+    inner: R,
+    position: u64,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount as u64;
+        self.inner.consume(amount);
+    }
+}

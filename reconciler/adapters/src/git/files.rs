@@ -1,0 +1,187 @@
+//! The files that manifests may come from: of a revision, or of a folder that is being worked on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use plumb_trust::object::{EntryMode, ObjectKind, Objects, Tree, content, entries, limits};
+use plumb_trust::source::Files;
+use plumb_trust::{Oid, object};
+
+/// The places of a fleet's repository, files first; everything else in it is never read.
+const ROOT: &str = "fleet.yaml";
+const FOLDERS: [&str; 7] = ["files", "hosts", "images", "networks", "profiles", "secrets", "trust"];
+
+/// Bytes of one file.
+pub const FILE: u64 = 16 << 20;
+/// Bytes of all files.
+pub const TOTAL: u64 = 512 << 20;
+/// Files.
+pub const COUNT: usize = 100_000;
+
+/// Why files can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilesError {
+    /// The objects are garbled, missing or too large.
+    #[error("{0}")]
+    Tree(String),
+    /// A file is too large.
+    #[error("{path} is larger than {FILE} bytes")]
+    Large {
+        /// Which.
+        path: String,
+    },
+    /// Together they are too large.
+    #[error("the files are larger than {TOTAL} bytes together")]
+    Total,
+    /// There are too many.
+    #[error("there are more than {COUNT} files")]
+    Count,
+    /// A name isn't text.
+    #[error("{path:?} isn't UTF-8; rename it")]
+    Name {
+        /// The path, as far as it can be shown.
+        path: String,
+    },
+    /// The disk.
+    #[error("{path} can't be read: {reason}")]
+    Io {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The files of a tree object.
+///
+/// A symbolic link stands for the text of its target, as where git has no links: a manifest that is one
+/// is an error of its own and doesn't look like one that was deleted. Under `files/`, links are left
+/// out: they would let a change in one place reach another that other rules guard.
+pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
+    let wrong = |error: &dyn std::fmt::Display| FilesError::Tree(error.to_string());
+    let raw = objects.read(root, ObjectKind::Tree, limits::TREE).map_err(|error| wrong(&error))?;
+    match object::name_of(ObjectKind::Tree, &raw, root.format()) {
+        Ok(name) if name == *root => {}
+        _ => return Err(FilesError::Tree(format!("the store gave other bytes for tree {root}"))),
+    }
+    let parsed = Tree::parse(&raw, root.format()).map_err(|error| wrong(&error))?;
+    let mut gathered = Gathered::default();
+    for entry in parsed.entries() {
+        match entry.mode {
+            EntryMode::Folder if FOLDERS.contains(&entry.name) => {
+                for found in entries(objects, &entry.id) {
+                    let found = found.map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
+                    let path = format!("{}/{}", entry.name, found.path);
+                    if taken(&path, found.mode) {
+                        let read = content(objects, &found, FILE)
+                            .map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
+                        gathered.add(path, &read)?;
+                    }
+                }
+            }
+            EntryMode::File | EntryMode::Executable | EntryMode::Link if entry.name == ROOT => {
+                let found = object::Entry { path: ROOT.to_owned(), mode: entry.mode, id: entry.id };
+                let read = content(objects, &found, FILE).map_err(|error| wrong(&error))?;
+                gathered.add(ROOT.to_owned(), &read)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(gathered.files)
+}
+
+fn taken(path: &str, mode: EntryMode) -> bool {
+    match mode {
+        EntryMode::File | EntryMode::Executable => true,
+        EntryMode::Link => !path.starts_with("files/"),
+        EntryMode::Folder | EntryMode::Gitlink => false,
+    }
+}
+
+/// The same places of a folder, as they are now: for `check`, `render` and `diff`. No link is followed.
+pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
+    let mut gathered = Gathered::default();
+    let root = folder.join(ROOT);
+    if let Ok(about) = fs::symlink_metadata(&root) {
+        gathered.add_from(ROOT.to_owned(), &root, &about)?;
+    }
+    for name in FOLDERS {
+        let path = folder.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|about| about.is_dir()) {
+            gathered.walk(name, &path, 0)?;
+        }
+    }
+    Ok(gathered.files)
+}
+
+#[derive(Default)]
+struct Gathered {
+    files: BTreeMap<String, Arc<[u8]>>,
+    total: u64,
+}
+
+impl Gathered {
+    fn add(&mut self, path: String, bytes: &[u8]) -> Result<(), FilesError> {
+        if self.files.len() == COUNT {
+            return Err(FilesError::Count);
+        }
+        self.total += bytes.len() as u64;
+        if self.total > TOTAL {
+            return Err(FilesError::Total);
+        }
+        self.files.insert(path, bytes.into());
+        Ok(())
+    }
+
+    fn walk(&mut self, shown: &str, folder: &Path, depth: usize) -> Result<(), FilesError> {
+        let failed = |error: &std::io::Error| FilesError::Io { path: shown.to_owned(), reason: error.to_string() };
+        if depth > limits::DEPTH {
+            return Err(FilesError::Io {
+                path: shown.to_owned(),
+                reason: "more folders within folders than there may be".to_owned(),
+            });
+        }
+        for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {
+            let entry = entry.map_err(|error| failed(&error))?;
+            let Ok(name) = entry.file_name().into_string() else {
+                return Err(FilesError::Name { path: format!("{shown}/{}", entry.file_name().display()) });
+            };
+            let path = format!("{shown}/{name}");
+            let about = entry.metadata().map_err(|error| failed(&error))?;
+            if about.is_dir() {
+                // A repository of its own is none of ours, as for git.
+                if !entry.path().join(".git").exists() {
+                    self.walk(&path, &entry.path(), depth + 1)?;
+                }
+            } else {
+                self.add_from(path, &entry.path(), &about)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_from(&mut self, path: String, at: &Path, about: &fs::Metadata) -> Result<(), FilesError> {
+        let failed = |error: &std::io::Error| FilesError::Io { path: path.clone(), reason: error.to_string() };
+        if about.is_symlink() {
+            if taken(&path, EntryMode::Link) {
+                let target = fs::read_link(at).map_err(|error| failed(&error))?;
+                self.add(path, target.as_os_str().as_encoded_bytes())?;
+            }
+            return Ok(());
+        }
+        if !about.is_file() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(at)
+            .and_then(|file| file.take(FILE + 1).read_to_end(&mut bytes))
+            .map_err(|error| failed(&error))?;
+        if bytes.len() as u64 > FILE {
+            return Err(FilesError::Large { path });
+        }
+        self.add(path, &bytes)
+    }
+}

@@ -1,0 +1,39 @@
+//! How a bare repository lies on disk.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use plumb_trust::ObjectFormat;
+
+use super::mirror::MirrorError;
+
+/// Makes an empty bare repository in a folder that is there.
+pub(super) fn create(folder: &Path, format: ObjectFormat, head: &str) -> io::Result<()> {
+    for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "hooks", "info"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    let config = match format {
+        ObjectFormat::Sha1 => "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n",
+        ObjectFormat::Sha256 => {
+            "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
+        }
+    };
+    fs::write(folder.join("config"), config)?;
+    // Last: with it, git takes the folder for a repository.
+    fs::write(folder.join("HEAD"), format!("ref: {head}\n"))
+}
+
+/// The hash of a repository that [`create`] made.
+pub(super) fn format(folder: &Path) -> Result<ObjectFormat, MirrorError> {
+    let config = fs::read_to_string(folder.join("config"))?;
+    let mut named = config.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("objectformat").then(|| value.trim().to_owned())
+    });
+    match named.next().as_deref() {
+        None | Some("sha1") => Ok(ObjectFormat::Sha1),
+        Some("sha256") => Ok(ObjectFormat::Sha256),
+        Some(other) => Err(MirrorError::Strange(format!("it is of the unknown object format {other}"))),
+    }
+}

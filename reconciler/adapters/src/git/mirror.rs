@@ -1,0 +1,216 @@
+//! The bare copy of a repository in the state folder.
+//!
+//! It holds objects, and in one file (`packed-refs`, so that git's own tools can read it) what was
+//! fetched whole last. A branch that was rewound takes nothing away: old commits stay readable, since
+//! hosts may still be driven to one of them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use plumb_trust::source::Fetched;
+use plumb_trust::{ObjectFormat, Oid};
+
+use super::layout;
+use super::objects::{self, ALLOCATION};
+
+/// The mirror can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MirrorError {
+    /// The disk, or the rights to it.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Something lies there that is no mirror.
+    #[error("{0}")]
+    Strange(String),
+}
+
+/// A folder that is a mirror, or becomes one at the first fetch.
+pub(super) struct Mirror {
+    path: PathBuf,
+    format: OnceLock<ObjectFormat>,
+}
+
+impl Mirror {
+    /// The mirror in this folder.
+    pub(super) fn at(path: PathBuf) -> Result<Self, MirrorError> {
+        let mirror = Self { path, format: OnceLock::new() };
+        if mirror.path.join("HEAD").is_file() {
+            let format = layout::format(&mirror.path)?;
+            mirror.format.get_or_init(|| format);
+            mirror.clean()?;
+        }
+        Ok(mirror)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash of what was fetched; none before the first fetch.
+    pub(super) fn format(&self) -> Option<ObjectFormat> {
+        self.format.get().copied()
+    }
+
+    /// The object folder.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.path.join("objects")
+    }
+
+    /// Opens it for a fetch, and makes it first where it is missing.
+    pub(super) fn open_for(&self, format: ObjectFormat) -> Result<MirrorStore, MirrorError> {
+        if self.format().is_none() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+            layout::create(&self.path, format, "refs/heads/main")?;
+            self.format.get_or_init(|| format);
+        }
+        self.clean()?;
+        let options = gix::odb::store::init::Options {
+            alloc_limit_bytes: Some(ALLOCATION),
+            ..Default::default()
+        };
+        let handle = gix::odb::at_opts(self.objects(), objects::kind(format), None, options)?;
+        Ok(MirrorStore { path: self.path.clone(), handle })
+    }
+
+    /// Takes away what would let other objects, or a shortened history, show through, and what an
+    /// interrupted fetch left.
+    fn clean(&self) -> Result<(), MirrorError> {
+        for file in ["objects/info/alternates", "info/grafts", "shallow"] {
+            remove(&self.path.join(file))?;
+        }
+        match fs::read_dir(self.objects().join("pack")) {
+            Ok(files) => {
+                for file in files {
+                    let file = file?;
+                    if file.file_name().as_encoded_bytes().starts_with(INCOMING.as_bytes()) {
+                        remove(&file.path())?;
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Forgets what was fetched, so that the next fetch gets everything again. The objects stay.
+    pub(super) fn forget(&self) -> Result<(), MirrorError> {
+        remove(&self.path.join("packed-refs"))
+    }
+}
+
+fn remove(path: &Path) -> Result<(), MirrorError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+const INCOMING: &str = "incoming-";
+
+/// The mirror during a fetch.
+pub(super) struct MirrorStore {
+    path: PathBuf,
+    handle: gix::odb::Handle,
+}
+
+/// What was fetched whole last.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// Everything that a branch or tag named.
+    pub(super) targets: BTreeSet<Oid>,
+    /// The branches alone.
+    pub(super) branches: Vec<Oid>,
+}
+
+impl MirrorStore {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn handle(&self) -> &gix::odb::Handle {
+        &self.handle
+    }
+
+    pub(super) fn packs(&self) -> PathBuf {
+        self.path.join("objects/pack")
+    }
+
+    /// What was fetched whole last. Lines that can't be read count as not fetched.
+    pub(super) fn recorded(&self) -> Result<Recorded, MirrorError> {
+        let text = match fs::read_to_string(self.path.join("packed-refs")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recorded::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut recorded = Recorded::default();
+        for line in text.lines() {
+            if let Some((id, name)) = line.split_once(' ')
+                && let Ok(id) = id.parse()
+            {
+                recorded.targets.insert(id);
+                if name.starts_with("refs/heads/") {
+                    recorded.branches.push(id);
+                }
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Remembers what is there whole now.
+    pub(super) fn record(&self, branch: &str, fetched: &Fetched) -> Result<(), MirrorError> {
+        let mut lines: Vec<_> = fetched
+            .tags
+            .iter()
+            .map(|tag| (tag.name.as_str(), tag.target))
+            .chain([(branch, fetched.head)])
+            .collect();
+        lines.sort_unstable();
+        let mut text = String::from("# pack-refs with: sorted \n");
+        for (name, id) in lines {
+            let _ = writeln!(text, "{id} {name}");
+        }
+        let path = self.path.join("packed-refs");
+        if fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            return Ok(());
+        }
+        let new = self.path.join("packed-refs.new");
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(new, path)?;
+        Ok(())
+    }
+
+    /// A file for a pack that is being received.
+    pub(super) fn incoming(&self) -> Result<Incoming, MirrorError> {
+        let path = self.packs().join(format!("{INCOMING}{}", std::process::id()));
+        remove(&path)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Incoming { path, file })
+    }
+}
+
+/// A pack that is being received; gone when dropped.
+pub(super) struct Incoming {
+    path: PathBuf,
+    file: File,
+}
+
+impl Incoming {
+    pub(super) fn file_mut(&mut self) -> &mut File {
+        &mut self.file
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // One that stays is taken away before the next fetch.
+        let _ = fs::remove_file(&self.path);
+    }
+}

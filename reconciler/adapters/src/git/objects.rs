@@ -1,0 +1,147 @@
+//! Raw objects, as they lie in a repository's object folders.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use gix::objs::{Find, FindHeader};
+use gix::odb::pack::cache::lru::MemoryCappedHashmap;
+use plumb_trust::object::{ObjectError, ObjectKind, Objects};
+use plumb_trust::{ObjectFormat, Oid};
+
+/// No single buffer may be larger, whatever an object or a delta claims to be.
+pub(super) const ALLOCATION: usize = 64 << 20;
+
+/// What is kept of inflated delta bases; trees of a large fleet are long chains.
+const PACK_CACHE: usize = 48 << 20;
+
+/// Objects of one or more object folders. Replace refs and grafts don't exist here; the folders'
+/// alternates count, because what is read is checked against its name anyway.
+///
+/// It belongs to one thread: reading goes through caches.
+pub struct ObjectStore {
+    stores: Vec<gix::odb::Handle>,
+    format: ObjectFormat,
+    missed: Cell<bool>,
+}
+
+impl ObjectStore {
+    /// The objects in these folders, looked for in this order.
+    pub fn open(folders: &[PathBuf], format: ObjectFormat) -> std::io::Result<Self> {
+        let stores = folders
+            .iter()
+            .map(|folder| {
+                let options = gix::odb::store::init::Options {
+                    alloc_limit_bytes: Some(ALLOCATION),
+                    ..Default::default()
+                };
+                let handle = gix::odb::at_opts(folder.clone(), kind(format), None, options)?;
+                Ok(handle.with_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE))))
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { stores, format, missed: Cell::new(false) })
+    }
+
+    /// What the objects are named by.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// Whether an object was asked for in vain since this was asked last.
+    pub(super) fn take_missed(&self) -> bool {
+        self.missed.take()
+    }
+
+    /// Whether an object is there.
+    pub fn has(&self, id: &Oid) -> bool {
+        let Some(id) = name(id) else { return false };
+        self.stores.iter().any(|store| gix::objs::Exists::exists(store, &id))
+    }
+
+    /// What an object is, without inflating it.
+    pub fn kind(&self, id: &Oid) -> Option<ObjectKind> {
+        let id = name(id)?;
+        self.stores
+            .iter()
+            .find_map(|store| store.try_header(&id).ok().flatten())
+            .map(|header| object_kind(header.kind))
+    }
+}
+
+impl Objects for ObjectStore {
+    fn read(&self, id: &Oid, kind: ObjectKind, limit: u64) -> Result<Cow<'_, [u8]>, ObjectError> {
+        if id.format() != self.format {
+            return Err(ObjectError::Missing);
+        }
+        let id = name(id).ok_or(ObjectError::Missing)?;
+        for store in &self.stores {
+            // Trees are the long delta chains, whose header costs as much as half the tree; the
+            // store's own bound on allocations holds for them.
+            if kind != ObjectKind::Tree {
+                match store.try_header(&id) {
+                    Ok(Some(header)) if object_kind(header.kind) != kind => return Err(ObjectError::WrongKind),
+                    Ok(Some(header)) if header.size > limit => return Err(ObjectError::TooLarge),
+                    Ok(Some(_)) => {}
+                    Ok(None) => continue,
+                    Err(error) => return Err(failed(&error)),
+                }
+            }
+            let mut bytes = Vec::new();
+            let found = match store.try_find(&id, &mut bytes) {
+                Ok(Some(data)) => data.kind,
+                Ok(None) => continue,
+                Err(error) => return Err(failed(&error)),
+            };
+            if object_kind(found) != kind {
+                return Err(ObjectError::WrongKind);
+            }
+            if bytes.len() as u64 > limit {
+                return Err(ObjectError::TooLarge);
+            }
+            return Ok(Cow::Owned(bytes));
+        }
+        self.missed.set(true);
+        Err(ObjectError::Missing)
+    }
+}
+
+fn failed(error: &gix::Error) -> ObjectError {
+    use gix::error::{Class, ResourceExhaustionKind};
+    let too_large = error
+        .classify()
+        .any(|found| found.class() == Class::ResourceExhaustion(ResourceExhaustionKind::AllocationLimit));
+    if too_large {
+        return ObjectError::TooLarge;
+    }
+    ObjectError::Corrupt(super::error::innermost(error))
+}
+
+fn object_kind(kind: gix::objs::Kind) -> ObjectKind {
+    match kind {
+        gix::objs::Kind::Commit => ObjectKind::Commit,
+        gix::objs::Kind::Tree => ObjectKind::Tree,
+        gix::objs::Kind::Blob => ObjectKind::Blob,
+        gix::objs::Kind::Tag => ObjectKind::Tag,
+    }
+}
+
+pub(super) fn kind(format: ObjectFormat) -> gix::hash::Kind {
+    match format {
+        ObjectFormat::Sha1 => gix::hash::Kind::Sha1,
+        ObjectFormat::Sha256 => gix::hash::Kind::Sha256,
+    }
+}
+
+pub(super) fn format(kind: gix::hash::Kind) -> ObjectFormat {
+    if kind.len_in_bytes() == 20 { ObjectFormat::Sha1 } else { ObjectFormat::Sha256 }
+}
+
+/// Gix' own name for an object.
+pub(super) fn name(id: &Oid) -> Option<gix::ObjectId> {
+    gix::ObjectId::try_from(id.as_bytes()).ok()
+}
+
+/// Ours for one of gix'.
+pub(super) fn oid(id: &gix::oid) -> Option<Oid> {
+    Oid::from_bytes(id.as_bytes()).ok()
+}

@@ -1,0 +1,324 @@
+//! A watched branch, fetched into a mirror.
+//!
+//! Two threads serve it, because gix blocks: one talks to the server, and may wait for long; the other
+//! reads the mirror, so that a slow server never keeps hosts from being driven to what is accepted.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use plumb_trust::object::{Commit, ObjectKind, Objects, limits};
+use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
+use plumb_trust::{Inputs, Oid, Outcome, Revision, Verified};
+use tokio::sync::oneshot;
+
+use super::address::{Address, AddressError};
+use super::fetch::{self, Limits, Patience, Ssh};
+use super::files;
+use super::mirror::{Mirror, MirrorError};
+use super::objects::ObjectStore;
+
+/// How often, at most, everything is fetched anew because something was missing.
+const ANEW: Duration = Duration::from_secs(3600);
+
+/// What a source watches, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitOptions {
+    /// The repository's address.
+    pub url: String,
+    /// The branch's full name.
+    pub reference: String,
+    /// The folder of the mirror.
+    pub mirror: PathBuf,
+    /// How `ssh` is started.
+    pub ssh: Ssh,
+    /// What a server may send at most.
+    pub limits: Limits,
+    /// How long it may take.
+    pub patience: Patience,
+}
+
+impl GitOptions {
+    /// With the usual bounds.
+    pub fn new(url: impl Into<String>, reference: impl Into<String>, mirror: impl Into<PathBuf>) -> Self {
+        Self {
+            url: url.into(),
+            reference: reference.into(),
+            mirror: mirror.into(),
+            ssh: Ssh::default(),
+            limits: Limits::default(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// A source that can't be.
+#[derive(Debug, thiserror::Error)]
+pub enum GitSourceError {
+    /// Its address.
+    #[error("{0}")]
+    Address(#[from] AddressError),
+    /// Its branch.
+    #[error("{0:?} isn't the full name of a branch; write refs/heads/main")]
+    Branch(String),
+    /// Its mirror.
+    #[error("the copy of the repository in {folder} can't be used: {reason}")]
+    Mirror {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Its threads.
+    #[error("no thread for it: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A watched branch of a git repository.
+pub struct GitSource {
+    name: String,
+    fetches: Option<mpsc::Sender<Answer<Fetched>>>,
+    reads: Option<mpsc::Sender<Read>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    closed: Arc<AtomicBool>,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, SourceError>>;
+
+enum Read {
+    Verify(Box<VerifyRequest>, Answer<Outcome>),
+    Files(Box<Verified<Revision>>, Answer<Files>),
+    Descends(Oid, Oid, Answer<bool>),
+}
+
+impl GitSource {
+    /// Watches a branch. Nothing is fetched yet.
+    pub fn open(options: GitOptions) -> Result<Self, GitSourceError> {
+        let address = Address::parse(&options.url)?;
+        let branch = options.reference.strip_prefix("refs/heads/").filter(|name| !name.is_empty());
+        if branch.is_none() || gix::validate::reference::name(options.reference.as_str().into()).is_err() {
+            return Err(GitSourceError::Branch(options.reference));
+        }
+        let mirror = Mirror::at(options.mirror.clone()).map_err(|error| GitSourceError::Mirror {
+            folder: options.mirror.clone(),
+            reason: error.to_string(),
+        })?;
+        let name = format!("{address} {}", options.reference);
+        let shared = Arc::new(Shared {
+            mirror,
+            incomplete: AtomicBool::new(false),
+            reference: options.reference.clone(),
+        });
+        let closed = Arc::new(AtomicBool::new(false));
+
+        let (fetches, fetch_queue) = mpsc::channel::<Answer<Fetched>>();
+        let fetcher = Fetcher {
+            shared: Arc::clone(&shared),
+            address,
+            options,
+            closed: Arc::clone(&closed),
+            anew: None,
+        };
+        let mut threads = vec![start("git-fetch", move || fetcher.run(&fetch_queue))?];
+        let (reads, read_queue) = mpsc::channel();
+        threads.push(start("git-read", move || Reader { shared, store: None }.run(&read_queue))?);
+        Ok(Self { name, fetches: Some(fetches), reads: Some(reads), threads, closed })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(Answer<T>) -> Read,
+    ) -> BoxFuture<'_, Result<T, SourceError>> {
+        let (answer, result) = oneshot::channel();
+        let sent = self.reads.as_ref().is_some_and(|reads| reads.send(job(answer)).is_ok());
+        wait(sent, result)
+    }
+}
+
+fn wait<'a, T: Send + 'a>(
+    sent: bool,
+    result: oneshot::Receiver<Result<T, SourceError>>,
+) -> BoxFuture<'a, Result<T, SourceError>> {
+    Box::pin(async move {
+        if !sent {
+            return Err(SourceError::Closed);
+        }
+        result.await.unwrap_or(Err(SourceError::Closed))
+    })
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, GitSourceError> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(GitSourceError::Thread)
+}
+
+impl Source for GitSource {
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, SourceError>> {
+        let (answer, result) = oneshot::channel();
+        let sent = self.fetches.as_ref().is_some_and(|fetches| fetches.send(answer).is_ok());
+        wait(sent, result)
+    }
+
+    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Outcome, SourceError>> {
+        self.read(|answer| Read::Verify(Box::new(request), answer))
+    }
+
+    fn files(&self, revision: Verified<Revision>) -> BoxFuture<'_, Result<Files, SourceError>> {
+        self.read(|answer| Read::Files(Box::new(revision), answer))
+    }
+
+    fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>> {
+        self.read(|answer| Read::Descends(ancestor, descendant, answer))
+    }
+}
+
+impl Drop for GitSource {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.fetches = None;
+        self.reads = None;
+        // A conversation under way is ended within moments, a verification when it is done. Neither is
+        // waited for: what they write is whole or absent.
+        self.threads.clear();
+    }
+}
+
+struct Shared {
+    mirror: Mirror,
+    // An object was missing: what was recorded as fetched whole isn't.
+    incomplete: AtomicBool,
+    reference: String,
+}
+
+struct Fetcher {
+    shared: Arc<Shared>,
+    address: Address,
+    options: GitOptions,
+    closed: Arc<AtomicBool>,
+    anew: Option<Instant>,
+}
+
+impl Fetcher {
+    fn run(mut self, queue: &mpsc::Receiver<Answer<Fetched>>) {
+        while let Ok(answer) = queue.recv() {
+            if self.closed.load(Ordering::Relaxed) {
+                return;
+            }
+            // What a server sends goes through much code of others: a panic there fails one fetch.
+            let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_else(|_| {
+                Err(SourceError::Garbled {
+                    source_url: self.address.to_string(),
+                    reason: "reading it failed in a way that wasn't foreseen; please report it".to_owned(),
+                })
+            });
+            let _ = answer.send(fetched);
+        }
+    }
+
+    fn fetch(&mut self) -> Result<Fetched, SourceError> {
+        let mirror = &self.shared.mirror;
+        if self.shared.incomplete.load(Ordering::Relaxed) && self.anew.is_none_or(|last| last.elapsed() > ANEW) {
+            self.anew = Some(Instant::now());
+            self.shared.incomplete.store(false, Ordering::Relaxed);
+            mirror.forget().map_err(|error| mirror_error(mirror, &error))?;
+        }
+        fetch::Request {
+            address: &self.address,
+            branch: &self.options.reference,
+            ssh: &self.options.ssh,
+            limits: &self.options.limits,
+            patience: self.options.patience,
+            closed: Arc::clone(&self.closed),
+        }
+        .run(mirror)
+    }
+}
+
+fn mirror_error(mirror: &Mirror, error: &MirrorError) -> SourceError {
+    SourceError::Mirror { folder: mirror.path().display().to_string(), reason: error.to_string() }
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    store: Option<ObjectStore>,
+}
+
+impl Reader {
+    fn run(mut self, queue: &mpsc::Receiver<Read>) {
+        while let Ok(job) = queue.recv() {
+            match job {
+                Read::Verify(request, answer) => {
+                    let _ = answer.send(self.verify(&request));
+                }
+                Read::Files(revision, answer) => {
+                    let _ = answer.send(self.files(&revision));
+                }
+                Read::Descends(ancestor, descendant, answer) => {
+                    let _ = answer.send(self.descends(ancestor, descendant));
+                }
+            }
+            if self.store.as_ref().is_some_and(ObjectStore::take_missed) {
+                self.shared.incomplete.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn store(&mut self, wanted: &Oid) -> Result<&ObjectStore, SourceError> {
+        let mirror = &self.shared.mirror;
+        if self.store.is_none() {
+            let Some(format) = mirror.format() else { return Err(SourceError::Missing(*wanted)) };
+            let store = ObjectStore::open(&[mirror.objects()], format)
+                .map_err(|error| mirror_error(mirror, &MirrorError::Io(error)))?;
+            self.store = Some(store);
+        }
+        self.store.as_ref().ok_or(SourceError::Closed)
+    }
+
+    fn verify(&mut self, request: &VerifyRequest) -> Result<Outcome, SourceError> {
+        let reference = self.shared.reference.clone();
+        let store = self.store(&request.head)?;
+        let mut inputs = Inputs::new(request.introduction, request.head, request.now)
+            .tags(&request.tags)
+            .reference(&reference)
+            .first_seen(&request.first_seen)
+            .revoked(&request.revoked)
+            .tombstones(&request.tombstones)
+            .lower_bounds(&request.lower_bounds);
+        inputs.floor = request.floor;
+        inputs.detail = request.detail;
+        Ok(plumb_trust::verify(store, &inputs))
+    }
+
+    fn files(&mut self, revision: &Verified<Revision>) -> Result<Files, SourceError> {
+        let commit = revision.commit();
+        let store = self.store(&commit)?;
+        files::tree(store, &revision.tree())
+            .map_err(|error| SourceError::Files { revision: commit, reason: error.to_string() })
+    }
+
+    fn descends(&mut self, ancestor: Oid, descendant: Oid) -> Result<bool, SourceError> {
+        let store = self.store(&descendant)?;
+        let mut at = descendant;
+        for _ in 0..limits::CHAIN {
+            if at == ancestor {
+                return Ok(true);
+            }
+            let raw = store
+                .read(&at, ObjectKind::Commit, limits::COMMIT)
+                .map_err(|_| SourceError::Missing(at))?;
+            let commit = Commit::parse(&raw, at.format()).map_err(|_| SourceError::Missing(at))?;
+            match commit.parents.first() {
+                Some(parent) => at = *parent,
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+}
