@@ -1,1 +1,4 @@
 //! The loop: queue, reconcilers, rollout, status. Knows ports, never adapters.
+
+mod backoff;
+mod queue;

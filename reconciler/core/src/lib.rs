@@ -9,9 +9,12 @@
 //! - [`status`] — conditions and targets.
 //! - [`alert`] — an alert as it travels.
 //! - [`plan`] — from what differs to what is done.
+//! - [`rollout`] — how a change spreads.
+//! - [`alerting`] — which alerts fire, and since when.
 //! - [`ports`] — what the loop needs of the world.
 
 pub mod alert;
+pub mod alerting;
 mod compose;
 pub mod desired;
 pub mod plan;
@@ -20,4 +23,5 @@ mod parallel;
 pub mod ports;
 mod render;
 pub mod resolve;
+pub mod rollout;
 pub mod status;

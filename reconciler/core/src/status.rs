@@ -174,3 +174,22 @@ pub struct HostStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<String>,
 }
+
+impl HostStatus {
+    /// The status of a host of which nothing is known yet.
+    pub fn new(host: HostName) -> Self {
+        Self {
+            host,
+            revision: None,
+            target: None,
+            held: None,
+            ledger_sequence: None,
+            conditions: Conditions::default(),
+            last_seen: None,
+            last_success: None,
+            failures: 0,
+            resources: 0,
+            differing: Vec::new(),
+        }
+    }
+}
