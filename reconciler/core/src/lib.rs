@@ -6,6 +6,7 @@
 //! - [`manifest`] — a repository's files to objects, each error at its place.
 //! - [`mod@resolve`] — objects to what each host should be; what can't be resolved is held.
 //! - [`desired`] — what a revision wants of each host.
+//! - [`mod@explain`] — where every value comes from.
 //! - [`status`] — conditions and targets.
 //! - [`alert`] — an alert as it travels.
 //! - [`plan`] — from what differs to what is done.
@@ -17,6 +18,7 @@ pub mod alert;
 pub mod alerting;
 mod compose;
 pub mod desired;
+pub mod explain;
 pub mod plan;
 pub mod manifest;
 mod parallel;

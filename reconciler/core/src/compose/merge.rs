@@ -36,14 +36,6 @@ pub(crate) enum Says<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The first place that decides.
-    pub(crate) fn first(&self) -> Option<&Pick<'a>> {
-        match &self.says {
-            Says::One(pick, _) => Some(pick),
-            Says::Union(picks) => picks.first(),
-        }
-    }
-
     /// All places that decide.
     pub(crate) fn picks(&self) -> impl Iterator<Item = &Pick<'a>> {
         let (one, more): (Option<&Pick<'a>>, &[Pick<'a>]) = match &self.says {

@@ -21,10 +21,11 @@ use plumb_document::{Diagnostic, Map, Node, Value, closest};
 use crate::manifest::{Broken, Profile, code};
 
 pub(crate) use fragment::{Fragments, Piece, Scope};
+pub(crate) use params::check_declarations;
 pub(crate) use patch::PatchedResource;
 pub(crate) use gather::{Slot, compose};
 pub(crate) use instance::{Instance, instances};
-pub(crate) use merge::{Field, Says, conflict, merge};
+pub(crate) use merge::{Field, Pick, Says, conflict, merge};
 
 /// Which of two places that set a field decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@ use plumb_api::kind::{Param, ParamType};
 use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, closest};
 
 use crate::manifest::{Layer, Profile, code};
-use crate::render::from_node;
+use crate::render::{from_node, has_expression};
 
 /// What one place gives as parameters, rendered.
 #[derive(Debug, Clone)]
@@ -136,6 +136,28 @@ fn disagree(name: &str, first: &Entry, second: &Entry) -> Diagnostic {
     )
     .related(&first.key.span, "the other one")
     .hint("say the value at the host's own profile, which decides; or give one of the includes a key of its own with `of`")
+}
+
+/// What is wrong with the declarations of a profile's parameters themselves.
+pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (name, param) in &profile.params {
+        let Some(declared) = profile.declared.get(name) else { continue };
+        let place = |field: &str| declared.get(field).map_or(&declared.span, |node| &node.span);
+        if let Some(Err(error)) = param.pattern.as_ref().map(|pattern| regex::Regex::new(pattern)) {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            diagnostics.push(Diagnostic::error(
+                code::PARAMETER,
+                place("pattern"),
+                format!("the pattern of `{name}` can't be read: {last}"),
+            ));
+        }
+        if let Some(default) = declared.get("default").filter(|default| !has_expression(default)) {
+            diagnostics.extend(check(name, param, default));
+        }
+    }
+    diagnostics
 }
 
 /// What is wrong with a parameter's value.

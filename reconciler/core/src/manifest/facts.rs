@@ -149,6 +149,19 @@ pub(super) fn render_statics(
     engine.render(statics, &Context::facts(&host, None))
 }
 
+/// An operating system as templates see it: what isn't said is there as nothing.
+#[derive(Serialize)]
+struct OsValue<'a> {
+    family: plumb_api::kind::OsFamily,
+    release: Option<&'a str>,
+}
+
+impl<'a> OsValue<'a> {
+    fn of(os: &'a Os) -> Self {
+        Self { family: os.family, release: os.release.as_deref() }
+    }
+}
+
 /// A host as templates see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -158,7 +171,7 @@ struct HostValue<'a> {
     fqdn: String,
     state: &'a str,
     labels: &'a BTreeMap<String, String>,
-    os: Option<&'a Os>,
+    os: Option<OsValue<'a>>,
     arch: Option<&'a str>,
     host_keys: &'a [String],
     networks: BTreeMap<&'a str, &'a HostNetwork>,
@@ -203,7 +216,7 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
         },
         state: spec.state.as_str(),
         labels: &host.labels,
-        os: spec.os.as_ref(),
+        os: spec.os.as_ref().map(OsValue::of),
         arch: spec.arch.map(plumb_api::kind::Arch::as_str),
         host_keys: &spec.host_keys,
         networks: networks.iter().map(|(name, network)| (&**name, network)).collect(),

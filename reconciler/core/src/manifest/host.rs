@@ -42,8 +42,6 @@ pub(crate) struct Host {
     pub(crate) remove: Vec<(Layer, Node)>,
     /// JSON patches.
     pub(crate) patches: Vec<Node>,
-    /// The host's own spec as written.
-    pub(crate) own: Node,
 }
 
 /// The fields that are trees: composed and rendered before they have a type.
@@ -125,7 +123,6 @@ pub(crate) fn read(
         blocks,
         remove,
         patches,
-        own: object.spec.clone(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use plumb_api::kind::{NetworkSpec, NetworkType};
-use plumb_document::{Diagnostic, Node, Span, decode};
+use plumb_document::{Diagnostic, Node, decode};
 
 use super::object::Object;
 use super::{code, unsupported};
@@ -14,7 +14,6 @@ use super::{code, unsupported};
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     pub(crate) name: Arc<str>,
-    pub(crate) span: Span,
     pub(crate) spec: NetworkSpec,
     pub(crate) node: Node,
     pub(crate) v4: Option<Ipv4Net>,
@@ -56,7 +55,6 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
     if diagnostics.is_empty() {
         Ok(Network {
             name: object.name.as_str().into(),
-            span: object.span.clone(),
             spec,
             node: object.spec.clone(),
             v4,

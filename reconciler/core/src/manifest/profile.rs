@@ -8,7 +8,7 @@ use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, decode};
 
 use super::host::mapping;
 use super::object::Object;
-use crate::compose::{Block, Priority};
+use crate::compose::{Block, Priority, check_declarations};
 
 /// A profile's manifest.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
-    Ok(Profile {
+    let profile = Profile {
         name: object.name.as_str().into(),
         span: object.span.clone(),
         params: spec.params,
@@ -78,7 +78,9 @@ pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
         endpoints,
         when: map.get("when").filter(|node| !node.is_null()).cloned(),
         blocks: Block::all(map, Priority::own),
-    })
+    };
+    let diagnostics = check_declarations(&profile);
+    if diagnostics.is_empty() { Ok(profile) } else { Err(diagnostics) }
 }
 
 /// Reads `key: {of: profile, param: value}`; the profile is the key where `of` is left out.

@@ -6,14 +6,14 @@ use minijinja::{Error, ErrorKind};
 use plumb_document::{Diagnostic, Node, Span, Style, closest};
 
 use super::template::SHIFT;
-use super::NAMES;
+use super::{Context, NAMES};
 use crate::manifest::code;
 
 /// The functions and methods that templates may call through `fleet`.
 const FLEET: [&str; 5] = ["hosts", "host", "network", "endpoints", "domain"];
 
 /// What went wrong, in words, and what to do.
-fn words(error: &Error) -> (String, Option<String>) {
+fn words(error: &Error, context: &Context) -> (String, Option<String>) {
     let piece = error
         .template_source()
         .zip(error.range())
@@ -23,6 +23,8 @@ fn words(error: &Error) -> (String, Option<String>) {
     let detail = error.detail().map(str::to_owned);
     match (error.kind(), piece) {
         (ErrorKind::UndefinedError, Some(piece)) => {
+            let path = context.undefined(piece);
+            let piece = path.as_deref().unwrap_or(piece).trim_start_matches(['(', ' ']);
             let first = piece.split(['.', '[', '(', ' ', '|']).next().unwrap_or_default();
             let hint = if NAMES.contains(&first) {
                 match first {
@@ -51,15 +53,15 @@ fn words(error: &Error) -> (String, Option<String>) {
         (kind, piece) => {
             let mut message = detail.unwrap_or_else(|| kind.to_string());
             if let Some(piece) = piece {
-                message = format!("`{piece}`: {message}");
+                message = format!("`{}`: {message}", piece.trim_start_matches('.'));
             }
             (message, None)
         }
     }
 }
 
-fn diagnostic(error: &Error, span: &Span) -> Diagnostic {
-    let (message, hint) = words(error);
+fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {
+    let (message, hint) = words(error, context);
     let diagnostic = Diagnostic::error(code::EXPRESSION, span, message);
     match hint {
         Some(hint) => diagnostic.hint(hint),
@@ -68,13 +70,13 @@ fn diagnostic(error: &Error, span: &Span) -> Diagnostic {
 }
 
 /// An error of a text that stands in the YAML at `node`.
-pub(super) fn at(error: &Error, node: &Node, text: &str) -> Diagnostic {
-    diagnostic(error, &place(error, node, text).unwrap_or_else(|| node.span.clone()))
+pub(super) fn at(error: &Error, node: &Node, text: &str, context: &Context) -> Diagnostic {
+    diagnostic(error, &place(error, node, text).unwrap_or_else(|| node.span.clone()), context)
 }
 
 /// An error of a condition, which is an expression without braces.
-pub(super) fn of_condition(error: &Error, node: &Node) -> Diagnostic {
-    diagnostic(error, &node.span)
+pub(super) fn of_condition(error: &Error, node: &Node, context: &Context) -> Diagnostic {
+    diagnostic(error, &node.span, context)
 }
 
 /// Where in the YAML an error of a text is, as far as the text stands there as it is.
@@ -83,10 +85,17 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
     let bytes = node.span.bytes();
     let start = u32::try_from(bytes.start).ok()?;
     match node.style {
-        // The block's first line is below its `|`. Columns are moved by the indentation, which the
-        // tree doesn't keep, so the line is all that is told.
+        // The span of a block begins at its text's first letter, and its column is the indentation,
+        // which every line but the empty ones has.
         Style::Block => {
-            Some(Span::new(node.span.file().clone(), node.span.line() + line, 1, start..u32::try_from(bytes.end).ok()?))
+            let indent = node.span.column().checked_sub(1)?;
+            let at = error.range().map_or(0, |range| range.start);
+            let before = text.get(..at)?;
+            let column = u32::try_from(before.rsplit('\n').next()?.chars().count()).ok()?;
+            let lines = text.lines().skip(1).take(line as usize - 1).filter(|line| !line.is_empty()).count();
+            let from = start + u32::try_from(at).ok()? + indent * u32::try_from(lines).ok()?;
+            let to = from + u32::try_from(error.range().map_or(0, |range| range.len())).ok()?;
+            Some(Span::new(node.span.file().clone(), node.span.line() + line - 1, indent + 1 + column, from..to))
         }
         // On one line without escapes the text stands as it is behind its quote.
         Style::Plain | Style::Quoted => {
@@ -109,12 +118,18 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
 }
 
 /// An error in a template file, which is used at `used`.
-pub(super) fn in_file(error: &Error, file: &Arc<str>, text: &str, used: &Node) -> Diagnostic {
+pub(super) fn in_file(
+    error: &Error,
+    file: &Arc<str>,
+    text: &str,
+    used: &Node,
+    context: &Context,
+) -> Diagnostic {
     let line = error.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
     let range = error.range().filter(|range| range.end <= text.len()).unwrap_or(0..0);
     let before = text.get(..range.start).unwrap_or_default();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let bytes = u32::try_from(range.start).unwrap_or(0)..u32::try_from(range.end).unwrap_or(0);
     let span = Span::new(file.clone(), line, u32::try_from(column).unwrap_or(1), bytes);
-    diagnostic(error, &span).related(&used.span, "rendered for this")
+    diagnostic(error, &span, context).related(&used.span, "rendered for this")
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value as Jinja};
 use plumb_document::{Diagnostic, Entry, Map, Node, Style, Value};
 
@@ -114,7 +115,16 @@ fn environment() -> Environment<'static> {
                 "the value is nothing (none), which would be printed as text; use `default` or `if`",
             ));
         }
+        // Files want `true`, not Python's `True`.
+        if value.kind() == ValueKind::Bool {
+            return minijinja::escape_formatter(out, state, &Jinja::from(if value.is_true() { "true" } else { "false" }));
+        }
         minijinja::escape_formatter(out, state, value)
+    });
+    env.add_filter("string", |value: &Jinja| match value.kind() {
+        ValueKind::Bool if value.is_true() => "true".to_owned(),
+        ValueKind::Bool => "false".to_owned(),
+        _ => value.to_string(),
     });
     env.add_filter("targets", fleet::targets);
     env
@@ -223,7 +233,7 @@ impl Engine {
 
     /// Evaluates one expression; a whole one keeps its type.
     fn expression(&self, node: &Node, text: &str, context: &Context) -> Result<Node, Diagnostic> {
-        let value = self.run(text, context, Want::Value).map_err(|error| error::at(&error, node, text))?;
+        let value = self.run(text, context, Want::Value).map_err(|error| error::at(&error, node, text, context))?;
         let mut made = to_node(&value, &node.span).map_err(|problem| {
             Diagnostic::error(code::EXPRESSION, &node.span, problem)
         })?;
@@ -235,7 +245,7 @@ impl Engine {
     pub(crate) fn text(&self, node: &Node, text: &str, context: &Context) -> Result<String, Diagnostic> {
         match self.run(text, context, Want::Text) {
             Ok(value) => Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
-            Err(error) => Err(error::at(&error, node, text)),
+            Err(error) => Err(error::at(&error, node, text, context)),
         }
     }
 
@@ -249,14 +259,14 @@ impl Engine {
     ) -> Result<String, Diagnostic> {
         match self.run(text, context, Want::Text) {
             Ok(value) => Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
-            Err(error) => Err(error::in_file(&error, file, text, used)),
+            Err(error) => Err(error::in_file(&error, file, text, used, context)),
         }
     }
 
     /// Evaluates a condition (`when`).
     pub(crate) fn condition(&self, node: &Node, text: &str, context: &Context) -> Result<bool, Diagnostic> {
         let wrapped = condition(text);
-        let value = self.run(&wrapped, context, Want::Value).map_err(|error| error::of_condition(&error, node))?;
+        let value = self.run(&wrapped, context, Want::Value).map_err(|error| error::of_condition(&error, node, context))?;
         match bool::try_from(value.clone()) {
             Ok(holds) => Ok(holds),
             Err(_) => Err(Diagnostic::error(
@@ -295,6 +305,20 @@ pub(crate) const NAMES: [&str; 4] = ["host", "params", "instance", "fleet"];
 impl Context {
     fn value(&self) -> Jinja {
         self.0.clone()
+    }
+
+    /// The first path (`host.labels.role`) within a piece of a template that leads nowhere.
+    fn undefined(&self, piece: &str) -> Option<String> {
+        let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        let paths = piece.split(|c| !is_path(c)).filter(|path| !path.is_empty());
+        paths.map(str::to_owned).find(|path| {
+            let mut steps = path.split('.');
+            if !steps.clone().next().is_some_and(|first| NAMES.contains(&first)) {
+                return false;
+            }
+            let end = steps.try_fold(self.value(), |value, step| value.get_attr(step).ok().filter(|next| !next.is_undefined()));
+            end.is_none()
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod build;
 mod connect;
 mod content;
 mod order;
+mod rendered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crate::manifest::{
 use crate::parallel;
 use crate::render::{Reads, view};
 
-pub(crate) use build::Built;
+pub(crate) use build::{Built, Words};
+pub use rendered::rendered;
 
 /// Resolves all hosts of a fleet.
 pub fn resolve<R>(fleet: &Fleet<R>) -> Resolved {
@@ -36,11 +38,14 @@ pub fn resolve<R>(fleet: &Fleet<R>) -> Resolved {
 
 /// Resolves one host; none if there is no such host.
 pub fn resolve_host<R>(fleet: &Fleet<R>, name: &HostName) -> Option<HostResult> {
-    let manifests = fleet.manifests();
+    one_of(fleet.manifests(), name)
+}
+
+pub(crate) fn one_of(manifests: &Manifests, name: &HostName) -> Option<HostResult> {
     let (name, _) = manifests.hosts.get_key_value(name)?;
     Some(match one(manifests, name) {
         Ok(resolved) => HostResult::Ready(Arc::new(resolved.intent)),
-        Err(problems) => HostResult::Held(explained(manifests, name, &problems)),
+        Err(problems) => HostResult::Held(held_because(manifests, name, &problems)),
     })
 }
 
@@ -70,7 +75,7 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
                 HostResult::Ready(Arc::new(one.intent))
             }
             Err(problems) => {
-                let held = explained(manifests, name, &problems);
+                let held = held_because(manifests, name, &problems);
                 // That a host is held by another's errors is said in the list of hosts of those errors.
                 let own: Vec<_> = held.iter().filter(|diagnostic| diagnostic.code != code::HELD).cloned().collect();
                 found.add(&own, Some(name));
@@ -119,7 +124,7 @@ impl Findings {
 }
 
 /// A host's own errors and those of the objects that hold it.
-fn explained(manifests: &Manifests, name: &HostName, problems: &Problems) -> Vec<Diagnostic> {
+pub(crate) fn held_because(manifests: &Manifests, name: &HostName, problems: &Problems) -> Vec<Diagnostic> {
     let mut seen = ObjectIdSet::new();
     let mut open: Vec<ObjectId> = problems.because.iter().cloned().collect();
     let mut all = problems.diagnostics.clone();

@@ -1,41 +1,68 @@
+mod composing;
+mod facts;
+mod holding;
+mod rendering;
+mod template;
+
+use serde_json::Value;
+
 use super::*;
 use crate::manifest::{Sources, load};
 
-/// The files of a revision, for tests.
+const FLEET: (&str, &str) = ("fleet.yaml", "kind: Fleet\nmetadata: {name: home}\nspec: {domain: fleet.example}\n");
+
+/// The files of a revision, with a plain fleet.yaml unless there is one.
 pub(crate) fn sources(files: &[(&str, &str)]) -> Sources<()> {
-    let files = files.iter().map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes()))).collect();
+    let fleet = [FLEET];
+    let all = fleet.iter().chain(files);
+    let files = all.map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes()))).collect();
     Sources { revision: (), files }
 }
 
-fn template() -> Sources<()> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fleet-repo-template");
-    let mut files = BTreeMap::new();
-    let mut open = vec![root.clone()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                files.insert(Arc::from(name), Arc::from(std::fs::read(&path).unwrap()));
-            }
-        }
-    }
-    Sources { revision: (), files }
+fn resolved(files: &[(&str, &str)]) -> Resolved {
+    resolve(&load(sources(files)).fleet)
 }
 
-#[test]
-fn the_template_resolves_without_a_word() {
-    let loaded = load(template());
-    let resolved = resolve(&loaded.fleet);
-    let told: Vec<String> = resolved.diagnostics.iter().map(ToString::to_string).collect();
-    assert_eq!(told, Vec::<String>::new());
-    for (name, result) in &resolved.hosts {
-        assert!(matches!(result, HostResult::Ready(_)), "{name}");
-        if let HostResult::Ready(intent) = result {
-            println!("{name} {:?} {:#?}", intent.connect, intent.desired.resources().keys());
-        }
-    }
-    println!("{:?}", resolved.alertmanagers);
+/// All that is told about some files, hosts behind each in brackets.
+fn told(files: &[(&str, &str)]) -> String {
+    let all = resolved(files).diagnostics;
+    let lines = all.iter().map(|one| match one.hosts.len() {
+        0 => one.to_string(),
+        _ => format!("{one}\n  [{}]", one.hosts.join(" ")),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The rendered resources of a host; panics with what is wrong.
+fn host(name: &str, files: &[(&str, &str)]) -> Value {
+    let resolved = resolved(files);
+    let errors: Vec<_> = resolved.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    rendered(&resolved)["hosts"][name]["resources"].clone()
+}
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    format!("kind: {kind}\nmetadata: {{name: {name}, labels: {{role: server}}}}\nspec:\n{indented}")
+}
+
+/// Files that hold one host `a`, and profiles by name.
+fn with(host: &str, profiles: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut files = vec![("hosts/a.yaml".to_owned(), object("Host", "a", host))];
+    files.extend(profiles.iter().map(|(name, spec)| (format!("profiles/{name}.yaml"), object("Profile", name, spec))));
+    files
+}
+
+fn borrowed(files: &[(String, String)]) -> Vec<(&str, &str)> {
+    files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect()
+}
+
+/// What is told about one host `a` with these profiles.
+fn told_of(host: &str, profiles: &[(&str, &str)]) -> String {
+    told(&borrowed(&with(host, profiles)))
+}
+
+/// The resources of one host `a` with these profiles.
+fn of(text: &str, profiles: &[(&str, &str)]) -> Value {
+    host("a", &borrowed(&with(text, profiles)))
 }

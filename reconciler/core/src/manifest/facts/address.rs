@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use minijinja::Value as Jinja;
 use plumb_api::HostName;
 use plumb_api::kind::{HostState, MemberSpec, NetworkMember};
 use plumb_document::{Diagnostic, Node, Span};

@@ -1,0 +1,403 @@
+//! `plumb explain HOST ADDRESS`: where every value of a resource comes from, and why the resource is there.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use plumb_api::resource::Strength;
+use plumb_api::{Address, HostName};
+use plumb_document::{Diagnostic, Node, Span, closest};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::compose::{Field, Instance, Pick, Priority, Says, Sight, Slot, compose, merge};
+use crate::manifest::{FieldRef, Fleet, HostFacts, Manifests, Problems, closest_address};
+use crate::render::{Reads, view};
+use crate::resolve::{Words, held_because};
+
+/// Everything that made one resource or one profile of a host what it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The host.
+    pub host: HostName,
+    /// What was asked for.
+    pub address: String,
+    /// Its fields, or a profile's parameters.
+    pub fields: Vec<FieldOrigin>,
+    /// Why it is there: the places that ask for it, each with how that was reached.
+    pub because: Vec<Reason>,
+    /// Whether a profile's resources are on the host: none for a resource, false where its `when` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+    /// What comes before it on this host.
+    pub after: Vec<String>,
+    /// What comes after it, restarts or reloads with it.
+    pub before: Vec<String>,
+}
+
+/// Where one field's value comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldOrigin {
+    /// The field.
+    pub field: String,
+    /// Its value as the host gets it; text of contents in full.
+    pub value: Json,
+    /// The places that decide: one, or several where they agree or are a set.
+    pub from: Vec<Origin>,
+    /// What these places overrode.
+    pub overrode: Vec<Origin>,
+}
+
+/// One place that says a value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// Where it is written.
+    pub place: Span,
+    /// Who says it: `profile metrics`, `host linda`, `fleet.yaml`.
+    pub by: String,
+    /// At which priority; none where priorities don't matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<&'static str>,
+    /// As it is written.
+    pub written: Json,
+}
+
+/// A place that asks for a resource or a profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// Where it is written.
+    pub place: Span,
+    /// Who asks.
+    pub by: String,
+    /// The way there: `profile base at fleet.yaml:10:17`, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<String>,
+}
+
+/// Why nothing can be explained.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NoExplanation {
+    /// There is no such host.
+    #[error("there is no host `{name}`{}", meant(.near.as_deref()))]
+    NoHost {
+        /// What was asked for.
+        name: String,
+        /// A host of a similar name.
+        near: Option<String>,
+    },
+    /// The address can't be read.
+    #[error("{0}")]
+    NoAddress(String),
+    /// The host has no such thing.
+    #[error("{host} has no `{address}`{}", meant(.near.as_deref()))]
+    NotThere {
+        /// The host.
+        host: HostName,
+        /// What was asked for.
+        address: String,
+        /// Something of a similar name.
+        near: Option<String>,
+    },
+    /// The host is held: its manifests have errors.
+    #[error("{host} is held: its manifests, or those that it reads, have errors")]
+    Held {
+        /// The host.
+        host: HostName,
+        /// What is wrong.
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+fn meant(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+/// Explains `type:name`, `type:name#field` or `profile:key` of a host.
+///
+/// # Errors
+/// When there is no such host or thing, or the host is held.
+pub fn explain<R>(fleet: &Fleet<R>, host: &str, address: &str) -> Result<Explanation, NoExplanation> {
+    let manifests = fleet.manifests();
+    let Some((name, entry)) = manifests.hosts.iter().find(|(name, _)| name.as_str() == host) else {
+        let near = closest(host, manifests.hosts.keys().map(HostName::as_str)).map(str::to_owned);
+        return Err(NoExplanation::NoHost { name: host.to_owned(), near });
+    };
+    let wanted: FieldRef = address.parse().map_err(|error: plumb_api::name::InvalidName| {
+        NoExplanation::NoAddress(error.to_string())
+    })?;
+    let held = |problems: &Problems| NoExplanation::Held {
+        host: name.clone(),
+        diagnostics: held_because(manifests, name, problems),
+    };
+    let (Ok(manifest), Some(known)) = (entry, manifests.facts.hosts.get(name)) else {
+        return Err(held(&Problems::because(crate::manifest::ObjectId::Host(name.clone()))));
+    };
+    let facts = known.as_ref().map_err(held)?;
+    match wanted {
+        FieldRef::Profile(key) => profile(name, facts, &key),
+        FieldRef::Resource(wanted, field) => {
+            let reads = Arc::new(Reads::default());
+            let fleet = view(&manifests.facts, &reads);
+            let sight = Sight { host: &facts.value, fleet: &fleet };
+            let composed = compose(manifests, manifest, facts, &sight, |composed| {
+                let slots: Vec<_> = composed.slots().collect();
+                let known: BTreeSet<Address> = slots.iter().map(|(address, _)| (*address).clone()).collect();
+                let found = slots.iter().find(|(address, _)| **address == wanted);
+                let words = Words { manifests, sight: &sight };
+                match found {
+                    None => Ok(Err(closest_address(&wanted.to_string(), &known))),
+                    Some((address, slot)) => of_slot(&words, facts, address, slot, &known).map(Ok).map_err(Problems::from),
+                }
+            });
+            match composed {
+                Err(problems) => Err(held(&problems)),
+                Ok(Err(near)) => {
+                    Err(NoExplanation::NotThere { host: name.clone(), address: wanted.to_string(), near })
+                }
+                Ok(Ok(mut explanation)) => {
+                    explanation.before = followers(manifests, name, &wanted);
+                    if let Some(field) = field {
+                        explanation.fields.retain(|origin| origin.field == field);
+                        explanation.address = format!("{wanted}#{field}");
+                    }
+                    Ok(explanation)
+                }
+            }
+        }
+    }
+}
+
+fn json(node: &Node) -> Json {
+    serde_json::to_value(node).unwrap_or_default()
+}
+
+fn word(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Defaults => "defaults",
+        Priority::Resources => "resources",
+        Priority::Force => "force",
+    }
+}
+
+fn origin(pick: &Pick<'_>) -> Origin {
+    Origin {
+        place: pick.key.span.clone(),
+        by: pick.piece.scope.by.to_string(),
+        priority: Some(word(pick.piece.priority)),
+        written: json(&pick.node),
+    }
+}
+
+/// A field's value as the host gets it: a content as its text.
+fn value(words: &Words<'_>, name: &str, node: &Node, scope: &crate::compose::Scope) -> Result<Json, Vec<Diagnostic>> {
+    let mut contents = Vec::new();
+    let rendered = words.value(name, node, scope, &mut contents)?;
+    Ok(match contents.pop() {
+        Some((_, bytes)) => match std::str::from_utf8(&bytes) {
+            Ok(text) => Json::from(text),
+            Err(_) => json(&rendered),
+        },
+        None => json(&rendered),
+    })
+}
+
+fn of_field(words: &Words<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Diagnostic>> {
+    let value = match &field.says {
+        Says::One(pick, _) => value(words, &field.name, &pick.node, &pick.piece.scope)?,
+        Says::Union(picks) => {
+            let mut all: Vec<Json> = Vec::new();
+            for pick in picks {
+                if let Json::Array(items) = value(words, &field.name, &pick.node, &pick.piece.scope)? {
+                    all.extend(items);
+                }
+            }
+            all.sort_by_key(ToString::to_string);
+            all.dedup();
+            Json::Array(all)
+        }
+    };
+    Ok(FieldOrigin {
+        field: field.name.to_string(),
+        value,
+        from: field.picks().map(origin).collect(),
+        overrode: field.under.iter().map(origin).collect(),
+    })
+}
+
+fn of_slot(
+    words: &Words<'_>,
+    facts: &HostFacts,
+    address: &Address,
+    slot: &Slot<'_, '_>,
+    known: &BTreeSet<Address>,
+) -> Result<Explanation, Vec<Diagnostic>> {
+    let mut fields = Vec::new();
+    let mut because = Vec::new();
+    match slot {
+        Slot::Pieces(pieces) => {
+            for field in merge(pieces)? {
+                fields.push(of_field(words, &field)?);
+            }
+            for piece in *pieces {
+                let through = piece.scope.instance.as_ref().map(|(key, _)| way(facts, key)).unwrap_or_default();
+                because.push(Reason { place: piece.span.clone(), by: piece.scope.by.to_string(), through });
+            }
+        }
+        Slot::Patched(resource) => {
+            for field in &resource.fields {
+                let origin = Origin {
+                    place: field.key.span.clone(),
+                    by: field.scope.by.to_string(),
+                    priority: None,
+                    written: json(&field.node),
+                };
+                fields.push(FieldOrigin {
+                    field: field.key.text.to_string(),
+                    value: value(words, &field.key.text, &field.node, &field.scope)?,
+                    from: vec![origin],
+                    overrode: Vec::new(),
+                });
+            }
+            because.push(Reason { place: resource.span.clone(), by: "a patch of the host".to_owned(), through: Vec::new() });
+        }
+    }
+    fields.sort_by(|a, b| a.field.cmp(&b.field));
+    Ok(Explanation {
+        host: facts.name.clone(),
+        address: address.to_string(),
+        active: None,
+        after: before(&fields, known),
+        fields,
+        because,
+        before: Vec::new(),
+    })
+}
+
+/// What the fields name that must come first.
+fn before(fields: &[FieldOrigin], known: &BTreeSet<Address>) -> Vec<String> {
+    let texts = fields.iter().flat_map(|field| field.value.as_array().into_iter().flatten());
+    let named = texts.filter_map(Json::as_str).filter(|text| text.parse().is_ok_and(|address| known.contains(&address)));
+    let unique: BTreeSet<&str> = named.collect();
+    unique.into_iter().map(str::to_owned).collect()
+}
+
+/// The resources of a host that name this one.
+fn followers(manifests: &Manifests, host: &HostName, wanted: &Address) -> Vec<String> {
+    let Some(crate::desired::HostResult::Ready(intent)) = crate::resolve::one_of(manifests, host) else {
+        return Vec::new();
+    };
+    let names = |(address, spec): (&Address, &plumb_api::Spec)| {
+        let explicit = spec.requires(address.name());
+        let named = explicit.iter().any(|one| one.address == *wanted && one.strength == Strength::Explicit);
+        named.then(|| address.to_string())
+    };
+    let resources = intent.desired.resources();
+    let mut all: Vec<String> = resources.iter().filter_map(|(address, one)| names((address, one.spec()))).collect();
+    let fed = wanted.kind().feeds(wanted.name()).into_iter().filter(|address| resources.contains_key(address));
+    all.extend(fed.map(|address| address.to_string()));
+    all
+}
+
+/// How a profile's instance was reached, outermost first.
+fn way(facts: &HostFacts, key: &str) -> Vec<String> {
+    let mut steps = Vec::new();
+    let mut at: Option<&Instance> = facts.instances.iter().find(|instance| *instance.key == *key);
+    while let Some(instance) = at {
+        let Some(reach) = instance.reached.first() else { break };
+        steps.push(format!("profile {} at {}", instance.key, reach.span));
+        at = reach.by.as_ref().and_then(|by| facts.instances.iter().find(|instance| instance.key == *by));
+        // Includes have no circles, so this ends; a bound costs nothing.
+        if steps.len() > facts.instances.len() {
+            break;
+        }
+    }
+    steps.reverse();
+    steps
+}
+
+fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation, NoExplanation> {
+    let Some(instance) = facts.instances.iter().find(|instance| *instance.key == *key) else {
+        let near = closest(key, facts.instances.iter().map(|instance| &*instance.key));
+        return Err(NoExplanation::NotThere {
+            host: host.clone(),
+            address: format!("profile:{key}"),
+            near: near.map(|near| format!("profile:{near}")),
+        });
+    };
+    let fields = instance.params.map.iter().map(|entry| FieldOrigin {
+        field: entry.key.text.to_string(),
+        value: json(&entry.value),
+        from: vec![Origin {
+            place: entry.key.span.clone(),
+            by: format!("profile {}", instance.profile.name),
+            priority: None,
+            written: json(&entry.value),
+        }],
+        overrode: Vec::new(),
+    });
+    let because = instance.reached.iter().map(|reach| Reason {
+        place: reach.span.clone(),
+        by: reach.by.as_ref().map_or_else(|| format!("host {host}"), |by| format!("profile {by}")),
+        through: reach.by.as_ref().map(|by| way(facts, by)).unwrap_or_default(),
+    });
+    Ok(Explanation {
+        host: host.clone(),
+        address: format!("profile:{key}"),
+        fields: fields.collect(),
+        because: because.collect(),
+        active: Some(instance.active),
+        after: Vec::new(),
+        before: Vec::new(),
+    })
+}
+
+/// For people: one line per value, each with its place.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} on {}", self.address, self.host)?;
+        for reason in &self.because {
+            write!(f, "  asked for at {} by {}", reason.place, reason.by)?;
+            if !reason.through.is_empty() {
+                write!(f, " ({})", reason.through.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        if self.active == Some(false) {
+            writeln!(f, "  its `when` is false, so its resources are left out")?;
+        }
+        for field in &self.fields {
+            writeln!(f, "  {}: {}", field.field, field.value)?;
+            for origin in &field.from {
+                write!(f, "    from {} by {}", origin.place, origin.by)?;
+                if let Some(priority) = origin.priority {
+                    write!(f, " at `{priority}`")?;
+                }
+                if origin.written != field.value && (origin.written.as_str().is_some_and(|text| text.contains("{{"))) {
+                    write!(f, ", written as {}", origin.written)?;
+                }
+                writeln!(f)?;
+            }
+            for origin in &field.overrode {
+                writeln!(
+                    f,
+                    "    overrides {} of {} by {} at `{}`",
+                    origin.written,
+                    origin.place,
+                    origin.by,
+                    origin.priority.unwrap_or("defaults"),
+                )?;
+            }
+        }
+        for address in &self.after {
+            writeln!(f, "  after {address}")?;
+        }
+        for address in &self.before {
+            writeln!(f, "  before {address}")?;
+        }
+        Ok(())
+    }
+}

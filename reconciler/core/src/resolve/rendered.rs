@@ -1,0 +1,45 @@
+//! A resolved fleet as plain JSON: `plumb render`.
+
+use std::collections::BTreeMap;
+
+use plumb_api::Spec;
+use serde_json::{Value, json};
+
+use crate::desired::{Contents, HostResult, Resolved};
+
+/// `{"hosts": {NAME: {"digest", "resources": {TYPE: {NAME: SPEC}}}}}`, with texts in place of their
+/// hashes. A host that is held has `held` with its diagnostics instead.
+pub fn rendered(resolved: &Resolved) -> Value {
+    let hosts: BTreeMap<&str, Value> = resolved
+        .hosts
+        .iter()
+        .map(|(name, result)| {
+            let value = match result {
+                HostResult::Held(diagnostics) => json!({ "held": diagnostics }),
+                HostResult::Ready(intent) => {
+                    let mut types: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
+                    for (address, resource) in intent.desired.resources() {
+                        let spec = inline(resource.spec(), &resolved.contents);
+                        types.entry(address.kind().as_str()).or_default().insert(address.name(), spec);
+                    }
+                    json!({ "digest": intent.desired.digest(), "resources": types })
+                }
+            };
+            (name.as_str(), value)
+        })
+        .collect();
+    json!({ "hosts": hosts })
+}
+
+/// A spec with its text in place of the hash; bytes that are no text stay a hash.
+fn inline(spec: &Spec, contents: &Contents) -> Value {
+    let mut value = spec.to_json().unwrap_or_default();
+    for content in spec.contents() {
+        let Some(bytes) = contents.get(&content.sha256) else { continue };
+        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        if let Some(field) = value.get_mut("content") {
+            *field = Value::from(text);
+        }
+    }
+    value
+}
