@@ -255,18 +255,28 @@ impl Reader {
         while let Ok(job) = queue.recv() {
             match job {
                 Read::Verify(request, answer) => {
-                    let _ = answer.send(self.verify(&request));
+                    let outcome = self.verify(&request);
+                    self.note_missed();
+                    let _ = answer.send(outcome);
                 }
                 Read::Files(revision, answer) => {
-                    let _ = answer.send(self.files(&revision));
+                    let files = self.files(&revision);
+                    self.note_missed();
+                    let _ = answer.send(files);
                 }
                 Read::Descends(ancestor, descendant, answer) => {
-                    let _ = answer.send(self.descends(ancestor, descendant));
+                    let descends = self.descends(ancestor, descendant);
+                    self.note_missed();
+                    let _ = answer.send(descends);
                 }
             }
-            if self.store.as_ref().is_some_and(ObjectStore::take_missed) {
-                self.shared.incomplete.store(true, Ordering::Relaxed);
-            }
+        }
+    }
+
+    /// Before the answer goes out: who got it may fetch at once.
+    fn note_missed(&self) {
+        if self.store.as_ref().is_some_and(ObjectStore::take_missed) {
+            self.shared.incomplete.store(true, Ordering::Relaxed);
         }
     }
 

@@ -209,7 +209,7 @@ fn a_pack_without_what_was_asked_for_is_asked_for_again() {
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
     let place = Place::new();
-    for talk in ["exec sleep 1000", "printf 000eversion; exec sleep 1000", "while :; do printf 0; sleep 0.1; done"] {
+    for talk in ["exec sleep 1000", "printf 000eversion; exec sleep 1000", "while :; do printf 1; sleep 0.1; done"] {
         let mut options = place.options("ssh://git@host.invalid/fleet.git");
         options.ssh.command = Some(format!("sh -c '{talk}' ssh"));
         options.patience.idle = Duration::from_millis(700);
