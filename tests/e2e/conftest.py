@@ -30,7 +30,17 @@ class Rig:
             pytest.exit("these tests run on a rig's network: use `tests/run e2e`", returncode=1)
         self.facts = json.loads(done.stdout)
 
+        # Looking at hosts shares one connection to each; what plumb uses has no part in it.
+        self.ssh = Path(self.facts["state"]) / "ssh_config_shared"
+        self.ssh.write_text(
+            Path(self.facts["sshConfig"]).read_text()
+            + f"  ControlMaster auto\n  ControlPath {self.facts['state']}/c-%n\n  ControlPersist 10m\n"
+            + "  ServerAliveInterval 3\n  ServerAliveCountMax 2\n"
+        )
+
     def do(self, command: str, name: str) -> None:
+        """Changes a host or a service; a shared connection to the host ends."""
+        subprocess.run(["ssh", "-F", self.ssh, "-O", "exit", f"root@{name}"], capture_output=True)
         done = subprocess.run([RIG, command, name], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, f"rig {command} {name}: {done.stderr}"
 
@@ -52,7 +62,7 @@ def on(rig: Rig):
 
     def look(name: str):
         if name not in made:
-            made[name] = testinfra.get_host(f"ssh://root@{name}", ssh_config=rig.facts["sshConfig"])
+            made[name] = testinfra.get_host(f"ssh://root@{name}", ssh_config=str(rig.ssh))
         return made[name]
 
     return look
