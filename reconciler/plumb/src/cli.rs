@@ -1,11 +1,9 @@
 //! The command line: one file per command, its doc comment being its help.
 
-mod agent;
 mod apply;
 mod approve;
 mod check;
 mod completion;
-mod controller;
 mod demo;
 mod describe;
 mod diff;
@@ -27,7 +25,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use plumb_core::manifest::Selector;
+use plumb_api::HostName;
+use plumb_core::manifest::Fleet;
+use plumb_core::manifest::selector::Selector;
 
 use crate::config;
 use crate::http::HostObject;
@@ -91,11 +91,8 @@ enum Command {
     Notify(notify::Notify),
 
     // The program itself
-    Controller(controller::Controller),
     Completion(completion::Completion),
     Hook(hook::Hook),
-    #[command(name = "__agent", hide = true)]
-    Agent(agent::Agent),
 }
 
 impl Cli {
@@ -121,10 +118,8 @@ impl Cli {
             Command::Reconcile(command) => command.run(&shell),
             Command::Forget(command) => command.run(&shell),
             Command::Notify(command) => command.run(&shell),
-            Command::Controller(command) => command.run(&shell),
             Command::Completion(command) => command.run(&shell),
             Command::Hook(command) => command.run(&shell),
-            Command::Agent(command) => command.run(),
         };
         (shell, result)
     }
@@ -186,6 +181,45 @@ fn select<'a>(selection: &Selection, hosts: &'a [HostObject]) -> Result<Vec<&'a 
         .iter()
         .filter(|host| selector.matches(host.metadata.name.as_str(), &host.metadata.labels))
         .collect())
+}
+
+/// The repository's folder and hosts, from words of which the first may be a folder.
+fn folder_and_hosts(mut words: Vec<String>) -> (PathBuf, Vec<String>) {
+    let is_folder = words
+        .first()
+        .is_some_and(|word| word.contains('/') || word == "." || PathBuf::from(word).join("fleet.yaml").exists());
+    let folder = if is_folder { words.remove(0) } else { ".".to_owned() };
+    (PathBuf::from(folder), words)
+}
+
+/// The chosen hosts of a fleet's manifests.
+fn select_names<R>(selection: &Selection, fleet: &Fleet<R>) -> Result<Vec<HostName>, Failure> {
+    let selector = selection.selector()?;
+    if let Selector::Names(names) = &selector {
+        for name in names {
+            if !fleet.hosts().any(|host| host.as_str() == name) {
+                let hint = match plumb_document::closest(name, fleet.hosts().map(HostName::as_str)) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("it would be hosts/{name}.yaml; a folder is named with a slash, such as ./{name}"),
+                };
+                return Err(Failure::new(format!("the fleet has no host {name}")).hint(hint));
+            }
+        }
+    }
+    let none = std::collections::BTreeMap::new();
+    Ok(fleet
+        .hosts()
+        .filter(|host| selector.matches(host.as_str(), fleet.labels(host).unwrap_or(&none)))
+        .cloned()
+        .collect())
+}
+
+/// A number with its noun.
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 /// Runs what waits for sockets or hosts.

@@ -1,11 +1,42 @@
 //! The binary: command line, HTTP, page, configuration, errors for people.
 //!
-//! Floor 4. It puts the others together: [`config`] says how, [`cli`] runs commands, [`http`] serves
+//! Floor 4. It puts the others together: [`config`] says how, `cli` runs commands, [`http`] serves
 //! what the controller knows, [`report`] turns errors into text and exit codes.
 
+mod cli;
 pub mod config;
-pub mod git;
+mod connect;
+mod demo;
+mod git;
 pub mod http;
+mod judgement;
+mod logging;
 pub mod output;
 pub mod report;
-pub mod ui;
+mod service;
+mod template;
+mod ui;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // An agent answers on stdout in frames: nothing else may look at its command line or write there.
+    if arguments.next().is_some_and(|first| first == "__agent") {
+        return plumb_agent::main(arguments);
+    }
+    plumb_adapters::tls::install_provider();
+    let (shell, result) = cli::Cli::parse().run();
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            shell.say(failure.render(shell.err).trim_end());
+            failure.code()
+        }
+    };
+    ExitCode::from(exit.code())
+}

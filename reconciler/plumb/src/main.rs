@@ -1,2 +1,7 @@
 //! The plumb binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plumb::main()
+}

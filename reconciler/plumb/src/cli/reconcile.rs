@@ -20,7 +20,8 @@ impl Reconcile {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let client = self.controller.client()?;
         let done = block_on(async {
-            let hosts = select(&self.selection, &client.fleet().await?.hosts)?;
+            let fleet = client.fleet().await?;
+            let hosts = select(&self.selection, &fleet.hosts)?;
             let hosts = hosts.into_iter().map(|host| host.metadata.name.clone());
             let command = Command::Reconcile {
                 hosts: hosts.collect(),

@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+
+use plumb_adapters::git::Repository;
+use plumb_document::Diagnostic;
+use plumb_trust::Oid;
+use serde::Serialize;
+
+use super::count;
+use crate::output::{Paint, Shell};
+use crate::report::{Exit, Failure, render_diagnostics};
+use crate::workspace::Workspace;
+
+/// Find everything that is wrong with a fleet's manifests
+///
+/// Reads the folder as it is, composes and renders every host, reads the trust policy and its keys, and
+/// tells each error with its place, the line, and what to do. Starts no process and contacts no host.
+/// `plumb explain CODE` says more about a code.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.")]
+pub(super) struct Check {
+    /// The repository's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    diagnostics: &'a [Diagnostic],
+}
+
+impl Check {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let workspace = Workspace::of_folder(&self.dir)?;
+        let found = Found {
+            diagnostics: &workspace.diagnostics,
+        };
+        shell.emit(&found, |palette| {
+            let mut text = render_diagnostics(&workspace.diagnostics, &workspace.sources, palette);
+            let errors = workspace.errors();
+            let warnings = workspace.diagnostics.len() - errors;
+            let (paint, word) = match (errors, warnings) {
+                (0, 0) => (Paint::Good, "no errors".to_owned()),
+                (0, _) => (Paint::Warn, format!("no errors, {}", count(warnings, "warning"))),
+                (_, 0) => (Paint::Error, count(errors, "error")),
+                _ => (Paint::Error, format!("{}, {}", count(errors, "error"), count(warnings, "warning"))),
+            };
+            let hosts = count(workspace.resolved.hosts.len(), "host");
+            text.push_str(&format!("{hosts}: {}\n", palette.paint(paint, word)));
+            text
+        })?;
+        Ok(if workspace.errors() == 0 {
+            Exit::OK
+        } else {
+            Exit::FAILED
+        })
+    }
+}
+
+/// Checks what a commit has, for the pre-push hook.
+pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Result<(), Failure> {
+    let workspace = Workspace::of_commit(repository, commit)?;
+    let errors = workspace.errors();
+    if errors == 0 {
+        return Ok(());
+    }
+    shell.say(render_diagnostics(&workspace.diagnostics, &workspace.sources, shell.err));
+    Err(Failure::new(format!("{} has {}", commit.short(), count(errors, "error")))
+        .hint("git push --no-verify pushes all the same; the hosts that it concerns would be held"))
+}

@@ -1,0 +1,295 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
+use plumb_api::plan::Op;
+use plumb_api::HostName;
+use plumb_core::desired::HostResult;
+use plumb_core::resolve::rendered;
+use plumb_trust::Oid;
+use serde::Serialize;
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::{Selection, count, render};
+use crate::judgement::{self, Range};
+use crate::output::{Paint, Palette, Shell, short};
+use crate::report::{Exit, Failure, render_diagnostics};
+use crate::workspace::Workspace;
+
+/// Compare what is accepted with what is in the folder, offline
+///
+/// Shows for each host which resources the folder's manifests would add, change or remove, as composed
+/// and rendered, so that a changed profile shows on every host that it reaches. No host is contacted:
+/// `plumb plan` compares with what the hosts really are.
+///
+/// What is accepted is the longest prefix of the upstream branch that the trust policy accepts, from
+/// git's `plumb.introduction`; without that setting it is HEAD.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it couldn't be compared.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json")]
+pub(super) struct Diff {
+    /// The repository's folder, and hosts by name; a first word that is a folder is the repository
+    #[arg(value_name = "DIR|HOST")]
+    words: Vec<String>,
+
+    /// Hosts by label, as kubectl does it: role=cloud,site!=home
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<String>,
+
+    /// Compare from this commit instead of the accepted one
+    #[arg(long, value_name = "COMMIT")]
+    from: Option<String>,
+
+    /// Compare to this commit instead of the folder
+    #[arg(long, value_name = "COMMIT")]
+    to: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Differences {
+    from: String,
+    to: Option<String>,
+    hosts: BTreeMap<HostName, HostDifference>,
+}
+
+#[derive(Serialize)]
+struct HostDifference {
+    changes: Vec<Difference>,
+}
+
+#[derive(Serialize)]
+struct Difference {
+    resource: String,
+    op: Op,
+    patch: Vec<Value>,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Diff {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        // A script must be able to tell "differs" from "failed".
+        self.compare(shell).map_err(|failure| failure.exit(Exit::TROUBLE))
+    }
+
+    fn compare(self, shell: &Shell) -> Result<Exit, Failure> {
+        let (folder, hosts) = super::folder_and_hosts(self.words);
+        let repository = Repository::open(&folder)?;
+        let from = match &self.from {
+            Some(from) => repository.resolve(from)?,
+            None => accepted(&repository, shell)?,
+        };
+        let old = Workspace::of_commit(&repository, &from)?;
+        let new = match &self.to {
+            Some(to) => Workspace::of_commit(&repository, &repository.resolve(to)?)?,
+            None => Workspace::of_folder(&folder)?,
+        };
+        let selection = Selection {
+            hosts,
+            selector: self.selector,
+        };
+        let mut chosen: BTreeSet<HostName> = match super::select_names(&selection, &new.fleet) {
+            Ok(names) => names.into_iter().collect(),
+            // A host that was removed is only in the old one.
+            Err(failure) if selection.hosts.is_empty() => return Err(failure),
+            Err(_) => BTreeSet::new(),
+        };
+        chosen.extend(super::select_names(&selection, &old.fleet).unwrap_or_default());
+        if chosen.is_empty() {
+            super::select_names(&selection, &new.fleet)?;
+        }
+        let mut differences = Differences {
+            from: from.to_string(),
+            to: new.fleet.revision().commit(),
+            hosts: BTreeMap::new(),
+        };
+        let (before, after) = (rendered(&old.resolved), rendered(&new.resolved));
+        let mut held = 0;
+        for name in &chosen {
+            if let Some(HostResult::Held(diagnostics)) = new.resolved.hosts.get(name) {
+                shell.say(render_diagnostics(diagnostics, &new.sources, shell.err));
+                held += 1;
+                continue;
+            }
+            let of = |fleet: &Value| specs(&fleet["hosts"][name.as_str()]);
+            let changes = changes(&of(&before), &of(&after));
+            if !changes.is_empty() {
+                differences.hosts.insert(name.clone(), HostDifference { changes });
+            }
+        }
+        if held > 0 {
+            return Err(Failure::new(format!("{} can't be compared: their manifests have errors", count(held, "host"))));
+        }
+        shell.emit(&differences, |palette| text(&differences, palette))?;
+        Ok(if differences.hosts.is_empty() {
+            Exit::OK
+        } else {
+            Exit::DIFFERS
+        })
+    }
+}
+
+/// A rendered host's resources by address.
+fn specs(host: &Value) -> BTreeMap<String, Value> {
+    let types = host["resources"].as_object().into_iter().flatten();
+    types
+        .flat_map(|(kind, all)| {
+            let all = all.as_object().into_iter().flatten();
+            all.map(move |(name, spec)| (format!("{kind}:{name}"), spec.clone()))
+        })
+        .collect()
+}
+
+/// The newest commit that is known here to be accepted.
+fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
+    let head = repository
+        .resolve("@{upstream}")
+        .or_else(|_| repository.resolve("HEAD"))?;
+    let introduction = repository.config("plumb.introduction").and_then(|text| text.parse().ok());
+    let Some(floor) = introduction else {
+        shell.warn(format_args!(
+            "git's plumb.introduction isn't set, so signatures aren't judged; comparing from {}",
+            head.short()
+        ));
+        return Ok(head);
+    };
+    let tags = repository.tags()?;
+    let range = Range {
+        floor,
+        head,
+        tags: &tags,
+        now: Timestamp::now(),
+    };
+    Ok(judgement::judge(repository, &range).accepted)
+}
+
+fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<Difference> {
+    let addresses: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let nothing = Value::Object(serde_json::Map::new());
+    let mut changes = Vec::new();
+    for address in addresses {
+        let (was, will) = (before.get(address), after.get(address));
+        if was == will {
+            continue;
+        }
+        let op = match (was, will) {
+            (Some(_), Some(_)) => Op::Update,
+            (None, _) => Op::Create,
+            (_, None) => Op::Delete,
+        };
+        let (was, will) = (was.unwrap_or(&nothing), will.unwrap_or(&nothing));
+        changes.push(Difference {
+            resource: address.clone(),
+            op,
+            patch: patch(was, will),
+            text: fields(was, will),
+        });
+    }
+    changes
+}
+
+/// JSON Patch (RFC 6902) over the fields of two specs.
+fn patch(was: &Value, will: &Value) -> Vec<Value> {
+    let empty = serde_json::Map::new();
+    let (was, will) = (was.as_object().unwrap_or(&empty), will.as_object().unwrap_or(&empty));
+    let path = |field: &str| format!("/{}", field.replace('~', "~0").replace('/', "~1"));
+    let mut patch = Vec::new();
+    for (field, value) in will {
+        match was.get(field) {
+            Some(old) if old == value => {}
+            Some(_) => patch.push(serde_json::json!({"op": "replace", "path": path(field), "value": value})),
+            None => patch.push(serde_json::json!({"op": "add", "path": path(field), "value": value})),
+        }
+    }
+    for field in was.keys().filter(|field| !will.contains_key(*field)) {
+        patch.push(serde_json::json!({"op": "remove", "path": path(field)}));
+    }
+    patch
+}
+
+/// The fields that differ, texts line by line.
+fn fields(was: &Value, will: &Value) -> String {
+    let (was, will) = (render::fields(was), render::fields(will));
+    let diff = TextDiff::from_lines(&was, &will);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().context_radius(1).iter_hunks() {
+        for change in hunk.iter_changes() {
+            let _ = write!(text, "{}{}", change.tag(), change.value());
+        }
+    }
+    text
+}
+
+fn text(differences: &Differences, palette: Palette) -> String {
+    let mut out = String::new();
+    // Hosts that change alike are said once.
+    let mut groups: Vec<(Vec<&HostName>, &HostDifference)> = Vec::new();
+    for (name, host) in &differences.hosts {
+        let alike = |other: &HostDifference| {
+            other.changes.len() == host.changes.len()
+                && other.changes.iter().zip(&host.changes).all(|(a, b)| {
+                    a.resource == b.resource && a.op == b.op && a.text == b.text
+                })
+        };
+        match groups.iter_mut().find(|(_, other)| alike(other)) {
+            Some((names, _)) => names.push(name),
+            None => groups.push((vec![name], host)),
+        }
+    }
+    for (names, host) in groups {
+        let listed: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, "{}", palette.paint(Paint::Bold, listed.join(", ")));
+        for change in &host.changes {
+            let (paint, word) = match change.op {
+                Op::Create => (Paint::Good, "+ create"),
+                Op::Delete => (Paint::Error, "- delete"),
+                Op::Update | Op::Replace | Op::Run => (Paint::Warn, "~ update"),
+            };
+            let _ = writeln!(out, "  {} {}", palette.paint(paint, word), change.resource);
+            for line in change.text.lines() {
+                let paint = match line.as_bytes().first() {
+                    Some(b'+') => Paint::Good,
+                    Some(b'-') => Paint::Error,
+                    _ => Paint::Dim,
+                };
+                let _ = writeln!(out, "      {}", palette.paint(paint, line));
+            }
+        }
+        out.push('\n');
+    }
+    let of = short(&differences.from);
+    let to = differences.to.as_deref().map_or("the folder", short);
+    let _ = match differences.hosts.len() {
+        0 => writeln!(out, "nothing differs between {of} and {to}"),
+        hosts => writeln!(out, "{} {} between {of} and {to}", count(hosts, "host"), if hosts == 1 { "differs" } else { "differ" }),
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_names_what_differs() {
+        let was = json!({"mode": "0644", "owner": "root", "a/b": 1});
+        let will = json!({"mode": "0600", "owner": "root", "group": "adm"});
+        assert_eq!(
+            serde_json::to_value(patch(&was, &will)).unwrap(),
+            json!([
+                {"op": "add", "path": "/group", "value": "adm"},
+                {"op": "replace", "path": "/mode", "value": "0600"},
+                {"op": "remove", "path": "/a~1b"},
+            ])
+        );
+    }
+
+    #[test]
+    fn texts_are_compared_by_line() {
+        let text = fields(&json!({"content": "a\nb\n"}), &json!({"content": "a\nc\n"}));
+        assert!(text.contains("-  b\n+  c\n"), "{text}");
+    }
+}

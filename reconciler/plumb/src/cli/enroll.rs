@@ -1,0 +1,292 @@
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+
+use plumb_adapters::hosts::{Connector, ShownKey};
+use plumb_api::HostName;
+use plumb_core::desired::Endpoint;
+use plumb_core::ports::{HostTarget, Hosts as _, Route};
+use serde::Serialize;
+
+use super::block_on;
+use crate::config::Config;
+use crate::connect;
+use crate::output::{Paint, Shell};
+use crate::report::{Exit, Failure, OrFail as _};
+
+/// Pin a machine's host keys and write its Host
+///
+/// Connects to the machine and shows the host keys that it has, with their fingerprints. Compare them
+/// with what the machine itself says (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console):
+/// a key that is pinned once is believed from then on, and no other. Writes `hosts/NAME.yaml`, which
+/// becomes true when it is committed, signed and accepted. Nothing is changed on the machine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  plumb enroll linda --address 192.0.2.7 --user deploy\n  plumb enroll cloud --address cloud.example --port 2222 --yes --labels role=cloud")]
+pub(super) struct Enroll {
+    /// The host's name in the fleet
+    name: HostName,
+
+    /// A host name or an address
+    #[arg(long)]
+    address: String,
+
+    /// The user that the controller logs in as; sudo is used unless it is root
+    #[arg(long, default_value = "root")]
+    user: String,
+
+    /// The SSH port
+    #[arg(long, default_value_t = 22)]
+    port: u16,
+
+    /// Labels, as role=cloud,site=home
+    #[arg(long, value_delimiter = ',', value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+
+    /// Don't ask whether the fingerprints are right
+    #[arg(short, long)]
+    yes: bool,
+
+    /// The fleet's repository
+    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+
+    /// A controller's configuration, for its SSH key; your own keys when left out
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Enrolled {
+    host: HostName,
+    file: PathBuf,
+    arch: Option<String>,
+    host_keys: Vec<Shown>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    key: String,
+    fingerprint: String,
+}
+
+impl Enroll {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let file = self.folder.join("hosts").join(format!("{}.yaml", self.name));
+        if !self.folder.join("fleet.yaml").exists() {
+            return Err(Failure::new(format!("{} is no fleet repository", self.folder.display()))
+                .hint("run this inside the repository, or name it with -C; `plumb init` begins one"));
+        }
+        let labels = self.labels()?;
+        let ssh = match &self.config {
+            Some(path) => Config::read(path)?.ssh,
+            None => connect::personal(),
+        };
+        let connector = connect::connector(&ssh)?;
+        let keys = block_on(async {
+            connector
+                .scan_host_keys(&self.address, self.port)
+                .await
+                .map_err(|error| Failure::new(error.to_string()))
+        })?;
+        self.confirm(&keys, shell)?;
+        let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
+        let lines: Vec<_> = keys.iter().map(|key| key.line.clone()).collect();
+        let exists = file.exists();
+        let text = if exists {
+            let old = fs::read_to_string(&file).or_fail(|| format!("{} can't be read", file.display()))?;
+            repin(&old, &lines).ok_or_else(|| {
+                Failure::new(format!("{} is there already and its hostKeys can't be replaced in place", file.display()))
+                    .hint(format!("write there: hostKeys: {}", list(&lines)))
+            })?
+        } else {
+            self.manifest(&labels, &lines, arch.as_deref())
+        };
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+        }
+        fs::write(&file, text).or_fail(|| format!("{} can't be written", file.display()))?;
+        let enrolled = Enrolled {
+            host: self.name.clone(),
+            file: file.clone(),
+            arch,
+            host_keys: keys
+                .into_iter()
+                .map(|key| Shown {
+                    key: key.line,
+                    fingerprint: key.fingerprint,
+                })
+                .collect(),
+        };
+        shell.emit(&enrolled, |palette| {
+            let word = if exists { "pinned anew in" } else { "wrote" };
+            format!(
+                "{} {}\ncommit it: {}\n",
+                palette.paint(Paint::Good, word),
+                file.display(),
+                palette.paint(
+                    Paint::Bold,
+                    format_args!("git add hosts/{0}.yaml && git commit -S -m 'Enroll {0}' && git push", self.name)
+                )
+            )
+        })?;
+        Ok(Exit::OK)
+    }
+
+    fn labels(&self) -> Result<Vec<(&str, &str)>, Failure> {
+        self.labels
+            .iter()
+            .map(|label| {
+                label.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                    Failure::new(format!("`{label}` is no label")).hint("write role=cloud,site=home")
+                })
+            })
+            .collect()
+    }
+
+    /// Shows the keys and asks, unless the answer was given.
+    fn confirm(&self, keys: &[ShownKey], shell: &Shell) -> Result<(), Failure> {
+        shell.say(format_args!("{} port {} shows:", self.address, self.port));
+        for key in keys {
+            let kind = shell.err.paint(Paint::Dim, &key.kind);
+            shell.say(format_args!("  {kind} {}", shell.err.paint(Paint::Bold, &key.fingerprint)));
+        }
+        if self.yes {
+            return Ok(());
+        }
+        if !shell.can_ask() {
+            return Err(Failure::new("nobody is here to say whether these are the machine's keys")
+                .hint("compare them, then say --yes"));
+        }
+        // A question that can't be written is answered by what follows it.
+        let _ = write!(std::io::stderr(), "Are these {}'s keys? [y/N] ", self.name);
+        let mut answer = String::new();
+        std::io::stdin()
+            .lock()
+            .read_line(&mut answer)
+            .or_fail(|| "the answer can't be read".to_owned())?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(Failure::new("nothing was pinned"))
+        }
+    }
+
+    /// The machine's architecture, if we can log in already; the controller asks again if not.
+    async fn ask_arch(&self, connector: &Connector, keys: &[ShownKey], shell: &Shell) -> Option<String> {
+        let target = HostTarget {
+            name: self.name.clone(),
+            arch: None,
+            route: Route::Ssh {
+                endpoints: vec![Endpoint {
+                    address: self.address.clone(),
+                    port: self.port,
+                    user: self.user.clone(),
+                }],
+                host_keys: keys.iter().map(|key| key.line.clone()).collect(),
+            },
+        };
+        let facts = async { connector.connect(&target).await?.facts().await };
+        match facts.await {
+            Ok(facts) => Some(facts.arch),
+            Err(error) => {
+                shell.warn(format_args!("{error}; the Host is written without `arch`"));
+                if let Some(hint) = error.hint() {
+                    shell.say(format_args!("  hint: {hint}"));
+                }
+                None
+            }
+        }
+    }
+
+    fn manifest(&self, labels: &[(&str, &str)], keys: &[String], arch: Option<&str>) -> String {
+        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!(", labels: {{{}}}", labels.join(", "))
+        };
+        let mut text = format!("kind: Host\nmetadata: {{name: {}{labels}}}\nspec:\n", self.name);
+        if let Some(arch) = arch {
+            let _ = writeln!(text, "  arch: {arch}");
+        }
+        let _ = writeln!(text, "  hostKeys: {}", list(keys));
+        let _ = writeln!(
+            text,
+            "  connect: [{{user: {}, address: {}, port: {}}}]",
+            quoted(&self.user),
+            quoted(&self.address),
+            self.port
+        );
+        text
+    }
+}
+
+/// A YAML list in its own line for each key.
+fn list(keys: &[String]) -> String {
+    let lines: Vec<_> = keys.iter().map(|key| format!("\n    - {}", quoted(key))).collect();
+    lines.concat()
+}
+
+/// Text in quotes, which YAML and JSON share.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The manifest with other host keys, and nothing else of it touched: neither comments nor order.
+fn repin(text: &str, keys: &[String]) -> Option<String> {
+    let mut out = String::new();
+    let mut lines = text.split_inclusive('\n').peekable();
+    let mut done = false;
+    while let Some(line) = lines.next() {
+        let body = line.trim_start();
+        let indent = line.len() - body.len();
+        if done || !body.starts_with("hostKeys:") {
+            out.push_str(line);
+            continue;
+        }
+        done = true;
+        let value = body["hostKeys:".len()..].trim();
+        if value.starts_with('[') && !value.ends_with(']') || value.contains('#') {
+            return None;
+        }
+        let _ = write!(out, "{:indent$}hostKeys:", "");
+        for key in keys {
+            let _ = write!(out, "\n{:indent$}  - {}", "", quoted(key));
+        }
+        out.push('\n');
+        if value.is_empty() {
+            while lines.peek().is_some_and(|next| next.trim_start().starts_with("- ")) {
+                lines.next();
+            }
+        }
+    }
+    done.then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAA";
+
+    #[test]
+    fn a_reinstalled_machine_gets_new_keys_and_keeps_its_comments() {
+        for old in [
+            "kind: Host # mine\nspec:\n  hostKeys: [\"ssh-ed25519 OLD\"]\n  arch: x86_64\n",
+            "kind: Host # mine\nspec:\n  hostKeys:\n    - \"ssh-ed25519 OLD\"\n    - \"ssh-rsa OLD\"\n  arch: x86_64\n",
+        ] {
+            assert_eq!(
+                repin(old, &[KEY.to_owned()]).unwrap(),
+                "kind: Host # mine\nspec:\n  hostKeys:\n    - \"ssh-ed25519 AAAA\"\n  arch: x86_64\n"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cant_be_replaced_safely_isnt() {
+        assert_eq!(repin("kind: Host\nspec: {}\n", &[KEY.to_owned()]), None);
+        assert_eq!(repin("spec:\n  hostKeys: [a,\n    b]\n", &[KEY.to_owned()]), None);
+    }
+}

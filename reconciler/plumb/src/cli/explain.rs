@@ -1,0 +1,213 @@
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
+use plumb_core::explain::{Explanation, NoExplanation, Origin, explain};
+use plumb_document::Code;
+use plumb_trust::ReasonCode;
+use serde::Serialize;
+
+use crate::judgement::{self, Range};
+use crate::output::{Paint, Palette, Shell};
+use crate::report::{Exit, Failure};
+use crate::workspace::Workspace;
+
+/// Answer why: a value on a host, a code, a commit
+///
+/// With a host and an address, every field of that resource with the place that it comes from and what
+/// it overrides. With a code from `check` or `verify`, what it means and what to do. With a commit, what
+/// it needed, what it has, and who could give the rest.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain 4f1d5e0b")]
+pub(super) struct Explain {
+    /// A host, a code, or a commit
+    #[arg(value_name = "HOST|CODE|COMMIT")]
+    what: String,
+
+    /// With a host: an address, such as file:/etc/motd or service:nginx#enabled
+    address: Option<String>,
+
+    /// The repository's folder
+    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Meaning<'a> {
+    code: &'a str,
+    explanation: &'a str,
+}
+
+impl Explain {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        if let Some(address) = &self.address {
+            return self.value(address, shell);
+        }
+        if let Some(meaning) = meaning(&self.what) {
+            shell.emit(&meaning, |palette| {
+                format!("{}\n{}\n", palette.paint(Paint::Bold, meaning.code), meaning.explanation)
+            })?;
+            return Ok(Exit::OK);
+        }
+        let repository = Repository::open(&self.folder);
+        let commit = repository.ok().and_then(|repository| {
+            let commit = repository.resolve(&self.what).ok()?;
+            Some((repository, commit))
+        });
+        match commit {
+            Some((repository, commit)) => Self::commit(&repository, &self.what, commit, shell),
+            None => Err(self.unknown()),
+        }
+    }
+
+    fn value(&self, address: &str, shell: &Shell) -> Result<Exit, Failure> {
+        let workspace = Workspace::of_folder(&self.folder)?;
+        let explained = explain(&workspace.fleet, &self.what, address).map_err(|error| {
+            let failure = Failure::new(error.to_string());
+            match error {
+                NoExplanation::Held { diagnostics, .. } => failure.diagnostics(diagnostics, workspace.sources.clone()),
+                NoExplanation::NoHost { .. } | NoExplanation::NoAddress(_) => failure,
+                NoExplanation::NotThere { host, .. } => {
+                    failure.hint(format!("`plumb render {host}` shows all that it has"))
+                }
+            }
+        })?;
+        shell.emit(&explained, |palette| describe(&explained, palette))?;
+        Ok(Exit::OK)
+    }
+
+    fn commit(repository: &Repository, text: &str, head: plumb_trust::Oid, shell: &Shell) -> Result<Exit, Failure> {
+        let parent = repository.resolve(&format!("{text}^")).map_err(|_| {
+            Failure::new(format!("{} is the first commit: nothing judges it", head.short()))
+                .hint("the controller's configuration names it as `introduction`, and so it is trusted")
+        })?;
+        let tags = repository.tags()?;
+        let range = Range {
+            floor: parent,
+            head,
+            tags: &tags,
+            now: Timestamp::now(),
+        };
+        let outcome = judgement::judge(repository, &range);
+        shell.emit(&outcome, |palette| {
+            let mut text = judgement::describe(&outcome, repository, palette);
+            for need in outcome.steps.iter().flat_map(|step| &step.needs) {
+                let have = if need.identities.is_empty() {
+                    "nobody".to_owned()
+                } else {
+                    need.identities.join(", ")
+                };
+                let _ = writeln!(
+                    text,
+                    "  rule {}: {} of {}, given by {have}",
+                    need.rule, need.count, need.from
+                );
+            }
+            text
+        })?;
+        Ok(Exit::OK)
+    }
+
+    fn unknown(&self) -> Failure {
+        let known = codes().map(|(code, _)| code);
+        let failure = Failure::new(format!("`{}` is neither a code nor a commit", self.what));
+        match plumb_document::closest(&self.what, known) {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("for a value on a host, name the resource too: plumb explain HOST file:/etc/motd"),
+        }
+    }
+}
+
+/// Where everything comes from, the deciding place first.
+fn describe(explained: &Explanation, palette: Palette) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{} on {}",
+        palette.paint(Paint::Bold, &explained.address),
+        palette.paint(Paint::Bold, &explained.host)
+    );
+    for field in &explained.fields {
+        let value = match &field.value {
+            serde_json::Value::String(text) if !text.contains('\n') => text.clone(),
+            serde_json::Value::String(text) => {
+                text.lines().fold(String::from("|"), |all, line| format!("{all}\n      {line}"))
+            }
+            value => value.to_string(),
+        };
+        let _ = writeln!(out, "  {} {value}", palette.paint(Paint::Hint, format_args!("{}:", field.field)));
+        for origin in &field.from {
+            let _ = writeln!(out, "    {} {}", palette.paint(Paint::Good, "from"), said(origin));
+        }
+        for origin in &field.overrode {
+            let _ = writeln!(out, "    {} {}", palette.paint(Paint::Dim, "over"), said(origin));
+        }
+    }
+    for reason in &explained.because {
+        let way = if reason.through.is_empty() {
+            String::new()
+        } else {
+            format!(", reached through {}", reason.through.join(", "))
+        };
+        let _ = writeln!(out, "  there because {} asks for it at {}{way}", reason.by, reason.place);
+    }
+    if explained.active == Some(false) {
+        let _ = writeln!(out, "  its `when` is false here, so it has no resources");
+    }
+    for (word, all) in [("after", &explained.after), ("before", &explained.before)] {
+        if !all.is_empty() {
+            let _ = writeln!(out, "  {word} {}", all.join(", "));
+        }
+    }
+    out
+}
+
+fn said(origin: &Origin) -> String {
+    let priority = match origin.priority {
+        None | Some("resources") => String::new(),
+        Some(priority) => format!(" ({priority})"),
+    };
+    let written = match &origin.written {
+        serde_json::Value::String(text) if text.contains('\n') => "text".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    format!("{}  {}{priority}: {written}", origin.place, origin.by)
+}
+
+/// Every code with its explanation.
+fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let diagnostics = [
+        plumb_document::CODES,
+        plumb_core::manifest::code::ALL,
+        plumb_trust::policy::codes::ALL,
+    ];
+    let diagnostics = diagnostics.into_iter().flatten().map(|code: &Code| (code.as_str(), code.explanation()));
+    diagnostics.chain(ReasonCode::ALL.iter().map(|code| (code.as_str(), code.explanation())))
+}
+
+fn meaning(text: &str) -> Option<Meaning<'_>> {
+    let (code, explanation) = codes().find(|(code, _)| *code == text)?;
+    Some(Meaning { code, explanation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_docs() {
+        let docs = include_str!("../../../../docs/codes.md");
+        for (code, explanation) in codes() {
+            assert!(docs.contains(&format!("`{code}`")), "{code} isn't in docs/codes.md: {explanation}");
+        }
+    }
+
+    #[test]
+    fn diagnostics_and_reasons_are_explained() {
+        assert!(meaning("unknown-field").is_some());
+        assert!(meaning("uncovered").is_some());
+        assert!(meaning("no-such-code").is_none());
+    }
+}

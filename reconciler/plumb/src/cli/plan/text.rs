@@ -1,0 +1,241 @@
+//! A plan on one screen: hosts that do the same are said once, who moved and how sure it is on each
+//! line, what it does beyond, and the totals by danger.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use plumb_api::HostName;
+use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
+use plumb_core::plan::Planned;
+use plumb_core::plan::summary::{Group, Summary, Totals, summarise};
+use plumb_core::ports::HostError;
+use plumb_document::Diagnostic;
+use serde_json::Value;
+
+use super::super::count;
+use crate::output::{Paint, Palette, Table};
+
+/// How many hosts are named before the rest is only counted.
+const NAMED: usize = 6;
+
+pub(super) fn whole(
+    planned: &BTreeMap<HostName, Planned>,
+    failed: &BTreeMap<HostName, HostError>,
+    held: &[(&HostName, &Vec<Diagnostic>)],
+    palette: Palette,
+) -> String {
+    let summary = summarise(planned);
+    let mut out = String::new();
+    for group in &summary.groups {
+        group_text(&mut out, group, palette);
+    }
+    for (name, error) in failed {
+        let _ = writeln!(out, "{} {}", palette.paint(Paint::Bold, name), palette.paint(Paint::Error, "wasn't looked at"));
+        let _ = writeln!(out, "  {error}");
+        if let Some(hint) = error.hint() {
+            let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
+        }
+        out.push('\n');
+    }
+    for (name, _) in held {
+        let _ = writeln!(
+            out,
+            "{} {}: its manifests have errors\n",
+            palette.paint(Paint::Bold, name),
+            palette.paint(Paint::Error, "is held")
+        );
+    }
+    if !summary.settled.is_empty() {
+        let _ = writeln!(
+            out,
+            "{} {}",
+            palette.paint(Paint::Good, "in sync:"),
+            names(&summary.settled)
+        );
+    }
+    totals(&mut out, &summary, palette);
+    out
+}
+
+fn names(hosts: &[&HostName]) -> String {
+    let named: Vec<_> = hosts.iter().take(NAMED).map(ToString::to_string).collect();
+    match hosts.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
+    let head = match group.hosts.as_slice() {
+        [one] => palette.paint(Paint::Bold, one),
+        many => format!("{} {}", palette.paint(Paint::Bold, format_args!("{} hosts alike:", many.len())), names(many)),
+    };
+    let _ = writeln!(out, "{head}");
+    if let Some(refusal) = group.refusal {
+        let _ = writeln!(out, "  {} {refusal}", palette.paint(Paint::Error, "refused:"));
+        if let Some(hint) = refusal.hint() {
+            let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
+        }
+    }
+    // What a change does beyond its fields stands below it, where a table would tear it apart.
+    let mut table = Table::new(["", "", "", "", ""], palette);
+    for change in group.changes {
+        let (mark, paint) = mark(change.op);
+        table.painted([
+            (Some(paint), format!("  {mark} {}", word(change.op))),
+            (None, change.address.to_string()),
+            (cause_paint(change.cause), cause(change.cause).to_owned()),
+            (Some(Paint::Dim), certainty(change.certainty).to_owned()),
+            (None, beyond(change)),
+        ]);
+    }
+    for line in table.to_string().lines().filter(|line| !line.trim().is_empty()) {
+        let _ = writeln!(out, "{line}");
+    }
+    for drift in group.held_drift {
+        let _ = writeln!(
+            out,
+            "  {} {}  {} (drift is left as it is: mode {})",
+            palette.paint(Paint::Warn, "! drifted"),
+            drift.address,
+            fields(&drift.fields),
+            serde_json::to_value(drift.mode).ok().and_then(|mode| mode.as_str().map(str::to_owned)).unwrap_or_default()
+        );
+    }
+    for troubled in group.problems {
+        let _ = writeln!(out, "  {} {}  {}", palette.paint(Paint::Error, "! can't look"), troubled.address, troubled.error);
+        if let Some(hint) = &troubled.error.hint {
+            let _ = writeln!(out, "      {} {hint}", palette.paint(Paint::Hint, "hint:"));
+        }
+    }
+    for blocked in group.blocked {
+        let _ = writeln!(out, "  {} {}  waits for {}", palette.paint(Paint::Warn, "! blocked"), blocked.address, blocked.on);
+    }
+    out.push('\n');
+}
+
+fn word(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Replace => "replace",
+        Op::Delete => "delete",
+        Op::Run => "run",
+    }
+}
+
+fn mark(op: Op) -> (char, Paint) {
+    match op {
+        Op::Create => ('+', Paint::Good),
+        Op::Update => ('~', Paint::Warn),
+        Op::Replace => ('±', Paint::Warn),
+        Op::Delete => ('-', Paint::Error),
+        Op::Run => ('↻', Paint::Hint),
+    }
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Intent => "intent",
+        Cause::Drift => "drift",
+        Cause::Conflict => "conflict",
+    }
+}
+
+fn cause_paint(cause: Cause) -> Option<Paint> {
+    match cause {
+        Cause::Intent => None,
+        Cause::Drift => Some(Paint::Warn),
+        Cause::Conflict => Some(Paint::Error),
+    }
+}
+
+/// What is only predicted is said; what is exact needs no word.
+fn certainty(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Exact => "exact",
+        Certainty::Predicted => "predicted",
+        Certainty::Opaque => "opaque",
+    }
+}
+
+/// The fields that change, and what the change does beyond them.
+fn beyond(change: &Change) -> String {
+    let mut parts = Vec::new();
+    if matches!(change.op, Op::Update | Op::Replace) {
+        parts.push(fields(&change.fields));
+    }
+    parts.extend(change.consequences.iter().map(ToString::to_string));
+    parts.retain(|part| !part.is_empty());
+    parts.join("; ")
+}
+
+fn fields(changes: &[FieldChange]) -> String {
+    let all: Vec<_> = changes
+        .iter()
+        .map(|change| match (brief(change.from.as_ref()), brief(change.to.as_ref())) {
+            (Some(from), Some(to)) => format!("{}: {from} → {to}", change.field),
+            _ => change.field.clone(),
+        })
+        .collect();
+    all.join(", ")
+}
+
+/// A value that fits into a line; none for what would only be noise there, as digests are.
+fn brief(value: Option<&Value>) -> Option<String> {
+    let text = match value {
+        None | Some(Value::Null) => "nothing".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(_) | Value::Number(_)) => value.map(ToString::to_string)?,
+        Some(Value::Array(_) | Value::Object(_)) => return None,
+    };
+    (text.chars().count() <= 40 && !text.contains('\n')).then_some(text)
+}
+
+fn totals(out: &mut String, summary: &Summary<'_>, palette: Palette) {
+    let Totals {
+        hosts,
+        create,
+        update,
+        replace,
+        delete,
+        run,
+        drift,
+        conflict,
+        disrupted,
+        reboots,
+        sessions_at_risk,
+        refused,
+    } = summary.totals;
+    let mut parts = Vec::new();
+    for (number, word, paint) in [
+        (create, "create", Paint::Good),
+        (update, "update", Paint::Warn),
+        (replace, "replace", Paint::Warn),
+        (delete, "delete", Paint::Error),
+        (run, "run", Paint::Hint),
+    ] {
+        if number > 0 {
+            parts.push(palette.paint(paint, format_args!("{number} to {word}")));
+        }
+    }
+    for (number, noun, paint) in [
+        (drift, "correction of drift", Paint::Warn),
+        (conflict, "conflict", Paint::Error),
+        (disrupted, "disruption", Paint::Error),
+        (reboots, "reboot", Paint::Error),
+        (sessions_at_risk, "host with sessions at risk", Paint::Error),
+        (refused, "refusal", Paint::Error),
+    ] {
+        if number > 0 {
+            let plural = if number == 1 { "" } else { "s" };
+            parts.push(palette.paint(paint, format_args!("{number} {noun}{plural}")));
+        }
+    }
+    if parts.is_empty() {
+        let _ = writeln!(out, "nothing to do");
+    } else {
+        let hosts = count(usize::try_from(hosts).unwrap_or(usize::MAX), "host");
+        let _ = writeln!(out, "{hosts}: {}", parts.join(", "));
+    }
+}

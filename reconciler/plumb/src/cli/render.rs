@@ -1,0 +1,106 @@
+use plumb_core::desired::HostResult;
+use plumb_core::resolve::rendered;
+use serde_json::Value;
+
+use super::{Selection, count};
+use crate::output::{Paint, Palette, Shell};
+use crate::report::{Exit, Failure, render_diagnostics};
+use crate::workspace::Workspace;
+
+/// Show what hosts should be, composed and rendered to the last field
+///
+/// Profiles, defaults, patches and templates are worked in; what is shown is what an agent would be
+/// sent, with texts inline. Offline: starts no process and contacts no host. A host with errors isn't
+/// rendered, and the exit code is 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  plumb render linda\n  plumb render --all -o json\n  plumb render ../fleet -l role=cloud -o yaml")]
+pub(super) struct Render {
+    /// The repository's folder, and hosts by name; a first word that is a folder is the repository
+    #[arg(value_name = "DIR|HOST")]
+    words: Vec<String>,
+
+    /// All hosts
+    #[arg(long)]
+    all: bool,
+
+    /// Hosts by label, as kubectl does it: role=cloud,site!=home
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "all")]
+    selector: Option<String>,
+}
+
+impl Render {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let (folder, hosts) = super::folder_and_hosts(self.words);
+        if hosts.is_empty() && !self.all && self.selector.is_none() {
+            return Err(Failure::new("it isn't said which hosts to render")
+                .hint("name some, choose by label with -l, or say --all")
+                .exit(Exit::TROUBLE));
+        }
+        let workspace = Workspace::of_folder(&folder)?;
+        let selection = Selection {
+            hosts,
+            selector: self.selector,
+        };
+        let chosen = super::select_names(&selection, &workspace.fleet)?;
+        let mut rendered = rendered(&workspace.resolved);
+        if let Some(hosts) = rendered["hosts"].as_object_mut() {
+            hosts.retain(|name, _| chosen.iter().any(|host| host.as_str() == name));
+        }
+        let mut held = 0;
+        for name in &chosen {
+            if let Some(HostResult::Held(diagnostics)) = workspace.resolved.hosts.get(name) {
+                shell.say(render_diagnostics(diagnostics, &workspace.sources, shell.err));
+                shell.warn(format_args!("{name} isn't rendered: it has errors"));
+                held += 1;
+            }
+        }
+        shell.emit(&rendered, |palette| text(&rendered, palette))?;
+        Ok(if held == 0 { Exit::OK } else { Exit::FAILED })
+    }
+}
+
+fn text(rendered: &Value, palette: Palette) -> String {
+    let mut out = String::new();
+    for (name, host) in rendered["hosts"].as_object().into_iter().flatten() {
+        let Some(types) = host["resources"].as_object() else {
+            continue;
+        };
+        let resources = || {
+            types.iter().flat_map(|(kind, all)| {
+                let all = all.as_object().into_iter().flatten();
+                all.map(move |(name, spec)| (kind, name, spec))
+            })
+        };
+        out.push_str(&format!(
+            "{}  {}  {}\n",
+            palette.paint(Paint::Bold, name),
+            count(resources().count(), "resource"),
+            palette.paint(Paint::Dim, host["digest"].as_str().unwrap_or_default())
+        ));
+        for (kind, name, spec) in resources() {
+            out.push_str(&format!("  {}\n", palette.paint(Paint::Hint, format_args!("{kind}:{name}"))));
+            for line in fields(spec).lines() {
+                out.push_str(&format!("    {line}\n"));
+            }
+        }
+    }
+    out
+}
+
+/// A spec's fields a line each, texts as they would stand in a file.
+pub(super) fn fields(spec: &Value) -> String {
+    let mut text = String::new();
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        match value {
+            Value::String(value) if value.contains('\n') => {
+                text.push_str(&format!("{field}: |\n"));
+                for line in value.lines() {
+                    text.push_str(&format!("  {line}\n"));
+                }
+            }
+            Value::String(value) => text.push_str(&format!("{field}: {value}\n")),
+            value => text.push_str(&format!("{field}: {value}\n")),
+        }
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! How hosts are reached from here: the connector of a configuration, and each host's route.
+
+use std::path::{Path, PathBuf};
+
+use plumb_adapters::hosts::{Agents, Connector, Identity, Program, Settings};
+use plumb_api::HostName;
+use plumb_core::desired::HostIntent;
+use plumb_core::ports::{HostTarget, Route};
+
+use crate::config::{Config, SshConfig};
+use crate::report::{Failure, OrFail as _};
+
+/// Routes that a configuration opens beside SSH, and the way to take any of them.
+pub struct Roads {
+    local: Vec<HostName>,
+    sandboxes: Vec<(HostName, PathBuf)>,
+}
+
+impl Roads {
+    /// The roads of a controller's configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            local: config.local.clone(),
+            sandboxes: config
+                .sandboxes()
+                .map(|(host, folder)| (host.clone(), folder))
+                .collect(),
+        }
+    }
+
+    /// SSH alone: what there is without a configuration.
+    pub fn ssh_only() -> Self {
+        Self {
+            local: Vec::new(),
+            sandboxes: Vec::new(),
+        }
+    }
+
+    /// How a host is reached. A repository can't choose: only the configuration opens `local` and
+    /// `sandbox`.
+    pub fn to(&self, intent: &HostIntent) -> HostTarget {
+        HostTarget {
+            name: intent.name.clone(),
+            arch: intent.arch.clone(),
+            route: self.route(intent),
+        }
+    }
+
+    fn route(&self, intent: &HostIntent) -> Route {
+        if self.local.contains(&intent.name) {
+            return Route::Local;
+        }
+        match self.sandboxes.iter().find(|(host, _)| *host == intent.name) {
+            Some((_, root)) => Route::Sandbox { root: root.clone() },
+            None => Route::Ssh {
+                endpoints: intent.connect.clone(),
+                host_keys: intent.host_keys.clone(),
+            },
+        }
+    }
+}
+
+/// The connector that a configuration describes.
+///
+/// # Errors
+/// When this program's own file isn't known, which `local` and `sandbox` start as the agent.
+pub fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
+    let program = own_program()?;
+    let mut identities = Vec::new();
+    if let Some(key) = &ssh.key {
+        identities.push(Identity::KeyFile(key.clone()));
+    }
+    if ssh.agent {
+        identities.extend(agent_socket().map(Identity::Agent));
+    }
+    let settings = Settings {
+        identities,
+        ..Settings::default()
+    };
+    Ok(Connector::new(
+        Program::plumb(&program),
+        Agents::beside(&program),
+        settings,
+    ))
+}
+
+/// A person's own SSH: their agent, and the usual key files.
+pub fn personal() -> SshConfig {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let key = home.and_then(|home| {
+        ["id_ed25519", "id_ecdsa", "id_rsa"]
+            .iter()
+            .map(|name| home.join(".ssh").join(name))
+            .find(|path| path.exists())
+    });
+    SshConfig {
+        key,
+        agent: agent_socket().is_some(),
+    }
+}
+
+fn agent_socket() -> Option<PathBuf> {
+    std::env::var_os("SSH_AUTH_SOCK")
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
+}
+
+/// The file of this program.
+///
+/// # Errors
+/// When the system doesn't say.
+pub fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().or_fail(|| "this program's own file isn't known".to_owned())
+}
+
+/// A folder's absolute path, for what outlives this process' working folder.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,79 @@
+//! `plumb demo`: the whole way on this machine, told as it goes and observed at each step. Throw-away
+//! keys, a repository with our hooks, three folders that stand for hosts, a receiver that stands for
+//! Alertmanager, and the real controller as a process of its own, so that it can be killed.
+
+mod fleet;
+mod keys;
+mod receiver;
+mod repository;
+mod steps;
+mod story;
+mod world;
+
+use std::time::Instant;
+
+use crate::output::{Paint, Shell};
+use crate::report::{Exit, Failure};
+
+use story::Story;
+use world::World;
+
+/// Whether the demonstration stays up when its story is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It ends.
+    End,
+    /// It stays until it is interrupted, for a look around.
+    Stay,
+}
+
+/// Tells the story. Each step must be observed, or the failure says which wasn't.
+///
+/// # Errors
+/// The step that failed, and why.
+pub async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    let story = Story::new(shell.out);
+    story.title();
+    let mut world = World::new().await?;
+    let steps = steps::all();
+    for (number, step) in steps.iter().enumerate() {
+        story.chapter(number + 1, steps.len(), step.name, step.about);
+        if let Err(failure) = (step.run)(&mut world, &story).await {
+            let log = world.log_tail();
+            let failure = Failure::new(format!(
+                "step {} ({}) wasn't observed",
+                number + 1,
+                step.name
+            ))
+            .because(&std::io::Error::other(failure.render(crate::output::Palette::plain()).trim().to_owned()));
+            return Err(if log.is_empty() {
+                failure
+            } else {
+                failure.hint(format!("the controller's last words were:\n{log}"))
+            });
+        }
+    }
+    story.end(steps.len(), begun.elapsed());
+    if after == After::Stay {
+        stay(&world, &story, shell).await;
+    }
+    world.close().await;
+    Ok(Exit::OK)
+}
+
+/// Stays up until it is interrupted.
+async fn stay(world: &World, story: &Story, shell: &Shell) {
+    let bold = |text: &str| shell.out.paint(Paint::Bold, text);
+    story.say("It stays up for a look around; Ctrl-C ends it and removes everything.");
+    for (what, how) in [
+        ("the page", world.page.clone()),
+        ("the hosts", format!("PLUMB_SOCKET={} plumb get hosts", world.socket.display())),
+        ("a host's files", world.host_folder("web-1").display().to_string()),
+        ("the repository", world.repository.work().display().to_string()),
+    ] {
+        story.say(&format!("  {what:<15} {}", bold(&how)));
+    }
+    // Without a way to hear of the interruption, ending at once is the better failure.
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,72 @@
+//! Throw-away people: each has a new key that exists for one demonstration and in this process only.
+
+use plumb_adapters::git::sign::{OpenPgpSigner, SignError, Signer, SshSigner};
+
+use crate::report::{Failure, OrFail as _};
+
+/// Somebody who signs.
+pub(super) struct Person {
+    pub(super) name: &'static str,
+    key: Key,
+}
+
+enum Key {
+    Ssh(SshSigner),
+    OpenPgp(OpenPgpSigner),
+}
+
+impl Person {
+    /// Somebody with a new SSH key.
+    pub(super) fn with_ssh(name: &'static str) -> Result<Self, Failure> {
+        let key = SshSigner::generate(name).or_fail(|| format!("no SSH key can be made for {name}"))?;
+        Ok(Self {
+            name,
+            key: Key::Ssh(key),
+        })
+    }
+
+    /// Somebody with a new `OpenPGP` certificate.
+    pub(super) fn with_openpgp(name: &'static str) -> Result<Self, Failure> {
+        let key = OpenPgpSigner::generate(&format!("{name} <{name}@fleet.example>"))
+            .or_fail(|| format!("no OpenPGP key can be made for {name}"))?;
+        Ok(Self {
+            name,
+            key: Key::OpenPgp(key),
+        })
+    }
+
+    /// Which sort of key it is, for people.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.key {
+            Key::Ssh(_) => "SSH",
+            Key::OpenPgp(_) => "OpenPGP",
+        }
+    }
+
+    /// The public key's file under `trust/keys/`.
+    pub(super) fn file(&self) -> Result<(String, String), Failure> {
+        let (ending, text) = match &self.key {
+            Key::Ssh(key) => ("pub", key.public()),
+            Key::OpenPgp(key) => ("asc", key.public()),
+        };
+        let text = text.or_fail(|| format!("the key of {} can't be written", self.name))?;
+        Ok((format!("trust/keys/{}.{ending}", self.name), text))
+    }
+
+    /// How a policy names the key.
+    pub(super) fn policy_form(&self) -> String {
+        match &self.key {
+            Key::Ssh(key) => format!("{{ssh: \"{}\"}}", key.fingerprint()),
+            Key::OpenPgp(key) => format!("{{openpgp: {}}}", key.fingerprint()),
+        }
+    }
+}
+
+impl Signer for Person {
+    fn sign(&self, payload: &[u8]) -> Result<String, SignError> {
+        match &self.key {
+            Key::Ssh(key) => key.sign(payload),
+            Key::OpenPgp(key) => key.sign(payload),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Takes alerts as Alertmanager does (`POST /api/v2/alerts`), keeps them and shows what changes: what
+//! the demonstration has in its place.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use jiff::Timestamp;
+use plumb_core::alert::Alert;
+use tokio::net::TcpListener;
+
+use crate::report::{Failure, OrFail as _};
+
+type Labels = BTreeMap<String, String>;
+
+/// Every alert that came, in its last form.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Received(Arc<Mutex<BTreeMap<Labels, Alert>>>);
+
+/// How an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It fires.
+    Firing,
+    /// It did, and was resolved.
+    Resolved,
+}
+
+impl Received {
+    /// The newest alert of a name and, if it is said, of a host.
+    pub(super) fn find(&self, name: &str, host: Option<&str>) -> Option<(Alert, Standing)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is = |labels: &Labels| {
+            labels.get("alertname").is_some_and(|n| n == name)
+                && host.is_none_or(|host| labels.get("host").is_some_and(|h| h == host))
+        };
+        let alert = all.iter().filter(|(labels, _)| is(labels)).map(|(_, alert)| alert);
+        let alert = alert.max_by_key(|alert| alert.starts_at)?.clone();
+        let state = if alert.ends_at <= Timestamp::now() {
+            Standing::Resolved
+        } else {
+            Standing::Firing
+        };
+        Some((alert, state))
+    }
+
+    fn take(&self, alerts: Vec<Alert>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for alert in alerts {
+            all.insert(alert.labels.clone(), alert);
+        }
+    }
+}
+
+/// Listens on the loopback until the program ends, and returns the address.
+pub(super) async fn start(received: Received) -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .or_fail(|| "can't listen on the loopback".to_owned())?;
+    let address = listener
+        .local_addr()
+        .or_fail(|| "can't listen on the loopback".to_owned())?;
+    let router = Router::new()
+        .route("/-/ready", get(|| async { "ready\n" }))
+        .route("/api/v2/alerts", post(take).get(show))
+        .with_state(received);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+async fn take(State(received): State<Received>, axum::Json(alerts): axum::Json<Vec<Alert>>) -> StatusCode {
+    received.take(alerts);
+    StatusCode::OK
+}
+
+async fn show(State(received): State<Received>) -> axum::Json<Vec<Alert>> {
+    let all = received.0.lock().unwrap_or_else(PoisonError::into_inner);
+    axum::Json(all.values().cloned().collect())
+}

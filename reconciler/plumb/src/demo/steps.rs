@@ -1,0 +1,405 @@
+//! The story, step by step. Each does something and then looks for what must come of it: on the
+//! hosts' files, at the receiver, and in what the controller says, never only in the last.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use plumb_core::status::ConditionType;
+
+use crate::report::Failure;
+
+use super::fleet;
+use super::receiver::Standing;
+use super::story::Story;
+use super::world::{HOSTS, World};
+
+type Running<'a> = BoxFuture<'a, Result<(), Failure>>;
+
+/// A step: its name, what it is about, and how it goes.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) run: for<'a> fn(&'a mut World, &'a Story) -> Running<'a>,
+}
+
+/// The whole story.
+pub(super) fn all() -> Vec<Step> {
+    vec![
+        Step {
+            name: "A fleet with a trust policy",
+            about: "Who may change what stands in the repository itself; its first commit is the root of trust.",
+            run: |world, story| begin(world, story).boxed(),
+        },
+        Step {
+            name: "A signed push reaches the hosts",
+            about: "Look at the plan, push, and every host becomes what git says.",
+            run: |world, story| signed_push(world, story).boxed(),
+        },
+        Step {
+            name: "An unsigned push doesn't",
+            about: "The hook refuses it; forced past the hook, the controller holds the fleet and alerts.",
+            run: |world, story| unsigned_push(world, story).boxed(),
+        },
+        Step {
+            name: "Two people for what matters",
+            about: "profiles/access.yaml takes one signature of ops and one of sec.",
+            run: |world, story| two_people(world, story).boxed(),
+        },
+        Step {
+            name: "Drift is corrected",
+            about: "web-1 has `drift: {mode: correct}`: what is changed by hand is put back.",
+            run: |world, story| drift_corrected(world, story).boxed(),
+        },
+        Step {
+            name: "Drift is told",
+            about: "vault has `drift: {mode: alert}`: what is changed by hand is left, and alerts until it is repaired.",
+            run: |world, story| drift_told(world, story).boxed(),
+        },
+        Step {
+            name: "The controller is killed in the middle",
+            about: "Started again, it finishes what it had begun.",
+            run: |world, story| killed(world, story).boxed(),
+        },
+    ]
+}
+
+async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
+    let World {
+        repository,
+        alice,
+        bob,
+        carol,
+        ..
+    } = world;
+    for person in [&*alice, bob, carol] {
+        let (file, bytes) = person.file()?;
+        repository.write(&file, bytes.as_bytes())?;
+    }
+    let policy = fleet::policy(&repository.id, alice, bob, carol);
+    repository.write("trust/policy.yaml", policy.as_bytes())?;
+    repository.write("fleet.yaml", fleet::FLEET.as_bytes())?;
+    repository.write("profiles/base.yaml", b"kind: Profile\nmetadata: {name: base}\nspec: {description: What every host has.}\n")?;
+    story.does(&format!(
+        "throw-away keys: alice ({}), bob ({}) are ops; carol ({}) is sec",
+        alice.kind(),
+        bob.kind(),
+        carol.kind()
+    ));
+    let introduction = repository.commit("A fleet and its policy", Some(alice))?;
+    repository.introduce(&introduction)?;
+    let pushed = repository.push(&["main"])?;
+    if !pushed.accepted {
+        return Err(Failure::new(format!("the first push was refused: {}", pushed.said.trim())));
+    }
+    story.saw("a bare repository with the hooks of hooks/, and its first commit in it");
+    world.accepted.clone_from(&introduction);
+    world.write_config(&introduction)?;
+    world.start_controller()?;
+    let page = world.page.clone();
+    let world = &*world;
+    story
+        .observe(&format!("the controller runs and has accepted it; its page is {page}"), || async move {
+            let fleet = world.fleet().await?;
+            is(&fleet.source.accepted, &world.accepted, "accepted")
+        })
+        .await
+}
+
+async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
+    for (file, text) in fleet::MANIFESTS {
+        world.repository.write(file, text.as_bytes())?;
+    }
+    let work = world.work();
+    world.ask(&["check", &work]).await?;
+    story.saw("`plumb check` finds nothing wrong with three hosts and three profiles");
+    let config = world.config().display().to_string();
+    let plan = world.ask(&["plan", &work, "--config", &config]).await?;
+    for host in HOSTS {
+        if !plan.contains(host) {
+            return Err(Failure::new(format!("the plan doesn't speak of {host}:\n{plan}")));
+        }
+    }
+    story.saw("`plumb plan` shows what would change, having looked at each host:");
+    story.quotes(&plan, 24);
+    let commit = world.repository.commit("Three hosts", Some(&world.alice))?;
+    story.does("alice signs and pushes");
+    push(world, &["main"])?;
+    converged(world, story, &commit).await?;
+    let world = &*world;
+    for (host, file, says) in [
+        ("web-1", "/etc/motd", "This is web-1 of the fleet demo.example."),
+        ("web-2", "/srv/site/site.conf", "neighbour web-1"),
+        ("vault", "/etc/vault.conf", "sealed = yes"),
+    ] {
+        let text = world.host_file(host, file).unwrap_or_default();
+        if !text.contains(says) {
+            return Err(Failure::new(format!("{file} of {host} doesn't say `{says}`: {text:?}")));
+        }
+    }
+    story.saw("the files on the hosts are as the manifests say, templates rendered");
+    let plan = world.ask(&["plan", &work, "--config", &config, "-o", "json"]).await?;
+    nothing_planned(&plan)?;
+    story.saw("a second plan is empty");
+    Ok(())
+}
+
+async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> {
+    let text = world.repository.read("profiles/base.yaml")?;
+    let text = fleet::edited(&text, "This is", "You have been had, this is")?;
+    world.repository.write("profiles/base.yaml", text.as_bytes())?;
+    let bad = world.repository.commit("Nothing to see here", None)?;
+    story.does("mallory pushes a commit that nobody signed");
+    let pushed = world.repository.push(&["main"])?;
+    if pushed.accepted || !pushed.said.contains(&bad[..7]) {
+        return Err(Failure::new(format!("the hook didn't refuse {bad} by name: {}", pushed.said)));
+    }
+    story.saw("the pre-receive hook refuses it:");
+    story.quotes(&pushed.said, 8);
+    story.does("mallory has access to the git server and puts it there past the hook");
+    world.repository.smuggle()?;
+    let world = &*world;
+    let wanted = bad.clone();
+    let held = story
+        .observe("the controller holds it", || {
+            let bad = wanted.clone();
+            async move {
+                let fleet = world.fleet().await?;
+                let held = fleet.source.held.ok_or("nothing is held")?;
+                is(&Some(held.commit.clone()), &bad, "held")?;
+                is(&fleet.source.accepted, &world.accepted, "accepted")?;
+                Ok(held)
+            }
+        })
+        .await?;
+    story.quotes(&held.reasons.join("\n"), 4);
+    let alert = fires(world, story, "PlumbCommitVerificationFailed", None).await?;
+    let told = alert.annotations.values().cloned().collect::<Vec<_>>().join(" ");
+    if !told.contains(&bad[..7]) {
+        return Err(Failure::new(format!("the alert doesn't name the commit: {told}")));
+    }
+    story.quotes(alert.annotations.get("summary").map_or("", String::as_str), 3);
+    let motd = world.host_file("web-1", "/etc/motd").unwrap_or_default();
+    if motd.contains("had") {
+        return Err(Failure::new("an unsigned commit reached a host"));
+    }
+    story.saw("every host is still what the last accepted commit says");
+    story.does("alice sets the branch back to it");
+    world.repository.reset(&world.accepted)?;
+    push(world, &["+main"])?;
+    resolves(world, story, "PlumbCommitVerificationFailed", None).await
+}
+
+async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
+    let text = world.repository.read("profiles/access.yaml")?;
+    let text = fleet::edited(&text, "PasswordAuthentication no", "PermitRootLogin no")?;
+    world.repository.write("profiles/access.yaml", text.as_bytes())?;
+    let commit = world.repository.commit("No root over ssh", Some(&world.alice))?;
+    story.does("alice signs and pushes a change of profiles/access.yaml");
+    push(world, &["main"])?;
+    let seen = &*world;
+    let wanted = commit.clone();
+    let held = story
+        .observe("it is held: one signature isn't enough", || {
+            let commit = wanted.clone();
+            async move {
+                let fleet = seen.fleet().await?;
+                let held = fleet.source.held.ok_or("nothing is held")?;
+                is(&Some(held.commit.clone()), &commit, "held")?;
+                Ok(held)
+            }
+        })
+        .await?;
+    story.quotes(&held.reasons.join("\n"), 4);
+    let sshd = "/etc/ssh/sshd_config.d/10-fleet.conf";
+    if HOSTS.iter().any(|host| seen.host_file(host, sshd).is_none_or(|text| text.contains("PermitRootLogin"))) {
+        return Err(Failure::new("a change that lacks a signature reached a host"));
+    }
+    story.saw("no host has it");
+    let tag = world.repository.approve(&commit, &world.carol)?;
+    story.does(&format!("carol looks at it and pushes a signed tag, {tag}"));
+    push(world, &[&format!("refs/tags/{tag}")])?;
+    converged(world, story, &commit).await?;
+    let world = &*world;
+    if HOSTS.iter().any(|host| world.host_file(host, sshd).is_none_or(|text| !text.contains("PermitRootLogin no"))) {
+        return Err(Failure::new("the approved change isn't on every host"));
+    }
+    Ok(())
+}
+
+async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure> {
+    let world = &*world;
+    let before = world.host_file("web-1", "/etc/motd").unwrap_or_default();
+    story.does("somebody logs in to web-1 and edits /etc/motd");
+    world.meddle("web-1", "/etc/motd", "I was here\n")?;
+    story
+        .observe("it is put back", || async {
+            let now = world.host_file("web-1", "/etc/motd");
+            if now.as_deref() == Some(before.as_str()) {
+                Ok(())
+            } else {
+                Err(format!("it says {now:?}"))
+            }
+        })
+        .await?;
+    let events = story
+        .observe("an event says so", || async {
+            let host = "web-1".parse().map_err(|_| "no name".to_owned())?;
+            let events = world.client.events(Some(&host)).await;
+            let events = events.map_err(|failure| failure.render(crate::output::Palette::plain()))?;
+            let drift = events.into_iter().rev().find(|event| event.reason.contains("Drift"));
+            drift.ok_or_else(|| "no event speaks of drift".to_owned())
+        })
+        .await?;
+    story.quotes(&format!("{}: {}", events.reason, events.message), 2);
+    Ok(())
+}
+
+async fn drift_told(world: &mut World, story: &Story) -> Result<(), Failure> {
+    let world = &*world;
+    let before = world.host_file("vault", "/etc/vault.conf").unwrap_or_default();
+    story.does("somebody logs in to vault and edits /etc/vault.conf");
+    world.meddle("vault", "/etc/vault.conf", "sealed = no\n")?;
+    let alert = fires(world, story, "PlumbHostDrifted", Some("vault")).await?;
+    let labels: Vec<_> = alert.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    story.quotes(&labels.join(" "), 2);
+    if alert.labels.get("team").is_none_or(|team| team != "security") {
+        return Err(Failure::new("the alert lacks the labels of the host's manifest"));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    if world.host_file("vault", "/etc/vault.conf").as_deref() != Some("sealed = no\n") {
+        return Err(Failure::new("drift was corrected on a host whose mode is alert"));
+    }
+    story.saw("the file is left as it is");
+    story.does("somebody repairs it by hand");
+    world.meddle("vault", "/etc/vault.conf", &before)?;
+    resolves(world, story, "PlumbHostDrifted", Some("vault")).await
+}
+
+async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
+    // The kill must fall between two hosts; where the controller is quicker than that, once more.
+    for round in 1..=5 {
+        let text = world.repository.read("profiles/base.yaml")?;
+        let (from, _) = text.split_once("\\n\"}").ok_or_else(|| Failure::new("no motd to change"))?;
+        let from = from.rsplit('\n').next().unwrap_or_default().to_owned();
+        let mark = format!("Round {round}.");
+        let text = fleet::edited(&text, &from, &format!("{from} {mark}"))?;
+        world.repository.write("profiles/base.yaml", text.as_bytes())?;
+        let commit = world.repository.commit(&format!("A change for every host, {round}"), Some(&world.bob))?;
+        story.does("bob signs and pushes a change for every host");
+        push(world, &["main"])?;
+        let done = |world: &World| {
+            let has = |host: &&&str| world.host_file(host, "/etc/motd").is_some_and(|text| text.contains(&mark));
+            HOSTS.iter().filter(has).count()
+        };
+        let begun = Instant::now();
+        while done(world) == 0 {
+            if begun.elapsed() > Duration::from_secs(30) {
+                return Err(Failure::new("the change reached no host"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world.kill_controller().await?;
+        let reached = done(world);
+        story.does(&format!("the controller is killed (SIGKILL) with {reached} of {} hosts done", HOSTS.len()));
+        world.start_controller()?;
+        story.does("it is started again");
+        converged(world, story, &commit).await?;
+        if done(world) != HOSTS.len() {
+            return Err(Failure::new("not every host has the change"));
+        }
+        if reached < HOSTS.len() {
+            story.saw("no host was left behind, none was done twice");
+            return Ok(());
+        }
+        story.does("that was too late to be in the middle; once more");
+    }
+    Err(Failure::new("five kills in a row came too late to be in the middle"))
+}
+
+/// Pushes; a refusal is a failure.
+fn push(world: &World, what: &[&str]) -> Result<(), Failure> {
+    let pushed = world.repository.push(what)?;
+    if pushed.accepted {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("the push was refused: {}", pushed.said.trim())))
+    }
+}
+
+/// Waits until every host runs a commit, by what the controller says.
+async fn converged(world: &mut World, story: &Story, commit: &str) -> Result<(), Failure> {
+    let seen = &*world;
+    story
+        .observe(&format!("all {} hosts run {}", HOSTS.len(), &commit[..12]), || async move {
+            let fleet = seen.fleet().await?;
+            is(&fleet.source.accepted, commit, "accepted")?;
+            for name in HOSTS {
+                let host = fleet
+                    .hosts
+                    .iter()
+                    .find(|host| host.metadata.name.as_str() == name)
+                    .ok_or_else(|| format!("{name} isn't there"))?;
+                let conditions = &host.status.conditions;
+                for kind in [ConditionType::Ready, ConditionType::Synced] {
+                    if !conditions.is_true(kind) {
+                        return Err(format!("{name} isn't {kind:?}: {:?}", conditions.get(kind)));
+                    }
+                }
+                is(&host.status.revision, commit, "run")?;
+            }
+            Ok(())
+        })
+        .await?;
+    commit.clone_into(&mut world.accepted);
+    Ok(())
+}
+
+async fn fires(
+    world: &World,
+    story: &Story,
+    name: &str,
+    host: Option<&str>,
+) -> Result<plumb_core::alert::Alert, Failure> {
+    story
+        .observe(&format!("{name} fires at the receiver"), || async {
+            match world.received.find(name, host) {
+                Some((alert, Standing::Firing)) => Ok(alert),
+                Some((_, Standing::Resolved)) => Err("it is resolved".to_owned()),
+                None => Err("it didn't come".to_owned()),
+            }
+        })
+        .await
+}
+
+async fn resolves(world: &World, story: &Story, name: &str, host: Option<&str>) -> Result<(), Failure> {
+    story
+        .observe(&format!("{name} is resolved at the receiver"), || async {
+            match world.received.find(name, host) {
+                Some((_, Standing::Resolved)) => Ok(()),
+                _ => Err("it still fires".to_owned()),
+            }
+        })
+        .await
+}
+
+fn is(found: &Option<String>, wanted: &str, what: &str) -> Result<(), String> {
+    match found {
+        Some(found) if found == wanted => Ok(()),
+        Some(found) => Err(format!("{what}: {found}, not {wanted}")),
+        None => Err(format!("{what}: nothing")),
+    }
+}
+
+/// That a plan in JSON changes nothing.
+fn nothing_planned(plan: &str) -> Result<(), Failure> {
+    let plan: serde_json::Value = serde_json::from_str(plan)
+        .map_err(|error| Failure::new(format!("the plan isn't JSON: {error}")))?;
+    let hosts = plan["hosts"].as_object().ok_or_else(|| Failure::new("the plan has no hosts"))?;
+    for (host, plan) in hosts {
+        if plan["changes"].as_array().is_none_or(|changes| !changes.is_empty()) {
+            return Err(Failure::new(format!("the second plan changes {host}: {plan}")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Everything that the demonstration is made of.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::connect::own_program;
+use crate::http::{Client, Fleet};
+use crate::report::{Failure, OrFail as _};
+
+use super::fleet;
+use super::keys::Person;
+use super::receiver::{self, Received};
+use super::repository::Repository;
+
+/// The hosts' names.
+pub(super) const HOSTS: [&str; 3] = ["vault", "web-1", "web-2"];
+
+/// Everything that the demonstration is made of. It goes when this is dropped.
+pub(super) struct World {
+    pub(super) alice: Person,
+    pub(super) bob: Person,
+    pub(super) carol: Person,
+    pub(super) repository: Repository,
+    pub(super) received: Received,
+    pub(super) client: Client,
+    pub(super) page: String,
+    pub(super) socket: PathBuf,
+    /// The commit that hosts were last seen to run.
+    pub(super) accepted: String,
+    program: PathBuf,
+    alertmanager: String,
+    controller: Option<Child>,
+    folder: TempDir,
+}
+
+impl World {
+    /// Puts everything together; nothing runs yet but the receiver.
+    pub(super) async fn new() -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new()
+            .prefix("plumb-demo-")
+            .tempdir()
+            .or_fail(|| "the demonstration's folder can't be made".to_owned())?;
+        let program = own_program()?;
+        let socket = folder.path().join("plumb.sock");
+        let repository = Repository::new(folder.path(), &program, &socket)?;
+        let received = Received::default();
+        let receiver = receiver::start(received.clone()).await?;
+        Ok(Self {
+            alice: Person::with_ssh("alice")?,
+            bob: Person::with_openpgp("bob")?,
+            carol: Person::with_openpgp("carol")?,
+            client: Client::new(&socket)?,
+            page: format!("http://127.0.0.1:{}", free_port()?),
+            repository,
+            received,
+            socket,
+            accepted: String::new(),
+            program,
+            alertmanager: format!("http://{receiver}"),
+            controller: None,
+            folder,
+        })
+    }
+
+    /// The folder that stands for a host.
+    pub(super) fn host_folder(&self, host: &str) -> PathBuf {
+        self.folder.path().join("state/hosts").join(host)
+    }
+
+    /// A file of a host; none where it isn't there.
+    pub(super) fn host_file(&self, host: &str, path: &str) -> Option<String> {
+        fs::read_to_string(self.host_folder(host).join(path.trim_start_matches('/'))).ok()
+    }
+
+    /// Changes a host's file by hand, as somebody logged in there would.
+    pub(super) fn meddle(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
+        fs::write(self.host_folder(host).join(path.trim_start_matches('/')), text)
+            .or_fail(|| format!("{path} of {host} can't be written"))
+    }
+
+    /// The controller's configuration file.
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.path().join("controller.yaml")
+    }
+
+    /// Writes the controller's configuration, which knows the root of trust.
+    pub(super) fn write_config(&self, introduction: &str) -> Result<(), Failure> {
+        let listen = self.page.trim_start_matches("http://");
+        let text = fleet::controller(self.folder.path(), self.repository.bare(), introduction, listen, &self.alertmanager);
+        fs::write(self.config(), text).or_fail(|| "the controller's configuration can't be written".to_owned())
+    }
+
+    /// Starts the controller as a process of its own.
+    pub(super) fn start_controller(&mut self) -> Result<(), Failure> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .or_fail(|| "the controller's log can't be written".to_owned())?;
+        let errors = log
+            .try_clone()
+            .or_fail(|| "the controller's log can't be written".to_owned())?;
+        let config = self.config();
+        let child = self
+            .plumb()
+            .arg("controller")
+            .arg("--config")
+            .arg(config)
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .or_fail(|| "the controller can't be started".to_owned())?;
+        self.controller = Some(child);
+        Ok(())
+    }
+
+    /// Kills the controller without a word, as a lost machine would.
+    pub(super) async fn kill_controller(&mut self) -> Result<(), Failure> {
+        if let Some(mut child) = self.controller.take() {
+            child
+                .kill()
+                .await
+                .or_fail(|| "the controller can't be killed".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// What another `plumb` says; its failure is ours.
+    pub(super) async fn ask(&self, args: &[&str]) -> Result<String, Failure> {
+        let output = self
+            .plumb()
+            .args(args)
+            .output()
+            .await
+            .or_fail(|| "plumb can't be run".to_owned())?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(Failure::new(format!("`plumb {}` failed: {}", args.join(" "), said.trim())))
+        }
+    }
+
+    /// What the controller knows; none while it doesn't answer.
+    pub(super) async fn fleet(&self) -> Result<Fleet, String> {
+        self.client
+            .fleet()
+            .await
+            .map_err(|failure| failure.render(crate::output::Palette::plain()))
+    }
+
+    /// The last lines of the controller's log.
+    pub(super) fn log_tail(&self) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let from = lines.len().saturating_sub(25);
+        lines[from..].join("\n")
+    }
+
+    /// Ends the controller as a service manager would, so that its agents end with it.
+    pub(super) async fn close(mut self) {
+        let Some(mut child) = self.controller.take() else {
+            return;
+        };
+        if let Some(id) = child.id() {
+            let mut kill = Command::new("kill");
+            // Where the signal can't be sent, the kill below ends it all the same.
+            let _ = kill.arg("-TERM").arg(id.to_string()).status().await;
+        }
+        let patience = std::time::Duration::from_secs(5);
+        if tokio::time::timeout(patience, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("controller.log")
+    }
+
+    fn plumb(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command
+            .env("HOME", self.folder.path().join("home"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("NO_COLOR", "1")
+            .env("PLUMB_SOCKET", &self.socket);
+        if let Ok(filter) = std::env::var("PLUMB_LOG") {
+            command.env("PLUMB_LOG", filter);
+        }
+        command
+    }
+
+    /// The folder of the working repository, as text for a command line.
+    pub(super) fn work(&self) -> String {
+        Path::new(self.repository.work()).display().to_string()
+    }
+}
+
+/// A port of the loopback that was free a moment ago.
+fn free_port() -> Result<u16, Failure> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .or_fail(|| "the loopback has no free port".to_owned())
+}

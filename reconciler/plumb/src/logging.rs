@@ -1,0 +1,49 @@
+//! Logs of the controller: text for people, JSON for collectors, filtered by `PLUMB_LOG` as
+//! `tracing-subscriber` reads it (`info`, `plumb_controller=debug,info`).
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use crate::output::Palette;
+use crate::report::Failure;
+
+/// The form of the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// A line for each.
+    #[default]
+    Text,
+    /// A JSON object in a line for each.
+    Json,
+}
+
+/// The environment variable that filters.
+const FILTER: &str = "PLUMB_LOG";
+
+/// Starts logging to stderr.
+///
+/// # Errors
+/// When the filter can't be read.
+pub fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> {
+    let filter = match std::env::var(FILTER) {
+        Ok(text) => EnvFilter::try_new(&text).map_err(|error| {
+            Failure::new(format!("{FILTER} is `{text}`, which is no filter"))
+                .because(&error)
+                .hint("write a level, or MODULE=LEVEL: plumb_controller=debug,info")
+        })?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    // The journal has times of its own.
+    let timeless = std::env::var_os("JOURNAL_STREAM").is_some();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(!palette.is_plain());
+    // A second start, in a test, keeps the first.
+    let _ = match (format, timeless) {
+        (LogFormat::Json, _) => builder.json().flatten_event(true).try_init(),
+        (LogFormat::Text, true) => builder.without_time().with_target(false).try_init(),
+        (LogFormat::Text, false) => builder.with_target(false).try_init(),
+    };
+    Ok(())
+}

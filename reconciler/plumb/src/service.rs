@@ -1,0 +1,68 @@
+//! Being a service: telling systemd, and being told to stop.
+
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::report::{Failure, OrFail as _};
+
+/// Tells the service manager something, if there is one: `READY=1`, `STOPPING=1`.
+pub fn notify(state: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let sent = UnixDatagram::unbound().and_then(|socket| {
+        let address = match name.as_bytes() {
+            [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+            path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+        };
+        socket.send_to_addr(state.as_bytes(), &address)
+    });
+    if let Err(error) = sent {
+        tracing::warn!(%error, "the service manager wasn't told {state}");
+    }
+}
+
+/// Requests to stop: Ctrl-C and what service managers send.
+pub struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    /// Takes over both signals; from now on they no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// When the system doesn't let us.
+    pub fn new() -> Result<Self, Failure> {
+        let take = |kind| signal(kind).or_fail(|| "signals can't be waited for".to_owned());
+        Ok(Self {
+            interrupt: take(SignalKind::interrupt())?,
+            terminate: take(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_to_stop_is_heard() {
+        let mut stops = Stops::new().unwrap();
+        let own = std::process::id().to_string();
+        let sent = tokio::process::Command::new("kill").args(["-TERM", &own]).status().await;
+        assert!(sent.unwrap().success());
+        tokio::time::timeout(std::time::Duration::from_secs(5), stops.next()).await.unwrap();
+    }
+}

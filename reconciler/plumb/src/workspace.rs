@@ -1,0 +1,131 @@
+//! A fleet's files as they lie in a folder or a commit, loaded and resolved for a look. What comes of
+//! it can't drive a host: the controller takes only verified revisions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use plumb_adapters::git::{Repository, files};
+use plumb_core::desired::Resolved;
+use plumb_core::manifest::{Fleet, Sources, load};
+use plumb_core::resolve::resolve;
+use plumb_document::{Diagnostic, SourceMap};
+use plumb_trust::object::{Commit, limits};
+use plumb_trust::policy::{Authority, KEYS_PATH, POLICY_PATH};
+use plumb_trust::source::Files;
+use plumb_trust::{ObjectKind, Objects as _, Oid};
+
+use crate::report::{Failure, OrFail as _};
+
+/// Where files were read from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A folder, whatever is in it now.
+    Folder(PathBuf),
+    /// A commit.
+    Commit(Oid),
+}
+
+impl Origin {
+    /// The commit; a folder has none.
+    pub fn commit(&self) -> Option<String> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Commit(oid) => Some(oid.to_string()),
+        }
+    }
+}
+
+/// A fleet, loaded and resolved.
+pub struct Workspace {
+    /// The fleet.
+    pub fleet: Fleet<Origin>,
+    /// What it wants of each host.
+    pub resolved: Resolved,
+    /// The policy and its keys; none where there is no `trust/`, or it can't be read.
+    pub authority: Option<Authority>,
+    /// Everything that was found, the policy's too.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts of all files, for snippets.
+    pub sources: SourceMap,
+}
+
+impl Workspace {
+    /// What is in a folder now.
+    ///
+    /// # Errors
+    /// When there is no fleet, or its files can't be read.
+    pub fn of_folder(folder: &Path) -> Result<Self, Failure> {
+        if !folder.join("fleet.yaml").exists() {
+            return Err(Failure::new(format!("{} is no fleet repository: it has no fleet.yaml", folder.display()))
+                .hint("name the repository's folder; `plumb init` begins one"));
+        }
+        let files = files::work_tree(folder).or_fail(|| format!("{} can't be read", folder.display()))?;
+        Ok(Self::new(Origin::Folder(folder.to_owned()), files))
+    }
+
+    /// What a commit has.
+    ///
+    /// # Errors
+    /// When the commit or its files can't be read.
+    pub fn of_commit(repository: &Repository, commit: &Oid) -> Result<Self, Failure> {
+        let what = || format!("the files of {} can't be read", commit.short());
+        let raw = repository
+            .objects()
+            .read(commit, ObjectKind::Commit, limits::COMMIT)
+            .or_fail(what)?;
+        let parsed = Commit::parse(&raw, commit.format()).or_fail(what)?;
+        let files = files::tree(repository.objects(), &parsed.tree).or_fail(what)?;
+        Ok(Self::new(Origin::Commit(*commit), files))
+    }
+
+    fn new(origin: Origin, files: Files) -> Self {
+        let (authority, found) = authority(&files);
+        let mut sources = SourceMap::default();
+        for (path, bytes) in &files {
+            sources.insert(path.as_str().into(), bytes.clone());
+        }
+        let files = files.into_iter().map(|(path, bytes)| (Arc::from(path), bytes)).collect();
+        let loaded = load(Sources {
+            revision: origin,
+            files,
+        });
+        let resolved = resolve(&loaded.fleet);
+        let mut diagnostics = resolved.diagnostics.clone();
+        for diagnostic in found {
+            if !diagnostics.contains(&diagnostic) {
+                diagnostics.push(diagnostic);
+            }
+        }
+        diagnostics.sort_by(|a, b| a.span.cmp(&b.span));
+        Self {
+            fleet: loaded.fleet,
+            resolved,
+            authority,
+            diagnostics,
+            sources,
+        }
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
+    }
+}
+
+/// The policy of these files, and what is wrong with it.
+fn authority(files: &Files) -> (Option<Authority>, Vec<Diagnostic>) {
+    let Some(policy) = files.get(POLICY_PATH) else {
+        return (None, Vec::new());
+    };
+    let keys = files
+        .iter()
+        .filter(|(path, _)| path.strip_prefix(KEYS_PATH).is_some_and(|rest| rest.starts_with('/')));
+    match Authority::new(policy, keys, Timestamp::now()) {
+        Ok(authority) => {
+            let warnings = authority.warnings.clone();
+            (Some(authority), warnings)
+        }
+        Err(wrong) => (None, wrong),
+    }
+}
