@@ -16,7 +16,7 @@ use plumb_trust::source::Fetched;
 use plumb_trust::{ObjectFormat, Oid};
 
 use super::layout;
-use super::objects::{self, ALLOCATION};
+use super::objects;
 
 /// The mirror can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +69,7 @@ impl Mirror {
             self.format.get_or_init(|| format);
         }
         self.clean()?;
-        let options = gix::odb::store::init::Options {
-            alloc_limit_bytes: Some(ALLOCATION),
-            ..Default::default()
-        };
-        let handle = gix::odb::at_opts(self.objects(), objects::kind(format), None, options)?;
+        let handle = objects::handle(&self.objects(), format)?;
         Ok(MirrorStore { path: self.path.clone(), handle })
     }
 
@@ -96,6 +92,12 @@ impl Mirror {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// How many packs there are.
+    pub(super) fn packs(&self) -> usize {
+        let Ok(files) = fs::read_dir(self.objects().join("pack")) else { return 0 };
+        files.flatten().filter(|file| file.path().extension().is_some_and(|kind| kind == "pack")).count()
     }
 
     /// Forgets what was fetched, so that the next fetch gets everything again. The objects stay.

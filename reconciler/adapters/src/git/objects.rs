@@ -2,15 +2,22 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gix::objs::{Find, FindHeader};
 use gix::odb::pack::cache::lru::MemoryCappedHashmap;
+use gix::odb::pack::cache::object::MemoryCappedHashmap as ObjectCache;
 use plumb_trust::object::{ObjectError, ObjectKind, Objects};
 use plumb_trust::{ObjectFormat, Oid};
 
 /// No single buffer may be larger, whatever an object or a delta claims to be.
-pub(super) const ALLOCATION: usize = 64 << 20;
+const ALLOCATION: usize = 64 << 20;
+
+/// What is kept of whole objects: most trees of a commit are those of its parent.
+const OBJECT_CACHE: usize = 16 << 20;
+
+/// How many packs may be there at least before a store has to be opened anew.
+const PACKS: usize = 8192;
 
 /// What is kept of inflated delta bases; trees of a large fleet are long chains.
 const PACK_CACHE: usize = 48 << 20;
@@ -31,12 +38,10 @@ impl ObjectStore {
         let stores = folders
             .iter()
             .map(|folder| {
-                let options = gix::odb::store::init::Options {
-                    alloc_limit_bytes: Some(ALLOCATION),
-                    ..Default::default()
-                };
-                let handle = gix::odb::at_opts(folder.clone(), kind(format), None, options)?;
-                Ok(handle.with_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE))))
+                let handle = handle(folder, format)?;
+                Ok(handle
+                    .with_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE)))
+                    .with_object_cache(|| Box::new(ObjectCache::new(OBJECT_CACHE))))
             })
             .collect::<std::io::Result<_>>()?;
         Ok(Self { stores, format, missed: Cell::new(false) })
@@ -103,6 +108,17 @@ impl Objects for ObjectStore {
         self.missed.set(true);
         Err(ObjectError::Missing)
     }
+}
+
+/// A bounded handle to the objects of a folder, without caches.
+pub(super) fn handle(folder: &Path, format: ObjectFormat) -> std::io::Result<gix::odb::Handle> {
+    let options = gix::odb::store::init::Options {
+        // A store that is open sees packs that come later only in slots that it has already.
+        slots: gix::odb::store::init::Slots::AsNeededByDiskState { multiplier: 1.1, minimum: PACKS },
+        alloc_limit_bytes: Some(ALLOCATION),
+        ..Default::default()
+    };
+    gix::odb::at_opts(folder, kind(format), None, options)
 }
 
 fn failed(error: &gix::Error) -> ObjectError {

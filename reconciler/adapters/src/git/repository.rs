@@ -136,7 +136,7 @@ impl Repository {
         for folder in TAGS {
             let found = platform.prefixed(folder).map_err(|error| failed(&error))?;
             for reference in found {
-                let reference = reference.map_err(|error| self.refs_error(&gix::Error::from(error)))?;
+                let reference = reference.map_err(|error| self.refs_error(&error))?;
                 let Ok(name) = reference.name().as_bstr().to_str().map(str::to_owned) else { continue };
                 if let Some(target) = reference.target().try_id().and_then(objects::oid) {
                     tags.push(TagRef { name, target });
@@ -155,7 +155,7 @@ impl Repository {
             Some(id) => id.to_owned(),
             None => found
                 .follow_to_object()
-                .map_err(|error| self.refs_error(&gix::Error::from(error)))?
+                .map_err(|error| self.refs_error(&error))?
                 .detach(),
         };
         Ok(objects::oid(&id))

@@ -97,7 +97,7 @@ impl OpenPgpSigner {
     /// Makes a new certificate for this name and address (`Alice <alice@example.org>`).
     pub fn generate(user: &str) -> Result<Self, SignError> {
         // A minute ago: another machine's clock may be a little behind ours.
-        let created = SystemTime::now() - Duration::from_secs(60);
+        let created = SystemTime::now() - Duration::from_mins(1);
         let (cert, _) = CertBuilder::new()
             .add_userid(user)
             .set_creation_time(created)

@@ -17,13 +17,16 @@ use plumb_trust::{Inputs, Oid, Outcome, Revision, Verified};
 use tokio::sync::oneshot;
 
 use super::address::{Address, AddressError};
-use super::fetch::{self, Limits, Patience, Ssh};
+use super::fetch::{self, Limits, Patience, Ssh, repack};
 use super::files;
 use super::mirror::{Mirror, MirrorError};
 use super::objects::ObjectStore;
 
 /// How often, at most, everything is fetched anew because something was missing.
-const ANEW: Duration = Duration::from_secs(3600);
+const ANEW: Duration = Duration::from_hours(1);
+
+/// How many packs may pile up.
+const PACKS: usize = 50;
 
 /// What a source watches, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,14 +119,15 @@ impl GitSource {
         let closed = Arc::new(AtomicBool::new(false));
 
         let (fetches, fetch_queue) = mpsc::channel::<Answer<Fetched>>();
-        let fetcher = Fetcher {
+        let server_side = Fetcher {
             shared: Arc::clone(&shared),
             address,
             options,
             closed: Arc::clone(&closed),
             anew: None,
+            tidied: None,
         };
-        let mut threads = vec![start("git-fetch", move || fetcher.run(&fetch_queue))?];
+        let mut threads = vec![start("git-fetch", move || server_side.run(&fetch_queue))?];
         let (reads, read_queue) = mpsc::channel();
         threads.push(start("git-read", move || Reader { shared, store: None }.run(&read_queue))?);
         Ok(Self { name, fetches: Some(fetches), reads: Some(reads), threads, closed })
@@ -203,6 +207,7 @@ struct Fetcher {
     options: GitOptions,
     closed: Arc<AtomicBool>,
     anew: Option<Instant>,
+    tidied: Option<Instant>,
 }
 
 impl Fetcher {
@@ -219,6 +224,18 @@ impl Fetcher {
                 })
             });
             let _ = answer.send(fetched);
+            self.tidy();
+        }
+    }
+
+    /// Each fetch that brings something leaves a pack, and every read looks into all of them.
+    fn tidy(&mut self) {
+        let mirror = &self.shared.mirror;
+        if mirror.packs() > PACKS && self.tidied.is_none_or(|last| last.elapsed() > ANEW) {
+            self.tidied = Some(Instant::now());
+            if let Err(error) = repack(mirror.path(), &self.closed) {
+                tracing::debug!(%error, mirror = %mirror.path().display(), "the packs stay as many as they are");
+            }
         }
     }
 

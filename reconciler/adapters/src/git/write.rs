@@ -3,6 +3,7 @@
 //! Objects are put together byte by byte, so that a signer sees exactly what git will show a verifier.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -194,10 +195,10 @@ impl Writer {
     pub fn commit(&self, commit: &NewCommit, signer: Option<&dyn Signer>) -> Result<Oid, WriteError> {
         let mut head = format!("tree {}\n", commit.tree);
         for parent in &commit.parents {
-            head.push_str(&format!("parent {parent}\n"));
+            let _ = writeln!(head, "parent {parent}");
         }
         let person = commit.author.line();
-        head.push_str(&format!("author {person}\ncommitter {person}\n"));
+        let _ = write!(head, "author {person}\ncommitter {person}\n");
         let body = format!("\n{}\n", commit.message.trim_end());
         let Some(signer) = signer else {
             return self.raw(ObjectKind::Commit, format!("{head}{body}").as_bytes());

@@ -14,7 +14,7 @@ fn put(table: Table, key: &str, value: &str) -> Write {
 }
 
 fn open_error(folder: &std::path::Path) -> StoreError {
-    RedbStore::open(folder).err().expect("must not open")
+    RedbStore::open(folder).expect_err("must not open")
 }
 
 #[test]
@@ -150,7 +150,12 @@ fn killed_in_the_middle_it_opens_again() {
     let mut acknowledged = None::<u64>;
     for round in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::victim", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "store::tests::victim",
+                "--ignored",
+                "--nocapture",
+            ])
             .env("PLUMB_STORE_VICTIM", folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

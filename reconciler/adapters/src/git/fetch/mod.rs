@@ -3,6 +3,7 @@
 mod limits;
 mod negotiate;
 mod pack;
+mod repack;
 mod scan;
 mod transport;
 mod watch;
@@ -17,6 +18,7 @@ use plumb_trust::source::{Fetched, SourceError};
 use plumb_trust::TagRef;
 
 pub use self::limits::{Exceeded, Limits};
+pub(super) use self::repack::repack;
 #[cfg(test)]
 pub(super) use self::scan::scan;
 pub use self::transport::Ssh;
@@ -144,14 +146,13 @@ impl Request<'_> {
         agent: &gix::protocol::command::Feature,
         progress: &mut gix::progress::Discard,
     ) -> Result<Vec<Ref>, Failure> {
-        let refs = match handshake.refs.take() {
-            Some(refs) => refs,
-            None => {
-                let mut prefixes = gix::protocol::ls_refs::RefPrefixes::new();
-                prefixes.extend(std::iter::once(self.branch).chain(TAGS).map(gix::bstr::BString::from));
-                gix::protocol::LsRefsCommand::new(Some(prefixes), &handshake.capabilities, agent.clone())
-                    .invoke_blocking(transport, progress, false)?
-            }
+        let refs = if let Some(refs) = handshake.refs.take() {
+            refs
+        } else {
+            let mut prefixes = gix::protocol::ls_refs::RefPrefixes::new();
+            prefixes.extend(std::iter::once(self.branch).chain(TAGS).map(gix::bstr::BString::from));
+            gix::protocol::LsRefsCommand::new(Some(prefixes), &handshake.capabilities, agent.clone())
+                .invoke_blocking(transport, progress, false)?
         };
         if refs.len() > self.limits.refs {
             return Err(Exceeded::Refs(self.limits.refs).into());
@@ -229,6 +230,7 @@ impl Request<'_> {
 
 /// The tag's full name, if it is one that concerns trust and is text.
 fn tag_name(name: &BStr) -> Option<String> {
+    gix::validate::reference::name(name).ok()?;
     let name = name.to_str().ok()?;
     TAGS.iter().any(|folder| name.len() > folder.len() && name.starts_with(folder)).then(|| name.to_owned())
 }

@@ -65,7 +65,7 @@ pub(super) fn receive<T: Transport>(
         graph: Graph::new(handle, None),
         negotiator: Algorithm::Consecutive.into_negotiator(),
         tips: recorded.branches.iter().filter_map(objects::name).collect(),
-        wanted,
+        wanted: wanted.clone(),
     };
     let mut failure = None;
     let hash = conversation.hash;
@@ -99,7 +99,12 @@ pub(super) fn receive<T: Transport>(
     }
     outcome?;
     end(&mut conversation);
-    Ok(())
+    // Not said by the pack itself: it may be whole and hold nothing of what was asked for.
+    if wanted.iter().all(|id| gix::objs::Exists::exists(store.handle(), id)) {
+        Ok(())
+    } else {
+        Err(Failure::Garbled("it doesn't send what it was asked for".to_owned()))
+    }
 }
 
 

@@ -137,20 +137,12 @@ fn plain(name: &str) -> bool {
 }
 
 fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Result<Opened> {
-    // What git was told about another repository, by a hook that called us, must not reach this one.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("GIT_") {
-            command.env_remove(&name);
-        }
-    }
+    apart(&mut command);
     command
         .env("GIT_PROTOCOL", "version=2")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
+        .stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     watch.adopt(child);
@@ -169,6 +161,17 @@ fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Res
     )
     .custom_url(Some(path.as_str().into()));
     Ok(Opened { transport: Box::new(transport), complaints: Complaints::listen(complaints)? })
+}
+
+/// Sets a program apart: what git was told about another repository, by a hook that called us, must
+/// not reach it; it asks nobody anything; and it can be ended with all that it started.
+pub(super) fn apart(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GIT_") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").process_group(0);
 }
 
 /// The last that a program wrote to its standard error.

@@ -21,7 +21,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(60), total: Duration::from_secs(900) }
+        Self { idle: Duration::from_mins(1), total: Duration::from_mins(15) }
     }
 }
 

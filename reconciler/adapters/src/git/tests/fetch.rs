@@ -70,6 +70,29 @@ fn what_is_new_comes_with_the_next_fetch_and_what_is_gone_goes() {
 }
 
 #[test]
+fn packs_dont_pile_up_and_nothing_is_lost_when_they_are_put_together() {
+    let place = Place::new();
+    let (writer, first) = place.fleet();
+    let source = place.source(writer.path().to_str().unwrap());
+    let gone = commit(&writer, &[first], "rewound", &[("fleet.yaml", "gone\n")]);
+    fetch(&source).unwrap();
+    let mut head = first;
+    for n in 0..55 {
+        head = commit(&writer, &[head], "more", &[("fleet.yaml", &format!("n: {n}\n"))]);
+        assert_eq!(fetch(&source).unwrap().head, head);
+    }
+    // The packs are put together after an answer: the next one waits for it.
+    fetch(&source).unwrap();
+    let packs = std::fs::read_dir(place.path("state/mirror.git/objects/pack"))
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack"))
+        .count();
+    assert!(packs < 10, "{packs}");
+    assert!(block_on(source.descends(first, head)).unwrap());
+    assert!(block_on(source.descends(first, gone)).unwrap());
+}
+
+#[test]
 fn a_rewound_branch_is_told_as_it_is_and_takes_nothing_away() {
     let place = Place::new();
     let (writer, first) = place.fleet();

@@ -1,0 +1,37 @@
+//! Makes one pack of many.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::transport::apart;
+use super::watch::{Patience, Watch};
+
+/// Has git put the packs of a mirror together. Nothing is thrown away: an old head of a rewound branch
+/// may be what hosts are driven to. Where there is no git the packs stay, and reading gets slower.
+pub(crate) fn repack(mirror: &Path, closed: &Arc<AtomicBool>) -> io::Result<()> {
+    let patience = Patience { idle: Duration::from_mins(15), total: Duration::from_mins(15) };
+    let watch = Watch::start(patience, Arc::clone(closed))?;
+    let mut command = Command::new("git");
+    apart(&mut command);
+    let mut child = command
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .arg("--git-dir")
+        .arg(mirror)
+        .args(["repack", "-q", "-a", "-d", "--keep-unreachable"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let output = child.stdout.take();
+    watch.adopt(child);
+    if let Some(output) = output {
+        // It says nothing, and its end is the end of this.
+        watch.hear(output).read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
+}
