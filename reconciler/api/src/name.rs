@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -135,7 +136,8 @@ pub const MAX_RESOURCE_NAME: usize = 4096;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     kind: Kind,
-    name: String,
+    /// Shared: a fleet of many hosts holds the same names many times.
+    name: Arc<str>,
 }
 
 impl Address {
@@ -154,7 +156,7 @@ impl Address {
             .map_err(|problem| InvalidName::new(name, problem))?;
         Ok(Self {
             kind,
-            name: name.to_owned(),
+            name: name.into(),
         })
     }
 

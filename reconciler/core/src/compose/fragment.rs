@@ -59,12 +59,14 @@ pub(crate) struct Fragment {
     pub(crate) pieces: Vec<Piece>,
     late: Vec<Late>,
     scope: Arc<Scope>,
+    /// The parameters, where it is a profile's.
+    pub(crate) params: Option<Params>,
 }
 
 impl Fragment {
     /// Reads blocks; names that depend on the host are left for [`Fragment::late`].
     pub(crate) fn new(manifests: &Manifests, blocks: &[Block], scope: Scope) -> Result<Self, Vec<Diagnostic>> {
-        let mut fragment = Self { pieces: Vec::new(), late: Vec::new(), scope: Arc::new(scope) };
+        let mut fragment = Self { pieces: Vec::new(), late: Vec::new(), scope: Arc::new(scope), params: None };
         let mut diagnostics = Vec::new();
         for block in blocks {
             fragment.read(manifests, block, &mut diagnostics);
@@ -185,7 +187,8 @@ impl Fragments {
             return made.clone();
         }
         let scope = Scope { by: format!("profile {key}").into(), instance: Some((key.clone(), params.value.clone())) };
-        let made = Fragment::new(manifests, &profile.blocks, scope).map(Arc::new);
+        let made = Fragment::new(manifests, &profile.blocks, scope)
+            .map(|fragment| Arc::new(Fragment { params: Some(params.clone()), ..fragment }));
         // Two threads may have made it; the first one's stays, so that all share it.
         self.profiles.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert(made).clone()
     }

@@ -8,7 +8,7 @@ use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value};
 
 use super::fragment::Fragment;
 use super::no_profile;
-use super::params::{From, Given, Params, settle};
+use super::params::{From, Given, Params, Words, settle};
 use crate::manifest::{Host, Layer, Manifests, ObjectId, Problems, Profile, code, include};
 use crate::render::{Context, has_expression};
 
@@ -109,6 +109,11 @@ fn nothing_to_remove<'a>(span: &Span, what: &str, keys: impl Iterator<Item = &'a
     }
 }
 
+/// Whether parameters stand in their file as they are.
+fn words_of(params: &Map) -> Words {
+    if params.iter().any(|entry| has_expression(&entry.value)) { Words::Rendered } else { Words::Written }
+}
+
 impl Walk<'_> {
     fn ask_of_host(&mut self) {
         let context = Context::facts(self.value, None);
@@ -126,7 +131,7 @@ impl Walk<'_> {
                 }
                 match self.rendered(&wanted.params, &entry.value.span, &context) {
                     Ok(params) => {
-                        let given = Given { from: From::from(*layer), params };
+                        let given = Given { from: From::from(*layer), words: words_of(&wanted.params), params };
                         let reach = Reach { by: None, span: entry.key.span.clone() };
                         self.ask(entry.key.text.clone(), &wanted.of, &wanted.span, given, reach, true);
                     }
@@ -236,7 +241,7 @@ impl Walk<'_> {
                         Value::String(text) => text.clone(),
                         _ => included.describe().into(),
                     };
-                    let given = Given { from: From::Include, params };
+                    let given = Given { from: From::Include, words: words_of(&wanted.params), params };
                     let reach = Reach { by: Some(key.clone()), span: wanted.key.span.clone() };
                     self.ask(text, &wanted.of, &wanted.span, given, reach, active);
                 }
@@ -250,6 +255,8 @@ impl Walk<'_> {
                 return None;
             }
         };
+        // The fragment's own parameters are equal, and shared by all hosts that use it.
+        let params = fragment.params.clone().unwrap_or(params);
         Some(Instance { key, profile, params, fragment, active, reached })
     }
 
@@ -265,7 +272,7 @@ impl Walk<'_> {
     fn with_defaults(&self, profile: &Arc<Profile>, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
         let has = |entry: &Entry| entry.value.get("default").is_some_and(has_expression);
         if !profile.declared.iter().any(has) {
-            return settle(profile, given, used);
+            return self.manifests.settled.settle(profile, given, used);
         }
         let node = Node::new(Value::Map(profile.declared.clone()), profile.span.clone());
         let rendered = self.manifests.engine.render(&node, &Context::facts(self.value, None))?;

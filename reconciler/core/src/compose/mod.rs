@@ -21,7 +21,7 @@ use plumb_document::{Diagnostic, Map, Node, Value, closest};
 use crate::manifest::{Broken, Profile, code};
 
 pub(crate) use fragment::{Fragments, Piece, Scope};
-pub(crate) use params::check_declarations;
+pub(crate) use params::{Settled, check_declarations};
 pub(crate) use patch::PatchedResource;
 pub(crate) use gather::{Slot, compose};
 pub(crate) use instance::{Instance, instances};

@@ -1,6 +1,7 @@
 //! A profile's parameters: declared, given, checked.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use minijinja::Value as Jinja;
 use plumb_api::kind::{Param, ParamType};
@@ -14,10 +15,54 @@ use crate::render::{from_node, has_expression};
 pub(super) struct Given {
     pub(super) from: From,
     pub(super) params: Arc<Map>,
+    pub(super) words: Words,
+}
+
+/// Whether parameters stand in a file as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    /// As written: whoever gives the same map gives the same parameters.
+    Written,
+    /// Made of expressions, for one host.
+    Rendered,
+}
+
+/// Parameters that were settled before, for the many hosts that give none of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Settled(RwLock<HashMap<SettledKey, (Vec<Arc<Map>>, Params)>>);
+
+/// A profile and the maps that give it parameters, by identity. The maps are kept beside the result,
+/// so that no other can come to lie at the same place.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SettledKey {
+    profile: Arc<str>,
+    given: Vec<(From, usize)>,
+}
+
+impl Settled {
+    /// As [`settle`], once for all who give the same.
+    pub(super) fn settle(&self, profile: &Profile, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
+        let given: Vec<Given> = given.iter().filter(|one| !one.params.is_empty()).cloned().collect();
+        let shared = |one: &Given| one.from != From::Host && one.words == Words::Written;
+        if !given.iter().all(shared) {
+            return settle(profile, &given, used);
+        }
+        let key = SettledKey {
+            profile: profile.name.clone(),
+            given: given.iter().map(|one| (one.from, Arc::as_ptr(&one.params) as usize)).collect(),
+        };
+        if let Some((_, params)) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(params.clone());
+        }
+        let params = settle(profile, &given, used)?;
+        let kept = given.into_iter().map(|one| one.params).collect();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert((kept, params.clone()));
+        Ok(params)
+    }
 }
 
 /// Who gives parameters, by what it is worth: a host's beat those of includes, which beat the fleet's defaults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum From {
     Defaults,
     Include,

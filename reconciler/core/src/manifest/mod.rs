@@ -22,6 +22,7 @@ use plumb_api::kind::ObjectKind;
 use plumb_api::{FleetName, HostName};
 use plumb_document::{Diagnostic, SourceMap, Span};
 
+use crate::parallel;
 use crate::render::Engine;
 
 pub(crate) use facts::{EndpointFact, Facts, HostFacts};
@@ -169,6 +170,7 @@ pub(crate) struct Manifests {
     pub(crate) engine: Engine,
     pub(crate) facts: Arc<Facts>,
     pub(crate) fragments: crate::compose::Fragments,
+    pub(crate) settled: crate::compose::Settled,
 }
 
 /// Loads the objects of a revision.
@@ -256,12 +258,16 @@ impl Found {
 
 fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
     let mut found = Found::default();
-    for (file, bytes) in files {
+    let files: Vec<_> = files.iter().collect();
+    let read = parallel::map(&files, |(file, bytes)| match place(file) {
+        Place::Object(kind, name) if plumb_api::name::is_label(name) => Some(object::read(file, bytes, kind, Some(name))),
+        _ => None,
+    });
+    for ((file, bytes), read) in files.into_iter().zip(read) {
         match place(file) {
             Place::Fleet => found.fleet = Some(fleet::read(file, bytes)),
             Place::Object(kind @ (ObjectKind::Host | ObjectKind::Profile | ObjectKind::Network), name) => {
-                if plumb_api::name::is_label(name) {
-                    let object = object::read(file, bytes, kind, Some(name));
+                if let Some(object) = read {
                     found.add(file, kind, name, object);
                 } else {
                     found.loose.push(
@@ -312,6 +318,44 @@ fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
     })
 }
 
+/// An object with its type.
+enum Typed {
+    Host(HostName, Entry<Host>),
+    Profile(Entry<Profile>),
+    Network(Entry<Network>),
+}
+
+impl Typed {
+    fn of(
+        engine: &Engine,
+        defaults: &Arc<plumb_document::Map>,
+        kind: ObjectKind,
+        name: &Arc<str>,
+        object: &Result<object::Object, Broken>,
+    ) -> Option<Self> {
+        let object = object.as_ref().map_err(Clone::clone);
+        let broken = |object: &object::Object, diagnostics| Broken { labels: Some(object.labels.clone()), diagnostics };
+        match kind {
+            ObjectKind::Host => {
+                let name = name.parse::<HostName>().ok()?;
+                let host = object.and_then(|object| {
+                    host::read(object, defaults, |statics| facts::render_statics(engine, &name, object, statics))
+                        .map(Arc::new)
+                        .map_err(|diagnostics| broken(object, diagnostics))
+                });
+                Some(Self::Host(name, host))
+            }
+            ObjectKind::Profile => Some(Self::Profile(object.and_then(|object| {
+                profile::read(object).map(Arc::new).map_err(|diagnostics| broken(object, diagnostics))
+            }))),
+            ObjectKind::Network => Some(Self::Network(object.and_then(|object| {
+                network::read(object).map(Arc::new).map_err(|diagnostics| broken(object, diagnostics))
+            }))),
+            _ => None,
+        }
+    }
+}
+
 fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
     let Found { fleet, objects, mut loose } = find(&files);
     let fleet = fleet.unwrap_or_else(|| {
@@ -327,32 +371,15 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
     for object in objects.values().flatten() {
         engine.learn(&object.spec);
     }
+    let objects: Vec<_> = objects.into_iter().collect();
+    let typed = parallel::map(&objects, |((kind, name), object)| Typed::of(&engine, defaults, *kind, name, object));
     let (mut hosts, mut profiles, mut networks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for ((kind, name), object) in objects {
-        let broken = |object: &object::Object, diagnostics| Broken { labels: Some(object.labels.clone()), diagnostics };
-        match kind {
-            ObjectKind::Host => {
-                let Ok(host_name) = name.parse::<HostName>() else { continue };
-                let host = object.and_then(|object| {
-                    host::read(&object, defaults, |statics| facts::render_statics(&engine, &host_name, &object, statics))
-                        .map(Arc::new)
-                        .map_err(|diagnostics| broken(&object, diagnostics))
-                });
-                hosts.insert(host_name, host);
-            }
-            ObjectKind::Profile => {
-                let profile = object.and_then(|object| {
-                    profile::read(&object).map(Arc::new).map_err(|diagnostics| broken(&object, diagnostics))
-                });
-                profiles.insert(name, profile);
-            }
-            ObjectKind::Network => {
-                let network = object.and_then(|object| {
-                    network::read(&object).map(Arc::new).map_err(|diagnostics| broken(&object, diagnostics))
-                });
-                networks.insert(name, network);
-            }
-            _ => {}
+    for (((_, name), _), typed) in objects.into_iter().zip(typed) {
+        match typed {
+            Some(Typed::Host(host_name, host)) => drop(hosts.insert(host_name, host)),
+            Some(Typed::Profile(profile)) => drop(profiles.insert(name, profile)),
+            Some(Typed::Network(network)) => drop(networks.insert(name, network)),
+            None => {}
         }
     }
     let profile_order = crate::compose::order(&mut profiles);
@@ -368,6 +395,7 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
         engine,
         facts: Arc::default(),
         fragments: crate::compose::Fragments::default(),
+        settled: crate::compose::Settled::default(),
     };
     manifests.facts = Arc::new(facts::all(&manifests));
     manifests

@@ -180,7 +180,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {
         return Ok(One { intent, contents: Vec::new() });
     }
-    compose(manifests, host, facts, &sight, |composed| {
+    let (ignore, resources, contents) = compose(manifests, host, facts, &sight, |composed| {
         let mut problems = Problems::default();
         let mut placed = Vec::with_capacity(composed.len());
         for (address, slot) in composed.slots() {
@@ -193,19 +193,23 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
                 Err(more) => problems.merge(more),
             }
         }
-        let mut problems = problems.or(()).err().unwrap_or_default();
+        let mut ignored = BTreeSet::new();
         if problems.is_empty() {
             placed.sort_by(|a, b| a.address.cmp(b.address));
             problems.diagnostics.extend(order::check(&placed));
-            problems.diagnostics.extend(drift(host, &placed, &mut intent.drift));
+            let (ignore, wrong) = drift(host, &placed);
+            problems.diagnostics.extend(wrong);
+            ignored = ignore;
         }
         problems.or(())?;
         let contents = placed.iter().flat_map(|placed| placed.built.contents.iter().cloned()).collect();
         let resources: BTreeMap<Address, Arc<DesiredResource>> =
             placed.iter().map(|placed| (placed.address.clone(), placed.built.resource.clone())).collect();
-        intent.desired = DesiredState::new(resources);
-        Ok(One { intent: intent.clone(), contents })
-    })
+        Ok((ignored, resources, contents))
+    })?;
+    intent.drift.ignore = ignore;
+    intent.desired = DesiredState::new(resources);
+    Ok(One { intent, contents })
 }
 
 /// All that is said about a host but its resources.
@@ -236,7 +240,8 @@ fn intent(manifests: &Manifests, name: &HostName, host: &Host, facts: &HostFacts
 }
 
 /// Reads `drift.ignore`, whose addresses must be there.
-fn drift(host: &Host, placed: &[Placed<'_>], policy: &mut DriftPolicy) -> Vec<Diagnostic> {
+fn drift(host: &Host, placed: &[Placed<'_>]) -> (BTreeSet<FieldAddress>, Vec<Diagnostic>) {
+    let mut ignored = BTreeSet::new();
     let mut diagnostics = Vec::new();
     let nodes = host.statics.get("drift").and_then(|drift| drift.get("ignore")?.as_seq()).unwrap_or_default();
     for (text, node) in host.spec.drift.ignore.iter().zip(nodes) {
@@ -252,7 +257,7 @@ fn drift(host: &Host, placed: &[Placed<'_>], policy: &mut DriftPolicy) -> Vec<Di
                         None => diagnostic.hint("take the line away"),
                     });
                 }
-                policy.ignore.insert(FieldAddress { address, field });
+                ignored.insert(FieldAddress { address, field });
             }
             Ok(FieldRef::Profile(_)) => diagnostics.push(
                 Diagnostic::error(code::INVALID_NAME, &node.span, "drift is ignored by resource or field, not by profile")
@@ -261,7 +266,7 @@ fn drift(host: &Host, placed: &[Placed<'_>], policy: &mut DriftPolicy) -> Vec<Di
             Err(error) => diagnostics.push(Diagnostic::error(code::INVALID_NAME, &node.span, error.to_string())),
         }
     }
-    diagnostics
+    (ignored, diagnostics)
 }
 
 /// An undefined value, for what no fact of a host goes into.
