@@ -5,6 +5,7 @@ mod files;
 mod hostile;
 mod remote;
 mod repository;
+mod trust;
 mod write;
 
 use std::path::{Path, PathBuf};
