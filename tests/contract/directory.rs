@@ -27,7 +27,10 @@ pub async fn it_is_made_with_those_above_it(ground: &Ground) {
     assert_eq!(look(ground, "a/b/c"), "directory 2750");
     assert_eq!(look(ground, "a/b"), "directory 755");
     if ground.is_real() {
-        assert_eq!(ground.sh(&format!("stat -c %U:%G {AREA}/a/b/c")), "root:root");
+        assert_eq!(
+            ground.sh(&format!("stat -c %U:%G {AREA}/a/b/c")),
+            "root:root"
+        );
     }
 }
 

@@ -121,7 +121,9 @@ impl<'a> Driver<'a> {
             let op = match (&difference.state, desired) {
                 (DifferenceState::Undesired, _) => Op::Delete,
                 (DifferenceState::Differs, Some(spec)) if spec.wants_absent() => Op::Delete,
-                (DifferenceState::Differs, Some(_)) if is_absent(difference.observed.as_ref()) => Op::Create,
+                (DifferenceState::Differs, Some(_)) if is_absent(difference.observed.as_ref()) => {
+                    Op::Create
+                }
                 (DifferenceState::Differs, Some(_)) => Op::Update,
                 (state, _) => panic!("{}: {state:?}", difference.address),
             };
@@ -136,7 +138,11 @@ impl<'a> Driver<'a> {
                 precondition: difference.observed.as_ref().map(|o| o.digest().unwrap()),
                 after: Vec::new(),
             };
-            if op == Op::Delete { gone.push(change) } else { made.push(change) }
+            if op == Op::Delete {
+                gone.push(change)
+            } else {
+                made.push(change)
+            }
         }
         made.sort_by(|a, b| a.address.name().cmp(b.address.name()));
         gone.sort_by(|a, b| b.address.name().cmp(a.address.name()));
@@ -155,7 +161,11 @@ impl<'a> Driver<'a> {
     /// Carries out the plan of an observation.
     pub async fn carry_out(&mut self, report: &ObserveReport) -> (Report, Vec<Progress>) {
         let plan = self.plan(report);
-        let contents = self.contents.iter().map(|(d, b)| (*d, Arc::clone(b))).collect();
+        let contents = self
+            .contents
+            .iter()
+            .map(|(d, b)| (*d, Arc::clone(b)))
+            .collect();
         self.send(plan, report, contents).await.unwrap()
     }
 

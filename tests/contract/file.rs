@@ -34,7 +34,11 @@ pub async fn it_is_made_with_content_and_mode(ground: &Ground) {
     if ground.is_real() {
         assert_eq!(ground.sh(&format!("stat -c %U:%G {AREA}/f")), "root:root");
     }
-    assert_eq!(ground.sh(&format!("ls -A $R{AREA}")), "f", "no temporary file is left");
+    assert_eq!(
+        ground.sh(&format!("ls -A $R{AREA}")),
+        "f",
+        "no temporary file is left"
+    );
 }
 
 pub async fn it_is_put_right(ground: &Ground) {
@@ -45,7 +49,11 @@ pub async fn it_is_put_right(ground: &Ground) {
     assert_eq!(look(ground), "regular file 600 1\ntwo");
     ground.sh(&format!("cd $R{AREA}; echo by hand >f; chmod 777 f"));
     let report = driver.observe().await;
-    let fields: Vec<_> = report.differences[0].fields.iter().map(|f| f.field.as_str()).collect();
+    let fields: Vec<_> = report.differences[0]
+        .fields
+        .iter()
+        .map(|f| f.field.as_str())
+        .collect();
     assert_eq!(fields, ["content", "mode"]);
     driver.converge().await;
     assert_eq!(look(ground), "regular file 600 1\ntwo");
@@ -102,5 +110,8 @@ pub async fn a_link_in_its_place_is_not_followed(ground: &Ground) {
     let mut driver = wanting(ground, "x", 0o644).await;
     let error = driver.fail().await;
     assert_eq!(error.code, ErrorCode::Refused, "{error}");
-    assert_eq!(ground.sh(&format!("cd $R{AREA}; cat other; readlink f")), "theirs\nother");
+    assert_eq!(
+        ground.sh(&format!("cd $R{AREA}; cat other; readlink f")),
+        "theirs\nother"
+    );
 }

@@ -14,6 +14,10 @@ use crate::rig::{HERE, feed, rig};
 /// The folder that a case may do as it likes in.
 pub const AREA: &str = "/srv/contract";
 
+/// As if Plumb had never been on a real host, but for its agents: placing them is a test elsewhere.
+const CLEAN: &str = "rm -rf /srv/contract; cd /var/lib/plumb 2>/dev/null || exit 0; \
+                     find . -mindepth 1 -maxdepth 1 ! -name agents -exec rm -rf {} +";
+
 /// How the shell gets there.
 enum Shell {
     /// On this machine; the host's root is this folder.
@@ -79,11 +83,8 @@ impl Ground {
             _folder: folder,
         };
         if ground.is_real() {
-            // As if Plumb had never been here, but for its agents: placing them is a test elsewhere.
-            ground.sh(&format!(
-                "rm -rf {AREA}; mkdir -p {AREA}; cd /var/lib/plumb 2>/dev/null || exit 0; \
-                 find . -mindepth 1 -maxdepth 1 ! -name agents -exec rm -rf {{}} +"
-            ));
+            ground.sh(CLEAN);
+            ground.sh(&format!("mkdir -p {AREA}"));
         }
         ground
     }
@@ -110,9 +111,8 @@ impl Ground {
         Connector::new(self.program.clone(), agents(), settings)
     }
 
-    /// Runs a script as root there, and gives what it printed. `$R` is the host's root folder.
-    pub fn sh(&self, script: &str) -> String {
-        let output = match &self.shell {
+    fn run(&self, script: &str) -> std::process::Output {
+        match &self.shell {
             Shell::Under(root) => {
                 let root = root.display().to_string();
                 let root = if root == "/" { "" } else { &root };
@@ -120,7 +120,12 @@ impl Ground {
                 feed(command.arg("-s").env("R", root), script.as_bytes())
             }
             Shell::Rig => rig().sh(&format!("R=; {script}")),
-        };
+        }
+    }
+
+    /// Runs a script as root there, and gives what it printed. `$R` is the host's root folder.
+    pub fn sh(&self, script: &str) -> String {
+        let output = self.run(script);
         let (out, err) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
@@ -130,13 +135,21 @@ impl Ground {
     }
 }
 
-/// The agents for hosts over ssh: beside the plumb that `PLUMB` names, or in our own target folder.
-fn agents() -> Agents {
-    match std::env::var_os("PLUMB") {
-        Some(plumb) => Agents::beside(Path::new(&plumb)),
-        None => {
-            let this = Path::new(env!("CARGO_BIN_EXE_test-agent"));
-            Agents::beside(this)
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // The host is another test's next, whose fleet it would refuse.
+        if self.is_real() {
+            self.run(CLEAN);
         }
     }
+}
+
+/// The agents for hosts over ssh: beside the plumb that `PLUMB` names, or in our own target folder.
+fn agents() -> Agents {
+    let plumb = std::env::var_os("PLUMB");
+    Agents::beside(
+        plumb
+            .as_ref()
+            .map_or(Path::new(env!("CARGO_BIN_EXE_test-agent")), Path::new),
+    )
 }

@@ -54,5 +54,8 @@ pub async fn it_goes_and_its_target_stays(ground: &Ground) {
     driver.converge().await;
     driver.want([]);
     driver.converge().await;
-    assert_eq!(ground.sh(&format!("cd $R{AREA}; ls; cat target")), "target\ntheirs");
+    assert_eq!(
+        ground.sh(&format!("cd $R{AREA}; ls; cat target")),
+        "target\ntheirs"
+    );
 }

@@ -50,7 +50,14 @@ impl Rig {
         });
         let mut command = Command::new("ssh");
         command
-            .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"])
+            .args([
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "StrictHostKeyChecking=yes",
+                "-o",
+                "ConnectTimeout=10",
+            ])
             .arg("-o")
             .arg(format!("UserKnownHostsFile={}", known.path().display()))
             .arg("-i")
@@ -72,7 +79,11 @@ impl Rig {
     fn copy(&self, from: &Path, to: &str) {
         let bytes = std::fs::read(from).unwrap();
         let output = self.root(&format!("sh -c 'cat >{to}; chmod 755 {to}'"), &bytes);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -105,14 +116,27 @@ pub fn there(test: &str) {
     let rig = rig();
     COPIED.get_or_init(|| {
         let made = rig.sh(&format!("mkdir -p {THERE}"));
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        rig.copy(&std::env::current_exe().unwrap(), &format!("{THERE}/contract"));
-        rig.copy(Path::new(env!("CARGO_BIN_EXE_test-agent")), &format!("{THERE}/test-agent"));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        rig.copy(
+            &std::env::current_exe().unwrap(),
+            &format!("{THERE}/contract"),
+        );
+        rig.copy(
+            Path::new(env!("CARGO_BIN_EXE_test-agent")),
+            &format!("{THERE}/test-agent"),
+        );
     });
     let output = rig.sh(&format!(
         "{HERE}={THERE}/test-agent {THERE}/contract --exact {test} --include-ignored --nocapture 2>&1"
     ));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "on the host itself: {said}");
-    assert!(said.contains("1 passed"), "it didn't run on the host itself: {said}");
+    assert!(
+        said.contains("1 passed"),
+        "it didn't run on the host itself: {said}"
+    );
 }

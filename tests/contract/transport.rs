@@ -29,7 +29,10 @@ pub async fn facts_name_the_machine(ground: &Ground) {
     if ground.is_real() {
         assert_eq!(facts.hostname, ground.sh("cat /proc/sys/kernel/hostname"));
         assert_eq!(facts.machine_id, ground.sh("cat /etc/machine-id"));
-        assert_eq!(facts.boot_id, ground.sh("cat /proc/sys/kernel/random/boot_id"));
+        assert_eq!(
+            facts.boot_id,
+            ground.sh("cat /proc/sys/kernel/random/boot_id")
+        );
         assert_eq!(facts.os, "debian");
     }
 }
@@ -64,14 +67,19 @@ pub async fn a_state_travels_as_a_delta(ground: &Ground) {
     question.delta.set = [c.clone()].into();
     question.delta.remove = vec![a.0.clone()];
     let report = driver.ask(question).await;
-    let found: Vec<_> = report.differences.iter().map(|d| d.address.clone()).collect();
+    let found: Vec<_> = report
+        .differences
+        .iter()
+        .map(|d| d.address.clone())
+        .collect();
     assert_eq!(report.in_sync, 1);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.contains(&a.0) && found.contains(&c.0));
 }
 
 pub async fn looking_writes_nothing(ground: &Ground) {
-    let traces = format!("ls -A $R{AREA}; ls -A $R/var/lib/plumb 2>/dev/null | grep -v ^agents || true");
+    let traces =
+        format!("ls -A $R{AREA}; ls -A $R/var/lib/plumb 2>/dev/null | grep -v ^agents || true");
     let before = ground.sh(&traces);
     let mut driver = Driver::new(ground).await;
     let wanted = file(&mut driver, "a", "a");
@@ -83,7 +91,9 @@ pub async fn looking_writes_nothing(ground: &Ground) {
 
 pub async fn contents_arrive_whole(ground: &Ground) {
     let mut driver = Driver::new(ground).await;
-    let long: Vec<u8> = (0..3 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let long: Vec<u8> = (0..3 << 20)
+        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let all: [(&str, &[u8]); 4] = [
         ("long", &long),
         ("empty", b""),
@@ -102,7 +112,11 @@ pub async fn contents_arrive_whole(ground: &Ground) {
     driver.converge().await;
     for (name, bytes) in all {
         let sum = ground.sh(&format!("sha256sum <$R{AREA}/{name}"));
-        assert_eq!(sum.split(' ').next(), Some(Digest::of_bytes(bytes).to_string().as_str()), "{name}");
+        assert_eq!(
+            sum.split(' ').next(),
+            Some(Digest::of_bytes(bytes).to_string().as_str()),
+            "{name}"
+        );
     }
 }
 
@@ -130,8 +144,16 @@ pub async fn progress_is_told_of_each_change(ground: &Ground) {
     let before = driver.observe().await;
     let (_, told) = driver.carry_out(&before).await;
     for address in [a.0, b.0] {
-        let states: Vec<_> = told.iter().filter(|p| p.address == address).map(|p| p.state).collect();
-        assert_eq!(states, [ProgressState::Started, ProgressState::Finished], "{address}");
+        let states: Vec<_> = told
+            .iter()
+            .filter(|p| p.address == address)
+            .map(|p| p.state)
+            .collect();
+        assert_eq!(
+            states,
+            [ProgressState::Started, ProgressState::Finished],
+            "{address}"
+        );
     }
 }
 
@@ -168,7 +190,10 @@ pub async fn an_older_epoch_is_refused(ground: &Ground) {
         refused => assert_eq!(code(refused), ErrorCode::Superseded),
     }
     let again = driver.question(Purpose::Drive);
-    assert_eq!(code(driver.session.observe(again).await), ErrorCode::Superseded);
+    assert_eq!(
+        code(driver.session.observe(again).await),
+        ErrorCode::Superseded
+    );
     assert_eq!(ground.sh(&format!("ls $R{AREA}")), "");
 }
 
@@ -178,13 +203,19 @@ pub async fn another_controller_takes_over_only_when_told_to(ground: &Ground) {
     driver.fence.controller = "two".parse().unwrap();
     driver.fence.epoch = Epoch(driver.fence.epoch.0 + 1);
     let question = driver.question(Purpose::Drive);
-    assert_eq!(code(driver.session.observe(question).await), ErrorCode::Superseded);
+    assert_eq!(
+        code(driver.session.observe(question).await),
+        ErrorCode::Superseded
+    );
     driver.fence.take_over = TakeOver::Yes;
     driver.observe().await;
     driver.fence.controller = "one".parse().unwrap();
     driver.fence.take_over = TakeOver::No;
     let question = driver.question(Purpose::Drive);
-    assert_eq!(code(driver.session.observe(question).await), ErrorCode::Superseded);
+    assert_eq!(
+        code(driver.session.observe(question).await),
+        ErrorCode::Superseded
+    );
 }
 
 pub async fn another_hosts_name_is_refused(ground: &Ground) {
@@ -192,7 +223,10 @@ pub async fn another_hosts_name_is_refused(ground: &Ground) {
     driver.observe().await;
     driver.fence.host = "another".parse().unwrap();
     let question = driver.question(Purpose::Drive);
-    assert_eq!(code(driver.session.observe(question).await), ErrorCode::Refused);
+    assert_eq!(
+        code(driver.session.observe(question).await),
+        ErrorCode::Refused
+    );
 }
 
 pub async fn an_unobserved_plan_is_refused_and_the_session_goes_on(ground: &Ground) {
@@ -204,7 +238,10 @@ pub async fn an_unobserved_plan_is_refused_and_the_session_goes_on(ground: &Grou
         confirm: Vec::new(),
         forget: Vec::new(),
     };
-    assert_eq!(code(driver.send(plan, &report, Vec::new()).await), ErrorCode::Protocol);
+    assert_eq!(
+        code(driver.send(plan, &report, Vec::new()).await),
+        ErrorCode::Protocol
+    );
     driver.session.facts().await.unwrap();
     assert_eq!(driver.differences().await, []);
 }
