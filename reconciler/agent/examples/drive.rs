@@ -68,6 +68,17 @@ fn main() {
         let plan = plan(&state, &report);
         if plan.is_settled() {
             println!("nothing to do");
+            if ours.iter().any(|arg| arg == "--bench") {
+                let mut times: Vec<_> = (0..50)
+                    .map(|_| {
+                        let from = Instant::now();
+                        driver.observe(&state);
+                        from.elapsed()
+                    })
+                    .collect();
+                times.sort();
+                println!("50 observations: p50 {:?}, p95 {:?}", times[25], times[47]);
+            }
             return;
         }
         let lineage = report

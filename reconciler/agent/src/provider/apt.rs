@@ -1,6 +1,7 @@
 //! apt transactions in transient units of systemd, so that nothing of ours can kill one halfway:
 //! not the end of the connection, not the agent's own death.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use plumb_api::report::{AgentError, ErrorCode};
 
 use crate::book::{Home, PATH};
-use crate::error::{At, Result, fail};
+use crate::error::{At, Result};
 use crate::sys::{Output, Program, Sys, create_new};
 
 /// The prefix of our units.
@@ -29,12 +30,45 @@ const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 /// What one run of apt is to do.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    /// Names, or `name=version`.
-    pub install: Vec<String>,
-    pub remove: Vec<String>,
+    /// Names, with the version where it must be that one.
+    pub install: BTreeMap<String, Option<String>>,
+    pub remove: BTreeSet<String>,
     pub downgrade: bool,
     /// Some of them are held by the manifest itself, and held again afterwards.
     pub held: bool,
+}
+
+/// Whether packages may start their services when they are installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Starting {
+    /// They start when their `service` says so, with their configuration in place.
+    #[default]
+    Denied,
+    Allowed,
+}
+
+/// What all packages of a transaction have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Options {
+    pub starting: Starting,
+    pub recommends: Option<bool>,
+}
+
+impl Transaction {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.install.keys().chain(&self.remove)
+    }
+
+    /// The words that follow `apt-get install`.
+    fn words(&self) -> Vec<String> {
+        let installed = self.install.iter().map(|(name, version)| match version {
+            Some(version) => format!("{name}={version}"),
+            None => name.clone(),
+        });
+        installed
+            .chain(self.remove.iter().map(|name| format!("{name}-")))
+            .collect()
+    }
 }
 
 /// Our package transactions that are at work, from an earlier run that was cut off.
@@ -49,8 +83,8 @@ pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
         .collect()
 }
 
-/// Waits until no transaction of ours is at work.
-pub(crate) fn wait_for_others(sys: &Sys, patience: Duration) -> Result<()> {
+/// Waits until no transaction of ours is at work, and cleans up behind those that lost their agent.
+pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     while let Some(unit) = transactions(sys).into_iter().next() {
         if Instant::now() >= deadline {
@@ -63,6 +97,11 @@ pub(crate) fn wait_for_others(sys: &Sys, patience: Duration) -> Result<()> {
             )));
         }
         std::thread::sleep(Duration::from_millis(250));
+    }
+    for log in home.dir().list()? {
+        if log.starts_with("apt-") && log.ends_with(".log") {
+            home.dir().unlink(&log)?;
+        }
     }
     remove_policy(sys)
 }
@@ -137,8 +176,8 @@ fn place_policy(sys: &Sys) -> Result<()> {
 }
 
 /// Whether the transaction's packages may start their services themselves.
-fn with_policy<T>(sys: &Sys, start: bool, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    if start {
+fn with_policy<T>(sys: &Sys, starting: Starting, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if starting == Starting::Allowed {
         return work();
     }
     place_policy(sys)?;
@@ -212,6 +251,7 @@ fn failure(what: &str, output: &Output) -> AgentError {
     if said.contains("Could not get lock")
         || said.contains("is another process using it")
         || said.contains("Unable to acquire the dpkg frontend lock")
+        || said.contains("lock was locked by another process")
     {
         return AgentError::new(
             ErrorCode::PackageLock,
@@ -233,21 +273,58 @@ fn failure(what: &str, output: &Output) -> AgentError {
         )
         .hint("say `state: absent` for those that are to go");
     }
-    AgentError::new(ErrorCode::CommandFailed, format!("{what}: {complaint}"))
+    let error = AgentError::new(ErrorCode::CommandFailed, format!("{what}: {complaint}"));
+    if said.contains("without --allow-downgrades") {
+        return error.hint("the version is older than the installed one: say `allowDowngrade: true` if that is meant");
+    }
+    error
 }
 
-/// apt's own lines of error, else its last ones.
+/// apt's own lines of error, and what stands around dpkg's; else the last lines.
 fn explain(output: &Output) -> String {
-    let errors: Vec<&str> = output
-        .stdout
-        .lines()
-        .filter(|line| line.starts_with("E: ") || line.starts_with("dpkg: error"))
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    let mut told: BTreeSet<usize> = BTreeSet::new();
+    for (at, line) in lines.iter().enumerate() {
+        if line.starts_with("dpkg: error processing") {
+            // The maintainer script's last words stand before it, its exit status behind.
+            told.extend(at.saturating_sub(1)..=at + 1);
+        } else if line.starts_with("E: ") || line.starts_with("dpkg: error") {
+            told.insert(at);
+        }
+    }
+    let said: Vec<&str> = told
+        .iter()
         .take(12)
+        .filter_map(|at| lines.get(*at))
+        .map(|line| line.trim())
         .collect();
-    if errors.is_empty() {
+    if said.is_empty() {
         return crate::sys::last_lines(&output.stdout, 12);
     }
-    errors.join("\n")
+    said.join("\n")
+}
+
+/// The packages of a transaction that apt's sources don't have, in the version that is wanted.
+fn unknown_names(said: &str, transaction: &Transaction) -> Vec<(String, String)> {
+    let names = |line: &str| -> Vec<String> {
+        transaction
+            .names()
+            .filter(|name| {
+                line.split([' ', '\'', '"', ',']).any(|word| {
+                    word == name.as_str() || word.split(':').next() == Some(name.as_str())
+                })
+            })
+            .cloned()
+            .collect()
+    };
+    said.lines()
+        .filter(|line| line.starts_with("E: ") && is_unknown(line))
+        .flat_map(|line| {
+            names(line)
+                .into_iter()
+                .map(|name| (name, line[3..].to_owned()))
+        })
+        .collect()
 }
 
 fn is_unknown(said: &str) -> bool {
@@ -264,7 +341,7 @@ fn is_outdated(said: &str) -> bool {
         || said.contains("Hash Sum mismatch")
 }
 
-fn options(words: &mut Vec<&str>) {
+fn add_options(words: &mut Vec<&str>) {
     words.extend([
         "-y",
         "-q",
@@ -301,12 +378,16 @@ fn update(sys: &Sys, home: &Home) -> Result<()> {
     Err(failure("apt-get can't update its lists", &output))
 }
 
-/// Refuses a removal that takes other packages along.
-fn check_removals(sys: &Sys, transaction: &Transaction) -> Result<()> {
+/// What else apt would remove together with these.
+fn taken_along(
+    sys: &Sys,
+    names: &BTreeSet<String>,
+    wanted: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
     let mut words = vec!["-s"];
-    options(&mut words);
-    words.push("remove");
-    let names = transaction.remove.iter().map(String::as_str);
+    add_options(&mut words);
+    words.extend(["remove", "--"]);
+    let names = names.iter().map(String::as_str);
     let output = Program::new("apt-get", words.into_iter().chain(names))
         .limit(Duration::from_secs(120))
         .run(sys)?;
@@ -314,45 +395,103 @@ fn check_removals(sys: &Sys, transaction: &Transaction) -> Result<()> {
         return Err(failure("apt-get can't remove what it should", &output));
     }
     let bare = |name: &str| name.split(':').next().unwrap_or(name).to_owned();
-    let wanted: Vec<String> = transaction.remove.iter().map(|name| bare(name)).collect();
-    let others: Vec<String> = output
+    let wanted: BTreeSet<String> = wanted.iter().map(|name| bare(name)).collect();
+    Ok(output
         .stdout
         .lines()
         .filter_map(|line| line.strip_prefix("Remv ")?.split_whitespace().next())
         .map(bare)
         .filter(|name| !wanted.contains(name))
-        .collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    Err(AgentError::new(
-        ErrorCode::Refused,
-        format!(
-            "removing {} would also remove {}, which need it",
-            transaction.remove.join(", "),
-            others.join(", ")
-        ),
-    )
-    .hint("say `state: absent` for those too, or keep it"))
+        .collect())
 }
 
-/// Runs a transaction; refreshes apt's lists only when they lack something.
+/// The packages of a set that can't be removed without others that aren't in it, and those others.
+pub(crate) fn needed_by(
+    sys: &Sys,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut needed = BTreeMap::new();
+    if names.is_empty() || taken_along(sys, names, names)?.is_empty() {
+        return Ok(needed);
+    }
+    for name in names {
+        let others = taken_along(sys, &BTreeSet::from([name.clone()]), names)?;
+        if !others.is_empty() {
+            needed.insert(name.clone(), others);
+        }
+    }
+    Ok(needed)
+}
+
+/// Runs a transaction; refreshes apt's lists only when they lack something. Packages that the
+/// sources don't have are left out, so that they don't keep the others from coming. What failed,
+/// by package; some that are named with a failure of the whole may have come through.
 pub(crate) fn run(
     sys: &Sys,
     home: &Home,
-    transaction: &Transaction,
-    start: bool,
-    recommends: Option<bool>,
+    mut transaction: Transaction,
+    options: Options,
+) -> BTreeMap<String, AgentError> {
+    let mut failures = BTreeMap::new();
+    if let Err(error) = attempt(sys, home, &mut transaction, options, &mut failures) {
+        for name in transaction.names() {
+            failures.insert(name.clone(), error.clone());
+        }
+    }
+    failures
+}
+
+fn attempt(
+    sys: &Sys,
+    home: &Home,
+    transaction: &mut Transaction,
+    options: Options,
+    failures: &mut BTreeMap<String, AgentError>,
 ) -> Result<()> {
-    if transaction.install.is_empty() && transaction.remove.is_empty() {
-        return Ok(());
+    let mut updated = !transaction.install.is_empty() && !has_lists(sys);
+    if updated {
+        update(sys, home)?;
     }
-    if !transaction.remove.is_empty() {
-        check_removals(sys, transaction)?;
+    let mut repaired = false;
+    while transaction.names().next().is_some() {
+        let output = with_policy(sys, options.starting, || {
+            install(sys, home, transaction, options)
+        })?;
+        if output.status == 0 {
+            break;
+        }
+        let said = &output.stdout;
+        let unknown = unknown_names(said, transaction);
+        if !updated && (!unknown.is_empty() || is_outdated(said)) {
+            updated = true;
+            update(sys, home)?;
+        } else if !repaired && said.contains("dpkg --configure -a") {
+            repaired = true;
+            repair(sys, home)?;
+        } else if unknown.is_empty() {
+            return Err(failure("apt-get can't do the transaction", &output));
+        } else {
+            for (name, line) in unknown {
+                transaction.install.remove(&name);
+                transaction.remove.remove(&name);
+                let error = AgentError::new(
+                    ErrorCode::NotFound,
+                    format!("apt has no such package: {line}"),
+                )
+                .hint(format!(
+                    "`apt-cache policy {name}` on the host shows what its sources have"
+                ));
+                failures.insert(name, error);
+            }
+        }
     }
+    Ok(())
+}
+
+fn install(sys: &Sys, home: &Home, transaction: &Transaction, options: Options) -> Result<Output> {
     let mut words = vec!["apt-get"];
-    options(&mut words);
-    match recommends {
+    add_options(&mut words);
+    match options.recommends {
         Some(true) => words.extend(["-o", "APT::Install-Recommends=true"]),
         Some(false) => words.extend(["-o", "APT::Install-Recommends=false"]),
         None => {}
@@ -367,46 +506,14 @@ pub(crate) fn run(
         words.push("--no-remove");
     }
     words.extend(["install", "--"]);
-    let removals: Vec<String> = transaction
-        .remove
-        .iter()
-        .map(|name| format!("{name}-"))
-        .collect();
-    words.extend(
-        transaction
-            .install
-            .iter()
-            .chain(&removals)
-            .map(String::as_str),
-    );
-    let mut updated = !transaction.install.is_empty() && !has_lists(sys);
-    if updated {
-        update(sys, home)?;
-    }
-    loop {
-        let output = with_policy(sys, start, || in_unit(sys, home, &words))?;
-        if output.status == 0 {
-            return Ok(());
-        }
-        let said = &output.stdout;
-        if !updated && (is_unknown(said) || is_outdated(said)) {
-            updated = true;
-            update(sys, home)?;
-        } else if said.contains("dpkg --configure -a") {
-            repair(sys, home)?;
-            return fail(
-                ErrorCode::CommandFailed,
-                "dpkg had been interrupted and was repaired; the transaction runs with the next attempt",
-            );
-        } else {
-            return Err(failure("apt-get can't do the transaction", &output));
-        }
-    }
+    let packages = transaction.words();
+    words.extend(packages.iter().map(String::as_str));
+    in_unit(sys, home, &words)
 }
 
 /// Finishes what an interrupted dpkg left half done.
 pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
-    with_policy(sys, false, || {
+    with_policy(sys, Starting::Denied, || {
         let configure = in_unit(
             sys,
             home,
@@ -422,7 +529,7 @@ pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
             return Ok(());
         }
         let mut words = vec!["apt-get"];
-        options(&mut words);
+        add_options(&mut words);
         words.extend(["--no-remove", "--fix-broken", "install"]);
         let fix = in_unit(sys, home, &words)?;
         if fix.status == 0 {
@@ -450,4 +557,51 @@ pub(crate) fn purge(sys: &Sys, home: &Home, names: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(failure("dpkg can't purge", &output))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_runs_may_be_started_by_an_installation() {
+        let text = policy("cron.service loaded active running Cron\nsys-$(x).device loaded\n");
+        assert!(text.contains("'cron.service') exit 0 ;;") && text.ends_with("exit 101\n"));
+        assert!(
+            !text.contains("$(x)"),
+            "a name that the shell could read isn't written"
+        );
+    }
+
+    #[test]
+    fn unknown_packages_are_named_by_apt() {
+        let mut transaction = Transaction::default();
+        for name in ["nope", "btop", "old"] {
+            transaction.install.insert(name.to_owned(), None);
+        }
+        let said = "Reading package lists...\nE: Unable to locate package nope\nE: Version '9' for 'old' was not found\n";
+        let names: Vec<String> = unknown_names(said, &transaction)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["nope", "old"]);
+    }
+
+    #[test]
+    fn a_failure_tells_what_the_maintainer_script_said() {
+        let output = Output {
+            status: 100,
+            stdout: "Setting up x (1.0) ...\nno such disk\ndpkg: error processing package x (--configure):\n installed x package post-installation script subprocess returned error exit status 1\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n".to_owned(),
+            stderr: String::new(),
+        };
+        let error = failure("apt-get can't do the transaction", &output);
+        assert!(error.message.contains("no such disk") && error.message.contains("exit status 1"));
+        let locked = Output {
+            stdout:
+                "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt)\n"
+                    .to_owned(),
+            ..output
+        };
+        assert_eq!(failure("x", &locked).code, ErrorCode::PackageLock);
+    }
 }

@@ -7,7 +7,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{PackageObserved, PackageSpec, PackageState};
 use plumb_api::{Observed, Spec};
 
-use super::apt::{self, Transaction};
+use super::apt::{self, Options, Starting, Transaction};
 use super::{Batch, Effect, Hands, Item, Provider, View, Work, not_in_a_sandbox, wrong_type};
 use crate::error::Result;
 use crate::sys::{Program, Sys};
@@ -79,9 +79,14 @@ impl Provider for Packages {
 
     fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
         let outcome = transact(hands, work);
-        work.iter()
-            .map(|_| outcome.clone().map(|()| Effect::Done))
-            .collect()
+        let one = |work: &Work<'_>| match &outcome {
+            Ok(exceptions) => match exceptions.get(work.address.name()) {
+                Some(exception) => exception.clone(),
+                None => Ok(Effect::Done),
+            },
+            Err(error) => Err(error.clone()),
+        };
+        work.iter().map(one).collect()
     }
 }
 
@@ -170,88 +175,174 @@ fn parse_policy(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// What the batch needs of apt, as few transactions as its options allow: usually one.
-fn transact(hands: &Hands<'_>, work: &[Work<'_>]) -> Result<()> {
-    if hands.sys.is_sandbox() {
-        return Err(not_in_a_sandbox("packages"));
-    }
-    apt::wait_for_others(hands.sys, Duration::from_secs(30 * 60))?;
-    let mut groups: BTreeMap<(bool, Option<bool>), Transaction> = BTreeMap::new();
-    let (mut hold, mut unhold, mut purge) = (Vec::new(), Vec::new(), Vec::new());
-    let mut broken = false;
+/// A batch, sorted by what it needs of apt.
+#[derive(Default)]
+struct Wanted {
+    /// By the options that differ: usually there is one.
+    transactions: BTreeMap<Options, Transaction>,
+    hold: Vec<String>,
+    unhold: Vec<String>,
+    purge: Vec<String>,
+    /// Half done by an interrupted dpkg, and to stay.
+    broken: Vec<String>,
+    /// Those that we brought and nothing desires any more.
+    given_back: BTreeSet<String>,
+    failures: BTreeMap<String, AgentError>,
+}
+
+fn sort(work: &[Work<'_>]) -> Result<Wanted> {
+    let mut wanted = Wanted::default();
     for work in work {
         let (Spec::Package(spec), Observed::Package(observed)) = (work.spec, work.observed) else {
             return wrong_type(work.address);
         };
         let name = work.address.name().to_owned();
-        broken |= observed.broken;
-        if work.changes("hold") {
-            if spec.hold == Some(true) {
-                &mut hold
-            } else {
-                &mut unhold
-            }
-            .push(name.clone());
-        } else if observed.held && (work.changes("version") || work.changes("state")) {
-            if spec.hold != Some(true) {
-                return Err(AgentError::new(
-                    ErrorCode::Refused,
-                    format!("{name} is held on this host, so it isn't changed"),
-                )
-                .hint("say `hold: false` or `hold: true` in the manifest to decide it there"));
-            }
-            // apt forgets the hold of what it changes.
-            hold.push(name.clone());
-        }
-        let held = observed.held && spec.hold == Some(true);
-        if !work.changes("state") && !work.changes("version") {
+        let moves = work.changes("state") || work.changes("version");
+        if observed.held && moves && spec.hold.is_none() {
+            let error = AgentError::new(
+                ErrorCode::Refused,
+                format!("{name} is held on this host, so it isn't changed"),
+            )
+            .hint("say `hold: false` or `hold: true` in the manifest to decide it there");
+            wanted.failures.insert(name, error);
             continue;
         }
-        let installed = observed.version.is_some() || observed.broken;
+        match spec.hold {
+            // apt forgets the hold of what it changes.
+            Some(true) if moves || work.changes("hold") => wanted.hold.push(name.clone()),
+            Some(false) if work.changes("hold") => wanted.unhold.push(name.clone()),
+            _ => {}
+        }
+        if !moves {
+            continue;
+        }
+        let held = observed.held && spec.hold == Some(true);
         match spec.state {
             PackageState::Present | PackageState::Latest => {
-                let transaction = groups
-                    .entry((spec.start_on_install, spec.install_recommends))
-                    .or_default();
+                let options = Options {
+                    starting: if spec.start_on_install {
+                        Starting::Allowed
+                    } else {
+                        Starting::Denied
+                    },
+                    recommends: spec.install_recommends,
+                };
+                let transaction = wanted.transactions.entry(options).or_default();
                 transaction.downgrade |= spec.allow_downgrade;
                 transaction.held |= held;
-                transaction.install.push(match &spec.version {
-                    Some(version) => format!("{name}={version}"),
-                    None => name,
-                });
+                if observed.broken {
+                    wanted.broken.push(name.clone());
+                }
+                transaction.install.insert(name, spec.version.clone());
             }
             PackageState::Absent | PackageState::Purged => {
                 if spec.state == PackageState::Purged {
-                    purge.push(name.clone());
+                    wanted.purge.push(name.clone());
                 }
-                if installed {
-                    let transaction = groups.entry((false, None)).or_default();
+                if work.original.is_some() {
+                    wanted.given_back.insert(name.clone());
+                }
+                if observed.version.is_some() || observed.broken {
+                    let transaction = wanted.transactions.entry(Options::default()).or_default();
                     transaction.held |= held;
-                    transaction.remove.push(name);
+                    transaction.remove.insert(name);
                 }
             }
         }
     }
-    if broken {
-        apt::repair(hands.sys, hands.home)?;
+    Ok(wanted)
+}
+
+/// What didn't simply come through, by package. Others of a failed transaction may have, which
+/// observing again shows.
+type Exceptions = BTreeMap<String, Result<Effect>>;
+
+/// Does the batch, in as few transactions as its options allow.
+fn transact(hands: &Hands<'_>, work: &[Work<'_>]) -> Result<Exceptions> {
+    if hands.sys.is_sandbox() {
+        return Err(not_in_a_sandbox("packages"));
     }
-    if !unhold.is_empty() {
-        apt::mark(hands.sys, "unhold", &unhold)?;
+    let (sys, home) = (hands.sys, hands.home);
+    apt::wait_for_others(sys, home, Duration::from_secs(30 * 60))?;
+    let mut wanted = sort(work)?;
+    if !wanted.broken.is_empty() {
+        if let Err(error) = apt::repair(sys, home) {
+            // It would fail in the same way within the transaction: the others needn't see that.
+            for name in &wanted.broken {
+                wanted.failures.insert(name.clone(), error.clone());
+                for transaction in wanted.transactions.values_mut() {
+                    transaction.install.remove(name);
+                }
+            }
+        }
     }
-    let outcome = groups
+    if !wanted.unhold.is_empty() {
+        apt::mark(sys, "unhold", &wanted.unhold)?;
+    }
+    let mut left = keep_needed(sys, &mut wanted)?;
+    for (options, transaction) in std::mem::take(&mut wanted.transactions) {
+        wanted
+            .failures
+            .extend(apt::run(sys, home, transaction, options));
+    }
+    // Holds come back even if a transaction failed.
+    if !wanted.hold.is_empty() {
+        apt::mark(sys, "hold", &wanted.hold)?;
+    }
+    wanted
+        .purge
+        .retain(|name| !wanted.failures.contains_key(name) && !left.contains(name));
+    if !wanted.purge.is_empty() {
+        apt::purge(sys, home, &wanted.purge)?;
+    }
+    // What is installed now may need what was to be given back: apt keeps it then.
+    let back: BTreeSet<&str> = wanted.given_back.iter().map(String::as_str).collect();
+    if !back.is_empty() {
+        let there = query(sys, &back)?;
+        let kept = there
+            .into_iter()
+            .filter(|(_, found)| found.version.is_some())
+            .map(|(name, _)| name);
+        left.extend(kept.filter(|name| !wanted.failures.contains_key(name)));
+    }
+    if !left.is_empty() {
+        // Now it is there for the others' sake only.
+        apt::mark(sys, "auto", &left.iter().cloned().collect::<Vec<_>>())?;
+    }
+    let failed = wanted
+        .failures
         .into_iter()
-        .try_for_each(|((start, recommends), transaction)| {
-            apt::run(hands.sys, hands.home, &transaction, start, recommends)
-        });
-    // Holds come back even if the transaction failed.
-    if !hold.is_empty() {
-        apt::mark(hands.sys, "hold", &hold)?;
+        .map(|(name, error)| (name, Err(error)));
+    Ok(failed
+        .chain(left.into_iter().map(|name| (name, Ok(Effect::Left))))
+        .collect())
+}
+
+/// Takes out of the removals what other packages on the host need: refused where the manifest says
+/// `absent`, left to them where we only give back.
+fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> Result<BTreeSet<String>> {
+    let mut left = BTreeSet::new();
+    let removals = wanted
+        .transactions
+        .values()
+        .flat_map(|transaction| &transaction.remove);
+    for (name, others) in apt::needed_by(sys, &removals.cloned().collect())? {
+        for transaction in wanted.transactions.values_mut() {
+            transaction.remove.remove(&name);
+        }
+        if wanted.given_back.contains(&name) {
+            left.insert(name);
+            continue;
+        }
+        let others = others.into_iter().collect::<Vec<_>>().join(", ");
+        let error = AgentError::new(
+            ErrorCode::Refused,
+            format!("removing {name} would also remove what depends on it: {others}"),
+        )
+        .hint("say `state: absent` for those too, or keep it");
+        wanted.failures.insert(name, error);
     }
-    outcome?;
-    if purge.is_empty() {
-        return Ok(());
-    }
-    apt::purge(hands.sys, hands.home, &purge)
+    Ok(left)
 }
 
 #[cfg(test)]
