@@ -1,1 +1,4 @@
 //! What the test binaries share.
+
+pub mod keys;
+pub mod objects;

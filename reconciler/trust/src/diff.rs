@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::object::{Checked, EntryMode, Malformed, ObjectKind, ReadError, Tree, TreeEntry, join, limits};
+use crate::object::{
+    Checked, EntryMode, Malformed, ObjectKind, ReadError, Tree, TreeEntry, join, limits,
+};
 use crate::oid::Oid;
 use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
@@ -45,8 +47,14 @@ pub(crate) enum Judge {
 pub(crate) fn unread(error: &ReadError) -> Reason {
     use crate::object::ObjectError;
     let code = match error {
-        ReadError::Store { why: ObjectError::Missing, .. } => ReasonCode::MissingObject,
-        ReadError::Store { why: ObjectError::TooLarge, .. } => ReasonCode::TooLarge,
+        ReadError::Store {
+            why: ObjectError::Missing,
+            ..
+        } => ReasonCode::MissingObject,
+        ReadError::Store {
+            why: ObjectError::TooLarge,
+            ..
+        } => ReasonCode::TooLarge,
         _ => ReasonCode::CorruptObject,
     };
     Reason::new(code, error.to_string())
@@ -57,20 +65,32 @@ fn malformed(path: &str, error: &Malformed) -> Reason {
         Malformed::TooMany(..) => ReasonCode::TooLarge,
         _ => ReasonCode::MalformedTree,
     };
-    let place = if path.is_empty() { "the root folder" } else { path };
+    let place = if path.is_empty() {
+        "the root folder"
+    } else {
+        path
+    };
     Reason::new(code, format!("{place}: {error}"))
 }
 
 impl<'a> Trees<'a> {
     pub(crate) fn new(objects: Checked<'a>) -> Self {
-        Self { objects, kept: RefCell::default() }
+        Self {
+            objects,
+            kept: RefCell::default(),
+        }
     }
 
     fn raw(&self, id: &Oid) -> Result<Rc<[u8]>, Reason> {
         if let Some(raw) = self.kept.borrow().0.get(id) {
             return Ok(raw.clone());
         }
-        let raw: Rc<[u8]> = Rc::from(&*self.objects.read(id, ObjectKind::Tree, limits::TREE).map_err(|e| unread(&e))?);
+        let raw: Rc<[u8]> = Rc::from(
+            &*self
+                .objects
+                .read(id, ObjectKind::Tree, limits::TREE)
+                .map_err(|e| unread(&e))?,
+        );
         let (kept, bytes) = &mut *self.kept.borrow_mut();
         if *bytes + raw.len() > KEPT {
             kept.clear();
@@ -88,9 +108,14 @@ impl<'a> Trees<'a> {
         while let Some(part) = parts.next() {
             let raw = self.raw(&folder)?;
             let tree = Tree::parse(&raw, folder.format()).map_err(|e| malformed(path, &e))?;
-            let Some(entry) = tree.get(part) else { return Ok(None) };
+            let Some(entry) = tree.get(part) else {
+                return Ok(None);
+            };
             if parts.peek().is_none() {
-                return Ok((entry.mode != EntryMode::Folder).then_some(Leaf { mode: entry.mode, id: entry.id }));
+                return Ok((entry.mode != EntryMode::Folder).then_some(Leaf {
+                    mode: entry.mode,
+                    id: entry.id,
+                }));
             }
             if entry.mode != EntryMode::Folder {
                 return Ok(None);
@@ -104,12 +129,24 @@ impl<'a> Trees<'a> {
     pub(crate) fn trust(&self, tree: &Oid) -> Result<Option<Oid>, Reason> {
         let raw = self.raw(tree)?;
         let root = Tree::parse(&raw, tree.format()).map_err(|e| malformed("", &e))?;
-        Ok(root.get(TRUST_PATH).filter(|entry| entry.mode == EntryMode::Folder).map(|entry| entry.id))
+        Ok(root
+            .get(TRUST_PATH)
+            .filter(|entry| entry.mode == EntryMode::Folder)
+            .map(|entry| entry.id))
     }
 
     /// The paths that differ, in order.
-    pub(crate) fn diff(&self, before: Option<&Oid>, after: Option<&Oid>, judge: Judge) -> Result<Vec<Change>, Reason> {
-        let mut walk = Walk { trees: self, judge, changes: Vec::new() };
+    pub(crate) fn diff(
+        &self,
+        before: Option<&Oid>,
+        after: Option<&Oid>,
+        judge: Judge,
+    ) -> Result<Vec<Change>, Reason> {
+        let mut walk = Walk {
+            trees: self,
+            judge,
+            changes: Vec::new(),
+        };
         if before != after {
             walk.folder("", before, after, 0)?;
         }
@@ -117,7 +154,10 @@ impl<'a> Trees<'a> {
     }
 
     fn target(&self, id: &Oid) -> Result<String, Reason> {
-        let raw = self.objects.read(id, ObjectKind::Blob, limits::LINK).map_err(|e| unread(&e))?;
+        let raw = self
+            .objects
+            .read(id, ObjectKind::Blob, limits::LINK)
+            .map_err(|e| unread(&e))?;
         Ok(String::from_utf8_lossy(&raw).into_owned())
     }
 }
@@ -129,9 +169,19 @@ struct Walk<'t, 'a> {
 }
 
 impl Walk<'_, '_> {
-    fn folder(&mut self, path: &str, before: Option<&Oid>, after: Option<&Oid>, depth: usize) -> Result<(), Reason> {
+    fn folder(
+        &mut self,
+        path: &str,
+        before: Option<&Oid>,
+        after: Option<&Oid>,
+        depth: usize,
+    ) -> Result<(), Reason> {
         if depth > limits::DEPTH {
-            return Err(Reason::new(ReasonCode::TooLarge, format!("more than {} folders within folders", limits::DEPTH)).paths([path]));
+            return Err(Reason::new(
+                ReasonCode::TooLarge,
+                format!("more than {} folders within folders", limits::DEPTH),
+            )
+            .paths([path]));
         }
         let old_raw = before.map(|id| self.trees.raw(id)).transpose()?;
         let new_raw = after.map(|id| self.trees.raw(id)).transpose()?;
@@ -140,10 +190,18 @@ impl Walk<'_, '_> {
         if self.judge == Judge::New
             && let Some((a, b)) = new_tree.collision(&old_tree)
         {
-            let message = format!("some file systems take the names \"{}\" and \"{}\" for one", a.escape_debug(), b.escape_debug());
-            return Err(Reason::new(ReasonCode::MalformedTree, message).paths([join(path, a), join(path, b)]));
+            let message = format!(
+                "some file systems take the names \"{}\" and \"{}\" for one",
+                a.escape_debug(),
+                b.escape_debug()
+            );
+            return Err(Reason::new(ReasonCode::MalformedTree, message)
+                .paths([join(path, a), join(path, b)]));
         }
-        let (mut old, mut new) = (old_tree.entries().iter().peekable(), new_tree.entries().iter().peekable());
+        let (mut old, mut new) = (
+            old_tree.entries().iter().peekable(),
+            new_tree.entries().iter().peekable(),
+        );
         loop {
             let order = match (old.peek(), new.peek()) {
                 (Some(a), Some(b)) => a.order(b),
@@ -160,7 +218,13 @@ impl Walk<'_, '_> {
     }
 
     /// An entry that differs. Both sides, if there, have one name, and are both folders or both none.
-    fn entry(&mut self, folder: &str, a: Option<&TreeEntry<'_>>, b: Option<&TreeEntry<'_>>, depth: usize) -> Result<(), Reason> {
+    fn entry(
+        &mut self,
+        folder: &str,
+        a: Option<&TreeEntry<'_>>,
+        b: Option<&TreeEntry<'_>>,
+        depth: usize,
+    ) -> Result<(), Reason> {
         let Some(either) = a.or(b) else { return Ok(()) };
         let path = join(folder, either.name);
         if path.len() > limits::PATH {
@@ -171,27 +235,58 @@ impl Walk<'_, '_> {
         }
         let is_folder = |e: &&TreeEntry<'_>| e.mode == EntryMode::Folder;
         if either.mode == EntryMode::Folder {
-            return self.folder(&path, a.filter(is_folder).map(|e| &e.id), b.filter(is_folder).map(|e| &e.id), depth + 1);
+            return self.folder(
+                &path,
+                a.filter(is_folder).map(|e| &e.id),
+                b.filter(is_folder).map(|e| &e.id),
+                depth + 1,
+            );
         }
         if self.changes.len() == limits::CHANGES {
-            return Err(Reason::new(ReasonCode::TooLarge, format!("more than {} paths change", limits::CHANGES)));
+            return Err(Reason::new(
+                ReasonCode::TooLarge,
+                format!("more than {} paths change", limits::CHANGES),
+            ));
         }
-        self.changes.push(Change { path, after: b.map(|e| Leaf { mode: e.mode, id: e.id }) });
+        self.changes.push(Change {
+            path,
+            after: b.map(|e| Leaf {
+                mode: e.mode,
+                id: e.id,
+            }),
+        });
         Ok(())
     }
 
     fn kind(&self, path: &str, entry: &TreeEntry<'_>) -> Result<(), Reason> {
         match entry.mode {
-            EntryMode::Gitlink => Err(Reason::new(ReasonCode::Gitlink, "submodules aren't taken").paths([path])),
+            EntryMode::Gitlink => {
+                Err(Reason::new(ReasonCode::Gitlink, "submodules aren't taken").paths([path]))
+            }
             EntryMode::Link => {
-                if path.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(TRUST_PATH)) {
-                    return Err(Reason::new(ReasonCode::Link, "symbolic links aren't taken in trust/").paths([path]));
+                if path
+                    .split('/')
+                    .next()
+                    .is_some_and(|first| first.eq_ignore_ascii_case(TRUST_PATH))
+                {
+                    return Err(Reason::new(
+                        ReasonCode::Link,
+                        "symbolic links aren't taken in trust/",
+                    )
+                    .paths([path]));
                 }
                 let target = self.trees.target(&entry.id)?;
                 if stays_inside(path, &target) {
                     Ok(())
                 } else {
-                    Err(Reason::new(ReasonCode::Link, format!("the symbolic link to \"{}\" leaves the repository", target.escape_debug())).paths([path]))
+                    Err(Reason::new(
+                        ReasonCode::Link,
+                        format!(
+                            "the symbolic link to \"{}\" leaves the repository",
+                            target.escape_debug()
+                        ),
+                    )
+                    .paths([path]))
                 }
             }
             // The folder's own file in place of a folder, or the other way around, is a change like others.
@@ -210,12 +305,19 @@ fn tree<'r>(path: &str, raw: Option<&'r [u8]>, id: Option<&Oid>) -> Result<Tree<
 /// Whether a link's target, followed name by name from the link's folder, stays within the tree and
 /// out of `.git`. `..` is taken at the beginning only: behind a name it depends on what the name is.
 fn stays_inside(path: &str, target: &str) -> bool {
-    if target.is_empty() || target.starts_with('/') || target.contains('\0') || target.contains('\u{fffd}') {
+    if target.is_empty()
+        || target.starts_with('/')
+        || target.contains('\0')
+        || target.contains('\u{fffd}')
+    {
         return false;
     }
     let mut depth = path.split('/').count() - 1;
     let mut named = false;
-    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
+    for part in target
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
         if part == ".." {
             if named || depth == 0 {
                 return false;
@@ -237,10 +339,24 @@ mod tests {
 
     #[test]
     fn links_stay_inside() {
-        for (path, target) in [("a", "b"), ("a/b", "../c"), ("a/b/c", "../../d"), ("a", "./b/"), ("a/b", "..")] {
+        for (path, target) in [
+            ("a", "b"),
+            ("a/b", "../c"),
+            ("a/b/c", "../../d"),
+            ("a", "./b/"),
+            ("a/b", ".."),
+        ] {
             assert!(stays_inside(path, target), "{path} -> {target}");
         }
-        for (path, target) in [("a", ".."), ("a/b", "../../c"), ("a", "/etc/passwd"), ("a", ""), ("a/b", "x/../../c"), ("a", ".git/config"), ("a", ".GIT")] {
+        for (path, target) in [
+            ("a", ".."),
+            ("a/b", "../../c"),
+            ("a", "/etc/passwd"),
+            ("a", ""),
+            ("a/b", "x/../../c"),
+            ("a", ".git/config"),
+            ("a", ".GIT"),
+        ] {
             assert!(!stays_inside(path, target), "{path} -> {target}");
         }
     }

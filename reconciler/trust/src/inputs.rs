@@ -34,7 +34,9 @@ pub struct Revocations {
 
 /// A file of local revocations that can't be read. It isn't skipped: what it was to take away would stay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} is no fingerprint; write 40 hexadecimal digits for OpenPGP or SHA256:… for SSH, one to a line")]
+#[error(
+    "line {line} is no fingerprint; write 40 hexadecimal digits for OpenPGP or SHA256:… for SSH, one to a line"
+)]
 pub struct RevocationsError {
     /// The line.
     pub line: usize,

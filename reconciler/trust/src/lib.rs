@@ -39,7 +39,10 @@ mod verified;
 
 pub use evaluate::verify;
 pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
-pub use object::{Collision, Entries, Entry, EntryMode, ObjectError, ObjectKind, Objects, Trailer, Trailers, WalkError, content, entries, name_of};
+pub use object::{
+    Collision, Entries, Entry, EntryMode, ObjectError, ObjectKind, Objects, Trailer, Trailers,
+    WalkError, content, entries, name_of,
+};
 pub use oid::{ObjectFormat, Oid, OidError};
 pub use outcome::{By, NeedMet, Outcome, Rollback, Signer, Step};
 pub use policy::{Authority, Pattern, PatternError, Policy, authority};

@@ -145,8 +145,17 @@ mod tests {
         assert_eq!(oid.to_string(), hex);
         assert_eq!(Oid::from_bytes(oid.as_bytes()).unwrap(), oid);
         assert_eq!(serde_json::to_string(&oid).unwrap(), format!("\"{hex}\""));
-        assert_eq!(serde_json::from_str::<Oid>(&format!("\"{hex}\"")).unwrap(), oid);
-        for wrong in ["", "6f1c", &hex.to_uppercase(), &format!("{hex}0"), &format!("g{}", &hex[1..])] {
+        assert_eq!(
+            serde_json::from_str::<Oid>(&format!("\"{hex}\"")).unwrap(),
+            oid
+        );
+        for wrong in [
+            "",
+            "6f1c",
+            &hex.to_uppercase(),
+            &format!("{hex}0"),
+            &format!("g{}", &hex[1..]),
+        ] {
             assert!(wrong.parse::<Oid>().is_err(), "{wrong}");
         }
     }

@@ -135,6 +135,13 @@ impl Outcome {
 
 impl Step {
     pub(crate) fn new(commit: Oid, verdict: Verdict) -> Self {
-        Self { commit, verdict, reasons: Vec::new(), notes: Vec::new(), signers: Vec::new(), needs: Vec::new() }
+        Self {
+            commit,
+            verdict,
+            reasons: Vec::new(),
+            notes: Vec::new(),
+            signers: Vec::new(),
+            needs: Vec::new(),
+        }
     }
 }

@@ -131,7 +131,11 @@ impl std::str::FromStr for ReasonCode {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.iter().copied().find(|code| code.as_str() == text).ok_or(())
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == text)
+            .ok_or(())
     }
 }
 
@@ -175,13 +179,20 @@ impl Reason {
 
     /// A reason in words.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), paths: Vec::new(), missing: Vec::new(), cure: None }
+        Self {
+            code,
+            message: message.into(),
+            paths: Vec::new(),
+            missing: Vec::new(),
+            cure: None,
+        }
     }
 
     /// With the paths that it concerns.
     #[must_use]
     pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
-        self.paths.extend(paths.into_iter().take(Self::PATHS).map(Into::into));
+        self.paths
+            .extend(paths.into_iter().take(Self::PATHS).map(Into::into));
         self
     }
 

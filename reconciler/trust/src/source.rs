@@ -85,11 +85,7 @@ pub trait Source: Send + Sync {
     fn files(&self, revision: Verified<Revision>) -> BoxFuture<'_, Result<Files, SourceError>>;
 
     /// Whether one commit is another, or one of its ancestors by first parents.
-    fn descends(
-        &self,
-        ancestor: Oid,
-        descendant: Oid,
-    ) -> BoxFuture<'_, Result<bool, SourceError>>;
+    fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>>;
 }
 
 /// When it is worth trying a source again.
@@ -175,7 +171,9 @@ pub enum SourceError {
         reason: String,
     },
     /// Its objects are named by another hash than before.
-    #[error("{source_url} names its objects by {found:?}, and what was fetched before by {known:?}")]
+    #[error(
+        "{source_url} names its objects by {found:?}, and what was fetched before by {known:?}"
+    )]
     Format {
         /// The address.
         source_url: String,
@@ -220,9 +218,10 @@ impl SourceError {
     /// When it is worth trying again.
     pub const fn retry(&self) -> SourceRetry {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Mirror { .. } | Self::Closed => {
-                SourceRetry::Transient
-            }
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Mirror { .. }
+            | Self::Closed => SourceRetry::Transient,
             Self::Denied { .. }
             | Self::HostKey { .. }
             | Self::NoRepository { .. }

@@ -28,10 +28,18 @@ pub(super) struct Span {
 }
 
 /// Whether the trailers of an approval say that they approve a target for this repository and branch.
-pub(super) fn claims(trailers: &Trailers, policy: &Policy, target: &Oid) -> Result<(), &'static str> {
-    let approve = trailers.get("approve").ok_or("it has no `Approve: REPOSITORY REF COMMIT` in its last paragraph")?;
+pub(super) fn claims(
+    trailers: &Trailers,
+    policy: &Policy,
+    target: &Oid,
+) -> Result<(), &'static str> {
+    let approve = trailers
+        .get("approve")
+        .ok_or("it has no `Approve: REPOSITORY REF COMMIT` in its last paragraph")?;
     let words: Vec<&str> = approve.split_ascii_whitespace().collect();
-    let [repository, reference, commit] = words[..] else { return Err("its `Approve:` isn't `REPOSITORY REF COMMIT`") };
+    let [repository, reference, commit] = words[..] else {
+        return Err("its `Approve:` isn't `REPOSITORY REF COMMIT`");
+    };
     if repository != policy.repository {
         return Err("it approves for another repository");
     }
@@ -46,13 +54,20 @@ pub(super) fn claims(trailers: &Trailers, policy: &Policy, target: &Oid) -> Resu
 
 /// What is wrong with a tag that can't be an approval at all.
 pub(super) fn ignored(name: &str, why: impl std::fmt::Display) -> Reason {
-    Reason::new(ReasonCode::ApprovalIgnored, format!("the approval {name} counts for nothing: {why}"))
+    Reason::new(
+        ReasonCode::ApprovalIgnored,
+        format!("the approval {name} counts for nothing: {why}"),
+    )
 }
 
 /// A tag's own name must be the one that it is found under; it is what the signer signed.
 pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid, name: &str) -> Result<Tag<'a>, String> {
     let tag = Tag::parse(raw, id.format()).map_err(|e: Malformed| e.to_string())?;
-    if name.strip_prefix("refs/tags/") == Some(tag.name) { Ok(tag) } else { Err(format!("it calls itself {}", tag.name.escape_debug())) }
+    if name.strip_prefix("refs/tags/") == Some(tag.name) {
+        Ok(tag)
+    } else {
+        Err(format!("it calls itself {}", tag.name.escape_debug()))
+    }
 }
 
 impl Approvals {
@@ -60,20 +75,35 @@ impl Approvals {
     pub(super) fn read(objects: Checked<'_>, tags: &[TagRef], policy: &Policy) -> Self {
         let prefix = format!("refs/tags/approve/{}/", policy.branch());
         let mut approvals = Self::default();
-        for tag in tags.iter().filter(|tag| tag.name.starts_with(&prefix)).take(limits::TAGS) {
+        for tag in tags
+            .iter()
+            .filter(|tag| tag.name.starts_with(&prefix))
+            .take(limits::TAGS)
+        {
             // What can't be read is a lightweight tag, or nothing; it can't approve and can't disturb.
-            let Ok(raw) = objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else { continue };
+            let Ok(raw) = objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else {
+                continue;
+            };
             let Ok(parsed) = Tag::parse(&raw, tag.target.format()) else {
                 // Still noted for the commit that it seems to name, if it seems to name one.
-                if let Some(target) = raw.get(7..7 + tag.target.format().len() * 2).and_then(|hex| Oid::from_hex(hex).ok()) {
+                if let Some(target) = raw
+                    .get(7..7 + tag.target.format().len() * 2)
+                    .and_then(|hex| Oid::from_hex(hex).ok())
+                {
                     approvals.insert(target, tag, None);
                 }
                 continue;
             };
             approvals.insert(parsed.target, tag, Some(parsed.name));
-            let base = Trailers::parse(parsed.message).ok().and_then(|t| t.get("approve-base").and_then(|base| base.parse().ok()));
+            let base = Trailers::parse(parsed.message)
+                .ok()
+                .and_then(|t| t.get("approve-base").and_then(|base| base.parse().ok()));
             if let Some(base) = base {
-                approvals.spans.push(Span { tag: tag.target, target: parsed.target, base });
+                approvals.spans.push(Span {
+                    tag: tag.target,
+                    target: parsed.target,
+                    base,
+                });
             }
         }
         approvals.spans.sort_by_key(|span| span.tag);

@@ -30,8 +30,11 @@ struct Ancestors {
 }
 
 fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {
-    let raw = objects.read(id, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
-    Commit::first_parent(&raw, id.format()).map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+    let raw = objects
+        .read(id, ObjectKind::Commit, limits::COMMIT)
+        .map_err(|e| unread(&e))?;
+    Commit::first_parent(&raw, id.format())
+        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
 }
 
 /// The first parents below a commit, the commit itself first, at most so many.
@@ -43,12 +46,25 @@ fn below(objects: Checked<'_>, from: Oid) -> impl Iterator<Item = Oid> {
 impl Chain {
     /// Finds the way.
     pub(super) fn find(objects: Checked<'_>, floor: &Oid, head: &Oid) -> Result<Self, Reason> {
-        let ancestors = RefCell::new(Ancestors { seen: HashSet::new(), next: Some(*floor) });
-        let mut chain = Self { floor: Some(*floor), ancestors, ..Self::default() };
+        let ancestors = RefCell::new(Ancestors {
+            seen: HashSet::new(),
+            next: Some(*floor),
+        });
+        let mut chain = Self {
+            floor: Some(*floor),
+            ancestors,
+            ..Self::default()
+        };
         let mut at = *head;
         while at != *floor {
             if chain.commits.len() == limits::CHAIN {
-                return Err(Reason::new(ReasonCode::TooLarge, format!("more than {} commits lie between the floor and the head", limits::CHAIN)));
+                return Err(Reason::new(
+                    ReasonCode::TooLarge,
+                    format!(
+                        "more than {} commits lie between the floor and the head",
+                        limits::CHAIN
+                    ),
+                ));
             }
             chain.commits.push(at);
             let Some(parent) = first_parent(objects, &at)? else {
@@ -61,26 +77,55 @@ impl Chain {
     }
 
     /// The head's chain doesn't meet the floor: only a signed rollback may do that.
-    fn rolled_back(mut self, objects: Checked<'_>, floor: &Oid, head: &Oid) -> Result<Self, Reason> {
+    fn rolled_back(
+        mut self,
+        objects: Checked<'_>,
+        floor: &Oid,
+        head: &Oid,
+    ) -> Result<Self, Reason> {
         // The highest commit of the chain that is on the floor's own chain is where it went back to.
         let ancestors: HashSet<Oid> = below(objects, *floor).collect();
         if ancestors.contains(head) {
-            let message = format!("the branch was set back to {}, which lies before the accepted {}", head.short(), floor.short());
+            let message = format!(
+                "the branch was set back to {}, which lies before the accepted {}",
+                head.short(),
+                floor.short()
+            );
             return Err(Reason::new(ReasonCode::Rewound, message).cure(REWIND_CURE));
         }
         let refuse = || {
-            let message = format!("{} doesn't descend from the accepted {} along first parents", head.short(), floor.short());
+            let message = format!(
+                "{} doesn't descend from the accepted {} along first parents",
+                head.short(),
+                floor.short()
+            );
             Reason::new(ReasonCode::NotDescendant, message)
                 .cure(format!("reset the branch to {} and build on that; a merge of the branch belongs on top of it, not the other way around", floor.short()))
         };
-        let at = self.commits.iter().position(|id| ancestors.contains(id)).ok_or_else(refuse)?;
-        let (to, first) = (self.commits[at], *at.checked_sub(1).and_then(|i| self.commits.get(i)).ok_or_else(refuse)?);
-        let raw = objects.read(&first, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
+        let at = self
+            .commits
+            .iter()
+            .position(|id| ancestors.contains(id))
+            .ok_or_else(refuse)?;
+        let (to, first) = (
+            self.commits[at],
+            *at.checked_sub(1)
+                .and_then(|i| self.commits.get(i))
+                .ok_or_else(refuse)?,
+        );
+        let raw = objects
+            .read(&first, ObjectKind::Commit, limits::COMMIT)
+            .map_err(|e| unread(&e))?;
         let commit = Commit::parse(&raw, first.format()).map_err(|_| refuse())?;
         let trailers = Trailers::parse(commit.message).unwrap_or_default();
-        let Some(said) = trailers.get("rollback-to") else { return Err(refuse()) };
+        let Some(said) = trailers.get("rollback-to") else {
+            return Err(refuse());
+        };
         if said != format!("{floor} {to}") {
-            let message = format!("the rollback in {} says \"{said}\", and goes from {floor} to {to}", first.short());
+            let message = format!(
+                "the rollback in {} says \"{said}\", and goes from {floor} to {to}",
+                first.short()
+            );
             return Err(Reason::new(ReasonCode::RollbackRefused, message));
         }
         self.commits.truncate(at);
@@ -99,7 +144,13 @@ impl Chain {
 
     /// Where a commit is in the chain.
     pub(super) fn position(&self, id: &Oid) -> Option<usize> {
-        let index = || self.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        let index = || {
+            self.commits
+                .iter()
+                .enumerate()
+                .map(|(at, id)| (*id, at))
+                .collect()
+        };
         self.positions.get_or_init(index).get(id).copied()
     }
 
@@ -108,7 +159,9 @@ impl Chain {
     pub(super) fn is_at_or_below_floor(&self, objects: Checked<'_>, id: &Oid) -> bool {
         let mut ancestors = self.ancestors.borrow_mut();
         while !ancestors.seen.contains(id) && ancestors.seen.len() < BELOW {
-            let Some(next) = ancestors.next else { return false };
+            let Some(next) = ancestors.next else {
+                return false;
+            };
             ancestors.seen.insert(next);
             ancestors.next = first_parent(objects, &next).ok().flatten();
         }
@@ -135,5 +188,4 @@ impl Chain {
     }
 }
 
-const REWIND_CURE: &str =
-    "push the accepted commits again; to go back on purpose, commit on top of them (git revert), or sign a commit with `Rollback-To: FROM TO`";
+const REWIND_CURE: &str = "push the accepted commits again; to go back on purpose, commit on top of them (git revert), or sign a commit with `Rollback-To: FROM TO`";

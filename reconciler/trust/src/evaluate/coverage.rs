@@ -45,7 +45,10 @@ pub(super) struct Demand<'p> {
 }
 
 /// What the rules ask of a step.
-pub(super) fn demands<'p>(policy: &'p Policy, changes: &'p [Change]) -> Result<Vec<Demand<'p>>, Reason> {
+pub(super) fn demands<'p>(
+    policy: &'p Policy,
+    changes: &'p [Change],
+) -> Result<Vec<Demand<'p>>, Reason> {
     let mut owned: Vec<Vec<&str>> = vec![Vec::new(); policy.rules.len()];
     let mut stray: Vec<&str> = Vec::new();
     for change in changes {
@@ -62,17 +65,34 @@ pub(super) fn demands<'p>(policy: &'p Policy, changes: &'p [Change]) -> Result<V
         let message = "no rule of the policy owns what it changes";
         return Err(Reason::new(ReasonCode::NoRule, message).paths(stray));
     }
-    let rules = policy.rules.iter().zip(owned).filter(|(_, paths)| !paths.is_empty());
-    Ok(rules.flat_map(|(rule, paths)| of(&rule.title(), &rule.need, &Rc::new(paths))).collect())
+    let rules = policy
+        .rules
+        .iter()
+        .zip(owned)
+        .filter(|(_, paths)| !paths.is_empty());
+    Ok(rules
+        .flat_map(|(rule, paths)| of(&rule.title(), &rule.need, &Rc::new(paths)))
+        .collect())
 }
 
 /// The demands of an emergency: its own need, of everything that changes.
 pub(super) fn emergency<'p>(need: &'p [Need], changes: &'p [Change]) -> Vec<Demand<'p>> {
-    of("emergency", need, &Rc::new(changes.iter().map(|c| c.path.as_str()).collect()))
+    of(
+        "emergency",
+        need,
+        &Rc::new(changes.iter().map(|c| c.path.as_str()).collect()),
+    )
 }
 
 fn of<'p>(title: &str, needs: &'p [Need], paths: &Rc<Vec<&'p str>>) -> Vec<Demand<'p>> {
-    needs.iter().map(|need| Demand { title: title.to_owned(), need, paths: paths.clone() }).collect()
+    needs
+        .iter()
+        .map(|need| Demand {
+            title: title.to_owned(),
+            need,
+            paths: paths.clone(),
+        })
+        .collect()
 }
 
 /// How much of a demand is there.
@@ -87,28 +107,60 @@ impl<'p> Demand<'p> {
     fn had(&self, policy: &Policy, voices: &[&Voice]) -> Had<'p> {
         let group = policy.group(&self.need.from);
         let of_group = |voice: &&&Voice| group.contains(&voice.identity);
-        let everywhere: BTreeSet<IdentityIndex> =
-            voices.iter().filter(of_group).filter(|v| matches!(v.scope, Scope::All)).map(|v| v.identity).collect();
+        let everywhere: BTreeSet<IdentityIndex> = voices
+            .iter()
+            .filter(of_group)
+            .filter(|v| matches!(v.scope, Scope::All))
+            .map(|v| v.identity)
+            .collect();
         let count = self.need.count as usize;
-        let partial: Vec<&&Voice> = voices.iter().filter(of_group).filter(|v| matches!(v.scope, Scope::These(_))).collect();
+        let partial: Vec<&&Voice> = voices
+            .iter()
+            .filter(of_group)
+            .filter(|v| matches!(v.scope, Scope::These(_)))
+            .collect();
         if partial.is_empty() || everywhere.len() >= count {
-            let lacking = if everywhere.len() < count { self.paths.to_vec() } else { Vec::new() };
-            return Had { have: everywhere.len(), identities: everywhere, lacking };
+            let lacking = if everywhere.len() < count {
+                self.paths.to_vec()
+            } else {
+                Vec::new()
+            };
+            return Had {
+                have: everywhere.len(),
+                identities: everywhere,
+                lacking,
+            };
         }
         let mut least = usize::MAX;
         let mut lacking = Vec::new();
         let mut all: Option<BTreeSet<IdentityIndex>> = None;
         for path in self.paths.iter() {
             let mut here = everywhere.clone();
-            here.extend(partial.iter().filter(|voice| voice.covers(path)).map(|voice| voice.identity));
+            here.extend(
+                partial
+                    .iter()
+                    .filter(|voice| voice.covers(path))
+                    .map(|voice| voice.identity),
+            );
             least = least.min(here.len());
             if here.len() < count {
                 lacking.push(*path);
             }
-            all = Some(all.map_or_else(|| here.clone(), |all| all.intersection(&here).copied().collect()));
+            all = Some(all.map_or_else(
+                || here.clone(),
+                |all| all.intersection(&here).copied().collect(),
+            ));
         }
         let identities = all.unwrap_or_else(|| everywhere.clone());
-        Had { have: if least == usize::MAX { everywhere.len() } else { least }, identities, lacking }
+        Had {
+            have: if least == usize::MAX {
+                everywhere.len()
+            } else {
+                least
+            },
+            identities,
+            lacking,
+        }
     }
 }
 
@@ -146,7 +198,11 @@ pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -
     let mut last = None;
     for newest in 0..sorted.len().max(1) {
         let within: Vec<&Voice> = match sorted.get(newest) {
-            Some(first) => sorted[newest..].iter().copied().take_while(|v| first.seconds - v.seconds <= policy.approvals_max_age.0).collect(),
+            Some(first) => sorted[newest..]
+                .iter()
+                .copied()
+                .take_while(|v| first.seconds - v.seconds <= policy.approvals_max_age.0)
+                .collect(),
             None => Vec::new(),
         };
         // A window that ends where the last one did is a part of it.
@@ -159,28 +215,55 @@ pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -
         if coverage.is_met() {
             return coverage;
         }
-        let lacks = |c: &Coverage| c.reasons.iter().flat_map(|r| &r.missing).map(|m| m.count - m.have.min(m.count)).sum::<u32>();
-        if best.as_ref().is_none_or(|best| lacks(&coverage) < lacks(best)) {
+        let lacks = |c: &Coverage| {
+            c.reasons
+                .iter()
+                .flat_map(|r| &r.missing)
+                .map(|m| m.count - m.have.min(m.count))
+                .sum::<u32>()
+        };
+        if best
+            .as_ref()
+            .is_none_or(|best| lacks(&coverage) < lacks(best))
+        {
             best = Some(coverage);
         }
     }
-    best.unwrap_or(Coverage { reasons: Vec::new(), needs: Vec::new(), counted: Vec::new() })
+    best.unwrap_or(Coverage {
+        reasons: Vec::new(),
+        needs: Vec::new(),
+        counted: Vec::new(),
+    })
 }
 
 fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Coverage {
-    let mut coverage = Coverage { reasons: Vec::new(), needs: Vec::new(), counted: voices.iter().map(|v| (*v).clone()).collect() };
+    let mut coverage = Coverage {
+        reasons: Vec::new(),
+        needs: Vec::new(),
+        counted: voices.iter().map(|v| (*v).clone()).collect(),
+    };
     if voices.is_empty() {
         let message = "no identity of the policy has signed or approved it";
-        coverage.reasons.push(Reason::new(ReasonCode::Uncovered, message));
+        coverage
+            .reasons
+            .push(Reason::new(ReasonCode::Uncovered, message));
     }
     let mut lacking: BTreeMap<&str, (Vec<Missing>, BTreeSet<&str>)> = BTreeMap::new();
     for demand in demands {
         let had = demand.had(policy, voices);
         let have = u32::try_from(had.have).unwrap_or(u32::MAX);
-        let identities: Vec<&str> = had.identities.iter().map(|index| policy.name(*index)).collect();
+        let identities: Vec<&str> = had
+            .identities
+            .iter()
+            .map(|index| policy.name(*index))
+            .collect();
         if have < demand.need.count {
             let (missing, paths) = lacking.entry(&demand.title).or_default();
-            missing.push(Missing { from: demand.need.from.clone(), count: demand.need.count, have });
+            missing.push(Missing {
+                from: demand.need.from.clone(),
+                count: demand.need.count,
+                have,
+            });
             paths.extend(had.lacking);
         }
         coverage.needs.push(NeedMet {
@@ -189,7 +272,11 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
             count: demand.need.count,
             have,
             could: if have < demand.need.count {
-                policy.who_could(&demand.need.from, &identities).into_iter().map(str::to_owned).collect()
+                policy
+                    .who_could(&demand.need.from, &identities)
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect()
             } else {
                 Vec::new()
             },
@@ -197,16 +284,31 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
         });
     }
     for (rule, (missing, paths)) in lacking {
-        let words: Vec<String> = missing.iter().map(|m| format!("{} of {} from {}", m.have, m.count, m.from)).collect();
+        let words: Vec<String> = missing
+            .iter()
+            .map(|m| format!("{} of {} from {}", m.have, m.count, m.from))
+            .collect();
         let message = format!("the rule {rule} has {}", words.join(" and "));
-        let reason = Reason::new(ReasonCode::ApprovalsMissing, message).paths(paths).missing(missing);
-        coverage.reasons.push(reason.cure("an approval tag by another identity of the group: plumb approve COMMIT"));
+        let reason = Reason::new(ReasonCode::ApprovalsMissing, message)
+            .paths(paths)
+            .missing(missing);
+        coverage.reasons.push(
+            reason.cure("an approval tag by another identity of the group: plumb approve COMMIT"),
+        );
     }
     let bound = policy.bind_ref == BindRef::None || voices.iter().any(|voice| voice.binds);
     if !bound && !voices.is_empty() {
-        let message = format!("no signature says that it is meant for {} of {}", policy.reference, policy.repository);
-        let cure = format!("an approval tag, or the trailer `Deploy-Ref: {} {}` in the signed commit", policy.repository, policy.reference);
-        coverage.reasons.push(Reason::new(ReasonCode::Unbound, message).cure(cure));
+        let message = format!(
+            "no signature says that it is meant for {} of {}",
+            policy.reference, policy.repository
+        );
+        let cure = format!(
+            "an approval tag, or the trailer `Deploy-Ref: {} {}` in the signed commit",
+            policy.repository, policy.reference
+        );
+        coverage
+            .reasons
+            .push(Reason::new(ReasonCode::Unbound, message).cure(cure));
     }
     coverage
 }

@@ -19,7 +19,10 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn note(&mut self, authority: &Authority, commit: Oid, voices: &[Voice]) {
-        for key in voices.iter().filter_map(|voice| authority.ring.get(voice.key)) {
+        for key in voices
+            .iter()
+            .filter_map(|voice| authority.ring.get(voice.key))
+        {
             if let Some((_, count)) = self.used.get_mut(&key.name) {
                 *count += 1;
             } else {
@@ -30,11 +33,20 @@ impl History {
 
     /// An alarm for each key that approved accepted history and is revoked hard by its end.
     pub(super) fn judge(&self, revoked: &Revoked, outcome: &mut Outcome) {
-        let mut found: Vec<_> = self.used.iter().filter(|(key, _)| revoked.hard(key)).collect();
+        let mut found: Vec<_> = self
+            .used
+            .iter()
+            .filter(|(key, _)| revoked.hard(key))
+            .collect();
         found.sort();
         for (key, (first, count)) in found {
-            let message = format!("the revoked key {key} approved {count} accepted commits from {} on; look at what they changed", first.short());
-            outcome.reasons.push(Reason::new(ReasonCode::HistoryRevoked, message));
+            let message = format!(
+                "the revoked key {key} approved {count} accepted commits from {} on; look at what they changed",
+                first.short()
+            );
+            outcome
+                .reasons
+                .push(Reason::new(ReasonCode::HistoryRevoked, message));
         }
     }
 }

@@ -83,7 +83,10 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
         Ok((mut evaluation, parent)) => evaluation.run(parent, &mut outcome),
         Err(reason) => {
             if inputs.head != floor {
-                outcome.steps.push(Step { reasons: vec![reason.clone()], ..Step::new(inputs.head, Verdict::Reject) });
+                outcome.steps.push(Step {
+                    reasons: vec![reason.clone()],
+                    ..Step::new(inputs.head, Verdict::Reject)
+                });
             }
             outcome.reasons.push(reason);
         }
@@ -93,7 +96,12 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
 
 impl<'a> Evaluation<'a> {
     /// Reads the floor and finds the way from it to the head.
-    fn begin(objects: Checked<'a>, inputs: &'a Inputs<'a>, floor: Oid, outcome: &mut Outcome) -> Result<(Self, Parent), Reason> {
+    fn begin(
+        objects: Checked<'a>,
+        inputs: &'a Inputs<'a>,
+        floor: Oid,
+        outcome: &mut Outcome,
+    ) -> Result<(Self, Parent), Reason> {
         let mut evaluation = Self {
             objects,
             inputs,
@@ -104,9 +112,15 @@ impl<'a> Evaluation<'a> {
             approvals: Approvals::default(),
             revoked: Revoked::default(),
         };
-        let raw = objects.read(&floor, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
-        let commit = Commit::parse(&raw, floor.format())
-            .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("the floor {}: {e}", floor.short())))?;
+        let raw = objects
+            .read(&floor, ObjectKind::Commit, limits::COMMIT)
+            .map_err(|e| unread(&e))?;
+        let commit = Commit::parse(&raw, floor.format()).map_err(|e| {
+            Reason::new(
+                ReasonCode::MalformedCommit,
+                format!("the floor {}: {e}", floor.short()),
+            )
+        })?;
         let mut revision = revision(&commit, floor, None);
         let parent = evaluation.parent_of(floor, &commit);
         if let Ok(parent) = &parent {
@@ -114,8 +128,14 @@ impl<'a> Evaluation<'a> {
         }
         outcome.revision = Some(revision);
         let parent = parent?;
-        if let Some(reference) = inputs.reference.filter(|r| *r != parent.authority.policy.reference) {
-            let message = format!("the policy is of {} and not of {reference}", parent.authority.policy.reference);
+        if let Some(reference) = inputs
+            .reference
+            .filter(|r| *r != parent.authority.policy.reference)
+        {
+            let message = format!(
+                "the policy is of {} and not of {reference}",
+                parent.authority.policy.reference
+            );
             return Err(Reason::new(ReasonCode::PolicyMoved, message));
         }
         evaluation.chain = Chain::find(objects, &floor, &inputs.head)?;
@@ -125,10 +145,21 @@ impl<'a> Evaluation<'a> {
     }
 
     fn parent_of(&mut self, id: Oid, commit: &Commit<'_>) -> Result<Parent, Reason> {
-        let missing = || Reason::new(ReasonCode::PolicyInvalid, format!("{}: {} is missing", id.short(), crate::policy::POLICY_PATH));
+        let missing = || {
+            Reason::new(
+                ReasonCode::PolicyInvalid,
+                format!("{}: {} is missing", id.short(), crate::policy::POLICY_PATH),
+            )
+        };
         let trust = self.trees.trust(&commit.tree)?.ok_or_else(missing)?;
         let authority = self.authority(&trust)?;
-        Ok(Parent { id, tree: commit.tree, trust, seconds: commit.committer.seconds, authority })
+        Ok(Parent {
+            id,
+            tree: commit.tree,
+            trust,
+            seconds: commit.committer.seconds,
+            authority,
+        })
     }
 
     /// The policy and keys of a `trust` folder, read once.
@@ -137,7 +168,9 @@ impl<'a> Evaluation<'a> {
             return Ok(authority.clone());
         }
         let loaded = Authority::load(self.objects, trust, self.inputs.now);
-        let authority = Rc::new(loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?);
+        let authority = Rc::new(
+            loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?,
+        );
         self.authorities.insert(*trust, authority.clone());
         Ok(authority)
     }
@@ -155,8 +188,16 @@ impl<'a> Evaluation<'a> {
                 tell(Progress { done: at, total });
             }
             let id = self.chain.get(at);
-            if held || !outcome.verdict.is_accept() && outcome.steps.last().is_some_and(|step| !step.verdict.is_accept()) {
-                outcome.steps.push(behind(id, held && at == 0, &outcome.reasons));
+            if held
+                || !outcome.verdict.is_accept()
+                    && outcome
+                        .steps
+                        .last()
+                        .is_some_and(|step| !step.verdict.is_accept())
+            {
+                outcome
+                    .steps
+                    .push(behind(id, held && at == 0, &outcome.reasons));
                 continue;
             }
             let (step, next) = self.step(&parent, at, id, &mut history);
@@ -167,7 +208,11 @@ impl<'a> Evaluation<'a> {
                     if at == 0
                         && let Some(to) = self.chain.rollback
                     {
-                        outcome.rollbacks.push(Rollback { from: parent.id, to, commit: id });
+                        outcome.rollbacks.push(Rollback {
+                            from: parent.id,
+                            to,
+                            commit: id,
+                        });
                     }
                     parent = next;
                 }
@@ -186,7 +231,10 @@ impl<'a> Evaluation<'a> {
     /// Lower bounds must lie on the chain up to what is accepted, or below its beginning.
     fn bounds(&self, outcome: &mut Outcome) {
         for bound in self.inputs.lower_bounds {
-            let on_chain = self.chain.position(bound).is_some_and(|at| outcome.steps.get(at).is_some_and(|s| s.verdict.is_accept()));
+            let on_chain = self
+                .chain
+                .position(bound)
+                .is_some_and(|at| outcome.steps.get(at).is_some_and(|s| s.verdict.is_accept()));
             if !on_chain && !self.chain.is_at_or_below_floor(self.objects, bound) {
                 outcome.off_chain.push(*bound);
             }
@@ -196,18 +244,32 @@ impl<'a> Evaluation<'a> {
     /// The trailers of a commit, if an identity of the policy has signed them.
     fn own_trailers(&self, parent: &Parent, commit: &Commit<'_>) -> Trailers {
         let signed = self.own_voice(parent, commit, &parent.id, None).is_ok();
-        if signed { Trailers::parse(commit.message).unwrap_or_default() } else { Trailers::default() }
+        if signed {
+            Trailers::parse(commit.message).unwrap_or_default()
+        } else {
+            Trailers::default()
+        }
     }
 }
 
 /// A step that isn't looked at.
 fn behind(id: Oid, first: bool, reasons: &[Reason]) -> Step {
     if first {
-        let reasons: Vec<Reason> = reasons.iter().filter(|r| r.code.verdict() == Verdict::PendingAlarm).cloned().collect();
-        return Step { reasons, ..Step::new(id, Verdict::PendingAlarm) };
+        let reasons: Vec<Reason> = reasons
+            .iter()
+            .filter(|r| r.code.verdict() == Verdict::PendingAlarm)
+            .cloned()
+            .collect();
+        return Step {
+            reasons,
+            ..Step::new(id, Verdict::PendingAlarm)
+        };
     }
     let reason = Reason::new(ReasonCode::Ancestor, "a commit before it isn't accepted");
-    Step { reasons: vec![reason], ..Step::new(id, Verdict::Pending) }
+    Step {
+        reasons: vec![reason],
+        ..Step::new(id, Verdict::Pending)
+    }
 }
 
 fn revision(commit: &Commit<'_>, id: Oid, trailers: Option<Trailers>) -> Revision {
@@ -217,7 +279,10 @@ fn revision(commit: &Commit<'_>, id: Oid, trailers: Option<Trailers>) -> Revisio
         parent: commit.parents.first().copied(),
         committed: timestamp(commit.committer.seconds),
         subject: commit.subject(),
-        author: String::from_utf8_lossy(commit.author.name).chars().filter(|c| !c.is_control()).collect(),
+        author: String::from_utf8_lossy(commit.author.name)
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect(),
         trailers: trailers.unwrap_or_default(),
     }
 }

@@ -11,7 +11,8 @@ use crate::reason::{Reason, ReasonCode};
 
 /// Whether a path is of `trust/`.
 pub(super) fn in_trust(path: &str) -> bool {
-    path.strip_prefix(TRUST_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(TRUST_PATH)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The largest manifest; a larger one is none.
@@ -19,28 +20,61 @@ const MANIFEST: u64 = 4 << 20;
 
 impl Evaluation<'_> {
     /// The policy that holds from this step on, if it makes sense as the next one.
-    pub(super) fn next_policy(&mut self, parent: &Parent, commit: &Commit<'_>, changes: &[Change], seconds: i64) -> Result<(Oid, Rc<Authority>), Reason> {
+    pub(super) fn next_policy(
+        &mut self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        changes: &[Change],
+        seconds: i64,
+    ) -> Result<(Oid, Rc<Authority>), Reason> {
         if !changes.iter().any(|change| in_trust(&change.path)) {
             return Ok((parent.trust, parent.authority.clone()));
         }
-        let others: Vec<&str> = changes.iter().map(|c| c.path.as_str()).filter(|path| !in_trust(path)).collect();
+        let others: Vec<&str> = changes
+            .iter()
+            .map(|c| c.path.as_str())
+            .filter(|path| !in_trust(path))
+            .collect();
         if !others.is_empty() {
-            let reason = Reason::new(ReasonCode::PolicyNotIsolated, "a change of trust/ must be alone in its commit").paths(others);
+            let reason = Reason::new(
+                ReasonCode::PolicyNotIsolated,
+                "a change of trust/ must be alone in its commit",
+            )
+            .paths(others);
             return Err(reason.cure("split the commit in two"));
         }
-        let missing = || Reason::new(ReasonCode::PolicyInvalid, format!("{POLICY_PATH} is removed"));
+        let missing = || {
+            Reason::new(
+                ReasonCode::PolicyInvalid,
+                format!("{POLICY_PATH} is removed"),
+            )
+        };
         let trust = self.trees.trust(&commit.tree)?.ok_or_else(missing)?;
         let authority = self.authority(&trust)?;
         let (old, new) = (&parent.authority.policy, &authority.policy);
         if new.repository != old.repository || new.reference != old.reference {
-            return Err(Reason::new(ReasonCode::PolicyMoved, "the policy's `repository` and `ref` can't be changed").paths([POLICY_PATH]));
+            return Err(Reason::new(
+                ReasonCode::PolicyMoved,
+                "the policy's `repository` and `ref` can't be changed",
+            )
+            .paths([POLICY_PATH]));
         }
         if new.serial <= old.serial {
-            let message = format!("a change of trust/ must raise the policy's `serial`: it is {} and was {}", new.serial, old.serial);
+            let message = format!(
+                "a change of trust/ must raise the policy's `serial`: it is {} and was {}",
+                new.serial, old.serial
+            );
             return Err(Reason::new(ReasonCode::PolicySerial, message).paths([POLICY_PATH]));
         }
-        if let Some(need) = authority.check(super::timestamp(seconds)).unsatisfiable.first() {
-            let message = format!("{} needs {} of {}, of whom {} have a usable key", need.rule, need.count, need.from, need.usable);
+        if let Some(need) = authority
+            .check(super::timestamp(seconds))
+            .unsatisfiable
+            .first()
+        {
+            let message = format!(
+                "{} needs {} of {}, of whom {} have a usable key",
+                need.rule, need.count, need.from, need.usable
+            );
             return Err(Reason::new(ReasonCode::PolicyUnsatisfiable, message).paths([POLICY_PATH]));
         }
         keeps_revocations(&parent.authority, &authority)?;
@@ -50,8 +84,16 @@ impl Evaluation<'_> {
     /// A policy anywhere else would be one that no rule for `trust/` guards.
     pub(super) fn no_policy_elsewhere(&self, changes: &[Change]) -> Result<(), Reason> {
         for change in changes {
-            let Some(Leaf { mode: EntryMode::File | EntryMode::Executable, id }) = change.after else { continue };
-            let yaml = change.path.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
+            let Some(Leaf {
+                mode: EntryMode::File | EntryMode::Executable,
+                id,
+            }) = change.after
+            else {
+                continue;
+            };
+            let yaml = change.path.rsplit_once('.').is_some_and(|(_, end)| {
+                end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml")
+            });
             if !yaml || change.path == POLICY_PATH {
                 continue;
             }
@@ -80,22 +122,47 @@ fn says_trust_policy(bytes: &[u8]) -> bool {
         && bytes.split(|b| *b == b'\n').any(|line| {
             let line = line.trim_ascii();
             let line = line.strip_prefix(b"{").unwrap_or(line).trim_ascii_start();
-            let key = line.strip_prefix(b"kind").or_else(|| line.strip_prefix(b"\"kind\"")).or_else(|| line.strip_prefix(b"'kind'"));
-            let value = key.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":")).map(<[u8]>::trim_ascii_start);
+            let key = line
+                .strip_prefix(b"kind")
+                .or_else(|| line.strip_prefix(b"\"kind\""))
+                .or_else(|| line.strip_prefix(b"'kind'"));
+            let value = key
+                .and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"))
+                .map(<[u8]>::trim_ascii_start);
             value.is_some_and(|value| {
                 let value = value.trim_ascii_start();
-                value.strip_prefix(b"\"").or_else(|| value.strip_prefix(b"'")).unwrap_or(value).starts_with(word)
+                value
+                    .strip_prefix(b"\"")
+                    .or_else(|| value.strip_prefix(b"'"))
+                    .unwrap_or(value)
+                    .starts_with(word)
             })
         })
 }
 
 /// Whoever may change `trust/` may take a certificate out, but not put one back that forgot that it was revoked.
 fn keeps_revocations(old: &Authority, new: &Authority) -> Result<(), Reason> {
-    for (key, before) in old.ring.keys().iter().filter_map(|key| Some((key, key.cert()?))) {
-        let Some(after) = new.ring.keys().iter().find(|k| k.name == key.name).and_then(|k| k.cert()) else { continue };
+    for (key, before) in old
+        .ring
+        .keys()
+        .iter()
+        .filter_map(|key| Some((key, key.cert()?)))
+    {
+        let Some(after) = new
+            .ring
+            .keys()
+            .iter()
+            .find(|k| k.name == key.name)
+            .and_then(|k| k.cert())
+        else {
+            continue;
+        };
         let (before, after) = (revocations(before), revocations(after));
         if before.iter().any(|revocation| !after.contains(revocation)) {
-            let message = format!("the new copy of the certificate {} has lost a revocation", key.name);
+            let message = format!(
+                "the new copy of the certificate {} has lost a revocation",
+                key.name
+            );
             return Err(Reason::new(ReasonCode::RevocationDropped, message));
         }
     }
@@ -105,11 +172,27 @@ fn keeps_revocations(old: &Authority, new: &Authority) -> Result<(), Reason> {
 /// All revocations of a certificate and of its parts, by the bytes that were signed.
 fn revocations(cert: &sequoia_openpgp::Cert) -> Vec<Vec<u8>> {
     let primary = cert.primary_key();
-    let of_cert = primary.self_revocations().chain(primary.other_revocations()).cloned().collect::<Vec<_>>();
-    let of_subkeys = cert.keys().subkeys().flat_map(|key| key.self_revocations().cloned().collect::<Vec<_>>()).collect::<Vec<_>>();
-    let of_users = cert.userids().flat_map(|user| user.self_revocations().cloned().collect::<Vec<_>>()).collect::<Vec<_>>();
+    let of_cert = primary
+        .self_revocations()
+        .chain(primary.other_revocations())
+        .cloned()
+        .collect::<Vec<_>>();
+    let of_subkeys = cert
+        .keys()
+        .subkeys()
+        .flat_map(|key| key.self_revocations().cloned().collect::<Vec<_>>())
+        .collect::<Vec<_>>();
+    let of_users = cert
+        .userids()
+        .flat_map(|user| user.self_revocations().cloned().collect::<Vec<_>>())
+        .collect::<Vec<_>>();
     // The digest's prefix and the values of the signature identify it; the unhashed part may change.
-    of_cert.iter().chain(&of_subkeys).chain(&of_users).map(|s| format!("{:?}{:?}", s.digest_prefix(), s.mpis()).into_bytes()).collect()
+    of_cert
+        .iter()
+        .chain(&of_subkeys)
+        .chain(&of_users)
+        .map(|s| format!("{:?}{:?}", s.digest_prefix(), s.mpis()).into_bytes())
+        .collect()
 }
 
 #[cfg(test)]
@@ -124,10 +207,20 @@ mod tests {
 
     #[test]
     fn a_policy_is_seen_in_any_document() {
-        for yes in ["kind: TrustPolicy", "a: b\n---\nkind:   \"TrustPolicy\"\n", "{kind: TrustPolicy, x: y}", "'kind' : 'TrustPolicy'", "\"kind\": TrustPolicy # x"] {
+        for yes in [
+            "kind: TrustPolicy",
+            "a: b\n---\nkind:   \"TrustPolicy\"\n",
+            "{kind: TrustPolicy, x: y}",
+            "'kind' : 'TrustPolicy'",
+            "\"kind\": TrustPolicy # x",
+        ] {
             assert!(says_trust_policy(yes.as_bytes()), "{yes}");
         }
-        for no in ["kind: Host\n# TrustPolicy", "content: TrustPolicy", "kind: Fleet"] {
+        for no in [
+            "kind: Host\n# TrustPolicy",
+            "content: TrustPolicy",
+            "kind: Fleet",
+        ] {
             assert!(!says_trust_policy(no.as_bytes()), "{no}");
         }
     }

@@ -34,7 +34,9 @@ struct Waiting {
 impl Revoked {
     /// Who took away the authority of a key of an authority's ring, if somebody did.
     pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<&'static str> {
-        let hit = |set: &BTreeSet<KeyName>| !set.is_empty() && set.iter().any(|name| authority.ring.is_part_of(name, key));
+        let hit = |set: &BTreeSet<KeyName>| {
+            !set.is_empty() && set.iter().any(|name| authority.ring.is_part_of(name, key))
+        };
         if hit(&self.local) {
             return Some("by this machine's configuration");
         }
@@ -57,7 +59,10 @@ impl Revoked {
         for key in authority.ring.keys() {
             // At the beginning of time only hard revocations count.
             let hard = key.cert().is_some_and(|cert| {
-                matches!(cert.revocation_status(authority.ring.standard(), std::time::UNIX_EPOCH), RevocationStatus::Revoked(_))
+                matches!(
+                    cert.revocation_status(authority.ring.standard(), std::time::UNIX_EPOCH),
+                    RevocationStatus::Revoked(_)
+                )
             });
             if hard {
                 self.certificates.insert(key.name.clone());
@@ -74,11 +79,25 @@ impl Evaluation<'_> {
             revoked.local.extend(local.iter().cloned());
         }
         for tag in self.inputs.tags.iter().take(limits::TAGS) {
-            let Some(rest) = tag.name.strip_prefix("refs/tags/revoke/") else { continue };
-            let hex = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-            let Ok(raw) = self.objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else { continue };
-            let Ok(parsed) = approvals::parse(&raw, &tag.target, &tag.name) else { continue };
-            let waiting = Waiting { tag: tag.target, name: tag.name.clone(), target: parsed.target };
+            let Some(rest) = tag.name.strip_prefix("refs/tags/revoke/") else {
+                continue;
+            };
+            let hex = rest
+                .split('/')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
+            let Ok(raw) = self.objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else {
+                continue;
+            };
+            let Ok(parsed) = approvals::parse(&raw, &tag.target, &tag.name) else {
+                continue;
+            };
+            let waiting = Waiting {
+                tag: tag.target,
+                name: tag.name.clone(),
+                target: parsed.target,
+            };
             revoked.waiting.entry(hex).or_default().push(waiting);
         }
         revoked.remember(&floor.authority);
@@ -88,7 +107,12 @@ impl Evaluation<'_> {
 
     /// Whether a revoke tag waits for this commit, or may count under another policy.
     pub(super) fn revoke_after(&mut self, parent: &Parent, at: usize, policy_changed: bool) {
-        let waits = self.revoked.waiting.values().flatten().any(|w| policy_changed || w.target == parent.id);
+        let waits = self
+            .revoked
+            .waiting
+            .values()
+            .flatten()
+            .any(|w| policy_changed || w.target == parent.id);
         if waits {
             let mut revoked = std::mem::take(&mut self.revoked);
             self.revoke(&mut revoked, parent, Some(at));
@@ -101,15 +125,25 @@ impl Evaluation<'_> {
     /// without an age: they only take away.
     fn revoke(&self, revoked: &mut Revoked, parent: &Parent, at: Option<usize>) {
         let policy = &parent.authority.policy;
-        let change = [Change { path: TRUST_PATH.to_owned(), after: None }];
-        let Ok(demands) = coverage::demands(policy, &change) else { return };
+        let change = [Change {
+            path: TRUST_PATH.to_owned(),
+            after: None,
+        }];
+        let Ok(demands) = coverage::demands(policy, &change) else {
+            return;
+        };
         let mut patient = policy.clone();
         patient.approvals_max_age = crate::policy::Seconds(i64::MAX / 4);
         patient.bind_ref = crate::policy::BindRef::None;
         let mut found = Vec::new();
         for (hex, tags) in &revoked.waiting {
-            let Ok(key) = KeyName::from_hex(hex) else { continue };
-            let voices: Vec<Voice> = tags.iter().filter_map(|tag| self.revoking_voice(revoked, parent, at, tag)).collect();
+            let Ok(key) = KeyName::from_hex(hex) else {
+                continue;
+            };
+            let voices: Vec<Voice> = tags
+                .iter()
+                .filter_map(|tag| self.revoking_voice(revoked, parent, at, tag))
+                .collect();
             if !voices.is_empty() && coverage::judge(&patient, &demands, &voices).is_met() {
                 found.push((hex.clone(), key));
             }
@@ -120,7 +154,13 @@ impl Evaluation<'_> {
         }
     }
 
-    fn revoking_voice(&self, revoked: &Revoked, parent: &Parent, at: Option<usize>, tag: &Waiting) -> Option<Voice> {
+    fn revoking_voice(
+        &self,
+        revoked: &Revoked,
+        parent: &Parent,
+        at: Option<usize>,
+        tag: &Waiting,
+    ) -> Option<Voice> {
         let accepted = match (self.chain.position(&tag.target), at) {
             (Some(position), Some(at)) => position <= at,
             (Some(_), None) => false,
@@ -130,12 +170,32 @@ impl Evaluation<'_> {
             return None;
         }
         let authority = &parent.authority;
-        let raw = self.objects.read(&tag.tag, ObjectKind::Tag, limits::TAG).ok()?;
+        let raw = self
+            .objects
+            .read(&tag.tag, ObjectKind::Tag, limits::TAG)
+            .ok()?;
         let parsed = approvals::parse(&raw, &tag.tag, &tag.name).ok()?;
-        let finding = examine(&authority.ring, parsed.payload(), parsed.signature?, parsed.tagger.seconds);
-        let only_local = Revoked { local: revoked.local.clone(), ..Revoked::default() };
-        let (key, seconds) = self.weigh(authority, &only_local, finding, None, None).ok()?;
+        let finding = examine(
+            &authority.ring,
+            parsed.payload(),
+            parsed.signature?,
+            parsed.tagger.seconds,
+        );
+        let only_local = Revoked {
+            local: revoked.local.clone(),
+            ..Revoked::default()
+        };
+        let (key, seconds) = self
+            .weigh(authority, &only_local, finding, None, None)
+            .ok()?;
         let identity = authority.ring.get(key)?.identity;
-        Some(Voice { identity, key, seconds, by: By::Tag(tag.name.clone()), scope: Scope::All, binds: true })
+        Some(Voice {
+            identity,
+            key,
+            seconds,
+            by: By::Tag(tag.name.clone()),
+            scope: Scope::All,
+            binds: true,
+        })
     }
 }

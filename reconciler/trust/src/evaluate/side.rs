@@ -27,11 +27,14 @@ const SIDE: u8 = 2;
 const BELOW_BASE: u8 = 4;
 
 fn read<'a>(objects: Checked<'a>, id: &Oid) -> Result<std::borrow::Cow<'a, [u8]>, Reason> {
-    objects.read(id, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))
+    objects
+        .read(id, ObjectKind::Commit, limits::COMMIT)
+        .map_err(|e| unread(&e))
 }
 
 fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
-    Commit::parse(raw, id.format()).map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+    Commit::parse(raw, id.format())
+        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
 }
 
 /// Paints the ancestors of both, newest first, until all that is left is an ancestor of both. Dates
@@ -62,7 +65,10 @@ fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
         }
         steps += 1;
         if steps > limits::SIDE {
-            let message = format!("more than {} commits lie between the merged branch and where it left", limits::SIDE);
+            let message = format!(
+                "more than {} commits lie between the merged branch and where it left",
+                limits::SIDE
+            );
             return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
         }
         if color & (MAIN | SIDE) == MAIN | SIDE && color & BELOW_BASE == 0 {
@@ -88,14 +94,27 @@ fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
         }
     }
     bases.retain(|id| paint.get(id).is_some_and(|color| color & BELOW_BASE == 0));
-    let side = paint.iter().filter(|(_, color)| **color == SIDE).map(|(id, _)| *id).collect();
-    Ok(Fork { bases: bases.into_iter().collect(), side })
+    let side = paint
+        .iter()
+        .filter(|(_, color)| **color == SIDE)
+        .map(|(id, _)| *id)
+        .collect();
+    Ok(Fork {
+        bases: bases.into_iter().collect(),
+        side,
+    })
 }
 
 impl Evaluation<'_> {
     /// The voices of those who approved the tips of merged branches, each for the paths that the
     /// merge took as they were approved.
-    pub(super) fn side_voices(&self, parent: &Parent, commit: &Commit<'_>, changes: &[Change], notes: &mut Vec<Reason>) -> Result<Vec<Voice>, Reason> {
+    pub(super) fn side_voices(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        changes: &[Change],
+        notes: &mut Vec<Reason>,
+    ) -> Result<Vec<Voice>, Reason> {
         let mut voices = Vec::new();
         for tip in commit.parents.iter().skip(1) {
             let mut approved = self.approvers(parent, commit, tip, notes)?;
@@ -119,7 +138,10 @@ impl Evaluation<'_> {
                     voices.append(&mut approved);
                 }
                 Err(path) => {
-                    let message = format!("the approvals of {} count for nothing: the merge didn't take all of it as it was approved", tip.short());
+                    let message = format!(
+                        "the approvals of {} count for nothing: the merge didn't take all of it as it was approved",
+                        tip.short()
+                    );
                     notes.push(Reason::new(ReasonCode::ApprovalIgnored, message).paths([path]));
                 }
             }
@@ -129,15 +151,29 @@ impl Evaluation<'_> {
 
     /// The changed paths that the merge has as the tip has them, if it took the tip's whole change;
     /// otherwise a path that it didn't take.
-    fn taken(&self, parent: &Parent, commit: &Commit<'_>, tip: &Oid, changes: &[Change]) -> Result<Result<HashSet<String>, String>, Reason> {
-        let tree_of = |id: &Oid| -> Result<Oid, Reason> { Ok(parse(&read(self.objects, id)?, id)?.tree) };
+    fn taken(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        tip: &Oid,
+        changes: &[Change],
+    ) -> Result<Result<HashSet<String>, String>, Reason> {
+        let tree_of =
+            |id: &Oid| -> Result<Oid, Reason> { Ok(parse(&read(self.objects, id)?, id)?.tree) };
         let tip_tree = tree_of(tip)?;
         let fork = fork(self.objects, parent.id, *tip)?;
         // What the tip changed since every base; without a base, everything that it has.
         let mut own: Option<HashSet<String>> = None;
-        for base in fork.bases.iter().map(Some).chain(fork.bases.is_empty().then_some(None)) {
+        for base in fork
+            .bases
+            .iter()
+            .map(Some)
+            .chain(fork.bases.is_empty().then_some(None))
+        {
             let base_tree = base.map(&tree_of).transpose()?;
-            let diff = self.trees.diff(base_tree.as_ref(), Some(&tip_tree), Judge::Nothing)?;
+            let diff = self
+                .trees
+                .diff(base_tree.as_ref(), Some(&tip_tree), Judge::Nothing)?;
             let paths: HashSet<String> = diff.into_iter().map(|change| change.path).collect();
             own = Some(match own {
                 Some(own) => own.intersection(&paths).cloned().collect(),
@@ -146,7 +182,10 @@ impl Evaluation<'_> {
         }
         let own = own.unwrap_or_default();
         for path in &own {
-            let (here, there) = (self.trees.entry(&commit.tree, path)?, self.trees.entry(&tip_tree, path)?);
+            let (here, there) = (
+                self.trees.entry(&commit.tree, path)?,
+                self.trees.entry(&tip_tree, path)?,
+            );
             if here != there && self.trees.entry(&parent.tree, path)? != there {
                 return Ok(Err(path.clone()));
             }
@@ -161,7 +200,13 @@ impl Evaluation<'_> {
     }
 
     /// Who approved a tip: embedded tags, tags of it, and empty commits at its end.
-    fn approvers(&self, parent: &Parent, commit: &Commit<'_>, tip: &Oid, notes: &mut Vec<Reason>) -> Result<Vec<Voice>, Reason> {
+    fn approvers(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        tip: &Oid,
+        notes: &mut Vec<Reason>,
+    ) -> Result<Vec<Voice>, Reason> {
         let mut voices = Vec::new();
         let raw = read(self.objects, tip)?;
         let at = parse(&raw, tip)?;
@@ -171,47 +216,98 @@ impl Evaluation<'_> {
         };
         for raw in &commit.mergetags {
             // That each embedded tag parses and names a parent is known already.
-            let Ok(tag) = Tag::parse(raw, tip.format()) else { continue };
+            let Ok(tag) = Tag::parse(raw, tip.format()) else {
+                continue;
+            };
             if tag.target == *tip {
                 let name = tag.name.to_owned();
-                note(self.tag_voice(parent, &tag, &name, tip, at.committer.seconds, None, By::Mergetag(name.clone())), &mut voices);
+                note(
+                    self.tag_voice(
+                        parent,
+                        &tag,
+                        &name,
+                        tip,
+                        at.committer.seconds,
+                        None,
+                        By::Mergetag(name.clone()),
+                    ),
+                    &mut voices,
+                );
             }
         }
         for tag in self.approvals.of(tip) {
-            note(self.approval(parent, tag, tip, at.committer.seconds), &mut voices);
+            note(
+                self.approval(parent, tag, tip, at.committer.seconds),
+                &mut voices,
+            );
         }
         // Empty commits, each approving the one below it, down to the last that isn't one.
         let (mut id, mut raw) = (*tip, raw.into_owned());
         for _ in 0..EMPTY_COMMITS {
             let at = parse(&raw, &id)?;
-            let ([below], true) = (&at.parents[..], at.signature.is_some()) else { break };
+            let ([below], true) = (&at.parents[..], at.signature.is_some()) else {
+                break;
+            };
             let below = *below;
             let below_raw = read(self.objects, &below)?.into_owned();
             let next = parse(&below_raw, &below)?;
             if next.tree != at.tree {
                 break;
             }
-            note(self.empty_commit_voice(parent, &at, id, &below, next.committer.seconds), &mut voices);
+            note(
+                self.empty_commit_voice(parent, &at, id, &below, next.committer.seconds),
+                &mut voices,
+            );
             (id, raw) = (below, below_raw);
         }
         Ok(voices)
     }
 
-    fn empty_commit_voice(&self, parent: &Parent, commit: &Commit<'_>, id: Oid, below: &Oid, seconds: i64) -> Result<Voice, Reason> {
+    fn empty_commit_voice(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        id: Oid,
+        below: &Oid,
+        seconds: i64,
+    ) -> Result<Voice, Reason> {
         let name = format!("by the empty commit {}", id.short());
         let finding = self.examine_commit(parent, commit);
         let seen = self.seen(&id);
-        let weighed = self.weigh(&parent.authority, &self.revoked, finding, Some(seconds), seen);
+        let weighed = self.weigh(
+            &parent.authority,
+            &self.revoked,
+            finding,
+            Some(seconds),
+            seen,
+        );
         let (key, seconds) = weighed.map_err(|reason| approvals::ignored(&name, reason))?;
         let trailers = Trailers::parse(commit.message).map_err(|e| approvals::ignored(&name, e))?;
-        approvals::claims(&trailers, &parent.authority.policy, below).map_err(|why| approvals::ignored(&name, why))?;
-        let identity = parent.authority.ring.get(key).map(|k| k.identity).unwrap_or_default();
-        Ok(Voice { identity, key, seconds, by: By::EmptyCommit(id), scope: Scope::All, binds: true })
+        approvals::claims(&trailers, &parent.authority.policy, below)
+            .map_err(|why| approvals::ignored(&name, why))?;
+        let identity = parent
+            .authority
+            .ring
+            .get(key)
+            .map(|k| k.identity)
+            .unwrap_or_default();
+        Ok(Voice {
+            identity,
+            key,
+            seconds,
+            by: By::EmptyCommit(id),
+            scope: Scope::All,
+            binds: true,
+        })
     }
 
     /// Under `allSigned`: the first commit of the merged branches that isn't signed by an identity of
     /// this policy and of the policies of all of its parents.
-    pub(super) fn unsigned_on_side(&mut self, parent: &Parent, commit: &Commit<'_>) -> Result<Option<Reason>, Reason> {
+    pub(super) fn unsigned_on_side(
+        &mut self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+    ) -> Result<Option<Reason>, Reason> {
         for tip in commit.parents.iter().skip(1) {
             let mut side = fork(self.objects, parent.id, *tip)?.side;
             side.sort();
@@ -219,7 +315,10 @@ impl Evaluation<'_> {
                 let raw = read(self.objects, &id)?;
                 let at = parse(&raw, &id)?;
                 if let Err(why) = self.signed_for_all(parent, &at)? {
-                    let message = format!("the merged commit {} isn't signed by an identity of every policy that it builds on: {why}", id.short());
+                    let message = format!(
+                        "the merged commit {} isn't signed by an identity of every policy that it builds on: {why}",
+                        id.short()
+                    );
                     return Ok(Some(Reason::new(ReasonCode::SideUnsigned, message)));
                 }
             }
@@ -227,7 +326,11 @@ impl Evaluation<'_> {
         Ok(None)
     }
 
-    fn signed_for_all(&mut self, parent: &Parent, commit: &Commit<'_>) -> Result<Result<(), String>, Reason> {
+    fn signed_for_all(
+        &mut self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+    ) -> Result<Result<(), String>, Reason> {
         let mut authorities = vec![parent.authority.clone()];
         for below in &commit.parents {
             let raw = read(self.objects, below)?;
@@ -241,7 +344,12 @@ impl Evaluation<'_> {
         }
         for authority in authorities {
             let finding = match &commit.signature {
-                Some(block) => examine(&authority.ring, commit.payload(), block, commit.committer.seconds),
+                Some(block) => examine(
+                    &authority.ring,
+                    commit.payload(),
+                    block,
+                    commit.committer.seconds,
+                ),
                 None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
             };
             if let Err(reason) = self.weigh(&authority, &self.revoked, finding, None, None) {

@@ -29,7 +29,13 @@ struct Candidate<'c> {
 }
 
 impl Evaluation<'_> {
-    pub(super) fn step(&mut self, parent: &Parent, at: usize, id: Oid, history: &mut History) -> (Step, Option<Next>) {
+    pub(super) fn step(
+        &mut self,
+        parent: &Parent,
+        at: usize,
+        id: Oid,
+        history: &mut History,
+    ) -> (Step, Option<Next>) {
         let mut step = Step::new(id, Verdict::Accept);
         match self.judge(parent, at, id, &mut step, history) {
             Ok(next) => {
@@ -40,7 +46,11 @@ impl Evaluation<'_> {
                 (step, Some(next))
             }
             Err(mut reasons) => {
-                step.verdict = reasons.iter().map(|r| r.code.verdict()).max().unwrap_or(Verdict::Reject);
+                step.verdict = reasons
+                    .iter()
+                    .map(|r| r.code.verdict())
+                    .max()
+                    .unwrap_or(Verdict::Reject);
                 // Beside a reject, what else is missing is no help.
                 if step.verdict == Verdict::Reject {
                     reasons.retain(|r| r.code.verdict() == Verdict::Reject);
@@ -51,39 +61,71 @@ impl Evaluation<'_> {
         }
     }
 
-    fn judge(&mut self, parent: &Parent, at: usize, id: Oid, step: &mut Step, history: &mut History) -> Result<Next, Vec<Reason>> {
+    fn judge(
+        &mut self,
+        parent: &Parent,
+        at: usize,
+        id: Oid,
+        step: &mut Step,
+        history: &mut History,
+    ) -> Result<Next, Vec<Reason>> {
         let one = |reason: Reason| vec![reason];
-        let raw = self.objects.read(&id, ObjectKind::Commit, limits::COMMIT).map_err(|e| one(unread(&e)))?;
+        let raw = self
+            .objects
+            .read(&id, ObjectKind::Commit, limits::COMMIT)
+            .map_err(|e| one(unread(&e)))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
         let candidate = self.candidate(parent, at, id, commit).map_err(one)?;
         let policy = &parent.authority.policy;
         let demands = coverage::demands(policy, &candidate.changes).map_err(one)?;
-        let (trust, authority) =
-            self.next_policy(parent, &candidate.commit, &candidate.changes, candidate.seconds).map_err(one)?;
+        let (trust, authority) = self
+            .next_policy(
+                parent,
+                &candidate.commit,
+                &candidate.changes,
+                candidate.seconds,
+            )
+            .map_err(one)?;
         let mut reasons = Vec::new();
-        let (mut coverage, emergency) = self.covered(parent, &candidate, &demands, step).map_err(one)?;
+        let (mut coverage, emergency) = self
+            .covered(parent, &candidate, &demands, step)
+            .map_err(one)?;
         if coverage.is_met() && self.inputs.tombstones.is_some_and(|t| t.contains(&id)) {
             let message = "it was accepted once and then taken off the branch";
-            reasons.push(Reason::new(ReasonCode::Tombstoned, message).cure("make the change again as a commit of its own"));
+            reasons.push(
+                Reason::new(ReasonCode::Tombstoned, message)
+                    .cure("make the change again as a commit of its own"),
+            );
         }
         if candidate.commit.committer.seconds > self.now.saturating_add(policy.skew.0) {
-            let message = format!("it is dated {}, which is yet to come", timestamp(candidate.commit.committer.seconds));
+            let message = format!(
+                "it is dated {}, which is yet to come",
+                timestamp(candidate.commit.committer.seconds)
+            );
             reasons.push(Reason::new(ReasonCode::Future, message));
         }
         if !emergency {
             reasons.extend(self.frozen(policy, &candidate));
         }
         if policy.side_branches == crate::policy::SideBranches::AllSigned {
-            reasons.extend(self.unsigned_on_side(parent, &candidate.commit).map_err(one)?);
+            reasons.extend(
+                self.unsigned_on_side(parent, &candidate.commit)
+                    .map_err(one)?,
+            );
         }
         reasons.append(&mut coverage.reasons);
         step.needs = coverage.needs;
-        step.signers = coverage.counted.iter().map(|voice| signer(parent, voice)).collect();
+        step.signers = coverage
+            .counted
+            .iter()
+            .map(|voice| signer(parent, voice))
+            .collect();
         if !reasons.is_empty() {
             // Why its own signature doesn't count is a reason only where something is missing: a
             // signature must never make worse what is enough without it.
             if let Err(own) = candidate.own
-                && !(own.code == ReasonCode::Uncovered && reasons.iter().any(|r| r.code != ReasonCode::Uncovered))
+                && !(own.code == ReasonCode::Uncovered
+                    && reasons.iter().any(|r| r.code != ReasonCode::Uncovered))
             {
                 merge_uncovered(&mut reasons, own);
             }
@@ -97,21 +139,58 @@ impl Evaluation<'_> {
             self.revoked.remember(&authority);
         }
         let revision = revision(&candidate.commit, id, Some(candidate.trailers));
-        Ok((Parent { id, tree: candidate.commit.tree, trust, seconds: candidate.seconds, authority }, revision))
+        Ok((
+            Parent {
+                id,
+                tree: candidate.commit.tree,
+                trust,
+                seconds: candidate.seconds,
+                authority,
+            },
+            revision,
+        ))
     }
 
     /// Everything about a commit that no approval can cure.
-    fn candidate<'c>(&self, parent: &Parent, at: usize, id: Oid, commit: Commit<'c>) -> Result<Candidate<'c>, Reason> {
+    fn candidate<'c>(
+        &self,
+        parent: &Parent,
+        at: usize,
+        id: Oid,
+        commit: Commit<'c>,
+    ) -> Result<Candidate<'c>, Reason> {
         let mut after = parent.seconds;
         for side in commit.parents.iter().skip(1) {
-            let raw = self.objects.read(side, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
-            after = after.max(Commit::parse(&raw, side.format()).map_err(|e| malformed(&e))?.committer.seconds);
+            let raw = self
+                .objects
+                .read(side, ObjectKind::Commit, limits::COMMIT)
+                .map_err(|e| unread(&e))?;
+            after = after.max(
+                Commit::parse(&raw, side.format())
+                    .map_err(|e| malformed(&e))?
+                    .committer
+                    .seconds,
+            );
         }
         for raw in &commit.mergetags {
-            let wrong = |why: &dyn std::fmt::Display| Reason::new(ReasonCode::MergetagMismatch, format!("an embedded tag isn't one of a merged commit: {why}"));
+            let wrong = |why: &dyn std::fmt::Display| {
+                Reason::new(
+                    ReasonCode::MergetagMismatch,
+                    format!("an embedded tag isn't one of a merged commit: {why}"),
+                )
+            };
             let tag = Tag::parse(raw, id.format()).map_err(|e| wrong(&e))?;
-            if !commit.parents.iter().skip(1).any(|side| *side == tag.target) {
-                return Err(wrong(&format!("{} is of {}", tag.name.escape_debug(), tag.target.short())));
+            if !commit
+                .parents
+                .iter()
+                .skip(1)
+                .any(|side| *side == tag.target)
+            {
+                return Err(wrong(&format!(
+                    "{} is of {}",
+                    tag.name.escape_debug(),
+                    tag.target.short()
+                )));
             }
         }
         let own = self.own_voice(parent, &commit, &id, Some(after));
@@ -121,69 +200,130 @@ impl Evaluation<'_> {
             return Err(reason.clone());
         }
         let trailers = match &own {
-            Ok(_) => Trailers::parse(commit.message).map_err(|e| Reason::new(ReasonCode::DuplicateTrailer, e.to_string()))?,
+            Ok(_) => Trailers::parse(commit.message)
+                .map_err(|e| Reason::new(ReasonCode::DuplicateTrailer, e.to_string()))?,
             Err(_) => Trailers::default(),
         };
-        let changes = self.trees.diff(Some(&parent.tree), Some(&commit.tree), Judge::New)?;
+        let changes = self
+            .trees
+            .diff(Some(&parent.tree), Some(&commit.tree), Judge::New)?;
         self.no_policy_elsewhere(&changes)?;
         if at == 0 && self.chain.rollback.is_some() {
             self.rollback(parent, &commit, &own)?;
         }
-        let seconds = own.as_ref().map_or(commit.committer.seconds, |voice| voice.seconds);
-        Ok(Candidate { id, at, commit, changes, own, trailers, seconds })
+        let seconds = own
+            .as_ref()
+            .map_or(commit.committer.seconds, |voice| voice.seconds);
+        Ok(Candidate {
+            id,
+            at,
+            commit,
+            changes,
+            own,
+            trailers,
+            seconds,
+        })
     }
 
     /// A rollback is signed, and goes only where the policy was the same.
-    fn rollback(&self, parent: &Parent, commit: &Commit<'_>, own: &Result<Voice, Reason>) -> Result<(), Reason> {
+    fn rollback(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        own: &Result<Voice, Reason>,
+    ) -> Result<(), Reason> {
         let refused = |message: &str| Reason::new(ReasonCode::RollbackRefused, message);
         if own.is_err() {
-            return Err(refused("a rollback must be signed by an identity of the policy"));
+            return Err(refused(
+                "a rollback must be signed by an identity of the policy",
+            ));
         }
         if self.trees.trust(&commit.tree)? != Some(parent.trust) {
-            return Err(refused("a rollback can't cross a change of trust/: its serial never falls"));
+            return Err(refused(
+                "a rollback can't cross a change of trust/: its serial never falls",
+            ));
         }
         Ok(())
     }
 
     /// Whether the voices are enough, and whether they are as an emergency.
-    fn covered(&self, parent: &Parent, candidate: &Candidate<'_>, demands: &[coverage::Demand<'_>], step: &mut Step) -> Result<(Coverage, bool), Reason> {
+    fn covered(
+        &self,
+        parent: &Parent,
+        candidate: &Candidate<'_>,
+        demands: &[coverage::Demand<'_>],
+        step: &mut Step,
+    ) -> Result<(Coverage, bool), Reason> {
         let policy = &parent.authority.policy;
         let mut voices: Vec<Voice> = candidate.own.iter().cloned().collect();
         self.direct_voices(parent, candidate, &mut voices, &mut step.notes);
         let mut coverage = coverage::judge(policy, demands, &voices);
         if !coverage.is_met() && candidate.commit.parents.len() > 1 {
-            voices.extend(self.side_voices(parent, &candidate.commit, &candidate.changes, &mut step.notes)?);
+            voices.extend(self.side_voices(
+                parent,
+                &candidate.commit,
+                &candidate.changes,
+                &mut step.notes,
+            )?);
             coverage = coverage::judge(policy, demands, &voices);
         }
-        let said = candidate.trailers.get("emergency").filter(|reason| !reason.is_empty());
-        let (Some(emergency), Some(_)) = (&policy.emergency, said) else { return Ok((coverage, false)) };
+        let said = candidate
+            .trailers
+            .get("emergency")
+            .filter(|reason| !reason.is_empty());
+        let (Some(emergency), Some(_)) = (&policy.emergency, said) else {
+            return Ok((coverage, false));
+        };
         let frozen = self.frozen(policy, candidate).is_some();
         if coverage.is_met() && !frozen {
             return Ok((coverage, false));
         }
-        let forbidden = |change: &&Change| super::policy_step::in_trust(&change.path) || emergency.never.iter().any(|p| p.owns(&change.path));
+        let forbidden = |change: &&Change| {
+            super::policy_step::in_trust(&change.path)
+                || emergency.never.iter().any(|p| p.owns(&change.path))
+        };
         if let Some(change) = candidate.changes.iter().find(forbidden) {
             let message = "an emergency can't touch what the policy keeps from emergencies";
             return Err(Reason::new(ReasonCode::EmergencyForbidden, message).paths([&change.path]));
         }
         // Like the age at first sight: what is older than our floor and was never seen coming is
         // history, accepted when its time was.
-        let came = self.seen(&candidate.id).or(self.inputs.floor.is_some().then_some(self.now));
+        let came = self
+            .seen(&candidate.id)
+            .or(self.inputs.floor.is_some().then_some(self.now));
         if came.is_some_and(|came| came - candidate.seconds > emergency.ttl.0) {
-            let message = format!("the emergency of {} was over after {}", timestamp(candidate.seconds), emergency.ttl);
+            let message = format!(
+                "the emergency of {} was over after {}",
+                timestamp(candidate.seconds),
+                emergency.ttl
+            );
             return Err(Reason::new(ReasonCode::EmergencyExpired, message));
         }
-        let declared = coverage::judge(policy, &coverage::emergency(&emergency.need, &candidate.changes), &voices);
+        let declared = coverage::judge(
+            policy,
+            &coverage::emergency(&emergency.need, &candidate.changes),
+            &voices,
+        );
         let bypasses = |what| emergency.bypasses.contains(&what);
         if !declared.is_met() {
             return Ok((coverage, false));
         }
-        let counts = if bypasses(Bypass::Counts) { declared } else { coverage };
+        let counts = if bypasses(Bypass::Counts) {
+            declared
+        } else {
+            coverage
+        };
         Ok((counts, bypasses(Bypass::Freeze)))
     }
 
     /// The voices of tags of the commit itself, and of those that span it.
-    fn direct_voices(&self, parent: &Parent, candidate: &Candidate<'_>, voices: &mut Vec<Voice>, notes: &mut Vec<Reason>) {
+    fn direct_voices(
+        &self,
+        parent: &Parent,
+        candidate: &Candidate<'_>,
+        voices: &mut Vec<Voice>,
+        notes: &mut Vec<Reason>,
+    ) {
         let mut note = |result: Result<Voice, Reason>| match result {
             Ok(voice) => voices.push(voice),
             Err(reason) => notes.push(reason),
@@ -192,7 +332,13 @@ impl Evaluation<'_> {
             note(self.approval(parent, tag, &candidate.id, candidate.seconds));
         }
         for span in &self.approvals.spans {
-            let Some(to) = self.chain.position(&span.target).filter(|to| *to > candidate.at) else { continue };
+            let Some(to) = self
+                .chain
+                .position(&span.target)
+                .filter(|to| *to > candidate.at)
+            else {
+                continue;
+            };
             match self.spans(span, to, candidate.at) {
                 Ok(true) => note(self.span_voice(parent, span)),
                 Ok(false) => {}
@@ -202,7 +348,10 @@ impl Evaluation<'_> {
     }
 
     fn span_voice(&self, parent: &Parent, span: &approvals::Span) -> Result<Voice, Reason> {
-        let raw = self.objects.read(&span.target, ObjectKind::Commit, limits::COMMIT).map_err(|e| unread(&e))?;
+        let raw = self
+            .objects
+            .read(&span.target, ObjectKind::Commit, limits::COMMIT)
+            .map_err(|e| unread(&e))?;
         let target = Commit::parse(&raw, span.target.format()).map_err(|e| malformed(&e))?;
         self.approval(parent, &span.tag, &span.target, target.committer.seconds)
     }
@@ -213,13 +362,22 @@ impl Evaluation<'_> {
             return Err("its `Approve-Base:` isn't an earlier commit of the branch".to_owned());
         };
         // The base itself isn't in the span.
-        if self.chain.position(&span.base).is_some_and(|base| base >= at) {
+        if self
+            .chain
+            .position(&span.base)
+            .is_some_and(|base| base >= at)
+        {
             return Ok(false);
         }
         let mut trust = None;
         for id in commits {
-            let raw = self.objects.read(&id, ObjectKind::Commit, limits::COMMIT).map_err(|e| e.to_string())?;
-            let tree = Commit::parse(&raw, id.format()).map_err(|e| e.to_string())?.tree;
+            let raw = self
+                .objects
+                .read(&id, ObjectKind::Commit, limits::COMMIT)
+                .map_err(|e| e.to_string())?;
+            let tree = Commit::parse(&raw, id.format())
+                .map_err(|e| e.to_string())?
+                .tree;
             let here = self.trees.trust(&tree).map_err(|e| e.to_string())?;
             if trust.replace(here).is_some_and(|before| before != here) {
                 return Err("its `Approve-Base:` spans a change of trust/".to_owned());
@@ -234,11 +392,26 @@ impl Evaluation<'_> {
         let freeze = policy.freeze.iter().find(|freeze| {
             let (from, to) = (freeze.from.as_second(), freeze.to.as_second());
             let now = (from..to).contains(&self.now);
-            let came = self.inputs.floor.is_some() || self.seen(&candidate.id).is_some_and(|seen| seen >= from) || candidate.seconds >= from;
-            now && came && candidate.changes.iter().any(|change| freeze.paths.iter().any(|p| p.owns(&change.path)))
+            let came = self.inputs.floor.is_some()
+                || self.seen(&candidate.id).is_some_and(|seen| seen >= from)
+                || candidate.seconds >= from;
+            now && came
+                && candidate
+                    .changes
+                    .iter()
+                    .any(|change| freeze.paths.iter().any(|p| p.owns(&change.path)))
         })?;
-        let paths = candidate.changes.iter().filter(|change| freeze.paths.iter().any(|p| p.owns(&change.path)));
-        Some(Reason::new(ReasonCode::Frozen, format!("the policy freezes what it changes until {}", freeze.to)).paths(paths.map(|c| &c.path)))
+        let paths = candidate
+            .changes
+            .iter()
+            .filter(|change| freeze.paths.iter().any(|p| p.owns(&change.path)));
+        Some(
+            Reason::new(
+                ReasonCode::Frozen,
+                format!("the policy freezes what it changes until {}", freeze.to),
+            )
+            .paths(paths.map(|c| &c.path)),
+        )
     }
 }
 
@@ -253,7 +426,13 @@ fn malformed(error: &Malformed) -> Reason {
 fn signer(parent: &Parent, voice: &Voice) -> Signer {
     Signer {
         identity: parent.authority.policy.name(voice.identity).to_owned(),
-        key: parent.authority.ring.get(voice.key).map_or(crate::signature::KeyName::Ssh([0; 32]), |key| key.name.clone()),
+        key: parent
+            .authority
+            .ring
+            .get(voice.key)
+            .map_or(crate::signature::KeyName::Ssh([0; 32]), |key| {
+                key.name.clone()
+            }),
         time: timestamp(voice.seconds),
         by: voice.by.clone(),
     }
@@ -263,7 +442,11 @@ fn signer(parent: &Parent, voice: &Voice) -> Signer {
 fn merge_uncovered(reasons: &mut Vec<Reason>, own: Reason) {
     if own.code == ReasonCode::Uncovered {
         if let Some(uncovered) = reasons.iter_mut().find(|r| r.code == ReasonCode::Uncovered) {
-            uncovered.message = format!("{}, and {}", own.message, uncovered.message.replace("signed or ", ""));
+            uncovered.message = format!(
+                "{}, and {}",
+                own.message,
+                uncovered.message.replace("signed or ", "")
+            );
         }
         return;
     }

@@ -18,13 +18,21 @@ const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
 impl Evaluation<'_> {
     /// When an object was first seen here, if that is known.
     pub(super) fn seen(&self, id: &Oid) -> Option<i64> {
-        self.inputs.first_seen.and_then(|seen| seen.get(id)).map(|seen| seen.as_second())
+        self.inputs
+            .first_seen
+            .and_then(|seen| seen.get(id))
+            .map(|seen| seen.as_second())
     }
 
     /// What the signature of a commit is worth under the parent's policy.
     pub(super) fn examine_commit(&self, parent: &Parent, commit: &Commit<'_>) -> Finding {
         match &commit.signature {
-            Some(block) => examine(&parent.authority.ring, commit.payload(), block, commit.committer.seconds),
+            Some(block) => examine(
+                &parent.authority.ring,
+                commit.payload(),
+                block,
+                commit.committer.seconds,
+            ),
             None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
         }
     }
@@ -47,27 +55,42 @@ impl Evaluation<'_> {
         let ring_key = authority.ring.get(key).ok_or_else(missing)?;
         let (policy, name) = (&authority.policy, &ring_key.name);
         if let Some(by) = revoked.by(authority, key) {
-            return Err(Reason::new(ReasonCode::KeyRevoked, format!("the key {name} is revoked {by}")));
+            return Err(Reason::new(
+                ReasonCode::KeyRevoked,
+                format!("the key {name} is revoked {by}"),
+            ));
         }
         let when = super::timestamp(seconds);
         if seconds > self.now.saturating_add(policy.skew.0) {
-            return Err(Reason::new(ReasonCode::Future, format!("the signature by {name} is dated {when}, which is yet to come")));
+            return Err(Reason::new(
+                ReasonCode::Future,
+                format!("the signature by {name} is dated {when}, which is yet to come"),
+            ));
         }
         if let Some(after) = after.filter(|after| seconds < after - policy.skew.0) {
-            let message = format!("the signature by {name} is dated {when}, before what it builds on ({})", super::timestamp(after));
+            let message = format!(
+                "the signature by {name} is dated {when}, before what it builds on ({})",
+                super::timestamp(after)
+            );
             return Err(Reason::new(ReasonCode::Backdated, message));
         }
         // A signature may be looked at long after it was made; the key must have been live then, and,
         // where it is known when it came here, still shortly before that.
         let live_at = seen.map_or(seconds, |seen| seconds.max(seen - LIVE_BEFORE_SEEN));
         if ring_key.valid_before.is_some_and(|end| live_at >= end) {
-            return Err(Reason::new(ReasonCode::KeyExpired, format!("the key {name} is past its `validBefore`")));
+            return Err(Reason::new(
+                ReasonCode::KeyExpired,
+                format!("the key {name} is past its `validBefore`"),
+            ));
         }
         if live_at > seconds {
             authority.ring.still_live(key, live_at)?;
         }
         if seen.is_some_and(|seen| seen - seconds > policy.max_age.0) {
-            let message = format!("the signature by {name} is dated {when}, more than {} before it was first seen here", policy.max_age);
+            let message = format!(
+                "the signature by {name} is dated {when}, more than {} before it was first seen here",
+                policy.max_age
+            );
             return Err(Reason::new(ReasonCode::SeenLate, message));
         }
         Ok((key, seconds))
@@ -83,29 +106,73 @@ impl Evaluation<'_> {
         seen: Option<i64>,
     ) -> Result<(usize, i64), Reason> {
         let (key, seconds) = self.lives(authority, revoked, finding, after, seen)?;
-        let identity = authority.ring.get(key).map(|k| k.identity).unwrap_or_default();
-        if authority.policy.groups.values().any(|group| group.contains(&identity)) {
+        let identity = authority
+            .ring
+            .get(key)
+            .map(|k| k.identity)
+            .unwrap_or_default();
+        if authority
+            .policy
+            .groups
+            .values()
+            .any(|group| group.contains(&identity))
+        {
             return Ok((key, seconds));
         }
-        let message = format!("{} is in no group, so its signatures approve nothing", authority.policy.name(identity));
+        let message = format!(
+            "{} is in no group, so its signatures approve nothing",
+            authority.policy.name(identity)
+        );
         Err(Reason::new(ReasonCode::UnknownKey, message))
     }
 
     /// The voice of a commit's own signature. It binds if its trailer says so, or if nothing must be said.
-    pub(super) fn own_voice(&self, parent: &Parent, commit: &Commit<'_>, id: &Oid, after: Option<i64>) -> Result<Voice, Reason> {
+    pub(super) fn own_voice(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        id: &Oid,
+        after: Option<i64>,
+    ) -> Result<Voice, Reason> {
         let finding = self.examine_commit(parent, commit);
-        let (key, seconds) = self.weigh(&parent.authority, &self.revoked, finding, after, self.seen(id))?;
+        let (key, seconds) = self.weigh(
+            &parent.authority,
+            &self.revoked,
+            finding,
+            after,
+            self.seen(id),
+        )?;
         let policy = &parent.authority.policy;
         let binds = policy.bind_ref == BindRef::None || {
             let trailers = Trailers::parse(commit.message).unwrap_or_default();
-            trailers.get("deploy-ref").is_some_and(|said| said == format!("{} {}", policy.repository, policy.reference))
+            trailers
+                .get("deploy-ref")
+                .is_some_and(|said| said == format!("{} {}", policy.repository, policy.reference))
         };
-        let identity = parent.authority.ring.get(key).map(|k| k.identity).unwrap_or_default();
-        Ok(Voice { identity, key, seconds, by: By::Commit, scope: Scope::All, binds })
+        let identity = parent
+            .authority
+            .ring
+            .get(key)
+            .map(|k| k.identity)
+            .unwrap_or_default();
+        Ok(Voice {
+            identity,
+            key,
+            seconds,
+            by: By::Commit,
+            scope: Scope::All,
+            binds,
+        })
     }
 
     /// The voice of an approval tag of the repository.
-    pub(super) fn approval(&self, parent: &Parent, tag: &Oid, target: &Oid, target_seconds: i64) -> Result<Voice, Reason> {
+    pub(super) fn approval(
+        &self,
+        parent: &Parent,
+        tag: &Oid,
+        target: &Oid,
+        target_seconds: i64,
+    ) -> Result<Voice, Reason> {
         let name = self.approvals.name(tag);
         let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
         let raw = read.map_err(|e| ignored(name, e))?;
@@ -115,7 +182,10 @@ impl Evaluation<'_> {
     }
 
     /// The voice of a tag that approves a target.
-    #[expect(clippy::too_many_arguments, reason = "each says another thing about one tag")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each says another thing about one tag"
+    )]
     pub(super) fn tag_voice(
         &self,
         parent: &Parent,
@@ -129,16 +199,44 @@ impl Evaluation<'_> {
         let policy = &parent.authority.policy;
         let own_prefix = format!("approve/{}/", policy.branch());
         if !tag.name.starts_with(&own_prefix) {
-            return Err(ignored(name, format!("its name doesn't begin with {own_prefix}")));
+            return Err(ignored(
+                name,
+                format!("its name doesn't begin with {own_prefix}"),
+            ));
         }
         let trailers = Trailers::parse(tag.message).map_err(|e| ignored(name, e))?;
         approvals::claims(&trailers, policy, target).map_err(|why| ignored(name, why))?;
-        let block = tag.signature.ok_or_else(|| ignored(name, "it isn't signed"))?;
-        let finding = examine(&parent.authority.ring, tag.payload(), block, tag.tagger.seconds);
+        let block = tag
+            .signature
+            .ok_or_else(|| ignored(name, "it isn't signed"))?;
+        let finding = examine(
+            &parent.authority.ring,
+            tag.payload(),
+            block,
+            tag.tagger.seconds,
+        );
         let seen = id.and_then(|id| self.seen(id));
-        let weighed = self.weigh(&parent.authority, &self.revoked, finding, Some(target_seconds), seen);
+        let weighed = self.weigh(
+            &parent.authority,
+            &self.revoked,
+            finding,
+            Some(target_seconds),
+            seen,
+        );
         let (key, seconds) = weighed.map_err(|reason| ignored(name, reason))?;
-        let identity = parent.authority.ring.get(key).map(|k| k.identity).unwrap_or_default();
-        Ok(Voice { identity, key, seconds, by, scope: Scope::All, binds: true })
+        let identity = parent
+            .authority
+            .ring
+            .get(key)
+            .map(|k| k.identity)
+            .unwrap_or_default();
+        Ok(Voice {
+            identity,
+            key,
+            seconds,
+            by,
+            scope: Scope::All,
+            binds: true,
+        })
     }
 }

@@ -9,11 +9,19 @@ use crate::oid::Oid;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("{kind} {id}: {why}")]
-    Store { id: Oid, kind: ObjectKind, why: ObjectError },
+    Store {
+        id: Oid,
+        kind: ObjectKind,
+        why: ObjectError,
+    },
     #[error("{kind} {id}: the store gave bytes of another name")]
     Name { id: Oid, kind: ObjectKind },
     #[error("{kind} {id}: {why}")]
-    Collision { id: Oid, kind: ObjectKind, why: Collision },
+    Collision {
+        id: Oid,
+        kind: ObjectKind,
+        why: Collision,
+    },
 }
 
 /// A store whose answers are checked.
@@ -21,7 +29,12 @@ pub(crate) enum ReadError {
 pub(crate) struct Checked<'a>(pub(crate) &'a dyn Objects);
 
 impl<'a> Checked<'a> {
-    pub(crate) fn read(self, id: &Oid, kind: ObjectKind, limit: u64) -> Result<Cow<'a, [u8]>, ReadError> {
+    pub(crate) fn read(
+        self,
+        id: &Oid,
+        kind: ObjectKind,
+        limit: u64,
+    ) -> Result<Cow<'a, [u8]>, ReadError> {
         let store = |why| ReadError::Store { id: *id, kind, why };
         let bytes = self.0.read(id, kind, limit).map_err(store)?;
         if bytes.len() as u64 > limit {

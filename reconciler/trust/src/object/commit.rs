@@ -7,7 +7,11 @@ use crate::oid::{ObjectFormat, Oid};
 
 /// Headers that tools write and no verifier reads. Everything else unknown is refused: it is signed,
 /// but another reader might take it for something.
-const HARMLESS: [&str; 3] = ["change-id", "gitbutler-change-id", "gitbutler-headers-version"];
+const HARMLESS: [&str; 3] = [
+    "change-id",
+    "gitbutler-change-id",
+    "gitbutler-headers-version",
+];
 
 /// A commit, taken apart.
 #[derive(Debug, Clone)]
@@ -75,8 +79,14 @@ impl<'a> Ident<'a> {
         }
         let open = line.iter().position(|b| *b == b'<').ok_or_else(wrong)?;
         let close = line.iter().position(|b| *b == b'>').ok_or_else(wrong)?;
-        let name = line[..open].strip_suffix(b" ").or(if open == 0 { Some(&line[..0]) } else { None });
-        let (name, email) = (name.ok_or_else(wrong)?, line.get(open + 1..close).ok_or_else(wrong)?);
+        let name =
+            line[..open]
+                .strip_suffix(b" ")
+                .or(if open == 0 { Some(&line[..0]) } else { None });
+        let (name, email) = (
+            name.ok_or_else(wrong)?,
+            line.get(open + 1..close).ok_or_else(wrong)?,
+        );
         let rest = line[close + 1..].strip_prefix(b" ").ok_or_else(wrong)?;
         if email.contains(&b'<') || rest.contains(&b'<') || rest.contains(&b'>') {
             return Err(wrong());
@@ -85,11 +95,24 @@ impl<'a> Ident<'a> {
         let (seconds, zone) = rest.split_once(' ').ok_or_else(wrong)?;
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let leading_zero = seconds.len() > 1 && seconds.starts_with('0');
-        if !digits(seconds) || leading_zero || zone.len() != 5 || !zone.starts_with(['+', '-']) || !digits(&zone[1..]) {
+        if !digits(seconds)
+            || leading_zero
+            || zone.len() != 5
+            || !zone.starts_with(['+', '-'])
+            || !digits(&zone[1..])
+        {
             return Err(wrong());
         }
-        let seconds = seconds.parse::<i64>().ok().filter(|s| *s <= LAST_SECOND).ok_or_else(wrong)?;
-        Ok(Self { name, email, seconds })
+        let seconds = seconds
+            .parse::<i64>()
+            .ok()
+            .filter(|s| *s <= LAST_SECOND)
+            .ok_or_else(wrong)?;
+        Ok(Self {
+            name,
+            email,
+            seconds,
+        })
     }
 }
 
@@ -121,12 +144,20 @@ impl<'a> Header<'a> {
 
     /// The value of a header that has one line.
     pub(super) fn line(&self, name: &'static str) -> Result<&'a [u8], Malformed> {
-        if self.more.is_empty() { Ok(self.first) } else { Err(Malformed::Header(name)) }
+        if self.more.is_empty() {
+            Ok(self.first)
+        } else {
+            Err(Malformed::Header(name))
+        }
     }
 
     pub(super) fn oid(&self, name: &'static str, format: ObjectFormat) -> Result<Oid, Malformed> {
         let oid = Oid::from_hex(self.line(name)?).map_err(|_| Malformed::Name(name))?;
-        if oid.format() == format && !oid.is_null() { Ok(oid) } else { Err(Malformed::Name(name)) }
+        if oid.format() == format && !oid.is_null() {
+            Ok(oid)
+        } else {
+            Err(Malformed::Name(name))
+        }
     }
 }
 
@@ -143,7 +174,10 @@ impl<'a> Headers<'a> {
 
     fn line_end(&self, from: usize) -> Result<usize, Malformed> {
         let rest = self.raw.get(from..).unwrap_or_default();
-        rest.iter().position(|b| *b == b'\n').map(|n| from + n).ok_or(Malformed::Unended)
+        rest.iter()
+            .position(|b| *b == b'\n')
+            .map(|n| from + n)
+            .ok_or(Malformed::Unended)
     }
 
     /// The next header; nothing at the empty line, which is taken too.
@@ -167,7 +201,13 @@ impl<'a> Headers<'a> {
         }
         let space = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
         let first = line.get(space + 1..).unwrap_or_default();
-        Ok(Some(Header { key: &line[..space], first, more, start, end: next }))
+        Ok(Some(Header {
+            key: &line[..space],
+            first,
+            more,
+            start,
+            end: next,
+        }))
     }
 
     pub(super) fn expect(&mut self, name: &'static str) -> Result<Header<'a>, Malformed> {
@@ -188,7 +228,12 @@ impl<'a> Headers<'a> {
 }
 
 pub(super) fn printable(bytes: &[u8]) -> String {
-    bytes.iter().take(64).map(|b| char::from(*b)).flat_map(char::escape_default).collect()
+    bytes
+        .iter()
+        .take(64)
+        .map(|b| char::from(*b))
+        .flat_map(char::escape_default)
+        .collect()
 }
 
 impl<'a> Commit<'a> {
@@ -209,7 +254,9 @@ impl<'a> Commit<'a> {
             parents.push(parent);
             header = headers.next()?;
         }
-        let author = header.filter(|h| h.key == b"author").ok_or(Malformed::Header("author"))?;
+        let author = header
+            .filter(|h| h.key == b"author")
+            .ok_or(Malformed::Header("author"))?;
         let author = Ident::parse(author.line("author")?, "author")?;
         let committer = Ident::parse(headers.expect("committer")?.line("committer")?, "committer")?;
         let (mut encoding, mut mergetags, mut signature) = (false, Vec::new(), None);
@@ -262,7 +309,16 @@ impl<'a> Commit<'a> {
             None => Payload::new(raw, &[]),
         };
         let signature = signature.map(|header| header.value());
-        Ok(Self { tree, parents, author, committer, mergetags, signature, message, payload })
+        Ok(Self {
+            tree,
+            parents,
+            author,
+            committer,
+            mergetags,
+            signature,
+            message,
+            payload,
+        })
     }
 
     /// What the signature is made over.
@@ -283,7 +339,15 @@ impl<'a> Commit<'a> {
 
     /// The first line of the message, made printable.
     pub fn subject(&self) -> String {
-        let line = self.message.split(|b| *b == b'\n').find(|line| !line.is_empty()).unwrap_or_default();
-        String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).take(200).collect()
+        let line = self
+            .message
+            .split(|b| *b == b'\n')
+            .find(|line| !line.is_empty())
+            .unwrap_or_default();
+        String::from_utf8_lossy(line)
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect()
     }
 }

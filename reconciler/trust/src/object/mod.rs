@@ -15,8 +15,8 @@ pub use commit::{Commit, Ident, Payload};
 pub use error::Malformed;
 pub use tag::Tag;
 pub use trailers::{DuplicateTrailer, Trailer, Trailers};
-pub use tree::{Entries, Entry, EntryMode, Tree, TreeEntry, WalkError, content, entries};
 pub(crate) use tree::join;
+pub use tree::{Entries, Entry, EntryMode, Tree, TreeEntry, WalkError, content, entries};
 
 use crate::oid::{ObjectFormat, Oid};
 
@@ -98,9 +98,12 @@ pub fn name_of(kind: ObjectKind, bytes: &[u8], format: ObjectFormat) -> Result<O
             hash.update(bytes);
             Oid::from_bytes(hash.finalize_cd().map_err(|_| Collision)?.as_slice())
         }
-        ObjectFormat::Sha256 => {
-            Oid::from_bytes(&sha2::Sha256::new().chain_update(header).chain_update(bytes).finalize())
-        }
+        ObjectFormat::Sha256 => Oid::from_bytes(
+            &sha2::Sha256::new()
+                .chain_update(header)
+                .chain_update(bytes)
+                .finalize(),
+        ),
     };
     name.map_err(|_| Collision)
 }

@@ -21,8 +21,12 @@ pub struct Tag<'a> {
 }
 
 /// Beginnings of lines that some verifier takes for the beginning of a signature.
-const BEGINNINGS: [&[u8]; 4] =
-    [b"-----BEGIN PGP SIGNATURE-----", b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN SIGNED MESSAGE-----"];
+const BEGINNINGS: [&[u8]; 4] = [
+    b"-----BEGIN PGP SIGNATURE-----",
+    b"-----BEGIN PGP MESSAGE-----",
+    b"-----BEGIN SSH SIGNATURE-----",
+    b"-----BEGIN SIGNED MESSAGE-----",
+];
 
 impl<'a> Tag<'a> {
     /// Takes a raw tag of a commit apart; a tag of anything else is refused.
@@ -32,7 +36,8 @@ impl<'a> Tag<'a> {
         if headers.expect("type")?.line("type")? != b"commit" {
             return Err(Malformed::Header("type commit"));
         }
-        let name = std::str::from_utf8(headers.expect("tag")?.line("tag")?).map_err(|_| Malformed::Header("tag"))?;
+        let name = std::str::from_utf8(headers.expect("tag")?.line("tag")?)
+            .map_err(|_| Malformed::Header("tag"))?;
         let tagger = Ident::parse(headers.expect("tagger")?.line("tagger")?, "tagger")?;
         if let Some(header) = headers.next()? {
             return Err(Malformed::Unknown(printable(header.key)));
@@ -46,7 +51,11 @@ impl<'a> Tag<'a> {
         for line in body.split_inclusive(|b| *b == b'\n') {
             // Quoted, indented or in other case: git takes only exact ones, and the last of them; a
             // reader that takes the first would see another message. One block, or none is believed.
-            if BEGINNINGS.iter().any(|begin| line.trim_ascii_start().starts_with(begin)) && begins.replace(at).is_some() {
+            if BEGINNINGS
+                .iter()
+                .any(|begin| line.trim_ascii_start().starts_with(begin))
+                && begins.replace(at).is_some()
+            {
                 return Err(Malformed::SignaturePlace);
             }
             at += line.len();
@@ -59,7 +68,14 @@ impl<'a> Tag<'a> {
             return Err(Malformed::TooMany("bytes of signature", limits::SIGNATURE));
         }
         let payload = Payload::new(&raw[..headers.position() + message.len()], &[]);
-        Ok(Self { target, name, tagger, message, signature, payload })
+        Ok(Self {
+            target,
+            name,
+            tagger,
+            message,
+            signature,
+            payload,
+        })
     }
 
     /// What the signature is made over.

@@ -22,8 +22,15 @@ pub struct DuplicateTrailer(pub String);
 pub struct Trailers(Vec<Trailer>);
 
 /// Names that programs of ours act on; people's own (`Signed-off-by`) may be there often.
-const OURS: [&str; 7] =
-    ["deploy-ref", "approve", "approve-base", "rollback-to", "emergency", "rollout-resume", "alive"];
+const OURS: [&str; 7] = [
+    "deploy-ref",
+    "approve",
+    "approve-base",
+    "rollback-to",
+    "emergency",
+    "rollout-resume",
+    "alive",
+];
 
 fn is_ours(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -49,19 +56,29 @@ impl Trailers {
         }
         let mut trailers: Vec<Trailer> = Vec::new();
         for line in lines.iter().rev() {
-            let Ok(line) = std::str::from_utf8(line) else { return Ok(Self::default()) };
+            let Ok(line) = std::str::from_utf8(line) else {
+                return Ok(Self::default());
+            };
             if let Some(more) = line.strip_prefix([' ', '\t']) {
-                let Some(last) = trailers.last_mut() else { return Ok(Self::default()) };
+                let Some(last) = trailers.last_mut() else {
+                    return Ok(Self::default());
+                };
                 last.value.push(' ');
                 last.value.push_str(more.trim());
                 continue;
             }
-            let Some((name, value)) = line.split_once(':') else { return Ok(Self::default()) };
-            let word = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let Some((name, value)) = line.split_once(':') else {
+                return Ok(Self::default());
+            };
+            let word =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
             if !word || !value.starts_with(' ') {
                 return Ok(Self::default());
             }
-            trailers.push(Trailer { name: name.to_owned(), value: value.trim().to_owned() });
+            trailers.push(Trailer {
+                name: name.to_owned(),
+                value: value.trim().to_owned(),
+            });
         }
         for (index, trailer) in trailers.iter().enumerate() {
             let same = |other: &Trailer| other.name.eq_ignore_ascii_case(&trailer.name);
@@ -74,7 +91,10 @@ impl Trailers {
 
     /// The value of a trailer; names compare without case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|t| t.name.eq_ignore_ascii_case(name)).map(|t| t.value.as_str())
+        self.0
+            .iter()
+            .find(|t| t.name.eq_ignore_ascii_case(name))
+            .map(|t| t.value.as_str())
     }
 
     /// All of them in order.
@@ -107,8 +127,17 @@ mod tests {
         assert_eq!(trailers.get("deploy-ref"), Some("a b"));
         assert_eq!(trailers.get("emergency"), None);
         assert_eq!(trailers.iter().last().unwrap().value, "y z");
-        for none in ["subject\nEmergency: now", "a\n\nsome prose\nEmergency: now", "a\n\n Emergency: now", "a\n\nEmergency:now", ""] {
-            assert!(Trailers::parse(none.as_bytes()).unwrap().is_empty(), "{none}");
+        for none in [
+            "subject\nEmergency: now",
+            "a\n\nsome prose\nEmergency: now",
+            "a\n\n Emergency: now",
+            "a\n\nEmergency:now",
+            "",
+        ] {
+            assert!(
+                Trailers::parse(none.as_bytes()).unwrap().is_empty(),
+                "{none}"
+            );
         }
         assert!(Trailers::parse(b"a\n\nDeploy-Ref: a b\ndeploy-ref: a c").is_err());
     }

@@ -56,7 +56,9 @@ impl TreeEntry<'_> {
             None if entry.mode == EntryMode::Folder => b'/',
             None => 0,
         };
-        a[..common].cmp(&b[..common]).then_with(|| end(self, a).cmp(&end(other, b)))
+        a[..common]
+            .cmp(&b[..common])
+            .then_with(|| end(self, a).cmp(&end(other, b)))
     }
 }
 
@@ -75,13 +77,24 @@ impl<'a> Tree<'a> {
             if entries.len() == limits::ENTRIES {
                 return Err(Malformed::TooMany("entries in one folder", limits::ENTRIES));
             }
-            let space = rest.iter().take(7).position(|b| *b == b' ').ok_or(Malformed::Tree)?;
+            let space = rest
+                .iter()
+                .take(7)
+                .position(|b| *b == b' ')
+                .ok_or(Malformed::Tree)?;
             let mode = EntryMode::parse(&rest[..space]);
             rest = &rest[space + 1..];
             let end = rest.iter().position(|b| *b == 0).ok_or(Malformed::Tree)?;
-            let (name, id) = (&rest[..end], rest.get(end + 1..end + 1 + format.len()).ok_or(Malformed::Tree)?);
+            let (name, id) = (
+                &rest[..end],
+                rest.get(end + 1..end + 1 + format.len())
+                    .ok_or(Malformed::Tree)?,
+            );
             rest = &rest[end + 1 + format.len()..];
-            let refused = |why| Malformed::Entry { name: String::from_utf8_lossy(name).escape_debug().to_string(), why };
+            let refused = |why| Malformed::Entry {
+                name: String::from_utf8_lossy(name).escape_debug().to_string(),
+                why,
+            };
             let mode = mode.ok_or_else(|| refused("its mode is none that is taken"))?;
             let name = acceptable(name).map_err(refused)?;
             let id = Oid::from_bytes(id).map_err(|_| Malformed::Tree)?;
@@ -110,7 +123,12 @@ impl<'a> Tree<'a> {
     /// Only those that `before` doesn't have are looked at: the others were, when they were added.
     pub(crate) fn collision(&self, before: &Tree<'_>) -> Option<(&'a str, &'a str)> {
         let old: std::collections::HashSet<&str> = before.entries.iter().map(|e| e.name).collect();
-        let added: Vec<&str> = self.entries.iter().map(|e| e.name).filter(|n| !old.contains(n)).collect();
+        let added: Vec<&str> = self
+            .entries
+            .iter()
+            .map(|e| e.name)
+            .filter(|n| !old.contains(n))
+            .collect();
         if added.is_empty() {
             return None;
         }
@@ -127,9 +145,18 @@ impl<'a> Tree<'a> {
 fn fold(name: &str) -> Cow<'_, str> {
     use unicode_normalization::UnicodeNormalization as _;
     if name.is_ascii() {
-        return if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() };
+        return if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            name.to_ascii_lowercase().into()
+        } else {
+            name.into()
+        };
     }
-    name.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect::<String>().into()
+    name.nfkc()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .nfkc()
+        .collect::<String>()
+        .into()
 }
 
 /// The name as text if it is one that every file system and program takes for itself.
@@ -141,7 +168,9 @@ fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     if text.contains('/') {
         return Err("it holds a slash");
     }
-    if !text.is_ascii() && text.chars().any(invisible) || text.bytes().any(|b| b < b' ' || b == 0x7f) {
+    if !text.is_ascii() && text.chars().any(invisible)
+        || text.bytes().any(|b| b < b' ' || b == 0x7f)
+    {
         return Err("it holds a control character or one that can't be seen");
     }
     if matches!(text, "." | "..") {
@@ -189,17 +218,27 @@ pub struct WalkError {
 
 impl WalkError {
     fn new(path: &str, what: &impl ToString) -> Self {
-        Self { path: path.to_owned(), what: what.to_string() }
+        Self {
+            path: path.to_owned(),
+            what: what.to_string(),
+        }
     }
 }
 
 /// The files of a tree in order of path, each tree object checked against its name and its limits.
 pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
-    Entries { objects: Checked(objects), pending: vec![Pending::Folder(String::new(), *tree, 0)] }
+    Entries {
+        objects: Checked(objects),
+        pending: vec![Pending::Folder(String::new(), *tree, 0)],
+    }
 }
 
 /// A file's content, checked against its name.
-pub fn content<'a>(objects: &'a dyn Objects, entry: &Entry, limit: u64) -> Result<Cow<'a, [u8]>, WalkError> {
+pub fn content<'a>(
+    objects: &'a dyn Objects,
+    entry: &Entry,
+    limit: u64,
+) -> Result<Cow<'a, [u8]>, WalkError> {
     let read = Checked(objects).read(&entry.id, ObjectKind::Blob, limit);
     read.map_err(|e: ReadError| WalkError::new(&entry.path, &e))
 }
@@ -218,9 +257,15 @@ pub struct Entries<'a> {
 impl Entries<'_> {
     fn open(&mut self, path: &str, id: &Oid, depth: usize) -> Result<(), WalkError> {
         if depth > limits::DEPTH {
-            return Err(WalkError::new(path, &"more folders within folders than there may be"));
+            return Err(WalkError::new(
+                path,
+                &"more folders within folders than there may be",
+            ));
         }
-        let raw = self.objects.read(id, ObjectKind::Tree, limits::TREE).map_err(|e| WalkError::new(path, &e))?;
+        let raw = self
+            .objects
+            .read(id, ObjectKind::Tree, limits::TREE)
+            .map_err(|e| WalkError::new(path, &e))?;
         let tree = Tree::parse(&raw, id.format()).map_err(|e| WalkError::new(path, &e))?;
         for entry in tree.entries().iter().rev() {
             let path = join(path, entry.name);
@@ -229,7 +274,11 @@ impl Entries<'_> {
             }
             self.pending.push(match entry.mode {
                 EntryMode::Folder => Pending::Folder(path, entry.id, depth + 1),
-                mode => Pending::File(Entry { path, mode, id: entry.id }),
+                mode => Pending::File(Entry {
+                    path,
+                    mode,
+                    id: entry.id,
+                }),
             });
         }
         Ok(())

@@ -42,13 +42,25 @@ impl Authority {
                     let name = file.name();
                     files.push((path.to_owned(), name.clone()));
                     if found.insert(name.clone(), file).is_some() {
-                        wrong.push(Diagnostic::error(codes::KEY_FILE, &span, format!("the key {name} has another file already")));
+                        wrong.push(Diagnostic::error(
+                            codes::KEY_FILE,
+                            &span,
+                            format!("the key {name} has another file already"),
+                        ));
                     }
                 }
                 Err(error @ KeyFileError::Neither) => {
-                    warnings.push(Diagnostic::warning(codes::KEY_FILE, &span, format!("it is {error}, and isn't used")));
+                    warnings.push(Diagnostic::warning(
+                        codes::KEY_FILE,
+                        &span,
+                        format!("it is {error}, and isn't used"),
+                    ));
                 }
-                Err(error) => wrong.push(Diagnostic::error(codes::KEY_FILE, &span, format!("it is {error}"))),
+                Err(error) => wrong.push(Diagnostic::error(
+                    codes::KEY_FILE,
+                    &span,
+                    format!("it is {error}"),
+                )),
             }
         }
         let policy = match Policy::parse(policy) {
@@ -60,35 +72,76 @@ impl Authority {
         };
         let whole = Span::of_file(POLICY_PATH);
         for identity in &policy.identities {
-            for key in identity.keys.iter().filter(|key| !found.contains_key(&key.name)) {
-                let message = format!("no file in {KEYS_PATH}/ holds the key {} of `{}`", key.name, identity.name);
+            for key in identity
+                .keys
+                .iter()
+                .filter(|key| !found.contains_key(&key.name))
+            {
+                let message = format!(
+                    "no file in {KEYS_PATH}/ holds the key {} of `{}`",
+                    key.name, identity.name
+                );
                 match key.name {
                     KeyName::OpenPgp(_) => wrong.push(
-                        Diagnostic::error(codes::POLICY_KEY, &whole, message)
-                            .hint(format!("gpg --armor --export {} > {KEYS_PATH}/{}.asc", key.name, identity.name)),
+                        Diagnostic::error(codes::POLICY_KEY, &whole, message).hint(format!(
+                            "gpg --armor --export {} > {KEYS_PATH}/{}.asc",
+                            key.name, identity.name
+                        )),
                     ),
-                    KeyName::Ssh(_) => warnings.push(Diagnostic::warning(codes::POLICY_KEY, &whole, message)),
+                    KeyName::Ssh(_) => {
+                        warnings.push(Diagnostic::warning(codes::POLICY_KEY, &whole, message))
+                    }
                 }
             }
         }
-        let used = |name: &KeyName| policy.identities.iter().any(|identity| identity.keys.iter().any(|key| key.name == *name));
+        let used = |name: &KeyName| {
+            policy
+                .identities
+                .iter()
+                .any(|identity| identity.keys.iter().any(|key| key.name == *name))
+        };
         for (path, name) in files.iter().filter(|(_, name)| !used(name)) {
-            warnings.push(Diagnostic::warning(codes::POLICY_KEY, &Span::of_file(path.as_str()), format!("no identity has the key {name}")));
+            warnings.push(Diagnostic::warning(
+                codes::POLICY_KEY,
+                &Span::of_file(path.as_str()),
+                format!("no identity has the key {name}"),
+            ));
         }
         let ring = match KeyRing::new(&policy, &found, now.as_second()) {
             Ok(ring) => ring,
             Err(super::keys::Shared(a, b)) => {
-                let message = format!("the certificates of `{}` and `{}` share a key", policy.name(a), policy.name(b));
+                let message = format!(
+                    "the certificates of `{}` and `{}` share a key",
+                    policy.name(a),
+                    policy.name(b)
+                );
                 wrong.push(Diagnostic::error(codes::POLICY_KEY, &whole, message));
                 return Err(wrong);
             }
         };
-        if wrong.is_empty() { Ok(Self { policy, ring, files, warnings }) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(Self {
+                policy,
+                ring,
+                files,
+                warnings,
+            })
+        } else {
+            Err(wrong)
+        }
     }
 
-    pub(crate) fn load(objects: Checked<'_>, tree: &Oid, now: Timestamp) -> Result<Self, Vec<Diagnostic>> {
+    pub(crate) fn load(
+        objects: Checked<'_>,
+        tree: &Oid,
+        now: Timestamp,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let fail = |path: &str, message: &dyn std::fmt::Display| {
-            vec![Diagnostic::error(codes::KEY_FILE, &Span::of_file(path), message.to_string())]
+            vec![Diagnostic::error(
+                codes::KEY_FILE,
+                &Span::of_file(path),
+                message.to_string(),
+            )]
         };
         let folder = super::TRUST_PATH;
         let mut files = Vec::new();
@@ -99,29 +152,61 @@ impl Authority {
                 return Err(fail(&entry.path, &"only plain files may stand in trust/"));
             }
             if files.len() == limits::TRUST_FILES {
-                return Err(fail(folder, &format!("more than {} files", limits::TRUST_FILES)));
+                return Err(fail(
+                    folder,
+                    &format!("more than {} files", limits::TRUST_FILES),
+                ));
             }
             files.push(entry);
         }
         let read = |entry: &Entry| {
-            let bytes = objects.read(&entry.id, ObjectKind::Blob, limits::TRUST_FILE).map_err(|e| fail(&entry.path, &e))?;
+            let bytes = objects
+                .read(&entry.id, ObjectKind::Blob, limits::TRUST_FILE)
+                .map_err(|e| fail(&entry.path, &e))?;
             Ok::<_, Vec<Diagnostic>>((entry.path.clone(), bytes))
         };
-        let policy = files.iter().find(|entry| entry.path == POLICY_PATH).ok_or_else(|| fail(POLICY_PATH, &"the policy is missing"))?;
+        let policy = files
+            .iter()
+            .find(|entry| entry.path == POLICY_PATH)
+            .ok_or_else(|| fail(POLICY_PATH, &"the policy is missing"))?;
         let (_, policy) = read(policy)?;
-        let in_keys = |entry: &&Entry| entry.path.strip_prefix(KEYS_PATH).is_some_and(|rest| rest.starts_with('/'));
-        let keys = files.iter().filter(in_keys).map(read).collect::<Result<Vec<_>, _>>()?;
+        let in_keys = |entry: &&Entry| {
+            entry
+                .path
+                .strip_prefix(KEYS_PATH)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        let keys = files
+            .iter()
+            .filter(in_keys)
+            .map(read)
+            .collect::<Result<Vec<_>, _>>()?;
         Self::new(&policy, keys, now)
     }
 }
 
 /// The policy of a revision, with its keys, from the revision's tree.
-pub fn authority(objects: &dyn Objects, tree: &Oid, now: Timestamp) -> Result<Authority, Vec<Diagnostic>> {
+pub fn authority(
+    objects: &dyn Objects,
+    tree: &Oid,
+    now: Timestamp,
+) -> Result<Authority, Vec<Diagnostic>> {
     let objects = Checked(objects);
-    let missing = |message: String| vec![Diagnostic::error(codes::POLICY_KIND, &Span::of_file(POLICY_PATH), message)];
-    let raw = objects.read(tree, ObjectKind::Tree, limits::TREE).map_err(|e| missing(e.to_string()))?;
+    let missing = |message: String| {
+        vec![Diagnostic::error(
+            codes::POLICY_KIND,
+            &Span::of_file(POLICY_PATH),
+            message,
+        )]
+    };
+    let raw = objects
+        .read(tree, ObjectKind::Tree, limits::TREE)
+        .map_err(|e| missing(e.to_string()))?;
     let root = Tree::parse(&raw, tree.format()).map_err(|e| missing(e.to_string()))?;
-    match root.get(super::TRUST_PATH).filter(|entry| entry.mode == EntryMode::Folder) {
+    match root
+        .get(super::TRUST_PATH)
+        .filter(|entry| entry.mode == EntryMode::Folder)
+    {
         Some(trust) => Authority::load(objects, &trust.id, now),
         None => Err(missing("the policy is missing".to_owned())),
     }
@@ -129,6 +214,9 @@ pub fn authority(objects: &dyn Objects, tree: &Oid, now: Timestamp) -> Result<Au
 
 /// The first error, as one line.
 pub(crate) fn first(diagnostics: &[Diagnostic]) -> String {
-    let error = diagnostics.iter().find(|d| d.severity == Severity::Error).or(diagnostics.first());
+    let error = diagnostics
+        .iter()
+        .find(|d| d.severity == Severity::Error)
+        .or(diagnostics.first());
     error.map_or_else(String::new, |d| format!("{}: {}", d.span, d.message))
 }

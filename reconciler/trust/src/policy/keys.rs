@@ -59,7 +59,10 @@ impl KeyFile {
             return Self::openpgp(bytes);
         }
         let text = std::str::from_utf8(text).map_err(|_| KeyFileError::Neither)?;
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let line = lines.next().ok_or(KeyFileError::Neither)?;
         let kind = line.split(' ').next().unwrap_or_default();
         if !(kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-")) {
@@ -71,14 +74,18 @@ impl KeyFile {
         if kind.contains("-cert-v") {
             return Err(KeyFileError::Certificate);
         }
-        let key = ssh_key::PublicKey::from_openssh(line).map_err(|e| KeyFileError::Garbled(e.to_string()))?;
+        let key = ssh_key::PublicKey::from_openssh(line)
+            .map_err(|e| KeyFileError::Garbled(e.to_string()))?;
         Ok(Self::Ssh(Arc::new(key)))
     }
 
     fn openpgp(bytes: &[u8]) -> Result<Self, KeyFileError> {
         let garbled = |e: sequoia_openpgp::anyhow::Error| KeyFileError::Garbled(e.to_string());
         let mut certs = CertParser::from_bytes(bytes).map_err(garbled)?;
-        let cert = certs.next().ok_or(KeyFileError::Neither)?.map_err(garbled)?;
+        let cert = certs
+            .next()
+            .ok_or(KeyFileError::Neither)?
+            .map_err(garbled)?;
         if certs.next().is_some() {
             return Err(KeyFileError::Several);
         }
@@ -92,14 +99,22 @@ impl KeyFile {
     pub fn name(&self) -> KeyName {
         match self {
             Self::OpenPgp(cert) => KeyName::OpenPgp(cert.fingerprint().to_hex()),
-            Self::Ssh(key) => KeyName::Ssh(key.fingerprint(ssh_key::HashAlg::Sha256).sha256().unwrap_or_default()),
+            Self::Ssh(key) => KeyName::Ssh(
+                key.fingerprint(ssh_key::HashAlg::Sha256)
+                    .sha256()
+                    .unwrap_or_default(),
+            ),
         }
     }
 
     /// Whom it says that it belongs to; nothing vouches for it.
     pub fn owner(&self) -> String {
         match self {
-            Self::OpenPgp(cert) => cert.userids().next().map(|id| id.userid().to_string()).unwrap_or_default(),
+            Self::OpenPgp(cert) => cert
+                .userids()
+                .next()
+                .map(|id| id.userid().to_string())
+                .unwrap_or_default(),
             Self::Ssh(key) => key.comment().to_owned(),
         }
     }
@@ -131,7 +146,11 @@ pub(crate) struct RingKey {
 /// a signer chooses the date. The reference time is an argument, so that no clock is read.
 fn standard(now: SystemTime) -> StandardPolicy<'static> {
     let mut policy = StandardPolicy::at(now);
-    for hash in [HashAlgorithm::MD5, HashAlgorithm::SHA1, HashAlgorithm::RipeMD] {
+    for hash in [
+        HashAlgorithm::MD5,
+        HashAlgorithm::SHA1,
+        HashAlgorithm::RipeMD,
+    ] {
         policy.reject_hash(hash);
     }
     policy
@@ -146,7 +165,11 @@ pub(super) struct Shared(pub(super) IdentityIndex, pub(super) IdentityIndex);
 
 impl KeyRing {
     /// The ring of a policy, from the files that hold its keys.
-    pub(super) fn new(policy: &Policy, files: &HashMap<KeyName, KeyFile>, now: i64) -> Result<Self, Shared> {
+    pub(super) fn new(
+        policy: &Policy,
+        files: &HashMap<KeyName, KeyFile>,
+        now: i64,
+    ) -> Result<Self, Shared> {
         let mut ring = Self {
             keys: Vec::new(),
             parts: Vec::new(),
@@ -156,7 +179,12 @@ impl KeyRing {
             standard: standard(at(now)),
             min_rsa_bits: policy.min_rsa_bits as usize,
         };
-        for (identity, key) in policy.identities.iter().enumerate().flat_map(|(i, id)| id.keys.iter().map(move |k| (i, k))) {
+        for (identity, key) in policy
+            .identities
+            .iter()
+            .enumerate()
+            .flat_map(|(i, id)| id.keys.iter().map(move |k| (i, k)))
+        {
             let index = ring.keys.len();
             let file = files.get(&key.name).cloned();
             match (&key.name, &file) {
@@ -168,7 +196,11 @@ impl KeyRing {
                         let part = part.key().clone();
                         let at = ring.parts.len();
                         if let Some(other) = ring.by_fingerprint.insert(part.fingerprint(), at) {
-                            let owner = ring.parts.get(other).and_then(|(key, _)| ring.keys.get(*key)).map_or(identity, |key| key.identity);
+                            let owner = ring
+                                .parts
+                                .get(other)
+                                .and_then(|(key, _)| ring.keys.get(*key))
+                                .map_or(identity, |key| key.identity);
                             return Err(Shared(owner, identity));
                         }
                         ring.by_id.entry(part.keyid()).or_default().push(at);
@@ -178,7 +210,13 @@ impl KeyRing {
                 (KeyName::OpenPgp(_), _) => {}
             }
             let valid_before = key.valid_before.map(jiff::Timestamp::as_second);
-            ring.keys.push(RingKey { name: key.name.clone(), identity, valid_before, file, point: OnceLock::new() });
+            ring.keys.push(RingKey {
+                name: key.name.clone(),
+                identity,
+                valid_before,
+                file,
+                point: OnceLock::new(),
+            });
         }
         Ok(ring)
     }
@@ -205,7 +243,11 @@ impl KeyRing {
     }
 
     /// The point of an Ed25519 key, computed once.
-    pub(crate) fn ed25519(&self, key: usize, point: impl FnOnce() -> Option<VerifyingKey>) -> Option<VerifyingKey> {
+    pub(crate) fn ed25519(
+        &self,
+        key: usize,
+        point: impl FnOnce() -> Option<VerifyingKey>,
+    ) -> Option<VerifyingKey> {
         *self.keys.get(key)?.point.get_or_init(point)
     }
 
@@ -213,67 +255,127 @@ impl KeyRing {
     pub(crate) fn openpgp<'a>(
         &'a self,
         issuer: &KeyHandle,
-    ) -> impl Iterator<Item = (usize, &'a Key<key::PublicParts, key::UnspecifiedRole>)> + use<'a> {
+    ) -> impl Iterator<Item = (usize, &'a Key<key::PublicParts, key::UnspecifiedRole>)> + use<'a>
+    {
         let parts: Vec<usize> = match issuer {
-            KeyHandle::Fingerprint(fingerprint) => self.by_fingerprint.get(fingerprint).copied().into_iter().collect(),
+            KeyHandle::Fingerprint(fingerprint) => self
+                .by_fingerprint
+                .get(fingerprint)
+                .copied()
+                .into_iter()
+                .collect(),
             KeyHandle::KeyID(id) => self.by_id.get(id).cloned().unwrap_or_default(),
         };
-        parts.into_iter().filter_map(|at| self.parts.get(at)).map(|(index, key)| (*index, key))
+        parts
+            .into_iter()
+            .filter_map(|at| self.parts.get(at))
+            .map(|(index, key)| (*index, key))
     }
 
     /// Whether a fingerprint is of this key, or of a subkey of it.
     pub(crate) fn is_part_of(&self, name: &KeyName, key: usize) -> bool {
         let own = self.keys.get(key).is_some_and(|k| k.name == *name);
         own || match name {
-            KeyName::OpenPgp(hex) => hex
-                .parse::<Fingerprint>()
-                .is_ok_and(|f| self.by_fingerprint.get(&f).and_then(|at| self.parts.get(*at)).is_some_and(|(owner, _)| *owner == key)),
+            KeyName::OpenPgp(hex) => hex.parse::<Fingerprint>().is_ok_and(|f| {
+                self.by_fingerprint
+                    .get(&f)
+                    .and_then(|at| self.parts.get(*at))
+                    .is_some_and(|(owner, _)| *owner == key)
+            }),
             KeyName::Ssh(_) => false,
         }
     }
 
     /// Whether a key or subkey could sign at a time: bound, meant for signing, not expired, not
     /// revoked. A hard revocation counts at all times.
-    pub(crate) fn openpgp_live(&self, key: usize, part: &KeyHandle, seconds: i64) -> Result<(), Reason> {
-        let Some(RingKey { file: Some(KeyFile::OpenPgp(cert)), .. }) = self.keys.get(key) else {
-            return Err(Reason::new(ReasonCode::UnknownKey, "the certificate isn't there"));
+    pub(crate) fn openpgp_live(
+        &self,
+        key: usize,
+        part: &KeyHandle,
+        seconds: i64,
+    ) -> Result<(), Reason> {
+        let Some(RingKey {
+            file: Some(KeyFile::OpenPgp(cert)),
+            ..
+        }) = self.keys.get(key)
+        else {
+            return Err(Reason::new(
+                ReasonCode::UnknownKey,
+                "the certificate isn't there",
+            ));
         };
         let name = part.to_hex();
-        let revoked = |by: &str| Reason::new(ReasonCode::KeyRevoked, format!("the OpenPGP key {name} is revoked ({by})"));
+        let revoked = |by: &str| {
+            Reason::new(
+                ReasonCode::KeyRevoked,
+                format!("the OpenPGP key {name} is revoked ({by})"),
+            )
+        };
         let expired = |error: &dyn std::fmt::Display| {
-            Reason::new(ReasonCode::KeyExpired, format!("the OpenPGP key {name} wasn't valid when the signature was made: {error}"))
+            Reason::new(
+                ReasonCode::KeyExpired,
+                format!("the OpenPGP key {name} wasn't valid when the signature was made: {error}"),
+            )
         };
         // Revocation first: a revoked certificate may have no other valid signature any more.
         if let RevocationStatus::Revoked(by) = cert.revocation_status(&self.standard, at(seconds)) {
             return Err(revoked(&why(&by)));
         }
-        let valid = cert.with_policy(&self.standard, at(seconds)).map_err(|e| expired(&e))?;
+        let valid = cert
+            .with_policy(&self.standard, at(seconds))
+            .map_err(|e| expired(&e))?;
         if let RevocationStatus::Revoked(by) = valid.revocation_status() {
             return Err(revoked(&why(&by)));
         }
         valid.alive().map_err(|e| expired(&e))?;
         let Some(part) = valid.keys().find(|k| k.key().key_handle().aliases(part)) else {
-            return Err(Reason::new(ReasonCode::KeyMisused, format!("the OpenPGP key {name} isn't validly bound to its certificate")));
+            return Err(Reason::new(
+                ReasonCode::KeyMisused,
+                format!("the OpenPGP key {name} isn't validly bound to its certificate"),
+            ));
         };
         if let RevocationStatus::Revoked(by) = part.revocation_status() {
             return Err(revoked(&why(&by)));
         }
         part.alive().map_err(|e| expired(&e))?;
         if !part.for_signing() {
-            return Err(Reason::new(ReasonCode::KeyMisused, format!("the OpenPGP key {name} isn't meant for signing")));
+            return Err(Reason::new(
+                ReasonCode::KeyMisused,
+                format!("the OpenPGP key {name} isn't meant for signing"),
+            ));
         }
         Ok(())
     }
 
     /// Whether a key that made a good signature earlier is still live: not expired, not revoked.
     pub(crate) fn still_live(&self, key: usize, seconds: i64) -> Result<(), Reason> {
-        let Some(RingKey { name, file: Some(KeyFile::OpenPgp(cert)), .. }) = self.keys.get(key) else { return Ok(()) };
-        let expired = |error: &dyn std::fmt::Display| {
-            Reason::new(ReasonCode::KeyExpired, format!("the OpenPGP key {name} was no longer valid shortly before its signature was first seen: {error}"))
+        let Some(RingKey {
+            name,
+            file: Some(KeyFile::OpenPgp(cert)),
+            ..
+        }) = self.keys.get(key)
+        else {
+            return Ok(());
         };
-        let valid = cert.with_policy(&self.standard, at(seconds)).map_err(|e| expired(&e))?;
+        let expired = |error: &dyn std::fmt::Display| {
+            Reason::new(
+                ReasonCode::KeyExpired,
+                format!(
+                    "the OpenPGP key {name} was no longer valid shortly before its signature was first seen: {error}"
+                ),
+            )
+        };
+        let valid = cert
+            .with_policy(&self.standard, at(seconds))
+            .map_err(|e| expired(&e))?;
         if let RevocationStatus::Revoked(by) = valid.revocation_status() {
-            return Err(Reason::new(ReasonCode::KeyRevoked, format!("the OpenPGP key {name} was revoked before its signature was first seen ({})", why(&by))));
+            return Err(Reason::new(
+                ReasonCode::KeyRevoked,
+                format!(
+                    "the OpenPGP key {name} was revoked before its signature was first seen ({})",
+                    why(&by)
+                ),
+            ));
         }
         valid.alive().map_err(|e| expired(&e))
     }
@@ -285,16 +387,37 @@ impl KeyRing {
         }
         match (&key.name, &key.file) {
             (KeyName::OpenPgp(_), Some(KeyFile::OpenPgp(cert))) => {
-                let valid = cert.with_policy(&self.standard, at(seconds)).map_err(|e| e.to_string())?;
-                let signs = valid.keys().alive().revoked(false).for_signing().any(|key| self.strong(key.key()));
+                let valid = cert
+                    .with_policy(&self.standard, at(seconds))
+                    .map_err(|e| e.to_string())?;
+                let signs = valid
+                    .keys()
+                    .alive()
+                    .revoked(false)
+                    .for_signing()
+                    .any(|key| self.strong(key.key()));
                 let revoked = matches!(valid.revocation_status(), RevocationStatus::Revoked(_));
-                if signs && !revoked && valid.alive().is_ok() { Ok(()) } else { Err("it has no part that can sign and be verified here".to_owned()) }
+                if signs && !revoked && valid.alive().is_ok() {
+                    Ok(())
+                } else {
+                    Err("it has no part that can sign and be verified here".to_owned())
+                }
             }
-            (KeyName::OpenPgp(_), _) => Err(format!("no file in {} holds its certificate", super::KEYS_PATH)),
+            (KeyName::OpenPgp(_), _) => Err(format!(
+                "no file in {} holds its certificate",
+                super::KEYS_PATH
+            )),
             (KeyName::Ssh(_), Some(KeyFile::Ssh(ssh))) => match ssh.key_data() {
-                KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => Ok(()),
+                KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {
+                    Ok(())
+                }
                 KeyData::Ecdsa(ecdsa) if ecdsa.curve() != ssh_key::EcdsaCurve::NistP521 => Ok(()),
-                KeyData::Rsa(rsa) if rsa.n.as_positive_bytes().map_or(0, |n| n.len() * 8) >= self.min_rsa_bits => Ok(()),
+                KeyData::Rsa(rsa)
+                    if rsa.n.as_positive_bytes().map_or(0, |n| n.len() * 8)
+                        >= self.min_rsa_bits =>
+                {
+                    Ok(())
+                }
                 KeyData::Rsa(_) => Err(format!("it has fewer than {} bits", self.min_rsa_bits)),
                 _ => Err("keys of its kind can't be verified here".to_owned()),
             },
@@ -308,15 +431,22 @@ impl KeyRing {
         key.pk_algo().is_supported()
             && match key.mpis() {
                 PublicKey::RSA { .. } => key.mpis().bits().unwrap_or(0) >= self.min_rsa_bits,
-                PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } => curve.is_supported(),
+                PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } => {
+                    curve.is_supported()
+                }
                 _ => true,
             }
     }
 }
 
 fn why(by: &[&sequoia_openpgp::packet::Signature]) -> String {
-    let reason = by.iter().find_map(|signature| signature.reason_for_revocation());
-    reason.map_or_else(|| "no reason given".to_owned(), |(code, _)| code.to_string())
+    let reason = by
+        .iter()
+        .find_map(|signature| signature.reason_for_revocation());
+    reason.map_or_else(
+        || "no reason given".to_owned(),
+        |(code, _)| code.to_string(),
+    )
 }
 
 impl RingKey {

@@ -18,7 +18,7 @@ pub use authority::{Authority, authority};
 pub use keys::{KeyFile, KeyFileError, KeyRing};
 pub use pattern::{Pattern, PatternError};
 pub use satisfiable::{Alone, Satisfiability, Unsatisfiable};
-pub use spec::{Bypass, BindRef, OnStale, Seconds, SideBranches};
+pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
 
 use crate::signature::KeyName;
 
@@ -107,7 +107,11 @@ impl Rule {
 
     /// The patterns, for messages.
     pub fn title(&self) -> String {
-        self.paths.iter().map(Pattern::as_str).collect::<Vec<_>>().join(", ")
+        self.paths
+            .iter()
+            .map(Pattern::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -161,7 +165,9 @@ pub struct Emergency {
 impl Policy {
     /// An identity's name.
     pub fn name(&self, index: IdentityIndex) -> &str {
-        self.identities.get(index).map_or("", |identity| identity.name.as_str())
+        self.identities
+            .get(index)
+            .map_or("", |identity| identity.name.as_str())
     }
 
     /// The identities of a group.
@@ -171,16 +177,25 @@ impl Policy {
 
     /// The rules that speak of a path, with their numbers.
     pub fn rules_for<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (usize, &'a Rule)> {
-        self.rules.iter().enumerate().filter(move |(_, rule)| rule.owns(path))
+        self.rules
+            .iter()
+            .enumerate()
+            .filter(move |(_, rule)| rule.owns(path))
     }
 
     /// The names of those who could give what is missing: those of the group who haven't yet.
     pub fn who_could(&self, from: &str, have: &[&str]) -> Vec<&str> {
-        self.group(from).iter().map(|index| self.name(*index)).filter(|name| !have.contains(name)).collect()
+        self.group(from)
+            .iter()
+            .map(|index| self.name(*index))
+            .filter(|name| !have.contains(name))
+            .collect()
     }
 
     /// The short name of its branch: `main` for `refs/heads/main`.
     pub fn branch(&self) -> &str {
-        self.reference.strip_prefix("refs/heads/").unwrap_or(&self.reference)
+        self.reference
+            .strip_prefix("refs/heads/")
+            .unwrap_or(&self.reference)
     }
 }

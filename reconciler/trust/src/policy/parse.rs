@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use plumb_document::{Diagnostic, Span, Spanned};
 
-use super::{Emergency, Freeze, Freshness, Identity, IdentityIndex, Need, POLICY_PATH, Pattern, Policy, PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec};
+use super::{
+    Emergency, Freeze, Freshness, Identity, IdentityIndex, Need, POLICY_PATH, Pattern, Policy,
+    PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec,
+};
 use crate::signature::KeyName;
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";
@@ -17,18 +20,34 @@ impl Policy {
     /// Reads a policy's text. What it says of itself is checked; whether its keys are there, and
     /// whether its rules can be met, is the [`Authority`](super::Authority)'s.
     pub fn parse(text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
-        let limits = plumb_document::Limits { bytes: 1 << 20, depth: 16, aliased: 1000 };
+        let limits = plumb_document::Limits {
+            bytes: 1 << 20,
+            depth: 16,
+            aliased: 1000,
+        };
         let node = plumb_document::parse_with(&Arc::from(POLICY_PATH), text, limits)?;
         let document: spec::Document = plumb_document::decode(&node)?;
         let mut reader = Reader::default();
         if *document.kind != "TrustPolicy" {
-            reader.wrong(codes::POLICY_KIND, &document.kind.span, format!("`{}` isn't `TrustPolicy`", document.kind.value));
+            reader.wrong(
+                codes::POLICY_KIND,
+                &document.kind.span,
+                format!("`{}` isn't `TrustPolicy`", document.kind.value),
+            );
         }
         if let Some(version) = document.api_version.filter(|v| **v != API_VERSION) {
-            reader.wrong(codes::POLICY_KIND, &version.span, format!("`{}` isn't `{API_VERSION}`", version.value));
+            reader.wrong(
+                codes::POLICY_KIND,
+                &version.span,
+                format!("`{}` isn't `{API_VERSION}`", version.value),
+            );
         }
         let policy = reader.policy(document.spec);
-        if reader.diagnostics.is_empty() { Ok(policy) } else { Err(reader.diagnostics) }
+        if reader.diagnostics.is_empty() {
+            Ok(policy)
+        } else {
+            Err(reader.diagnostics)
+        }
     }
 }
 
@@ -40,7 +59,8 @@ struct Reader {
 
 impl Reader {
     fn wrong(&mut self, code: plumb_document::Code, span: &Span, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::error(code, span, message));
+        self.diagnostics
+            .push(Diagnostic::error(code, span, message));
     }
 
     fn policy(&mut self, spec: Spanned<spec::Spec>) -> Policy {
@@ -49,11 +69,24 @@ impl Reader {
         let identities = self.identities(spec.identities, &span);
         let groups = self.groups(&spec.groups);
         if spec.rules.len() > MOST {
-            self.wrong(codes::POLICY_VALUE, &spec.rules.span, format!("more than {MOST} rules"));
+            self.wrong(
+                codes::POLICY_VALUE,
+                &spec.rules.span,
+                format!("more than {MOST} rules"),
+            );
         }
-        let rules: Vec<Rule> = spec.rules.value.iter().map(|rule| self.rule(rule, &groups)).collect();
+        let rules: Vec<Rule> = spec
+            .rules
+            .value
+            .iter()
+            .map(|rule| self.rule(rule, &groups))
+            .collect();
         self.trust_rule(&rules, &groups, &spec.rules.span);
-        let freeze = spec.freeze.iter().map(|freeze| self.freeze(freeze)).collect();
+        let freeze = spec
+            .freeze
+            .iter()
+            .map(|freeze| self.freeze(freeze))
+            .collect();
         let emergency = spec.emergency.map(|emergency| Emergency {
             need: self.needs(&emergency.need, &groups),
             ttl: emergency.ttl,
@@ -62,7 +95,14 @@ impl Reader {
         });
         let min_rsa_bits = spec.crypto.min_rsa_bits.map_or(3072, |bits| {
             if !(2048..=16384).contains(&*bits) {
-                self.wrong(codes::POLICY_VALUE, &bits.span, format!("{} bits: RSA keys that mean anything have 2048 to 16384", bits.value));
+                self.wrong(
+                    codes::POLICY_VALUE,
+                    &bits.span,
+                    format!(
+                        "{} bits: RSA keys that mean anything have 2048 to 16384",
+                        bits.value
+                    ),
+                );
             }
             bits.value
         });
@@ -71,7 +111,9 @@ impl Reader {
             repository: spec.repository.value,
             reference: spec.reference.value,
             bind_ref: spec.bind_ref,
-            freshness: spec.freshness.and_then(|freshness| self.freshness(freshness, &groups)),
+            freshness: spec
+                .freshness
+                .and_then(|freshness| self.freshness(freshness, &groups)),
             identities,
             groups,
             rules,
@@ -87,35 +129,77 @@ impl Reader {
 
     /// What is compared word by word in trailers must be one word.
     fn words(&mut self, spec: &spec::Spec) {
-        let word = |text: &str| !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic());
+        let word = |text: &str| {
+            !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
+        };
         if !word(&spec.repository) {
-            self.wrong(codes::POLICY_VALUE, &spec.repository.span, "`repository` is one word without spaces, such as a UUID");
+            self.wrong(
+                codes::POLICY_VALUE,
+                &spec.repository.span,
+                "`repository` is one word without spaces, such as a UUID",
+            );
         }
-        if !word(&spec.reference) || !spec.reference.starts_with("refs/heads/") || spec.reference.len() == 11 {
-            self.wrong(codes::POLICY_VALUE, &spec.reference.span, "`ref` is the full name of a branch, such as refs/heads/main");
+        if !word(&spec.reference)
+            || !spec.reference.starts_with("refs/heads/")
+            || spec.reference.len() == 11
+        {
+            self.wrong(
+                codes::POLICY_VALUE,
+                &spec.reference.span,
+                "`ref` is the full name of a branch, such as refs/heads/main",
+            );
         }
     }
 
-    fn identities(&mut self, identities: BTreeMap<String, Spanned<spec::Identity>>, span: &Span) -> Vec<Identity> {
+    fn identities(
+        &mut self,
+        identities: BTreeMap<String, Spanned<spec::Identity>>,
+        span: &Span,
+    ) -> Vec<Identity> {
         if identities.is_empty() || identities.len() > MOST {
-            self.wrong(codes::POLICY_VALUE, span, format!("a policy has between 1 and {MOST} identities"));
+            self.wrong(
+                codes::POLICY_VALUE,
+                span,
+                format!("a policy has between 1 and {MOST} identities"),
+            );
         }
         let mut owners: BTreeMap<KeyName, String> = BTreeMap::new();
         let mut read = Vec::with_capacity(identities.len());
         for (name, identity) in identities {
-            if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-                self.wrong(codes::POLICY_VALUE, &identity.span, format!("`{}` isn't a name of letters, digits, `-`, `_` and `.`", name.escape_debug()));
+            if name.is_empty()
+                || name.len() > 64
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            {
+                self.wrong(
+                    codes::POLICY_VALUE,
+                    &identity.span,
+                    format!(
+                        "`{}` isn't a name of letters, digits, `-`, `_` and `.`",
+                        name.escape_debug()
+                    ),
+                );
             }
             if identity.keys.is_empty() || identity.keys.len() > 100 {
-                self.wrong(codes::POLICY_KEY, &identity.keys.span, format!("`{name}` needs between 1 and 100 keys"));
+                self.wrong(
+                    codes::POLICY_KEY,
+                    &identity.keys.span,
+                    format!("`{name}` needs between 1 and 100 keys"),
+                );
             }
             let mut keys = Vec::new();
             for key in &identity.keys.value {
-                let Some(key_name) = self.key(key) else { continue };
+                let Some(key_name) = self.key(key) else {
+                    continue;
+                };
                 if let Some(owner) = owners.insert(key_name.clone(), name.clone()) {
                     self.wrong(codes::POLICY_KEY, &key.span, format!("the key {key_name} is `{owner}`'s already; one key counts for one identity"));
                 }
-                keys.push(PolicyKey { name: key_name, valid_before: key.valid_before });
+                keys.push(PolicyKey {
+                    name: key_name,
+                    valid_before: key.valid_before,
+                });
             }
             self.names.insert(name.clone(), read.len());
             read.push(Identity { name, keys });
@@ -128,7 +212,11 @@ impl Reader {
             (Some(text), None) => (text, KeyName::openpgp(text)),
             (None, Some(text)) => (text, KeyName::ssh(text)),
             _ => {
-                self.wrong(codes::POLICY_KEY, &key.span, "a key is either `openpgp` or `ssh`");
+                self.wrong(
+                    codes::POLICY_KEY,
+                    &key.span,
+                    "a key is either `openpgp` or `ssh`",
+                );
                 return None;
             }
         };
@@ -138,7 +226,10 @@ impl Reader {
         name.ok()
     }
 
-    fn groups(&mut self, groups: &BTreeMap<String, Spanned<Vec<Spanned<String>>>>) -> BTreeMap<String, Vec<IdentityIndex>> {
+    fn groups(
+        &mut self,
+        groups: &BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+    ) -> BTreeMap<String, Vec<IdentityIndex>> {
         let mut read = BTreeMap::new();
         for (name, members) in groups {
             let mut indexes = BTreeSet::new();
@@ -148,9 +239,13 @@ impl Reader {
                         indexes.insert(*index);
                     }
                     None => {
-                        let near = plumb_document::closest(member, self.names.keys().map(String::as_str));
-                        let mut diagnostic =
-                            Diagnostic::error(codes::POLICY_REFERENCE, &member.span, format!("there is no identity `{}`", member.value));
+                        let near =
+                            plumb_document::closest(member, self.names.keys().map(String::as_str));
+                        let mut diagnostic = Diagnostic::error(
+                            codes::POLICY_REFERENCE,
+                            &member.span,
+                            format!("there is no identity `{}`", member.value),
+                        );
                         if let Some(near) = near {
                             diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));
                         }
@@ -181,87 +276,187 @@ impl Reader {
         }
     }
 
-    fn rule(&mut self, rule: &Spanned<spec::Rule>, groups: &BTreeMap<String, Vec<IdentityIndex>>) -> Rule {
+    fn rule(
+        &mut self,
+        rule: &Spanned<spec::Rule>,
+        groups: &BTreeMap<String, Vec<IdentityIndex>>,
+    ) -> Rule {
         self.no_hosts(rule.hosts.as_ref());
         let paths = match &rule.paths {
             Some(paths) if !paths.is_empty() && paths.len() <= MOST => self.patterns(paths),
             Some(_) => {
-                self.wrong(codes::POLICY_PATTERN, &rule.span, format!("a rule has between 1 and {MOST} patterns; `**` is everything"));
+                self.wrong(
+                    codes::POLICY_PATTERN,
+                    &rule.span,
+                    format!("a rule has between 1 and {MOST} patterns; `**` is everything"),
+                );
                 Vec::new()
             }
             None => {
                 if rule.hosts.is_none() {
-                    self.wrong(codes::POLICY_PATTERN, &rule.span, "a rule says which `paths` it is about");
+                    self.wrong(
+                        codes::POLICY_PATTERN,
+                        &rule.span,
+                        "a rule says which `paths` it is about",
+                    );
                 }
                 Vec::new()
             }
         };
-        Rule { paths, need: self.needs(&rule.need, groups) }
+        Rule {
+            paths,
+            need: self.needs(&rule.need, groups),
+        }
     }
 
-    fn needs(&mut self, needs: &Spanned<Vec<Spanned<spec::Need>>>, groups: &BTreeMap<String, Vec<IdentityIndex>>) -> Vec<Need> {
+    fn needs(
+        &mut self,
+        needs: &Spanned<Vec<Spanned<spec::Need>>>,
+        groups: &BTreeMap<String, Vec<IdentityIndex>>,
+    ) -> Vec<Need> {
         if needs.is_empty() {
-            self.wrong(codes::POLICY_NEED, &needs.span, "an empty `need` would let everybody through");
+            self.wrong(
+                codes::POLICY_NEED,
+                &needs.span,
+                "an empty `need` would let everybody through",
+            );
         }
         for need in &needs.value {
             if need.count == 0 {
-                self.wrong(codes::POLICY_NEED, &need.span, "`count: 0` would let everybody through");
+                self.wrong(
+                    codes::POLICY_NEED,
+                    &need.span,
+                    "`count: 0` would let everybody through",
+                );
             }
             if !groups.contains_key(&need.from) {
-                self.wrong(codes::POLICY_REFERENCE, &need.span, format!("there is no group `{}`", need.from));
+                self.wrong(
+                    codes::POLICY_REFERENCE,
+                    &need.span,
+                    format!("there is no group `{}`", need.from),
+                );
             }
         }
-        needs.value.iter().map(|need| Need { from: need.from.clone(), count: need.count }).collect()
+        needs
+            .value
+            .iter()
+            .map(|need| Need {
+                from: need.from.clone(),
+                count: need.count,
+            })
+            .collect()
     }
 
     /// Whatever another rule asks for, the rules that own all of `trust/` ask for too.
-    fn trust_rule(&mut self, rules: &[Rule], groups: &BTreeMap<String, Vec<IdentityIndex>>, span: &Span) {
-        let trust: Vec<&Need> = rules.iter().filter(|rule| rule.owns(TRUST_PATH)).flat_map(|rule| &rule.need).collect();
+    fn trust_rule(
+        &mut self,
+        rules: &[Rule],
+        groups: &BTreeMap<String, Vec<IdentityIndex>>,
+        span: &Span,
+    ) {
+        let trust: Vec<&Need> = rules
+            .iter()
+            .filter(|rule| rule.owns(TRUST_PATH))
+            .flat_map(|rule| &rule.need)
+            .collect();
         if trust.is_empty() {
-            self.wrong(codes::POLICY_TRUST_RULE, span, "no rule owns all of `trust/`: add one with the pattern `trust/**`");
+            self.wrong(
+                codes::POLICY_TRUST_RULE,
+                span,
+                "no rule owns all of `trust/`: add one with the pattern `trust/**`",
+            );
             return;
         }
         let members = |name: &str| groups.get(name).map_or(&[][..], Vec::as_slice);
         let implied = |need: &Need| {
-            trust.iter().any(|t| t.count >= need.count && members(&t.from).iter().all(|m| members(&need.from).contains(m)))
+            trust.iter().any(|t| {
+                t.count >= need.count
+                    && members(&t.from)
+                        .iter()
+                        .all(|m| members(&need.from).contains(m))
+            })
         };
-        for need in rules.iter().flat_map(|rule| &rule.need).filter(|need| !implied(need)) {
-            let message = format!("the rules for `trust/**` are weaker than one that needs {} of `{}`", need.count, need.from);
-            let hint = format!("let `trust/**` need at least {} of `{}` too", need.count, need.from);
-            self.diagnostics.push(Diagnostic::error(codes::POLICY_TRUST_RULE, span, message).hint(hint));
+        for need in rules
+            .iter()
+            .flat_map(|rule| &rule.need)
+            .filter(|need| !implied(need))
+        {
+            let message = format!(
+                "the rules for `trust/**` are weaker than one that needs {} of `{}`",
+                need.count, need.from
+            );
+            let hint = format!(
+                "let `trust/**` need at least {} of `{}` too",
+                need.count, need.from
+            );
+            self.diagnostics
+                .push(Diagnostic::error(codes::POLICY_TRUST_RULE, span, message).hint(hint));
         }
     }
 
     fn freeze(&mut self, freeze: &Spanned<spec::Freeze>) -> Freeze {
         self.no_hosts(freeze.hosts.as_ref());
         if freeze.from >= freeze.to {
-            self.wrong(codes::POLICY_VALUE, &freeze.span, "the freeze ends before it begins");
+            self.wrong(
+                codes::POLICY_VALUE,
+                &freeze.span,
+                "the freeze ends before it begins",
+            );
         }
         let everything = || Pattern::parse("**").into_iter().collect();
-        let paths = freeze.paths.as_ref().map_or_else(everything, |paths| self.patterns(paths));
-        Freeze { from: freeze.from, to: freeze.to, paths }
+        let paths = freeze
+            .paths
+            .as_ref()
+            .map_or_else(everything, |paths| self.patterns(paths));
+        Freeze {
+            from: freeze.from,
+            to: freeze.to,
+            paths,
+        }
     }
 
-    fn freshness(&mut self, freshness: spec::Freshness, groups: &BTreeMap<String, Vec<IdentityIndex>>) -> Option<Freshness> {
+    fn freshness(
+        &mut self,
+        freshness: spec::Freshness,
+        groups: &BTreeMap<String, Vec<IdentityIndex>>,
+    ) -> Option<Freshness> {
         let from = self.names.get(freshness.from.as_str()).copied();
         match from {
-            None => self.wrong(codes::POLICY_REFERENCE, &freshness.from.span, format!("there is no identity `{}`", freshness.from.value)),
+            None => self.wrong(
+                codes::POLICY_REFERENCE,
+                &freshness.from.span,
+                format!("there is no identity `{}`", freshness.from.value),
+            ),
             Some(from) if groups.values().any(|group| group.contains(&from)) => {
-                let message = "a heartbeat's key is always at hand, so its identity may be in no group";
+                let message =
+                    "a heartbeat's key is always at hand, so its identity may be in no group";
                 self.wrong(codes::POLICY_VALUE, &freshness.from.span, message);
             }
             Some(_) => {}
         }
         if freshness.max_age.0 == 0 {
-            self.wrong(codes::POLICY_VALUE, &freshness.tag.span, "`maxAge` must be longer than no time at all");
+            self.wrong(
+                codes::POLICY_VALUE,
+                &freshness.tag.span,
+                "`maxAge` must be longer than no time at all",
+            );
         }
         let tag = match Pattern::parse(&freshness.tag) {
             Ok(tag) => Some(tag),
             Err(error) => {
-                self.wrong(codes::POLICY_PATTERN, &freshness.tag.span, error.to_string());
+                self.wrong(
+                    codes::POLICY_PATTERN,
+                    &freshness.tag.span,
+                    error.to_string(),
+                );
                 None
             }
         };
-        Some(Freshness { tag: tag?, from: from?, max_age: freshness.max_age, on_stale: freshness.on_stale })
+        Some(Freshness {
+            tag: tag?,
+            from: from?,
+            max_age: freshness.max_age,
+            on_stale: freshness.on_stale,
+        })
     }
 }

@@ -28,7 +28,9 @@ pub enum PatternError {
     #[error("a pattern can't be empty; `**` is everything")]
     Empty,
     /// It begins or ends with a slash, or has two in a row.
-    #[error("a pattern has no slash at its beginning, at its end, or twice in a row; it is anchored at the root anyway, and owns what is in a folder that it names")]
+    #[error(
+        "a pattern has no slash at its beginning, at its end, or twice in a row; it is anchored at the root anyway, and owns what is in a folder that it names"
+    )]
     Slash,
     /// A component is `.` or `..`.
     #[error("`.` and `..` are no names")]
@@ -53,7 +55,10 @@ impl Pattern {
         if text.len() > crate::object::limits::PATH {
             return Err(PatternError::Long);
         }
-        if let Some(c) = text.chars().find(|c| matches!(c, '?' | '!' | '[' | ']' | '{' | '}' | '\\') || c.is_control()) {
+        if let Some(c) = text
+            .chars()
+            .find(|c| matches!(c, '?' | '!' | '[' | ']' | '{' | '}' | '\\') || c.is_control())
+        {
             return Err(PatternError::Character(c));
         }
         let part = |part: &str| match part {
@@ -66,7 +71,10 @@ impl Pattern {
         let mut parts = text.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
         // Several in a row say what one says, and would make the matching slow.
         parts.dedup_by(|a, b| *a == Part::Any && *b == Part::Any);
-        Ok(Self { text: text.to_owned(), parts })
+        Ok(Self {
+            text: text.to_owned(),
+            parts,
+        })
     }
 
     /// The pattern as written.
@@ -90,7 +98,9 @@ impl Pattern {
             for (i, part) in self.parts.iter().enumerate().filter(|(i, _)| reached[*i]) {
                 match part {
                     Part::Any => next[i] = true,
-                    Part::One(glob) => next[i + 1] |= matches(glob.as_bytes(), component.as_bytes()),
+                    Part::One(glob) => {
+                        next[i + 1] |= matches(glob.as_bytes(), component.as_bytes())
+                    }
                 }
             }
             self.skip_any(&mut next);

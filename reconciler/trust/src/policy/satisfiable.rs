@@ -51,17 +51,30 @@ impl Authority {
                 Ok(()) => {
                     usable.insert(key.identity);
                 }
-                Err(why) => unusable.push(format!("{} of {}: {why}", key.name, self.policy.name(key.identity))),
+                Err(why) => unusable.push(format!(
+                    "{} of {}: {why}",
+                    key.name,
+                    self.policy.name(key.identity)
+                )),
             }
         }
         let policy = &self.policy;
         let mut unsatisfiable = Vec::new();
         let mut check = |rule: String, needs: &[Need]| {
             for need in needs {
-                let members = policy.group(&need.from).iter().filter(|member| usable.contains(member)).count();
+                let members = policy
+                    .group(&need.from)
+                    .iter()
+                    .filter(|member| usable.contains(member))
+                    .count();
                 let members = u32::try_from(members).unwrap_or(u32::MAX);
                 if members < need.count {
-                    unsatisfiable.push(Unsatisfiable { rule: rule.clone(), from: need.from.clone(), count: need.count, usable: members });
+                    unsatisfiable.push(Unsatisfiable {
+                        rule: rule.clone(),
+                        from: need.from.clone(),
+                        count: need.count,
+                        usable: members,
+                    });
                 }
             }
         };
@@ -71,17 +84,42 @@ impl Authority {
         if let Some(emergency) = &policy.emergency {
             check("emergency".to_owned(), &emergency.need);
         }
-        let alone = policy.rules.iter().map(|rule| Alone { rule: rule.title(), identities: alone(policy, rule, &usable) }).collect();
-        Satisfiability { unsatisfiable, alone, unusable, doubled: doubled(policy) }
+        let alone = policy
+            .rules
+            .iter()
+            .map(|rule| Alone {
+                rule: rule.title(),
+                identities: alone(policy, rule, &usable),
+            })
+            .collect();
+        Satisfiability {
+            unsatisfiable,
+            alone,
+            unusable,
+            doubled: doubled(policy),
+        }
     }
 }
 
 /// Whoever meets each need of the rule, and of every rule that owns at least as much, as one of one.
 fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<String> {
-    let everything = |other: &&Rule| other.owns(TRUST_PATH) && other.paths.iter().any(|p| p.as_str() == "**");
-    let needs: Vec<&Need> = rule.need.iter().chain(policy.rules.iter().filter(everything).flat_map(|r| &r.need)).collect();
-    let meets = |who: &&IdentityIndex| needs.iter().all(|need| need.count == 1 && policy.group(&need.from).contains(who));
-    usable.iter().filter(meets).map(|who| policy.name(*who).to_owned()).collect()
+    let everything =
+        |other: &&Rule| other.owns(TRUST_PATH) && other.paths.iter().any(|p| p.as_str() == "**");
+    let needs: Vec<&Need> = rule
+        .need
+        .iter()
+        .chain(policy.rules.iter().filter(everything).flat_map(|r| &r.need))
+        .collect();
+    let meets = |who: &&IdentityIndex| {
+        needs
+            .iter()
+            .all(|need| need.count == 1 && policy.group(&need.from).contains(who))
+    };
+    usable
+        .iter()
+        .filter(meets)
+        .map(|who| policy.name(*who).to_owned())
+        .collect()
 }
 
 fn doubled(policy: &Policy) -> Vec<String> {
@@ -89,8 +127,18 @@ fn doubled(policy: &Policy) -> Vec<String> {
     for rule in &policy.rules {
         for (i, a) in rule.need.iter().enumerate() {
             for b in rule.need.iter().skip(i + 1).filter(|b| b.from != a.from) {
-                for who in policy.group(&a.from).iter().filter(|who| policy.group(&b.from).contains(who)) {
-                    found.insert(format!("{} is in {} and in {}: one signature fills both needs of {}", policy.name(*who), a.from, b.from, rule.title()));
+                for who in policy
+                    .group(&a.from)
+                    .iter()
+                    .filter(|who| policy.group(&b.from).contains(who))
+                {
+                    found.insert(format!(
+                        "{} is in {} and in {}: one signature fills both needs of {}",
+                        policy.name(*who),
+                        a.from,
+                        b.from,
+                        rule.title()
+                    ));
                 }
             }
         }

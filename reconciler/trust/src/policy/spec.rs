@@ -225,7 +225,11 @@ impl Serialize for Seconds {
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` isn't a length of time; write 30s, 10m, 24h or 7d")))
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "`{text}` isn't a length of time; write 30s, 10m, 24h or 7d"
+            ))
+        })
     }
 }
 
@@ -235,12 +239,27 @@ mod tests {
 
     #[test]
     fn lengths_of_time() {
-        for (text, seconds) in [("30s", 30), ("10m", 600), ("7d", 604_800), ("1h30m", 5400), ("0s", 0)] {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("10m", 600),
+            ("7d", 604_800),
+            ("1h30m", 5400),
+            ("0s", 0),
+        ] {
             let parsed = Seconds::parse(text).unwrap();
             assert_eq!(parsed.0, seconds);
             assert_eq!(parsed.to_string(), text);
         }
-        for wrong in ["", "5", "m", "5 m", "-5m", "5x", "99999999999999999999s", "9999999w"] {
+        for wrong in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            "-5m",
+            "5x",
+            "99999999999999999999s",
+            "9999999w",
+        ] {
             assert_eq!(Seconds::parse(wrong), None, "{wrong}");
         }
     }

@@ -43,7 +43,9 @@ impl Armor {
 
     /// Which armor a block begins as.
     pub fn of(block: &[u8]) -> Option<Self> {
-        [Self::OpenPgp, Self::Ssh].into_iter().find(|armor| block.starts_with(armor.begin()))
+        [Self::OpenPgp, Self::Ssh]
+            .into_iter()
+            .find(|armor| block.starts_with(armor.begin()))
     }
 
     /// The bytes within a block.
@@ -52,7 +54,11 @@ impl Armor {
         let rest = block.strip_prefix(self.begin()).ok_or(ArmorError::Block)?;
         let rest = rest.strip_suffix(self.end()).ok_or(ArmorError::Block)?;
         let rest = rest.strip_prefix(b"\n").ok_or(ArmorError::Block)?;
-        let mut lines = rest.strip_suffix(b"\n").ok_or(ArmorError::Block)?.split(|b| *b == b'\n').peekable();
+        let mut lines = rest
+            .strip_suffix(b"\n")
+            .ok_or(ArmorError::Block)?
+            .split(|b| *b == b'\n')
+            .peekable();
         if self == Self::OpenPgp {
             loop {
                 let line = lines.next().ok_or(ArmorError::Block)?;
@@ -89,7 +95,10 @@ impl Armor {
 }
 
 fn header(line: &[u8]) -> Result<(), ArmorError> {
-    let colon = line.windows(2).position(|pair| pair == b": ").ok_or(ArmorError::Header)?;
+    let colon = line
+        .windows(2)
+        .position(|pair| pair == b": ")
+        .ok_or(ArmorError::Header)?;
     let name = &line[..colon];
     let printable = line.iter().all(|b| (b' '..0x7f).contains(b) || *b >= 0x80);
     if !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric) && printable {
@@ -148,7 +157,11 @@ impl Decoder {
         }
         let bits = (self.bits >> left_over).to_be_bytes();
         self.bytes.extend_from_slice(&bits[4 - whole..]);
-        if self.bytes.is_empty() { Err(ArmorError::Base64) } else { Ok(self.bytes) }
+        if self.bytes.is_empty() {
+            Err(ArmorError::Base64)
+        } else {
+            Ok(self.bytes)
+        }
     }
 }
 
@@ -178,24 +191,57 @@ mod tests {
         let sum = crc24(b"hello world");
         let mut decoder = Decoder::default();
         decoder.line(b"XUjd").unwrap();
-        let good = if decoder.finish().unwrap() == sum { GOOD.to_owned() } else { GOOD.replace("=XUjd\n", "") };
-        assert_eq!(Armor::OpenPgp.decode(good.as_bytes()).unwrap(), b"hello world");
-        assert_eq!(Armor::OpenPgp.decode(GOOD.replace("=XUjd\n", "").as_bytes()).unwrap(), b"hello world");
-        assert_eq!(Armor::OpenPgp.decode(GOOD.replace("XUjd", "XUje").as_bytes()), Err(ArmorError::Checksum));
+        let good = if decoder.finish().unwrap() == sum {
+            GOOD.to_owned()
+        } else {
+            GOOD.replace("=XUjd\n", "")
+        };
+        assert_eq!(
+            Armor::OpenPgp.decode(good.as_bytes()).unwrap(),
+            b"hello world"
+        );
+        assert_eq!(
+            Armor::OpenPgp
+                .decode(GOOD.replace("=XUjd\n", "").as_bytes())
+                .unwrap(),
+            b"hello world"
+        );
+        assert_eq!(
+            Armor::OpenPgp.decode(GOOD.replace("XUjd", "XUje").as_bytes()),
+            Err(ArmorError::Checksum)
+        );
     }
 
     #[test]
     fn what_two_readers_could_take_differently_is_refused() {
         for (from, to) in [
-            ("bGQ=\n", "bGQ\n"), ("bGQ=\n", "bGR=\n"), ("bGQ=\n", "bGQ==\n"), ("bGQ=\n", "\nbGQ=\n"), ("aGVs", "aG Vs"),
-            ("aGVs", "aGVs\r"), ("Comment: x", "Comment x"), ("=XUjd\n", "=XUjd\nbGQ=\n"), ("-----END", "----END"),
-            ("x\n\n", "x\n"), ("SIGNATURE-----\nC", "SIGNATURE----- \nC"), ("bGQ=\n", "bG=Q\n"), ("aGVsbG8gd29y\nbGQ=\n=XUjd\n", ""),
+            ("bGQ=\n", "bGQ\n"),
+            ("bGQ=\n", "bGR=\n"),
+            ("bGQ=\n", "bGQ==\n"),
+            ("bGQ=\n", "\nbGQ=\n"),
+            ("aGVs", "aG Vs"),
+            ("aGVs", "aGVs\r"),
+            ("Comment: x", "Comment x"),
+            ("=XUjd\n", "=XUjd\nbGQ=\n"),
+            ("-----END", "----END"),
+            ("x\n\n", "x\n"),
+            ("SIGNATURE-----\nC", "SIGNATURE----- \nC"),
+            ("bGQ=\n", "bG=Q\n"),
+            ("aGVsbG8gd29y\nbGQ=\n=XUjd\n", ""),
         ] {
             let wrong = GOOD.replacen(from, to, 1);
             assert_ne!(wrong, GOOD, "{from}");
             assert!(Armor::OpenPgp.decode(wrong.as_bytes()).is_err(), "{wrong}");
         }
-        assert!(Armor::OpenPgp.decode(format!("{GOOD}{GOOD}").as_bytes()).is_err());
-        assert!(Armor::OpenPgp.decode(format!("{GOOD}x").as_bytes()).is_err());
+        assert!(
+            Armor::OpenPgp
+                .decode(format!("{GOOD}{GOOD}").as_bytes())
+                .is_err()
+        );
+        assert!(
+            Armor::OpenPgp
+                .decode(format!("{GOOD}x").as_bytes())
+                .is_err()
+        );
     }
 }

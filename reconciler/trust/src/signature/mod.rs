@@ -50,7 +50,9 @@ impl KeyName {
     pub fn to_hex(&self) -> String {
         match self {
             Self::OpenPgp(fingerprint) => fingerprint.to_ascii_lowercase(),
-            Self::Ssh(hash) => crate::oid::Oid::from_bytes(hash).map(|hex| hex.to_string()).unwrap_or_default(),
+            Self::Ssh(hash) => crate::oid::Oid::from_bytes(hash)
+                .map(|hex| hex.to_string())
+                .unwrap_or_default(),
         }
     }
 
@@ -71,7 +73,11 @@ impl FromStr for KeyName {
     type Err = KeyNameError;
 
     fn from_str(text: &str) -> Result<Self, KeyNameError> {
-        if text.starts_with("SHA256:") { Self::ssh(text) } else { Self::openpgp(text) }
+        if text.starts_with("SHA256:") {
+            Self::ssh(text)
+        } else {
+            Self::openpgp(text)
+        }
     }
 }
 
@@ -112,7 +118,10 @@ pub(crate) fn not(code: ReasonCode, message: impl Into<String>) -> Finding {
 /// Looks at an armored signature. `claimed` is the time that the object claims, for signatures that hold none.
 pub(crate) fn examine(ring: &KeyRing, payload: Payload<'_>, block: &[u8], claimed: i64) -> Finding {
     let Some(armor) = Armor::of(block) else {
-        return not(ReasonCode::MalformedSignature, "the signature is neither a detached OpenPGP nor an SSH signature");
+        return not(
+            ReasonCode::MalformedSignature,
+            "the signature is neither a detached OpenPGP nor an SSH signature",
+        );
     };
     match armor.decode(block) {
         Err(error) => not(ReasonCode::MalformedSignature, error.to_string()),

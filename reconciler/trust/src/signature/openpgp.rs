@@ -30,7 +30,9 @@ fn parse(bytes: &[u8]) -> Option<Signature> {
     if !is_one_packet(bytes) {
         return None;
     }
-    let PacketParserResult::Some(parser) = PacketParser::from_bytes(bytes).ok()? else { return None };
+    let PacketParserResult::Some(parser) = PacketParser::from_bytes(bytes).ok()? else {
+        return None;
+    };
     match parser.next().ok()? {
         (Packet::Signature(signature), PacketParserResult::EOF(_)) => Some(signature),
         _ => None,
@@ -41,34 +43,71 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
     // An unknown version parses as an unknown packet; what isn't one packet at all is garbled.
     let Some(signature) = parse(bytes) else {
         let (code, message) = if is_one_packet(bytes) && !matches!(version(bytes), Some(4)) {
-            (ReasonCode::UnsupportedSignature, "OpenPGP signatures other than of version 4 can't be verified here")
+            (
+                ReasonCode::UnsupportedSignature,
+                "OpenPGP signatures other than of version 4 can't be verified here",
+            )
         } else {
-            (ReasonCode::MalformedSignature, "the OpenPGP signature isn't exactly one signature packet")
+            (
+                ReasonCode::MalformedSignature,
+                "the OpenPGP signature isn't exactly one signature packet",
+            )
         };
         return not(code, message);
     };
     if signature.version() != 4 {
-        return not(ReasonCode::UnsupportedSignature, "OpenPGP signatures other than of version 4 can't be verified here");
+        return not(
+            ReasonCode::UnsupportedSignature,
+            "OpenPGP signatures other than of version 4 can't be verified here",
+        );
     }
     let issuers = signature.get_issuers();
     let known = candidates(ring, &issuers);
-    if issuers.iter().any(|a| issuers.iter().any(|b| !a.aliases(b))) && !known.is_empty() {
-        return not(ReasonCode::BadSignature, "the signature names more than one key as its maker, one of them of the policy");
+    if issuers
+        .iter()
+        .any(|a| issuers.iter().any(|b| !a.aliases(b)))
+        && !known.is_empty()
+    {
+        return not(
+            ReasonCode::BadSignature,
+            "the signature names more than one key as its maker, one of them of the policy",
+        );
     }
     if signature.typ() != SignatureType::Binary {
-        return not(ReasonCode::MalformedSignature, "the OpenPGP signature isn't one over binary data");
+        return not(
+            ReasonCode::MalformedSignature,
+            "the OpenPGP signature isn't one over binary data",
+        );
     }
     let Some(first) = known.first() else {
-        let name = issuers.first().map_or_else(|| "that it doesn't name".to_owned(), KeyHandle::to_hex);
-        return not(ReasonCode::UnknownKey, format!("the OpenPGP key {name} isn't in the policy"));
+        let name = issuers
+            .first()
+            .map_or_else(|| "that it doesn't name".to_owned(), KeyHandle::to_hex);
+        return not(
+            ReasonCode::UnknownKey,
+            format!("the OpenPGP key {name} isn't in the policy"),
+        );
     };
-    if !first.1.pk_algo().is_supported() || !signature.hash_algo().is_supported() || !curve_is_supported(first.1) {
-        let what = format!("signatures with {} and {} can't be verified here", first.1.pk_algo(), signature.hash_algo());
+    if !first.1.pk_algo().is_supported()
+        || !signature.hash_algo().is_supported()
+        || !curve_is_supported(first.1)
+    {
+        let what = format!(
+            "signatures with {} and {} can't be verified here",
+            first.1.pk_algo(),
+            signature.hash_algo()
+        );
         return not(ReasonCode::UnsupportedSignature, what);
     }
     let signer = known.iter().find(|(_, key)| by(&signature, key, payload));
     let Some((index, key)) = signer else {
-        return not(ReasonCode::BadSignature, format!("the signature names the OpenPGP key {} and is not by it", first.1.fingerprint()));
+        return not(
+            ReasonCode::BadSignature,
+            format!(
+                "the signature names the OpenPGP key {} and is not by it",
+                first.1.fingerprint()
+            ),
+        );
     };
     worth(ring, *index, key, &signature)
 }
@@ -92,7 +131,10 @@ type AnyKey = packet::Key<key::PublicParts, key::UnspecifiedRole>;
 fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a AnyKey)> {
     let mut found: Vec<(usize, &AnyKey)> = Vec::new();
     for (index, key) in issuers.iter().flat_map(|issuer| ring.openpgp(issuer)) {
-        if !found.iter().any(|(_, other)| other.fingerprint() == key.fingerprint()) {
+        if !found
+            .iter()
+            .any(|(_, other)| other.fingerprint() == key.fingerprint())
+        {
             found.push((index, key));
         }
     }
@@ -108,7 +150,9 @@ fn curve_is_supported(key: &AnyKey) -> bool {
 }
 
 fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
-    let Ok(builder) = signature.hash_algo().context() else { return false };
+    let Ok(builder) = signature.hash_algo().context() else {
+        return false;
+    };
     let mut hash = builder.for_signature(signature.version());
     for part in payload.parts() {
         hash.update(part);
@@ -120,23 +164,53 @@ fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
 fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> Finding {
     let name = key.fingerprint();
     let Some(created) = signature.signature_creation_time() else {
-        return not(ReasonCode::KeyMisused, format!("the signature by {name} doesn't say when it was made"));
+        return not(
+            ReasonCode::KeyMisused,
+            format!("the signature by {name} doesn't say when it was made"),
+        );
     };
-    let Some(seconds) = PgpTime::try_from(created).ok().map(|time| i64::from(u32::from(time))) else {
-        return not(ReasonCode::KeyMisused, format!("the signature by {name} doesn't say when it was made"));
+    let Some(seconds) = PgpTime::try_from(created)
+        .ok()
+        .map(|time| i64::from(u32::from(time)))
+    else {
+        return not(
+            ReasonCode::KeyMisused,
+            format!("the signature by {name} doesn't say when it was made"),
+        );
     };
-    if let Err(error) = ring.standard().signature(signature, HashAlgoSecurity::CollisionResistance) {
-        return not(ReasonCode::WeakCrypto, format!("the signature by {name} isn't strong enough: {error}"));
+    if let Err(error) = ring
+        .standard()
+        .signature(signature, HashAlgoSecurity::CollisionResistance)
+    {
+        return not(
+            ReasonCode::WeakCrypto,
+            format!("the signature by {name} isn't strong enough: {error}"),
+        );
     }
     if signature.signature_validity_period().is_some() {
-        return not(ReasonCode::KeyMisused, format!("the signature by {name} has an end of its own; make it without one"));
+        return not(
+            ReasonCode::KeyMisused,
+            format!("the signature by {name} has an end of its own; make it without one"),
+        );
     }
-    let rsa = matches!(key.mpis(), sequoia_openpgp::crypto::mpi::PublicKey::RSA { .. });
+    let rsa = matches!(
+        key.mpis(),
+        sequoia_openpgp::crypto::mpi::PublicKey::RSA { .. }
+    );
     if rsa && key.mpis().bits().unwrap_or(0) < ring.min_rsa_bits() {
-        return not(ReasonCode::WeakCrypto, format!("the RSA key {name} has fewer than {} bits", ring.min_rsa_bits()));
+        return not(
+            ReasonCode::WeakCrypto,
+            format!(
+                "the RSA key {name} has fewer than {} bits",
+                ring.min_rsa_bits()
+            ),
+        );
     }
     match ring.openpgp_live(index, &KeyHandle::from(name), seconds) {
-        Ok(()) => Finding::Good { key: index, seconds },
+        Ok(()) => Finding::Good {
+            key: index,
+            seconds,
+        },
         Err(reason) => Finding::Not(reason),
     }
 }

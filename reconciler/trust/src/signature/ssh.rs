@@ -42,8 +42,18 @@ impl<'a> Parts<'a> {
     /// What the key signed.
     fn signed(&self, payload: Payload<'_>) -> Option<Vec<u8>> {
         let digest = match self.hash {
-            b"sha512" => payload.parts().iter().fold(sha2::Sha512::new(), |h, part| h.chain_update(part)).finalize().to_vec(),
-            b"sha256" => payload.parts().iter().fold(sha2::Sha256::new(), |h, part| h.chain_update(part)).finalize().to_vec(),
+            b"sha512" => payload
+                .parts()
+                .iter()
+                .fold(sha2::Sha512::new(), |h, part| h.chain_update(part))
+                .finalize()
+                .to_vec(),
+            b"sha256" => payload
+                .parts()
+                .iter()
+                .fold(sha2::Sha256::new(), |h, part| h.chain_update(part))
+                .finalize()
+                .to_vec(),
             _ => return None,
         };
         let mut signed = b"SSHSIG".to_vec();
@@ -57,51 +67,105 @@ impl<'a> Parts<'a> {
 
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claimed: i64) -> Finding {
     let Some(parts) = Parts::parse(bytes) else {
-        return not(ReasonCode::MalformedSignature, "the SSH signature is garbled");
+        return not(
+            ReasonCode::MalformedSignature,
+            "the SSH signature is garbled",
+        );
     };
     let fingerprint: [u8; 32] = sha2::Sha256::digest(parts.public_key).into();
     let name = super::KeyName::Ssh(fingerprint);
     let Some(index) = ring.ssh(&fingerprint) else {
-        return not(ReasonCode::UnknownKey, format!("the SSH key {name} isn't in the policy"));
+        return not(
+            ReasonCode::UnknownKey,
+            format!("the SSH key {name} isn't in the policy"),
+        );
     };
-    let garbled = || not(ReasonCode::BadSignature, format!("the signature names the SSH key {name} and is garbled"));
+    let garbled = || {
+        not(
+            ReasonCode::BadSignature,
+            format!("the signature names the SSH key {name} and is garbled"),
+        )
+    };
     if !parts.reserved.is_empty() {
         return garbled();
     }
-    let Ok(key) = ssh_key::PublicKey::from_bytes(parts.public_key).map(|key| key.key_data().clone()) else {
-        return not(ReasonCode::UnsupportedSignature, format!("SSH keys of the kind of {name} can't be verified here"));
+    let Ok(key) =
+        ssh_key::PublicKey::from_bytes(parts.public_key).map(|key| key.key_data().clone())
+    else {
+        return not(
+            ReasonCode::UnsupportedSignature,
+            format!("SSH keys of the kind of {name} can't be verified here"),
+        );
     };
     if parts.namespace != b"git" {
-        return not(ReasonCode::KeyMisused, format!("the signature by {name} isn't made for git, but for \"{}\"", parts.namespace.escape_ascii()));
+        return not(
+            ReasonCode::KeyMisused,
+            format!(
+                "the signature by {name} isn't made for git, but for \"{}\"",
+                parts.namespace.escape_ascii()
+            ),
+        );
     }
     let mut rest = parts.signature;
     if string(&mut rest) == Some(b"ssh-rsa") {
-        return not(ReasonCode::WeakCrypto, format!("the signature by {name} is made over SHA-1"));
+        return not(
+            ReasonCode::WeakCrypto,
+            format!("the signature by {name} is made over SHA-1"),
+        );
     }
     let Some(signature) = whole(parts.signature) else {
         return garbled();
     };
-    let (Some(signed), true) = (parts.signed(payload), fits(&key.algorithm(), &signature.algorithm())) else {
+    let (Some(signed), true) = (
+        parts.signed(payload),
+        fits(&key.algorithm(), &signature.algorithm()),
+    ) else {
         return garbled();
     };
     match verify(ring, index, &key, &signed, &signature) {
         Outcome::Good => {}
-        Outcome::Bad => return not(ReasonCode::BadSignature, format!("the signature names the SSH key {name} and is not by it")),
+        Outcome::Bad => {
+            return not(
+                ReasonCode::BadSignature,
+                format!("the signature names the SSH key {name} and is not by it"),
+            );
+        }
         Outcome::Unsupported => {
-            return not(ReasonCode::UnsupportedSignature, format!("SSH keys of the kind of {name} can't be verified here"));
+            return not(
+                ReasonCode::UnsupportedSignature,
+                format!("SSH keys of the kind of {name} can't be verified here"),
+            );
         }
     }
     if let KeyData::Rsa(rsa) = &key
         && rsa.n.as_positive_bytes().map_or(0, |n| n.len() * 8) < ring.min_rsa_bits()
     {
-        return not(ReasonCode::WeakCrypto, format!("the RSA key {name} has fewer than {} bits", ring.min_rsa_bits()));
+        return not(
+            ReasonCode::WeakCrypto,
+            format!(
+                "the RSA key {name} has fewer than {} bits",
+                ring.min_rsa_bits()
+            ),
+        );
     }
     // Security keys say whether somebody touched them.
-    let flags = signature.as_bytes().len().checked_sub(5).and_then(|at| signature.as_bytes().get(at));
-    if matches!(key, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_)) && flags.is_none_or(|flags| flags & 1 == 0) {
-        return not(ReasonCode::KeyMisused, format!("the security key {name} signed without anybody's presence"));
+    let flags = signature
+        .as_bytes()
+        .len()
+        .checked_sub(5)
+        .and_then(|at| signature.as_bytes().get(at));
+    if matches!(key, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_))
+        && flags.is_none_or(|flags| flags & 1 == 0)
+    {
+        return not(
+            ReasonCode::KeyMisused,
+            format!("the security key {name} signed without anybody's presence"),
+        );
     }
-    Finding::Good { key: index, seconds: claimed }
+    Finding::Good {
+        key: index,
+        seconds: claimed,
+    }
 }
 
 /// The inner signature, if the bytes are one and nothing else.
@@ -110,7 +174,9 @@ fn whole(bytes: &[u8]) -> Option<Signature> {
     let (name, _) = (string(&mut rest)?, string(&mut rest)?);
     // Security keys add flags and a counter.
     let flags = if name.starts_with(b"sk-") { 5 } else { 0 };
-    Signature::try_from(bytes).ok().filter(|_| rest.len() == flags)
+    Signature::try_from(bytes)
+        .ok()
+        .filter(|_| rest.len() == flags)
 }
 
 /// Whether a key of one kind makes signatures of the other.
@@ -127,19 +193,36 @@ enum Outcome {
     Unsupported,
 }
 
-fn verify(ring: &KeyRing, index: usize, key: &KeyData, signed: &[u8], signature: &Signature) -> Outcome {
-    use ssh_key::PublicKey;
+fn verify(
+    ring: &KeyRing,
+    index: usize,
+    key: &KeyData,
+    signed: &[u8],
+    signature: &Signature,
+) -> Outcome {
     use ed25519_dalek::{Signature as Ed25519, Verifier, VerifyingKey};
+    use ssh_key::PublicKey;
     let good = |good: bool| if good { Outcome::Good } else { Outcome::Bad };
     match key {
         // Strictly: no key or point of small order, one encoding only. And with the point kept, as
         // finding it again costs a tenth of a verification.
         KeyData::Ed25519(public) => {
-            let Some(public) = ring.ed25519(index, || VerifyingKey::from_bytes(&public.0).ok()) else { return Outcome::Bad };
-            good(Ed25519::from_slice(signature.as_bytes()).is_ok_and(|s| public.verify_strict(signed, &s).is_ok()))
+            let Some(public) = ring.ed25519(index, || VerifyingKey::from_bytes(&public.0).ok())
+            else {
+                return Outcome::Bad;
+            };
+            good(
+                Ed25519::from_slice(signature.as_bytes())
+                    .is_ok_and(|s| public.verify_strict(signed, &s).is_ok()),
+            )
         }
-        KeyData::Ecdsa(ecdsa) if ecdsa.curve() == ssh_key::EcdsaCurve::NistP521 => Outcome::Unsupported,
-        KeyData::Ecdsa(_) | KeyData::Rsa(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {
+        KeyData::Ecdsa(ecdsa) if ecdsa.curve() == ssh_key::EcdsaCurve::NistP521 => {
+            Outcome::Unsupported
+        }
+        KeyData::Ecdsa(_)
+        | KeyData::Rsa(_)
+        | KeyData::SkEd25519(_)
+        | KeyData::SkEcdsaSha2NistP256(_) => {
             let verifier = PublicKey::new(key.clone(), "");
             good(Verifier::verify(&verifier, signed, signature).is_ok())
         }

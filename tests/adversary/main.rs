@@ -1,0 +1,13 @@
+//! The cases of an adversary: numbered, as real objects, each with its verdict and its reason.
+//!
+//! `case_01` to `case_85` are those of the study; where the verdict differs from its table, the case
+//! says why. `own_…` are ours.
+
+mod merges;
+mod objects;
+mod own;
+mod policy;
+mod properties;
+mod signatures;
+mod tags;
+mod time;
