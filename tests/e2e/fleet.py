@@ -205,6 +205,10 @@ class Fleet:
         self.controller.wait(floor, self.names, 120)
         return floor
 
+    def plan(self, *names: str) -> dict:
+        """`plumb plan` of the tree: live, and read-only."""
+        return self.controller.ask("plan", str(self.tree), *names, "--config", str(self.controller.folder / "controller.yaml"))
+
     def verdicts(self) -> dict[str, str]:
         return {one["commit"]: one["verdict"] for one in self.controller.revisions()}
 

@@ -25,8 +25,7 @@ def test_the_plan_says_drift_intent_and_conflict(fleet, on):
     fleet.controller.stop()
     try:
         on("h3").run("echo moved >/etc/plumb-e2e-base")
-        config = str(fleet.controller.folder / "controller.yaml")
-        plan = fleet.controller.ask("plan", "--config", config, "h3")
+        plan = fleet.plan("h3")
         assert [(c["resource"], c["op"], c["cause"]) for c in plan["hosts"]["h3"]["changes"]] == [("file:/etc/plumb-e2e-base", "update", "drift")]
         assert on("h3").file("/etc/plumb-e2e-base").content_string == "moved\n", "plan changes nothing"
     finally:
