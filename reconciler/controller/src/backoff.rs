@@ -41,22 +41,22 @@ struct Cause {
 
 /// One host's failures by cause.
 #[derive(Debug, Clone, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     causes: BTreeMap<&'static str, Cause>,
 }
 
 /// What a failure came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// When to try again.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// Whether it counts as a new failure.
-    pub counted: bool,
+    pub(crate) counted: bool,
 }
 
 impl Backoff {
     /// Takes note of a failure; the wait counts from `now`, the end of the run.
-    pub fn failed(
+    pub(crate) fn failed(
         &mut self,
         cause: &'static str,
         retry: Retry,
@@ -104,18 +104,18 @@ impl Backoff {
     }
 
     /// It went well: nothing is remembered.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.causes.clear();
     }
 }
 
 /// Chance that needs no good quality, only that controllers and hosts don't march in step.
 #[derive(Debug, Clone)]
-pub struct Jitter(u64);
+pub(crate) struct Jitter(u64);
 
 impl Jitter {
     /// Chance that begins here.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -129,13 +129,13 @@ impl Jitter {
     }
 
     /// A time around this one: a tenth less to a tenth more.
-    pub fn around(&mut self, time: Duration) -> Duration {
+    pub(crate) fn around(&mut self, time: Duration) -> Duration {
         let fifth = time / 5;
         time - time / 10 + self.within(fifth)
     }
 
     /// A time from nothing to this one.
-    pub fn within(&mut self, time: Duration) -> Duration {
+    pub(crate) fn within(&mut self, time: Duration) -> Duration {
         let share = self.roll();
         let nanos = time.as_nanos() * u128::from(share) / (1 << 32);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

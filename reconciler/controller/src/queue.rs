@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// Why a key is to run; never part of its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Trigger {
+pub(crate) enum Trigger {
     /// A person asked.
     Manual,
     /// What it is to be driven to moved.
@@ -53,7 +53,7 @@ impl Entry {
 
 /// A queue of keys with times. Not shared: whoever drives the loop owns it.
 #[derive(Debug)]
-pub struct Queue<K> {
+pub(crate) struct Queue<K> {
     waiting: BTreeMap<K, Entry>,
     by_time: BTreeSet<(Instant, K)>,
     running: BTreeSet<K>,
@@ -63,7 +63,7 @@ pub struct Queue<K> {
 
 impl<K: Ord + Clone> Queue<K> {
     /// A queue of which at most `limit` keys run at the same time.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
             by_time: BTreeSet::new(),
@@ -74,7 +74,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Asks for a key at a time. If it is asked for already, the earlier time counts.
-    pub fn add(&mut self, key: K, at: Instant, trigger: Trigger) {
+    pub(crate) fn add(&mut self, key: K, at: Instant, trigger: Trigger) {
         let entry = Entry { at, trigger };
         if self.running.contains(&key) {
             self.again
@@ -96,7 +96,7 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// Waits for a key whose time has come and a free place, and takes it. Losing the future loses
     /// nothing.
-    pub async fn next(&mut self) -> (K, Trigger) {
+    pub(crate) async fn next(&mut self) -> (K, Trigger) {
         loop {
             let full = self.running.len() >= self.limit;
             let Some((at, _)) = self.by_time.first().filter(|_| !full) else {
@@ -117,7 +117,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// A key's run is over. If it was asked for meanwhile, it waits for that time now.
-    pub fn finish(&mut self, key: &K) {
+    pub(crate) fn finish(&mut self, key: &K) {
         if !self.running.remove(key) {
             return;
         }
@@ -127,7 +127,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Forgets a key; a run of it goes on and isn't repeated.
-    pub fn remove(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         if let Some(entry) = self.waiting.remove(key) {
             self.by_time.remove(&(entry.at, key.clone()));
         }
@@ -135,38 +135,39 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Whether a key runs now.
-    pub fn is_running(&self, key: &K) -> bool {
+    pub(crate) fn is_running(&self, key: &K) -> bool {
         self.running.contains(key)
     }
 
     /// How many run now.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
 
     /// How many keys' time has come.
-    pub fn due(&self) -> usize {
+    pub(crate) fn due(&self) -> usize {
         let now = Instant::now();
         self.by_time.iter().take_while(|(at, _)| *at <= now).count()
     }
 
     /// How many keys wait, due or not.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// When the first key's time comes, or came.
-    pub fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
     /// When a key's time comes.
-    pub fn at(&self, key: &K) -> Option<Instant> {
+    pub(crate) fn at(&self, key: &K) -> Option<Instant> {
         self.waiting.get(key).map(|entry| entry.at)
     }
 }
