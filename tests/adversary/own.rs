@@ -11,7 +11,7 @@ fn case_81_and_82_rules_by_effect_are_refused() {
     let w = World::with(|policy| {
         policy
             .rules
-            .push("{hosts: \"env=prod\", need: [{from: ops, count: 2}]}".to_owned())
+            .push("{hosts: \"env=prod\", need: [{from: ops, count: 2}]}".to_owned());
     });
     assert_eq!(w.verify(w.root).reasons[0].code, R::PolicyInvalid);
 }

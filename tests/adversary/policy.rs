@@ -1,14 +1,18 @@
 //! Changes of the policy itself.
 
+use std::fmt::Write as _;
+
 use plumb_trust::ReasonCode as R;
 use sequoia_openpgp::types::ReasonForRevocation;
 use tests::keys::{Key, people};
 use tests::objects::{PolicyText, World};
 
+type Change = fn(&mut PolicyText);
+
 /// Adds mallory to ops.
 fn add_mallory(policy: &mut PolicyText) {
     policy.identity("mallory", &[&people().mallory]);
-    policy.groups[0].1 = "[alice, bob, carol, mallory]".to_owned();
+    policy.groups[0].1 = String::from("[alice, bob, carol, mallory]");
 }
 
 #[test]
@@ -64,7 +68,7 @@ fn a_policy_step_needs_what_its_rule_says() {
 fn case_30_threshold_lowered_together_with_a_change() {
     let (p, mut w) = (people(), World::default());
     let lower = |policy: &mut PolicyText| {
-        policy.rules[1] = "{paths: [\"prod/**\"], need: [{from: ops, count: 1}]}".to_owned()
+        policy.rules[1] = "{paths: [\"prod/**\"], need: [{from: ops, count: 1}]}".to_owned();
     };
     let c = w
         .policy_step(w.root, lower)
@@ -79,12 +83,12 @@ fn case_30_threshold_lowered_together_with_a_change() {
 #[test]
 fn case_31_unsatisfiable_or_unparsable() {
     let p = people();
-    let changes: [(fn(&mut PolicyText), R); 6] = [
+    let changes: [(Change, R); 6] = [
         (
             |t| {
                 t.rules[2] =
                     "{paths: [\"trust/**\"], need: [{from: ops, count: 4}, {from: sec, count: 1}]}"
-                        .to_owned()
+                        .to_owned();
             },
             R::PolicyUnsatisfiable,
         ),
@@ -158,10 +162,12 @@ fn case_33_policy_as_link_gitlink_duplicate_key_or_alias_bomb() {
     let mut bomb = policy.replace("serial: 1", "serial: 2");
     bomb.push_str("x0: &x0 [a,a,a,a,a,a,a,a,a]\n");
     for n in 1..12 {
-        bomb.push_str(&format!(
-            "x{n}: &x{n} [*x{0},*x{0},*x{0},*x{0},*x{0},*x{0},*x{0},*x{0},*x{0}]\n",
+        writeln!(
+            bomb,
+            "x{n}: &x{n} [*x{0},*x{0},*x{0},*x{0},*x{0},*x{0},*x{0},*x{0},*x{0}]",
             n - 1
-        ));
+        )
+        .unwrap();
     }
     let c = w
         .on(w.root)
@@ -227,7 +233,7 @@ fn own_25_one_subkey_in_the_certificates_of_two() {
 #[test]
 fn own_26_repository_and_ref_can_t_change() {
     let p = people();
-    let changes: [fn(&mut PolicyText); 2] = [
+    let changes: [Change; 2] = [
         |t| "other".clone_into(&mut t.repository),
         |t| "refs/heads/other".clone_into(&mut t.reference),
     ];
@@ -352,7 +358,7 @@ fn own_30_a_key_without_its_file() {
     let (p, mut w) = (people(), World::default());
     let c = w
         .policy_step(w.root, |policy| {
-            policy.keys.retain(|(file, _)| !file.starts_with("bob"))
+            policy.keys.retain(|(file, _)| !file.starts_with("bob"));
         })
         .sign(&p.alice)
         .make(&mut w);
@@ -363,7 +369,7 @@ fn own_30_a_key_without_its_file() {
 fn own_31_no_rule_for_a_path() {
     let p = people();
     let mut w = World::with(|policy| {
-        policy.rules[0] = "{paths: [\"lab/**\"], need: [{from: ops, count: 1}]}".to_owned()
+        policy.rules[0] = "{paths: [\"lab/**\"], need: [{from: ops, count: 1}]}".to_owned();
     });
     let c = w
         .on(w.root)
@@ -380,7 +386,7 @@ fn own_32_rules_by_hosts_are_refused_until_they_can_be_judged() {
     let w = World::with(|policy| {
         policy
             .rules
-            .push("{hosts: env=prod, need: [{from: ops, count: 2}]}".to_owned())
+            .push("{hosts: env=prod, need: [{from: ops, count: 2}]}".to_owned());
     });
     let outcome = w.verify(w.root);
     assert_eq!(outcome.reasons[0].code, R::PolicyInvalid);

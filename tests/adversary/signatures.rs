@@ -71,7 +71,7 @@ fn case_06_key_expired_before_signing() {
                 .set_signing()
                 .set_certification(),
         )
-        .set_validity_period(std::time::Duration::from_secs(10 * 86_400));
+        .set_validity_period(std::time::Duration::from_hours(240));
     let key = Key::pgp_built(builder, "alice");
     let mut w = World::with(|policy| policy.identity("alice", &[&key]));
     let c = w.on(w.root).file("lab/a", "1").sign(&key).make(&mut w);
@@ -86,7 +86,7 @@ fn expiring() -> Key {
                 .set_signing()
                 .set_certification(),
         )
-        .set_validity_period(std::time::Duration::from_secs(31 * 86_400));
+        .set_validity_period(std::time::Duration::from_hours(744));
     Key::pgp_built(builder, "alice")
 }
 
@@ -506,7 +506,7 @@ fn own_03_a_signature_with_an_end_of_its_own() {
     let (p, mut w) = (people(), World::default());
     let ends = |payload: &[u8], t| {
         p.alice.sign_pgp(payload, t, |b| {
-            b.set_signature_validity_period(std::time::Duration::from_secs(3600))
+            b.set_signature_validity_period(std::time::Duration::from_hours(1))
                 .unwrap()
         })
     };

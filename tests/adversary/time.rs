@@ -315,7 +315,9 @@ fn case_84_reset_away_and_pushed_again() {
 
 fn frozen() -> World {
     World::with(|policy| {
-        policy.more = "freeze: [{from: 2025-02-05T00:00:00Z, to: 2025-02-20T00:00:00Z, paths: [\"prod/**\"]}]\nemergency: {need: [{from: sec, count: 2}], ttl: 4h, bypasses: [freeze, counts], never: [\"lab/b\"]}".to_owned();
+        policy.more = String::from(
+            "freeze: [{from: 2025-02-05T00:00:00Z, to: 2025-02-20T00:00:00Z, paths: [\"prod/**\"]}]\nemergency: {need: [{from: sec, count: 2}], ttl: 4h, bypasses: [freeze, counts], never: [\"lab/b\"]}",
+        );
     })
 }
 

@@ -32,7 +32,13 @@ const KEPT: usize = 8 << 20;
 /// Trees of a store, checked, with those read last.
 pub(crate) struct Trees<'a> {
     objects: Checked<'a>,
-    kept: RefCell<(HashMap<Oid, Rc<[u8]>>, usize)>,
+    kept: RefCell<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    trees: HashMap<Oid, Rc<[u8]>>,
+    bytes: usize,
 }
 
 /// Whether the new side is judged, or only compared.
@@ -82,7 +88,7 @@ impl<'a> Trees<'a> {
     }
 
     fn raw(&self, id: &Oid) -> Result<Rc<[u8]>, Reason> {
-        if let Some(raw) = self.kept.borrow().0.get(id) {
+        if let Some(raw) = self.kept.borrow().trees.get(id) {
             return Ok(raw.clone());
         }
         let raw: Rc<[u8]> = Rc::from(
@@ -91,13 +97,12 @@ impl<'a> Trees<'a> {
                 .read(id, ObjectKind::Tree, limits::TREE)
                 .map_err(|e| unread(&e))?,
         );
-        let (kept, bytes) = &mut *self.kept.borrow_mut();
-        if *bytes + raw.len() > KEPT {
-            kept.clear();
-            *bytes = 0;
+        let kept = &mut *self.kept.borrow_mut();
+        if kept.bytes + raw.len() > KEPT {
+            *kept = Kept::default();
         }
-        *bytes += raw.len();
-        kept.insert(*id, raw.clone());
+        kept.bytes += raw.len();
+        kept.trees.insert(*id, raw.clone());
         Ok(raw)
     }
 

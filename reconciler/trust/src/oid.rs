@@ -16,7 +16,7 @@ pub enum ObjectFormat {
 
 impl ObjectFormat {
     /// The length of a name in bytes.
-    pub const fn len(self) -> usize {
+    pub const fn width(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,
@@ -66,7 +66,7 @@ impl Oid {
 
     /// The name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.format.len()]
+        &self.bytes[..self.format.width()]
     }
 
     /// Which hash it is of.
@@ -111,7 +111,7 @@ impl fmt::Display for Oid {
             pair[0] = DIGITS[usize::from(byte >> 4)];
             pair[1] = DIGITS[usize::from(byte & 15)];
         }
-        f.pad(std::str::from_utf8(&hex[..self.format.len() * 2]).unwrap_or_default())
+        f.pad(std::str::from_utf8(&hex[..self.format.width() * 2]).unwrap_or_default())
     }
 }
 

@@ -87,7 +87,7 @@ impl Approvals {
             let Ok(parsed) = Tag::parse(&raw, tag.target.format()) else {
                 // Still noted for the commit that it seems to name, if it seems to name one.
                 if let Some(target) = raw
-                    .get(7..7 + tag.target.format().len() * 2)
+                    .get(7..7 + tag.target.format().width() * 2)
                     .and_then(|hex| Oid::from_hex(hex).ok())
                 {
                     approvals.insert(target, tag, None);

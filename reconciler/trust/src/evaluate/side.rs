@@ -272,7 +272,7 @@ impl Evaluation<'_> {
         seconds: i64,
     ) -> Result<Voice, Reason> {
         let name = format!("by the empty commit {}", id.short());
-        let finding = self.examine_commit(parent, commit);
+        let finding = super::voice::examine_commit(parent, commit);
         let seen = self.seen(&id);
         let weighed = self.weigh(
             &parent.authority,

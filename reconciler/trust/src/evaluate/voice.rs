@@ -15,6 +15,19 @@ use crate::signature::{Finding, examine};
 /// expired key can't sign for days gone by.
 const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
 
+/// What the signature of a commit is worth under the parent's policy.
+pub(super) fn examine_commit(parent: &Parent, commit: &Commit<'_>) -> Finding {
+    match &commit.signature {
+        Some(block) => examine(
+            &parent.authority.ring,
+            commit.payload(),
+            block,
+            commit.committer.seconds,
+        ),
+        None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
+    }
+}
+
 impl Evaluation<'_> {
     /// When an object was first seen here, if that is known.
     pub(super) fn seen(&self, id: &Oid) -> Option<i64> {
@@ -22,19 +35,6 @@ impl Evaluation<'_> {
             .first_seen
             .and_then(|seen| seen.get(id))
             .map(|seen| seen.as_second())
-    }
-
-    /// What the signature of a commit is worth under the parent's policy.
-    pub(super) fn examine_commit(&self, parent: &Parent, commit: &Commit<'_>) -> Finding {
-        match &commit.signature {
-            Some(block) => examine(
-                &parent.authority.ring,
-                commit.payload(),
-                block,
-                commit.committer.seconds,
-            ),
-            None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
-        }
     }
 
     /// Whether a good signature counts: its key is neither revoked nor past its end, and its time is
@@ -134,7 +134,7 @@ impl Evaluation<'_> {
         id: &Oid,
         after: Option<i64>,
     ) -> Result<Voice, Reason> {
-        let finding = self.examine_commit(parent, commit);
+        let finding = examine_commit(parent, commit);
         let (key, seconds) = self.weigh(
             &parent.authority,
             &self.revoked,

@@ -87,10 +87,10 @@ impl<'a> Tree<'a> {
             let end = rest.iter().position(|b| *b == 0).ok_or(Malformed::Tree)?;
             let (name, id) = (
                 &rest[..end],
-                rest.get(end + 1..end + 1 + format.len())
+                rest.get(end + 1..end + 1 + format.width())
                     .ok_or(Malformed::Tree)?,
             );
-            rest = &rest[end + 1 + format.len()..];
+            rest = &rest[end + 1 + format.width()..];
             let refused = |why| Malformed::Entry {
                 name: String::from_utf8_lossy(name).escape_debug().to_string(),
                 why,

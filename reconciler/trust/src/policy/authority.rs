@@ -89,7 +89,7 @@ impl Authority {
                         )),
                     ),
                     KeyName::Ssh(_) => {
-                        warnings.push(Diagnostic::warning(codes::POLICY_KEY, &whole, message))
+                        warnings.push(Diagnostic::warning(codes::POLICY_KEY, &whole, message));
                     }
                 }
             }

@@ -113,6 +113,7 @@ impl Reader {
             bind_ref: spec.bind_ref,
             freshness: spec
                 .freshness
+                .as_ref()
                 .and_then(|freshness| self.freshness(freshness, &groups)),
             identities,
             groups,
@@ -234,24 +235,18 @@ impl Reader {
         for (name, members) in groups {
             let mut indexes = BTreeSet::new();
             for member in &members.value {
-                match self.names.get(member.as_str()) {
-                    Some(index) => {
-                        indexes.insert(*index);
-                    }
-                    None => {
-                        let near =
-                            plumb_document::closest(member, self.names.keys().map(String::as_str));
-                        let mut diagnostic = Diagnostic::error(
-                            codes::POLICY_REFERENCE,
-                            &member.span,
-                            format!("there is no identity `{}`", member.value),
-                        );
-                        if let Some(near) = near {
-                            diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));
-                        }
-                        self.diagnostics.push(diagnostic);
-                    }
+                if let Some(index) = self.names.get(member.as_str()) {
+                    indexes.insert(*index);
+                    continue;
                 }
+                let near = plumb_document::closest(member, self.names.keys().map(String::as_str));
+                let message = format!("there is no identity `{}`", member.value);
+                let mut diagnostic =
+                    Diagnostic::error(codes::POLICY_REFERENCE, &member.span, message);
+                if let Some(near) = near {
+                    diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));
+                }
+                self.diagnostics.push(diagnostic);
             }
             read.insert(name.clone(), indexes.into_iter().collect());
         }
@@ -417,7 +412,7 @@ impl Reader {
 
     fn freshness(
         &mut self,
-        freshness: spec::Freshness,
+        freshness: &spec::Freshness,
         groups: &BTreeMap<String, Vec<IdentityIndex>>,
     ) -> Option<Freshness> {
         let from = self.names.get(freshness.from.as_str()).copied();

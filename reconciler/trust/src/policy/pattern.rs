@@ -99,7 +99,7 @@ impl Pattern {
                 match part {
                     Part::Any => next[i] = true,
                     Part::One(glob) => {
-                        next[i + 1] |= matches(glob.as_bytes(), component.as_bytes())
+                        next[i + 1] |= matches(glob.as_bytes(), component.as_bytes());
                     }
                 }
             }

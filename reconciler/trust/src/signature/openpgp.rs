@@ -15,9 +15,8 @@ use crate::reason::ReasonCode;
 /// all of them: a reader that skips or repairs has nothing to skip or repair.
 fn is_one_packet(bytes: &[u8]) -> bool {
     let (header, len) = match bytes {
-        [0x88, a, ..] => (2, u64::from(*a)),
         [0x89, a, b, ..] => (3, u64::from(u16::from_be_bytes([*a, *b]))),
-        [0xc2, a @ 0..=191, ..] => (2, u64::from(*a)),
+        [0x88, a, ..] | [0xc2, a @ 0..=191, ..] => (2, u64::from(*a)),
         [0xc2, a @ 192..=223, b, ..] => (3, (u64::from(*a) - 192) * 256 + u64::from(*b) + 192),
         [0x8a, a, b, c, d, ..] => (5, u64::from(u32::from_be_bytes([*a, *b, *c, *d]))),
         [0xc2, 255, a, b, c, d, ..] => (6, u64::from(u32::from_be_bytes([*a, *b, *c, *d]))),

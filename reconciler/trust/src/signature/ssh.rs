@@ -45,13 +45,13 @@ impl<'a> Parts<'a> {
             b"sha512" => payload
                 .parts()
                 .iter()
-                .fold(sha2::Sha512::new(), |h, part| h.chain_update(part))
+                .fold(sha2::Sha512::new(), sha2::Digest::chain_update)
                 .finalize()
                 .to_vec(),
             b"sha256" => payload
                 .parts()
                 .iter()
-                .fold(sha2::Sha256::new(), |h, part| h.chain_update(part))
+                .fold(sha2::Sha256::new(), sha2::Digest::chain_update)
                 .finalize()
                 .to_vec(),
             _ => return None,
