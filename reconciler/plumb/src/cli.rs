@@ -4,6 +4,7 @@ mod apply;
 mod approve;
 mod check;
 mod completion;
+mod controller;
 mod demo;
 mod describe;
 mod diff;
@@ -91,6 +92,7 @@ enum Command {
     Notify(notify::Notify),
 
     // The program itself
+    Controller(controller::Controller),
     Completion(completion::Completion),
     Hook(hook::Hook),
 }
@@ -118,6 +120,7 @@ impl Cli {
             Command::Reconcile(command) => command.run(&shell),
             Command::Forget(command) => command.run(&shell),
             Command::Notify(command) => command.run(&shell),
+            Command::Controller(command) => command.run(&shell),
             Command::Completion(command) => command.run(&shell),
             Command::Hook(command) => command.run(&shell),
         };

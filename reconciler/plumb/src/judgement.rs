@@ -121,15 +121,11 @@ fn describe_reason(out: &mut String, reason: &Reason, step: Option<&Step>, palet
             .map(|need| need.could.as_slice())
             .unwrap_or_default();
         let who = match could {
-            [] => String::new(),
-            [one] => format!("; {one} could give it"),
-            many => format!("; one of {} could give it", many.join(", ")),
+            [] => continue,
+            [one] => format!("{one} could give it"),
+            many => format!("any of {} could give it", many.join(", ")),
         };
-        let _ = writeln!(
-            out,
-            "      needs {} of {}, has {}{who}",
-            missing.count, missing.from, missing.have
-        );
+        let _ = writeln!(out, "      {}: {who}", missing.from);
     }
     if let Some(cure) = &reason.cure {
         let _ = writeln!(out, "      {} {cure}", palette.paint(Paint::Hint, "cure:"));

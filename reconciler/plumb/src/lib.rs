@@ -13,6 +13,7 @@ mod judgement;
 mod logging;
 pub mod output;
 pub mod report;
+mod running;
 mod service;
 mod template;
 mod ui;

@@ -141,8 +141,9 @@ impl World {
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(Failure::new(format!("`plumb {}` failed: {}", args.join(" "), said.trim())))
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).trim().to_owned();
+            Err(Failure::new(format!("`plumb {}` failed:\n{said}", args.join(" "))))
         }
     }
 

@@ -90,15 +90,8 @@ async fn readyz(State(view): Seen) -> (StatusCode, &'static str) {
 }
 
 async fn show_metrics(State(view): Seen) -> Response {
-    match metrics::render(&view.fleet().await) {
-        Ok(text) => (
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            text,
-        )
-            .into_response(),
+    match metrics::render(view.metrics()) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics can't be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -1,273 +1,165 @@
-//! Prometheus' view of the fleet: names and labels as `docs/metrics.md` lists them. Timestamps, not
-//! ages; never a commit (but one per repository), a path, an error's text or a user as a label.
+//! Prometheus' view of the fleet, as OpenMetrics text. `docs/metrics.md` lists the names.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 
-use plumb_core::status::{ConditionStatus, ConditionType};
+use plumb_controller::{BOUNDS, Histogram, MetricsSnapshot, Sample};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
-use super::view::{Fleet, HostObject};
-
 type Labels = Vec<(&'static str, String)>;
-type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
-type Counters = Family<Labels, Counter>;
 
-/// The states that hosts are counted by; each host is in one.
-const STATES: [&str; 6] = [
-    "ready",
-    "reconciling",
-    "drifted",
-    "unreachable",
-    "stalled",
-    "suspended",
+/// What each metric is, as the exposition says it.
+const HELP: &[(&str, &str)] = &[
+    ("plumb_build_info", "The version that runs"),
+    ("plumb_source_fetch_total", "Fetches of the repository by result"),
+    ("plumb_source_fetch_duration_seconds", "How long fetches took"),
+    ("plumb_source_last_success_timestamp_seconds", "When the repository was last fetched"),
+    ("plumb_source_revision_info", "The newest accepted commit"),
+    ("plumb_commit_verifications_total", "Judged commits by verdict"),
+    ("plumb_hosts", "Hosts by state"),
+    ("plumb_host_drifted", "Whether the host moved away from its target"),
+    ("plumb_host_reachable", "Whether the host could be talked to at the last attempt"),
+    ("plumb_host_suspended", "Whether a person asked for a pause"),
+    ("plumb_host_reboot_required", "Whether the machine wants a reboot"),
+    ("plumb_host_last_success_timestamp_seconds", "When the host was last found or made as desired"),
+    ("plumb_host_resources", "Resources that are desired on the host, by state"),
+    ("plumb_reconciles_total", "Runs on hosts by result"),
+    ("plumb_reconcile_duration_seconds", "How long runs on hosts took, by phase"),
+    ("plumb_resource_operations_total", "Changes of resources by type, action and result"),
+    ("plumb_ssh_errors_total", "Hosts that couldn't be talked to, by reason"),
+    ("plumb_queue_depth", "Hosts whose turn has come and that wait"),
+    ("plumb_queue_oldest_seconds", "For how long the first of them has waited"),
+    ("plumb_alert_posts_total", "Posts to Alertmanagers by result"),
 ];
 
 /// All metrics as OpenMetrics text.
-pub(super) fn render(fleet: &Fleet) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("plumb");
-    gauge(
-        &mut registry,
-        "build_info",
-        "The version that runs",
-        [(vec![("version", fleet.version.clone())], 1.0)],
-    );
-    source(&mut registry, fleet);
-    hosts(&mut registry, fleet);
-    counters(
-        &mut registry,
-        "reconciles",
-        "Runs on hosts by result",
-        "result",
-        &["success", "failure"],
-        &fleet.counters.reconciles,
-    );
-    counters(
-        &mut registry,
-        "alert_posts",
-        "Posts to Alertmanagers by result",
-        "result",
-        &["success", "failure"],
-        &fleet.counters.alert_posts,
-    );
-    gauge(
-        &mut registry,
-        "queue_depth",
-        "Hosts that wait for their turn",
-        #[allow(clippy::cast_precision_loss)] // far below 2^52
-        [(vec![], fleet.counters.queued as f64)],
-    );
+pub(super) fn render(snapshot: MetricsSnapshot) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(snapshot)));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
-fn source(registry: &mut Registry, fleet: &Fleet) {
-    let repo = || ("repo", fleet.source.url.clone());
-    counters(
-        registry,
-        "source_fetch",
-        "Fetches of the repository by result",
-        "result",
-        &["success", "failure"],
-        &fleet.counters.fetches,
-    );
-    counters(
-        registry,
-        "commit_verifications",
-        "Judged commits by verdict",
-        "result",
-        &["accept", "pending", "pendingAlarm", "reject"],
-        &fleet.counters.verifications,
-    );
-    if let Some(at) = fleet.source.last_fetch {
-        gauge(
-            registry,
-            "source_last_success_timestamp_seconds",
-            "When the repository was last fetched",
-            [(vec![repo()], seconds(at))],
-        );
+/// The type that the text has.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug)]
+struct Snapshot(MetricsSnapshot);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, samples) in by_name(&self.0.counters, |sample| sample.name) {
+            let base = name.strip_suffix("_total").unwrap_or(name);
+            let mut metric = encoder.encode_descriptor(base, help(name), None, MetricType::Counter)?;
+            for sample in samples {
+                let labels = labels(&sample.labels);
+                series(&mut metric, &labels, |metric| {
+                    metric.encode_counter(&sample.value, None::<Exemplar<Labels, f64>>.as_ref())
+                })?;
+            }
+        }
+        for (name, samples) in by_name(&self.0.gauges, |sample: &Sample| sample.name) {
+            let mut metric = encoder.encode_descriptor(name, help(name), None, MetricType::Gauge)?;
+            for sample in samples {
+                let labels = labels(&sample.labels);
+                series(&mut metric, &labels, |metric| metric.encode_gauge(&sample.value))?;
+            }
+        }
+        for (name, histograms) in by_name(&self.0.histograms, |histogram: &Histogram| histogram.name) {
+            let mut metric = encoder.encode_descriptor(name, help(name), None, MetricType::Histogram)?;
+            for histogram in histograms {
+                let labels = labels(&histogram.labels);
+                let buckets = buckets(histogram);
+                series(&mut metric, &labels, |metric| {
+                    metric.encode_histogram::<Labels>(histogram.sum, histogram.count, &buckets, None)
+                })?;
+            }
+        }
+        Ok(())
     }
-    if let Some(revision) = &fleet.source.accepted {
-        gauge(
-            registry,
-            "source_revision_info",
-            "The newest accepted commit",
-            [(vec![repo(), ("revision", revision.clone())], 1.0)],
-        );
-    }
-    gauge(
-        registry,
-        "source_held",
-        "Whether a commit of the branch isn't accepted",
-        [(vec![repo()], truth(fleet.source.held.is_some()))],
-    );
 }
 
-fn hosts(registry: &mut Registry, fleet: &Fleet) {
-    let mut states: BTreeMap<&str, u32> = STATES.into_iter().map(|state| (state, 0)).collect();
-    for host in &fleet.hosts {
-        *states.entry(state(host)).or_default() += 1;
+/// The series of each metric together, as the text form asks.
+fn by_name<T>(all: &[T], name: impl Fn(&T) -> &'static str) -> BTreeMap<&'static str, Vec<&T>> {
+    let mut grouped: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for one in all {
+        grouped.entry(name(one)).or_default().push(one);
     }
-    gauge(
-        registry,
-        "hosts",
-        "Hosts by state",
-        states
-            .into_iter()
-            .map(|(state, count)| (vec![("state", state.to_owned())], f64::from(count))),
-    );
-    let name = |host: &HostObject| vec![("host", host.metadata.name.to_string())];
-    for (metric, help, kind) in [
-        (
-            "host_ready",
-            "Whether the host is as its target says",
-            ConditionType::Ready,
-        ),
-        (
-            "host_drifted",
-            "Whether the host moved away from its target",
-            ConditionType::Drifted,
-        ),
-        (
-            "host_reachable",
-            "Whether the host could be talked to at the last attempt",
-            ConditionType::Reachable,
-        ),
-        (
-            "host_suspended",
-            "Whether a person asked for a pause",
-            ConditionType::Suspended,
-        ),
-        (
-            "host_reboot_required",
-            "Whether the machine wants a reboot",
-            ConditionType::RebootRequired,
-        ),
-    ] {
-        // What isn't known yet has no sample: an absent one isn't false.
-        let absent_is_false = matches!(
-            kind,
-            ConditionType::Drifted | ConditionType::Suspended | ConditionType::RebootRequired
-        );
-        gauge(
-            registry,
-            metric,
-            help,
-            fleet.hosts.iter().filter_map(|host| {
-                match host.status.conditions.get(kind).map(|c| c.status) {
-                    Some(ConditionStatus::Unknown) => None,
-                    None if !absent_is_false => None,
-                    status => Some((name(host), truth(status == Some(ConditionStatus::True)))),
-                }
-            }),
-        );
-    }
-    gauge(
-        registry,
-        "host_last_success_timestamp_seconds",
-        "When the host was last found or made as desired",
-        fleet
-            .hosts
-            .iter()
-            .filter_map(|host| Some((name(host), seconds(host.status.last_success?)))),
-    );
-    gauge(
-        registry,
-        "host_resources",
-        "Resources that are desired on the host",
-        fleet
-            .hosts
-            .iter()
-            .map(|host| (name(host), f64::from(host.status.resources))),
-    );
+    grouped
 }
 
-/// The one state that a host is counted under: the worst that is true.
-fn state(host: &HostObject) -> &'static str {
-    let conditions = &host.status.conditions;
-    let is = |kind| conditions.get(kind).map(|condition| condition.status);
-    if is(ConditionType::Suspended) == Some(ConditionStatus::True) {
-        "suspended"
-    } else if is(ConditionType::Reachable) == Some(ConditionStatus::False) {
-        "unreachable"
-    } else if is(ConditionType::Stalled) == Some(ConditionStatus::True) {
-        "stalled"
-    } else if is(ConditionType::Drifted) == Some(ConditionStatus::True) {
-        "drifted"
-    } else if is(ConditionType::Ready) == Some(ConditionStatus::True) {
-        "ready"
+fn series(
+    metric: &mut MetricEncoder<'_>,
+    labels: &Labels,
+    encode: impl FnOnce(&mut MetricEncoder<'_>) -> Result<(), fmt::Error>,
+) -> Result<(), fmt::Error> {
+    if labels.is_empty() {
+        encode(metric)
     } else {
-        "reconciling"
+        encode(&mut metric.encode_family(labels)?)
     }
 }
 
-fn gauge(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = (Labels, f64)>,
-) {
-    let family = Gauges::default();
-    for (labels, value) in samples {
-        family.get_or_create(&labels).set(value);
-    }
-    registry.register(name, help, family);
+fn labels(labels: &BTreeMap<&'static str, String>) -> Labels {
+    labels.iter().map(|(key, value)| (*key, value.clone())).collect()
 }
 
-/// A counter by one label; the known values are there from the beginning, so that a first failure
-/// is an increase and not a new series.
-fn counters(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    known: &[&str],
-    counts: &BTreeMap<String, u64>,
-) {
-    let family = Counters::default();
-    for value in known {
-        drop(family.get_or_create(&vec![(label, (*value).to_owned())]));
-    }
-    for (value, count) in counts {
-        family
-            .get_or_create(&vec![(label, value.clone())])
-            .inc_by(*count);
-    }
-    registry.register(name, help, family);
+/// Counts for each bound, and behind the last the rest; the encoder adds them up.
+fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
+    let below: u64 = histogram.buckets.iter().sum();
+    let bounded = BOUNDS.into_iter().zip(histogram.buckets.iter().copied());
+    bounded.chain([(f64::MAX, histogram.count.saturating_sub(below))]).collect()
 }
 
-fn truth(holds: bool) -> f64 {
-    f64::from(u8::from(holds))
-}
-
-#[allow(clippy::cast_precision_loss)] // milliseconds of this era fit
-fn seconds(at: jiff::Timestamp) -> f64 {
-    at.as_millisecond() as f64 / 1000.0
+fn help(name: &str) -> &'static str {
+    HELP.iter().find(|(known, _)| *known == name).map_or("", |(_, help)| help)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::http::api::tests::fleet;
+
+    pub(in crate::http) fn snapshot() -> MetricsSnapshot {
+        let sample = |name, labels: &[(&'static str, &str)], value| Sample {
+            name,
+            labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+            value,
+        };
+        let mut buckets = vec![0; BOUNDS.len()];
+        buckets[1] = 2;
+        MetricsSnapshot {
+            counters: vec![sample("plumb_source_fetch_total", &[("result", "success")], 3.0)],
+            gauges: vec![
+                sample("plumb_queue_depth", &[], 0.0),
+                sample("plumb_host_drifted", &[("host", "a\"b\\c\nd")], 1.0),
+            ],
+            histograms: vec![Histogram {
+                name: "plumb_reconcile_duration_seconds",
+                labels: [("phase", "observe".to_owned())].into(),
+                buckets,
+                count: 3,
+                sum: 1000.5,
+            }],
+        }
+    }
 
     #[test]
-    fn the_documented_names_are_there() {
-        let text = render(&fleet()).unwrap();
+    fn the_text_is_openmetrics() {
+        let text = render(snapshot()).unwrap();
         for line in [
-            "plumb_build_info{version=",
-            "plumb_hosts{state=\"ready\"} 1",
-            "plumb_hosts{state=\"unreachable\"} 1",
-            "plumb_host_reachable{host=\"linda\"} 1",
-            "plumb_host_reachable{host=\"cloud\"} 0",
-            "plumb_commit_verifications_total{result=\"reject\"} 0",
+            "# TYPE plumb_source_fetch counter",
             "plumb_source_fetch_total{result=\"success\"} 3",
-            "plumb_source_held{repo=",
+            "plumb_queue_depth 0",
+            "plumb_host_drifted{host=\"a\\\"b\\\\c\\nd\"} 1",
+            "plumb_reconcile_duration_seconds_bucket{le=\"0.01\",phase=\"observe\"} 2",
+            "plumb_reconcile_duration_seconds_bucket{le=\"+Inf\",phase=\"observe\"} 3",
+            "plumb_reconcile_duration_seconds_count{phase=\"observe\"} 3",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
@@ -277,10 +169,8 @@ mod tests {
     #[test]
     fn every_metric_is_in_the_docs() {
         let docs = include_str!("../../../../docs/metrics.md");
-        let text = render(&fleet()).unwrap();
-        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
-            let name = line.split(' ').next().unwrap();
-            assert!(docs.contains(&format!("`{name}")), "{name} isn't in docs/metrics.md");
+        for (name, _) in HELP {
+            assert!(docs.contains(&format!("`{name}`")), "{name} isn't in docs/metrics.md");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use plumb_api::HostName;
+use plumb_controller::MetricsSnapshot;
 use plumb_core::status::{Conditions, HostStatus};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,9 @@ pub trait View: Send + Sync {
 
     /// The newest events, oldest first; of one host, if it is named.
     fn events(&self, host: Option<HostName>) -> BoxFuture<'_, Vec<Event>>;
+
+    /// What is counted and measured.
+    fn metrics(&self) -> MetricsSnapshot;
 
     /// Whether it is ready: its store is open and it has read the source at least once.
     fn ready(&self) -> bool;
@@ -42,9 +46,8 @@ pub struct Fleet {
     pub revisions: Vec<Revision>,
     /// Alerts that fire.
     pub alerts: Vec<AlertState>,
-    /// What is counted.
-    #[serde(default)]
-    pub counters: Counters,
+    /// How the newest revision spreads.
+    pub rollout: Rollout,
 }
 
 /// The repository as the controller sees it.
@@ -173,20 +176,21 @@ pub struct AlertState {
     pub since: Timestamp,
 }
 
-/// What is counted since the controller started.
+/// How a revision spreads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Counters {
-    /// Fetches by result.
-    pub fetches: BTreeMap<String, u64>,
-    /// Judged commits by verdict.
-    pub verifications: BTreeMap<String, u64>,
-    /// Runs on hosts by result.
-    pub reconciles: BTreeMap<String, u64>,
-    /// Posts to Alertmanagers by result.
-    pub alert_posts: BTreeMap<String, u64>,
-    /// Hosts that wait for their turn.
-    pub queued: u64,
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// What is spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Whether it stopped because hosts failed.
+    pub halted: bool,
+    /// Hosts on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_their_way: Vec<HostName>,
+    /// Hosts that failed, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<HostName, String>,
 }
 
 /// Something that is said to a controller.

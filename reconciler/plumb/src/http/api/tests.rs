@@ -1,9 +1,10 @@
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use plumb_controller::MetricsSnapshot;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus};
 
 use super::*;
-use crate::http::view::{AlertState, Counters, Done, EventKind, Held, Metadata, Source};
+use crate::http::view::{AlertState, Done, EventKind, Held, Metadata, Rollout, Source};
 
 /// A controller that says what it is told to say.
 struct Scripted;
@@ -25,6 +26,10 @@ impl View for Scripted {
             }]
         }
         .boxed()
+    }
+
+    fn metrics(&self) -> MetricsSnapshot {
+        crate::http::metrics::tests::snapshot()
     }
 
     fn ready(&self) -> bool {
@@ -112,10 +117,7 @@ pub(in crate::http) fn fleet() -> Fleet {
             summary: "cloud can't be reached".to_owned(),
             since: "2026-11-24T01:00:00Z".parse().unwrap(),
         }],
-        counters: Counters {
-            fetches: [("success".to_owned(), 3)].into(),
-            ..Counters::default()
-        },
+        rollout: Rollout::default(),
     }
 }
 

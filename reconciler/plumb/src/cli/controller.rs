@@ -1,0 +1,169 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use plumb_adapters::alertmanager::Alertmanager;
+use plumb_adapters::clock::SystemClock;
+use plumb_adapters::git::{GitOptions, GitSource};
+use plumb_adapters::store::RedbStore;
+use plumb_api::frame::TakeOver;
+use plumb_controller::{Controller as Loop, Parts, Settings};
+use plumb_core::ports::{AlertSink, Route};
+use tokio::sync::watch;
+
+use super::block_on;
+use crate::config::{self, Config};
+use crate::http::{self, Listeners};
+use crate::logging::{self, LogFormat};
+use crate::output::Shell;
+use crate::report::{Exit, Failure, OrFail as _};
+use crate::running::Running;
+use crate::service::{self, Stops};
+use crate::connect;
+
+/// Follow the repository and drive its hosts
+///
+/// The process that does the work: fetches, verifies, plans, applies, alerts, and serves the page,
+/// metrics and the CLI's socket. docs/controller.md describes its configuration, and
+/// packaging/plumb-controller.service runs it as a service. The first SIGTERM or Ctrl-C lets what runs
+/// come to its end, the second ends at once; both are safe.
+#[derive(Debug, clap::Args)]
+pub(super) struct Controller {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
+    config: PathBuf,
+
+    /// Take over hosts that another controller holds, for one whose state folder is new
+    #[arg(long)]
+    take_over: bool,
+
+    /// The form of the logs, on stderr; PLUMB_LOG filters them (info, plumb_controller=debug)
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+impl Controller {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let config = Config::read(&self.config)?;
+        logging::start(self.log_format, shell.err)?;
+        let take_over = if self.take_over { TakeOver::Yes } else { TakeOver::No };
+        block_on(serve(config, take_over))
+    }
+}
+
+async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
+    let mut stops = Stops::new()?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state)
+        .or_fail(|| format!("the state folder {} can't be made", config.state.display()))?;
+    for (host, folder) in config.sandboxes() {
+        fs::create_dir_all(&folder)
+            .or_fail(|| format!("the folder {} that stands for {host} can't be made", folder.display()))?;
+    }
+    // The store first: it says whether another controller lives here.
+    let parts = parts(&config)?;
+    let listeners = Listeners::open(&config.socket, config.listen).await?;
+    let address = listeners.address();
+    let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
+        .await
+        .or_fail(|| format!("the state in {} can't be used", config.state.display()))?;
+    let view = Running::new(handle.clone(), &config.source.url.value, &config.source.reference.value);
+    let (stop, stopped) = watch::channel(false);
+    let mut server = tokio::spawn(http::serve(listeners, Arc::new(view), stopped));
+    tracing::info!(
+        source = %config.source.url.value,
+        reference = %config.source.reference.value,
+        socket = %config.socket.display(),
+        page = address.map(|at| format!("http://{at}/")).unwrap_or_default(),
+        "plumb {} follows", env!("CARGO_PKG_VERSION")
+    );
+    service::notify("READY=1");
+    tokio::select! {
+        () = stops.next() => {}
+        served = &mut server => {
+            handle.drain();
+            let _ = driving.await;
+            return Err(match served {
+                Ok(Err(error)) => Failure::new("the HTTP server failed").because(&error),
+                _ => Failure::new("the HTTP server ended by itself"),
+            });
+        }
+        ended = &mut driving => {
+            return Err(match ended {
+                Err(error) => Failure::new("the loop failed; this is a defect of Plumb").because(&error),
+                Ok(()) => Failure::new("the loop ended by itself; this is a defect of Plumb"),
+            });
+        }
+    }
+    service::notify("STOPPING=1");
+    tracing::info!("told to stop: what runs comes to its end");
+    handle.drain();
+    tokio::select! {
+        _ = &mut driving => {}
+        () = stops.next() => {
+            tracing::warn!("told to stop twice: what runs is left where it is, and is rolled forward next time");
+            handle.abort();
+            let _ = driving.await;
+        }
+    }
+    // Nobody is left to hear of it when the server is gone already.
+    let _ = stop.send(true);
+    let _ = server.await;
+    tracing::info!("ended");
+    Ok(Exit::OK)
+}
+
+fn parts(config: &Config) -> Result<Parts, Failure> {
+    let store = RedbStore::open(&config.state)?;
+    let mirror = config.state.join("mirror");
+    let options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
+    let source = GitSource::open(options)
+        .or_fail(|| format!("the source {} can't be followed", config.source.url.value))?;
+    let sinks = config
+        .alertmanagers()
+        .map(|url| sink(url).map_err(Failure::new))
+        .collect::<Result<_, _>>()?;
+    Ok(Parts {
+        source: Arc::new(source),
+        hosts: Arc::new(connect::connector(&config.ssh)?),
+        store: Arc::new(store),
+        sinks,
+        make_sink: Arc::new(sink),
+        clock: Arc::new(SystemClock),
+    })
+}
+
+fn sink(url: &str) -> Result<Arc<dyn AlertSink>, String> {
+    match Alertmanager::new(url) {
+        Ok(alertmanager) => Ok(Arc::new(alertmanager)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
+    let introduction = config
+        .introduction
+        .commit
+        .parse()
+        .or_fail(|| "the introduction isn't a commit's id".to_owned())?;
+    let mut settings = Settings::new(introduction);
+    env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
+    settings.poll = config.source.poll.duration();
+    settings.resync = config.resync.duration();
+    settings.concurrency = usize::try_from(config.concurrency()).unwrap_or(usize::MAX);
+    settings.take_over = take_over;
+    settings.routes = routes(config);
+    settings.generator_url = config.page().unwrap_or_default();
+    Ok(settings)
+}
+
+/// The routes that only this machine's configuration opens.
+fn routes(config: &Config) -> BTreeMap<plumb_api::HostName, Route> {
+    let local = config.local.iter().map(|host| (host.clone(), Route::Local));
+    let sandboxes = config.sandboxes().map(|(host, root)| (host.clone(), Route::Sandbox { root }));
+    local.chain(sandboxes).collect()
+}
