@@ -139,9 +139,9 @@ impl<'a> Driver<'a> {
                 after: Vec::new(),
             };
             if op == Op::Delete {
-                gone.push(change)
+                gone.push(change);
             } else {
-                made.push(change)
+                made.push(change);
             }
         }
         made.sort_by(|a, b| a.address.name().cmp(b.address.name()));

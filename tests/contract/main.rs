@@ -12,6 +12,7 @@ mod driver;
 mod file;
 mod ground;
 mod link;
+mod placing;
 mod rig;
 mod transport;
 

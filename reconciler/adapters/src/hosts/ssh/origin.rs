@@ -121,6 +121,10 @@ impl SshOrigin {
             (Some(said), _) => format!(
                 "it answers what isn't a frame, `{said}`: nothing may be printed to programs by the login's shell, and the account must have one"
             ),
+            (None, Stage::Placed) if place::missing(&end.epitaph).is_some() => format!(
+                "it was placed there and can't be run: {} may be mounted noexec",
+                self.ssh.settings.state_folder
+            ),
             (None, Stage::Placed) => format!("it was placed and still, {}", end.epitaph),
             (None, _) => end.epitaph.to_string(),
         };
