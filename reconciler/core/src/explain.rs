@@ -120,21 +120,36 @@ fn meant(near: Option<&str>) -> String {
 ///
 /// # Errors
 /// When there is no such host or thing, or the host is held.
-pub fn explain<R>(fleet: &Fleet<R>, host: &str, address: &str) -> Result<Explanation, NoExplanation> {
+pub fn explain<R>(
+    fleet: &Fleet<R>,
+    host: &str,
+    address: &str,
+) -> Result<Explanation, NoExplanation> {
     let manifests = fleet.manifests();
-    let Some((name, entry)) = manifests.hosts.iter().find(|(name, _)| name.as_str() == host) else {
+    let Some((name, entry)) = manifests
+        .hosts
+        .iter()
+        .find(|(name, _)| name.as_str() == host)
+    else {
         let near = closest(host, manifests.hosts.keys().map(HostName::as_str)).map(str::to_owned);
-        return Err(NoExplanation::NoHost { name: host.to_owned(), near });
+        return Err(NoExplanation::NoHost {
+            name: host.to_owned(),
+            near,
+        });
     };
-    let wanted: FieldRef = address.parse().map_err(|error: plumb_api::name::InvalidName| {
-        NoExplanation::NoAddress(error.to_string())
-    })?;
+    let wanted: FieldRef = address
+        .parse()
+        .map_err(|error: plumb_api::name::InvalidName| {
+            NoExplanation::NoAddress(error.to_string())
+        })?;
     let held = |problems: &Problems| NoExplanation::Held {
         host: name.clone(),
         diagnostics: held_because(manifests, name, problems),
     };
     let (Ok(manifest), Some(known)) = (entry, manifests.facts.hosts.get(name)) else {
-        return Err(held(&Problems::because(crate::manifest::ObjectId::Host(name.clone()))));
+        return Err(held(&Problems::because(crate::manifest::ObjectId::Host(
+            name.clone(),
+        ))));
     };
     let facts = known.as_ref().map_err(held)?;
     match wanted {
@@ -142,22 +157,35 @@ pub fn explain<R>(fleet: &Fleet<R>, host: &str, address: &str) -> Result<Explana
         FieldRef::Resource(wanted, field) => {
             let reads = Arc::new(Reads::default());
             let fleet = view(&manifests.facts, &reads);
-            let sight = Sight { host: &facts.value, fleet: &fleet };
+            let sight = Sight {
+                host: &facts.value,
+                fleet: &fleet,
+            };
             let composed = compose(manifests, manifest, facts, &sight, |composed| {
                 let slots: Vec<_> = composed.slots().collect();
-                let known: BTreeSet<Address> = slots.iter().map(|(address, _)| (*address).clone()).collect();
+                let known: BTreeSet<Address> = slots
+                    .iter()
+                    .map(|(address, _)| (*address).clone())
+                    .collect();
                 let found = slots.iter().find(|(address, _)| **address == wanted);
-                let words = Words { manifests, sight: &sight };
+                let words = Words {
+                    manifests,
+                    sight: &sight,
+                };
                 match found {
                     None => Ok(Err(closest_address(&wanted.to_string(), &known))),
-                    Some((address, slot)) => of_slot(&words, facts, address, slot, &known).map(Ok).map_err(Problems::from),
+                    Some((address, slot)) => of_slot(&words, facts, address, slot, &known)
+                        .map(Ok)
+                        .map_err(Problems::from),
                 }
             });
             match composed {
                 Err(problems) => Err(held(&problems)),
-                Ok(Err(near)) => {
-                    Err(NoExplanation::NotThere { host: name.clone(), address: wanted.to_string(), near })
-                }
+                Ok(Err(near)) => Err(NoExplanation::NotThere {
+                    host: name.clone(),
+                    address: wanted.to_string(),
+                    near,
+                }),
                 Ok(Ok(mut explanation)) => {
                     explanation.before = followers(manifests, name, &wanted);
                     if let Some(field) = field {
@@ -193,7 +221,12 @@ fn origin(pick: &Pick<'_>) -> Origin {
 }
 
 /// A field's value as the host gets it: a content as its text.
-fn value(words: &Words<'_>, name: &str, node: &Node, scope: &crate::compose::Scope) -> Result<Json, Vec<Diagnostic>> {
+fn value(
+    words: &Words<'_>,
+    name: &str,
+    node: &Node,
+    scope: &crate::compose::Scope,
+) -> Result<Json, Vec<Diagnostic>> {
     let mut contents = Vec::new();
     let rendered = words.value(name, node, scope, &mut contents)?;
     Ok(match contents.pop() {
@@ -211,7 +244,9 @@ fn of_field(words: &Words<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Dia
         Says::Union(picks) => {
             let mut all: Vec<Json> = Vec::new();
             for pick in picks {
-                if let Json::Array(items) = value(words, &field.name, &pick.node, &pick.piece.scope)? {
+                if let Json::Array(items) =
+                    value(words, &field.name, &pick.node, &pick.piece.scope)?
+                {
                     all.extend(items);
                 }
             }
@@ -243,8 +278,17 @@ fn of_slot(
                 fields.push(of_field(words, &field)?);
             }
             for piece in *pieces {
-                let through = piece.scope.instance.as_ref().map(|(key, _)| way(facts, key)).unwrap_or_default();
-                because.push(Reason { place: piece.span.clone(), by: piece.scope.by.to_string(), through });
+                let through = piece
+                    .scope
+                    .instance
+                    .as_ref()
+                    .map(|(key, _)| way(facts, key))
+                    .unwrap_or_default();
+                because.push(Reason {
+                    place: piece.span.clone(),
+                    by: piece.scope.by.to_string(),
+                    through,
+                });
             }
         }
         Slot::Patched(resource) => {
@@ -262,7 +306,11 @@ fn of_slot(
                     overrode: Vec::new(),
                 });
             }
-            because.push(Reason { place: resource.span.clone(), by: "a patch of the host".to_owned(), through: Vec::new() });
+            because.push(Reason {
+                place: resource.span.clone(),
+                by: "a patch of the host".to_owned(),
+                through: Vec::new(),
+            });
         }
     }
     fields.sort_by(|a, b| a.field.cmp(&b.field));
@@ -279,25 +327,39 @@ fn of_slot(
 
 /// What the fields name that must come first.
 fn before(fields: &[FieldOrigin], known: &BTreeSet<Address>) -> Vec<String> {
-    let texts = fields.iter().flat_map(|field| field.value.as_array().into_iter().flatten());
-    let named = texts.filter_map(Json::as_str).filter(|text| text.parse().is_ok_and(|address| known.contains(&address)));
+    let texts = fields
+        .iter()
+        .flat_map(|field| field.value.as_array().into_iter().flatten());
+    let named = texts
+        .filter_map(Json::as_str)
+        .filter(|text| text.parse().is_ok_and(|address| known.contains(&address)));
     let unique: BTreeSet<&str> = named.collect();
     unique.into_iter().map(str::to_owned).collect()
 }
 
 /// The resources of a host that name this one.
 fn followers(manifests: &Manifests, host: &HostName, wanted: &Address) -> Vec<String> {
-    let Some(crate::desired::HostResult::Ready(intent)) = crate::resolve::one_of(manifests, host) else {
+    let Some(crate::desired::HostResult::Ready(intent)) = crate::resolve::one_of(manifests, host)
+    else {
         return Vec::new();
     };
     let names = |(address, spec): (&Address, &plumb_api::Spec)| {
         let explicit = spec.requires(address.name());
-        let named = explicit.iter().any(|one| one.address == *wanted && one.strength == Strength::Explicit);
+        let named = explicit
+            .iter()
+            .any(|one| one.address == *wanted && one.strength == Strength::Explicit);
         named.then(|| address.to_string())
     };
     let resources = intent.desired.resources();
-    let mut all: Vec<String> = resources.iter().filter_map(|(address, one)| names((address, one.spec()))).collect();
-    let fed = wanted.kind().feeds(wanted.name()).into_iter().filter(|address| resources.contains_key(address));
+    let mut all: Vec<String> = resources
+        .iter()
+        .filter_map(|(address, one)| names((address, one.spec())))
+        .collect();
+    let fed = wanted
+        .kind()
+        .feeds(wanted.name())
+        .into_iter()
+        .filter(|address| resources.contains_key(address));
     all.extend(fed.map(|address| address.to_string()));
     all
 }
@@ -305,11 +367,19 @@ fn followers(manifests: &Manifests, host: &HostName, wanted: &Address) -> Vec<St
 /// How a profile's instance was reached, outermost first.
 fn way(facts: &HostFacts, key: &str) -> Vec<String> {
     let mut steps = Vec::new();
-    let mut at: Option<&Instance> = facts.instances.iter().find(|instance| *instance.key == *key);
+    let mut at: Option<&Instance> = facts
+        .instances
+        .iter()
+        .find(|instance| *instance.key == *key);
     while let Some(instance) = at {
-        let Some(reach) = instance.reached.first() else { break };
+        let Some(reach) = instance.reached.first() else {
+            break;
+        };
         steps.push(format!("profile {} at {}", instance.key, reach.span));
-        at = reach.by.as_ref().and_then(|by| facts.instances.iter().find(|instance| instance.key == *by));
+        at = reach
+            .by
+            .as_ref()
+            .and_then(|by| facts.instances.iter().find(|instance| instance.key == *by));
         // Includes have no circles, so this ends; a bound costs nothing.
         if steps.len() > facts.instances.len() {
             break;
@@ -320,7 +390,11 @@ fn way(facts: &HostFacts, key: &str) -> Vec<String> {
 }
 
 fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation, NoExplanation> {
-    let Some(instance) = facts.instances.iter().find(|instance| *instance.key == *key) else {
+    let Some(instance) = facts
+        .instances
+        .iter()
+        .find(|instance| *instance.key == *key)
+    else {
         let near = closest(key, facts.instances.iter().map(|instance| &*instance.key));
         return Err(NoExplanation::NotThere {
             host: host.clone(),
@@ -341,8 +415,15 @@ fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation,
     });
     let because = instance.reached.iter().map(|reach| Reason {
         place: reach.span.clone(),
-        by: reach.by.as_ref().map_or_else(|| format!("host {host}"), |by| format!("profile {by}")),
-        through: reach.by.as_ref().map(|by| way(facts, by)).unwrap_or_default(),
+        by: reach
+            .by
+            .as_ref()
+            .map_or_else(|| format!("host {host}"), |by| format!("profile {by}")),
+        through: reach
+            .by
+            .as_ref()
+            .map(|by| way(facts, by))
+            .unwrap_or_default(),
     });
     Ok(Explanation {
         host: host.clone(),
@@ -376,7 +457,12 @@ impl fmt::Display for Explanation {
                 if let Some(priority) = origin.priority {
                     write!(f, " at `{priority}`")?;
                 }
-                if origin.written != field.value && (origin.written.as_str().is_some_and(|text| text.contains("{{"))) {
+                if origin.written != field.value
+                    && (origin
+                        .written
+                        .as_str()
+                        .is_some_and(|text| text.contains("{{")))
+                {
                     write!(f, ", written as {}", origin.written)?;
                 }
                 writeln!(f)?;

@@ -5,7 +5,9 @@ use std::thread;
 
 /// Applies a function to every item; panics of the function are the caller's.
 pub(crate) fn map<T: Sync, U: Send>(items: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(8);
+    let threads = thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(8);
     // Below this, starting threads costs more than it saves.
     if threads == 1 || items.len() < 256 {
         return items.iter().map(f).collect();
@@ -13,8 +15,10 @@ pub(crate) fn map<T: Sync, U: Send>(items: &[T], f: impl Fn(&T) -> U + Sync) -> 
     let size = items.len().div_ceil(threads);
     let f = &f;
     thread::scope(|scope| {
-        let workers: Vec<_> =
-            items.chunks(size).map(|chunk| scope.spawn(move || chunk.iter().map(f).collect::<Vec<_>>())).collect();
+        let workers: Vec<_> = items
+            .chunks(size)
+            .map(|chunk| scope.spawn(move || chunk.iter().map(f).collect::<Vec<_>>()))
+            .collect();
         let mut all = Vec::with_capacity(items.len());
         for worker in workers {
             match worker.join() {

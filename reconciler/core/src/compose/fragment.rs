@@ -25,7 +25,11 @@ pub(crate) struct Scope {
 impl Scope {
     /// What expressions see.
     pub(crate) fn context(&self, host: &Jinja, fleet: Option<&Jinja>) -> Context {
-        Context::new(host, self.instance.as_ref().map(|(key, params)| (&**key, params)), fleet)
+        Context::new(
+            host,
+            self.instance.as_ref().map(|(key, params)| (&**key, params)),
+            fleet,
+        )
     }
 }
 
@@ -65,31 +69,53 @@ pub(crate) struct Fragment {
 
 impl Fragment {
     /// Reads blocks; names that depend on the host are left for [`Fragment::late`].
-    pub(crate) fn new(manifests: &Manifests, blocks: &[Block], scope: Scope) -> Result<Self, Vec<Diagnostic>> {
-        let mut fragment = Self { pieces: Vec::new(), late: Vec::new(), scope: Arc::new(scope), params: None };
+    pub(crate) fn new(
+        manifests: &Manifests,
+        blocks: &[Block],
+        scope: Scope,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut fragment = Self {
+            pieces: Vec::new(),
+            late: Vec::new(),
+            scope: Arc::new(scope),
+            params: None,
+        };
         let mut diagnostics = Vec::new();
         for block in blocks {
             fragment.read(manifests, block, &mut diagnostics);
         }
-        if diagnostics.is_empty() { Ok(fragment) } else { Err(diagnostics) }
+        if diagnostics.is_empty() {
+            Ok(fragment)
+        } else {
+            Err(diagnostics)
+        }
     }
 
     fn read(&mut self, manifests: &Manifests, block: &Block, diagnostics: &mut Vec<Diagnostic>) {
         let what = block.priority.to_string();
-        let Some(types) = mapping(&block.node, &what, diagnostics) else { return };
+        let Some(types) = mapping(&block.node, &what, diagnostics) else {
+            return;
+        };
         for Entry { key, value } in types.iter() {
             let Ok(kind) = key.text.parse::<Kind>() else {
                 diagnostics.push(unknown_type(&key.text, &key.span));
                 continue;
             };
-            let Some(names) = mapping(value, &key.text, diagnostics) else { continue };
+            let Some(names) = mapping(value, &key.text, diagnostics) else {
+                continue;
+            };
             for Entry { key, value } in names.iter() {
                 let mut name = Node::string(key.text.clone(), key.span.clone());
                 name.style = Style::Plain;
                 if is_expression(&name) {
                     let uses = manifests.engine.uses_of(&key.text);
                     if uses.host || uses.fleet {
-                        self.late.push(Late { kind, name, value: value.clone(), priority: block.priority });
+                        self.late.push(Late {
+                            kind,
+                            name,
+                            value: value.clone(),
+                            priority: block.priority,
+                        });
                         continue;
                     }
                 }
@@ -116,37 +142,74 @@ impl Fragment {
             Value::String(text) => text.clone(),
             Value::Int(_, raw) => raw.clone(),
             _ => {
-                let message = format!("a resource's name is text, and this gives {}", rendered.describe());
-                return Err(vec![Diagnostic::error(code::INVALID_NAME, &name.span, message)]);
+                let message = format!(
+                    "a resource's name is text, and this gives {}",
+                    rendered.describe()
+                );
+                return Err(vec![Diagnostic::error(
+                    code::INVALID_NAME,
+                    &name.span,
+                    message,
+                )]);
             }
         };
-        let address = Address::new(kind, &text)
-            .map_err(|error| vec![Diagnostic::error(code::INVALID_NAME, &name.span, error.to_string())])?;
+        let address = Address::new(kind, &text).map_err(|error| {
+            vec![Diagnostic::error(
+                code::INVALID_NAME,
+                &name.span,
+                error.to_string(),
+            )]
+        })?;
         let Some(fields) = fields_of(value) else {
             let message = format!("`{address}` has fields, and can't be {}", value.describe());
-            let diagnostic = Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message);
-            return Err(vec![diagnostic.hint(format!("write {text}: {{}} for a resource with nothing but its name"))]);
+            let diagnostic =
+                Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message);
+            return Err(vec![diagnostic.hint(format!(
+                "write {text}: {{}} for a resource with nothing but its name"
+            ))]);
         };
         let uses = manifests.engine.uses(value);
         let span = name.span.clone();
-        Ok(Piece { address, priority, span, fields, scope: self.scope.clone(), uses, built: OnceLock::new() })
+        Ok(Piece {
+            address,
+            priority,
+            span,
+            fields,
+            scope: self.scope.clone(),
+            uses,
+            built: OnceLock::new(),
+        })
     }
 
     /// The pieces whose names depend on the host.
-    pub(crate) fn late(&self, manifests: &Manifests, host: &Jinja) -> Result<Vec<Piece>, Vec<Diagnostic>> {
+    pub(crate) fn late(
+        &self,
+        manifests: &Manifests,
+        host: &Jinja,
+    ) -> Result<Vec<Piece>, Vec<Diagnostic>> {
         if self.late.is_empty() {
             return Ok(Vec::new());
         }
         let context = self.scope.context(host, None);
         let mut diagnostics = Vec::new();
         let mut pieces = Vec::new();
-        for Late { kind, name, value, priority } in &self.late {
+        for Late {
+            kind,
+            name,
+            value,
+            priority,
+        } in &self.late
+        {
             match self.piece(manifests, *kind, name, value, *priority, &context) {
                 Ok(piece) => pieces.push(piece),
                 Err(more) => diagnostics.extend(more),
             }
         }
-        if diagnostics.is_empty() { Ok(pieces) } else { Err(diagnostics) }
+        if diagnostics.is_empty() {
+            Ok(pieces)
+        } else {
+            Err(diagnostics)
+        }
     }
 }
 
@@ -154,7 +217,11 @@ fn unknown_type(name: &str, span: &Span) -> Diagnostic {
     if TYPES.contains(&name) {
         return unsupported_diagnostic(span, &format!("the resource type `{name}`"));
     }
-    let diagnostic = Diagnostic::error(code::UNKNOWN_TYPE, span, format!("there is no resource type `{name}`"));
+    let diagnostic = Diagnostic::error(
+        code::UNKNOWN_TYPE,
+        span,
+        format!("there is no resource type `{name}`"),
+    );
     let all: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
     match closest(name, all.iter().copied()) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
@@ -181,24 +248,56 @@ pub(crate) struct Fragments {
 
 impl Fragments {
     /// A profile's blocks with these parameters.
-    pub(crate) fn of_profile(&self, manifests: &Manifests, profile: &Profile, key: &Arc<str>, params: &Params) -> Made {
-        let id = FragmentKey { profile: profile.name.clone(), key: key.clone(), params: params.text.clone() };
-        if let Some(made) = self.profiles.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+    pub(crate) fn of_profile(
+        &self,
+        manifests: &Manifests,
+        profile: &Profile,
+        key: &Arc<str>,
+        params: &Params,
+    ) -> Made {
+        let id = FragmentKey {
+            profile: profile.name.clone(),
+            key: key.clone(),
+            params: params.text.clone(),
+        };
+        if let Some(made) = self
+            .profiles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+        {
             return made.clone();
         }
-        let scope = Scope { by: format!("profile {key}").into(), instance: Some((key.clone(), params.value.clone())) };
-        let made = Fragment::new(manifests, &profile.blocks, scope)
-            .map(|fragment| Arc::new(Fragment { params: Some(params.clone()), ..fragment }));
+        let scope = Scope {
+            by: format!("profile {key}").into(),
+            instance: Some((key.clone(), params.value.clone())),
+        };
+        let made = Fragment::new(manifests, &profile.blocks, scope).map(|fragment| {
+            Arc::new(Fragment {
+                params: Some(params.clone()),
+                ..fragment
+            })
+        });
         // Two threads may have made it; the first one's stays, so that all share it.
-        self.profiles.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert(made).clone()
+        self.profiles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(id)
+            .or_insert(made)
+            .clone()
     }
 
     /// The blocks of `Fleet.hostDefaults`.
     pub(crate) fn of_defaults(&self, manifests: &Manifests) -> Made {
         let make = || {
-            let Ok(fleet) = &manifests.fleet else { return Err(Vec::new()) };
+            let Ok(fleet) = &manifests.fleet else {
+                return Err(Vec::new());
+            };
             let blocks = Block::all(&fleet.defaults, Priority::of_defaults);
-            let scope = Scope { by: "fleet.yaml".into(), instance: None };
+            let scope = Scope {
+                by: "fleet.yaml".into(),
+                instance: None,
+            };
             Fragment::new(manifests, &blocks, scope).map(Arc::new)
         };
         self.defaults.get_or_init(make).clone()

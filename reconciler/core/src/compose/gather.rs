@@ -6,10 +6,12 @@ use std::sync::Arc;
 use plumb_api::Address;
 use plumb_document::{Diagnostic, Span};
 
+use super::Sight;
 use super::fragment::{Fragment, Piece, Scope};
 use super::patch::{self, Patched};
-use crate::manifest::{FieldRef, Host, HostFacts, Layer, Manifests, Problems, closest_address, code};
-use super::Sight;
+use crate::manifest::{
+    FieldRef, Host, HostFacts, Layer, Manifests, Problems, closest_address, code,
+};
 
 /// What speaks about one host: fragments shared with others, and its own.
 pub(crate) struct Voices {
@@ -40,9 +42,18 @@ impl Voices {
             Ok(fragment) => fragments.push(fragment),
             Err(diagnostics) => problems.diagnostics.extend(diagnostics),
         }
-        fragments.extend(facts.instances.iter().filter(|instance| instance.active).map(|instance| instance.fragment.clone()));
+        fragments.extend(
+            facts
+                .instances
+                .iter()
+                .filter(|instance| instance.active)
+                .map(|instance| instance.fragment.clone()),
+        );
         if !host.blocks.is_empty() {
-            let scope = Scope { by: format!("host {}", facts.name).into(), instance: None };
+            let scope = Scope {
+                by: format!("host {}", facts.name).into(),
+                instance: None,
+            };
             match Fragment::new(manifests, &host.blocks, scope) {
                 Ok(fragment) => fragments.push(Arc::new(fragment)),
                 Err(diagnostics) => problems.diagnostics.extend(diagnostics),
@@ -58,7 +69,12 @@ impl Voices {
     }
 
     fn pieces(&self) -> Vec<&Piece> {
-        let count = self.fragments.iter().map(|fragment| fragment.pieces.len()).sum::<usize>() + self.late.len();
+        let count = self
+            .fragments
+            .iter()
+            .map(|fragment| fragment.pieces.len())
+            .sum::<usize>()
+            + self.late.len();
         let mut pieces = Vec::with_capacity(count);
         for fragment in &self.fragments {
             pieces.extend(fragment.pieces.iter());
@@ -111,25 +127,41 @@ fn remove(host: &Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) {
             Ok(FieldRef::Profile(_)) => {}
             Ok(FieldRef::Resource(address, None)) => {
                 let of_host = |piece: &&&Piece| piece.span.file() == &host.file;
-                let there: Vec<_> = pieces.iter().filter(|piece| piece.address == address).collect();
+                let there: Vec<_> = pieces
+                    .iter()
+                    .filter(|piece| piece.address == address)
+                    .collect();
                 if let Some(own) = there.iter().copied().find(of_host) {
-                    let message = format!("`{address}` is removed, and the host itself asks for it");
+                    let message =
+                        format!("`{address}` is removed, and the host itself asks for it");
                     problems.diagnostics.push(
                         Diagnostic::error(code::CONFLICT, &node.span, message)
                             .related(&own.span, "here")
                             .hint("take one of them away"),
                     );
                 } else if there.is_empty() && *layer == Layer::Host {
-                    problems.diagnostics.push(nothing(&node.span, text, pieces.iter().map(|piece| &piece.address)));
+                    problems.diagnostics.push(nothing(
+                        &node.span,
+                        text,
+                        pieces.iter().map(|piece| &piece.address),
+                    ));
                 }
                 unwanted.insert(address);
             }
             Ok(FieldRef::Resource(_, Some(_))) => problems.diagnostics.push(
-                Diagnostic::error(code::INVALID_NAME, &node.span, "a whole resource is removed, not a field of it")
-                    .hint("to leave a field alone, force it to null"),
+                Diagnostic::error(
+                    code::INVALID_NAME,
+                    &node.span,
+                    "a whole resource is removed, not a field of it",
+                )
+                .hint("to leave a field alone, force it to null"),
             ),
             Err(error) => {
-                problems.diagnostics.push(Diagnostic::error(code::INVALID_NAME, &node.span, error.to_string()));
+                problems.diagnostics.push(Diagnostic::error(
+                    code::INVALID_NAME,
+                    &node.span,
+                    error.to_string(),
+                ));
             }
         }
     }
@@ -153,7 +185,10 @@ impl<'a> Composed<'a> {
             .chunk_by(|a, b| a.address == b.address)
             .filter(|pieces| !self.patched.touches(&pieces[0].address))
             .map(|pieces| (&pieces[0].address, Slot::Pieces(pieces)));
-        let patched = self.patched.iter().map(|(address, resource)| (address, Slot::Patched(resource)));
+        let patched = self
+            .patched
+            .iter()
+            .map(|(address, resource)| (address, Slot::Patched(resource)));
         untouched.chain(patched)
     }
 

@@ -62,7 +62,11 @@ struct Walk<'a> {
 }
 
 /// The profiles of a host, includes before what includes them.
-pub(crate) fn instances(manifests: &Manifests, host: &Host, value: &Jinja) -> Result<Vec<Instance>, Problems> {
+pub(crate) fn instances(
+    manifests: &Manifests,
+    host: &Host,
+    value: &Jinja,
+) -> Result<Vec<Instance>, Problems> {
     let mut walk = Walk {
         manifests,
         host,
@@ -81,7 +85,11 @@ pub(crate) fn instances(manifests: &Manifests, host: &Host, value: &Jinja) -> Re
     }
     for (key, (span, layer, found)) in std::mem::take(&mut walk.removed) {
         if !found && layer == Layer::Host {
-            walk.problems.diagnostics.push(nothing_to_remove(&span, &format!("profile:{key}"), walk.keys.keys()));
+            walk.problems.diagnostics.push(nothing_to_remove(
+                &span,
+                &format!("profile:{key}"),
+                walk.keys.keys(),
+            ));
         }
     }
     instances.reverse();
@@ -96,7 +104,11 @@ fn removed(host: &Host) -> BTreeMap<String, (Span, Layer, bool)> {
     profiles.collect()
 }
 
-fn nothing_to_remove<'a>(span: &Span, what: &str, keys: impl Iterator<Item = &'a Arc<str>>) -> Diagnostic {
+fn nothing_to_remove<'a>(
+    span: &Span,
+    what: &str,
+    keys: impl Iterator<Item = &'a Arc<str>>,
+) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
         span,
@@ -111,7 +123,11 @@ fn nothing_to_remove<'a>(span: &Span, what: &str, keys: impl Iterator<Item = &'a
 
 /// Whether parameters stand in their file as they are.
 fn words_of(params: &Map) -> Words {
-    if params.iter().any(|entry| has_expression(&entry.value)) { Words::Rendered } else { Words::Written }
+    if params.iter().any(|entry| has_expression(&entry.value)) {
+        Words::Rendered
+    } else {
+        Words::Written
+    }
 }
 
 impl Walk<'_> {
@@ -131,9 +147,23 @@ impl Walk<'_> {
                 }
                 match self.rendered(&wanted.params, &entry.value.span, &context) {
                     Ok(params) => {
-                        let given = Given { from: From::from(*layer), words: words_of(&wanted.params), params };
-                        let reach = Reach { by: None, span: entry.key.span.clone() };
-                        self.ask(entry.key.text.clone(), &wanted.of, &wanted.span, given, reach, true);
+                        let given = Given {
+                            from: From::from(*layer),
+                            words: words_of(&wanted.params),
+                            params,
+                        };
+                        let reach = Reach {
+                            by: None,
+                            span: entry.key.span.clone(),
+                        };
+                        self.ask(
+                            entry.key.text.clone(),
+                            &wanted.of,
+                            &wanted.span,
+                            given,
+                            reach,
+                            true,
+                        );
                     }
                     Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
                 }
@@ -142,13 +172,22 @@ impl Walk<'_> {
     }
 
     fn of_any_layer(&self, key: &str) -> Option<Arc<str>> {
-        self.host.profiles.iter().rev().find_map(|(_, map)| match &map.get(key)?.get("of")?.value {
-            Value::String(of) => Some(of.clone()),
-            _ => None,
-        })
+        self.host
+            .profiles
+            .iter()
+            .rev()
+            .find_map(|(_, map)| match &map.get(key)?.get("of")?.value {
+                Value::String(of) => Some(of.clone()),
+                _ => None,
+            })
     }
 
-    fn rendered(&self, params: &Arc<Map>, span: &Span, context: &Context) -> Result<Arc<Map>, Vec<Diagnostic>> {
+    fn rendered(
+        &self,
+        params: &Arc<Map>,
+        span: &Span,
+        context: &Context,
+    ) -> Result<Arc<Map>, Vec<Diagnostic>> {
         if !params.iter().any(|entry| has_expression(&entry.value)) {
             return Ok(params.clone());
         }
@@ -159,14 +198,26 @@ impl Walk<'_> {
         }
     }
 
-    fn ask(&mut self, key: Arc<str>, of: &Arc<str>, span: &Span, given: Given, reach: Reach, active: bool) {
+    fn ask(
+        &mut self,
+        key: Arc<str>,
+        of: &Arc<str>,
+        span: &Span,
+        given: Given,
+        reach: Reach,
+        active: bool,
+    ) {
         if let Some((_, _, found)) = self.removed.get_mut(&*key) {
             *found = true;
             return;
         }
         let profile = match self.manifests.profile(of) {
             None => {
-                self.problems.diagnostics.push(no_profile(self.manifests.profiles.keys(), of, span));
+                self.problems.diagnostics.push(no_profile(
+                    self.manifests.profiles.keys(),
+                    of,
+                    span,
+                ));
                 return;
             }
             Some(Err(_)) => {
@@ -192,7 +243,12 @@ impl Walk<'_> {
                 self.keys.insert(key.clone(), (of.clone(), span.clone()));
             }
         }
-        let order = self.manifests.profile_order.get(of).copied().unwrap_or_default();
+        let order = self
+            .manifests
+            .profile_order
+            .get(of)
+            .copied()
+            .unwrap_or_default();
         let pending = self.pending.entry((order, key)).or_insert_with(|| Pending {
             profile,
             given: Vec::new(),
@@ -206,10 +262,18 @@ impl Walk<'_> {
 
     /// All that ask for this instance are known: settles its parameters and asks for what it includes.
     fn settle(&mut self, key: Arc<str>, pending: Pending) -> Option<Instance> {
-        let Pending { profile, given, reached, active } = pending;
+        let Pending {
+            profile,
+            given,
+            reached,
+            active,
+        } = pending;
         // What is only asked for by profiles whose `when` is false has no say, unless nobody else asks.
-        let given: Vec<Given> =
-            given.into_iter().filter(|(_, counts)| *counts || !active).map(|(given, _)| given).collect();
+        let given: Vec<Given> = given
+            .into_iter()
+            .filter(|(_, counts)| *counts || !active)
+            .map(|(given, _)| given)
+            .collect();
         let used = reached.first().map_or(&profile.span, |reach| &reach.span);
         let params = match self.with_defaults(&profile, &given, used) {
             Ok(params) => params,
@@ -225,58 +289,102 @@ impl Walk<'_> {
                 Some(when) => match self.condition(when, &context) {
                     Ok(holds) => holds,
                     Err(diagnostic) => {
-                        self.problems.diagnostics.push(diagnostic);
+                        self.problems.diagnostics.push(*diagnostic);
                         return None;
                     }
                 },
             };
         for wanted in &profile.includes {
-            let rendered = self.manifests.engine.render(&wanted.key, &context).and_then(|key| {
-                let params = self.rendered(&wanted.params, &wanted.key.span, &context)?;
-                Ok((key, params))
-            });
+            let rendered = self
+                .manifests
+                .engine
+                .render(&wanted.key, &context)
+                .and_then(|key| {
+                    let params = self.rendered(&wanted.params, &wanted.key.span, &context)?;
+                    Ok((key, params))
+                });
             match rendered {
                 Ok((included, params)) => {
                     let text: Arc<str> = match &included.value {
                         Value::String(text) => text.clone(),
                         _ => included.describe().into(),
                     };
-                    let given = Given { from: From::Include, words: words_of(&wanted.params), params };
-                    let reach = Reach { by: Some(key.clone()), span: wanted.key.span.clone() };
+                    let given = Given {
+                        from: From::Include,
+                        words: words_of(&wanted.params),
+                        params,
+                    };
+                    let reach = Reach {
+                        by: Some(key.clone()),
+                        span: wanted.key.span.clone(),
+                    };
                     self.ask(text, &wanted.of, &wanted.span, given, reach, active);
                 }
                 Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
             }
         }
-        let fragment = match self.manifests.fragments.of_profile(self.manifests, &profile, &key, &params) {
-            Ok(fragment) => fragment,
-            Err(diagnostics) => {
-                self.problems.diagnostics.extend(diagnostics);
-                return None;
-            }
-        };
+        let fragment =
+            match self
+                .manifests
+                .fragments
+                .of_profile(self.manifests, &profile, &key, &params)
+            {
+                Ok(fragment) => fragment,
+                Err(diagnostics) => {
+                    self.problems.diagnostics.extend(diagnostics);
+                    return None;
+                }
+            };
         // The fragment's own parameters are equal, and shared by all hosts that use it.
         let params = fragment.params.clone().unwrap_or(params);
-        Some(Instance { key, profile, params, fragment, active, reached })
+        Some(Instance {
+            key,
+            profile,
+            params,
+            fragment,
+            active,
+            reached,
+        })
     }
 
-    fn condition(&self, when: &Node, context: &Context) -> Result<bool, Diagnostic> {
+    fn condition(&self, when: &Node, context: &Context) -> Result<bool, Box<Diagnostic>> {
         match &when.value {
             Value::Bool(holds) => Ok(*holds),
             Value::String(text) => self.manifests.engine.condition(when, text, context),
-            _ => Err(Diagnostic::error(code::EXPRESSION, &when.span, "`when` is an expression")),
+            _ => Err(Box::new(Diagnostic::error(
+                code::EXPRESSION,
+                &when.span,
+                "`when` is an expression",
+            ))),
         }
     }
 
     /// The parameters, with the expressions of declared defaults evaluated for this host.
-    fn with_defaults(&self, profile: &Arc<Profile>, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
+    fn with_defaults(
+        &self,
+        profile: &Arc<Profile>,
+        given: &[Given],
+        used: &Span,
+    ) -> Result<Params, Vec<Diagnostic>> {
         let has = |entry: &Entry| entry.value.get("default").is_some_and(has_expression);
         if !profile.declared.iter().any(has) {
             return self.manifests.settled.settle(profile, given, used);
         }
         let node = Node::new(Value::Map(profile.declared.clone()), profile.span.clone());
-        let rendered = self.manifests.engine.render(&node, &Context::facts(self.value, None))?;
-        let Value::Map(declared) = rendered.value else { return settle(profile, given, used) };
-        settle(&Profile { declared, ..Profile::clone(profile) }, given, used)
+        let rendered = self
+            .manifests
+            .engine
+            .render(&node, &Context::facts(self.value, None))?;
+        let Value::Map(declared) = rendered.value else {
+            return settle(profile, given, used);
+        };
+        settle(
+            &Profile {
+                declared,
+                ..Profile::clone(profile)
+            },
+            given,
+            used,
+        )
     }
 }

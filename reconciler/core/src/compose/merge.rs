@@ -48,11 +48,17 @@ impl<'a> Field<'a> {
 
 /// Merges the pieces of one address, field by field.
 pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diagnostic>> {
-    let sets = pieces.first().map_or(&[][..], |piece| piece.address.kind().sets());
+    let sets = pieces
+        .first()
+        .map_or(&[][..], |piece| piece.address.kind().sets());
     let mut said: Vec<(std::sync::Arc<str>, Vec<Pick<'a>>)> = Vec::new();
     for piece in pieces {
         for entry in piece.fields.iter() {
-            let pick = Pick { key: entry.key.clone(), node: entry.value.clone(), piece };
+            let pick = Pick {
+                key: entry.key.clone(),
+                node: entry.value.clone(),
+                piece,
+            };
             match said.iter_mut().find(|(name, _)| *name == entry.key.text) {
                 Some((_, picks)) => picks.push(pick),
                 None => said.push((entry.key.text.clone(), vec![pick])),
@@ -65,24 +71,48 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
         if picks.len() == 1 {
             let is_set = sets.contains(&&*name);
             let Some(pick) = picks.pop() else { continue };
-            let says = if is_set { Says::Union(vec![pick]) } else { Says::One(pick, Vec::new()) };
-            fields.push(Field { name, says, under: Vec::new() });
+            let says = if is_set {
+                Says::Union(vec![pick])
+            } else {
+                Says::One(pick, Vec::new())
+            };
+            fields.push(Field {
+                name,
+                says,
+                under: Vec::new(),
+            });
             continue;
         }
-        let highest = picks.iter().map(|pick| pick.piece.priority).max().unwrap_or(Priority::Resources);
+        let highest = picks
+            .iter()
+            .map(|pick| pick.piece.priority)
+            .max()
+            .unwrap_or(Priority::Resources);
         if sets.contains(&&*name) {
             // `force` says the whole set; the others add to one another.
-            let (deciding, under): (Vec<_>, Vec<_>) =
-                picks.into_iter().partition(|pick| highest < Priority::Force || pick.piece.priority == highest);
-            fields.push(Field { name, says: Says::Union(deciding), under });
+            let (deciding, under): (Vec<_>, Vec<_>) = picks
+                .into_iter()
+                .partition(|pick| highest < Priority::Force || pick.piece.priority == highest);
+            fields.push(Field {
+                name,
+                says: Says::Union(deciding),
+                under,
+            });
             continue;
         }
-        let (deciding, under): (Vec<_>, Vec<_>) = picks.into_iter().partition(|pick| pick.piece.priority == highest);
+        let (deciding, under): (Vec<_>, Vec<_>) = picks
+            .into_iter()
+            .partition(|pick| pick.piece.priority == highest);
         let mut deciding = deciding.into_iter();
-        let Some(first) = deciding.next() else { continue };
+        let Some(first) = deciding.next() else {
+            continue;
+        };
         let mut beside = Vec::new();
         for pick in deciding {
-            let open = has_expression(&first.node) || has_expression(&pick.node) || is_template(&first) || is_template(&pick);
+            let open = has_expression(&first.node)
+                || has_expression(&pick.node)
+                || is_template(&first)
+                || is_template(&pick);
             let same_words = std::sync::Arc::ptr_eq(&first.piece.scope, &pick.piece.scope);
             if first.node == pick.node && (same_words || !open) {
                 continue;
@@ -93,9 +123,17 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
                 diagnostics.push(conflict(&first.piece.address, &first, &pick));
             }
         }
-        fields.push(Field { name, says: Says::One(first, beside), under });
+        fields.push(Field {
+            name,
+            says: Says::One(first, beside),
+            under,
+        });
     }
-    if diagnostics.is_empty() { Ok(fields) } else { Err(diagnostics) }
+    if diagnostics.is_empty() {
+        Ok(fields)
+    } else {
+        Err(diagnostics)
+    }
 }
 
 /// A content that is rendered can't be compared before it is.
@@ -123,7 +161,11 @@ pub(crate) fn conflict(address: &Address, first: &Pick<'_>, second: &Pick<'_>) -
         return diagnostic.hint("both are under `force`; take one of them away");
     }
     let value = serde_json::to_string(&second.node).unwrap_or_default();
-    let value = if value.len() > 60 { "…".to_owned() } else { value };
+    let value = if value.len() > 60 {
+        "…".to_owned()
+    } else {
+        value
+    };
     diagnostic.hint(format!(
         "let them agree, or decide in the host: `force: {{{}: {{{}: {{{name}: {value}}}}}}}`",
         address.kind(),

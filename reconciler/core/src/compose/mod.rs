@@ -21,11 +21,11 @@ use plumb_document::{Diagnostic, Map, Node, Value, closest};
 use crate::manifest::{Broken, Profile, code};
 
 pub(crate) use fragment::{Fragments, Piece, Scope};
-pub(crate) use params::{Settled, check_declarations};
-pub(crate) use patch::PatchedResource;
 pub(crate) use gather::{Slot, compose};
 pub(crate) use instance::{Instance, instances};
 pub(crate) use merge::{Field, Pick, Says, conflict, merge};
+pub(crate) use params::{Settled, check_declarations};
+pub(crate) use patch::PatchedResource;
 
 /// Which of two places that set a field decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,14 +79,21 @@ impl Block {
     /// The blocks of a spec.
     pub(crate) fn all(spec: &Map, priority: impl Fn(&str) -> Option<Priority>) -> Vec<Self> {
         spec.iter()
-            .filter_map(|entry| Some(Self { priority: priority(&entry.key.text)?, node: entry.value.clone() }))
+            .filter_map(|entry| {
+                Some(Self {
+                    priority: priority(&entry.key.text)?,
+                    node: entry.value.clone(),
+                })
+            })
             .collect()
     }
 }
 
 /// Orders profiles so that what includes comes before what is included. A profile that includes
 /// itself in the end, or nothing that there is, is broken from then on.
-pub(crate) fn order(profiles: &mut BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>) -> BTreeMap<Arc<str>, usize> {
+pub(crate) fn order(
+    profiles: &mut BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>,
+) -> BTreeMap<Arc<str>, usize> {
     let mut wrong: Vec<(Arc<str>, Diagnostic)> = Vec::new();
     for profile in profiles.values().flatten() {
         for include in &profile.includes {
@@ -101,17 +108,34 @@ pub(crate) fn order(profiles: &mut BTreeMap<Arc<str>, Result<Arc<Profile>, Broke
     let mut states: BTreeMap<Arc<str>, Walk> = BTreeMap::new();
     for name in &names {
         let mut path = Vec::new();
-        walk(name, profiles, &mut states, &mut path, &mut finished, &mut wrong);
+        walk(
+            name,
+            profiles,
+            &mut states,
+            &mut path,
+            &mut finished,
+            &mut wrong,
+        );
     }
     for (name, diagnostic) in wrong {
         if let Some(entry) = profiles.get_mut(&name) {
             match entry {
-                Ok(_) => *entry = Err(Broken { labels: None, diagnostics: vec![diagnostic] }),
+                Ok(_) => {
+                    *entry = Err(Broken {
+                        labels: None,
+                        diagnostics: vec![diagnostic],
+                    });
+                }
                 Err(broken) => broken.diagnostics.push(diagnostic),
             }
         }
     }
-    finished.into_iter().rev().enumerate().map(|(at, name)| (name, at)).collect()
+    finished
+        .into_iter()
+        .rev()
+        .enumerate()
+        .map(|(at, name)| (name, at))
+        .collect()
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -136,15 +160,29 @@ fn walk(
     if let Some(Ok(profile)) = profiles.get(name) {
         for include in &profile.includes {
             if states.get(&include.of) == Some(&Walk::Open) {
-                let from = path.iter().position(|step| *step == include.of).unwrap_or(0);
-                let circle: Vec<&str> = path[from..].iter().map(|step| &**step).chain([&*include.of]).collect();
+                let from = path
+                    .iter()
+                    .position(|step| *step == include.of)
+                    .unwrap_or(0);
+                let circle: Vec<&str> = path[from..]
+                    .iter()
+                    .map(|step| &**step)
+                    .chain([&*include.of])
+                    .collect();
                 let diagnostic = Diagnostic::error(
                     code::CYCLE,
                     &include.span,
-                    format!("profiles include one another in a circle: {}", circle.join(" → ")),
+                    format!(
+                        "profiles include one another in a circle: {}",
+                        circle.join(" → ")
+                    ),
                 )
                 .hint("take one of the includes away");
-                wrong.extend(path[from..].iter().map(|step| (step.clone(), diagnostic.clone())));
+                wrong.extend(
+                    path[from..]
+                        .iter()
+                        .map(|step| (step.clone(), diagnostic.clone())),
+                );
             } else {
                 walk(&include.of, profiles, states, path, finished, wrong);
             }
@@ -161,10 +199,16 @@ pub(crate) fn no_profile<'a>(
     name: &str,
     span: &plumb_document::Span,
 ) -> Diagnostic {
-    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, format!("there is no profile `{name}`"));
+    let diagnostic = Diagnostic::error(
+        code::UNKNOWN_REFERENCE,
+        span,
+        format!("there is no profile `{name}`"),
+    );
     match closest(name, all.map(|name| &**name)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint(format!("write profiles/{name}.yaml, or name the profile with `of`")),
+        None => diagnostic.hint(format!(
+            "write profiles/{name}.yaml, or name the profile with `of`"
+        )),
     }
 }
 

@@ -29,7 +29,10 @@ pub(super) enum Words {
 
 /// Parameters that were settled before, for the many hosts that give none of their own.
 #[derive(Debug, Default)]
-pub(crate) struct Settled(RwLock<HashMap<SettledKey, (Vec<Arc<Map>>, Params)>>);
+pub(crate) struct Settled(RwLock<HashMap<SettledKey, Kept>>);
+
+/// Parameters, and the maps that they were settled from.
+type Kept = (Vec<Arc<Map>>, Params);
 
 /// A profile and the maps that give it parameters, by identity. The maps are kept beside the result,
 /// so that no other can come to lie at the same place.
@@ -41,22 +44,43 @@ struct SettledKey {
 
 impl Settled {
     /// As [`settle`], once for all who give the same.
-    pub(super) fn settle(&self, profile: &Profile, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
-        let given: Vec<Given> = given.iter().filter(|one| !one.params.is_empty()).cloned().collect();
+    pub(super) fn settle(
+        &self,
+        profile: &Profile,
+        given: &[Given],
+        used: &Span,
+    ) -> Result<Params, Vec<Diagnostic>> {
+        let given: Vec<Given> = given
+            .iter()
+            .filter(|one| !one.params.is_empty())
+            .cloned()
+            .collect();
         let shared = |one: &Given| one.from != From::Host && one.words == Words::Written;
         if !given.iter().all(shared) {
             return settle(profile, &given, used);
         }
         let key = SettledKey {
             profile: profile.name.clone(),
-            given: given.iter().map(|one| (one.from, Arc::as_ptr(&one.params) as usize)).collect(),
+            given: given
+                .iter()
+                .map(|one| (one.from, Arc::as_ptr(&one.params) as usize))
+                .collect(),
         };
-        if let Some((_, params)) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some((_, params)) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
             return Ok(params.clone());
         }
         let params = settle(profile, &given, used)?;
         let kept = given.into_iter().map(|one| one.params).collect();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert((kept, params.clone()));
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key)
+            .or_insert((kept, params.clone()));
         Ok(params)
     }
 }
@@ -88,7 +112,11 @@ pub(crate) struct Params {
 }
 
 /// Puts the parameters of one instance together. `used` is where the instance is named.
-pub(super) fn settle(profile: &Profile, given: &[Given], used: &Span) -> Result<Params, Vec<Diagnostic>> {
+pub(super) fn settle(
+    profile: &Profile,
+    given: &[Given],
+    used: &Span,
+) -> Result<Params, Vec<Diagnostic>> {
     let mut diagnostics = unknown(profile, given);
     let mut map = Map::default();
     for (name, param) in &profile.params {
@@ -103,25 +131,28 @@ pub(super) fn settle(profile: &Profile, given: &[Given], used: &Span) -> Result<
             Ok(None) => {
                 let declared = profile.declared.entry(name);
                 let default = declared.and_then(|entry| entry.value.get("default"));
-                match (declared, default) {
-                    (Some(declared), Some(default)) => {
-                        if let Some(diagnostic) = check(name, param, default) {
-                            diagnostics.push(diagnostic);
-                        }
-                        map.insert(declared.key.clone(), default.clone());
+                if let (Some(declared), Some(default)) = (declared, default) {
+                    if let Some(diagnostic) = check(name, param, default) {
+                        diagnostics.push(diagnostic);
                     }
-                    _ => {
-                        let diagnostic = Diagnostic::error(
-                            code::PARAMETER,
-                            used,
-                            format!("the profile `{}` needs the parameter `{name}`", profile.name),
-                        )
-                        .related(declared.map_or(&profile.span, |entry| &entry.key.span), "declared here without a default");
-                        diagnostics.push(match &param.description {
-                            Some(description) => diagnostic.hint(description.as_str()),
-                            None => diagnostic.hint("give it a value"),
-                        });
-                    }
+                    map.insert(declared.key.clone(), default.clone());
+                } else {
+                    let diagnostic = Diagnostic::error(
+                        code::PARAMETER,
+                        used,
+                        format!(
+                            "the profile `{}` needs the parameter `{name}`",
+                            profile.name
+                        ),
+                    )
+                    .related(
+                        declared.map_or(&profile.span, |entry| &entry.key.span),
+                        "declared here without a default",
+                    );
+                    diagnostics.push(match &param.description {
+                        Some(description) => diagnostic.hint(description.as_str()),
+                        None => diagnostic.hint("give it a value"),
+                    });
                 }
             }
         }
@@ -131,14 +162,24 @@ pub(super) fn settle(profile: &Profile, given: &[Given], used: &Span) -> Result<
     }
     let node = Node::map(map, used.clone());
     let value = from_node(&node);
-    let Value::Map(map) = node.value else { return Err(diagnostics) };
-    Ok(Params { text: text_of(&map).into(), map, value })
+    let Value::Map(map) = node.value else {
+        return Err(diagnostics);
+    };
+    Ok(Params {
+        text: text_of(&map).into(),
+        map,
+        value,
+    })
 }
 
 fn text_of(map: &Map) -> String {
     // Parameters are put in by order of name, so the text is one for equal values.
-    serde_json::to_string(&map.iter().map(|entry| (&*entry.key.text, &entry.value)).collect::<Vec<_>>())
-        .unwrap_or_default()
+    serde_json::to_string(
+        &map.iter()
+            .map(|entry| (&*entry.key.text, &entry.value))
+            .collect::<Vec<_>>(),
+    )
+    .unwrap_or_default()
 }
 
 fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
@@ -149,7 +190,10 @@ fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
             let diagnostic = Diagnostic::error(
                 code::PARAMETER,
                 &entry.key.span,
-                format!("the profile `{}` has no parameter `{}`", profile.name, entry.key.text),
+                format!(
+                    "the profile `{}` has no parameter `{}`",
+                    profile.name, entry.key.text
+                ),
             );
             let names: Vec<_> = profile.params.keys().map(String::as_str).collect();
             diagnostic.hint(match closest(&entry.key.text, names.iter().copied()) {
@@ -163,10 +207,20 @@ fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
 
 /// The value of a parameter by who gives it; two of the same worth must agree.
 fn choose<'a>(name: &str, given: &'a [Given]) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
-    let giving = || given.iter().filter_map(|one| Some((one.from, one.params.entry(name)?)));
-    let Some(worth) = giving().map(|(from, _)| from).max() else { return Ok(None) };
-    let mut decisive = giving().filter(|(from, _)| *from == worth).map(|(_, entry)| entry);
-    let Some(first) = decisive.next() else { return Ok(None) };
+    let giving = || {
+        given
+            .iter()
+            .filter_map(|one| Some((one.from, one.params.entry(name)?)))
+    };
+    let Some(worth) = giving().map(|(from, _)| from).max() else {
+        return Ok(None);
+    };
+    let mut decisive = giving()
+        .filter(|(from, _)| *from == worth)
+        .map(|(_, entry)| entry);
+    let Some(first) = decisive.next() else {
+        return Ok(None);
+    };
     match decisive.find(|entry| entry.value != first.value) {
         Some(other) => Err(Box::new(disagree(name, first, other))),
         None => Ok(Some(first)),
@@ -187,18 +241,35 @@ fn disagree(name: &str, first: &Entry, second: &Entry) -> Diagnostic {
 pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (name, param) in &profile.params {
-        let Some(declared) = profile.declared.get(name) else { continue };
-        let place = |field: &str| declared.get(field).map_or(&declared.span, |node| &node.span);
-        if let Some(Err(error)) = param.pattern.as_ref().map(|pattern| regex::Regex::new(pattern)) {
+        let Some(declared) = profile.declared.get(name) else {
+            continue;
+        };
+        let place = |field: &str| {
+            declared
+                .get(field)
+                .map_or(&declared.span, |node| &node.span)
+        };
+        if let Some(Err(error)) = param
+            .pattern
+            .as_ref()
+            .map(|pattern| regex::Regex::new(pattern))
+        {
             let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let last = text
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ");
             diagnostics.push(Diagnostic::error(
                 code::PARAMETER,
                 place("pattern"),
                 format!("the pattern of `{name}` can't be read: {last}"),
             ));
         }
-        if let Some(default) = declared.get("default").filter(|default| !has_expression(default)) {
+        if let Some(default) = declared
+            .get("default")
+            .filter(|default| !has_expression(default))
+        {
             diagnostics.extend(check(name, param, default));
         }
     }
@@ -223,10 +294,17 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             ParamType::Array => "a list",
             ParamType::Object => "a mapping",
         };
-        let diagnostic = wrong(format!("the parameter `{name}` is {what}, not {}", node.describe()))?;
+        let diagnostic = wrong(format!(
+            "the parameter `{name}` is {what}, not {}",
+            node.describe()
+        ))?;
         return Some(match (&node.value, param.param_type) {
-            (Value::Int(_, raw) | Value::Float(_, raw), ParamType::String) => diagnostic.hint(format!("put it in quotes: \"{raw}\"")),
-            (Value::Bool(value), ParamType::String) => diagnostic.hint(format!("put it in quotes: \"{value}\"")),
+            (Value::Int(_, raw) | Value::Float(_, raw), ParamType::String) => {
+                diagnostic.hint(format!("put it in quotes: \"{raw}\""))
+            }
+            (Value::Bool(value), ParamType::String) => {
+                diagnostic.hint(format!("put it in quotes: \"{value}\""))
+            }
             _ => diagnostic,
         });
     }
@@ -234,16 +312,27 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
         let value = serde_json::to_value(node).unwrap_or_default();
         if !param.one_of.contains(&value) {
             let all: Vec<_> = param.one_of.iter().map(ToString::to_string).collect();
-            return wrong(format!("the parameter `{name}` is one of {}, not {}", all.join(", "), node.describe()));
+            return wrong(format!(
+                "the parameter `{name}` is one of {}, not {}",
+                all.join(", "),
+                node.describe()
+            ));
         }
     }
     match &node.value {
         Value::Int(number, _) => {
-            let (least, most) = (param.minimum.unwrap_or(i64::MIN), param.maximum.unwrap_or(i64::MAX));
+            let (least, most) = (
+                param.minimum.unwrap_or(i64::MIN),
+                param.maximum.unwrap_or(i64::MAX),
+            );
             if !(least..=most).contains(number) {
                 return wrong(match (param.minimum, param.maximum) {
-                    (Some(least), Some(most)) => format!("the parameter `{name}` is from {least} to {most}, not {number}"),
-                    (Some(least), None) => format!("the parameter `{name}` is at least {least}, not {number}"),
+                    (Some(least), Some(most)) => {
+                        format!("the parameter `{name}` is from {least} to {most}, not {number}")
+                    }
+                    (Some(least), None) => {
+                        format!("the parameter `{name}` is at least {least}, not {number}")
+                    }
                     _ => format!("the parameter `{name}` is at most {most}, not {number}"),
                 });
             }
@@ -256,12 +345,16 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             if expression.is_match(text) {
                 None
             } else {
-                wrong(format!("the parameter `{name}` must match {pattern}, and \"{text}\" doesn't"))
+                wrong(format!(
+                    "the parameter `{name}` must match {pattern}, and \"{text}\" doesn't"
+                ))
             }
         }
         Value::Seq(items) => {
             let of = param.items.as_ref()?;
-            items.iter().find_map(|item| check(&format!("{name}[]"), of, item))
+            items
+                .iter()
+                .find_map(|item| check(&format!("{name}[]"), of, item))
         }
         _ => None,
     }

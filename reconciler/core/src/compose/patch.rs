@@ -47,7 +47,9 @@ impl Patched {
 
     /// The touched resources that are still there.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Address, &PatchedResource)> {
-        self.0.iter().filter_map(|(address, resource)| Some((address, resource.as_ref()?)))
+        self.0
+            .iter()
+            .filter_map(|(address, resource)| Some((address, resource.as_ref()?)))
     }
 }
 
@@ -90,7 +92,10 @@ pub(super) fn apply(
         manifests,
         pieces,
         sight,
-        scope: Arc::new(Scope { by: "a patch of the host".into(), instance: None }),
+        scope: Arc::new(Scope {
+            by: "a patch of the host".into(),
+            instance: None,
+        }),
         patched: Patched::default(),
     };
     for node in &host.patches {
@@ -115,20 +120,40 @@ impl Work<'_> {
     fn operation(&mut self, node: &Node) -> Result<(), Vec<Diagnostic>> {
         let value = node.get("value");
         // The value stays a tree: it has no type until it is in its place.
-        let head: Map = node.as_map().into_iter().flatten().filter(|entry| &*entry.key.text != "value").cloned().collect();
-        let head = if node.as_map().is_some() { Node::map(head, node.span.clone()) } else { node.clone() };
+        let head: Map = node
+            .as_map()
+            .into_iter()
+            .flatten()
+            .filter(|entry| &*entry.key.text != "value")
+            .cloned()
+            .collect();
+        let head = if node.as_map().is_some() {
+            Node::map(head, node.span.clone())
+        } else {
+            node.clone()
+        };
         let operation: Operation = decode(&head)?;
         let place = node.get("path").map_or(&node.span, |path| &path.span);
         let needs_value = matches!(operation.op, Op::Add | Op::Replace | Op::Test);
-        if needs_value != value.is_some() || matches!(operation.op, Op::Move | Op::Copy) != operation.from.is_some() {
-            return Err(wrong(&node.span, "add, replace and test have a `value`; move and copy have a `from`"));
+        if needs_value != value.is_some()
+            || matches!(operation.op, Op::Move | Op::Copy) != operation.from.is_some()
+        {
+            return Err(wrong(
+                &node.span,
+                "add, replace and test have a `value`; move and copy have a `from`",
+            ));
         }
-        let target = self.target(&operation.path, place)?;
+        let target = Self::target(&operation.path, place)?;
         match (operation.op, value) {
             (Op::Test, Some(value)) => {
                 let found = self.get(&target, place)?;
                 if found != *value {
-                    let message = format!("the test failed: `{}` is {}, not {}", operation.path, found.describe(), value.describe());
+                    let message = format!(
+                        "the test failed: `{}` is {}, not {}",
+                        operation.path,
+                        found.describe(),
+                        value.describe()
+                    );
                     return Err(vec![
                         Diagnostic::error(code::PATCH, &value.span, message)
                             .related(&found.span, "what is there")
@@ -148,8 +173,12 @@ impl Work<'_> {
             (Op::Remove, _) => self.take(&target, place).map(drop),
             (Op::Move | Op::Copy, _) => {
                 let span = node.get("from").map_or(place, |from| &from.span);
-                let from = self.target(operation.from.as_deref().unwrap_or_default(), span)?;
-                let value = if operation.op == Op::Move { self.take(&from, span)? } else { self.get_spoken(&from, span)? };
+                let from = Self::target(operation.from.as_deref().unwrap_or_default(), span)?;
+                let value = if operation.op == Op::Move {
+                    self.take(&from, span)?
+                } else {
+                    self.get_spoken(&from, span)?
+                };
                 self.put(&target, value, tree::Put::Add, place)
             }
             _ => Ok(()),
@@ -159,28 +188,44 @@ impl Work<'_> {
     /// A value that means the same wherever it is put.
     fn spoken(&self, node: &Node, scope: &Scope) -> Result<Node, Vec<Diagnostic>> {
         if has_expression(node) {
-            self.manifests.engine.render(node, &scope.context(self.sight.host, Some(self.sight.fleet)))
+            self.manifests.engine.render(
+                node,
+                &scope.context(self.sight.host, Some(self.sight.fleet)),
+            )
         } else {
             Ok(node.clone())
         }
     }
 
-    fn target(&self, path: &str, span: &Span) -> Result<Target, Vec<Diagnostic>> {
-        let mut steps = path.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
-        let (Some(root), Some(resources), Some(kind), Some(name)) = (steps.next(), steps.next(), steps.next(), steps.next())
+    fn target(path: &str, span: &Span) -> Result<Target, Vec<Diagnostic>> {
+        let mut steps = path
+            .split('/')
+            .map(|step| step.replace("~1", "/").replace("~0", "~"));
+        let (Some(root), Some(resources), Some(kind), Some(name)) =
+            (steps.next(), steps.next(), steps.next(), steps.next())
         else {
             return Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource"))
-                    .hint("a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1"),
+                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource")).hint(
+                    "a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1",
+                ),
             ]);
         };
         let kind = kind.parse::<Kind>();
-        match kind.ok().filter(|_| root.is_empty() && resources == "resources").map(|kind| Address::new(kind, &name)) {
-            Some(Ok(address)) => Ok(Target { address, field: steps.next(), rest: steps.collect() }),
+        match kind
+            .ok()
+            .filter(|_| root.is_empty() && resources == "resources")
+            .map(|kind| Address::new(kind, &name))
+        {
+            Some(Ok(address)) => Ok(Target {
+                address,
+                field: steps.next(),
+                rest: steps.collect(),
+            }),
             Some(Err(error)) => Err(wrong(span, error.to_string())),
             None => Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource"))
-                    .hint("a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1"),
+                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource")).hint(
+                    "a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1",
+                ),
             ]),
         }
     }
@@ -188,10 +233,18 @@ impl Work<'_> {
     /// The resource at an address as patched so far; none where nothing is there.
     fn load(&mut self, address: &Address) -> Result<&mut Option<PatchedResource>, Vec<Diagnostic>> {
         if !self.patched.touches(address) {
-            let pieces: Vec<&Piece> = self.pieces.iter().filter(|piece| piece.address == *address).copied().collect();
+            let pieces: Vec<&Piece> = self
+                .pieces
+                .iter()
+                .filter(|piece| piece.address == *address)
+                .copied()
+                .collect();
             let resource = match pieces.first() {
                 None => None,
-                Some(first) => Some(PatchedResource { span: first.span.clone(), fields: self.flat(&pieces)? }),
+                Some(first) => Some(PatchedResource {
+                    span: first.span.clone(),
+                    fields: self.flat(&pieces)?,
+                }),
             };
             self.patched.0.insert(address.clone(), resource);
         }
@@ -206,10 +259,16 @@ impl Work<'_> {
                     if let Some(other) = beside.first() {
                         return Err(vec![conflict(&pick.piece.address, &pick, other)]);
                     }
-                    fields.push(PatchedField { key: pick.key, node: pick.node, scope: pick.piece.scope.clone() });
+                    fields.push(PatchedField {
+                        key: pick.key,
+                        node: pick.node,
+                        scope: pick.piece.scope.clone(),
+                    });
                 }
                 Says::Union(picks) => {
-                    let Some(first) = picks.first().cloned() else { continue };
+                    let Some(first) = picks.first().cloned() else {
+                        continue;
+                    };
                     let mut items: Vec<Node> = Vec::new();
                     for pick in &picks {
                         let node = self.spoken(&pick.node, &pick.piece.scope)?;
@@ -224,7 +283,11 @@ impl Work<'_> {
                     } else {
                         first.node
                     };
-                    fields.push(PatchedField { key: first.key, node, scope: self.scope.clone() });
+                    fields.push(PatchedField {
+                        key: first.key,
+                        node,
+                        scope: self.scope.clone(),
+                    });
                 }
             }
         }
@@ -237,9 +300,15 @@ impl Work<'_> {
             Some(field) if target.rest.is_empty() => format!("`{}#{field}`", target.address),
             Some(field) => format!("`{}#{field}/{}`", target.address, target.rest.join("/")),
         };
-        let diagnostic = Diagnostic::error(code::PATCH, span, format!("there is no {what} to patch"));
-        match closest_address(&target.address.to_string(), self.pieces.iter().map(|piece| &piece.address)) {
-            Some(near) if near != target.address.to_string() => vec![diagnostic.hint(format!("did you mean `{near}`?"))],
+        let diagnostic =
+            Diagnostic::error(code::PATCH, span, format!("there is no {what} to patch"));
+        match closest_address(
+            &target.address.to_string(),
+            self.pieces.iter().map(|piece| &piece.address),
+        ) {
+            Some(near) if near != target.address.to_string() => {
+                vec![diagnostic.hint(format!("did you mean `{near}`?"))]
+            }
             _ => vec![diagnostic],
         }
     }
@@ -254,20 +323,39 @@ impl Work<'_> {
         self.spoken(&node, &scope)
     }
 
-    fn find(&mut self, target: &Target, span: &Span) -> Result<(Node, Arc<Scope>), Vec<Diagnostic>> {
+    fn find(
+        &mut self,
+        target: &Target,
+        span: &Span,
+    ) -> Result<(Node, Arc<Scope>), Vec<Diagnostic>> {
         let scope = self.scope.clone();
-        let found = self.load(&target.address)?.as_ref().and_then(|resource| match &target.field {
-            None => {
-                let entries = resource.fields.iter().map(|field| Entry { key: field.key.clone(), value: field.node.clone() });
-                let node = Node::map(entries.collect(), resource.span.clone());
-                let scope = resource.fields.first().map_or(scope, |field| field.scope.clone());
-                Some((node, scope))
-            }
-            Some(name) => {
-                let field = resource.fields.iter().find(|field| &*field.key.text == name)?;
-                Some((tree::get(&field.node, &target.rest)?.clone(), field.scope.clone()))
-            }
-        });
+        let found = self
+            .load(&target.address)?
+            .as_ref()
+            .and_then(|resource| match &target.field {
+                None => {
+                    let entries = resource.fields.iter().map(|field| Entry {
+                        key: field.key.clone(),
+                        value: field.node.clone(),
+                    });
+                    let node = Node::map(entries.collect(), resource.span.clone());
+                    let scope = resource
+                        .fields
+                        .first()
+                        .map_or(scope, |field| field.scope.clone());
+                    Some((node, scope))
+                }
+                Some(name) => {
+                    let field = resource
+                        .fields
+                        .iter()
+                        .find(|field| &*field.key.text == name)?;
+                    Some((
+                        tree::get(&field.node, &target.rest)?.clone(),
+                        field.scope.clone(),
+                    ))
+                }
+            });
         found.ok_or_else(|| self.missing(target, span))
     }
 
@@ -279,7 +367,11 @@ impl Work<'_> {
             (Some(name), Some(resource)) => {
                 if target.rest.is_empty() {
                     resource.fields.retain(|field| &*field.key.text != name);
-                } else if let Some(field) = resource.fields.iter_mut().find(|field| &*field.key.text == name) {
+                } else if let Some(field) = resource
+                    .fields
+                    .iter_mut()
+                    .find(|field| &*field.key.text == name)
+                {
                     tree::remove(&mut field.node, &target.rest);
                 }
             }
@@ -288,7 +380,13 @@ impl Work<'_> {
         Ok(value)
     }
 
-    fn put(&mut self, target: &Target, value: Node, how: tree::Put, span: &Span) -> Result<(), Vec<Diagnostic>> {
+    fn put(
+        &mut self,
+        target: &Target,
+        value: Node,
+        how: tree::Put,
+        span: &Span,
+    ) -> Result<(), Vec<Diagnostic>> {
         if how == tree::Put::Replace {
             self.get(target, span)?;
         }
@@ -297,29 +395,56 @@ impl Work<'_> {
         let resource = self.load(&target.address)?;
         let Some(name) = &target.field else {
             let Some(fields) = fields_of(&value) else {
-                return Err(wrong(&value.span, format!("a resource has fields, and can't be {}", value.describe())));
+                return Err(wrong(
+                    &value.span,
+                    format!("a resource has fields, and can't be {}", value.describe()),
+                ));
             };
             let fields = fields.iter().map(|entry| PatchedField {
                 key: entry.key.clone(),
                 node: entry.value.clone(),
                 scope: scope.clone(),
             });
-            *resource = Some(PatchedResource { span: span.clone(), fields: fields.collect() });
+            *resource = Some(PatchedResource {
+                span: span.clone(),
+                fields: fields.collect(),
+            });
             return Ok(());
         };
-        let Some(resource) = resource.as_mut() else { return Err(missing) };
-        let field = resource.fields.iter_mut().find(|field| &*field.key.text == name);
+        let Some(resource) = resource.as_mut() else {
+            return Err(missing);
+        };
+        let field = resource
+            .fields
+            .iter_mut()
+            .find(|field| &*field.key.text == name);
         match (field, target.rest.is_empty()) {
             (Some(field), true) => {
-                *field = PatchedField { key: Key { text: name.as_str().into(), span: span.clone() }, node: value, scope };
+                *field = PatchedField {
+                    key: Key {
+                        text: name.as_str().into(),
+                        span: span.clone(),
+                    },
+                    node: value,
+                    scope,
+                };
                 Ok(())
             }
             (None, true) => {
-                let key = Key { text: name.as_str().into(), span: span.clone() };
-                resource.fields.push(PatchedField { key, node: value, scope });
+                let key = Key {
+                    text: name.as_str().into(),
+                    span: span.clone(),
+                };
+                resource.fields.push(PatchedField {
+                    key,
+                    node: value,
+                    scope,
+                });
                 Ok(())
             }
-            (Some(field), false) => tree::put(&mut field.node, &target.rest, value, how).ok_or(missing),
+            (Some(field), false) => {
+                tree::put(&mut field.node, &target.rest, value, how).ok_or(missing)
+            }
             (None, false) => Err(missing),
         }
     }

@@ -37,7 +37,10 @@ pub(crate) struct Facts {
 impl Facts {
     /// The hosts whose facts aren't known.
     pub(crate) fn unknown(&self) -> impl Iterator<Item = ObjectId> {
-        self.hosts.iter().filter(|(_, known)| known.is_err()).map(|(name, _)| ObjectId::Host(name.clone()))
+        self.hosts
+            .iter()
+            .filter(|(_, known)| known.is_err())
+            .map(|(name, _)| ObjectId::Host(name.clone()))
     }
 }
 
@@ -57,7 +60,11 @@ pub(crate) struct HostFacts {
 
 impl HostFacts {
     /// The address at which an endpoint is reached: in this network, or in the first of its own.
-    pub(crate) fn address_of(&self, endpoint: &EndpointFact, network: Option<&str>) -> Option<String> {
+    pub(crate) fn address_of(
+        &self,
+        endpoint: &EndpointFact,
+        network: Option<&str>,
+    ) -> Option<String> {
         self.addresses_of(endpoint, network).next()
     }
 
@@ -67,7 +74,11 @@ impl HostFacts {
         endpoint: &'a EndpointFact,
         network: Option<&'a str>,
     ) -> impl Iterator<Item = String> + 'a {
-        let named = endpoint.spec.on.iter().filter_map(|on| self.networks.get_key_value(on.as_str()));
+        let named = endpoint
+            .spec
+            .on
+            .iter()
+            .filter_map(|on| self.networks.get_key_value(on.as_str()));
         let any = self.networks.iter().filter(|_| endpoint.spec.on.is_empty());
         named
             .chain(any)
@@ -158,7 +169,10 @@ struct OsValue<'a> {
 
 impl<'a> OsValue<'a> {
     fn of(os: &'a Os) -> Self {
-        Self { family: os.family, release: os.release.as_deref() }
+        Self {
+            family: os.family,
+            release: os.release.as_deref(),
+        }
     }
 }
 
@@ -185,15 +199,26 @@ pub(super) fn all(manifests: &Manifests) -> Facts {
         (_, Err(_)) => Err(Problems::because(ObjectId::Host((*name).clone()))),
         (Ok(_), Ok(host)) => facts_of(manifests, name, host).map(Arc::new),
     });
-    let labels = entries.iter().zip(&known).filter_map(|((name, entry), known)| match (known, entry) {
-        (Ok(_), _) => None,
-        (Err(_), Ok(host)) => Some(((*name).clone(), host.labels.clone())),
-        (Err(_), Err(broken)) => Some(((*name).clone(), broken.labels.clone()?)),
-    });
+    let labels = entries
+        .iter()
+        .zip(&known)
+        .filter_map(|((name, entry), known)| match (known, entry) {
+            (Ok(_), _) => None,
+            (Err(_), Ok(host)) => Some(((*name).clone(), host.labels.clone())),
+            (Err(_), Err(broken)) => Some(((*name).clone(), broken.labels.clone()?)),
+        });
     let mut facts = Facts {
-        domain: manifests.fleet.as_ref().ok().and_then(|fleet| fleet.spec.domain.clone()),
+        domain: manifests
+            .fleet
+            .as_ref()
+            .ok()
+            .and_then(|fleet| fleet.spec.domain.clone()),
         labels: labels.collect(),
-        hosts: entries.iter().zip(known).map(|((name, _), known)| ((*name).clone(), known)).collect(),
+        hosts: entries
+            .iter()
+            .zip(known)
+            .map(|((name, _), known)| ((*name).clone(), known))
+            .collect(),
         ..Facts::default()
     };
     checks::identities(manifests, &mut facts);
@@ -206,7 +231,11 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
     let spec: &HostSpec = &host.spec;
     let networks = address::of_host(manifests, host)?;
     let hostname = spec.hostname.as_deref().unwrap_or(name.as_str());
-    let domain = manifests.fleet.as_ref().ok().and_then(|fleet| fleet.spec.domain.as_deref());
+    let domain = manifests
+        .fleet
+        .as_ref()
+        .ok()
+        .and_then(|fleet| fleet.spec.domain.as_deref());
     let value = crate::render::serialized(HostValue {
         name: name.as_str(),
         hostname,
@@ -219,7 +248,10 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
         os: spec.os.as_ref().map(OsValue::of),
         arch: spec.arch.map(plumb_api::kind::Arch::as_str),
         host_keys: &spec.host_keys,
-        networks: networks.iter().map(|(name, network)| (&**name, network)).collect(),
+        networks: networks
+            .iter()
+            .map(|(name, network)| (&**name, network))
+            .collect(),
     });
     let instances = crate::compose::instances(manifests, host, &value)?;
     let mut problems = Problems::default();
@@ -227,10 +259,24 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
     for instance in &instances {
         let context = instance.context(&value, None);
         let of = &instance.profile.endpoints;
-        offers(manifests, &instance.key, of, &context, &mut endpoints, &mut problems);
+        offers(
+            manifests,
+            &instance.key,
+            of,
+            &context,
+            &mut endpoints,
+            &mut problems,
+        );
     }
     let context = Context::facts(&value, None);
-    offers(manifests, &Arc::from(""), &host.endpoints, &context, &mut endpoints, &mut problems);
+    offers(
+        manifests,
+        &Arc::from(""),
+        &host.endpoints,
+        &context,
+        &mut endpoints,
+        &mut problems,
+    );
     problems.or(HostFacts {
         name: name.clone(),
         state: spec.state,
@@ -251,24 +297,47 @@ fn offers(
     all: &mut Vec<EndpointFact>,
     problems: &mut Problems,
 ) {
-    for Entry { key: Key { text, span }, value } in endpoints {
+    for Entry {
+        key: Key { text, span },
+        value,
+    } in endpoints
+    {
         if !plumb_api::name::is_label(text) {
             problems.diagnostics.push(
-                Diagnostic::error(code::INVALID_NAME, span, format!("`{text}` can't be the name of an endpoint"))
-                    .hint("a name is 1 to 63 of a-z, 0-9 and `-`"),
+                Diagnostic::error(
+                    code::INVALID_NAME,
+                    span,
+                    format!("`{text}` can't be the name of an endpoint"),
+                )
+                .hint("a name is 1 to 63 of a-z, 0-9 and `-`"),
             );
             continue;
         }
         let spec = manifests.engine.render(value, context).and_then(|node| {
             let spec: EndpointSpec = decode(&node)?;
             let on = value.get("on").and_then(Node::as_seq).unwrap_or_default();
-            let unknown = spec.on.iter().enumerate().filter(|(_, on)| !manifests.networks.contains_key(on.as_str()));
-            let wrong: Vec<_> =
-                unknown.map(|(at, name)| no_network(manifests, name, on.get(at).map_or(span, |node| &node.span))).collect();
-            if wrong.is_empty() { Ok(spec) } else { Err(wrong) }
+            let unknown = spec
+                .on
+                .iter()
+                .enumerate()
+                .filter(|(_, on)| !manifests.networks.contains_key(on.as_str()));
+            let wrong: Vec<_> = unknown
+                .map(|(at, name)| {
+                    no_network(manifests, name, on.get(at).map_or(span, |node| &node.span))
+                })
+                .collect();
+            if wrong.is_empty() {
+                Ok(spec)
+            } else {
+                Err(wrong)
+            }
         });
         match spec {
-            Ok(spec) => all.push(EndpointFact { instance: instance.clone(), name: text.clone(), spec }),
+            Ok(spec) => all.push(EndpointFact {
+                instance: instance.clone(),
+                name: text.clone(),
+                spec,
+            }),
             Err(diagnostics) => problems.diagnostics.extend(diagnostics),
         }
     }
@@ -276,7 +345,11 @@ fn offers(
 
 /// The error about a network that isn't there.
 fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
-    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, format!("there is no network `{name}`"));
+    let diagnostic = Diagnostic::error(
+        code::UNKNOWN_REFERENCE,
+        span,
+        format!("there is no network `{name}`"),
+    );
     match closest(name, manifests.networks.keys().map(|name| &**name)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!("write networks/{name}.yaml")),

@@ -22,7 +22,10 @@ pub(crate) struct FleetObject {
 
 pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken> {
     let object = object::read(file, bytes, ObjectKind::Fleet, None)?;
-    let broken = |diagnostics| Broken { labels: None, diagnostics };
+    let broken = |diagnostics| Broken {
+        labels: None,
+        diagnostics,
+    };
     let spec: FleetSpec = decode(&object.spec).map_err(broken)?;
     let defaults = object.spec.get("hostDefaults");
     let mut diagnostics = Vec::new();
@@ -41,17 +44,25 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
         }
         diagnostics.extend(host::check(defaults, &spec.host_defaults));
         if spec.host_defaults.state != HostState::Active {
-            let span = defaults.get("state").map_or(&defaults.span, |node| &node.span);
+            let span = defaults
+                .get("state")
+                .map_or(&defaults.span, |node| &node.span);
             diagnostics.push(
-                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "a state can't be a default of all hosts")
-                    .hint("say it in the host's own file"),
+                Diagnostic::error(
+                    plumb_document::codes::INVALID_VALUE,
+                    span,
+                    "a state can't be a default of all hosts",
+                )
+                .hint("say it in the host's own file"),
             );
         }
     }
     let alertmanagers = object.spec.get("alertmanagers").cloned();
     for (at, one) in spec.alertmanagers.iter().enumerate() {
         if one.to.is_some() == one.url.is_some() {
-            let node = alertmanagers.as_ref().and_then(|list| list.as_seq()?.get(at));
+            let node = alertmanagers
+                .as_ref()
+                .and_then(|list| list.as_seq()?.get(at));
             let span = node.map_or(&object.span, |node| &node.span);
             diagnostics.push(
                 Diagnostic::error(
@@ -67,7 +78,11 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
         Ok(name) => Some(name),
         Err(error) => {
             let error: plumb_api::name::InvalidName = error;
-            diagnostics.push(Diagnostic::error(code::INVALID_NAME, &object.span, error.to_string()));
+            diagnostics.push(Diagnostic::error(
+                code::INVALID_NAME,
+                &object.span,
+                error.to_string(),
+            ));
             None
         }
     };

@@ -45,8 +45,15 @@ pub(crate) struct Host {
 }
 
 /// The fields that are trees: composed and rendered before they have a type.
-const TREES: [&str; 7] =
-    ["profiles", "endpoints", "resources", "defaults", "force", "remove", "patches"];
+const TREES: [&str; 7] = [
+    "profiles",
+    "endpoints",
+    "resources",
+    "defaults",
+    "force",
+    "remove",
+    "patches",
+];
 
 /// Puts a host's spec over the defaults. `render` evaluates the expressions among the static parts.
 pub(crate) fn read(
@@ -68,22 +75,21 @@ pub(crate) fn read(
     };
     let statics = render(&statics(defaults, &own, &object.spec.span))?;
     let mut diagnostics = Vec::new();
-    let spec: HostSpec = match decode(&statics) {
-        Ok(spec) => spec,
-        Err(errors) => return Err(errors),
-    };
+    let spec: HostSpec = decode(&statics)?;
     diagnostics.extend(check(&statics, &spec));
     let layers = [(Layer::Defaults, defaults), (Layer::Host, &own)];
     let profiles = layers
         .iter()
-        .filter_map(|(layer, map)| match mapping(map.get("profiles")?, "profiles", &mut diagnostics) {
-            Some(map) => Some((*layer, map)),
-            None => None,
+        .filter_map(|(layer, map)| {
+            mapping(map.get("profiles")?, "profiles", &mut diagnostics).map(|map| (*layer, map))
         })
         .collect();
     let mut endpoints = Map::default();
     for (_, map) in layers {
-        if let Some(map) = map.get("endpoints").and_then(|node| mapping(node, "endpoints", &mut diagnostics)) {
+        if let Some(map) = map
+            .get("endpoints")
+            .and_then(|node| mapping(node, "endpoints", &mut diagnostics))
+        {
             for Entry { key, value } in map.iter() {
                 endpoints.insert(key.clone(), value.clone());
             }
@@ -94,7 +100,12 @@ pub(crate) fn read(
     for (layer, map) in layers {
         if let Some(node) = map.get("remove") {
             match decode::<Vec<String>>(node) {
-                Ok(_) => remove.extend(node.as_seq().into_iter().flatten().map(|item| (layer, item.clone()))),
+                Ok(_) => remove.extend(
+                    node.as_seq()
+                        .into_iter()
+                        .flatten()
+                        .map(|item| (layer, item.clone())),
+                ),
                 Err(errors) => diagnostics.extend(errors),
             }
         }
@@ -127,13 +138,18 @@ pub(crate) fn read(
 }
 
 /// A mapping, or nothing; anything else is an error.
-pub(crate) fn mapping(node: &Node, what: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Arc<Map>> {
+pub(crate) fn mapping(
+    node: &Node,
+    what: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<Map>> {
     match &node.value {
         Value::Map(map) => Some(map.clone()),
         Value::Null => None,
         _ => {
             let message = format!("`{what}` is a mapping, not {}", node.describe());
-            let diagnostic = Diagnostic::error(plumb_document::codes::WRONG_TYPE, &node.span, message);
+            let diagnostic =
+                Diagnostic::error(plumb_document::codes::WRONG_TYPE, &node.span, message);
             diagnostics.push(match node.value {
                 Value::Seq(_) => diagnostic.hint("write it in braces instead of brackets: {a, b}"),
                 _ => diagnostic,
@@ -159,13 +175,21 @@ fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
 
 /// Mappings unite, and so does `ignore`, which is a set; anything else is replaced.
 fn overlay(default: &Node, own: &Node) -> Node {
-    let (Some(below), Some(above)) = (default.as_map(), own.as_map()) else { return own.clone() };
+    let (Some(below), Some(above)) = (default.as_map(), own.as_map()) else {
+        return own.clone();
+    };
     let mut merged = below.clone();
     for Entry { key, value } in above {
         let value = match (below.get(&key.text), value.as_seq()) {
             (Some(under), Some(items)) if &*key.text == "ignore" => {
                 let mut all = under.as_seq().unwrap_or_default().to_vec();
-                all.extend(items.iter().filter(|item| !all.contains(item)).cloned().collect::<Vec<_>>());
+                all.extend(
+                    items
+                        .iter()
+                        .filter(|item| !all.contains(item))
+                        .cloned()
+                        .collect::<Vec<_>>(),
+                );
                 Node::seq(all, value.span.clone())
             }
             (Some(under), _) => overlay(under, value),
@@ -180,7 +204,11 @@ fn overlay(default: &Node, own: &Node) -> Node {
 pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let place = |field: &str| node.get(field).map_or(&node.span, |node| &node.span);
-    if spec.os.as_ref().is_some_and(|os| os.family == OsFamily::Nixos) {
+    if spec
+        .os
+        .as_ref()
+        .is_some_and(|os| os.family == OsFamily::Nixos)
+    {
         diagnostics.push(unsupported::diagnostic(place("os"), "the family `nixos`"));
     }
     if spec.state == HostState::Image {
@@ -194,27 +222,45 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
         let ways = [&one.address, &one.network, &one.endpoint];
         if ways.iter().filter(|way| way.is_some()).count() != 1 {
             diagnostics.push(
-                Diagnostic::error(code::CONNECT, span, "a way to connect has exactly one of `address`, `network` and `endpoint`")
-                    .hint("write {user: deploy, address: 192.0.2.3} or {user: deploy, network: lan}"),
+                Diagnostic::error(
+                    code::CONNECT,
+                    span,
+                    "a way to connect has exactly one of `address`, `network` and `endpoint`",
+                )
+                .hint("write {user: deploy, address: 192.0.2.3} or {user: deploy, network: lan}"),
             );
         } else if one.endpoint.is_some() && one.port.is_some() {
             diagnostics.push(
-                Diagnostic::error(code::CONNECT, span, "the endpoint says the port").hint("leave `port` out"),
+                Diagnostic::error(code::CONNECT, span, "the endpoint says the port")
+                    .hint("leave `port` out"),
             );
         }
     }
-    if let Some(suspend) = &spec.suspend {
-        if suspend.until.as_ref().is_some_and(|until| until.parse::<jiff::Timestamp>().is_err()) {
-            let span = node.get("suspend").and_then(|node| node.get("until")).map_or(place("suspend"), |node| &node.span);
-            diagnostics.push(
-                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "this is no moment in time")
-                    .hint("write it as 2026-12-01T00:00:00Z"),
-            );
-        }
+    if let Some(suspend) = &spec.suspend
+        && suspend
+            .until
+            .as_ref()
+            .is_some_and(|until| until.parse::<jiff::Timestamp>().is_err())
+    {
+        let span = node
+            .get("suspend")
+            .and_then(|node| node.get("until"))
+            .map_or(place("suspend"), |node| &node.span);
+        diagnostics.push(
+            Diagnostic::error(
+                plumb_document::codes::INVALID_VALUE,
+                span,
+                "this is no moment in time",
+            )
+            .hint("write it as 2026-12-01T00:00:00Z"),
+        );
     }
     for (at, key) in spec.host_keys.iter().enumerate() {
         let mut words = key.split_ascii_whitespace();
-        let (kind, data) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (kind, data) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
         let known = ["ssh-ed25519", "ssh-rsa"].contains(&kind) || kind.starts_with("ecdsa-sha2-");
         if !known || data.len() < 16 {
             let span = node

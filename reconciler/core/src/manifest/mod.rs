@@ -25,7 +25,7 @@ use plumb_document::{Diagnostic, SourceMap, Span};
 use crate::parallel;
 use crate::render::Engine;
 
-pub(crate) use facts::{EndpointFact, Facts, HostFacts};
+pub(crate) use facts::{EndpointFact, Facts, HostFacts, HostNetwork};
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};
 pub(crate) use network::Network;
@@ -124,7 +124,10 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub(crate) fn because(id: ObjectId) -> Self {
-        Self { diagnostics: Vec::new(), because: [id].into() }
+        Self {
+            diagnostics: Vec::new(),
+            because: [id].into(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -138,7 +141,11 @@ impl Problems {
 
     /// The value, unless there are problems.
     pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.is_empty() { Ok(value) } else { Err(self) }
+        if self.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 
@@ -150,7 +157,10 @@ impl From<Diagnostic> for Problems {
 
 impl From<Vec<Diagnostic>> for Problems {
     fn from(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics, because: ObjectIdSet::new() }
+        Self {
+            diagnostics,
+            because: ObjectIdSet::new(),
+        }
     }
 }
 
@@ -178,7 +188,13 @@ pub fn load<R>(sources: Sources<R>) -> Loaded<R> {
     let Sources { revision, files } = sources;
     let manifests = read(Arc::new(files));
     let diagnostics = manifests.diagnostics();
-    Loaded { fleet: Fleet { revision, manifests: Arc::new(manifests) }, diagnostics }
+    Loaded {
+        fleet: Fleet {
+            revision,
+            manifests: Arc::new(manifests),
+        },
+        diagnostics,
+    }
 }
 
 /// What a path holds.
@@ -197,7 +213,9 @@ fn place(path: &str) -> Place<'_> {
     if path == "fleet.yml" {
         return Place::Misnamed;
     }
-    let Some((folder, rest)) = path.split_once('/') else { return Place::Other };
+    let Some((folder, rest)) = path.split_once('/') else {
+        return Place::Other;
+    };
     let kind = match folder {
         "hosts" => ObjectKind::Host,
         "profiles" => ObjectKind::Profile,
@@ -212,7 +230,10 @@ fn place(path: &str) -> Place<'_> {
     }
     match file.rsplit_once('.') {
         Some((stem, "yaml")) => Place::Object(kind, stem),
-        Some((_, ending)) if ["yml", "yaml~", "json"].contains(&ending) || ending.eq_ignore_ascii_case("yaml") => {
+        Some((_, ending))
+            if ["yml", "yaml~", "json"].contains(&ending)
+                || ending.eq_ignore_ascii_case("yaml") =>
+        {
             Place::Misnamed
         }
         _ => Place::Other,
@@ -228,7 +249,13 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, file: &Arc<str>, kind: ObjectKind, name: &str, object: Result<object::Object, Broken>) {
+    fn add(
+        &mut self,
+        file: &Arc<str>,
+        kind: ObjectKind,
+        name: &str,
+        object: Result<object::Object, Broken>,
+    ) {
         let key = (kind, Arc::from(name));
         let Some(before) = self.objects.get_mut(&key) else {
             self.objects.insert(key, object);
@@ -236,7 +263,10 @@ impl Found {
         };
         let first = match before {
             Ok(object) => Some(object.span.clone()),
-            Err(broken) => broken.diagnostics.first().map(|diagnostic| diagnostic.span.clone()),
+            Err(broken) => broken
+                .diagnostics
+                .first()
+                .map(|diagnostic| diagnostic.span.clone()),
         };
         let mut diagnostic = Diagnostic::error(
             code::DUPLICATE_OBJECT,
@@ -249,7 +279,10 @@ impl Found {
         }
         match before {
             Ok(object) => {
-                *before = Err(Broken { labels: Some(object.labels.clone()), diagnostics: vec![diagnostic] });
+                *before = Err(Broken {
+                    labels: Some(object.labels.clone()),
+                    diagnostics: vec![diagnostic],
+                });
             }
             Err(broken) => broken.diagnostics.push(diagnostic),
         }
@@ -260,13 +293,18 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
     let mut found = Found::default();
     let files: Vec<_> = files.iter().collect();
     let read = parallel::map(&files, |(file, bytes)| match place(file) {
-        Place::Object(kind, name) if plumb_api::name::is_label(name) => Some(object::read(file, bytes, kind, Some(name))),
+        Place::Object(kind, name) if plumb_api::name::is_label(name) => {
+            Some(object::read(file, bytes, kind, Some(name)))
+        }
         _ => None,
     });
     for ((file, bytes), read) in files.into_iter().zip(read) {
         match place(file) {
             Place::Fleet => found.fleet = Some(fleet::read(file, bytes)),
-            Place::Object(kind @ (ObjectKind::Host | ObjectKind::Profile | ObjectKind::Network), name) => {
+            Place::Object(
+                kind @ (ObjectKind::Host | ObjectKind::Profile | ObjectKind::Network),
+                name,
+            ) => {
                 if let Some(object) = read {
                     found.add(file, kind, name, object);
                 } else {
@@ -285,8 +323,12 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
                 &format!("an object of the kind {}", kind.as_str()),
             )),
             Place::Misnamed => found.loose.push(
-                Diagnostic::error(code::MISPLACED_MANIFEST, &Span::of_file(file.clone()), "the file would be overlooked")
-                    .hint("manifests end with .yaml"),
+                Diagnostic::error(
+                    code::MISPLACED_MANIFEST,
+                    &Span::of_file(file.clone()),
+                    "the file would be overlooked",
+                )
+                .hint("manifests end with .yaml"),
             ),
             Place::Other => found.loose.extend(misplaced(file, bytes)),
         }
@@ -296,14 +338,32 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
 
 /// A warning about a file that looks like an object, where none is read.
 fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
-    let ending = Path::new(&**file).extension().and_then(|ending| ending.to_str())?;
-    let elsewhere = ["files/", "trust/", "."].iter().any(|start| file.starts_with(start)) || file.contains("/.");
+    let ending = Path::new(&**file)
+        .extension()
+        .and_then(|ending| ending.to_str())?;
+    let elsewhere = ["files/", "trust/", "."]
+        .iter()
+        .any(|start| file.starts_with(start))
+        || file.contains("/.");
     if elsewhere || !["yaml", "yml"].contains(&ending) {
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
-    let kind = text.lines().find_map(|line| line.strip_prefix("kind:"))?.trim();
-    ["Fleet", "Host", "Profile", "Network", "Secret", "Image", "TrustPolicy"].contains(&kind).then(|| {
+    let kind = text
+        .lines()
+        .find_map(|line| line.strip_prefix("kind:"))?
+        .trim();
+    [
+        "Fleet",
+        "Host",
+        "Profile",
+        "Network",
+        "Secret",
+        "Image",
+        "TrustPolicy",
+    ]
+    .contains(&kind)
+    .then(|| {
         let folder = match kind {
             "Fleet" => "fleet.yaml".to_owned(),
             "TrustPolicy" => "trust/policy.yaml".to_owned(),
@@ -334,22 +394,31 @@ impl Typed {
         object: &Result<object::Object, Broken>,
     ) -> Option<Self> {
         let object = object.as_ref().map_err(Clone::clone);
-        let broken = |object: &object::Object, diagnostics| Broken { labels: Some(object.labels.clone()), diagnostics };
+        let broken = |object: &object::Object, diagnostics| Broken {
+            labels: Some(object.labels.clone()),
+            diagnostics,
+        };
         match kind {
             ObjectKind::Host => {
                 let name = name.parse::<HostName>().ok()?;
                 let host = object.and_then(|object| {
-                    host::read(object, defaults, |statics| facts::render_statics(engine, &name, object, statics))
-                        .map(Arc::new)
-                        .map_err(|diagnostics| broken(object, diagnostics))
+                    host::read(object, defaults, |statics| {
+                        facts::render_statics(engine, &name, object, statics)
+                    })
+                    .map(Arc::new)
+                    .map_err(|diagnostics| broken(object, diagnostics))
                 });
                 Some(Self::Host(name, host))
             }
             ObjectKind::Profile => Some(Self::Profile(object.and_then(|object| {
-                profile::read(object).map(Arc::new).map_err(|diagnostics| broken(object, diagnostics))
+                profile::read(object)
+                    .map(Arc::new)
+                    .map_err(|diagnostics| broken(object, diagnostics))
             }))),
             ObjectKind::Network => Some(Self::Network(object.and_then(|object| {
-                network::read(object).map(Arc::new).map_err(|diagnostics| broken(object, diagnostics))
+                network::read(object)
+                    .map(Arc::new)
+                    .map_err(|diagnostics| broken(object, diagnostics))
             }))),
             _ => None,
         }
@@ -357,13 +426,26 @@ impl Typed {
 }
 
 fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
-    let Found { fleet, objects, mut loose } = find(&files);
+    let Found {
+        fleet,
+        objects,
+        mut loose,
+    } = find(&files);
     let fleet = fleet.unwrap_or_else(|| {
-        let diagnostic = Diagnostic::error(code::MISSING_FLEET, &Span::of_file("fleet.yaml"), "there is no fleet.yaml")
-            .hint("begin with `kind: Fleet` and `metadata: {name: …}`");
-        Err(Broken { labels: None, diagnostics: vec![diagnostic] })
+        let diagnostic = Diagnostic::error(
+            code::MISSING_FLEET,
+            &Span::of_file("fleet.yaml"),
+            "there is no fleet.yaml",
+        )
+        .hint("begin with `kind: Fleet` and `metadata: {name: …}`");
+        Err(Broken {
+            labels: None,
+            diagnostics: vec![diagnostic],
+        })
     });
-    let name = fleet.as_ref().map_or_else(|_| FleetName::nameless(), |fleet| fleet.name.clone());
+    let name = fleet
+        .as_ref()
+        .map_or_else(|_| FleetName::nameless(), |fleet| fleet.name.clone());
     let mut engine = Engine::new(&files);
     let empty = Arc::default();
     let defaults = fleet.as_ref().map_or(&empty, |fleet| &fleet.defaults);
@@ -372,8 +454,11 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
         engine.learn(&object.spec);
     }
     let objects: Vec<_> = objects.into_iter().collect();
-    let typed = parallel::map(&objects, |((kind, name), object)| Typed::of(&engine, defaults, *kind, name, object));
-    let (mut hosts, mut profiles, mut networks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let typed = parallel::map(&objects, |((kind, name), object)| {
+        Typed::of(&engine, defaults, *kind, name, object)
+    });
+    let (mut hosts, mut profiles, mut networks) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (((_, name), _), typed) in objects.into_iter().zip(typed) {
         match typed {
             Some(Typed::Host(host_name, host)) => drop(hosts.insert(host_name, host)),
@@ -412,8 +497,14 @@ impl Manifests {
         let broken = match id {
             ObjectId::Fleet => self.fleet.as_ref().err(),
             ObjectId::Host(name) => self.hosts.get(name).and_then(|entry| entry.as_ref().err()),
-            ObjectId::Profile(name) => self.profiles.get(name).and_then(|entry| entry.as_ref().err()),
-            ObjectId::Network(name) => self.networks.get(name).and_then(|entry| entry.as_ref().err()),
+            ObjectId::Profile(name) => self
+                .profiles
+                .get(name)
+                .and_then(|entry| entry.as_ref().err()),
+            ObjectId::Network(name) => self
+                .networks
+                .get(name)
+                .and_then(|entry| entry.as_ref().err()),
         };
         broken.map_or(&[], |broken| &broken.diagnostics)
     }
@@ -421,10 +512,31 @@ impl Manifests {
     /// Everything that is wrong with objects, in order of place.
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut all = self.loose.clone();
-        all.extend(self.fleet.as_ref().err().into_iter().flat_map(|broken| broken.diagnostics.clone()));
-        all.extend(self.hosts.values().filter_map(|entry| entry.as_ref().err()).flat_map(|broken| broken.diagnostics.clone()));
-        all.extend(self.profiles.values().filter_map(|entry| entry.as_ref().err()).flat_map(|broken| broken.diagnostics.clone()));
-        all.extend(self.networks.values().filter_map(|entry| entry.as_ref().err()).flat_map(|broken| broken.diagnostics.clone()));
+        all.extend(
+            self.fleet
+                .as_ref()
+                .err()
+                .into_iter()
+                .flat_map(|broken| broken.diagnostics.clone()),
+        );
+        all.extend(
+            self.hosts
+                .values()
+                .filter_map(|entry| entry.as_ref().err())
+                .flat_map(|broken| broken.diagnostics.clone()),
+        );
+        all.extend(
+            self.profiles
+                .values()
+                .filter_map(|entry| entry.as_ref().err())
+                .flat_map(|broken| broken.diagnostics.clone()),
+        );
+        all.extend(
+            self.networks
+                .values()
+                .filter_map(|entry| entry.as_ref().err())
+                .flat_map(|broken| broken.diagnostics.clone()),
+        );
         all.sort_by(|a, b| a.span.cmp(&b.span));
         all
     }

@@ -1,6 +1,6 @@
 //! `networks/NAME.yaml`: subnets and who is in them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -23,7 +23,12 @@ pub(crate) struct Network {
 pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
     let spec: NetworkSpec = decode(&object.spec)?;
     let mut diagnostics = Vec::new();
-    let place = |field: &str| object.spec.get(field).map_or(&object.span, |node| &node.span);
+    let place = |field: &str| {
+        object
+            .spec
+            .get(field)
+            .map_or(&object.span, |node| &node.span)
+    };
     if spec.network_type != NetworkType::Lan {
         let what = format!("the type `{}`", spec.network_type.as_str());
         diagnostics.push(unsupported::diagnostic(place("type"), &what));
@@ -37,14 +42,22 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
             .map_or(place("subnets"), |node| &node.span);
         match text.parse::<IpNet>() {
             Ok(net) if net.trunc() != net => diagnostics.push(
-                Diagnostic::error(code::ADDRESS, span, format!("{text} has bits set behind its prefix"))
-                    .hint(format!("write {}", net.trunc())),
+                Diagnostic::error(
+                    code::ADDRESS,
+                    span,
+                    format!("{text} has bits set behind its prefix"),
+                )
+                .hint(format!("write {}", net.trunc())),
             ),
             Ok(IpNet::V4(net)) if v4.is_none() => v4 = Some(net),
             Ok(IpNet::V6(net)) if v6.is_none() => v6 = Some(net),
             Ok(_) => diagnostics.push(
-                Diagnostic::error(code::ADDRESS, span, "a network has at most one subnet of IPv4 and one of IPv6")
-                    .hint("make the other one a network of its own"),
+                Diagnostic::error(
+                    code::ADDRESS,
+                    span,
+                    "a network has at most one subnet of IPv4 and one of IPv6",
+                )
+                .hint("make the other one a network of its own"),
             ),
             Err(_) => diagnostics.push(
                 Diagnostic::error(code::ADDRESS, span, format!("`{text}` is no subnet"))
@@ -70,24 +83,17 @@ impl Network {
     pub(crate) fn v4_of(&self, id: u32) -> Option<Ipv4Addr> {
         let net = self.v4?;
         let address = Ipv4Addr::from(u32::from(net.network()).checked_add(id)?);
-        let edge = net.prefix_len() < 31 && (address == net.network() || address == net.broadcast());
+        let edge =
+            net.prefix_len() < 31 && (address == net.network() || address == net.broadcast());
         (net.contains(&address) && !edge).then_some(address)
     }
 
     /// The address of an id in the IPv6 subnet: the id's decimal digits stand as they are, so that
-    /// .127.88 and ::88 are the same host to the eye.
+    /// .127.88 and `::88` are the same host to the eye.
     pub(crate) fn v6_of(&self, id: u32) -> Option<Ipv6Addr> {
         let net = self.v6?;
         let digits = u128::from_str_radix(&id.to_string(), 16).ok()?;
         let address = Ipv6Addr::from(u128::from(net.network()).checked_add(digits)?);
         (net.contains(&address) && id != 0).then_some(address)
-    }
-
-    /// Whether one of the subnets has this address.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.v4.is_some_and(|net| net.contains(&address)),
-            IpAddr::V6(address) => self.v6.is_some_and(|net| net.contains(&address)),
-        }
     }
 }

@@ -39,11 +39,18 @@ pub(crate) fn read(
     kind: ObjectKind,
     name: Option<&str>,
 ) -> Result<Object, Broken> {
-    let node = parse(file, bytes).map_err(|diagnostics| Broken { labels: None, diagnostics })?;
+    let node = parse(file, bytes).map_err(|diagnostics| Broken {
+        labels: None,
+        diagnostics,
+    })?;
     let mut diagnostics = Vec::new();
     let whole = Span::of_file(file.clone());
     if node.as_map().is_none() {
-        let message = format!("the file must hold a {}, and holds {}", kind.as_str(), node.describe());
+        let message = format!(
+            "the file must hold a {}, and holds {}",
+            kind.as_str(),
+            node.describe()
+        );
         return Err(Broken {
             labels: None,
             diagnostics: vec![
@@ -58,9 +65,18 @@ pub(crate) fn read(
     let (spec, more) = unsupported::take_out(kind, node.get("spec").unwrap_or(&empty));
     diagnostics.extend(more);
     if diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(Broken { labels, diagnostics });
+        return Err(Broken {
+            labels,
+            diagnostics,
+        });
     }
-    Ok(Object { file: file.clone(), name, labels: labels.unwrap_or_default(), span, spec })
+    Ok(Object {
+        file: file.clone(),
+        name,
+        labels: labels.unwrap_or_default(),
+        span,
+        spec,
+    })
 }
 
 fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Diagnostic>) {
@@ -84,7 +100,11 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
             Diagnostic::error(
                 code::WRONG_OBJECT,
                 &written.span,
-                format!("a {} belongs here, not {}", kind.as_str(), written.describe()),
+                format!(
+                    "a {} belongs here, not {}",
+                    kind.as_str(),
+                    written.describe()
+                ),
             )
             .hint(format!("write `kind: {}`, or move the file", kind.as_str())),
         ),
@@ -93,17 +113,22 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
                 .hint(format!("write `kind: {}`", kind.as_str())),
         ),
     }
-    if let Some(version) = node.get("apiVersion") {
-        if version.as_str() != Some(API_VERSION) {
-            diagnostics.push(
-                Diagnostic::error(
-                    code::WRONG_OBJECT,
-                    &version.span,
-                    format!("the version must be {API_VERSION}, not {}", version.describe()),
-                )
-                .hint(format!("write `apiVersion: {API_VERSION}`, or leave it out")),
-            );
-        }
+    if let Some(version) = node.get("apiVersion")
+        && version.as_str() != Some(API_VERSION)
+    {
+        diagnostics.push(
+            Diagnostic::error(
+                code::WRONG_OBJECT,
+                &version.span,
+                format!(
+                    "the version must be {API_VERSION}, not {}",
+                    version.describe()
+                ),
+            )
+            .hint(format!(
+                "write `apiVersion: {API_VERSION}`, or leave it out"
+            )),
+        );
     }
 }
 
@@ -122,17 +147,30 @@ fn metadata(
 ) -> Named {
     let Some(metadata) = node.get("metadata") else {
         let hint = format!("write `metadata: {{name: {}}}`", name.unwrap_or("NAME"));
-        diagnostics.push(Diagnostic::error(code::WRONG_OBJECT, whole, "`metadata` is missing").hint(hint));
-        return Named { name: String::new(), labels: None, span: whole.clone() };
+        diagnostics
+            .push(Diagnostic::error(code::WRONG_OBJECT, whole, "`metadata` is missing").hint(hint));
+        return Named {
+            name: String::new(),
+            labels: None,
+            span: whole.clone(),
+        };
     };
     match decode::<plumb_api::kind::Metadata>(metadata) {
         Err(more) => {
             diagnostics.extend(more);
-            let labels = metadata.get("labels").and_then(|labels| decode(labels).ok());
-            Named { name: String::new(), labels, span: metadata.span.clone() }
+            let labels = metadata
+                .get("labels")
+                .and_then(|labels| decode(labels).ok());
+            Named {
+                name: String::new(),
+                labels,
+                span: metadata.span.clone(),
+            }
         }
         Ok(read) => {
-            let span = metadata.get("name").map_or_else(|| metadata.span.clone(), |node| node.span.clone());
+            let span = metadata
+                .get("name")
+                .map_or_else(|| metadata.span.clone(), |node| node.span.clone());
             match name {
                 Some(name) if name != read.name => diagnostics.push(
                     Diagnostic::error(
@@ -148,7 +186,11 @@ fn metadata(
                 ),
                 _ => {}
             }
-            Named { name: read.name, labels: Some(read.labels), span }
+            Named {
+                name: read.name,
+                labels: Some(read.labels),
+                span,
+            }
         }
     }
 }

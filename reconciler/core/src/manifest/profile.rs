@@ -52,18 +52,28 @@ pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
         Value::Null => &empty,
         _ => {
             let message = format!("`spec` must be a mapping, not {}", object.spec.describe());
-            return Err(vec![Diagnostic::error(plumb_document::codes::WRONG_TYPE, &object.spec.span, message)]);
+            return Err(vec![Diagnostic::error(
+                plumb_document::codes::WRONG_TYPE,
+                &object.spec.span,
+                message,
+            )]);
         }
     };
-    let statics: Map = map.iter().filter(|entry| !TREES.contains(&&*entry.key.text)).cloned().collect();
+    let statics: Map = map
+        .iter()
+        .filter(|entry| !TREES.contains(&&*entry.key.text))
+        .cloned()
+        .collect();
     let spec: ProfileSpec = decode(&Node::map(statics, object.spec.span.clone()))?;
     let mut diagnostics = Vec::new();
     let mut tree = |field: &str| {
-        map.get(field).and_then(|node| mapping(node, field, &mut diagnostics)).unwrap_or_default()
+        map.get(field)
+            .and_then(|node| mapping(node, field, &mut diagnostics))
+            .unwrap_or_default()
     };
-    let (declared, included, endpoints) = (tree("params"), tree("includes"), tree("endpoints"));
+    let (declared, wanted, endpoints) = (tree("params"), tree("includes"), tree("endpoints"));
     let mut includes = Vec::new();
-    for entry in included.iter() {
+    for entry in wanted.iter() {
         includes.extend(include(entry, &mut diagnostics));
     }
     if !diagnostics.is_empty() {
@@ -80,7 +90,11 @@ pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
         blocks: Block::all(map, Priority::own),
     };
     let diagnostics = check_declarations(&profile);
-    if diagnostics.is_empty() { Ok(profile) } else { Err(diagnostics) }
+    if diagnostics.is_empty() {
+        Ok(profile)
+    } else {
+        Err(diagnostics)
+    }
 }
 
 /// Reads `key: {of: profile, param: value}`; the profile is the key where `of` is left out.
@@ -90,7 +104,10 @@ pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Optio
         Value::Map(map) => map.clone(),
         Value::Null => Arc::default(),
         _ => {
-            let message = format!("a profile's parameters are a mapping, not {}", value.describe());
+            let message = format!(
+                "a profile's parameters are a mapping, not {}",
+                value.describe()
+            );
             diagnostics.push(
                 Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message)
                     .hint(format!("write {}: {{}} for no parameters", key.text)),
@@ -100,28 +117,48 @@ pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Optio
     };
     let (of, span) = match params.get("of") {
         None => (key.text.clone(), key.span.clone()),
-        Some(node) => match node.as_str() {
-            Some(text) => (text.into(), node.span.clone()),
-            None => {
+        Some(node) => {
+            if let Some(text) = node.as_str() {
+                (text.into(), node.span.clone())
+            } else {
                 let message = format!("`of` names a profile, and can't be {}", node.describe());
-                diagnostics.push(Diagnostic::error(plumb_document::codes::WRONG_TYPE, &node.span, message));
+                diagnostics.push(Diagnostic::error(
+                    plumb_document::codes::WRONG_TYPE,
+                    &node.span,
+                    message,
+                ));
                 return None;
             }
-        },
+        }
     };
     if of.contains("{{") {
         diagnostics.push(
-            Diagnostic::error(super::code::EXPRESSION, &span, "which profile it is can't be an expression")
-                .hint("name the profile with `of`; the key may be an expression"),
+            Diagnostic::error(
+                super::code::EXPRESSION,
+                &span,
+                "which profile it is can't be an expression",
+            )
+            .hint("name the profile with `of`; the key may be an expression"),
         );
         return None;
     }
     let params = if params.get("of").is_some() {
-        Arc::new(params.iter().filter(|entry| &*entry.key.text != "of").cloned().collect())
+        Arc::new(
+            params
+                .iter()
+                .filter(|entry| &*entry.key.text != "of")
+                .cloned()
+                .collect(),
+        )
     } else {
         params
     };
     let mut node = Node::string(key.text.clone(), key.span.clone());
     node.style = plumb_document::Style::Plain;
-    Some(Include { key: node, of, span, params })
+    Some(Include {
+        key: node,
+        of,
+        span,
+        params,
+    })
 }

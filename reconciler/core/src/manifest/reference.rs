@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use plumb_api::name::InvalidName;
 use plumb_api::Address;
+use plumb_api::name::InvalidName;
 use plumb_document::closest;
 
 /// What an address names on a host.
@@ -23,17 +23,21 @@ impl FromStr for FieldRef {
             return Ok(Self::Profile(key.to_owned()));
         }
         // A resource's name may hold a `#`; a field's can't, and has only letters.
-        if let Some((address, field)) = text.rsplit_once('#') {
-            if !field.is_empty() && field.chars().all(|c| c.is_ascii_alphabetic()) {
-                return Ok(Self::Resource(address.parse()?, Some(field.to_owned())));
-            }
+        if let Some((address, field)) = text.rsplit_once('#')
+            && !field.is_empty()
+            && field.chars().all(|c| c.is_ascii_alphabetic())
+        {
+            return Ok(Self::Resource(address.parse()?, Some(field.to_owned())));
         }
         Ok(Self::Resource(text.parse()?, None))
     }
 }
 
 /// The address among these that was probably meant.
-pub(crate) fn closest_address<'a>(wanted: &str, all: impl IntoIterator<Item = &'a Address>) -> Option<String> {
+pub(crate) fn closest_address<'a>(
+    wanted: &str,
+    all: impl IntoIterator<Item = &'a Address>,
+) -> Option<String> {
     let texts: Vec<String> = all.into_iter().map(ToString::to_string).collect();
     closest(wanted, texts.iter().map(String::as_str)).map(str::to_owned)
 }
@@ -44,9 +48,15 @@ mod tests {
 
     #[test]
     fn resources_fields_and_profiles() {
-        assert_eq!("profile:metrics".parse(), Ok(FieldRef::Profile("metrics".into())));
+        assert_eq!(
+            "profile:metrics".parse(),
+            Ok(FieldRef::Profile("metrics".into()))
+        );
         let motd: Address = "file:/etc/motd".parse().unwrap();
-        assert_eq!("file:/etc/motd#content".parse(), Ok(FieldRef::Resource(motd.clone(), Some("content".into()))));
+        assert_eq!(
+            "file:/etc/motd#content".parse(),
+            Ok(FieldRef::Resource(motd.clone(), Some("content".into())))
+        );
         assert_eq!("file:/etc/motd".parse(), Ok(FieldRef::Resource(motd, None)));
         let odd: Address = "file:/etc/x#1".parse().unwrap();
         assert_eq!("file:/etc/x#1".parse(), Ok(FieldRef::Resource(odd, None)));

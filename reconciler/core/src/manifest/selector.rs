@@ -41,7 +41,10 @@ impl Selector {
     /// # Errors
     /// When it is none of these; an empty text is no selector, because it would silently mean all.
     pub fn parse(text: &str) -> Result<Self, InvalidSelector> {
-        let wrong = |problem| InvalidSelector { text: text.to_owned(), problem };
+        let wrong = |problem| InvalidSelector {
+            text: text.to_owned(),
+            problem,
+        };
         if text.trim() == "*" {
             return Ok(Self::All);
         }
@@ -110,17 +113,28 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
         return label(key.trim()).map(Requirement::Missing);
     }
     if let Some((key, value)) = part.split_once("!=") {
-        return Ok(Requirement::NotIn(label(key.trim())?, vec![value.trim().to_owned()]));
+        return Ok(Requirement::NotIn(
+            label(key.trim())?,
+            vec![value.trim().to_owned()],
+        ));
     }
     if let Some((key, value)) = part.split_once('=') {
         let value = value.strip_prefix('=').unwrap_or(value);
-        return Ok(Requirement::In(label(key.trim())?, vec![value.trim().to_owned()]));
+        return Ok(Requirement::In(
+            label(key.trim())?,
+            vec![value.trim().to_owned()],
+        ));
     }
     if let Some((head, values)) = part.strip_suffix(')').and_then(|part| part.split_once('(')) {
-        let values: Vec<_> = values.split(',').map(|value| value.trim().to_owned()).collect();
+        let values: Vec<_> = values
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
         return match head.trim().split_once(char::is_whitespace) {
             Some((key, word)) if word.trim() == "in" => Ok(Requirement::In(label(key)?, values)),
-            Some((key, word)) if word.trim() == "notin" => Ok(Requirement::NotIn(label(key)?, values)),
+            Some((key, word)) if word.trim() == "notin" => {
+                Ok(Requirement::NotIn(label(key)?, values))
+            }
             _ => Err("a list in brackets follows `key in` or `key notin`"),
         };
     }
@@ -147,10 +161,18 @@ impl fmt::Display for Selector {
                         f.write_str(",")?;
                     }
                     match one {
-                        Requirement::In(key, values) if values.len() == 1 => write!(f, "{key}={}", values[0])?,
-                        Requirement::NotIn(key, values) if values.len() == 1 => write!(f, "{key}!={}", values[0])?,
-                        Requirement::In(key, values) => write!(f, "{key} in ({})", values.join(", "))?,
-                        Requirement::NotIn(key, values) => write!(f, "{key} notin ({})", values.join(", "))?,
+                        Requirement::In(key, values) if values.len() == 1 => {
+                            write!(f, "{key}={}", values[0])?;
+                        }
+                        Requirement::NotIn(key, values) if values.len() == 1 => {
+                            write!(f, "{key}!={}", values[0])?;
+                        }
+                        Requirement::In(key, values) => {
+                            write!(f, "{key} in ({})", values.join(", "))?;
+                        }
+                        Requirement::NotIn(key, values) => {
+                            write!(f, "{key} notin ({})", values.join(", "))?;
+                        }
                         Requirement::Exists(key) => f.write_str(key)?,
                         Requirement::Missing(key) => write!(f, "!{key}")?,
                     }
@@ -167,23 +189,50 @@ mod tests {
 
     fn matches(selector: &str) -> bool {
         let labels = [("role", "cloud"), ("site", "home")];
-        let labels = labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let labels = labels
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
         Selector::parse(selector).unwrap().matches("linda", &labels)
     }
 
     #[test]
     fn kubectl_forms() {
-        for yes in ["*", "role=cloud", "role==cloud,site=home", "site!=work", "env!=prod", "role in (a, cloud)", "env notin (a,b)", "role", "!env"] {
+        for yes in [
+            "*",
+            "role=cloud",
+            "role==cloud,site=home",
+            "site!=work",
+            "env!=prod",
+            "role in (a, cloud)",
+            "env notin (a,b)",
+            "role",
+            "!env",
+        ] {
             assert!(matches(yes), "{yes}");
         }
-        for no in ["role=a", "role=cloud,site!=home", "role notin (cloud)", "!role", "env", "env in (a)"] {
+        for no in [
+            "role=a",
+            "role=cloud,site!=home",
+            "role notin (cloud)",
+            "!role",
+            "env",
+            "env in (a)",
+        ] {
             assert!(!matches(no), "{no}");
         }
     }
 
     #[test]
     fn what_is_no_selector_is_refused() {
-        for wrong in ["", "role=a,", "a b", "in (a", "x of (a)", "role=cloud,,site"] {
+        for wrong in [
+            "",
+            "role=a,",
+            "a b",
+            "in (a",
+            "x of (a)",
+            "role=cloud,,site",
+        ] {
             assert!(Selector::parse(wrong).is_err(), "{wrong:?}");
         }
     }
@@ -191,6 +240,8 @@ mod tests {
     #[test]
     fn a_list_names_hosts() {
         let selector = Selector::names(["linda".to_owned()]);
-        assert!(selector.matches("linda", &BTreeMap::new()) && !selector.matches("x", &BTreeMap::new()));
+        assert!(
+            selector.matches("linda", &BTreeMap::new()) && !selector.matches("x", &BTreeMap::new())
+        );
     }
 }

@@ -1,9 +1,20 @@
 use super::*;
 
 fn told(files: &[(&str, &str)]) -> String {
-    let files = files.iter().map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes()))).collect();
-    let diagnostics = load(Sources { revision: (), files }).diagnostics;
-    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let files = files
+        .iter()
+        .map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes())))
+        .collect();
+    let diagnostics = load(Sources {
+        revision: (),
+        files,
+    })
+    .diagnostics;
+    diagnostics
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 const FLEET: (&str, &str) = ("fleet.yaml", "kind: Fleet\nmetadata: {name: home}\n");
@@ -11,23 +22,91 @@ const FLEET: (&str, &str) = ("fleet.yaml", "kind: Fleet\nmetadata: {name: home}\
 #[test]
 fn objects_lie_where_rules_by_path_expect_them() {
     for (path, text, says) in [
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: b}\n", "hosts/a.yaml:2:18: error[wrong-object]: the object is called `b`, but its file `a.yaml`\n  hint: the file's name is the object's name"),
-        ("hosts/a.yaml", "kind: Profile\nmetadata: {name: a}\n", "hosts/a.yaml:1:7: error[wrong-object]: a Host belongs here, not the text \"Profile\""),
-        ("hosts/a.yaml", "metadata: {name: a}\n", "`kind` is missing\n  hint: write `kind: Host`"),
-        ("hosts/a.yaml", "kind: Host\n", "`metadata` is missing\n  hint: write `metadata: {name: a}`"),
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: a}\nresources: {}\n", "there is no field `resources` here\n  hint: there are `apiVersion`, `kind`, `metadata`, `spec`: settings stand under `spec`"),
-        ("hosts/a.yaml", "apiVersion: v1\nkind: Host\nmetadata: {name: a}\n", "the version must be plumb.dev/v1alpha1"),
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: a, labels: {canary: true}}\n", "hosts/a.yaml:2:38: error[wrong-type]: text belongs here, not the truth value true\n  hint: put it in quotes: \"true\""),
-        ("hosts/a.yaml", "- x\n", "the file must hold a Host, and holds a list"),
-        ("hosts/a.yaml", "", "the file must hold a Host, and holds nothing"),
-        ("hosts/A.yaml", "kind: Host\nmetadata: {name: A}\n", "hosts/A.yaml:1:1: error[invalid-name]: `A` can't be the name of a Host"),
-        ("hosts/a.yml", "kind: Host\n", "hosts/a.yml:1:1: error[misplaced-manifest]: the file would be overlooked\n  hint: manifests end with .yaml"),
-        ("host/a.yaml", "kind: Host\n", "host/a.yaml:1:1: warning[misplaced-manifest]: this looks like a Host, but nothing reads it here\n  hint: its place is hosts/"),
-        ("secrets/a.yaml", "kind: Secret\n", "error[unsupported-field]: an object of the kind Secret isn't supported by this version"),
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: a}\nspec: {hostKeys: [x]}\n", "this is no SSH host key"),
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: a}\nspec: {suspend: {reason: x, until: tomorrow}}\n", "this is no moment in time"),
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: a}\nspec: {profiles: [x]}\n", "`profiles` is a mapping, not a list"),
-        ("hosts/a.yaml", "kind: Host\nmetadata: {name: a}\nspec: {state: actve}\n", "`actve` isn't known here\n  hint: did you mean `active`?"),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: b}\n",
+            "hosts/a.yaml:2:18: error[wrong-object]: the object is called `b`, but its file `a.yaml`\n  hint: the file's name is the object's name",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Profile\nmetadata: {name: a}\n",
+            "hosts/a.yaml:1:7: error[wrong-object]: a Host belongs here, not the text \"Profile\"",
+        ),
+        (
+            "hosts/a.yaml",
+            "metadata: {name: a}\n",
+            "`kind` is missing\n  hint: write `kind: Host`",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\n",
+            "`metadata` is missing\n  hint: write `metadata: {name: a}`",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: a}\nresources: {}\n",
+            "there is no field `resources` here\n  hint: there are `apiVersion`, `kind`, `metadata`, `spec`: settings stand under `spec`",
+        ),
+        (
+            "hosts/a.yaml",
+            "apiVersion: v1\nkind: Host\nmetadata: {name: a}\n",
+            "the version must be plumb.dev/v1alpha1",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: a, labels: {canary: true}}\n",
+            "hosts/a.yaml:2:38: error[wrong-type]: text belongs here, not the truth value true\n  hint: put it in quotes: \"true\"",
+        ),
+        (
+            "hosts/a.yaml",
+            "- x\n",
+            "the file must hold a Host, and holds a list",
+        ),
+        (
+            "hosts/a.yaml",
+            "",
+            "the file must hold a Host, and holds nothing",
+        ),
+        (
+            "hosts/A.yaml",
+            "kind: Host\nmetadata: {name: A}\n",
+            "hosts/A.yaml:1:1: error[invalid-name]: `A` can't be the name of a Host",
+        ),
+        (
+            "hosts/a.yml",
+            "kind: Host\n",
+            "hosts/a.yml:1:1: error[misplaced-manifest]: the file would be overlooked\n  hint: manifests end with .yaml",
+        ),
+        (
+            "host/a.yaml",
+            "kind: Host\n",
+            "host/a.yaml:1:1: warning[misplaced-manifest]: this looks like a Host, but nothing reads it here\n  hint: its place is hosts/",
+        ),
+        (
+            "secrets/a.yaml",
+            "kind: Secret\n",
+            "error[unsupported-field]: an object of the kind Secret isn't supported by this version",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: a}\nspec: {hostKeys: [x]}\n",
+            "this is no SSH host key",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: a}\nspec: {suspend: {reason: x, until: tomorrow}}\n",
+            "this is no moment in time",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: a}\nspec: {profiles: [x]}\n",
+            "`profiles` is a mapping, not a list",
+        ),
+        (
+            "hosts/a.yaml",
+            "kind: Host\nmetadata: {name: a}\nspec: {state: actve}\n",
+            "`actve` isn't known here\n  hint: did you mean `active`?",
+        ),
     ] {
         let told = told(&[FLEET, (path, text)]);
         assert!(told.contains(says), "{path}: {text}\n{told}");
@@ -36,43 +115,90 @@ fn objects_lie_where_rules_by_path_expect_them() {
 
 #[test]
 fn what_is_no_manifest_is_left_alone() {
-    let files = [FLEET, ("README.md", "kind: Host"), ("files/x.yaml", "kind: Host\n"), (".github/x.yaml", "kind: Host\n"), ("hosts/README.md", "x"), ("trust/policy.yaml", "kind: TrustPolicy\n"), ("hosts/.a.yaml", "{"), ("docs/x.yaml", "a: 1\n")];
+    let files = [
+        FLEET,
+        ("README.md", "kind: Host"),
+        ("files/x.yaml", "kind: Host\n"),
+        (".github/x.yaml", "kind: Host\n"),
+        ("hosts/README.md", "x"),
+        ("trust/policy.yaml", "kind: TrustPolicy\n"),
+        ("hosts/.a.yaml", "{"),
+        ("docs/x.yaml", "a: 1\n"),
+    ];
     assert_eq!(told(&files), "");
 }
 
 #[test]
 fn objects_may_lie_in_subfolders() {
-    let files = [FLEET, ("hosts/home/a.yaml", "kind: Host\nmetadata: {name: a}\n"), ("profiles/x/p.yaml", "kind: Profile\nmetadata: {name: p}\n")];
+    let files = [
+        FLEET,
+        ("hosts/home/a.yaml", "kind: Host\nmetadata: {name: a}\n"),
+        ("profiles/x/p.yaml", "kind: Profile\nmetadata: {name: p}\n"),
+    ];
     assert_eq!(told(&files), "");
 }
 
 #[test]
 fn what_is_not_built_is_refused() {
     let host = |spec: &str| format!("kind: Host\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
-    for spec in ["publish: {}", "forward: {}", "ageKey: x", "maintenance: {}", "drift: {watch: auto}", "os: {family: nixos}", "state: image"] {
+    for spec in [
+        "publish: {}",
+        "forward: {}",
+        "ageKey: x",
+        "maintenance: {}",
+        "drift: {watch: auto}",
+        "os: {family: nixos}",
+        "state: image",
+    ] {
         let text = host(spec);
         let told = told(&[FLEET, ("hosts/a.yaml", &text)]);
         assert!(told.contains("error[unsupported-field]"), "{spec}\n{told}");
         assert_eq!(told.matches("error[").count(), 1, "{told}");
     }
     let fleet = |spec: &str| format!("kind: Fleet\nmetadata: {{name: home}}\nspec: {{{spec}}}\n");
-    for spec in ["secrets: {}", "budgets: {}", "policies: {}", "sshCa: x", "rollout: {waves: []}", "rollout: {halt: {alerts: []}}", "hostDefaults: {publish: {}}"] {
+    for spec in [
+        "secrets: {}",
+        "budgets: {}",
+        "policies: {}",
+        "sshCa: x",
+        "rollout: {waves: []}",
+        "rollout: {halt: {alerts: []}}",
+        "hostDefaults: {publish: {}}",
+    ] {
         let text = fleet(spec);
         let told = told(&[("fleet.yaml", &text)]);
         assert!(told.contains("error[unsupported-field]"), "{spec}\n{told}");
     }
-    for spec in ["type: wireguard", "type: overlay", "dhcp: {}", "wireguard: {}"] {
+    for spec in [
+        "type: wireguard",
+        "type: overlay",
+        "dhcp: {}",
+        "wireguard: {}",
+    ] {
         let text = format!("kind: Network\nmetadata: {{name: n}}\nspec: {{{spec}}}\n");
         let told = told(&[FLEET, ("networks/n.yaml", &text)]);
-        assert!(told.contains("networks/n.yaml:3:") && told.contains("error[unsupported-field]"), "{spec}\n{told}");
+        assert!(
+            told.contains("networks/n.yaml:3:") && told.contains("error[unsupported-field]"),
+            "{spec}\n{told}"
+        );
     }
 }
 
 #[test]
 fn defaults_of_all_hosts_name_no_single_one() {
-    for field in ["uid: x", "hostname: x", "formerly: [x]", "hostKeys: [\"ssh-ed25519 AAAAAAAAAAAAAAAAAAAA\"]", "state: dormant"] {
-        let text = format!("kind: Fleet\nmetadata: {{name: home}}\nspec: {{hostDefaults: {{{field}}}}}\n");
+    for field in [
+        "uid: x",
+        "hostname: x",
+        "formerly: [x]",
+        "hostKeys: [\"ssh-ed25519 AAAAAAAAAAAAAAAAAAAA\"]",
+        "state: dormant",
+    ] {
+        let text =
+            format!("kind: Fleet\nmetadata: {{name: home}}\nspec: {{hostDefaults: {{{field}}}}}\n");
         let told = told(&[("fleet.yaml", &text)]);
-        assert!(told.contains("can't be a default of all"), "{field}\n{told}");
+        assert!(
+            told.contains("can't be a default of all"),
+            "{field}\n{told}"
+        );
     }
 }

@@ -27,10 +27,9 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
             "connect/*/via",
         ],
         ObjectKind::Network => &["wireguard", "dhcp", "dns"],
-        ObjectKind::Profile
-        | ObjectKind::Secret
-        | ObjectKind::Image
-        | ObjectKind::TrustPolicy => &[],
+        ObjectKind::Profile | ObjectKind::Secret | ObjectKind::Image | ObjectKind::TrustPolicy => {
+            &[]
+        }
     }
 }
 
@@ -101,16 +100,16 @@ pub(crate) fn take_out(kind: ObjectKind, spec: &Node) -> (Node, Vec<Diagnostic>)
     for path in paths(kind) {
         remove(&mut spec, path, path, &mut diagnostics);
     }
-    if kind == ObjectKind::Fleet {
-        if let Some(defaults) = spec.get("hostDefaults") {
-            let (rest, more) = take_out(ObjectKind::Host, defaults);
-            if !more.is_empty() {
-                diagnostics.extend(more);
-                if let Value::Map(map) = &mut spec.value {
-                    if let Some(defaults) = Arc::make_mut(map).get_mut("hostDefaults") {
-                        *defaults = rest;
-                    }
-                }
+    if kind == ObjectKind::Fleet
+        && let Some(defaults) = spec.get("hostDefaults")
+    {
+        let (rest, more) = take_out(ObjectKind::Host, defaults);
+        if !more.is_empty() {
+            diagnostics.extend(more);
+            if let Value::Map(map) = &mut spec.value
+                && let Some(defaults) = Arc::make_mut(map).get_mut("hostDefaults")
+            {
+                *defaults = rest;
             }
         }
     }
@@ -136,8 +135,15 @@ fn remove(node: &mut Node, path: &str, whole: &str, diagnostics: &mut Vec<Diagno
         (Value::Map(map), None) => {
             if let Some(entry) = map.entry(first) {
                 let span = entry.key.span.clone();
-                diagnostics.push(diagnostic(&span, &format!("`{}`", whole.replace("/*/", ".").replace('/', "."))));
-                let without: Map = map.iter().filter(|entry| &*entry.key.text != first).cloned().collect();
+                diagnostics.push(diagnostic(
+                    &span,
+                    &format!("`{}`", whole.replace("/*/", ".").replace('/', ".")),
+                ));
+                let without: Map = map
+                    .iter()
+                    .filter(|entry| &*entry.key.text != first)
+                    .cloned()
+                    .collect();
                 *map = Arc::new(without);
             }
         }

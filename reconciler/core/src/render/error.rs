@@ -24,8 +24,14 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
     match (error.kind(), piece) {
         (ErrorKind::UndefinedError, Some(piece)) => {
             let path = context.undefined(piece);
-            let piece = path.as_deref().unwrap_or(piece).trim_start_matches(['(', ' ']);
-            let first = piece.split(['.', '[', '(', ' ', '|']).next().unwrap_or_default();
+            let piece = path
+                .as_deref()
+                .unwrap_or(piece)
+                .trim_start_matches(['(', ' ']);
+            let first = piece
+                .split(['.', '[', '(', ' ', '|'])
+                .next()
+                .unwrap_or_default();
             let hint = if NAMES.contains(&first) {
                 match first {
                     "fleet" => Some("keys, `when`, `endpoints` and `networks` see `host` and `params` only; templates see `fleet` too".to_owned()),
@@ -40,14 +46,20 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
         }
         (ErrorKind::UnknownMethod, _) => {
             let hint = format!("`fleet` has {}", FLEET.join(", "));
-            (detail.unwrap_or_else(|| "there is no such method".to_owned()), Some(hint))
+            (
+                detail.unwrap_or_else(|| "there is no such method".to_owned()),
+                Some(hint),
+            )
         }
         (ErrorKind::OutOfFuel, _) => (
             "the template does too much work".to_owned(),
             Some("make its loops smaller".to_owned()),
         ),
         (ErrorKind::SyntaxError, _) => (
-            format!("the template can't be read: {}", detail.unwrap_or_else(|| error.kind().to_string())),
+            format!(
+                "the template can't be read: {}",
+                detail.unwrap_or_else(|| error.kind().to_string())
+            ),
             Some("text of others with braces is put between {% raw %} and {% endraw %}".to_owned()),
         ),
         (kind, piece) => {
@@ -71,7 +83,11 @@ fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {
 
 /// An error of a text that stands in the YAML at `node`.
 pub(super) fn at(error: &Error, node: &Node, text: &str, context: &Context) -> Diagnostic {
-    diagnostic(error, &place(error, node, text).unwrap_or_else(|| node.span.clone()), context)
+    diagnostic(
+        error,
+        &place(error, node, text).unwrap_or_else(|| node.span.clone()),
+        context,
+    )
 }
 
 /// An error of a condition, which is an expression without braces.
@@ -92,10 +108,20 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
             let at = error.range().map_or(0, |range| range.start);
             let before = text.get(..at)?;
             let column = u32::try_from(before.rsplit('\n').next()?.chars().count()).ok()?;
-            let lines = text.lines().skip(1).take(line as usize - 1).filter(|line| !line.is_empty()).count();
+            let lines = text
+                .lines()
+                .skip(1)
+                .take(line as usize - 1)
+                .filter(|line| !line.is_empty())
+                .count();
             let from = start + u32::try_from(at).ok()? + indent * u32::try_from(lines).ok()?;
             let to = from + u32::try_from(error.range().map_or(0, |range| range.len())).ok()?;
-            Some(Span::new(node.span.file().clone(), node.span.line() + line - 1, indent + 1 + column, from..to))
+            Some(Span::new(
+                node.span.file().clone(),
+                node.span.line() + line - 1,
+                indent + 1 + column,
+                from..to,
+            ))
         }
         // On one line without escapes the text stands as it is behind its quote.
         Style::Plain | Style::Quoted => {
@@ -109,9 +135,17 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
             }
             let chars = u32::try_from(text.get(..range.start)?.chars().count()).ok()?;
             let quote = u32::try_from(quote).ok()?;
-            let (from, to) = (u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?);
+            let (from, to) = (
+                u32::try_from(range.start).ok()?,
+                u32::try_from(range.end).ok()?,
+            );
             let bytes = start + quote + from..start + quote + to;
-            Some(Span::new(node.span.file().clone(), node.span.line(), node.span.column() + quote + chars, bytes))
+            Some(Span::new(
+                node.span.file().clone(),
+                node.span.line(),
+                node.span.column() + quote + chars,
+                bytes,
+            ))
         }
         Style::Made => None,
     }
@@ -125,11 +159,28 @@ pub(super) fn in_file(
     used: &Node,
     context: &Context,
 ) -> Diagnostic {
-    let line = error.line().and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
-    let range = error.range().filter(|range| range.end <= text.len()).unwrap_or(0..0);
+    let line = error
+        .line()
+        .and_then(|line| u32::try_from(line).ok())
+        .unwrap_or(1);
+    let range = error
+        .range()
+        .filter(|range| range.end <= text.len())
+        .unwrap_or(0..0);
     let before = text.get(..range.start).unwrap_or_default();
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
     let bytes = u32::try_from(range.start).unwrap_or(0)..u32::try_from(range.end).unwrap_or(0);
-    let span = Span::new(file.clone(), line, u32::try_from(column).unwrap_or(1), bytes);
+    let span = Span::new(
+        file.clone(),
+        line,
+        u32::try_from(column).unwrap_or(1),
+        bytes,
+    );
     diagnostic(error, &span, context).related(&used.span, "rendered for this")
 }

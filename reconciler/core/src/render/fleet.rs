@@ -22,7 +22,10 @@ struct View {
 
 /// The value `fleet` for one rendering.
 pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<Reads>) -> Jinja {
-    Jinja::from_object(View { facts: facts.clone(), reads: reads.clone() })
+    Jinja::from_object(View {
+        facts: facts.clone(),
+        reads: reads.clone(),
+    })
 }
 
 fn wrong(message: impl Into<String>) -> Error {
@@ -42,7 +45,10 @@ impl View {
             })
             .collect();
         self.reads.hold(ids);
-        wrong(format!("this asks about {}, whose manifest has errors", names.join(", ")))
+        wrong(format!(
+            "this asks about {}, whose manifest has errors",
+            names.join(", ")
+        ))
     }
 
     /// The hosts that a selector means, in order of name; an error if one that may be meant isn't known.
@@ -59,7 +65,10 @@ impl View {
                 Ok(_) => {}
                 Err(_) => {
                     let meant = selector.matches_name(name.as_str()).unwrap_or_else(|| {
-                        self.facts.labels.get(name).is_none_or(|labels| selector.matches(name.as_str(), labels))
+                        self.facts
+                            .labels
+                            .get(name)
+                            .is_none_or(|labels| selector.matches(name.as_str(), labels))
                     });
                     if meant {
                         unknown.insert(ObjectId::Host(name.clone()));
@@ -67,12 +76,24 @@ impl View {
                 }
             }
         }
-        if unknown.is_empty() { Ok(hosts) } else { Err(self.hold(unknown)) }
+        if unknown.is_empty() {
+            Ok(hosts)
+        } else {
+            Err(self.hold(unknown))
+        }
     }
 
     fn host(&self, name: &str) -> Result<Jinja, Error> {
-        let Some((name, known)) = self.facts.hosts.iter().find(|(host, _)| host.as_str() == name) else {
-            let near = plumb_document::closest(name, self.facts.hosts.keys().map(plumb_api::HostName::as_str));
+        let Some((name, known)) = self
+            .facts
+            .hosts
+            .iter()
+            .find(|(host, _)| host.as_str() == name)
+        else {
+            let near = plumb_document::closest(
+                name,
+                self.facts.hosts.keys().map(plumb_api::HostName::as_str),
+            );
             return Err(wrong(match near {
                 Some(near) => format!("there is no host `{name}`; did you mean `{near}`?"),
                 None => format!("there is no host `{name}`"),
@@ -89,7 +110,8 @@ impl View {
             Some(Ok(network)) => network,
             Some(Err(_)) => return Err(self.hold([ObjectId::Network(name.into())].into())),
             None => {
-                let near = plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
+                let near =
+                    plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
                 return Err(wrong(match near {
                     Some(near) => format!("there is no network `{name}`; did you mean `{near}`?"),
                     None => format!("there is no network `{name}`"),
@@ -98,7 +120,11 @@ impl View {
         };
         // A host that can't be read may be a member.
         let unknown: ObjectIdSet = self.facts.unknown().collect();
-        if unknown.is_empty() { Ok(network.value.clone()) } else { Err(self.hold(unknown)) }
+        if unknown.is_empty() {
+            Ok(network.value.clone())
+        } else {
+            Err(self.hold(unknown))
+        }
     }
 
     fn endpoints(&self, args: &Kwargs) -> Result<Jinja, Error> {
@@ -114,14 +140,24 @@ impl View {
                 continue;
             }
             for endpoint in &host.endpoints {
-                let is_job = job.as_ref().is_none_or(|job| endpoint.spec.scrape.as_ref().is_some_and(|scrape| scrape.job == *job));
+                let is_job = job.as_ref().is_none_or(|job| {
+                    endpoint
+                        .spec
+                        .scrape
+                        .as_ref()
+                        .is_some_and(|scrape| scrape.job == *job)
+                });
                 let is_name = name.as_ref().is_none_or(|name| *name == *endpoint.name);
                 let is_there = network.as_ref().is_none_or(|network| {
                     host.networks.contains_key(network.as_str())
                         && (endpoint.spec.on.is_empty() || endpoint.spec.on.contains(network))
                 });
                 if is_job && is_name && is_there {
-                    found.push(crate::render::serialized(Offer::of(host, endpoint, network.as_deref())));
+                    found.push(crate::render::serialized(Offer::of(
+                        host,
+                        endpoint,
+                        network.as_deref(),
+                    )));
                 }
             }
         }
@@ -145,20 +181,35 @@ fn selector(value: &Jinja) -> Result<Selector, Error> {
 
 impl Object for View {
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {
-        (key == "domain").then(|| self.facts.domain.as_deref().map_or(Jinja::from(()), Jinja::from))
+        (key == "domain").then(|| {
+            self.facts
+                .domain
+                .as_deref()
+                .map_or(Jinja::from(()), Jinja::from)
+        })
     }
 
     fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
         self.get_value_by_str(key.as_str()?)
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Jinja]) -> Result<Jinja, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Jinja],
+    ) -> Result<Jinja, Error> {
         match method {
             "hosts" => {
                 let (wanted,): (Option<Jinja>,) = from_args(args)?;
                 let selector = wanted.map_or(Ok(Selector::All), |wanted| selector(&wanted))?;
                 let hosts = self.select(&selector)?;
-                Ok(Jinja::from(hosts.into_iter().map(|host| host.value.clone()).collect::<Vec<_>>()))
+                Ok(Jinja::from(
+                    hosts
+                        .into_iter()
+                        .map(|host| host.value.clone())
+                        .collect::<Vec<_>>(),
+                ))
             }
             "host" => {
                 let (name,): (&str,) = from_args(args)?;
@@ -172,7 +223,10 @@ impl Object for View {
                 let (args,): (Kwargs,) = from_args(args)?;
                 self.endpoints(&args)
             }
-            _ => Err(Error::new(ErrorKind::UnknownMethod, format!("`fleet` has no `{method}`"))),
+            _ => Err(Error::new(
+                ErrorKind::UnknownMethod,
+                format!("`fleet` has no `{method}`"),
+            )),
         }
     }
 }
@@ -215,9 +269,15 @@ pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
         let host = endpoint.get_attr("host")?;
         let address = endpoint.get_attr("address")?;
         let Some(address) = address.as_str() else {
-            return Err(wrong(format!("the endpoint of {host} has no address: its host is in none of its networks")));
+            return Err(wrong(format!(
+                "the endpoint of {host} has no address: its host is in none of its networks"
+            )));
         };
-        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let address = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
         let mut targets = Vec::new();
         for port in endpoint.get_attr("ports")?.try_iter()? {
             targets.push(format!("{address}:{port}"));
@@ -226,7 +286,10 @@ pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
         let scrape = endpoint.get_attr("scrape")?;
         if !scrape.is_none() {
             labels.insert("job".to_owned(), scrape.get_attr("job")?.to_string());
-            labels.insert("__metrics_path__".to_owned(), scrape.get_attr("path")?.to_string());
+            labels.insert(
+                "__metrics_path__".to_owned(),
+                scrape.get_attr("path")?.to_string(),
+            );
             let interval = scrape.get_attr("interval")?;
             if let Some(interval) = interval.as_str() {
                 labels.insert("__scrape_interval__".to_owned(), interval.to_owned());
@@ -238,7 +301,10 @@ pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
                 }
             }
         }
-        groups.push(Jinja::from_pairs([("targets", Jinja::from(targets)), ("labels", crate::render::serialized(&labels))]));
+        groups.push(Jinja::from_pairs([
+            ("targets", Jinja::from(targets)),
+            ("labels", crate::render::serialized(&labels)),
+        ]));
     }
     Ok(Jinja::from(groups))
 }

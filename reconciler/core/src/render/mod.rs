@@ -36,12 +36,18 @@ pub(crate) struct Reads {
 impl Reads {
     /// Something was asked whose answer isn't known, because these objects have errors.
     pub(crate) fn hold(&self, ids: impl IntoIterator<Item = crate::manifest::ObjectId>) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ids);
     }
 
     /// The objects with errors that were asked for.
     pub(crate) fn held(&self) -> ObjectIdSet {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -56,7 +62,11 @@ impl Context {
     }
 
     /// The context of phase 2.
-    pub(crate) fn new(host: &Jinja, instance: Option<(&str, &Jinja)>, fleet: Option<&Jinja>) -> Self {
+    pub(crate) fn new(
+        host: &Jinja,
+        instance: Option<(&str, &Jinja)>,
+        fleet: Option<&Jinja>,
+    ) -> Self {
         let mut pairs = vec![("host", host.clone())];
         if let Some((key, params)) = instance {
             pairs.push(("instance", Jinja::from(key)));
@@ -79,7 +89,9 @@ pub(crate) struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("templates", &self.known.len()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("templates", &self.known.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +117,12 @@ fn environment() -> Environment<'static> {
     env.set_fuel(Some(FUEL));
     env.set_debug(true);
     // A file's last newline is part of the file.
-    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build() {
+    if let Ok(syntax) = SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+    {
         env.set_syntax(syntax);
     }
     env.set_formatter(|out, state, value| {
@@ -133,13 +150,17 @@ fn environment() -> Environment<'static> {
 impl Engine {
     /// An engine that knows the template files of a revision.
     pub(crate) fn new(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Self {
-        let mut engine = Self { env: environment(), known: HashMap::new(), files: HashMap::new() };
+        let mut engine = Self {
+            env: environment(),
+            known: HashMap::new(),
+            files: HashMap::new(),
+        };
         for (file, bytes) in files.iter().filter(|(file, _)| file.starts_with("files/")) {
-            if file.ends_with(".j2") {
-                if let Ok(text) = std::str::from_utf8(bytes) {
-                    engine.compile(text);
-                    engine.files.insert(file.clone(), engine.uses_of(text));
-                }
+            if file.ends_with(".j2")
+                && let Ok(text) = std::str::from_utf8(bytes)
+            {
+                engine.compile(text);
+                engine.files.insert(file.clone(), engine.uses_of(text));
             }
         }
         engine
@@ -182,12 +203,16 @@ impl Engine {
     pub(crate) fn uses(&self, node: &Node) -> Uses {
         match &node.value {
             Value::String(text) if is_expression(node) => self.uses_of(text),
-            Value::Seq(items) => items.iter().fold(Uses::default(), |uses, item| uses | self.uses(item)),
+            Value::Seq(items) => items
+                .iter()
+                .fold(Uses::default(), |uses, item| uses | self.uses(item)),
             Value::Map(map) => map.iter().fold(Uses::default(), |uses, entry| {
                 uses | match (&*entry.key.text, entry.value.as_str()) {
                     ("template", Some(text)) => self.uses_of(text),
                     // The file's text decides; one that is named by an expression may be any.
-                    ("templateFile", Some(file)) => self.files.get(file).copied().unwrap_or(Uses::all()),
+                    ("templateFile", Some(file)) => {
+                        self.files.get(file).copied().unwrap_or(Uses::all())
+                    }
                     _ => self.uses(&entry.value),
                 }
             }),
@@ -197,27 +222,38 @@ impl Engine {
 
     /// What a template's text looks at.
     pub(crate) fn uses_of(&self, text: &str) -> Uses {
-        self.known.get(text).map_or(Uses::all(), |compiled| compiled.uses)
+        self.known
+            .get(text)
+            .map_or(Uses::all(), |compiled| compiled.uses)
     }
 
     /// Evaluates every expression of a tree.
     pub(crate) fn render(&self, node: &Node, context: &Context) -> Result<Node, Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
         let rendered = self.tree(node, context, &mut diagnostics);
-        if diagnostics.is_empty() { Ok(rendered) } else { Err(diagnostics) }
+        if diagnostics.is_empty() {
+            Ok(rendered)
+        } else {
+            Err(diagnostics)
+        }
     }
 
     fn tree(&self, node: &Node, context: &Context, diagnostics: &mut Vec<Diagnostic>) -> Node {
         match &node.value {
-            Value::String(text) if is_expression(node) => match self.expression(node, text, context) {
-                Ok(node) => node,
-                Err(diagnostic) => {
-                    diagnostics.push(diagnostic);
-                    node.clone()
+            Value::String(text) if is_expression(node) => {
+                match self.expression(node, text, context) {
+                    Ok(node) => node,
+                    Err(diagnostic) => {
+                        diagnostics.push(*diagnostic);
+                        node.clone()
+                    }
                 }
-            },
+            }
             Value::Seq(items) if has_expression(node) => {
-                let items = items.iter().map(|item| self.tree(item, context, diagnostics)).collect();
+                let items = items
+                    .iter()
+                    .map(|item| self.tree(item, context, diagnostics))
+                    .collect();
                 Node::seq(items, node.span.clone())
             }
             Value::Map(map) if has_expression(node) => {
@@ -232,20 +268,34 @@ impl Engine {
     }
 
     /// Evaluates one expression; a whole one keeps its type.
-    fn expression(&self, node: &Node, text: &str, context: &Context) -> Result<Node, Diagnostic> {
-        let value = self.run(text, context, Want::Value).map_err(|error| error::at(&error, node, text, context))?;
+    fn expression(
+        &self,
+        node: &Node,
+        text: &str,
+        context: &Context,
+    ) -> Result<Node, Box<Diagnostic>> {
+        let value = self
+            .run(text, context, Want::Value)
+            .map_err(|error| Box::new(error::at(&error, node, text, context)))?;
         let mut made = to_node(&value, &node.span).map_err(|problem| {
-            Diagnostic::error(code::EXPRESSION, &node.span, problem)
+            Box::new(Diagnostic::error(code::EXPRESSION, &node.span, problem))
         })?;
         made.span = node.span.clone();
         Ok(made)
     }
 
     /// Renders a template to text.
-    pub(crate) fn text(&self, node: &Node, text: &str, context: &Context) -> Result<String, Diagnostic> {
+    pub(crate) fn text(
+        &self,
+        node: &Node,
+        text: &str,
+        context: &Context,
+    ) -> Result<String, Box<Diagnostic>> {
         match self.run(text, context, Want::Text) {
-            Ok(value) => Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
-            Err(error) => Err(error::at(&error, node, text, context)),
+            Ok(value) => Ok(value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)),
+            Err(error) => Err(Box::new(error::at(&error, node, text, context))),
         }
     }
 
@@ -256,25 +306,39 @@ impl Engine {
         text: &str,
         used: &Node,
         context: &Context,
-    ) -> Result<String, Diagnostic> {
+    ) -> Result<String, Box<Diagnostic>> {
         match self.run(text, context, Want::Text) {
-            Ok(value) => Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
-            Err(error) => Err(error::in_file(&error, file, text, used, context)),
+            Ok(value) => Ok(value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)),
+            Err(error) => Err(Box::new(error::in_file(&error, file, text, used, context))),
         }
     }
 
     /// Evaluates a condition (`when`).
-    pub(crate) fn condition(&self, node: &Node, text: &str, context: &Context) -> Result<bool, Diagnostic> {
+    pub(crate) fn condition(
+        &self,
+        node: &Node,
+        text: &str,
+        context: &Context,
+    ) -> Result<bool, Box<Diagnostic>> {
         let wrapped = condition(text);
-        let value = self.run(&wrapped, context, Want::Value).map_err(|error| error::of_condition(&error, node, context))?;
+        let value = self
+            .run(&wrapped, context, Want::Value)
+            .map_err(|error| Box::new(error::of_condition(&error, node, context)))?;
         match bool::try_from(value.clone()) {
             Ok(holds) => Ok(holds),
-            Err(_) => Err(Diagnostic::error(
-                code::EXPRESSION,
-                &node.span,
-                format!("a condition must be true or false, and this is {}", value.kind()),
-            )
-            .hint("compare it: host.labels.role == 'cloud', 'gpu' in host.labels")),
+            Err(_) => Err(Box::new(
+                Diagnostic::error(
+                    code::EXPRESSION,
+                    &node.span,
+                    format!(
+                        "a condition must be true or false, and this is {}",
+                        value.kind()
+                    ),
+                )
+                .hint("compare it: host.labels.role == 'cloud', 'gpu' in host.labels"),
+            )),
         }
     }
 
@@ -313,10 +377,19 @@ impl Context {
         let paths = piece.split(|c| !is_path(c)).filter(|path| !path.is_empty());
         paths.map(str::to_owned).find(|path| {
             let mut steps = path.split('.');
-            if !steps.clone().next().is_some_and(|first| NAMES.contains(&first)) {
+            if !steps
+                .clone()
+                .next()
+                .is_some_and(|first| NAMES.contains(&first))
+            {
                 return false;
             }
-            let end = steps.try_fold(self.value(), |value, step| value.get_attr(step).ok().filter(|next| !next.is_undefined()));
+            let end = steps.try_fold(self.value(), |value, step| {
+                value
+                    .get_attr(step)
+                    .ok()
+                    .filter(|next| !next.is_undefined())
+            });
             end.is_none()
         })
     }

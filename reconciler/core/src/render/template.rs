@@ -20,7 +20,11 @@ pub(crate) struct Uses {
 impl Uses {
     /// Anything.
     pub(crate) fn all() -> Self {
-        Self { host: true, fleet: true, instance: true }
+        Self {
+            host: true,
+            fleet: true,
+            instance: true,
+        }
     }
 
     /// Whether the result is the same on every host with the same parameters: the fleet is the same for all.
@@ -65,7 +69,9 @@ fn whole<'t>(env: &Environment<'_>, text: &'t str) -> Option<&'t str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
     let inner = inner.strip_suffix(['-', '+']).unwrap_or(inner);
-    env.compile_expression_owned(inner.to_owned()).is_ok().then_some(inner)
+    env.compile_expression_owned(inner.to_owned())
+        .is_ok()
+        .then_some(inner)
 }
 
 /// The template that keeps a whole expression's value. The expression stands where it stood in its
@@ -88,7 +94,11 @@ fn uses(names: &std::collections::HashSet<String>) -> Uses {
 impl Compiled {
     pub(super) fn new(env: &mut Environment<'static>, name: String, text: &str) -> Self {
         let keep = whole(env, text).map(keeping);
-        let form = if keep.is_some() { Form::Whole } else { Form::Mixed };
+        let form = if keep.is_some() {
+            Form::Whole
+        } else {
+            Form::Mixed
+        };
         if let Some(keep) = keep {
             // The expression alone compiled, so this does too; if not, the text's own error is told.
             let _ = env.add_template_owned(format!("{name}v"), keep);
@@ -98,7 +108,12 @@ impl Compiled {
             Ok(template) => uses(&template.undeclared_variables(false)),
             Err(_) => Uses::all(),
         };
-        Self { broken: compiled.is_err(), name, form, uses }
+        Self {
+            broken: compiled.is_err(),
+            name,
+            form,
+            uses,
+        }
     }
 
     pub(super) fn run(
@@ -112,19 +127,30 @@ impl Compiled {
             return run_once(env, text, context, want);
         }
         if self.form.wants(want) {
-            let captured = env.get_template(&format!("{}v", self.name))?.render_captured(context.value())?;
+            let captured = env
+                .get_template(&format!("{}v", self.name))?
+                .render_captured(context.value())?;
             return Ok(captured.state().lookup(VALUE).unwrap_or_default());
         }
-        env.get_template(&self.name)?.render(context.value()).map(Jinja::from)
+        env.get_template(&self.name)?
+            .render(context.value())
+            .map(Jinja::from)
     }
 }
 
 /// Compiles and runs a text that wasn't known beforehand.
-pub(super) fn run_once(env: &Environment<'static>, text: &str, context: &Context, want: Want) -> Result<Jinja, Error> {
+pub(super) fn run_once(
+    env: &Environment<'static>,
+    text: &str,
+    context: &Context,
+    want: Want,
+) -> Result<Jinja, Error> {
     match whole(env, text) {
         Some(inner) if want == Want::Value => {
             let keep = keeping(inner);
-            let captured = env.template_from_named_str("expression", &keep)?.render_captured(context.value())?;
+            let captured = env
+                .template_from_named_str("expression", &keep)?
+                .render_captured(context.value())?;
             Ok(captured.state().lookup(VALUE).unwrap_or_default())
         }
         _ => env.render_str(text, context.value()).map(Jinja::from),

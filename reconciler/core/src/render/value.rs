@@ -19,16 +19,28 @@ pub(crate) fn from_node(node: &Node) -> Jinja {
 
 /// What an expression gave, as a tree at the expression's place. It is never rendered again.
 pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
-    let made = |value| Ok(Node { value, span: span.clone(), style: Style::Made });
+    let made = |value| {
+        Ok(Node {
+            value,
+            span: span.clone(),
+            style: Style::Made,
+        })
+    };
     match value.kind() {
-        ValueKind::Undefined => Err("the expression gives nothing: its value is undefined".to_owned()),
+        ValueKind::Undefined => {
+            Err("the expression gives nothing: its value is undefined".to_owned())
+        }
         ValueKind::None => made(Value::Null),
         ValueKind::Bool => made(Value::Bool(value.is_true())),
         ValueKind::Number => match value.as_i64() {
-            Some(number) if value.is_integer() => made(Value::Int(number, number.to_string().into())),
+            Some(number) if value.is_integer() => {
+                made(Value::Int(number, number.to_string().into()))
+            }
             _ => {
                 let text = value.to_string();
-                let number = text.parse().map_err(|_| format!("{text} is no number that can be used here"))?;
+                let number = text
+                    .parse()
+                    .map_err(|_| format!("{text} is no number that can be used here"))?;
                 made(Value::Float(number, text.into()))
             }
         },
@@ -43,13 +55,18 @@ pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
             for key in value.try_iter().map_err(|error| error.to_string())? {
                 let item = value.get_item(&key).map_err(|error| error.to_string())?;
                 let Entry { key, value } = Entry {
-                    key: Key { text: key.to_string().into(), span: span.clone() },
+                    key: Key {
+                        text: key.to_string().into(),
+                        span: span.clone(),
+                    },
                     value: to_node(&item, span)?,
                 };
                 map.insert(key, value);
             }
             made(Value::Map(Arc::new(map)))
         }
-        other => Err(format!("the expression gives a {other}, which no field takes")),
+        other => Err(format!(
+            "the expression gives a {other}, which no field takes"
+        )),
     }
 }

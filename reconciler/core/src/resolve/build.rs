@@ -70,18 +70,30 @@ pub(super) fn pieces(
     reads: &Reads,
 ) -> Result<Arc<Built>, Problems> {
     let [piece] = pieces else {
-        return merged(&Words { manifests, sight }, pieces).map_err(|diagnostics| problems(diagnostics, reads));
+        return merged(&Words { manifests, sight }, pieces)
+            .map_err(|diagnostics| problems(diagnostics, reads));
     };
     if !piece.uses.is_shared() {
-        return merged(&Words { manifests, sight }, pieces).map_err(|diagnostics| problems(diagnostics, reads));
+        return merged(&Words { manifests, sight }, pieces)
+            .map_err(|diagnostics| problems(diagnostics, reads));
     }
     let once = || {
         // Its own record: what it asks of the fleet holds all hosts that have it.
         let reads = Arc::new(Reads::default());
         let fleet = view(&manifests.facts, &reads);
         let nobody = super::nobody();
-        let sight = Sight { host: &nobody, fleet: &fleet };
-        merged(&Words { manifests, sight: &sight }, pieces).map_err(|diagnostics| problems(diagnostics, &reads))
+        let sight = Sight {
+            host: &nobody,
+            fleet: &fleet,
+        };
+        merged(
+            &Words {
+                manifests,
+                sight: &sight,
+            },
+            pieces,
+        )
+        .map_err(|diagnostics| problems(diagnostics, &reads))
     };
     piece.built.get_or_init(once).clone()
 }
@@ -92,12 +104,20 @@ fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
     if held.is_empty() {
         return diagnostics.into();
     }
-    let diagnostics = diagnostics.into_iter().map(|diagnostic| Diagnostic { code: crate::manifest::code::HELD, ..diagnostic });
-    Problems { diagnostics: diagnostics.collect(), because: held }
+    let diagnostics = diagnostics.into_iter().map(|diagnostic| Diagnostic {
+        code: crate::manifest::code::HELD,
+        ..diagnostic
+    });
+    Problems {
+        diagnostics: diagnostics.collect(),
+        because: held,
+    }
 }
 
 fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Arc<Built>, Vec<Diagnostic>> {
-    let Some(first) = pieces.first() else { return Err(Vec::new()) };
+    let Some(first) = pieces.first() else {
+        return Err(Vec::new());
+    };
     let mut contents = Vec::new();
     let mut diagnostics = Vec::new();
     let mut done = Vec::new();
@@ -123,12 +143,20 @@ fn one_field(
         Says::One(pick, beside) => {
             let node = words.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
             for other in beside {
-                let value = words.value(&field.name, &other.node, &other.piece.scope, &mut Vec::new())?;
+                let value = words.value(
+                    &field.name,
+                    &other.node,
+                    &other.piece.scope,
+                    &mut Vec::new(),
+                )?;
                 if value != node {
                     return Err(vec![conflict(address, pick, other)]);
                 }
             }
-            Ok(Done { key: pick.key.clone(), node })
+            Ok(Done {
+                key: pick.key.clone(),
+                node,
+            })
         }
         Says::Union(picks) => {
             let mut all: Vec<Node> = Vec::new();
@@ -137,14 +165,24 @@ fn one_field(
                 match node.as_seq() {
                     Some(items) => all.extend(items.iter().cloned()),
                     // Not a list: decoding says so, at its place.
-                    None => return Ok(Done { key: pick.key.clone(), node }),
+                    None => {
+                        return Ok(Done {
+                            key: pick.key.clone(),
+                            node,
+                        });
+                    }
                 }
             }
             // One order whatever the order of the places that say it; its digest must not depend on that.
             all.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
             all.dedup_by(|a, b| a.as_str().is_some() && a == b);
-            let Some(pick) = picks.first() else { return Err(Vec::new()) };
-            Ok(Done { key: pick.key.clone(), node: Node::seq(all, pick.node.span.clone()) })
+            let Some(pick) = picks.first() else {
+                return Err(Vec::new());
+            };
+            Ok(Done {
+                key: pick.key.clone(),
+                node: Node::seq(all, pick.node.span.clone()),
+            })
         }
     }
 }
@@ -163,14 +201,18 @@ pub(super) fn patched(
     let mut done = Vec::new();
     for field in &resource.fields {
         match words.value(&field.key.text, &field.node, &field.scope, &mut contents) {
-            Ok(node) => done.push(Done { key: field.key.clone(), node }),
+            Ok(node) => done.push(Done {
+                key: field.key.clone(),
+                node,
+            }),
             Err(more) => diagnostics.extend(more),
         }
     }
     if !diagnostics.is_empty() {
         return Err(problems(diagnostics, reads));
     }
-    finish(address, &resource.span, done, contents).map_err(|diagnostics| problems(diagnostics, reads))
+    finish(address, &resource.span, done, contents)
+        .map_err(|diagnostics| problems(diagnostics, reads))
 }
 
 /// Fields to a typed, checked resource.
@@ -184,21 +226,37 @@ fn finish(
     let mut diagnostics = Vec::new();
     for field in &fields {
         if SPEC_FIELDS.contains(&(kind.as_str(), &*field.key.text)) {
-            diagnostics.push(unsupported_diagnostic(&field.key.span, &format!("`{}` of a {kind}", field.key.text)));
+            diagnostics.push(unsupported_diagnostic(
+                &field.key.span,
+                &format!("`{}` of a {kind}", field.key.text),
+            ));
         }
     }
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
-    let places: Vec<(Arc<str>, Node)> = fields.iter().map(|field| (field.key.text.clone(), field.node.clone())).collect();
-    let map: Map = fields.into_iter().map(|Done { key, node }| Entry { key, value: node }).collect();
+    let places: Vec<(Arc<str>, Node)> = fields
+        .iter()
+        .map(|field| (field.key.text.clone(), field.node.clone()))
+        .collect();
+    let map: Map = fields
+        .into_iter()
+        .map(|Done { key, node }| Entry { key, value: node })
+        .collect();
     let tree = Node::map(map, span.clone());
     let spec = decode_with(&tree, |decoder| kind.decode(decoder))?;
     for problem in spec.check(address.name()) {
-        let place = places.iter().find(|(name, _)| **name == *problem.field).map_or(span, |(_, node)| &node.span);
+        let place = places
+            .iter()
+            .find(|(name, _)| **name == *problem.field)
+            .map_or(span, |(_, node)| &node.span);
         diagnostics.push(
-            Diagnostic::error(plumb_document::codes::INVALID_VALUE, place, format!("`{address}`: {}", problem.message))
-                .hint(problem.hint),
+            Diagnostic::error(
+                plumb_document::codes::INVALID_VALUE,
+                place,
+                format!("`{address}`: {}", problem.message),
+            )
+            .hint(problem.hint),
         );
     }
     if !diagnostics.is_empty() {
@@ -207,7 +265,13 @@ fn finish(
     let requires = spec.requires(address.name());
     let feeds = kind.feeds(address.name());
     match DesiredResource::new(spec) {
-        Ok(resource) => Ok(Arc::new(Built { resource: Arc::new(resource), contents, requires, feeds, places })),
+        Ok(resource) => Ok(Arc::new(Built {
+            resource: Arc::new(resource),
+            contents,
+            requires,
+            feeds,
+            places,
+        })),
         Err(error) => Err(vec![Diagnostic::error(
             plumb_document::codes::INVALID_VALUE,
             span,

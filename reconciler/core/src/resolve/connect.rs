@@ -12,17 +12,29 @@ const USER: &str = "root";
 const PORT: u16 = 22;
 
 /// The ways, in the manifest's order; each address once.
-pub(super) fn routes(manifests: &Manifests, host: &Host, facts: &HostFacts) -> Result<Vec<Endpoint>, Problems> {
+pub(super) fn routes(
+    manifests: &Manifests,
+    host: &Host,
+    facts: &HostFacts,
+) -> Result<Vec<Endpoint>, Problems> {
     let mut problems = Problems::default();
     let mut routes: Vec<Endpoint> = Vec::new();
-    let nodes = host.statics.get("connect").and_then(|list| list.as_seq()).unwrap_or_default();
+    let nodes = host
+        .statics
+        .get("connect")
+        .and_then(|list| list.as_seq())
+        .unwrap_or_default();
     for (at, way) in host.spec.connect.iter().enumerate() {
         let node = nodes.get(at);
         let span = node.map_or(&host.span, |node| &node.span);
         let from_defaults = span.file() != &host.file;
         let user = way.user.clone().unwrap_or_else(|| USER.to_owned());
         let mut add = |address: String, port: u16| {
-            let route = Endpoint { address, port, user: user.clone() };
+            let route = Endpoint {
+                address,
+                port,
+                user: user.clone(),
+            };
             if !routes.contains(&route) {
                 routes.push(route);
             }
@@ -31,41 +43,66 @@ pub(super) fn routes(manifests: &Manifests, host: &Host, facts: &HostFacts) -> R
             add(address.clone(), way.port.unwrap_or(PORT));
         }
         if let Some(network) = &way.network {
-            match facts.networks.get(network.as_str()).map(|network| network.address()) {
+            match facts
+                .networks
+                .get(network.as_str())
+                .map(crate::manifest::HostNetwork::address)
+            {
                 Some(Some(address)) => add(address, way.port.unwrap_or(PORT)),
                 // What the fleet's defaults say holds where it can.
                 _ if from_defaults => {}
                 Some(None) => problems.diagnostics.push(
-                    Diagnostic::error(code::CONNECT, span, format!("the host has no address in the network `{network}`"))
-                        .hint("give it an `id` there"),
+                    Diagnostic::error(
+                        code::CONNECT,
+                        span,
+                        format!("the host has no address in the network `{network}`"),
+                    )
+                    .hint("give it an `id` there"),
                 ),
                 None => {
-                    let diagnostic =
-                        Diagnostic::error(code::CONNECT, span, format!("the host isn't in the network `{network}`"));
+                    let diagnostic = Diagnostic::error(
+                        code::CONNECT,
+                        span,
+                        format!("the host isn't in the network `{network}`"),
+                    );
                     let near = closest(network, manifests.networks.keys().map(|name| &**name));
-                    problems.diagnostics.push(match near.filter(|near| near != network) {
-                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint("name it under `networks`"),
-                    });
+                    problems
+                        .diagnostics
+                        .push(match near.filter(|near| near != network) {
+                            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                            None => diagnostic.hint("name it under `networks`"),
+                        });
                 }
             }
         }
         if let Some(wanted) = &way.endpoint {
-            let found = facts.endpoints.iter().find(|endpoint| name_of(endpoint) == *wanted);
+            let found = facts
+                .endpoints
+                .iter()
+                .find(|endpoint| name_of(endpoint) == *wanted);
             match found {
                 None if from_defaults => {}
                 None => {
                     let names: Vec<String> = facts.endpoints.iter().map(name_of).collect();
-                    let diagnostic =
-                        Diagnostic::error(code::CONNECT, span, format!("the host offers no endpoint `{wanted}`"));
-                    problems.diagnostics.push(match closest(wanted, names.iter().map(String::as_str)) {
-                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint("an endpoint is INSTANCE.NAME, such as sshd.ssh"),
-                    });
+                    let diagnostic = Diagnostic::error(
+                        code::CONNECT,
+                        span,
+                        format!("the host offers no endpoint `{wanted}`"),
+                    );
+                    problems.diagnostics.push(
+                        match closest(wanted, names.iter().map(String::as_str)) {
+                            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                            None => {
+                                diagnostic.hint("an endpoint is INSTANCE.NAME, such as sshd.ssh")
+                            }
+                        },
+                    );
                 }
                 Some(endpoint) => {
                     let port = endpoint.spec.ports.first().map_or(PORT, |port| port.first);
-                    facts.addresses_of(endpoint, None).for_each(|address| add(address, port));
+                    facts
+                        .addresses_of(endpoint, None)
+                        .for_each(|address| add(address, port));
                 }
             }
         }

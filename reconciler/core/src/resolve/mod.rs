@@ -19,11 +19,12 @@ use plumb_document::{Diagnostic, Span};
 
 use crate::compose::{Sight, Slot, compose};
 use crate::desired::{
-    Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult, Lifecycle, Resolved,
-    Suspension,
+    Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
+    Lifecycle, Resolved, Suspension,
 };
 use crate::manifest::{
-    FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address, code,
+    FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address,
+    code,
 };
 use crate::parallel;
 use crate::render::{Reads, view};
@@ -77,7 +78,11 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
             Err(problems) => {
                 let held = held_because(manifests, name, &problems);
                 // That a host is held by another's errors is said in the list of hosts of those errors.
-                let own: Vec<_> = held.iter().filter(|diagnostic| diagnostic.code != code::HELD).cloned().collect();
+                let own: Vec<_> = held
+                    .iter()
+                    .filter(|diagnostic| diagnostic.code != code::HELD)
+                    .cloned()
+                    .collect();
                 found.add(&own, Some(name));
                 HostResult::Held(held)
             }
@@ -89,7 +94,10 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
         hosts,
         contents,
         alertmanagers: manifests.facts.alertmanagers.clone(),
-        halt_failures: manifests.fleet.as_ref().map_or(1, |fleet| fleet.spec.rollout.halt.failures),
+        halt_failures: manifests
+            .fleet
+            .as_ref()
+            .map_or(1, |fleet| fleet.spec.rollout.halt.failures),
         diagnostics: found.sorted(),
     }
 }
@@ -98,7 +106,12 @@ fn every_object(manifests: &Manifests) -> Vec<ObjectId> {
     let hosts = manifests.hosts.keys().cloned().map(ObjectId::Host);
     let profiles = manifests.profiles.keys().cloned().map(ObjectId::Profile);
     let networks = manifests.networks.keys().cloned().map(ObjectId::Network);
-    [ObjectId::Fleet].into_iter().chain(hosts).chain(profiles).chain(networks).collect()
+    [ObjectId::Fleet]
+        .into_iter()
+        .chain(hosts)
+        .chain(profiles)
+        .chain(networks)
+        .collect()
 }
 
 /// Diagnostics, each once, with all the hosts that it holds.
@@ -108,12 +121,16 @@ struct Findings(BTreeMap<(Span, &'static str, String), Diagnostic>);
 impl Findings {
     fn add(&mut self, diagnostics: &[Diagnostic], host: Option<&HostName>) {
         for diagnostic in diagnostics {
-            let key = (diagnostic.span.clone(), diagnostic.code.as_str(), diagnostic.message.clone());
+            let key = (
+                diagnostic.span.clone(),
+                diagnostic.code.as_str(),
+                diagnostic.message.clone(),
+            );
             let entry = self.0.entry(key).or_insert_with(|| diagnostic.clone());
-            if let Some(host) = host {
-                if !entry.hosts.iter().any(|one| one == host.as_str()) {
-                    entry.hosts.push(host.to_string());
-                }
+            if let Some(host) = host
+                && !entry.hosts.iter().any(|one| one == host.as_str())
+            {
+                entry.hosts.push(host.to_string());
             }
         }
     }
@@ -124,7 +141,11 @@ impl Findings {
 }
 
 /// A host's own errors and those of the objects that hold it.
-pub(crate) fn held_because(manifests: &Manifests, name: &HostName, problems: &Problems) -> Vec<Diagnostic> {
+pub(crate) fn held_because(
+    manifests: &Manifests,
+    name: &HostName,
+    problems: &Problems,
+) -> Vec<Diagnostic> {
     let mut seen = ObjectIdSet::new();
     let mut open: Vec<ObjectId> = problems.because.iter().cloned().collect();
     let mut all = problems.diagnostics.clone();
@@ -134,8 +155,16 @@ pub(crate) fn held_because(manifests: &Manifests, name: &HostName, problems: &Pr
         }
         all.extend(manifests.problems(&id).iter().cloned());
         let facts = match &id {
-            ObjectId::Host(host) => manifests.facts.hosts.get(host).and_then(|known| known.as_ref().err()),
-            ObjectId::Network(network) => manifests.facts.networks.get(network).and_then(|known| known.as_ref().err()),
+            ObjectId::Host(host) => manifests
+                .facts
+                .hosts
+                .get(host)
+                .and_then(|known| known.as_ref().err()),
+            ObjectId::Network(network) => manifests
+                .facts
+                .networks
+                .get(network)
+                .and_then(|known| known.as_ref().err()),
             _ => None,
         };
         if let Some(problems) = facts {
@@ -175,21 +204,37 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     };
     let reads = Arc::new(Reads::default());
     let fleet = view(&manifests.facts, &reads);
-    let sight = Sight { host: &facts.value, fleet: &fleet };
+    let sight = Sight {
+        host: &facts.value,
+        fleet: &fleet,
+    };
     let mut intent = intent(manifests, name, host, facts)?;
     if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {
-        return Ok(One { intent, contents: Vec::new() });
+        return Ok(One {
+            intent,
+            contents: Vec::new(),
+        });
     }
     let (ignore, resources, contents) = compose(manifests, host, facts, &sight, |composed| {
         let mut problems = Problems::default();
         let mut placed = Vec::with_capacity(composed.len());
         for (address, slot) in composed.slots() {
             let (built, span) = match slot {
-                Slot::Pieces(pieces) => (build::pieces(manifests, pieces, &sight, &reads), &pieces[0].span),
-                Slot::Patched(resource) => (build::patched(manifests, address, resource, &sight, &reads), &resource.span),
+                Slot::Pieces(pieces) => (
+                    build::pieces(manifests, pieces, &sight, &reads),
+                    &pieces[0].span,
+                ),
+                Slot::Patched(resource) => (
+                    build::patched(manifests, address, resource, &sight, &reads),
+                    &resource.span,
+                ),
             };
             match built {
-                Ok(built) => placed.push(Placed { address, built, span }),
+                Ok(built) => placed.push(Placed {
+                    address,
+                    built,
+                    span,
+                }),
                 Err(more) => problems.merge(more),
             }
         }
@@ -202,9 +247,14 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
             ignored = ignore;
         }
         problems.or(())?;
-        let contents = placed.iter().flat_map(|placed| placed.built.contents.iter().cloned()).collect();
-        let resources: BTreeMap<Address, Arc<DesiredResource>> =
-            placed.iter().map(|placed| (placed.address.clone(), placed.built.resource.clone())).collect();
+        let contents = placed
+            .iter()
+            .flat_map(|placed| placed.built.contents.iter().cloned())
+            .collect();
+        let resources: BTreeMap<Address, Arc<DesiredResource>> = placed
+            .iter()
+            .map(|placed| (placed.address.clone(), placed.built.resource.clone()))
+            .collect();
         Ok((ignored, resources, contents))
     })?;
     intent.drift.ignore = ignore;
@@ -213,7 +263,12 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
 }
 
 /// All that is said about a host but its resources.
-fn intent(manifests: &Manifests, name: &HostName, host: &Host, facts: &HostFacts) -> Result<HostIntent, Problems> {
+fn intent(
+    manifests: &Manifests,
+    name: &HostName,
+    host: &Host,
+    facts: &HostFacts,
+) -> Result<HostIntent, Problems> {
     let spec = &host.spec;
     Ok(HostIntent {
         name: name.clone(),
@@ -229,8 +284,11 @@ fn intent(manifests: &Manifests, name: &HostName, host: &Host, facts: &HostFacts
         arch: spec.arch.map(|arch| arch.as_str().to_owned()),
         connect: connect::routes(manifests, host, facts)?,
         host_keys: spec.host_keys.clone(),
-        drift: DriftPolicy { mode: spec.drift.mode.unwrap_or_default().into(), ignore: BTreeSet::new() },
-        existing: spec.existing.unwrap_or_default().into(),
+        drift: DriftPolicy {
+            mode: spec.drift.mode.unwrap_or_default(),
+            ignore: BTreeSet::new(),
+        },
+        existing: spec.existing.unwrap_or_default(),
         suspend: spec.suspend.as_ref().map(|suspend| Suspension {
             reason: suspend.reason.clone(),
             until: suspend.until.as_ref().and_then(|until| until.parse().ok()),
@@ -243,7 +301,11 @@ fn intent(manifests: &Manifests, name: &HostName, host: &Host, facts: &HostFacts
 fn drift(host: &Host, placed: &[Placed<'_>]) -> (BTreeSet<FieldAddress>, Vec<Diagnostic>) {
     let mut ignored = BTreeSet::new();
     let mut diagnostics = Vec::new();
-    let nodes = host.statics.get("drift").and_then(|drift| drift.get("ignore")?.as_seq()).unwrap_or_default();
+    let nodes = host
+        .statics
+        .get("drift")
+        .and_then(|drift| drift.get("ignore")?.as_seq())
+        .unwrap_or_default();
     for (text, node) in host.spec.drift.ignore.iter().zip(nodes) {
         match text.parse::<FieldRef>() {
             Ok(FieldRef::Resource(address, field)) => {
@@ -251,19 +313,30 @@ fn drift(host: &Host, placed: &[Placed<'_>]) -> (BTreeSet<FieldAddress>, Vec<Dia
                 let by_host = node.span.file() == &host.file;
                 if by_host && !placed.iter().any(|placed| *placed.address == address) {
                     let message = format!("there is no `{address}` on this host");
-                    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &node.span, message);
-                    diagnostics.push(match closest_address(text, placed.iter().map(|placed| placed.address)) {
-                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint("take the line away"),
-                    });
+                    let diagnostic =
+                        Diagnostic::error(code::UNKNOWN_REFERENCE, &node.span, message);
+                    diagnostics.push(
+                        match closest_address(text, placed.iter().map(|placed| placed.address)) {
+                            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                            None => diagnostic.hint("take the line away"),
+                        },
+                    );
                 }
                 ignored.insert(FieldAddress { address, field });
             }
             Ok(FieldRef::Profile(_)) => diagnostics.push(
-                Diagnostic::error(code::INVALID_NAME, &node.span, "drift is ignored by resource or field, not by profile")
-                    .hint("name the resources: file:/etc/resolv.conf#content"),
+                Diagnostic::error(
+                    code::INVALID_NAME,
+                    &node.span,
+                    "drift is ignored by resource or field, not by profile",
+                )
+                .hint("name the resources: file:/etc/resolv.conf#content"),
             ),
-            Err(error) => diagnostics.push(Diagnostic::error(code::INVALID_NAME, &node.span, error.to_string())),
+            Err(error) => diagnostics.push(Diagnostic::error(
+                code::INVALID_NAME,
+                &node.span,
+                error.to_string(),
+            )),
         }
     }
     (ignored, diagnostics)

@@ -17,21 +17,32 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
             match find(&dependency.address) {
                 Some(first) if first != at => before[at].push(index(first)),
                 Some(_) if dependency.strength == Strength::Explicit => diagnostics.push(
-                    Diagnostic::error(code::CYCLE, place(one, &dependency.address), format!("`{}` comes after itself", one.address))
-                        .hint("take the line away"),
+                    Diagnostic::error(
+                        code::CYCLE,
+                        place(one, &dependency.address),
+                        format!("`{}` comes after itself", one.address),
+                    )
+                    .hint("take the line away"),
                 ),
-                Some(_) => {}
                 None if dependency.strength == Strength::Explicit => {
                     let wanted = dependency.address.to_string();
-                    let message = format!("`{}` names `{wanted}`, which isn't on this host", one.address);
-                    let diagnostic =
-                        Diagnostic::error(code::UNKNOWN_REFERENCE, place(one, &dependency.address), message);
-                    diagnostics.push(match closest_address(&wanted, placed.iter().map(|one| one.address)) {
-                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint("add it, or take the reference away"),
-                    });
+                    let message = format!(
+                        "`{}` names `{wanted}`, which isn't on this host",
+                        one.address
+                    );
+                    let diagnostic = Diagnostic::error(
+                        code::UNKNOWN_REFERENCE,
+                        place(one, &dependency.address),
+                        message,
+                    );
+                    diagnostics.push(
+                        match closest_address(&wanted, placed.iter().map(|one| one.address)) {
+                            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                            None => diagnostic.hint("add it, or take the reference away"),
+                        },
+                    );
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
         for address in &one.built.feeds {
@@ -54,7 +65,11 @@ fn index(at: usize) -> u32 {
 fn place<'a>(one: &'a Placed<'_>, address: &Address) -> &'a Span {
     let text = address.to_string();
     let names = |node: &&Node| node.as_str() == Some(text.as_str());
-    let mut items = one.built.places.iter().flat_map(|(_, node)| node.as_seq().unwrap_or_default());
+    let mut items = one
+        .built
+        .places
+        .iter()
+        .flat_map(|(_, node)| node.as_seq().unwrap_or_default());
     items.find(names).map_or(one.span, |node| &node.span)
 }
 
@@ -92,7 +107,8 @@ fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
                 }
                 Mark::Open => {
                     let from = way.iter().position(|(step, _)| *step == next).unwrap_or(0);
-                    let steps: Vec<&Placed<'_>> = way[from..].iter().map(|(step, _)| &placed[*step]).collect();
+                    let steps: Vec<&Placed<'_>> =
+                        way[from..].iter().map(|(step, _)| &placed[*step]).collect();
                     return Some(told(&steps));
                 }
             }
@@ -102,9 +118,21 @@ fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
 }
 
 fn told(steps: &[&Placed<'_>]) -> Diagnostic {
-    let names: Vec<String> = steps.iter().chain(steps.first()).map(|step| step.address.to_string()).collect();
-    let span = steps.first().map_or_else(|| Span::of_file(""), |step| step.span.clone());
-    let message = format!("these come after one another in a circle: {}", names.join(" → "));
-    let diagnostic = Diagnostic::error(code::CYCLE, &span, message).hint("take one of the references away");
-    steps.iter().skip(1).fold(diagnostic, |diagnostic, step| diagnostic.related(step.span, step.address.to_string()))
+    let names: Vec<String> = steps
+        .iter()
+        .chain(steps.first())
+        .map(|step| step.address.to_string())
+        .collect();
+    let span = steps
+        .first()
+        .map_or_else(|| Span::of_file(""), |step| step.span.clone());
+    let message = format!(
+        "these come after one another in a circle: {}",
+        names.join(" → ")
+    );
+    let diagnostic =
+        Diagnostic::error(code::CYCLE, &span, message).hint("take one of the references away");
+    steps.iter().skip(1).fold(diagnostic, |diagnostic, step| {
+        diagnostic.related(step.span, step.address.to_string())
+    })
 }

@@ -20,7 +20,10 @@ pub fn rendered(resolved: &Resolved) -> Value {
                     let mut types: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
                     for (address, resource) in intent.desired.resources() {
                         let spec = inline(resource.spec(), &resolved.contents);
-                        types.entry(address.kind().as_str()).or_default().insert(address.name(), spec);
+                        types
+                            .entry(address.kind().as_str())
+                            .or_default()
+                            .insert(address.name(), spec);
                     }
                     json!({ "digest": intent.desired.digest(), "resources": types })
                 }
@@ -35,8 +38,12 @@ pub fn rendered(resolved: &Resolved) -> Value {
 fn inline(spec: &Spec, contents: &Contents) -> Value {
     let mut value = spec.to_json().unwrap_or_default();
     for content in spec.contents() {
-        let Some(bytes) = contents.get(&content.sha256) else { continue };
-        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        let Some(bytes) = contents.get(&content.sha256) else {
+            continue;
+        };
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            continue;
+        };
         if let Some(field) = value.get_mut("content") {
             *field = Value::from(text);
         }

@@ -14,7 +14,11 @@ pub(super) enum Put {
 /// An index of a list: digits without a leading zero.
 fn index(step: &str) -> Option<usize> {
     let plain = step == "0" || !step.starts_with('0');
-    if plain && step.bytes().all(|byte| byte.is_ascii_digit()) { step.parse().ok() } else { None }
+    if plain && step.bytes().all(|byte| byte.is_ascii_digit()) {
+        step.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// The value at some steps.
@@ -27,16 +31,20 @@ pub(super) fn get<'n>(node: &'n Node, steps: &[String]) -> Option<&'n Node> {
 }
 
 fn get_mut<'n>(node: &'n mut Node, steps: &[String]) -> Option<&'n mut Node> {
-    steps.iter().try_fold(node, |node, step| match &mut node.value {
-        Value::Map(map) => Arc::make_mut(map).get_mut(step),
-        Value::Seq(items) => Arc::make_mut(items).get_mut(index(step)?),
-        _ => None,
-    })
+    steps
+        .iter()
+        .try_fold(node, |node, step| match &mut node.value {
+            Value::Map(map) => Arc::make_mut(map).get_mut(step),
+            Value::Seq(items) => Arc::make_mut(items).get_mut(index(step)?),
+            _ => None,
+        })
 }
 
 /// Takes the value at some steps out.
 pub(super) fn remove(node: &mut Node, steps: &[String]) {
-    let Some((last, way)) = steps.split_last() else { return };
+    let Some((last, way)) = steps.split_last() else {
+        return;
+    };
     match get_mut(node, way).map(|node| &mut node.value) {
         Some(Value::Map(map)) => {
             Arc::make_mut(map).remove(last);
@@ -55,7 +63,10 @@ pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: Put) -> O
     let (last, way) = steps.split_last()?;
     match &mut get_mut(node, way)?.value {
         Value::Map(map) => {
-            let key = Key { text: last.as_str().into(), span: value.span.clone() };
+            let key = Key {
+                text: last.as_str().into(),
+                span: value.span.clone(),
+            };
             Arc::make_mut(map).insert(key, value);
         }
         Value::Seq(items) => {

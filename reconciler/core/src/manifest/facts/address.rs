@@ -1,15 +1,17 @@
 //! Addresses in networks: from ids, or said outright; each given once.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use plumb_api::HostName;
 use plumb_api::kind::{HostState, MemberSpec, NetworkMember};
 use plumb_document::{Diagnostic, Node, Span};
 use serde::Serialize;
 
-use super::{Facts, HostNetwork, MemberFact, NetworkFacts, Network, no_network, place};
+use super::{Facts, HostNetwork, MemberFact, Network, NetworkFacts, no_network, place};
 use crate::manifest::{Host, Manifests, ObjectId, Problems, code};
 
 /// What a member says of its addresses.
@@ -19,60 +21,91 @@ struct Said<'a> {
     ipv6: Option<&'a str>,
 }
 
-fn addresses(network: &Network, said: &Said<'_>, span: &Span) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), Diagnostic> {
-    let outside = |what: &str| {
-        Diagnostic::error(code::ADDRESS, span, format!("{what} is outside of the network `{}`", network.name))
-            .hint(format!("its subnets are {}", network.spec.subnets.join(", ")))
+/// A member's addresses, both families.
+type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
+
+fn addresses(
+    network: &Network,
+    said: &Said<'_>,
+    span: &Span,
+) -> Result<Addresses, Box<Diagnostic>> {
+    let v4 = match (said.address, said.id) {
+        (Some(text), _) => outright(network, text, "IPv4", network.v4.map(IpNet::V4), span)?,
+        (None, Some(id)) if network.v4.is_some() => by_id(network, id, network.v4_of(id), span)?,
+        _ => None,
     };
-    let no_address = |text: &str, family: &str| {
-        Diagnostic::error(code::ADDRESS, span, format!("`{text}` is no {family} address"))
-    };
-    let v4 = match said.address {
-        Some(text) => {
-            let address: Ipv4Addr = text.parse().map_err(|_| no_address(text, "IPv4"))?;
-            if network.v4.is_some() && !network.contains(address.into()) {
-                return Err(outside(text));
-            }
-            Some(address)
-        }
-        None => match said.id {
-            Some(id) if network.v4.is_some() => {
-                Some(network.v4_of(id).ok_or_else(|| outside(&format!("the id {id}")))?)
-            }
-            _ => None,
-        },
-    };
-    let v6 = match said.ipv6 {
-        Some(text) => {
-            let address: Ipv6Addr = text.parse().map_err(|_| no_address(text, "IPv6"))?;
-            if network.v6.is_some() && !network.contains(address.into()) {
-                return Err(outside(text));
-            }
-            Some(address)
-        }
-        None => match said.id {
-            Some(id) if network.v6.is_some() => {
-                Some(network.v6_of(id).ok_or_else(|| outside(&format!("the id {id}")))?)
-            }
-            _ => None,
-        },
+    let v6 = match (said.ipv6, said.id) {
+        (Some(text), _) => outright(network, text, "IPv6", network.v6.map(IpNet::V6), span)?,
+        (None, Some(id)) if network.v6.is_some() => by_id(network, id, network.v6_of(id), span)?,
+        _ => None,
     };
     Ok((v4, v6))
 }
 
-fn membership(network: &Network, member: &MemberSpec, span: &Span, problems: &mut Problems) -> HostNetwork {
-    let said = Said { id: member.id, address: member.address.as_deref(), ipv6: member.ipv6.as_deref() };
+fn outside(network: &Network, what: &str, span: &Span) -> Box<Diagnostic> {
+    let message = format!("{what} is outside of the network `{}`", network.name);
+    let hint = format!("its subnets are {}", network.spec.subnets.join(", "));
+    Box::new(Diagnostic::error(code::ADDRESS, span, message).hint(hint))
+}
+
+/// An address that is said outright; it lies in the network's subnet of its family, if there is one.
+fn outright<A: FromStr + Copy + Into<IpAddr>>(
+    network: &Network,
+    text: &str,
+    family: &str,
+    subnet: Option<IpNet>,
+    span: &Span,
+) -> Result<Option<A>, Box<Diagnostic>> {
+    let Ok(address) = text.parse::<A>() else {
+        let message = format!("`{text}` is no {family} address");
+        return Err(Box::new(Diagnostic::error(code::ADDRESS, span, message)));
+    };
+    if subnet.is_some_and(|subnet| !subnet.contains(&address.into())) {
+        return Err(outside(network, text, span));
+    }
+    Ok(Some(address))
+}
+
+fn by_id<A>(
+    network: &Network,
+    id: u32,
+    address: Option<A>,
+    span: &Span,
+) -> Result<Option<A>, Box<Diagnostic>> {
+    match address {
+        Some(address) => Ok(Some(address)),
+        None => Err(outside(network, &format!("the id {id}"), span)),
+    }
+}
+
+fn membership(
+    network: &Network,
+    member: &MemberSpec,
+    span: &Span,
+    problems: &mut Problems,
+) -> HostNetwork {
+    let said = Said {
+        id: member.id,
+        address: member.address.as_deref(),
+        ipv6: member.ipv6.as_deref(),
+    };
     let (v4, v6) = addresses(network, &said, span).unwrap_or_else(|diagnostic| {
-        problems.diagnostics.push(diagnostic);
+        problems.diagnostics.push(*diagnostic);
         (None, None)
     });
-    let aliases =
-        member.aliases.iter().map(|(name, alias)| (name.clone(), membership(network, alias, span, problems))).collect();
+    let aliases = member
+        .aliases
+        .iter()
+        .map(|(name, alias)| (name.clone(), membership(network, alias, span, problems)))
+        .collect();
     HostNetwork {
         id: member.id,
         ipv4: v4.map(|address| address.to_string()),
         ipv6: v6.map(|address| address.to_string()),
-        prefix: network.v4.map(|net| net.prefix_len()).or_else(|| network.v6.map(|net| net.prefix_len())),
+        prefix: network
+            .v4
+            .map(|net| net.prefix_len())
+            .or_else(|| network.v6.map(|net| net.prefix_len())),
         interface: member.interface.clone(),
         mac: member.mac.clone(),
         public_key: member.public_key.clone(),
@@ -82,7 +115,10 @@ fn membership(network: &Network, member: &MemberSpec, span: &Span, problems: &mu
 }
 
 /// The networks that a host is in.
-pub(super) fn of_host(manifests: &Manifests, host: &Host) -> Result<BTreeMap<Arc<str>, HostNetwork>, Problems> {
+pub(super) fn of_host(
+    manifests: &Manifests,
+    host: &Host,
+) -> Result<BTreeMap<Arc<str>, HostNetwork>, Problems> {
     let mut problems = Problems::default();
     let mut networks = BTreeMap::new();
     let tree = host.statics.get("networks");
@@ -91,13 +127,20 @@ pub(super) fn of_host(manifests: &Manifests, host: &Host) -> Result<BTreeMap<Arc
         match manifests.networks.get_key_value(name.as_str()) {
             None => {
                 let key = tree.and_then(Node::as_map).and_then(|map| map.entry(name));
-                problems.diagnostics.push(no_network(manifests, name, key.map_or(span, |entry| &entry.key.span)));
+                problems.diagnostics.push(no_network(
+                    manifests,
+                    name,
+                    key.map_or(span, |entry| &entry.key.span),
+                ));
             }
             Some((name, Err(_))) => {
                 problems.because.insert(ObjectId::Network(name.clone()));
             }
             Some((name, Ok(network))) => {
-                networks.insert(name.clone(), membership(network, member, span, &mut problems));
+                networks.insert(
+                    name.clone(),
+                    membership(network, member, span, &mut problems),
+                );
             }
         }
     }
@@ -121,17 +164,27 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
     let mut networks = BTreeMap::new();
     for (name, entry) in &manifests.networks {
         let Ok(network) = entry else {
-            networks.insert(name.clone(), Err(Problems::because(ObjectId::Network(name.clone()))));
+            networks.insert(
+                name.clone(),
+                Err(Problems::because(ObjectId::Network(name.clone()))),
+            );
             continue;
         };
         let mut problems = Problems::default();
         let mut members = own_members(manifests, network, &mut problems);
         for host in facts.hosts.values().flatten() {
-            let (Some(of), Some(Ok(manifest))) = (host.networks.get(name), manifests.hosts.get(&host.name)) else { continue };
+            let (Some(of), Some(Ok(manifest))) =
+                (host.networks.get(name), manifests.hosts.get(&host.name))
+            else {
+                continue;
+            };
             if host.state == HostState::Retired {
                 continue;
             }
-            let span = manifest.statics.get("networks").map_or(&manifest.span, |tree| place(tree, &[name]));
+            let span = manifest
+                .statics
+                .get("networks")
+                .map_or(&manifest.span, |tree| place(tree, &[name]));
             members.push(MemberFact {
                 name: host.name.to_string(),
                 id: of.id,
@@ -147,7 +200,8 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
                 span: span.clone(),
             });
         }
-        members.sort_by(|a, b| (a.id.is_none(), a.id, &a.name).cmp(&(b.id.is_none(), b.id, &b.name)));
+        members
+            .sort_by(|a, b| (a.id.is_none(), a.id, &a.name).cmp(&(b.id.is_none(), b.id, &b.name)));
         clash(network, &members, &mut clashes, &mut problems);
         if let Some(gateway) = &network.spec.gateway {
             let known = members.iter().any(|member| member.name == *gateway)
@@ -156,10 +210,15 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
                 let diagnostic = Diagnostic::error(
                     code::UNKNOWN_REFERENCE,
                     place(&network.node, &["gateway"]),
-                    format!("the gateway `{gateway}` is neither a host nor a member of this network"),
+                    format!(
+                        "the gateway `{gateway}` is neither a host nor a member of this network"
+                    ),
                 );
                 problems.diagnostics.push(
-                    match plumb_document::closest(gateway, members.iter().map(|member| member.name.as_str())) {
+                    match plumb_document::closest(
+                        gateway,
+                        members.iter().map(|member| member.name.as_str()),
+                    ) {
                         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                         None => diagnostic.hint("name it under `members`, or write its Host"),
                     },
@@ -174,7 +233,9 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
             hub: None,
             members: &members,
         });
-        facts.diagnostics.extend(problems.diagnostics.iter().cloned());
+        facts
+            .diagnostics
+            .extend(problems.diagnostics.iter().cloned());
         networks.insert(name.clone(), problems.or(Arc::new(NetworkFacts { value })));
     }
     facts.networks = networks;
@@ -188,23 +249,47 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
     }
 }
 
-fn own_members(manifests: &Manifests, network: &Network, problems: &mut Problems) -> Vec<MemberFact> {
+fn own_members(
+    manifests: &Manifests,
+    network: &Network,
+    problems: &mut Problems,
+) -> Vec<MemberFact> {
     let mut members = Vec::new();
     for (name, member) in &network.spec.members {
-        let NetworkMember { id, address, ipv6, mac, public_key, keyless, routes } = member;
+        let NetworkMember {
+            id,
+            address,
+            ipv6,
+            mac,
+            public_key,
+            keyless,
+            routes,
+        } = member;
         let span = place(&network.node, &["members", name]);
-        if let Some((host, _)) = manifests.hosts.iter().find(|(host, _)| host.as_str() == name) {
+        if let Some((host, _)) = manifests
+            .hosts
+            .iter()
+            .find(|(host, _)| host.as_str() == name)
+        {
             problems.diagnostics.push(
-                Diagnostic::error(code::DUPLICATE_OBJECT, span, format!("`{host}` is a Host and a member of its own"))
-                    .hint("a Host says its networks itself; remove the member"),
+                Diagnostic::error(
+                    code::DUPLICATE_OBJECT,
+                    span,
+                    format!("`{host}` is a Host and a member of its own"),
+                )
+                .hint("a Host says its networks itself; remove the member"),
             );
             continue;
         }
-        let said = Said { id: *id, address: address.as_deref(), ipv6: ipv6.as_deref() };
+        let said = Said {
+            id: *id,
+            address: address.as_deref(),
+            ipv6: ipv6.as_deref(),
+        };
         let (v4, v6) = match addresses(network, &said, span) {
             Ok(found) => found,
             Err(diagnostic) => {
-                problems.diagnostics.push(diagnostic);
+                problems.diagnostics.push(*diagnostic);
                 continue;
             }
         };
@@ -235,18 +320,32 @@ fn clash(
 ) {
     let mut taken: BTreeMap<&str, &MemberFact> = BTreeMap::new();
     for member in members {
-        let aliases = member.aliases.values().flat_map(|alias| [&alias.ipv4, &alias.ipv6, &alias.mac]);
-        let all = [&member.ipv4, &member.ipv6, &member.mac].into_iter().chain(aliases).flatten();
+        let aliases = member
+            .aliases
+            .values()
+            .flat_map(|alias| [&alias.ipv4, &alias.ipv6, &alias.mac]);
+        let all = [&member.ipv4, &member.ipv6, &member.mac]
+            .into_iter()
+            .chain(aliases)
+            .flatten();
         for address in all {
-            let Some(first) = taken.insert(address, member) else { continue };
+            let Some(first) = taken.insert(address, member) else {
+                continue;
+            };
             let diagnostic = Diagnostic::error(
                 code::ADDRESS,
                 &member.span,
-                format!("{address} in the network `{}` belongs to `{}` already", network.name, first.name),
+                format!(
+                    "{address} in the network `{}` belongs to `{}` already",
+                    network.name, first.name
+                ),
             )
             .related(&first.span, "here")
             .hint("give each member an id of its own");
-            let hosts = [first, member].into_iter().filter(|one| one.is_host).filter_map(|one| one.name.parse().ok());
+            let hosts = [first, member]
+                .into_iter()
+                .filter(|one| one.is_host)
+                .filter_map(|one| one.name.parse().ok());
             let hosts: Vec<HostName> = hosts.collect();
             if hosts.is_empty() {
                 problems.diagnostics.push(diagnostic.clone());

@@ -14,7 +14,11 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
     let mut uids: BTreeMap<&str, (&HostName, &Span)> = BTreeMap::new();
     let mut former: BTreeMap<&HostName, (&HostName, &Span)> = BTreeMap::new();
     let mut wrong: Vec<(HostName, Diagnostic)> = Vec::new();
-    for (name, host) in manifests.hosts.iter().filter_map(|(name, entry)| Some((name, entry.as_ref().ok()?))) {
+    for (name, host) in manifests
+        .hosts
+        .iter()
+        .filter_map(|(name, entry)| Some((name, entry.as_ref().ok()?)))
+    {
         if let Some(uid) = &host.spec.uid {
             let span = place(&host.statics, &["uid"]);
             if let Some((other, first)) = uids.insert(uid, (name, span)) {
@@ -24,7 +28,9 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
                     format!("`{other}` has this uid too"),
                 )
                 .related(first, "here")
-                .hint("a uid is given at enrolment and never used again; enroll the newer host anew");
+                .hint(
+                    "a uid is given at enrolment and never used again; enroll the newer host anew",
+                );
                 wrong.push((other.clone(), diagnostic.clone()));
                 wrong.push((name.clone(), diagnostic));
             }
@@ -33,18 +39,23 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
             let span = place(&host.statics, &["formerly"]);
             let clash = match former.insert(old, (name, span)) {
                 Some((other, _)) => Some(format!("`{old}` is also a former name of `{other}`")),
-                None if manifests.hosts.contains_key(old) => Some(format!("`{old}` is still a host")),
+                None if manifests.hosts.contains_key(old) => {
+                    Some(format!("`{old}` is still a host"))
+                }
                 None => None,
             };
             if let Some(message) = clash {
-                let diagnostic = Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, message)
-                    .hint("a rename moves the file and names the old name in `formerly`");
+                let diagnostic =
+                    Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, message)
+                        .hint("a rename moves the file and names the old name in `formerly`");
                 wrong.push((name.clone(), diagnostic));
             }
         }
     }
     for (name, diagnostic) in wrong {
-        let Some(known) = facts.hosts.get_mut(&name) else { continue };
+        let Some(known) = facts.hosts.get_mut(&name) else {
+            continue;
+        };
         match known {
             Ok(host) => {
                 facts.labels.insert(name, host.labels.clone());
@@ -59,15 +70,24 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
 pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
     let Ok(fleet) = &manifests.fleet else { return };
     for (at, one) in fleet.spec.alertmanagers.iter().enumerate() {
-        let node = fleet.alertmanagers.as_ref().and_then(|list| list.as_seq()?.get(at));
+        let node = fleet
+            .alertmanagers
+            .as_ref()
+            .and_then(|list| list.as_seq()?.get(at));
         let span = node.map_or_else(|| Span::of_file("fleet.yaml"), |node| node.span.clone());
         if let Some(url) = &one.url {
             if url.starts_with("http://") || url.starts_with("https://") {
-                facts.alertmanagers.push(url.trim_end_matches('/').to_owned());
+                facts
+                    .alertmanagers
+                    .push(url.trim_end_matches('/').to_owned());
             } else {
                 facts.diagnostics.push(
-                    Diagnostic::error(plumb_document::codes::INVALID_VALUE, &span, format!("`{url}` is no address of an Alertmanager"))
-                        .hint("write it like http://192.0.2.3:9093"),
+                    Diagnostic::error(
+                        plumb_document::codes::INVALID_VALUE,
+                        &span,
+                        format!("`{url}` is no address of an Alertmanager"),
+                    )
+                    .hint("write it like http://192.0.2.3:9093"),
                 );
             }
         }
@@ -75,11 +95,14 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
             match endpoint(facts, to) {
                 Ok(address) => facts.alertmanagers.extend(address),
                 Err(message) => {
-                    let near = closest(to, names(facts).iter().map(String::as_str)).map(str::to_owned);
+                    let near =
+                        closest(to, names(facts).iter().map(String::as_str)).map(str::to_owned);
                     let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &span, message);
                     facts.diagnostics.push(match near {
                         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint("an endpoint is HOST/INSTANCE.NAME, or HOST/NAME for a host's own"),
+                        None => diagnostic.hint(
+                            "an endpoint is HOST/INSTANCE.NAME, or HOST/NAME for a host's own",
+                        ),
                     });
                 }
             }
@@ -101,7 +124,11 @@ fn names(facts: &Facts) -> Vec<String> {
         .hosts
         .values()
         .flatten()
-        .flat_map(|host: &Arc<HostFacts>| host.endpoints.iter().map(|endpoint| name_of(host, endpoint)))
+        .flat_map(|host: &Arc<HostFacts>| {
+            host.endpoints
+                .iter()
+                .map(|endpoint| name_of(host, endpoint))
+        })
         .collect()
 }
 
@@ -114,13 +141,25 @@ fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
         return Err(format!("there is no host `{host}`"));
     };
     let Ok(facts) = known else { return Ok(None) };
-    let Some(endpoint) = facts.endpoints.iter().find(|endpoint| name_of(facts, endpoint) == to) else {
+    let Some(endpoint) = facts
+        .endpoints
+        .iter()
+        .find(|endpoint| name_of(facts, endpoint) == to)
+    else {
         return Err(format!("`{host}` offers no such endpoint"));
     };
-    let port = endpoint.spec.ports.first().ok_or_else(|| format!("the endpoint `{to}` has no port"))?;
+    let port = endpoint
+        .spec
+        .ports
+        .first()
+        .ok_or_else(|| format!("the endpoint `{to}` has no port"))?;
     let address = facts
         .address_of(endpoint, None)
         .ok_or_else(|| format!("`{host}` has no address in the networks of this endpoint"))?;
-    let address = if address.contains(':') { format!("[{address}]") } else { address };
+    let address = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address
+    };
     Ok(Some(format!("http://{address}:{}", port.first)))
 }

@@ -2,61 +2,122 @@ use super::*;
 
 fn held(files: &[(&str, &str)]) -> Vec<String> {
     let resolved = resolved(files);
-    let held = resolved.hosts.iter().filter(|(_, result)| matches!(result, HostResult::Held(_)));
+    let held = resolved
+        .hosts
+        .iter()
+        .filter(|(_, result)| matches!(result, HostResult::Held(_)));
     held.map(|(name, _)| name.to_string()).collect()
 }
 
 fn reader(expression: &str) -> String {
-    object("Host", "reader", &format!("resources: {{file: {{/x: {{content: {{template: \"{{{{ {expression} }}}}\"}}}}}}}}"))
+    object(
+        "Host",
+        "reader",
+        &format!(
+            "resources: {{file: {{/x: {{content: {{template: \"{{{{ {expression} }}}}\"}}}}}}}}"
+        ),
+    )
 }
 
-const GOOD: (&str, &str) = ("hosts/good.yaml", "kind: Host\nmetadata: {name: good}\nspec: {resources: {package: {git}}}\n");
+const GOOD: (&str, &str) = (
+    "hosts/good.yaml",
+    "kind: Host\nmetadata: {name: good}\nspec: {resources: {package: {git}}}\n",
+);
 
 #[test]
 fn one_bad_host_holds_itself_and_those_that_read_it() {
     let unreadable = ("hosts/bad.yaml", "kind: Host\nmetadata: {name: bad\n");
-    let typo = ("hosts/bad.yaml", "kind: Host\nmetadata: {name: bad, labels: {role: cloud}}\nspec: {resourcse: {}}\n");
-    let read = |bad: (&str, &str), expression: &str| held(&[GOOD, bad, ("hosts/reader.yaml", &reader(expression))]);
+    let typo = (
+        "hosts/bad.yaml",
+        "kind: Host\nmetadata: {name: bad, labels: {role: cloud}}\nspec: {resourcse: {}}\n",
+    );
+    let read = |bad: (&str, &str), expression: &str| {
+        held(&[GOOD, bad, ("hosts/reader.yaml", &reader(expression))])
+    };
     for bad in [unreadable, typo] {
         assert_eq!(read(bad, "host.name"), ["bad"]);
         assert_eq!(read(bad, "fleet.host('good').name"), ["bad"]);
         assert_eq!(read(bad, "fleet.host('bad').name"), ["bad", "reader"]);
         assert_eq!(read(bad, "fleet.hosts('*') | length"), ["bad", "reader"]);
         assert_eq!(read(bad, "fleet.hosts(['good']) | length"), ["bad"]);
-        assert_eq!(read(bad, "fleet.endpoints(job='x') | length"), ["bad", "reader"]);
-        assert_eq!(read(bad, "fleet.endpoints(job='x', hosts='role=cloud') | length"), ["bad", "reader"]);
+        assert_eq!(
+            read(bad, "fleet.endpoints(job='x') | length"),
+            ["bad", "reader"]
+        );
+        assert_eq!(
+            read(bad, "fleet.endpoints(job='x', hosts='role=cloud') | length"),
+            ["bad", "reader"]
+        );
     }
     // Its labels can be read, so it is known not to be meant; of the other nothing is known.
     assert_eq!(read(typo, "fleet.hosts('role=server') | length"), ["bad"]);
-    assert_eq!(read(unreadable, "fleet.hosts('role=server') | length"), ["bad", "reader"]);
+    assert_eq!(
+        read(unreadable, "fleet.hosts('role=server') | length"),
+        ["bad", "reader"]
+    );
 }
 
 #[test]
 fn an_error_that_only_concerns_resources_holds_nobody_else() {
-    let bad = ("hosts/bad.yaml", "kind: Host\nmetadata: {name: bad}\nspec: {resources: {file: {/x: {mode: 1}}}}\n");
-    assert_eq!(held(&[GOOD, bad, ("hosts/reader.yaml", &reader("fleet.hosts('*') | length"))]), ["bad"]);
+    let bad = (
+        "hosts/bad.yaml",
+        "kind: Host\nmetadata: {name: bad}\nspec: {resources: {file: {/x: {mode: 1}}}}\n",
+    );
+    assert_eq!(
+        held(&[
+            GOOD,
+            bad,
+            ("hosts/reader.yaml", &reader("fleet.hosts('*') | length"))
+        ]),
+        ["bad"]
+    );
 }
 
 #[test]
 fn what_holds_a_host_names_it() {
-    let bad = ("hosts/bad.yaml", "kind: Host\nmetadata: {name: bad}\nspec: {resourcse: {}}\n");
-    let files = [GOOD, bad, ("hosts/reader.yaml", &reader("fleet.host('bad').name"))];
+    let bad = (
+        "hosts/bad.yaml",
+        "kind: Host\nmetadata: {name: bad}\nspec: {resourcse: {}}\n",
+    );
+    let files = [
+        GOOD,
+        bad,
+        ("hosts/reader.yaml", &reader("fleet.host('bad').name")),
+    ];
     assert_eq!(
         told(&files),
         "hosts/bad.yaml:3:8: error[unknown-field]: there is no field `resourcse` here\n  hint: did you mean `resources`?\n  [bad reader]"
     );
     let resolved = resolved(&files);
-    let HostResult::Held(diagnostics) = &resolved.hosts[&"reader".parse().unwrap()] else { panic!() };
+    let HostResult::Held(diagnostics) = &resolved.hosts[&"reader".parse().unwrap()] else {
+        panic!()
+    };
     let text: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-    assert!(text[0].contains("error[held]: ") && text[0].contains("this asks about host bad, whose manifest has errors"), "{text:?}");
-    assert!(text[1].contains("there is no field `resourcse` here"), "{text:?}");
+    assert!(
+        text[0].contains("error[held]: ")
+            && text[0].contains("this asks about host bad, whose manifest has errors"),
+        "{text:?}"
+    );
+    assert!(
+        text[1].contains("there is no field `resourcse` here"),
+        "{text:?}"
+    );
 }
 
 #[test]
 fn a_bad_profile_holds_those_that_use_it() {
-    let bad = ("profiles/p.yaml", "kind: Profile\nmetadata: {name: p}\nspec: {resources: {fil: {}}}\n");
-    let worse = ("profiles/p.yaml", "kind: Profile\nmetadata: {name: p}\nspec: {resourcse: {}}\n");
-    let user = ("hosts/user.yaml", "kind: Host\nmetadata: {name: user}\nspec: {profiles: {p: {}}}\n");
+    let bad = (
+        "profiles/p.yaml",
+        "kind: Profile\nmetadata: {name: p}\nspec: {resources: {fil: {}}}\n",
+    );
+    let worse = (
+        "profiles/p.yaml",
+        "kind: Profile\nmetadata: {name: p}\nspec: {resourcse: {}}\n",
+    );
+    let user = (
+        "hosts/user.yaml",
+        "kind: Host\nmetadata: {name: user}\nspec: {profiles: {p: {}}}\n",
+    );
     for bad in [bad, worse] {
         assert_eq!(held(&[GOOD, bad, user]), ["user"]);
         assert!(told(&[GOOD, bad, user]).contains("[user]"));
@@ -65,20 +126,42 @@ fn a_bad_profile_holds_those_that_use_it() {
 
 #[test]
 fn a_bad_network_holds_its_members_and_readers() {
-    let bad = ("networks/lan.yaml", "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [x]}\n");
-    let member = ("hosts/member.yaml", "kind: Host\nmetadata: {name: member}\nspec: {networks: {lan: {id: 3}}}\n");
-    assert_eq!(held(&[GOOD, bad, member, ("hosts/reader.yaml", &reader("fleet.network('lan').name"))]), ["member", "reader"]);
+    let bad = (
+        "networks/lan.yaml",
+        "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [x]}\n",
+    );
+    let member = (
+        "hosts/member.yaml",
+        "kind: Host\nmetadata: {name: member}\nspec: {networks: {lan: {id: 3}}}\n",
+    );
+    assert_eq!(
+        held(&[
+            GOOD,
+            bad,
+            member,
+            ("hosts/reader.yaml", &reader("fleet.network('lan').name"))
+        ]),
+        ["member", "reader"]
+    );
 }
 
 #[test]
 fn without_a_fleet_every_host_is_held_and_none_is_absent() {
-    for fleet in ["kind: Fleet\nmetadata: {name: home}\nspec: {domian: x}\n", "{", ""] {
+    for fleet in [
+        "kind: Fleet\nmetadata: {name: home}\nspec: {domian: x}\n",
+        "{",
+        "",
+    ] {
         assert_eq!(held(&[GOOD, ("fleet.yaml", fleet)]), ["good"], "{fleet}");
     }
     let mut sources = sources(&[GOOD]);
     sources.files.remove("fleet.yaml");
     let resolved = resolve(&load(sources).fleet);
-    assert!(resolved.diagnostics[0].to_string().contains("error[missing-fleet]: there is no fleet.yaml"));
+    assert!(
+        resolved.diagnostics[0]
+            .to_string()
+            .contains("error[missing-fleet]: there is no fleet.yaml")
+    );
     assert_eq!(resolved.hosts.len(), 1);
 }
 
@@ -100,10 +183,25 @@ fn the_order_of_hosts_and_cores_changes_nothing() {
     assert_eq!(resolved.diagnostics.len(), 0);
     let mut shared = BTreeSet::new();
     for (name, result) in &resolved.hosts {
-        let HostResult::Ready(intent) = result else { panic!() };
-        let own = intent.desired.get(&"file:/y".parse().unwrap()).unwrap().contents()[0].sha256;
-        assert_eq!(resolved.contents.get(&own).unwrap().as_ref(), name.as_str().as_bytes());
-        shared.insert(Arc::as_ptr(&intent.desired.resources()[&"file:/x".parse().unwrap()]) as usize);
+        let HostResult::Ready(intent) = result else {
+            panic!()
+        };
+        let own = intent
+            .desired
+            .get(&"file:/y".parse().unwrap())
+            .unwrap()
+            .contents()[0]
+            .sha256;
+        assert_eq!(
+            resolved.contents.get(&own).unwrap().as_ref(),
+            name.as_str().as_bytes()
+        );
+        shared
+            .insert(Arc::as_ptr(&intent.desired.resources()[&"file:/x".parse().unwrap()]) as usize);
     }
-    assert_eq!(shared.len(), 1, "what no fact of a host goes into is made once for all");
+    assert_eq!(
+        shared.len(),
+        1,
+        "what no fact of a host goes into is made once for all"
+    );
 }
