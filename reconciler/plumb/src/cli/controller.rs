@@ -120,7 +120,9 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
 fn parts(config: &Config) -> Result<Parts, Failure> {
     let store = RedbStore::open(&config.state)?;
     let mirror = config.state.join("mirror");
-    let options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
+    let mut options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
+    // As git itself does it: whoever runs the controller says how ssh is called.
+    options.ssh.command = std::env::var("GIT_SSH_COMMAND").ok();
     let source = GitSource::open(options)
         .or_fail(|| format!("the source {} can't be followed", config.source.url.value))?;
     let sinks = config

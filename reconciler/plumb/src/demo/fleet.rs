@@ -32,8 +32,11 @@ spec:
     )
 }
 
-/// `fleet.yaml`.
-pub(super) const FLEET: &str = "kind: Fleet
+/// What is there from the first commit on, beside the policy.
+pub(super) const FIRST: &[(&str, &str)] = &[
+    (
+        "fleet.yaml",
+        "kind: Fleet
 metadata: {name: demo}
 spec:
   domain: demo.example
@@ -41,7 +44,24 @@ spec:
     arch: x86_64
     profiles: {base: {}}
     drift: {mode: correct}
-";
+",
+    ),
+    (
+        "profiles/base.yaml",
+        "kind: Profile\nmetadata: {name: base}\nspec: {description: What every host has.}\n",
+    ),
+    (
+        "profiles/access.yaml",
+        "kind: Profile
+metadata: {name: access}
+spec:
+  description: Who may log in; it takes two people to change.
+  resources:
+    file:
+      /etc/ssh/sshd_config.d/10-fleet.conf: {content: \"PasswordAuthentication no\\n\", mode: \"0600\"}
+",
+    ),
+];
 
 /// What is pushed after the policy: three hosts and what they have.
 pub(super) const MANIFESTS: &[(&str, &str)] = &[
@@ -75,17 +95,6 @@ spec:
     file:
       /etc/motd: {content: {template: \"This is {{ host.name }} of the fleet {{ fleet.domain }}.\\n\"}}
     sysctl: {vm.swappiness: {value: \"10\"}}
-",
-    ),
-    (
-        "profiles/access.yaml",
-        "kind: Profile
-metadata: {name: access}
-spec:
-  description: Who may log in; it takes two people to change.
-  resources:
-    file:
-      /etc/ssh/sshd_config.d/10-fleet.conf: {content: \"PasswordAuthentication no\\n\", mode: \"0600\"}
 ",
     ),
     (

@@ -78,8 +78,9 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
     }
     let policy = fleet::policy(&repository.id, alice, bob, carol);
     repository.write("trust/policy.yaml", policy.as_bytes())?;
-    repository.write("fleet.yaml", fleet::FLEET.as_bytes())?;
-    repository.write("profiles/base.yaml", b"kind: Profile\nmetadata: {name: base}\nspec: {description: What every host has.}\n")?;
+    for (file, text) in fleet::FIRST {
+        repository.write(file, text.as_bytes())?;
+    }
     story.does(&format!(
         "throw-away keys: alice ({}), bob ({}) are ops; carol ({}) is sec",
         alice.kind(),
