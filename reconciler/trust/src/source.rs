@@ -290,6 +290,10 @@ impl SourceError {
             Self::Mirror { folder, .. } => Some(format!(
                 "make room and check who owns it; {folder} may be deleted, it is fetched again"
             )),
+            Self::Unreachable { reason, .. } if reason.contains("certificate") => Some(
+                "the machine must believe who signed the server's certificate; the variable SSL_CERT_FILE can name a file of others"
+                    .to_owned(),
+            ),
             Self::Unreachable { .. }
             | Self::Timeout { .. }
             | Self::Garbled { .. }

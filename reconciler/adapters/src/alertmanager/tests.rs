@@ -113,16 +113,22 @@ async fn alerts_travel_as_alertmanager_takes_them() {
 
 #[tokio::test]
 async fn a_prefix_is_kept_and_a_login_is_sent_but_never_shown() {
-    let (address, mut requests) =
-        server(vec![answer("200 OK", ""), answer("200 OK", "")]).await;
-    let sink =
-        Alertmanager::new(&format!("http://bob:s%40cret@{address}/monitoring/am/")).unwrap();
+    let (address, mut requests) = server(vec![answer("200 OK", ""), answer("200 OK", "")]).await;
+    let sink = Alertmanager::new(&format!("http://bob:s%40cret@{address}/monitoring/am/")).unwrap();
     assert_eq!(sink.name(), format!("http://{address}/monitoring/am"));
     sink.post(&[alert("linda")]).await.unwrap();
     let request = requests.recv().await.unwrap();
-    assert!(request.head.starts_with("POST /monitoring/am/api/v2/alerts "));
+    assert!(
+        request
+            .head
+            .starts_with("POST /monitoring/am/api/v2/alerts ")
+    );
     // bob:s@cret
-    assert!(request.head.contains("Basic Ym9iOnNAY3JldA=="), "{}", request.head);
+    assert!(
+        request.head.contains("Basic Ym9iOnNAY3JldA=="),
+        "{}",
+        request.head
+    );
 
     let sink = sink.with_login(Login::Bearer("token-1".to_owned()));
     sink.post(&[alert("linda")]).await.unwrap();
@@ -135,7 +141,10 @@ async fn a_prefix_is_kept_and_a_login_is_sent_but_never_shown() {
 #[tokio::test]
 async fn large_sets_go_in_batches_and_a_refused_one_stops_none() {
     let (address, mut requests) = server(vec![
-        answer("400 Bad Request", &"label \"a-b\" is\nno label ".repeat(100)),
+        answer(
+            "400 Bad Request",
+            &"label \"a-b\" is\nno label ".repeat(100),
+        ),
         answer("200 OK", ""),
         answer("200 OK", ""),
     ])

@@ -59,7 +59,8 @@ impl Address {
         if text.contains(['\0', '\n', '\r']) {
             return Err(AddressError::Text);
         }
-        let url = gix::url::parse(text.as_bytes().as_bstr()).map_err(|_| AddressError::Unreadable)?;
+        let url =
+            gix::url::parse(text.as_bytes().as_bstr()).map_err(|_| AddressError::Unreadable)?;
         match url.scheme {
             Scheme::File => {
                 let path = url.path.to_str().map_err(|_| AddressError::Text)?;
@@ -77,12 +78,20 @@ impl Address {
                     Some(home) => format!("~{home}"),
                     None => path.to_owned(),
                 };
-                for part in [Some(&host), user.as_ref(), Some(&path)].into_iter().flatten() {
+                for part in [Some(&host), user.as_ref(), Some(&path)]
+                    .into_iter()
+                    .flatten()
+                {
                     if part.starts_with('-') {
                         return Err(AddressError::Dash(part.clone()));
                     }
                 }
-                Ok(Self::Ssh { user, host, port: url.port, path })
+                Ok(Self::Ssh {
+                    user,
+                    host,
+                    port: url.port,
+                    path,
+                })
             }
             Scheme::Https => Ok(Self::Http { url: Box::new(url) }),
             Scheme::Http => {
@@ -102,7 +111,12 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => write!(f, "{}", path.display()),
-            Self::Ssh { user, host, port, path } => {
+            Self::Ssh {
+                user,
+                host,
+                port,
+                path,
+            } => {
                 f.write_str("ssh://")?;
                 if let Some(user) = user {
                     write!(f, "{user}@")?;
@@ -140,9 +154,18 @@ mod tests {
         assert_eq!(shown("/srv/fleet.git"), "/srv/fleet.git");
         assert_eq!(shown("file:///srv/fleet.git"), "/srv/fleet.git");
         assert_eq!(shown("../fleet.git"), "../fleet.git");
-        assert_eq!(shown("ssh://git@git.example/fleet.git"), "ssh://git@git.example/fleet.git");
-        assert_eq!(shown("ssh://git.example:2222/~bob/fleet.git"), "ssh://git.example:2222/~bob/fleet.git");
-        assert_eq!(shown("git@git.example:fleet.git"), "ssh://git@git.example/fleet.git");
+        assert_eq!(
+            shown("ssh://git@git.example/fleet.git"),
+            "ssh://git@git.example/fleet.git"
+        );
+        assert_eq!(
+            shown("ssh://git.example:2222/~bob/fleet.git"),
+            "ssh://git.example:2222/~bob/fleet.git"
+        );
+        assert_eq!(
+            shown("git@git.example:fleet.git"),
+            "ssh://git@git.example/fleet.git"
+        );
         assert_eq!(
             shown("https://bob:secret@git.example:8443/fleet.git"),
             "https://git.example:8443/fleet.git"
@@ -162,12 +185,25 @@ mod tests {
 
     #[test]
     fn what_would_be_taken_for_an_option_is_refused() {
-        for text in ["ssh://-oProxyCommand=evil/fleet.git", "-oProxyCommand=evil:fleet.git", "git@host:-x"] {
+        for text in [
+            "ssh://-oProxyCommand=evil/fleet.git",
+            "-oProxyCommand=evil:fleet.git",
+            "git@host:-x",
+        ] {
             let read = Address::parse(text);
             assert!(!matches!(read, Ok(Address::Ssh { .. })), "{text}: {read:?}");
         }
-        assert_eq!(Address::parse("http://git.example/fleet.git"), Err(AddressError::Clear));
-        assert!(matches!(Address::parse("git://git.example/x"), Err(AddressError::Scheme(_))));
-        assert!(matches!(Address::parse("ext::sh -c evil"), Err(_) | Ok(Address::Folder(_))));
+        assert_eq!(
+            Address::parse("http://git.example/fleet.git"),
+            Err(AddressError::Clear)
+        );
+        assert!(matches!(
+            Address::parse("git://git.example/x"),
+            Err(AddressError::Scheme(_))
+        ));
+        assert!(matches!(
+            Address::parse("ext::sh -c evil"),
+            Err(_) | Ok(Address::Folder(_))
+        ));
     }
 }

@@ -12,7 +12,9 @@ use plumb_trust::{Oid, object};
 
 /// The places of a fleet's repository, files first; everything else in it is never read.
 const ROOT: &str = "fleet.yaml";
-const FOLDERS: [&str; 7] = ["files", "hosts", "images", "networks", "profiles", "secrets", "trust"];
+const FOLDERS: [&str; 7] = [
+    "files", "hosts", "images", "networks", "profiles", "secrets", "trust",
+];
 
 /// Bytes of one file.
 pub const FILE: u64 = 16 << 20;
@@ -62,10 +64,16 @@ pub enum FilesError {
 /// out: they would let a change in one place reach another that other rules guard.
 pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
     let wrong = |error: &dyn std::fmt::Display| FilesError::Tree(error.to_string());
-    let raw = objects.read(root, ObjectKind::Tree, limits::TREE).map_err(|error| wrong(&error))?;
+    let raw = objects
+        .read(root, ObjectKind::Tree, limits::TREE)
+        .map_err(|error| wrong(&error))?;
     match object::name_of(ObjectKind::Tree, &raw, root.format()) {
         Ok(name) if name == *root => {}
-        _ => return Err(FilesError::Tree(format!("the store gave other bytes for tree {root}"))),
+        _ => {
+            return Err(FilesError::Tree(format!(
+                "the store gave other bytes for tree {root}"
+            )));
+        }
     }
     let parsed = Tree::parse(&raw, root.format()).map_err(|error| wrong(&error))?;
     let mut gathered = Gathered::default();
@@ -73,7 +81,8 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
         match entry.mode {
             EntryMode::Folder if FOLDERS.contains(&entry.name) => {
                 for found in entries(objects, &entry.id) {
-                    let found = found.map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
+                    let found = found
+                        .map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
                     let path = format!("{}/{}", entry.name, found.path);
                     if taken(&path, found.mode) {
                         let read = content(objects, &found, FILE)
@@ -83,7 +92,11 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
                 }
             }
             EntryMode::File | EntryMode::Executable | EntryMode::Link if entry.name == ROOT => {
-                let found = object::Entry { path: ROOT.to_owned(), mode: entry.mode, id: entry.id };
+                let found = object::Entry {
+                    path: ROOT.to_owned(),
+                    mode: entry.mode,
+                    id: entry.id,
+                };
                 let read = content(objects, &found, FILE).map_err(|error| wrong(&error))?;
                 gathered.add(ROOT.to_owned(), &read)?;
             }
@@ -137,7 +150,10 @@ impl Gathered {
     }
 
     fn walk(&mut self, shown: &str, folder: &Path, depth: usize) -> Result<(), FilesError> {
-        let failed = |error: &std::io::Error| FilesError::Io { path: shown.to_owned(), reason: error.to_string() };
+        let failed = |error: &std::io::Error| FilesError::Io {
+            path: shown.to_owned(),
+            reason: error.to_string(),
+        };
         if depth > limits::DEPTH {
             return Err(FilesError::Io {
                 path: shown.to_owned(),
@@ -147,7 +163,9 @@ impl Gathered {
         for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {
             let entry = entry.map_err(|error| failed(&error))?;
             let Ok(name) = entry.file_name().into_string() else {
-                return Err(FilesError::Name { path: format!("{shown}/{}", entry.file_name().display()) });
+                return Err(FilesError::Name {
+                    path: format!("{shown}/{}", entry.file_name().display()),
+                });
             };
             let path = format!("{shown}/{name}");
             let about = entry.metadata().map_err(|error| failed(&error))?;
@@ -163,8 +181,16 @@ impl Gathered {
         Ok(())
     }
 
-    fn add_from(&mut self, path: String, at: &Path, about: &fs::Metadata) -> Result<(), FilesError> {
-        let failed = |error: &std::io::Error| FilesError::Io { path: path.clone(), reason: error.to_string() };
+    fn add_from(
+        &mut self,
+        path: String,
+        at: &Path,
+        about: &fs::Metadata,
+    ) -> Result<(), FilesError> {
+        let failed = |error: &std::io::Error| FilesError::Io {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         if about.is_symlink() {
             if taken(&path, EntryMode::Link) {
                 let target = fs::read_link(at).map_err(|error| failed(&error))?;

@@ -10,11 +10,20 @@ use super::mirror::MirrorError;
 
 /// Makes an empty bare repository in a folder that is there.
 pub(super) fn create(folder: &Path, format: ObjectFormat, head: &str) -> io::Result<()> {
-    for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "hooks", "info"] {
+    for part in [
+        "objects/info",
+        "objects/pack",
+        "refs/heads",
+        "refs/tags",
+        "hooks",
+        "info",
+    ] {
         fs::create_dir_all(folder.join(part))?;
     }
     let config = match format {
-        ObjectFormat::Sha1 => "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n",
+        ObjectFormat::Sha1 => {
+            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+        }
         ObjectFormat::Sha256 => {
             "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
         }
@@ -29,11 +38,15 @@ pub(super) fn format(folder: &Path) -> Result<ObjectFormat, MirrorError> {
     let config = fs::read_to_string(folder.join("config"))?;
     let mut named = config.lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
-        key.trim().eq_ignore_ascii_case("objectformat").then(|| value.trim().to_owned())
+        key.trim()
+            .eq_ignore_ascii_case("objectformat")
+            .then(|| value.trim().to_owned())
     });
     match named.next().as_deref() {
         None | Some("sha1") => Ok(ObjectFormat::Sha1),
         Some("sha256") => Ok(ObjectFormat::Sha256),
-        Some(other) => Err(MirrorError::Strange(format!("it is of the unknown object format {other}"))),
+        Some(other) => Err(MirrorError::Strange(format!(
+            "it is of the unknown object format {other}"
+        ))),
     }
 }

@@ -38,7 +38,10 @@ pub(super) struct Mirror {
 impl Mirror {
     /// The mirror in this folder.
     pub(super) fn at(path: PathBuf) -> Result<Self, MirrorError> {
-        let mirror = Self { path, format: OnceLock::new() };
+        let mirror = Self {
+            path,
+            format: OnceLock::new(),
+        };
         if mirror.path.join("HEAD").is_file() {
             let format = layout::format(&mirror.path)?;
             mirror.format.get_or_init(|| format);
@@ -64,13 +67,19 @@ impl Mirror {
     /// Opens it for a fetch, and makes it first where it is missing.
     pub(super) fn open_for(&self, format: ObjectFormat) -> Result<MirrorStore, MirrorError> {
         if self.format().is_none() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.path)?;
             layout::create(&self.path, format, "refs/heads/main")?;
             self.format.get_or_init(|| format);
         }
         self.clean()?;
         let handle = objects::handle(&self.objects(), format)?;
-        Ok(MirrorStore { path: self.path.clone(), handle })
+        Ok(MirrorStore {
+            path: self.path.clone(),
+            handle,
+        })
     }
 
     /// Takes away what would let other objects, or a shortened history, show through, and what an
@@ -83,7 +92,11 @@ impl Mirror {
             Ok(files) => {
                 for file in files {
                     let file = file?;
-                    if file.file_name().as_encoded_bytes().starts_with(INCOMING.as_bytes()) {
+                    if file
+                        .file_name()
+                        .as_encoded_bytes()
+                        .starts_with(INCOMING.as_bytes())
+                    {
                         remove(&file.path())?;
                     }
                 }
@@ -96,8 +109,13 @@ impl Mirror {
 
     /// How many packs there are.
     pub(super) fn packs(&self) -> usize {
-        let Ok(files) = fs::read_dir(self.objects().join("pack")) else { return 0 };
-        files.flatten().filter(|file| file.path().extension().is_some_and(|kind| kind == "pack")).count()
+        let Ok(files) = fs::read_dir(self.objects().join("pack")) else {
+            return 0;
+        };
+        files
+            .flatten()
+            .filter(|file| file.path().extension().is_some_and(|kind| kind == "pack"))
+            .count()
     }
 
     /// Forgets what was fetched, so that the next fetch gets everything again. The objects stay.
@@ -191,9 +209,16 @@ impl MirrorStore {
 
     /// A file for a pack that is being received.
     pub(super) fn incoming(&self) -> Result<Incoming, MirrorError> {
-        let path = self.packs().join(format!("{INCOMING}{}", std::process::id()));
+        let path = self
+            .packs()
+            .join(format!("{INCOMING}{}", std::process::id()));
         remove(&path)?;
-        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         Ok(Incoming { path, file })
     }
 }

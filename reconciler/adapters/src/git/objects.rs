@@ -44,7 +44,11 @@ impl ObjectStore {
                     .with_object_cache(|| Box::new(ObjectCache::new(OBJECT_CACHE))))
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { stores, format, missed: Cell::new(false) })
+        Ok(Self {
+            stores,
+            format,
+            missed: Cell::new(false),
+        })
     }
 
     /// What the objects are named by.
@@ -60,7 +64,9 @@ impl ObjectStore {
     /// Whether an object is there.
     pub fn has(&self, id: &Oid) -> bool {
         let Some(id) = name(id) else { return false };
-        self.stores.iter().any(|store| gix::objs::Exists::exists(store, &id))
+        self.stores
+            .iter()
+            .any(|store| gix::objs::Exists::exists(store, &id))
     }
 
     /// What an object is, without inflating it.
@@ -84,7 +90,9 @@ impl Objects for ObjectStore {
             // store's own bound on allocations holds for them.
             if kind != ObjectKind::Tree {
                 match store.try_header(&id) {
-                    Ok(Some(header)) if object_kind(header.kind) != kind => return Err(ObjectError::WrongKind),
+                    Ok(Some(header)) if object_kind(header.kind) != kind => {
+                        return Err(ObjectError::WrongKind);
+                    }
                     Ok(Some(header)) if header.size > limit => return Err(ObjectError::TooLarge),
                     Ok(Some(_)) => {}
                     Ok(None) => continue,
@@ -114,7 +122,10 @@ impl Objects for ObjectStore {
 pub(super) fn handle(folder: &Path, format: ObjectFormat) -> std::io::Result<gix::odb::Handle> {
     let options = gix::odb::store::init::Options {
         // A store that is open sees packs that come later only in slots that it has already.
-        slots: gix::odb::store::init::Slots::AsNeededByDiskState { multiplier: 1.1, minimum: PACKS },
+        slots: gix::odb::store::init::Slots::AsNeededByDiskState {
+            multiplier: 1.1,
+            minimum: PACKS,
+        },
         alloc_limit_bytes: Some(ALLOCATION),
         ..Default::default()
     };
@@ -123,9 +134,9 @@ pub(super) fn handle(folder: &Path, format: ObjectFormat) -> std::io::Result<gix
 
 fn failed(error: &gix::Error) -> ObjectError {
     use gix::error::{Class, ResourceExhaustionKind};
-    let too_large = error
-        .classify()
-        .any(|found| found.class() == Class::ResourceExhaustion(ResourceExhaustionKind::AllocationLimit));
+    let too_large = error.classify().any(|found| {
+        found.class() == Class::ResourceExhaustion(ResourceExhaustionKind::AllocationLimit)
+    });
     if too_large {
         return ObjectError::TooLarge;
     }
@@ -149,7 +160,11 @@ pub(super) fn kind(format: ObjectFormat) -> gix::hash::Kind {
 }
 
 pub(super) fn format(kind: gix::hash::Kind) -> ObjectFormat {
-    if kind.len_in_bytes() == 20 { ObjectFormat::Sha1 } else { ObjectFormat::Sha256 }
+    if kind.len_in_bytes() == 20 {
+        ObjectFormat::Sha1
+    } else {
+        ObjectFormat::Sha256
+    }
 }
 
 /// Gix' own name for an object.

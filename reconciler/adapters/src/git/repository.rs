@@ -99,17 +99,31 @@ impl Repository {
     /// Opens it as a hook sees it.
     pub fn open_with(path: &Path, quarantine: &Quarantine) -> Result<Self, RepositoryError> {
         // Nothing of the machine's or the user's configuration may change what is read here.
-        let gix = gix::open_opts(path, gix::open::Options::isolated())
-            .map_err(|error| RepositoryError::Missing { path: path.to_owned(), reason: innermost(&error) })?;
+        let gix = gix::open_opts(path, gix::open::Options::isolated()).map_err(|error| {
+            RepositoryError::Missing {
+                path: path.to_owned(),
+                reason: innermost(&error),
+            }
+        })?;
         let mut folders: Vec<PathBuf> = Vec::new();
         let own = gix.common_dir().join("objects");
-        for folder in quarantine.objects.iter().chain(&quarantine.alternates).chain([&own]) {
+        for folder in quarantine
+            .objects
+            .iter()
+            .chain(&quarantine.alternates)
+            .chain([&own])
+        {
             if !folders.contains(folder) {
                 folders.push(folder.clone());
             }
         }
-        let objects = ObjectStore::open(&folders, objects::format(gix.object_hash()))
-            .map_err(|error| RepositoryError::Objects { path: path.to_owned(), reason: error.to_string() })?;
+        let objects =
+            ObjectStore::open(&folders, objects::format(gix.object_hash())).map_err(|error| {
+                RepositoryError::Objects {
+                    path: path.to_owned(),
+                    reason: error.to_string(),
+                }
+            })?;
         Ok(Self { gix, objects })
     }
 
@@ -137,7 +151,9 @@ impl Repository {
             let found = platform.prefixed(folder).map_err(|error| failed(&error))?;
             for reference in found {
                 let reference = reference.map_err(|error| self.refs_error(&error))?;
-                let Ok(name) = reference.name().as_bstr().to_str().map(str::to_owned) else { continue };
+                let Ok(name) = reference.name().as_bstr().to_str().map(str::to_owned) else {
+                    continue;
+                };
                 if let Some(target) = reference.target().try_id().and_then(objects::oid) {
                     tags.push(TagRef { name, target });
                 }
@@ -149,8 +165,13 @@ impl Repository {
 
     /// What a branch or tag (by its full name) names itself, unpeeled.
     pub fn reference(&self, name: &str) -> Result<Option<Oid>, RepositoryError> {
-        let found = self.gix.try_find_reference(name).map_err(|error| self.refs_error(&error))?;
-        let Some(mut found) = found else { return Ok(None) };
+        let found = self
+            .gix
+            .try_find_reference(name)
+            .map_err(|error| self.refs_error(&error))?;
+        let Some(mut found) = found else {
+            return Ok(None);
+        };
         let id = match found.target().try_id() {
             Some(id) => id.to_owned(),
             None => found
@@ -165,12 +186,20 @@ impl Repository {
     pub fn resolve(&self, text: &str) -> Result<Oid, RepositoryError> {
         let unknown = || RepositoryError::Unknown(text.to_owned());
         if let Ok(id) = text.parse::<Oid>() {
-            return if self.objects.has(&id) { Ok(id) } else { Err(unknown()) };
+            return if self.objects.has(&id) {
+                Ok(id)
+            } else {
+                Err(unknown())
+            };
         }
         let mut gix = self.gix.clone();
         gix.objects.ignore_replacements = true;
-        let id = gix.rev_parse_single(text.as_bytes().as_bstr()).map_err(|_| unknown())?.detach();
-        self.peel(objects::oid(&id).ok_or_else(unknown)?).ok_or_else(unknown)
+        let id = gix
+            .rev_parse_single(text.as_bytes().as_bstr())
+            .map_err(|_| unknown())?
+            .detach();
+        self.peel(objects::oid(&id).ok_or_else(unknown)?)
+            .ok_or_else(unknown)
     }
 
     /// The commit behind a tag.
@@ -180,7 +209,10 @@ impl Repository {
                 ObjectKind::Commit => return Some(id),
                 ObjectKind::Tag => {
                     let raw = self.objects.read(&id, ObjectKind::Tag, limits::TAG).ok()?;
-                    let target = raw.strip_prefix(b"object ")?.split(|b| *b == b'\n').next()?;
+                    let target = raw
+                        .strip_prefix(b"object ")?
+                        .split(|b| *b == b'\n')
+                        .next()?;
                     id = Oid::from_hex(target).ok()?;
                 }
                 ObjectKind::Tree | ObjectKind::Blob => return None,
@@ -191,11 +223,17 @@ impl Repository {
 
     /// A value of the repository's own configuration, `plumb.introduction` for example.
     pub fn config(&self, key: &str) -> Option<String> {
-        self.gix.config_snapshot().string(key).map(|value| value.to_str_lossy().into_owned())
+        self.gix
+            .config_snapshot()
+            .string(key)
+            .map(|value| value.to_str_lossy().into_owned())
     }
 
     fn refs_error(&self, error: &gix::Error) -> RepositoryError {
-        RepositoryError::Refs { path: self.git_dir().to_owned(), reason: innermost(error) }
+        RepositoryError::Refs {
+            path: self.git_dir().to_owned(),
+            reason: innermost(error),
+        }
     }
 }
 
@@ -209,11 +247,21 @@ mod tests {
             Some("/srv/x.git/./objects/tmp_objdir-incoming-1"),
             Some("/srv/x.git/./objects:\"/odd\\\"one\":/third"),
         );
-        assert_eq!(quarantine.objects.unwrap(), Path::new("/srv/x.git/./objects/tmp_objdir-incoming-1"));
+        assert_eq!(
+            quarantine.objects.unwrap(),
+            Path::new("/srv/x.git/./objects/tmp_objdir-incoming-1")
+        );
         assert_eq!(
             quarantine.alternates,
-            [Path::new("/srv/x.git/./objects"), Path::new("/odd\"one"), Path::new("/third")]
+            [
+                Path::new("/srv/x.git/./objects"),
+                Path::new("/odd\"one"),
+                Path::new("/third")
+            ]
         );
-        assert_eq!(Quarantine::from_values(None, Some("")), Quarantine::default());
+        assert_eq!(
+            Quarantine::from_values(None, Some("")),
+            Quarantine::default()
+        );
     }
 }

@@ -58,7 +58,11 @@ impl SshSigner {
 
     /// The public key's line, as `trust/keys/` takes it.
     pub fn public(&self) -> Result<String, SignError> {
-        let line = self.key.public_key().to_openssh().map_err(|error| SignError::of(&error))?;
+        let line = self
+            .key
+            .public_key()
+            .to_openssh()
+            .map_err(|error| SignError::of(&error))?;
         Ok(format!("{line}\n"))
     }
 
@@ -69,7 +73,10 @@ impl SshSigner {
 
     /// The private key in OpenSSH's form, without a passphrase.
     pub fn private(&self) -> Result<String, SignError> {
-        let text = self.key.to_openssh(ssh_key::LineEnding::LF).map_err(|error| SignError::of(&error))?;
+        let text = self
+            .key
+            .to_openssh(ssh_key::LineEnding::LF)
+            .map_err(|error| SignError::of(&error))?;
         Ok(text.to_string())
     }
 }
@@ -80,7 +87,9 @@ impl Signer for SshSigner {
             .key
             .sign("git", ssh_key::HashAlg::Sha512, payload)
             .map_err(|error| SignError::of(&error))?;
-        let mut armor = signature.to_pem(ssh_key::LineEnding::LF).map_err(|error| SignError::of(&error))?;
+        let mut armor = signature
+            .to_pem(ssh_key::LineEnding::LF)
+            .map_err(|error| SignError::of(&error))?;
         if !armor.ends_with('\n') {
             armor.push('\n');
         }
@@ -109,7 +118,11 @@ impl OpenPgpSigner {
 
     /// The armored certificate, as `trust/keys/` takes it.
     pub fn public(&self) -> Result<String, SignError> {
-        let armor = self.cert.armored().to_vec().map_err(|error| SignError::of(&error))?;
+        let armor = self
+            .cert
+            .armored()
+            .to_vec()
+            .map_err(|error| SignError::of(&error))?;
         String::from_utf8(armor).map_err(|error| SignError::of(&error))
     }
 
@@ -137,8 +150,12 @@ impl Signer for OpenPgpSigner {
                 .clone()
                 .into_keypair()?;
             let mut armor = Vec::new();
-            let message = Armorer::new(Message::new(&mut armor)).kind(openpgp::armor::Kind::Signature).build()?;
-            let mut signer = openpgp::serialize::stream::Signer::new(message, key)?.detached().build()?;
+            let message = Armorer::new(Message::new(&mut armor))
+                .kind(openpgp::armor::Kind::Signature)
+                .build()?;
+            let mut signer = openpgp::serialize::stream::Signer::new(message, key)?
+                .detached()
+                .build()?;
             signer.write_all(payload)?;
             signer.finalize()?;
             Ok(armor)

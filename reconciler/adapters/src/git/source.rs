@@ -47,7 +47,11 @@ pub struct GitOptions {
 
 impl GitOptions {
     /// With the usual bounds.
-    pub fn new(url: impl Into<String>, reference: impl Into<String>, mirror: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        url: impl Into<String>,
+        reference: impl Into<String>,
+        mirror: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             url: url.into(),
             reference: reference.into(),
@@ -102,14 +106,20 @@ impl GitSource {
     /// Watches a branch. Nothing is fetched yet.
     pub fn open(options: GitOptions) -> Result<Self, GitSourceError> {
         let address = Address::parse(&options.url)?;
-        let branch = options.reference.strip_prefix("refs/heads/").filter(|name| !name.is_empty());
-        if branch.is_none() || gix::validate::reference::name(options.reference.as_str().into()).is_err() {
+        let branch = options
+            .reference
+            .strip_prefix("refs/heads/")
+            .filter(|name| !name.is_empty());
+        if branch.is_none()
+            || gix::validate::reference::name(options.reference.as_str().into()).is_err()
+        {
             return Err(GitSourceError::Branch(options.reference));
         }
-        let mirror = Mirror::at(options.mirror.clone()).map_err(|error| GitSourceError::Mirror {
-            folder: options.mirror.clone(),
-            reason: error.to_string(),
-        })?;
+        let mirror =
+            Mirror::at(options.mirror.clone()).map_err(|error| GitSourceError::Mirror {
+                folder: options.mirror.clone(),
+                reason: error.to_string(),
+            })?;
         let name = format!("{address} {}", options.reference);
         let shared = Arc::new(Shared {
             mirror,
@@ -129,8 +139,20 @@ impl GitSource {
         };
         let mut threads = vec![start("git-fetch", move || server_side.run(&fetch_queue))?];
         let (reads, read_queue) = mpsc::channel();
-        threads.push(start("git-read", move || Reader { shared, store: None }.run(&read_queue))?);
-        Ok(Self { name, fetches: Some(fetches), reads: Some(reads), threads, closed })
+        threads.push(start("git-read", move || {
+            Reader {
+                shared,
+                store: None,
+            }
+            .run(&read_queue);
+        })?);
+        Ok(Self {
+            name,
+            fetches: Some(fetches),
+            reads: Some(reads),
+            threads,
+            closed,
+        })
     }
 
     fn read<T: Send + 'static>(
@@ -138,7 +160,10 @@ impl GitSource {
         job: impl FnOnce(Answer<T>) -> Read,
     ) -> BoxFuture<'_, Result<T, SourceError>> {
         let (answer, result) = oneshot::channel();
-        let sent = self.reads.as_ref().is_some_and(|reads| reads.send(job(answer)).is_ok());
+        let sent = self
+            .reads
+            .as_ref()
+            .is_some_and(|reads| reads.send(job(answer)).is_ok());
         wait(sent, result)
     }
 }
@@ -155,8 +180,14 @@ fn wait<'a, T: Send + 'a>(
     })
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, GitSourceError> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(GitSourceError::Thread)
+fn start(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, GitSourceError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(GitSourceError::Thread)
 }
 
 impl Source for GitSource {
@@ -166,7 +197,10 @@ impl Source for GitSource {
 
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, SourceError>> {
         let (answer, result) = oneshot::channel();
-        let sent = self.fetches.as_ref().is_some_and(|fetches| fetches.send(answer).is_ok());
+        let sent = self
+            .fetches
+            .as_ref()
+            .is_some_and(|fetches| fetches.send(answer).is_ok());
         wait(sent, result)
     }
 
@@ -220,7 +254,8 @@ impl Fetcher {
             let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_else(|_| {
                 Err(SourceError::Garbled {
                     source_url: self.address.to_string(),
-                    reason: "reading it failed in a way that wasn't foreseen; please report it".to_owned(),
+                    reason: "reading it failed in a way that wasn't foreseen; please report it"
+                        .to_owned(),
                 })
             });
             let _ = answer.send(fetched);
@@ -241,10 +276,14 @@ impl Fetcher {
 
     fn fetch(&mut self) -> Result<Fetched, SourceError> {
         let mirror = &self.shared.mirror;
-        if self.shared.incomplete.load(Ordering::Relaxed) && self.anew.is_none_or(|last| last.elapsed() > ANEW) {
+        if self.shared.incomplete.load(Ordering::Relaxed)
+            && self.anew.is_none_or(|last| last.elapsed() > ANEW)
+        {
             self.anew = Some(Instant::now());
             self.shared.incomplete.store(false, Ordering::Relaxed);
-            mirror.forget().map_err(|error| mirror_error(mirror, &error))?;
+            mirror
+                .forget()
+                .map_err(|error| mirror_error(mirror, &error))?;
         }
         fetch::Request {
             address: &self.address,
@@ -259,7 +298,10 @@ impl Fetcher {
 }
 
 fn mirror_error(mirror: &Mirror, error: &MirrorError) -> SourceError {
-    SourceError::Mirror { folder: mirror.path().display().to_string(), reason: error.to_string() }
+    SourceError::Mirror {
+        folder: mirror.path().display().to_string(),
+        reason: error.to_string(),
+    }
 }
 
 struct Reader {
@@ -300,7 +342,9 @@ impl Reader {
     fn store(&mut self, wanted: &Oid) -> Result<&ObjectStore, SourceError> {
         let mirror = &self.shared.mirror;
         if self.store.is_none() {
-            let Some(format) = mirror.format() else { return Err(SourceError::Missing(*wanted)) };
+            let Some(format) = mirror.format() else {
+                return Err(SourceError::Missing(*wanted));
+            };
             let store = ObjectStore::open(&[mirror.objects()], format)
                 .map_err(|error| mirror_error(mirror, &MirrorError::Io(error)))?;
             self.store = Some(store);
@@ -326,8 +370,10 @@ impl Reader {
     fn files(&mut self, revision: &Verified<Revision>) -> Result<Files, SourceError> {
         let commit = revision.commit();
         let store = self.store(&commit)?;
-        files::tree(store, &revision.tree())
-            .map_err(|error| SourceError::Files { revision: commit, reason: error.to_string() })
+        files::tree(store, &revision.tree()).map_err(|error| SourceError::Files {
+            revision: commit,
+            reason: error.to_string(),
+        })
     }
 
     fn descends(&mut self, ancestor: Oid, descendant: Oid) -> Result<bool, SourceError> {

@@ -81,7 +81,12 @@ pub struct Person {
 impl Person {
     fn line(&self) -> String {
         let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
-        format!("{} <{}> {} +0000", clean(&self.name), clean(&self.email), self.time)
+        format!(
+            "{} <{}> {} +0000",
+            clean(&self.name),
+            clean(&self.email),
+            self.time
+        )
     }
 }
 
@@ -132,11 +137,12 @@ impl Writer {
     }
 
     fn at(folder: &Path, format: ObjectFormat) -> Self {
-        let store = gix::odb::loose::Store::at(
-            folder.join("objects"),
-            objects::kind(format),
-        );
-        Self { folder: folder.to_owned(), format, store }
+        let store = gix::odb::loose::Store::at(folder.join("objects"), objects::kind(format));
+        Self {
+            folder: folder.to_owned(),
+            format,
+            store,
+        }
     }
 
     /// Where it is.
@@ -152,8 +158,14 @@ impl Writer {
             ObjectKind::Blob => gix::objs::Kind::Blob,
             ObjectKind::Tag => gix::objs::Kind::Tag,
         };
-        let reason = |reason: String| WriteError::Io { path: self.folder.join("objects"), reason };
-        let id = self.store.write_buf(kind, bytes).map_err(|error| reason(super::error::innermost(&error)))?;
+        let reason = |reason: String| WriteError::Io {
+            path: self.folder.join("objects"),
+            reason,
+        };
+        let id = self
+            .store
+            .write_buf(kind, bytes)
+            .map_err(|error| reason(super::error::innermost(&error)))?;
         objects::oid(&id).ok_or_else(|| reason("the object has no name".to_owned()))
     }
 
@@ -192,7 +204,11 @@ impl Writer {
     }
 
     /// Writes a commit, signed if there is a signer.
-    pub fn commit(&self, commit: &NewCommit, signer: Option<&dyn Signer>) -> Result<Oid, WriteError> {
+    pub fn commit(
+        &self,
+        commit: &NewCommit,
+        signer: Option<&dyn Signer>,
+    ) -> Result<Oid, WriteError> {
         let mut head = format!("tree {}\n", commit.tree);
         for parent in &commit.parents {
             let _ = writeln!(head, "parent {parent}");
@@ -210,7 +226,10 @@ impl Writer {
         };
         // Each line of a header's value but the first begins with a space.
         let folded = signature.trim_end().replace('\n', "\n ");
-        self.raw(ObjectKind::Commit, format!("{head}{header} {folded}\n{body}").as_bytes())
+        self.raw(
+            ObjectKind::Commit,
+            format!("{head}{header} {folded}\n{body}").as_bytes(),
+        )
     }
 
     /// Writes an annotated tag, signed if there is a signer, and the ref that names it.
@@ -262,7 +281,10 @@ impl Writer {
 }
 
 fn failed(path: &Path, error: &io::Error) -> WriteError {
-    WriteError::Io { path: path.to_owned(), reason: error.to_string() }
+    WriteError::Io {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
 }
 
 #[derive(Default)]
@@ -282,7 +304,10 @@ impl Folder {
             Some((name, rest)) => (name, Some(rest)),
             None => (path, None),
         };
-        if matches!(name, "" | "." | "..") || name.contains('\0') || name.eq_ignore_ascii_case(".git") {
+        if matches!(name, "" | "." | "..")
+            || name.contains('\0')
+            || name.eq_ignore_ascii_case(".git")
+        {
             return Err(wrong());
         }
         match rest {
@@ -291,7 +316,10 @@ impl Folder {
                 _ => Ok(()),
             },
             Some(rest) => {
-                let inner = self.entries.entry(name.to_owned()).or_insert_with(|| Item::Folder(Self::default()));
+                let inner = self
+                    .entries
+                    .entry(name.to_owned())
+                    .or_insert_with(|| Item::Folder(Self::default()));
                 match inner {
                     Item::Folder(inner) => inner.insert(whole, rest, mode, blob),
                     Item::File(..) => Err(wrong()),

@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicBool;
 use gix::bstr::{BStr, ByteSlice};
 use gix::protocol::handshake::Ref;
 use gix::protocol::transport::Service;
-use plumb_trust::source::{Fetched, SourceError};
 use plumb_trust::TagRef;
+use plumb_trust::source::{Fetched, SourceError};
 
 pub use self::limits::{Exceeded, Limits};
 pub(super) use self::repack::repack;
@@ -32,7 +32,11 @@ use super::mirror::{Mirror, MirrorError};
 use super::objects;
 
 /// The folders of tags that concern trust.
-pub(super) const TAGS: [&str; 3] = ["refs/tags/approve/", "refs/tags/alive/", "refs/tags/revoke/"];
+pub(super) const TAGS: [&str; 3] = [
+    "refs/tags/approve/",
+    "refs/tags/alive/",
+    "refs/tags/revoke/",
+];
 
 /// What is fetched from where, and how.
 pub(super) struct Request<'a> {
@@ -52,7 +56,10 @@ enum Failure {
     Mirror(MirrorError),
     Empty,
     NoBranch,
-    Format { found: plumb_trust::ObjectFormat, known: plumb_trust::ObjectFormat },
+    Format {
+        found: plumb_trust::ObjectFormat,
+        known: plumb_trust::ObjectFormat,
+    },
 }
 
 impl From<gix::Error> for Failure {
@@ -77,19 +84,24 @@ impl Request<'_> {
     /// Fetches into the mirror.
     pub(super) fn run(&self, mirror: &Mirror) -> Result<Fetched, SourceError> {
         let source_url = self.address.to_string();
-        let watch = Watch::start(self.patience, Arc::clone(&self.closed)).map_err(|error| SourceError::Program {
-            program: "a thread".to_owned(),
-            reason: error.to_string(),
+        let watch = Watch::start(self.patience, Arc::clone(&self.closed)).map_err(|error| {
+            SourceError::Program {
+                program: "a thread".to_owned(),
+                reason: error.to_string(),
+            }
         })?;
-        let opened = transport::open(self.address, self.ssh, &watch).map_err(|failed| SourceError::Program {
-            program: failed.program,
-            reason: failed.error.to_string(),
+        let opened = transport::open(self.address, self.ssh, &watch).map_err(|failed| {
+            SourceError::Program {
+                program: failed.program,
+                reason: failed.error.to_string(),
+            }
         })?;
         let result = self.converse(opened.transport, mirror, &watch);
         let ended = watch.ended();
         // Ends the program, so that what it said is whole.
         drop(watch);
-        result.map_err(|failure| self.explain(failure, ended, opened.complaints, source_url, mirror))
+        result
+            .map_err(|failure| self.explain(failure, ended, opened.complaints, source_url, mirror))
     }
 
     fn converse(
@@ -100,7 +112,9 @@ impl Request<'_> {
     ) -> Result<Fetched, Failure> {
         let mut progress = gix::progress::Discard;
         if let Some(login) = self.login() {
-            transport.set_identity(login).map_err(gix::Error::from_error)?;
+            transport
+                .set_identity(login)
+                .map_err(gix::Error::from_error)?;
         }
         let mut handshake = gix::protocol::handshake(
             &mut transport,
@@ -118,7 +132,10 @@ impl Request<'_> {
         let hash = negotiate::object_hash(&handshake.capabilities)?;
         let format = objects::format(hash);
         if let Some(known) = mirror.format().filter(|known| *known != format) {
-            return Err(Failure::Format { found: format, known });
+            return Err(Failure::Format {
+                found: format,
+                known,
+            });
         }
         let fetched = self.choose(&refs)?;
 
@@ -150,9 +167,17 @@ impl Request<'_> {
             refs
         } else {
             let mut prefixes = gix::protocol::ls_refs::RefPrefixes::new();
-            prefixes.extend(std::iter::once(self.branch).chain(TAGS).map(gix::bstr::BString::from));
-            gix::protocol::LsRefsCommand::new(Some(prefixes), &handshake.capabilities, agent.clone())
-                .invoke_blocking(transport, progress, false)?
+            prefixes.extend(
+                std::iter::once(self.branch)
+                    .chain(TAGS)
+                    .map(gix::bstr::BString::from),
+            );
+            gix::protocol::LsRefsCommand::new(
+                Some(prefixes),
+                &handshake.capabilities,
+                agent.clone(),
+            )
+            .invoke_blocking(transport, progress, false)?
         };
         if refs.len() > self.limits.refs {
             return Err(Exceeded::Refs(self.limits.refs).into());
@@ -167,9 +192,19 @@ impl Request<'_> {
         let mut any = false;
         for told in refs {
             let (name, id) = match told {
-                Ref::Direct { full_ref_name, object } => (full_ref_name, object),
-                Ref::Peeled { full_ref_name, tag, .. } => (full_ref_name, tag),
-                Ref::Symbolic { full_ref_name, tag, object, .. } => (full_ref_name, tag.as_ref().unwrap_or(object)),
+                Ref::Direct {
+                    full_ref_name,
+                    object,
+                } => (full_ref_name, object),
+                Ref::Peeled {
+                    full_ref_name, tag, ..
+                } => (full_ref_name, tag),
+                Ref::Symbolic {
+                    full_ref_name,
+                    tag,
+                    object,
+                    ..
+                } => (full_ref_name, tag.as_ref().unwrap_or(object)),
                 Ref::Unborn { .. } => continue,
             };
             any = true;
@@ -181,7 +216,11 @@ impl Request<'_> {
             }
         }
         let Some(head) = head else {
-            return Err(if any { Failure::NoBranch } else { Failure::Empty });
+            return Err(if any {
+                Failure::NoBranch
+            } else {
+                Failure::Empty
+            });
         };
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         tags.dedup_by(|a, b| a.name == b.name);
@@ -189,7 +228,9 @@ impl Request<'_> {
     }
 
     fn login(&self) -> Option<gix::sec::identity::Account> {
-        let Address::Http { url } = self.address else { return None };
+        let Address::Http { url } = self.address else {
+            return None;
+        };
         Some(gix::sec::identity::Account {
             username: url.user()?.to_owned(),
             password: url.password().unwrap_or_default().to_owned(),
@@ -206,25 +247,44 @@ impl Request<'_> {
         mirror: &Mirror,
     ) -> SourceError {
         match ended {
-            Some(Ended::Idle(after) | Ended::Total(after)) => return SourceError::Timeout { source_url, after },
+            Some(Ended::Idle(after) | Ended::Total(after)) => {
+                return SourceError::Timeout { source_url, after };
+            }
             Some(Ended::Closed) => return SourceError::Closed,
             None => {}
         }
         let error = match failure {
             Failure::Exceeded(exceeded) => {
-                return SourceError::Excessive { source_url, reason: exceeded.to_string() };
+                return SourceError::Excessive {
+                    source_url,
+                    reason: exceeded.to_string(),
+                };
             }
             Failure::Garbled(reason) => return SourceError::Garbled { source_url, reason },
             Failure::Mirror(error) => {
-                return SourceError::Mirror { folder: mirror.path().display().to_string(), reason: error.to_string() };
+                return SourceError::Mirror {
+                    folder: mirror.path().display().to_string(),
+                    reason: error.to_string(),
+                };
             }
-            Failure::NoBranch => return SourceError::NoBranch { source_url, branch: self.branch.to_owned() },
+            Failure::NoBranch => {
+                return SourceError::NoBranch {
+                    source_url,
+                    branch: self.branch.to_owned(),
+                };
+            }
             // A server that only tells of what was asked for doesn't say which of the two it is.
             Failure::Empty => return SourceError::Empty { source_url },
-            Failure::Format { found, known } => return SourceError::Format { source_url, found, known },
+            Failure::Format { found, known } => {
+                return SourceError::Format {
+                    source_url,
+                    found,
+                    known,
+                };
+            }
             Failure::Gix(error) => error,
         };
-        classify(&error, &complaints.all(), source_url)
+        classify(&error, &complaints.all(), source_url, self.login().as_ref())
     }
 }
 
@@ -232,36 +292,76 @@ impl Request<'_> {
 fn tag_name(name: &BStr) -> Option<String> {
     gix::validate::reference::name(name).ok()?;
     let name = name.to_str().ok()?;
-    TAGS.iter().any(|folder| name.len() > folder.len() && name.starts_with(folder)).then(|| name.to_owned())
+    TAGS.iter()
+        .any(|folder| name.len() > folder.len() && name.starts_with(folder))
+        .then(|| name.to_owned())
 }
 
 /// What kind of failure it is, from what the program said or gix found.
-fn classify(error: &gix::Error, complaints: &[String], source_url: String) -> SourceError {
+fn classify(
+    error: &gix::Error,
+    complaints: &[String],
+    source_url: String,
+    login: Option<&gix::sec::identity::Account>,
+) -> SourceError {
     let said = complaints.join("\n");
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     // The line that tells most: git's own `fatal:` comes after ssh's reason.
     let reason = complaints
         .iter()
         .find(|line| !line.starts_with("Warning:") && !line.starts_with("debug"))
-        .map_or_else(|| innermost(error), |line| one_line(line.trim_start_matches("fatal: ")));
-    if has(&["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED", "No matching host key"]) {
-        return SourceError::HostKey { source_url, reason: "host key verification failed".to_owned() };
+        .map_or_else(
+            || innermost(error),
+            |line| one_line(line.trim_start_matches("fatal: ")),
+        );
+    if has(&[
+        "Host key verification failed",
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "No matching host key",
+    ]) {
+        return SourceError::HostKey {
+            source_url,
+            reason: "host key verification failed".to_owned(),
+        };
     }
-    if has(&["Permission denied", "dubious ownership", "Too many authentication failures", "access denied"]) {
+    if has(&[
+        "Permission denied",
+        "dubious ownership",
+        "Too many authentication failures",
+        "access denied",
+    ]) {
         return SourceError::Denied { source_url, reason };
     }
-    if has(&["does not appear to be a git repository", "not a git repository", "Repository not found", "repository not found", "does not exist", "No such file or directory"]) {
+    if has(&[
+        "does not appear to be a git repository",
+        "not a git repository",
+        "Repository not found",
+        "repository not found",
+        "does not exist",
+        "No such file or directory",
+    ]) {
         return SourceError::NoRepository { source_url, reason };
     }
     if has(&["not found", "command not found"]) && said.contains("ssh") {
-        return SourceError::Program { program: "ssh".to_owned(), reason };
+        return SourceError::Program {
+            program: "ssh".to_owned(),
+            reason,
+        };
     }
     if !said.is_empty() {
         return SourceError::Unreachable { source_url, reason };
     }
     let text = format!("{error:#}");
     let all: Vec<_> = error.classify().map(|found| found.class()).collect();
-    if all.iter().any(|class| matches!(class, gix::error::Class::Unauthenticated | gix::error::Class::PermissionDenied)) {
+    if all.contains(&gix::error::Class::Unauthenticated) {
+        // Gix speaks of a credential helper, of which there is none here.
+        let reason = match login {
+            Some(_) => "it refuses the login of the address".to_owned(),
+            None => "it asks for a login".to_owned(),
+        };
+        return SourceError::Denied { source_url, reason };
+    }
+    if all.contains(&gix::error::Class::PermissionDenied) {
         return SourceError::Denied { source_url, reason };
     }
     if text.contains("404") {

@@ -11,11 +11,11 @@ use gix::protocol::transport::client::Capabilities;
 use gix::protocol::transport::client::blocking_io::Transport;
 use plumb_trust::source::Fetched;
 
+use super::super::mirror::MirrorStore;
+use super::super::objects;
 use super::Failure;
 use super::limits::Limits;
 use super::pack;
-use super::super::mirror::MirrorStore;
-use super::super::objects;
 
 /// A server that has told of its branches.
 pub(super) struct Conversation<'a, T> {
@@ -26,8 +26,13 @@ pub(super) struct Conversation<'a, T> {
 }
 
 /// The hash that the server's objects are named by; a server that doesn't say so is of the time of SHA-1.
-pub(super) fn object_hash(capabilities: &Capabilities) -> std::result::Result<gix::hash::Kind, Failure> {
-    let Some(name) = capabilities.capability("object-format").and_then(|told| told.value().map(ToOwned::to_owned)) else {
+pub(super) fn object_hash(
+    capabilities: &Capabilities,
+) -> std::result::Result<gix::hash::Kind, Failure> {
+    let Some(name) = capabilities
+        .capability("object-format")
+        .and_then(|told| told.value().map(ToOwned::to_owned))
+    else {
         return Ok(gix::hash::Kind::Sha1);
     };
     match name.as_slice() {
@@ -100,13 +105,17 @@ pub(super) fn receive<T: Transport>(
     outcome?;
     end(&mut conversation);
     // Not said by the pack itself: it may be whole and hold nothing of what was asked for.
-    if wanted.iter().all(|id| gix::objs::Exists::exists(store.handle(), id)) {
+    if wanted
+        .iter()
+        .all(|id| gix::objs::Exists::exists(store.handle(), id))
+    {
         Ok(())
     } else {
-        Err(Failure::Garbled("it doesn't send what it was asked for".to_owned()))
+        Err(Failure::Garbled(
+            "it doesn't send what it was asked for".to_owned(),
+        ))
     }
 }
-
 
 fn end<T: Transport>(conversation: &mut Conversation<'_, T>) {
     if conversation.handshake.server_protocol_version != Protocol::V2 {
@@ -128,11 +137,16 @@ impl Negotiate for Told<'_> {
     fn mark_complete_and_common_ref(&mut self) -> Result<negotiate::Action> {
         for tip in std::mem::take(&mut self.tips) {
             // One that can't be read isn't told: then more is sent than needed.
-            if let Ok(Some(_)) = self.graph.get_or_insert_commit(tip, |data| data.flags |= Flags::COMPLETE) {
+            if let Ok(Some(_)) = self
+                .graph
+                .get_or_insert_commit(tip, |data| data.flags |= Flags::COMPLETE)
+            {
                 self.negotiator.add_tip(tip, &mut self.graph)?;
             }
         }
-        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+        Ok(negotiate::Action::MustNegotiate {
+            remote_ref_target_known: Vec::new(),
+        })
     }
 
     fn add_wants(&mut self, arguments: &mut Arguments, _: &[bool]) -> bool {
@@ -148,6 +162,12 @@ impl Negotiate for Told<'_> {
         arguments: &mut Arguments,
         previous_response: Option<&Response>,
     ) -> Result<(negotiate::Round, bool)> {
-        negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
+        negotiate::one_round(
+            &mut *self.negotiator,
+            &mut self.graph,
+            state,
+            arguments,
+            previous_response,
+        )
     }
 }

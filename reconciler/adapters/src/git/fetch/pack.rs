@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::odb::pack::{Bundle, bundle, data};
 
+use super::super::error::innermost;
+use super::super::mirror::{Incoming, MirrorError, MirrorStore};
 use super::Failure;
 use super::limits::{Exceeded, Limits};
 use super::scan::{ScanError, scan};
-use super::super::error::innermost;
-use super::super::mirror::{Incoming, MirrorError, MirrorStore};
 
 /// Receives a pack into the mirror. On failure nothing of it stays.
 pub(super) fn receive(
@@ -29,11 +29,13 @@ pub(super) fn receive(
         file.rewind()?;
         file.try_clone()
     };
-    scan(again(&mut incoming).map_err(file)?, length, hash, limits).map_err(|error| match error {
-        ScanError::Exceeded(exceeded) => Failure::Exceeded(exceeded),
-        ScanError::Corrupt(reason) => Failure::Garbled(reason),
-        ScanError::Io(error) => file(error),
-    })?;
+    scan(again(&mut incoming).map_err(file)?, length, hash, limits).map_err(
+        |error| match error {
+            ScanError::Exceeded(exceeded) => Failure::Exceeded(exceeded),
+            ScanError::Corrupt(reason) => Failure::Garbled(reason),
+            ScanError::Io(error) => file(error),
+        },
+    )?;
 
     let mut pack = BufReader::with_capacity(64 << 10, again(&mut incoming).map_err(file)?);
     let outcome = Bundle::write_to_directory(

@@ -13,7 +13,10 @@ use super::watch::{Patience, Watch};
 /// Has git put the packs of a mirror together. Nothing is thrown away: an old head of a rewound branch
 /// may be what hosts are driven to. Where there is no git the packs stay, and reading gets slower.
 pub(crate) fn repack(mirror: &Path, closed: &Arc<AtomicBool>) -> io::Result<()> {
-    let patience = Patience { idle: Duration::from_mins(15), total: Duration::from_mins(15) };
+    let patience = Patience {
+        idle: Duration::from_mins(15),
+        total: Duration::from_mins(15),
+    };
     let watch = Watch::start(patience, Arc::clone(closed))?;
     let mut command = Command::new("git");
     apart(&mut command);

@@ -33,16 +33,23 @@ pub(crate) fn scan(
     hash: gix::hash::Kind,
     limits: &Limits,
 ) -> Result<(), ScanError> {
-    let mut pack = Counted { inner: io::BufReader::with_capacity(64 << 10, pack), position: 0 };
+    let mut pack = Counted {
+        inner: io::BufReader::with_capacity(64 << 10, pack),
+        position: 0,
+    };
     let mut header = [0; data::header::SIZE];
-    pack.read_exact(&mut header).map_err(|_| ScanError::Corrupt("the pack ends early".to_owned()))?;
+    pack.read_exact(&mut header)
+        .map_err(|_| ScanError::Corrupt("the pack ends early".to_owned()))?;
     let (_, objects) = data::header::decode(&header)
         .map_err(|error| ScanError::Corrupt(super::super::error::innermost(&error)))?;
     if objects > limits.objects {
         return Err(Exceeded::Objects(limits.objects).into());
     }
     let most = limits.inflated.max(length.saturating_mul(limits.ratio));
-    let inflated = || Exceeded::Inflated { pack: length, limit: most };
+    let inflated = || Exceeded::Inflated {
+        pack: length,
+        limit: most,
+    };
     let mut total: u64 = 0;
     // Where each entry begins, and what its chain up to it needs. Bases named by hash may lie anywhere,
     // so chains that begin with one are counted as if each were built on the one before.
@@ -51,8 +58,10 @@ pub(crate) fn scan(
     let mut inflate = Decompress::new();
     for _ in 0..objects {
         let begin = pack.position;
-        let entry = data::Entry::from_read(&mut pack, begin, hash.len_in_bytes())
-            .map_err(|error| ScanError::Corrupt(format!("an entry of the pack can't be read: {error}")))?;
+        let entry =
+            data::Entry::from_read(&mut pack, begin, hash.len_in_bytes()).map_err(|error| {
+                ScanError::Corrupt(format!("an entry of the pack can't be read: {error}"))
+            })?;
         if entry.decompressed_size > limits.object {
             return Err(Exceeded::Object(limits.object).into());
         }
@@ -65,7 +74,10 @@ pub(crate) fn scan(
             return Err(Exceeded::Object(limits.object).into());
         }
         total = total.saturating_add(result);
-        if matches!(entry.header, Header::OfsDelta { .. } | Header::RefDelta { .. }) {
+        if matches!(
+            entry.header,
+            Header::OfsDelta { .. } | Header::RefDelta { .. }
+        ) {
             total = total.saturating_add(entry.decompressed_size);
         }
         if total > most {
@@ -73,12 +85,12 @@ pub(crate) fn scan(
         }
         let base = match entry.header {
             Header::OfsDelta { base_distance } => {
-                let at = begin
-                    .checked_sub(base_distance)
-                    .ok_or_else(|| ScanError::Corrupt("a delta's base lies before the pack".to_owned()))?;
-                *chains
-                    .get(&at)
-                    .ok_or_else(|| ScanError::Corrupt("a delta's base isn't where it says".to_owned()))?
+                let at = begin.checked_sub(base_distance).ok_or_else(|| {
+                    ScanError::Corrupt("a delta's base lies before the pack".to_owned())
+                })?;
+                *chains.get(&at).ok_or_else(|| {
+                    ScanError::Corrupt("a delta's base isn't where it says".to_owned())
+                })?
             }
             Header::RefDelta { .. } => by_name,
             _ => 0,
@@ -111,7 +123,11 @@ fn measure(
         let (read, written, status) = {
             let input = pack.fill_buf()?;
             let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
-            let flush = if input.is_empty() { FlushDecompress::Finish } else { FlushDecompress::None };
+            let flush = if input.is_empty() {
+                FlushDecompress::Finish
+            } else {
+                FlushDecompress::None
+            };
             let status = inflate
                 .decompress(input, &mut buffer, flush)
                 .map_err(|_| corrupt("an entry of the pack doesn't inflate"))?;

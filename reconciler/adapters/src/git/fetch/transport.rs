@@ -31,9 +31,16 @@ pub struct Ssh {
 impl Ssh {
     fn arguments(&self) -> Vec<OsString> {
         // Nobody is there to answer a question, and a dead connection must be noticed.
-        let mut all: Vec<OsString> = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15"]
-            .map(OsString::from)
-            .to_vec();
+        let mut all: Vec<OsString> = [
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=20",
+            "-o",
+            "ServerAliveInterval=15",
+        ]
+        .map(OsString::from)
+        .to_vec();
         if let Some(key) = &self.key {
             all.extend(["-o", "IdentitiesOnly=yes", "-i"].map(OsString::from));
             all.push(key.clone().into_os_string());
@@ -41,7 +48,12 @@ impl Ssh {
         if let Some(file) = &self.known_hosts {
             let mut option = OsString::from("UserKnownHostsFile=");
             option.push(file);
-            all.extend([OsString::from("-o"), option, OsString::from("-o"), OsString::from("StrictHostKeyChecking=yes")]);
+            all.extend([
+                OsString::from("-o"),
+                option,
+                OsString::from("-o"),
+                OsString::from("StrictHostKeyChecking=yes"),
+            ]);
         }
         all
     }
@@ -64,19 +76,28 @@ pub(crate) struct NotStarted {
 pub(crate) fn open(address: &Address, ssh: &Ssh, watch: &Watch) -> Result<Opened, NotStarted> {
     let (command, program) = match address {
         Address::Folder(path) => (upload_pack(path), "git"),
-        Address::Ssh { user, host, port, path } => {
-            (over_ssh(ssh, user.as_deref(), host, *port, path), "ssh")
-        }
+        Address::Ssh {
+            user,
+            host,
+            port,
+            path,
+        } => (over_ssh(ssh, user.as_deref(), host, *port, path), "ssh"),
         Address::Http { url } => {
             crate::tls::install_provider();
             let mut url = (**url).clone();
             url.set_user(None);
             url.set_password(None);
             let transport = http::connect::<http::reqwest::Remote>(url, Protocol::V2, false);
-            return Ok(Opened { transport: Box::new(transport), complaints: Complaints::default() });
+            return Ok(Opened {
+                transport: Box::new(transport),
+                complaints: Complaints::default(),
+            });
         }
     };
-    spawn(command, address, watch).map_err(|error| NotStarted { program: program.to_owned(), error })
+    spawn(command, address, watch).map_err(|error| NotStarted {
+        program: program.to_owned(),
+        error,
+    })
 }
 
 fn upload_pack(path: &std::path::Path) -> Command {
@@ -133,7 +154,8 @@ fn quoted(path: &str) -> String {
 }
 
 fn plain(name: &str) -> bool {
-    name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    name.chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Result<Opened> {
@@ -160,7 +182,10 @@ fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Res
         false,
     )
     .custom_url(Some(path.as_str().into()));
-    Ok(Opened { transport: Box::new(transport), complaints: Complaints::listen(complaints)? })
+    Ok(Opened {
+        transport: Box::new(transport),
+        complaints: Complaints::listen(complaints)?,
+    })
 }
 
 /// Sets a program apart: what git was told about another repository, by a hook that called us, must
@@ -171,7 +196,10 @@ pub(super) fn apart(command: &mut Command) {
             command.env_remove(&name);
         }
     }
-    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").process_group(0);
+    command
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("LC_ALL", "C")
+        .process_group(0);
 }
 
 /// The last that a program wrote to its standard error.
@@ -188,30 +216,35 @@ impl Complaints {
 
     fn listen(from: ChildStderr) -> std::io::Result<Self> {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let thread = thread::Builder::new().name("git-stderr".to_owned()).spawn({
-            let lines = Arc::clone(&lines);
-            move || {
-                let mut from = BufReader::new(from);
-                let mut line = Vec::new();
-                loop {
-                    line.clear();
-                    match from.by_ref().take(Self::LINE).read_until(b'\n', &mut line) {
-                        Ok(0) | Err(_) => return,
-                        Ok(_) => {}
+        let thread = thread::Builder::new()
+            .name("git-stderr".to_owned())
+            .spawn({
+                let lines = Arc::clone(&lines);
+                move || {
+                    let mut from = BufReader::new(from);
+                    let mut line = Vec::new();
+                    loop {
+                        line.clear();
+                        match from.by_ref().take(Self::LINE).read_until(b'\n', &mut line) {
+                            Ok(0) | Err(_) => return,
+                            Ok(_) => {}
+                        }
+                        let text = String::from_utf8_lossy(&line).trim().to_owned();
+                        if text.is_empty() {
+                            continue;
+                        }
+                        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                        if lines.len() == Self::LINES {
+                            lines.remove(0);
+                        }
+                        lines.push(text);
                     }
-                    let text = String::from_utf8_lossy(&line).trim().to_owned();
-                    if text.is_empty() {
-                        continue;
-                    }
-                    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    if lines.len() == Self::LINES {
-                        lines.remove(0);
-                    }
-                    lines.push(text);
                 }
-            }
-        })?;
-        Ok(Self { lines, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            lines,
+            thread: Some(thread),
+        })
     }
 
     /// All that was said. The program must have ended.

@@ -21,7 +21,10 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { idle: Duration::from_mins(1), total: Duration::from_mins(15) }
+        Self {
+            idle: Duration::from_mins(1),
+            total: Duration::from_mins(15),
+        }
     }
 }
 
@@ -67,17 +70,27 @@ impl Watch {
             let state = Arc::clone(&state);
             move || state.watch(patience, &closed)
         })?;
-        Ok(Self { state, thread: Some(thread) })
+        Ok(Self {
+            state,
+            thread: Some(thread),
+        })
     }
 
     /// Ends this program too when the conversation ends.
     pub(crate) fn adopt(&self, child: Child) {
-        *self.state.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+        *self
+            .state
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(child);
     }
 
     /// A reader whose bytes count as signs of life.
     pub(crate) fn hear<R: Read>(&self, inner: R) -> Heard<R> {
-        Heard { inner, state: Arc::clone(&self.state) }
+        Heard {
+            inner,
+            state: Arc::clone(&self.state),
+        }
     }
 
     /// Set when the conversation must end: gix looks at it between steps.
@@ -87,7 +100,11 @@ impl Watch {
 
     /// Why it was ended by the watch, if it was.
     pub(crate) fn ended(&self) -> Option<Ended> {
-        *self.state.ended.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .state
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,7 +145,11 @@ impl State {
     }
 
     fn kill(&self) {
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let child = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(mut child) = child {
             // The program leads a group of its own, so that what a shell in between started ends too.
             if let Ok(Some(group)) = i32::try_from(child.id()).map(rustix::process::Pid::from_raw) {

@@ -23,14 +23,25 @@ fn the_branch_and_the_tags_of_trust_are_fetched_and_nothing_else() {
     let source = place.source(writer.path().to_str().unwrap());
     let fetched = fetch(&source).unwrap();
     assert_eq!(fetched.head, second);
-    let names: Vec<_> = fetched.tags.iter().map(|tag| (tag.name.as_str(), tag.target)).collect();
+    let names: Vec<_> = fetched
+        .tags
+        .iter()
+        .map(|tag| (tag.name.as_str(), tag.target))
+        .collect();
     assert_eq!(
         names,
-        [("refs/tags/alive/main/1", alive), ("refs/tags/approve/main/1-bob", approval)]
+        [
+            ("refs/tags/alive/main/1", alive),
+            ("refs/tags/approve/main/1-bob", approval)
+        ]
     );
     let mirror = place.path("state/mirror.git");
     assert!(place.git(&mirror, &["cat-file", "-t", &approval.to_string()]) == "tag");
-    let absent = place.command(&mirror).args(["cat-file", "-e", &other.to_string()]).status().unwrap();
+    let absent = place
+        .command(&mirror)
+        .args(["cat-file", "-e", &other.to_string()])
+        .status()
+        .unwrap();
     assert!(!absent.success(), "a branch that isn't watched was fetched");
     // The mirror is a repository like any other.
     place.git(&mirror, &["fsck", "--strict", "--full"]);
@@ -48,7 +59,12 @@ fn what_is_new_comes_with_the_next_fetch_and_what_is_gone_goes() {
 
     let mut head = first;
     for n in 0..30 {
-        head = commit(&writer, &[head], "more", &[("fleet.yaml", &format!("n: {n}\n"))]);
+        head = commit(
+            &writer,
+            &[head],
+            "more",
+            &[("fleet.yaml", &format!("n: {n}\n"))],
+        );
     }
     std::fs::remove_file(writer.path().join("refs/tags/approve/main/1")).unwrap();
     let fetched = fetch(&source).unwrap();
@@ -64,7 +80,13 @@ fn what_is_new_comes_with_the_next_fetch_and_what_is_gone_goes() {
     // The thirty came as a difference, not as a whole again: three packs in all.
     let packs = std::fs::read_dir(place.path("state/mirror.git/objects/pack"))
         .unwrap()
-        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack"))
+        .filter(|file| {
+            file.as_ref()
+                .unwrap()
+                .path()
+                .extension()
+                .is_some_and(|e| e == "pack")
+        })
         .count();
     assert_eq!(packs, 3);
 }
@@ -78,14 +100,25 @@ fn packs_dont_pile_up_and_nothing_is_lost_when_they_are_put_together() {
     fetch(&source).unwrap();
     let mut head = first;
     for n in 0..55 {
-        head = commit(&writer, &[head], "more", &[("fleet.yaml", &format!("n: {n}\n"))]);
+        head = commit(
+            &writer,
+            &[head],
+            "more",
+            &[("fleet.yaml", &format!("n: {n}\n"))],
+        );
         assert_eq!(fetch(&source).unwrap().head, head);
     }
     // The packs are put together after an answer: the next one waits for it.
     fetch(&source).unwrap();
     let packs = std::fs::read_dir(place.path("state/mirror.git/objects/pack"))
         .unwrap()
-        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack"))
+        .filter(|file| {
+            file.as_ref()
+                .unwrap()
+                .path()
+                .extension()
+                .is_some_and(|e| e == "pack")
+        })
         .count();
     assert!(packs < 10, "{packs}");
     assert!(block_on(source.descends(first, head)).unwrap());
@@ -100,7 +133,12 @@ fn a_rewound_branch_is_told_as_it_is_and_takes_nothing_away() {
     let source = place.source(writer.path().to_str().unwrap());
     assert_eq!(fetch(&source).unwrap().head, second);
 
-    let other = commit(&writer, &[first], "another second", &[("fleet.yaml", "a: 2\n")]);
+    let other = commit(
+        &writer,
+        &[first],
+        "another second",
+        &[("fleet.yaml", "a: 2\n")],
+    );
     assert_eq!(fetch(&source).unwrap().head, other);
     writer.set_ref("refs/heads/main", &first).unwrap();
     assert_eq!(fetch(&source).unwrap().head, first);
@@ -117,9 +155,15 @@ fn a_commit_that_isnt_there_is_named() {
     let (writer, first) = place.fleet();
     let source = place.source(writer.path().to_str().unwrap());
     let unknown = "6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e".parse().unwrap();
-    assert_eq!(block_on(source.descends(first, unknown)), Err(SourceError::Missing(unknown)));
+    assert_eq!(
+        block_on(source.descends(first, unknown)),
+        Err(SourceError::Missing(unknown))
+    );
     fetch(&source).unwrap();
-    assert_eq!(block_on(source.descends(first, unknown)), Err(SourceError::Missing(unknown)));
+    assert_eq!(
+        block_on(source.descends(first, unknown)),
+        Err(SourceError::Missing(unknown))
+    );
 }
 
 #[test]
@@ -156,17 +200,34 @@ fn alternates_grafts_and_shallow_marks_of_the_mirror_are_taken_away() {
     let source = place.source(url);
     fetch(&source).unwrap();
     drop(source);
-    let elsewhere = Writer::create(&place.path("elsewhere.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
-    let hidden = commit(&elsewhere, &[first], "hidden", &[("fleet.yaml", "evil: true\n")]);
+    let elsewhere = Writer::create(
+        &place.path("elsewhere.git"),
+        ObjectFormat::Sha1,
+        "refs/heads/main",
+    )
+    .unwrap();
+    let hidden = commit(
+        &elsewhere,
+        &[first],
+        "hidden",
+        &[("fleet.yaml", "evil: true\n")],
+    );
     let mirror = place.path("state/mirror.git");
     let alternates = elsewhere.path().join("objects");
-    std::fs::write(mirror.join("objects/info/alternates"), format!("{}\n", alternates.display())).unwrap();
+    std::fs::write(
+        mirror.join("objects/info/alternates"),
+        format!("{}\n", alternates.display()),
+    )
+    .unwrap();
     std::fs::write(mirror.join("info/grafts"), format!("{first} {hidden}\n")).unwrap();
     std::fs::write(mirror.join("shallow"), format!("{first}\n")).unwrap();
     place.git(&mirror, &["cat-file", "-e", &hidden.to_string()]);
 
     let source = place.source(url);
-    assert_eq!(block_on(source.descends(first, hidden)), Err(SourceError::Missing(hidden)));
+    assert_eq!(
+        block_on(source.descends(first, hidden)),
+        Err(SourceError::Missing(hidden))
+    );
     assert!(!mirror.join("objects/info/alternates").exists());
     assert!(!mirror.join("info/grafts").exists());
     assert!(!mirror.join("shallow").exists());
@@ -175,7 +236,12 @@ fn alternates_grafts_and_shallow_marks_of_the_mirror_are_taken_away() {
 #[test]
 fn repositories_named_by_sha256_work_too() {
     let place = Place::new();
-    let writer = Writer::create(&place.path("new.git"), ObjectFormat::Sha256, "refs/heads/main").unwrap();
+    let writer = Writer::create(
+        &place.path("new.git"),
+        ObjectFormat::Sha256,
+        "refs/heads/main",
+    )
+    .unwrap();
     let first = commit(&writer, &[], "first", &[("fleet.yaml", "kind: Fleet\n")]);
     let second = commit(&writer, &[first], "second", &[("fleet.yaml", "a: 1\n")]);
     let url = writer.path().to_str().unwrap();
@@ -195,10 +261,18 @@ fn what_isnt_there_is_said_as_it_is() {
     let place = Place::new();
     let nowhere = place.path("nowhere.git");
     let error = fetch(&place.source(nowhere.to_str().unwrap())).unwrap_err();
-    assert!(matches!(error, SourceError::NoRepository { .. }), "{error:?}");
+    assert!(
+        matches!(error, SourceError::NoRepository { .. }),
+        "{error:?}"
+    );
     assert_eq!(error.reason(), "NoRepository");
 
-    let empty = Writer::create(&place.path("empty.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
+    let empty = Writer::create(
+        &place.path("empty.git"),
+        ObjectFormat::Sha1,
+        "refs/heads/main",
+    )
+    .unwrap();
     let source = place.source(empty.path().to_str().unwrap());
     let error = fetch(&source).unwrap_err();
     assert!(matches!(error, SourceError::Empty { .. }), "{error:?}");
@@ -210,15 +284,27 @@ fn what_isnt_there_is_said_as_it_is() {
     tag(&empty, "approve/production/1", first);
     let error = fetch(&GitSource::open(options).unwrap()).unwrap_err();
     assert!(matches!(error, SourceError::NoBranch { .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has no refs/heads/production"), "{error}");
+    assert!(
+        error.to_string().ends_with("has no refs/heads/production"),
+        "{error}"
+    );
 }
 
 #[test]
 fn branches_are_named_in_full() {
     let place = Place::new();
-    for wrong in ["main", "refs/heads/", "refs/tags/v1", "refs/heads/a..b", "HEAD"] {
+    for wrong in [
+        "main",
+        "refs/heads/",
+        "refs/tags/v1",
+        "refs/heads/a..b",
+        "HEAD",
+    ] {
         let options = GitOptions::new("/srv/x.git", wrong, place.path("state/m.git"));
-        assert!(matches!(GitSource::open(options), Err(GitSourceError::Branch(_))), "{wrong}");
+        assert!(
+            matches!(GitSource::open(options), Err(GitSourceError::Branch(_))),
+            "{wrong}"
+        );
     }
 }
 
@@ -230,7 +316,11 @@ fn a_revisions_files_come_out_once_it_is_verified() {
         &writer,
         &[first],
         "second",
-        &[("fleet.yaml", "kind: Fleet\n"), ("hosts/a.yaml", "kind: Host\n"), ("README.md", "no\n")],
+        &[
+            ("fleet.yaml", "kind: Fleet\n"),
+            ("hosts/a.yaml", "kind: Host\n"),
+            ("README.md", "no\n"),
+        ],
     );
     let source = place.source(writer.path().to_str().unwrap());
     fetch(&source).unwrap();
@@ -252,7 +342,10 @@ fn a_source_that_is_dropped_ends_its_conversation() {
     let (writer, _) = place.fleet();
     let mut options = place.options("ssh://nobody@host.invalid/fleet.git");
     let pid = place.path("pid");
-    options.ssh.command = Some(format!("sh -c 'echo $$ >{}; exec sleep 1000' ssh", pid.display()));
+    options.ssh.command = Some(format!(
+        "sh -c 'echo $$ >{}; exec sleep 1000' ssh",
+        pid.display()
+    ));
     let source = GitSource::open(options).unwrap();
     let waiting = source.fetch();
     let began = std::time::Instant::now();
@@ -269,7 +362,10 @@ fn a_source_that_is_dropped_ends_its_conversation() {
     drop(source);
     let gone = std::path::PathBuf::from(format!("/proc/{pid}"));
     while gone.exists() {
-        assert!(began.elapsed() < Duration::from_secs(20), "the program outlives its source");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "the program outlives its source"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(writer);

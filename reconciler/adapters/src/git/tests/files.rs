@@ -3,15 +3,16 @@ use std::os::unix::fs::symlink;
 use plumb_trust::ObjectFormat;
 use plumb_trust::object::ObjectKind;
 
+use super::super::Repository;
 use super::super::files::{FilesError, tree, work_tree};
 use super::super::write::{Mode, Writer};
-use super::super::Repository;
 use super::Place;
 
 #[test]
 fn only_the_places_of_a_fleet_are_read() {
     let place = Place::new();
-    let writer = Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
+    let writer =
+        Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
     let entries: [(&str, Mode, &[u8]); 12] = [
         ("fleet.yaml", Mode::File, b"kind: Fleet\n"),
         ("hosts/site/a.yaml", Mode::File, b"a"),
@@ -69,7 +70,10 @@ fn links_out_of_a_folder_are_never_followed() {
     symlink(&outside, folder.join("profiles/inner")).unwrap();
     symlink(outside.join("secret.yaml"), folder.join("fleet.yaml")).unwrap();
     let files = work_tree(&folder).unwrap();
-    assert!(files.values().all(|bytes| **bytes != *b"secret"), "{files:?}");
+    assert!(
+        files.values().all(|bytes| **bytes != *b"secret"),
+        "{files:?}"
+    );
     assert!(!files.contains_key("hosts/secret.yaml"));
 }
 
@@ -82,15 +86,23 @@ fn what_is_too_large_is_refused() {
     file.set_len(super::super::files::FILE + 1).unwrap();
     assert_eq!(
         work_tree(&folder),
-        Err(FilesError::Large { path: "files/large".to_owned() })
+        Err(FilesError::Large {
+            path: "files/large".to_owned()
+        })
     );
 
-    let writer = Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
+    let writer =
+        Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
     let bytes = vec![0; usize::try_from(super::super::files::FILE).unwrap() + 1];
-    let root = writer.tree([("files/large", Mode::File, bytes.as_slice())]).unwrap();
+    let root = writer
+        .tree([("files/large", Mode::File, bytes.as_slice())])
+        .unwrap();
     let repository = Repository::open(writer.path()).unwrap();
     let error = tree(repository.objects(), &root).unwrap_err().to_string();
-    assert!(error.contains("files/large") && error.contains("larger"), "{error}");
+    assert!(
+        error.contains("files/large") && error.contains("larger"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -99,10 +111,17 @@ fn names_that_arent_text_are_refused() {
     let place = Place::new();
     let folder = place.path("work");
     std::fs::create_dir_all(folder.join("hosts")).unwrap();
-    std::fs::write(folder.join("hosts").join(std::ffi::OsStr::from_bytes(b"\xff.yaml")), "x").unwrap();
+    std::fs::write(
+        folder
+            .join("hosts")
+            .join(std::ffi::OsStr::from_bytes(b"\xff.yaml")),
+        "x",
+    )
+    .unwrap();
     assert!(matches!(work_tree(&folder), Err(FilesError::Name { .. })));
 
-    let writer = Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
+    let writer =
+        Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
     let blob = writer.raw(ObjectKind::Blob, b"x").unwrap();
     let mut raw = b"100644 \xff.yaml\0".to_vec();
     raw.extend_from_slice(blob.as_bytes());
@@ -111,5 +130,8 @@ fn names_that_arent_text_are_refused() {
     raw.extend_from_slice(hosts.as_bytes());
     let root = writer.raw(ObjectKind::Tree, &raw).unwrap();
     let repository = Repository::open(writer.path()).unwrap();
-    assert!(matches!(tree(repository.objects(), &root), Err(FilesError::Tree(_))));
+    assert!(matches!(
+        tree(repository.objects(), &root),
+        Err(FilesError::Tree(_))
+    ));
 }

@@ -103,18 +103,42 @@ fn scanned(pack: &[u8], limits: &Limits) -> Result<(), String> {
 
 #[test]
 fn a_small_pack_that_stands_for_a_large_one_is_refused() {
-    let limits = Limits { object: u64::MAX, chain: u64::MAX, ..Limits::default() };
+    let limits = Limits {
+        object: u64::MAX,
+        chain: u64::MAX,
+        ..Limits::default()
+    };
     // 4 KiB, doubled 24 times: the last object alone has 64 GiB.
     let pack = bomb(24);
     assert!(pack.len() < 40_000, "{}", pack.len());
     assert!(scanned(&bomb(8), &limits).is_ok());
     let error = scanned(&pack, &limits).unwrap_err();
-    assert!(error.contains("inflates to more than 1073741824 bytes"), "{error}");
+    assert!(
+        error.contains("inflates to more than 1073741824 bytes"),
+        "{error}"
+    );
     let error = scanned(&pack, &Limits::default()).unwrap_err();
-    assert!(error.contains("an object of its pack is larger than 268435456 bytes"), "{error}");
-    let error = scanned(&pack, &Limits { chain: 100_000, ..Limits::default() }).unwrap_err();
+    assert!(
+        error.contains("an object of its pack is larger than 268435456 bytes"),
+        "{error}"
+    );
+    let error = scanned(
+        &pack,
+        &Limits {
+            chain: 100_000,
+            ..Limits::default()
+        },
+    )
+    .unwrap_err();
     assert!(error.contains("a chain of deltas"), "{error}");
-    let error = scanned(&pack, &Limits { objects: 10, ..Limits::default() }).unwrap_err();
+    let error = scanned(
+        &pack,
+        &Limits {
+            objects: 10,
+            ..Limits::default()
+        },
+    )
+    .unwrap_err();
     assert!(error.contains("more than 10 objects"), "{error}");
 }
 
@@ -131,7 +155,13 @@ fn garbled_packs_are_errors() {
             let mut pack = good.clone();
             pack[at] ^= 1 << bit;
             // No panic, and no allocation beyond the bounds; some flips are harmless.
-            let _ = scanned(&pack, &Limits { object: 1 << 20, ..Limits::default() });
+            let _ = scanned(
+                &pack,
+                &Limits {
+                    object: 1 << 20,
+                    ..Limits::default()
+                },
+            );
         }
     }
 }
@@ -142,7 +172,11 @@ fn serving(place: &Place, pack: &[u8]) -> GitSource {
     let file = place.path("evil.pack");
     std::fs::write(&file, pack).unwrap();
     let hook = place.path("packer");
-    std::fs::write(&hook, format!("#!/bin/sh\ncat >/dev/null\ncat {}\n", file.display())).unwrap();
+    std::fs::write(
+        &hook,
+        format!("#!/bin/sh\ncat >/dev/null\ncat {}\n", file.display()),
+    )
+    .unwrap();
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut options = place.options("ssh://git@host.invalid/fleet.git");
     options.ssh.command = Some(format!(
@@ -174,13 +208,18 @@ fn a_pack_that_is_larger_than_may_be_is_cut_off() {
     let (writer, first) = place.fleet();
     let mut noise = String::new();
     for n in 0..200_000_u32 {
-        let _ = std::fmt::Write::write_fmt(&mut noise, format_args!("{:x}", n.wrapping_mul(2_654_435_761)));
+        let _ = std::fmt::Write::write_fmt(
+            &mut noise,
+            format_args!("{:x}", n.wrapping_mul(2_654_435_761)),
+        );
     }
     commit(&writer, &[first], "large", &[("files/noise", &noise)]);
     let mut options = place.options(writer.path().to_str().unwrap());
     options.limits.pack = 100_000;
     let error = fetch(&GitSource::open(options).unwrap()).unwrap_err();
-    let SourceError::Excessive { reason, .. } = &error else { panic!("{error:?}") };
+    let SourceError::Excessive { reason, .. } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!(reason, "its pack is larger than 100000 bytes");
 
     let mut options = place.options(writer.path().to_str().unwrap());
@@ -196,7 +235,10 @@ fn a_pack_without_what_was_asked_for_is_refused() {
     let source = serving(&place, &bomb(2));
     for _ in 0..2 {
         let error = fetch(&source).unwrap_err();
-        assert!(matches!(&error, SourceError::Garbled { reason, .. } if reason.contains("asked for")), "{error:?}");
+        assert!(
+            matches!(&error, SourceError::Garbled { reason, .. } if reason.contains("asked for")),
+            "{error:?}"
+        );
     }
     drop(source);
     // When it is right again, all is well.
@@ -208,7 +250,11 @@ fn a_pack_without_what_was_asked_for_is_refused() {
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
     let place = Place::new();
-    for talk in ["exec sleep 1000", "printf 000eversion; exec sleep 1000", "while :; do printf 1; sleep 0.1; done"] {
+    for talk in [
+        "exec sleep 1000",
+        "printf 000eversion; exec sleep 1000",
+        "while :; do printf 1; sleep 0.1; done",
+    ] {
         let mut options = place.options("ssh://git@host.invalid/fleet.git");
         options.ssh.command = Some(format!("sh -c '{talk}' ssh"));
         options.patience.idle = Duration::from_millis(700);
@@ -216,7 +262,12 @@ fn a_server_that_falls_silent_is_given_up() {
         let began = std::time::Instant::now();
         let error = fetch(&GitSource::open(options).unwrap()).unwrap_err();
         assert!(
-            matches!(error, SourceError::Timeout { .. } | SourceError::Unreachable { .. } | SourceError::Garbled { .. }),
+            matches!(
+                error,
+                SourceError::Timeout { .. }
+                    | SourceError::Unreachable { .. }
+                    | SourceError::Garbled { .. }
+            ),
             "{talk}: {error:?}"
         );
         assert!(began.elapsed() < Duration::from_secs(5), "{talk}");
@@ -227,7 +278,10 @@ fn a_server_that_falls_silent_is_given_up() {
 fn noise_instead_of_an_answer_is_an_error() {
     let place = Place::new();
     let mut noise = vec![0; 100_000];
-    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
+    std::fs::File::open("/dev/urandom")
+        .unwrap()
+        .read_exact(&mut noise)
+        .unwrap();
     let file = place.path("noise");
     std::fs::write(&file, noise).unwrap();
     let mut options = place.options("ssh://git@host.invalid/fleet.git");
@@ -245,11 +299,23 @@ fn a_server_that_offers_a_part_of_the_history_is_refused() {
     let shallow = place.path("shallow.git");
     place.git(
         &place.path("home"),
-        &["clone", "-q", "--bare", "--depth", "1", &format!("file://{}", writer.path().display()), shallow.to_str().unwrap()],
+        &[
+            "clone",
+            "-q",
+            "--bare",
+            "--depth",
+            "1",
+            &format!("file://{}", writer.path().display()),
+            shallow.to_str().unwrap(),
+        ],
     );
     let source = place.source(shallow.to_str().unwrap());
     let fetched = fetch(&source);
     assert!(fetched.is_err(), "{second}: {fetched:?}");
     assert!(!place.path("state/mirror.git/shallow").exists());
-    let _ = Writer::create(&place.path("unused.git"), ObjectFormat::Sha1, "refs/heads/main");
+    let _ = Writer::create(
+        &place.path("unused.git"),
+        ObjectFormat::Sha1,
+        "refs/heads/main",
+    );
 }

@@ -62,7 +62,12 @@ impl Place {
 
     /// A bare repository with one commit on main.
     fn fleet(&self) -> (Writer, Oid) {
-        let writer = Writer::create(&self.path("fleet.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
+        let writer = Writer::create(
+            &self.path("fleet.git"),
+            ObjectFormat::Sha1,
+            "refs/heads/main",
+        )
+        .unwrap();
         let first = commit(&writer, &[], "first", &[("fleet.yaml", "kind: Fleet\n")]);
         (writer, first)
     }
@@ -82,22 +87,40 @@ fn text(output: &Output) -> String {
 }
 
 fn person() -> Person {
-    Person { name: "A".to_owned(), email: "a@example.org".to_owned(), time: 1_700_000_000 }
+    Person {
+        name: "A".to_owned(),
+        email: "a@example.org".to_owned(),
+        time: 1_700_000_000,
+    }
 }
 
 /// A commit of these files on main.
 fn commit(writer: &Writer, parents: &[Oid], message: &str, files: &[(&str, &str)]) -> Oid {
     let tree = writer
-        .tree(files.iter().map(|(path, text)| (*path, Mode::File, text.as_bytes())))
+        .tree(
+            files
+                .iter()
+                .map(|(path, text)| (*path, Mode::File, text.as_bytes())),
+        )
         .unwrap();
-    let new = NewCommit { tree, parents: parents.to_vec(), author: person(), message: message.to_owned() };
+    let new = NewCommit {
+        tree,
+        parents: parents.to_vec(),
+        author: person(),
+        message: message.to_owned(),
+    };
     let id = writer.commit(&new, None).unwrap();
     writer.set_ref("refs/heads/main", &id).unwrap();
     id
 }
 
 fn tag(writer: &Writer, name: &str, target: Oid) -> Oid {
-    let new = NewTag { name: name.to_owned(), target, tagger: person(), message: "approved".to_owned() };
+    let new = NewTag {
+        name: name.to_owned(),
+        target,
+        tagger: person(),
+        message: "approved".to_owned(),
+    };
     writer.tag(&new, None).unwrap()
 }
 

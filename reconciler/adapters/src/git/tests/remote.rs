@@ -25,7 +25,11 @@ fn fake_ssh(place: &Place) -> String {
 }
 
 fn arguments(place: &Place) -> Vec<String> {
-    std::fs::read_to_string(place.path("arguments")).unwrap().lines().map(str::to_owned).collect()
+    std::fs::read_to_string(place.path("arguments"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -44,14 +48,29 @@ fn ssh_and_scp_forms_start_the_users_ssh() {
     assert!(given.contains(&"BatchMode=yes".to_owned()));
     assert!(given.contains(&"UserKnownHostsFile=/etc/plumb/known_hosts".to_owned()));
     assert!(given.contains(&"StrictHostKeyChecking=yes".to_owned()));
-    let tail: Vec<_> = given[given.len() - 5..].iter().map(String::as_str).collect();
-    assert_eq!(tail, ["-p", "2222", "--", "git@git.example", &format!("git-upload-pack '{path}'")]);
+    let tail: Vec<_> = given[given.len() - 5..]
+        .iter()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        tail,
+        [
+            "-p",
+            "2222",
+            "--",
+            "git@git.example",
+            &format!("git-upload-pack '{path}'")
+        ]
+    );
     drop(source);
 
     let mut options = place.options(&format!("git@git.example:{path}"));
     options.ssh.command = Some(fake_ssh(&place));
     options.ssh.key = Some("/etc/plumb/id".into());
-    assert_eq!(fetch(&GitSource::open(options).unwrap()).unwrap().head, first);
+    assert_eq!(
+        fetch(&GitSource::open(options).unwrap()).unwrap().head,
+        first
+    );
     let given = arguments(&place);
     assert!(given.windows(2).any(|pair| pair == ["-i", "/etc/plumb/id"]));
     assert!(!given.contains(&"-p".to_owned()));
@@ -67,16 +86,25 @@ fn what_ssh_complains_of_becomes_a_kind_of_error() {
         fetch(&GitSource::open(options).unwrap()).unwrap_err()
     };
     let error = said("git@git.example: Permission denied (publickey).");
-    assert!(matches!(&error, SourceError::Denied { reason, .. } if reason.contains("publickey")), "{error:?}");
+    assert!(
+        matches!(&error, SourceError::Denied { reason, .. } if reason.contains("publickey")),
+        "{error:?}"
+    );
     assert!(error.hint().is_some());
-    assert!(matches!(said("Host key verification failed."), SourceError::HostKey { .. }));
+    assert!(matches!(
+        said("Host key verification failed."),
+        SourceError::HostKey { .. }
+    ));
     let error = said("ssh: connect to host git.example port 22: Connection refused");
     assert_eq!(
         error.to_string(),
         "ssh://git@git.example/fleet.git can't be reached: ssh: connect to host git.example port 22: Connection refused"
     );
     let error = said("fatal: /fleet.git does not appear to be a git repository");
-    assert!(matches!(error, SourceError::NoRepository { .. }), "{error:?}");
+    assert!(
+        matches!(error, SourceError::NoRepository { .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -85,8 +113,16 @@ fn a_program_that_isnt_there_is_named() {
     let mut options = place.options("ssh://git@git.example/fleet.git");
     options.ssh.command = Some("/nowhere/ssh".to_owned());
     let error = fetch(&GitSource::open(options).unwrap()).unwrap_err();
-    assert!(matches!(&error, SourceError::Program { .. } | SourceError::NoRepository { .. } | SourceError::Unreachable { .. }), "{error:?}");
-    assert!(error.to_string().contains("/nowhere/ssh") , "{error}");
+    assert!(
+        matches!(
+            &error,
+            SourceError::Program { .. }
+                | SourceError::NoRepository { .. }
+                | SourceError::Unreachable { .. }
+        ),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("/nowhere/ssh"), "{error}");
 }
 
 /// A web server that hands everything to `git http-backend`, and asks for a login if told to.
@@ -101,13 +137,17 @@ fn web(place: &Place, login: Option<&'static str>) -> u16 {
             let mut line = String::new();
             reader.read_line(&mut line).unwrap();
             let mut words = line.split_whitespace();
-            let (Some(method), Some(target)) = (words.next(), words.next()) else { continue };
+            let (Some(method), Some(target)) = (words.next(), words.next()) else {
+                continue;
+            };
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let mut headers = std::collections::BTreeMap::new();
             loop {
                 let mut header = String::new();
                 reader.read_line(&mut header).unwrap();
-                let Some((name, value)) = header.trim().split_once(": ") else { break };
+                let Some((name, value)) = header.trim().split_once(": ") else {
+                    break;
+                };
                 headers.insert(name.to_lowercase(), value.to_owned());
             }
             let mut body = Vec::new();
@@ -127,7 +167,9 @@ fn web(place: &Place, login: Option<&'static str>) -> u16 {
                     }
                 }
             }
-            if login.is_some_and(|login| headers.get("authorization").map(String::as_str) != Some(login)) {
+            if login.is_some_and(|login| {
+                headers.get("authorization").map(String::as_str) != Some(login)
+            }) {
                 let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                 continue;
             }
@@ -138,10 +180,19 @@ fn web(place: &Place, login: Option<&'static str>) -> u16 {
                 .env("REQUEST_METHOD", method)
                 .env("PATH_INFO", path)
                 .env("QUERY_STRING", query)
-                .env("CONTENT_TYPE", headers.get("content-type").cloned().unwrap_or_default())
+                .env(
+                    "CONTENT_TYPE",
+                    headers.get("content-type").cloned().unwrap_or_default(),
+                )
                 .env("CONTENT_LENGTH", body.len().to_string())
-                .env("GIT_PROTOCOL", headers.get("git-protocol").cloned().unwrap_or_default())
-                .env("HTTP_CONTENT_ENCODING", headers.get("content-encoding").cloned().unwrap_or_default())
+                .env(
+                    "GIT_PROTOCOL",
+                    headers.get("git-protocol").cloned().unwrap_or_default(),
+                )
+                .env(
+                    "HTTP_CONTENT_ENCODING",
+                    headers.get("content-encoding").cloned().unwrap_or_default(),
+                )
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
@@ -150,9 +201,15 @@ fn web(place: &Place, login: Option<&'static str>) -> u16 {
             let output = backend.wait_with_output().unwrap().stdout;
             let end = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
             let head = String::from_utf8_lossy(&output[..end]).into_owned();
-            let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
+            let status = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Status: "))
+                .unwrap_or("200 OK");
             let length = output.len() - end - 4;
-            let _ = write!(stream, "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            );
             let _ = stream.write_all(&output[end + 4..]);
         }
     });
@@ -171,13 +228,26 @@ fn http_works_and_what_it_answers_becomes_a_kind_of_error() {
     drop(source);
 
     let error = fetch(&place.source(&format!("http://127.0.0.1:{port}/none.git"))).unwrap_err();
-    assert!(matches!(error, SourceError::NoRepository { .. }), "{error:?}");
+    assert!(
+        matches!(error, SourceError::NoRepository { .. }),
+        "{error:?}"
+    );
 
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let error = fetch(&place.source(&format!("http://127.0.0.1:{closed}/fleet.git"))).unwrap_err();
-    assert!(matches!(error, SourceError::Unreachable { .. }), "{error:?}");
+    assert!(
+        matches!(error, SourceError::Unreachable { .. }),
+        "{error:?}"
+    );
 
     let port = web(&place, Some("Basic Ym9iOnNlY3JldA=="));
     let error = fetch(&place.source(&format!("http://127.0.0.1:{port}/fleet.git"))).unwrap_err();
-    assert!(matches!(error, SourceError::Denied { .. }), "{error:?}");
+    assert!(
+        matches!(&error, SourceError::Denied { reason, .. } if reason == "it asks for a login"),
+        "{error:?}"
+    );
 }

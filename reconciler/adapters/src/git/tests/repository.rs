@@ -9,12 +9,18 @@ fn replace_refs_and_grafts_dont_show_through() {
     let (writer, first) = place.fleet();
     let evil = commit(&writer, &[], "evil", &[("fleet.yaml", "evil: true\n")]);
     writer.set_ref("refs/heads/main", &first).unwrap();
-    place.git(writer.path(), &["replace", &first.to_string(), &evil.to_string()]);
+    place.git(
+        writer.path(),
+        &["replace", &first.to_string(), &evil.to_string()],
+    );
     let shown = place.git(writer.path(), &["cat-file", "commit", &first.to_string()]);
     assert!(shown.ends_with("evil"), "git itself replaces it: {shown}");
 
     let repository = Repository::open(writer.path()).unwrap();
-    let raw = repository.objects().read(&first, ObjectKind::Commit, limits::COMMIT).unwrap();
+    let raw = repository
+        .objects()
+        .read(&first, ObjectKind::Commit, limits::COMMIT)
+        .unwrap();
     assert!(raw.ends_with(b"first\n"));
     assert_eq!(repository.resolve("main").unwrap(), first);
     assert_eq!(repository.resolve("HEAD").unwrap(), first);
@@ -25,22 +31,59 @@ fn loose_and_packed_objects_read_alike_and_limits_hold_before_inflating() {
     let place = Place::new();
     let (writer, first) = place.fleet();
     let large = writer.raw(ObjectKind::Blob, &vec![0; 1 << 20]).unwrap();
-    let tree = writer.tree([("files/large", super::Mode::File, vec![0; 1 << 20].as_slice())]).unwrap();
-    let new = super::NewCommit { tree, parents: vec![first], author: super::person(), message: "large".to_owned() };
+    let tree = writer
+        .tree([(
+            "files/large",
+            super::Mode::File,
+            vec![0; 1 << 20].as_slice(),
+        )])
+        .unwrap();
+    let new = super::NewCommit {
+        tree,
+        parents: vec![first],
+        author: super::person(),
+        message: "large".to_owned(),
+    };
     let second = writer.commit(&new, None).unwrap();
     writer.set_ref("refs/heads/main", &second).unwrap();
     let check = |repository: &Repository| {
         let objects = repository.objects();
-        let raw = objects.read(&second, ObjectKind::Commit, limits::COMMIT).unwrap();
+        let raw = objects
+            .read(&second, ObjectKind::Commit, limits::COMMIT)
+            .unwrap();
         assert!(raw.starts_with(b"tree "));
-        assert_eq!(objects.read(&second, ObjectKind::Blob, 1 << 30), Err(ObjectError::WrongKind));
-        assert_eq!(objects.read(&second, ObjectKind::Tree, 1 << 30), Err(ObjectError::WrongKind));
-        assert_eq!(objects.read(&second, ObjectKind::Commit, 10), Err(ObjectError::TooLarge));
-        assert_eq!(objects.read(&large, ObjectKind::Blob, (1 << 20) - 1), Err(ObjectError::TooLarge));
-        assert_eq!(objects.read(&large, ObjectKind::Blob, 1 << 20).unwrap().len(), 1 << 20);
-        assert_eq!(objects.read(&tree, ObjectKind::Tree, 3), Err(ObjectError::TooLarge));
+        assert_eq!(
+            objects.read(&second, ObjectKind::Blob, 1 << 30),
+            Err(ObjectError::WrongKind)
+        );
+        assert_eq!(
+            objects.read(&second, ObjectKind::Tree, 1 << 30),
+            Err(ObjectError::WrongKind)
+        );
+        assert_eq!(
+            objects.read(&second, ObjectKind::Commit, 10),
+            Err(ObjectError::TooLarge)
+        );
+        assert_eq!(
+            objects.read(&large, ObjectKind::Blob, (1 << 20) - 1),
+            Err(ObjectError::TooLarge)
+        );
+        assert_eq!(
+            objects
+                .read(&large, ObjectKind::Blob, 1 << 20)
+                .unwrap()
+                .len(),
+            1 << 20
+        );
+        assert_eq!(
+            objects.read(&tree, ObjectKind::Tree, 3),
+            Err(ObjectError::TooLarge)
+        );
         let unknown = "6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e".parse().unwrap();
-        assert_eq!(objects.read(&unknown, ObjectKind::Commit, 10), Err(ObjectError::Missing));
+        assert_eq!(
+            objects.read(&unknown, ObjectKind::Commit, 10),
+            Err(ObjectError::Missing)
+        );
     };
     check(&Repository::open(writer.path()).unwrap());
     // An open store sees what is packed while it is open.
@@ -55,11 +98,18 @@ fn a_garbled_object_is_an_error_and_not_another_object() {
     let place = Place::new();
     let (writer, first) = place.fleet();
     let hex = first.to_string();
-    let file = writer.path().join("objects").join(&hex[..2]).join(&hex[2..]);
+    let file = writer
+        .path()
+        .join("objects")
+        .join(&hex[..2])
+        .join(&hex[2..]);
     std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, b"not zlib at all").unwrap();
     let repository = Repository::open(writer.path()).unwrap();
-    let error = repository.objects().read(&first, ObjectKind::Commit, limits::COMMIT).unwrap_err();
+    let error = repository
+        .objects()
+        .read(&first, ObjectKind::Commit, limits::COMMIT)
+        .unwrap_err();
     assert!(matches!(error, ObjectError::Corrupt(_)), "{error:?}");
 }
 
@@ -78,17 +128,38 @@ fn tags_and_names_are_found_loose_and_packed() {
         }
         let repository = Repository::open(writer.path()).unwrap();
         let tags = repository.tags().unwrap();
-        let tags: Vec<_> = tags.iter().map(|tag| (tag.name.as_str(), tag.target)).collect();
-        assert_eq!(tags, [("refs/tags/approve/main/1", approval), (revoke, first)]);
-        assert_eq!(repository.reference("refs/heads/main").unwrap(), Some(second));
+        let tags: Vec<_> = tags
+            .iter()
+            .map(|tag| (tag.name.as_str(), tag.target))
+            .collect();
+        assert_eq!(
+            tags,
+            [("refs/tags/approve/main/1", approval), (revoke, first)]
+        );
+        assert_eq!(
+            repository.reference("refs/heads/main").unwrap(),
+            Some(second)
+        );
         assert_eq!(repository.reference("HEAD").unwrap(), Some(second));
-        assert_eq!(repository.reference("refs/tags/approve/main/1").unwrap(), Some(approval));
+        assert_eq!(
+            repository.reference("refs/tags/approve/main/1").unwrap(),
+            Some(approval)
+        );
         assert_eq!(repository.reference("refs/heads/none").unwrap(), None);
         assert_eq!(repository.resolve("approve/main/1").unwrap(), second);
         assert_eq!(repository.resolve("main~1").unwrap(), first);
-        assert_eq!(repository.resolve(&second.to_string()[..10]).unwrap(), second);
-        assert!(matches!(repository.resolve("nothing"), Err(RepositoryError::Unknown(_))));
-        assert!(matches!(repository.resolve("main:fleet.yaml"), Err(RepositoryError::Unknown(_))));
+        assert_eq!(
+            repository.resolve(&second.to_string()[..10]).unwrap(),
+            second
+        );
+        assert!(matches!(
+            repository.resolve("nothing"),
+            Err(RepositoryError::Unknown(_))
+        ));
+        assert!(matches!(
+            repository.resolve("main:fleet.yaml"),
+            Err(RepositoryError::Unknown(_))
+        ));
     }
 }
 
@@ -96,12 +167,21 @@ fn tags_and_names_are_found_loose_and_packed() {
 fn the_repositorys_own_configuration_is_read_and_nobody_elses() {
     let place = Place::new();
     let (writer, first) = place.fleet();
-    place.git(writer.path(), &["config", "plumb.introduction", &first.to_string()]);
+    place.git(
+        writer.path(),
+        &["config", "plumb.introduction", &first.to_string()],
+    );
     let repository = Repository::open(writer.path()).unwrap();
-    assert_eq!(repository.config("plumb.introduction"), Some(first.to_string()));
+    assert_eq!(
+        repository.config("plumb.introduction"),
+        Some(first.to_string())
+    );
     assert_eq!(repository.config("plumb.none"), None);
     assert_eq!(repository.config("user.name"), None);
-    assert!(matches!(Repository::open(&place.path("home")), Err(RepositoryError::Missing { .. })));
+    assert!(matches!(
+        Repository::open(&place.path("home")),
+        Err(RepositoryError::Missing { .. })
+    ));
 }
 
 #[test]
@@ -121,10 +201,22 @@ fn a_hook_sees_what_is_being_pushed_in_its_quarantine() {
     .unwrap();
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let clone = place.path("clone");
-    place.git(&place.path("home"), &["clone", "-q", writer.path().to_str().unwrap(), clone.to_str().unwrap()]);
+    place.git(
+        &place.path("home"),
+        &[
+            "clone",
+            "-q",
+            writer.path().to_str().unwrap(),
+            clone.to_str().unwrap(),
+        ],
+    );
     place.git(&clone, &["commit", "-q", "--allow-empty", "-m", "pushed"]);
     let pushed: plumb_trust::Oid = place.git(&clone, &["rev-parse", "HEAD"]).parse().unwrap();
-    let refused = place.command(&clone).args(["push", "-q", "origin", "HEAD:main"]).status().unwrap();
+    let refused = place
+        .command(&clone)
+        .args(["push", "-q", "origin", "HEAD:main"])
+        .status()
+        .unwrap();
     assert!(!refused.success());
 
     let seen = |what: &str| std::fs::read_to_string(out.with_extension(what)).unwrap();
@@ -136,9 +228,18 @@ fn a_hook_sees_what_is_being_pushed_in_its_quarantine() {
     };
     assert_eq!(quarantine.alternates.len(), 1);
     let plain = Repository::open(writer.path()).unwrap();
-    assert_eq!(plain.objects().read(&pushed, ObjectKind::Commit, 1000), Err(ObjectError::Missing));
+    assert_eq!(
+        plain.objects().read(&pushed, ObjectKind::Commit, 1000),
+        Err(ObjectError::Missing)
+    );
     let hooked = Repository::open_with(writer.path(), &quarantine).unwrap();
-    assert!(hooked.objects().read(&pushed, ObjectKind::Commit, 1000).unwrap().ends_with(b"pushed\n"));
+    assert!(
+        hooked
+            .objects()
+            .read(&pushed, ObjectKind::Commit, 1000)
+            .unwrap()
+            .ends_with(b"pushed\n")
+    );
     assert!(hooked.objects().has(&first));
     assert_eq!(hooked.resolve(&pushed.to_string()).unwrap(), pushed);
 }

@@ -15,7 +15,12 @@ fn signed(place: &Place, format: ObjectFormat, signer: &dyn Signer) -> Writer {
     ];
     let tree = writer.tree(files).unwrap();
     let message = "subject\n\nbody with ünïcode\n\nDeploy-Ref: x refs/heads/main".to_owned();
-    let new = NewCommit { tree, parents: vec![], author: person(), message };
+    let new = NewCommit {
+        tree,
+        parents: vec![],
+        author: person(),
+        message,
+    };
     let id = writer.commit(&new, Some(signer)).unwrap();
     writer.set_ref("refs/heads/main", &id).unwrap();
     let new = NewTag {
@@ -36,11 +41,21 @@ fn git_verifies_what_an_ssh_key_signed() {
         let signer = SshSigner::generate("alice@example.org").unwrap();
         let writer = signed(&place, format, &signer);
         let allowed = place.path("allowed_signers");
-        std::fs::write(&allowed, format!("alice@example.org {}", signer.public().unwrap())).unwrap();
+        std::fs::write(
+            &allowed,
+            format!("alice@example.org {}", signer.public().unwrap()),
+        )
+        .unwrap();
         let option = format!("gpg.ssh.allowedSignersFile={}", allowed.display());
         place.git(writer.path(), &["-c", &option, "verify-commit", "main"]);
-        place.git(writer.path(), &["-c", &option, "verify-tag", "approve/main/1"]);
-        let status = place.git(writer.path(), &["-c", &option, "log", "-1", "--format=%G? %GF"]);
+        place.git(
+            writer.path(),
+            &["-c", &option, "verify-tag", "approve/main/1"],
+        );
+        let status = place.git(
+            writer.path(),
+            &["-c", &option, "log", "-1", "--format=%G? %GF"],
+        );
         assert_eq!(status, format!("G {}", signer.fingerprint()));
     }
 }
@@ -63,7 +78,11 @@ fn git_verifies_what_an_openpgp_key_signed() {
         .arg(&key)
         .output();
     let gpg = gpg.expect("this test needs gpg");
-    assert!(gpg.status.success(), "{}", String::from_utf8_lossy(&gpg.stderr));
+    assert!(
+        gpg.status.success(),
+        "{}",
+        String::from_utf8_lossy(&gpg.stderr)
+    );
     place.git(writer.path(), &["verify-commit", "main"]);
     place.git(writer.path(), &["verify-tag", "approve/main/1"]);
     let status = place.git(writer.path(), &["log", "-1", "--format=%G? %GP"]);
@@ -90,14 +109,37 @@ fn the_payload_is_what_git_shows_a_verifier() {
 fn refs_and_names_that_git_cant_hold_are_refused() {
     let place = Place::new();
     let (writer, first) = place.fleet();
-    for wrong in ["main", "refs/../../evil", "refs/heads/a..b", "refs/heads/x.lock"] {
-        assert!(matches!(writer.set_ref(wrong, &first), Err(WriteError::Name(_))), "{wrong}");
+    for wrong in [
+        "main",
+        "refs/../../evil",
+        "refs/heads/a..b",
+        "refs/heads/x.lock",
+    ] {
+        assert!(
+            matches!(writer.set_ref(wrong, &first), Err(WriteError::Name(_))),
+            "{wrong}"
+        );
     }
     for wrong in ["../evil", "a//b", "/etc/passwd", "x/.git/config", "a/"] {
-        assert!(matches!(writer.tree([(wrong, Mode::File, b"x".as_slice())]), Err(WriteError::Name(_))), "{wrong}");
+        assert!(
+            matches!(
+                writer.tree([(wrong, Mode::File, b"x".as_slice())]),
+                Err(WriteError::Name(_))
+            ),
+            "{wrong}"
+        );
     }
     assert_eq!(writer.get_ref("refs/heads/main").unwrap(), Some(first));
     assert_eq!(writer.get_ref("refs/heads/none").unwrap(), None);
-    assert!(matches!(Writer::open(&place.path("none")), Err(WriteError::NoRepository(_))));
-    assert_eq!(Writer::open(writer.path()).unwrap().get_ref("refs/heads/main").unwrap(), Some(first));
+    assert!(matches!(
+        Writer::open(&place.path("none")),
+        Err(WriteError::NoRepository(_))
+    ));
+    assert_eq!(
+        Writer::open(writer.path())
+            .unwrap()
+            .get_ref("refs/heads/main")
+            .unwrap(),
+        Some(first)
+    );
 }
