@@ -1,7 +1,14 @@
 //! Drives an agent by hand: `drive STATE.json [--look|--drop] -- COMMAND…` starts the command (an
 //! agent, or `ssh HOST plumb-agent`) and makes the host as the file says: a map of addresses to
 //! specs, `content` as text. `--drop` ends the connection right after the plan was sent.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::zombie_processes,
+    missing_docs
+)]
 
 #[path = "../tests/driver/mod.rs"]
 mod driver;

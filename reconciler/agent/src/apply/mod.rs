@@ -1,30 +1,26 @@
 //! Carrying out a plan: in its order, in batches where types allow, never without the lock, the
 //! fence, and the intention on disk.
 
+mod batch;
 mod capture;
 mod space;
-
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use plumb_api::frame::{Apply, LedgerState, Lineage, ProgressState, Report};
-use plumb_api::plan::{Certainty, Change, ChangeId, FieldChange};
+use plumb_api::frame::{Apply, LedgerState, Lineage, Report};
+use plumb_api::plan::{Change, FieldChange};
 use plumb_api::report::{AgentError, ChangeResult, ErrorCode, Outcome};
-use plumb_api::resource::ServiceState;
-use plumb_api::{Address, Digest, Kind, Observed, Spec};
+use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::blobs::Blobs;
 use crate::book::{
-    self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, Moment, Next, Original, Originals,
-    Record,
+    self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, Next, Original, Originals, Record,
 };
 use crate::error::{Result, fail};
-use crate::observe::{back, known, left_alone, summary, unknown};
-use crate::provider::{self, Batch, Effect, Hands, Inputs, Item, View, Work, inputs_after};
+use crate::observe::{back, known, summary, unknown};
+use crate::provider::{self, Effect, Hands};
 use crate::serve::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::wire::Wire;
@@ -109,15 +105,15 @@ pub(crate) fn run(
         ledger.absorb(&Record::Begin(begin));
         None
     } else {
-        let (journal, record) = match Journal::begin(home, begin, room) {
-            Ok(begun) => begun,
+        let opened = match Journal::begin(home, begin, room) {
+            Ok(opened) => opened,
             Err(error) => {
                 next.release(home)?;
                 return Err(error);
             }
         };
-        ledger.absorb(&record);
-        Some(journal)
+        ledger.absorb(&opened.1);
+        Some(opened.0)
     };
     let hands = Hands {
         sys,
@@ -142,12 +138,11 @@ pub(crate) fn run(
         steps,
     };
     let stopped = wire.alive(|| run.drive()).err();
-    let settled = run.settle_ledger(stopped.is_none());
+    run.settle_ledger(stopped.is_none());
     let Run {
         mut ledger, steps, ..
     } = run;
     next.write(home, &mut ledger)?;
-    settled?;
     originals.retain(&provider::originals_named(&ledger))?;
     let results = steps
         .into_iter()
@@ -220,15 +215,14 @@ fn steps<'a>(
         if !known.contains(&change.address) {
             return Err(unknown(&change.address));
         }
-        let (spec, digest) = match desired.get(&change.address) {
-            Some(leaf) => (Cow::Borrowed(&leaf.spec), Some(leaf.digest)),
-            None => {
-                let entry = ledger.entry(&change.address);
-                let Some(spec) = entry.and_then(|entry| back(&change.address, entry)) else {
-                    return Err(unknown(&change.address));
-                };
-                (Cow::Owned(spec), None)
-            }
+        let (spec, digest) = if let Some(leaf) = desired.get(&change.address) {
+            (Cow::Borrowed(&leaf.spec), Some(leaf.digest))
+        } else {
+            let entry = ledger.entry(&change.address);
+            let Some(spec) = entry.and_then(|entry| back(&change.address, entry)) else {
+                return Err(unknown(&change.address));
+            };
+            (Cow::Owned(spec), None)
         };
         steps.push(Step {
             change,
@@ -238,463 +232,4 @@ fn steps<'a>(
         });
     }
     Ok(steps)
-}
-
-/// Which changes are done together: services at the very end of what is ready, so that all that
-/// they read is in place.
-fn lane(kind: Kind) -> u8 {
-    match kind {
-        Kind::Package => 1,
-        Kind::Unit => 2,
-        Kind::Service => 3,
-        _ => 0,
-    }
-}
-
-impl<'a> Run<'a> {
-    /// Does all changes, as far as it comes; the error is why it stopped.
-    fn drive(&mut self) -> Result<()> {
-        while let Some(batch) = self.next_batch() {
-            self.batch(batch)?;
-        }
-        Ok(())
-    }
-
-    /// The changes that can be done next, after those that can't be done any more were given up.
-    fn next_batch(&mut self) -> Option<Vec<usize>> {
-        let mut outcomes: BTreeMap<ChangeId, Option<Outcome>> = BTreeMap::new();
-        let mut ready = Vec::new();
-        for (place, step) in self.steps.iter_mut().enumerate() {
-            if step.outcome.is_none() {
-                let mut waits = false;
-                for id in &step.change.after {
-                    match outcomes.get(id) {
-                        Some(Some(Outcome::Applied | Outcome::Unchanged)) => {}
-                        Some(Some(Outcome::Skipped(cause))) => {
-                            step.outcome = Some(Outcome::Skipped(*cause))
-                        }
-                        Some(Some(_)) => step.outcome = Some(Outcome::Skipped(*id)),
-                        _ => waits = true,
-                    }
-                }
-                if step.outcome.is_none() && !waits {
-                    ready.push((place, lane(step.change.address.kind())));
-                }
-            }
-            outcomes.insert(step.change.id, step.outcome.clone());
-        }
-        let services = lane(Kind::Service);
-        let chosen = ready
-            .iter()
-            .map(|(_, lane)| *lane)
-            .find(|lane| *lane != services)
-            .or_else(|| ready.first().map(|(_, lane)| *lane))?;
-        Some(
-            ready
-                .into_iter()
-                .filter(|(_, lane)| *lane == chosen)
-                .map(|(place, _)| place)
-                .collect(),
-        )
-    }
-
-    /// Whether the next change may be made.
-    fn gate(&self) -> Result<()> {
-        if self.wire.is_gone() {
-            return fail(
-                ErrorCode::Io,
-                "the controller went away, so the run stopped after the change it was at",
-            );
-        }
-        Holder::still(self.home, &self.request.fence)
-    }
-
-    fn record(&mut self, records: Vec<Record>) -> Result<()> {
-        if let Some(journal) = &mut self.journal {
-            journal.append(&records)?;
-        }
-        for record in &records {
-            self.ledger.absorb(record);
-        }
-        Ok(())
-    }
-
-    fn sync_journal(&self) -> Result<()> {
-        self.journal.as_ref().map_or(Ok(()), Journal::sync)
-    }
-
-    /// Observes steps, with the accounts and the units as they are now.
-    fn look(&mut self, places: &[usize]) -> Vec<Result<Observed>> {
-        let items: Vec<Item<'_>> = places
-            .iter()
-            .map(|place| Item {
-                address: &self.steps[*place].change.address,
-                spec: &self.steps[*place].spec,
-            })
-            .collect();
-        let inputs = Inputs {
-            desired: self.desired,
-            ledger: &self.ledger,
-        };
-        let view = View::new(self.sys, &self.ledger.owners, inputs, &items);
-        let outcomes = view.observe(&items);
-        self.hands.accounts = view.accounts;
-        outcomes
-    }
-
-    fn conclude(&mut self, place: usize, outcome: Outcome) {
-        let step = &mut self.steps[place];
-        let state = match &outcome {
-            Outcome::Applied => Some(ProgressState::Finished),
-            Outcome::Failed(_) => Some(ProgressState::Failed),
-            _ => None,
-        };
-        step.outcome = Some(outcome);
-        if let Some(state) = state {
-            self.wire.progress(&step.change.address, state);
-        }
-    }
-
-    /// Does one batch; an error ends the run.
-    fn batch(&mut self, places: Vec<usize>) -> Result<()> {
-        self.gate()?;
-        let outcomes = self.look(&places);
-        let mut doing = Vec::new();
-        let mut settled = Vec::new();
-        for (place, outcome) in places.into_iter().zip(outcomes) {
-            match self.judge(place, outcome) {
-                Ok(Some(work)) => doing.push(work),
-                Ok(None) => {
-                    settled.extend(self.settled(place, None));
-                    self.conclude(place, Outcome::Unchanged);
-                }
-                Err(error) => self.conclude(place, Outcome::Failed(error)),
-            }
-        }
-        self.record(settled)?;
-        if doing.is_empty() {
-            return Ok(());
-        }
-        let mut doing = self.intend(doing)?;
-        let stopped = self.act(&mut doing).err();
-        self.verify(doing)?;
-        stopped.map_or(Ok(()), Err)
-    }
-
-    /// What is to be done for a step as it was found; nothing if it already is as it should be.
-    fn judge(&self, place: usize, observed: Result<Observed>) -> Result<Option<Doing>> {
-        let step = &self.steps[place];
-        let observed = observed?;
-        let address = &step.change.address;
-        let fields = provider::of(address.kind()).compare(&step.spec, &observed);
-        let entry = self.ledger.entry(address);
-        if fields.is_empty() || step.digest.is_some() && left_alone(&step.spec, entry, &fields) {
-            return Ok(None);
-        }
-        // What an earlier change of the plan decides can't be what was found before it.
-        let exact = step.change.certainty == Certainty::Exact;
-        if let Some(expected) = step.change.precondition.filter(|_| exact) {
-            let found = observed
-                .digest()
-                .map_err(|error| AgentError::new(ErrorCode::Internal, error.to_string()))?;
-            if found != expected {
-                return fail(
-                    ErrorCode::PreconditionFailed,
-                    format!(
-                        "{address} isn't as it was when the plan was made; the next plan sees what it is now"
-                    ),
-                );
-            }
-        }
-        Ok(Some(Doing {
-            step: place,
-            observed,
-            fields,
-            before: entry.cloned(),
-            original: None,
-            inputs: None,
-            effect: None,
-        }))
-    }
-
-    /// Puts the intentions on disk, with what is there now where we never were before.
-    fn intend(&mut self, doing: Vec<Doing>) -> Result<Vec<Doing>> {
-        let mut intents = Vec::new();
-        let mut intended = Vec::new();
-        let mut counter = self.ledger.counter;
-        let at = Moment::now();
-        let originals = self.capture(&doing);
-        for (mut work, original) in doing.into_iter().zip(originals) {
-            let step = &self.steps[work.step];
-            let address = step.change.address.clone();
-            let original = match original {
-                Ok(original) => original,
-                Err(error) => {
-                    self.conclude(work.step, Outcome::Failed(error));
-                    continue;
-                }
-            };
-            work.original = match step.digest {
-                Some(_) => None,
-                None => work
-                    .before
-                    .as_ref()
-                    .and_then(|entry| entry.original.clone()),
-            };
-            counter += 1;
-            intents.push(Record::Intent {
-                address,
-                generation: counter,
-                at: at.clone(),
-                original,
-            });
-            intended.push(work);
-        }
-        self.record(intents)?;
-        self.sync_journal()?;
-        Ok(intended)
-    }
-
-    /// Does it. An error is why the run stops before the rest of the batch.
-    fn act(&mut self, doing: &mut [Doing]) -> Result<()> {
-        let kinds: Vec<Kind> = doing
-            .iter()
-            .map(|work| self.steps[work.step].change.address.kind())
-            .collect();
-        let mut stopped = Ok(());
-        match kinds.first().map(|kind| provider::of(*kind).batch()) {
-            Some(Batch::Whole) => {
-                stopped = self.gate();
-                if stopped.is_ok() {
-                    self.perform(doing);
-                }
-            }
-            _ => {
-                for work in doing.iter_mut() {
-                    stopped = self.gate();
-                    if stopped.is_err() {
-                        break;
-                    }
-                    self.perform(std::slice::from_mut(work));
-                    let started = self.started(work);
-                    if let Some(started) = started {
-                        self.record(vec![started])?;
-                        self.sync_journal()?;
-                    }
-                }
-            }
-        }
-        // What the kinds of the batch need once: its failure is the failure of all that it was for.
-        for kind in kinds.iter().collect::<BTreeSet<_>>() {
-            let done = |work: &Doing| {
-                self.steps[work.step].change.address.kind() == *kind
-                    && matches!(work.effect, Some(Ok(_)))
-            };
-            if !doing.iter().any(done) {
-                continue;
-            }
-            if let Err(error) = provider::of(*kind).settle(&mut self.hands) {
-                for work in doing.iter_mut() {
-                    if self.steps[work.step].change.address.kind() == *kind
-                        && matches!(work.effect, Some(Ok(_)))
-                    {
-                        work.effect = Some(Err(error.clone()));
-                    }
-                }
-            }
-        }
-        self.hands.sync_directories()?;
-        let records = std::mem::take(&mut self.hands.records);
-        self.record(records)?;
-        stopped
-    }
-
-    /// Hands work of one kind to its provider.
-    fn perform(&mut self, doing: &mut [Doing]) {
-        let mut work = Vec::new();
-        for doing in doing.iter_mut() {
-            let step = &self.steps[doing.step];
-            let address = &step.change.address;
-            self.wire.progress(address, ProgressState::Started);
-            if let (Spec::Service(spec), Some(_)) = (&*step.spec, step.digest) {
-                let inputs = Inputs {
-                    desired: self.desired,
-                    ledger: &self.ledger,
-                };
-                doing.inputs = Some(inputs.marks(address, spec));
-            }
-        }
-        for doing in doing.iter() {
-            let step = &self.steps[doing.step];
-            work.push(Work {
-                address: &step.change.address,
-                spec: &step.spec,
-                observed: &doing.observed,
-                fields: &doing.fields,
-                original: doing.original.as_ref(),
-            });
-        }
-        let Some(kind) = work.first().map(|work| work.address.kind()) else {
-            return;
-        };
-        let effects = provider::of(kind).apply(&mut self.hands, &work);
-        drop(work);
-        for (doing, effect) in doing.iter_mut().zip(effects) {
-            doing.effect = Some(effect);
-        }
-    }
-
-    /// What the ledger must know at once of a service that was started or reloaded.
-    fn started(&self, work: &Doing) -> Option<Record> {
-        let step = &self.steps[work.step];
-        let Some(Ok(effect @ (Effect::Started | Effect::Reloaded))) = &work.effect else {
-            return None;
-        };
-        Some(Record::Started {
-            address: step.change.address.clone(),
-            inputs: self.inputs_after(work, *effect)?,
-        })
-    }
-
-    fn inputs_after(&self, work: &Doing, effect: Effect) -> Option<BTreeMap<Address, Digest>> {
-        let step = &self.steps[work.step];
-        let Spec::Service(spec) = &*step.spec else {
-            return None;
-        };
-        let before = self
-            .ledger
-            .entry(&step.change.address)
-            .and_then(|entry| entry.inputs.as_ref());
-        Some(inputs_after(spec, before, work.inputs.clone()?, effect))
-    }
-
-    /// Looks again and says what came of it.
-    fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
-        let (acted, stopped): (Vec<Doing>, Vec<Doing>) =
-            doing.into_iter().partition(|work| work.effect.is_some());
-        let mut records: Vec<Record> = stopped.into_iter().map(|work| self.cancel(work)).collect();
-        let places: Vec<usize> = acted.iter().map(|work| work.step).collect();
-        let observed = self.look(&places);
-        for (work, observed) in acted.into_iter().zip(observed) {
-            let place = work.step;
-            let outcome = self.outcome(&work, &observed);
-            match &outcome {
-                Outcome::Applied => {
-                    records.extend(self.settled(place, Some((&work, observed.as_ref().ok()))))
-                }
-                _ if observed
-                    .as_ref()
-                    .is_ok_and(|observed| *observed == work.observed) =>
-                {
-                    records.push(self.cancel(work));
-                }
-                _ => {}
-            }
-            self.conclude(place, outcome);
-        }
-        self.record(records)
-    }
-
-    fn cancel(&self, work: Doing) -> Record {
-        Record::Cancel {
-            address: self.steps[work.step].change.address.clone(),
-            entry: work.before.map(Box::new),
-        }
-    }
-
-    fn outcome(&self, work: &Doing, observed: &Result<Observed>) -> Outcome {
-        let step = &self.steps[work.step];
-        let provider = provider::of(step.change.address.kind());
-        let observed = match observed {
-            Ok(observed) => observed,
-            Err(error) => return Outcome::Failed(error.clone()),
-        };
-        let rest = provider.compare(&step.spec, observed);
-        match &work.effect {
-            Some(Ok(Effect::Left)) => Outcome::Applied,
-            Some(Ok(_)) if rest.is_empty() => Outcome::Applied,
-            // One of a batch that failed, which itself is as it should be.
-            Some(Err(_)) if rest.is_empty() && provider.batch() == Batch::Whole => Outcome::Applied,
-            Some(Err(error)) => Outcome::Failed(error.clone()),
-            Some(Ok(_)) => {
-                let fields: Vec<String> = rest.iter().map(still).collect();
-                Outcome::Failed(
-                    AgentError::new(
-                        ErrorCode::CommandFailed,
-                        format!(
-                            "{} was changed and still differs: {}",
-                            step.change.address,
-                            fields.join(", ")
-                        ),
-                    )
-                    .hint("something else on the host may put it back at once"),
-                )
-            }
-            None => Outcome::Stopped,
-        }
-    }
-
-    /// The records of a step that is as it should be.
-    fn settled(&self, place: usize, done: Option<(&Doing, Option<&Observed>)>) -> Option<Record> {
-        let step = &self.steps[place];
-        let address = step.change.address.clone();
-        let Some(digest) = step.digest else {
-            return Some(Record::Forgotten { address });
-        };
-        let inputs = done.and_then(|(work, observed)| match (&work.effect, observed) {
-            (Some(Ok(effect @ (Effect::Started | Effect::Reloaded))), _) => {
-                self.inputs_after(work, *effect)
-            }
-            (_, Some(Observed::Service(now))) if now.state == Some(ServiceState::Started) => {
-                self.inputs_after(work, Effect::Done)
-            }
-            _ => None,
-        });
-        Some(Record::Confirmed {
-            address,
-            spec: Box::new(step.spec.clone().into_owned()),
-            digest,
-            original: None,
-            inputs,
-        })
-    }
-
-    /// Takes what is only to be noted into the ledger.
-    fn settle_ledger(&mut self, complete: bool) -> Result<()> {
-        let mut records = self.confirmations();
-        for address in &self.request.plan.forget {
-            if self.desired.get(address).is_none() {
-                records.push(Record::Forgotten {
-                    address: address.clone(),
-                });
-            }
-        }
-        for record in &records {
-            self.ledger.absorb(record);
-        }
-        let whole = self.desired.iter().all(|(address, leaf)| {
-            self.ledger.entry(address).and_then(|entry| entry.digest) == Some(leaf.digest)
-        });
-        if complete && whole {
-            self.ledger.absorb(&Record::Whole {
-                target: self.request.plan.target,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// A field that didn't come out, for people.
-fn still(change: &FieldChange) -> String {
-    let show = |value: &Option<serde_json::Value>| match value {
-        None => "nothing".to_owned(),
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-    };
-    format!(
-        "{} is {}, not {}",
-        change.field,
-        show(&change.from),
-        show(&change.to)
-    )
 }

@@ -151,14 +151,14 @@ impl Journal {
         dir.unlink(&temporary)?;
         let mut file = create_new(dir, &temporary)?;
         let record = Record::Begin(begin);
-        let begun = reserve(&file, room, &path)
+        let written = reserve(&file, room, &path)
             .and_then(|()| line(&record))
             .and_then(|line| file.write_all(&line).at("write", &path))
             .and_then(|()| file.sync_all().at("write", &path));
-        if begun.is_err() {
+        if written.is_err() {
             dir.unlink(&temporary)?;
         }
-        begun?;
+        written?;
         renameat(dir.fd(), temporary.as_str(), dir.fd(), FILE).at("replace", &path)?;
         dir.sync()?;
         Ok((Self { file }, record))
@@ -217,7 +217,7 @@ fn parse(bytes: &[u8]) -> Result<Found> {
 }
 
 fn record(line: &[u8]) -> Option<Record> {
-    let (digest, json) = (line.get(..64)?, line.get(65..)?);
+    let (digest, json) = (line.get(..64)?, line.get(64..)?.strip_prefix(b" ")?);
     let digest: Digest = std::str::from_utf8(digest).ok()?.parse().ok()?;
     (Digest::of_bytes(json) == digest)
         .then(|| serde_json::from_slice(json).ok())
@@ -234,6 +234,60 @@ pub(crate) fn reserve(file: &File, room: u64, path: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-pub(super) fn parse_for_test(bytes: &[u8]) -> Result<Found> {
-    parse(bytes)
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<Record> {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let holder = Holder {
+            fleet: "home".parse().unwrap(),
+            host: "h1".parse().unwrap(),
+            controller: "c1".parse().unwrap(),
+            epoch: plumb_api::Epoch(3),
+        };
+        let begin = Begin::new(
+            4,
+            "id".to_owned(),
+            holder,
+            RevisionMark("r".to_owned()),
+            ".plumb-x".to_owned(),
+        );
+        let intent = Record::Intent {
+            address: address("file:/etc/motd"),
+            generation: 7,
+            at: Moment::default(),
+            original: None,
+        };
+        let forgotten = Record::Forgotten {
+            address: address("service:nginx"),
+        };
+        vec![Record::Begin(begin), intent, forgotten]
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_and_damage_before_it_is_noticed() {
+        let lines: Vec<Vec<u8>> = records()
+            .iter()
+            .map(|record| line(record).unwrap())
+            .collect();
+        let whole = lines.concat();
+        let first = lines[0].len();
+        for cut in first..=whole.len() {
+            let Found::Sound {
+                begin,
+                records: rest,
+            } = parse(&whole[..cut]).unwrap()
+            else {
+                panic!("cut at {cut}");
+            };
+            assert_eq!(begin.base, 4);
+            assert!(records()[1..].starts_with(&rest), "cut at {cut}");
+        }
+        for at in 0..whole.len() - lines[2].len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            assert!(matches!(parse(&damaged), Ok(Found::Corrupt)), "byte {at}");
+        }
+        assert!(matches!(parse(b""), Ok(Found::Corrupt)));
+    }
 }

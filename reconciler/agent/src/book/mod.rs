@@ -9,9 +9,6 @@ mod ledger;
 mod original;
 mod store;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use desired::Desired;
 pub(crate) use holder::Holder;
 pub(crate) use home::{Home, PATH};

@@ -159,6 +159,7 @@ impl Next {
 
     /// Gives the room back: nothing is going to be done.
     pub(crate) fn release(self, home: &Home) -> Result<()> {
+        drop(self.file);
         home.dir().unlink(NEXT).map(|_| ())
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
     let names = sys.root().list(TRANSIENT).unwrap_or_default();
     names
         .into_iter()
-        .filter(|name| name.starts_with(UNIT) && name.ends_with(".service"))
+        .filter(|name| name.starts_with(UNIT) && name.strip_suffix(".service").is_some())
         .collect()
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Res
         std::thread::sleep(Duration::from_millis(250));
     }
     for log in home.dir().list()? {
-        if log.starts_with("apt-") && log.ends_with(".log") {
+        if log.starts_with("apt-") && log.strip_suffix(".log").is_some() {
             home.dir().unlink(&log)?;
         }
     }

@@ -4,6 +4,7 @@
 
 mod apt;
 mod at_path;
+mod bus;
 mod directory;
 mod file;
 mod group;

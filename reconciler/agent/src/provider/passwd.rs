@@ -197,7 +197,7 @@ pub(crate) fn sandbox_user(
         let owner = name.parse().ok();
         at_path::note_owner(hands, &home, owner.as_ref(), owner.as_ref());
     }
-    if let Some(groups) = groups.or_else(|| None) {
+    if let Some(groups) = groups {
         let now = Accounts::load(hands.sys).memberships(name);
         for group in now.iter().filter(|group| !groups.contains(group)) {
             set_member(hands, group, name, false)?;

@@ -41,7 +41,7 @@ fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
         .filter_map(|line| line.split_once('='))
         .filter(|(name, _)| name.trim() == key)
         .map(|(_, value)| SysctlSpec::fold(value))
-        .last();
+        .next_back();
     // A file of ours that doesn't say what it should is a difference too.
     Ok(Some(value.unwrap_or_default()))
 }

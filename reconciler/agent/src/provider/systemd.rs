@@ -1,4 +1,4 @@
-//! What systemd says of units: one `systemctl show` for all of them.
+//! What systemd says of units: asked of it directly, or by one `systemctl show` for all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +7,16 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::ServiceSpec;
 use plumb_api::{Address, Kind};
 
+use super::bus;
 use crate::error::{Result, fail};
 use crate::sys::{Output, Program, Sys};
 
 /// What is asked of each unit.
-const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Type,Result,ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,CanReload";
+const UNIT_PROPERTIES: &str =
+    "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestampMonotonic";
+
+/// What is asked of a service beyond that.
+const SERVICE_PROPERTIES: &str = "Type,Result,ExecMainStartTimestampMonotonic";
 
 /// A unit as systemd shows it.
 #[derive(Debug, Clone, Default)]
@@ -86,11 +91,62 @@ pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
         return Ok(Snapshot::new());
     }
     running(sys)?;
-    let head = ["show", "--no-pager", "-p", PROPERTIES, "--"].map(str::to_owned);
+    match ask(&units) {
+        Some(snapshot) => Ok(snapshot),
+        None => show_by_program(sys, &units),
+    }
+}
+
+/// Asks systemd itself; none where that can't be done, for whatever reason.
+fn ask(units: &[String]) -> Option<Snapshot> {
+    const UNIT: &str = "org.freedesktop.systemd1.Unit";
+    const SERVICE: &str = "org.freedesktop.systemd1.Service";
+    let paths: Vec<String> = units.iter().map(|unit| bus::unit_path(unit)).collect();
+    let mut questions = Vec::new();
+    let mut places = Vec::new();
+    for (unit, path) in units.iter().zip(&paths) {
+        let own = SERVICE_PROPERTIES
+            .split(',')
+            .filter(|_| unit.strip_suffix(".service").is_some());
+        let all = UNIT_PROPERTIES
+            .split(',')
+            .map(|name| (UNIT, name))
+            .chain(own.map(|name| (SERVICE, name)));
+        for (interface, property) in all {
+            places.push((unit, property));
+            questions.push(bus::Question {
+                path,
+                interface,
+                property,
+            });
+        }
+    }
+    let mut snapshot: Snapshot = units
+        .iter()
+        .map(|unit| (unit.clone(), Shown::default()))
+        .collect();
+    for ((unit, property), value) in places.into_iter().zip(bus::ask(&questions)?) {
+        let shown = snapshot.get_mut(unit)?;
+        if let Some(value) = value {
+            shown
+                .properties
+                .insert(property.to_owned(), value.into_text());
+        }
+    }
+    // A unit without a state is an answer that wasn't understood.
+    snapshot
+        .values()
+        .all(|shown| !shown.get("LoadState").is_empty())
+        .then_some(snapshot)
+}
+
+fn show_by_program(sys: &Sys, units: &[String]) -> Result<Snapshot> {
+    let properties = format!("{UNIT_PROPERTIES},{SERVICE_PROPERTIES}");
+    let head = ["show", "--no-pager", "-p", properties.as_str(), "--"].map(str::to_owned);
     let output = Program::new("systemctl", head.into_iter().chain(units.iter().cloned()))
         .limit(Duration::from_secs(30))
         .check(sys)?;
-    let snapshot = parse(&units, &output.stdout);
+    let snapshot = parse(units, &output.stdout);
     if snapshot.len() != units.len() {
         return fail(
             ErrorCode::CommandFailed,

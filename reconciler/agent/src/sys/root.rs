@@ -365,13 +365,13 @@ impl Dir {
     pub(crate) fn make_directory(&self, leaf: &str, mode: u32) -> Result<()> {
         match mkdirat(&self.fd, leaf, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
-                let made = self.sub(leaf)?;
+                let this = self.sub(leaf)?;
                 if rustix::process::geteuid().is_root() {
                     // A set-group-id folder above would hand its group down.
-                    rustix::fs::fchown(&made.fd, Some(Uid::ROOT), Some(Gid::ROOT))
-                        .at("set the owner of", &made.path)?;
+                    rustix::fs::fchown(&this.fd, Some(Uid::ROOT), Some(Gid::ROOT))
+                        .at("set the owner of", &this.path)?;
                 }
-                fchmod(&made.fd, Mode::from_raw_mode(mode)).at("set the mode of", &made.path)
+                fchmod(&this.fd, Mode::from_raw_mode(mode)).at("set the mode of", &this.path)
             }
             Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno).at("make the directory", &self.path_of(leaf)),

@@ -37,7 +37,7 @@ impl Meta {
 /// Copies to the end and says what it was.
 pub(crate) fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<Content> {
     let mut hasher = Sha256::new();
-    let mut buffer = [0; 32 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;
     loop {
         let count = match from.read(&mut buffer) {
