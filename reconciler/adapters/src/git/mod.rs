@@ -7,7 +7,7 @@
 //! - [`GitSource`] — a watched branch, fetched into a mirror: trust's port.
 //! - [`Repository`] — a repository in place, a hook's quarantine included.
 //! - [`files`] — the places of a repository that manifests come from.
-//! - [`write`], [`sign`] — raw objects, refs and throw-away keys, for the demo and tests.
+//! - [`mod@write`], [`sign`] — raw objects, refs and throw-away keys, for the demo and tests.
 
 mod address;
 mod error;
