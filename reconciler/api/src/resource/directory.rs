@@ -60,6 +60,10 @@ impl Resource for DirectorySpec {
         check_path(name)
     }
 
+    fn claims(name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+
     fn compare(&self, observed: &DirectoryObserved) -> Vec<FieldChange> {
         let desired = if self.wants_absent() {
             FileType::Absent

@@ -71,6 +71,10 @@ impl Resource for FileSpec {
         check_path(name)
     }
 
+    fn claims(name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+
     fn check(&self, _name: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.wants_absent() && (self.content.is_some() || !self.validate.is_empty()) {

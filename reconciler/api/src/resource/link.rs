@@ -48,6 +48,10 @@ impl Resource for LinkSpec {
         check_path(name)
     }
 
+    fn claims(name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+
     fn check(&self, _name: &str) -> Vec<Problem> {
         let target_ok = self.target.as_ref().is_none_or(|target| {
             !target.is_empty() && target.len() <= 4095 && !target.contains(char::is_control)

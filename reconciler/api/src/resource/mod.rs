@@ -59,6 +59,12 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// What is wrong with it and what would be right, as a phrase.
     fn check_name(name: &str) -> Result<(), String>;
 
+    /// What a resource of this name has to itself, such as a path: no resource of another type may
+    /// have the same, or the two would undo one another for ever.
+    fn claims(_name: &str) -> Option<String> {
+        None
+    }
+
     /// What can't hold whatever the host is like: fields that exclude or demand one another.
     fn check(&self, _name: &str) -> Vec<Problem> {
         Vec::new()
@@ -199,6 +205,11 @@ macro_rules! resources {
             /// What is wrong with it, as a phrase.
             pub fn check_name(self, name: &str) -> Result<(), String> {
                 match self { $(Kind::$variant => $spec::check_name(name),)* }
+            }
+
+            /// What a resource of this name has to itself; one of another type may not have the same.
+            pub fn claims(self, name: &str) -> Option<String> {
+                match self { $(Kind::$variant => $spec::claims(name),)* }
             }
 
             /// The resources that come after one of this name and restart when it changes, without

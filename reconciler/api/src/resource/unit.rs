@@ -102,6 +102,10 @@ impl Resource for UnitSpec {
         }
     }
 
+    fn claims(name: &str) -> Option<String> {
+        Some(format!("/etc/systemd/system/{name}"))
+    }
+
     fn check(&self, _name: &str) -> Vec<Problem> {
         if self.wants_absent() == self.content.is_some() {
             return vec![Problem {

@@ -213,6 +213,18 @@ impl Fragment {
     }
 }
 
+/// What is wrong with blocks whatever their parameters are: types that there aren't.
+pub(crate) fn check_types(blocks: &[Block]) -> Vec<Diagnostic> {
+    let types = blocks
+        .iter()
+        .filter_map(|block| block.node.as_map())
+        .flatten();
+    let unknown = types.filter(|entry| entry.key.text.parse::<Kind>().is_err());
+    unknown
+        .map(|entry| unknown_type(&entry.key.text, &entry.key.span))
+        .collect()
+}
+
 fn unknown_type(name: &str, span: &Span) -> Diagnostic {
     if TYPES.contains(&name) {
         return unsupported_diagnostic(span, &format!("the resource type `{name}`"));
@@ -237,7 +249,8 @@ struct FragmentKey {
     params: Arc<str>,
 }
 
-type Made = Result<Arc<Fragment>, Vec<Diagnostic>>;
+/// A fragment, or what is wrong with its blocks.
+pub(crate) type Made = Result<Arc<Fragment>, Vec<Diagnostic>>;
 
 /// The fragments of a revision.
 #[derive(Debug, Default)]

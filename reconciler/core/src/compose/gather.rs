@@ -42,13 +42,12 @@ impl Voices {
             Ok(fragment) => fragments.push(fragment),
             Err(diagnostics) => problems.diagnostics.extend(diagnostics),
         }
-        fragments.extend(
-            facts
-                .instances
-                .iter()
-                .filter(|instance| instance.active)
-                .map(|instance| instance.fragment.clone()),
-        );
+        for instance in facts.instances.iter().filter(|instance| instance.active) {
+            match &instance.fragment {
+                Ok(fragment) => fragments.push(fragment.clone()),
+                Err(diagnostics) => problems.diagnostics.extend(diagnostics.iter().cloned()),
+            }
+        }
         if !host.blocks.is_empty() {
             let scope = Scope {
                 by: format!("host {}", facts.name).into(),

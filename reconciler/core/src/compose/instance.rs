@@ -6,7 +6,7 @@ use std::sync::Arc;
 use minijinja::Value as Jinja;
 use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value};
 
-use super::fragment::Fragment;
+use super::fragment::Made;
 use super::no_profile;
 use super::params::{From, Given, Params, Words, settle};
 use crate::manifest::{Host, Layer, Manifests, ObjectId, Problems, Profile, code, include};
@@ -20,7 +20,7 @@ pub(crate) struct Instance {
     pub(crate) profile: Arc<Profile>,
     pub(crate) params: Params,
     /// Its blocks with these parameters, shared with other hosts.
-    pub(crate) fragment: Arc<Fragment>,
+    pub(crate) fragment: Made,
     /// Whether its resources count: its `when` holds, and so does that of a profile that brought it.
     pub(crate) active: bool,
     /// Where it was asked for, for `explain`.
@@ -323,20 +323,17 @@ impl Walk<'_> {
                 Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
             }
         }
-        let fragment =
-            match self
-                .manifests
-                .fragments
-                .of_profile(self.manifests, &profile, &key, &params)
-            {
-                Ok(fragment) => fragment,
-                Err(diagnostics) => {
-                    self.problems.diagnostics.extend(diagnostics);
-                    return None;
-                }
-            };
+        // Errors of its blocks concern this host's resources, and not what others may know of it.
+        let fragment = self
+            .manifests
+            .fragments
+            .of_profile(self.manifests, &profile, &key, &params);
         // The fragment's own parameters are equal, and shared by all hosts that use it.
-        let params = fragment.params.clone().unwrap_or(params);
+        let shared = fragment
+            .as_ref()
+            .ok()
+            .and_then(|fragment| fragment.params.clone());
+        let params = shared.unwrap_or(params);
         Some(Instance {
             key,
             profile,

@@ -20,7 +20,7 @@ use plumb_document::{Diagnostic, Map, Node, Value, closest};
 
 use crate::manifest::{Broken, Profile, code};
 
-pub(crate) use fragment::{Fragments, Piece, Scope};
+pub(crate) use fragment::{Fragments, Piece, Scope, check_types};
 pub(crate) use gather::{Slot, compose};
 pub(crate) use instance::{Instance, instances};
 pub(crate) use merge::{Field, Pick, Says, conflict, merge};

@@ -8,6 +8,7 @@ use plumb_document::{Diagnostic, Map, Node, Value, decode};
 
 use super::object::{self, Broken};
 use super::{code, host};
+use crate::render::has_expression;
 
 /// The fleet's own object.
 #[derive(Debug, Clone)]
@@ -26,8 +27,14 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
         labels: None,
         diagnostics,
     };
-    let spec: FleetSpec = decode(&object.spec).map_err(broken)?;
     let defaults = object.spec.get("hostDefaults");
+    // Expressions have no type before they are evaluated, which is done for each host.
+    let late = defaults.filter(|defaults| has_expression(&statics_of(defaults)));
+    let spec: FleetSpec = match late {
+        None => decode(&object.spec),
+        Some(_) => decode(&without_defaults(&object.spec)),
+    }
+    .map_err(broken)?;
     let mut diagnostics = Vec::new();
     if let Some(defaults) = defaults {
         for own in ["uid", "hostname", "formerly", "hostKeys", "suspend"] {
@@ -42,7 +49,9 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
                 );
             }
         }
-        diagnostics.extend(host::check(defaults, &spec.host_defaults));
+        if late.is_none() {
+            diagnostics.extend(host::check(defaults, &spec.host_defaults));
+        }
         if spec.host_defaults.state != HostState::Active {
             let span = defaults
                 .get("state")
@@ -98,4 +107,22 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
         }),
         _ => Err(broken(diagnostics)),
     }
+}
+
+fn without_defaults(spec: &Node) -> Node {
+    let rest = spec
+        .as_map()
+        .into_iter()
+        .flatten()
+        .filter(|entry| &*entry.key.text != "hostDefaults");
+    Node::map(rest.cloned().collect(), spec.span.clone())
+}
+
+fn statics_of(defaults: &Node) -> Node {
+    let fields = defaults
+        .as_map()
+        .into_iter()
+        .flatten()
+        .filter(|entry| !host::is_tree(&entry.key.text));
+    Node::map(fields.cloned().collect(), defaults.span.clone())
 }

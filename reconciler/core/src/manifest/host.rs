@@ -55,6 +55,11 @@ const TREES: [&str; 7] = [
     "patches",
 ];
 
+/// Whether a field of a host is composed and rendered before it has a type.
+pub(super) fn is_tree(field: &str) -> bool {
+    TREES.contains(&field)
+}
+
 /// Puts a host's spec over the defaults. `render` evaluates the expressions among the static parts.
 pub(crate) fn read(
     object: &Object,
@@ -161,7 +166,7 @@ pub(crate) fn mapping(
 
 /// The static parts of a host: its own over the defaults.
 fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
-    let is_static = |entry: &&Entry| !TREES.contains(&&*entry.key.text);
+    let is_static = |entry: &&Entry| !is_tree(&entry.key.text);
     let mut merged: Map = defaults.iter().filter(is_static).cloned().collect();
     for Entry { key, value } in own.iter().filter(is_static) {
         let value = match (&*key.text, merged.get(&key.text)) {

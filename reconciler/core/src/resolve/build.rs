@@ -22,6 +22,8 @@ pub(crate) struct Built {
     pub(crate) requires: Vec<Dependency>,
     /// What comes after it without being asked.
     pub(crate) feeds: Vec<Address>,
+    /// What it has to itself, such as a path.
+    pub(crate) claims: Option<String>,
     /// Where its fields are written.
     pub(crate) places: Vec<(Arc<str>, Node)>,
 }
@@ -264,12 +266,14 @@ fn finish(
     }
     let requires = spec.requires(address.name());
     let feeds = kind.feeds(address.name());
+    let claims = kind.claims(address.name());
     match DesiredResource::new(spec) {
         Ok(resource) => Ok(Arc::new(Built {
             resource: Arc::new(resource),
             contents,
             requires,
             feeds,
+            claims,
             places,
         })),
         Err(error) => Err(vec![Diagnostic::error(

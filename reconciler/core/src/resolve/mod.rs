@@ -17,7 +17,7 @@ use plumb_api::kind::HostState;
 use plumb_api::{Address, Digest, HostName};
 use plumb_document::{Diagnostic, Span};
 
-use crate::compose::{Sight, Slot, compose};
+use crate::compose::{Sight, Slot, check_types, compose};
 use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
@@ -62,6 +62,10 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
     let mut found = Findings::default();
     found.add(&manifests.loose, None);
     found.add(&manifests.facts.diagnostics, None);
+    // A profile that nobody uses is read by nobody else.
+    for profile in manifests.profiles.values().flatten() {
+        found.add(&check_types(&profile.blocks), None);
+    }
     for id in every_object(manifests) {
         found.add(manifests.problems(&id), None);
     }

@@ -1,5 +1,7 @@
 //! References between resources: they lead somewhere, and not in a circle.
 
+use std::collections::HashMap;
+
 use plumb_api::Address;
 use plumb_api::resource::Strength;
 use plumb_document::{Diagnostic, Node, Span};
@@ -51,8 +53,32 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
             }
         }
     }
+    diagnostics.extend(claims(placed));
     if diagnostics.is_empty() {
         diagnostics.extend(circle(placed, &before));
+    }
+    diagnostics
+}
+
+/// Errors about what two resources of different types have to themselves.
+fn claims(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
+    let mut taken: HashMap<&str, &Placed<'_>> = HashMap::with_capacity(placed.len());
+    let mut diagnostics = Vec::new();
+    for one in placed {
+        let Some(claim) = &one.built.claims else {
+            continue;
+        };
+        if let Some(first) = taken.insert(claim, one) {
+            let message = format!(
+                "`{}` and `{}` are the same place on the host, and would undo one another",
+                first.address, one.address
+            );
+            diagnostics.push(
+                Diagnostic::error(code::CONFLICT, one.span, message)
+                    .related(first.span, "the other one")
+                    .hint("keep one of them"),
+            );
+        }
     }
     diagnostics
 }

@@ -474,3 +474,50 @@ fn references_lead_somewhere_and_not_in_a_circle() {
         "{told}"
     );
 }
+
+#[test]
+fn one_place_on_the_host_belongs_to_one_resource() {
+    let told = told_of(
+        "resources: {file: {/etc/x: {content: \"\"}}, link: {/etc/x: {target: /y}}}",
+        &[],
+    );
+    assert!(
+        told.contains(
+            "error[conflict]: `file:/etc/x` and `link:/etc/x` are the same place on the host"
+        ),
+        "{told}"
+    );
+    let told = told_of(
+        "resources: {file: {/etc/systemd/system/a.service: {content: \"\"}}, unit: {a.service: {content: \"\"}}}",
+        &[],
+    );
+    assert!(
+        told.contains(
+            "`file:/etc/systemd/system/a.service` and `unit:a.service` are the same place"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
+fn defaults_of_all_hosts_may_hold_expressions() {
+    let fleet = "kind: Fleet\nmetadata: {name: home}\nspec:\n  hostDefaults:\n    connect: [{user: \"{{ host.labels.role }}\", address: \"{{ host.name }}.example\"}]\n";
+    let files = with("{}", &[]);
+    let mut files = borrowed(&files);
+    files.push(("fleet.yaml", fleet));
+    let resolved = resolved(&files);
+    let HostResult::Ready(intent) = &resolved.hosts[&"a".parse().unwrap()] else {
+        panic!("{:?}", resolved.diagnostics)
+    };
+    assert_eq!(intent.connect[0].user, "server");
+    assert_eq!(intent.connect[0].address, "a.example");
+}
+
+#[test]
+fn a_profile_that_nobody_uses_is_looked_at_too() {
+    let told = told_of("{}", &[("p", "resources: {fil: {}}")]);
+    assert_eq!(
+        told,
+        "profiles/p.yaml:4:15: error[unknown-type]: there is no resource type `fil`\n  hint: did you mean `file`?"
+    );
+}

@@ -122,6 +122,13 @@ fn a_bad_profile_holds_those_that_use_it() {
         assert_eq!(held(&[GOOD, bad, user]), ["user"]);
         assert!(told(&[GOOD, bad, user]).contains("[user]"));
     }
+    let reader = reader("fleet.hosts('*') | length");
+    let files = [GOOD, bad, user, ("hosts/reader.yaml", reader.as_str())];
+    assert_eq!(
+        held(&files),
+        ["user"],
+        "what is wrong with resources doesn't change what others may know"
+    );
 }
 
 #[test]
