@@ -1,4 +1,5 @@
-//! Puts the files of `fleet-repo-template/` into the binary, for `plumb init`.
+//! Puts the files of `fleet-repo-template/` into the binary, for `plumb init`, and the agents that
+//! `PLUMB_EMBED_AGENTS` lists (`x86_64=PATH,aarch64=PATH`), for packages.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,27 @@ fn main() -> io::Result<()> {
         let _ = writeln!(code, "    ({name:?}, include_bytes!({path:?}) as &[u8]),");
     }
     code.push_str("]\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("template.rs");
-    fs::write(out, code)
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    fs::write(out.join("template.rs"), code)?;
+    fs::write(out.join("agents.rs"), agents()?)
+}
+
+/// The listed agents. One that is listed and missing fails the build: a package that lacks it would
+/// fail on every host.
+fn agents() -> io::Result<String> {
+    println!("cargo::rerun-if-env-changed=PLUMB_EMBED_AGENTS");
+    let list = env::var("PLUMB_EMBED_AGENTS").unwrap_or_default();
+    let mut code = String::from("&[\n");
+    for entry in list.split(',').filter(|entry| !entry.is_empty()) {
+        let wrong = |why: String| io::Error::other(format!("PLUMB_EMBED_AGENTS: `{entry}`: {why}"));
+        let (arch, path) = entry.split_once('=').ok_or_else(|| wrong("write ARCH=PATH".to_owned()))?;
+        let path = fs::canonicalize(path).map_err(|error| wrong(error.to_string()))?;
+        println!("cargo::rerun-if-changed={}", path.display());
+        let path = path.display().to_string();
+        let _ = writeln!(code, "    ({arch:?}, include_bytes!({path:?}) as &[u8]),");
+    }
+    code.push_str("]\n");
+    Ok(code)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

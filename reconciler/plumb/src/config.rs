@@ -62,6 +62,9 @@ pub struct Config {
     /// Who may build on this machine.
     #[serde(default)]
     builders: Vec<Spanned<String>>,
+    /// Where people find the runbooks of alerts: `RUNBOOKS/plumbhostdrifted`.
+    #[serde(default)]
+    pub runbooks: Option<String>,
     /// How many hosts are worked on at the same time.
     #[serde(default = "default_concurrency")]
     concurrency: Spanned<u32>,

@@ -1,6 +1,6 @@
 //! How hosts are reached from here: the connector of a configuration, and each host's route.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use plumb_adapters::hosts::{Agents, Connector, Identity, Program, Settings};
 use plumb_api::HostName;
@@ -8,6 +8,7 @@ use plumb_core::desired::HostIntent;
 use plumb_core::ports::{HostTarget, Route};
 
 use crate::config::{Config, SshConfig};
+use crate::embedded::AGENTS;
 use crate::report::{Failure, OrFail as _};
 
 /// Routes that a configuration opens beside SSH, and the way to take any of them.
@@ -77,11 +78,10 @@ pub fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
         identities,
         ..Settings::default()
     };
-    Ok(Connector::new(
-        Program::plumb(&program),
-        Agents::beside(&program),
-        settings,
-    ))
+    let agents = AGENTS
+        .iter()
+        .fold(Agents::beside(&program), |agents, (arch, bytes)| agents.embed(arch, bytes));
+    Ok(Connector::new(Program::plumb(&program), agents, settings))
 }
 
 /// A person's own SSH: their agent, and the usual key files.
@@ -111,9 +111,4 @@ fn agent_socket() -> Option<PathBuf> {
 /// When the system doesn't say.
 pub fn own_program() -> Result<PathBuf, Failure> {
     std::env::current_exe().or_fail(|| "this program's own file isn't known".to_owned())
-}
-
-/// A folder's absolute path, for what outlives this process' working folder.
-pub fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -2,6 +2,7 @@
 //! keys, a repository with our hooks, three folders that stand for hosts, a receiver that stands for
 //! Alertmanager, and the real controller as a process of its own, so that it can be killed.
 
+mod alertmanager;
 mod fleet;
 mod keys;
 mod receiver;

@@ -11,7 +11,6 @@ use crate::report::{Failure, OrFail as _};
 #[derive(Debug, Clone)]
 pub struct Git {
     folder: PathBuf,
-    bare: Option<PathBuf>,
 }
 
 impl Git {
@@ -19,25 +18,12 @@ impl Git {
     pub fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            bare: None,
-        }
-    }
-
-    /// A repository by its git folder.
-    pub fn of_git_dir(folder: &Path) -> Self {
-        Self {
-            folder: PathBuf::from("."),
-            bare: Some(folder.to_owned()),
         }
     }
 
     fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new("git");
-        command.current_dir(&self.folder);
-        if let Some(folder) = &self.bare {
-            command.arg("--git-dir").arg(folder);
-        }
-        command.args(args);
+        command.current_dir(&self.folder).args(args);
         command
     }
 

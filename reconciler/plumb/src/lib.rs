@@ -7,6 +7,7 @@ mod cli;
 pub mod config;
 mod connect;
 mod demo;
+mod embedded;
 mod git;
 pub mod http;
 mod judgement;
@@ -15,7 +16,6 @@ pub mod output;
 pub mod report;
 mod running;
 mod service;
-mod template;
 mod ui;
 mod workspace;
 

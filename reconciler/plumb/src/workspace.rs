@@ -1,7 +1,7 @@
 //! A fleet's files as they lie in a folder or a commit, loaded and resolved for a look. What comes of
 //! it can't drive a host: the controller takes only verified revisions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::report::{Failure, OrFail as _};
 #[derive(Debug, Clone)]
 pub enum Origin {
     /// A folder, whatever is in it now.
-    Folder(PathBuf),
+    Folder,
     /// A commit.
     Commit(Oid),
 }
@@ -30,7 +30,7 @@ impl Origin {
     /// The commit; a folder has none.
     pub fn commit(&self) -> Option<String> {
         match self {
-            Self::Folder(_) => None,
+            Self::Folder => None,
             Self::Commit(oid) => Some(oid.to_string()),
         }
     }
@@ -61,7 +61,7 @@ impl Workspace {
                 .hint("name the repository's folder; `plumb init` begins one"));
         }
         let files = files::work_tree(folder).or_fail(|| format!("{} can't be read", folder.display()))?;
-        Ok(Self::new(Origin::Folder(folder.to_owned()), files))
+        Ok(Self::new(Origin::Folder, files))
     }
 
     /// What a commit has.

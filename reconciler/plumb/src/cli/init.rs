@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
-use crate::template;
+use crate::embedded;
 
 use key::TrustedKey;
 
@@ -60,7 +60,7 @@ impl Init {
         fs::create_dir_all(&self.dir).or_fail(|| format!("{} can't be made", self.dir.display()))?;
         let repository = random_id()?;
         let mut files = Vec::new();
-        for (path, bytes) in template::FILES {
+        for (path, bytes) in embedded::FILES {
             // The template's own keys are for its tests; a policy that trusts them would be anyone's.
             if path.starts_with("trust/") {
                 continue;

@@ -126,7 +126,7 @@ pub(super) fn controller(
     bare: &Path,
     introduction: &str,
     listen: &str,
-    alertmanager: &str,
+    alertmanagers: &[String],
 ) -> String {
     let (folder, bare) = (folder.display(), bare.display());
     format!(
@@ -137,7 +137,7 @@ spec:
   state: {folder}/state
   socket: {folder}/plumb.sock
   listen: \"{listen}\"
-  alertmanagers: [\"{alertmanager}\"]
+  alertmanagers: {alertmanagers:?}
   resync: 1s
   sandbox: {{vault: hosts/vault, web-1: hosts/web-1, web-2: hosts/web-2}}
 "

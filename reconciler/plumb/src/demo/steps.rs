@@ -176,10 +176,12 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
     story.quotes(&held.reasons.join("\n"), 4);
     let alert = fires(world, story, "PlumbCommitVerificationFailed", None).await?;
     let told = alert.annotations.values().cloned().collect::<Vec<_>>().join(" ");
-    if !told.contains(&bad[..7]) {
-        return Err(Failure::new(format!("the alert doesn't name the commit: {told}")));
+    if !told.contains(&bad[..7]) || !told.contains("ops") {
+        return Err(Failure::new(format!("the alert doesn't name the commit and what it lacks: {told}")));
     }
-    story.quotes(alert.annotations.get("summary").map_or("", String::as_str), 3);
+    for annotation in ["summary", "description"] {
+        story.quotes(alert.annotations.get(annotation).map_or("", String::as_str), 3);
+    }
     let motd = world.host_file("web-1", "/etc/motd").unwrap_or_default();
     if motd.contains("had") {
         return Err(Failure::new("an unsigned commit reached a host"));
@@ -310,7 +312,7 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
             return Err(Failure::new("not every host has the change"));
         }
         if reached < HOSTS.len() {
-            story.saw("no host was left behind, none was done twice");
+            story.saw("no host was left behind");
             return Ok(());
         }
         story.does("that was too late to be in the middle; once more");
@@ -362,7 +364,7 @@ async fn fires(
     name: &str,
     host: Option<&str>,
 ) -> Result<plumb_core::alert::Alert, Failure> {
-    story
+    let alert = story
         .observe(&format!("{name} fires at the receiver"), || async {
             match world.received.find(name, host) {
                 Some((alert, Standing::Firing)) => Ok(alert),
@@ -370,7 +372,15 @@ async fn fires(
                 None => Err("it didn't come".to_owned()),
             }
         })
-        .await
+        .await?;
+    if let Some(real) = &world.alertmanager {
+        story
+            .observe("and in the real Alertmanager", || async {
+                real.has(name, host).await?.then_some(()).ok_or_else(|| "it isn't there".to_owned())
+            })
+            .await?;
+    }
+    Ok(alert)
 }
 
 async fn resolves(world: &World, story: &Story, name: &str, host: Option<&str>) -> Result<(), Failure> {
@@ -381,7 +391,16 @@ async fn resolves(world: &World, story: &Story, name: &str, host: Option<&str>) 
                 _ => Err("it still fires".to_owned()),
             }
         })
-        .await
+        .await?;
+    if let Some(real) = &world.alertmanager {
+        story
+            .observe("and in the real Alertmanager", || async {
+                let gone = !real.has(name, host).await?;
+                gone.then_some(()).ok_or_else(|| "it is still there".to_owned())
+            })
+            .await?;
+    }
+    Ok(())
 }
 
 fn is(found: &Option<String>, wanted: &str, what: &str) -> Result<(), String> {

@@ -12,6 +12,7 @@ use crate::connect::own_program;
 use crate::http::{Client, Fleet};
 use crate::report::{Failure, OrFail as _};
 
+use super::alertmanager::Alertmanager;
 use super::fleet;
 use super::keys::Person;
 use super::receiver::{self, Received};
@@ -33,7 +34,9 @@ pub(super) struct World {
     /// The commit that hosts were last seen to run.
     pub(super) accepted: String,
     program: PathBuf,
-    alertmanager: String,
+    alertmanagers: Vec<String>,
+    /// The real one, where it is installed.
+    pub(super) alertmanager: Option<Alertmanager>,
     controller: Option<Child>,
     folder: TempDir,
 }
@@ -50,6 +53,9 @@ impl World {
         let repository = Repository::new(folder.path(), &program, &socket)?;
         let received = Received::default();
         let receiver = receiver::start(received.clone()).await?;
+        let alertmanager = Alertmanager::start(folder.path(), free_port()?).await?;
+        let mut alertmanagers = vec![format!("http://{receiver}")];
+        alertmanagers.extend(alertmanager.iter().map(|real| real.url.clone()));
         Ok(Self {
             alice: Person::with_ssh("alice")?,
             bob: Person::with_openpgp("bob")?,
@@ -61,7 +67,8 @@ impl World {
             socket,
             accepted: String::new(),
             program,
-            alertmanager: format!("http://{receiver}"),
+            alertmanagers,
+            alertmanager,
             controller: None,
             folder,
         })
@@ -91,7 +98,7 @@ impl World {
     /// Writes the controller's configuration, which knows the root of trust.
     pub(super) fn write_config(&self, introduction: &str) -> Result<(), Failure> {
         let listen = self.page.trim_start_matches("http://");
-        let text = fleet::controller(self.folder.path(), self.repository.bare(), introduction, listen, &self.alertmanager);
+        let text = fleet::controller(self.folder.path(), self.repository.bare(), introduction, listen, &self.alertmanagers);
         fs::write(self.config(), text).or_fail(|| "the controller's configuration can't be written".to_owned())
     }
 
