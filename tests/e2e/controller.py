@@ -18,7 +18,7 @@ class Controller:
         self.plumb, self.folder = plumb, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.spec = {"state": str(folder / "state"), "socket": str(folder / "plumb.sock"), **spec}
-        self.env = {**env, "PLUMB_SOCKET": self.spec["socket"], "NO_COLOR": "1", "RUST_LOG": "info,plumb=debug"}
+        self.env = {**env, "PLUMB_SOCKET": self.spec["socket"], "NO_COLOR": "1", "PLUMB_LOG": "info,plumb_controller=debug"}
         self.log = folder / "controller.log"
         self.process: subprocess.Popen | None = None
 

@@ -87,7 +87,7 @@ class Fleet:
         self.introduction = self.commit("The fleet", by=self.alice)
         self.git(self.alice, "remote", "add", "origin", self.rig["git"]["url"])
         shutil.copy2(self.plumb, Path(self.rig["git"]["bin"]) / "plumb")
-        self.on_git("rm -rf {path} && git init -q --bare --initial-branch=main {path} && chown -R git: {path}")
+        self.on_git("git config --global --replace-all safe.directory '*' && rm -rf {path} && git init -q --bare --initial-branch=main {path} && chown -R git: {path}")
         self.hooks(True)
 
     def baseline_files(self) -> None:
