@@ -2,7 +2,9 @@
 //! wrong.
 
 use jiff::Timestamp;
+use plumb_api::plan::Change;
 use plumb_api::report::Retry;
+use plumb_core::alerting::DRIFT_CORRECTING;
 use plumb_core::plan::Planned;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Target};
 
@@ -122,7 +124,7 @@ impl Setter<'_> {
         }
         if let Some(planned) = &ran.planned {
             if ran.mode == Mode::Drive && planned.refusal.is_none() {
-                self.drift(planned);
+                self.drift(ran, planned);
             }
             self.differing(ran, planned);
         }
@@ -160,32 +162,35 @@ impl Setter<'_> {
     }
 
     /// Drift that is left is told at once; drift that was put right only if it comes again.
-    fn drift(&mut self, planned: &Planned) {
-        let held: Vec<_> = planned
-            .drift_to_tell()
-            .map(|held| held.address.to_string())
-            .collect();
-        let corrected: Vec<_> = planned
-            .corrections()
-            .map(|change| change.address.to_string())
-            .collect();
-        self.record.drift_runs = if corrected.is_empty() {
+    fn drift(&mut self, ran: &Ran, planned: &Planned) {
+        let names = |all: Vec<&plumb_api::Address>| -> Vec<String> {
+            all.into_iter().map(ToString::to_string).collect()
+        };
+        let held = names(planned.drift_to_tell().map(|held| &held.address).collect());
+        let done = |change: &&Change| ran.applied.iter().any(|applied| applied.id == change.id);
+        let (corrected, remaining): (Vec<_>, Vec<_>) = planned.corrections().partition(done);
+        let corrected = names(corrected.into_iter().map(|change| &change.address).collect());
+        let remaining = names(remaining.into_iter().map(|change| &change.address).collect());
+        let runs = if corrected.is_empty() && remaining.is_empty() {
             0
         } else {
             self.record.drift_runs.saturating_add(1)
         };
+        self.record.drift_runs = runs;
         let (status, reason, message) = if !held.is_empty() {
-            let message = format!("{} left as found", named(&held));
+            let message = format!("{} moved and is left as found", named(&held));
             (ConditionStatus::True, "DriftHeld", message)
-        } else if self.record.drift_runs > 1 {
-            let message = format!(
-                "{} drifted again, {} runs in a row",
-                named(&corrected),
-                self.record.drift_runs
-            );
+        } else if !remaining.is_empty() && runs == 1 {
+            let message = format!("{} moved and isn't put back yet", named(&remaining));
+            (ConditionStatus::True, DRIFT_CORRECTING, message)
+        } else if !remaining.is_empty() {
+            let message = format!("{} couldn't be put back in {runs} runs", named(&remaining));
+            (ConditionStatus::True, "DriftRemains", message)
+        } else if runs > 1 {
+            let message = format!("{} moved again, {runs} runs in a row", named(&corrected));
             (ConditionStatus::True, "DriftRecurs", message)
-        } else if !corrected.is_empty() {
-            let message = format!("{} put back", named(&corrected));
+        } else if runs == 1 {
+            let message = format!("{} moved and was put back", named(&corrected));
             (ConditionStatus::False, "DriftCorrected", message)
         } else {
             let message = "nothing moved by itself".to_owned();

@@ -19,6 +19,8 @@ mod queue;
 mod run;
 mod settings;
 mod source;
+#[cfg(test)]
+mod stories;
 mod view;
 mod world;
 

@@ -146,16 +146,20 @@ async fn judge(source: &dyn Source, look: &Look, fetched: Fetched) -> Result<Jud
 /// Loads a revision that was accepted before: hosts are still driven to it.
 pub(crate) async fn load_old(
     source: Arc<dyn Source>,
-    introduction: Oid,
+    between: (Oid, Oid),
     commit: Oid,
     now: Timestamp,
 ) -> Result<Option<Arc<Accepted>>, SourceError> {
-    let mut request = VerifyRequest::new(introduction, commit, now);
-    // It was accepted when it was new. What is asked now is only that it lies on the chain.
-    request.floor = Some(commit);
-    if !source.descends(introduction, commit).await? {
+    let (introduction, accepted) = between;
+    // Each step of the chain between the two was accepted when it was new; nothing else may be
+    // trusted as a floor.
+    let on_chain = source.descends(introduction, commit).await?
+        && source.descends(commit, accepted).await?;
+    if !on_chain {
         return Ok(None);
     }
+    let mut request = VerifyRequest::new(introduction, commit, now);
+    request.floor = Some(commit);
     let outcome = source.verify(request).await?;
     let Some(revision) = outcome.revision().filter(|r| r.commit() == commit) else {
         return Ok(None);

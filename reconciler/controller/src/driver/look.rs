@@ -54,16 +54,17 @@ impl Driver {
         if !again {
             return;
         }
-        let Ok(oid) = commit.parse::<Oid>() else {
+        let accepted = self.shared.read().record.floor;
+        let (Ok(oid), Some(accepted)) = (commit.parse::<Oid>(), accepted) else {
             self.older
                 .insert(commit.to_owned(), Old::Missing(Instant::now()));
             return;
         };
         self.older.insert(commit.to_owned(), Old::Loading);
         let (source, commit) = (self.parts.source.clone(), commit.to_owned());
-        let (introduction, now) = (self.settings.introduction, self.now());
+        let (between, now) = ((self.settings.introduction, accepted), self.now());
         self.asked.spawn(async move {
-            let loaded = load_old(source, introduction, oid, now).await;
+            let loaded = load_old(source, between, oid, now).await;
             let loaded = loaded.unwrap_or_else(|error| {
                 tracing::warn!(revision = %commit, %error, "an older revision can't be loaded");
                 None

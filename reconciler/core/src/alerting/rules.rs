@@ -9,6 +9,10 @@ use super::{Firing, labels};
 use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
 
+/// The reason of `Drifted` while drift that was found for the first time is being put back: alone
+/// among them, it doesn't alert.
+pub const DRIFT_CORRECTING: &str = "DriftCorrecting";
+
 /// How long things may last before they alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -203,7 +207,8 @@ fn of_host(
     if conditions.is_true(ConditionType::Suspended) {
         return;
     }
-    if let Some(drifted) = held(ConditionType::Drifted, ConditionStatus::True) {
+    let drifted = held(ConditionType::Drifted, ConditionStatus::True);
+    if let Some(drifted) = drifted.filter(|drifted| drifted.reason != DRIFT_CORRECTING) {
         fire(
             "PlumbHostDrifted",
             "warning",

@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use plumb_core::status::ConditionType::{Ready, SourceVerified};
+use plumb_trust::source::SourceError;
+
+use super::fixture::{Fleet, host, is};
+
+#[tokio::test(start_paused = true)]
+async fn an_unsigned_commit_is_held_and_alerts_at_once() {
+    let fleet = Fleet::settled(&["a"]).await;
+    let accepted = fleet.handle().source().accepted.unwrap();
+    let bad = fleet.repository.commit(&[("hosts/a.yaml", &host("a", "evil", ""))]);
+    fleet.handle().notify().unwrap();
+    fleet.rest(1).await;
+    let source = fleet.handle().source();
+    assert_eq!(source.accepted.as_ref(), Some(&accepted));
+    assert_eq!(source.held.as_ref().unwrap().commit, bad.to_string());
+    assert!(!source.conditions.is_true(SourceVerified) && source.conditions.is_true(Ready));
+    assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
+    let alert = fleet.receiver.last("PlumbCommitVerificationFailed").unwrap();
+    assert_eq!(alert.labels["severity"], "critical");
+    assert_eq!(alert.annotations["revision"], bad.to_string());
+    assert!(!alert.annotations["description"].contains("evil"));
+    assert_eq!(fleet.motd("a").as_deref(), Some("one"));
+
+    // A good commit on top doesn't launder it, and drift is still corrected to what is accepted.
+    fleet.push(&["a"], "good");
+    fleet.machines.meddle("a", "/etc/motd", "by hand");
+    fleet.rest(1).await;
+    fleet.look("a").await;
+    assert_eq!(fleet.motd("a").as_deref(), Some("one"));
+    assert_eq!(fleet.handle().source().held.unwrap().commit, bad.to_string());
+    assert_eq!(fleet.handle().source().held.unwrap().behind, 1);
+
+    // Approved after all: both are driven, and the alert is resolved for real.
+    fleet.repository.bless(bad);
+    fleet.handle().notify().unwrap();
+    fleet.until("a", "through", |status| is(status, Ready) && fleet.motd("a").as_deref() == Some("good")).await;
+    fleet.rest(1).await;
+    assert!(fleet.alerts().is_empty());
+    let resolved = fleet.receiver.last("PlumbCommitVerificationFailed").unwrap();
+    assert!(resolved.ends_at < alert.ends_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_is_set_back_is_refused_across_a_restart() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    let first = fleet.handle().source().accepted.unwrap();
+    let second = fleet.push(&["a"], "two").to_string();
+    fleet.until("a", "through", |status| status.revision.as_ref() == Some(&second)).await;
+    fleet.repository.reset(first.parse().unwrap());
+    fleet.handle().notify().unwrap();
+    fleet.rest(1).await;
+    assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
+    assert_eq!(fleet.handle().source().accepted.as_ref(), Some(&second));
+    fleet.stop().await;
+    fleet.start().await;
+    fleet.rest(5).await;
+    assert_eq!(fleet.handle().source().accepted.as_ref(), Some(&second));
+    assert_eq!(fleet.motd("a").as_deref(), Some("two"));
+    assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_is_off_is_a_condition_and_hosts_are_driven_on() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    let down = SourceError::Unreachable {
+        source_url: "ssh://git.fleet.example/fleet.git".to_owned(),
+        reason: "connection refused".to_owned(),
+    };
+    fleet.repository.go_down(Some(down));
+    fleet.rest(300).await;
+    let source = fleet.handle().source();
+    let ready = source.conditions.get(Ready).unwrap();
+    assert_eq!(ready.reason, "Unreachable");
+    let fetches = fleet.repository.fetches();
+    fleet.rest(600).await;
+    assert!(fleet.repository.fetches() - fetches <= 6, "less and less often");
+
+    // A restart without the repository drives on from what was accepted.
+    fleet.stop().await;
+    fleet.start().await;
+    fleet.machines.meddle("a", "/etc/motd", "by hand");
+    fleet.rest(5).await;
+    fleet.look("a").await;
+    assert_eq!(fleet.motd("a").as_deref(), Some("one"));
+
+    fleet.repository.go_down(None);
+    fleet.push(&["a"], "two");
+    fleet.until("a", "through", |_| fleet.motd("a").as_deref() == Some("two")).await;
+    assert!(fleet.handle().source().conditions.is_true(Ready));
+    let reasons: Vec<_> = fleet.handle().events(None, 100).into_iter().map(|e| e.reason).collect();
+    assert!(reasons.contains(&"FetchFailed".to_owned()), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_does_not_move_is_not_loaded_again() {
+    let fleet = Fleet::settled(&["a"]).await;
+    let loads = fleet.repository.loads();
+    fleet.rest(1800).await;
+    assert_eq!(fleet.repository.loads(), loads);
+    let fetches = fleet.repository.fetches();
+    assert!((28..=36).contains(&fetches), "{fetches} polls in half an hour");
+    let start = tokio::time::Instant::now();
+    for _ in 0..20 {
+        fleet.handle().notify().unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(fleet.repository.fetches() - fetches <= 3, "a burst of hooks is one look or two");
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
