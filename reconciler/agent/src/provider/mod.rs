@@ -8,6 +8,7 @@ mod bus;
 mod directory;
 mod file;
 mod group;
+mod inputs;
 mod link;
 mod package;
 mod passwd;
@@ -29,7 +30,7 @@ use plumb_api::{Address, Kind, Observed, Spec};
 
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
-pub(crate) use service::{Inputs, inputs_after};
+pub(crate) use inputs::{Inputs, inputs_after};
 
 use crate::blobs::Blobs;
 use crate::book::{Home, Ledger, Original, Originals, Owners, Record};

@@ -1,130 +1,16 @@
-//! `service`: state, enablement, mask; and the restart as state.
-//!
-//! The ledger keeps, per service, a mark of each input at the service's last start: a digest of the
-//! input's spec (without what only orders it) and of the generation of its last change by us. The
-//! generation moves in the journal before the change itself, so whenever a run is cut off, an input
-//! that may have changed has another mark than the running unit knows, and the unit is stale.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! `service`: state, enablement, mask.
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ServiceObserved, ServiceSpec, ServiceState, Stale};
-use plumb_api::{Address, Digest, Kind, Observed, Spec};
+use plumb_api::{Address, Observed, Spec};
 
 use super::systemd::{self, Shown};
 use super::unit;
 use super::{Effect, Hands, Item, Provider, View, Work, each, not_in_a_sandbox, wrong_type};
-use crate::book::{Desired, Ledger, Moment};
 use crate::error::{At, Result, fail};
-use crate::sys::{FileKind, Sys, boot_id};
+use crate::sys::{FileKind, Sys};
 
 pub(crate) struct Services;
-
-/// What the inputs of services are, as desired and as the ledger has them.
-#[derive(Clone, Copy)]
-pub(crate) struct Inputs<'a> {
-    pub desired: &'a Desired,
-    pub ledger: &'a Ledger,
-}
-
-impl Inputs<'_> {
-    /// The inputs whose change restarts a service: those it names, and the units and drop-ins that
-    /// feed it, those to be taken away included.
-    fn restarting(&self, address: &Address, spec: &ServiceSpec) -> BTreeSet<Address> {
-        let desired = self.desired.iter().map(|(address, _)| address);
-        let feeding = desired.chain(self.ledger.resources.keys()).filter(|other| {
-            other.kind() == Kind::Unit && Kind::Unit.feeds(other.name()).contains(address)
-        });
-        spec.restart_on.iter().chain(feeding).cloned().collect()
-    }
-
-    fn mark(&self, input: &Address) -> Option<Digest> {
-        let entry = self.ledger.entry(input);
-        let spec = match self.desired.get(input) {
-            Some(leaf) => Some(&leaf.spec),
-            None => entry?.spec.as_ref(),
-        };
-        let mut json = match spec {
-            Some(spec) => spec.to_json().ok()?,
-            None => serde_json::Value::Null,
-        };
-        if let Some(fields) = json.as_object_mut() {
-            // These say when and how it is put there, not what the service reads.
-            for field in ["after", "manage", "validate"] {
-                fields.remove(field);
-            }
-        }
-        let generation = entry.map_or(0, |entry| entry.generation);
-        Digest::of("input", &(json, generation)).ok()
-    }
-
-    /// The marks of all inputs of a service, as they are now.
-    pub(crate) fn marks(&self, address: &Address, spec: &ServiceSpec) -> BTreeMap<Address, Digest> {
-        let reloading = spec.reload_on.iter().cloned();
-        self.restarting(address, spec)
-            .into_iter()
-            .chain(reloading)
-            .filter_map(|input| self.mark(&input).map(|mark| (input, mark)))
-            .collect()
-    }
-
-    /// What a running service lacks.
-    fn stale(&self, address: &Address, spec: &ServiceSpec, active_since: u64) -> Stale {
-        let recorded = self
-            .ledger
-            .entry(address)
-            .and_then(|entry| entry.inputs.as_ref());
-        let moved = |input: &Address| match recorded.and_then(|marks| marks.get(input)) {
-            Some(mark) => self.mark(input).as_ref() != Some(mark),
-            // Never recorded: it moved if we changed it after the unit was started.
-            None => self
-                .ledger
-                .entry(input)
-                .and_then(|entry| entry.changed.as_ref())
-                .is_some_and(|changed| after_start(changed, active_since)),
-        };
-        let restarting = self.restarting(address, spec);
-        let taken_away = recorded.into_iter().flatten().any(|(input, _)| {
-            input.kind() == Kind::Unit
-                && Kind::Unit.feeds(input.name()).contains(address)
-                && !restarting.contains(input)
-        });
-        if taken_away || restarting.iter().any(moved) {
-            Stale::Restart
-        } else if spec.reload_on.iter().any(moved) {
-            Stale::Reload
-        } else {
-            Stale::No
-        }
-    }
-}
-
-/// Whether something happened after a unit's start, by the clock of this boot: whatever happened in
-/// another boot was before it.
-fn after_start(changed: &Moment, active_since: u64) -> bool {
-    changed.boot == boot_id() && changed.micros >= active_since
-}
-
-/// The marks that a service has after a change: all as they were when it began if the service was
-/// started, those of `reloadOn` if it was reloaded, those that had none if nothing of the sort was done.
-pub(crate) fn inputs_after(
-    spec: &ServiceSpec,
-    before: Option<&BTreeMap<Address, Digest>>,
-    now: BTreeMap<Address, Digest>,
-    effect: Effect,
-) -> BTreeMap<Address, Digest> {
-    if effect == Effect::Started {
-        return now;
-    }
-    let mut kept = before.cloned().unwrap_or_default();
-    for (input, mark) in now {
-        let reloaded = effect == Effect::Reloaded && spec.reload_on.contains(&input);
-        if reloaded || !kept.contains_key(&input) {
-            kept.insert(input, mark);
-        }
-    }
-    kept
-}
 
 impl Provider for Services {
     fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -416,4 +302,37 @@ fn sandbox_apply(sys: &Sys, unit: &str, work: &Work<'_>, spec: &ServiceSpec) -> 
         put(&unit::path(unit), "/dev/null")?;
     }
     Ok(Effect::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_units_are_read() {
+        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs));
+        let started = |pairs: &[(&str, &str)]| shown(pairs).state == Some(ServiceState::Started);
+        assert!(started(&[("ActiveState", "active")]));
+        assert!(!started(&[
+            ("ActiveState", "activating"),
+            ("SubState", "auto-restart")
+        ]));
+        assert!(started(&[
+            ("ActiveState", "activating"),
+            ("SubState", "start")
+        ]));
+        let oneshot = [
+            ("Type", "oneshot"),
+            ("ActiveState", "inactive"),
+            ("Result", "success"),
+        ];
+        assert!(!started(&oneshot), "it hasn't run yet");
+        let mut has_run = oneshot.to_vec();
+        has_run.push(("ExecMainStartTimestampMonotonic", "5"));
+        assert!(started(&has_run));
+        let missing = shown(&[("LoadState", "not-found"), ("ActiveState", "inactive")]);
+        assert_eq!((missing.known, missing.enabled), (false, Some(false)));
+        assert_eq!(shown(&[("UnitFileState", "static")]).enabled, None);
+        assert!(shown(&[("LoadState", "masked"), ("UnitFileState", "masked")]).masked);
+    }
 }

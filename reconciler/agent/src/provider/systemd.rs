@@ -28,6 +28,14 @@ pub(crate) struct Shown {
 pub(crate) type Snapshot = BTreeMap<String, Shown>;
 
 impl Shown {
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            properties: pairs.iter().map(pair).collect(),
+        }
+    }
+
     pub(crate) fn get(&self, name: &str) -> &str {
         self.properties.get(name).map_or("", String::as_str)
     }

@@ -1,0 +1,328 @@
+//! The restart as state.
+//!
+//! The ledger keeps, per service, a mark of each input at the service's last start: a digest of the
+//! input's spec (without what only orders it) and of the generation of its last change by us. The
+//! generation moves in the journal before the change itself, so whenever a run is cut off, an input
+//! that may have changed has another mark than the running unit knows, and the unit is stale.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plumb_api::resource::{ServiceSpec, Stale};
+use plumb_api::{Address, Digest, Kind};
+
+use super::Effect;
+use crate::book::{Desired, Ledger, Moment};
+use crate::sys::boot_id;
+
+/// What the inputs of services are, as desired and as the ledger has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    pub desired: &'a Desired,
+    pub ledger: &'a Ledger,
+}
+
+impl Inputs<'_> {
+    /// The inputs whose change restarts a service: those it names, and the units and drop-ins that
+    /// feed it, those to be taken away included.
+    fn restarting(&self, address: &Address, spec: &ServiceSpec) -> BTreeSet<Address> {
+        let desired = self.desired.iter().map(|(address, _)| address);
+        let feeding = desired.chain(self.ledger.resources.keys()).filter(|other| {
+            other.kind() == Kind::Unit && Kind::Unit.feeds(other.name()).contains(address)
+        });
+        spec.restart_on.iter().chain(feeding).cloned().collect()
+    }
+
+    fn mark(&self, input: &Address) -> Option<Digest> {
+        let entry = self.ledger.entry(input);
+        let spec = match self.desired.get(input) {
+            Some(leaf) => Some(&leaf.spec),
+            None => entry?.spec.as_ref(),
+        };
+        let mut json = match spec {
+            Some(spec) => spec.to_json().ok()?,
+            None => serde_json::Value::Null,
+        };
+        if let Some(fields) = json.as_object_mut() {
+            // These say when and how it is put there, not what the service reads.
+            for field in ["after", "manage", "validate"] {
+                fields.remove(field);
+            }
+        }
+        let generation = entry.map_or(0, |entry| entry.generation);
+        Digest::of("input", &(json, generation)).ok()
+    }
+
+    /// The marks of all inputs of a service, as they are now.
+    pub(crate) fn marks(&self, address: &Address, spec: &ServiceSpec) -> BTreeMap<Address, Digest> {
+        let reloading = spec.reload_on.iter().cloned();
+        self.restarting(address, spec)
+            .into_iter()
+            .chain(reloading)
+            .filter_map(|input| self.mark(&input).map(|mark| (input, mark)))
+            .collect()
+    }
+
+    /// What a running service lacks.
+    pub(super) fn stale(&self, address: &Address, spec: &ServiceSpec, active_since: u64) -> Stale {
+        let recorded = self
+            .ledger
+            .entry(address)
+            .and_then(|entry| entry.inputs.as_ref());
+        let moved = |input: &Address| match recorded.and_then(|marks| marks.get(input)) {
+            Some(mark) => self.mark(input).as_ref() != Some(mark),
+            // Never recorded: it moved if we changed it after the unit was started.
+            None => self
+                .ledger
+                .entry(input)
+                .and_then(|entry| entry.changed.as_ref())
+                .is_some_and(|changed| after_start(changed, active_since)),
+        };
+        let restarting = self.restarting(address, spec);
+        let taken_away = recorded.into_iter().flatten().any(|(input, _)| {
+            input.kind() == Kind::Unit
+                && Kind::Unit.feeds(input.name()).contains(address)
+                && !restarting.contains(input)
+        });
+        if taken_away || restarting.iter().any(moved) {
+            Stale::Restart
+        } else if spec.reload_on.iter().any(moved) {
+            Stale::Reload
+        } else {
+            Stale::No
+        }
+    }
+}
+
+/// Whether something happened after a unit's start, by the clock of this boot: whatever happened in
+/// another boot was before it.
+fn after_start(changed: &Moment, active_since: u64) -> bool {
+    changed.boot == boot_id() && changed.micros >= active_since
+}
+
+/// The marks that a service has after a change: all as they were when it began if the service was
+/// started, those of `reloadOn` if it was reloaded, those that had none if nothing of the sort was done.
+pub(crate) fn inputs_after(
+    spec: &ServiceSpec,
+    before: Option<&BTreeMap<Address, Digest>>,
+    now: BTreeMap<Address, Digest>,
+    effect: Effect,
+) -> BTreeMap<Address, Digest> {
+    if effect == Effect::Started {
+        return now;
+    }
+    let mut kept = before.cloned().unwrap_or_default();
+    for (input, mark) in now {
+        let reloaded = effect == Effect::Reloaded && spec.reload_on.contains(&input);
+        if reloaded || !kept.contains_key(&input) {
+            kept.insert(input, mark);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::book::Entry;
+    use plumb_api::Spec;
+    use plumb_api::frame::Delta;
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn desired(resources: &[(&str, serde_json::Value)]) -> Desired {
+        let mut delta = Delta::default();
+        for (name, spec) in resources {
+            let address = address(name);
+            let spec = address.kind().decode(spec.clone()).unwrap();
+            delta.set.insert(address, spec);
+        }
+        Desired::default().with(delta).unwrap()
+    }
+
+    fn changed(ledger: &mut Ledger, name: &str, generation: u64, at: u64) {
+        let entry = ledger.resources.entry(address(name)).or_default();
+        entry.generation = generation;
+        entry.changed = Some(Moment {
+            boot: boot_id(),
+            micros: at,
+        });
+    }
+
+    const APP: &str = "service:app";
+
+    /// A service that was started with all of its inputs as the ledger has them.
+    fn started(desired: &Desired, ledger: &mut Ledger) {
+        let service = address(APP);
+        let Some(Spec::Service(spec)) = desired.get(&service).map(|leaf| leaf.spec.clone()) else {
+            panic!("no service");
+        };
+        let marks = Inputs { desired, ledger }.marks(&service, &spec);
+        ledger.resources.insert(
+            service,
+            Entry {
+                inputs: Some(marks),
+                ..Entry::default()
+            },
+        );
+    }
+
+    fn stale(desired: &Desired, ledger: &Ledger, since: u64) -> Stale {
+        let service = address(APP);
+        let Some(Spec::Service(spec)) = desired.get(&service).map(|leaf| leaf.spec.clone()) else {
+            panic!("no service");
+        };
+        Inputs { desired, ledger }.stale(&service, &spec, since)
+    }
+
+    fn app() -> Vec<(&'static str, serde_json::Value)> {
+        vec![
+            ("file:/etc/app", json!({"mode": "0644"})),
+            ("file:/etc/app.d", json!({"mode": "0644"})),
+            (
+                "unit:app.service.d/x.conf",
+                json!({"content": {"sha256": "00".repeat(32), "size": 1}}),
+            ),
+            (
+                APP,
+                json!({"restartOn": ["file:/etc/app"], "reloadOn": ["file:/etc/app.d"]}),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_change_by_us_makes_it_stale_until_it_was_started_again() {
+        let desired = desired(&app());
+        let mut ledger = Ledger::default();
+        started(&desired, &mut ledger);
+        assert_eq!(stale(&desired, &ledger, 0), Stale::No);
+        changed(&mut ledger, "file:/etc/app.d", 1, 10);
+        assert_eq!(stale(&desired, &ledger, 0), Stale::Reload);
+        changed(&mut ledger, "file:/etc/app", 2, 20);
+        assert_eq!(
+            stale(&desired, &ledger, 999),
+            Stale::Restart,
+            "a known mark needs no clock"
+        );
+        started(&desired, &mut ledger);
+        assert_eq!(stale(&desired, &ledger, 0), Stale::No);
+        changed(&mut ledger, "unit:app.service.d/x.conf", 3, 30);
+        assert_eq!(
+            stale(&desired, &ledger, 0),
+            Stale::Restart,
+            "a drop-in is an input without being named"
+        );
+    }
+
+    #[test]
+    fn an_input_that_goes_and_comes_back_is_another_one() {
+        let desired = desired(&app());
+        let mut ledger = Ledger::default();
+        changed(&mut ledger, "file:/etc/app", 1, 10);
+        started(&desired, &mut ledger);
+        ledger.resources.remove(&address("file:/etc/app"));
+        changed(&mut ledger, "file:/etc/app", 2, 20);
+        assert_eq!(stale(&desired, &ledger, 0), Stale::Restart);
+    }
+
+    #[test]
+    fn a_drop_in_that_was_taken_away_restarts() {
+        let all = app();
+        let mut ledger = Ledger::default();
+        started(&desired(&all), &mut ledger);
+        let less: Vec<_> = all
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("unit:"))
+            .collect();
+        let less = desired(&less);
+        changed(&mut ledger, "unit:app.service.d/x.conf", 1, 10);
+        let spec = Spec::Unit(plumb_api::resource::UnitSpec::default());
+        ledger
+            .resources
+            .get_mut(&address("unit:app.service.d/x.conf"))
+            .unwrap()
+            .spec = Some(spec);
+        assert_eq!(stale(&less, &ledger, 0), Stale::Restart);
+        ledger
+            .resources
+            .remove(&address("unit:app.service.d/x.conf"));
+        assert_eq!(
+            stale(&less, &ledger, 0),
+            Stale::Restart,
+            "gone, and the unit still runs with it"
+        );
+        started(&less, &mut ledger);
+        assert_eq!(stale(&less, &ledger, 0), Stale::No);
+    }
+
+    #[test]
+    fn a_service_found_running_is_stale_only_if_we_changed_an_input_after_its_start() {
+        let desired = desired(&app());
+        let mut ledger = Ledger::default();
+        assert_eq!(
+            stale(&desired, &ledger, 50),
+            Stale::No,
+            "nothing of it is by us"
+        );
+        changed(&mut ledger, "file:/etc/app", 1, 40);
+        assert_eq!(
+            stale(&desired, &ledger, 50),
+            Stale::No,
+            "it was started with that"
+        );
+        assert_eq!(stale(&desired, &ledger, 30), Stale::Restart);
+        let entry = ledger.resources.get_mut(&address("file:/etc/app")).unwrap();
+        entry.changed.as_mut().unwrap().boot = "another".to_owned();
+        assert_eq!(
+            stale(&desired, &ledger, 30),
+            Stale::No,
+            "the machine was booted since"
+        );
+    }
+
+    #[test]
+    fn what_only_orders_an_input_doesnt_restart() {
+        let mut all = app();
+        let mut ledger = Ledger::default();
+        started(&desired(&all), &mut ledger);
+        all[0].1 = json!({"mode": "0644", "after": ["file:/etc/app.d"], "manage": "once"});
+        assert_eq!(stale(&desired(&all), &ledger, 0), Stale::No);
+        all[0].1 = json!({"mode": "0600"});
+        assert_eq!(stale(&desired(&all), &ledger, 0), Stale::Restart);
+    }
+
+    #[test]
+    fn a_reload_renews_only_what_it_reads() {
+        let (restart, reload) = (address("file:/etc/app"), address("file:/etc/app.d"));
+        let spec = ServiceSpec {
+            restart_on: vec![restart.clone()],
+            reload_on: vec![reload.clone()],
+            ..ServiceSpec::default()
+        };
+        let mark = |text: &str| Digest::of_bytes(text.as_bytes());
+        let before = BTreeMap::from([
+            (restart.clone(), mark("old")),
+            (reload.clone(), mark("old")),
+        ]);
+        let now = BTreeMap::from([
+            (restart.clone(), mark("new")),
+            (reload.clone(), mark("new")),
+        ]);
+        let after = inputs_after(&spec, Some(&before), now.clone(), Effect::Reloaded);
+        assert_eq!(
+            (after[&restart], after[&reload]),
+            (mark("old"), mark("new"))
+        );
+        assert_eq!(
+            inputs_after(&spec, Some(&before), now.clone(), Effect::Done),
+            before
+        );
+        assert_eq!(
+            inputs_after(&spec, Some(&before), now.clone(), Effect::Started),
+            now
+        );
+    }
+}
