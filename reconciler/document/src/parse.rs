@@ -109,6 +109,10 @@ struct Open {
     anchor: usize,
     /// How many values it holds so far, itself included.
     size: usize,
+    /// In block notation the closing event stands where the next token begins, so the last value
+    /// within says where the collection ends.
+    style: granit::StructureStyle,
+    last: usize,
     items: Items,
 }
 
@@ -203,15 +207,15 @@ impl Builder<'_> {
                     };
                     self.finish(node, anchor, 1);
                 }
-                Event::SequenceStart(_, anchor, tag) => {
+                Event::SequenceStart(style, anchor, tag) => {
                     if tag.is_some() {
                         self.refuse_tag(&span);
                     }
-                    if !self.begin(span, anchor, Items::Seq(Vec::new())) {
+                    if !self.begin(span, anchor, style, Items::Seq(Vec::new())) {
                         return;
                     }
                 }
-                Event::MappingStart(_, anchor, tag) => {
+                Event::MappingStart(style, anchor, tag) => {
                     if tag.is_some() {
                         self.refuse_tag(&span);
                     }
@@ -220,7 +224,7 @@ impl Builder<'_> {
                         seen: HashSet::new(),
                         key: Pending::Key,
                     };
-                    if !self.begin(span, anchor, items) {
+                    if !self.begin(span, anchor, style, items) {
                         return;
                     }
                 }
@@ -243,16 +247,24 @@ impl Builder<'_> {
         );
     }
 
-    fn begin(&mut self, span: Span, anchor: usize, items: Items) -> bool {
+    fn begin(
+        &mut self,
+        span: Span,
+        anchor: usize,
+        style: granit::StructureStyle,
+        items: Items,
+    ) -> bool {
         if self.open.len() >= self.limits.depth {
             let message = format!("values are nested more than {} deep", self.limits.depth);
             self.error(Diagnostic::error(codes::YAML_LIMIT, &span, message));
             return false;
         }
         self.open.push(Open {
+            last: span.bytes().end,
             span,
             anchor,
             size: 1,
+            style,
             items,
         });
         true
@@ -263,12 +275,17 @@ impl Builder<'_> {
             span,
             anchor,
             size,
+            style,
+            last,
             items,
         }) = self.open.pop()
         else {
             return;
         };
-        let last = end.bytes().end.max(span.bytes().end);
+        let last = match style {
+            granit::StructureStyle::Flow => end.bytes().end.max(span.bytes().end),
+            granit::StructureStyle::Block => last,
+        };
         let bytes = u32_of(span.bytes().start)..u32_of(last);
         let span = Span::new(self.file.clone(), span.line(), span.column(), bytes);
         let value = match items {
@@ -321,6 +338,7 @@ impl Builder<'_> {
             return;
         };
         parent.size = parent.size.saturating_add(size);
+        parent.last = parent.last.max(node.span.bytes().end);
         match &mut parent.items {
             Items::Seq(items) => items.push(node),
             Items::Map { map, seen, key } => match std::mem::replace(key, Pending::Key) {
@@ -352,6 +370,9 @@ impl Builder<'_> {
     fn span(&self, at: &granit::Span) -> Span {
         let start = offset_of(&at.start, self.text);
         let end = offset_of(&at.end, self.text).max(start);
+        // A block's text ends with its last line, and not where the next line begins.
+        let text = self.text.get(start..end).unwrap_or_default();
+        let end = start + text.trim_end().len();
         Span::new(
             self.file.clone(),
             u32_of(at.start.line()),

@@ -42,12 +42,9 @@ impl Reads {
             .extend(ids);
     }
 
-    /// The objects with errors that were asked for.
-    pub(crate) fn held(&self) -> ObjectIdSet {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// The objects with errors that were asked for since this was last asked.
+    pub(crate) fn take(&self) -> ObjectIdSet {
+        std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

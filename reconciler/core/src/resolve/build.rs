@@ -102,7 +102,8 @@ pub(super) fn pieces(
 
 /// Errors, or the objects that they come from: what asked about an object with errors is held by it.
 fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
-    let held: ObjectIdSet = reads.held();
+    // Taken, so that the next resource's own errors aren't laid to what this one asked.
+    let held: ObjectIdSet = reads.take();
     if held.is_empty() {
         return diagnostics.into();
     }

@@ -219,7 +219,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
             contents: Vec::new(),
         });
     }
-    let (ignore, resources, contents) = compose(manifests, host, facts, &sight, |composed| {
+    let composed = compose(manifests, host, facts, &sight, |composed| {
         let mut problems = Problems::default();
         let mut placed = Vec::with_capacity(composed.len());
         for (address, slot) in composed.slots() {
@@ -260,6 +260,11 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
             .map(|placed| (placed.address.clone(), placed.built.resource.clone()))
             .collect();
         Ok((ignored, resources, contents))
+    });
+    let (ignore, resources, contents) = composed.map_err(|mut problems| {
+        // What a patch asked for.
+        problems.because.extend(reads.take());
+        problems
     })?;
     intent.drift.ignore = ignore;
     intent.desired = DesiredState::new(resources);

@@ -29,6 +29,13 @@ fn values_keep_their_places_and_spelling() {
         "hosts/a.yaml:1:8"
     );
     assert_eq!(&text[node.get("a").unwrap().span.bytes()], "{b, c}");
+    let text = "a:\n  b: 1\n  c: |\n    x\n\n# comment\nd: 2\n";
+    let node = read(text).unwrap();
+    assert_eq!(
+        &text[node.get("a").unwrap().span.bytes()],
+        "b: 1\n  c: |\n    x",
+        "a block ends with its last value"
+    );
 }
 
 #[test]

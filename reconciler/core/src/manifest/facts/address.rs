@@ -328,10 +328,15 @@ fn clash(
             .into_iter()
             .chain(aliases)
             .flatten();
+        let mut told: Option<&str> = None;
         for address in all {
             let Some(first) = taken.insert(address, member) else {
                 continue;
             };
+            // One id in two families is one mistake, and a card may have several addresses.
+            if first.name == member.name || told.replace(&first.name) == Some(&*first.name) {
+                continue;
+            }
             let diagnostic = Diagnostic::error(
                 code::ADDRESS,
                 &member.span,

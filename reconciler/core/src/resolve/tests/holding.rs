@@ -212,3 +212,19 @@ fn the_order_of_hosts_and_cores_changes_nothing() {
         "what no fact of a host goes into is made once for all"
     );
 }
+
+#[test]
+fn own_errors_are_told_beside_what_holds() {
+    let bad = (
+        "hosts/bad.yaml",
+        "kind: Host\nmetadata: {name: bad}\nspec: {resourcse: {}}\n",
+    );
+    let host = object(
+        "Host",
+        "reader",
+        "resources: {file: {/x: {content: {template: \"{{ fleet.hosts() | length }}{{ host.name }}\"}}, /y: {content: {template: \"{{ host.nmae }}\"}}}}",
+    );
+    let told = told(&[bad, ("hosts/reader.yaml", &host)]);
+    assert!(told.contains("`host.nmae` is undefined"), "{told}");
+    assert!(told.contains("[bad reader]"), "{told}");
+}
