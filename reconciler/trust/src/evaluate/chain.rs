@@ -29,12 +29,16 @@ struct Ancestors {
     next: Option<Oid>,
 }
 
+fn parent_in(raw: &[u8], id: &Oid) -> Result<Option<Oid>, Reason> {
+    Commit::first_parent(raw, id.format())
+        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+}
+
 fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {
     let raw = objects
         .read(id, ObjectKind::Commit, limits::COMMIT)
         .map_err(|e| unread(&e))?;
-    Commit::first_parent(&raw, id.format())
-        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+    parent_in(&raw, id)
 }
 
 /// The first parents below a commit, the commit itself first, at most so many.
@@ -67,7 +71,12 @@ impl Chain {
                 ));
             }
             chain.commits.push(at);
-            let Some(parent) = first_parent(objects, &at)? else {
+            // Names aren't computed on the way down: each step upwards computes its commit's, and
+            // looks whether its first parent is the one that was walked.
+            let raw = objects
+                .peek(&at, ObjectKind::Commit, limits::COMMIT)
+                .map_err(|e| unread(&e))?;
+            let Some(parent) = parent_in(&raw, &at)? else {
                 return chain.rolled_back(objects, floor, head);
             };
             at = parent;

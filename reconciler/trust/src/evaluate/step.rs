@@ -159,6 +159,14 @@ impl Evaluation<'_> {
         id: Oid,
         commit: Commit<'c>,
     ) -> Result<Candidate<'c>, Reason> {
+        let follows = match self.chain.rollback.filter(|_| at == 0) {
+            Some(to) => to,
+            None => parent.id,
+        };
+        if commit.parents.first() != Some(&follows) {
+            let message = "the store gave other bytes for it than before";
+            return Err(Reason::new(ReasonCode::CorruptObject, message));
+        }
         let mut after = parent.seconds;
         for side in commit.parents.iter().skip(1) {
             let raw = self

@@ -29,7 +29,8 @@ pub(crate) enum ReadError {
 pub(crate) struct Checked<'a>(pub(crate) &'a dyn Objects);
 
 impl<'a> Checked<'a> {
-    pub(crate) fn read(
+    /// Bytes whose name isn't computed: for finding a way that is checked when it is gone.
+    pub(crate) fn peek(
         self,
         id: &Oid,
         kind: ObjectKind,
@@ -40,6 +41,16 @@ impl<'a> Checked<'a> {
         if bytes.len() as u64 > limit {
             return Err(store(ObjectError::TooLarge));
         }
+        Ok(bytes)
+    }
+
+    pub(crate) fn read(
+        self,
+        id: &Oid,
+        kind: ObjectKind,
+        limit: u64,
+    ) -> Result<Cow<'a, [u8]>, ReadError> {
+        let bytes = self.peek(id, kind, limit)?;
         match name_of(kind, &bytes, id.format()) {
             Ok(name) if name == *id => Ok(bytes),
             Ok(_) => Err(ReadError::Name { id: *id, kind }),

@@ -1,7 +1,7 @@
 //! The keys of a policy, ready to verify with.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::VerifyingKey;
@@ -14,6 +14,7 @@ use sequoia_openpgp::types::{HashAlgorithm, RevocationStatus};
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
 use ssh_key::public::KeyData;
 
+use super::moments::moments;
 use super::{IdentityIndex, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
@@ -130,6 +131,7 @@ pub struct KeyRing {
     ssh: HashMap<[u8; 32], usize>,
     standard: StandardPolicy<'static>,
     min_rsa_bits: usize,
+    live: Mutex<HashMap<(Fingerprint, usize), Result<(), Reason>>>,
 }
 
 /// A key, whose it is, and what it is.
@@ -139,6 +141,8 @@ pub(crate) struct RingKey {
     pub(crate) identity: IdentityIndex,
     pub(crate) valid_before: Option<i64>,
     file: Option<KeyFile>,
+    /// When something of its certificate begins or ends.
+    moments: Vec<i64>,
     point: OnceLock<Option<VerifyingKey>>,
 }
 
@@ -178,6 +182,7 @@ impl KeyRing {
             ssh: HashMap::new(),
             standard: standard(at(now)),
             min_rsa_bits: policy.min_rsa_bits as usize,
+            live: Mutex::default(),
         };
         for (identity, key) in policy
             .identities
@@ -214,6 +219,7 @@ impl KeyRing {
                 name: key.name.clone(),
                 identity,
                 valid_before,
+                moments: file.as_ref().map_or_else(Vec::new, moments),
                 file,
                 point: OnceLock::new(),
             });
@@ -287,13 +293,30 @@ impl KeyRing {
     }
 
     /// Whether a key or subkey could sign at a time: bound, meant for signing, not expired, not
-    /// revoked. A hard revocation counts at all times.
+    /// revoked. A hard revocation counts at all times. The answer is kept for the whole of the
+    /// stretch of time in which nothing of the certificate begins or ends.
     pub(crate) fn openpgp_live(
         &self,
         key: usize,
-        part: &KeyHandle,
+        part: &Fingerprint,
         seconds: i64,
     ) -> Result<(), Reason> {
+        let moments = self.keys.get(key).map_or(&[][..], |key| &key.moments);
+        let stretch = moments.partition_point(|moment| *moment <= seconds);
+        let place = (part.clone(), stretch);
+        if let Ok(known) = self.live.lock()
+            && let Some(answer) = known.get(&place)
+        {
+            return answer.clone();
+        }
+        let answer = self.live_at(key, part, seconds);
+        if let Ok(mut known) = self.live.lock() {
+            known.insert(place, answer.clone());
+        }
+        answer
+    }
+
+    fn live_at(&self, key: usize, part: &Fingerprint, seconds: i64) -> Result<(), Reason> {
         let Some(RingKey {
             file: Some(KeyFile::OpenPgp(cert)),
             ..
@@ -328,7 +351,7 @@ impl KeyRing {
             return Err(revoked(&why(&by)));
         }
         valid.alive().map_err(|e| expired(&e))?;
-        let Some(part) = valid.keys().find(|k| k.key().key_handle().aliases(part)) else {
+        let Some(part) = valid.keys().find(|k| k.key().fingerprint() == *part) else {
             return Err(Reason::new(
                 ReasonCode::KeyMisused,
                 format!("the OpenPGP key {name} isn't validly bound to its certificate"),

@@ -3,6 +3,7 @@
 mod authority;
 pub mod codes;
 mod keys;
+mod moments;
 mod parse;
 mod pattern;
 mod satisfiable;

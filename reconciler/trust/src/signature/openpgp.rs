@@ -205,7 +205,7 @@ fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> F
             ),
         );
     }
-    match ring.openpgp_live(index, &KeyHandle::from(name), seconds) {
+    match ring.openpgp_live(index, &name, seconds) {
         Ok(()) => Finding::Good {
             key: index,
             seconds,
