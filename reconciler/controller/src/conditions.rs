@@ -169,8 +169,18 @@ impl Setter<'_> {
         let held = names(planned.drift_to_tell().map(|held| &held.address).collect());
         let done = |change: &&Change| ran.applied.iter().any(|applied| applied.id == change.id);
         let (corrected, remaining): (Vec<_>, Vec<_>) = planned.corrections().partition(done);
-        let corrected = names(corrected.into_iter().map(|change| &change.address).collect());
-        let remaining = names(remaining.into_iter().map(|change| &change.address).collect());
+        let corrected = names(
+            corrected
+                .into_iter()
+                .map(|change| &change.address)
+                .collect(),
+        );
+        let remaining = names(
+            remaining
+                .into_iter()
+                .map(|change| &change.address)
+                .collect(),
+        );
         let runs = if corrected.is_empty() && remaining.is_empty() {
             0
         } else {

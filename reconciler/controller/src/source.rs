@@ -39,9 +39,19 @@ pub(crate) struct Looked {
     pub(crate) accepted: Option<Arc<Accepted>>,
 }
 
+/// What was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// The branch as it is now.
+    Branch,
+    /// What was accepted before, because the branch can't be had.
+    Floor,
+}
+
 /// What came of a verification.
 #[derive(Debug)]
 pub(crate) struct Judged {
+    pub(crate) basis: Basis,
     pub(crate) head: Oid,
     pub(crate) floor: Oid,
     pub(crate) outcome: Outcome,
@@ -59,16 +69,20 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
         failed: None,
         accepted: None,
     };
+    let mut basis = Basis::Branch;
     let fetched = match (fetched, look.floor) {
         (Ok(fetched), _) => fetched,
         // What was accepted before goes on being driven while the repository can't be had.
-        (Err(_), Some(floor)) if look.loaded.is_none() => Fetched {
-            head: floor,
-            tags: Vec::new(),
-        },
+        (Err(_), Some(floor)) if look.loaded.is_none() => {
+            basis = Basis::Floor;
+            Fetched {
+                head: floor,
+                tags: Vec::new(),
+            }
+        }
         (Err(_), _) => return looked,
     };
-    match judge(source.as_ref(), &look, fetched).await {
+    match judge(source.as_ref(), &look, fetched, basis).await {
         Ok(judged) => {
             let revision = judged.outcome.revision();
             if let Some(revision) = revision.filter(|r| Some(r.commit()) != look.loaded) {
@@ -88,7 +102,12 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
     looked
 }
 
-async fn judge(source: &dyn Source, look: &Look, fetched: Fetched) -> Result<Judged, SourceError> {
+async fn judge(
+    source: &dyn Source,
+    look: &Look,
+    fetched: Fetched,
+    basis: Basis,
+) -> Result<Judged, SourceError> {
     let mut first_seen = look.first_seen.clone();
     // At the very first look everything is history: nothing is known of when it came.
     let history = look.floor.is_none();
@@ -135,6 +154,7 @@ async fn judge(source: &dyn Source, look: &Look, fetched: Fetched) -> Result<Jud
         // What is accepted is never asked for its age again.
         first_seen.retain(|oid, _| current.contains(oid) && *oid != outcome.accepted);
         return Ok(Judged {
+            basis,
             head: fetched.head,
             floor: look.floor.unwrap_or(look.introduction),
             outcome,
@@ -153,8 +173,8 @@ pub(crate) async fn load_old(
     let (introduction, accepted) = between;
     // Each step of the chain between the two was accepted when it was new; nothing else may be
     // trusted as a floor.
-    let on_chain = source.descends(introduction, commit).await?
-        && source.descends(commit, accepted).await?;
+    let on_chain =
+        source.descends(introduction, commit).await? && source.descends(commit, accepted).await?;
     if !on_chain {
         return Ok(None);
     }

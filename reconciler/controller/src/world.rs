@@ -17,6 +17,8 @@ use crate::view::{AlertView, FleetView, HeldView, HostView, QueueView, RolloutVi
 /// What is known of the source beside what outlives the process.
 #[derive(Debug, Default)]
 pub(crate) struct SourceNow {
+    /// Whether the branch was judged since the start: before, nothing is known of what is held.
+    pub(crate) judged: bool,
     pub(crate) head: Option<String>,
     pub(crate) accepted: Option<String>,
     pub(crate) held: Option<(HeldCommit, HeldView)>,

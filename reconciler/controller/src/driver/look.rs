@@ -13,7 +13,7 @@ use super::{Asked, Driver, Looking, Old};
 use crate::desired::Accepted;
 use crate::event::EventKind;
 use crate::persist::put_source;
-use crate::source::{Judged, Look, Looked, load_old, look};
+use crate::source::{Basis, Judged, Look, Looked, load_old, look};
 use crate::view::RevisionView;
 
 /// As many revisions are remembered.
@@ -223,6 +223,10 @@ impl Driver {
 
     /// Takes over a verdict: the floor moves forward, and what is held is told.
     async fn judged(&mut self, judged: Judged) {
+        if judged.basis == Basis::Floor {
+            // It says nothing new: what stands behind the floor isn't known.
+            return;
+        }
         let now = self.now();
         let accepted = judged.outcome.accepted;
         let held = judged.held(now);
@@ -235,6 +239,7 @@ impl Driver {
             let before = world.source.held.as_ref().map(|(held, _)| held.clone());
             let after = held.as_ref().map(|(held, _)| held.clone());
             world.source.held.clone_from(&held);
+            world.source.judged = true;
             let (status, reason, message) = match &held {
                 None => (
                     ConditionStatus::True,

@@ -37,6 +37,9 @@ const SOON: Duration = Duration::from_millis(200);
 /// How often they are worked out when nothing moves but time.
 const NOW_AND_THEN: Duration = Duration::from_secs(15);
 
+/// How often the queue is measured at most: that takes as long as it is long.
+const MEASURED: Duration = Duration::from_millis(100);
+
 /// How often they are sent again.
 const AGAIN: Duration = Duration::from_mins(1);
 
@@ -87,6 +90,7 @@ pub(crate) struct Driver {
     sinks_failing: BTreeSet<String>,
     alerts_at: Instant,
     resend_at: Instant,
+    measured: Instant,
 }
 
 /// Whether the source is looked at now.
@@ -155,6 +159,7 @@ pub(crate) async fn start(
         sinks_failing: BTreeSet::new(),
         alerts_at: now,
         resend_at: now,
+        measured: now,
         settings,
         parts: parts.clone(),
     };
@@ -224,6 +229,10 @@ impl Driver {
     }
 
     fn measure_queue(&mut self) {
+        if self.measured.elapsed() < MEASURED {
+            return;
+        }
+        self.measured = Instant::now();
         let oldest = self.queue.oldest().filter(|at| *at <= Instant::now());
         let view = crate::view::QueueView {
             due: self.queue.due(),

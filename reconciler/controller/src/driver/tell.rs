@@ -1,7 +1,8 @@
 //! Telling others: events, alerts, Alertmanagers.
 
+use jiff::Timestamp;
 use plumb_api::HostName;
-use plumb_core::alerting::{Facts, HostFacts, firing};
+use plumb_core::alerting::{Facts, HostFacts, Moved, OF_COMMITS, firing};
 use plumb_core::ports::{AlertError, Table, Write};
 use tokio::time::Instant;
 
@@ -40,86 +41,76 @@ impl Driver {
     /// Works out which alerts fire, keeps the book, and sends what has to be sent.
     pub(super) fn alerts(&mut self) {
         let now = self.now();
-        let (moved, alerts, told) = {
-            let mut world = self.shared.write();
-            let world = &mut *world;
-            let facts = Facts {
-                fleet: world.record.fleet.as_deref(),
-                hosts: world
-                    .hosts
-                    .values()
-                    .map(|record| HostFacts {
-                        status: &record.status,
-                        labels: &record.labels,
-                    })
-                    .collect(),
-                held: world.source.held.as_ref().map(|(held, _)| held.clone()),
-                rollout: Some(&world.rollout).filter(|r| r.is_halted(world.limits)),
-            };
-            // Before anything was judged it isn't known that nothing is held: what fired goes on.
-            if world.source.conditions.iter().next().is_none()
-                || world.source.accepted.is_none()
-                    && world.source.held.is_none()
-                    && world.record.floor.is_some()
-            {
-                drop(facts);
-                let alerts = world.book.alerts(&self.settings.generator_url, now);
-                (plumb_core::alerting::Moved::default(), alerts, Vec::new())
-            } else {
-                let all = firing(&facts, &self.settings.alerting, now);
-                drop(facts);
-                let moved = world.book.update(all, now);
-                let mut told = Vec::new();
-                let mut writes = Vec::new();
-                for key in moved
-                    .began
-                    .iter()
-                    .chain(&moved.resolved)
-                    .chain(&moved.changed)
-                {
-                    writes.extend(world.book.get(key).and_then(|entry| put_alert(key, entry)));
-                }
-                for (keys, reason, word) in [
-                    (&moved.began, "AlertFires", "fires"),
-                    (&moved.resolved, "AlertResolved", "is resolved"),
-                ] {
-                    for entry in keys.iter().filter_map(|key| world.book.get(key)) {
-                        let name = entry.labels.get("alertname").cloned().unwrap_or_default();
-                        let host = entry.labels.get("host").and_then(|host| host.parse().ok());
-                        let summary = entry.annotations.get("summary").cloned();
-                        told.push((
-                            host,
-                            reason,
-                            format!("{name} {word}: {}", summary.unwrap_or_default()),
-                        ));
-                    }
-                }
-                writes.extend(
-                    moved
-                        .dropped
-                        .iter()
-                        .map(|key| Write::Delete(Table::Alerts, key.clone())),
-                );
-                self.keeper.write(writes);
-                let alerts = world.book.alerts(&self.settings.generator_url, now);
-                (moved, alerts, told)
-            }
-        };
-        for (host, reason, message) in told {
-            let host: Option<HostName> = host;
-            let kind = if reason == "AlertFires" {
-                EventKind::Warning
-            } else {
-                EventKind::Normal
-            };
-            self.event(host.as_ref(), kind, reason, message, None);
-        }
+        let moved = self.keep_book(now);
         let at = Instant::now();
         if moved.is_news() || at >= self.resend_at {
+            let world = self.shared.read();
+            let alerts = world.book.alerts(&self.settings.generator_url, now);
             self.posters.tell(alerts);
             self.resend_at = at + AGAIN;
         }
+        self.tell_of_alerts(&moved);
         self.alerts_at = (at + NOW_AND_THEN).min(self.resend_at);
+    }
+
+    fn keep_book(&mut self, now: Timestamp) -> Moved {
+        let mut world = self.shared.write();
+        let world = &mut *world;
+        let hosts = world.hosts.values();
+        let facts = Facts {
+            fleet: world.record.fleet.as_deref(),
+            hosts: hosts
+                .map(|record| HostFacts {
+                    status: &record.status,
+                    labels: &record.labels,
+                })
+                .collect(),
+            held: world.source.held.as_ref().map(|(held, _)| held.clone()),
+            rollout: Some(&world.rollout).filter(|rollout| rollout.is_halted(world.limits)),
+        };
+        let mut all = firing(&facts, &self.settings.alerting, now);
+        drop(facts);
+        if !world.source.judged {
+            all.extend(world.book.unchanged(&OF_COMMITS));
+        }
+        let moved = world.book.update(all, now);
+        let touched = moved
+            .began
+            .iter()
+            .chain(&moved.resolved)
+            .chain(&moved.changed);
+        let puts = touched.filter_map(|key| put_alert(key, world.book.get(key)?));
+        let dropped = moved.dropped.iter();
+        let deletes = dropped.map(|key| Write::Delete(Table::Alerts, key.clone()));
+        self.keeper.write(puts.chain(deletes));
+        moved
+    }
+
+    fn tell_of_alerts(&mut self, moved: &Moved) {
+        let mut told = Vec::new();
+        {
+            let world = self.shared.read();
+            for (keys, kind, reason, word) in [
+                (&moved.began, EventKind::Warning, "AlertFires", "fires"),
+                (
+                    &moved.resolved,
+                    EventKind::Normal,
+                    "AlertResolved",
+                    "is resolved",
+                ),
+            ] {
+                for entry in keys.iter().filter_map(|key| world.book.get(key)) {
+                    let name = entry.labels.get("alertname").map_or("", String::as_str);
+                    let summary = entry.annotations.get("summary").map_or("", String::as_str);
+                    let host: Option<HostName> =
+                        entry.labels.get("host").and_then(|host| host.parse().ok());
+                    told.push((host, kind, reason, format!("{name} {word}: {summary}")));
+                }
+            }
+        }
+        for (host, kind, reason, message) in told {
+            self.event(host.as_ref(), kind, reason, message, None);
+        }
     }
 
     /// What came of a post: counted, and told when it begins or ends to fail.

@@ -39,14 +39,21 @@ impl Memory {
 
 impl Store for Memory {
     fn get(&self, table: Table, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
-        let found = self.0.lock().unwrap().get(&(table, key.to_owned())).cloned();
+        let found = self
+            .0
+            .lock()
+            .unwrap()
+            .get(&(table, key.to_owned()))
+            .cloned();
         Box::pin(std::future::ready(Ok(found)))
     }
 
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Records, StoreError>> {
         let all = self.0.lock().unwrap();
         let found = all.iter().filter(|((t, _), _)| *t == table);
-        let found = found.map(|((_, key), bytes)| (key.clone(), bytes.clone())).collect();
+        let found = found
+            .map(|((_, key), bytes)| (key.clone(), bytes.clone()))
+            .collect();
         Box::pin(std::future::ready(Ok(found)))
     }
 
@@ -123,7 +130,10 @@ impl Fleet {
             .iter()
             .map(|name| (format!("hosts/{name}.yaml"), host(name, "one", "")))
             .collect();
-        let files: Vec<_> = manifests.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
+        let files: Vec<_> = manifests
+            .iter()
+            .map(|(p, t)| (p.as_str(), t.as_str()))
+            .collect();
         let (repository, first) = Repository::new(&files);
         Self {
             repository,
@@ -141,7 +151,9 @@ impl Fleet {
         let mut fleet = Self::new(names);
         fleet.start().await;
         for name in names {
-            fleet.until(name, "ready", |status| is(status, ConditionType::Ready)).await;
+            fleet
+                .until(name, "ready", |status| is(status, ConditionType::Ready))
+                .await;
         }
         fleet
     }
@@ -155,7 +167,11 @@ impl Fleet {
             make_sink: Arc::new(|address: &str| Err(format!("{address} is no Alertmanager here"))),
             clock: Arc::new(self.clock),
         };
-        self.running = Some(Controller::start(parts, self.settings.clone()).await.unwrap());
+        self.running = Some(
+            Controller::start(parts, self.settings.clone())
+                .await
+                .unwrap(),
+        );
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -182,7 +198,10 @@ impl Fleet {
             .iter()
             .map(|name| (format!("hosts/{name}.yaml"), host(name, text, "")))
             .collect();
-        let files: Vec<_> = manifests.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
+        let files: Vec<_> = manifests
+            .iter()
+            .map(|(p, t)| (p.as_str(), t.as_str()))
+            .collect();
         let commit = self.repository.push(&files);
         self.handle().notify().unwrap();
         commit
@@ -190,7 +209,8 @@ impl Fleet {
 
     pub(super) fn status(&self, name: &str) -> HostStatus {
         let host = self.handle().host(&name.parse().unwrap());
-        host.unwrap_or_else(|| panic!("there is no host {name}")).status
+        host.unwrap_or_else(|| panic!("there is no host {name}"))
+            .status
     }
 
     /// Lets time pass until a host's status is so; a story that waits for an hour has failed.
@@ -218,7 +238,10 @@ impl Fleet {
     /// The names of the alerts that fire, in order.
     pub(super) fn alerts(&self) -> Vec<String> {
         let all = self.handle().alerts();
-        let mut names: Vec<_> = all.iter().map(|alert| alert.labels["alertname"].clone()).collect();
+        let mut names: Vec<_> = all
+            .iter()
+            .map(|alert| alert.labels["alertname"].clone())
+            .collect();
         names.sort();
         names
     }
@@ -230,7 +253,10 @@ impl Fleet {
     /// Reconciles now, and waits until that is over.
     pub(super) async fn look(&self, name: &str) {
         let exchanges = self.machines.host(name).lock().unwrap().exchanges;
-        self.handle().reconcile(vec![name.parse().unwrap()]).await.unwrap();
+        self.handle()
+            .reconcile(vec![name.parse().unwrap()])
+            .await
+            .unwrap();
         for _ in 0..1000 {
             tokio::time::sleep(Duration::from_millis(10)).await;
             if self.machines.host(name).lock().unwrap().exchanges > exchanges {
@@ -248,7 +274,9 @@ pub(super) fn is(status: &HostStatus, kind: ConditionType) -> bool {
 
 pub(super) fn reason(status: &HostStatus, kind: ConditionType) -> String {
     let condition = status.conditions.get(kind);
-    condition.map(|condition| condition.reason.clone()).unwrap_or_default()
+    condition
+        .map(|condition| condition.reason.clone())
+        .unwrap_or_default()
 }
 
 pub(super) fn not(status: &HostStatus, kind: ConditionType) -> bool {

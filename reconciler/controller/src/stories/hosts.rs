@@ -82,7 +82,10 @@ impl Machines {
     pub(super) fn meddle(&self, name: &str, path: &str, text: &str) {
         let host = self.host(name);
         let mut host = host.lock().unwrap();
-        host.has.insert(format!("file:{path}").parse().unwrap(), text.as_bytes().to_vec());
+        host.has.insert(
+            format!("file:{path}").parse().unwrap(),
+            text.as_bytes().to_vec(),
+        );
     }
 
     /// The most runs that there were at the same time.
@@ -198,10 +201,15 @@ impl Host {
             (Some(_), _) => return Ok(None),
         };
         for address in &request.delta.remove {
-            assert!(state.remove(address).is_some(), "a delta removes what isn't there");
+            assert!(
+                state.remove(address).is_some(),
+                "a delta removes what isn't there"
+            );
         }
         state.extend(request.delta.set.clone());
-        let leaves = state.iter().map(|(address, spec)| (address, spec.digest().unwrap()));
+        let leaves = state
+            .iter()
+            .map(|(address, spec)| (address, spec.digest().unwrap()));
         assert_eq!(
             plumb_api::frame::Delta::digest_of(leaves.collect::<Vec<_>>()),
             request.target,

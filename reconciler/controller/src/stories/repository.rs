@@ -27,7 +27,8 @@ spec:
     - {paths: ["**"], need: [{from: ops, count: 1}]}
 "#;
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMuqvAQa0cgFMT1d4gcAZTkFdv0pEyf7ztceyhK94lbB\n";
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMuqvAQa0cgFMT1d4gcAZTkFdv0pEyf7ztceyhK94lbB\n";
 
 #[derive(Default)]
 struct Inner {
@@ -82,7 +83,11 @@ impl Inner {
         }
         // Git sorts folders as if their names ended with a slash.
         entries.sort_by_key(|(name, mode, _)| {
-            if *mode == "40000" { format!("{name}/") } else { name.clone() }
+            if *mode == "40000" {
+                format!("{name}/")
+            } else {
+                name.clone()
+            }
         });
         let mut bytes = Vec::new();
         for (name, mode, oid) in entries {
@@ -228,11 +233,7 @@ impl Source for Repository {
         ready(Ok(files.collect()))
     }
 
-    fn descends(
-        &self,
-        ancestor: Oid,
-        descendant: Oid,
-    ) -> BoxFuture<'_, Result<bool, SourceError>> {
+    fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>> {
         let inner = self.0.lock().unwrap();
         ready(Ok(inner.chain(descendant).contains(&ancestor)))
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use plumb_api::Epoch;
 use plumb_api::frame::TakeOver;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_core::status::ConditionType::{Drifted, Ready, Reachable, Stalled, Suspended, Synced};
+use plumb_core::status::ConditionType::{Drifted, Reachable, Ready, Stalled, Suspended, Synced};
 use tokio::time::Instant;
 
 use super::fixture::{Fleet, host, is, not, reason};
@@ -24,7 +24,11 @@ async fn a_push_comes_to_all_hosts_and_then_nothing_happens() {
         assert_eq!(fleet.motd(name).as_deref(), Some("two"));
         assert!(is(&fleet.status(name), Synced));
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
 
     // A host in sync costs one exchange, and its state doesn't travel again.
     let (exchanges, whole) = {
@@ -51,10 +55,17 @@ async fn a_host_that_is_off_holds_up_nobody_and_catches_up() {
     let fleet = Fleet::settled(&["a", "b"]).await;
     fleet.machines.mood("a", |mood| mood.off = true);
     fleet.push(&["a", "b"], "two");
-    fleet.until("b", "ready", |_| fleet.motd("b").as_deref() == Some("two")).await;
-    fleet.until("a", "unreachable", |status| not(status, Reachable)).await;
+    fleet
+        .until("b", "ready", |_| fleet.motd("b").as_deref() == Some("two"))
+        .await;
+    fleet
+        .until("a", "unreachable", |status| not(status, Reachable))
+        .await;
     assert!(!is(&fleet.status("a"), Ready));
-    assert!(fleet.alerts().is_empty(), "an outage of a minute is nothing");
+    assert!(
+        fleet.alerts().is_empty(),
+        "an outage of a minute is nothing"
+    );
     fleet.rest(16 * 60).await;
     assert_eq!(fleet.alerts(), ["PlumbHostUnreachable"]);
     fleet.machines.mood("a", |mood| mood.off = false);
@@ -83,7 +94,10 @@ async fn a_failing_host_is_tried_less_and_less_while_others_go_on() {
     assert!(fleet.status("b").failures >= 4);
     assert_eq!(reason(&fleet.status("b"), Ready), "NoSpace");
     assert_eq!(reason(&fleet.status("b"), Drifted), "DriftRemains");
-    assert_eq!(fleet.alerts(), ["PlumbHostDrifted", "PlumbHostReconcileFailing"]);
+    assert_eq!(
+        fleet.alerts(),
+        ["PlumbHostDrifted", "PlumbHostReconcileFailing"]
+    );
 
     // Being asked for again and again doesn't push it further away.
     let failures = fleet.status("b").failures;
@@ -104,10 +118,15 @@ async fn a_failure_halts_the_rollout_until_it_heals_or_the_commit_changes() {
     let error = AgentError::new(ErrorCode::ValidateFailed, "visudo doesn't accept it");
     fleet.machines.mood("a", |mood| mood.fails = Some(error));
     fleet.push(&["a", "b", "c"], "bad");
-    fleet.until("a", "stalled", |status| is(status, Stalled)).await;
+    fleet
+        .until("a", "stalled", |status| is(status, Stalled))
+        .await;
     fleet.rest(60).await;
     assert_eq!(fleet.motd("b").as_deref(), Some("one"), "b is spared");
-    assert_eq!(fleet.alerts(), ["PlumbHostReconcileFailing", "PlumbRolloutHalted"]);
+    assert_eq!(
+        fleet.alerts(),
+        ["PlumbHostReconcileFailing", "PlumbRolloutHalted"]
+    );
     assert!(not(&fleet.status("b"), Synced) && is(&fleet.status("b"), Ready));
 
     // A commit that doesn't concern the failed host doesn't end the halt, drift is still corrected
@@ -121,7 +140,11 @@ async fn a_failure_halts_the_rollout_until_it_heals_or_the_commit_changes() {
     fleet.machines.mood("a", |mood| mood.fails = None);
     fleet.push(&["a"], "good");
     for (name, text) in [("a", "good"), ("b", "other"), ("c", "bad")] {
-        fleet.until(name, "through", |status| is(status, Ready) && fleet.motd(name).as_deref() == Some(text)).await;
+        fleet
+            .until(name, "through", |status| {
+                is(status, Ready) && fleet.motd(name).as_deref() == Some(text)
+            })
+            .await;
     }
     fleet.rest(1).await;
     assert!(fleet.alerts().is_empty());
@@ -132,11 +155,17 @@ async fn a_host_lost_while_it_is_changed_halts() {
     let fleet = Fleet::settled(&["a", "b"]).await;
     fleet.machines.mood("a", |mood| mood.breaks = true);
     fleet.push(&["a", "b"], "two");
-    fleet.until("a", "lost", |status| not(status, Reachable)).await;
+    fleet
+        .until("a", "lost", |status| not(status, Reachable))
+        .await;
     fleet.rest(20).await;
     assert_eq!(fleet.motd("b").as_deref(), Some("one"));
     fleet.machines.mood("a", |mood| mood.breaks = false);
-    fleet.until("b", "through", |_| fleet.motd("b").as_deref() == Some("two")).await;
+    fleet
+        .until("b", "through", |_| {
+            fleet.motd("b").as_deref() == Some("two")
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,25 +173,38 @@ async fn a_crash_fails_one_host_and_never_the_loop() {
     let fleet = Fleet::settled(&["a", "b"]).await;
     fleet.machines.mood("a", |mood| mood.panics = true);
     fleet.handle().reconcile(Vec::new()).await.unwrap();
-    fleet.until("a", "crashed", |status| reason(status, Ready) == "Panicked").await;
+    fleet
+        .until("a", "crashed", |status| reason(status, Ready) == "Panicked")
+        .await;
     assert!(is(&fleet.status("b"), Ready));
     fleet.machines.mood("a", |mood| mood.panics = false);
     fleet.until("a", "ready", |status| is(status, Ready)).await;
-    let panics = fleet.handle().metrics().counters.into_iter().find(|sample| {
-        sample.name == "plumb_reconciles_total" && sample.labels["result"] == "panic"
-    });
+    let panics = fleet
+        .handle()
+        .metrics()
+        .counters
+        .into_iter()
+        .find(|sample| {
+            sample.name == "plumb_reconciles_total" && sample.labels["result"] == "panic"
+        });
     assert!(panics.unwrap().value >= 1.0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_commit_is_taken_between_plans() {
     let fleet = Fleet::settled(&["a"]).await;
-    fleet.machines.mood("a", |mood| mood.slow = Duration::from_secs(300));
+    fleet
+        .machines
+        .mood("a", |mood| mood.slow = Duration::from_secs(300));
     fleet.push(&["a"], "two");
     fleet.rest(30).await;
     fleet.push(&["a"], "three");
     fleet.rest(30).await;
-    assert_eq!(fleet.motd("a").as_deref(), Some("one"), "the plan in progress goes on");
+    assert_eq!(
+        fleet.motd("a").as_deref(),
+        Some("one"),
+        "the plan in progress goes on"
+    );
     fleet.rest(250).await;
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
     fleet.rest(310).await;
@@ -198,7 +240,9 @@ async fn drift_is_told_and_left_or_ignored_as_the_manifest_says() {
     let fleet = Fleet::settled(&["a", "b"]).await;
     let told = host("a", "one", "  drift: {mode: alert}\n");
     let ignored = host("b", "one", "  drift: {mode: ignore}\n");
-    fleet.repository.push(&[("hosts/a.yaml", &told), ("hosts/b.yaml", &ignored)]);
+    fleet
+        .repository
+        .push(&[("hosts/a.yaml", &told), ("hosts/b.yaml", &ignored)]);
     fleet.handle().notify().unwrap();
     fleet.rest(1).await;
     for name in ["a", "b"] {
@@ -208,7 +252,10 @@ async fn drift_is_told_and_left_or_ignored_as_the_manifest_says() {
     }
     assert_eq!(fleet.alerts(), ["PlumbHostDrifted"]);
     let a = fleet.status("a");
-    assert_eq!((reason(&a, Drifted), reason(&a, Ready)), ("DriftHeld".to_owned(), "Drifted".to_owned()));
+    assert_eq!(
+        (reason(&a, Drifted), reason(&a, Ready)),
+        ("DriftHeld".to_owned(), "Drifted".to_owned())
+    );
     assert_eq!(a.differing, ["file:/etc/motd"]);
     assert!(is(&fleet.status("b"), Ready) && !is(&fleet.status("b"), Drifted));
 
@@ -216,7 +263,9 @@ async fn drift_is_told_and_left_or_ignored_as_the_manifest_says() {
     let told = host("a", "two", "  drift: {mode: alert}\n");
     fleet.repository.push(&[("hosts/a.yaml", &told)]);
     fleet.handle().notify().unwrap();
-    fleet.until("a", "as desired", |status| is(status, Ready)).await;
+    fleet
+        .until("a", "as desired", |status| is(status, Ready))
+        .await;
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
     fleet.rest(1).await;
     assert!(fleet.alerts().is_empty());
@@ -236,7 +285,11 @@ async fn a_restart_keeps_targets_and_the_beginnings_of_alerts() {
     fleet.stop().await;
     let posts = fleet.receiver.count();
     fleet.rest(120).await;
-    assert_eq!(fleet.receiver.count(), posts, "nothing is said by a controller that is off");
+    assert_eq!(
+        fleet.receiver.count(),
+        posts,
+        "nothing is said by a controller that is off"
+    );
 
     fleet.start().await;
     fleet.rest(5).await;
@@ -244,7 +297,11 @@ async fn a_restart_keeps_targets_and_the_beginnings_of_alerts() {
     assert_eq!(after.starts_at, before.starts_at);
     assert!(after.ends_at > before.ends_at);
     assert_eq!(fleet.handle().fleet().epoch, epoch + 1);
-    assert_eq!(fleet.machines.host("a").lock().unwrap().whole_states, 2, "once to look, once to drive");
+    assert_eq!(
+        fleet.machines.host("a").lock().unwrap().whole_states,
+        2,
+        "once to look, once to drive"
+    );
     fleet.machines.meddle("a", "/etc/motd", "one");
     fleet.look("a").await;
     assert!(fleet.alerts().is_empty());
@@ -255,13 +312,19 @@ async fn a_restart_keeps_targets_and_the_beginnings_of_alerts() {
 #[tokio::test(start_paused = true)]
 async fn a_killed_controller_goes_on_where_it_was() {
     let mut fleet = Fleet::settled(&["a", "b", "c"]).await;
-    fleet.machines.mood("a", |mood| mood.slow = Duration::from_secs(60));
+    fleet
+        .machines
+        .mood("a", |mood| mood.slow = Duration::from_secs(60));
     let commit = fleet.push(&["a", "b", "c"], "two").to_string();
     fleet.rest(10).await;
     fleet.kill().await;
     fleet.start().await;
     for name in ["a", "b", "c"] {
-        fleet.until(name, "through", |status| is(status, Ready) && status.revision.as_ref() == Some(&commit)).await;
+        fleet
+            .until(name, "through", |status| {
+                is(status, Ready) && status.revision.as_ref() == Some(&commit)
+            })
+            .await;
         assert_eq!(fleet.motd(name).as_deref(), Some("two"));
     }
 }
@@ -273,23 +336,61 @@ async fn a_lost_store_changes_nothing_before_hosts_were_asked() {
     let error = AgentError::new(ErrorCode::ValidateFailed, "no");
     fleet.machines.mood("a", |mood| mood.fails = Some(error));
     fleet.push(&["a", "b"], "two");
-    fleet.until("a", "stalled", |status| is(status, Stalled)).await;
+    fleet
+        .until("a", "stalled", |status| is(status, Stalled))
+        .await;
     fleet.stop().await;
     fleet.store.wipe();
     fleet.machines.meddle("b", "/etc/motd", "by hand");
-    fleet.machines.mood("b", |mood| mood.waits = Some("cloud-init runs".to_owned()));
-    let holder = fleet.machines.host("b").lock().unwrap().holder.clone().unwrap();
+    fleet
+        .machines
+        .mood("b", |mood| mood.waits = Some("cloud-init runs".to_owned()));
+    let holder = fleet
+        .machines
+        .host("b")
+        .lock()
+        .unwrap()
+        .holder
+        .clone()
+        .unwrap();
     fleet.settings.take_over = TakeOver::Yes;
     fleet.start().await;
     fleet.rest(5).await;
     let b = fleet.status("b");
     assert_eq!(reason(&b, Ready), "Waiting");
-    assert_eq!(fleet.machines.host("b").lock().unwrap().holder.clone().unwrap().0, holder.0, "it was only looked at");
+    assert_eq!(
+        fleet
+            .machines
+            .host("b")
+            .lock()
+            .unwrap()
+            .holder
+            .clone()
+            .unwrap()
+            .0,
+        holder.0,
+        "it was only looked at"
+    );
     fleet.machines.mood("b", |mood| mood.waits = None);
-    fleet.until("b", "taken over", |_| {
-        fleet.machines.host("b").lock().unwrap().holder.clone().unwrap().0 != holder.0
-    }).await;
-    fleet.until("b", "as it was", |_| fleet.motd("b").is_some_and(|motd| motd != "by hand")).await;
+    fleet
+        .until("b", "taken over", |_| {
+            fleet
+                .machines
+                .host("b")
+                .lock()
+                .unwrap()
+                .holder
+                .clone()
+                .unwrap()
+                .0
+                != holder.0
+        })
+        .await;
+    fleet
+        .until("b", "as it was", |_| {
+            fleet.motd("b").is_some_and(|motd| motd != "by hand")
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,8 +403,16 @@ async fn a_host_of_a_newer_controller_is_left_alone() {
     }
     let applies = fleet.machines.host("a").lock().unwrap().applies;
     let commit = fleet.push(&["a", "b"], "two").to_string();
-    fleet.until("a", "superseded", |status| reason(status, Stalled) == "Superseded").await;
-    fleet.until("b", "through", |status| status.revision.as_ref() == Some(&commit)).await;
+    fleet
+        .until("a", "superseded", |status| {
+            reason(status, Stalled) == "Superseded"
+        })
+        .await;
+    fleet
+        .until("b", "through", |status| {
+            status.revision.as_ref() == Some(&commit)
+        })
+        .await;
     fleet.rest(3600).await;
     assert_eq!(fleet.machines.host("a").lock().unwrap().applies, applies);
     assert_eq!(fleet.alerts(), ["PlumbHostReconcileFailing"]);
@@ -320,7 +429,14 @@ async fn taking_over_surpasses_the_highest_epoch() {
     fleet.settings.take_over = TakeOver::Yes;
     fleet.start().await;
     fleet.until("a", "ready", |status| is(status, Ready)).await;
-    let holder = fleet.machines.host("a").lock().unwrap().holder.clone().unwrap();
+    let holder = fleet
+        .machines
+        .host("a")
+        .lock()
+        .unwrap()
+        .holder
+        .clone()
+        .unwrap();
     assert_eq!(holder.1, Epoch(10));
     assert_eq!(fleet.handle().fleet().epoch, 10);
 }
@@ -335,7 +451,11 @@ async fn a_lost_ledger_and_a_rewound_one_change_nothing() {
     }
     fleet.machines.host("b").lock().unwrap().sequence += 1;
     fleet.push(&["a", "b"], "two");
-    fleet.until("a", "stalled", |status| reason(status, Stalled) == "LedgerLost").await;
+    fleet
+        .until("a", "stalled", |status| {
+            reason(status, Stalled) == "LedgerLost"
+        })
+        .await;
     assert_eq!(fleet.motd("a").as_deref(), Some("by hand"));
 }
 
@@ -343,7 +463,11 @@ async fn a_lost_ledger_and_a_rewound_one_change_nothing() {
 async fn a_machine_put_back_to_an_earlier_state_is_left_until_that_is_accepted() {
     let fleet = Fleet::settled(&["a"]).await;
     fleet.push(&["a"], "two");
-    fleet.until("a", "through", |status| is(status, Ready) && fleet.motd("a").as_deref() == Some("two")).await;
+    fleet
+        .until("a", "through", |status| {
+            is(status, Ready) && fleet.motd("a").as_deref() == Some("two")
+        })
+        .await;
     fleet.machines.host("a").lock().unwrap().sequence = 1;
     fleet.machines.meddle("a", "/etc/motd", "one");
     fleet.look("a").await;
@@ -360,10 +484,18 @@ async fn a_host_that_ran_what_nobody_accepted_is_left_alone() {
     fleet.machines.host("a").lock().unwrap().revision =
         Some(plumb_api::frame::RevisionMark("f".repeat(40)));
     fleet.push(&["a"], "two");
-    fleet.until("a", "stalled", |status| reason(status, Stalled) == "OffVerifiedChain").await;
+    fleet
+        .until("a", "stalled", |status| {
+            reason(status, Stalled) == "OffVerifiedChain"
+        })
+        .await;
     assert_eq!(fleet.motd("a").as_deref(), Some("one"));
     fleet.rest(1).await;
-    assert!(fleet.alerts().contains(&"PlumbHostReconcileFailing".to_owned()));
+    assert!(
+        fleet
+            .alerts()
+            .contains(&"PlumbHostReconcileFailing".to_owned())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,10 +503,16 @@ async fn a_wrong_key_stalls_and_says_what_to_do() {
     let fleet = Fleet::settled(&["a"]).await;
     fleet.machines.mood("a", |mood| mood.wrong_key = true);
     fleet.handle().reconcile(Vec::new()).await.unwrap();
-    fleet.until("a", "stalled", |status| is(status, Stalled)).await;
+    fleet
+        .until("a", "stalled", |status| is(status, Stalled))
+        .await;
     let status = fleet.status("a");
     let stalled = status.conditions.get(Stalled).unwrap();
-    assert!(stalled.message.contains("plumb enroll a"), "{}", stalled.message);
+    assert!(
+        stalled.message.contains("plumb enroll a"),
+        "{}",
+        stalled.message
+    );
     fleet.rest(1).await;
     assert_eq!(fleet.alerts(), ["PlumbHostReconcileFailing"]);
 }
@@ -382,11 +520,16 @@ async fn a_wrong_key_stalls_and_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn waiting_is_no_failure() {
     let fleet = Fleet::settled(&["a", "b"]).await;
-    fleet.machines.mood("a", |mood| mood.waits = Some("cloud-init runs".to_owned()));
+    fleet
+        .machines
+        .mood("a", |mood| mood.waits = Some("cloud-init runs".to_owned()));
     fleet.push(&["a"], "two");
     fleet.rest(120).await;
     let status = fleet.status("a");
-    assert_eq!((reason(&status, Ready).as_str(), status.failures), ("Waiting", 0));
+    assert_eq!(
+        (reason(&status, Ready).as_str(), status.failures),
+        ("Waiting", 0)
+    );
     fleet.machines.mood("a", |mood| mood.waits = None);
     fleet.rest(15).await;
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
@@ -413,7 +556,11 @@ async fn hosts_come_and_go() {
     let retired = host("a", "one", "  state: retired\n");
     fleet.repository.push(&[("hosts/a.yaml", &retired)]);
     fleet.handle().notify().unwrap();
-    fleet.until("a", "taken back", |status| is(status, Ready) && fleet.motd("a").is_none()).await;
+    fleet
+        .until("a", "taken back", |status| {
+            is(status, Ready) && fleet.motd("a").is_none()
+        })
+        .await;
 
     // A new one.
     let new = host("c", "new", "");
@@ -426,15 +573,23 @@ async fn hosts_come_and_go() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_kept_and_ends() {
     let fleet = Fleet::settled(&["a", "b"]).await;
-    let paused = host("a", "two", "  suspend: {reason: moving house, until: 2025-10-09T10:00:00Z}\n");
+    let paused = host(
+        "a",
+        "two",
+        "  suspend: {reason: moving house, until: 2025-10-09T10:00:00Z}\n",
+    );
     fleet.repository.push(&[("hosts/a.yaml", &paused)]);
     fleet.handle().notify().unwrap();
-    fleet.until("a", "paused", |status| is(status, Suspended)).await;
+    fleet
+        .until("a", "paused", |status| is(status, Suspended))
+        .await;
     fleet.rest(600).await;
     assert_eq!(fleet.motd("a").as_deref(), Some("one"));
     // The story begins on 2025-10-09 at 08:53:20.
     fleet.rest(4000).await;
-    fleet.until("a", "driven again", |status| is(status, Ready)).await;
+    fleet
+        .until("a", "driven again", |status| is(status, Ready))
+        .await;
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
     assert!(!is(&fleet.status("a"), Suspended));
 }
@@ -444,12 +599,24 @@ async fn a_bad_manifest_holds_its_host_at_what_it_was_and_nobody_else() {
     let mut fleet = Fleet::settled(&["a", "b"]).await;
     let bad = host("a", "two", "  nonsense: true\n");
     let good = host("b", "two", "");
-    fleet.repository.push(&[("hosts/a.yaml", &bad), ("hosts/b.yaml", &good)]);
+    fleet
+        .repository
+        .push(&[("hosts/a.yaml", &bad), ("hosts/b.yaml", &good)]);
     fleet.handle().notify().unwrap();
-    fleet.until("b", "through", |status| is(status, Ready) && fleet.motd("b").as_deref() == Some("two")).await;
+    fleet
+        .until("b", "through", |status| {
+            is(status, Ready) && fleet.motd("b").as_deref() == Some("two")
+        })
+        .await;
     let a = fleet.status("a");
     assert_eq!(reason(&a, Synced), "ManifestInvalid");
-    assert!(a.conditions.get(Synced).unwrap().message.contains("hosts/a.yaml:"));
+    assert!(
+        a.conditions
+            .get(Synced)
+            .unwrap()
+            .message
+            .contains("hosts/a.yaml:")
+    );
     assert!(is(&a, Ready));
 
     // A restarted controller still corrects drift on it.
@@ -471,7 +638,9 @@ async fn concurrency_is_bounded_and_draining_waits() {
     let mut fleet = Fleet::new(&names);
     fleet.settings.concurrency = 4;
     for name in &names {
-        fleet.machines.mood(name, |mood| mood.slow = Duration::from_secs(5));
+        fleet
+            .machines
+            .mood(name, |mood| mood.slow = Duration::from_secs(5));
     }
     fleet.start().await;
     for name in &names {
@@ -481,8 +650,14 @@ async fn concurrency_is_bounded_and_draining_waits() {
     fleet.push(&names, "two");
     fleet.rest(8).await;
     fleet.stop().await;
-    let done = names.iter().filter(|name| fleet.motd(name).as_deref() == Some("two")).count();
-    assert!((2..=8).contains(&done), "what ran came to its end, nothing new began: {done}");
+    let done = names
+        .iter()
+        .filter(|name| fleet.motd(name).as_deref() == Some("two"))
+        .count();
+    assert!(
+        (2..=8).contains(&done),
+        "what ran came to its end, nothing new began: {done}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

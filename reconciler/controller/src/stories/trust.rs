@@ -9,7 +9,9 @@ use super::fixture::{Fleet, host, is};
 async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     let fleet = Fleet::settled(&["a"]).await;
     let accepted = fleet.handle().source().accepted.unwrap();
-    let bad = fleet.repository.commit(&[("hosts/a.yaml", &host("a", "evil", ""))]);
+    let bad = fleet
+        .repository
+        .commit(&[("hosts/a.yaml", &host("a", "evil", ""))]);
     fleet.handle().notify().unwrap();
     fleet.rest(1).await;
     let source = fleet.handle().source();
@@ -17,7 +19,10 @@ async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     assert_eq!(source.held.as_ref().unwrap().commit, bad.to_string());
     assert!(!source.conditions.is_true(SourceVerified) && source.conditions.is_true(Ready));
     assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
-    let alert = fleet.receiver.last("PlumbCommitVerificationFailed").unwrap();
+    let alert = fleet
+        .receiver
+        .last("PlumbCommitVerificationFailed")
+        .unwrap();
     assert_eq!(alert.labels["severity"], "critical");
     assert_eq!(alert.annotations["revision"], bad.to_string());
     assert!(!alert.annotations["description"].contains("evil"));
@@ -29,16 +34,26 @@ async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     fleet.rest(1).await;
     fleet.look("a").await;
     assert_eq!(fleet.motd("a").as_deref(), Some("one"));
-    assert_eq!(fleet.handle().source().held.unwrap().commit, bad.to_string());
+    assert_eq!(
+        fleet.handle().source().held.unwrap().commit,
+        bad.to_string()
+    );
     assert_eq!(fleet.handle().source().held.unwrap().behind, 1);
 
     // Approved after all: both are driven, and the alert is resolved for real.
     fleet.repository.bless(bad);
     fleet.handle().notify().unwrap();
-    fleet.until("a", "through", |status| is(status, Ready) && fleet.motd("a").as_deref() == Some("good")).await;
+    fleet
+        .until("a", "through", |status| {
+            is(status, Ready) && fleet.motd("a").as_deref() == Some("good")
+        })
+        .await;
     fleet.rest(1).await;
     assert!(fleet.alerts().is_empty());
-    let resolved = fleet.receiver.last("PlumbCommitVerificationFailed").unwrap();
+    let resolved = fleet
+        .receiver
+        .last("PlumbCommitVerificationFailed")
+        .unwrap();
     assert!(resolved.ends_at < alert.ends_at);
 }
 
@@ -47,7 +62,11 @@ async fn a_branch_that_is_set_back_is_refused_across_a_restart() {
     let mut fleet = Fleet::settled(&["a"]).await;
     let first = fleet.handle().source().accepted.unwrap();
     let second = fleet.push(&["a"], "two").to_string();
-    fleet.until("a", "through", |status| status.revision.as_ref() == Some(&second)).await;
+    fleet
+        .until("a", "through", |status| {
+            status.revision.as_ref() == Some(&second)
+        })
+        .await;
     fleet.repository.reset(first.parse().unwrap());
     fleet.handle().notify().unwrap();
     fleet.rest(1).await;
@@ -75,7 +94,10 @@ async fn a_repository_that_is_off_is_a_condition_and_hosts_are_driven_on() {
     assert_eq!(ready.reason, "Unreachable");
     let fetches = fleet.repository.fetches();
     fleet.rest(600).await;
-    assert!(fleet.repository.fetches() - fetches <= 6, "less and less often");
+    assert!(
+        fleet.repository.fetches() - fetches <= 6,
+        "less and less often"
+    );
 
     // A restart without the repository drives on from what was accepted.
     fleet.stop().await;
@@ -87,9 +109,18 @@ async fn a_repository_that_is_off_is_a_condition_and_hosts_are_driven_on() {
 
     fleet.repository.go_down(None);
     fleet.push(&["a"], "two");
-    fleet.until("a", "through", |_| fleet.motd("a").as_deref() == Some("two")).await;
+    fleet
+        .until("a", "through", |_| {
+            fleet.motd("a").as_deref() == Some("two")
+        })
+        .await;
     assert!(fleet.handle().source().conditions.is_true(Ready));
-    let reasons: Vec<_> = fleet.handle().events(None, 100).into_iter().map(|e| e.reason).collect();
+    let reasons: Vec<_> = fleet
+        .handle()
+        .events(None, 100)
+        .into_iter()
+        .map(|e| e.reason)
+        .collect();
     assert!(reasons.contains(&"FetchFailed".to_owned()), "{reasons:?}");
 }
 
@@ -100,12 +131,49 @@ async fn a_branch_that_does_not_move_is_not_loaded_again() {
     fleet.rest(1800).await;
     assert_eq!(fleet.repository.loads(), loads);
     let fetches = fleet.repository.fetches();
-    assert!((28..=36).contains(&fetches), "{fetches} polls in half an hour");
+    assert!(
+        (28..=36).contains(&fetches),
+        "{fetches} polls in half an hour"
+    );
     let start = tokio::time::Instant::now();
     for _ in 0..20 {
         fleet.handle().notify().unwrap();
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(fleet.repository.fetches() - fetches <= 3, "a burst of hooks is one look or two");
+    assert!(
+        fleet.repository.fetches() - fetches <= 3,
+        "a burst of hooks is one look or two"
+    );
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_goes_on_firing_while_the_branch_cannot_be_seen() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    fleet
+        .repository
+        .commit(&[("hosts/a.yaml", &host("a", "evil", ""))]);
+    fleet.handle().notify().unwrap();
+    fleet.rest(1).await;
+    let before = fleet
+        .receiver
+        .last("PlumbCommitVerificationFailed")
+        .unwrap();
+    fleet.stop().await;
+    fleet.repository.go_down(Some(SourceError::Closed));
+    fleet.start().await;
+    fleet.rest(120).await;
+    assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
+    let after = fleet
+        .receiver
+        .last("PlumbCommitVerificationFailed")
+        .unwrap();
+    assert_eq!(after.starts_at, before.starts_at);
+    assert!(after.ends_at > before.ends_at);
+    fleet.repository.go_down(None);
+    fleet
+        .repository
+        .reset(fleet.handle().source().accepted.unwrap().parse().unwrap());
+    fleet.rest(120).await;
+    assert!(fleet.alerts().is_empty());
 }

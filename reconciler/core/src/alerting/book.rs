@@ -136,6 +136,20 @@ impl Book {
             .collect()
     }
 
+    /// The alerts of these names that fire, as they are: for what can't be looked at now.
+    pub fn unchanged(&self, names: &[&str]) -> Vec<Firing> {
+        self.firing()
+            .filter(|entry| {
+                let name = entry.labels.get("alertname");
+                name.is_some_and(|name| names.contains(&name.as_str()))
+            })
+            .map(|entry| Firing {
+                labels: entry.labels.clone(),
+                annotations: entry.annotations.clone(),
+            })
+            .collect()
+    }
+
     /// A page.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.0.get(key)

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 pub use book::{Book, Entry, Moved};
 pub use labels::label_name;
-pub use rules::{DRIFT_CORRECTING, Facts, HeldCommit, Hold, HostFacts, Settings, firing};
+pub use rules::{
+    DRIFT_CORRECTING, Facts, HeldCommit, Hold, HostFacts, OF_COMMITS, Settings, firing,
+};
 
 /// What makes two alerts the same one.
 pub type Labels = BTreeMap<String, String>;

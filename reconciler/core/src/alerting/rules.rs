@@ -13,6 +13,9 @@ use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
 /// among them, it doesn't alert.
 pub const DRIFT_CORRECTING: &str = "DriftCorrecting";
 
+/// The alerts that commits raise. While the branch can't be looked at, those that fire go on.
+pub const OF_COMMITS: [&str; 2] = ["PlumbCommitVerificationFailed", "PlumbApprovalPending"];
+
 /// How long things may last before they alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

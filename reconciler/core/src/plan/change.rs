@@ -72,8 +72,11 @@ impl Draft {
     pub(super) fn removal(difference: &Difference) -> Self {
         let confirmed = difference.confirmed.as_ref();
         let found = difference.observed.as_ref();
+        // What is to go is looked at in the fields that are given back; those that weren't looked at
+        // haven't moved.
+        let moved = |change: FieldChange| change.from.is_some();
         let drifted = match (confirmed, found) {
-            (Some(confirmed), Some(found)) => !confirmed.compare(found).is_empty(),
+            (Some(confirmed), Some(found)) => confirmed.compare(found).into_iter().any(moved),
             _ => false,
         };
         let what = difference.address.to_string();
