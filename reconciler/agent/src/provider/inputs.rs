@@ -52,6 +52,14 @@ impl Inputs<'_> {
         Digest::of("input", &(json, generation)).ok()
     }
 
+    /// Whether we started it since the machine did: systemd forgets a oneshot that has ended.
+    pub(super) fn was_started(&self, address: &Address) -> bool {
+        self.ledger.entry(address).is_some_and(|entry| {
+            let changed = entry.changed.as_ref();
+            entry.inputs.is_some() && changed.is_some_and(|changed| changed.boot == boot_id())
+        })
+    }
+
     /// The marks of all inputs of a service, as they are now.
     pub(crate) fn marks(&self, address: &Address, spec: &ServiceSpec) -> BTreeMap<Address, Digest> {
         let reloading = spec.reload_on.iter().cloned();

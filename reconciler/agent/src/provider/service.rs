@@ -29,7 +29,7 @@ impl Provider for Services {
                 )
                 .hint("name an instance, such as getty@tty1"));
             };
-            let mut observed = read(shown);
+            let mut observed = read(shown, view.inputs.was_started(item.address));
             if observed.state == Some(ServiceState::Started) {
                 let since = shown
                     .micros("ActiveEnterTimestampMonotonic")
@@ -75,12 +75,12 @@ impl Provider for Services {
 }
 
 /// What systemd's properties come to.
-fn read(shown: &Shown) -> ServiceObserved {
+fn read(shown: &Shown, was_started: bool) -> ServiceObserved {
     let masked = shown.is("LoadState", "masked");
     let known = !shown.is("LoadState", "not-found");
     let oneshot = shown.is("Type", "oneshot");
-    let has_run =
-        shown.is("Result", "success") && shown.micros("ExecMainStartTimestampMonotonic") > 0;
+    let has_run = shown.is("Result", "success")
+        && (was_started || shown.micros("ExecMainStartTimestampMonotonic") > 0);
     let started = match shown.get("ActiveState") {
         "active" | "reloading" | "refreshing" => true,
         // Waiting to be started again after a failure is not running.
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn states_of_units_are_read() {
-        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs));
+        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs), false);
         let started = |pairs: &[(&str, &str)]| shown(pairs).state == Some(ServiceState::Started);
         assert!(started(&[("ActiveState", "active")]));
         assert!(!started(&[
@@ -330,6 +330,12 @@ mod tests {
         let mut has_run = oneshot.to_vec();
         has_run.push(("ExecMainStartTimestampMonotonic", "5"));
         assert!(started(&has_run));
+        let forgotten = read(&Shown::of(&oneshot), true);
+        assert_eq!(
+            forgotten.state,
+            Some(ServiceState::Started),
+            "systemd forgot it, we didn't"
+        );
         let missing = shown(&[("LoadState", "not-found"), ("ActiveState", "inactive")]);
         assert_eq!((missing.known, missing.enabled), (false, Some(false)));
         assert_eq!(shown(&[("UnitFileState", "static")]).enabled, None);
