@@ -1,5 +1,7 @@
 """Signed commits that use every resource type change eight hosts, and give everything back."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from everything import BEFORE, FILES, resources
 from waiting import until
@@ -19,9 +21,9 @@ def everywhere(session_fleet, on):
     """All hosts with everything, pushed once for the tests of this module."""
     fleet = session_fleet
     fleet.baseline()
-    for name in fleet.names:
-        done = on(name).run(BEFORE)
-        assert done.rc == 0, f"{name}: {done.stderr}"
+    with ThreadPoolExecutor(8) as pool:
+        for name, done in zip(fleet.names, pool.map(lambda name: on(name).run(BEFORE), fleet.names)):
+            assert done.rc == 0, f"{name}: {done.stderr}"
     give(fleet)
     fleet.deploy("Everything", by=fleet.bob, seconds=180)
     yield fleet

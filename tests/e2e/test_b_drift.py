@@ -54,7 +54,7 @@ def test_an_alert_that_survives_and_resolves(fleet, on, rig, alertmanager):
     on("h7").run("echo by hand >/etc/plumb-drift")
     find = lambda: alertmanager.alerts("PlumbHostDrifted", host="h7")
     first = until(find, "PlumbHostDrifted fires for h7", 40, fleet.controller.state)[0]
-    assert first["labels"] == {"alertname": "PlumbHostDrifted", "severity": "warning", "host": "h7", "role": "db", "site": "rig", "number": "7"}
+    assert first["labels"] == {"alertname": "PlumbHostDrifted", "severity": "warning", "host": "h7", "fleet": "e2e", "role": "db", "site": "rig", "number": "7"}
     assert "/etc/plumb-drift" in first["annotations"]["description"] + first["annotations"]["summary"]
     assert on("h7").file("/etc/plumb-drift").content_string == "by hand\n", "in mode alert nothing is touched"
     assert fleet.controller.host("h7").is_("Drifted") is True
