@@ -119,7 +119,7 @@ impl Jitter {
         Self(seed)
     }
 
-    /// A number below 2^32 (SplitMix64).
+    /// A number below 2^32 (`SplitMix64`).
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -131,7 +131,7 @@ impl Jitter {
     /// A time around this one: a tenth less to a tenth more.
     pub(crate) fn around(&mut self, time: Duration) -> Duration {
         let fifth = time / 5;
-        time - time / 10 + self.within(fifth)
+        time.saturating_sub(time / 10) + self.within(fifth)
     }
 
     /// A time from nothing to this one.

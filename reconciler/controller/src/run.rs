@@ -24,6 +24,9 @@ use tracing::Instrument as _;
 
 pub(crate) use ended::{Cause, Contact, Ended, Failed};
 
+/// Contents by digest, on their way to a host.
+type Blobs = Vec<(Digest, Arc<[u8]>)>;
+
 /// What a run is to do.
 #[derive(Clone)]
 pub(crate) struct Job {
@@ -112,7 +115,7 @@ async fn drive(
     let host = &job.target.name;
     let mut session = timed(ran, "connect", within(job, hosts.connect(&job.target)))
         .await
-        .map_err(|error| Failed::of(error, Cause::Contact))?;
+        .map_err(|error| Failed::of(&error, Cause::Contact))?;
     let span = tracing::info_span!("observe");
     let report = timed(
         ran,
@@ -120,7 +123,7 @@ async fn drive(
         observe(job, session.as_mut()).instrument(span),
     )
     .await
-    .map_err(|error| Failed::of(error, Cause::Contact))?;
+    .map_err(|error| Failed::of(&error, Cause::Contact))?;
     ran.seen = Some(Seen {
         ledger: report.ledger.clone(),
         resources: report
@@ -154,14 +157,14 @@ async fn drive(
                 apply(job, session.as_mut(), request, contents).instrument(span),
             )
             .await
-            .map_err(|error| Failed::of(error, Cause::Change))?;
+            .map_err(|error| Failed::of(&error, Cause::Change))?;
             tally(&planned.plan, &report.results, ran);
             if let Some(seen) = &mut ran.seen {
                 seen.ledger = report.ledger;
             }
             match report.stopped {
                 Some(error) => Ended::Failed(Failed::of(
-                    HostError::Agent {
+                    &HostError::Agent {
                         host: host.clone(),
                         error,
                     },
@@ -231,7 +234,7 @@ async fn apply(
     job: &Job,
     session: &mut dyn Session,
     request: Apply,
-    contents: Vec<(Digest, Arc<[u8]>)>,
+    contents: Blobs,
 ) -> Result<plumb_api::frame::Report, HostError> {
     let (alive, mut signs) = tokio::sync::watch::channel(());
     let mut progress = move |progress: plumb_api::frame::Progress| {
@@ -256,10 +259,8 @@ async fn apply(
 /// A ledger that is older than what was seen of it: the machine was put back to an earlier state.
 fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<Ended> {
     let known = job.sequence?;
-    (ledger.state == LedgerState::Sound && ledger.sequence < known).then(|| Ended::Rewound {
-        known,
-        found: ledger.sequence,
-    })
+    let found = ledger.sequence;
+    (ledger.state == LedgerState::Sound && found < known).then_some(Ended::Rewound { known, found })
 }
 
 /// How the goal relates to what the host ran last. A host is never led back, nor over a commit that
@@ -309,7 +310,7 @@ fn is_done(job: &Job, planned: &Planned, report: &ObserveReport) -> bool {
 }
 
 /// The contents that a plan needs.
-fn contents(job: &Job, plan: &Plan) -> Result<Vec<(Digest, Arc<[u8]>)>, Failed> {
+fn contents(job: &Job, plan: &Plan) -> Result<Blobs, Failed> {
     let mut needed = std::collections::BTreeSet::new();
     for change in &plan.changes {
         let Some(spec) = job.intent.desired.get(&change.address) else {

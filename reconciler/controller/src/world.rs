@@ -140,12 +140,12 @@ impl World {
     }
 
     fn host_gauges(&self, gauges: &mut Vec<Sample>) {
-        let mut states: BTreeMap<&'static str, u64> = STATES.iter().map(|s| (*s, 0)).collect();
+        let mut counts: BTreeMap<&'static str, u64> = STATES.iter().map(|s| (*s, 0)).collect();
         for record in self.hosts.values() {
             let status = &record.status;
             let conditions = &status.conditions;
             let host = || ("host", status.host.to_string());
-            *states.entry(state(conditions)).or_default() += 1;
+            *counts.entry(state(conditions)).or_default() += 1;
             for (name, kind) in [
                 ("plumb_host_drifted", ConditionType::Drifted),
                 ("plumb_host_reachable", ConditionType::Reachable),
@@ -171,7 +171,7 @@ impl World {
                 gauges.push(sample("plumb_host_resources", &labels, value));
             }
         }
-        for (state, count) in states {
+        for (state, count) in counts {
             gauges.push(sample("plumb_hosts", &[("state", state.to_owned())], count));
         }
     }

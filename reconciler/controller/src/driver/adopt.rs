@@ -105,27 +105,27 @@ impl Driver {
                 .formerly
                 .iter()
                 .find(|old| world.hosts.contains_key(*old) && !accepted.hosts().contains_key(*old));
-            if let Some(old) = old.cloned() {
-                if let Some(mut record) = world.hosts.remove(&old) {
-                    record.status.host = name.clone();
-                    world.rollout.leave_out(&old);
-                    let mut writes = vec![
-                        Write::Delete(Table::Hosts, old.to_string()),
-                        Write::Delete(Table::Targets, old.to_string()),
-                    ];
-                    writes.extend(put_host(&record));
-                    writes.extend(
-                        record
-                            .status
-                            .target
-                            .as_ref()
-                            .and_then(|target| put_target(name, target)),
-                    );
-                    world.hosts.insert(name.clone(), record);
-                    self.keeper.write(writes);
-                    self.queue.remove(&old);
-                    self.backoffs.remove(&old);
-                }
+            if let Some(old) = old.cloned()
+                && let Some(mut record) = world.hosts.remove(&old)
+            {
+                record.status.host = name.clone();
+                world.rollout.leave_out(&old);
+                let mut writes = vec![
+                    Write::Delete(Table::Hosts, old.to_string()),
+                    Write::Delete(Table::Targets, old.to_string()),
+                ];
+                writes.extend(put_host(&record));
+                writes.extend(
+                    record
+                        .status
+                        .target
+                        .as_ref()
+                        .and_then(|target| put_target(name, target)),
+                );
+                world.hosts.insert(name.clone(), record);
+                self.keeper.write(writes);
+                self.queue.remove(&old);
+                self.backoffs.remove(&old);
             }
         }
     }

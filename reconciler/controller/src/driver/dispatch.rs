@@ -35,9 +35,9 @@ impl ContentSource for All {
 
 impl Driver {
     /// Starts a host's run.
-    pub(super) fn dispatch(&mut self, host: HostName, trigger: Trigger) {
-        let Next::Run(job) = self.next(&host) else {
-            self.queue.finish(&host);
+    pub(super) fn dispatch(&mut self, host: &HostName, trigger: Trigger) {
+        let Next::Run(job) = self.next(host) else {
+            self.queue.finish(host);
             return;
         };
         let span = tracing::info_span!(

@@ -145,33 +145,30 @@ impl Driver {
             }),
             _ => None,
         };
-        match target {
-            Some(target) => {
-                let write = put_target(host, &target);
-                if Some(target.digest) == wanted {
-                    self.pending.remove(host);
-                    if let Some(intent) = self.head.as_ref().and_then(|head| head.intent(host)) {
-                        let state = std::sync::Arc::new(plumb_core::plan::goal(intent));
-                        self.keeper.write(crate::persist::put_state(&state));
-                        self.states.insert(state.digest(), state);
-                    }
-                } else {
-                    self.pending.insert(host.clone());
-                }
-                if let Some(record) = self.shared.write().hosts.get_mut(host) {
-                    record.status.target = Some(target);
-                }
-                if let Err(error) = self.keeper.durable(write).await {
-                    tracing::error!(%host, %error, "its target can't be kept");
-                }
-                self.queue
-                    .add(host.clone(), Instant::now(), Trigger::Target);
+        let Some(target) = target else {
+            self.looked_at.insert(host.clone());
+            self.pending.insert(host.clone());
+            return;
+        };
+        let write = put_target(host, &target);
+        if Some(target.digest) == wanted {
+            self.pending.remove(host);
+            if let Some(intent) = self.head.as_ref().and_then(|head| head.intent(host)) {
+                let state = std::sync::Arc::new(plumb_core::plan::goal(intent));
+                self.keeper.write(crate::persist::put_state(&state));
+                self.states.insert(state.digest(), state);
             }
-            None => {
-                self.looked_at.insert(host.clone());
-                self.pending.insert(host.clone());
-            }
+        } else {
+            self.pending.insert(host.clone());
         }
+        if let Some(record) = self.shared.write().hosts.get_mut(host) {
+            record.status.target = Some(target);
+        }
+        if let Err(error) = self.keeper.durable(write).await {
+            tracing::error!(%host, %error, "its target can't be kept");
+        }
+        self.queue
+            .add(host.clone(), Instant::now(), Trigger::Target);
     }
 
     /// The host ran something newer than it would be driven to. Unless that is newer than all that is
@@ -261,8 +258,10 @@ impl Driver {
             _ if crashed => "panic",
             Ended::Settled | Ended::Looked => "success",
             Ended::Partly(_) => "partial",
-            Ended::Refused(_) | Ended::Newer { .. } | Ended::OffChain { .. } => "refused",
-            Ended::Rewound { .. } => "refused",
+            Ended::Refused(_)
+            | Ended::Newer { .. }
+            | Ended::OffChain { .. }
+            | Ended::Rewound { .. } => "refused",
             Ended::Failed(_) => "error",
         };
         metrics.count("plumb_reconciles_total", "result", result);
@@ -318,7 +317,7 @@ impl Driver {
             .planned
             .iter()
             .filter(|planned| planned.refusal.is_none())
-            .flat_map(|planned| planned.drift_to_tell())
+            .flat_map(plumb_core::plan::Planned::drift_to_tell)
             .map(|held| held.address.to_string())
             .collect();
         let before = self.condition(host, ConditionType::Drifted);
@@ -367,7 +366,6 @@ impl Driver {
             Some((reason, message)) if ready.as_deref() != Some(reason) => {
                 self.event(Some(host), EventKind::Warning, reason, message, revision());
             }
-            Some(_) => {}
             None if ran.ended == Ended::Settled => {
                 let recovered = ready.is_some_and(|reason| {
                     !matches!(
@@ -386,7 +384,7 @@ impl Driver {
                     );
                 }
             }
-            None => {}
+            _ => {}
         }
     }
 

@@ -83,7 +83,7 @@ impl Driver {
                     self.next_look = Instant::now();
                 }
             }
-            Ok(Asked::Old(commit, loaded)) => self.loaded_older(commit, loaded),
+            Ok(Asked::Old(commit, loaded)) => self.loaded_older(&commit, loaded),
             Err(error) => {
                 // Only a look can leave the loop without a next one; loads are asked for again.
                 tracing::error!(%error, "looking at the source crashed");
@@ -95,12 +95,12 @@ impl Driver {
         self.soon();
     }
 
-    fn loaded_older(&mut self, commit: String, loaded: Option<Arc<Accepted>>) {
+    fn loaded_older(&mut self, commit: &str, loaded: Option<Arc<Accepted>>) {
         let old = match loaded {
             Some(accepted) => Old::Here(accepted),
             None => Old::Missing(Instant::now()),
         };
-        self.older.insert(commit.clone(), old);
+        self.older.insert(commit.to_owned(), old);
         let waiting: Vec<_> = self
             .shared
             .read()
@@ -289,23 +289,28 @@ impl Driver {
                 revision,
             );
         }
-        if news {
-            match &held {
-                Some((held, view)) => {
-                    let message = format!(
-                        "{} isn't accepted: {}",
-                        held.commit,
-                        sentence(&view.reasons)
-                    );
-                    let revision = Some(held.commit.clone());
-                    self.event(None, EventKind::Warning, "CommitHeld", message, revision);
-                }
-                None => {
-                    let message = "nothing is held any more".to_owned();
-                    self.event(None, EventKind::Normal, "HoldEnded", message, None);
-                }
-            }
+        if !news {
+            return;
         }
+        let (kind, reason, message, revision) = match &held {
+            Some((held, view)) => (
+                EventKind::Warning,
+                "CommitHeld",
+                format!(
+                    "{} isn't accepted: {}",
+                    held.commit,
+                    sentence(&view.reasons)
+                ),
+                Some(held.commit.clone()),
+            ),
+            None => (
+                EventKind::Normal,
+                "HoldEnded",
+                "nothing is held any more".to_owned(),
+                None,
+            ),
+        };
+        self.event(None, kind, reason, message, revision);
     }
 
     /// Remembers each commit's verdict, and counts those that are new or moved.

@@ -213,7 +213,7 @@ impl Driver {
                     self.look();
                 }
                 (host, trigger) = self.queue.next(), if stop == Stop::No => {
-                    self.dispatch(host, trigger);
+                    self.dispatch(&host, trigger);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Giving out targets, as the rollout allows.
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use plumb_api::HostName;
@@ -57,9 +58,9 @@ impl Driver {
                     revision: head.commit().to_owned(),
                     digest: state.digest(),
                 };
-                if !self.states.contains_key(&target.digest) {
+                if let Entry::Vacant(place) = self.states.entry(target.digest) {
                     writes.extend(put_state(&state));
-                    self.states.insert(target.digest, state);
+                    place.insert(state);
                 }
                 writes.extend(put_target(host, &target));
                 record.status.target = Some(target);

@@ -107,8 +107,8 @@ fn with_hint(message: String, hint: Option<String>) -> String {
 }
 
 impl Failed {
-    pub(crate) fn of(error: HostError, cause: Cause) -> Self {
-        let contact = match &error {
+    pub(crate) fn of(error: &HostError, cause: Cause) -> Self {
+        let contact = match error {
             HostError::Agent { .. } | HostError::NoAgent { .. } | HostError::AgentFailed { .. } => {
                 Contact::Made
             }
@@ -119,7 +119,7 @@ impl Failed {
             | HostError::Broken { .. }
             | HostError::Silent { .. } => Contact::Lost,
         };
-        let reason = match &error {
+        let reason = match error {
             HostError::Agent { error, .. } => reason(error.code),
             other => other.reason(),
         };

@@ -29,7 +29,9 @@ impl Clock for Told {
 
 /// A store in memory; it outlives controllers.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<BTreeMap<(Table, String), Vec<u8>>>>);
+pub(super) struct Memory(Arc<Mutex<Tables>>);
+
+type Tables = BTreeMap<(Table, String), Vec<u8>>;
 
 impl Memory {
     pub(super) fn wipe(&self) {
@@ -222,7 +224,7 @@ impl Fleet {
                 return;
             }
             assert!(
-                start.elapsed() < Duration::from_secs(3600),
+                start.elapsed() < Duration::from_hours(1),
                 "{name} never was {what}: {:#?}\n{:#?}",
                 host,
                 self.handle().events(None, 30),

@@ -17,6 +17,7 @@ use plumb_core::ports::{HostError, HostTarget, Hosts, Observation, Session};
 
 /// What a host does next instead of what it should.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a mishap of its own
 pub(super) struct Mood {
     /// It can't be reached.
     pub(super) off: bool,

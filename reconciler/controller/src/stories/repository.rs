@@ -66,15 +66,12 @@ impl Inner {
         let mut entries: Vec<(String, &str, Oid)> = Vec::new();
         let mut folders: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
         for (path, text) in files {
-            match path.split_once('/') {
-                Some((folder, rest)) => {
-                    let folder = folders.entry(folder).or_default();
-                    folder.insert(rest.to_owned(), text.clone());
-                }
-                None => {
-                    let blob = self.put(ObjectKind::Blob, text.clone().into_bytes());
-                    entries.push((path.clone(), "100644", blob));
-                }
+            if let Some((folder, rest)) = path.split_once('/') {
+                let folder = folders.entry(folder).or_default();
+                folder.insert(rest.to_owned(), text.clone());
+            } else {
+                let blob = self.put(ObjectKind::Blob, text.clone().into_bytes());
+                entries.push((path.clone(), "100644", blob));
             }
         }
         for (name, files) in folders {

@@ -195,7 +195,7 @@ async fn a_newer_commit_is_taken_between_plans() {
     let fleet = Fleet::settled(&["a"]).await;
     fleet
         .machines
-        .mood("a", |mood| mood.slow = Duration::from_secs(300));
+        .mood("a", |mood| mood.slow = Duration::from_mins(5));
     fleet.push(&["a"], "two");
     fleet.rest(30).await;
     fleet.push(&["a"], "three");
@@ -314,7 +314,7 @@ async fn a_killed_controller_goes_on_where_it_was() {
     let mut fleet = Fleet::settled(&["a", "b", "c"]).await;
     fleet
         .machines
-        .mood("a", |mood| mood.slow = Duration::from_secs(60));
+        .mood("a", |mood| mood.slow = Duration::from_mins(1));
     let commit = fleet.push(&["a", "b", "c"], "two").to_string();
     fleet.rest(10).await;
     fleet.kill().await;
