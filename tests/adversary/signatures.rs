@@ -585,3 +585,90 @@ fn own_07_a_misused_key_is_cured_by_approvals_of_others() {
     let outcome = w.accepts(c);
     assert!(noted(&outcome, "isn't made for git"));
 }
+
+/// A policy in which alice's only key is the one of a file.
+fn alice_has(file: &str) -> World {
+    World::with(|policy| {
+        let name = plumb_trust::policy::KeyFile::parse(file.as_bytes())
+            .unwrap()
+            .name();
+        let line = match &name {
+            plumb_trust::KeyName::OpenPgp(fingerprint) => format!("openpgp: {fingerprint}"),
+            plumb_trust::KeyName::Ssh(_) => format!("ssh: \"{name}\""),
+        };
+        policy.identities.retain(|(other, _)| other != "alice");
+        policy.identities.push(("alice".to_owned(), vec![line]));
+        policy.keys.retain(|(path, _)| !path.starts_with("alice"));
+        policy.keys.push(("alice".to_owned(), file.to_owned()));
+    })
+}
+
+// Made by gpg and ssh-keygen: no library here makes keys of these kinds, or verifies them.
+#[test]
+fn own_47_kinds_that_can_t_be_verified_count_for_nothing_and_are_named_so() {
+    for (key, signature) in [
+        (
+            include_str!("fixtures/brainpool.asc"),
+            include_str!("fixtures/brainpool.sig"),
+        ),
+        (
+            include_str!("fixtures/p521.pub"),
+            include_str!("fixtures/p521.sig"),
+        ),
+    ] {
+        let (p, mut w) = (people(), alice_has(key));
+        let c = w
+            .on(w.root)
+            .file("lab/a", "1")
+            .sign_with(|_, _| signature.to_owned())
+            .make(&mut w);
+        w.pends(c, R::UnsupportedSignature);
+        w.approve(c, &p.bob);
+        w.accepts(c);
+        // And such a key can't be what makes a policy satisfiable.
+        let tree = w.verify(w.root).revision().unwrap().tree();
+        let now = jiff::Timestamp::from_second(w.now).unwrap();
+        let authority = plumb_trust::authority(&w.store, &tree, now).unwrap();
+        assert!(
+            authority
+                .check(now)
+                .unusable
+                .iter()
+                .any(|line| line.contains("alice"))
+        );
+    }
+}
+
+#[test]
+fn own_48_sshsig_with_something_in_its_reserved_field() {
+    let (p, mut w) = (people(), World::default());
+    let reserved = |payload: &[u8], t| {
+        let bytes = unarmor(&p.carol.sign(payload, t));
+        let at = bytes
+            .windows(7)
+            .position(|w| w == b"\0\0\0\x03git")
+            .unwrap()
+            + 7;
+        tests::keys::armor_ssh(&[&bytes[..at], b"\0\0\0\x01x", &bytes[at + 4..]].concat())
+    };
+    let c = w
+        .on(w.root)
+        .file("lab/a", "1")
+        .sign_with(reserved)
+        .make(&mut w);
+    w.rejects(c, R::BadSignature);
+    // Something behind the inner signature.
+    let behind = |payload: &[u8], t| {
+        let bytes = unarmor(&p.carol.sign(payload, t));
+        let at = bytes.len() - 83 - 4;
+        let inner = [&87_u32.to_be_bytes()[..], &bytes[at + 4..], b"more"].concat();
+        assert_eq!(bytes[at..at + 4], 83_u32.to_be_bytes());
+        tests::keys::armor_ssh(&[&bytes[..at], &inner].concat())
+    };
+    let c = w
+        .on(w.root)
+        .file("lab/a", "2")
+        .sign_with(behind)
+        .make(&mut w);
+    w.rejects(c, R::BadSignature);
+}
