@@ -185,6 +185,7 @@ impl Driver {
         mut posted: mpsc::UnboundedReceiver<Posted>,
     ) {
         let mut stop = Stop::No;
+        let mut held = true;
         loop {
             self.measure_queue();
             if stop == Stop::Drain && self.runs.is_empty() {
@@ -192,9 +193,10 @@ impl Driver {
             }
             tokio::select! {
                 biased;
-                changed = stopped.changed() => {
+                changed = stopped.changed(), if held => {
                     // With every handle gone nobody could stop it any more: it drains.
-                    stop = if changed.is_ok() { *stopped.borrow_and_update() } else { Stop::Drain };
+                    held = changed.is_ok();
+                    stop = if held { *stopped.borrow_and_update() } else { Stop::Drain };
                     tracing::info!(?stop, running = self.runs.len(), "stopping");
                     if stop == Stop::Abort {
                         break;

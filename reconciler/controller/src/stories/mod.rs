@@ -1,7 +1,10 @@
 //! Stories: a controller with fake ports and time that is told.
 
+mod drift;
 mod fixture;
 mod hosts;
+mod identity;
+mod life;
 mod repository;
-mod tales;
+mod spread;
 mod trust;

@@ -74,7 +74,7 @@ fn causes_are_told_apart_field_by_field() {
     assert_eq!(both.plan.changes[0].fields.len(), 2);
 
     spoil(&mut host, "file:/etc/a", |f| {
-        f.content = Some(Content::of(b"3"))
+        f.content = Some(Content::of(b"3"));
     });
     assert_eq!(
         lines(&planned(&after, &host)),

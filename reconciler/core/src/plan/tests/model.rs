@@ -227,10 +227,10 @@ impl Host {
             let spec = resource.spec();
             let reacts = spec.triggers(address.name()).iter().any(|t| t.on == *input)
                 || input.kind().feeds(input.name()).contains(address);
-            if let (true, Some(Observed::Service(service))) = (reacts, self.has.get_mut(address)) {
-                if service.state == Some(ServiceState::Started) {
-                    service.stale = Stale::Restart;
-                }
+            if let (true, Some(Observed::Service(service))) = (reacts, self.has.get_mut(address))
+                && service.state == Some(ServiceState::Started)
+            {
+                service.stale = Stale::Restart;
             }
         }
     }

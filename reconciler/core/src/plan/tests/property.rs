@@ -11,7 +11,7 @@ use super::model::{Host, address, intent};
 use super::{PlanOptions, goal, plan};
 use crate::desired::{DriftMode, HostIntent, Lifecycle};
 
-/// Small, seeded and the same everywhere (SplitMix64).
+/// Small, seeded and the same everywhere (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
