@@ -435,7 +435,7 @@ impl Run<'_> {
     }
 
     /// Takes what is only to be noted into the ledger.
-    pub(super) fn settle_ledger(&mut self, complete: bool) {
+    pub(super) fn settle_ledger(&mut self, stopped: Option<&AgentError>) {
         let mut records = self.confirmations();
         for address in &self.request.plan.forget {
             if self.desired.get(address).is_none() {
@@ -450,7 +450,7 @@ impl Run<'_> {
         let whole = self.desired.iter().all(|(address, leaf)| {
             self.ledger.entry(address).and_then(|entry| entry.digest) == Some(leaf.digest)
         });
-        if complete && whole {
+        if stopped.is_none() && whole {
             self.ledger.absorb(&Record::Whole {
                 target: self.request.plan.target,
             });

@@ -138,7 +138,7 @@ pub(crate) fn run(
         steps,
     };
     let stopped = wire.alive(|| run.drive()).err();
-    run.settle_ledger(stopped.is_none());
+    run.settle_ledger(stopped.as_ref());
     let Run {
         mut ledger, steps, ..
     } = run;

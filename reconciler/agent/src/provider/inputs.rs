@@ -14,6 +14,15 @@ use super::Effect;
 use crate::book::{Desired, Ledger, Moment};
 use crate::sys::boot_id;
 
+/// What the ledger knows of a service's last start by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastStart {
+    /// Since the machine was booted.
+    ThisBoot,
+    /// Not that we know.
+    Unknown,
+}
+
 /// What the inputs of services are, as desired and as the ledger has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
@@ -53,11 +62,16 @@ impl Inputs<'_> {
     }
 
     /// Whether we started it since the machine did: systemd forgets a oneshot that has ended.
-    pub(super) fn was_started(&self, address: &Address) -> bool {
-        self.ledger.entry(address).is_some_and(|entry| {
+    pub(super) fn last_start(&self, address: &Address) -> LastStart {
+        let started = self.ledger.entry(address).is_some_and(|entry| {
             let changed = entry.changed.as_ref();
             entry.inputs.is_some() && changed.is_some_and(|changed| changed.boot == boot_id())
-        })
+        });
+        if started {
+            LastStart::ThisBoot
+        } else {
+            LastStart::Unknown
+        }
     }
 
     /// The marks of all inputs of a service, as they are now.

@@ -1,5 +1,6 @@
 //! Changing accounts: by shadow's tools on a host, by the files alone in a sandbox.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
@@ -142,7 +143,9 @@ pub(crate) fn sandbox_user(
         place(&mut all, at, None);
         write(hands, PATH, &all)?;
         for group in accounts.memberships(name) {
-            set_member(hands, &group, name, false)?;
+            change_members(hands, &group, |members| {
+                members.remove(name);
+            })?;
         }
         return Ok(());
     }
@@ -200,30 +203,36 @@ pub(crate) fn sandbox_user(
     if let Some(groups) = groups {
         let now = Accounts::load(hands.sys).memberships(name);
         for group in now.iter().filter(|group| !groups.contains(group)) {
-            set_member(hands, group, name, false)?;
+            change_members(hands, group, |members| {
+                members.remove(name);
+            })?;
         }
         for group in groups.iter().filter(|group| !now.contains(*group)) {
-            set_member(hands, group, name, true)?;
+            change_members(hands, group, |members| {
+                members.insert(name.to_owned());
+            })?;
         }
     } else if before.is_none() {
         for group in spec.groups.iter().flatten() {
-            set_member(hands, group, name, true)?;
+            change_members(hands, group, |members| {
+                members.insert(name.to_owned());
+            })?;
         }
     }
     Ok(())
 }
 
-fn set_member(hands: &mut Hands<'_>, group: &str, user: &str, is_member: bool) -> Result<()> {
+fn change_members(
+    hands: &mut Hands<'_>,
+    group: &str,
+    change: impl Fn(&mut BTreeSet<String>),
+) -> Result<()> {
     let accounts = Accounts::load(hands.sys);
     let Some(found) = accounts.group(group) else {
         return Ok(());
     };
     let mut members = found.members.clone();
-    if is_member {
-        members.insert(user.to_owned());
-    } else {
-        members.remove(user);
-    }
+    change(&mut members);
     let members: Vec<String> = members.into_iter().collect();
     let same = GroupSpec {
         gid: Some(found.gid),

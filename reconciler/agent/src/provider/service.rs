@@ -4,6 +4,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ServiceObserved, ServiceSpec, ServiceState, Stale};
 use plumb_api::{Address, Observed, Spec};
 
+use super::inputs::LastStart;
 use super::systemd::{self, Shown};
 use super::unit;
 use super::{Effect, Hands, Item, Provider, View, Work, each, not_in_a_sandbox, wrong_type};
@@ -29,7 +30,7 @@ impl Provider for Services {
                 )
                 .hint("name an instance, such as getty@tty1"));
             };
-            let mut observed = read(shown, view.inputs.was_started(item.address));
+            let mut observed = read(shown, view.inputs.last_start(item.address));
             if observed.state == Some(ServiceState::Started) {
                 let since = shown
                     .micros("ActiveEnterTimestampMonotonic")
@@ -75,12 +76,13 @@ impl Provider for Services {
 }
 
 /// What systemd's properties come to.
-fn read(shown: &Shown, was_started: bool) -> ServiceObserved {
+fn read(shown: &Shown, last_start: LastStart) -> ServiceObserved {
     let masked = shown.is("LoadState", "masked");
     let known = !shown.is("LoadState", "not-found");
     let oneshot = shown.is("Type", "oneshot");
     let has_run = shown.is("Result", "success")
-        && (was_started || shown.micros("ExecMainStartTimestampMonotonic") > 0);
+        && (last_start == LastStart::ThisBoot
+            || shown.micros("ExecMainStartTimestampMonotonic") > 0);
     let started = match shown.get("ActiveState") {
         "active" | "reloading" | "refreshing" => true,
         // Waiting to be started again after a failure is not running.
@@ -310,7 +312,7 @@ mod tests {
 
     #[test]
     fn states_of_units_are_read() {
-        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs), false);
+        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs), LastStart::Unknown);
         let started = |pairs: &[(&str, &str)]| shown(pairs).state == Some(ServiceState::Started);
         assert!(started(&[("ActiveState", "active")]));
         assert!(!started(&[
@@ -330,7 +332,7 @@ mod tests {
         let mut has_run = oneshot.to_vec();
         has_run.push(("ExecMainStartTimestampMonotonic", "5"));
         assert!(started(&has_run));
-        let forgotten = read(&Shown::of(&oneshot), true);
+        let forgotten = read(&Shown::of(&oneshot), LastStart::ThisBoot);
         assert_eq!(
             forgotten.state,
             Some(ServiceState::Started),
