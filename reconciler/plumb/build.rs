@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../fleet-repo-template");
+    let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default())
+        .join("../../fleet-repo-template");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut files = Vec::new();
     if folder.is_dir() {
@@ -16,7 +17,11 @@ fn main() -> io::Result<()> {
     let mut code = String::from("&[\n");
     for file in files {
         println!("cargo::rerun-if-changed={}", file.display());
-        let name = file.strip_prefix(&folder).unwrap_or(&file).display().to_string();
+        let name = file
+            .strip_prefix(&folder)
+            .unwrap_or(&file)
+            .display()
+            .to_string();
         let path = fs::canonicalize(&file)?.display().to_string();
         let _ = writeln!(code, "    ({name:?}, include_bytes!({path:?}) as &[u8]),");
     }
@@ -34,7 +39,9 @@ fn agents() -> io::Result<String> {
     let mut code = String::from("&[\n");
     for entry in list.split(',').filter(|entry| !entry.is_empty()) {
         let wrong = |why: String| io::Error::other(format!("PLUMB_EMBED_AGENTS: `{entry}`: {why}"));
-        let (arch, path) = entry.split_once('=').ok_or_else(|| wrong("write ARCH=PATH".to_owned()))?;
+        let (arch, path) = entry
+            .split_once('=')
+            .ok_or_else(|| wrong("write ARCH=PATH".to_owned()))?;
         let path = fs::canonicalize(path).map_err(|error| wrong(error.to_string()))?;
         println!("cargo::rerun-if-changed={}", path.display());
         let path = path.display().to_string();

@@ -2,4 +2,5 @@
 //! generated pages. One binary, so that it links once.
 
 mod architecture;
+mod cli;
 mod reference;

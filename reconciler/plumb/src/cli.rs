@@ -1,5 +1,7 @@
 //! The command line: one file per command, its doc comment being its help.
 
+#![allow(clippy::doc_markdown)] // these doc comments are help texts, which show backticks as they are
+
 mod apply;
 mod approve;
 mod check;
@@ -43,6 +45,7 @@ use crate::report::{Exit, Failure};
 #[derive(Debug, Parser)]
 #[command(
     name = "plumb",
+    bin_name = "plumb",
     version,
     propagate_version = true,
     subcommand_required = true,
@@ -52,11 +55,26 @@ use crate::report::{Exit, Failure};
 )]
 pub(crate) struct Cli {
     /// In which form data is written
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     output: Format,
 
     /// When colour is used; NO_COLOR is respected
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Output"
+    )]
     color: ColorChoice,
 
     #[command(subcommand)]
@@ -166,7 +184,10 @@ impl Selection {
 }
 
 /// The chosen hosts of those that there are.
-fn select<'a>(selection: &Selection, hosts: &'a [HostObject]) -> Result<Vec<&'a HostObject>, Failure> {
+fn select<'a>(
+    selection: &Selection,
+    hosts: &'a [HostObject],
+) -> Result<Vec<&'a HostObject>, Failure> {
     let selector = selection.selector()?;
     if let Selector::Names(names) = &selector {
         for name in names {
@@ -188,10 +209,14 @@ fn select<'a>(selection: &Selection, hosts: &'a [HostObject]) -> Result<Vec<&'a 
 
 /// The repository's folder and hosts, from words of which the first may be a folder.
 fn folder_and_hosts(mut words: Vec<String>) -> (PathBuf, Vec<String>) {
-    let is_folder = words
-        .first()
-        .is_some_and(|word| word.contains('/') || word == "." || PathBuf::from(word).join("fleet.yaml").exists());
-    let folder = if is_folder { words.remove(0) } else { ".".to_owned() };
+    let is_folder = words.first().is_some_and(|word| {
+        word.contains('/') || word == "." || PathBuf::from(word).join("fleet.yaml").exists()
+    });
+    let folder = if is_folder {
+        words.remove(0)
+    } else {
+        ".".to_owned()
+    };
     (PathBuf::from(folder), words)
 }
 
@@ -201,9 +226,12 @@ fn select_names<R>(selection: &Selection, fleet: &Fleet<R>) -> Result<Vec<HostNa
     if let Selector::Names(names) = &selector {
         for name in names {
             if !fleet.hosts().any(|host| host.as_str() == name) {
-                let hint = match plumb_document::closest(name, fleet.hosts().map(HostName::as_str)) {
+                let hint = match plumb_document::closest(name, fleet.hosts().map(HostName::as_str))
+                {
                     Some(near) => format!("did you mean {near}?"),
-                    None => format!("it would be hosts/{name}.yaml; a folder is named with a slash, such as ./{name}"),
+                    None => format!(
+                        "it would be hosts/{name}.yaml; a folder is named with a slash, such as ./{name}"
+                    ),
                 };
                 return Err(Failure::new(format!("the fleet has no host {name}")).hint(hint));
             }
@@ -222,6 +250,21 @@ fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
+    }
+}
+
+/// As [`select`], where choosing none can only be a mistake: an empty list would mean all.
+fn select_some<'a>(
+    selection: &Selection,
+    hosts: &'a [HostObject],
+) -> Result<Vec<&'a HostObject>, Failure> {
+    let chosen = select(selection, hosts)?;
+    match &selection.selector {
+        Some(selector) if chosen.is_empty() => {
+            Err(Failure::new(format!("no host matches `{selector}`"))
+                .hint("`plumb get hosts -o json` shows their labels"))
+        }
+        _ => Ok(chosen),
     }
 }
 

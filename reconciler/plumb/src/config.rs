@@ -164,7 +164,12 @@ impl Config {
     /// When it can't be read, or everything that is wrong in it, with places.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read(path)
-            .or_fail(|| format!("the controller's configuration {} can't be read", path.display()))
+            .or_fail(|| {
+                format!(
+                    "the controller's configuration {} can't be read",
+                    path.display()
+                )
+            })
             .map_err(|failure| {
                 failure.hint("name another file with --config; docs/controller.md shows one")
             })?;
@@ -190,12 +195,18 @@ impl Config {
                 Diagnostic::error(
                     codes::INVALID_VALUE,
                     &document.kind.span,
-                    format!("a {} isn't a controller's configuration", document.kind.value),
+                    format!(
+                        "a {} isn't a controller's configuration",
+                        document.kind.value
+                    ),
                 )
                 .hint("write kind: Controller"),
             );
         }
-        if let Some(version) = document.api_version.filter(|v| v.value != "plumb.dev/v1alpha1") {
+        if let Some(version) = document
+            .api_version
+            .filter(|v| v.value != "plumb.dev/v1alpha1")
+        {
             wrong.push(
                 Diagnostic::error(
                     codes::INVALID_VALUE,
@@ -219,7 +230,12 @@ impl Config {
         };
         let commit = &self.introduction.commit;
         let hex = commit.value.len() == 40 || commit.value.len() == 64;
-        if !hex || !commit.value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if !hex
+            || !commit
+                .value
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
             error(
                 &commit.span,
                 format!("`{}` isn't a whole commit id", commit.value),

@@ -12,14 +12,14 @@ use crate::embedded::AGENTS;
 use crate::report::{Failure, OrFail as _};
 
 /// Routes that a configuration opens beside SSH, and the way to take any of them.
-pub struct Roads {
+pub(crate) struct Roads {
     local: Vec<HostName>,
     sandboxes: Vec<(HostName, PathBuf)>,
 }
 
 impl Roads {
     /// The roads of a controller's configuration.
-    pub fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         Self {
             local: config.local.clone(),
             sandboxes: config
@@ -30,7 +30,7 @@ impl Roads {
     }
 
     /// SSH alone: what there is without a configuration.
-    pub fn ssh_only() -> Self {
+    pub(crate) fn ssh_only() -> Self {
         Self {
             local: Vec::new(),
             sandboxes: Vec::new(),
@@ -39,7 +39,7 @@ impl Roads {
 
     /// How a host is reached. A repository can't choose: only the configuration opens `local` and
     /// `sandbox`.
-    pub fn to(&self, intent: &HostIntent) -> HostTarget {
+    pub(crate) fn to(&self, intent: &HostIntent) -> HostTarget {
         HostTarget {
             name: intent.name.clone(),
             arch: intent.arch.clone(),
@@ -65,7 +65,7 @@ impl Roads {
 ///
 /// # Errors
 /// When this program's own file isn't known, which `local` and `sandbox` start as the agent.
-pub fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
+pub(crate) fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
     let program = own_program()?;
     let mut identities = Vec::new();
     if let Some(key) = &ssh.key {
@@ -80,12 +80,14 @@ pub fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
     };
     let agents = AGENTS
         .iter()
-        .fold(Agents::beside(&program), |agents, (arch, bytes)| agents.embed(arch, bytes));
+        .fold(Agents::beside(&program), |agents, (arch, bytes)| {
+            agents.embed(arch, bytes)
+        });
     Ok(Connector::new(Program::plumb(&program), agents, settings))
 }
 
 /// A person's own SSH: their agent, and the usual key files.
-pub fn personal() -> SshConfig {
+pub(crate) fn personal() -> SshConfig {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let key = home.and_then(|home| {
         ["id_ed25519", "id_ecdsa", "id_rsa"]
@@ -109,6 +111,6 @@ fn agent_socket() -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the system doesn't say.
-pub fn own_program() -> Result<PathBuf, Failure> {
+pub(crate) fn own_program() -> Result<PathBuf, Failure> {
     std::env::current_exe().or_fail(|| "this program's own file isn't known".to_owned())
 }

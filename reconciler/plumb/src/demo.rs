@@ -21,7 +21,7 @@ use world::World;
 
 /// Whether the demonstration stays up when its story is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
+pub(crate) enum After {
     /// It ends.
     End,
     /// It stays until it is interrupted, for a look around.
@@ -32,7 +32,7 @@ pub enum After {
 ///
 /// # Errors
 /// The step that failed, and why.
-pub async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
+pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let story = Story::new(shell.out);
     story.title();
@@ -47,7 +47,12 @@ pub async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
                 number + 1,
                 step.name
             ))
-            .because(&std::io::Error::other(failure.render(crate::output::Palette::plain()).trim().to_owned()));
+            .because(&std::io::Error::other(
+                failure
+                    .render(crate::output::Palette::plain())
+                    .trim()
+                    .to_owned(),
+            ));
             return Err(if log.is_empty() {
                 failure
             } else {
@@ -69,9 +74,18 @@ async fn stay(world: &World, story: &Story, shell: &Shell) {
     story.say("It stays up for a look around; Ctrl-C ends it and removes everything.");
     for (what, how) in [
         ("the page", world.page.clone()),
-        ("the hosts", format!("PLUMB_SOCKET={} plumb get hosts", world.socket.display())),
-        ("a host's files", world.host_folder("web-1").display().to_string()),
-        ("the repository", world.repository.work().display().to_string()),
+        (
+            "the hosts",
+            format!("PLUMB_SOCKET={} plumb get hosts", world.socket.display()),
+        ),
+        (
+            "a host's files",
+            world.host_folder("web-1").display().to_string(),
+        ),
+        (
+            "the repository",
+            world.repository.work().display().to_string(),
+        ),
     ] {
         story.say(&format!("  {what:<15} {}", bold(&how)));
     }

@@ -2,8 +2,8 @@
 //! `fleet-repo-template/`, and agents.
 
 /// Every file of it: its path and its bytes.
-pub const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/template.rs"));
+pub(crate) const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/template.rs"));
 
 /// The agents that a package brings, by architecture; a build from source has none and finds those of
 /// `cargo agents` beside itself.
-pub const AGENTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));
+pub(crate) const AGENTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));

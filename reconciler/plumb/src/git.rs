@@ -9,13 +9,13 @@ use crate::report::{Failure, OrFail as _};
 
 /// A repository as the user's git sees it.
 #[derive(Debug, Clone)]
-pub struct Git {
+pub(crate) struct Git {
     folder: PathBuf,
 }
 
 impl Git {
     /// The repository that holds this folder.
-    pub fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
         }
@@ -31,7 +31,7 @@ impl Git {
     ///
     /// # Errors
     /// When git can't be run or fails; its own words are the cause.
-    pub fn ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Failure> {
+    pub(crate) fn ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Failure> {
         let output = self
             .command(args)
             .stdin(Stdio::null())
@@ -46,7 +46,7 @@ impl Git {
     }
 
     /// What git says, if it has something to say.
-    pub fn try_ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
+    pub(crate) fn try_ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
         self.ask(args).ok().filter(|text| !text.is_empty())
     }
 
@@ -54,7 +54,7 @@ impl Git {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub fn blob(&self, name: &str) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn blob(&self, name: &str) -> Result<Vec<u8>, Failure> {
         let args = ["cat-file", "blob", name];
         let output = self
             .command(&args)
@@ -72,7 +72,7 @@ impl Git {
     ///
     /// # Errors
     /// When git can't be run or fails; it has said why on stderr itself.
-    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(), Failure> {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(), Failure> {
         let status = self
             .command(args)
             .stdout(Stdio::null())
@@ -89,7 +89,7 @@ impl Git {
     ///
     /// # Errors
     /// When the name is no commit of this repository.
-    pub fn commit(&self, name: &str) -> Result<String, Failure> {
+    pub(crate) fn commit(&self, name: &str) -> Result<String, Failure> {
         self.ask(&[
             "rev-parse",
             "--verify",

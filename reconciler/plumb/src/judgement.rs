@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use plumb_adapters::git::{Repository, RepositoryError};
 use plumb_trust::object::limits;
-use plumb_trust::{By, Inputs, ObjectKind, Objects as _, Oid, Outcome, Reason, Step, TagRef, Verdict, verify};
+use plumb_trust::{
+    By, Inputs, ObjectKind, Objects as _, Oid, Outcome, Reason, Step, TagRef, Verdict, verify,
+};
 
 use crate::output::{Paint, Palette};
 use crate::report::{Exit, Failure};
@@ -15,7 +17,9 @@ impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
         let hint = match &error {
             RepositoryError::Missing { .. } => Some("name the repository's folder, or its .git"),
-            RepositoryError::Unknown(_) => Some("a branch, a tag or a commit's id; `git fetch` may bring it"),
+            RepositoryError::Unknown(_) => {
+                Some("a branch, a tag or a commit's id; `git fetch` may bring it")
+            }
             RepositoryError::Objects { .. } | RepositoryError::Refs { .. } => None,
         };
         Self::new(error.to_string()).maybe_hint(hint.map(str::to_owned))
@@ -23,19 +27,19 @@ impl From<RepositoryError> for Failure {
 }
 
 /// What is judged.
-pub struct Range<'a> {
+pub(crate) struct Range<'a> {
     /// The commit that is trusted as given.
-    pub floor: Oid,
+    pub(crate) floor: Oid,
     /// The candidate.
-    pub head: Oid,
+    pub(crate) head: Oid,
     /// The tags that count.
-    pub tags: &'a [TagRef],
+    pub(crate) tags: &'a [TagRef],
     /// The time.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 /// Judges a range; who signed what is told of accepted commits too.
-pub fn judge(repository: &Repository, range: &Range<'_>) -> Outcome {
+pub(crate) fn judge(repository: &Repository, range: &Range<'_>) -> Outcome {
     let inputs = Inputs::new(range.floor, range.head, range.now)
         .floor(range.floor)
         .tags(range.tags)
@@ -44,7 +48,7 @@ pub fn judge(repository: &Repository, range: &Range<'_>) -> Outcome {
 }
 
 /// The exit code of a verdict.
-pub fn exit(verdict: Verdict) -> Exit {
+pub(crate) fn exit(verdict: Verdict) -> Exit {
     match verdict {
         Verdict::Accept => Exit::OK,
         Verdict::Pending | Verdict::PendingAlarm => Exit::PENDING,
@@ -53,18 +57,27 @@ pub fn exit(verdict: Verdict) -> Exit {
 }
 
 /// The first line of a commit's message; for display only.
-pub fn subject(repository: &Repository, commit: &Oid) -> String {
-    let Ok(raw) = repository.objects().read(commit, ObjectKind::Commit, limits::COMMIT) else {
+pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {
+    let Ok(raw) = repository
+        .objects()
+        .read(commit, ObjectKind::Commit, limits::COMMIT)
+    else {
         return String::new();
     };
     let text = String::from_utf8_lossy(&raw);
-    let line = text.split_once("\n\n").and_then(|(_, message)| message.lines().next());
+    let line = text
+        .split_once("\n\n")
+        .and_then(|(_, message)| message.lines().next());
     // What a commit says may try to move the cursor.
-    line.unwrap_or_default().chars().filter(|c| !c.is_control()).take(72).collect()
+    line.unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(72)
+        .collect()
 }
 
 /// What came of a range, for people. Accepted commits are one line each.
-pub fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) -> String {
+pub(crate) fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) -> String {
     let mut out = String::new();
     for reason in &outcome.reasons {
         describe_reason(&mut out, reason, None, palette);
@@ -73,12 +86,19 @@ pub fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) ->
         let _ = writeln!(
             out,
             "{} {} {}",
-            palette.paint(tone(step.verdict), format_args!("{:<12}", step.verdict.as_str())),
+            palette.paint(
+                tone(step.verdict),
+                format_args!("{:<12}", step.verdict.as_str())
+            ),
             step.commit.short(),
             subject(repository, &step.commit)
         );
         if step.verdict.is_accept() {
-            let signers: Vec<_> = step.signers.iter().map(|signer| format!("{} ({})", signer.identity, by(&signer.by))).collect();
+            let signers: Vec<_> = step
+                .signers
+                .iter()
+                .map(|signer| format!("{} ({})", signer.identity, by(&signer.by)))
+                .collect();
             if !signers.is_empty() {
                 let _ = writeln!(out, "    {}", palette.paint(Paint::Dim, signers.join(", ")));
             }
@@ -93,7 +113,10 @@ pub fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) ->
     let summary = match outcome.verdict {
         Verdict::Accept => format!("accepted up to {}", outcome.accepted.short()),
         Verdict::Pending | Verdict::PendingAlarm => {
-            format!("held at {}: what follows waits for what is missing", outcome.accepted.short())
+            format!(
+                "held at {}: what follows waits for what is missing",
+                outcome.accepted.short()
+            )
         }
         Verdict::Reject => format!(
             "held at {}: what follows can never be accepted; set the branch back to {0} and commit anew",
@@ -117,7 +140,11 @@ fn describe_reason(out: &mut String, reason: &Reason, step: Option<&Step>, palet
         let could = step
             .into_iter()
             .flat_map(|step| &step.needs)
-            .find(|need| need.from == missing.from && need.count == missing.count && need.have == missing.have)
+            .find(|need| {
+                need.from == missing.from
+                    && need.count == missing.count
+                    && need.have == missing.have
+            })
             .map(|need| need.could.as_slice())
             .unwrap_or_default();
         let who = match could {

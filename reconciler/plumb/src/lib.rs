@@ -3,6 +3,8 @@
 //! Floor 4. It puts the others together: [`config`] says how, `cli` runs commands, [`http`] serves
 //! what the controller knows, [`report`] turns errors into text and exit codes.
 
+#![allow(clippy::format_push_string)] // texts for people are short and made once
+
 mod cli;
 pub mod config;
 mod connect;

@@ -9,7 +9,7 @@ use crate::report::Failure;
 
 /// The form of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// A line for each.
     #[default]
     Text,
@@ -24,7 +24,7 @@ const FILTER: &str = "PLUMB_LOG";
 ///
 /// # Errors
 /// When the filter can't be read.
-pub fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> {
+pub(crate) fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> {
     let filter = match std::env::var(FILTER) {
         Ok(text) => EnvFilter::try_new(&text).map_err(|error| {
             Failure::new(format!("{FILTER} is `{text}`, which is no filter"))

@@ -104,7 +104,7 @@ impl Palette {
 }
 
 /// How a command speaks: chosen once, from the command line and the terminal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Shell {
     /// The form of data.
     pub format: Format,
@@ -214,7 +214,10 @@ impl fmt::Display for Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
+            cells
+                .map(|(_, text)| text.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<_> = (0..columns).map(width).collect();
         for row in &self.rows {

@@ -40,9 +40,12 @@ impl Exit {
     }
 }
 
-/// Why a command failed, ready to be shown.
+/// Why a command failed, ready to be shown. Boxed, because results carry it everywhere.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Failure(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
@@ -54,14 +57,14 @@ pub struct Failure {
 impl Failure {
     /// A failure: lower-case, what couldn't be done and why, without a full stop.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Told {
             message: message.into(),
             causes: Vec::new(),
             hints: Vec::new(),
             diagnostics: Vec::new(),
             sources: SourceMap::default(),
             exit: Exit::FAILED,
-        }
+        }))
     }
 
     /// With what lies behind it: the error and its sources, each said once.
@@ -70,10 +73,14 @@ impl Failure {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
-            let said = self.message.contains(&text)
-                || self.causes.last().is_some_and(|last| last.contains(&text));
+            let said = self.0.message.contains(&text)
+                || self
+                    .0
+                    .causes
+                    .last()
+                    .is_some_and(|last| last.contains(&text));
             if !said && !text.is_empty() {
-                self.causes.push(text);
+                self.0.causes.push(text);
             }
             next = error.source();
         }
@@ -83,7 +90,7 @@ impl Failure {
     /// With what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.0.hints.push(hint.into());
         self
     }
 
@@ -99,40 +106,36 @@ impl Failure {
     /// With places, and the texts that they point into.
     #[must_use]
     pub fn diagnostics(mut self, diagnostics: Vec<Diagnostic>, sources: SourceMap) -> Self {
-        self.diagnostics = diagnostics;
-        self.sources = sources;
+        self.0.diagnostics = diagnostics;
+        self.0.sources = sources;
         self
     }
 
     /// With another exit code than 1.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
-        self.exit = exit;
+        self.0.exit = exit;
         self
     }
 
     /// The code to exit with.
     pub fn code(&self) -> Exit {
-        self.exit
+        self.0.exit
     }
 
     /// The whole as text: diagnostics with snippets, the message, causes and hints.
     pub fn render(&self, palette: Palette) -> String {
-        let mut out = render_diagnostics(&self.diagnostics, &self.sources, palette);
+        let mut out = render_diagnostics(&self.0.diagnostics, &self.0.sources, palette);
         let _ = writeln!(
             out,
             "{} {}",
             palette.paint(Paint::Error, "error:"),
-            self.message
+            self.0.message
         );
-        for cause in &self.causes {
-            let _ = writeln!(
-                out,
-                "  {} {cause}",
-                palette.paint(Paint::Dim, "because:")
-            );
+        for cause in &self.0.causes {
+            let _ = writeln!(out, "  {} {cause}", palette.paint(Paint::Dim, "because:"));
         }
-        for hint in &self.hints {
+        for hint in &self.0.hints {
             let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
         }
         out
@@ -163,7 +166,9 @@ impl From<HostError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
-            StoreError::Busy => Some("a controller is running already; stop it first, or give this one another `state` folder"),
+            StoreError::Busy => Some(
+                "a controller is running already; stop it first, or give this one another `state` folder",
+            ),
             StoreError::Newer => Some("use the plumb that wrote it, or a newer one"),
             StoreError::Failed(_) => None,
         };

@@ -9,8 +9,8 @@ use plumb_controller::{CommandError, FleetView, Handle, HeldView, MetricsSnapsho
 use plumb_trust::Reason;
 
 use crate::http::{
-    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostObject, Metadata, Refused, Revision, Rollout,
-    Source, View,
+    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostObject, Metadata, Refused,
+    Revision, Rollout, Source, View,
 };
 
 /// How many events are shown at once.
@@ -35,7 +35,10 @@ impl Running {
 
     fn show(&self, view: FleetView) -> Fleet {
         let on = |commit: &str| {
-            let hosts = view.hosts.iter().filter(|host| host.status.revision.as_deref() == Some(commit));
+            let hosts = view
+                .hosts
+                .iter()
+                .filter(|host| host.status.revision.as_deref() == Some(commit));
             u32::try_from(hosts.count()).unwrap_or(u32::MAX)
         };
         let revisions = view
@@ -51,7 +54,9 @@ impl Running {
             })
             .collect();
         let failed = view.rollout.failed.iter();
-        let failed: BTreeMap<_, _> = failed.map(|(host, why)| (host.clone(), format!("{why:?}"))).collect();
+        let failed: BTreeMap<_, _> = failed
+            .map(|(host, why)| (host.clone(), format!("{why:?}")))
+            .collect();
         Fleet {
             name: view.name,
             version: view.version,
@@ -83,7 +88,11 @@ impl Running {
                 .alerts
                 .into_iter()
                 .map(|alert| AlertState {
-                    summary: alert.annotations.get("summary").cloned().unwrap_or_default(),
+                    summary: alert
+                        .annotations
+                        .get("summary")
+                        .cloned()
+                        .unwrap_or_default(),
                     labels: alert.labels,
                     since: alert.since,
                 })
@@ -141,8 +150,13 @@ impl View for Running {
                 }
                 Command::Forget { host } => {
                     self.handle.forget(host.clone()).await.map_err(refused)?;
+                    // One that git still has stays, and is met as if for the first time.
+                    let message = match self.handle.host(&host) {
+                        None => format!("{host} is forgotten"),
+                        Some(_) => format!("{host} is in git and stays; what was known of it is forgotten, and it is met anew"),
+                    };
                     Ok(Done {
-                        message: format!("{host} is forgotten"),
+                        message,
                         hosts: vec![host],
                     })
                 }
@@ -198,8 +212,14 @@ mod tests {
     #[test]
     fn passwords_arent_shown() {
         for (url, shown) in [
-            ("https://user:secret@git.example/a@b.git", "https://git.example/a@b.git"),
-            ("ssh://git@git.example/fleet.git", "ssh://git.example/fleet.git"),
+            (
+                "https://user:secret@git.example/a@b.git",
+                "https://git.example/a@b.git",
+            ),
+            (
+                "ssh://git@git.example/fleet.git",
+                "ssh://git.example/fleet.git",
+            ),
             ("git@git.example:fleet.git", "git@git.example:fleet.git"),
             ("/srv/fleet.git", "/srv/fleet.git"),
         ] {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::report::{Failure, OrFail as _};
 
 /// Tells the service manager something, if there is one: `READY=1`, `STOPPING=1`.
-pub fn notify(state: &str) {
+pub(crate) fn notify(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
@@ -26,7 +26,7 @@ pub fn notify(state: &str) {
 }
 
 /// Requests to stop: Ctrl-C and what service managers send.
-pub struct Stops {
+pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
 }
@@ -36,7 +36,7 @@ impl Stops {
     ///
     /// # Errors
     /// When the system doesn't let us.
-    pub fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let take = |kind| signal(kind).or_fail(|| "signals can't be waited for".to_owned());
         Ok(Self {
             interrupt: take(SignalKind::interrupt())?,
@@ -45,7 +45,7 @@ impl Stops {
     }
 
     /// The next one.
-    pub async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -61,8 +61,13 @@ mod tests {
     async fn a_request_to_stop_is_heard() {
         let mut stops = Stops::new().unwrap();
         let own = std::process::id().to_string();
-        let sent = tokio::process::Command::new("kill").args(["-TERM", &own]).status().await;
+        let sent = tokio::process::Command::new("kill")
+            .args(["-TERM", &own])
+            .status()
+            .await;
         assert!(sent.unwrap().success());
-        tokio::time::timeout(std::time::Duration::from_secs(5), stops.next()).await.unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), stops.next())
+            .await
+            .unwrap();
     }
 }

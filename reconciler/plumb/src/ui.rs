@@ -11,7 +11,7 @@ use crate::output::{age, short};
 /// What the page shows.
 #[derive(Template)]
 #[template(path = "page.html")]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     fleet: &'a Fleet,
     hosts: Vec<Row<'a>>,
     conditions: Vec<Shown<'a>>,
@@ -50,8 +50,12 @@ struct Happened<'a> {
 
 impl<'a> Page<'a> {
     /// The page of a fleet, with its newest events.
-    pub fn new(fleet: &'a Fleet, events: &'a [Event]) -> Self {
-        let mut hosts: Vec<_> = fleet.hosts.iter().map(|host| row(host, fleet.now)).collect();
+    pub(crate) fn new(fleet: &'a Fleet, events: &'a [Event]) -> Self {
+        let mut hosts: Vec<_> = fleet
+            .hosts
+            .iter()
+            .map(|host| row(host, fleet.now))
+            .collect();
         hosts.sort_by_key(|row| match row.tone {
             "bad" => 0,
             "warn" => 1,
@@ -76,7 +80,11 @@ impl<'a> Page<'a> {
                         EventKind::Warning => "warn",
                     },
                     age: age(event.time, fleet.now),
-                    host: event.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    host: event
+                        .host
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default(),
                     event,
                 })
                 .collect(),
@@ -96,7 +104,7 @@ impl<'a> Page<'a> {
         alert.labels.get(key).cloned().unwrap_or_default()
     }
 
-    fn short<'b>(&self, oid: &'b str) -> &'b str {
+    fn short(oid: &str) -> &str {
         short(oid)
     }
 }
@@ -138,7 +146,12 @@ fn row(host: &HostObject, now: Timestamp) -> Row<'_> {
         .iter()
         .map(|condition| shown(condition, now))
         .collect();
-    let is = |kind, status| host.status.conditions.get(kind).is_some_and(|c| c.status == status);
+    let is = |kind, status| {
+        host.status
+            .conditions
+            .get(kind)
+            .is_some_and(|c| c.status == status)
+    };
     let (tone, word) = if is(ConditionType::Suspended, ConditionStatus::True) {
         ("warn", "suspended")
     } else if is(ConditionType::Reachable, ConditionStatus::False) {

@@ -19,7 +19,7 @@ use crate::report::{Failure, OrFail as _};
 
 /// Where files were read from.
 #[derive(Debug, Clone)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A folder, whatever is in it now.
     Folder,
     /// A commit.
@@ -28,7 +28,7 @@ pub enum Origin {
 
 impl Origin {
     /// The commit; a folder has none.
-    pub fn commit(&self) -> Option<String> {
+    pub(crate) fn commit(&self) -> Option<String> {
         match self {
             Self::Folder => None,
             Self::Commit(oid) => Some(oid.to_string()),
@@ -37,17 +37,17 @@ impl Origin {
 }
 
 /// A fleet, loaded and resolved.
-pub struct Workspace {
+pub(crate) struct Workspace {
     /// The fleet.
-    pub fleet: Fleet<Origin>,
+    pub(crate) fleet: Fleet<Origin>,
     /// What it wants of each host.
-    pub resolved: Resolved,
+    pub(crate) resolved: Resolved,
     /// The policy and its keys; none where there is no `trust/`, or it can't be read.
-    pub authority: Option<Authority>,
+    pub(crate) authority: Option<Authority>,
     /// Everything that was found, the policy's too.
-    pub diagnostics: Vec<Diagnostic>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// The texts of all files, for snippets.
-    pub sources: SourceMap,
+    pub(crate) sources: SourceMap,
 }
 
 impl Workspace {
@@ -55,12 +55,16 @@ impl Workspace {
     ///
     /// # Errors
     /// When there is no fleet, or its files can't be read.
-    pub fn of_folder(folder: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of_folder(folder: &Path) -> Result<Self, Failure> {
         if !folder.join("fleet.yaml").exists() {
-            return Err(Failure::new(format!("{} is no fleet repository: it has no fleet.yaml", folder.display()))
-                .hint("name the repository's folder; `plumb init` begins one"));
+            return Err(Failure::new(format!(
+                "{} is no fleet repository: it has no fleet.yaml",
+                folder.display()
+            ))
+            .hint("name the repository's folder; `plumb init` begins one"));
         }
-        let files = files::work_tree(folder).or_fail(|| format!("{} can't be read", folder.display()))?;
+        let files =
+            files::work_tree(folder).or_fail(|| format!("{} can't be read", folder.display()))?;
         Ok(Self::new(Origin::Folder, files))
     }
 
@@ -68,7 +72,7 @@ impl Workspace {
     ///
     /// # Errors
     /// When the commit or its files can't be read.
-    pub fn of_commit(repository: &Repository, commit: &Oid) -> Result<Self, Failure> {
+    pub(crate) fn of_commit(repository: &Repository, commit: &Oid) -> Result<Self, Failure> {
         let what = || format!("the files of {} can't be read", commit.short());
         let raw = repository
             .objects()
@@ -85,7 +89,10 @@ impl Workspace {
         for (path, bytes) in &files {
             sources.insert(path.as_str().into(), bytes.clone());
         }
-        let files = files.into_iter().map(|(path, bytes)| (Arc::from(path), bytes)).collect();
+        let files = files
+            .into_iter()
+            .map(|(path, bytes)| (Arc::from(path), bytes))
+            .collect();
         let loaded = load(Sources {
             revision: origin,
             files,
@@ -108,8 +115,11 @@ impl Workspace {
     }
 
     /// How many errors there are.
-    pub fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count()
+    pub(crate) fn errors(&self) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.is_error())
+            .count()
     }
 }
 
@@ -118,9 +128,10 @@ fn authority(files: &Files) -> (Option<Authority>, Vec<Diagnostic>) {
     let Some(policy) = files.get(POLICY_PATH) else {
         return (None, Vec::new());
     };
-    let keys = files
-        .iter()
-        .filter(|(path, _)| path.strip_prefix(KEYS_PATH).is_some_and(|rest| rest.starts_with('/')));
+    let keys = files.iter().filter(|(path, _)| {
+        path.strip_prefix(KEYS_PATH)
+            .is_some_and(|rest| rest.starts_with('/'))
+    });
     match Authority::new(policy, keys, Timestamp::now()) {
         Ok(authority) => {
             let warnings = authority.warnings.clone();

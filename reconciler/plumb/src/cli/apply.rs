@@ -6,7 +6,7 @@ use plumb_core::status::ConditionType;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{ControllerAddress, Selection, block_on, select};
+use super::{ControllerAddress, Selection, block_on, select_some};
 use crate::config::Period;
 use crate::http::{Client, Command, Fleet, HostObject};
 use crate::output::{Paint, Shell, Table, short};
@@ -56,7 +56,10 @@ impl Apply {
         shell.emit(&applied, |palette| {
             let mut table = Table::new(["HOST", "STATE"], palette);
             for host in &applied.ready {
-                table.painted([(None, host.to_string()), (Some(Paint::Good), "ready".to_owned())]);
+                table.painted([
+                    (None, host.to_string()),
+                    (Some(Paint::Good), "ready".to_owned()),
+                ]);
             }
             for waiting in &applied.waiting {
                 table.painted([
@@ -83,8 +86,10 @@ impl Apply {
         client.tell(&Command::Notify).await?;
         let fleet = client.fleet().await?;
         let Some(accepted) = &fleet.source.accepted else {
-            return Err(Failure::new("nothing has been accepted yet, so there is nothing to apply")
-                .hint("`plumb get revisions` says what the branch's commits lack"));
+            return Err(Failure::new(
+                "nothing has been accepted yet, so there is nothing to apply",
+            )
+            .hint("`plumb get revisions` says what the branch's commits lack"));
         };
         if let Some(held) = &fleet.source.held {
             shell.warn(format_args!(
@@ -94,7 +99,7 @@ impl Apply {
                 short(accepted)
             ));
         }
-        let chosen: BTreeSet<_> = select(&self.selection, &fleet.hosts)?
+        let chosen: BTreeSet<_> = select_some(&self.selection, &fleet.hosts)?
             .into_iter()
             .map(|host| host.metadata.name.clone())
             .collect();
@@ -123,14 +128,19 @@ impl Apply {
 
 fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>) -> Applied {
     let (mut ready, mut waiting) = (Vec::new(), Vec::new());
-    for host in fleet.hosts.iter().filter(|host| chosen.contains(&host.metadata.name)) {
+    for host in fleet
+        .hosts
+        .iter()
+        .filter(|host| chosen.contains(&host.metadata.name))
+    {
         if is_there(host, fleet) {
             ready.push(host.metadata.name.clone());
         } else {
             let reason = host.status.conditions.get(ConditionType::Ready);
             waiting.push(Waiting {
                 host: host.metadata.name.clone(),
-                message: reason.map_or_else(|| "not looked at yet".to_owned(), |c| c.message.clone()),
+                message: reason
+                    .map_or_else(|| "not looked at yet".to_owned(), |c| c.message.clone()),
             });
         }
     }

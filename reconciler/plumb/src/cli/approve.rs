@@ -15,7 +15,9 @@ use crate::report::{Exit, Failure};
 ///
 /// The tag counts once it is pushed; the command for that is printed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  plumb approve main\n  plumb approve 4f1d5e0b --branch main\n  git push origin 'refs/tags/approve/*'")]
+#[command(
+    after_help = "Examples:\n  plumb approve main\n  plumb approve 4f1d5e0b --branch main\n  git push origin 'refs/tags/approve/*'"
+)]
 pub(super) struct Approve {
     /// A commit, or a branch for its newest commit
     #[arg(value_name = "COMMIT|BRANCH")]
@@ -53,20 +55,28 @@ impl Approve {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let git = Git::at(&self.folder);
         let commit = git.commit(&self.commit)?;
-        let base = self.base.as_deref().map(|base| git.commit(base)).transpose()?;
+        let base = self
+            .base
+            .as_deref()
+            .map(|base| git.commit(base))
+            .transpose()?;
         let policy = policy_of(&git, &commit)?;
-        let branch = match &self.branch {
-            Some(branch) => branch.strip_prefix("refs/heads/").unwrap_or(branch).to_owned(),
-            None => {
-                let reference = policy.reference.as_str();
-                reference.strip_prefix("refs/heads/").unwrap_or(reference).to_owned()
-            }
-        };
+        let branch = self.branch.as_deref().unwrap_or(&policy.reference);
+        let branch = branch
+            .strip_prefix("refs/heads/")
+            .unwrap_or(branch)
+            .to_owned();
         let reference = format!("refs/heads/{branch}");
-        let tag = format!("approve/{branch}/{}", self.id.clone().map_or_else(|| id(&git, &commit), Ok)?);
+        let tag = format!(
+            "approve/{branch}/{}",
+            self.id.clone().map_or_else(|| id(&git, &commit), Ok)?
+        );
         show(&git, &commit, base.as_deref(), shell);
         let subject = git.ask(&["log", "-1", "--format=%s", &commit])?;
-        let mut message = format!("Approve {subject}\n\nApprove: {} {reference} {commit}\n", policy.repository);
+        let mut message = format!(
+            "Approve {subject}\n\nApprove: {} {reference} {commit}\n",
+            policy.repository
+        );
         if let Some(base) = &base {
             message.push_str(&format!("Approve-Base: {base}\n"));
         }
@@ -100,13 +110,17 @@ impl Approve {
 /// The policy that a commit has; what matters of it here (repository and branch) never changes.
 fn policy_of(git: &Git, commit: &str) -> Result<Policy, Failure> {
     let text = git.blob(&format!("{commit}:{POLICY_PATH}")).map_err(|_| {
-        Failure::new(format!("{} has no {POLICY_PATH}, so there is nothing to approve for", short(commit)))
-            .hint("is this the fleet's repository? `plumb init` makes one")
+        Failure::new(format!(
+            "{} has no {POLICY_PATH}, so there is nothing to approve for",
+            short(commit)
+        ))
+        .hint("is this the fleet's repository? `plumb init` makes one")
     })?;
     Policy::parse(&text).map_err(|diagnostics| {
         let mut sources = plumb_document::SourceMap::default();
         sources.insert(POLICY_PATH.into(), text.into());
-        Failure::new(format!("the policy of {} can't be read", short(commit))).diagnostics(diagnostics, sources)
+        Failure::new(format!("the policy of {} can't be read", short(commit)))
+            .diagnostics(diagnostics, sources)
     })
 }
 
@@ -124,7 +138,13 @@ fn id(git: &Git, commit: &str) -> Result<String, Failure> {
         .next()
         .unwrap_or_default()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .collect();
     Ok(format!("{}-{}", short(commit), who.trim_matches('-')))
 }

@@ -16,7 +16,9 @@ use crate::workspace::Workspace;
 /// tells each error with its place, the line, and what to do. Starts no process and contacts no host.
 /// `plumb explain CODE` says more about a code.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.")]
+#[command(
+    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read."
+)]
 pub(super) struct Check {
     /// The repository's folder
     #[arg(default_value = ".")]
@@ -40,9 +42,15 @@ impl Check {
             let warnings = workspace.diagnostics.len() - errors;
             let (paint, word) = match (errors, warnings) {
                 (0, 0) => (Paint::Good, "no errors".to_owned()),
-                (0, _) => (Paint::Warn, format!("no errors, {}", count(warnings, "warning"))),
+                (0, _) => (
+                    Paint::Warn,
+                    format!("no errors, {}", count(warnings, "warning")),
+                ),
                 (_, 0) => (Paint::Error, count(errors, "error")),
-                _ => (Paint::Error, format!("{}, {}", count(errors, "error"), count(warnings, "warning"))),
+                _ => (
+                    Paint::Error,
+                    format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+                ),
             };
             let hosts = count(workspace.resolved.hosts.len(), "host");
             text.push_str(&format!("{hosts}: {}\n", palette.paint(paint, word)));
@@ -63,7 +71,14 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Re
     if errors == 0 {
         return Ok(());
     }
-    shell.say(render_diagnostics(&workspace.diagnostics, &workspace.sources, shell.err));
-    Err(Failure::new(format!("{} has {}", commit.short(), count(errors, "error")))
-        .hint("git push --no-verify pushes all the same; the hosts that it concerns would be held"))
+    shell.say(render_diagnostics(
+        &workspace.diagnostics,
+        &workspace.sources,
+        shell.err,
+    ));
+    Err(
+        Failure::new(format!("{} has {}", commit.short(), count(errors, "error"))).hint(
+            "git push --no-verify pushes all the same; the hosts that it concerns would be held",
+        ),
+    )
 }

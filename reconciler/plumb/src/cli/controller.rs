@@ -15,13 +15,13 @@ use tokio::sync::watch;
 
 use super::block_on;
 use crate::config::{self, Config};
+use crate::connect;
 use crate::http::{self, Listeners};
 use crate::logging::{self, LogFormat};
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
 use crate::running::Running;
 use crate::service::{self, Stops};
-use crate::connect;
 
 /// Follow the repository and drive its hosts
 ///
@@ -48,7 +48,11 @@ impl Controller {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let config = Config::read(&self.config)?;
         logging::start(self.log_format, shell.err)?;
-        let take_over = if self.take_over { TakeOver::Yes } else { TakeOver::No };
+        let take_over = if self.take_over {
+            TakeOver::Yes
+        } else {
+            TakeOver::No
+        };
         block_on(serve(config, take_over))
     }
 }
@@ -61,8 +65,12 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
         .create(&config.state)
         .or_fail(|| format!("the state folder {} can't be made", config.state.display()))?;
     for (host, folder) in config.sandboxes() {
-        fs::create_dir_all(&folder)
-            .or_fail(|| format!("the folder {} that stands for {host} can't be made", folder.display()))?;
+        fs::create_dir_all(&folder).or_fail(|| {
+            format!(
+                "the folder {} that stands for {host} can't be made",
+                folder.display()
+            )
+        })?;
     }
     // The store first: it says whether another controller lives here.
     let parts = parts(&config)?;
@@ -71,7 +79,11 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
         .or_fail(|| format!("the state in {} can't be used", config.state.display()))?;
-    let view = Running::new(handle.clone(), &config.source.url.value, &config.source.reference.value);
+    let view = Running::new(
+        handle.clone(),
+        &config.source.url.value,
+        &config.source.reference.value,
+    );
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(http::serve(listeners, Arc::new(view), stopped));
     tracing::info!(
@@ -84,10 +96,10 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
     service::notify("READY=1");
     tokio::select! {
         () = stops.next() => {}
-        served = &mut server => {
+        answer = &mut server => {
             handle.drain();
             let _ = driving.await;
-            return Err(match served {
+            return Err(match answer {
                 Ok(Err(error)) => Failure::new("the HTTP server failed").because(&error),
                 _ => Failure::new("the HTTP server ended by itself"),
             });
@@ -169,6 +181,8 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
 /// The routes that only this machine's configuration opens.
 fn routes(config: &Config) -> BTreeMap<plumb_api::HostName, Route> {
     let local = config.local.iter().map(|host| (host.clone(), Route::Local));
-    let sandboxes = config.sandboxes().map(|(host, root)| (host.clone(), Route::Sandbox { root }));
+    let sandboxes = config
+        .sandboxes()
+        .map(|(host, root)| (host.clone(), Route::Sandbox { root }));
     local.chain(sandboxes).collect()
 }

@@ -42,11 +42,14 @@ impl Describe {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let What::Host { name, controller } = self.what;
         let client = controller.client()?;
-        let (fleet, events) = block_on(async {
-            Ok((client.fleet().await?, client.events(Some(&name)).await?))
-        })?;
+        let (fleet, events) =
+            block_on(async { Ok((client.fleet().await?, client.events(Some(&name)).await?)) })?;
         let now = fleet.now;
-        let Some(host) = fleet.hosts.into_iter().find(|host| host.metadata.name == name) else {
+        let Some(host) = fleet
+            .hosts
+            .into_iter()
+            .find(|host| host.metadata.name == name)
+        else {
             return Err(Failure::new(format!("the fleet has no host {name}"))
                 .hint("`plumb get hosts` lists them; a host appears when the commit with its manifest is accepted"));
         };
@@ -69,11 +72,17 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
     line("Labels", &labels.join(", "));
     line("Revision", status.revision.as_deref().unwrap_or("none yet"));
     if let Some(target) = &status.target {
-        line("Target", &format!("{} (state {})", target.revision, target.digest));
+        line(
+            "Target",
+            &format!("{} (state {})", target.revision, target.digest),
+        );
     }
     line("Resources", &status.resources.to_string());
     let ago = |at: Option<jiff::Timestamp>| {
-        at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({} ago)", age(at, now)))
+        at.map_or_else(
+            || "never".to_owned(),
+            |at| format!("{at} ({} ago)", age(at, now)),
+        )
     };
     line("Last seen", &ago(status.last_seen));
     line("Last success", &ago(status.last_success));
@@ -84,7 +93,10 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
         line("Differing", &status.differing.join(", "));
     }
     out.push('\n');
-    let mut table = Table::new(["CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"], palette);
+    let mut table = Table::new(
+        ["CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"],
+        palette,
+    );
     for condition in status.conditions.iter() {
         let word = match condition.status {
             ConditionStatus::True => "True",

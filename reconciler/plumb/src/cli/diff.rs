@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_api::plan::Op;
 use plumb_api::HostName;
+use plumb_api::plan::Op;
 use plumb_core::desired::HostResult;
 use plumb_core::resolve::rendered;
 use plumb_trust::Oid;
@@ -27,7 +27,9 @@ use crate::workspace::Workspace;
 /// What is accepted is the longest prefix of the upstream branch that the trust policy accepts, from
 /// git's `plumb.introduction`; without that setting it is HEAD.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it couldn't be compared.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json")]
+#[command(
+    after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it couldn't be compared.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json"
+)]
 pub(super) struct Diff {
     /// The repository's folder, and hosts by name; a first word that is a folder is the repository
     #[arg(value_name = "DIR|HOST")]
@@ -70,7 +72,8 @@ struct Difference {
 impl Diff {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         // A script must be able to tell "differs" from "failed".
-        self.compare(shell).map_err(|failure| failure.exit(Exit::TROUBLE))
+        self.compare(shell)
+            .map_err(|failure| failure.exit(Exit::TROUBLE))
     }
 
     fn compare(self, shell: &Shell) -> Result<Exit, Failure> {
@@ -115,11 +118,16 @@ impl Diff {
             let of = |fleet: &Value| specs(&fleet["hosts"][name.as_str()]);
             let changes = changes(&of(&before), &of(&after));
             if !changes.is_empty() {
-                differences.hosts.insert(name.clone(), HostDifference { changes });
+                differences
+                    .hosts
+                    .insert(name.clone(), HostDifference { changes });
             }
         }
         if held > 0 {
-            return Err(Failure::new(format!("{} can't be compared: their manifests have errors", count(held, "host"))));
+            return Err(Failure::new(format!(
+                "{} can't be compared: their manifests have errors",
+                count(held, "host")
+            )));
         }
         shell.emit(&differences, |palette| text(&differences, palette))?;
         Ok(if differences.hosts.is_empty() {
@@ -146,7 +154,9 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let head = repository
         .resolve("@{upstream}")
         .or_else(|_| repository.resolve("HEAD"))?;
-    let introduction = repository.config("plumb.introduction").and_then(|text| text.parse().ok());
+    let introduction = repository
+        .config("plumb.introduction")
+        .and_then(|text| text.parse().ok());
     let Some(floor) = introduction else {
         shell.warn(format_args!(
             "git's plumb.introduction isn't set, so signatures aren't judged; comparing from {}",
@@ -192,20 +202,25 @@ fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) ->
 /// JSON Patch (RFC 6902) over the fields of two specs.
 fn patch(was: &Value, will: &Value) -> Vec<Value> {
     let empty = serde_json::Map::new();
-    let (was, will) = (was.as_object().unwrap_or(&empty), will.as_object().unwrap_or(&empty));
+    let (was, will) = (
+        was.as_object().unwrap_or(&empty),
+        will.as_object().unwrap_or(&empty),
+    );
     let path = |field: &str| format!("/{}", field.replace('~', "~0").replace('/', "~1"));
-    let mut patch = Vec::new();
+    let mut operations = Vec::new();
     for (field, value) in will {
         match was.get(field) {
             Some(old) if old == value => {}
-            Some(_) => patch.push(serde_json::json!({"op": "replace", "path": path(field), "value": value})),
-            None => patch.push(serde_json::json!({"op": "add", "path": path(field), "value": value})),
+            Some(_) => operations
+                .push(serde_json::json!({"op": "replace", "path": path(field), "value": value})),
+            None => operations
+                .push(serde_json::json!({"op": "add", "path": path(field), "value": value})),
         }
     }
     for field in was.keys().filter(|field| !will.contains_key(*field)) {
-        patch.push(serde_json::json!({"op": "remove", "path": path(field)}));
+        operations.push(serde_json::json!({"op": "remove", "path": path(field)}));
     }
-    patch
+    operations
 }
 
 /// The fields that differ, texts line by line.
@@ -228,9 +243,11 @@ fn text(differences: &Differences, palette: Palette) -> String {
     for (name, host) in &differences.hosts {
         let alike = |other: &HostDifference| {
             other.changes.len() == host.changes.len()
-                && other.changes.iter().zip(&host.changes).all(|(a, b)| {
-                    a.resource == b.resource && a.op == b.op && a.text == b.text
-                })
+                && other
+                    .changes
+                    .iter()
+                    .zip(&host.changes)
+                    .all(|(a, b)| a.resource == b.resource && a.op == b.op && a.text == b.text)
         };
         match groups.iter_mut().find(|(_, other)| alike(other)) {
             Some((names, _)) => names.push(name),
@@ -262,7 +279,12 @@ fn text(differences: &Differences, palette: Palette) -> String {
     let to = differences.to.as_deref().map_or("the folder", short);
     let _ = match differences.hosts.len() {
         0 => writeln!(out, "nothing differs between {of} and {to}"),
-        hosts => writeln!(out, "{} {} between {of} and {to}", count(hosts, "host"), if hosts == 1 { "differs" } else { "differ" }),
+        hosts => writeln!(
+            out,
+            "{} {} between {of} and {to}",
+            count(hosts, "host"),
+            if hosts == 1 { "differs" } else { "differ" }
+        ),
     };
     out
 }

@@ -22,7 +22,9 @@ use crate::report::{Exit, Failure, OrFail as _};
 /// a key that is pinned once is believed from then on, and no other. Writes `hosts/NAME.yaml`, which
 /// becomes true when it is committed, signed and accepted. Nothing is changed on the machine.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  plumb enroll linda --address 192.0.2.7 --user deploy\n  plumb enroll cloud --address cloud.example --port 2222 --yes --labels role=cloud")]
+#[command(
+    after_help = "Examples:\n  plumb enroll linda --address 192.0.2.7 --user deploy\n  plumb enroll cloud --address cloud.example --port 2222 --yes --labels role=cloud"
+)]
 pub(super) struct Enroll {
     /// The host's name in the fleet
     name: HostName,
@@ -73,10 +75,16 @@ struct Shown {
 
 impl Enroll {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let file = self.folder.join("hosts").join(format!("{}.yaml", self.name));
+        let file = self
+            .folder
+            .join("hosts")
+            .join(format!("{}.yaml", self.name));
         if !self.folder.join("fleet.yaml").exists() {
-            return Err(Failure::new(format!("{} is no fleet repository", self.folder.display()))
-                .hint("run this inside the repository, or name it with -C; `plumb init` begins one"));
+            return Err(
+                Failure::new(format!("{} is no fleet repository", self.folder.display())).hint(
+                    "run this inside the repository, or name it with -C; `plumb init` begins one",
+                ),
+            );
         }
         let labels = self.labels()?;
         let ssh = match &self.config {
@@ -95,10 +103,14 @@ impl Enroll {
         let lines: Vec<_> = keys.iter().map(|key| key.line.clone()).collect();
         let exists = file.exists();
         let text = if exists {
-            let old = fs::read_to_string(&file).or_fail(|| format!("{} can't be read", file.display()))?;
+            let old = fs::read_to_string(&file)
+                .or_fail(|| format!("{} can't be read", file.display()))?;
             repin(&old, &lines).ok_or_else(|| {
-                Failure::new(format!("{} is there already and its hostKeys can't be replaced in place", file.display()))
-                    .hint(format!("write there: hostKeys: {}", list(&lines)))
+                Failure::new(format!(
+                    "{} is there already and its hostKeys can't be replaced in place",
+                    file.display()
+                ))
+                .hint(format!("write there: hostKeys: {}", list(&lines)))
             })?
         } else {
             self.manifest(&labels, &lines, arch.as_deref())
@@ -127,7 +139,10 @@ impl Enroll {
                 file.display(),
                 palette.paint(
                     Paint::Bold,
-                    format_args!("git add hosts/{0}.yaml && git commit -S -m 'Enroll {0}' && git push", self.name)
+                    format_args!(
+                        "git add hosts/{0}.yaml && git commit -S -m 'Enroll {0}' && git push",
+                        self.name
+                    )
                 )
             )
         })?;
@@ -138,9 +153,13 @@ impl Enroll {
         self.labels
             .iter()
             .map(|label| {
-                label.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-                    Failure::new(format!("`{label}` is no label")).hint("write role=cloud,site=home")
-                })
+                label
+                    .split_once('=')
+                    .filter(|(key, _)| !key.is_empty())
+                    .ok_or_else(|| {
+                        Failure::new(format!("`{label}` is no label"))
+                            .hint("write role=cloud,site=home")
+                    })
             })
             .collect()
     }
@@ -150,14 +169,19 @@ impl Enroll {
         shell.say(format_args!("{} port {} shows:", self.address, self.port));
         for key in keys {
             let kind = shell.err.paint(Paint::Dim, &key.kind);
-            shell.say(format_args!("  {kind} {}", shell.err.paint(Paint::Bold, &key.fingerprint)));
+            shell.say(format_args!(
+                "  {kind} {}",
+                shell.err.paint(Paint::Bold, &key.fingerprint)
+            ));
         }
         if self.yes {
             return Ok(());
         }
         if !shell.can_ask() {
-            return Err(Failure::new("nobody is here to say whether these are the machine's keys")
-                .hint("compare them, then say --yes"));
+            return Err(
+                Failure::new("nobody is here to say whether these are the machine's keys")
+                    .hint("compare them, then say --yes"),
+            );
         }
         // A question that can't be written is answered by what follows it.
         let _ = write!(std::io::stderr(), "Are these {}'s keys? [y/N] ", self.name);
@@ -174,7 +198,12 @@ impl Enroll {
     }
 
     /// The machine's architecture, if we can log in already; the controller asks again if not.
-    async fn ask_arch(&self, connector: &Connector, keys: &[ShownKey], shell: &Shell) -> Option<String> {
+    async fn ask_arch(
+        &self,
+        connector: &Connector,
+        keys: &[ShownKey],
+        shell: &Shell,
+    ) -> Option<String> {
         let target = HostTarget {
             name: self.name.clone(),
             arch: None,
@@ -201,13 +230,19 @@ impl Enroll {
     }
 
     fn manifest(&self, labels: &[(&str, &str)], keys: &[String], arch: Option<&str>) -> String {
-        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}: {}", quoted(value)))
+            .collect();
         let labels = if labels.is_empty() {
             String::new()
         } else {
             format!(", labels: {{{}}}", labels.join(", "))
         };
-        let mut text = format!("kind: Host\nmetadata: {{name: {}{labels}}}\nspec:\n", self.name);
+        let mut text = format!(
+            "kind: Host\nmetadata: {{name: {}{labels}}}\nspec:\n",
+            self.name
+        );
         if let Some(arch) = arch {
             let _ = writeln!(text, "  arch: {arch}");
         }
@@ -225,7 +260,10 @@ impl Enroll {
 
 /// A YAML list in its own line for each key.
 fn list(keys: &[String]) -> String {
-    let lines: Vec<_> = keys.iter().map(|key| format!("\n    - {}", quoted(key))).collect();
+    let lines: Vec<_> = keys
+        .iter()
+        .map(|key| format!("\n    - {}", quoted(key)))
+        .collect();
     lines.concat()
 }
 
@@ -257,7 +295,10 @@ fn repin(text: &str, keys: &[String]) -> Option<String> {
         }
         out.push('\n');
         if value.is_empty() {
-            while lines.peek().is_some_and(|next| next.trim_start().starts_with("- ")) {
+            while lines
+                .peek()
+                .is_some_and(|next| next.trim_start().starts_with("- "))
+            {
                 lines.next();
             }
         }
@@ -287,6 +328,9 @@ mod tests {
     #[test]
     fn what_cant_be_replaced_safely_isnt() {
         assert_eq!(repin("kind: Host\nspec: {}\n", &[KEY.to_owned()]), None);
-        assert_eq!(repin("spec:\n  hostKeys: [a,\n    b]\n", &[KEY.to_owned()]), None);
+        assert_eq!(
+            repin("spec:\n  hostKeys: [a,\n    b]\n", &[KEY.to_owned()]),
+            None
+        );
     }
 }

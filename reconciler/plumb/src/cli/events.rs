@@ -33,24 +33,35 @@ impl Events {
         let client = self.controller.client()?;
         let mut items = block_on(async { client.events(self.host.as_ref()).await })?;
         items.retain(|event| !self.warnings || event.kind == EventKind::Warning);
-        shell.emit(&Items { items: items.clone() }, |palette| {
-            let now = Timestamp::now();
-            let mut table = Table::new(["AGE", "TYPE", "HOST", "REASON", "MESSAGE"], palette);
-            for event in &items {
-                let (paint, kind) = match event.kind {
-                    EventKind::Normal => (None, "Normal"),
-                    EventKind::Warning => (Some(Paint::Warn), "Warning"),
-                };
-                table.painted([
-                    (None, age(event.time, now)),
-                    (paint, kind.to_owned()),
-                    (None, event.host.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
-                    (None, event.reason.clone()),
-                    (None, event.message.clone()),
-                ]);
-            }
-            table.to_string()
-        })?;
+        shell.emit(
+            &Items {
+                items: items.clone(),
+            },
+            |palette| {
+                let now = Timestamp::now();
+                let mut table = Table::new(["AGE", "TYPE", "HOST", "REASON", "MESSAGE"], palette);
+                for event in &items {
+                    let (paint, kind) = match event.kind {
+                        EventKind::Normal => (None, "Normal"),
+                        EventKind::Warning => (Some(Paint::Warn), "Warning"),
+                    };
+                    table.painted([
+                        (None, age(event.time, now)),
+                        (paint, kind.to_owned()),
+                        (
+                            None,
+                            event
+                                .host
+                                .as_ref()
+                                .map_or_else(|| "-".to_owned(), ToString::to_string),
+                        ),
+                        (None, event.reason.clone()),
+                        (None, event.message.clone()),
+                    ]);
+                }
+                table.to_string()
+            },
+        )?;
         Ok(Exit::OK)
     }
 }

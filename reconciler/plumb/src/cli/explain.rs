@@ -19,7 +19,9 @@ use crate::workspace::Workspace;
 /// it overrides. With a code from `check` or `verify`, what it means and what to do. With a commit, what
 /// it needed, what it has, and who could give the rest.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain 4f1d5e0b")]
+#[command(
+    after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain 4f1d5e0b"
+)]
 pub(super) struct Explain {
     /// A host, a code, or a commit
     #[arg(value_name = "HOST|CODE|COMMIT")]
@@ -46,7 +48,11 @@ impl Explain {
         }
         if let Some(meaning) = meaning(&self.what) {
             shell.emit(&meaning, |palette| {
-                format!("{}\n{}\n", palette.paint(Paint::Bold, meaning.code), meaning.explanation)
+                format!(
+                    "{}\n{}\n",
+                    palette.paint(Paint::Bold, meaning.code),
+                    meaning.explanation
+                )
             })?;
             return Ok(Exit::OK);
         }
@@ -66,7 +72,9 @@ impl Explain {
         let explained = explain(&workspace.fleet, &self.what, address).map_err(|error| {
             let failure = Failure::new(error.to_string());
             match error {
-                NoExplanation::Held { diagnostics, .. } => failure.diagnostics(diagnostics, workspace.sources.clone()),
+                NoExplanation::Held { diagnostics, .. } => {
+                    failure.diagnostics(diagnostics, workspace.sources.clone())
+                }
                 NoExplanation::NoHost { .. } | NoExplanation::NoAddress(_) => failure,
                 NoExplanation::NotThere { host, .. } => {
                     failure.hint(format!("`plumb render {host}` shows all that it has"))
@@ -77,10 +85,18 @@ impl Explain {
         Ok(Exit::OK)
     }
 
-    fn commit(repository: &Repository, text: &str, head: plumb_trust::Oid, shell: &Shell) -> Result<Exit, Failure> {
+    fn commit(
+        repository: &Repository,
+        text: &str,
+        head: plumb_trust::Oid,
+        shell: &Shell,
+    ) -> Result<Exit, Failure> {
         let parent = repository.resolve(&format!("{text}^")).map_err(|_| {
-            Failure::new(format!("{} is the first commit: nothing judges it", head.short()))
-                .hint("the controller's configuration names it as `introduction`, and so it is trusted")
+            Failure::new(format!(
+                "{} is the first commit: nothing judges it",
+                head.short()
+            ))
+            .hint("the controller's configuration names it as `introduction`, and so it is trusted")
         })?;
         let tags = repository.tags()?;
         let range = Range {
@@ -114,7 +130,9 @@ impl Explain {
         let failure = Failure::new(format!("`{}` is neither a code nor a commit", self.what));
         match plumb_document::closest(&self.what, known) {
             Some(near) => failure.hint(format!("did you mean {near}?")),
-            None => failure.hint("for a value on a host, name the resource too: plumb explain HOST file:/etc/motd"),
+            None => failure.hint(
+                "for a value on a host, name the resource too: plumb explain HOST file:/etc/motd",
+            ),
         }
     }
 }
@@ -131,17 +149,31 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
     for field in &explained.fields {
         let value = match &field.value {
             serde_json::Value::String(text) if !text.contains('\n') => text.clone(),
-            serde_json::Value::String(text) => {
-                text.lines().fold(String::from("|"), |all, line| format!("{all}\n      {line}"))
-            }
+            serde_json::Value::String(text) => text.lines().fold(String::from("|"), |all, line| {
+                format!("{all}\n      {line}")
+            }),
             value => value.to_string(),
         };
-        let _ = writeln!(out, "  {} {value}", palette.paint(Paint::Hint, format_args!("{}:", field.field)));
+        let _ = writeln!(
+            out,
+            "  {} {value}",
+            palette.paint(Paint::Hint, format_args!("{}:", field.field))
+        );
         for origin in &field.from {
-            let _ = writeln!(out, "    {} {}", palette.paint(Paint::Good, "from"), said(origin));
+            let _ = writeln!(
+                out,
+                "    {} {}",
+                palette.paint(Paint::Good, "from"),
+                said(origin)
+            );
         }
         for origin in &field.overrode {
-            let _ = writeln!(out, "    {} {}", palette.paint(Paint::Dim, "over"), said(origin));
+            let _ = writeln!(
+                out,
+                "    {} {}",
+                palette.paint(Paint::Dim, "over"),
+                said(origin)
+            );
         }
     }
     for reason in &explained.because {
@@ -150,7 +182,11 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
         } else {
             format!(", reached through {}", reason.through.join(", "))
         };
-        let _ = writeln!(out, "  there because {} asks for it at {}{way}", reason.by, reason.place);
+        let _ = writeln!(
+            out,
+            "  there because {} asks for it at {}{way}",
+            reason.by, reason.place
+        );
     }
     if explained.active == Some(false) {
         let _ = writeln!(out, "  its `when` is false here, so it has no resources");
@@ -183,8 +219,15 @@ fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
         plumb_core::manifest::code::ALL,
         plumb_trust::policy::codes::ALL,
     ];
-    let diagnostics = diagnostics.into_iter().flatten().map(|code: &Code| (code.as_str(), code.explanation()));
-    diagnostics.chain(ReasonCode::ALL.iter().map(|code| (code.as_str(), code.explanation())))
+    let diagnostics = diagnostics
+        .into_iter()
+        .flatten()
+        .map(|code: &Code| (code.as_str(), code.explanation()));
+    diagnostics.chain(
+        ReasonCode::ALL
+            .iter()
+            .map(|code| (code.as_str(), code.explanation())),
+    )
 }
 
 fn meaning(text: &str) -> Option<Meaning<'_>> {
@@ -200,7 +243,10 @@ mod tests {
     fn every_code_is_in_the_docs() {
         let docs = include_str!("../../../../docs/codes.md");
         for (code, explanation) in codes() {
-            assert!(docs.contains(&format!("`{code}`")), "{code} isn't in docs/codes.md: {explanation}");
+            assert!(
+                docs.contains(&format!("`{code}`")),
+                "{code} isn't in docs/codes.md: {explanation}"
+            );
         }
     }
 

@@ -10,6 +10,9 @@ use crate::report::{Exit, Failure};
 /// A host whose manifest was deleted is left as it is, and an alert keeps saying so, because a file
 /// that vanished by mistake looks just the same. This ends the alert and drops what the controller
 /// remembers of the host. To have a machine cleaned up instead, push `state: retired` for it first.
+///
+/// Of a host that git still has, only what was known of its ledger is forgotten, and it is met anew: for
+/// a machine that was reinstalled or put back from a backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct Forget {
     /// The host

@@ -54,10 +54,16 @@ impl Get {
             } => {
                 let client = controller.client()?;
                 let fleet = block_on(async { client.fleet().await })?;
-                let hosts: Vec<_> = select(&selection, &fleet.hosts)?.into_iter().cloned().collect();
-                shell.emit(&Items { items: hosts.clone() }, |palette| {
-                    hosts_table(&hosts, &fleet, palette)
-                })?;
+                let hosts: Vec<_> = select(&selection, &fleet.hosts)?
+                    .into_iter()
+                    .cloned()
+                    .collect();
+                shell.emit(
+                    &Items {
+                        items: hosts.clone(),
+                    },
+                    |palette| hosts_table(&hosts, &fleet, palette),
+                )?;
             }
             What::Revisions { controller } => {
                 let client = controller.client()?;
@@ -79,29 +85,46 @@ fn cell(host: &HostObject, kind: ConditionType) -> (Option<Paint>, String) {
     let good_when_true = !matches!(kind, ConditionType::Drifted);
     match host.status.conditions.get(kind).map(|c| c.status) {
         None | Some(ConditionStatus::Unknown) => (Some(Paint::Dim), "-".to_owned()),
-        Some(ConditionStatus::True) => (
-            (!good_when_true).then_some(Paint::Warn),
-            "True".to_owned(),
-        ),
-        Some(ConditionStatus::False) => (
-            good_when_true.then_some(Paint::Error),
-            "False".to_owned(),
-        ),
+        Some(ConditionStatus::True) => {
+            ((!good_when_true).then_some(Paint::Warn), "True".to_owned())
+        }
+        Some(ConditionStatus::False) => {
+            (good_when_true.then_some(Paint::Error), "False".to_owned())
+        }
     }
 }
 
 fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String {
-    let headings = ["NAME", "READY", "SYNCED", "REACHABLE", "DRIFTED", "REVISION", "SEEN", "WHY"];
+    let headings = [
+        "NAME",
+        "READY",
+        "SYNCED",
+        "REACHABLE",
+        "DRIFTED",
+        "REVISION",
+        "SEEN",
+        "WHY",
+    ];
     let mut table = Table::new(headings, palette);
     for host in hosts {
-        let seen = host.status.last_seen.map_or_else(|| "never".to_owned(), |at| age(at, fleet.now));
+        let seen = host
+            .status
+            .last_seen
+            .map_or_else(|| "never".to_owned(), |at| age(at, fleet.now));
         table.painted([
             (None, host.metadata.name.to_string()),
             cell(host, ConditionType::Ready),
             cell(host, ConditionType::Synced),
             cell(host, ConditionType::Reachable),
             cell(host, ConditionType::Drifted),
-            (None, host.status.revision.as_deref().map_or("-", short).to_owned()),
+            (
+                None,
+                host.status
+                    .revision
+                    .as_deref()
+                    .map_or("-", short)
+                    .to_owned(),
+            ),
             (None, seen),
             (None, why(host)),
         ]);

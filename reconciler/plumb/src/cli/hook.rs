@@ -84,7 +84,9 @@ fn pre_receive(shell: &Shell) -> Result<Exit, Failure> {
         return Ok(Exit::OK);
     };
     let Some(new) = update.new else {
-        return Err(Failure::new(format!("{reference} can't be deleted: hosts follow it")));
+        return Err(Failure::new(format!(
+            "{reference} can't be deleted: hosts follow it"
+        )));
     };
     let introduction = introduction(&repository)?;
     let tags = tags_after(&repository, &updates)?;
@@ -122,7 +124,9 @@ fn pre_receive(shell: &Shell) -> Result<Exit, Failure> {
 /// What can never be accepted, or what nobody whom the policy knows stands behind.
 fn refused(outcome: &Outcome) -> bool {
     let uncovered = |step: &plumb_trust::Step| {
-        step.reasons.iter().any(|reason| reason.code == ReasonCode::Uncovered)
+        step.reasons
+            .iter()
+            .any(|reason| reason.code == ReasonCode::Uncovered)
     };
     outcome.verdict == Verdict::Reject || outcome.first_held().is_some_and(uncovered)
 }
@@ -133,8 +137,11 @@ fn guard_tag(update: &Update) -> Result<(), Failure> {
         .iter()
         .any(|folder| update.name.starts_with(folder));
     if matters && update.old.is_some() && update.new != update.old {
-        return Err(Failure::new(format!("{} stays as it is: approvals and revocations are only added", update.name))
-            .hint("push another tag, with another last part"));
+        return Err(Failure::new(format!(
+            "{} stays as it is: approvals and revocations are only added",
+            update.name
+        ))
+        .hint("push another tag, with another last part"));
     }
     Ok(())
 }
@@ -142,7 +149,10 @@ fn guard_tag(update: &Update) -> Result<(), Failure> {
 /// The tags as they would be after the push.
 fn tags_after(repository: &Repository, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
     let mut tags = repository.tags()?;
-    for update in updates.iter().filter(|update| update.name.starts_with("refs/tags/")) {
+    for update in updates
+        .iter()
+        .filter(|update| update.name.starts_with("refs/tags/"))
+    {
         tags.retain(|tag| tag.name != update.name);
         if let Some(target) = update.new {
             tags.push(TagRef {
@@ -155,7 +165,9 @@ fn tags_after(repository: &Repository, updates: &[Update]) -> Result<Vec<TagRef>
 }
 
 fn watched(repository: &Repository) -> String {
-    repository.config("plumb.ref").unwrap_or_else(|| "refs/heads/main".to_owned())
+    repository
+        .config("plumb.ref")
+        .unwrap_or_else(|| "refs/heads/main".to_owned())
 }
 
 fn introduction(repository: &Repository) -> Result<Oid, Failure> {
@@ -163,8 +175,11 @@ fn introduction(repository: &Repository) -> Result<Oid, Failure> {
         Failure::new("this repository doesn't know its root of trust, so nothing can be judged")
             .hint("whoever keeps the server says it once, in the bare repository: git config plumb.introduction COMMIT")
     };
-    let text = repository.config("plumb.introduction").ok_or_else(unknown)?;
-    text.parse().or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
+    let text = repository
+        .config("plumb.introduction")
+        .ok_or_else(unknown)?;
+    text.parse()
+        .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
 }
 
 fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
@@ -195,7 +210,8 @@ fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
         let (Some(local), remote) = (oid(local)?, oid(remote)?) else {
             continue;
         };
-        let Some(policy) = policy(&Git::at(Path::new(".")), &format!("{local}:{POLICY_PATH}")) else {
+        let Some(policy) = policy(&Git::at(Path::new(".")), &format!("{local}:{POLICY_PATH}"))
+        else {
             continue;
         };
         if policy.reference != name {
@@ -205,7 +221,10 @@ fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
         let known = remote.filter(|remote| repository.objects().has(remote));
         let floor = match known {
             Some(remote) => remote,
-            None => match repository.config("plumb.introduction").and_then(|text| text.parse().ok()) {
+            None => match repository
+                .config("plumb.introduction")
+                .and_then(|text| text.parse().ok())
+            {
                 Some(introduction) => introduction,
                 // A first push: there is nothing yet to judge it by.
                 None => continue,
@@ -238,13 +257,23 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     let Some(policy) = policy(&git, &format!(":{POLICY_PATH}")) else {
         return Ok(Exit::OK);
     };
-    let branch = git.try_ask(&["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_default();
+    let branch = git
+        .try_ask(&["symbolic-ref", "--quiet", "HEAD"])
+        .unwrap_or_default();
     if policy.bind_ref == BindRef::None || branch != policy.reference {
         return Ok(Exit::OK);
     }
     let trailer = format!("Deploy-Ref: {} {}", policy.repository, policy.reference);
     let file = file.display().to_string();
-    git.run(&["interpret-trailers", "--in-place", "--if-exists", "doNothing", "--trailer", &trailer, &file])?;
+    git.run(&[
+        "interpret-trailers",
+        "--in-place",
+        "--if-exists",
+        "doNothing",
+        "--trailer",
+        &trailer,
+        &file,
+    ])?;
     Ok(Exit::OK)
 }
 
@@ -263,8 +292,10 @@ fn lines() -> Result<Vec<String>, Failure> {
 
 fn fields<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
     let fields: Vec<_> = line.split(' ').collect();
-    <[&str; N]>::try_from(fields)
-        .map_err(|_| Failure::new(format!("`{line}` isn't what git tells a hook")).hint("this is called by git, from hooks/"))
+    <[&str; N]>::try_from(fields).map_err(|_| {
+        Failure::new(format!("`{line}` isn't what git tells a hook"))
+            .hint("this is called by git, from hooks/")
+    })
 }
 
 /// An object's name; none for git's zeros.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::embedded;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
-use crate::embedded;
 
 use key::TrustedKey;
 
@@ -21,7 +21,9 @@ use key::TrustedKey;
 /// --openpgp; private keys are never read. With one key the policy asks for one signature; with keys of
 /// two people, for two where it matters.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  plumb init fleet\n  plumb init fleet --ssh-key ~/.ssh/id_ed25519.pub\n  plumb init fleet --ssh-key alice=alice.pub --openpgp bob=bob.asc")]
+#[command(
+    after_help = "Examples:\n  plumb init fleet\n  plumb init fleet --ssh-key ~/.ssh/id_ed25519.pub\n  plumb init fleet --ssh-key alice=alice.pub --openpgp bob=bob.asc"
+)]
 pub(super) struct Init {
     /// The folder; made if it isn't there
     dir: PathBuf,
@@ -57,7 +59,8 @@ impl Init {
         let name = self.fleet_name()?;
         let keys = self.keys()?;
         refuse_a_fleet(&self.dir)?;
-        fs::create_dir_all(&self.dir).or_fail(|| format!("{} can't be made", self.dir.display()))?;
+        fs::create_dir_all(&self.dir)
+            .or_fail(|| format!("{} can't be made", self.dir.display()))?;
         let repository = random_id()?;
         let mut files = Vec::new();
         for (path, bytes) in embedded::FILES {
@@ -134,7 +137,9 @@ impl Init {
             return Ok(name.clone());
         }
         let folder = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
-        let folder = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
+        let folder = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().to_lowercase());
         let fit: String = folder
             .unwrap_or_default()
             .chars()
@@ -142,7 +147,12 @@ impl Init {
             .collect();
         fit.trim_matches('-')
             .parse()
-            .or_fail(|| format!("the folder {} doesn't give the fleet a name", self.dir.display()))
+            .or_fail(|| {
+                format!(
+                    "the folder {} doesn't give the fleet a name",
+                    self.dir.display()
+                )
+            })
             .map_err(|failure| failure.hint("say one with --name"))
     }
 
@@ -152,14 +162,20 @@ impl Init {
             keys.push(TrustedKey::from_file(given)?);
         }
         if keys.is_empty() {
-            let folder = if self.dir.is_dir() { self.dir.as_path() } else { Path::new(".") };
+            let folder = if self.dir.is_dir() {
+                self.dir.as_path()
+            } else {
+                Path::new(".")
+            };
             keys.push(TrustedKey::of_git(&Git::at(folder))?);
         }
         for (at, key) in keys.iter().enumerate() {
             let before = &keys[..at];
             if before.iter().any(|other| other.identity == key.identity) {
-                return Err(Failure::new(format!("two keys are called {}", key.identity))
-                    .hint("name each: --ssh-key alice=FILE --openpgp bob=FILE"));
+                return Err(
+                    Failure::new(format!("two keys are called {}", key.identity))
+                        .hint("name each: --ssh-key alice=FILE --openpgp bob=FILE"),
+                );
             }
             if before.iter().any(|other| other.name == key.name) {
                 return Err(Failure::new("the same key is given twice")
@@ -192,15 +208,18 @@ impl Init {
         fs::write(&path, include_str!("../../../../hooks/commit-msg"))
             .or_fail(|| format!("{} can't be written", path.display()))?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode).or_fail(|| format!("{} can't be made executable", path.display()))
+        fs::set_permissions(&path, mode)
+            .or_fail(|| format!("{} can't be made executable", path.display()))
     }
 }
 
 fn refuse_a_fleet(dir: &Path) -> Result<(), Failure> {
     for path in ["fleet.yaml", "trust"] {
         if dir.join(path).exists() {
-            return Err(Failure::new(format!("{} has a {path} already", dir.display()))
-                .hint("`plumb init` only begins a fleet; name another folder"));
+            return Err(
+                Failure::new(format!("{} has a {path} already", dir.display()))
+                    .hint("`plumb init` only begins a fleet; name another folder"),
+            );
         }
     }
     Ok(())
@@ -265,7 +284,12 @@ spec:
 "
     );
     for key in keys {
-        let _ = writeln!(text, "    {}: {{keys: [{}]}}", key.identity, key.policy_form());
+        let _ = writeln!(
+            text,
+            "    {}: {{keys: [{}]}}",
+            key.identity,
+            key.policy_form()
+        );
     }
     let _ = write!(
         text,
@@ -275,9 +299,15 @@ spec:
 "
     );
     if two {
-        let _ = writeln!(text, "    - {{paths: [fleet.yaml], need: [{{from: ops, count: 2}}]}}");
+        let _ = writeln!(
+            text,
+            "    - {{paths: [fleet.yaml], need: [{{from: ops, count: 2}}]}}"
+        );
     }
-    let _ = writeln!(text, "    - {{paths: [\"trust/**\"], need: [{{from: ops, count: {many}}}]}}");
+    let _ = writeln!(
+        text,
+        "    - {{paths: [\"trust/**\"], need: [{{from: ops, count: {many}}}]}}"
+    );
     text
 }
 

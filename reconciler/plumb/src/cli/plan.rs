@@ -7,13 +7,13 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use plumb_adapters::git::Repository;
 use plumb_api::frame::{Fence, Observe, Purpose, Reveal, TakeOver};
 use plumb_api::{Epoch, HostName};
 use plumb_core::desired::{HostIntent, HostResult, Lifecycle};
 use plumb_core::plan::show::{FleetPlan, HostPlan, ShownRefusal};
 use plumb_core::plan::{PlanOptions, Planned, goal, plan, show};
 use plumb_core::ports::{HostError, Hosts, Observation};
-use plumb_adapters::git::Repository;
 
 use super::{Selection, block_on};
 use crate::config::Config;
@@ -34,7 +34,9 @@ const AT_ONCE: usize = 64;
 ///
 /// Hosts are reached by your own SSH keys, or as a controller's configuration says (--config).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 every chosen host was looked at, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main")]
+#[command(
+    after_help = "Exit codes: 0 every chosen host was looked at, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
+)]
 pub(super) struct Plan {
     /// The repository's folder, and hosts by name; a first word that is a folder is the repository
     #[arg(value_name = "DIR|HOST")]
@@ -86,15 +88,22 @@ impl Plan {
         let (mut intents, mut held) = (Vec::new(), Vec::new());
         for name in &chosen {
             match &workspace.resolved.hosts[name] {
-                HostResult::Ready(intent) if driven(intent.lifecycle) => intents.push(intent.clone()),
+                HostResult::Ready(intent) if driven(intent.lifecycle) => {
+                    intents.push(intent.clone());
+                }
                 HostResult::Ready(_) => {}
                 HostResult::Held(diagnostics) => held.push((name, diagnostics)),
             }
         }
         let fleet = workspace.resolved.fleet.clone();
-        let looked = block_on(async { Ok(look_at_all(&intents, &connector, &roads, &fleet, shell).await) })?;
+        let looked =
+            block_on(async { Ok(look_at_all(&intents, &connector, &roads, &fleet, shell).await) })?;
         for (_, diagnostics) in &held {
-            shell.say(render_diagnostics(diagnostics, &workspace.sources, shell.err));
+            shell.say(render_diagnostics(
+                diagnostics,
+                &workspace.sources,
+                shell.err,
+            ));
         }
         let mut failed: BTreeMap<HostName, HostError> = BTreeMap::new();
         let mut planned: BTreeMap<HostName, Planned> = BTreeMap::new();
@@ -106,7 +115,9 @@ impl Plan {
         }
         let revision = workspace.fleet.revision().commit();
         let whole = machine(revision, &intents, &planned, &failed);
-        shell.emit(&whole, |palette| text::whole(&planned, &failed, &held, palette))?;
+        shell.emit(&whole, |palette| {
+            text::whole(&planned, &failed, &held, palette)
+        })?;
         Ok(if failed.is_empty() && held.is_empty() {
             Exit::OK
         } else {

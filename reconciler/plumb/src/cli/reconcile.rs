@@ -1,4 +1,4 @@
-use super::{ControllerAddress, Selection, block_on, select};
+use super::{ControllerAddress, Selection, block_on, select_some};
 use crate::http::Command;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
@@ -21,7 +21,7 @@ impl Reconcile {
         let client = self.controller.client()?;
         let done = block_on(async {
             let fleet = client.fleet().await?;
-            let hosts = select(&self.selection, &fleet.hosts)?;
+            let hosts = select_some(&self.selection, &fleet.hosts)?;
             let hosts = hosts.into_iter().map(|host| host.metadata.name.clone());
             let command = Command::Reconcile {
                 hosts: hosts.collect(),

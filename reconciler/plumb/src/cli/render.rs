@@ -13,7 +13,9 @@ use crate::workspace::Workspace;
 /// sent, with texts inline. Offline: starts no process and contacts no host. A host with errors isn't
 /// rendered, and the exit code is 1.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  plumb render linda\n  plumb render --all -o json\n  plumb render ../fleet -l role=cloud -o yaml")]
+#[command(
+    after_help = "Examples:\n  plumb render linda\n  plumb render --all -o json\n  plumb render ../fleet -l role=cloud -o yaml"
+)]
 pub(super) struct Render {
     /// The repository's folder, and hosts by name; a first word that is a folder is the repository
     #[arg(value_name = "DIR|HOST")]
@@ -49,7 +51,11 @@ impl Render {
         let mut held = 0;
         for name in &chosen {
             if let Some(HostResult::Held(diagnostics)) = workspace.resolved.hosts.get(name) {
-                shell.say(render_diagnostics(diagnostics, &workspace.sources, shell.err));
+                shell.say(render_diagnostics(
+                    diagnostics,
+                    &workspace.sources,
+                    shell.err,
+                ));
                 shell.warn(format_args!("{name} isn't rendered: it has errors"));
                 held += 1;
             }
@@ -78,7 +84,10 @@ fn text(rendered: &Value, palette: Palette) -> String {
             palette.paint(Paint::Dim, host["digest"].as_str().unwrap_or_default())
         ));
         for (kind, name, spec) in resources() {
-            out.push_str(&format!("  {}\n", palette.paint(Paint::Hint, format_args!("{kind}:{name}"))));
+            out.push_str(&format!(
+                "  {}\n",
+                palette.paint(Paint::Hint, format_args!("{kind}:{name}"))
+            ));
             for line in fields(spec).lines() {
                 out.push_str(&format!("    {line}\n"));
             }

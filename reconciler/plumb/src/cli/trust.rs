@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use plumb_trust::policy::{Authority, BindRef, POLICY_PATH};
 use plumb_trust::Policy;
 use plumb_trust::policy::Satisfiability;
+use plumb_trust::policy::{Authority, BindRef, POLICY_PATH};
 use serde::Serialize;
 
 use crate::output::{Paint, Palette, Shell, Table};
@@ -58,7 +58,11 @@ impl Trust {
         };
         let check = authority.check(Timestamp::now());
         if !authority.warnings.is_empty() {
-            shell.say(render_diagnostics(&authority.warnings, &workspace.sources, shell.err));
+            shell.say(render_diagnostics(
+                &authority.warnings,
+                &workspace.sources,
+                shell.err,
+            ));
         }
         let shown = Shown {
             policy: &authority.policy,
@@ -89,7 +93,10 @@ fn text(authority: &Authority, check: &Satisfiability, palette: Palette) -> Stri
     let _ = writeln!(out);
     let mut table = Table::new(["IDENTITY", "GROUPS", "KEYS"], palette);
     for (index, identity) in policy.identities.iter().enumerate() {
-        let groups = policy.groups.iter().filter(|(_, members)| members.contains(&index));
+        let groups = policy
+            .groups
+            .iter()
+            .filter(|(_, members)| members.contains(&index));
         let groups: Vec<_> = groups.map(|(name, _)| name.as_str()).collect();
         let keys: Vec<_> = identity
             .keys
@@ -104,12 +111,19 @@ fn text(authority: &Authority, check: &Satisfiability, palette: Palette) -> Stri
     let _ = writeln!(out, "{table}");
     let mut table = Table::new(["TO CHANGE", "NEEDS", "WHO COULD", "ALONE"], palette);
     for rule in &policy.rules {
-        let needs: Vec<_> = rule.need.iter().map(|need| format!("{} of {}", need.count, need.from)).collect();
+        let needs: Vec<_> = rule
+            .need
+            .iter()
+            .map(|need| format!("{} of {}", need.count, need.from))
+            .collect();
         let who: Vec<_> = rule
             .need
             .iter()
             .map(|need| {
-                let members = policy.group(&need.from).iter().map(|index| policy.name(*index));
+                let members = policy
+                    .group(&need.from)
+                    .iter()
+                    .map(|index| policy.name(*index));
                 members.collect::<Vec<_>>().join(", ")
             })
             .collect();
@@ -120,11 +134,18 @@ fn text(authority: &Authority, check: &Satisfiability, palette: Palette) -> Stri
             title,
             needs.join(" and "),
             who.join("; "),
-            if alone.is_empty() { "nobody".to_owned() } else { alone },
+            if alone.is_empty() {
+                "nobody".to_owned()
+            } else {
+                alone
+            },
         ]);
     }
     let _ = write!(out, "{table}");
-    let _ = writeln!(out, "\nAll rules that match a changed path must hold; a path that none matches can't change.");
+    let _ = writeln!(
+        out,
+        "\nAll rules that match a changed path must hold; a path that none matches can't change."
+    );
     for lacking in &check.unsatisfiable {
         let _ = writeln!(
             out,

@@ -17,7 +17,9 @@ use crate::report::{Exit, Failure};
 /// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
 /// the head is HEAD.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json")]
+#[command(
+    after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
+)]
 pub(super) struct Verify {
     /// FLOOR..HEAD
     #[arg(conflicts_with_all = ["floor", "head"])]
@@ -54,7 +56,9 @@ impl Verify {
                 now: self.now.unwrap_or_else(Timestamp::now),
             },
         );
-        shell.emit(&outcome, |palette| judgement::describe(&outcome, &repository, palette))?;
+        shell.emit(&outcome, |palette| {
+            judgement::describe(&outcome, &repository, palette)
+        })?;
         Ok(judgement::exit(outcome.verdict))
     }
 
@@ -62,7 +66,8 @@ impl Verify {
         let (floor, head) = match &self.range {
             Some(range) => {
                 let (floor, head) = range.split_once("..").ok_or_else(|| {
-                    Failure::new(format!("`{range}` is no range")).hint("write FLOOR..HEAD, such as origin/main..HEAD")
+                    Failure::new(format!("`{range}` is no range"))
+                        .hint("write FLOOR..HEAD, such as origin/main..HEAD")
                 })?;
                 (Some(floor), Some(head.trim_start_matches('.')))
             }

@@ -26,9 +26,7 @@ impl std::str::FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` isn't a length of time such as 500ms, 30s, 5m, 12h or 7d");
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .ok_or_else(wrong)?;
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
         let milliseconds = match &text[digits..] {
             "ms" => Some(number),
@@ -58,7 +56,12 @@ impl<'de> Deserialize<'de> for Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        for (unit, size) in [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+        ] {
             if milliseconds.is_multiple_of(size) {
                 return write!(f, "{}{unit}", milliseconds / size);
             }
@@ -80,7 +83,17 @@ mod tests {
 
     #[test]
     fn what_isnt_one_is_refused() {
-        for text in ["", "5", "m", "0s", "5 m", "-5m", "1.5h", "400d", "99999999999999999999s"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "0s",
+            "5 m",
+            "-5m",
+            "1.5h",
+            "400d",
+            "99999999999999999999s",
+        ] {
             assert!(text.parse::<Period>().is_err(), "{text}");
         }
     }

@@ -40,14 +40,54 @@ fn the_documented_form_is_read() {
 fn errors_have_their_place() {
     for (from, to, place, says) in [
         ("resync: 30m", "resync: 30", "controller.yaml:11:", "quotes"),
-        ("resync: 30m", "resync: soon", "controller.yaml:11:11", "isn't a length of time"),
-        ("refs/heads/main", "main", "controller.yaml:4:", "isn't a branch"),
-        ("4f1d5e0b", "4g", "controller.yaml:5:", "isn't a whole commit id"),
-        ("hosts/demo-1", "../demo-1", "controller.yaml:13:", "isn't inside"),
-        ("local: [laptop]", "local: [demo-1]", "controller.yaml:13:", "both local and a sandbox"),
-        ("builders: []", "builders: [a]", "controller.yaml:14:", "isn't built yet"),
-        ("http://127.0.0.1:9093", "am:9093", "controller.yaml:10:", "Alertmanager's address"),
-        ("kind: Controller", "kind: Fleet", "controller.yaml:2:7", "Fleet"),
+        (
+            "resync: 30m",
+            "resync: soon",
+            "controller.yaml:11:11",
+            "isn't a length of time",
+        ),
+        (
+            "refs/heads/main",
+            "main",
+            "controller.yaml:4:",
+            "isn't a branch",
+        ),
+        (
+            "4f1d5e0b",
+            "4g",
+            "controller.yaml:5:",
+            "isn't a whole commit id",
+        ),
+        (
+            "hosts/demo-1",
+            "../demo-1",
+            "controller.yaml:13:",
+            "isn't inside",
+        ),
+        (
+            "local: [laptop]",
+            "local: [demo-1]",
+            "controller.yaml:13:",
+            "both local and a sandbox",
+        ),
+        (
+            "builders: []",
+            "builders: [a]",
+            "controller.yaml:14:",
+            "isn't built yet",
+        ),
+        (
+            "http://127.0.0.1:9093",
+            "am:9093",
+            "controller.yaml:10:",
+            "Alertmanager's address",
+        ),
+        (
+            "kind: Controller",
+            "kind: Fleet",
+            "controller.yaml:2:7",
+            "Fleet",
+        ),
         ("listen:", "lisen:", "controller.yaml:8:", "lisen"),
     ] {
         let text = WHOLE.replace(from, to);
@@ -59,6 +99,8 @@ fn errors_have_their_place() {
 
 #[test]
 fn several_errors_are_told_at_once() {
-    let text = WHOLE.replace("refs/heads/main", "main").replace("4f1d5e0b", "HEAD");
+    let text = WHOLE
+        .replace("refs/heads/main", "main")
+        .replace("4f1d5e0b", "HEAD");
     assert_eq!(wrong(&text).len(), 2);
 }

@@ -34,11 +34,17 @@ impl Alertmanager {
             return Ok(None);
         };
         let config = folder.join("alertmanager.yml");
-        std::fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-            .or_fail(|| "Alertmanager's configuration can't be written".to_owned())?;
+        std::fs::write(
+            &config,
+            "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n",
+        )
+        .or_fail(|| "Alertmanager's configuration can't be written".to_owned())?;
         let process = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.path={}", folder.join("alertmanager").display()))
+            .arg(format!(
+                "--storage.path={}",
+                folder.join("alertmanager").display()
+            ))
             .arg("--cluster.listen-address=")
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .stdin(Stdio::null())

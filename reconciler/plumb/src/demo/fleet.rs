@@ -149,6 +149,8 @@ pub(super) fn edited(text: &str, from: &str, to: &str) -> Result<String, Failure
     if text.contains(from) {
         Ok(text.replace(from, to))
     } else {
-        Err(Failure::new(format!("the demonstration's manifest has no `{from}`")))
+        Err(Failure::new(format!(
+            "the demonstration's manifest has no `{from}`"
+        )))
     }
 }

@@ -11,17 +11,18 @@ pub(super) struct Person {
 }
 
 enum Key {
-    Ssh(SshSigner),
-    OpenPgp(OpenPgpSigner),
+    Ssh(Box<SshSigner>),
+    OpenPgp(Box<OpenPgpSigner>),
 }
 
 impl Person {
     /// Somebody with a new SSH key.
     pub(super) fn with_ssh(name: &'static str) -> Result<Self, Failure> {
-        let key = SshSigner::generate(name).or_fail(|| format!("no SSH key can be made for {name}"))?;
+        let key =
+            SshSigner::generate(name).or_fail(|| format!("no SSH key can be made for {name}"))?;
         Ok(Self {
             name,
-            key: Key::Ssh(key),
+            key: Key::Ssh(Box::new(key)),
         })
     }
 
@@ -31,7 +32,7 @@ impl Person {
             .or_fail(|| format!("no OpenPGP key can be made for {name}"))?;
         Ok(Self {
             name,
-            key: Key::OpenPgp(key),
+            key: Key::OpenPgp(Box::new(key)),
         })
     }
 

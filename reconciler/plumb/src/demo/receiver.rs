@@ -38,7 +38,10 @@ impl Received {
             labels.get("alertname").is_some_and(|n| n == name)
                 && host.is_none_or(|host| labels.get("host").is_some_and(|h| h == host))
         };
-        let alert = all.iter().filter(|(labels, _)| is(labels)).map(|(_, alert)| alert);
+        let alert = all
+            .iter()
+            .filter(|(labels, _)| is(labels))
+            .map(|(_, alert)| alert);
         let alert = alert.max_by_key(|alert| alert.starts_at)?.clone();
         let state = if alert.ends_at <= Timestamp::now() {
             Standing::Resolved
@@ -72,7 +75,10 @@ pub(super) async fn start(received: Received) -> Result<SocketAddr, Failure> {
     Ok(address)
 }
 
-async fn take(State(received): State<Received>, axum::Json(alerts): axum::Json<Vec<Alert>>) -> StatusCode {
+async fn take(
+    State(received): State<Received>,
+    axum::Json(alerts): axum::Json<Vec<Alert>>,
+) -> StatusCode {
     received.take(alerts);
     StatusCode::OK
 }

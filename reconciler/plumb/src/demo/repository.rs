@@ -46,7 +46,8 @@ impl Repository {
             socket: socket.to_owned(),
             id: "6f1c0c9e-5d0e-4c3a-9b1f-0d1e2f3a4b5c".to_owned(),
         };
-        fs::create_dir_all(&repository.home).or_fail(|| "the demonstration's folder can't be made".to_owned())?;
+        fs::create_dir_all(&repository.home)
+            .or_fail(|| "the demonstration's folder can't be made".to_owned())?;
         let quiet = ["init", "--quiet", "--initial-branch=main"];
         let (bare, work) = (path(&repository.bare), path(&repository.work));
         repository.git(folder, &[&quiet[..], &["--bare", &bare]].concat())?;
@@ -54,7 +55,10 @@ impl Repository {
         repository.git(&repository.work, &["remote", "add", "origin", &bare])?;
         for (name, text) in [
             ("pre-receive", include_str!("../../../../hooks/pre-receive")),
-            ("post-receive", include_str!("../../../../hooks/post-receive")),
+            (
+                "post-receive",
+                include_str!("../../../../hooks/post-receive"),
+            ),
         ] {
             let hook = repository.bare.join("hooks").join(name);
             fs::write(&hook, text)
@@ -76,7 +80,8 @@ impl Repository {
 
     /// Tells the hooks which commit is trusted as given.
     pub(super) fn introduce(&self, commit: &str) -> Result<(), Failure> {
-        self.git(&self.bare, &["config", "plumb.introduction", commit]).map(drop)
+        self.git(&self.bare, &["config", "plumb.introduction", commit])
+            .map(drop)
     }
 
     /// Writes a file of the working folder.
@@ -97,10 +102,15 @@ impl Repository {
     pub(super) fn commit(&self, message: &str, signer: Option<&Person>) -> Result<String, Failure> {
         self.git(&self.work, &["add", "--all"])?;
         let tree = self.git(&self.work, &["write-tree"])?;
-        let parent = self.git(&self.work, &["rev-parse", "--verify", "--quiet", "HEAD"]).ok();
+        let parent = self
+            .git(&self.work, &["rev-parse", "--verify", "--quiet", "HEAD"])
+            .ok();
         let commit = NewCommit {
             tree: oid(&tree)?,
-            parents: parent.iter().map(|parent| oid(parent)).collect::<Result<_, _>>()?,
+            parents: parent
+                .iter()
+                .map(|parent| oid(parent))
+                .collect::<Result<_, _>>()?,
             author: author(signer.map_or("mallory", |person| person.name)),
             message: format!("{message}\n\nDeploy-Ref: {} {BRANCH}", self.id),
         };
@@ -119,7 +129,10 @@ impl Repository {
             name: format!("approve/main/{}-{}", short(commit), person.name),
             target: oid(commit)?,
             tagger: author(person.name),
-            message: format!("Approved by {}\n\nApprove: {} {BRANCH} {commit}", person.name, self.id),
+            message: format!(
+                "Approved by {}\n\nApprove: {} {BRANCH} {commit}",
+                person.name, self.id
+            ),
         };
         self.writer()?
             .tag(&tag, Some(person))
@@ -128,18 +141,23 @@ impl Repository {
     }
 
     fn writer(&self) -> Result<Writer, Failure> {
-        Writer::open(&self.work.join(".git")).or_fail(|| "the repository can't be written".to_owned())
+        Writer::open(&self.work.join(".git"))
+            .or_fail(|| "the repository can't be written".to_owned())
     }
 
     /// Sets the working branch back.
     pub(super) fn reset(&self, commit: &str) -> Result<(), Failure> {
-        self.git(&self.work, &["reset", "--quiet", "--hard", commit]).map(drop)
+        self.git(&self.work, &["reset", "--quiet", "--hard", commit])
+            .map(drop)
     }
 
     /// Pushes a ref as anyone would; the hooks decide.
     pub(super) fn push(&self, what: &[&str]) -> Result<Pushed, Failure> {
         let output = self
-            .command(&self.work, &[&["push", "--quiet", "origin"][..], what].concat())
+            .command(
+                &self.work,
+                &[&["push", "--quiet", "origin"][..], what].concat(),
+            )
             .output()
             .or_fail(|| "git can't be run".to_owned())?;
         Ok(Pushed {
@@ -152,8 +170,11 @@ impl Repository {
     /// the git server could.
     pub(super) fn smuggle(&self) -> Result<(), Failure> {
         let work = path(&self.work);
-        self.git(&self.bare, &["fetch", "--quiet", &work, &format!("+{BRANCH}:{BRANCH}")])
-            .map(drop)
+        self.git(
+            &self.bare,
+            &["fetch", "--quiet", &work, &format!("+{BRANCH}:{BRANCH}")],
+        )
+        .map(drop)
     }
 
     fn git(&self, folder: &Path, args: &[&str]) -> Result<String, Failure> {
@@ -165,14 +186,22 @@ impl Repository {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
             let said = String::from_utf8_lossy(&output.stderr);
-            Err(Failure::new(format!("`git {}` failed: {}", args.join(" "), said.trim())))
+            Err(Failure::new(format!(
+                "`git {}` failed: {}",
+                args.join(" "),
+                said.trim()
+            )))
         }
     }
 
     /// Git with a home of its own. The hooks find this very program by `PLUMB`.
     fn command(&self, folder: &Path, args: &[&str]) -> Command {
         let mut command = Command::new("git");
-        command.current_dir(folder).args(args).stdin(Stdio::null()).env_clear();
+        command
+            .current_dir(folder)
+            .args(args)
+            .stdin(Stdio::null())
+            .env_clear();
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -203,5 +232,6 @@ fn author(name: &str) -> write::Person {
 }
 
 fn oid(text: &str) -> Result<Oid, Failure> {
-    text.parse().or_fail(|| format!("git gave `{text}` for a name"))
+    text.parse()
+        .or_fail(|| format!("git gave `{text}` for a name"))
 }

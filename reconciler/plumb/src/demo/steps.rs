@@ -91,7 +91,10 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
     repository.introduce(&introduction)?;
     let pushed = repository.push(&["main"])?;
     if !pushed.accepted {
-        return Err(Failure::new(format!("the first push was refused: {}", pushed.said.trim())));
+        return Err(Failure::new(format!(
+            "the first push was refused: {}",
+            pushed.said.trim()
+        )));
     }
     story.saw("a bare repository with the hooks of hooks/, and its first commit in it");
     world.accepted.clone_from(&introduction);
@@ -100,10 +103,13 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
     let page = world.page.clone();
     let world = &*world;
     story
-        .observe(&format!("the controller runs and has accepted it; its page is {page}"), || async move {
-            let fleet = world.fleet().await?;
-            is(&fleet.source.accepted, &world.accepted, "accepted")
-        })
+        .observe(
+            &format!("the controller runs and has accepted it; its page is {page}"),
+            || async move {
+                let fleet = world.fleet().await?;
+                is(fleet.source.accepted.as_ref(), &world.accepted, "accepted")
+            },
+        )
         .await
 }
 
@@ -118,7 +124,9 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
     let plan = world.ask(&["plan", &work, "--config", &config]).await?;
     for host in HOSTS {
         if !plan.contains(host) {
-            return Err(Failure::new(format!("the plan doesn't speak of {host}:\n{plan}")));
+            return Err(Failure::new(format!(
+                "the plan doesn't speak of {host}:\n{plan}"
+            )));
         }
     }
     story.saw("`plumb plan` shows what would change, having looked at each host:");
@@ -129,17 +137,25 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
     converged(world, story, &commit).await?;
     let world = &*world;
     for (host, file, says) in [
-        ("web-1", "/etc/motd", "This is web-1 of the fleet demo.example."),
+        (
+            "web-1",
+            "/etc/motd",
+            "This is web-1 of the fleet demo.example.",
+        ),
         ("web-2", "/srv/site/site.conf", "neighbour web-1"),
         ("vault", "/etc/vault.conf", "sealed = yes"),
     ] {
         let text = world.host_file(host, file).unwrap_or_default();
         if !text.contains(says) {
-            return Err(Failure::new(format!("{file} of {host} doesn't say `{says}`: {text:?}")));
+            return Err(Failure::new(format!(
+                "{file} of {host} doesn't say `{says}`: {text:?}"
+            )));
         }
     }
     story.saw("the files on the hosts are as the manifests say, templates rendered");
-    let plan = world.ask(&["plan", &work, "--config", &config, "-o", "json"]).await?;
+    let plan = world
+        .ask(&["plan", &work, "--config", &config, "-o", "json"])
+        .await?;
     nothing_planned(&plan)?;
     story.saw("a second plan is empty");
     Ok(())
@@ -148,12 +164,17 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
 async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> {
     let text = world.repository.read("profiles/base.yaml")?;
     let text = fleet::edited(&text, "This is", "You have been had, this is")?;
-    world.repository.write("profiles/base.yaml", text.as_bytes())?;
+    world
+        .repository
+        .write("profiles/base.yaml", text.as_bytes())?;
     let bad = world.repository.commit("Nothing to see here", None)?;
     story.does("mallory pushes a commit that nobody signed");
     let pushed = world.repository.push(&["main"])?;
     if pushed.accepted || !pushed.said.contains(&bad[..7]) {
-        return Err(Failure::new(format!("the hook didn't refuse {bad} by name: {}", pushed.said)));
+        return Err(Failure::new(format!(
+            "the hook didn't refuse {bad} by name: {}",
+            pushed.said
+        )));
     }
     story.saw("the pre-receive hook refuses it:");
     story.quotes(&pushed.said, 8);
@@ -167,20 +188,30 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
             async move {
                 let fleet = world.fleet().await?;
                 let held = fleet.source.held.ok_or("nothing is held")?;
-                is(&Some(held.commit.clone()), &bad, "held")?;
-                is(&fleet.source.accepted, &world.accepted, "accepted")?;
+                is(Some(&held.commit), &bad, "held")?;
+                is(fleet.source.accepted.as_ref(), &world.accepted, "accepted")?;
                 Ok(held)
             }
         })
         .await?;
     story.quotes(&held.reasons.join("\n"), 4);
     let alert = fires(world, story, "PlumbCommitVerificationFailed", None).await?;
-    let told = alert.annotations.values().cloned().collect::<Vec<_>>().join(" ");
+    let told = alert
+        .annotations
+        .values()
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ");
     if !told.contains(&bad[..7]) || !told.contains("ops") {
-        return Err(Failure::new(format!("the alert doesn't name the commit and what it lacks: {told}")));
+        return Err(Failure::new(format!(
+            "the alert doesn't name the commit and what it lacks: {told}"
+        )));
     }
     for annotation in ["summary", "description"] {
-        story.quotes(alert.annotations.get(annotation).map_or("", String::as_str), 3);
+        story.quotes(
+            alert.annotations.get(annotation).map_or("", String::as_str),
+            3,
+        );
     }
     let motd = world.host_file("web-1", "/etc/motd").unwrap_or_default();
     if motd.contains("had") {
@@ -196,8 +227,12 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
 async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
     let text = world.repository.read("profiles/access.yaml")?;
     let text = fleet::edited(&text, "PasswordAuthentication no", "PermitRootLogin no")?;
-    world.repository.write("profiles/access.yaml", text.as_bytes())?;
-    let commit = world.repository.commit("No root over ssh", Some(&world.alice))?;
+    world
+        .repository
+        .write("profiles/access.yaml", text.as_bytes())?;
+    let commit = world
+        .repository
+        .commit("No root over ssh", Some(&world.alice))?;
     story.does("alice signs and pushes a change of profiles/access.yaml");
     push(world, &["main"])?;
     let seen = &*world;
@@ -208,15 +243,20 @@ async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
             async move {
                 let fleet = seen.fleet().await?;
                 let held = fleet.source.held.ok_or("nothing is held")?;
-                is(&Some(held.commit.clone()), &commit, "held")?;
+                is(Some(&held.commit), &commit, "held")?;
                 Ok(held)
             }
         })
         .await?;
     story.quotes(&held.reasons.join("\n"), 4);
     let sshd = "/etc/ssh/sshd_config.d/10-fleet.conf";
-    if HOSTS.iter().any(|host| seen.host_file(host, sshd).is_none_or(|text| text.contains("PermitRootLogin"))) {
-        return Err(Failure::new("a change that lacks a signature reached a host"));
+    if HOSTS.iter().any(|host| {
+        seen.host_file(host, sshd)
+            .is_none_or(|text| text.contains("PermitRootLogin"))
+    }) {
+        return Err(Failure::new(
+            "a change that lacks a signature reached a host",
+        ));
     }
     story.saw("no host has it");
     let tag = world.repository.approve(&commit, &world.carol)?;
@@ -224,7 +264,11 @@ async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
     push(world, &[&format!("refs/tags/{tag}")])?;
     converged(world, story, &commit).await?;
     let world = &*world;
-    if HOSTS.iter().any(|host| world.host_file(host, sshd).is_none_or(|text| !text.contains("PermitRootLogin no"))) {
+    if HOSTS.iter().any(|host| {
+        world
+            .host_file(host, sshd)
+            .is_none_or(|text| !text.contains("PermitRootLogin no"))
+    }) {
         return Err(Failure::new("the approved change isn't on every host"));
     }
     Ok(())
@@ -249,8 +293,12 @@ async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure
         .observe("an event says so", || async {
             let host = "web-1".parse().map_err(|_| "no name".to_owned())?;
             let events = world.client.events(Some(&host)).await;
-            let events = events.map_err(|failure| failure.render(crate::output::Palette::plain()))?;
-            let drift = events.into_iter().rev().find(|event| event.reason.contains("Drift"));
+            let events =
+                events.map_err(|failure| failure.render(crate::output::Palette::plain()))?;
+            let drift = events
+                .into_iter()
+                .rev()
+                .find(|event| event.reason.contains("Drift"));
             drift.ok_or_else(|| "no event speaks of drift".to_owned())
         })
         .await?;
@@ -260,18 +308,32 @@ async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure
 
 async fn drift_told(world: &mut World, story: &Story) -> Result<(), Failure> {
     let world = &*world;
-    let before = world.host_file("vault", "/etc/vault.conf").unwrap_or_default();
+    let before = world
+        .host_file("vault", "/etc/vault.conf")
+        .unwrap_or_default();
     story.does("somebody logs in to vault and edits /etc/vault.conf");
     world.meddle("vault", "/etc/vault.conf", "sealed = no\n")?;
     let alert = fires(world, story, "PlumbHostDrifted", Some("vault")).await?;
-    let labels: Vec<_> = alert.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<_> = alert
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     story.quotes(&labels.join(" "), 2);
-    if alert.labels.get("team").is_none_or(|team| team != "security") {
-        return Err(Failure::new("the alert lacks the labels of the host's manifest"));
+    if alert
+        .labels
+        .get("team")
+        .is_none_or(|team| team != "security")
+    {
+        return Err(Failure::new(
+            "the alert lacks the labels of the host's manifest",
+        ));
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     if world.host_file("vault", "/etc/vault.conf").as_deref() != Some("sealed = no\n") {
-        return Err(Failure::new("drift was corrected on a host whose mode is alert"));
+        return Err(Failure::new(
+            "drift was corrected on a host whose mode is alert",
+        ));
     }
     story.saw("the file is left as it is");
     story.does("somebody repairs it by hand");
@@ -283,16 +345,27 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
     // The kill must fall between two hosts; where the controller is quicker than that, once more.
     for round in 1..=5 {
         let text = world.repository.read("profiles/base.yaml")?;
-        let (from, _) = text.split_once("\\n\"}").ok_or_else(|| Failure::new("no motd to change"))?;
+        let (from, _) = text
+            .split_once("\\n\"}")
+            .ok_or_else(|| Failure::new("no motd to change"))?;
         let from = from.rsplit('\n').next().unwrap_or_default().to_owned();
         let mark = format!("Round {round}.");
         let text = fleet::edited(&text, &from, &format!("{from} {mark}"))?;
-        world.repository.write("profiles/base.yaml", text.as_bytes())?;
-        let commit = world.repository.commit(&format!("A change for every host, {round}"), Some(&world.bob))?;
+        world
+            .repository
+            .write("profiles/base.yaml", text.as_bytes())?;
+        let commit = world.repository.commit(
+            &format!("A change for every host, {round}"),
+            Some(&world.bob),
+        )?;
         story.does("bob signs and pushes a change for every host");
         push(world, &["main"])?;
         let done = |world: &World| {
-            let has = |host: &&&str| world.host_file(host, "/etc/motd").is_some_and(|text| text.contains(&mark));
+            let has = |host: &&&str| {
+                world
+                    .host_file(host, "/etc/motd")
+                    .is_some_and(|text| text.contains(&mark))
+            };
             HOSTS.iter().filter(has).count()
         };
         let begun = Instant::now();
@@ -304,7 +377,10 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
         }
         world.kill_controller().await?;
         let reached = done(world);
-        story.does(&format!("the controller is killed (SIGKILL) with {reached} of {} hosts done", HOSTS.len()));
+        story.does(&format!(
+            "the controller is killed (SIGKILL) with {reached} of {} hosts done",
+            HOSTS.len()
+        ));
         world.start_controller()?;
         story.does("it is started again");
         converged(world, story, &commit).await?;
@@ -317,7 +393,9 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
         }
         story.does("that was too late to be in the middle; once more");
     }
-    Err(Failure::new("five kills in a row came too late to be in the middle"))
+    Err(Failure::new(
+        "five kills in a row came too late to be in the middle",
+    ))
 }
 
 /// Pushes; a refusal is a failure.
@@ -326,7 +404,10 @@ fn push(world: &World, what: &[&str]) -> Result<(), Failure> {
     if pushed.accepted {
         Ok(())
     } else {
-        Err(Failure::new(format!("the push was refused: {}", pushed.said.trim())))
+        Err(Failure::new(format!(
+            "the push was refused: {}",
+            pushed.said.trim()
+        )))
     }
 }
 
@@ -334,25 +415,31 @@ fn push(world: &World, what: &[&str]) -> Result<(), Failure> {
 async fn converged(world: &mut World, story: &Story, commit: &str) -> Result<(), Failure> {
     let seen = &*world;
     story
-        .observe(&format!("all {} hosts run {}", HOSTS.len(), &commit[..12]), || async move {
-            let fleet = seen.fleet().await?;
-            is(&fleet.source.accepted, commit, "accepted")?;
-            for name in HOSTS {
-                let host = fleet
-                    .hosts
-                    .iter()
-                    .find(|host| host.metadata.name.as_str() == name)
-                    .ok_or_else(|| format!("{name} isn't there"))?;
-                let conditions = &host.status.conditions;
-                for kind in [ConditionType::Ready, ConditionType::Synced] {
-                    if !conditions.is_true(kind) {
-                        return Err(format!("{name} isn't {kind:?}: {:?}", conditions.get(kind)));
+        .observe(
+            &format!("all {} hosts run {}", HOSTS.len(), &commit[..12]),
+            || async move {
+                let fleet = seen.fleet().await?;
+                is(fleet.source.accepted.as_ref(), commit, "accepted")?;
+                for name in HOSTS {
+                    let host = fleet
+                        .hosts
+                        .iter()
+                        .find(|host| host.metadata.name.as_str() == name)
+                        .ok_or_else(|| format!("{name} isn't there"))?;
+                    let conditions = &host.status.conditions;
+                    for kind in [ConditionType::Ready, ConditionType::Synced] {
+                        if !conditions.is_true(kind) {
+                            return Err(format!(
+                                "{name} isn't {kind:?}: {:?}",
+                                conditions.get(kind)
+                            ));
+                        }
                     }
+                    is(host.status.revision.as_ref(), commit, "run")?;
                 }
-                is(&host.status.revision, commit, "run")?;
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
         .await?;
     commit.clone_into(&mut world.accepted);
     Ok(())
@@ -376,14 +463,22 @@ async fn fires(
     if let Some(real) = &world.alertmanager {
         story
             .observe("and in the real Alertmanager", || async {
-                real.has(name, host).await?.then_some(()).ok_or_else(|| "it isn't there".to_owned())
+                real.has(name, host)
+                    .await?
+                    .then_some(())
+                    .ok_or_else(|| "it isn't there".to_owned())
             })
             .await?;
     }
     Ok(alert)
 }
 
-async fn resolves(world: &World, story: &Story, name: &str, host: Option<&str>) -> Result<(), Failure> {
+async fn resolves(
+    world: &World,
+    story: &Story,
+    name: &str,
+    host: Option<&str>,
+) -> Result<(), Failure> {
     story
         .observe(&format!("{name} is resolved at the receiver"), || async {
             match world.received.find(name, host) {
@@ -396,14 +491,15 @@ async fn resolves(world: &World, story: &Story, name: &str, host: Option<&str>) 
         story
             .observe("and in the real Alertmanager", || async {
                 let gone = !real.has(name, host).await?;
-                gone.then_some(()).ok_or_else(|| "it is still there".to_owned())
+                gone.then_some(())
+                    .ok_or_else(|| "it is still there".to_owned())
             })
             .await?;
     }
     Ok(())
 }
 
-fn is(found: &Option<String>, wanted: &str, what: &str) -> Result<(), String> {
+fn is(found: Option<&String>, wanted: &str, what: &str) -> Result<(), String> {
     match found {
         Some(found) if found == wanted => Ok(()),
         Some(found) => Err(format!("{what}: {found}, not {wanted}")),
@@ -415,10 +511,17 @@ fn is(found: &Option<String>, wanted: &str, what: &str) -> Result<(), String> {
 fn nothing_planned(plan: &str) -> Result<(), Failure> {
     let plan: serde_json::Value = serde_json::from_str(plan)
         .map_err(|error| Failure::new(format!("the plan isn't JSON: {error}")))?;
-    let hosts = plan["hosts"].as_object().ok_or_else(|| Failure::new("the plan has no hosts"))?;
+    let hosts = plan["hosts"]
+        .as_object()
+        .ok_or_else(|| Failure::new("the plan has no hosts"))?;
     for (host, plan) in hosts {
-        if plan["changes"].as_array().is_none_or(|changes| !changes.is_empty()) {
-            return Err(Failure::new(format!("the second plan changes {host}: {plan}")));
+        if plan["changes"]
+            .as_array()
+            .is_none_or(|changes| !changes.is_empty())
+        {
+            return Err(Failure::new(format!(
+                "the second plan changes {host}: {plan}"
+            )));
         }
     }
     Ok(())

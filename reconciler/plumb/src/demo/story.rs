@@ -15,11 +15,15 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// Tells the story on stdout.
 pub(super) struct Story {
     palette: Palette,
+    out: std::io::Stdout,
 }
 
 impl Story {
     pub(super) fn new(palette: Palette) -> Self {
-        Self { palette }
+        Self {
+            palette,
+            out: std::io::stdout(),
+        }
     }
 
     pub(super) fn title(&self) {
@@ -30,46 +34,71 @@ impl Story {
     }
 
     pub(super) fn chapter(&self, number: usize, of: usize, name: &str, about: &str) {
-        let head = self.palette.paint(Paint::Bold, format_args!("{number}/{of}  {name}"));
+        let head = self
+            .palette
+            .paint(Paint::Bold, format_args!("{number}/{of}  {name}"));
         self.say(&format!("\n{head}"));
         self.say(&format!("     {}", self.palette.paint(Paint::Dim, about)));
     }
 
     /// Something that is done.
     pub(super) fn does(&self, what: &str) {
-        self.say(&format!("   {} {what}", self.palette.paint(Paint::Hint, "→")));
+        self.say(&format!(
+            "   {} {what}",
+            self.palette.paint(Paint::Hint, "→")
+        ));
     }
 
     /// Something that was observed.
     pub(super) fn saw(&self, what: &str) {
-        self.say(&format!("   {} {what}", self.palette.paint(Paint::Good, "✓")));
+        self.say(&format!(
+            "   {} {what}",
+            self.palette.paint(Paint::Good, "✓")
+        ));
     }
 
     /// The words of a program, indented.
     pub(super) fn quotes(&self, text: &str, most: usize) {
-        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         for line in lines.iter().take(most) {
-            self.say(&format!("     {} {}", self.palette.paint(Paint::Dim, "│"), line.trim_end()));
+            self.say(&format!(
+                "     {} {}",
+                self.palette.paint(Paint::Dim, "│"),
+                line.trim_end()
+            ));
         }
         if lines.len() > most {
             let more = format!("… {} more lines", lines.len() - most);
-            self.say(&format!("     {} {}", self.palette.paint(Paint::Dim, "│"), more));
+            self.say(&format!(
+                "     {} {}",
+                self.palette.paint(Paint::Dim, "│"),
+                more
+            ));
         }
     }
 
     pub(super) fn end(&self, steps: usize, took: Duration) {
-        let done = self.palette.paint(Paint::Good, format_args!("All {steps} steps were observed"));
+        let done = self
+            .palette
+            .paint(Paint::Good, format_args!("All {steps} steps were observed"));
         self.say(&format!("\n{done} in {:.1} s.", took.as_secs_f64()));
     }
 
     pub(super) fn say(&self, text: &str) {
         // A reader that went away doesn't stop the demonstration.
-        let _ = writeln!(std::io::stdout(), "{text}");
+        let _ = writeln!(&self.out, "{text}");
     }
 
     /// Looks again and again until something is so, and tells how long it took. `look` says either
     /// what was found, or what is still missing.
-    pub(super) async fn observe<T, F>(&self, what: &str, mut look: impl FnMut() -> F) -> Result<T, Failure>
+    pub(super) async fn observe<T, F>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, String>>,
     {

@@ -52,9 +52,9 @@ impl World {
         let socket = folder.path().join("plumb.sock");
         let repository = Repository::new(folder.path(), &program, &socket)?;
         let received = Received::default();
-        let receiver = receiver::start(received.clone()).await?;
+        let address = receiver::start(received.clone()).await?;
         let alertmanager = Alertmanager::start(folder.path(), free_port()?).await?;
-        let mut alertmanagers = vec![format!("http://{receiver}")];
+        let mut alertmanagers = vec![format!("http://{address}")];
         alertmanagers.extend(alertmanager.iter().map(|real| real.url.clone()));
         Ok(Self {
             alice: Person::with_ssh("alice")?,
@@ -86,8 +86,11 @@ impl World {
 
     /// Changes a host's file by hand, as somebody logged in there would.
     pub(super) fn meddle(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
-        fs::write(self.host_folder(host).join(path.trim_start_matches('/')), text)
-            .or_fail(|| format!("{path} of {host} can't be written"))
+        fs::write(
+            self.host_folder(host).join(path.trim_start_matches('/')),
+            text,
+        )
+        .or_fail(|| format!("{path} of {host} can't be written"))
     }
 
     /// The controller's configuration file.
@@ -98,8 +101,15 @@ impl World {
     /// Writes the controller's configuration, which knows the root of trust.
     pub(super) fn write_config(&self, introduction: &str) -> Result<(), Failure> {
         let listen = self.page.trim_start_matches("http://");
-        let text = fleet::controller(self.folder.path(), self.repository.bare(), introduction, listen, &self.alertmanagers);
-        fs::write(self.config(), text).or_fail(|| "the controller's configuration can't be written".to_owned())
+        let text = fleet::controller(
+            self.folder.path(),
+            self.repository.bare(),
+            introduction,
+            listen,
+            &self.alertmanagers,
+        );
+        fs::write(self.config(), text)
+            .or_fail(|| "the controller's configuration can't be written".to_owned())
     }
 
     /// Starts the controller as a process of its own.
@@ -150,7 +160,10 @@ impl World {
         } else {
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said).trim().to_owned();
-            Err(Failure::new(format!("`plumb {}` failed:\n{said}", args.join(" "))))
+            Err(Failure::new(format!(
+                "`plumb {}` failed:\n{said}",
+                args.join(" ")
+            )))
         }
     }
 

@@ -61,10 +61,16 @@ impl Client {
             .await
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, Failure> {
         let response = request.send().await.map_err(|error| self.silent(&error))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.silent(&error))?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.silent(&error))?;
         if status.is_success() {
             return serde_json::from_slice(&body).or_fail(|| {
                 "the controller's answer isn't understood; it may be of another version".to_owned()
@@ -83,7 +89,9 @@ impl Client {
         if !self.socket.exists() {
             failure.hint("is it running? `systemctl status plumb-controller`; --socket or PLUMB_SOCKET names another socket")
         } else if cause.contains("ermission denied") {
-            failure.hint("the socket is open to its owner and group; join the group `plumb`, or use sudo")
+            failure.hint(
+                "the socket is open to its owner and group; join the group `plumb`, or use sudo",
+            )
         } else {
             failure.hint("is it running? `systemctl status plumb-controller`")
         }

@@ -1,4 +1,4 @@
-//! Prometheus' view of the fleet, as OpenMetrics text. `docs/metrics.md` lists the names.
+//! Prometheus' view of the fleet, as `OpenMetrics` text. `docs/metrics.md` lists the names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,28 +16,73 @@ type Labels = Vec<(&'static str, String)>;
 /// What each metric is, as the exposition says it.
 const HELP: &[(&str, &str)] = &[
     ("plumb_build_info", "The version that runs"),
-    ("plumb_source_fetch_total", "Fetches of the repository by result"),
-    ("plumb_source_fetch_duration_seconds", "How long fetches took"),
-    ("plumb_source_last_success_timestamp_seconds", "When the repository was last fetched"),
+    (
+        "plumb_source_fetch_total",
+        "Fetches of the repository by result",
+    ),
+    (
+        "plumb_source_fetch_duration_seconds",
+        "How long fetches took",
+    ),
+    (
+        "plumb_source_last_success_timestamp_seconds",
+        "When the repository was last fetched",
+    ),
     ("plumb_source_revision_info", "The newest accepted commit"),
-    ("plumb_commit_verifications_total", "Judged commits by verdict"),
+    (
+        "plumb_commit_verifications_total",
+        "Judged commits by verdict",
+    ),
     ("plumb_hosts", "Hosts by state"),
-    ("plumb_host_drifted", "Whether the host moved away from its target"),
-    ("plumb_host_reachable", "Whether the host could be talked to at the last attempt"),
+    (
+        "plumb_host_drifted",
+        "Whether the host moved away from its target",
+    ),
+    (
+        "plumb_host_reachable",
+        "Whether the host could be talked to at the last attempt",
+    ),
     ("plumb_host_suspended", "Whether a person asked for a pause"),
-    ("plumb_host_reboot_required", "Whether the machine wants a reboot"),
-    ("plumb_host_last_success_timestamp_seconds", "When the host was last found or made as desired"),
-    ("plumb_host_resources", "Resources that are desired on the host, by state"),
+    (
+        "plumb_host_reboot_required",
+        "Whether the machine wants a reboot",
+    ),
+    (
+        "plumb_host_last_success_timestamp_seconds",
+        "When the host was last found or made as desired",
+    ),
+    (
+        "plumb_host_resources",
+        "Resources that are desired on the host, by state",
+    ),
     ("plumb_reconciles_total", "Runs on hosts by result"),
-    ("plumb_reconcile_duration_seconds", "How long runs on hosts took, by phase"),
-    ("plumb_resource_operations_total", "Changes of resources by type, action and result"),
-    ("plumb_ssh_errors_total", "Hosts that couldn't be talked to, by reason"),
-    ("plumb_queue_depth", "Hosts whose turn has come and that wait"),
-    ("plumb_queue_oldest_seconds", "For how long the first of them has waited"),
-    ("plumb_alert_posts_total", "Posts to Alertmanagers by result"),
+    (
+        "plumb_reconcile_duration_seconds",
+        "How long runs on hosts took, by phase",
+    ),
+    (
+        "plumb_resource_operations_total",
+        "Changes of resources by type, action and result",
+    ),
+    (
+        "plumb_ssh_errors_total",
+        "Hosts that couldn't be talked to, by reason",
+    ),
+    (
+        "plumb_queue_depth",
+        "Hosts whose turn has come and that wait",
+    ),
+    (
+        "plumb_queue_oldest_seconds",
+        "For how long the first of them has waited",
+    ),
+    (
+        "plumb_alert_posts_total",
+        "Posts to Alertmanagers by result",
+    ),
 ];
 
-/// All metrics as OpenMetrics text.
+/// All metrics as `OpenMetrics` text.
 pub(super) fn render(snapshot: MetricsSnapshot) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot(snapshot)));
@@ -56,7 +101,8 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for (name, samples) in by_name(&self.0.counters, |sample| sample.name) {
             let base = name.strip_suffix("_total").unwrap_or(name);
-            let mut metric = encoder.encode_descriptor(base, help(name), None, MetricType::Counter)?;
+            let mut metric =
+                encoder.encode_descriptor(base, help(name), None, MetricType::Counter)?;
             for sample in samples {
                 let labels = labels(&sample.labels);
                 series(&mut metric, &labels, |metric| {
@@ -65,19 +111,30 @@ impl Collector for Snapshot {
             }
         }
         for (name, samples) in by_name(&self.0.gauges, |sample: &Sample| sample.name) {
-            let mut metric = encoder.encode_descriptor(name, help(name), None, MetricType::Gauge)?;
+            let mut metric =
+                encoder.encode_descriptor(name, help(name), None, MetricType::Gauge)?;
             for sample in samples {
                 let labels = labels(&sample.labels);
-                series(&mut metric, &labels, |metric| metric.encode_gauge(&sample.value))?;
+                series(&mut metric, &labels, |metric| {
+                    metric.encode_gauge(&sample.value)
+                })?;
             }
         }
-        for (name, histograms) in by_name(&self.0.histograms, |histogram: &Histogram| histogram.name) {
-            let mut metric = encoder.encode_descriptor(name, help(name), None, MetricType::Histogram)?;
+        for (name, histograms) in
+            by_name(&self.0.histograms, |histogram: &Histogram| histogram.name)
+        {
+            let mut metric =
+                encoder.encode_descriptor(name, help(name), None, MetricType::Histogram)?;
             for histogram in histograms {
                 let labels = labels(&histogram.labels);
                 let buckets = buckets(histogram);
                 series(&mut metric, &labels, |metric| {
-                    metric.encode_histogram::<Labels>(histogram.sum, histogram.count, &buckets, None)
+                    metric.encode_histogram::<Labels>(
+                        histogram.sum,
+                        histogram.count,
+                        &buckets,
+                        None,
+                    )
                 })?;
             }
         }
@@ -107,18 +164,25 @@ fn series(
 }
 
 fn labels(labels: &BTreeMap<&'static str, String>) -> Labels {
-    labels.iter().map(|(key, value)| (*key, value.clone())).collect()
+    labels
+        .iter()
+        .map(|(key, value)| (*key, value.clone()))
+        .collect()
 }
 
 /// Counts for each bound, and behind the last the rest; the encoder adds them up.
 fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
     let below: u64 = histogram.buckets.iter().sum();
     let bounded = BOUNDS.into_iter().zip(histogram.buckets.iter().copied());
-    bounded.chain([(f64::MAX, histogram.count.saturating_sub(below))]).collect()
+    bounded
+        .chain([(f64::MAX, histogram.count.saturating_sub(below))])
+        .collect()
 }
 
 fn help(name: &str) -> &'static str {
-    HELP.iter().find(|(known, _)| *known == name).map_or("", |(_, help)| help)
+    HELP.iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, help)| help)
 }
 
 #[cfg(test)]
@@ -128,13 +192,20 @@ pub(super) mod tests {
     pub(in crate::http) fn snapshot() -> MetricsSnapshot {
         let sample = |name, labels: &[(&'static str, &str)], value| Sample {
             name,
-            labels: labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+            labels: labels
+                .iter()
+                .map(|(key, value)| (*key, (*value).to_owned()))
+                .collect(),
             value,
         };
         let mut buckets = vec![0; BOUNDS.len()];
         buckets[1] = 2;
         MetricsSnapshot {
-            counters: vec![sample("plumb_source_fetch_total", &[("result", "success")], 3.0)],
+            counters: vec![sample(
+                "plumb_source_fetch_total",
+                &[("result", "success")],
+                3.0,
+            )],
             gauges: vec![
                 sample("plumb_queue_depth", &[], 0.0),
                 sample("plumb_host_drifted", &[("host", "a\"b\\c\nd")], 1.0),
@@ -170,7 +241,10 @@ pub(super) mod tests {
     fn every_metric_is_in_the_docs() {
         let docs = include_str!("../../../../docs/metrics.md");
         for (name, _) in HELP {
-            assert!(docs.contains(&format!("`{name}`")), "{name} isn't in docs/metrics.md");
+            assert!(
+                docs.contains(&format!("`{name}`")),
+                "{name} isn't in docs/metrics.md"
+            );
         }
     }
 }

@@ -57,16 +57,21 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
     }
     // A socket file outlives a killed controller; one that answers belongs to a living one.
     if tokio::net::UnixStream::connect(path).await.is_ok() {
-        return Err(Failure::new(format!("another controller answers at {shown}"))
-            .hint("stop it first, or give this one another `socket`"));
+        return Err(
+            Failure::new(format!("another controller answers at {shown}"))
+                .hint("stop it first, or give this one another `socket`"),
+        );
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Failure::new(format!("the old socket {shown} can't be removed")).because(&error));
+            return Err(
+                Failure::new(format!("the old socket {shown} can't be removed")).because(&error),
+            );
         }
         _ => {}
     }
-    let listener = UnixListener::bind(path).or_fail(|| format!("the socket {shown} can't be opened"))?;
+    let listener =
+        UnixListener::bind(path).or_fail(|| format!("the socket {shown} can't be opened"))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
         .or_fail(|| format!("the socket {shown} can't be made private"))?;
     Ok(listener)
@@ -76,7 +81,11 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
 ///
 /// # Errors
 /// When a listener fails.
-pub async fn serve(listeners: Listeners, view: Arc<dyn View>, stop: watch::Receiver<bool>) -> io::Result<()> {
+pub async fn serve(
+    listeners: Listeners,
+    view: Arc<dyn View>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let until = |mut stop: watch::Receiver<bool>| async move {
         // A sender that is gone means the same as being told.
         let _ = stop.wait_for(|stop| *stop).await;

@@ -180,8 +180,9 @@ mod tests {
         let text = "kind: Host\nspec:\n  arhc: x86_64\n";
         let node = parse(&file, text.as_bytes()).unwrap();
         let span = &node.get("spec").unwrap().get("arhc").unwrap().span;
-        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_FIELD, span, "there is no field arhc")
-            .hint("did you mean arch?");
+        let mut diagnostic =
+            Diagnostic::error(codes::UNKNOWN_FIELD, span, "there is no field arhc")
+                .hint("did you mean arch?");
         diagnostic.hosts = vec!["linda".to_owned()];
         let mut sources = SourceMap::default();
         sources.insert(file, text.as_bytes().into());
@@ -203,6 +204,9 @@ mod tests {
         let span = Span::of_file("hosts/linda.yaml");
         let diagnostic = Diagnostic::error(codes::YAML_ENCODING, &span, "the file isn't UTF-8");
         let shown = render_diagnostics(&[diagnostic], &SourceMap::default(), Palette::plain());
-        assert!(shown.contains("hosts/linda.yaml:1:1: the file isn't UTF-8"), "{shown}");
+        assert!(
+            shown.contains("hosts/linda.yaml:1:1: the file isn't UTF-8"),
+            "{shown}"
+        );
     }
 }

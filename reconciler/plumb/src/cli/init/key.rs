@@ -24,11 +24,15 @@ impl TrustedKey {
             None => (None, given),
         };
         let path = expand(file);
-        let text = std::fs::read(&path).or_fail(|| format!("the key {} can't be read", path.display()))?;
+        let text =
+            std::fs::read(&path).or_fail(|| format!("the key {} can't be read", path.display()))?;
         let identity = match name {
             Some(name) => name,
             None => user_name(&Git::at(Path::new(".")))
-                .or_else(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+                .or_else(|| {
+                    path.file_stem()
+                        .map(|stem| stem.to_string_lossy().into_owned())
+                })
                 .unwrap_or_default(),
         };
         Self::new(&identity, text, &path.display().to_string())
@@ -41,25 +45,39 @@ impl TrustedKey {
                 .hint("say one: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
                 .hint("or set it: git config --global gpg.format ssh && git config --global user.signingkey ~/.ssh/id_ed25519.pub")
         };
-        let key = git.try_ask(&["config", "user.signingkey"]).ok_or_else(none)?;
+        let key = git
+            .try_ask(&["config", "user.signingkey"])
+            .ok_or_else(none)?;
         let format = git.try_ask(&["config", "gpg.format"]).unwrap_or_default();
         let identity = user_name(git).unwrap_or_else(|| "me".to_owned());
         match format.as_str() {
             "ssh" => Self::ssh_of_git(&identity, &key),
             "" | "openpgp" => Self::openpgp_of_git(&identity, &key),
-            other => Err(Failure::new(format!("git signs in the format {other}, which Plumb doesn't take"))
-                .hint("use gpg.format ssh or openpgp")),
+            other => Err(Failure::new(format!(
+                "git signs in the format {other}, which Plumb doesn't take"
+            ))
+            .hint("use gpg.format ssh or openpgp")),
         }
     }
 
     fn ssh_of_git(identity: &str, key: &str) -> Result<Self, Failure> {
-        let literal = key.strip_prefix("key::").or_else(|| key.starts_with("ssh-").then_some(key));
+        let literal = key
+            .strip_prefix("key::")
+            .or_else(|| key.starts_with("ssh-").then_some(key));
         if let Some(text) = literal {
-            return Self::new(identity, format!("{text}\n").into_bytes(), "user.signingkey");
+            return Self::new(
+                identity,
+                format!("{text}\n").into_bytes(),
+                "user.signingkey",
+            );
         }
         let path = expand(key);
         let public = PathBuf::from(format!("{}.pub", path.display()));
-        let path = if path.extension().is_some_and(|e| e == "pub") || !public.exists() { path } else { public };
+        let path = if path.extension().is_some_and(|e| e == "pub") || !public.exists() {
+            path
+        } else {
+            public
+        };
         let text = std::fs::read(&path)
             .or_fail(|| format!("git's signing key {} can't be read", path.display()))?;
         Self::new(identity, text, &path.display().to_string())
@@ -67,13 +85,23 @@ impl TrustedKey {
 
     fn openpgp_of_git(identity: &str, key: &str) -> Result<Self, Failure> {
         let output = std::process::Command::new("gpg")
-            .args(["--batch", "--armor", "--export", "--export-options", "export-minimal", "--", key])
+            .args([
+                "--batch",
+                "--armor",
+                "--export",
+                "--export-options",
+                "export-minimal",
+                "--",
+                key,
+            ])
             .output()
             .or_fail(|| "gpg can't be run to export the key that git signs with".to_owned())
             .map_err(|failure| failure.hint("say the certificate's file with --openpgp"))?;
         if output.stdout.is_empty() {
-            return Err(Failure::new(format!("gpg has no public key {key}, which git signs with"))
-                .hint("say the certificate's file with --openpgp"));
+            return Err(
+                Failure::new(format!("gpg has no public key {key}, which git signs with"))
+                    .hint("say the certificate's file with --openpgp"),
+            );
         }
         Self::new(identity, output.stdout, &format!("the key {key} of gpg"))
     }
@@ -82,7 +110,9 @@ impl TrustedKey {
         let key = KeyFile::parse(&text).map_err(|error| {
             let failure = Failure::new(format!("{origin} is {error}"));
             match error {
-                plumb_trust::policy::KeyFileError::Secret => failure.hint("give the public key: FILE.pub"),
+                plumb_trust::policy::KeyFileError::Secret => {
+                    failure.hint("give the public key: FILE.pub")
+                }
                 _ => failure,
             }
         })?;
@@ -93,8 +123,10 @@ impl TrustedKey {
             .collect();
         let identity = identity.trim_matches('-').to_owned();
         if identity.is_empty() {
-            return Err(Failure::new(format!("it isn't known whose key {origin} is"))
-                .hint("name the person: --ssh-key alice=FILE"));
+            return Err(
+                Failure::new(format!("it isn't known whose key {origin} is"))
+                    .hint("name the person: --ssh-key alice=FILE"),
+            );
         }
         Ok(Self {
             identity,
@@ -125,9 +157,12 @@ impl TrustedKey {
 fn user_name(git: &Git) -> Option<String> {
     let email = git.try_ask(&["config", "user.email"]);
     let local = email.as_deref().and_then(|email| email.split('@').next());
-    local
-        .map(str::to_owned)
-        .or_else(|| git.try_ask(&["config", "user.name"])?.split(' ').next().map(str::to_owned))
+    local.map(str::to_owned).or_else(|| {
+        git.try_ask(&["config", "user.name"])?
+            .split(' ')
+            .next()
+            .map(str::to_owned)
+    })
 }
 
 /// `~/` as shells and git have it.

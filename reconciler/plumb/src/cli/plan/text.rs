@@ -30,7 +30,12 @@ pub(super) fn whole(
         group_text(&mut out, group, palette);
     }
     for (name, error) in failed {
-        let _ = writeln!(out, "{} {}", palette.paint(Paint::Bold, name), palette.paint(Paint::Error, "wasn't looked at"));
+        let _ = writeln!(
+            out,
+            "{} {}",
+            palette.paint(Paint::Bold, name),
+            palette.paint(Paint::Error, "wasn't looked at")
+        );
         let _ = writeln!(out, "  {error}");
         if let Some(hint) = error.hint() {
             let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
@@ -68,11 +73,19 @@ fn names(hosts: &[&HostName]) -> String {
 fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
     let head = match group.hosts.as_slice() {
         [one] => palette.paint(Paint::Bold, one),
-        many => format!("{} {}", palette.paint(Paint::Bold, format_args!("{} hosts alike:", many.len())), names(many)),
+        many => format!(
+            "{} {}",
+            palette.paint(Paint::Bold, format_args!("{} hosts alike:", many.len())),
+            names(many)
+        ),
     };
     let _ = writeln!(out, "{head}");
     if let Some(refusal) = group.refusal {
-        let _ = writeln!(out, "  {} {refusal}", palette.paint(Paint::Error, "refused:"));
+        let _ = writeln!(
+            out,
+            "  {} {refusal}",
+            palette.paint(Paint::Error, "refused:")
+        );
         if let Some(hint) = refusal.hint() {
             let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
         }
@@ -89,7 +102,11 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             (None, beyond(change)),
         ]);
     }
-    for line in table.to_string().lines().filter(|line| !line.trim().is_empty()) {
+    for line in table
+        .to_string()
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+    {
         let _ = writeln!(out, "{line}");
     }
     for drift in group.held_drift {
@@ -99,17 +116,32 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             palette.paint(Paint::Warn, "! drifted"),
             drift.address,
             fields(&drift.fields),
-            serde_json::to_value(drift.mode).ok().and_then(|mode| mode.as_str().map(str::to_owned)).unwrap_or_default()
+            serde_json::to_value(drift.mode)
+                .ok()
+                .and_then(|mode| mode.as_str().map(str::to_owned))
+                .unwrap_or_default()
         );
     }
     for troubled in group.problems {
-        let _ = writeln!(out, "  {} {}  {}", palette.paint(Paint::Error, "! can't look"), troubled.address, troubled.error);
+        let _ = writeln!(
+            out,
+            "  {} {}  {}",
+            palette.paint(Paint::Error, "! can't look"),
+            troubled.address,
+            troubled.error
+        );
         if let Some(hint) = &troubled.error.hint {
             let _ = writeln!(out, "      {} {hint}", palette.paint(Paint::Hint, "hint:"));
         }
     }
     for blocked in group.blocked {
-        let _ = writeln!(out, "  {} {}  waits for {}", palette.paint(Paint::Warn, "! blocked"), blocked.address, blocked.on);
+        let _ = writeln!(
+            out,
+            "  {} {}  waits for {}",
+            palette.paint(Paint::Warn, "! blocked"),
+            blocked.address,
+            blocked.on
+        );
     }
     out.push('\n');
 }
@@ -173,10 +205,12 @@ fn beyond(change: &Change) -> String {
 fn fields(changes: &[FieldChange]) -> String {
     let all: Vec<_> = changes
         .iter()
-        .map(|change| match (brief(change.from.as_ref()), brief(change.to.as_ref())) {
-            (Some(from), Some(to)) => format!("{}: {from} → {to}", change.field),
-            _ => change.field.clone(),
-        })
+        .map(
+            |change| match (brief(change.from.as_ref()), brief(change.to.as_ref())) {
+                (Some(from), Some(to)) => format!("{}: {from} → {to}", change.field),
+                _ => change.field.clone(),
+            },
+        )
         .collect();
     all.join(", ")
 }

@@ -143,10 +143,23 @@ async fn the_cli_reads_and_tells_over_the_socket() {
     let (_folder, _, client) = running().await;
     assert_eq!(client.fleet().await.unwrap().hosts.len(), 2);
     let linda: HostName = "linda".parse().unwrap();
-    assert_eq!(client.events(Some(&linda)).await.unwrap()[0].host, Some(linda.clone()));
-    assert_eq!(client.tell(&Command::Notify).await.unwrap().message, "fetching");
-    let refused = client.tell(&Command::Forget { host: linda }).await.unwrap_err();
-    assert!(refused.render(crate::output::Palette::plain()).contains("error: no"));
+    assert_eq!(
+        client.events(Some(&linda)).await.unwrap()[0].host,
+        Some(linda.clone())
+    );
+    assert_eq!(
+        client.tell(&Command::Notify).await.unwrap().message,
+        "fetching"
+    );
+    let refused = client
+        .tell(&Command::Forget { host: linda })
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .render(crate::output::Palette::plain())
+            .contains("error: no")
+    );
 }
 
 #[tokio::test]
@@ -154,23 +167,54 @@ async fn the_page_escapes_and_is_hardened() {
     let (_folder, url, _client) = running().await;
     let response = reqwest::get(&url).await.unwrap();
     assert_eq!(response.status(), 200);
-    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!(policy.contains("default-src 'none'"), "{policy}");
     let text = response.text().await.unwrap();
-    for part in ["linda", "cloud", "aaaaaaaaaaaa", "bbbbbbbbbbbb", "PlumbHostUnreachable"] {
+    for part in [
+        "linda",
+        "cloud",
+        "aaaaaaaaaaaa",
+        "bbbbbbbbbbbb",
+        "PlumbHostUnreachable",
+    ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
-    assert!(!text.contains("<script") && !text.contains("<b>2"), "{text}");
+    assert!(
+        !text.contains("<script") && !text.contains("<b>2"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn the_network_may_look_but_not_touch() {
     let (_folder, url, _client) = running().await;
     for path in ["api/v1/fleet", "api/v1/commands", "api/v1/events"] {
-        assert_eq!(reqwest::get(format!("{url}/{path}")).await.unwrap().status(), 404, "{path}");
+        assert_eq!(
+            reqwest::get(format!("{url}/{path}"))
+                .await
+                .unwrap()
+                .status(),
+            404,
+            "{path}"
+        );
     }
-    assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), 200);
-    assert_eq!(reqwest::get(format!("{url}/readyz")).await.unwrap().status(), 503);
+    assert_eq!(
+        reqwest::get(format!("{url}/healthz"))
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    assert_eq!(
+        reqwest::get(format!("{url}/readyz"))
+            .await
+            .unwrap()
+            .status(),
+        503
+    );
 }
 
 #[tokio::test]
@@ -180,8 +224,15 @@ async fn the_socket_is_private_and_not_stolen_from_the_living() {
     let socket = folder.path().join("plumb.sock");
     let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    let error = crate::http::Listeners::open(&socket, None).await.err().unwrap();
-    assert!(error.render(crate::output::Palette::plain()).contains("another controller answers"));
+    let error = crate::http::Listeners::open(&socket, None)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .render(crate::output::Palette::plain())
+            .contains("another controller answers")
+    );
 }
 
 #[tokio::test]

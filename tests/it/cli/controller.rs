@@ -1,0 +1,367 @@
+//! A running controller over a repository and a sandbox host.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::environment::{Environment, Run, binary};
+
+/// A fleet of one host, its bare repository, and a controller over it.
+struct Running {
+    env: Environment,
+    port: u16,
+    controller: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.controller.kill();
+        let _ = self.controller.wait();
+    }
+}
+
+impl Running {
+    fn new() -> Self {
+        let env = Environment::new();
+        env.key("alice");
+        env.be("alice");
+        env.plumb(".", &["init", "fleet"]).exits(0);
+        for folder in ["hosts", "profiles", "networks"] {
+            fs::remove_dir_all(env.path("fleet").join(folder)).unwrap();
+        }
+        env.write(
+            "fleet/fleet.yaml",
+            "kind: Fleet\nmetadata: {name: test}\nspec: {}\n",
+        );
+        env.write("fleet/hosts/box.yaml", &host("one"));
+        let first = env.commit("A fleet", &["-S"]);
+        env.git(".", &["clone", "--quiet", "--bare", "fleet", "server.git"]);
+        let server = env.path("server.git").display().to_string();
+        env.git("fleet", &["remote", "add", "origin", &server]);
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder = env.path("").display().to_string();
+        env.write(
+            "controller.yaml",
+            &format!(
+                "kind: Controller
+spec:
+  source: {{url: \"{server}\", poll: 1h}}
+  introduction: {{commit: \"{first}\"}}
+  state: {folder}/state
+  socket: {folder}/plumb.sock
+  listen: 127.0.0.1:{port}
+  resync: 1h
+  sandbox: {{box: hosts/box}}
+"
+            ),
+        );
+        let controller = start(&env);
+        let running = Self {
+            env,
+            port,
+            controller,
+        };
+        running.until("the host is ready", |running| running.is_ready(&first));
+        running
+    }
+
+    fn plumb(&self, args: &[&str]) -> Run {
+        self.env.plumb(".", args)
+    }
+
+    fn host(&self) -> Value {
+        let json = self.plumb(&["get", "hosts", "-o", "json"]).json();
+        json["items"]
+            .as_array()
+            .and_then(|items| items.first())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn is_ready(&self, revision: &str) -> bool {
+        let run = self.plumb(&["get", "hosts", "-o", "json"]);
+        run.code == 0 && {
+            let host = self.host();
+            host["status"]["revision"] == revision && condition(&host, "Ready") == "True"
+        }
+    }
+
+    #[track_caller]
+    fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is(self) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "{what}: {:?}",
+                self.plumb(&["events"])
+            );
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn http(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn file(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.env.path("state/hosts/box").join(path)).ok()
+    }
+}
+
+fn host(text: &str) -> String {
+    format!(
+        "kind: Host\nmetadata: {{name: box, labels: {{site: home}}}}\nspec:\n  arch: x86_64\n  resources: {{file: {{/etc/motd: {{content: \"{text}\\n\"}}}}}}\n"
+    )
+}
+
+fn start(env: &Environment) -> Child {
+    let log = fs::File::create(env.path("log")).unwrap();
+    env.command(binary(), ".")
+        .args([
+            "controller",
+            "--config",
+            "controller.yaml",
+            "--log-format",
+            "json",
+        ])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn condition(host: &Value, kind: &str) -> String {
+    let all = host["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let found = all.into_iter().find(|condition| condition["type"] == kind);
+    found
+        .map(|condition| condition["status"].as_str().unwrap().to_owned())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_push_and_a_notify_reach_the_host_and_are_told_everywhere() {
+    let running = Running::new();
+    assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));
+    let object = running.host();
+    assert_eq!(object["kind"], "Host");
+    assert_eq!(object["metadata"]["name"], "box");
+    assert_eq!(object["metadata"]["labels"]["site"], "home");
+    assert_eq!(condition(&object, "Reachable"), "True");
+    assert_eq!(condition(&object, "Synced"), "True");
+
+    running.env.write("fleet/hosts/box.yaml", &host("two"));
+    let second = running.env.commit("Two", &["-S"]);
+    // What would change is seen before, on the host as it is.
+    let plan = running
+        .env
+        .plumb(
+            "fleet",
+            &["plan", "--config", "../controller.yaml", "-o", "json"],
+        )
+        .exits(0)
+        .json();
+    let change = &plan["hosts"]["box"]["changes"][0];
+    assert_eq!(change["resource"], "file:/etc/motd");
+    assert_eq!(
+        (&change["op"], &change["cause"], &change["certainty"]),
+        (&"update".into(), &"intent".into(), &"exact".into())
+    );
+    assert_eq!(
+        running.file("etc/motd").as_deref(),
+        Some("one\n"),
+        "a plan changed the host"
+    );
+
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    running.plumb(&["notify"]).exits(0);
+    running.until("the second revision", |running| running.is_ready(&second));
+    assert_eq!(running.file("etc/motd").as_deref(), Some("two\n"));
+    let plan = running
+        .env
+        .plumb(
+            "fleet",
+            &["plan", "--config", "../controller.yaml", "-o", "json"],
+        )
+        .exits(0)
+        .json();
+    assert_eq!(plan["hosts"]["box"]["changes"], serde_json::json!([]));
+    running
+        .plumb(&["get", "revisions"])
+        .exits(0)
+        .says(&[&second[..12], "accept"]);
+    running
+        .plumb(&["describe", "host", "box"])
+        .exits(0)
+        .says(&["site=home", &second, "Reachable"]);
+    running.plumb(&["apply"]).exits(0).says(&["box", "ready"]);
+    running
+        .plumb(&["apply", "boxx"])
+        .exits(1)
+        .says(&["did you mean box?"]);
+
+    let page = running.http("/");
+    assert!(
+        page.contains("Content-Security-Policy: default-src 'none'")
+            || page.contains("content-security-policy: default-src 'none'"),
+        "{page}"
+    );
+    assert!(page.contains("box") && page.contains(&second), "{page}");
+    assert!(running.http("/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = running.http("/metrics");
+    for line in [
+        "plumb_hosts{state=\"ready\"} 1",
+        "plumb_build_info{",
+        "plumb_host_reachable{host=\"box\"} 1",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
+    }
+    for name in metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP "))
+    {
+        let (name, help) = name.split_once(' ').unwrap_or((name, ""));
+        assert!(
+            !help.trim_matches(['.', ' ']).is_empty(),
+            "{name} has no help"
+        );
+    }
+    assert!(running.http("/api/v1/fleet").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn what_isnt_accepted_is_held_and_told() {
+    let running = Running::new();
+    running.env.write("fleet/hosts/box.yaml", &host("mine"));
+    let bad = running.env.commit("Unsigned", &["--no-gpg-sign"]);
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    running.plumb(&["notify"]).exits(0);
+    running.until("it is held", |running| {
+        let run = running.plumb(&["get", "revisions", "-o", "json"]);
+        run.json()["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|revision| revision["commit"] == bad.as_str())
+    });
+    running
+        .plumb(&["get", "revisions"])
+        .exits(0)
+        .says(&[&bad[..12], "pending", "0 of 1"]);
+    assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));
+    running.plumb(&["apply"]).exits(0).says(&["isn't accepted"]);
+    let page = running.http("/");
+    assert!(
+        page.contains(&bad[..12]) && page.contains("waiting"),
+        "{page}"
+    );
+}
+
+#[test]
+fn drift_is_put_right_when_asked_for() {
+    let running = Running::new();
+    fs::write(running.env.path("state/hosts/box/etc/motd"), "by hand\n").unwrap();
+    running
+        .plumb(&["reconcile", "box"])
+        .exits(0)
+        .says(&["looking at box"]);
+    running.until("it is put back", |running| {
+        running.file("etc/motd").as_deref() == Some("one\n")
+    });
+    running
+        .plumb(&["reconcile", "-l", "site=nowhere"])
+        .exits(1)
+        .says(&["no host matches"]);
+}
+
+#[test]
+fn a_host_is_forgotten_only_when_git_has_let_go_of_it() {
+    let running = Running::new();
+    running
+        .plumb(&["forget", "box"])
+        .exits(0)
+        .says(&["box is in git and stays"]);
+    running
+        .plumb(&["forget", "nobody"])
+        .exits(1)
+        .says(&["no host nobody"]);
+    fs::remove_file(running.env.path("fleet/hosts/box.yaml")).unwrap();
+    running.env.commit("Let go", &["-S"]);
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    running.plumb(&["notify"]).exits(0);
+    running.until("it is released", |running| {
+        condition(&running.host(), "Synced") == "False"
+    });
+    assert_eq!(
+        running.file("etc/motd").as_deref(),
+        Some("one\n"),
+        "a released host was touched"
+    );
+    running
+        .plumb(&["forget", "box"])
+        .exits(0)
+        .says(&["box is forgotten"]);
+    running.until("it is gone", |running| running.host().is_null());
+}
+
+#[test]
+fn a_second_controller_is_refused_and_a_signal_ends_the_first() {
+    let mut running = Running::new();
+    running
+        .plumb(&["controller", "--config", "controller.yaml"])
+        .exits(1)
+        .says(&["another controller"]);
+    let id = running.controller.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = running.controller.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it doesn't end");
+        sleep(Duration::from_millis(50));
+    };
+    assert!(status.success(), "{status}");
+    assert!(!running.env.path("plumb.sock").exists());
+    // The log is JSON, a line each.
+    for line in running.env.read("log").lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["level"].is_string(), "{line}");
+    }
+    // A new start goes on where it was.
+    running.controller = start(&running.env);
+    let head = running.env.git("fleet", &["rev-parse", "HEAD"]);
+    running.until("it goes on", |running| running.is_ready(&head));
+}

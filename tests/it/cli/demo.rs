@@ -1,0 +1,18 @@
+//! The whole way.
+
+use super::environment::Environment;
+
+#[test]
+fn every_step_of_the_demonstration_is_observed() {
+    let env = Environment::new();
+    let run = env.plumb(".", &["demo", "--once"]).exits(0);
+    assert!(!run.stdout.contains('✗'));
+    run.says(&[
+        "A signed push reaches the hosts",
+        "PlumbCommitVerificationFailed fires",
+        "Two people for what matters",
+        "PlumbHostDrifted is resolved",
+        "killed (SIGKILL)",
+        "All 7 steps were observed",
+    ]);
+}

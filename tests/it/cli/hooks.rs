@@ -1,0 +1,195 @@
+//! The hooks of `hooks/` with real pushes.
+
+use std::fs;
+use std::path::Path;
+
+use super::environment::Environment;
+
+/// A bare repository with our server hooks, pushed to from `fleet`.
+fn server(env: &Environment) -> String {
+    let first = env.fleet();
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    install(env, "server.git/hooks", &["pre-receive", "post-receive"]);
+    env.git("server.git", &["config", "plumb.introduction", &first]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--set-upstream", "origin", "main"],
+    );
+    first
+}
+
+fn install(env: &Environment, to: &str, hooks: &[&str]) {
+    for hook in hooks {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../hooks")
+            .join(hook);
+        fs::create_dir_all(env.path(to)).unwrap();
+        fs::copy(from, env.path(to).join(hook)).unwrap();
+    }
+}
+
+#[test]
+fn what_nobody_signed_is_refused_and_what_is_signed_goes_through() {
+    let env = Environment::new();
+    let first = server(&env);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let unsigned = env.commit("Unsigned", &["--no-gpg-sign"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.says(&[
+        "[uncovered]",
+        &unsigned[..12],
+        "isn't moved",
+        "sign the commit",
+    ]);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
+    env.git(
+        "fleet",
+        &["commit", "--quiet", "--amend", "--no-edit", "-S"],
+    );
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+}
+
+#[test]
+fn an_approval_pushed_together_with_the_commit_counts() {
+    let env = Environment::new();
+    server(&env);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("Made by a forge", &["--no-gpg-sign"]);
+    env.plumb("fleet", &["approve", "main"]).exits(0);
+    let tag = format!("refs/tags/approve/main/{}-alice", &commit[..12]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--atomic", "origin", "main", &tag],
+    );
+    // Approvals are only added.
+    let delete = env.try_git("fleet", &["push", "origin", &format!(":{tag}")]);
+    assert_ne!(delete.code, 0);
+    delete.says(&["approvals and revocations are only added"]);
+}
+
+#[test]
+fn what_can_never_be_accepted_is_refused_and_what_waits_is_let_through() {
+    let env = Environment::new();
+    server(&env);
+    // A change of trust/ together with another is a reject.
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Both", &["-S"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.says(&["policy-not-isolated"]);
+    env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
+
+    // Now the policy asks for two; one signature waits and may be pushed.
+    env.key("bob");
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    let print = env.read("bob.pub");
+    env.write("fleet/trust/keys/bob.pub", &print);
+    let fingerprint = plumb_trust::policy::KeyFile::parse(print.as_bytes())
+        .unwrap()
+        .name()
+        .to_string();
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "  groups: {ops: [alice]}",
+        &format!(
+            "    bob: {{keys: [{{ssh: \"{fingerprint}\"}}]}}\n  groups: {{ops: [alice, bob]}}"
+        ),
+    );
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "[\"**\"], need: [{from: ops, count: 1}]",
+        "[\"**\"], need: [{from: ops, count: 2}]",
+    );
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "[\"trust/**\"], need: [{from: ops, count: 1}]",
+        "[\"trust/**\"], need: [{from: ops, count: 2}]",
+    );
+    let policy = env.commit("Two people", &["-S"]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let waits = env.commit("Waits for bob", &["-S"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_eq!(push.code, 0, "{}", push.stderr);
+    push.says(&["approvals-missing", "bob could give it"]);
+    env.be("bob");
+    env.plumb("fleet", &["approve", &waits]).exits(0);
+    env.plumb("fleet", &["verify"]).exits(0);
+    // It may be set back to what is accepted, and not below.
+    env.be("alice");
+    env.git(
+        "fleet",
+        &[
+            "push",
+            "--quiet",
+            "--force",
+            "origin",
+            &format!("{policy}:main"),
+        ],
+    );
+    let below = env.try_git(
+        "fleet",
+        &["push", "--force", "origin", &format!("{policy}^:main")],
+    );
+    assert_ne!(below.code, 0, "the branch went below what was accepted");
+}
+
+#[test]
+fn the_watched_branch_stays_and_others_are_nobodys_business() {
+    let env = Environment::new();
+    server(&env);
+    env.git(
+        "server.git",
+        &["config", "receive.denyDeleteCurrent", "ignore"],
+    );
+    let delete = env.try_git("fleet", &["push", "origin", ":main"]);
+    assert_ne!(delete.code, 0);
+    delete.says(&["can't be deleted"]);
+    env.git("fleet", &["checkout", "--quiet", "-b", "wip"]);
+    env.write("fleet/scratch", "x");
+    env.commit("Work in progress", &["--no-gpg-sign"]);
+    env.git("fleet", &["push", "--quiet", "origin", "wip"]);
+}
+
+#[test]
+fn a_server_without_a_root_of_trust_says_how_to_give_it_one() {
+    let env = Environment::new();
+    server(&env);
+    env.git("server.git", &["config", "--unset", "plumb.introduction"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Signed", &["-S"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.says(&["git config plumb.introduction COMMIT"]);
+}
+
+#[test]
+fn the_client_hook_tells_errors_before_they_leave() {
+    let env = Environment::new();
+    server(&env);
+    install(&env, "fleet/.git/hooks", &["pre-push"]);
+    env.edit("fleet/hosts/linda.yaml", "arch:", "arhc:");
+    env.commit("A typing error", &["-S"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.says(&["unknown-field", "arhc", "--no-verify"]);
+    env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Unsigned", &["--no-gpg-sign"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.says(&["isn't pushed", "[uncovered]"]);
+}
+
+#[test]
+fn what_git_doesnt_say_is_refused() {
+    let env = Environment::new();
+    env.fleet();
+    env.plumb_reading("fleet", &["hook", "pre-receive"], "nonsense\n")
+        .exits(1)
+        .says(&["isn't what git tells a hook"]);
+}

@@ -1,0 +1,255 @@
+//! init, check, render, explain, diff.
+
+use super::environment::Environment;
+
+#[test]
+fn a_new_fleet_is_whole_and_begun_only_once() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    env.plumb(".", &["init", "fleet"]).exits(0).says(&[
+        "alice is trusted",
+        "count 1, bindRef none",
+        "git rev-parse HEAD",
+    ]);
+    let check = env.plumb("fleet", &["check", "-o", "json"]).exits(0);
+    assert_eq!(check.json(), serde_json::json!({"diagnostics": []}));
+    env.plumb(".", &["check", "fleet"])
+        .exits(0)
+        .says(&["4 hosts", "no errors"]);
+    assert!(env.read("fleet/fleet.yaml").contains("name: fleet"));
+    env.plumb(".", &["init", "fleet"])
+        .exits(1)
+        .says(&["already"]);
+}
+
+#[test]
+fn a_fleet_without_a_key_isnt_begun() {
+    let env = Environment::new();
+    env.plumb(".", &["init", "fleet"])
+        .exits(1)
+        .says(&["user.signingkey", "--ssh-key", "hint"]);
+    assert!(!env.path("fleet").exists());
+    env.key("alice");
+    env.plumb(".", &["init", "fleet", "--ssh-key", "alice"])
+        .exits(1)
+        .says(&["secret key", "FILE.pub"]);
+}
+
+#[test]
+fn two_keys_make_a_two_person_fleet_whose_commits_name_it() {
+    let env = Environment::new();
+    env.key("alice");
+    env.key("bob");
+    env.be("alice");
+    let args = [
+        "init",
+        "fleet",
+        "--ssh-key",
+        "alice=alice.pub",
+        "--ssh-key",
+        "bob=bob.pub",
+    ];
+    env.plumb(".", &args)
+        .exits(0)
+        .says(&["alice is trusted", "bob is trusted"]);
+    env.plumb("fleet", &["check"]).exits(0);
+    env.plumb("fleet", &["trust", "show"])
+        .exits(0)
+        .says(&["2 of ops", "nobody", "Deploy-Ref"]);
+    // The hook that init wrote adds the trailer that the policy asks for.
+    let mut commit = env.command("git", "fleet");
+    commit.args(["add", "--all"]);
+    env.run(commit).exits(0);
+    env.commit("A fleet", &["-S"]);
+    let message = env.git("fleet", &["log", "-1", "--format=%B"]);
+    let policy = env.read("fleet/trust/policy.yaml");
+    let id = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("repository: "))
+        .unwrap();
+    assert!(
+        message.contains(&format!("Deploy-Ref: {id} refs/heads/main")),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_error_has_its_line_and_says_what_to_do() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit("fleet/hosts/linda.yaml", "arch: x86_64", "arhc: x86_64");
+    env.plumb("fleet", &["check"]).exits(1).says(&[
+        "unknown-field",
+        "hosts/linda.yaml:",
+        "arhc: x86_64",
+        "arch",
+        "1 error",
+    ]);
+    let json = env.plumb("fleet", &["check", "-o", "json"]).exits(1).json();
+    let all = json["diagnostics"].as_array().unwrap();
+    let error = all.iter().find(|d| d["code"] == "unknown-field").unwrap();
+    assert_eq!(error["severity"], "error");
+    assert_eq!(error["file"], "hosts/linda.yaml");
+    assert!(error["line"].as_u64().unwrap() > 1 && error["column"].as_u64().unwrap() >= 1);
+    assert!(
+        error["hosts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|host| host == "linda"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_isnt_built_yet_is_refused_and_not_ignored() {
+    let env = Environment::new();
+    env.fleet();
+    let host = env.read("fleet/hosts/linda.yaml");
+    env.write(
+        "fleet/hosts/linda.yaml",
+        &format!("{host}  publish: {{cloud.fleet.example: {{to: linda/x.y}}}}\n"),
+    );
+    let json = env.plumb("fleet", &["check", "-o", "json"]).exits(1).json();
+    assert!(json.to_string().contains("unsupported-field"), "{json}");
+}
+
+#[test]
+fn a_folder_that_is_no_fleet_is_said_to_be_none() {
+    let env = Environment::new();
+    for command in ["check", "plan", "diff"] {
+        let run = env.plumb(".", &[command]);
+        assert_ne!(run.code, 0);
+        run.says(&["error:"]);
+    }
+    env.plumb(".", &["check"])
+        .exits(1)
+        .says(&["fleet.yaml", "plumb init"]);
+}
+
+#[test]
+fn rendering_is_plain_json_with_texts_inline() {
+    let env = Environment::new();
+    env.fleet();
+    let json = env
+        .plumb(".", &["render", "./fleet", "--all", "-o", "json"])
+        .exits(0)
+        .json();
+    let linda = &json["hosts"]["linda"];
+    assert_eq!(linda["digest"].as_str().unwrap().len(), 64);
+    let motd = linda["resources"]["file"]["/etc/motd"]["content"]
+        .as_str()
+        .unwrap();
+    assert!(motd.starts_with("LINDACORE"), "{motd}");
+    let again = env
+        .plumb("fleet", &["render", "--all", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(json, again, "rendering twice differs");
+    env.plumb("fleet", &["render", "linda"])
+        .exits(0)
+        .says(&["package:tmux"]);
+    env.plumb("fleet", &["render", "lindo"])
+        .exits(1)
+        .says(&["did you mean linda?"]);
+    env.plumb("fleet", &["render"]).exits(2).says(&["--all"]);
+    let chosen = env
+        .plumb("fleet", &["render", "-l", "role=router", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(chosen["hosts"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn one_bad_host_doesnt_stop_the_others() {
+    let env = Environment::new();
+    env.fleet();
+    env.write(
+        "fleet/hosts/broken.yaml",
+        "kind: Host\nmetadata: {name: broken}\nspec: {resources: {file: {etc: {}}}}\n",
+    );
+    let run = env
+        .plumb("fleet", &["render", "--all", "-o", "json"])
+        .exits(1);
+    assert!(run.json()["hosts"]["linda"]["resources"].is_object());
+    run.says(&["broken isn't rendered"]);
+}
+
+#[test]
+fn a_value_leads_to_its_line() {
+    let env = Environment::new();
+    env.fleet();
+    env.plumb("fleet", &["explain", "linda", "sysctl:vm.swappiness"])
+        .exits(0)
+        .says(&[
+            "value: 10",
+            "hosts/linda.yaml:",
+            "(force)",
+            "profiles/base.yaml:",
+        ]);
+    let json = env
+        .plumb(
+            "fleet",
+            &[
+                "explain",
+                "linda",
+                "sysctl:vm.swappiness#value",
+                "-o",
+                "json",
+            ],
+        )
+        .exits(0)
+        .json();
+    assert_eq!(
+        json["fields"][0]["from"][0]["place"]["file"],
+        "hosts/linda.yaml"
+    );
+    env.plumb("fleet", &["explain", "linda", "file:/etc/mtd"])
+        .exits(1)
+        .says(&["file:/etc/motd"]);
+    env.plumb("fleet", &["explain", "unknown-field"])
+        .exits(0)
+        .says(&["Nothing is ignored"]);
+    env.plumb("fleet", &["explain", "unknown-feild"])
+        .exits(1)
+        .says(&["did you mean unknown-field?"]);
+}
+
+#[test]
+fn diff_tells_by_its_exit_code() {
+    let env = Environment::new();
+    let first = env.fleet();
+    let same = env.plumb("fleet", &["diff", "-o", "json"]).exits(0).json();
+    assert_eq!(same["from"], first.as_str());
+    assert_eq!(same["hosts"], serde_json::json!({}));
+    env.edit(
+        "fleet/profiles/base.yaml",
+        "This machine is kept",
+        "This box is kept",
+    );
+    let run = env.plumb("fleet", &["diff", "linda"]).exits(1);
+    run.says(&["linda", "file:/etc/motd", "-  This machine", "+  This box"]);
+    let json = env
+        .plumb("fleet", &["diff", "linda", "-o", "json"])
+        .exits(1)
+        .json();
+    let change = &json["hosts"]["linda"]["changes"][0];
+    assert_eq!(
+        (change["resource"].as_str(), change["op"].as_str()),
+        (Some("file:/etc/motd"), Some("update"))
+    );
+    assert_eq!(change["patch"][0]["op"], "replace");
+    // Nothing that isn't accepted counts as the old side.
+    env.commit("unsigned", &["--no-gpg-sign"]);
+    env.plumb("fleet", &["diff", "linda"])
+        .exits(1)
+        .says(&["This box"]);
+    env.plumb("fleet", &["diff", "--from", "no-such-thing"])
+        .exits(2)
+        .says(&["no-such-thing"]);
+    env.edit("fleet/hosts/linda.yaml", "arch:", "arhc:");
+    env.plumb("fleet", &["diff"])
+        .exits(2)
+        .says(&["can't be compared"]);
+}

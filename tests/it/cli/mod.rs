@@ -1,0 +1,10 @@
+//! The real binary in temporary directories: cleared environment, a home of its own, git without the
+//! machine's or the user's configuration.
+
+mod controller;
+mod demo;
+mod environment;
+mod errors;
+mod hooks;
+mod manifests;
+mod trust;

@@ -1,0 +1,151 @@
+//! verify, approve, trust show.
+
+use super::environment::Environment;
+
+#[test]
+fn verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.plumb("fleet", &["verify"])
+        .exits(0)
+        .says(&["accepted up to"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let unsigned = env.commit("Smaller journals", &["--no-gpg-sign"]);
+    env.plumb("fleet", &["verify"]).exits(3).says(&[
+        "Smaller journals",
+        "[uncovered]",
+        "files/journald.conf",
+        "alice could give it",
+    ]);
+    let args = [
+        "verify",
+        "--git-dir",
+        ".git",
+        "--floor",
+        &first,
+        "--head",
+        &unsigned,
+        "-o",
+        "json",
+    ];
+    let json = env.plumb("fleet", &args).exits(3).json();
+    assert_eq!(
+        (&json["verdict"], &json["accepted"]),
+        (&"pending".into(), &first.as_str().into())
+    );
+    let step = &json["steps"][0];
+    assert_eq!(step["commit"], unsigned.as_str());
+    let missing = step["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["code"] == "approvals-missing");
+    assert_eq!(
+        missing.unwrap()["missing"][0],
+        serde_json::json!({"from": "ops", "count": 1, "have": 0})
+    );
+
+    // A good commit on top doesn't launder it.
+    env.edit("fleet/files/journald.conf", "1G", "3G");
+    env.commit("Larger journals", &["-S"]);
+    let json = env
+        .plumb("fleet", &["verify", "-o", "json"])
+        .exits(3)
+        .json();
+    assert_eq!(json["accepted"], first.as_str());
+    assert_eq!(json["steps"][1]["reasons"][0]["code"], "ancestor");
+
+    // Set back below the floor, it can never be accepted.
+    env.plumb("fleet", &["verify", &format!("{unsigned}..{first}")])
+        .exits(4)
+        .says(&["reject"]);
+    env.plumb("fleet", &["verify", "--git-dir", "nowhere"])
+        .exits(1)
+        .says(&["nowhere"]);
+    env.plumb("fleet", &["verify", "HEAD"])
+        .exits(1)
+        .says(&["FLOOR..HEAD"]);
+}
+
+#[test]
+fn verify_judges_as_of_the_time_that_it_is_told() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    let range = format!("{first}..HEAD");
+    env.plumb("fleet", &["verify", &range]).exits(0);
+    let run = env
+        .plumb(
+            "fleet",
+            &["verify", &range, "--now", "2020-01-01T00:00:00Z"],
+        )
+        .exits(3);
+    run.says(&["[future]"]);
+}
+
+#[test]
+fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("Smaller journals", &["--no-gpg-sign"]);
+    env.plumb("fleet", &["verify"]).exits(3);
+    let tag = format!("approve/main/{}-alice", &commit[..12]);
+    let run = env.plumb("fleet", &["approve", "HEAD"]).exits(0);
+    run.says(&[
+        &tag,
+        "Smaller journals",
+        &format!("git push origin refs/tags/{tag}"),
+    ]);
+    let text = env.git("fleet", &["cat-file", "tag", &tag]);
+    assert!(
+        text.contains(&format!(" refs/heads/main {commit}\n")),
+        "{text}"
+    );
+    env.plumb("fleet", &["verify"])
+        .exits(0)
+        .says(&["alice (tag"]);
+    // The same again is refused by git, and what to do is said.
+    env.plumb("fleet", &["approve", "HEAD"])
+        .exits(1)
+        .says(&[&format!("git tag -d {tag}")]);
+    env.plumb("fleet", &["approve", "nothing"])
+        .exits(1)
+        .says(&["there is no commit nothing"]);
+}
+
+#[test]
+fn trust_show_says_who_could() {
+    let env = Environment::new();
+    env.fleet();
+    env.plumb("fleet", &["trust", "show"])
+        .exits(0)
+        .says(&["alice", "1 of ops", "refs/heads/main"]);
+    let json = env
+        .plumb("fleet", &["trust", "show", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(json["policy"]["serial"], 1);
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: one");
+    env.plumb("fleet", &["trust", "show"])
+        .exits(1)
+        .says(&["trust/policy.yaml:", "serial"]);
+    env.plumb("fleet", &["check"])
+        .exits(1)
+        .says(&["trust/policy.yaml"]);
+}
+
+#[test]
+fn a_commit_is_explained() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.plumb("fleet", &["explain", "HEAD"])
+        .exits(0)
+        .says(&["alice", "1 of ops"]);
+    env.plumb("fleet", &["explain", &first])
+        .exits(1)
+        .says(&["first commit", "introduction"]);
+}
