@@ -223,8 +223,8 @@ async fn waiting_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_hosts_are_no_different() {
-    let names: Vec<String> = (0..1000).map(|n| format!("h{n:04}")).collect();
+async fn hundreds_of_hosts_are_no_different() {
+    let names: Vec<String> = (0..400).map(|n| format!("h{n:04}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let started = std::time::Instant::now();
     let fleet = Fleet::settled(&names).await;
