@@ -226,6 +226,7 @@ impl Conversation {
                 done = &mut send, if !whole => {
                     // Where sending failed, receiving says why: the end comes there too.
                     whole = true;
+                    seen = pieces.load(Ordering::Relaxed);
                     if done.is_ok() {
                         alive = Instant::now();
                     }
