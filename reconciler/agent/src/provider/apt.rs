@@ -2,12 +2,12 @@
 //! not the end of the connection, not the agent's own death.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use plumb_api::report::{AgentError, ErrorCode};
 
+use super::policy_rc::{MARK, POLICY, remove_policy, with_policy};
 use crate::book::{Home, PATH};
 use crate::error::{At, Result};
 use crate::sys::{Output, Program, Sys, create_new};
@@ -17,12 +17,6 @@ const UNIT: &str = "plumb-apt-";
 
 /// Where systemd keeps transient units while they are loaded.
 const TRANSIENT: &str = "/run/systemd/transient";
-
-/// The hook of Debian's maintainer scripts that is asked before a service is started.
-const POLICY: &str = "/usr/sbin/policy-rc.d";
-
-/// By this a hook of ours is known, should a power loss leave one behind.
-const MARK: &str = "# plumb: for the time of one package transaction";
 
 /// A transaction may rightly take long on a slow line.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -104,86 +98,6 @@ pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Res
         }
     }
     remove_policy(sys)
-}
-
-/// Takes away a hook that a power loss left behind.
-fn remove_policy(sys: &Sys) -> Result<()> {
-    let ours = sys.text(POLICY).is_some_and(|text| text.contains(MARK));
-    if ours {
-        if let Some((dir, leaf)) = sys.root().parent(POLICY)? {
-            dir.unlink(leaf)?;
-        }
-    }
-    Ok(())
-}
-
-/// Lets services that run be started again (an upgrade does that) and denies all others, which
-/// start when their `service` says so, with their configuration in place.
-fn policy(running: &str) -> String {
-    let units: Vec<&str> = running
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|unit| {
-            unit.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
-        })
-        .collect();
-    let mut text = format!(
-        "#!/bin/sh\n{MARK}\nwhile :; do case \"$1\" in --*) shift ;; *) break ;; esac; done\n"
-    );
-    text.push_str("case \"$2\" in *start*) ;; *) exit 0 ;; esac\ncase \"$1\" in *.*) unit=$1 ;; *) unit=$1.service ;; esac\n");
-    text.push_str("case \"$unit\" in\n");
-    for unit in units {
-        // Quoted: a name is never a pattern here.
-        let _ = writeln!(text, "'{unit}') exit 0 ;;");
-    }
-    text.push_str("esac\nexit 101\n");
-    text
-}
-
-fn place_policy(sys: &Sys) -> Result<()> {
-    if sys.exists(POLICY) {
-        // An administrator's own hook decides, as it does for every other installation here.
-        return Ok(());
-    }
-    let running = Program::new(
-        "systemctl",
-        [
-            "list-units",
-            "--state=active,reloading,activating",
-            "--plain",
-            "--no-legend",
-            "--no-pager",
-        ],
-    )
-    .check(sys)?;
-    let (dir, leaf, _) = sys.root().make_parent(POLICY)?;
-    let text = policy(&running.stdout);
-    let meta = crate::sys::Meta {
-        uid: Some(0),
-        gid: Some(0),
-        mode: 0o755,
-    };
-    crate::sys::replace(
-        &dir,
-        leaf,
-        ".plumb-policy",
-        &mut text.as_bytes(),
-        None,
-        meta,
-        &mut |_| Ok(()),
-    )
-}
-
-/// Whether the transaction's packages may start their services themselves.
-fn with_policy<T>(sys: &Sys, starting: Starting, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    if starting == Starting::Allowed {
-        return work();
-    }
-    place_policy(sys)?;
-    let outcome = work();
-    remove_policy(sys)?;
-    outcome
 }
 
 /// Runs a program to its end in a unit of its own. What it says goes to a file, not to a pipe of ours.
@@ -562,16 +476,6 @@ pub(crate) fn purge(sys: &Sys, home: &Home, names: &[String]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_runs_may_be_started_by_an_installation() {
-        let text = policy("cron.service loaded active running Cron\nsys-$(x).device loaded\n");
-        assert!(text.contains("'cron.service') exit 0 ;;") && text.ends_with("exit 101\n"));
-        assert!(
-            !text.contains("$(x)"),
-            "a name that the shell could read isn't written"
-        );
-    }
 
     #[test]
     fn unknown_packages_are_named_by_apt() {

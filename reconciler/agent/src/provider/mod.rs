@@ -12,6 +12,7 @@ mod inputs;
 mod link;
 mod package;
 mod passwd;
+mod policy_rc;
 mod service;
 mod sysctl;
 mod systemd;
