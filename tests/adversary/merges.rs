@@ -236,6 +236,46 @@ fn case_26_criss_cross_all_bases_must_agree() {
     w.pends(evil, R::ApprovalsMissing);
 }
 
+// What the side has from one base only isn't its own change: it can't put back what main fixed since.
+#[test]
+fn own_49_criss_cross_that_puts_a_fix_back() {
+    let (p, mut w) = (people(), World::default());
+    let main1 = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let side1 = w.on(w.root).file("prod/b", "s").make(&mut w);
+    w.approve(side1, &p.bob);
+    let main2 = w
+        .merge(&[main1, side1])
+        .file("prod/b", "s")
+        .sign(&p.alice)
+        .make(&mut w);
+    let main3 = w
+        .on(main2)
+        .file("prod/b", "fixed")
+        .sign(&p.alice)
+        .make(&mut w);
+    w.approve(main3, &p.bob);
+    let side2 = w
+        .merge(&[side1, main1])
+        .file("lab/a", "1")
+        .file("prod/a", "2")
+        .make(&mut w);
+    w.approve(side2, &p.bob);
+    let files = w.files(&side2).clone();
+    let evil = w
+        .merge(&[main3, side2])
+        .with_files(&files)
+        .sign(&p.alice)
+        .make(&mut w);
+    let outcome = w.pends(evil, R::ApprovalsMissing);
+    assert_eq!(outcome.steps[3].reasons[0].paths, ["prod/b"]);
+    let good = w
+        .merge(&[main3, side2])
+        .file("prod/a", "2")
+        .sign(&p.alice)
+        .make(&mut w);
+    w.accepts(good);
+}
+
 #[test]
 fn case_74_partial_merge_of_an_approved_branch() {
     let (p, mut w) = (people(), World::default());

@@ -435,3 +435,47 @@ fn own_38_the_floor_is_missing_or_no_commit() {
     assert_eq!(outcome.verdict, plumb_trust::Verdict::Reject);
     assert_eq!(outcome.steps[0].reasons[0].code, R::CorruptObject);
 }
+
+/// A store that shows one commit with another parent, once.
+struct TwoFaced<'a> {
+    world: &'a World,
+    commit: Oid,
+    first: Vec<u8>,
+    asked: std::cell::Cell<bool>,
+}
+
+impl plumb_trust::Objects for TwoFaced<'_> {
+    fn read(
+        &self,
+        id: &Oid,
+        kind: ObjectKind,
+        limit: u64,
+    ) -> Result<std::borrow::Cow<'_, [u8]>, plumb_trust::ObjectError> {
+        if *id == self.commit && !self.asked.replace(true) {
+            return Ok(self.first.as_slice().into());
+        }
+        self.world.store.read(id, kind, limit)
+    }
+}
+
+#[test]
+fn own_52_a_store_that_hides_a_commit_on_the_way_down() {
+    let (p, mut w) = (people(), World::default());
+    let hidden = w.on(w.root).file("lab/b", "evil").make(&mut w);
+    let commit = w.on(hidden).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let text = String::from_utf8(w.store.bytes(&commit).to_vec()).unwrap();
+    let first = text
+        .replace(&hidden.to_string(), &w.root.to_string())
+        .into_bytes();
+    let asked = std::cell::Cell::new(false);
+    let store = TwoFaced {
+        world: &w,
+        commit,
+        first,
+        asked,
+    };
+    let now = jiff::Timestamp::from_second(w.now).unwrap();
+    let outcome = plumb_trust::verify(&store, &plumb_trust::Inputs::new(w.root, commit, now));
+    assert_eq!(outcome.accepted, w.root);
+    assert_eq!(outcome.steps[0].reasons[0].code, R::CorruptObject);
+}

@@ -40,6 +40,24 @@ fn own_39_a_key_must_be_live_shortly_before_it_was_seen() {
 }
 
 #[test]
+fn own_50_an_openpgp_key_too() {
+    let builder = sequoia_openpgp::cert::CertBuilder::new()
+        .set_primary_key_flags(
+            sequoia_openpgp::types::KeyFlags::empty()
+                .set_signing()
+                .set_certification(),
+        )
+        .set_validity_period(std::time::Duration::from_hours(31 * 24));
+    let key = Key::pgp_built(builder, "alice");
+    let mut w = World::with(|policy| policy.identity("alice", &[&key]));
+    let c = w.on(w.root).file("lab/a", "1").sign(&key).make(&mut w);
+    w.seen.insert(c, moment(START + 2 * DAY));
+    w.accepts(c);
+    w.seen.insert(c, moment(START + 4 * DAY));
+    w.alarms(c, R::KeyExpired);
+}
+
+#[test]
 fn case_11_and_12_soft_revoked() {
     let p = people();
     for (at, before) in [(START + DAY, true), (START - DAY, false)] {
@@ -164,6 +182,25 @@ fn own_41_a_revoke_tag_on_a_later_commit_takes_nothing_from_those_before() {
     let outcome = w.alarms(two, R::KeyRevoked);
     assert_eq!(outcome.accepted, one);
     assert!(outcome.reasons.iter().any(|r| r.code == R::HistoryRevoked));
+}
+
+#[test]
+fn own_51_a_revoke_tag_waits_until_its_commit_is_accepted() {
+    let (p, mut w) = (people(), World::default());
+    let one = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let two = w.on(one).file("lab/a", "2").sign(&p.alice).make(&mut w);
+    let three = w.on(two).file("lab/a", "3").sign(&p.alice).make(&mut w);
+    for (n, (target, signer)) in [(one, &p.bob), (one, &p.carol), (three, &p.dave)]
+        .into_iter()
+        .enumerate()
+    {
+        w.tag(&format!("revoke/{}/{n}", p.alice.hex()), target)
+            .sign(signer)
+            .make(&mut w);
+    }
+    assert_eq!(w.accepts(three).revoked.len(), 1);
+    let four = w.on(three).file("lab/a", "4").sign(&p.alice).make(&mut w);
+    w.alarms(four, R::KeyRevoked);
 }
 
 #[test]
