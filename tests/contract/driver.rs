@@ -41,6 +41,7 @@ impl<'a> Driver<'a> {
             protocol: PROTOCOL,
             fleet: "contract".parse().unwrap(),
             host: ground.target().name.clone(),
+            formerly: Vec::new(),
             controller: "one".parse().unwrap(),
             epoch: Epoch(started.as_secs()),
             take_over: TakeOver::No,

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::frame::ProgressState;
-use plumb_api::plan::{Certainty, ChangeId, FieldChange};
+use plumb_api::plan::{Certainty, ChangeId, FieldChange, Op};
 use plumb_api::report::{AgentError, ErrorCode, Outcome};
 use plumb_api::resource::ServiceState;
 use plumb_api::{Address, Digest, Kind, Observed, Spec};
 
-use super::{Doing, Run};
+use super::{Doing, Run, Step};
 use crate::book::{Holder, Journal, Moment, Record};
 use crate::error::{Result, fail};
 use crate::observe::left_alone;
@@ -160,9 +160,11 @@ impl Run<'_> {
         let step = &self.steps[place];
         let observed = observed?;
         let address = &step.change.address;
-        let fields = provider::of(address.kind()).compare(&step.spec, &observed);
+        let spare = spared(step, &observed);
+        let spec = spare.as_ref().unwrap_or(&*step.spec);
+        let fields = provider::of(address.kind()).compare(spec, &observed);
         let entry = self.ledger.entry(address);
-        if fields.is_empty() || step.digest.is_some() && left_alone(&step.spec, entry, &fields) {
+        if fields.is_empty() || step.digest.is_some() && left_alone(spec, entry, &fields) {
             return Ok(None);
         }
         // What an earlier change of the plan decides can't be what was found before it.
@@ -182,6 +184,7 @@ impl Run<'_> {
         }
         Ok(Some(Doing {
             step: place,
+            spare,
             observed,
             fields,
             before: entry.cloned(),
@@ -302,7 +305,7 @@ impl Run<'_> {
             let step = &self.steps[doing.step];
             work.push(Work {
                 address: &step.change.address,
-                spec: &step.spec,
+                spec: doing.spec(step),
                 observed: &doing.observed,
                 fields: &doing.fields,
                 original: doing.original.as_ref(),
@@ -384,7 +387,7 @@ impl Run<'_> {
             Ok(observed) => observed,
             Err(error) => return Outcome::Failed(error.clone()),
         };
-        let rest = provider.compare(&step.spec, observed);
+        let rest = provider.compare(work.spec(step), observed);
         match &work.effect {
             Some(Ok(Effect::Left)) => Outcome::Applied,
             Some(Ok(_)) if rest.is_empty() => Outcome::Applied,
@@ -455,6 +458,28 @@ impl Run<'_> {
                 target: self.request.plan.target,
             });
         }
+    }
+}
+
+/// The spec without the fields that differ and that the plan doesn't name: drift that is held back
+/// stays as it is, though the same resource changes in others. None where nothing is held.
+fn spared(step: &Step<'_>, observed: &Observed) -> Option<Spec> {
+    let change = step.change;
+    let exact = change.op == Op::Update && change.certainty == Certainty::Exact;
+    if step.digest.is_none() || !exact || change.fields.is_empty() {
+        return None;
+    }
+    let all = provider::of(change.address.kind()).compare(&step.spec, observed);
+    let named = |field: &str| change.fields.iter().any(|planned| planned.field == field);
+    let held: Vec<&str> = all
+        .iter()
+        .map(|field| field.field.as_str())
+        .filter(|field| !named(field))
+        .collect();
+    if held.is_empty() {
+        None
+    } else {
+        step.spec.without(&held)
     }
 }
 

@@ -56,6 +56,8 @@ struct Run<'a> {
 /// A step that is being done: what was found, and what the ledger had before its intent.
 struct Doing {
     step: usize,
+    /// The step's spec without the fields whose drift is held back, where there are such.
+    spare: Option<Spec>,
     observed: Observed,
     fields: Vec<FieldChange>,
     before: Option<Entry>,
@@ -63,6 +65,13 @@ struct Doing {
     /// A service's inputs as they are when it is started.
     inputs: Option<BTreeMap<Address, Digest>>,
     effect: Option<Result<Effect>>,
+}
+
+impl Doing {
+    /// What is done: the step's spec, less what is held back.
+    fn spec<'b>(&'b self, step: &'b Step<'_>) -> &'b Spec {
+        self.spare.as_ref().unwrap_or(&step.spec)
+    }
 }
 
 /// Carries out a plan.

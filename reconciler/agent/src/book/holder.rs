@@ -65,8 +65,9 @@ impl Holder {
     /// Refuses a request that means another machine.
     pub(crate) fn check_name(holder: Option<&Self>, fence: &Fence) -> Result<()> {
         check_protocol(fence)?;
+        let meant = |host: &HostName| *host == fence.host || fence.formerly.contains(host);
         match holder {
-            Some(Self { fleet, host, .. }) if *fleet != fence.fleet || *host != fence.host => {
+            Some(Self { fleet, host, .. }) if *fleet != fence.fleet || !meant(host) => {
                 Err(AgentError::new(
                     ErrorCode::Refused,
                     format!(

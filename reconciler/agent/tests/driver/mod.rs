@@ -86,6 +86,7 @@ pub fn fence() -> Fence {
         protocol: PROTOCOL,
         fleet: "home".parse().unwrap(),
         host: "h1".parse().unwrap(),
+        formerly: Vec::new(),
         controller: "c1".parse().unwrap(),
         epoch: Epoch(1),
         take_over: TakeOver::No,

@@ -7,7 +7,7 @@ use plumb_api::frame::{LedgerState, Purpose};
 use plumb_api::report::ErrorCode;
 use serde_json::json;
 
-use crate::driver::{Driver, State};
+use crate::driver::{Driver, State, failures, plan};
 use crate::{Root, everything};
 
 #[test]
@@ -273,5 +273,36 @@ fn a_directory_that_others_filled_stays() {
             .len(),
         0,
         "and is forgotten"
+    );
+}
+
+/// In mode `alert` new intent is applied, and drift in other fields of the same resource is left.
+#[test]
+fn fields_that_a_plan_does_not_name_are_left_alone() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    driver.converge(&State::new().with(
+        "file:/etc/motd",
+        json!({"content": "one\n", "mode": "0644"}),
+    ));
+    fs::set_permissions(root.path("/etc/motd"), fs::Permissions::from_mode(0o600)).unwrap();
+    let state = State::new().with(
+        "file:/etc/motd",
+        json!({"content": "two\n", "mode": "0644"}),
+    );
+    let report = driver.observe(&state);
+    let mut plan = plan(&state, &report);
+    let change = &mut plan.changes[0];
+    change.fields = report.differences[0].fields.clone();
+    assert_eq!(change.fields.len(), 2);
+    change.fields.retain(|field| field.field == "content");
+    let report = driver.try_apply(&state, plan).unwrap();
+    assert_eq!(failures(&report), Vec::<String>::new());
+    assert_eq!(root.read("/etc/motd"), "two\n");
+    assert_eq!(root.mode("/etc/motd"), 0o600, "the drift is still there");
+    let rest = driver.observe(&state);
+    assert_eq!(
+        rest.differences[0].fields[0].field, "mode",
+        "and is still told"
     );
 }

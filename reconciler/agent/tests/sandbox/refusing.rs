@@ -27,6 +27,18 @@ fn the_fence_knows_its_controller_host_and_fleet() {
         with(&|fence| fence.host = "h2".parse().unwrap()).unwrap_err(),
         ErrorCode::Refused
     );
+    let renamed = |fence: &mut plumb_api::frame::Fence| {
+        fence.host = "h2".parse().unwrap();
+        fence.formerly = vec!["h1".parse().unwrap()];
+    };
+    assert!(with(&renamed).is_ok(), "a rename keeps the machine");
+    assert_eq!(
+        with(&|_| {}).unwrap_err(),
+        ErrorCode::Refused,
+        "and its old name is another machine's"
+    );
+    let back = |fence: &mut plumb_api::frame::Fence| fence.formerly = vec!["h2".parse().unwrap()];
+    assert!(with(&back).is_ok());
     assert_eq!(
         with(&|fence| fence.fleet = "work".parse().unwrap()).unwrap_err(),
         ErrorCode::Refused

@@ -24,6 +24,9 @@ pub struct Fence {
     pub fleet: FleetName,
     /// The host that is meant: an address that leads to another machine must not be driven.
     pub host: HostName,
+    /// Names that it had before (`formerly`): a machine that knows itself by one of them is it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formerly: Vec<HostName>,
     /// The controller's identity.
     pub controller: ControllerId,
     /// The controller's start count.

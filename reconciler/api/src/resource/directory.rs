@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Mode, Presence, Principal};
-use super::{Dependency, Resource, check_path, differs, parents, principals, LIFELINE_PATHS, lies_in};
+use super::{
+    Dependency, LIFELINE_PATHS, Resource, check_path, differs, lies_in, parents, principals,
+};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -111,7 +113,8 @@ impl Resource for DirectorySpec {
     }
 
     fn replaces(&self, observed: &DirectoryObserved) -> bool {
-        !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::Directory)
+        !self.wants_absent()
+            && !matches!(observed.file_type, FileType::Absent | FileType::Directory)
     }
 
     fn occupies(name: &str) -> Option<&str> {

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
-use super::{Dependency, Problem, Resource, check_path, differs, parents, principals, LIFELINE_PATHS, lies_in};
+use super::{
+    Dependency, LIFELINE_PATHS, Problem, Resource, check_path, differs, lies_in, parents,
+    principals,
+};
 use crate::name::Address;
 use crate::plan::FieldChange;
 

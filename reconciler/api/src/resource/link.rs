@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Presence};
-use super::{Dependency, Problem, Resource, check_path, differs, parents, LIFELINE_PATHS, lies_in};
+use super::{Dependency, LIFELINE_PATHS, Problem, Resource, check_path, differs, lies_in, parents};
 use crate::name::Address;
 use crate::plan::FieldChange;
 

@@ -373,6 +373,17 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => serde_json::to_value(spec),)* }
             }
 
+            /// The same without these fields, as if the manifest didn't name them. None where it
+            /// can't do without one of them.
+            pub fn without(&self, fields: &[&str]) -> Option<Self> {
+                let mut json = self.to_json().ok()?;
+                let map = json.as_object_mut()?;
+                for field in fields {
+                    map.remove(*field);
+                }
+                self.kind().decode(json).ok()
+            }
+
             /// The digest of its canonical form.
             ///
             /// # Errors

@@ -204,6 +204,7 @@ impl Driver {
                 protocol: PROTOCOL,
                 fleet: head.fleet().clone(),
                 host: host.clone(),
+                formerly: intent.formerly.clone(),
                 controller: identity.id,
                 epoch: identity.epoch,
                 take_over: self.take_over(),

@@ -209,6 +209,7 @@ async fn look_at(
                 protocol: plumb_api::frame::PROTOCOL,
                 fleet: fleet.clone(),
                 host: intent.name.clone(),
+                formerly: intent.formerly.clone(),
                 controller: onlooker(),
                 epoch: Epoch(0),
                 take_over: TakeOver::No,

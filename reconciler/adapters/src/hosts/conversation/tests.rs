@@ -52,6 +52,7 @@ impl Origin for Stock {
     fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
         let line = self.lines.pop().ok_or_else(|| HostError::AgentFailed {
             host: host(),
+        formerly: Vec::new(),
             reason: end.said.unwrap_or_else(|| end.epitaph.to_string()),
         });
         Box::pin(async move { line })
@@ -90,6 +91,7 @@ fn fence() -> Fence {
         protocol: frame::PROTOCOL,
         fleet: "home".parse::<FleetName>().unwrap(),
         host: host(),
+        formerly: Vec::new(),
         controller: "c0".parse::<ControllerId>().unwrap(),
         epoch: Epoch(1),
         take_over: TakeOver::No,
@@ -279,6 +281,7 @@ async fn silence_ends_a_session_and_signs_of_life_keep_it() {
         error,
         Err(HostError::Silent {
             host: host(),
+        formerly: Vec::new(),
             seconds: 30
         })
     );

@@ -19,6 +19,7 @@ fn fence() -> Fence {
         protocol: 1,
         fleet: "home".parse().unwrap(),
         host: "web1".parse().unwrap(),
+        formerly: Vec::new(),
         controller: "c0".parse().unwrap(),
         epoch: Epoch(1),
         take_over: TakeOver::No,
