@@ -99,7 +99,7 @@ impl Environment {
         command
     }
 
-    pub(crate) fn run(&self, mut command: Command) -> Run {
+    pub(crate) fn run(mut command: Command) -> Run {
         let output = command.output().unwrap();
         Run {
             code: output.status.code().unwrap_or(-1),
@@ -112,7 +112,7 @@ impl Environment {
     pub(crate) fn plumb(&self, folder: &str, args: &[&str]) -> Run {
         let mut command = self.command(binary(), folder);
         command.args(args);
-        self.run(command)
+        Self::run(command)
     }
 
     /// Plumb with something to read.
@@ -151,7 +151,7 @@ impl Environment {
     pub(crate) fn try_git(&self, folder: &str, args: &[&str]) -> Run {
         let mut command = self.command("git", folder);
         command.args(args);
-        self.run(command)
+        Self::run(command)
     }
 
     /// A person's new SSH key: `NAME` and `NAME.pub` here.

@@ -58,9 +58,6 @@ fn two_keys_make_a_two_person_fleet_whose_commits_name_it() {
         .exits(0)
         .says(&["2 of ops", "nobody", "Deploy-Ref"]);
     // The hook that init wrote adds the trailer that the policy asks for.
-    let mut commit = env.command("git", "fleet");
-    commit.args(["add", "--all"]);
-    env.run(commit).exits(0);
     env.commit("A fleet", &["-S"]);
     let message = env.git("fleet", &["log", "-1", "--format=%B"]);
     let policy = env.read("fleet/trust/policy.yaml");

@@ -175,7 +175,7 @@ fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
     let below: u64 = histogram.buckets.iter().sum();
     let bounded = BOUNDS.into_iter().zip(histogram.buckets.iter().copied());
     bounded
-        .chain([(f64::MAX, histogram.count.saturating_sub(below))])
+        .chain([(f64::INFINITY, histogram.count.saturating_sub(below))])
         .collect()
 }
 
