@@ -479,3 +479,22 @@ fn own_52_a_store_that_hides_a_commit_on_the_way_down() {
     assert_eq!(outcome.accepted, w.root);
     assert_eq!(outcome.steps[0].reasons[0].code, R::CorruptObject);
 }
+
+#[test]
+fn own_53_a_folder_added_beside_a_file_of_its_name() {
+    let (p, mut w) = (people(), World::default());
+    let one = w
+        .on(w.root)
+        .file("x", "1")
+        .file("x.y", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    let tree = w.accepts(one).revision().unwrap().tree();
+    let raw = w.store.bytes(&tree).to_vec();
+    let at = raw.windows(4).position(|w| w == b"x.y\0").unwrap() + 24;
+    let empty = w.store.raw_tree(&[]);
+    let raw = [&raw[..at], b"40000 x\0", empty.as_bytes(), &raw[at..]].concat();
+    let tree = w.store.write(ObjectKind::Tree, raw);
+    let c = w.on(one).tree(tree).sign(&p.alice).make(&mut w);
+    w.rejects(c, R::MalformedTree);
+}

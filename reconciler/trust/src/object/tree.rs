@@ -122,14 +122,12 @@ impl<'a> Tree<'a> {
     /// The first two entries that a file system which folds case or composes letters takes for one.
     /// Only those that `before` doesn't have are looked at: the others were, when they were added.
     pub(crate) fn collision(&self, before: &Tree<'_>) -> Option<(&'a str, &'a str)> {
-        let old: std::collections::HashSet<&str> = before.entries.iter().map(|e| e.name).collect();
-        let added: Vec<&str> = self
-            .entries
-            .iter()
-            .map(|e| e.name)
-            .filter(|n| !old.contains(n))
-            .collect();
-        if added.is_empty() {
+        // A folder is another entry than a file of its name: the two may stand apart in git's order.
+        let key = |entry: &TreeEntry<'_>| entry.mode == EntryMode::Folder;
+        let old: std::collections::HashSet<(bool, &str)> =
+            before.entries.iter().map(|e| (key(e), e.name)).collect();
+        let news = |entry: &TreeEntry<'_>| !old.contains(&(key(entry), entry.name));
+        if !self.entries.iter().any(news) {
             return None;
         }
         let mut seen = std::collections::HashMap::with_capacity(self.entries.len());
