@@ -147,7 +147,7 @@ class Bench:
         binary, run = Path(git["bin"]), Path(git["run"])
         shutil.copy2(self.plumb, binary / "plumb")
         fleet = self.fleet("push", url)
-        hook = "#!/bin/sh\nexec plumb notify --socket /srv/run/bench.sock >/dev/null\n"
+        hook = "#!/bin/sh\nexec /opt/plumb/plumb notify --socket /run/plumb/bench.sock >/dev/null\n"
         setup = f"git init -q --bare -b main {path} && cat >{path}/hooks/post-receive && chmod +x {path}/hooks/post-receive && chown -R git: {path}"
         subprocess.run([*self.ssh_base, "git", setup], input=hook, text=True, check=True)
         fleet.socket = run / "bench.sock"

@@ -180,6 +180,8 @@ impl Driver {
                 labels: BTreeMap::new(),
                 drift_runs: 0,
             });
+        // Somebody changed something: what waits for that is tried at once, not at its next turn.
+        let stalled = record.status.conditions.is_true(ConditionType::Stalled);
         let mut setter = Setter { record, now };
         let wanted = head.goal(host);
         let mut look = None;
@@ -255,7 +257,10 @@ impl Driver {
             .status
             .conditions
             .is_true(ConditionType::Suspended);
-        if let Some(at) = look.filter(|_| !known || suspended) {
+        if stalled {
+            self.backoffs.remove(host);
+        }
+        if let Some(at) = look.filter(|_| !known || suspended || stalled) {
             self.queue.add(host.clone(), at, Trigger::Resync);
         }
     }

@@ -52,7 +52,6 @@ impl Origin for Stock {
     fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
         let line = self.lines.pop().ok_or_else(|| HostError::AgentFailed {
             host: host(),
-        formerly: Vec::new(),
             reason: end.said.unwrap_or_else(|| end.epitaph.to_string()),
         });
         Box::pin(async move { line })
@@ -281,7 +280,6 @@ async fn silence_ends_a_session_and_signs_of_life_keep_it() {
         error,
         Err(HostError::Silent {
             host: host(),
-        formerly: Vec::new(),
             seconds: 30
         })
     );

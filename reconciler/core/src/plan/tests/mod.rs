@@ -295,7 +295,11 @@ fn what_goes_is_not_drift_for_what_nobody_looked_at() {
             }
         }
         let planned = plan(&without, &report, PlanOptions::default());
-        let goes = planned.plan.changes.into_iter().find(|change| change.op == Op::Delete);
+        let goes = planned
+            .plan
+            .changes
+            .into_iter()
+            .find(|change| change.op == Op::Delete);
         goes.map(|change| change.cause)
     };
     assert_eq!(cause(&host), Some(Cause::Intent));
