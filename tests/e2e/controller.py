@@ -90,7 +90,8 @@ class Controller:
         return {item["metadata"]["name"]: HostView(item) for item in json.loads(done.stdout)["items"]}
 
     def host(self, name: str) -> "HostView":
-        return self.hosts()[name]
+        """One host; one that isn't spoken of yet has no conditions."""
+        return self.hosts().get(name) or HostView({"metadata": {}, "status": {}})
 
     def revisions(self) -> list[dict]:
         return self.ask("get", "revisions")["items"]

@@ -83,6 +83,8 @@ class Fleet:
         self.write("trust/policy.yaml", self.policy())
         for person in (self.alice, self.bob, self.carol):
             self.write(*person.key_file())
+        self.write("profiles/guarded.yaml", {"kind": "Profile", "metadata": {"name": "guarded"},
+                                             "spec": {"description": "Two people's.", "resources": {}}})  # fmt: skip
         self.baseline_files()
         self.introduction = self.commit("The fleet", by=self.alice)
         self.git(self.alice, "remote", "add", "origin", self.rig["git"]["url"])
@@ -93,7 +95,10 @@ class Fleet:
     def baseline_files(self) -> None:
         """What every test begins with."""
         for folder in ("hosts", "profiles", "files", "networks"):
-            shutil.rmtree(self.tree / folder, ignore_errors=True)
+            for file in (self.tree / folder).glob("*"):
+                # It takes two people to change that one, so it stays as it is.
+                if file.name != "guarded.yaml":
+                    file.unlink()
         self.write("fleet.yaml", {"kind": "Fleet", "metadata": {"name": "e2e"},
                                   "spec": {"domain": "rig.example", "hostDefaults": {"profiles": {"base": {}}}}})  # fmt: skip
         self.write("profiles/base.yaml", {"kind": "Profile", "metadata": {"name": "base"}, "spec": {

@@ -49,12 +49,12 @@ def test_a_newer_epoch_stops_the_first_between_two_changes(fleet, on):
     # An unknown controller needs to be told; ours takes its hosts back the same way.
     fleet.controller.stop()
     third = fleet.make_controller("third")
-    third.start()
     try:
-        until(lambda: "take" in third.host("h8").message("Ready"), "an unknown controller is refused, with the way out", 40, third.state)
+        third.start()
+        until(lambda: "--take-over" in third.host("h8").message("Ready"), "an unknown controller is refused, with the way out", 40, third.state)
         assert host.file(paths[0]).content_string == "moved\n"
     finally:
-        third.stop()
-    fleet.controller.start("--take-over")
+        third.kill()
+        fleet.controller.start("--take-over")
     until(lambda: host.file(paths[0]).content_string == "0\n", "the first took over again", 60, fleet.controller.state)
     fleet.controller.wait(revision, fleet.names, 60)

@@ -253,4 +253,11 @@ async fn a_wrong_key_stalls_and_says_what_to_do() {
     );
     fleet.rest(1).await;
     assert_eq!(fleet.alerts(), ["PlumbHostReconcileFailing"]);
+
+    // A commit is what a stalled host waits for: it is tried at once.
+    fleet.machines.mood("a", |mood| mood.wrong_key = false);
+    fleet.push(&["a"], "two");
+    fleet.rest(3).await;
+    assert!(is(&fleet.status("a"), Ready));
+    assert_eq!(fleet.motd("a").as_deref(), Some("two"));
 }
