@@ -8,6 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use futures::future::BoxFuture;
 use plumb_core::alert::Alert;
 use plumb_core::ports::{AlertError, AlertSink};
@@ -166,7 +167,11 @@ impl AlertSink for Alertmanager {
         Box::pin(async move {
             let mut refused = None;
             for batch in alerts.chunks(BATCH) {
-                match self.send(batch).await {
+                let sent = (|| self.send(batch))
+                    .retry(blips())
+                    .when(|error| matches!(error, AlertError::Unreachable(_)))
+                    .sleep(tokio::time::sleep);
+                match sent.await {
                     Ok(()) => {}
                     Err(error @ AlertError::Unreachable(_)) => return Err(error),
                     Err(error @ AlertError::Refused { .. }) => {
@@ -177,6 +182,14 @@ impl AlertSink for Alertmanager {
             refused.map_or(Ok(()), Err)
         })
     }
+}
+
+/// A blip is bridged here; a longer outage is the loop's, which sends everything again each minute.
+fn blips() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_times(2)
+        .with_jitter()
 }
 
 fn worth_retrying(status: StatusCode) -> bool {
