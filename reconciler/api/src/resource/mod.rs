@@ -1,6 +1,6 @@
 //! What can be desired on a host, what can be observed there, and the one notion of equality.
 //!
-//! A new primitive type is one file here, one provider in the agent, and one line in [`resources!`].
+//! A new primitive type is one file here, one provider in the agent, and one line in `resources!`.
 //!
 //! "Manage only what you list": a field that the manifest doesn't name is `None` in the spec, is
 //! not observed for comparison and is never changed.
