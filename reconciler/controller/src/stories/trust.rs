@@ -174,6 +174,7 @@ async fn a_hold_goes_on_firing_while_the_branch_cannot_be_seen() {
     fleet
         .repository
         .reset(fleet.handle().source().accepted.unwrap().parse().unwrap());
-    fleet.rest(120).await;
+    // The wait between looks has grown meanwhile; the longest is a quarter of an hour.
+    fleet.rest(1200).await;
     assert!(fleet.alerts().is_empty());
 }
