@@ -96,9 +96,15 @@ def session_fleet(rig: Rig):
 
 
 @pytest.fixture
-def fleet(session_fleet: Fleet):
+def fleet(session_fleet: Fleet, request):
     """The fleet at its baseline: eight hosts that have a greeting, all ready."""
-    session_fleet.baseline()
+    if len(session_fleet.stuck) == 2:
+        pytest.fail(f"the fleet didn't get back to its baseline before {' and '.join(session_fleet.stuck)}")
+    try:
+        session_fleet.baseline()
+    except AssertionError:
+        session_fleet.stuck.append(request.node.name)
+        raise
     return session_fleet
 
 
@@ -109,6 +115,9 @@ def pytest_runtest_makereport(item, call):
     fleet = item.funcargs.get("fleet") if hasattr(item, "funcargs") else None
     if report.when == "call" and report.failed and fleet is not None:
         report.sections.append(("controller", fleet.controller.tail(80)))
+    if report.failed:
+        # At once, as a run that is cut short says nothing at its end.
+        item.config.pluginmanager.get_plugin("terminalreporter").write_line(f"\n{item.name}: {report.longreprtext[-6000:]}")
 
 
 __all__ = ["until"]

@@ -1,8 +1,10 @@
 """A fleet repository, the people who sign it, the git server that has it, and its controller."""
 
+import json
 import shutil
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -27,6 +29,8 @@ class Fleet:
         self.people = [self.alice, self.bob, self.carol, self.mallory]
         self.repository = str(uuid.uuid4())
         self.alertmanager_url = rig["alertmanager"]
+        # The tests before which it didn't get back to its baseline: after two the others needn't wait.
+        self.stuck: list[str] = []
         self._begin()
 
     # Manifests.
@@ -141,6 +145,29 @@ class Fleet:
         pushed = self.push()
         assert pushed.returncode == 0, pushed.stderr
         self.controller.wait(revision, names or self.names, seconds)
+        return revision
+
+    def approve(self, commit: str, by: Person) -> None:
+        """A signed tag that approves a commit, made and pushed as a person does it."""
+        argv = [str(self.plumb), "approve", commit, "-C", str(self.tree), "-o", "json"]
+        done = subprocess.run(argv, env={**by.env, "NO_COLOR": "1"}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        tag = f"refs/tags/{json.loads(done.stdout)['tag']}"
+        pushed = self.push("origin", f"{tag}:{tag}", by=by)
+        assert pushed.returncode == 0, pushed.stderr
+
+    def change_policy(self, message: str, change: Callable[[dict], None], seconds: float = 60) -> str:
+        """A change of trust/ with the approvals that it needs, deployed."""
+        policy = yaml.safe_load((self.tree / "trust/policy.yaml").read_text())
+        policy["spec"]["serial"] += 1
+        change(policy["spec"])
+        self.write("trust/policy.yaml", policy)
+        revision = self.commit(message, by=self.alice)
+        pushed = self.push()
+        assert pushed.returncode == 0, pushed.stderr
+        for person in (self.bob, self.carol):
+            self.approve(revision, person)
+        self.controller.wait(revision, self.names, seconds)
         return revision
 
     # The git server.

@@ -2,13 +2,15 @@
 
 import os
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 
 class Person:
     """Somebody with a home, a key, and a git configuration of their own; nothing of the user's is read."""
 
-    def __init__(self, name: str, kind: str, folder: Path, ssh_command: str):
+    def __init__(self, name: str, kind: str, folder: Path, ssh_command: str, at: datetime | None = None, lives: str = "never"):
+        """`at`: the time that this person's gpg believes it is; the key is made then and lives so long."""
         self.name, self.kind = name, kind
         self.home = folder / name
         self.home.mkdir(parents=True)
@@ -19,8 +21,10 @@ class Person:
         config = f"[user]\n\tname = {name}\n\temail = {name}@example.invalid\n"
         if kind == "openpgp":
             (self.home / "g").mkdir(mode=0o700)
+            if at is not None:
+                self.clock(at)
             self._run("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key",
-                      f"{name} <{name}@example.invalid>", "ed25519", "sign", "never")  # fmt: skip
+                      f"{name} <{name}@example.invalid>", "ed25519", "sign", lives)  # fmt: skip
             listing = self._run("gpg", "--batch", "--with-colons", "--list-keys", name)
             self.fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr"))
             self.public = self._run("gpg", "--batch", "--armor", "--export", self.fingerprint)
@@ -37,6 +41,11 @@ class Person:
     def _run(self, *argv: str) -> str:
         done = subprocess.run(argv, env=self.env, check=True, capture_output=True, text=True)
         return done.stdout
+
+    def clock(self, at: datetime) -> None:
+        """What a thief does with a key that has ended: gpg and git believe that it is another time."""
+        (self.home / "g" / "gpg.conf").write_text(f"faked-system-time {at:%Y%m%dT%H%M%S}!\n")
+        self.env["GIT_COMMITTER_DATE"] = self.env["GIT_AUTHOR_DATE"] = f"{at:%Y-%m-%dT%H:%M:%S+00:00}"
 
     def identity(self) -> dict:
         """How a policy names this person."""

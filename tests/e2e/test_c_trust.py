@@ -134,10 +134,7 @@ def test_a_two_person_path_waits_for_the_second(fleet, on):
     assert pushed.returncode == 0, f"what merely waits is let through: {pushed.stderr}"
     until(lambda: fleet.controller.verdict(guarded) == "pending", "it waits", 30, fleet.controller.state)
     assert any("ops" in reason for reason in next(one for one in fleet.controller.revisions() if one["commit"] == guarded)["reasons"])
-    env = {**fleet.bob.env, "NO_COLOR": "1"}
-    approved = subprocess.run([str(fleet.plumb), "approve", "main", "-C", str(fleet.tree), "-o", "json"], env=env, capture_output=True, text=True)
-    assert approved.returncode == 0, approved.stderr
-    assert fleet.push("origin", "refs/tags/approve/*:refs/tags/approve/*", by=fleet.bob).returncode == 0
+    fleet.approve("main", fleet.bob)
     fleet.controller.wait(guarded, fleet.names, 60)
 
 

@@ -30,7 +30,7 @@ impl Provider for Services {
                 )
                 .hint("name an instance, such as getty@tty1"));
             };
-            let mut observed = read(shown, view.inputs.last_start(item.address));
+            let mut observed = read(shown, view.inputs.last_start(item.address), spec.state);
             if observed.state == Some(ServiceState::Started) {
                 let since = shown
                     .micros("ActiveEnterTimestampMonotonic")
@@ -75,11 +75,13 @@ impl Provider for Services {
     }
 }
 
-/// What systemd's properties come to.
-fn read(shown: &Shown, last_start: LastStart) -> ServiceObserved {
+/// What systemd's properties come to. A oneshot that has run and ended is both what `started` asks for
+/// and what `stopped` does, so it takes what is `wanted` to say which; one that remains after its exit
+/// is active until somebody stops it.
+fn read(shown: &Shown, last_start: LastStart, wanted: Option<ServiceState>) -> ServiceObserved {
     let masked = shown.is("LoadState", "masked");
     let known = !shown.is("LoadState", "not-found");
-    let oneshot = shown.is("Type", "oneshot");
+    let ends_by_itself = shown.is("Type", "oneshot") && !shown.is("RemainAfterExit", "yes");
     let has_run = shown.is("Result", "success")
         && (last_start == LastStart::ThisBoot
             || shown.micros("ExecMainStartTimestampMonotonic") > 0);
@@ -87,7 +89,7 @@ fn read(shown: &Shown, last_start: LastStart) -> ServiceObserved {
         "active" | "reloading" | "refreshing" => true,
         // Waiting to be started again after a failure is not running.
         "activating" => !shown.is("SubState", "auto-restart"),
-        "inactive" => oneshot && has_run,
+        "inactive" => ends_by_itself && has_run && wanted != Some(ServiceState::Stopped),
         _ => false,
     };
     let enabled = match shown.get("UnitFileState") {
@@ -312,7 +314,7 @@ mod tests {
 
     #[test]
     fn states_of_units_are_read() {
-        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs), LastStart::Unknown);
+        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs), LastStart::Unknown, None);
         let started = |pairs: &[(&str, &str)]| shown(pairs).state == Some(ServiceState::Started);
         assert!(started(&[("ActiveState", "active")]));
         assert!(!started(&[
@@ -332,7 +334,13 @@ mod tests {
         let mut has_run = oneshot.to_vec();
         has_run.push(("ExecMainStartTimestampMonotonic", "5"));
         assert!(started(&has_run));
-        let forgotten = read(&Shown::of(&oneshot), LastStart::ThisBoot);
+        let wanted = |state| read(&Shown::of(&has_run), LastStart::ThisBoot, Some(state)).state;
+        for state in [ServiceState::Started, ServiceState::Stopped] {
+            assert_eq!(wanted(state), Some(state), "it ran, and it doesn't run");
+        }
+        has_run.push(("RemainAfterExit", "yes"));
+        assert!(!started(&has_run), "somebody stopped it");
+        let forgotten = read(&Shown::of(&oneshot), LastStart::ThisBoot, None);
         assert_eq!(
             forgotten.state,
             Some(ServiceState::Started),

@@ -16,7 +16,7 @@ const UNIT_PROPERTIES: &str =
     "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestampMonotonic";
 
 /// What is asked of a service beyond that.
-const SERVICE_PROPERTIES: &str = "Type,Result,ExecMainStartTimestampMonotonic";
+const SERVICE_PROPERTIES: &str = "Type,RemainAfterExit,Result,ExecMainStartTimestampMonotonic";
 
 /// A unit as systemd shows it.
 #[derive(Debug, Clone, Default)]
