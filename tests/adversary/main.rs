@@ -3,11 +3,14 @@
 //! `case_01` to `case_85` are those of the study; where the verdict differs from its table, the case
 //! says why. `own_…` are ours.
 
+mod floods;
+mod late;
 mod merges;
 mod objects;
 mod own;
 mod policy;
 mod properties;
 mod signatures;
+mod stale;
 mod tags;
 mod time;

@@ -446,25 +446,23 @@ fn own_44_lower_bounds_must_be_on_the_chain() {
 }
 
 #[test]
-fn own_45_one_signature_in_the_past_can_t_reset_the_clock() {
+fn own_45_signatures_within_the_skew_don_t_add_up() {
     let (p, mut w) = (people(), World::default());
     w.wait(5 * DAY);
     let one = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
     // Within the skew backwards, again and again.
-    let mut at = w.clock();
-    let mut tip = one;
-    for n in 0..4 {
-        at -= 500;
+    let (latest, mut tip) = (w.clock(), one);
+    for (n, back) in [500, 600, 300, 601].into_iter().enumerate() {
         tip = w
             .on(tip)
             .file("lab/a", &n.to_string())
-            .dated(at)
+            .dated(latest - back)
             .sign(&p.carol)
             .make(&mut w);
+        if back > 600 {
+            w.alarms(tip, R::Backdated);
+        } else {
+            w.accepts(tip);
+        }
     }
-    // Each step is judged by its parent alone, so that this drifts; the age at first sight bounds it.
-    w.accepts(tip);
-    w.seen.insert(tip, moment(at + 15 * DAY));
-    w.now += 30 * DAY;
-    w.alarms(tip, R::SeenLate);
 }

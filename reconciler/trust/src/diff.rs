@@ -151,6 +151,7 @@ impl<'a> Trees<'a> {
             trees: self,
             judge,
             changes: Vec::new(),
+            folders: 0,
         };
         if before != after {
             walk.folder("", before, after, 0)?;
@@ -171,6 +172,9 @@ struct Walk<'t, 'a> {
     trees: &'t Trees<'a>,
     judge: Judge,
     changes: Vec<Change>,
+    /// How many were opened: folders of folders without a file in them change no path, and a few of
+    /// them within each other are as many as there are ways through them.
+    folders: usize,
 }
 
 impl Walk<'_, '_> {
@@ -187,6 +191,13 @@ impl Walk<'_, '_> {
                 format!("more than {} folders within folders", limits::DEPTH),
             )
             .paths([path]));
+        }
+        self.folders += 1;
+        if self.folders > limits::FOLDERS {
+            return Err(Reason::new(
+                ReasonCode::TooLarge,
+                format!("more than {} folders differ", limits::FOLDERS),
+            ));
         }
         let old_raw = before.map(|id| self.trees.raw(id)).transpose()?;
         let new_raw = after.map(|id| self.trees.raw(id)).transpose()?;

@@ -47,6 +47,33 @@ fn below(objects: Checked<'_>, from: Oid) -> impl Iterator<Item = Oid> {
     std::iter::successors(Some(from), next).take(BELOW)
 }
 
+/// What a signed rollback says that it leaves, if it goes back to its parent.
+pub(super) fn left_by(trailers: &Trailers, parent: Option<Oid>) -> Option<Oid> {
+    let (from, to) = trailers.get("rollback-to")?.split_once(' ')?;
+    (to.parse::<Oid>().ok()? == parent?).then(|| from.parse().ok())?
+}
+
+/// A commit, those before it, and those that the rollbacks among them left, at most so many. What was
+/// accepted once stays so for what only takes authority away: going back must not bring a revoked key
+/// back. A commit that claims a rollback without being one adds others, of which the same may be said.
+pub(super) fn with_left_behind(objects: Checked<'_>, from: Oid) -> HashSet<Oid> {
+    let (mut seen, mut pending) = (HashSet::new(), vec![from]);
+    while let Some(id) = pending.pop() {
+        if seen.len() == BELOW || !seen.insert(id) {
+            continue;
+        }
+        let read = objects.read(&id, ObjectKind::Commit, limits::COMMIT);
+        let Some(raw) = read.ok() else { continue };
+        let Ok(commit) = Commit::parse(&raw, id.format()) else {
+            continue;
+        };
+        let parent = commit.parents.first().copied();
+        let trailers = Trailers::parse(commit.message).unwrap_or_default();
+        pending.extend(parent.into_iter().chain(left_by(&trailers, parent)));
+    }
+    seen
+}
+
 impl Chain {
     /// Finds the way.
     pub(super) fn find(objects: Checked<'_>, floor: &Oid, head: &Oid) -> Result<Self, Reason> {

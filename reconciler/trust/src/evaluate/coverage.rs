@@ -28,6 +28,16 @@ pub(super) enum Scope {
     These(Rc<HashSet<String>>),
 }
 
+impl Scope {
+    /// The same for voices that cover the same paths of the same merged branch.
+    fn place(&self) -> Option<usize> {
+        match self {
+            Self::All => None,
+            Self::These(paths) => Some(Rc::as_ptr(paths).addr()),
+        }
+    }
+}
+
 impl Voice {
     fn covers(&self, path: &str) -> bool {
         match &self.scope {
@@ -180,7 +190,8 @@ impl Coverage {
     }
 }
 
-/// How many voices of one identity are looked at: more can't matter, and could be made to take long.
+/// How many signatures of one identity for the same are looked at: more can't matter, and could be made
+/// to take long.
 const VOICES: usize = 16;
 
 /// Looks for a set of voices that lie within `approvals.maxAge` of each other and meet everything.
@@ -188,11 +199,14 @@ const VOICES: usize = 16;
 pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -> Coverage {
     let mut sorted: Vec<&Voice> = voices.iter().collect();
     sorted.sort_by_key(|voice| std::cmp::Reverse(voice.seconds));
-    let mut seen: BTreeMap<(IdentityIndex, bool), usize> = BTreeMap::new();
+    // A copy of a signature in other armor is another object, which anybody can make. It is no other
+    // voice, or copies of one could crowd out the rest of what its identity says.
+    let mut seen: BTreeMap<(IdentityIndex, bool, Option<usize>), BTreeSet<i64>> = BTreeMap::new();
     sorted.retain(|voice| {
-        let count = seen.entry((voice.identity, voice.binds)).or_default();
-        *count += 1;
-        *count <= VOICES || matches!(voice.by, By::Commit)
+        let said = seen
+            .entry((voice.identity, voice.binds, voice.scope.place()))
+            .or_default();
+        matches!(voice.by, By::Commit) || said.len() < VOICES && said.insert(voice.seconds)
     });
     let mut best: Option<Coverage> = None;
     let mut last = None;
@@ -296,7 +310,12 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
             reason.cure("an approval tag by another identity of the group: plumb approve COMMIT"),
         );
     }
-    let bound = policy.bind_ref == BindRef::None || voices.iter().any(|voice| voice.binds);
+    // What binds a merged branch doesn't bind what else the merge holds: a merge that was signed for
+    // another branch isn't meant here because a part of it is.
+    let binding: Vec<&&Voice> = voices.iter().filter(|voice| voice.binds).collect();
+    let binds = |path: &&str| binding.iter().any(|voice| voice.covers(path));
+    let bound = policy.bind_ref == BindRef::None
+        || !binding.is_empty() && demands.iter().flat_map(|d| d.paths.iter()).all(binds);
     if !bound && !voices.is_empty() {
         let message = format!(
             "no signature says that it is meant for {} of {}",

@@ -1,5 +1,6 @@
 //! The heartbeat: a signed sign of life that names the head, so that withholding commits shows.
 
+use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::inputs::TagRef;
 use crate::object::{ObjectKind, Trailers, limits};
@@ -20,6 +21,7 @@ impl Evaluation<'_> {
             .inputs
             .tags
             .iter()
+            .filter(|tag| is_beat(freshness, tag))
             .take(limits::TAGS)
             .filter_map(|tag| self.beat(parent, freshness, tag))
             .max();
@@ -48,16 +50,11 @@ impl Evaluation<'_> {
     /// When a tag was signed, if it is a heartbeat for this branch that names a commit of its chain.
     fn beat(&self, parent: &Parent, freshness: &Freshness, tag: &TagRef) -> Option<i64> {
         let policy = &parent.authority.policy;
-        let name = tag
-            .name
-            .strip_prefix("refs/tags/")
-            .filter(|name| freshness.tag.owns(name))?;
         let raw = self
             .objects
             .read(&tag.target, ObjectKind::Tag, limits::TAG)
             .ok()?;
         let parsed = approvals::parse(&raw, &tag.target, &tag.name).ok()?;
-        debug_assert_eq!(parsed.name, name);
         let trailers = Trailers::parse(parsed.message).ok()?;
         if trailers.get("alive")?
             != format!(
@@ -78,9 +75,21 @@ impl Evaluation<'_> {
             parsed.tagger.seconds,
         );
         let (key, seconds) = self
-            .lives(&parent.authority, &self.revoked, finding, None, None)
+            .lives(
+                &parent.authority,
+                &self.revoked,
+                finding,
+                Bounds::none().seen(self.seen(&tag.target)),
+            )
             .ok()?;
         let ours = parent.authority.ring.get(key)?.identity == freshness.from;
         (on_chain && ours).then_some(seconds)
     }
+}
+
+/// By their names, so that no number of other tags leaves these out.
+fn is_beat(freshness: &Freshness, tag: &TagRef) -> bool {
+    tag.name
+        .strip_prefix("refs/tags/")
+        .is_some_and(|name| freshness.tag.owns(name))
 }

@@ -15,11 +15,13 @@
 mod approvals;
 mod chain;
 mod coverage;
+mod fork;
 mod freshness;
 mod history;
 mod policy_step;
 mod revocation;
 mod side;
+mod span;
 mod step;
 mod voice;
 
@@ -41,6 +43,11 @@ use crate::verified::Revision;
 use approvals::Approvals;
 use chain::Chain;
 use revocation::Revoked;
+use span::Spans;
+use voice::Bounds;
+
+/// How many commits before the floor are asked for their dates.
+const BEFORE_FLOOR: usize = 256;
 
 /// An accepted commit, as the next step sees it.
 #[derive(Clone)]
@@ -48,7 +55,7 @@ struct Parent {
     id: Oid,
     tree: Oid,
     trust: Oid,
-    /// When it was signed, or committed if it isn't.
+    /// When it was made, as far as what it carries can tell; never before its own parent.
     seconds: i64,
     authority: Rc<Authority>,
 }
@@ -63,6 +70,7 @@ struct Evaluation<'a> {
     chain: Chain,
     approvals: Approvals,
     revoked: Revoked,
+    spans: Spans,
 }
 
 /// Judges everything between the floor and the head.
@@ -111,6 +119,7 @@ impl<'a> Evaluation<'a> {
             chain: Chain::default(),
             approvals: Approvals::default(),
             revoked: Revoked::default(),
+            spans: Spans::default(),
         };
         let raw = objects
             .read(&floor, ObjectKind::Commit, limits::COMMIT)
@@ -121,13 +130,11 @@ impl<'a> Evaluation<'a> {
                 format!("the floor {}: {e}", floor.short()),
             )
         })?;
-        let mut revision = revision(&commit, floor, None);
-        let parent = evaluation.parent_of(floor, &commit);
-        if let Ok(parent) = &parent {
-            revision.trailers = evaluation.own_trailers(parent, &commit);
-        }
-        outcome.revision = Some(revision);
-        let parent = parent?;
+        outcome.revision = Some(revision(&commit, floor, None));
+        let parent = evaluation.parent_of(floor, &commit)?;
+        evaluation.revoked = Revoked::local(inputs.revoked);
+        let trailers = evaluation.own_trailers(&parent, &commit);
+        outcome.revision = Some(revision(&commit, floor, Some(trailers)));
         if let Some(reference) = inputs
             .reference
             .filter(|r| *r != parent.authority.policy.reference)
@@ -157,9 +164,34 @@ impl<'a> Evaluation<'a> {
             id,
             tree: commit.tree,
             trust,
-            seconds: commit.committer.seconds,
+            seconds: self.made(id, commit),
             authority,
         })
+    }
+
+    /// When the floor was made. Each verification begins with a floor, so its own date isn't enough: the
+    /// merge of a forge, which nobody signed, may claim to be as old as it likes. Commits before it that
+    /// were accepted after the introduction weren't from the future then; dates of before the
+    /// introduction mean nothing here.
+    fn made(&self, floor: Oid, commit: &Commit<'_>) -> i64 {
+        let mut latest = commit.committer.seconds;
+        let (mut at, mut next) = (floor, commit.parents.first().copied());
+        for _ in 0..BEFORE_FLOOR {
+            let Some(id) = next.filter(|_| at != self.inputs.introduction) else {
+                break;
+            };
+            let Ok((seconds, parent)) = fork::read(self.objects, &id).and_then(|raw| {
+                let commit = fork::parse(&raw, &id)?;
+                Ok((commit.committer.seconds, commit.parents.first().copied()))
+            }) else {
+                break;
+            };
+            if seconds <= self.now {
+                latest = latest.max(seconds);
+            }
+            (at, next) = (id, parent);
+        }
+        latest
     }
 
     /// The policy and keys of a `trust` folder, read once.
@@ -241,10 +273,28 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The trailers of a commit, if an identity of the policy has signed them.
-    fn own_trailers(&self, parent: &Parent, commit: &Commit<'_>) -> Trailers {
-        let signed = self.own_voice(parent, commit, &parent.id, None).is_ok();
-        if signed {
+    /// The trailers of the floor, if an identity had signed them by the policy that judged it: that of
+    /// its parent, so that a commit which brings its own signer's key orders nothing. The introduction is
+    /// believed as it is.
+    fn own_trailers(&mut self, floor: &Parent, commit: &Commit<'_>) -> Trailers {
+        let mut judge = floor.clone();
+        if let Some(parent) = commit
+            .parents
+            .first()
+            .filter(|_| floor.id != self.inputs.introduction)
+        {
+            let trust = fork::read(self.objects, parent)
+                .and_then(|raw| self.trees.trust(&fork::parse(&raw, parent)?.tree));
+            let Some(authority) = trust
+                .ok()
+                .flatten()
+                .and_then(|trust| self.authority(&trust).ok())
+            else {
+                return Trailers::default();
+            };
+            judge.authority = authority;
+        }
+        if self.own_voice(&judge, commit, Bounds::none()).is_ok() {
             Trailers::parse(commit.message).unwrap_or_default()
         } else {
             Trailers::default()

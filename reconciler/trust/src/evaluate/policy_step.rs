@@ -1,5 +1,6 @@
 //! A step that changes `trust/`.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::{Evaluation, Parent};
@@ -83,6 +84,8 @@ impl Evaluation<'_> {
 
     /// A policy anywhere else would be one that no rule for `trust/` guards.
     pub(super) fn no_policy_elsewhere(&self, changes: &[Change]) -> Result<(), Reason> {
+        // One large file may be there under many names.
+        let mut looked = HashSet::new();
         for change in changes {
             let Some(Leaf {
                 mode: EntryMode::File | EntryMode::Executable,
@@ -94,7 +97,7 @@ impl Evaluation<'_> {
             let yaml = change.path.rsplit_once('.').is_some_and(|(_, end)| {
                 end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml")
             });
-            if !yaml || change.path == POLICY_PATH {
+            if !yaml || change.path == POLICY_PATH || !looked.insert(id) {
                 continue;
             }
             let bytes = match self.objects.read(&id, ObjectKind::Blob, MANIFEST) {

@@ -1,17 +1,20 @@
 //! Authority that is taken away: by this machine's configuration, by `revoke/` tags, by certificates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sequoia_openpgp::types::RevocationStatus;
 
 use super::coverage::{self, Scope, Voice};
-use super::{Evaluation, Parent, approvals};
+use super::voice::Bounds;
+use super::{Evaluation, Parent, approvals, chain};
 use crate::diff::Change;
+use crate::inputs::{Revocations, TagRef};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::policy::{Authority, TRUST_PATH};
 use crate::signature::{KeyName, examine};
+use crate::verified::Revision;
 
 /// The keys that have no authority left.
 #[derive(Default)]
@@ -22,7 +25,11 @@ pub(super) struct Revoked {
     /// certificate and adding it again without its revocation gains nothing.
     certificates: BTreeSet<KeyName>,
     /// Tags that don't take anything away yet, by the key that they name.
-    waiting: BTreeMap<String, Vec<Waiting>>,
+    waiting: BTreeMap<KeyName, Vec<Waiting>>,
+    /// Tags that weren't looked at, as the policy hasn't the key that they name.
+    unread: BTreeMap<KeyName, Vec<TagRef>>,
+    /// Commits that were accepted and then left by a signed rollback.
+    left: HashSet<Oid>,
 }
 
 struct Waiting {
@@ -44,6 +51,18 @@ impl Revoked {
             return Some("by a revoke/ tag");
         }
         hit(&self.certificates).then_some("by its certificate in an earlier policy")
+    }
+
+    /// What this machine's configuration takes away.
+    pub(super) fn local(revoked: Option<&Revocations>) -> Self {
+        Self {
+            local: revoked
+                .into_iter()
+                .flat_map(Revocations::iter)
+                .cloned()
+                .collect(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn by_tags(&self) -> impl Iterator<Item = &KeyName> {
@@ -74,19 +93,66 @@ impl Revoked {
 impl Evaluation<'_> {
     /// What is taken away as of the floor.
     pub(super) fn revocations(&self, floor: &Parent) -> Revoked {
-        let mut revoked = Revoked::default();
-        if let Some(local) = self.inputs.revoked {
-            revoked.local.extend(local.iter().cloned());
+        let mut revoked = Revoked::local(self.inputs.revoked);
+        for tag in self.inputs.tags {
+            let named = tag
+                .name
+                .strip_prefix("refs/tags/revoke/")
+                .and_then(|rest| KeyName::from_hex(rest.split('/').next()?).ok());
+            if let Some(key) = named {
+                revoked.unread.entry(key).or_default().push(tag.clone());
+            }
         }
-        for tag in self.inputs.tags.iter().take(limits::TAGS) {
-            let Some(rest) = tag.name.strip_prefix("refs/tags/revoke/") else {
-                continue;
-            };
-            let hex = rest
-                .split('/')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
+        self.look_at_those_of(&mut revoked, &floor.authority);
+        self.look_at_strangers(&mut revoked);
+        let elsewhere = |waiting: &Waiting| {
+            self.chain.position(&waiting.target).is_none()
+                && !self
+                    .chain
+                    .is_at_or_below_floor(self.objects, &waiting.target)
+        };
+        if revoked.waiting.values().flatten().any(elsewhere) {
+            revoked.left = chain::with_left_behind(self.objects, floor.id);
+        }
+        revoked.remember(&floor.authority);
+        self.revoke(&mut revoked, floor, None);
+        revoked
+    }
+
+    /// Looks at every tag that names a key of the policy. There is no limit but the one on tags
+    /// altogether, beyond which a source gives nothing at all: whoever may push tags could otherwise
+    /// push so many that the one which takes a stolen key away isn't among those that are looked at.
+    fn look_at_those_of(&self, revoked: &mut Revoked, authority: &Authority) {
+        let keys: Vec<KeyName> = revoked
+            .unread
+            .keys()
+            .filter(|key| authority.ring.has(key))
+            .cloned()
+            .collect();
+        for key in keys {
+            let tags = revoked.unread.remove(&key).unwrap_or_default();
+            self.look_at(revoked, &key, &tags);
+        }
+    }
+
+    /// Looks at some of the tags that name other keys: these have no authority to lose, but whoever
+    /// asks is told that they are revoked.
+    fn look_at_strangers(&self, revoked: &mut Revoked) {
+        let (mut room, mut keys) = (limits::STRANGERS, Vec::new());
+        for (key, tags) in &revoked.unread {
+            if let Some(rest) = room.checked_sub(tags.len()) {
+                room = rest;
+                keys.push(key.clone());
+            }
+        }
+        for key in keys {
+            let tags = revoked.unread.remove(&key).unwrap_or_default();
+            self.look_at(revoked, &key, &tags);
+        }
+    }
+
+    fn look_at(&self, revoked: &mut Revoked, key: &KeyName, tags: &[TagRef]) {
+        for tag in tags {
             let Ok(raw) = self.objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else {
                 continue;
             };
@@ -98,26 +164,44 @@ impl Evaluation<'_> {
                 name: tag.name.clone(),
                 target: parsed.target,
             };
-            revoked.waiting.entry(hex).or_default().push(waiting);
+            revoked
+                .waiting
+                .entry(key.clone())
+                .or_default()
+                .push(waiting);
         }
-        revoked.remember(&floor.authority);
-        self.revoke(&mut revoked, floor, None);
-        revoked
     }
 
-    /// Whether a revoke tag waits for this commit, or may count under another policy.
-    pub(super) fn revoke_after(&mut self, parent: &Parent, at: usize, policy_changed: bool) {
-        let waits = self
-            .revoked
+    /// Looks whether a revoke tag waits for this accepted commit or one that it left by going back, or
+    /// may count as the policy is no longer the one of `before`.
+    pub(super) fn revoke_after(
+        &mut self,
+        before: &Parent,
+        parent: &Parent,
+        revision: &Revision,
+        at: usize,
+    ) {
+        let mut revoked = std::mem::take(&mut self.revoked);
+        let policy_changed = parent.trust != before.trust;
+        if policy_changed {
+            self.look_at_those_of(&mut revoked, &parent.authority);
+        }
+        let mut left = HashSet::new();
+        if !revoked.waiting.is_empty()
+            && let Some(from) = chain::left_by(&revision.trailers, revision.parent)
+        {
+            left = chain::with_left_behind(self.objects, from);
+        }
+        let waits = revoked
             .waiting
             .values()
             .flatten()
-            .any(|w| policy_changed || w.target == parent.id);
+            .any(|w| policy_changed || w.target == parent.id || left.contains(&w.target));
+        revoked.left.extend(left);
         if waits {
-            let mut revoked = std::mem::take(&mut self.revoked);
             self.revoke(&mut revoked, parent, Some(at));
-            self.revoked = revoked;
         }
+        self.revoked = revoked;
     }
 
     /// Lets those tags count that stand on an accepted commit and together meet what a change of
@@ -136,20 +220,17 @@ impl Evaluation<'_> {
         patient.approvals_max_age = crate::policy::Seconds(i64::MAX / 4);
         patient.bind_ref = crate::policy::BindRef::None;
         let mut found = Vec::new();
-        for (hex, tags) in &revoked.waiting {
-            let Ok(key) = KeyName::from_hex(hex) else {
-                continue;
-            };
+        for (key, tags) in &revoked.waiting {
             let voices: Vec<Voice> = tags
                 .iter()
                 .filter_map(|tag| self.revoking_voice(revoked, parent, at, tag))
                 .collect();
             if !voices.is_empty() && coverage::judge(&patient, &demands, &voices).is_met() {
-                found.push((hex.clone(), key));
+                found.push(key.clone());
             }
         }
-        for (hex, key) in found {
-            revoked.waiting.remove(&hex);
+        for key in found {
+            revoked.waiting.remove(&key);
             revoked.tags.insert(key);
         }
     }
@@ -164,7 +245,10 @@ impl Evaluation<'_> {
         let accepted = match (self.chain.position(&tag.target), at) {
             (Some(position), Some(at)) => position <= at,
             (Some(_), None) => false,
-            (None, _) => self.chain.is_at_or_below_floor(self.objects, &tag.target),
+            (None, _) => {
+                self.chain.is_at_or_below_floor(self.objects, &tag.target)
+                    || revoked.left.contains(&tag.target)
+            }
         };
         if !accepted {
             return None;
@@ -186,7 +270,7 @@ impl Evaluation<'_> {
             ..Revoked::default()
         };
         let (key, seconds) = self
-            .weigh(authority, &only_local, finding, None, None)
+            .weigh(authority, &only_local, finding, Bounds::none())
             .ok()?;
         let identity = authority.ring.get(key)?.identity;
         Some(Voice {

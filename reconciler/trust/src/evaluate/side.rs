@@ -1,109 +1,22 @@
 //! What a merge brings in: where the branch left, what it changed, and who approved that.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::coverage::{Scope, Voice};
+use super::fork::{fork, parse, read};
+use super::step::Candidate;
+use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals};
-use crate::diff::{Change, Judge, unread};
-use crate::object::{Checked, Commit, ObjectKind, Tag, Trailers, limits};
+use crate::diff::Judge;
+use crate::object::{Commit, Tag, Trailers};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::{Finding, examine};
 
-/// Where two commits have last been one, and what only the second has.
-struct Fork {
-    bases: Vec<Oid>,
-    /// The commits of the side alone.
-    side: Vec<Oid>,
-}
-
 /// How many empty commits at the end of a branch are looked at.
 const EMPTY_COMMITS: usize = 64;
-
-const MAIN: u8 = 1;
-const SIDE: u8 = 2;
-const BELOW_BASE: u8 = 4;
-
-fn read<'a>(objects: Checked<'a>, id: &Oid) -> Result<std::borrow::Cow<'a, [u8]>, Reason> {
-    objects
-        .read(id, ObjectKind::Commit, limits::COMMIT)
-        .map_err(|e| unread(&e))
-}
-
-fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
-    Commit::parse(raw, id.format())
-        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
-}
-
-/// Paints the ancestors of both, newest first, until all that is left is an ancestor of both. Dates
-/// are only an order of looking: a commit that gets new paint is looked at again, so false ones cost
-/// time and can't hide a base.
-fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
-    let mut paint: HashMap<Oid, u8> = HashMap::new();
-    let mut queue: BinaryHeap<(i64, Oid)> = BinaryHeap::new();
-    // How many entries of the queue could still lead to a base.
-    let mut open = 0_usize;
-    let mut steps = 0_usize;
-    for (id, color) in [(main, MAIN), (side, SIDE)] {
-        let old = paint.entry(id).or_default();
-        *old |= color;
-        let seconds = parse(&read(objects, &id)?, &id)?.committer.seconds;
-        queue.push((seconds, id));
-        open += 1;
-    }
-    let mut bases: BTreeSet<Oid> = BTreeSet::new();
-    let mut counted: HashMap<Oid, usize> = HashMap::from([(main, 1)]);
-    *counted.entry(side).or_default() += 1;
-    while open > 0 {
-        let Some((_, id)) = queue.pop() else { break };
-        let mut color = paint.get(&id).copied().unwrap_or_default();
-        if let Some(count) = counted.get_mut(&id).filter(|count| **count > 0) {
-            *count -= 1;
-            open -= 1;
-        }
-        steps += 1;
-        if steps > limits::SIDE {
-            let message = format!(
-                "more than {} commits lie between the merged branch and where it left",
-                limits::SIDE
-            );
-            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
-        }
-        if color & (MAIN | SIDE) == MAIN | SIDE && color & BELOW_BASE == 0 {
-            bases.insert(id);
-            color |= BELOW_BASE;
-        }
-        let raw = read(objects, &id)?;
-        for parent in parse(&raw, &id)?.parents {
-            let old = paint.entry(parent).or_default();
-            if *old | color != *old {
-                *old |= color;
-                let below = *old & BELOW_BASE != 0;
-                let parent_raw = read(objects, &parent)?;
-                queue.push((parse(&parent_raw, &parent)?.committer.seconds, parent));
-                if below {
-                    // What waits for it no longer leads to a base.
-                    open -= counted.remove(&parent).unwrap_or_default();
-                } else {
-                    *counted.entry(parent).or_default() += 1;
-                    open += 1;
-                }
-            }
-        }
-    }
-    bases.retain(|id| paint.get(id).is_some_and(|color| color & BELOW_BASE == 0));
-    let side = paint
-        .iter()
-        .filter(|(_, color)| **color == SIDE)
-        .map(|(id, _)| *id)
-        .collect();
-    Ok(Fork {
-        bases: bases.into_iter().collect(),
-        side,
-    })
-}
 
 impl Evaluation<'_> {
     /// The voices of those who approved the tips of merged branches, each for the paths that the
@@ -111,17 +24,17 @@ impl Evaluation<'_> {
     pub(super) fn side_voices(
         &self,
         parent: &Parent,
-        commit: &Commit<'_>,
-        changes: &[Change],
+        candidate: &Candidate<'_>,
         notes: &mut Vec<Reason>,
     ) -> Result<Vec<Voice>, Reason> {
         let mut voices = Vec::new();
-        for tip in commit.parents.iter().skip(1) {
-            let mut approved = self.approvers(parent, commit, tip, notes)?;
+        for tip in candidate.commit.parents.iter().skip(1) {
+            let mut approved = self.approvers(parent, candidate, tip, notes)?;
+            self.drop_expired(parent, candidate, tip, &mut approved, notes);
             if approved.is_empty() {
                 continue;
             }
-            let taken = match self.taken(parent, commit, tip, changes) {
+            let taken = match self.taken(parent, candidate, tip) {
                 Ok(taken) => taken,
                 Err(reason) if reason.code == ReasonCode::ApprovalIgnored => {
                     notes.push(reason);
@@ -149,31 +62,65 @@ impl Evaluation<'_> {
         Ok(voices)
     }
 
+    /// Approvals expire: one that is older than `approvals.maxAge` when its branch is merged counts
+    /// for nothing. There is no clock in history, and a merge that nobody signed may claim any date; it
+    /// is never taken to be older than the commit that it follows.
+    fn drop_expired(
+        &self,
+        parent: &Parent,
+        candidate: &Candidate<'_>,
+        tip: &Oid,
+        approved: &mut Vec<Voice>,
+        notes: &mut Vec<Reason>,
+    ) {
+        let policy = &parent.authority.policy;
+        let oldest = candidate.seconds - policy.approvals_max_age.0 - policy.skew.0;
+        approved.retain(|voice| {
+            let lasts = voice.seconds >= oldest;
+            if !lasts {
+                let message = format!(
+                    "an approval of {} by {} counts for nothing: it is of {}, more than {} before the merge",
+                    tip.short(),
+                    policy.name(voice.identity),
+                    super::timestamp(voice.seconds),
+                    policy.approvals_max_age
+                );
+                notes.push(Reason::new(ReasonCode::ApprovalIgnored, message));
+            }
+            lasts
+        });
+    }
+
     /// The changed paths that the merge has as the tip has them, if it took the tip's whole change;
     /// otherwise a path that it didn't take.
+    ///
+    /// Whoever approved the tip approved going from its bases to it. Where the branch has meanwhile
+    /// changed a path too, the merge goes from something else that they never saw: taking the tip's
+    /// side would undo, in silence and with an old approval, what was put in since. So a path counts
+    /// only if the parent still has it as every base has it.
     fn taken(
         &self,
         parent: &Parent,
-        commit: &Commit<'_>,
+        candidate: &Candidate<'_>,
         tip: &Oid,
-        changes: &[Change],
     ) -> Result<Result<HashSet<String>, String>, Reason> {
         let tree_of =
             |id: &Oid| -> Result<Oid, Reason> { Ok(parse(&read(self.objects, id)?, id)?.tree) };
         let tip_tree = tree_of(tip)?;
         let fork = fork(self.objects, parent.id, *tip)?;
         // What the tip changed since every base; without a base, everything that it has.
+        let mut bases = Vec::new();
+        for base in &fork.bases {
+            bases.push(Some(tree_of(base)?));
+        }
+        if bases.is_empty() {
+            bases.push(None);
+        }
         let mut own: Option<HashSet<String>> = None;
-        for base in fork
-            .bases
-            .iter()
-            .map(Some)
-            .chain(fork.bases.is_empty().then_some(None))
-        {
-            let base_tree = base.map(&tree_of).transpose()?;
+        for base in &bases {
             let diff = self
                 .trees
-                .diff(base_tree.as_ref(), Some(&tip_tree), Judge::Nothing)?;
+                .diff(base.as_ref(), Some(&tip_tree), Judge::Nothing)?;
             let paths: HashSet<String> = diff.into_iter().map(|change| change.path).collect();
             own = Some(match own {
                 Some(own) => own.intersection(&paths).cloned().collect(),
@@ -183,7 +130,7 @@ impl Evaluation<'_> {
         let own = own.unwrap_or_default();
         for path in &own {
             let (here, there) = (
-                self.trees.entry(&commit.tree, path)?,
+                self.trees.entry(&candidate.commit.tree, path)?,
                 self.trees.entry(&tip_tree, path)?,
             );
             if here != there && self.trees.entry(&parent.tree, path)? != there {
@@ -191,9 +138,19 @@ impl Evaluation<'_> {
             }
         }
         let mut taken = HashSet::new();
-        for change in changes.iter().filter(|change| own.contains(&change.path)) {
-            if self.trees.entry(&tip_tree, &change.path)? == change.after {
-                taken.insert(change.path.clone());
+        for change in candidate.changes.iter().filter(|c| own.contains(&c.path)) {
+            let path = &change.path;
+            let mut as_approved = self.trees.entry(&tip_tree, path)? == change.after;
+            let before = self.trees.entry(&parent.tree, path)?;
+            for base in &bases {
+                let there = match base {
+                    Some(base) => self.trees.entry(base, path)?,
+                    None => None,
+                };
+                as_approved &= there == before;
+            }
+            if as_approved {
+                taken.insert(path.clone());
             }
         }
         Ok(Ok(taken))
@@ -203,18 +160,21 @@ impl Evaluation<'_> {
     fn approvers(
         &self,
         parent: &Parent,
-        commit: &Commit<'_>,
+        candidate: &Candidate<'_>,
         tip: &Oid,
         notes: &mut Vec<Reason>,
     ) -> Result<Vec<Voice>, Reason> {
         let mut voices = Vec::new();
+        // Nobody notes when an embedded tag or a commit of a branch comes here. It was here when the
+        // merge that carries it was, and that is noted.
+        let carried = self.seen(&candidate.id);
         let raw = read(self.objects, tip)?;
         let at = parse(&raw, tip)?;
         let mut note = |result: Result<Voice, Reason>, voices: &mut Vec<Voice>| match result {
             Ok(voice) => voices.push(voice),
             Err(reason) => notes.push(reason),
         };
-        for raw in &commit.mergetags {
+        for raw in &candidate.commit.mergetags {
             // That each embedded tag parses and names a parent is known already.
             let Ok(tag) = Tag::parse(raw, tip.format()) else {
                 continue;
@@ -227,8 +187,7 @@ impl Evaluation<'_> {
                         &tag,
                         &name,
                         tip,
-                        at.committer.seconds,
-                        None,
+                        Bounds::after(at.committer.seconds).seen(carried),
                         By::Mergetag(name.clone()),
                     ),
                     &mut voices,
@@ -254,8 +213,10 @@ impl Evaluation<'_> {
             if next.tree != at.tree {
                 break;
             }
+            let bounds =
+                Bounds::after(next.committer.seconds).seen(earlier(self.seen(&id), carried));
             note(
-                self.empty_commit_voice(parent, &at, id, &below, next.committer.seconds),
+                self.empty_commit_voice(parent, &at, id, &below, bounds),
                 &mut voices,
             );
             (id, raw) = (below, below_raw);
@@ -269,18 +230,11 @@ impl Evaluation<'_> {
         commit: &Commit<'_>,
         id: Oid,
         below: &Oid,
-        seconds: i64,
+        bounds: Bounds,
     ) -> Result<Voice, Reason> {
         let name = format!("by the empty commit {}", id.short());
         let finding = super::voice::examine_commit(parent, commit);
-        let seen = self.seen(&id);
-        let weighed = self.weigh(
-            &parent.authority,
-            &self.revoked,
-            finding,
-            Some(seconds),
-            seen,
-        );
+        let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
         let (key, seconds) = weighed.map_err(|reason| approvals::ignored(&name, reason))?;
         let trailers = Trailers::parse(commit.message).map_err(|e| approvals::ignored(&name, e))?;
         approvals::claims(&trailers, &parent.authority.policy, below)
@@ -306,15 +260,18 @@ impl Evaluation<'_> {
     pub(super) fn unsigned_on_side(
         &mut self,
         parent: &Parent,
+        id: &Oid,
         commit: &Commit<'_>,
     ) -> Result<Option<Reason>, Reason> {
+        let carried = self.seen(id);
         for tip in commit.parents.iter().skip(1) {
             let mut side = fork(self.objects, parent.id, *tip)?.side;
             side.sort();
             for id in side {
                 let raw = read(self.objects, &id)?;
                 let at = parse(&raw, &id)?;
-                if let Err(why) = self.signed_for_all(parent, &at)? {
+                let seen = earlier(self.seen(&id), carried);
+                if let Err(why) = self.signed_for_all(parent, &at, seen)? {
                     let message = format!(
                         "the merged commit {} isn't signed by an identity of every policy that it builds on: {why}",
                         id.short()
@@ -330,11 +287,15 @@ impl Evaluation<'_> {
         &mut self,
         parent: &Parent,
         commit: &Commit<'_>,
+        seen: Option<i64>,
     ) -> Result<Result<(), String>, Reason> {
         let mut authorities = vec![parent.authority.clone()];
+        let mut after = None;
         for below in &commit.parents {
             let raw = read(self.objects, below)?;
-            let Some(trust) = self.trees.trust(&parse(&raw, below)?.tree)? else {
+            let at = parse(&raw, below)?;
+            after = after.max(Some(at.committer.seconds));
+            let Some(trust) = self.trees.trust(&at.tree)? else {
                 return Ok(Err(format!("{} has no policy", below.short())));
             };
             match self.authority(&trust) {
@@ -342,6 +303,8 @@ impl Evaluation<'_> {
                 Err(reason) => return Ok(Err(reason.to_string())),
             }
         }
+        let bounds = after.map_or(Bounds::none(), Bounds::after);
+        let bounds = bounds.seen(seen).of_any_age();
         for authority in authorities {
             let finding = match &commit.signature {
                 Some(block) => examine(
@@ -352,10 +315,15 @@ impl Evaluation<'_> {
                 ),
                 None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
             };
-            if let Err(reason) = self.weigh(&authority, &self.revoked, finding, None, None) {
+            if let Err(reason) = self.weigh(&authority, &self.revoked, finding, bounds) {
                 return Ok(Err(reason.to_string()));
             }
         }
         Ok(Ok(()))
     }
+}
+
+/// The earlier of two moments of which either may be unknown.
+fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.into_iter().chain(b).min()
 }

@@ -2,12 +2,13 @@
 
 use super::coverage::{self, Coverage, Voice};
 use super::history::History;
-use super::{Evaluation, Parent, approvals, revision, timestamp};
+use super::voice::Bounds;
+use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
 use crate::inputs::Detail;
 use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
-use crate::outcome::{Signer, Step};
+use crate::outcome::{By, Signer, Step};
 use crate::policy::{Bypass, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::verdict::Verdict;
@@ -17,15 +18,38 @@ use crate::verified::Revision;
 type Next = (Parent, Revision);
 
 /// What is known of a commit before its approvals are looked at.
-struct Candidate<'c> {
-    id: Oid,
-    at: usize,
-    commit: Commit<'c>,
-    changes: Vec<Change>,
+pub(super) struct Candidate<'c> {
+    pub(super) id: Oid,
+    /// Where it is in the chain.
+    pub(super) at: usize,
+    pub(super) commit: Commit<'c>,
+    pub(super) changes: Vec<Change>,
     /// Its own signature's voice, or why there is none.
     own: Result<Voice, Reason>,
     trailers: Trailers,
+    /// When it was made: not before its parent, nor before it says so itself, nor before it was signed.
+    /// A signature by nobody who counts says nothing. Only what is in the commit and before it has a
+    /// part in this, so that nobody moves it by adding a tag; and what is dated in the future waits until
+    /// then, so that it is never ahead of the clock by more than the skew.
+    pub(super) seconds: i64,
+}
+
+/// Whether a candidate's voices are enough.
+struct Covered {
+    coverage: Coverage,
+    /// The time that its successors build on: its own, or that of the last counted signature which it
+    /// carries in itself. Later approvals by tags have no part in it: a commit on top may well have been
+    /// made before them.
     seconds: i64,
+    by: Means,
+}
+
+/// By what a candidate is covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    Rules,
+    /// An emergency that gets around freezes.
+    Emergency,
 }
 
 impl Evaluation<'_> {
@@ -39,7 +63,7 @@ impl Evaluation<'_> {
         let mut step = Step::new(id, Verdict::Accept);
         match self.judge(parent, at, id, &mut step, history) {
             Ok(next) => {
-                self.revoke_after(&next.0, at, next.0.trust != parent.trust);
+                self.revoke_after(parent, &next.0, &next.1, at);
                 if self.inputs.detail == Detail::Brief {
                     step = Step::new(id, Verdict::Accept);
                 }
@@ -87,7 +111,11 @@ impl Evaluation<'_> {
             )
             .map_err(one)?;
         let mut reasons = Vec::new();
-        let (mut coverage, emergency) = self
+        let Covered {
+            mut coverage,
+            seconds,
+            by,
+        } = self
             .covered(parent, &candidate, &demands, step)
             .map_err(one)?;
         if coverage.is_met() && self.inputs.tombstones.is_some_and(|t| t.contains(&id)) {
@@ -104,12 +132,12 @@ impl Evaluation<'_> {
             );
             reasons.push(Reason::new(ReasonCode::Future, message));
         }
-        if !emergency {
+        if by == Means::Rules {
             reasons.extend(self.frozen(policy, &candidate));
         }
         if policy.side_branches == crate::policy::SideBranches::AllSigned {
             reasons.extend(
-                self.unsigned_on_side(parent, &candidate.commit)
+                self.unsigned_on_side(parent, &id, &candidate.commit)
                     .map_err(one)?,
             );
         }
@@ -144,7 +172,7 @@ impl Evaluation<'_> {
                 id,
                 tree: candidate.commit.tree,
                 trust,
-                seconds: candidate.seconds,
+                seconds,
                 authority,
             },
             revision,
@@ -201,7 +229,8 @@ impl Evaluation<'_> {
                 )));
             }
         }
-        let own = self.own_voice(parent, &commit, &id, Some(after));
+        let bounds = Bounds::after(after).seen(self.seen(&id));
+        let own = self.own_voice(parent, &commit, bounds);
         if let Err(reason) = &own
             && reason.code.verdict() == Verdict::Reject
         {
@@ -219,9 +248,9 @@ impl Evaluation<'_> {
         if at == 0 && self.chain.rollback.is_some() {
             self.rollback(parent, &commit, &own)?;
         }
-        let seconds = own
-            .as_ref()
-            .map_or(commit.committer.seconds, |voice| voice.seconds);
+        let said = commit.committer.seconds;
+        let signed = own.as_ref().map_or(said, |voice| voice.seconds);
+        let seconds = parent.seconds.max(said).max(signed);
         Ok(Candidate {
             id,
             at,
@@ -261,30 +290,35 @@ impl Evaluation<'_> {
         candidate: &Candidate<'_>,
         demands: &[coverage::Demand<'_>],
         step: &mut Step,
-    ) -> Result<(Coverage, bool), Reason> {
+    ) -> Result<Covered, Reason> {
         let policy = &parent.authority.policy;
         let mut voices: Vec<Voice> = candidate.own.iter().cloned().collect();
         self.direct_voices(parent, candidate, &mut voices, &mut step.notes);
         let mut coverage = coverage::judge(policy, demands, &voices);
         if !coverage.is_met() && candidate.commit.parents.len() > 1 {
-            voices.extend(self.side_voices(
-                parent,
-                &candidate.commit,
-                &candidate.changes,
-                &mut step.notes,
-            )?);
+            voices.extend(self.side_voices(parent, candidate, &mut step.notes)?);
             coverage = coverage::judge(policy, demands, &voices);
         }
+        let carried = voices
+            .iter()
+            .filter(|voice| matches!(voice.by, By::Mergetag(_) | By::EmptyCommit(_)))
+            .map(|voice| voice.seconds);
+        let seconds = carried.fold(candidate.seconds, i64::max);
+        let covered = |coverage, by| Covered {
+            coverage,
+            seconds,
+            by,
+        };
         let said = candidate
             .trailers
             .get("emergency")
             .filter(|reason| !reason.is_empty());
         let (Some(emergency), Some(_)) = (&policy.emergency, said) else {
-            return Ok((coverage, false));
+            return Ok(covered(coverage, Means::Rules));
         };
         let frozen = self.frozen(policy, candidate).is_some();
         if coverage.is_met() && !frozen {
-            return Ok((coverage, false));
+            return Ok(covered(coverage, Means::Rules));
         }
         let forbidden = |change: &&Change| {
             super::policy_step::in_trust(&change.path)
@@ -314,84 +348,19 @@ impl Evaluation<'_> {
         );
         let bypasses = |what| emergency.bypasses.contains(&what);
         if !declared.is_met() {
-            return Ok((coverage, false));
+            return Ok(covered(coverage, Means::Rules));
         }
         let counts = if bypasses(Bypass::Counts) {
             declared
         } else {
             coverage
         };
-        Ok((counts, bypasses(Bypass::Freeze)))
-    }
-
-    /// The voices of tags of the commit itself, and of those that span it.
-    fn direct_voices(
-        &self,
-        parent: &Parent,
-        candidate: &Candidate<'_>,
-        voices: &mut Vec<Voice>,
-        notes: &mut Vec<Reason>,
-    ) {
-        let mut note = |result: Result<Voice, Reason>| match result {
-            Ok(voice) => voices.push(voice),
-            Err(reason) => notes.push(reason),
+        let by = if bypasses(Bypass::Freeze) {
+            Means::Emergency
+        } else {
+            Means::Rules
         };
-        for tag in self.approvals.of(&candidate.id) {
-            note(self.approval(parent, tag, &candidate.id, candidate.seconds));
-        }
-        for span in &self.approvals.spans {
-            let Some(to) = self
-                .chain
-                .position(&span.target)
-                .filter(|to| *to > candidate.at)
-            else {
-                continue;
-            };
-            match self.spans(span, to, candidate.at) {
-                Ok(true) => note(self.span_voice(parent, span)),
-                Ok(false) => {}
-                Err(why) => note(Err(approvals::ignored(self.approvals.name(&span.tag), why))),
-            }
-        }
-    }
-
-    fn span_voice(&self, parent: &Parent, span: &approvals::Span) -> Result<Voice, Reason> {
-        let raw = self
-            .objects
-            .read(&span.target, ObjectKind::Commit, limits::COMMIT)
-            .map_err(|e| unread(&e))?;
-        let target = Commit::parse(&raw, span.target.format()).map_err(|e| malformed(&e))?;
-        self.approval(parent, &span.tag, &span.target, target.committer.seconds)
-    }
-
-    /// Whether the span of a tag has the commit in it. A change of `trust/` within a span voids it.
-    fn spans(&self, span: &approvals::Span, to: usize, at: usize) -> Result<bool, String> {
-        let Some(commits) = self.chain.between(self.objects, &span.base, to) else {
-            return Err("its `Approve-Base:` isn't an earlier commit of the branch".to_owned());
-        };
-        // The base itself isn't in the span.
-        if self
-            .chain
-            .position(&span.base)
-            .is_some_and(|base| base >= at)
-        {
-            return Ok(false);
-        }
-        let mut trust = None;
-        for id in commits {
-            let raw = self
-                .objects
-                .read(&id, ObjectKind::Commit, limits::COMMIT)
-                .map_err(|e| e.to_string())?;
-            let tree = Commit::parse(&raw, id.format())
-                .map_err(|e| e.to_string())?
-                .tree;
-            let here = self.trees.trust(&tree).map_err(|e| e.to_string())?;
-            if trust.replace(here).is_some_and(|before| before != here) {
-                return Err("its `Approve-Base:` spans a change of trust/".to_owned());
-            }
-        }
-        Ok(true)
+        Ok(covered(counts, by))
     }
 
     /// A freeze that covers what a step changes. In live sync everything that comes while it lasts is

@@ -15,6 +15,56 @@ use crate::signature::{Finding, examine};
 /// expired key can't sign for days gone by.
 const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
 
+/// What the time of a signature is held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// It was made after this, but for the skew of clocks.
+    after: Option<i64>,
+    /// When it came here, if that is known.
+    seen: Option<i64>,
+    age: Age,
+}
+
+/// Whether a signature may claim to be much older than its first sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// By `time.maxAge` at most.
+    Asked,
+    /// Work on a branch may lie for long before it is merged; its key must still be live.
+    NotAsked,
+}
+
+impl Bounds {
+    /// None but the clock.
+    pub(super) const fn none() -> Self {
+        Self {
+            after: None,
+            seen: None,
+            age: Age::Asked,
+        }
+    }
+
+    /// Made after a moment.
+    pub(super) const fn after(seconds: i64) -> Self {
+        Self {
+            after: Some(seconds),
+            ..Self::none()
+        }
+    }
+
+    /// Come here at a moment, if that is known.
+    pub(super) const fn seen(mut self, seen: Option<i64>) -> Self {
+        self.seen = seen;
+        self
+    }
+
+    /// However old it claims to be.
+    pub(super) const fn of_any_age(mut self) -> Self {
+        self.age = Age::NotAsked;
+        self
+    }
+}
+
 /// What the signature of a commit is worth under the parent's policy.
 pub(super) fn examine_commit(parent: &Parent, commit: &Commit<'_>) -> Finding {
     match &commit.signature {
@@ -38,17 +88,17 @@ impl Evaluation<'_> {
     }
 
     /// Whether a good signature counts: its key is neither revoked nor past its end, and its time is
-    /// neither before `after`, nor in the future, nor much before its first sight.
+    /// within its bounds and not in the future.
     pub(super) fn lives(
         &self,
         authority: &Authority,
         revoked: &Revoked,
         finding: Finding,
-        after: Option<i64>,
-        seen: Option<i64>,
+        bounds: Bounds,
     ) -> Result<(usize, i64), Reason> {
-        let (key, seconds) = match finding {
-            Finding::Good { key, seconds } => (key, seconds),
+        let Bounds { after, seen, age } = bounds;
+        let (key, part, seconds) = match finding {
+            Finding::Good { key, part, seconds } => (key, part, seconds),
             Finding::Not(reason) => return Err(reason),
         };
         let missing = || Reason::new(ReasonCode::UnknownKey, "the key isn't in the policy");
@@ -83,10 +133,10 @@ impl Evaluation<'_> {
                 format!("the key {name} is past its `validBefore`"),
             ));
         }
-        if live_at > seconds {
-            authority.ring.still_live(key, live_at)?;
+        if let Some(part) = part.filter(|_| live_at > seconds) {
+            authority.ring.still_live(key, &part, live_at)?;
         }
-        if seen.is_some_and(|seen| seen - seconds > policy.max_age.0) {
+        if age == Age::Asked && seen.is_some_and(|seen| seen - seconds > policy.max_age.0) {
             let message = format!(
                 "the signature by {name} is dated {when}, more than {} before it was first seen here",
                 policy.max_age
@@ -102,10 +152,9 @@ impl Evaluation<'_> {
         authority: &Authority,
         revoked: &Revoked,
         finding: Finding,
-        after: Option<i64>,
-        seen: Option<i64>,
+        bounds: Bounds,
     ) -> Result<(usize, i64), Reason> {
-        let (key, seconds) = self.lives(authority, revoked, finding, after, seen)?;
+        let (key, seconds) = self.lives(authority, revoked, finding, bounds)?;
         let identity = authority
             .ring
             .get(key)
@@ -131,17 +180,10 @@ impl Evaluation<'_> {
         &self,
         parent: &Parent,
         commit: &Commit<'_>,
-        id: &Oid,
-        after: Option<i64>,
+        bounds: Bounds,
     ) -> Result<Voice, Reason> {
         let finding = examine_commit(parent, commit);
-        let (key, seconds) = self.weigh(
-            &parent.authority,
-            &self.revoked,
-            finding,
-            after,
-            self.seen(id),
-        )?;
+        let (key, seconds) = self.weigh(&parent.authority, &self.revoked, finding, bounds)?;
         let policy = &parent.authority.policy;
         let binds = policy.bind_ref == BindRef::None || {
             let trailers = Trailers::parse(commit.message).unwrap_or_default();
@@ -178,22 +220,18 @@ impl Evaluation<'_> {
         let raw = read.map_err(|e| ignored(name, e))?;
         let parsed = approvals::parse(&raw, tag, name).map_err(|e| ignored(name, e))?;
         let by = By::Tag(name.strip_prefix("refs/tags/").unwrap_or(name).to_owned());
-        self.tag_voice(parent, &parsed, name, target, target_seconds, Some(tag), by)
+        let bounds = Bounds::after(target_seconds).seen(self.seen(tag));
+        self.tag_voice(parent, &parsed, name, target, bounds, by)
     }
 
     /// The voice of a tag that approves a target.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each says another thing about one tag"
-    )]
     pub(super) fn tag_voice(
         &self,
         parent: &Parent,
         tag: &Tag<'_>,
         name: &str,
         target: &Oid,
-        target_seconds: i64,
-        id: Option<&Oid>,
+        bounds: Bounds,
         by: By,
     ) -> Result<Voice, Reason> {
         let policy = &parent.authority.policy;
@@ -215,14 +253,7 @@ impl Evaluation<'_> {
             block,
             tag.tagger.seconds,
         );
-        let seen = id.and_then(|id| self.seen(id));
-        let weighed = self.weigh(
-            &parent.authority,
-            &self.revoked,
-            finding,
-            Some(target_seconds),
-            seen,
-        );
+        let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
         let (key, seconds) = weighed.map_err(|reason| ignored(name, reason))?;
         let identity = parent
             .authority

@@ -25,6 +25,8 @@ pub const NAME: usize = 255;
 pub const PATH: usize = 4096;
 /// Folders within folders.
 pub const DEPTH: usize = 64;
+/// Folders that are opened to compare or to list a tree, each as often as it is come to.
+pub const FOLDERS: usize = 200_000;
 /// Paths that one commit may change.
 pub const CHANGES: usize = 200_000;
 /// Commits between the floor and the head.
@@ -33,5 +35,7 @@ pub const CHAIN: usize = 5_000_000;
 pub const TAGS: usize = 500_000;
 /// Commits of a side branch that are walked to find where it left.
 pub const SIDE: usize = 50_000;
+/// `revoke/` tags that are looked at though they name a key that the policy doesn't have.
+pub const STRANGERS: usize = 1000;
 /// Trailers of one message.
 pub const TRAILERS: usize = 64;

@@ -228,6 +228,7 @@ pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
     Entries {
         objects: Checked(objects),
         pending: vec![Pending::Folder(String::new(), *tree, 0)],
+        folders: 0,
     }
 }
 
@@ -250,6 +251,7 @@ enum Pending {
 pub struct Entries<'a> {
     objects: Checked<'a>,
     pending: Vec<Pending>,
+    folders: usize,
 }
 
 impl Entries<'_> {
@@ -259,6 +261,10 @@ impl Entries<'_> {
                 path,
                 &"more folders within folders than there may be",
             ));
+        }
+        self.folders += 1;
+        if self.folders > limits::FOLDERS {
+            return Err(WalkError::new(path, &"more folders than there may be"));
         }
         let raw = self
             .objects

@@ -278,6 +278,17 @@ impl KeyRing {
             .map(|(index, key)| (*index, key))
     }
 
+    /// Whether a fingerprint is of any key, or of a subkey of one.
+    pub(crate) fn has(&self, name: &KeyName) -> bool {
+        let part = match name {
+            KeyName::OpenPgp(hex) => hex
+                .parse::<Fingerprint>()
+                .is_ok_and(|fingerprint| self.by_fingerprint.contains_key(&fingerprint)),
+            KeyName::Ssh(hash) => self.ssh.contains_key(hash),
+        };
+        part || self.keys.iter().any(|key| key.name == *name)
+    }
+
     /// Whether a fingerprint is of this key, or of a subkey of it.
     pub(crate) fn is_part_of(&self, name: &KeyName, key: usize) -> bool {
         let own = self.keys.get(key).is_some_and(|k| k.name == *name);
@@ -370,37 +381,21 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Whether a key that made a good signature earlier is still live: not expired, not revoked.
-    pub(crate) fn still_live(&self, key: usize, seconds: i64) -> Result<(), Reason> {
-        let Some(RingKey {
-            name,
-            file: Some(KeyFile::OpenPgp(cert)),
-            ..
-        }) = self.keys.get(key)
-        else {
-            return Ok(());
-        };
-        let expired = |error: &dyn std::fmt::Display| {
-            Reason::new(
-                ReasonCode::KeyExpired,
-                format!(
-                    "the OpenPGP key {name} was no longer valid shortly before its signature was first seen: {error}"
-                ),
-            )
-        };
-        let valid = cert
-            .with_policy(&self.standard, at(seconds))
-            .map_err(|e| expired(&e))?;
-        if let RevocationStatus::Revoked(by) = valid.revocation_status() {
-            return Err(Reason::new(
-                ReasonCode::KeyRevoked,
-                format!(
-                    "the OpenPGP key {name} was revoked before its signature was first seen ({})",
-                    why(&by)
-                ),
-            ));
-        }
-        valid.alive().map_err(|e| expired(&e))
+    /// Whether the part of a certificate that made a good signature earlier still could: a signing
+    /// subkey expires and is retired by itself.
+    pub(crate) fn still_live(
+        &self,
+        key: usize,
+        part: &Fingerprint,
+        seconds: i64,
+    ) -> Result<(), Reason> {
+        self.openpgp_live(key, part, seconds).map_err(|reason| {
+            let message = format!(
+                "the OpenPGP key {} no longer counted shortly before its signature was first seen here",
+                part.to_hex()
+            );
+            Reason::new(reason.code, message)
+        })
     }
 
     /// Whether a key could make a signature at a time that counts.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use armor::{Armor, ArmorError};
+use sequoia_openpgp::Fingerprint;
 use serde::{Serialize, Serializer};
 
 use crate::object::Payload;
@@ -105,8 +106,12 @@ impl Serialize for KeyName {
 /// What a signature is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// It is by this key of the policy.
-    Good { key: usize, seconds: i64 },
+    /// It is by this key of the policy; of a certificate, by this part of it.
+    Good {
+        key: usize,
+        part: Option<Fingerprint>,
+        seconds: i64,
+    },
     /// It counts for nothing; the code says how bad that is.
     Not(Reason),
 }

@@ -208,6 +208,7 @@ fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> F
     match ring.openpgp_live(index, &name, seconds) {
         Ok(()) => Finding::Good {
             key: index,
+            part: Some(name),
             seconds,
         },
         Err(reason) => Finding::Not(reason),

@@ -86,6 +86,9 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
             format!("the signature names the SSH key {name} and is garbled"),
         )
     };
+    // OpenSSH takes any content of this field and puts nothing in its place into what it verifies, so
+    // whoever passes a signature on can write there; by `PROTOCOL.sshsig` the content is a part of what
+    // is signed. The readers differ, so neither a signature over the content nor one over nothing is taken.
     if !parts.reserved.is_empty() {
         return garbled();
     }
@@ -164,6 +167,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
     }
     Finding::Good {
         key: index,
+        part: None,
         seconds: claimed,
     }
 }

@@ -1,0 +1,101 @@
+//! Where a merged branch left the one that it is merged into.
+
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+
+use crate::diff::unread;
+use crate::object::{Checked, Commit, ObjectKind, limits};
+use crate::oid::Oid;
+use crate::reason::{Reason, ReasonCode};
+
+/// Where two commits have last been one, and what only the second has.
+pub(super) struct Fork {
+    pub(super) bases: Vec<Oid>,
+    /// The commits of the side alone.
+    pub(super) side: Vec<Oid>,
+}
+
+const MAIN: u8 = 1;
+const SIDE: u8 = 2;
+const BELOW_BASE: u8 = 4;
+
+pub(super) fn read<'a>(
+    objects: Checked<'a>,
+    id: &Oid,
+) -> Result<std::borrow::Cow<'a, [u8]>, Reason> {
+    objects
+        .read(id, ObjectKind::Commit, limits::COMMIT)
+        .map_err(|e| unread(&e))
+}
+
+pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
+    Commit::parse(raw, id.format())
+        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+}
+
+/// Paints the ancestors of both, newest first, until all that is left is an ancestor of both. Dates
+/// are only an order of looking: a commit that gets new paint is looked at again, so false ones cost
+/// time and can't hide a base.
+pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
+    let mut paint: HashMap<Oid, u8> = HashMap::new();
+    let mut queue: BinaryHeap<(i64, Oid)> = BinaryHeap::new();
+    // How many entries of the queue could still lead to a base.
+    let mut open = 0_usize;
+    let mut steps = 0_usize;
+    for (id, color) in [(main, MAIN), (side, SIDE)] {
+        let old = paint.entry(id).or_default();
+        *old |= color;
+        let seconds = parse(&read(objects, &id)?, &id)?.committer.seconds;
+        queue.push((seconds, id));
+        open += 1;
+    }
+    let mut bases: BTreeSet<Oid> = BTreeSet::new();
+    let mut counted: HashMap<Oid, usize> = HashMap::from([(main, 1)]);
+    *counted.entry(side).or_default() += 1;
+    while open > 0 {
+        let Some((_, id)) = queue.pop() else { break };
+        let mut color = paint.get(&id).copied().unwrap_or_default();
+        if let Some(count) = counted.get_mut(&id).filter(|count| **count > 0) {
+            *count -= 1;
+            open -= 1;
+        }
+        steps += 1;
+        if steps > limits::SIDE {
+            let message = format!(
+                "more than {} commits lie between the merged branch and where it left",
+                limits::SIDE
+            );
+            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+        }
+        if color & (MAIN | SIDE) == MAIN | SIDE && color & BELOW_BASE == 0 {
+            bases.insert(id);
+            color |= BELOW_BASE;
+        }
+        let raw = read(objects, &id)?;
+        for parent in parse(&raw, &id)?.parents {
+            let old = paint.entry(parent).or_default();
+            if *old | color != *old {
+                *old |= color;
+                let below = *old & BELOW_BASE != 0;
+                let parent_raw = read(objects, &parent)?;
+                queue.push((parse(&parent_raw, &parent)?.committer.seconds, parent));
+                if below {
+                    // What waits for it no longer leads to a base.
+                    open -= counted.remove(&parent).unwrap_or_default();
+                } else {
+                    *counted.entry(parent).or_default() += 1;
+                    open += 1;
+                }
+            }
+        }
+    }
+    bases.retain(|id| paint.get(id).is_some_and(|color| color & BELOW_BASE == 0));
+    let side = paint
+        .iter()
+        .filter(|(_, color)| **color == SIDE)
+        .map(|(id, _)| *id)
+        .collect();
+    Ok(Fork {
+        bases: bases.into_iter().collect(),
+        side,
+    })
+}

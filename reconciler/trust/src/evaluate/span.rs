@@ -1,0 +1,129 @@
+//! Tags of the commit itself, and tags with `Approve-Base:`, which approve more than what they stand on.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::approvals::{self, Span, ignored};
+use super::coverage::Voice;
+use super::fork::{parse, read};
+use super::step::Candidate;
+use super::{Evaluation, Parent};
+use crate::object::{ObjectKind, limits};
+use crate::oid::Oid;
+use crate::reason::Reason;
+use crate::signature::{Finding, examine};
+
+/// What was found out about tags with a base. Each of them is asked about at each step, and anybody who
+/// may push tags can push many: a signature is computed once under each policy, and the commits between
+/// its ends are looked at once, and only for a tag by a key of the policy.
+#[derive(Default)]
+pub(super) struct Spans {
+    /// By `trust` folder and tag: why it isn't by a key of the policy, if it isn't.
+    strangers: RefCell<HashMap<(Oid, Oid), Option<Reason>>>,
+    /// By tag: why it can't span anything, if it can't.
+    void: RefCell<HashMap<Oid, Option<&'static str>>>,
+}
+
+impl Evaluation<'_> {
+    /// The voices of tags of the commit itself, and of those that span it.
+    pub(super) fn direct_voices(
+        &self,
+        parent: &Parent,
+        candidate: &Candidate<'_>,
+        voices: &mut Vec<Voice>,
+        notes: &mut Vec<Reason>,
+    ) {
+        let mut note = |result: Result<Voice, Reason>| match result {
+            Ok(voice) => voices.push(voice),
+            Err(reason) => notes.push(reason),
+        };
+        for tag in self.approvals.of(&candidate.id) {
+            note(self.approval(parent, tag, &candidate.id, candidate.seconds));
+        }
+        for span in &self.approvals.spans {
+            let Some(to) = self
+                .chain
+                .position(&span.target)
+                .filter(|to| *to > candidate.at)
+            else {
+                continue;
+            };
+            if let Some(reason) = self.stranger(parent, span) {
+                note(Err(reason));
+                continue;
+            }
+            if let Some(why) = self.void(span, to) {
+                note(Err(ignored(self.approvals.name(&span.tag), why)));
+                continue;
+            }
+            // The base itself isn't in the span.
+            let base = self.chain.position(&span.base);
+            if base.is_none_or(|base| base < candidate.at) {
+                note(self.span_voice(parent, span));
+            }
+        }
+    }
+
+    fn span_voice(&self, parent: &Parent, span: &Span) -> Result<Voice, Reason> {
+        let raw = read(self.objects, &span.target)?;
+        let target = parse(&raw, &span.target)?.committer.seconds;
+        // What it stands on is built on the parent.
+        self.approval(parent, &span.tag, &span.target, target.max(parent.seconds))
+    }
+
+    fn stranger(&self, parent: &Parent, span: &Span) -> Option<Reason> {
+        let place = (parent.trust, span.tag);
+        if let Some(known) = self.spans.strangers.borrow().get(&place) {
+            return known.clone();
+        }
+        let reason = self.by_a_key(parent, span).err();
+        let mut strangers = self.spans.strangers.borrow_mut();
+        strangers.insert(place, reason.clone());
+        reason
+    }
+
+    fn by_a_key(&self, parent: &Parent, span: &Span) -> Result<(), Reason> {
+        let name = self.approvals.name(&span.tag);
+        let read = self.objects.read(&span.tag, ObjectKind::Tag, limits::TAG);
+        let raw = read.map_err(|e| ignored(name, e))?;
+        let tag = approvals::parse(&raw, &span.tag, name).map_err(|e| ignored(name, e))?;
+        let block = tag
+            .signature
+            .ok_or_else(|| ignored(name, "it isn't signed"))?;
+        let ring = &parent.authority.ring;
+        match examine(ring, tag.payload(), block, tag.tagger.seconds) {
+            Finding::Good { .. } => Ok(()),
+            Finding::Not(reason) => Err(ignored(name, reason)),
+        }
+    }
+
+    /// A base that isn't an earlier commit of the branch voids a span, and so does a change of `trust/`
+    /// within it.
+    fn void(&self, span: &Span, to: usize) -> Option<&'static str> {
+        if let Some(known) = self.spans.void.borrow().get(&span.tag) {
+            return *known;
+        }
+        let why = match self.chain.between(self.objects, &span.base, to) {
+            None => Some("its `Approve-Base:` isn't an earlier commit of the branch"),
+            Some(commits) => match self.one_trust(&commits) {
+                Ok(true) => None,
+                Ok(false) => Some("its `Approve-Base:` spans a change of trust/"),
+                Err(_) => Some("a commit that it spans can't be read"),
+            },
+        };
+        self.spans.void.borrow_mut().insert(span.tag, why);
+        why
+    }
+
+    fn one_trust(&self, commits: &[Oid]) -> Result<bool, Reason> {
+        let mut first = None;
+        for id in commits {
+            let raw = read(self.objects, id)?;
+            let trust = self.trees.trust(&parse(&raw, id)?.tree)?;
+            if *first.get_or_insert(trust) != trust {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
