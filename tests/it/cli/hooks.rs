@@ -1,4 +1,8 @@
-//! The hooks of `hooks/` with real pushes.
+//! The hooks of `hooks/` with real pushes by the real git.
+
+mod memory;
+mod servers;
+mod tags;
 
 use std::fs;
 use std::path::Path;
@@ -38,12 +42,16 @@ fn what_nobody_signed_is_refused_and_what_is_signed_goes_through() {
     let unsigned = env.commit("Unsigned", &["--no-gpg-sign"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&[
-        "[uncovered]",
-        &unsigned[..12],
-        "isn't moved",
-        "sign the commit",
-    ]);
+    let said = push
+        .says(&["[uncovered]", &unsigned[..12], "isn't moved"])
+        .stderr;
+    // What to do first comes first, and each is said once.
+    let at = |what: &str| {
+        said.find(what)
+            .unwrap_or_else(|| panic!("`{what}`: {said}"))
+    };
+    assert!(at("git commit --amend --no-edit -S") < at("plumb approve"));
+    assert_eq!(said.matches("plumb approve").count(), 1, "{said}");
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
     env.git(
         "fleet",
@@ -67,7 +75,7 @@ fn an_approval_pushed_together_with_the_commit_counts() {
     // Approvals are only added.
     let delete = env.try_git("fleet", &["push", "origin", &format!(":{tag}")]);
     assert_ne!(delete.code, 0);
-    delete.says(&["approvals and revocations are only added"]);
+    delete.says(&["heartbeats and revocations are only added"]);
 }
 
 #[test]
@@ -165,6 +173,17 @@ fn a_server_without_a_root_of_trust_says_how_to_give_it_one() {
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
     push.says(&["git config plumb.introduction COMMIT"]);
+}
+
+#[test]
+fn a_controller_that_is_named_and_silent_is_missed() {
+    let env = Environment::new();
+    server(&env);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.try_git("fleet", &["push", "origin", "main"])
+        .exits(0)
+        .says(&["the controller wasn't told", "is accepted up to"]);
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! What the hooks of `hooks/` do; the shims there have no logic.
 
+mod memory;
+mod server;
+mod tags;
+
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use plumb_adapters::git::{Quarantine, Repository};
+use plumb_adapters::git::Repository;
 use plumb_trust::policy::{BindRef, POLICY_PATH, Policy};
-use plumb_trust::{Oid, Outcome, ReasonCode, TagRef, Verdict};
+use plumb_trust::{Inputs, Oid, Verdict, verify};
 
 use super::{ControllerAddress, block_on, check};
 use crate::git::Git;
-use crate::http::Command;
-use crate::judgement::{self, Range};
+use crate::judgement;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
 
@@ -31,7 +34,18 @@ pub(super) struct Hook {
 enum Which {
     /// On the server, before refs move
     PreReceive,
-    /// On the server, after they moved: tells the controller
+    /// On the server, before one ref moves, where `pre-receive` can't be used
+    ///
+    /// Approvals that come in the same push don't show to it, so it refuses only what can never be accepted.
+    Update {
+        /// The ref's full name
+        name: String,
+        /// What it names
+        old: String,
+        /// What it would name
+        new: String,
+    },
+    /// On the server, after they moved: tells the controller, and remembers what is accepted
     PostReceive {
         #[command(flatten)]
         controller: ControllerAddress,
@@ -49,7 +63,7 @@ enum Which {
     },
 }
 
-/// One line of a hook's standard input.
+/// What a push does to one ref.
 struct Update {
     old: Option<Oid>,
     new: Option<Oid>,
@@ -59,146 +73,18 @@ struct Update {
 impl Hook {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         match self.hook {
-            Which::PreReceive => pre_receive(shell),
-            Which::PostReceive { controller } => post_receive(&controller, shell),
+            Which::PreReceive => server::pre_receive(shell),
+            Which::Update { name, old, new } => {
+                let update = Update {
+                    old: oid(&old)?,
+                    new: oid(&new)?,
+                    name,
+                };
+                server::update(update, shell)
+            }
+            Which::PostReceive { controller } => server::post_receive(&controller, shell),
             Which::PrePush { .. } => pre_push(shell),
             Which::CommitMsg { file } => commit_msg(&file),
-        }
-    }
-}
-
-fn pre_receive(shell: &Shell) -> Result<Exit, Failure> {
-    let updates = updates(&lines()?)?;
-    let folder = std::env::var("GIT_DIR").unwrap_or_else(|_| ".".to_owned());
-    let variable = |name: &str| std::env::var(name).ok();
-    let quarantine = Quarantine::from_values(
-        variable("GIT_OBJECT_DIRECTORY").as_deref(),
-        variable("GIT_ALTERNATE_OBJECT_DIRECTORIES").as_deref(),
-    );
-    let repository = Repository::open_with(Path::new(&folder), &quarantine)?;
-    let reference = watched(&repository);
-    for update in &updates {
-        guard_tag(update)?;
-    }
-    let Some(update) = updates.iter().find(|update| update.name == reference) else {
-        return Ok(Exit::OK);
-    };
-    let Some(new) = update.new else {
-        return Err(Failure::new(format!(
-            "{reference} can't be deleted: hosts follow it"
-        )));
-    };
-    let introduction = introduction(&repository)?;
-    let tags = tags_after(&repository, &updates)?;
-    let judge = |floor, head| {
-        judgement::judge(
-            &repository,
-            &Range {
-                floor,
-                head,
-                tags: &tags,
-                now: Timestamp::now(),
-            },
-        )
-    };
-    // What was accepted so far is the floor: the branch may be set back to it, and not below.
-    let floor = match update.old {
-        Some(old) => judge(introduction, old).accepted,
-        None => introduction,
-    };
-    let outcome = judge(floor, new);
-    if refused(&outcome) {
-        shell.say(judgement::describe(&outcome, &repository, shell.err));
-        let failure = Failure::new(format!("{reference} isn't moved to {}", new.short()));
-        return Err(match outcome.verdict {
-            Verdict::Reject => failure.hint("`plumb verify` shows the same before a push"),
-            _ => failure.hint("sign the commit (git commit --amend -S), or push an approval of it at the same time: git push --atomic"),
-        });
-    }
-    if !outcome.is_accept() {
-        shell.say(judgement::describe(&outcome, &repository, shell.err));
-    }
-    Ok(Exit::OK)
-}
-
-/// What can never be accepted, or what nobody whom the policy knows stands behind.
-fn refused(outcome: &Outcome) -> bool {
-    let uncovered = |step: &plumb_trust::Step| {
-        step.reasons
-            .iter()
-            .any(|reason| reason.code == ReasonCode::Uncovered)
-    };
-    outcome.verdict == Verdict::Reject || outcome.first_held().is_some_and(uncovered)
-}
-
-/// Approvals and revocations are only ever added.
-fn guard_tag(update: &Update) -> Result<(), Failure> {
-    let matters = ["refs/tags/approve/", "refs/tags/revoke/"]
-        .iter()
-        .any(|folder| update.name.starts_with(folder));
-    if matters && update.old.is_some() && update.new != update.old {
-        return Err(Failure::new(format!(
-            "{} stays as it is: approvals and revocations are only added",
-            update.name
-        ))
-        .hint("push another tag, with another last part"));
-    }
-    Ok(())
-}
-
-/// The tags as they would be after the push.
-fn tags_after(repository: &Repository, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
-    let mut tags = repository.tags()?;
-    for update in updates
-        .iter()
-        .filter(|update| update.name.starts_with("refs/tags/"))
-    {
-        tags.retain(|tag| tag.name != update.name);
-        if let Some(target) = update.new {
-            tags.push(TagRef {
-                name: update.name.clone(),
-                target,
-            });
-        }
-    }
-    Ok(tags)
-}
-
-fn watched(repository: &Repository) -> String {
-    repository
-        .config("plumb.ref")
-        .unwrap_or_else(|| "refs/heads/main".to_owned())
-}
-
-fn introduction(repository: &Repository) -> Result<Oid, Failure> {
-    let unknown = || {
-        Failure::new("this repository doesn't know its root of trust, so nothing can be judged")
-            .hint("whoever keeps the server says it once, in the bare repository: git config plumb.introduction COMMIT")
-    };
-    let text = repository
-        .config("plumb.introduction")
-        .ok_or_else(unknown)?;
-    text.parse()
-        .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
-}
-
-fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
-    // The repository's configuration isn't read for this: a needless fetch costs nothing.
-    let matters = |update: &Update| {
-        update.name.starts_with("refs/heads/")
-            || ["approve", "alive", "revoke"]
-                .iter()
-                .any(|kind| update.name.starts_with(&format!("refs/tags/{kind}/")))
-    };
-    if !updates(&lines()?)?.iter().any(matters) {
-        return Ok(Exit::OK);
-    }
-    let client = controller.client()?;
-    match block_on(async { client.tell(&Command::Notify).await }) {
-        Ok(_) => Ok(Exit::OK),
-        Err(failure) => {
-            shell.warn("the controller wasn't told; it sees the push at its next poll");
-            Err(failure)
         }
     }
 }
@@ -218,35 +104,28 @@ fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
             continue;
         }
         check::commit(&repository, &local, shell)?;
-        let known = remote.filter(|remote| repository.objects().has(remote));
-        let floor = match known {
-            Some(remote) => remote,
-            None => match repository
-                .config("plumb.introduction")
-                .and_then(|text| text.parse().ok())
-            {
-                Some(introduction) => introduction,
-                // A first push: there is nothing yet to judge it by.
-                None => continue,
-            },
+        let remote = remote.filter(|remote| repository.objects().has(remote));
+        let introduction = repository
+            .config("plumb.introduction")
+            .and_then(|text| text.parse().ok());
+        let Some(beginning) = introduction.or(remote) else {
+            // A first push: there is nothing yet to judge it by.
+            continue;
         };
         let tags = repository.tags()?;
-        let outcome = judgement::judge(
-            &repository,
-            &Range {
-                floor,
-                head: local,
-                tags: &tags,
-                now: Timestamp::now(),
-            },
-        );
-        if refused(&outcome) {
-            shell.say(judgement::describe(&outcome, &repository, shell.err));
-            return Err(Failure::new(format!("{name} isn't pushed"))
-                .hint("git push --no-verify pushes all the same; the server and the controller judge it anyway"));
-        }
+        let mut inputs = Inputs::new(beginning, local, Timestamp::now())
+            .tags(&tags)
+            .explain();
+        inputs.floor = remote;
+        let outcome = verify(repository.objects(), &inputs);
         if !outcome.is_accept() {
             shell.say(judgement::describe(&outcome, &repository, shell.err));
+        }
+        if outcome.verdict == Verdict::Reject
+            || outcome.first_held().is_some_and(server::is_uncovered)
+        {
+            return Err(Failure::new(format!("{name} isn't pushed"))
+                .hint("git push --no-verify pushes all the same; the server and the controller judge it anyway"));
         }
     }
     Ok(Exit::OK)
@@ -323,20 +202,6 @@ fn updates(lines: &[String]) -> Result<Vec<Update>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn update(line: &str) -> Update {
-        updates(&[line.to_owned()]).unwrap().remove(0)
-    }
-
-    #[test]
-    fn approvals_are_only_added() {
-        let (zero, one, two) = ("0".repeat(40), "1".repeat(40), "2".repeat(40));
-        let tag = "refs/tags/approve/main/x";
-        assert!(guard_tag(&update(&format!("{zero} {one} {tag}"))).is_ok());
-        assert!(guard_tag(&update(&format!("{one} {zero} {tag}"))).is_err());
-        assert!(guard_tag(&update(&format!("{one} {two} {tag}"))).is_err());
-        assert!(guard_tag(&update(&format!("{one} {zero} refs/tags/v1"))).is_ok());
-    }
 
     #[test]
     fn what_git_doesnt_say_is_refused() {

@@ -1,0 +1,326 @@
+//! The hooks of the bare repository: `pre-receive` and `update` judge, `post-receive` remembers.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::Timestamp;
+use plumb_adapters::git::{Quarantine, Repository};
+use plumb_trust::object::{Commit, limits};
+use plumb_trust::{
+    Authority, Inputs, KeyName, ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Step, TagRef,
+    Verdict, authority, verify,
+};
+
+use super::memory::{Memory, taken_off};
+use super::tags::{self, Kind};
+use super::{ControllerAddress, Update, block_on, lines, updates};
+use crate::config::DEFAULT_SOCKET;
+use crate::http::Command;
+use crate::judgement;
+use crate::output::Shell;
+use crate::report::{Exit, Failure, OrFail as _};
+
+/// How much of a push a hook is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// All refs of it.
+    Whole,
+    /// One ref: approvals that come with it don't show.
+    OneRef,
+}
+
+/// The bare repository, as git shows it to a hook.
+struct Server {
+    repository: Repository,
+    reference: String,
+    now: Timestamp,
+}
+
+/// What is remembered, as far as it fits.
+#[derive(Default)]
+struct Recalled {
+    floor: Option<Oid>,
+    tombstones: BTreeSet<Oid>,
+}
+
+pub(super) fn pre_receive(shell: &Shell) -> Result<Exit, Failure> {
+    Server::open()?.judge(&updates(&lines()?)?, View::Whole, shell)
+}
+
+pub(super) fn update(update: Update, shell: &Shell) -> Result<Exit, Failure> {
+    Server::open()?.judge(&[update], View::OneRef, shell)
+}
+
+pub(super) fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
+    let updates = updates(&lines()?)?;
+    let matters = |update: &Update| {
+        update.name.starts_with("refs/heads/") || Kind::of(&update.name).is_some()
+    };
+    if !updates.iter().any(matters) {
+        return Ok(Exit::OK);
+    }
+    let told = tell(controller, shell);
+    let server = Server::open()?;
+    if server.repository.config("plumb.introduction").is_some() {
+        server.remember(&updates, shell)?;
+    }
+    told
+}
+
+/// A needless fetch costs nothing, so the controller is told of every push that may matter.
+fn tell(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
+    // A git server of its own has no controller, and nobody said that it had one.
+    if controller.socket == Path::new(DEFAULT_SOCKET) && !controller.socket.exists() {
+        return Ok(Exit::OK);
+    }
+    let client = controller.client()?;
+    block_on(async { client.tell(&Command::Notify).await })
+        .map(|_| Exit::OK)
+        .inspect_err(|_| {
+            shell.warn("the controller wasn't told; it sees the push at its next poll");
+        })
+}
+
+impl Server {
+    fn open() -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let folder = variable("GIT_DIR").unwrap_or_else(|| ".".to_owned());
+        let quarantine = Quarantine::from_values(
+            variable("GIT_OBJECT_DIRECTORY").as_deref(),
+            variable("GIT_ALTERNATE_OBJECT_DIRECTORIES").as_deref(),
+        );
+        let repository = Repository::open_with(Path::new(&folder), &quarantine)?;
+        let reference = repository
+            .config("plumb.ref")
+            .unwrap_or_else(|| "refs/heads/main".to_owned());
+        Ok(Self {
+            repository,
+            reference,
+            now: Timestamp::now(),
+        })
+    }
+
+    fn judge(&self, updates: &[Update], view: View, shell: &Shell) -> Result<Exit, Failure> {
+        let of_trust = |update: &&Update| Kind::of(&update.name).is_some();
+        if updates.iter().any(|update| of_trust(&update)) {
+            let authority = self.introduced();
+            let policy = authority.as_ref().map(|authority| &authority.policy);
+            for update in updates.iter().filter(of_trust) {
+                tags::guard(update, &self.repository, policy)?;
+            }
+        }
+        let Some(update) = updates.iter().find(|update| update.name == self.reference) else {
+            return Ok(Exit::OK);
+        };
+        let Some(new) = update.new else {
+            return Err(Failure::new(format!(
+                "{} can't be deleted: hosts follow it",
+                self.reference
+            )));
+        };
+        let introduction = self.introduction()?;
+        let tags = self.tags_after(updates)?;
+        // What was accepted so far is the floor: the branch may be set back to it, and not below.
+        let Recalled { floor, tombstones } = self.recall(introduction, update.old);
+        let floor = update.old.map_or(introduction, |old| {
+            self.way(introduction, floor, old, &tags, &tombstones)
+                .accepted
+        });
+        let mut outcome = self.way(introduction, Some(floor), new, &tags, &tombstones);
+        let uncovered = view == View::Whole && outcome.first_held().is_some_and(is_uncovered);
+        if uncovered {
+            say_it_once(&mut outcome);
+        }
+        if !outcome.is_accept() {
+            shell.say(judgement::describe(&outcome, &self.repository, shell.err));
+        }
+        let failure = || Failure::new(format!("{} isn't moved to {}", self.reference, new.short()));
+        if outcome.verdict == Verdict::Reject {
+            return Err(failure().hint("`plumb verify` shows the same before a push"));
+        }
+        match outcome.first_held() {
+            Some(step) if uncovered => Err(sign_it(failure(), step.commit, new, floor)),
+            _ => Ok(Exit::OK),
+        }
+    }
+
+    fn introduction(&self) -> Result<Oid, Failure> {
+        let unknown = || {
+            Failure::new(
+                "this repository doesn't know its root of trust, so nothing can be judged",
+            )
+            .hint("whoever keeps the server says it once, in the bare repository: git config plumb.introduction COMMIT")
+        };
+        let text = self
+            .repository
+            .config("plumb.introduction")
+            .ok_or_else(unknown)?;
+        text.parse()
+            .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
+    }
+
+    /// The introduction's policy: the repository and the branch that it names never change.
+    fn introduced(&self) -> Option<Authority> {
+        let introduction = self.introduction().ok()?;
+        let objects = self.repository.objects();
+        let raw = objects
+            .read(&introduction, ObjectKind::Commit, limits::COMMIT)
+            .ok()?;
+        let commit = Commit::parse(&raw, introduction.format()).ok()?;
+        authority(objects, &commit.tree, self.now).ok()
+    }
+
+    /// What is remembered, for a branch with this tip. What isn't on the branch is no floor; it was
+    /// taken off it, past the hooks.
+    fn recall(&self, introduction: Oid, tip: Option<Oid>) -> Recalled {
+        let mut recalled = Recalled::default();
+        let memory = Memory::read(self.repository.git_dir(), &introduction, &self.reference);
+        let Some(memory) = memory else {
+            return recalled;
+        };
+        recalled.tombstones = memory.tombstones;
+        if let Some(tip) = tip {
+            let objects = self.repository.objects();
+            let off = taken_off(objects, memory.accepted, tip);
+            if off.is_empty() && objects.has(&memory.accepted) {
+                recalled.floor = Some(memory.accepted);
+            }
+            recalled.tombstones.extend(off);
+        }
+        recalled
+    }
+
+    /// What comes of the way to a tip. Without a floor it begins at the introduction and is history:
+    /// emergencies and freezes that are over don't count against it.
+    fn way(
+        &self,
+        introduction: Oid,
+        floor: Option<Oid>,
+        tip: Oid,
+        tags: &[TagRef],
+        tombstones: &BTreeSet<Oid>,
+    ) -> Outcome {
+        let mut inputs = Inputs::new(introduction, tip, self.now)
+            .reference(&self.reference)
+            .tags(tags)
+            .tombstones(tombstones)
+            .explain();
+        inputs.floor = floor;
+        verify(self.repository.objects(), &inputs)
+    }
+
+    /// The tags as they would be after the push.
+    fn tags_after(&self, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
+        let mut tags = self.repository.tags()?;
+        for update in updates
+            .iter()
+            .filter(|update| update.name.starts_with("refs/tags/"))
+        {
+            tags.retain(|tag| tag.name != update.name);
+            if let Some(target) = update.new {
+                tags.push(TagRef {
+                    name: update.name.clone(),
+                    target,
+                });
+            }
+        }
+        Ok(tags)
+    }
+
+    /// Writes down how far the branch is accepted, and says what the push came to.
+    fn remember(&self, updates: &[Update], shell: &Shell) -> Result<(), Failure> {
+        let introduction = self.introduction()?;
+        let Some(tip) = self.repository.reference(&self.reference)? else {
+            return Ok(());
+        };
+        let branch = updates
+            .iter()
+            .find(|update| update.name == self.reference);
+        let of_trust = |update: &Update| Kind::of(&update.name).is_some();
+        if branch.is_none() && !updates.iter().any(of_trust) {
+            return Ok(());
+        }
+        let git_dir = self.repository.git_dir();
+        let before = Memory::read(git_dir, &introduction, &self.reference);
+        let Recalled { floor, tombstones } =
+            self.recall(introduction, branch.map_or(Some(tip), |branch| branch.old));
+        let tags = self.repository.tags()?;
+        let mut outcome = self.way(introduction, floor, tip, &tags, &tombstones);
+        let after = Memory {
+            introduction,
+            reference: self.reference.clone(),
+            accepted: outcome.accepted,
+            tombstones,
+        };
+        // Where the way can't be found at all, nothing is learned.
+        let lost = outcome
+            .reasons
+            .iter()
+            .any(|reason| reason.code.verdict() == Verdict::Reject);
+        if !lost && before.as_ref() != Some(&after) {
+            after.write(git_dir)?;
+        }
+        for (tag, key) in revocations(updates) {
+            shell.say(if outcome.revoked.contains(&key) {
+                format!("{key} is revoked: no new commit is accepted by it")
+            } else {
+                format!("{tag} doesn't count yet: it takes what a change of trust/ takes, on accepted commits")
+            });
+        }
+        if !outcome.is_accept() && branch.is_some() {
+            // The push was judged before it was taken, and what it lacks was said then.
+            return Ok(());
+        }
+        if outcome.is_accept() {
+            shell.say(format!(
+                "{} is accepted up to {}",
+                self.reference,
+                outcome.accepted.short()
+            ));
+        } else {
+            outcome.steps.retain(|step| !step.verdict.is_accept());
+            shell.say(judgement::describe(&outcome, &self.repository, shell.err));
+        }
+        Ok(())
+    }
+}
+
+/// The revocations of a push, and the keys that they name.
+fn revocations(updates: &[Update]) -> impl Iterator<Item = (&str, KeyName)> {
+    updates.iter().filter_map(|update| {
+        let (kind, rest) = Kind::of(&update.name)?;
+        let key = KeyName::from_hex(rest.split('/').next()?).ok()?;
+        (kind == Kind::Revocation).then_some((update.name.as_str(), key))
+    })
+}
+
+/// Whether nobody whom the policy knows stands behind a step.
+pub(super) fn is_uncovered(step: &Step) -> bool {
+    step.reasons
+        .iter()
+        .any(|reason| reason.code == ReasonCode::Uncovered)
+}
+
+/// What cures a commit that nobody signed is said at the end, in order.
+fn say_it_once(outcome: &mut Outcome) {
+    for reason in outcome.steps.iter_mut().flat_map(|step| &mut step.reasons) {
+        reason.cure = None;
+    }
+}
+
+fn sign_it(failure: Failure, commit: Oid, new: Oid, floor: Oid) -> Failure {
+    let sign = if commit == new {
+        "git commit --amend --no-edit -S".to_owned()
+    } else {
+        format!(
+            "git rebase --exec 'git commit --amend --no-edit -S' {}",
+            floor.short()
+        )
+    };
+    failure
+        .hint(format!("sign it with a key of the policy: {sign}"))
+        .hint(format!(
+            "or somebody of the policy approves it as it is (plumb approve {}), and the tag is pushed with it: git push --atomic",
+            commit.short()
+        ))
+}

@@ -1,0 +1,164 @@
+//! Tags that concern trust: they stay as they were pushed, so what can never count isn't taken.
+
+use plumb_adapters::git::Repository;
+use plumb_trust::object::{Tag, limits};
+use plumb_trust::policy::Policy;
+use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Trailers};
+
+use super::Update;
+use crate::report::Failure;
+
+/// What a tag is for, by its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Approval,
+    Heartbeat,
+    Revocation,
+}
+
+impl Kind {
+    /// That of a ref's full name, and the rest of the name; none for all others.
+    pub(super) fn of(name: &str) -> Option<(Self, &str)> {
+        let tag = name.strip_prefix("refs/tags/")?;
+        [
+            ("approve/", Self::Approval),
+            ("alive/", Self::Heartbeat),
+            ("revoke/", Self::Revocation),
+        ]
+        .into_iter()
+        .find_map(|(folder, kind)| Some((kind, tag.strip_prefix(folder)?)))
+    }
+}
+
+/// Refuses to take or to move what must stay, and to take what can never count: it would stay for good.
+/// What merely doesn't count yet, such as a signature by a key that the policy may have tomorrow, is taken.
+pub(super) fn guard(
+    update: &Update,
+    repository: &Repository,
+    policy: Option<&Policy>,
+) -> Result<(), Failure> {
+    let Some((kind, rest)) = Kind::of(&update.name) else {
+        return Ok(());
+    };
+    if update.old.is_some() && update.new != update.old {
+        return Err(Failure::new(format!(
+            "{} stays as it is: approvals, heartbeats and revocations are only added",
+            update.name
+        ))
+        .hint("push another tag, with another last part"));
+    }
+    let Some(new) = update.new else {
+        return Ok(());
+    };
+    never_counts(&new, &update.name, kind, rest, repository, policy).map_or(Ok(()), |why| {
+        let name = update.name.trim_start_matches("refs/tags/");
+        Err(
+            Failure::new(format!("{} can never count: {why}", update.name))
+                .hint(how(kind))
+                .hint(format!("`git tag -d {name}` removes yours; it isn't taken because a pushed one stays for good")),
+        )
+    })
+}
+
+fn how(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Approval => {
+            "`plumb approve COMMIT` makes one; by hand it is `git tag --sign` with `Approve: REPOSITORY REF COMMIT` as the last paragraph"
+        }
+        Kind::Heartbeat => {
+            "a heartbeat is `git tag --sign` with `Alive: REPOSITORY REF COMMIT` as the last paragraph"
+        }
+        Kind::Revocation => {
+            "a revocation is `git tag --sign revoke/FINGERPRINT[/ID] COMMIT`, on an accepted commit; of an SSH key it is the SHA-256 of the key in hexadecimal digits"
+        }
+    }
+}
+
+fn never_counts(
+    id: &Oid,
+    name: &str,
+    kind: Kind,
+    rest: &str,
+    repository: &Repository,
+    policy: Option<&Policy>,
+) -> Option<String> {
+    let raw = match repository.objects().read(id, ObjectKind::Tag, limits::TAG) {
+        Ok(raw) => raw,
+        Err(plumb_trust::ObjectError::WrongKind) => {
+            return Some("it is a lightweight tag, which nobody can sign".to_owned());
+        }
+        Err(error) => return Some(error.to_string()),
+    };
+    let tag = match Tag::parse(&raw, id.format()) {
+        Ok(tag) => tag,
+        Err(error) => return Some(error.to_string()),
+    };
+    if name.strip_prefix("refs/tags/") != Some(tag.name) {
+        return Some(format!(
+            "what is signed calls itself {}",
+            tag.name.escape_debug()
+        ));
+    }
+    if tag.signature.is_none() {
+        return Some("it isn't signed".to_owned());
+    }
+    let trailers = match Trailers::parse(tag.message) {
+        Ok(trailers) => trailers,
+        Err(error) => return Some(error.to_string()),
+    };
+    let (wanted, policy) = match kind {
+        Kind::Approval => ("Approve", policy?),
+        Kind::Heartbeat => ("Alive", policy?),
+        Kind::Revocation => {
+            let fingerprint = rest.split('/').next().unwrap_or_default();
+            return KeyName::from_hex(fingerprint)
+                .err()
+                .map(|_| format!("`{fingerprint}` isn't a fingerprint in hexadecimal digits"));
+        }
+    };
+    // Tags of another branch are for whoever watches that one.
+    if !rest.starts_with(&format!("{}/", policy.branch())) {
+        return None;
+    }
+    let meant = format!("{} {} {}", policy.repository, policy.reference, tag.target);
+    let said = trailers.get(&wanted.to_ascii_lowercase());
+    let same = |said: &str| said.split_ascii_whitespace().eq(meant.split(' '));
+    match said {
+        Some(said) if same(said) => None,
+        Some(said) => Some(format!(
+            "it says `{wanted}: {}` and stands for `{meant}`",
+            said.escape_debug()
+        )),
+        None => Some(format!(
+            "its last paragraph doesn't say `{wanted}: {meant}`"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn only_tags_of_trust_are_watched() {
+        assert_eq!(
+            Kind::of("refs/tags/approve/main/x"),
+            Some((Kind::Approval, "main/x"))
+        );
+        assert_eq!(
+            Kind::of("refs/tags/alive/main/1"),
+            Some((Kind::Heartbeat, "main/1"))
+        );
+        assert_eq!(
+            Kind::of("refs/tags/revoke/ab"),
+            Some((Kind::Revocation, "ab"))
+        );
+        for other in [
+            "refs/tags/v1",
+            "refs/heads/approve/main/x",
+            "refs/tags/approved/x",
+        ] {
+            assert_eq!(Kind::of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Tags that concern trust: which are taken, and that they stay.
+
+use super::server;
+use crate::cli::environment::{Environment, Run};
+
+/// A tag made by hand, and what the server says of it.
+fn tag(env: &Environment, args: &[&str], name: &str) -> Run {
+    env.git("fleet", &[&["tag", "--force"][..], args, &[name]].concat());
+    env.try_git("fleet", &["push", "origin", &format!("refs/tags/{name}")])
+}
+
+fn refused(run: Run, why: &str) {
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    run.says(&["can never count", why]);
+}
+
+#[test]
+fn what_can_never_count_isnt_taken() {
+    let env = Environment::new();
+    let first = server(&env);
+    let policy = env.read("fleet/trust/policy.yaml");
+    let repository = policy.split("repository: ").nth(1).unwrap();
+    let repository = repository.split_whitespace().next().unwrap();
+    let approves = format!("Approve: {repository} refs/heads/main {first}");
+
+    refused(tag(&env, &[], "approve/main/light"), "lightweight");
+    refused(
+        tag(&env, &["-a", "-m", &approves], "approve/main/bare"),
+        "it isn't signed",
+    );
+    refused(
+        tag(&env, &["-s", "-m", "Fine"], "approve/main/mute"),
+        "doesn't say `Approve: ",
+    );
+    for wrong in [
+        approves.replace(repository, "another"),
+        approves.replace("heads/main", "heads/prod"),
+        approves.replace(&first, &"0".repeat(40)),
+    ] {
+        refused(
+            tag(&env, &["-s", "-m", &wrong], "approve/main/wrong"),
+            "stands for",
+        );
+    }
+    let twice = format!("{approves}\n{approves}");
+    refused(
+        tag(&env, &["-s", "-m", &twice], "approve/main/twice"),
+        "Approve",
+    );
+    refused(
+        tag(&env, &["-s", "-m", "x"], "revoke/bob"),
+        "`bob` isn't a fingerprint",
+    );
+    refused(
+        tag(&env, &[], &format!("revoke/{}", "a".repeat(40))),
+        "lightweight",
+    );
+    refused(
+        tag(&env, &["-s", "-m", "x"], "alive/main/1"),
+        "doesn't say `Alive: ",
+    );
+
+    // A good one, and the same under another name.
+    let good = "approve/main/good";
+    tag(&env, &["-s", "-m", &approves], good).exits(0);
+    env.git(
+        "fleet",
+        &["update-ref", "refs/tags/approve/main/other", good],
+    );
+    let other = env.try_git("fleet", &["push", "origin", "refs/tags/approve/main/other"]);
+    refused(other, "calls itself approve/main/good");
+
+    // A tag of a tree is no approval; other tags are nobody's business.
+    let tree = format!("{first}^{{tree}}");
+    env.git(
+        "fleet",
+        &["tag", "-s", "-m", &approves, "approve/main/tree", &tree],
+    );
+    let run = env.try_git("fleet", &["push", "origin", "refs/tags/approve/main/tree"]);
+    refused(run, "approve/main/tree");
+    tag(&env, &[], "v1").exits(0);
+}
+
+#[test]
+fn what_doesnt_count_yet_is_taken_and_told() {
+    let env = Environment::new();
+    server(&env);
+    // Bob isn't in the policy; tomorrow he may be.
+    env.key("bob");
+    env.be("bob");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("By a stranger", &["--no-gpg-sign"]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "origin", "HEAD:refs/heads/review"],
+    );
+    env.plumb("fleet", &["approve", "HEAD", "--id", "bob"])
+        .exits(0);
+    env.git("fleet", &["push", "--quiet", "origin", "approve/main/bob"]);
+    let tag = format!("revoke/{}", "ab".repeat(20));
+    env.git("fleet", &["tag", "-s", "-m", "x", &tag, "HEAD~1"]);
+    env.try_git("fleet", &["push", "origin", &tag])
+        .exits(0)
+        .says(&["doesn't count yet"]);
+}
+
+#[test]
+fn they_stay_as_they_are() {
+    let env = Environment::new();
+    let first = server(&env);
+    env.plumb("fleet", &["approve", "HEAD", "--id", "x"])
+        .exits(0);
+    let policy = env.read("fleet/trust/policy.yaml");
+    let repository = policy.split("repository: ").nth(1).unwrap();
+    let repository = repository.split_whitespace().next().unwrap();
+    let alive = format!("Alive: {repository} refs/heads/main {first}");
+    env.git("fleet", &["tag", "-s", "-m", &alive, "alive/main/x"]);
+    let revoke = format!("revoke/{}", "ab".repeat(32));
+    env.git("fleet", &["tag", "-s", "-m", "x", &revoke]);
+    for name in ["approve/main/x", "alive/main/x", &revoke] {
+        let full = format!("refs/tags/{name}");
+        env.git("fleet", &["push", "--quiet", "origin", &full]);
+        let kept = env.git("server.git", &["rev-parse", &full]);
+        let delete = env.try_git("fleet", &["push", "origin", &format!(":{full}")]);
+        assert_ne!(delete.code, 0);
+        delete.says(&["stays as it is", "another last part"]);
+        let message = env.git(
+            "fleet",
+            &["tag", "-l", "--format=%(contents:subject)", name],
+        );
+        let message = format!("Again\n\n{message}");
+        env.git("fleet", &["tag", "--force", "-s", "-m", &message, name]);
+        let moved = env.try_git("fleet", &["push", "--force", "origin", &full]);
+        assert_ne!(moved.code, 0);
+        moved.says(&["stays as it is"]);
+        assert_eq!(env.git("server.git", &["rev-parse", &full]), kept);
+    }
+}
