@@ -228,8 +228,7 @@ class Fleet:
         floor = next((one["commit"] for one in accepted if one["verdict"] == "accept"), self.introduction)
         if self.on_git(f"git -C {{path}} rev-parse {REF}").strip() != floor:
             self.force(floor)
-        self.git(self.alice, "tag", "--list")
-        self.git(self.alice, "reset", "--quiet", "--hard", floor)
+        self.git(self.alice, "checkout", "--quiet", "--force", "-B", "main", floor)
         self.git(self.alice, "clean", "--quiet", "-fdx")
         self.baseline_files()
         if self.git(self.alice, "status", "--porcelain"):

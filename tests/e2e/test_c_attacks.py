@@ -83,7 +83,7 @@ def is_repelled(fleet, on, alertmanager, bad: str, accepted: str, codes: set[str
     for name in ("h1", "h2", "h6"):
         holds(lambda: on(name).file(FILE).content_string == "accepted\n", f"{name} stays as it is accepted", 2)
     assert {view.status["revision"] for view in fleet.controller.hosts().values()} == {accepted}
-    fleet.git(fleet.alice, "reset", "--quiet", "--hard", accepted)
+    fleet.git(fleet.alice, "checkout", "--quiet", "--force", "-B", "main", accepted)
     fleet.force(accepted)
     until(lambda: not alertmanager.alerts("PlumbCommitVerificationFailed"), "the alert is resolved by the reset", 40, fleet.controller.state)
 

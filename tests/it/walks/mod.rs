@@ -90,4 +90,6 @@ fn a_page_that_is_untrue_is_noticed() {
     assert!(wrong(&page("echo one; false; echo two", "one")));
     assert!(!wrong(&page("echo one; false; echo two", "one\n(exit 1)")));
     assert!(wrong(&page("echo one", "one\n(exit 1)")));
+    assert!(wrong(&page("false\necho one", "(exit 1)")));
+    assert!(!wrong(&page("echo one\nfalse", "(exit 1)")));
 }

@@ -104,6 +104,10 @@ impl Block {
         if ran.code != self.code {
             return Err(format!("it should have ended with {}", self.code));
         }
+        let last = self.script.lines().count();
+        if let Some(line) = ran.failed.filter(|line| *line != last) {
+            return Err(format!("what follows its line {line} wasn't run"));
+        }
         let mut printed = ran.output.lines();
         for line in &self.says {
             if !printed.any(|printed| holds(printed, line)) {

@@ -35,6 +35,8 @@ pub(super) struct Ran {
     pub(super) code: i32,
     /// What it printed, errors among the rest.
     pub(super) output: String,
+    /// The line of it that failed, counted from one.
+    pub(super) failed: Option<usize>,
 }
 
 impl World {
@@ -91,7 +93,11 @@ impl World {
         fs::set_permissions(self.path(&home[1..]), fs::Permissions::from_mode(0o700)).unwrap();
         let left = self.path("walk").join(person);
         let folder = fs::read_to_string(&left).unwrap_or_else(|_| home.clone());
-        let script = format!("trap 'pwd >/walk/{person}' EXIT\n{script}");
+        let failed = self.path("walk/failed");
+        let _ = fs::remove_file(&failed);
+        let script = format!(
+            "trap 'pwd >/walk/{person}' EXIT; trap 'echo $((LINENO - 1)) >/walk/failed' ERR\n{script}"
+        );
         fs::write(self.path("walk/block"), script).unwrap();
         let output = self.path("walk/output");
         let file = fs::File::create(&output).unwrap();
@@ -129,6 +135,9 @@ impl World {
         Ran {
             code: status.code().unwrap_or(-1),
             output,
+            failed: fs::read_to_string(failed)
+                .ok()
+                .and_then(|line| line.trim().parse().ok()),
         }
     }
 }

@@ -233,9 +233,7 @@ impl Server {
         let Some(tip) = self.repository.reference(&self.reference)? else {
             return Ok(());
         };
-        let branch = updates
-            .iter()
-            .find(|update| update.name == self.reference);
+        let branch = updates.iter().find(|update| update.name == self.reference);
         let of_trust = |update: &Update| Kind::of(&update.name).is_some();
         if branch.is_none() && !updates.iter().any(of_trust) {
             return Ok(());
