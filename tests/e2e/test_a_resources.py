@@ -147,6 +147,7 @@ def test_removal_gives_back_what_was_there(everywhere, on):
         for package in ("plumb-test-daemon", "plumb-test-tool", "plumb-test-config", "plumb-test-suite"):
             assert not host.package(package).is_installed, f"{name} {package}"
         assert "plumb-test-tool" not in host.run("apt-mark showhold").stdout.split()
+        assert host.package("plumb-test-slow").version == "1.0", "what was purged was there before"
         assert not host.file("/etc/systemd/system/e2e-hello.service").exists
         assert host.run("systemctl show -P LoadState e2e-hello").stdout.strip() == "not-found"
         assert host.run("pgrep -cx sleep").stdout.strip() == "0", name

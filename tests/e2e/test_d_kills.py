@@ -86,10 +86,12 @@ def test_the_controller_is_killed_at_ten_random_moments(fleet, on):
 
 def test_a_package_transaction_outlives_agent_and_controller(fleet, on):
     """apt runs in a unit of its own: killing all of ours never leaves half a package."""
+    host = on("h6")
+    gone = host.run("apt-get -qq purge -y plumb-test-slow && rm -rf /var/lib/plumb-test-slow")
+    assert gone.rc == 0, gone.stderr
     fleet.profile("slow", {"package": {"plumb-test-slow": {}}}, on=["h6"])
     revision = fleet.commit("A slow package")
     assert fleet.push().returncode == 0
-    host = on("h6")
     until(lambda: host.file("/var/lib/plumb-test-slow/log").exists, "the installation began", 30, fleet.controller.state)
     fleet.controller.kill()
     host.run("pkill -9 -f '^/var/lib/plumb/'")
