@@ -68,3 +68,28 @@ pub async fn a_file_in_its_place_is_refused(ground: &Ground) {
     assert_eq!(error.code, ErrorCode::Refused, "{error}");
     assert_eq!(ground.sh(&format!("cat $R{AREA}/d")), "theirs");
 }
+
+pub async fn a_users_set_group_id_bit_does_not_become_roots(ground: &Ground) {
+    ground.sh(&format!("cd $R{AREA}; mkdir d"));
+    if ground.is_real() {
+        ground.sh(&format!("chown nobody:nogroup {AREA}/d"));
+    }
+    ground.sh(&format!("chmod 2775 $R{AREA}/d"));
+    let mut driver = Driver::new(ground).await;
+    let spec = DirectorySpec {
+        owner: "root".parse().ok(),
+        group: "root".parse().ok(),
+        ..DirectorySpec::default()
+    };
+    driver.want([(at(Kind::Directory, "d"), Spec::Directory(spec))]);
+    driver.converge().await;
+    let now = look(ground, "d");
+    if ground.is_real() {
+        assert_eq!(now, "directory 775");
+    } else {
+        assert_eq!(
+            now, "directory 2775",
+            "all that is in a sandbox has one owner"
+        );
+    }
+}

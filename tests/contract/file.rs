@@ -115,3 +115,80 @@ pub async fn a_link_in_its_place_is_not_followed(ground: &Ground) {
         "theirs\nother"
     );
 }
+
+pub async fn a_users_set_id_bits_do_not_become_roots(ground: &Ground) {
+    ground.sh(&format!("cd $R{AREA}; cp /bin/true f; chmod 6755 f"));
+    if ground.is_real() {
+        ground.sh(&format!("cd {AREA}; chown nobody:nogroup f; chmod 6755 f"));
+    }
+    let mut driver = Driver::new(ground).await;
+    let spec = FileSpec {
+        owner: "root".parse().ok(),
+        group: "root".parse().ok(),
+        ..FileSpec::default()
+    };
+    driver.want([(at(Kind::File, "f"), Spec::File(spec))]);
+    driver.converge().await;
+    let now = ground.sh(&format!("cd $R{AREA}; stat -c %a f"));
+    if ground.is_real() {
+        assert_eq!(now, "755");
+        assert_eq!(ground.sh(&format!("stat -c %U:%G {AREA}/f")), "root:root");
+    } else {
+        assert_eq!(now, "6755", "all that is in a sandbox has one owner");
+    }
+}
+
+pub async fn who_had_it_open_cannot_write_to_it_any_more(ground: &Ground) {
+    ground.sh(&format!("cd $R{AREA}; printf same >f; chmod 666 f"));
+    let inode = |name: &str| ground.sh(&format!("stat -c %i $R{AREA}/{name}"));
+    let before = inode("f");
+    let mut driver = wanting(ground, "same", 0o644).await;
+    driver.converge().await;
+    assert_eq!(look(ground), "regular file 644 1\nsame");
+    assert_ne!(inode("f"), before);
+}
+
+/// `validate` notes the path that it is given, and what is there.
+pub async fn validate_is_given_a_path_that_only_root_can_change(ground: &Ground) {
+    ground.sh(&format!(
+        "cd $R{AREA}; mkdir ours theirs; chmod 755 . ours theirs"
+    ));
+    if ground.is_real() {
+        ground.sh(&format!("chown nobody {AREA}/theirs"));
+    }
+    let mut driver = Driver::new(ground).await;
+    let text = driver.content(b"text");
+    let noting = |folder: &str| FileSpec {
+        content: Some(text),
+        validate: [
+            "sh",
+            "-c",
+            "(echo $0; cat $0; stat -c ' %u %a' $0) >$1",
+            "%s",
+            &format!("{AREA}/{folder}.said"),
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..FileSpec::default()
+    };
+    driver.want(["ours", "theirs"].map(|folder| {
+        let address = at(Kind::File, &format!("{folder}/f.conf"));
+        (address, Spec::File(noting(folder)))
+    }));
+    driver.converge().await;
+    let read = |name: &str| ground.sh(&format!("cat $R{AREA}/{name}"));
+    assert_eq!(
+        (read("ours/f.conf"), read("theirs/f.conf")),
+        ("text".to_owned(), "text".to_owned())
+    );
+    if ground.is_real() {
+        let ours = read("ours.said");
+        assert!(ours.starts_with(&format!("{AREA}/ours/.plumb-")), "{ours}");
+        let theirs = read("theirs.said");
+        assert_eq!(theirs, "/var/lib/plumb/candidates/f.conf\ntext 0 600");
+        assert_eq!(ground.sh("ls -A /var/lib/plumb/candidates"), "");
+    } else {
+        let noted = ground.sh(&format!("cd $R{AREA}; ls -d *.said 2>/dev/null | wc -l"));
+        assert_eq!(noted, "0", "a sandbox runs no program");
+    }
+}

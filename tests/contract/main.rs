@@ -80,12 +80,16 @@ contract! {
         absent_removes_it,
         a_directory_in_its_place_is_refused,
         a_second_hard_link_is_refused,
-        a_link_in_its_place_is_not_followed;
+        a_link_in_its_place_is_not_followed,
+        a_users_set_id_bits_do_not_become_roots,
+        who_had_it_open_cannot_write_to_it_any_more,
+        validate_is_given_a_path_that_only_root_can_change;
     directory:
         it_is_made_with_those_above_it,
         its_mode_is_put_right,
         it_goes_only_when_it_is_empty,
-        a_file_in_its_place_is_refused;
+        a_file_in_its_place_is_refused,
+        a_users_set_group_id_bit_does_not_become_roots;
     link:
         it_is_made_and_may_dangle,
         it_is_turned_elsewhere,

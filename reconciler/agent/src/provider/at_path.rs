@@ -7,8 +7,10 @@ use plumb_api::resource::{Content, FileObserved, FileType, Mode, Principal};
 
 use super::{Hands, View};
 use crate::book::{Original, Owner, Record};
-use crate::error::{At, Result, fail};
-use crate::sys::{Accounts, Dir, FileKind, Found, Meta, Sys, copy_hashed, replace};
+use crate::error::{At, Result};
+use crate::sys::{
+    Accounts, Candidate, Dir, FileKind, Found, Meta, Spot, Sys, copy_hashed, replace, split,
+};
 
 /// Who owns what isn't listed in a sandbox, and what is made without a wish.
 pub(crate) const ROOT: &str = "root";
@@ -95,10 +97,21 @@ fn owners(
     )
 }
 
+/// The bytes that a file is to have.
+#[derive(Clone, Copy)]
+pub(crate) enum Bytes {
+    /// Those that it has; a new file is empty.
+    Stay,
+    /// Those that it has, known to be these: written to a file of their own, so that whoever has the
+    /// old one open holds nothing of the new one.
+    Renew(Content),
+    /// These.
+    New(Content),
+}
+
 /// What is to be at a path.
 pub(crate) struct Put<'a> {
-    /// New bytes; none: they stay (a new file is empty).
-    pub content: Option<Content>,
+    pub bytes: Bytes,
     pub owner: Option<&'a Principal>,
     pub group: Option<&'a Principal>,
     pub mode: Option<Mode>,
@@ -249,50 +262,64 @@ fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>)
         found.as_ref(),
         path,
     )?;
-    let mode = put
-        .mode
-        .map_or_else(|| found.map_or(0o644, |found| found.mode), Mode::bits);
-    let meta = Meta { uid, gid, mode };
-    match (put.content, found) {
-        (None, Some(before)) => {
-            let Some(file) = dir.open(leaf)? else {
-                return fail(
-                    ErrorCode::PreconditionFailed,
-                    format!("{path} was replaced just now"),
-                );
-            };
+    let listed = put.mode.map(Mode::bits);
+    let (content, mut reader): (Content, Box<dyn Read + '_>) = match (put.bytes, &found) {
+        (Bytes::Stay, Some(before)) => {
+            let file = same(&dir, leaf, before, path)?;
             let now = dir.look_at(&file, leaf)?;
-            if (now.device, now.inode) != (before.device, before.inode) {
-                return fail(
-                    ErrorCode::PreconditionFailed,
-                    format!("{path} was replaced just now"),
-                );
-            }
             check_hard_links(path, &now)?;
-            meta.set(&file, path)?;
+            Meta::over(&now, uid, gid, listed).give_over(&file, &now, path)?;
+            note_owner(hands, path, put.owner, put.group);
+            return Ok(());
         }
-        (content, _) => {
-            let empty = Content::of(b"");
-            let content = content.unwrap_or(empty);
-            let mut bytes: Box<dyn Read + '_> = match bytes {
-                Some(bytes) => Box::new(bytes),
-                None => hands.content(&content, path)?,
-            };
-            let mut check = |candidate: &str| validate(hands.sys, put.validate, candidate, path);
-            replace(
-                &dir,
-                leaf,
-                hands.temporary,
-                &mut bytes,
-                Some(content),
-                meta,
-                &mut check,
-            )?;
-            keep_for_sync(hands, dir)?;
+        (Bytes::Renew(content), Some(before)) => {
+            (content, Box::new(same(&dir, leaf, before, path)?))
         }
-    }
+        (Bytes::Stay, None) => (Content::of(b""), Box::new(std::io::empty())),
+        (Bytes::New(content) | Bytes::Renew(content), _) => match bytes {
+            Some(bytes) => (content, Box::new(bytes)),
+            None => (content, hands.content(&content, path)?),
+        },
+    };
+    let meta = match (put.bytes, &found) {
+        (Bytes::Renew(_), Some(before)) => Meta::over(before, uid, gid, listed),
+        _ => Meta::anew(found.as_ref(), uid, gid, listed),
+    };
+    let spot = Spot {
+        dir: &dir,
+        leaf,
+        temporary: hands.temporary,
+        before: found,
+    };
+    let mut check = |candidate: Candidate<'_>| validate(hands, put.validate, candidate, path);
+    replace(&spot, &mut reader, Some(content), meta, &mut check).map_err(|error| {
+        match (put.bytes, error.code) {
+            // Its bytes were read from the host itself, a moment after they were compared.
+            (Bytes::Renew(_), ErrorCode::MissingContent) => replaced(path),
+            _ => error,
+        }
+    })?;
+    drop(reader);
+    keep_for_sync(hands, dir)?;
     note_owner(hands, path, put.owner, put.group);
     Ok(())
+}
+
+/// Opens what was looked at a moment ago; refused where something else is there by now.
+fn same(dir: &Dir, leaf: &str, before: &Found, path: &str) -> Result<std::fs::File> {
+    if let Some(file) = dir.open(leaf)? {
+        if dir.look_at(&file, leaf)?.is(before) {
+            return Ok(file);
+        }
+    }
+    Err(replaced(path))
+}
+
+fn replaced(path: &str) -> AgentError {
+    AgentError::new(
+        ErrorCode::PreconditionFailed,
+        format!("{path} was replaced just now"),
+    )
 }
 
 /// Remembers that a directory's entries changed.
@@ -308,14 +335,39 @@ pub(crate) fn keep_for_sync(hands: &mut Hands<'_>, dir: Dir) -> Result<()> {
     Ok(())
 }
 
+/// The agent's folder for what `validate` gets where others could exchange the candidate.
+const CANDIDATES: &str = "candidates";
+
 /// Runs `validate` on a candidate. A sandbox runs no program, so its candidates are taken as they are.
-fn validate(sys: &Sys, words: &[String], candidate: &str, path: &str) -> Result<()> {
+///
+/// The program gets the candidate in its own folder, so that what it includes by relative paths is
+/// found, if root alone may write there. Elsewhere another file could have the candidate's name by the
+/// time it is opened: a copy of the same bytes in the agent's folder is judged, under the file's name.
+fn validate(
+    hands: &Hands<'_>,
+    words: &[String],
+    mut candidate: Candidate<'_>,
+    path: &str,
+) -> Result<()> {
+    if words.is_empty() || hands.sys.is_sandbox() {
+        return Ok(());
+    }
+    let (folder, leaf) = split(path);
+    if hands.sys.root().is_roots_alone(folder) {
+        return accepts(hands.sys, words, &candidate.path, path);
+    }
+    let private = hands.home.folder(CANDIDATES)?;
+    let copy = candidate.copy_to(&private, leaf)?;
+    let outcome = accepts(hands.sys, words, &copy, path);
+    private.unlink(leaf)?;
+    outcome
+}
+
+/// Whether the program takes it.
+fn accepts(sys: &Sys, words: &[String], candidate: &str, path: &str) -> Result<()> {
     let [program, args @ ..] = words else {
         return Ok(());
     };
-    if sys.is_sandbox() {
-        return Ok(());
-    }
     let args = args
         .iter()
         .map(|arg| if arg == "%s" { candidate } else { arg });

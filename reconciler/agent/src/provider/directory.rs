@@ -3,12 +3,11 @@
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{DirectoryObserved, DirectorySpec, FileType, Mode, Presence};
 use plumb_api::{Observed, Spec};
-use rustix::fs::{Gid, Mode as Bits, Uid, fchmod, fchown};
 
 use super::at_path::{self, ROOT, Wish};
 use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
-use crate::error::{At, Result};
-use crate::sys::FileKind;
+use crate::error::Result;
+use crate::sys::{FileKind, Meta};
 
 pub(crate) struct Directories;
 
@@ -128,14 +127,13 @@ fn put(hands: &mut Hands<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect
         before.as_ref(),
         path,
     )?;
-    if uid.is_some() || gid.is_some() {
-        fchown(this.fd(), uid.map(Uid::from_raw), gid.map(Gid::from_raw))
-            .at("set the owner of", path)?;
-    }
-    let mode = spec
-        .mode
-        .map_or_else(|| before.map_or(0o755, |found| found.mode), Mode::bits);
-    fchmod(this.fd(), Bits::from_raw_mode(mode)).at("set the mode of", path)?;
+    let found = this.itself()?;
+    let listed = spec.mode.map(Mode::bits);
+    let meta = match before {
+        Some(_) => Meta::over(&found, uid, gid, listed),
+        None => Meta::over(&found, uid, gid, Some(listed.unwrap_or(0o755))),
+    };
+    meta.give_over(this.fd(), &found, path)?;
     at_path::keep_for_sync(hands, dir)?;
     at_path::note_owner(hands, path, owner, group);
     Ok(Effect::Done)

@@ -3,7 +3,7 @@
 use plumb_api::resource::{Content, FileObserved, FileSpec, FileType, Presence};
 use plumb_api::{Observed, Spec};
 
-use super::at_path::{self, Put, ROOT, Wish};
+use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
 use crate::error::Result;
 use crate::sys::FileKind;
@@ -73,8 +73,13 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
         return Ok(Effect::Done);
     }
     let missing = work.changes("state");
+    let bytes = match spec.content {
+        None => Bytes::Stay,
+        Some(content) if missing || work.changes("content") => Bytes::New(content),
+        Some(content) => Bytes::Renew(content),
+    };
     let put = Put {
-        content: spec.content.filter(|_| missing || work.changes("content")),
+        bytes,
         owner: spec.owner.as_ref(),
         group: spec.group.as_ref(),
         mode: spec.mode,

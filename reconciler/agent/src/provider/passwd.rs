@@ -7,7 +7,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, GroupSpec, Mode, Presence, UserSpec};
 
 use super::Hands;
-use super::at_path::{self, Put};
+use super::at_path::{self, Bytes, Put};
 use crate::error::Result;
 use crate::sys::{Accounts, Program, Sys};
 
@@ -65,7 +65,7 @@ fn write(hands: &mut Hands<'_>, path: &str, lines: &[String]) -> Result<()> {
         text.push('\n');
     }
     let put = Put {
-        content: Some(Content::of(text.as_bytes())),
+        bytes: Bytes::New(Content::of(text.as_bytes())),
         owner: None,
         group: None,
         mode: Some(Mode::from_bits(0o644)),

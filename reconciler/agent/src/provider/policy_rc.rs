@@ -70,15 +70,13 @@ fn place_policy(sys: &Sys) -> Result<()> {
         gid: Some(0),
         mode: 0o755,
     };
-    crate::sys::replace(
-        &dir,
+    let spot = crate::sys::Spot {
+        dir: &dir,
         leaf,
-        ".plumb-policy",
-        &mut text.as_bytes(),
-        None,
-        meta,
-        &mut |_| Ok(()),
-    )
+        temporary: ".plumb-policy",
+        before: None,
+    };
+    crate::sys::replace(&spot, &mut text.as_bytes(), None, meta, &mut |_| Ok(()))
 }
 
 /// Whether the transaction's packages may start their services themselves.

@@ -5,7 +5,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, Mode, Presence, SysctlObserved, SysctlSpec};
 use plumb_api::{Observed, Spec};
 
-use super::at_path::{self, Put, ROOT};
+use super::at_path::{self, Bytes, Put, ROOT};
 use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
 use crate::error::{Result, fail};
 use crate::sys::{FileKind, Sys};
@@ -164,7 +164,7 @@ fn set(key: &str, value: &str) -> Result<()> {
 fn put_text(hands: &mut Hands<'_>, path: &str, text: &str) -> Result<()> {
     let root = ROOT.parse().ok();
     let put = Put {
-        content: Some(Content::of(text.as_bytes())),
+        bytes: Bytes::New(Content::of(text.as_bytes())),
         owner: root.as_ref(),
         group: root.as_ref(),
         mode: Some(Mode::from_bits(0o644)),

@@ -4,7 +4,7 @@ use plumb_api::report::ErrorCode;
 use plumb_api::resource::{Content, FileType, Mode, Presence, UnitObserved, UnitSpec};
 use plumb_api::{Observed, Spec};
 
-use super::at_path::{self, Put, ROOT, Wish};
+use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::systemd;
 use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
 use crate::error::{Result, fail};
@@ -104,7 +104,7 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
     if work.changes("state") || work.changes("content") {
         let root = ROOT.parse().ok();
         let put = Put {
-            content: spec.content,
+            bytes: spec.content.map_or(Bytes::Stay, Bytes::New),
             owner: root.as_ref(),
             group: root.as_ref(),
             mode: Some(Mode::from_bits(0o644)),

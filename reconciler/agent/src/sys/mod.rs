@@ -16,8 +16,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub(crate) use accounts::{Accounts, UserLine};
 pub(crate) use exec::{Output, Program, last_lines};
-pub(crate) use root::{Dir, FileKind, Found};
-pub(crate) use write::{Meta, copy_hashed, create_new, replace};
+pub(crate) use root::{Dir, FileKind, Found, split};
+pub(crate) use write::{Candidate, Meta, Spot, copy_hashed, create_new, replace};
 
 /// What sort of machine it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,6 +64,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether it is the very same thing, whatever was changed of it.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     // The fields' widths differ between architectures.
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
     fn of(stat: &Stat) -> Self {
@@ -192,6 +197,20 @@ impl Root {
             Some(dir) => dir.list(),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Whether root alone decides what a path's folder is and what is in it: no link on the way, and
+    /// nobody else may write to it or to any folder above it. Only there may a program be given a path.
+    pub(crate) fn is_roots_alone(&self, folder: &str) -> bool {
+        let resolve =
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let ends = folder.match_indices('/').map(|(at, _)| at.max(1));
+        ends.chain([folder.len()]).all(|end| {
+            openat2(&self.fd, &folder[..end], DIRECTORY, Mode::empty(), resolve)
+                .and_then(fstat)
+                .map(|stat| Found::of(&stat))
+                .is_ok_and(|found| self.trusted.contains(&found.uid) && found.mode & 0o022 == 0)
+        })
     }
 
     /// Whether a link may be followed: root's, in a directory that root alone may write to.

@@ -306,3 +306,46 @@ fn fields_that_a_plan_does_not_name_are_left_alone() {
         "and is still told"
     );
 }
+
+#[test]
+fn managed_bytes_never_stay_in_a_file_that_others_may_have_open() {
+    use std::os::unix::fs::MetadataExt;
+    let root = Root::new();
+    let mut driver = root.driver();
+    root.write("/etc/f", "same");
+    let inode = || std::fs::metadata(root.path("/etc/f")).unwrap().ino();
+    let before = inode();
+    let state = State::new().with("file:/etc/f", json!({"content": "same", "mode": "0600"}));
+    driver.converge(&state);
+    assert_ne!(inode(), before, "only its mode was to change");
+    assert_eq!(
+        (root.read("/etc/f").as_str(), root.mode("/etc/f")),
+        ("same", 0o600)
+    );
+    let bits = State::new().with("file:/etc/f", json!({"mode": "0640"}));
+    let before = inode();
+    driver.converge(&bits);
+    assert_eq!(
+        inode(),
+        before,
+        "bytes that aren't managed stay where they are"
+    );
+}
+
+#[test]
+fn set_id_bits_are_not_handed_to_new_bytes() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    root.write("/etc/f", "theirs");
+    let set = |mode| {
+        std::fs::set_permissions(root.path("/etc/f"), std::fs::Permissions::from_mode(mode))
+            .unwrap()
+    };
+    set(0o6755);
+    let state = State::new().with("file:/etc/f", json!({"content": "ours"}));
+    driver.converge(&state);
+    assert_eq!(root.mode("/etc/f"), 0o755);
+    let listed = State::new().with("file:/etc/f", json!({"content": "more", "mode": "4755"}));
+    driver.converge(&listed);
+    assert_eq!(root.mode("/etc/f"), 0o4755);
+}
