@@ -41,7 +41,8 @@ pub struct Config {
     /// Where health, metrics and the page are served; nowhere when left out.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
-    /// The page's address as people reach it, for links in alerts; `http://LISTEN` when left out.
+    /// The page's address as people reach it, for links in alerts; `http://LISTEN` when left out. The
+    /// page is answered by this name, by `localhost` and by the address that it listens on.
     #[serde(default)]
     pub url: Option<String>,
     /// How hosts are logged in to.

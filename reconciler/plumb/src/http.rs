@@ -4,6 +4,7 @@
 mod api;
 mod client;
 mod metrics;
+mod names;
 mod server;
 mod view;
 

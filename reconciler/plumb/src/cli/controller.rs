@@ -74,7 +74,7 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
     }
     // The store first: it says whether another controller lives here.
     let parts = parts(&config)?;
-    let listeners = Listeners::open(&config.socket, config.listen).await?;
+    let listeners = Listeners::open(&config.socket, config.listen, config.url.as_deref()).await?;
     let address = listeners.address();
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::api;
+use super::names::{self, Names};
 use super::view::View;
 use crate::report::{Failure, OrFail as _};
 
@@ -18,22 +19,30 @@ use crate::report::{Failure, OrFail as _};
 pub struct Listeners {
     unix: UnixListener,
     path: PathBuf,
-    tcp: Option<TcpListener>,
+    tcp: Option<(TcpListener, Names)>,
 }
 
 impl Listeners {
-    /// Opens both.
+    /// Opens both. `url` is the page's address as people reach it: requests on TCP that are for any
+    /// other name are refused, but for those to addresses of this machine.
     ///
     /// # Errors
     /// When one of them is taken or can't be opened.
-    pub async fn open(socket: &Path, listen: Option<SocketAddr>) -> Result<Self, Failure> {
+    pub async fn open(
+        socket: &Path,
+        listen: Option<SocketAddr>,
+        url: Option<&str>,
+    ) -> Result<Self, Failure> {
         let unix = open_unix(socket).await?;
         let tcp = match listen {
-            Some(at) => Some(TcpListener::bind(at).await.map_err(|error| {
-                Failure::new(format!("can't listen on {at}"))
-                    .because(&error)
-                    .hint("`listen` in the controller's configuration names another address")
-            })?),
+            Some(at) => {
+                let tcp = TcpListener::bind(at).await.map_err(|error| {
+                    Failure::new(format!("can't listen on {at}"))
+                        .because(&error)
+                        .hint("`listen` in the controller's configuration names another address")
+                })?;
+                Some((tcp, Names::new(at, url)))
+            }
             None => None,
         };
         Ok(Self {
@@ -45,7 +54,7 @@ impl Listeners {
 
     /// The TCP address, with the port that the system chose where 0 was asked for.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+        self.tcp.as_ref().and_then(|(tcp, _)| tcp.local_addr().ok())
     }
 }
 
@@ -93,8 +102,10 @@ pub async fn serve(
     let unix = axum::serve(listeners.unix, api::private(view.clone()))
         .with_graceful_shutdown(until(stop.clone()));
     let result = match listeners.tcp {
-        Some(tcp) => {
-            let tcp = axum::serve(tcp, api::public(view)).with_graceful_shutdown(until(stop));
+        Some((tcp, names)) => {
+            let named = axum::middleware::from_fn_with_state(names, names::check);
+            let router = api::public(view).layer(named);
+            let tcp = axum::serve(tcp, router).with_graceful_shutdown(until(stop));
             tokio::try_join!(async { unix.await }, async { tcp.await }).map(|_| ())
         }
         None => unix.await,

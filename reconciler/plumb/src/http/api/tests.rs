@@ -127,7 +127,9 @@ async fn running() -> (tempfile::TempDir, String, crate::http::Client) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("plumb.sock");
     let listen = Some("127.0.0.1:0".parse().unwrap());
-    let listeners = crate::http::Listeners::open(&socket, listen).await.unwrap();
+    let listeners = crate::http::Listeners::open(&socket, listen, Some("http://plumb.example/"))
+        .await
+        .unwrap();
     let url = format!("http://{}", listeners.address().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
@@ -224,7 +226,7 @@ async fn the_socket_is_private_and_not_stolen_from_the_living() {
     let socket = folder.path().join("plumb.sock");
     let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    let error = crate::http::Listeners::open(&socket, None)
+    let error = crate::http::Listeners::open(&socket, None, None)
         .await
         .err()
         .unwrap();
@@ -241,5 +243,31 @@ async fn a_dead_controllers_socket_is_taken_over() {
     let socket = folder.path().join("plumb.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
-    assert!(crate::http::Listeners::open(&socket, None).await.is_ok());
+    assert!(
+        crate::http::Listeners::open(&socket, None, None)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_was_pointed_here_is_refused_on_the_network_and_not_on_the_socket() {
+    let (_folder, url, client) = running().await;
+    let http = reqwest::Client::new();
+    let ask = async |host: &str, path: &str| {
+        let request = http.get(format!("{url}/{path}")).header("host", host);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    for path in ["", "metrics", "healthz", "readyz", "nothing"] {
+        let (status, text) = ask("evil.example", path).await;
+        assert_eq!(status, 421, "{path}");
+        assert!(
+            text.contains("\"evil.example\"") && text.contains("`url`"),
+            "{text}"
+        );
+    }
+    assert_eq!(ask("plumb.example:80", "healthz").await.0, 200);
+    assert_eq!(ask("localhost", "healthz").await.0, 200);
+    assert!(client.fleet().await.is_ok(), "the CLI calls it `plumb`");
 }

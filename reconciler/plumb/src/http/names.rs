@@ -1,0 +1,166 @@
+//! The names that the page may be asked for by.
+//!
+//! A page of somewhere else can point a name of its own at this machine (DNS rebinding) and read what
+//! is here as if it were its own; only the `Host` header gives it away. So a request for any other
+//! name is refused. An address can't be pointed elsewhere, so the listening one and the loopback are
+//! always right.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+/// The names that are answered.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    listen: IpAddr,
+    /// The host of the page's address as people reach it.
+    configured: Option<String>,
+}
+
+impl Names {
+    /// Those of a listener whose page people reach at this address, if it has another than its own.
+    pub(super) fn new(listen: SocketAddr, url: Option<&str>) -> Self {
+        let uri: Option<Uri> = url.and_then(|url| url.parse().ok());
+        Self {
+            listen: listen.ip(),
+            configured: uri.and_then(|uri| uri.host().map(str::to_ascii_lowercase)),
+        }
+    }
+
+    /// Whether a request is for one of them. `asked` is a host without its port.
+    fn answers(&self, asked: &str) -> bool {
+        let asked = asked
+            .strip_suffix('.')
+            .unwrap_or(asked)
+            .to_ascii_lowercase();
+        if asked == "localhost" || self.configured.as_deref() == Some(asked.as_str()) {
+            return true;
+        }
+        let literal = asked
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(&asked);
+        literal.parse::<IpAddr>().is_ok_and(|address| {
+            // Whoever listens on every address is reached at each of them.
+            self.listen.is_unspecified() || address == self.listen || address.is_loopback()
+        })
+    }
+
+    fn refusal(&self, asked: &str) -> Response {
+        let known = match &self.configured {
+            Some(name) => format!("{name}, localhost and the address that it listens on"),
+            None => "localhost and the address that it listens on".to_owned(),
+        };
+        let text = format!(
+            "this is a Plumb controller, which answers to {known}, not to \"{}\"; `url` in its configuration gives it a name\n",
+            asked.escape_default()
+        );
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    }
+}
+
+/// The host that a request is for, without the port; none where it doesn't say exactly one.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let mut all = headers.get_all(header::HOST).iter();
+    let (first, more) = (all.next(), all.next());
+    if more.is_some() {
+        return None;
+    }
+    let header = match first {
+        Some(value) => Some(
+            value
+                .to_str()
+                .ok()?
+                .parse::<axum::http::uri::Authority>()
+                .ok()?,
+        ),
+        None => None,
+    };
+    match (uri.host(), header) {
+        (None, Some(header)) => Some(header.host().to_owned()),
+        (Some(host), None) => Some(host.to_owned()),
+        // Both are said by proxies, and say the same then.
+        (Some(host), Some(header)) => {
+            (header.host().eq_ignore_ascii_case(host)).then(|| host.to_owned())
+        }
+        (None, None) => None,
+    }
+}
+
+/// Refuses what is asked for by another name.
+pub(super) async fn check(State(names): State<Names>, request: Request, next: Next) -> Response {
+    match host_of(request.uri(), request.headers()) {
+        Some(host) if names.answers(&host) => next.run(request).await,
+        host => names.refusal(&host.unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(listen: &str, url: Option<&str>) -> Names {
+        Names::new(listen.parse().unwrap(), url)
+    }
+
+    #[test]
+    fn addresses_and_the_configured_name_are_answered_and_no_others() {
+        let here = names("127.0.0.1:9180", Some("https://Plumb.example:8443/fleet"));
+        for asked in [
+            "127.0.0.1",
+            "127.0.0.2",
+            "[::1]",
+            "localhost",
+            "LocalHost",
+            "localhost.",
+            "plumb.example",
+        ] {
+            assert!(here.answers(asked), "{asked}");
+        }
+        for asked in [
+            "",
+            "evil.example",
+            "plumb.example.evil.example",
+            "192.0.2.1",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "[::2]",
+            "0x7f000001",
+        ] {
+            assert!(!here.answers(asked), "{asked}");
+        }
+        let lan = names("192.0.2.7:9180", None);
+        assert!(lan.answers("192.0.2.7") && lan.answers("127.0.0.1"));
+        assert!(!lan.answers("192.0.2.8") && !lan.answers("plumb.example"));
+        let all = names("[::]:9180", None);
+        assert!(all.answers("192.0.2.8") && all.answers("[2001:db8::1]"));
+        assert!(
+            !all.answers("evil.example"),
+            "a name can be pointed here, an address can't"
+        );
+    }
+
+    #[test]
+    fn exactly_one_host_is_read() {
+        let host = |uri: &str, values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::HOST, value.parse().unwrap());
+            }
+            host_of(&uri.parse().unwrap(), &headers)
+        };
+        assert_eq!(host("/", &["localhost:9180"]).as_deref(), Some("localhost"));
+        assert_eq!(host("/", &["[::1]:9180"]).as_deref(), Some("[::1]"));
+        assert_eq!(
+            host("http://a.example/", &["a.example:80"]).as_deref(),
+            Some("a.example")
+        );
+        assert_eq!(host("/", &[]), None);
+        assert_eq!(host("/", &["localhost", "evil.example"]), None);
+        assert_eq!(host("http://evil.example/", &["localhost"]), None);
+        assert_eq!(host("/", &["a b"]), None);
+    }
+}
