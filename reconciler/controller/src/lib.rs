@@ -32,7 +32,7 @@ pub use event::{Event, EventKind};
 pub use handle::{CommandError, Handle};
 pub use metrics::{BOUNDS, Histogram, MetricsSnapshot, Sample};
 pub use persist::LoadError;
-pub use settings::{Parts, Settings, SinkMaker};
+pub use settings::{Parts, RevokedReader, Settings, SinkMaker};
 pub use view::{
     AlertView, FleetView, HeldView, HostView, QueueView, RevisionView, RolloutView, SourceView,
 };

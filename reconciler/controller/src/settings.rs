@@ -16,6 +16,10 @@ use crate::backoff::Waits;
 /// Makes the sink for an Alertmanager's address; the error says what is wrong with the address.
 pub type SinkMaker = dyn Fn(&str) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
 
+/// Reads the keys that this machine's configuration takes authority away from; the error says what
+/// can't be read. Asked at each look at the source, so that a key is revoked without a restart.
+pub type RevokedReader = dyn Fn() -> Result<Revocations, String> + Send + Sync;
+
 /// What a controller is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -29,6 +33,8 @@ pub struct Parts {
     pub sinks: Vec<Arc<dyn AlertSink>>,
     /// Makes those that the fleet names.
     pub make_sink: Arc<SinkMaker>,
+    /// What this machine's configuration takes authority away from.
+    pub revoked: Arc<RevokedReader>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -40,8 +46,6 @@ pub struct Settings {
     pub version: String,
     /// The root of trust.
     pub introduction: Oid,
-    /// What this machine's configuration takes authority away from.
-    pub revoked: Revocations,
     /// How often the source is asked for news.
     pub poll: Duration,
     /// How often each host is looked at without any other reason.
@@ -68,7 +72,6 @@ impl Settings {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             introduction,
-            revoked: Revocations::default(),
             poll: Duration::from_mins(1),
             resync: Duration::from_mins(30),
             concurrency: 64,

@@ -10,15 +10,16 @@ use plumb_trust::source::{Fetched, Source, SourceError, VerifyRequest};
 use plumb_trust::{Detail, Oid, Outcome, Reason, ReasonCode, Revocations, Step, Verdict};
 
 use crate::desired::Accepted;
+use crate::settings::RevokedReader;
 use crate::view::HeldView;
 
 /// What a look at the source needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Look {
     pub(crate) introduction: Oid,
     pub(crate) floor: Option<Oid>,
     pub(crate) first_seen: BTreeMap<Oid, Timestamp>,
-    pub(crate) revoked: Revocations,
+    pub(crate) revoked: Arc<RevokedReader>,
     /// The revision that is loaded already.
     pub(crate) loaded: Option<Oid>,
     pub(crate) now: Timestamp,
@@ -37,6 +38,9 @@ pub(crate) struct Looked {
     pub(crate) failed: Option<SourceError>,
     /// What is accepted and wasn't loaded yet.
     pub(crate) accepted: Option<Arc<Accepted>>,
+    /// The keys that this machine's configuration takes authority away from; or why they can't be
+    /// read: nothing is judged without them.
+    pub(crate) revoked: Result<Revocations, String>,
 }
 
 /// What was judged.
@@ -68,6 +72,10 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
         judged: None,
         failed: None,
         accepted: None,
+        revoked: read_revoked(&look.revoked).await,
+    };
+    let Ok(revoked) = looked.revoked.clone() else {
+        return looked;
     };
     let mut basis = Basis::Branch;
     let fetched = match (fetched, look.floor) {
@@ -82,7 +90,7 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
         }
         (Err(_), _) => return looked,
     };
-    match judge(source.as_ref(), &look, fetched, basis).await {
+    match judge(source.as_ref(), &look, &revoked, fetched, basis).await {
         Ok(judged) => {
             let revision = judged.outcome.revision();
             if let Some(revision) = revision.filter(|r| Some(r.commit()) != look.loaded) {
@@ -102,9 +110,17 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
     looked
 }
 
+/// Reads the folder beside the loop.
+async fn read_revoked(reader: &Arc<RevokedReader>) -> Result<Revocations, String> {
+    let reader = reader.clone();
+    let read = tokio::task::spawn_blocking(move || reader()).await;
+    read.unwrap_or_else(|error| Err(format!("reading the revoked keys crashed: {error}")))
+}
+
 async fn judge(
     source: &dyn Source,
     look: &Look,
+    revoked: &Revocations,
     fetched: Fetched,
     basis: Basis,
 ) -> Result<Judged, SourceError> {
@@ -125,7 +141,7 @@ async fn judge(
             tags: fetched.tags.clone(),
             now: look.now,
             first_seen: first_seen.clone(),
-            revoked: look.revoked.clone(),
+            revoked: revoked.clone(),
             detail: Detail::Brief,
             ..VerifyRequest::new(look.introduction, fetched.head, look.now)
         };

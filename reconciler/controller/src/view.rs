@@ -23,6 +23,8 @@ pub struct SourceView {
     pub held: Option<HeldView>,
     /// The last fetch that succeeded.
     pub last_fetch: Option<Timestamp>,
+    /// Fingerprints of the keys that this machine's configuration takes authority away from.
+    pub revoked: Vec<String>,
     /// `Ready` and `SourceVerified`.
     pub conditions: Conditions,
 }

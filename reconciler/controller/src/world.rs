@@ -23,6 +23,8 @@ pub(crate) struct SourceNow {
     pub(crate) accepted: Option<String>,
     pub(crate) held: Option<(HeldCommit, HeldView)>,
     pub(crate) last_fetch: Option<Timestamp>,
+    /// Keys that this machine's configuration takes authority away from; none before it was read.
+    pub(crate) revoked: Option<Vec<String>>,
     pub(crate) conditions: Conditions,
 }
 
@@ -72,6 +74,7 @@ impl World {
                 .or_else(|| self.record.floor.map(|floor| floor.to_string())),
             held: self.source.held.as_ref().map(|(_, view)| view.clone()),
             last_fetch: self.source.last_fetch,
+            revoked: self.source.revoked.clone().unwrap_or_default(),
             conditions: self.source.conditions.clone(),
         }
     }

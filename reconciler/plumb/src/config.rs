@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plumb_api::HostName;
+use plumb_adapters::revoked::RevokedFolder;
 use plumb_document::{Diagnostic, SourceMap, Spanned, codes, decode, parse};
 use serde::Deserialize;
 
@@ -55,6 +56,10 @@ pub struct Config {
     #[serde(default = "default_resync")]
     pub resync: Period,
     /// Hosts that are this machine.
+    /// Keys without authority, whatever the repository's policy says; `revoked.d` beside the
+    /// configuration when left out.
+    #[serde(default)]
+    revoked: Option<PathBuf>,
     #[serde(default)]
     pub local: Vec<HostName>,
     /// Hosts that are folders of this machine, relative to `state`.
@@ -316,6 +321,15 @@ impl Config {
     /// Alertmanagers' addresses.
     pub fn alertmanagers(&self) -> impl Iterator<Item = &str> {
         self.alertmanagers.iter().map(|url| url.value.as_str())
+    }
+
+    /// The folder of keys without authority, for a configuration in this file.
+    pub fn revoked(&self, file: &Path) -> RevokedFolder {
+        let beside = file.parent().unwrap_or(Path::new("."));
+        match &self.revoked {
+            Some(named) => RevokedFolder::Named(beside.join(named)),
+            None => RevokedFolder::Usual(beside.join("revoked.d")),
+        }
     }
 
     /// Each sandbox with its folder, absolute if `state` is.

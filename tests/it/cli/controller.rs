@@ -365,3 +365,44 @@ fn a_second_controller_is_refused_and_a_signal_ends_the_first() {
     let head = running.env.git("fleet", &["rev-parse", "HEAD"]);
     running.until("it goes on", |running| running.is_ready(&head));
 }
+
+#[test]
+fn a_key_that_this_machine_revokes_counts_for_nothing_at_once() {
+    let running = Running::new();
+    let keys = fs::read_dir(running.env.path("fleet/trust/keys")).unwrap();
+    let key = keys.map(|entry| entry.unwrap().path()).next().unwrap();
+    let revoked = running.env.path("revoked.d");
+    fs::create_dir(&revoked).unwrap();
+    fs::copy(&key, revoked.join("stolen.pub")).unwrap();
+    running.env.write("fleet/hosts/box.yaml", &host("theirs"));
+    let bad = running.env.commit("By a thief", &["-S"]);
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    running.plumb(&["notify"]).exits(0);
+    running.until("it is held", |running| {
+        let page = running.http("/");
+        page.contains("revoked here") && page.contains("Held at") && page.contains(&bad[..12])
+    });
+    assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));
+    // Taken back on this machine, the commit is good again: nothing of it was remembered.
+    fs::remove_file(revoked.join("stolen.pub")).unwrap();
+    running.plumb(&["notify"]).exits(0);
+    running.until("it is accepted", |running| running.is_ready(&bad));
+}
+
+#[test]
+fn a_controller_doesnt_start_with_revocations_that_it_cant_read() {
+    let mut running = Running::new();
+    running.controller.kill().unwrap();
+    running.controller.wait().unwrap();
+    running.env.write("revoked.d/thief", "mallory\n");
+    running
+        .plumb(&["controller", "--config", "controller.yaml"])
+        .exits(1)
+        .says(&[
+            "revoked.d/thief",
+            "line 1 is no fingerprint",
+            "docs/trust.md",
+        ]);
+}

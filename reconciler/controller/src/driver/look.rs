@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions};
-use plumb_trust::Oid;
 use plumb_trust::source::{SourceError, SourceRetry};
+use plumb_trust::{Oid, Revocations};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::{Asked, Driver, Looking, Old};
 use crate::desired::Accepted;
 use crate::event::EventKind;
-use crate::persist::put_source;
+use crate::persist::{SourceRecord, put_source};
 use crate::source::{Basis, Judged, Look, Looked, load_old, look};
 use crate::view::RevisionView;
 
@@ -25,6 +25,19 @@ const TRY_AGAIN: Duration = Duration::from_mins(1);
 /// The first wait after a fetch that failed.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
+/// The reason of a revision that is accepted and mustn't be driven from yet.
+const NOT_KEPT: &str = "NotKept";
+
+/// The reason of a source that isn't judged, because it isn't known whose signatures count.
+const NO_REVOCATIONS: &str = "RevocationsUnreadable";
+
+/// Whether the floor of a verdict is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Floor {
+    Kept,
+    NotKept,
+}
+
 impl Driver {
     /// Begins to look at the source.
     pub(super) fn look(&mut self) {
@@ -35,7 +48,7 @@ impl Driver {
             introduction: self.settings.introduction,
             floor: record.floor,
             first_seen: record.first_seen,
-            revoked: self.settings.revoked.clone(),
+            revoked: self.parts.revoked.clone(),
             loaded: self.head.as_ref().map(|head| head.revision().commit()),
             now,
         };
@@ -124,11 +137,20 @@ impl Driver {
         if let Some(error) = &looked.failed {
             self.source_ready(Some(error));
         }
-        if let Some(judged) = looked.judged {
-            self.judged(judged).await;
-        }
-        if let Some(accepted) = looked.accepted {
-            self.adopt(accepted).await;
+        self.took_away(looked.revoked);
+        let floor = match looked.judged {
+            Some(judged) => self.judged(judged).await,
+            None => Floor::Kept,
+        };
+        match (floor, looked.accepted) {
+            (Floor::Kept, Some(accepted)) => self.adopt(accepted).await,
+            (Floor::Kept, None) => {}
+            (Floor::NotKept, _) => {
+                let grown = FIRST_WAIT * 2_u32.saturating_pow(self.floor_failures.min(10));
+                self.floor_failures = self.floor_failures.saturating_add(1);
+                let wait = self.jitter.around(grown.min(self.settings.poll));
+                self.next_look = self.next_look.min(Instant::now() + wait);
+            }
         }
     }
 
@@ -221,11 +243,90 @@ impl Driver {
         }
     }
 
+    /// Takes note of the keys that this machine's configuration takes authority away from. While they
+    /// can't be read nothing new is accepted: one of them may have signed it.
+    fn took_away(&mut self, revoked: Result<Revocations, String>) {
+        match revoked {
+            Ok(revoked) => {
+                let now: Vec<_> = revoked.iter().map(ToString::to_string).collect();
+                let before = self.shared.write().source.revoked.replace(now.clone());
+                // At the start nothing is known of what is new.
+                let Some(before) = before else {
+                    return;
+                };
+                for key in differing(&now, &before) {
+                    let message = format!("{key} has no authority any more on this machine");
+                    self.event(None, EventKind::Warning, "KeyRevoked", message, None);
+                }
+                for key in differing(&before, &now) {
+                    let message = format!("{key} isn't revoked on this machine any more");
+                    self.event(None, EventKind::Warning, "KeyRestored", message, None);
+                }
+            }
+            Err(error) => {
+                let message = format!("nothing new is accepted until this is mended: {error}");
+                if self.not_verified(NO_REVOCATIONS, &message) {
+                    self.event(None, EventKind::Warning, NO_REVOCATIONS, message, None);
+                }
+            }
+        }
+    }
+
+    /// Says why nothing new is driven, and whether that is news.
+    fn not_verified(&self, reason: &'static str, message: &str) -> bool {
+        let now = self.now();
+        let mut world = self.shared.write();
+        let conditions = &mut world.source.conditions;
+        let kind = ConditionType::SourceVerified;
+        let news = conditions.get(kind).is_none_or(|c| c.reason != reason);
+        let status = ConditionStatus::False;
+        set(conditions, kind, status, reason, message.to_owned(), now);
+        news
+    }
+
+    /// Keeps a floor. Nothing may be driven from what a restart would not take for accepted: by then
+    /// the branch may have been set back, and it would be taken for the newest.
+    async fn keep_floor(&mut self, judged: &Judged) -> Floor {
+        let accepted = judged.outcome.accepted;
+        let record = {
+            let world = self.shared.read();
+            SourceRecord {
+                floor: Some(accepted),
+                first_seen: judged.first_seen.clone(),
+                ..world.record.clone()
+            }
+        };
+        let Err(error) = self.keeper.durable(put_source(&record)).await else {
+            self.floor_failures = 0;
+            return Floor::Kept;
+        };
+        let before = self.shared.read().record.floor;
+        if before == Some(accepted) {
+            return Floor::Kept;
+        }
+        let stay = before.map_or_else(
+            || "nothing is driven".to_owned(),
+            |floor| format!("hosts stay at {}", floor.short()),
+        );
+        let message = format!(
+            "{} is accepted, and that can't be kept: {error}; {stay} until it can",
+            accepted.short()
+        );
+        if self.not_verified(NOT_KEPT, &message) {
+            let revision = Some(accepted.to_string());
+            self.event(None, EventKind::Warning, "StoreFailed", message, revision);
+        }
+        Floor::NotKept
+    }
+
     /// Takes over a verdict: the floor moves forward, and what is held is told.
-    async fn judged(&mut self, judged: Judged) {
+    async fn judged(&mut self, judged: Judged) -> Floor {
         if judged.basis == Basis::Floor {
             // It says nothing new: what stands behind the floor isn't known.
-            return;
+            return Floor::Kept;
+        }
+        if self.keep_floor(&judged).await == Floor::NotKept {
+            return Floor::NotKept;
         }
         let now = self.now();
         let accepted = judged.outcome.accepted;
@@ -272,12 +373,8 @@ impl Driver {
             let same = |a: &plumb_core::alerting::HeldCommit| (a.commit.clone(), a.because.clone());
             (moved, before.as_ref().map(same) != after.as_ref().map(same))
         };
-        let write = put_source(&self.shared.read().record);
-        // Nothing may be driven from what a restart would not take for accepted.
-        if let Err(error) = self.keeper.durable(write).await {
-            let message = format!("the accepted commit can't be kept: {error}");
-            self.event(None, EventKind::Warning, "StoreFailed", message, None);
-        }
+        // The revisions as they are remembered now; losing them would lose nothing that matters.
+        self.keeper.write(put_source(&self.shared.read().record));
         if moved {
             let message = format!("{} is accepted", accepted.short());
             let revision = Some(accepted.to_string());
@@ -290,7 +387,7 @@ impl Driver {
             );
         }
         if !news {
-            return;
+            return Floor::Kept;
         }
         let (kind, reason, message, revision) = match &held {
             Some((held, view)) => (
@@ -311,6 +408,7 @@ impl Driver {
             ),
         };
         self.event(None, kind, reason, message, revision);
+        Floor::Kept
     }
 
     /// Remembers each commit's verdict, and counts those that are new or moved.
@@ -367,6 +465,12 @@ impl Driver {
         world.record.revisions.truncate(REVISIONS);
         tracing::debug!(floor = %judged.floor, head = %judged.head, verdict = %judged.outcome.verdict, "verified");
     }
+}
+
+/// What the first has and the second hasn't.
+fn differing(these: &[String], those: &[String]) -> Vec<String> {
+    let all = these.iter().filter(|one| !those.contains(one));
+    all.cloned().collect()
 }
 
 fn sentence(reasons: &[plumb_trust::Reason]) -> String {

@@ -76,6 +76,8 @@ pub(crate) struct Driver {
     next_look: Instant,
     look_failures: u32,
     head: Option<Arc<Accepted>>,
+    /// Looks in a row whose floor couldn't be kept.
+    floor_failures: u32,
     older: BTreeMap<String, Old>,
     states: BTreeMap<Digest, Arc<DesiredState>>,
     /// Hosts of which something else is wanted than they are driven to.
@@ -152,6 +154,7 @@ pub(crate) async fn start(
         head: None,
         older: BTreeMap::new(),
         states,
+        floor_failures: 0,
         pending: BTreeSet::new(),
         looked_at: BTreeSet::new(),
         blank: BTreeSet::new(),

@@ -1,6 +1,7 @@
 //! A fleet in memory with a controller, and time that is told.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use plumb_core::alert::Alert;
 use plumb_core::ports::{AlertError, AlertSink, Clock, Records, Store, StoreError, Table, Write};
 use plumb_core::status::{ConditionStatus, ConditionType, HostStatus};
-use plumb_trust::Oid;
+use plumb_trust::{Oid, Revocations};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -29,13 +30,23 @@ impl Clock for Told {
 
 /// A store in memory; it outlives controllers.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Tables>>);
+pub(super) struct Memory(Arc<Mutex<Tables>>, Arc<AtomicBool>);
 
 type Tables = BTreeMap<(Table, String), Vec<u8>>;
 
 impl Memory {
     pub(super) fn wipe(&self) {
         self.0.lock().unwrap().clear();
+    }
+
+    /// Its disk is full from now on.
+    pub(super) fn fill(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+
+    /// There is room again.
+    pub(super) fn clear_up(&self) {
+        self.1.store(false, Ordering::Relaxed);
     }
 }
 
@@ -60,6 +71,10 @@ impl Store for Memory {
     }
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.1.load(Ordering::Relaxed) {
+            let error = StoreError::Failed("no space left on device".to_owned());
+            return Box::pin(std::future::ready(Err(error)));
+        }
         let mut all = self.0.lock().unwrap();
         for write in writes {
             match write {
@@ -114,6 +129,8 @@ pub(super) struct Fleet {
     pub(super) store: Memory,
     pub(super) receiver: Receiver,
     pub(super) settings: Settings,
+    /// What the folder of revoked keys comes to.
+    pub(super) revoked: Arc<Mutex<Result<Revocations, String>>>,
     clock: Told,
     running: Option<(Handle, JoinHandle<()>)>,
 }
@@ -143,6 +160,7 @@ impl Fleet {
             store: Memory::default(),
             receiver: Receiver::default(),
             settings: Settings::new(first),
+            revoked: Arc::new(Mutex::new(Ok(Revocations::default()))),
             clock: Told(Instant::now()),
             running: None,
         }
@@ -166,6 +184,10 @@ impl Fleet {
             hosts: Arc::new(self.machines.clone()),
             store: Arc::new(self.store.clone()),
             sinks: vec![Arc::new(self.receiver.clone())],
+            revoked: Arc::new({
+                let revoked = self.revoked.clone();
+                move || revoked.lock().unwrap().clone()
+            }),
             make_sink: Arc::new(|address: &str| Err(format!("{address} is no Alertmanager here"))),
             clock: Arc::new(self.clock),
         };

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
 use plumb_trust::{
-    Inputs, ObjectError, ObjectFormat, ObjectKind, Objects, Oid, Outcome, Revision, Verified,
-    name_of, verify,
+    Inputs, ObjectError, ObjectFormat, ObjectKind, Objects, Oid, Outcome, Revision, Revocations,
+    Verified, name_of, verify,
 };
 
 const POLICY: &str = r#"kind: TrustPolicy
@@ -40,6 +40,7 @@ struct Inner {
     down: Option<SourceError>,
     fetches: usize,
     loads: usize,
+    revoked: Revocations,
 }
 
 /// The repository.
@@ -182,6 +183,11 @@ impl Repository {
     pub(super) fn loads(&self) -> usize {
         self.0.lock().unwrap().loads
     }
+
+    /// The local revocations that the last verification was told.
+    pub(super) fn told_revoked(&self) -> Revocations {
+        self.0.lock().unwrap().revoked.clone()
+    }
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
@@ -207,7 +213,8 @@ impl Source for Repository {
     }
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Outcome, SourceError>> {
-        let inner = self.0.lock().unwrap();
+        let mut inner = self.0.lock().unwrap();
+        inner.revoked = request.revoked;
         let floor = request.floor.unwrap_or(request.introduction);
         let mut chain = inner.chain(request.head);
         chain.reverse();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use plumb_core::status::ConditionType::{Ready, SourceVerified};
+use plumb_trust::Revocations;
 use plumb_trust::source::SourceError;
 
 use super::fixture::{Fleet, host, is};
@@ -177,4 +178,100 @@ async fn a_hold_goes_on_firing_while_the_branch_cannot_be_seen() {
     // The wait between looks has grown meanwhile; the longest is a quarter of an hour.
     fleet.rest(1200).await;
     assert!(fleet.alerts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_driven_from_a_floor_that_cannot_be_kept() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    let first = fleet.handle().source().accepted.unwrap();
+    fleet.store.fill();
+    let second = fleet.push(&["a"], "two");
+    fleet.rest(300).await;
+    let source = fleet.handle().source();
+    assert_eq!(source.accepted.as_ref(), Some(&first));
+    let verified = source.conditions.get(SourceVerified).unwrap();
+    assert_eq!(verified.reason, "NotKept");
+    assert!(
+        verified.message.contains("no space left"),
+        "{}",
+        verified.message
+    );
+    assert_eq!(fleet.motd("a").as_deref(), Some("one"));
+    let told = |fleet: &Fleet| {
+        let events = fleet.handle().events(None, 100);
+        events.iter().filter(|e| e.reason == "StoreFailed").count()
+    };
+    assert_eq!(
+        told(&fleet),
+        1,
+        "it is told once, however often it is tried"
+    );
+    // Drift is still corrected to what was accepted before.
+    fleet.machines.meddle("a", "/etc/motd", "by hand");
+    fleet.look("a").await;
+    assert_eq!(fleet.motd("a").as_deref(), Some("one"));
+    fleet.store.clear_up();
+    fleet
+        .until("a", "through", |status| {
+            status.revision.as_ref() == Some(&second.to_string())
+        })
+        .await;
+    assert_eq!(fleet.motd("a").as_deref(), Some("two"));
+    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    fleet.kill().await;
+    fleet.repository.reset(first.parse().unwrap());
+    fleet.start().await;
+    fleet.rest(5).await;
+    assert_eq!(
+        fleet.handle().source().accepted,
+        Some(second.to_string()),
+        "it was kept before it was driven"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_revoked_on_this_machine_without_a_restart() {
+    let fleet = Fleet::settled(&["a"]).await;
+    let key = "SHA256:uNiVztksCsDhcc0u9e8BrrSB1pC1FRPnY3U2VW3e0c8";
+    let mut revoked = Revocations::default();
+    revoked.insert(key.parse().unwrap());
+    *fleet.revoked.lock().unwrap() = Ok(revoked.clone());
+    fleet.handle().notify().unwrap();
+    fleet.rest(1).await;
+    assert_eq!(fleet.handle().source().revoked, [key]);
+    assert_eq!(
+        fleet.repository.told_revoked(),
+        revoked,
+        "whoever judges is told"
+    );
+    let events = fleet.handle().events(None, 100);
+    assert!(
+        events
+            .iter()
+            .any(|e| e.reason == "KeyRevoked" && e.message.contains(key))
+    );
+
+    // A file that can't be read may name the key that signed the next commit.
+    *fleet.revoked.lock().unwrap() = Err("the file thief.asc can't be read".to_owned());
+    let second = fleet.push(&["a"], "two");
+    fleet.rest(200).await;
+    let source = fleet.handle().source();
+    let verified = source.conditions.get(SourceVerified).unwrap().clone();
+    assert_eq!(verified.reason, "RevocationsUnreadable");
+    assert!(
+        verified.message.contains("thief.asc"),
+        "{}",
+        verified.message
+    );
+    assert_ne!(source.accepted, Some(second.to_string()));
+    assert_eq!(source.revoked, [key], "what was revoked stays so");
+    assert_eq!(fleet.motd("a").as_deref(), Some("one"));
+
+    *fleet.revoked.lock().unwrap() = Ok(revoked);
+    fleet
+        .until("a", "through", |status| {
+            status.revision.as_ref() == Some(&second.to_string())
+        })
+        .await;
+    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use plumb_adapters::alertmanager::Alertmanager;
 use plumb_adapters::clock::SystemClock;
 use plumb_adapters::git::{GitOptions, GitSource};
+use plumb_adapters::revoked::RevokedFolder;
 use plumb_adapters::store::RedbStore;
 use plumb_api::frame::TakeOver;
 use plumb_controller::{Controller as Loop, Parts, Settings};
 use plumb_core::ports::{AlertSink, Route};
+use plumb_trust::Revocations;
 use tokio::sync::watch;
 
 use super::block_on;
@@ -53,12 +55,21 @@ impl Controller {
         } else {
             TakeOver::No
         };
-        block_on(serve(config, take_over))
+        let revoked = config.revoked(&self.config);
+        block_on(serve(config, revoked, take_over))
     }
 }
 
-async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
+async fn serve(
+    config: Config,
+    revoked: RevokedFolder,
+    take_over: TakeOver,
+) -> Result<Exit, Failure> {
     let mut stops = Stops::new()?;
+    // A key whose revocation can't be read keeps its authority: nothing begins then.
+    read_revoked(&revoked).map_err(|message| {
+        Failure::new(message).hint("each file there has fingerprints, one to a line, or one certificate or public key; docs/trust.md shows it")
+    })?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -73,7 +84,7 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
         })?;
     }
     // The store first: it says whether another controller lives here.
-    let parts = parts(&config)?;
+    let parts = parts(&config, revoked)?;
     let listeners = Listeners::open(&config.socket, config.listen, config.url.as_deref()).await?;
     let address = listeners.address();
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
@@ -129,7 +140,7 @@ async fn serve(config: Config, take_over: TakeOver) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-fn parts(config: &Config) -> Result<Parts, Failure> {
+fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
     let store = RedbStore::open(&config.state)?;
     let mirror = config.state.join("mirror");
     let mut options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
@@ -147,8 +158,13 @@ fn parts(config: &Config) -> Result<Parts, Failure> {
         store: Arc::new(store),
         sinks,
         make_sink: Arc::new(sink),
+        revoked: Arc::new(move || read_revoked(&revoked)),
         clock: Arc::new(SystemClock),
     })
+}
+
+fn read_revoked(folder: &RevokedFolder) -> Result<Revocations, String> {
+    folder.read().map_err(|error| error.to_string())
 }
 
 fn sink(url: &str) -> Result<Arc<dyn AlertSink>, String> {

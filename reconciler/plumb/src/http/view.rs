@@ -71,6 +71,9 @@ pub struct Source {
     /// The last fetch that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fetch: Option<Timestamp>,
+    /// Fingerprints of the keys that the controller's configuration takes authority away from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
     /// Its conditions.
     #[serde(default)]
     pub conditions: Conditions,

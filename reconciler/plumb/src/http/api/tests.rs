@@ -96,6 +96,7 @@ pub(in crate::http) fn fleet() -> Fleet {
         version: "0.1.0".to_owned(),
         now: "2026-11-24T02:00:00Z".parse().unwrap(),
         source: Source {
+            revoked: vec!["SHA256:revoked".to_owned()],
             url: "/srv/fleet.git".to_owned(),
             reference: "refs/heads/main".to_owned(),
             head: Some("b".repeat(40)),
@@ -181,6 +182,7 @@ async fn the_page_escapes_and_is_hardened() {
         "aaaaaaaaaaaa",
         "bbbbbbbbbbbb",
         "PlumbHostUnreachable",
+        "SHA256:revoked",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }

@@ -1,0 +1,232 @@
+//! The folder of keys that this machine's configuration takes authority away from.
+//!
+//! Each file names keys: fingerprints, one to a line, or one certificate or public key. What can't be
+//! read is an error and is never left out: the key that it was to name would keep its authority.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use plumb_trust::{Revocations, RevocationsError};
+
+/// A file of this folder is no longer, in bytes.
+pub const MAX_FILE: u64 = 256 << 10;
+
+/// The folder has no more files.
+pub const MAX_FILES: usize = 1000;
+
+/// Why the folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokedError {
+    /// It can't be read.
+    #[error("the folder of revoked keys {path} can't be read: {error}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// It has more than [`MAX_FILES`] files.
+    #[error("the folder of revoked keys {path} has more than {MAX_FILES} files")]
+    TooMany {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file can't be read.
+    #[error("the file of revoked keys {path} can't be read: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// It isn't a regular file.
+    #[error("{path} among the revoked keys isn't a file")]
+    NoFile {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is longer than [`MAX_FILE`].
+    #[error("the file of revoked keys {path} is longer than {MAX_FILE} bytes")]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It isn't what such a file is.
+    #[error("the file of revoked keys {path} can't be used: {error}")]
+    Garbled {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: RevocationsError,
+    },
+    /// It names no key, as one that wasn't written to its end.
+    #[error("the file of revoked keys {path} names no key: finish it, or remove it")]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// Where revoked keys are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevokedFolder {
+    /// In a folder that must be there.
+    Named(PathBuf),
+    /// In the usual folder, if it is there.
+    Usual(PathBuf),
+}
+
+impl RevokedFolder {
+    /// Reads it. Files whose names begin with a dot are left out: editors leave such behind.
+    ///
+    /// # Errors
+    /// When anything in it can't be read or understood.
+    pub fn read(&self) -> Result<Revocations, RevokedError> {
+        let mut all = Revocations::default();
+        for path in self.files()? {
+            let mut named = Revocations::default();
+            let bytes = read_file(&path)?;
+            if let Err(error) = named.read(&bytes) {
+                return Err(RevokedError::Garbled { path, error });
+            }
+            if named.is_empty() {
+                return Err(RevokedError::Empty { path });
+            }
+            for key in named.iter() {
+                all.insert(key.clone());
+            }
+        }
+        Ok(all)
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, RevokedError> {
+        let (Self::Named(path) | Self::Usual(path)) = self;
+        let wrong = |error| RevokedError::Folder {
+            path: path.clone(),
+            error,
+        };
+        let entries = match (fs::read_dir(path), self) {
+            (Err(error), Self::Usual(_)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Vec::new());
+            }
+            (entries, _) => entries.map_err(wrong)?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(wrong)?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if files.len() == MAX_FILES {
+                return Err(RevokedError::TooMany { path: path.clone() });
+            }
+            files.push(entry.path());
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, RevokedError> {
+    let wrong = |error| RevokedError::File {
+        path: path.to_owned(),
+        error,
+    };
+    // A pipe is opened without waiting for its other end, and then refused.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .map_err(wrong)?;
+    if !file.metadata().map_err(wrong)?.is_file() {
+        return Err(RevokedError::NoFile {
+            path: path.to_owned(),
+        });
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(wrong)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(RevokedError::TooLong {
+            path: path.to_owned(),
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SSH: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrSB1pC1FRPnY3U2VW3e0c8";
+    const OPENPGP: &str = "77AA0B3C0D1E2F405162738495A6B7C8D9EAFB0C";
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn read(folder: &tempfile::TempDir) -> Result<Revocations, RevokedError> {
+        RevokedFolder::Named(folder.path().to_owned()).read()
+    }
+
+    #[test]
+    fn every_file_takes_away() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMuqvAQa0cgFMT1d4gcAZTkFdv0pEyf7ztceyhK94lbB mallory\n";
+        let folder = folder(&[
+            ("a", &format!("# stolen in May\n{SSH}\n{OPENPGP} # lost\n")),
+            ("mallory.pub", key),
+            (".a.swp", "\0editor's own"),
+        ]);
+        let all = read(&folder).unwrap();
+        assert_eq!(all.iter().count(), 3);
+        assert!(all.contains(&SSH.parse().unwrap()) && all.contains(&OPENPGP.parse().unwrap()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_never_left_out() {
+        let said = |files: &[(&str, &str)]| read(&folder(files)).unwrap_err().to_string();
+        assert!(said(&[("a", SSH), ("b", "mallory\n")]).contains("/b can't be used: line 1"));
+        assert!(said(&[("a", "")]).contains("/a names no key"));
+        assert!(said(&[("a", "# nothing yet\n")]).contains("names no key"));
+        let long = "#".repeat(usize::try_from(MAX_FILE).unwrap() + 1);
+        assert!(said(&[("a", &long)]).contains("longer than"));
+        let deep = folder(&[]);
+        fs::create_dir(deep.path().join("more")).unwrap();
+        assert!(
+            read(&deep)
+                .unwrap_err()
+                .to_string()
+                .contains("isn't a file")
+        );
+        let dangling = folder(&[]);
+        std::os::unix::fs::symlink("nowhere", dangling.path().join("a")).unwrap();
+        assert!(matches!(read(&dangling), Err(RevokedError::File { .. })));
+    }
+
+    #[test]
+    fn only_the_usual_folder_may_be_missing() {
+        let gone = folder(&[]).path().join("gone");
+        assert!(
+            RevokedFolder::Usual(gone.clone())
+                .read()
+                .unwrap()
+                .is_empty()
+        );
+        let error = RevokedFolder::Named(gone.clone()).read().unwrap_err();
+        assert!(matches!(error, RevokedError::Folder { .. }), "{error}");
+        let file = folder(&[("a", SSH)]);
+        let error = RevokedFolder::Usual(file.path().join("a")).read();
+        assert!(matches!(error, Err(RevokedError::Folder { .. })));
+    }
+}
