@@ -10,7 +10,7 @@ use plumb_core::desired::DesiredState;
 use plumb_core::ports::{Store, StoreError, Table, Write};
 use plumb_core::rollout::Rollout;
 use plumb_core::status::{HostStatus, Target};
-use plumb_trust::Oid;
+use plumb_trust::{Oid, Rollback};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +44,29 @@ pub(crate) struct SourceRecord {
     pub(crate) first_seen: BTreeMap<Oid, Timestamp>,
     /// The newest revisions, newest first.
     pub(crate) revisions: Vec<RevisionView>,
+    /// Signed rollbacks that were accepted, oldest first: hosts that ran what was left may follow them.
+    pub(crate) rollbacks: Vec<WentBack>,
+}
+
+/// A signed rollback that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WentBack {
+    /// The floor that was left.
+    pub(crate) from: Oid,
+    /// The earlier commit that it went back to.
+    pub(crate) to: Oid,
+    /// The commit that says so.
+    pub(crate) commit: Oid,
+}
+
+impl From<&Rollback> for WentBack {
+    fn from(rollback: &Rollback) -> Self {
+        Self {
+            from: rollback.from,
+            to: rollback.to,
+            commit: rollback.commit,
+        }
+    }
 }
 
 /// What is remembered of a host.

@@ -2,13 +2,13 @@
 //! state of the loop; what came of it is its result.
 
 mod ended;
+mod lineage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_api::frame::{
-    Apply, Fence, LedgerState, LedgerSummary, Lineage, Observe, ObserveReport, Purpose, Reveal,
-    RevisionMark,
+    Apply, Fence, LedgerState, LedgerSummary, Observe, ObserveReport, Purpose, Reveal, RevisionMark,
 };
 use plumb_api::plan::{Change, Plan};
 use plumb_api::report::Outcome;
@@ -18,9 +18,10 @@ use plumb_core::desired::{DesiredState, HostIntent};
 use plumb_core::plan::{PlanOptions, Planned, plan};
 use plumb_core::ports::{ContentSource, HostError, HostTarget, Hosts, Observation, Session};
 use plumb_core::status::Target;
-use plumb_trust::Oid;
 use plumb_trust::source::Source;
 use tracing::Instrument as _;
+
+use crate::persist::WentBack;
 
 pub(crate) use ended::{Cause, Contact, Ended, Failed};
 
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) sequence: Option<u64>,
     /// Who drives it.
     pub(crate) fence: Fence,
+    /// Signed rollbacks that were accepted.
+    pub(crate) rollbacks: Vec<WentBack>,
     /// The contents that its specs name.
     pub(crate) contents: Arc<dyn ContentSource>,
     /// How long it may be silent.
@@ -133,7 +136,7 @@ async fn drive(
     if let Some(ended) = rewound(job, &report.ledger) {
         return Ok(ended);
     }
-    let lineage = match lineage(job, source, &report.ledger).await? {
+    let lineage = match lineage::of(job, source, &report.ledger).await? {
         Ok(lineage) => lineage,
         Err(ended) => return Ok(ended),
     };
@@ -261,42 +264,6 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<Ended> {
     let known = job.sequence?;
     let found = ledger.sequence;
     (ledger.state == LedgerState::Sound && found < known).then_some(Ended::Rewound { known, found })
-}
-
-/// How the goal relates to what the host ran last. A host is never led back, nor over a commit that
-/// isn't on the verified chain.
-async fn lineage(
-    job: &Job,
-    source: &dyn Source,
-    ledger: &LedgerSummary,
-) -> Result<Result<Lineage, Ended>, Failed> {
-    let Some(mark) = &ledger.revision else {
-        return Ok(Ok(Lineage::First));
-    };
-    if mark.0 == job.goal.revision {
-        return Ok(Ok(Lineage::DescendsFrom(mark.clone())));
-    }
-    let (Ok(ran), Ok(goal)) = (mark.0.parse::<Oid>(), job.goal.revision.parse::<Oid>()) else {
-        return Ok(Err(Ended::OffChain {
-            ran: mark.0.clone(),
-        }));
-    };
-    let failed =
-        |error: plumb_trust::source::SourceError| Failed::of_source(&job.target.name, &error);
-    if source.descends(ran, goal).await.map_err(failed)? {
-        return Ok(Ok(Lineage::DescendsFrom(mark.clone())));
-    }
-    // A commit that isn't in the repository at all is off the chain too.
-    let newer = source.descends(goal, ran).await.unwrap_or(false);
-    Ok(Err(if newer {
-        Ended::Newer {
-            ran: mark.0.clone(),
-        }
-    } else {
-        Ended::OffChain {
-            ran: mark.0.clone(),
-        }
-    }))
 }
 
 /// Whether nothing needs to be told to the agent.

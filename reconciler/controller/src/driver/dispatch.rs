@@ -191,7 +191,10 @@ impl Driver {
             endpoints: intent.connect.clone(),
             host_keys: intent.host_keys.clone(),
         });
-        let identity = self.shared.read().identity.clone();
+        let (identity, rollbacks) = {
+            let world = self.shared.read();
+            (world.identity.clone(), world.record.rollbacks.clone())
+        };
         Next::Run(Box::new(Job {
             target: HostTarget {
                 name: host.clone(),
@@ -209,6 +212,7 @@ impl Driver {
                 epoch: identity.epoch,
                 take_over: self.take_over(),
             },
+            rollbacks,
             contents: Arc::new(contents),
             silence: self.settings.silence,
             intent,

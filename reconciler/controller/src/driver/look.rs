@@ -12,12 +12,15 @@ use tokio::time::Instant;
 use super::{Asked, Driver, Looking, Old};
 use crate::desired::Accepted;
 use crate::event::EventKind;
-use crate::persist::{SourceRecord, put_source};
+use crate::persist::{SourceRecord, WentBack, put_source};
 use crate::source::{Basis, Judged, Look, Looked, load_old, look};
 use crate::view::RevisionView;
 
 /// As many revisions are remembered.
 const REVISIONS: usize = 50;
+
+/// As many signed rollbacks are remembered; a host that missed more of them is looked after by hand.
+const ROLLBACKS: usize = 100;
 
 /// How long a revision that couldn't be loaded isn't tried again.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
@@ -290,14 +293,20 @@ impl Driver {
         let accepted = judged.outcome.accepted;
         let record = {
             let world = self.shared.read();
+            let mut rollbacks = world.record.rollbacks.clone();
+            rollbacks.extend(judged.outcome.rollbacks.iter().map(WentBack::from));
+            let many = rollbacks.len().saturating_sub(ROLLBACKS);
+            rollbacks.drain(..many);
             SourceRecord {
                 floor: Some(accepted),
                 first_seen: judged.first_seen.clone(),
+                rollbacks,
                 ..world.record.clone()
             }
         };
         let Err(error) = self.keeper.durable(put_source(&record)).await else {
             self.floor_failures = 0;
+            self.shared.write().record.rollbacks = record.rollbacks;
             return Floor::Kept;
         };
         let before = self.shared.read().record.floor;

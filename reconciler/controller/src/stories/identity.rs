@@ -232,7 +232,7 @@ async fn a_host_that_ran_what_nobody_accepted_is_left_alone() {
     assert!(
         fleet
             .alerts()
-            .contains(&"PlumbHostReconcileFailing".to_owned())
+            .contains(&"PlumbHostOffVerifiedChain".to_owned())
     );
 }
 
@@ -260,4 +260,98 @@ async fn a_wrong_key_stalls_and_says_what_to_do() {
     fleet.rest(3).await;
     assert!(is(&fleet.status("a"), Ready));
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signed_rollback_leads_hosts_back_across_a_restart_and_late() {
+    let mut fleet = Fleet::settled(&["a", "b"]).await;
+    let first = fleet.handle().source().accepted.unwrap();
+    let through = async |fleet: &Fleet, name: &str, commit: &str| {
+        let at = |status: &plumb_core::status::HostStatus| {
+            is(status, Ready) && status.revision.as_deref() == Some(commit)
+        };
+        fleet.until(name, "through", at).await;
+    };
+    let second = fleet.push(&["a", "b"], "two").to_string();
+    for name in ["a", "b"] {
+        through(&fleet, name, &second).await;
+    }
+    // b is away while the fleet goes back, and while it goes back once more.
+    fleet.machines.mood("b", |mood| mood.off = true);
+    fleet.look("a").await;
+    let back = |text: &str| {
+        [
+            ("hosts/a.yaml", host("a", text, "")),
+            ("hosts/b.yaml", host("b", text, "")),
+        ]
+    };
+    let roll_back = |fleet: &Fleet, to: &str, text: &str| {
+        let files = back(text);
+        let files: Vec<_> = files.iter().map(|(p, t)| (*p, t.as_str())).collect();
+        let commit = fleet.repository.roll_back(to.parse().unwrap(), &files);
+        fleet.handle().notify().unwrap();
+        commit.to_string()
+    };
+    let third = roll_back(&fleet, &first, "three");
+    through(&fleet, "a", &third).await;
+    assert_eq!(fleet.machines.host("a").lock().unwrap().rolled_back, 1);
+    fleet.stop().await;
+    fleet.start().await;
+    let fourth = roll_back(&fleet, &first, "four");
+    through(&fleet, "a", &fourth).await;
+    assert_eq!(fleet.machines.host("a").lock().unwrap().rolled_back, 2);
+    fleet.machines.mood("b", |mood| mood.off = false);
+    through(&fleet, "b", &fourth).await;
+    assert_eq!(fleet.motd("b").as_deref(), Some("four"));
+    assert_eq!(fleet.machines.host("b").lock().unwrap().rolled_back, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_store_and_a_branch_that_was_set_back_hold_each_host_with_an_alarm() {
+    let mut fleet = Fleet::settled(&["a", "b"]).await;
+    let first = fleet.handle().source().accepted.unwrap();
+    let second = fleet.push(&["a"], "two").to_string();
+    fleet
+        .until("a", "through", |status| {
+            is(status, Ready) && status.revision.as_ref() == Some(&second)
+        })
+        .await;
+    fleet.stop().await;
+    fleet.store.wipe();
+    fleet.repository.reset(first.parse().unwrap());
+    fleet.settings.take_over = TakeOver::Yes;
+    fleet.start().await;
+    fleet
+        .until("a", "held", |status| {
+            reason(status, Stalled) == "WouldGoBack"
+        })
+        .await;
+    fleet.until("b", "ready", |status| is(status, Ready)).await;
+    fleet.rest(5).await;
+    assert_eq!(
+        fleet.handle().source().accepted,
+        Some(first),
+        "verified anew from the introduction"
+    );
+    assert_eq!(fleet.motd("a").as_deref(), Some("two"));
+    assert_eq!(fleet.alerts(), ["PlumbHostOffVerifiedChain"]);
+    let alert = fleet.receiver.last("PlumbHostOffVerifiedChain").unwrap();
+    assert_eq!(alert.labels["severity"], "critical");
+    assert_eq!(alert.labels["host"], "a");
+
+    // Somebody else's commit: it is on no branch that is known here.
+    fleet.machines.host("b").lock().unwrap().revision =
+        Some(plumb_api::frame::RevisionMark("6f1c0c9e".repeat(5)));
+    fleet.look("b").await;
+    assert_eq!(reason(&fleet.status("b"), Stalled), "OffVerifiedChain");
+    let applies = fleet.machines.host("b").lock().unwrap().applies;
+    fleet.machines.meddle("b", "/etc/motd", "by hand");
+    fleet.look("b").await;
+    assert_eq!(fleet.machines.host("b").lock().unwrap().applies, applies);
+
+    // The branch comes back: what a ran is on it again.
+    fleet.repository.reset(second.parse().unwrap());
+    fleet.handle().notify().unwrap();
+    fleet.until("a", "ready", |status| is(status, Ready)).await;
+    assert_eq!(fleet.handle().source().accepted, Some(second));
 }

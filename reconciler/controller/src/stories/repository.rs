@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
 use plumb_trust::{
     Inputs, ObjectError, ObjectFormat, ObjectKind, Objects, Oid, Outcome, Revision, Revocations,
-    Verified, name_of, verify,
+    Rollback, Verified, name_of, verify,
 };
 
 const POLICY: &str = r#"kind: TrustPolicy
@@ -41,6 +41,7 @@ struct Inner {
     fetches: usize,
     loads: usize,
     revoked: Revocations,
+    rollbacks: Vec<Rollback>,
 }
 
 /// The repository.
@@ -172,6 +173,16 @@ impl Repository {
         self.0.lock().unwrap().head = Some(commit);
     }
 
+    /// Goes back to a commit by a signed commit on top of it.
+    pub(super) fn roll_back(&self, to: Oid, files: &[(&str, &str)]) -> Oid {
+        let from = self.0.lock().unwrap().head.unwrap();
+        self.reset(to);
+        let commit = self.push(files);
+        let rollback = Rollback { from, to, commit };
+        self.0.lock().unwrap().rollbacks.push(rollback);
+        commit
+    }
+
     pub(super) fn go_down(&self, error: Option<SourceError>) {
         self.0.lock().unwrap().down = error;
     }
@@ -218,6 +229,10 @@ impl Source for Repository {
         let floor = request.floor.unwrap_or(request.introduction);
         let mut chain = inner.chain(request.head);
         chain.reverse();
+        let back = inner.rollbacks.iter().find(|rollback| {
+            rollback.from == floor && !chain.contains(&floor) && chain.contains(&rollback.commit)
+        });
+        let floor = back.map_or(floor, |rollback| rollback.commit);
         // The longest blessed prefix above the floor counts as accepted; the rest is judged for real.
         let above = chain.iter().skip_while(|oid| **oid != floor);
         let accepted = above
@@ -226,7 +241,9 @@ impl Source for Repository {
             .copied()
             .unwrap_or(floor);
         let inputs = Inputs::new(accepted, request.head, request.now).floor(accepted);
-        ready(Ok(verify(&*inner, &inputs)))
+        let mut outcome = verify(&*inner, &inputs);
+        outcome.rollbacks.extend(back);
+        ready(Ok(outcome))
     }
 
     fn files(&self, revision: Verified<Revision>) -> BoxFuture<'_, Result<Files, SourceError>> {

@@ -13,6 +13,10 @@ use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
 /// among them, it doesn't alert.
 pub const DRIFT_CORRECTING: &str = "DriftCorrecting";
 
+/// The reasons of hosts that ran what the verified chain doesn't lead to: somebody drives them, or set
+/// the branch back.
+const OFF_CHAIN: [&str; 2] = ["OffVerifiedChain", "WouldGoBack"];
+
 /// The alerts that commits raise. While the branch can't be looked at, those that fire go on.
 pub const OF_COMMITS: [&str; 2] = ["PlumbCommitVerificationFailed", "PlumbApprovalPending"];
 
@@ -220,6 +224,17 @@ fn of_host(
         );
     }
     if let Some(stalled) = held(ConditionType::Stalled, ConditionStatus::True) {
+        if OFF_CHAIN.contains(&stalled.reason.as_str()) {
+            fire(
+                "PlumbHostOffVerifiedChain",
+                "critical",
+                format!(
+                    "{name} ran a revision that the branch doesn't lead to, and is left as it is"
+                ),
+                stalled.message.clone(),
+            );
+            return;
+        }
         fire(
             "PlumbHostReconcileFailing",
             "warning",
