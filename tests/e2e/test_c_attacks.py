@@ -195,3 +195,24 @@ def test_a_branch_set_back_is_refused_even_where_each_commit_was_accepted(fleet,
     fleet.force(accepted)
     until(lambda: not alertmanager.alerts("PlumbCommitVerificationFailed"), "the alert is resolved", 40, fleet.controller.state)
     until(lambda: alertmanager.told("PlumbCommitVerificationFailed", "resolved", since), "the receiver was told so", 30)
+
+
+def test_a_controller_that_lost_its_state_and_a_server_that_shows_an_older_branch(fleet, on, alertmanager, straight):
+    """All that remembers the newer commit are the hosts, and they are enough."""
+    fleet.hooks(True)
+    change(fleet, "older\n")
+    older = fleet.deploy("Older")
+    change(fleet, "accepted\n")
+    accepted = fleet.deploy("What is accepted")
+    fleet.hooks(False)
+    fleet.controller.stop()
+    subprocess.run(["rm", "-rf", str(fleet.controller.folder / "state")], check=True)
+    fleet.on_git(f"runuser -u git -- git -C {{path}} update-ref {REF} {older}")
+    fleet.controller.start("--take-over")
+    until(lambda: alertmanager.alerts("PlumbHostOffVerifiedChain", host="h1"), "the alert fires", 60, fleet.controller.state)
+    for name in ("h1", "h2", "h6"):
+        holds(lambda: on(name).file(FILE).content_string == "accepted\n", f"{name} doesn't go back", 5)
+    fleet.force(accepted)
+    fleet.controller.wait(accepted, fleet.names, 90)
+    until(lambda: not alertmanager.alerts("PlumbHostOffVerifiedChain"), "the alert is resolved", 60, fleet.controller.state)
+    assert on("h1").file(FILE).content_string == "accepted\n"
