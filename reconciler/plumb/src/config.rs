@@ -3,6 +3,7 @@
 //! It is the one thing that a repository can't change: the root of trust, who may be driven without
 //! SSH, and where things lie on this machine. Read strictly, every error with its place.
 
+mod form;
 mod period;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plumb_api::HostName;
 use plumb_adapters::revoked::RevokedFolder;
+use plumb_api::HostName;
 use plumb_document::{Diagnostic, SourceMap, Spanned, codes, decode, parse};
 use serde::Deserialize;
 
@@ -55,11 +56,11 @@ pub struct Config {
     /// How often each host is looked at without any other reason.
     #[serde(default = "default_resync")]
     pub resync: Period,
-    /// Hosts that are this machine.
     /// Keys without authority, whatever the repository's policy says; `revoked.d` beside the
     /// configuration when left out.
     #[serde(default)]
     revoked: Option<PathBuf>,
+    /// Hosts that are this machine.
     #[serde(default)]
     pub local: Vec<HostName>,
     /// Hosts that are folders of this machine, relative to `state`.
@@ -194,7 +195,10 @@ impl Config {
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let file: Arc<str> = file.into();
         let node = parse(&file, text)?;
-        let document: Document = decode(&node)?;
+        let document: Document = decode(&node).map_err(|mut diagnostics| {
+            form::explain(&node, &mut diagnostics);
+            diagnostics
+        })?;
         let mut wrong = Vec::new();
         if document.kind.value != "Controller" {
             wrong.push(
@@ -274,15 +278,16 @@ impl Config {
         }
         for (host, folder) in &self.sandbox {
             let inside = folder.value.is_absolute()
-                || folder
-                    .value
-                    .components()
-                    .all(|part| matches!(part, std::path::Component::Normal(_)));
+                || !folder.value.as_os_str().is_empty()
+                    && folder
+                        .value
+                        .components()
+                        .all(|part| matches!(part, std::path::Component::Normal(_)));
             if !inside {
                 error(
                     &folder.span,
                     format!("the sandbox of {host} isn't inside `state`"),
-                    "write a path without `..`, or an absolute one",
+                    "write a folder for it, such as hosts/demo-1, without `..`; or an absolute path",
                 );
             }
             if self.local.contains(host) {
@@ -318,11 +323,6 @@ impl Config {
         }
     }
 
-    /// Alertmanagers' addresses.
-    pub fn alertmanagers(&self) -> impl Iterator<Item = &str> {
-        self.alertmanagers.iter().map(|url| url.value.as_str())
-    }
-
     /// The folder of keys without authority, for a configuration in this file.
     pub fn revoked(&self, file: &Path) -> RevokedFolder {
         let beside = file.parent().unwrap_or(Path::new("."));
@@ -330,6 +330,11 @@ impl Config {
             Some(named) => RevokedFolder::Named(beside.join(named)),
             None => RevokedFolder::Usual(beside.join("revoked.d")),
         }
+    }
+
+    /// Alertmanagers' addresses.
+    pub fn alertmanagers(&self) -> impl Iterator<Item = &str> {
+        self.alertmanagers.iter().map(|url| url.value.as_str())
     }
 
     /// Each sandbox with its folder, absolute if `state` is.

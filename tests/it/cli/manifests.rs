@@ -250,3 +250,34 @@ fn diff_tells_by_its_exit_code() {
         .exits(2)
         .says(&["can't be compared"]);
 }
+
+#[test]
+fn diff_says_when_the_introduction_is_another_repositorys() {
+    let env = Environment::new();
+    env.fleet();
+    let set = |value: &str| {
+        env.git("fleet", &["config", "plumb.introduction", value]);
+    };
+    // No object of this repository at all; one that the branch doesn't lead from; no commit id.
+    set(&"6f1c0c9e".repeat(5));
+    env.plumb("fleet", &["diff"]).exits(2).says(&[
+        "plumb.introduction",
+        "6f1c0c9e",
+        "git config plumb.introduction COMMIT",
+        "--from",
+    ]);
+    env.git("fleet", &["checkout", "--quiet", "--orphan", "elsewhere"]);
+    let elsewhere = env.commit("Elsewhere", &["-S"]);
+    env.git("fleet", &["checkout", "--quiet", "main"]);
+    set(&elsewhere);
+    env.plumb("fleet", &["diff"]).exits(2).says(&[
+        "plumb.introduction",
+        &elsewhere[..12],
+        "isn't one of the commits",
+    ]);
+    env.plumb("fleet", &["diff", "--from", "HEAD"]).exits(0);
+    set("main");
+    env.plumb("fleet", &["diff"])
+        .exits(2)
+        .says(&["plumb.introduction is `main`", "isn't a whole commit id"]);
+}

@@ -7,7 +7,7 @@ use plumb_api::HostName;
 use plumb_api::plan::Op;
 use plumb_core::desired::HostResult;
 use plumb_core::resolve::rendered;
-use plumb_trust::Oid;
+use plumb_trust::{Oid, ReasonCode};
 use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
@@ -15,7 +15,7 @@ use similar::TextDiff;
 use super::{Selection, count, render};
 use crate::judgement::{self, Range};
 use crate::output::{Paint, Palette, Shell, short};
-use crate::report::{Exit, Failure, render_diagnostics};
+use crate::report::{Exit, Failure, OrFail as _, render_diagnostics};
 use crate::workspace::Workspace;
 
 /// Compare what is accepted with what is in the folder, offline
@@ -154,16 +154,17 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let head = repository
         .resolve("@{upstream}")
         .or_else(|_| repository.resolve("HEAD"))?;
-    let introduction = repository
-        .config("plumb.introduction")
-        .and_then(|text| text.parse().ok());
-    let Some(floor) = introduction else {
+    let introduction = repository.config("plumb.introduction");
+    let Some(introduction) = introduction else {
         shell.warn(format_args!(
             "git's plumb.introduction isn't set, so signatures aren't judged; comparing from {}",
             head.short()
         ));
         return Ok(head);
     };
+    let floor = introduction.parse::<Oid>().or_fail(|| {
+        format!("git's plumb.introduction is `{introduction}`, which isn't a whole commit id")
+    })?;
     let tags = repository.tags()?;
     let range = Range {
         floor,
@@ -171,7 +172,21 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
         tags: &tags,
         now: Timestamp::now(),
     };
-    Ok(judgement::judge(repository, &range).accepted)
+    let outcome = judgement::judge(repository, &range);
+    let elsewhere = outcome.revision().is_none()
+        || outcome
+            .reasons
+            .iter()
+            .any(|reason| matches!(reason.code, ReasonCode::NotDescendant | ReasonCode::Rewound));
+    if elsewhere {
+        return Err(Failure::new(format!(
+            "git's plumb.introduction, {}, isn't one of the commits of {}: nothing is known to be accepted",
+            floor.short(),
+            head.short()
+        ))
+        .hint("is it another repository's? Name this one's first trusted commit: git config plumb.introduction COMMIT; or compare with a commit of your choice: --from COMMIT"));
+    }
+    Ok(outcome.accepted)
 }
 
 fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<Difference> {

@@ -104,3 +104,82 @@ fn several_errors_are_told_at_once() {
         .replace("4f1d5e0b", "HEAD");
     assert_eq!(wrong(&text).len(), 2);
 }
+
+#[test]
+fn another_form_of_a_field_is_told_the_right_one() {
+    let sandbox = "sandbox: {demo-1: hosts/demo-1}";
+    for (from, to, says) in [
+        (sandbox, "sandbox: [demo-1]", "sandbox: {NAME: FOLDER}"),
+        (sandbox, "sandbox: demo-1", "sandbox: {NAME: FOLDER}"),
+        (sandbox, "sandbox: true", "sandbox: {NAME: FOLDER}"),
+        (sandbox, "sandbox: {demo-1}", "sandbox: {NAME: FOLDER}"),
+        (
+            sandbox,
+            "sandbox: {demo-1: {root: hosts/demo-1}}",
+            "sandbox: {NAME: FOLDER}",
+        ),
+        (sandbox, "sandbox: {demo-1: \"\"}", "such as hosts/demo-1"),
+        (sandbox, "sandbox: {demo-1: .}", "such as hosts/demo-1"),
+        ("listen: 127.0.0.1:9180", "listen: 9180", "127.0.0.1:9180"),
+        (
+            "listen: 127.0.0.1:9180",
+            "listen: localhost:9180",
+            "127.0.0.1:9180",
+        ),
+        ("local: [laptop]", "local: laptop", "local: [NAME]"),
+        (
+            "alertmanagers: [\"http://127.0.0.1:9093\"]",
+            "alertmanagers: [{to: nas/am.api}]",
+            "fleet.yaml",
+        ),
+        (
+            "introduction: {commit: \"4f1d5e0b0a7c4f1d5e0b0a7c4f1d5e0b0a7c4f1d\"}",
+            "introduction: 4f1d5e0b",
+            "introduction: {commit:",
+        ),
+        (
+            "ssh: {key: /etc/plumb/id_ed25519, agent: true}",
+            "ssh: /etc/plumb/id_ed25519",
+            "ssh: {key:",
+        ),
+    ] {
+        let text = WHOLE.replace(from, to);
+        assert_ne!(text, WHOLE, "{to}");
+        let all = wrong(&text).join("\n");
+        let hints = all.lines().filter(|line| line.contains("hint:"));
+        assert!(
+            hints.clone().count() == 1 && hints.clone().all(|hint| hint.contains(says)),
+            "{to}: {all}"
+        );
+    }
+}
+
+#[test]
+fn revoked_keys_are_beside_the_configuration_unless_said() {
+    let read = |text: &str| {
+        let config = Config::parse("controller.yaml", text.as_bytes()).unwrap();
+        config.revoked(Path::new("/etc/plumb/controller.yaml"))
+    };
+    assert_eq!(
+        read(WHOLE),
+        RevokedFolder::Usual("/etc/plumb/revoked.d".into())
+    );
+    let said = |folder: &str| WHOLE.replace("  state:", &format!("  revoked: {folder}\n  state:"));
+    assert_eq!(
+        read(&said("/srv/revoked")),
+        RevokedFolder::Named("/srv/revoked".into())
+    );
+    assert_eq!(
+        read(&said("gone")),
+        RevokedFolder::Named("/etc/plumb/gone".into())
+    );
+}
+
+#[test]
+fn the_example_of_the_documentation_is_read() {
+    let page = include_str!("../../../../docs/controller.md");
+    let example = page.split("```yaml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let config = Config::parse("controller.yaml", example.as_bytes()).unwrap();
+    assert_eq!(config.sandboxes().count(), 1);
+}

@@ -36,7 +36,8 @@ fn the_template_resolves_without_a_word() {
         .collect();
     assert_eq!(told, Vec::<String>::new());
     assert_eq!(resolved.fleet.as_str(), "home");
-    assert_eq!(resolved.alertmanagers, ["http://10.88.128.3:9093"]);
+    // An address of an example may be somebody's: no alert goes there.
+    assert_eq!(resolved.alertmanagers, Vec::<String>::new());
     assert_eq!(resolved.hosts.len(), 4);
     for (name, result) in &resolved.hosts {
         let HostResult::Ready(intent) = result else {
@@ -110,7 +111,7 @@ fn explanations_lead_to_the_lines() {
     assert_eq!(
         text,
         "sysctl:vm.swappiness on linda
-  asked for at profiles/base.yaml:22:7 by profile base (profile base at fleet.yaml:10:16)
+  asked for at profiles/base.yaml:22:7 by profile base (profile base at fleet.yaml:12:16)
   asked for at hosts/linda.yaml:23:14 by host linda
   value: \"10\"
     from hosts/linda.yaml:23:30 by host linda at `force`
@@ -157,4 +158,21 @@ fn explanations_lead_to_the_lines() {
         "linda has no `profile:bas`; did you mean `profile:base`?"
     );
     assert!(wrong("linda", "motd").contains("TYPE:NAME"));
+}
+
+#[test]
+fn the_templates_alertmanager_is_there_once_its_line_is_meant() {
+    let mut files = files();
+    let fleet = files.files.get_mut("fleet.yaml").unwrap();
+    let text = std::str::from_utf8(fleet).unwrap();
+    let meant = text.replace("# alertmanagers:", "alertmanagers:");
+    assert_ne!(meant, text);
+    *fleet = Arc::from(meant.into_bytes());
+    let resolved = resolve(&load(files).fleet);
+    assert!(
+        resolved.diagnostics.is_empty(),
+        "{:?}",
+        resolved.diagnostics
+    );
+    assert_eq!(resolved.alertmanagers, ["http://10.88.128.3:9093"]);
 }

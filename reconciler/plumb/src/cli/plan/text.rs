@@ -58,8 +58,50 @@ pub(super) fn whole(
             names(&summary.settled)
         );
     }
-    totals(&mut out, &summary, palette);
+    let unseen = Unseen {
+        failed: failed.len(),
+        held: held.len(),
+        problems: summary
+            .groups
+            .iter()
+            .map(|group| group.problems.len() * group.hosts.len())
+            .sum(),
+    };
+    totals(&mut out, &summary, unseen, palette);
     out
+}
+
+/// What isn't known of what would be done.
+#[derive(Clone, Copy)]
+struct Unseen {
+    /// Hosts that weren't looked at.
+    failed: usize,
+    /// Hosts whose manifests have errors.
+    held: usize,
+    /// Resources that couldn't be looked at.
+    problems: usize,
+}
+
+impl Unseen {
+    fn parts(self, palette: Palette) -> Vec<String> {
+        let be = |number: usize| if number == 1 { "wasn't" } else { "weren't" };
+        let mut parts = Vec::new();
+        if self.failed > 0 {
+            let hosts = count(self.failed, "host");
+            parts.push(format!("{hosts} {} looked at", be(self.failed)));
+        }
+        if self.held > 0 {
+            parts.push(format!("{} held", count(self.held, "host")));
+        }
+        if self.problems > 0 {
+            let resources = count(self.problems, "resource");
+            parts.push(format!("{resources} {} looked at", be(self.problems)));
+        }
+        parts
+            .into_iter()
+            .map(|part| palette.paint(Paint::Error, part))
+            .collect()
+    }
 }
 
 fn names(hosts: &[&HostName]) -> String {
@@ -226,7 +268,7 @@ fn brief(value: Option<&Value>) -> Option<String> {
     (text.chars().count() <= 40 && !text.contains('\n')).then_some(text)
 }
 
-fn totals(out: &mut String, summary: &Summary<'_>, palette: Palette) {
+fn totals(out: &mut String, summary: &Summary<'_>, unseen: Unseen, palette: Palette) {
     let Totals {
         hosts,
         create,
@@ -266,10 +308,67 @@ fn totals(out: &mut String, summary: &Summary<'_>, palette: Palette) {
             parts.push(palette.paint(paint, format_args!("{number} {noun}{plural}")));
         }
     }
-    if parts.is_empty() {
-        let _ = writeln!(out, "nothing to do");
-    } else {
+    let unseen = unseen.parts(palette);
+    let mut said = Vec::new();
+    if !parts.is_empty() {
         let hosts = count(usize::try_from(hosts).unwrap_or(usize::MAX), "host");
-        let _ = writeln!(out, "{hosts}: {}", parts.join(", "));
+        said.push(format!("{hosts}: {}", parts.join(", ")));
+    } else if unseen.is_empty() {
+        said.push("nothing to do".to_owned());
+    } else if !summary.settled.is_empty() {
+        let settled = count(summary.settled.len(), "host");
+        said.push(format!("nothing to do on {settled}"));
+    }
+    said.extend(unseen);
+    let _ = writeln!(out, "{}", said.join("; "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(planned: &[&str], failed: &[&str]) -> String {
+        let planned = planned
+            .iter()
+            .map(|name| {
+                let plan = plumb_api::plan::Plan {
+                    target: plumb_api::Digest::of_bytes(b""),
+                    changes: Vec::new(),
+                    confirm: Vec::new(),
+                    forget: Vec::new(),
+                };
+                let planned = Planned {
+                    plan,
+                    refusal: None,
+                    held_drift: Vec::new(),
+                    problems: Vec::new(),
+                    blocked: Vec::new(),
+                };
+                (name.parse().unwrap(), planned)
+            })
+            .collect();
+        let failed = failed
+            .iter()
+            .map(|name| {
+                let host: HostName = name.parse().unwrap();
+                let error = HostError::Unreachable {
+                    host: host.clone(),
+                    reason: "no route to host".to_owned(),
+                };
+                (host, error)
+            })
+            .collect();
+        let text = whole(&planned, &failed, &[], Palette::plain());
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn what_wasnt_looked_at_is_never_nothing_to_do() {
+        assert_eq!(said(&["a", "b"], &[]), "nothing to do");
+        assert_eq!(
+            said(&["a", "b"], &["c"]),
+            "nothing to do on 2 hosts; 1 host wasn't looked at"
+        );
+        assert_eq!(said(&[], &["c", "d"]), "2 hosts weren't looked at");
     }
 }

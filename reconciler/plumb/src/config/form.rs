@@ -1,0 +1,48 @@
+//! The form of the configuration's fields, for whoever wrote another one: what a decoder says of a type
+//! in general leads astray where only one form is right.
+
+use plumb_document::{Diagnostic, Node, codes};
+
+/// How each field that isn't plain text is written.
+const FORMS: &[(&str, &str)] = &[
+    (
+        "source",
+        "write source: {url: \"ssh://git@HOST/fleet.git\", ref: refs/heads/main}",
+    ),
+    ("introduction", "write introduction: {commit: \"COMMIT\"}"),
+    (
+        "listen",
+        "write an address and a port: listen: 127.0.0.1:9180",
+    ),
+    ("ssh", "write ssh: {key: /etc/plumb/id_ed25519}"),
+    (
+        "alertmanagers",
+        "write addresses: alertmanagers: [\"http://HOST:9093\"]; endpoints of the fleet's hosts belong into its fleet.yaml",
+    ),
+    ("local", "write the names of hosts: local: [NAME]"),
+    (
+        "sandbox",
+        "write a folder for each host: sandbox: {NAME: FOLDER}, such as {demo-1: hosts/demo-1}",
+    ),
+];
+
+/// Says how a field is written, of each error about its form.
+pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
+    let Some(spec) = document.get("spec").and_then(Node::as_map) else {
+        return;
+    };
+    for (field, form) in FORMS {
+        let Some(entry) = spec.entry(field) else {
+            continue;
+        };
+        let (from, to) = (entry.key.span.bytes().start, entry.value.span.bytes().end);
+        for diagnostic in diagnostics.iter_mut() {
+            let at = diagnostic.span.bytes().start;
+            let of_form = diagnostic.code == codes::WRONG_TYPE
+                || (diagnostic.code == codes::INVALID_VALUE && diagnostic.hint.is_none());
+            if of_form && (from..=to).contains(&at) {
+                diagnostic.hint = Some((*form).to_owned());
+            }
+        }
+    }
+}
