@@ -6,6 +6,7 @@ use plumb_api::plan::Change;
 use plumb_api::report::Retry;
 use plumb_core::alerting::DRIFT_CORRECTING;
 use plumb_core::plan::Planned;
+use plumb_core::rollout::{Limits, Rollout};
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Target};
 
 use crate::persist::HostRecord;
@@ -13,6 +14,37 @@ use crate::run::{Contact, Ended, Mode, Ran};
 
 /// As many differing addresses are named in a status.
 const NAMED: usize = 20;
+
+/// The reason of hosts that wait until a rollout comes to them.
+const AWAITING_TURN: &str = "AwaitingTurn";
+
+/// What hosts that aren't driven to the newest revision yet wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Those before them.
+    Comes,
+    /// Somebody who looks after those that failed; why, in a sentence.
+    Halted(String),
+}
+
+impl Turn {
+    pub(crate) fn of(rollout: &Rollout, limits: Limits) -> Self {
+        let mut failed = rollout.failed().iter();
+        match failed.next() {
+            Some((host, failure)) if rollout.is_halted(limits) => {
+                let others = match failed.len() {
+                    0 => String::new(),
+                    n => format!(" and {n} more"),
+                };
+                Self::Halted(format!(
+                    "the rollout is halted because {host}{others} failed ({}); it goes on when that host comes through, or something else is wanted of it",
+                    failure.reason
+                ))
+            }
+            _ => Self::Comes,
+        }
+    }
+}
 
 /// Sets conditions of one host at one moment.
 pub(crate) struct Setter<'a> {
@@ -247,7 +279,7 @@ impl Setter<'_> {
             }
             Ended::Looked => {
                 if !self.is_true(ConditionType::Stalled) {
-                    self.under_way("AwaitingTurn", "it was looked at and waits for its turn");
+                    self.under_way(AWAITING_TURN, "it was looked at and waits for its turn");
                 }
             }
             Ended::Refused(refusal) => {
@@ -291,8 +323,20 @@ impl Setter<'_> {
         }
     }
 
+    /// A host that waits for its turn says what it waits for.
+    pub(crate) fn wait(&mut self, turn: &Turn) {
+        let ready = self.record.status.conditions.get(ConditionType::Ready);
+        if ready.is_some_and(|ready| ready.reason == AWAITING_TURN) {
+            let message = match turn {
+                Turn::Comes => "it was looked at and waits for its turn".to_owned(),
+                Turn::Halted(why) => format!("it was looked at and waits: {why}"),
+            };
+            self.under_way(AWAITING_TURN, &message);
+        }
+    }
+
     /// Whether the host runs the newest accepted revision.
-    pub(crate) fn synced(&mut self, head: &str, wanted: Option<plumb_api::Digest>) {
+    pub(crate) fn synced(&mut self, head: &str, wanted: Option<plumb_api::Digest>, turn: &Turn) {
         let target = self.record.status.target.clone();
         let revision = self.record.status.revision.clone();
         let short: String = head.chars().take(12).collect();
@@ -317,13 +361,17 @@ impl Setter<'_> {
                 );
             }
             _ => {
-                let message = format!("it waits for its turn to get {short}");
+                let message = match turn {
+                    Turn::Comes => format!("it waits for its turn to get {short}"),
+                    Turn::Halted(why) => format!("it waits to get {short}: {why}"),
+                };
                 self.set(
                     ConditionType::Synced,
                     ConditionStatus::False,
-                    "AwaitingTurn",
+                    AWAITING_TURN,
                     message,
                 );
+                self.wait(turn);
             }
         }
     }

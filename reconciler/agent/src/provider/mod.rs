@@ -305,7 +305,9 @@ fn each(
 
 /// What can't be had in a sandbox.
 fn not_in_a_sandbox(what: &str) -> AgentError {
-    AgentError::new(ErrorCode::Unsupported, format!("a sandbox has no {what}"))
+    AgentError::new(ErrorCode::Unsupported, format!("a sandbox has no {what}")).hint(
+        "a sandbox has files, directories, links, units, sysctl files, users and groups; leave the rest out for this host, or drive a real one",
+    )
 }
 
 /// Asks for nothing that the ledger hasn't: a ledger and a desired state for `Inputs` in tests and originals.

@@ -11,7 +11,7 @@ use plumb_core::status::{ConditionStatus, ConditionType, HostStatus};
 use tokio::time::Instant;
 
 use super::{Driver, Old};
-use crate::conditions::Setter;
+use crate::conditions::{Setter, Turn};
 use crate::desired::Accepted;
 use crate::event::EventKind;
 use crate::persist::{HostRecord, put_host, put_rollout, put_source, put_target};
@@ -172,6 +172,7 @@ impl Driver {
         let now = self.now();
         let mut world = self.shared.write();
         let world = &mut *world;
+        let turn = Turn::of(&world.rollout, world.limits);
         let record = world
             .hosts
             .entry(host.clone())
@@ -219,7 +220,7 @@ impl Driver {
                     }
                     _ => {}
                 }
-                setter.synced(head.commit(), wanted);
+                setter.synced(head.commit(), wanted, &turn);
                 match standing(intent, now) {
                     Standing::Driven => {
                         setter.remove(ConditionType::Suspended);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::backoff::Verdict;
-use crate::conditions::{Counted, Setter, named};
+use crate::conditions::{Counted, Setter, Turn, named};
 use crate::event::EventKind;
 use crate::persist::{put_host, put_identity, put_rollout, put_target};
 use crate::queue::Trigger;
@@ -236,12 +236,13 @@ impl Driver {
         };
         let now = self.now();
         let mut world = self.shared.write();
+        let turn = Turn::of(&world.rollout, world.limits);
         let Some(record) = world.hosts.get_mut(host) else {
             return;
         };
         let mut setter = Setter { record, now };
         if head.intent(host).is_some() {
-            setter.synced(head.commit(), head.goal(host));
+            setter.synced(head.commit(), head.goal(host), &turn);
         }
         #[cfg(test)]
         {

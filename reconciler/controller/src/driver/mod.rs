@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::alerts::{Posted, Posters};
 use crate::backoff::{Backoff, Jitter};
+use crate::conditions::Turn;
 use crate::desired::Accepted;
 use crate::handle::{Command, CommandError, Handle, Stop};
 use crate::persist::{Keeper, Kept, LoadError};
@@ -75,9 +76,9 @@ pub(crate) struct Driver {
     looking: Looking,
     next_look: Instant,
     look_failures: u32,
-    head: Option<Arc<Accepted>>,
     /// Looks in a row whose floor couldn't be kept.
     floor_failures: u32,
+    head: Option<Arc<Accepted>>,
     older: BTreeMap<String, Old>,
     states: BTreeMap<Digest, Arc<DesiredState>>,
     /// Hosts of which something else is wanted than they are driven to.
@@ -88,6 +89,8 @@ pub(crate) struct Driver {
     blank: BTreeSet<HostName>,
     /// Hosts that another controller drives.
     superseded: BTreeSet<HostName>,
+    /// What hosts that wait were last told.
+    turn: Turn,
     posters: Posters,
     sinks_failing: BTreeSet<String>,
     alerts_at: Instant,
@@ -151,14 +154,15 @@ pub(crate) async fn start(
         looking: Looking::No,
         next_look: now,
         look_failures: 0,
+        floor_failures: 0,
         head: None,
         older: BTreeMap::new(),
         states,
-        floor_failures: 0,
         pending: BTreeSet::new(),
         looked_at: BTreeSet::new(),
         blank: BTreeSet::new(),
         superseded: BTreeSet::new(),
+        turn: Turn::Comes,
         sinks_failing: BTreeSet::new(),
         alerts_at: now,
         resend_at: now,

@@ -10,7 +10,8 @@ use plumb_core::status::{ConditionType, Target};
 use tokio::time::Instant;
 
 use super::Driver;
-use crate::conditions::Setter;
+use crate::conditions::{Setter, Turn};
+use crate::desired::Accepted;
 use crate::event::EventKind;
 use crate::persist::{put_host, put_rollout, put_state, put_target};
 use crate::queue::Trigger;
@@ -66,11 +67,12 @@ impl Driver {
                 record.status.target = Some(target);
                 let mut setter = Setter { record, now };
                 setter.under_way("NewTarget", "something new is desired of it");
-                setter.synced(head.commit(), head.goal(host));
+                setter.synced(head.commit(), head.goal(host), &Turn::Comes);
                 writes.extend(put_host(record));
             }
             assigned
         };
+        self.tell_those_who_wait(&head);
         if writes.is_empty() {
             return;
         }
@@ -85,6 +87,26 @@ impl Driver {
             self.backoffs.remove(&host);
             self.queue.add(host, Instant::now(), Trigger::Target);
         }
+    }
+
+    /// Hosts that wait say so themselves, and for what: a halt is seen at each of them.
+    fn tell_those_who_wait(&mut self, head: &Accepted) {
+        let now = self.now();
+        let mut world = self.shared.write();
+        let world = &mut *world;
+        let turn = Turn::of(&world.rollout, world.limits);
+        if self.turn == turn {
+            return;
+        }
+        for host in &self.pending {
+            let Some(record) = world.hosts.get_mut(host) else {
+                continue;
+            };
+            let mut setter = Setter { record, now };
+            setter.synced(head.commit(), head.goal(host), &turn);
+            self.keeper.write(put_host(record));
+        }
+        self.turn = turn;
     }
 
     /// Whether a host can be reached, isn't another's, and was met.

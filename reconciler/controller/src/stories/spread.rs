@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_core::status::ConditionType::{Drifted, Reachable, Ready, Stalled, Synced};
+use plumb_core::status::{ConditionType, HostStatus};
 use tokio::time::Instant;
 
 use super::fixture::{Fleet, is, not, reason};
@@ -120,6 +121,13 @@ async fn a_failure_halts_the_rollout_until_it_heals_or_the_commit_changes() {
         ["PlumbHostReconcileFailing", "PlumbRolloutHalted"]
     );
     assert!(not(&fleet.status("b"), Synced) && is(&fleet.status("b"), Ready));
+    for name in ["b", "c"] {
+        let said = message(&fleet.status(name), Synced);
+        assert!(
+            said.contains("halted because a failed") && said.contains("visudo"),
+            "{name} says what it waits for: {said}"
+        );
+    }
 
     // A commit that doesn't concern the failed host doesn't end the halt, drift is still corrected
     // to the last target.
@@ -140,6 +148,34 @@ async fn a_failure_halts_the_rollout_until_it_heals_or_the_commit_changes() {
     }
     fleet.rest(1).await;
     assert!(fleet.alerts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_was_never_driven_says_by_whom_it_is_held_up() {
+    let mut fleet = Fleet::new(&["a", "b"]);
+    let error = AgentError::new(ErrorCode::Unsupported, "a sandbox has no packages");
+    fleet.machines.mood("a", |mood| mood.fails = Some(error));
+    fleet.start().await;
+    fleet
+        .until("a", "stalled", |status| is(status, Stalled))
+        .await;
+    fleet.rest(5).await;
+    let said = message(&fleet.status("b"), Ready);
+    assert!(
+        said.contains("halted because a failed") && said.contains("no packages"),
+        "{said}"
+    );
+    fleet.machines.mood("a", |mood| mood.fails = None);
+    fleet.look("a").await;
+    for name in ["a", "b"] {
+        fleet.until(name, "ready", |status| is(status, Ready)).await;
+        assert!(!message(&fleet.status(name), Synced).contains("halted"));
+    }
+}
+
+fn message(status: &HostStatus, kind: ConditionType) -> String {
+    let condition = status.conditions.get(kind);
+    condition.map(|c| c.message.clone()).unwrap_or_default()
 }
 
 #[tokio::test(start_paused = true)]
