@@ -247,17 +247,22 @@ impl Run<'_> {
                 }
             }
             _ => {
-                for work in doing.iter_mut() {
+                let mut rest = &mut doing[..];
+                while !rest.is_empty() {
                     stopped = self.gate();
                     if stopped.is_err() {
                         break;
                     }
-                    self.perform(std::slice::from_mut(work));
-                    let started = self.started(work);
-                    if let Some(started) = started {
-                        self.record(&[started])?;
+                    let step = self.in_one_step(rest);
+                    let (now, later) = std::mem::take(&mut rest).split_at_mut(step);
+                    self.perform(now);
+                    let started: Vec<Record> =
+                        now.iter().filter_map(|work| self.started(work)).collect();
+                    if !started.is_empty() {
+                        self.record(&started)?;
                         self.sync_journal()?;
                     }
+                    rest = later;
                 }
             }
         }
@@ -284,6 +289,18 @@ impl Run<'_> {
         let records = std::mem::take(&mut self.hands.records);
         self.record(&records)?;
         stopped
+    }
+
+    /// How many of these, from the first on, are done in one step.
+    fn in_one_step(&self, doing: &[Doing]) -> usize {
+        let kind = |work: &Doing| self.steps[work.step].change.address.kind();
+        let joins = |work: &Doing| {
+            let step = &self.steps[work.step];
+            provider::of(kind(work)).joins(work.spec(step), &work.fields)
+        };
+        let first = doing.first().map(kind);
+        let alike = |work: &&Doing| Some(kind(work)) == first && joins(work);
+        doing.iter().take_while(alike).count().max(1)
     }
 
     /// Hands work of one kind to its provider.

@@ -14,6 +14,7 @@ mod package;
 mod passwd;
 mod policy_rc;
 mod service;
+mod start;
 mod sysctl;
 mod systemd;
 mod unit;
@@ -104,7 +105,7 @@ pub(crate) enum Effect {
 /// How changes of a type are handed to its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
-    /// One by one.
+    /// One by one, but for those that [join](Provider::joins).
     Each,
     /// All that are ready in one step.
     Whole,
@@ -128,6 +129,12 @@ pub(crate) trait Provider: Sync {
 
     fn batch(&self) -> Batch {
         Batch::Each
+    }
+
+    /// Whether this change may be made in one step with others of its type that come next to it and
+    /// may too: nothing depends on which of them is first.
+    fn joins(&self, _spec: &Spec, _fields: &[FieldChange]) -> bool {
+        false
     }
 
     /// Changes the host, each item with its own outcome, in their order.

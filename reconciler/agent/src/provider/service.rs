@@ -1,13 +1,14 @@
 //! `service`: state, enablement, mask.
 
+use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ServiceObserved, ServiceSpec, ServiceState, Stale};
 use plumb_api::{Address, Observed, Spec};
 
 use super::inputs::LastStart;
 use super::systemd::{self, Shown};
-use super::unit;
 use super::{Effect, Hands, Item, Provider, View, Work, each, not_in_a_sandbox, wrong_type};
+use super::{start, unit};
 use crate::error::{At, Result, fail};
 use crate::sys::{FileKind, Sys};
 
@@ -70,7 +71,14 @@ impl Provider for Services {
         })
     }
 
+    fn joins(&self, spec: &Spec, fields: &[FieldChange]) -> bool {
+        matches!(spec, Spec::Service(spec) if start::is_start(spec, fields))
+    }
+
     fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
+        if work.len() > 1 && !hands.sys.is_sandbox() {
+            return start::together(hands.sys, work);
+        }
         each(hands, work, one)
     }
 }
@@ -78,7 +86,11 @@ impl Provider for Services {
 /// What systemd's properties come to. A oneshot that has run and ended is both what `started` asks for
 /// and what `stopped` does, so it takes what is `wanted` to say which; one that remains after its exit
 /// is active until somebody stops it.
-fn read(shown: &Shown, last_start: LastStart, wanted: Option<ServiceState>) -> ServiceObserved {
+pub(super) fn read(
+    shown: &Shown,
+    last_start: LastStart,
+    wanted: Option<ServiceState>,
+) -> ServiceObserved {
     let masked = shown.is("LoadState", "masked");
     let known = !shown.is("LoadState", "not-found");
     let ends_by_itself = shown.is("Type", "oneshot") && !shown.is("RemainAfterExit", "yes");
@@ -113,6 +125,40 @@ fn read(shown: &Shown, last_start: LastStart, wanted: Option<ServiceState>) -> S
     }
 }
 
+/// Refuses to start or enable what isn't there.
+pub(super) fn check_known(
+    unit: &str,
+    spec: &ServiceSpec,
+    observed: &ServiceObserved,
+) -> Result<()> {
+    let will_be_known = observed.known || spec.masked == Some(true);
+    let wants_something = spec.state == Some(ServiceState::Started) || spec.enabled == Some(true);
+    if will_be_known || !wants_something {
+        return Ok(());
+    }
+    Err(
+        AgentError::new(ErrorCode::NotFound, format!("systemd knows no unit {unit}"))
+            .hint("add its `unit`, or put the service `after` the package that brings it"),
+    )
+}
+
+/// Refuses to enable or disable what can't be.
+pub(super) fn check_install(
+    unit: &str,
+    work: &Work<'_>,
+    spec: &ServiceSpec,
+    observed: &ServiceObserved,
+) -> Result<()> {
+    if !work.changes("enabled") || observed.enabled.is_some() || spec.masked == Some(true) {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        ErrorCode::Unsupported,
+        format!("{unit} can't be enabled or disabled: it has no [Install] section"),
+    )
+    .hint("leave out `enabled`, or add the section with a `unit` of your own"))
+}
+
 fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
     let (Spec::Service(spec), Observed::Service(observed)) = (work.spec, work.observed) else {
         return wrong_type(work.address);
@@ -130,25 +176,12 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
             Err(systemd::failure(sys, &unit, verb, &output))
         }
     };
-    let will_be_known = observed.known || spec.masked == Some(true);
-    let wants_something = spec.state == Some(ServiceState::Started) || spec.enabled == Some(true);
-    if !will_be_known && wants_something {
-        return Err(
-            AgentError::new(ErrorCode::NotFound, format!("systemd knows no unit {unit}"))
-                .hint("add its `unit`, or put the service `after` the package that brings it"),
-        );
-    }
+    check_known(&unit, spec, observed)?;
     let masking = work.changes("masked");
     if masking && spec.masked == Some(false) {
         run("unmask")?;
     }
-    if work.changes("enabled") && observed.enabled.is_none() && spec.masked != Some(true) {
-        return Err(AgentError::new(
-            ErrorCode::Unsupported,
-            format!("{unit} can't be enabled or disabled: it has no [Install] section"),
-        )
-        .hint("leave out `enabled`, or add the section with a `unit` of your own"));
-    }
+    check_install(&unit, work, spec, observed)?;
     if work.changes("enabled") && spec.enabled == Some(true) {
         run("enable")?;
     }

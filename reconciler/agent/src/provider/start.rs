@@ -1,0 +1,236 @@
+//! Enabling and starting several services at once: three processes for all of them in place of three
+//! for each, one reload of systemd in place of one for each, and systemd's own parallelism.
+
+use plumb_api::plan::FieldChange;
+use plumb_api::report::AgentError;
+use plumb_api::resource::{ServiceSpec, ServiceState};
+use plumb_api::{Observed, Spec};
+
+use super::inputs::LastStart;
+use super::service::{check_install, check_known, read};
+use super::systemd::{self, Shown, Snapshot};
+use super::{Effect, Work, wrong_type};
+use crate::error::Result;
+use crate::sys::{Output, Sys, monotonic_micros};
+
+/// Whether a change only starts or enables a service: what such changes do doesn't depend on their
+/// order, or systemd is told of it by the units themselves.
+pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
+    fields.iter().all(|change| match change.field.as_str() {
+        "state" => spec.state == Some(ServiceState::Started),
+        "enabled" => spec.enabled == Some(true),
+        _ => false,
+    })
+}
+
+/// A service of the step, and what came of it so far.
+struct Starting<'a, 'w> {
+    work: &'a Work<'w>,
+    unit: String,
+    outcome: Result<Effect>,
+}
+
+/// Starts and enables all of them, each with its own outcome, in their order.
+pub(super) fn together(sys: &Sys, work: &[Work<'_>]) -> Vec<Result<Effect>> {
+    let mut all: Vec<Starting<'_, '_>> = work
+        .iter()
+        .map(|work| Starting {
+            work,
+            unit: ServiceSpec::unit(work.address.name()),
+            outcome: check(work),
+        })
+        .collect();
+    enable(sys, &mut those(&mut all, "enabled"));
+    start(sys, &mut those(&mut all, "state"));
+    all.into_iter().map(|one| one.outcome).collect()
+}
+
+fn check(work: &Work<'_>) -> Result<Effect> {
+    let (Spec::Service(spec), Observed::Service(observed)) = (work.spec, work.observed) else {
+        return wrong_type(work.address);
+    };
+    let unit = ServiceSpec::unit(work.address.name());
+    check_known(&unit, spec, observed)?;
+    check_install(&unit, work, spec, observed)?;
+    Ok(Effect::Done)
+}
+
+/// Those that are well so far and have this field to change.
+fn those<'s, 'a, 'w>(
+    all: &'s mut [Starting<'a, 'w>],
+    field: &str,
+) -> Vec<&'s mut Starting<'a, 'w>> {
+    all.iter_mut()
+        .filter(|one| one.outcome.is_ok() && one.work.changes(field))
+        .collect()
+}
+
+fn control(sys: &Sys, verb: &str, units: &[&mut Starting<'_, '_>]) -> Result<Output> {
+    let units = units.iter().map(|one| one.unit.as_str());
+    let words: Vec<&str> = [verb, "--"].into_iter().chain(units).collect();
+    systemd::control(sys, &words)
+}
+
+fn enable(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
+    if all.is_empty() {
+        return;
+    }
+    match control(sys, "enable", all) {
+        Ok(output) if output.status == 0 => {}
+        // One of them can't be: enabling again what is enabled does nothing, so each is asked alone.
+        Ok(_) => {
+            for one in all {
+                one.outcome = match systemd::control(sys, &["enable", "--", &one.unit]) {
+                    Ok(output) if output.status == 0 => Ok(Effect::Done),
+                    Ok(output) => Err(systemd::failure(sys, &one.unit, "enable", &output)),
+                    Err(error) => Err(error),
+                };
+            }
+        }
+        Err(error) => fail_all(all, &error),
+    }
+}
+
+fn start(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
+    if all.is_empty() {
+        return;
+    }
+    // Something that failed too often in a row would be refused for that alone.
+    let _ = control(sys, "reset-failed", all);
+    let since = monotonic_micros();
+    let output = match control(sys, "start", all) {
+        Ok(output) => output,
+        Err(error) => return fail_all(all, &error),
+    };
+    if output.status == 0 {
+        for one in all {
+            one.outcome = Ok(Effect::Started);
+        }
+        return;
+    }
+    // Which of them failed isn't asked by starting them again: that alone has effects.
+    let units: Vec<String> = all.iter().map(|one| one.unit.clone()).collect();
+    let shown: Snapshot = match systemd::show(sys, &units) {
+        Ok(shown) => shown,
+        Err(error) => return fail_all(all, &error),
+    };
+    for one in all {
+        let up = shown
+            .get(&one.unit)
+            .is_some_and(|shown| came_up(shown, since));
+        one.outcome = if up {
+            Ok(Effect::Started)
+        } else {
+            let said = about(&output, &one.unit, &units);
+            Err(systemd::failure(sys, &one.unit, "start", &said))
+        };
+    }
+}
+
+fn fail_all(all: &mut [&mut Starting<'_, '_>], error: &AgentError) {
+    for one in all {
+        one.outcome = Err(error.clone());
+    }
+}
+
+/// Whether a unit that was told to start is up; one that ends by itself counts if it ran since then.
+fn came_up(shown: &Shown, since: u64) -> bool {
+    let state = read(shown, LastStart::Unknown, Some(ServiceState::Started)).state;
+    let ran = !shown.is("ActiveState", "inactive")
+        || shown.micros("ExecMainStartTimestampMonotonic") >= since;
+    state == Some(ServiceState::Started) && ran
+}
+
+/// What was said of one unit and of none of the others.
+fn about(output: &Output, unit: &str, units: &[String]) -> Output {
+    let names = |line: &str, unit: &str| {
+        line.split(|c: char| c.is_whitespace() || "\"',;()".contains(c))
+            .any(|word| word.trim_end_matches(['.', ':']) == unit)
+    };
+    let concerns = |line: &&str| names(line, unit) || !units.iter().any(|other| names(line, other));
+    let lines: Vec<&str> = output.stderr.lines().filter(concerns).collect();
+    Output {
+        status: output.status,
+        stdout: String::new(),
+        stderr: lines.join("\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str) -> FieldChange {
+        FieldChange {
+            field: name.to_owned(),
+            from: None,
+            to: None,
+        }
+    }
+
+    #[test]
+    fn only_starts_are_made_together() {
+        let spec = ServiceSpec {
+            state: Some(ServiceState::Started),
+            enabled: Some(true),
+            ..ServiceSpec::default()
+        };
+        assert!(is_start(&spec, &[field("state"), field("enabled")]));
+        for other in ["masked", "inputs"] {
+            assert!(!is_start(&spec, &[field("state"), field(other)]), "{other}");
+        }
+        let stop = ServiceSpec {
+            state: Some(ServiceState::Stopped),
+            ..spec.clone()
+        };
+        assert!(!is_start(&stop, &[field("state")]));
+        let disable = ServiceSpec {
+            enabled: Some(false),
+            ..spec
+        };
+        assert!(!is_start(&disable, &[field("enabled")]));
+    }
+
+    #[test]
+    fn what_came_up_is_told_from_what_did_not() {
+        let up = |pairs: &[(&str, &str)]| {
+            let mut all = vec![("LoadState", "loaded"), ("Result", "success")];
+            all.extend_from_slice(pairs);
+            came_up(&Shown::of(&all), 100)
+        };
+        let started = "ExecMainStartTimestampMonotonic";
+        assert!(up(&[("ActiveState", "active"), (started, "50")]));
+        assert!(!up(&[("ActiveState", "failed")]));
+        assert!(!up(&[
+            ("ActiveState", "activating"),
+            ("SubState", "auto-restart")
+        ]));
+        let ended = [("ActiveState", "inactive"), ("Type", "oneshot")];
+        assert!(up(&[ended[0], ended[1], (started, "150")]));
+        assert!(
+            !up(&[ended[0], ended[1], (started, "50")]),
+            "that was an earlier run"
+        );
+        assert!(!up(&[ended[0], ended[1]]), "what it needs failed");
+    }
+
+    #[test]
+    fn each_is_told_what_was_said_of_it() {
+        let output = Output {
+            status: 1,
+            stdout: String::new(),
+            stderr: "Job for a.service failed because of this.\n\
+                     See \"systemctl status a.service\" and \"journalctl -xeu a.service\" for details.\n\
+                     A dependency job for b.service failed.\nFailed to connect\n"
+                .to_owned(),
+        };
+        let units = ["a.service", "b.service", "aa.service"].map(str::to_owned);
+        let said = |unit| about(&output, unit, &units).stderr;
+        assert_eq!(
+            said("b.service"),
+            "A dependency job for b.service failed.\nFailed to connect"
+        );
+        assert_eq!(said("aa.service"), "Failed to connect");
+        assert_eq!(said("a.service").lines().count(), 3);
+    }
+}
