@@ -340,7 +340,8 @@ impl Driver {
                 .filter(|change| change.cause == Moved::Intent)
                 .map(|change| change.address.to_string())
                 .collect();
-            let message = format!("{intended} changes: {}", named(&names));
+            let changes = if intended == 1 { "change" } else { "changes" };
+            let message = format!("{intended} {changes}: {}", named(&names));
             self.event(
                 Some(host),
                 EventKind::Normal,
