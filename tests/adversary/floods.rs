@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use plumb_trust::object::limits;
 use plumb_trust::{Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode as R, TagRef, verify};
 use tests::keys::{DAY, Key, people};
-use tests::objects::{REF, REPOSITORY, World};
+use tests::objects::{REF, REPOSITORY, START, World};
 
 /// A store that counts how often each object is read.
 struct Counting<'a>(&'a World, RefCell<HashMap<Oid, usize>>);
@@ -33,7 +33,7 @@ impl Objects for Counting<'_> {
     }
 }
 
-fn inputs<'a>(w: &'a World, head: Oid) -> Inputs<'a> {
+fn inputs(w: &World, head: Oid) -> Inputs<'_> {
     let now = jiff::Timestamp::from_second(w.now).unwrap();
     Inputs::new(w.root, head, now).tags(&w.tags)
 }
@@ -180,6 +180,27 @@ fn own_75_copies_of_one_approval_crowd_out_no_other() {
     w.accepts(merge);
 }
 
+// The same among approvals of one branch: sixteen copies of the later one, which lies too far away.
+#[test]
+fn own_81_nor_an_earlier_one_of_the_same() {
+    let (p, mut w) = (people(), World::default());
+    let tip = w.on(w.root).file("prod/a", "1").make(&mut w);
+    w.approve(tip, &p.carol);
+    w.approve(tip, &p.bob);
+    w.wait(8 * DAY);
+    let tag = w.tag("approve/main/x", tip).sign(&p.bob).make(&mut w);
+    w.tags.pop();
+    let model = String::from_utf8(w.store.bytes(&tag).to_vec()).unwrap();
+    let mut merge = w.merge(&[w.root, tip]).file("prod/a", "1");
+    for n in 0..limits::PARENTS {
+        let copy = model.replacen("-----\n\n", &format!("-----\nComment: {n}\n\n"), 1);
+        let copy = w.store.write(ObjectKind::Tag, copy);
+        merge = merge.mergetag(&w.store, copy);
+    }
+    let merge = merge.dated(START + 600).make(&mut w);
+    w.accepts(merge);
+}
+
 // 2^40 ways through forty folders, with not one file at their ends.
 #[test]
 fn own_76_folders_of_folders_of_nothing() {
@@ -310,4 +331,17 @@ fn own_79_the_floor_s_trailers_are_judged_as_they_were() {
         .sign(&p.alice)
         .make(&mut w);
     assert!(budget(&w, w.root));
+}
+
+#[test]
+fn own_80_bad_approvals_are_told_of_up_to_a_number() {
+    let mut w = World::default();
+    let c = w.on(w.root).file("lab/a", "1").make(&mut w);
+    for n in 0..150 {
+        w.tag(&format!("approve/main/{n}"), c).make(&mut w);
+    }
+    let outcome = w.pends(c, R::Uncovered);
+    assert_eq!(outcome.steps[0].notes.len(), 100);
+    w.approve(c, &people().alice);
+    assert_eq!(w.accepts(c).steps[0].notes.len(), 100);
 }

@@ -249,6 +249,34 @@ fn own_63_what_a_commit_carries_sets_its_time() {
     w.alarms(backdated, R::Backdated);
 }
 
+// Its date is a part of what is signed; and it is all that is known of a floor.
+#[test]
+fn own_82_a_signed_date_counts_beside_the_time_of_the_signature() {
+    let (p, mut w) = (people(), World::default());
+    let one = w
+        .on(w.root)
+        .file("lab/a", "1")
+        .dated(START + DAY)
+        .sign_at(&p.alice, START + 60)
+        .make(&mut w);
+    for (at, good) in [(START + DAY - 500, true), (START + 600, false)] {
+        let two = w
+            .on(one)
+            .file("lab/a", "2")
+            .dated(at)
+            .sign(&p.carol)
+            .make(&mut w);
+        for floor in [w.root, one] {
+            w.floor = Some(floor);
+            if good {
+                w.accepts(two);
+            } else {
+                w.alarms(two, R::Backdated);
+            }
+        }
+    }
+}
+
 #[test]
 fn own_64_the_approval_of_a_branch_expires() {
     let p = people();

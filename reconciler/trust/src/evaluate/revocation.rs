@@ -26,6 +26,8 @@ pub(super) struct Revoked {
     certificates: BTreeSet<KeyName>,
     /// Tags that don't take anything away yet, by the key that they name.
     waiting: BTreeMap<KeyName, Vec<Waiting>>,
+    /// What those stand on.
+    targets: HashSet<Oid>,
     /// Tags that weren't looked at, as the policy hasn't the key that they name.
     unread: BTreeMap<KeyName, Vec<TagRef>>,
     /// Commits that were accepted and then left by a signed rollback.
@@ -105,13 +107,11 @@ impl Evaluation<'_> {
         }
         self.look_at_those_of(&mut revoked, &floor.authority);
         self.look_at_strangers(&mut revoked);
-        let elsewhere = |waiting: &Waiting| {
-            self.chain.position(&waiting.target).is_none()
-                && !self
-                    .chain
-                    .is_at_or_below_floor(self.objects, &waiting.target)
+        let elsewhere = |target: &Oid| {
+            self.chain.position(target).is_none()
+                && !self.chain.is_at_or_below_floor(self.objects, target)
         };
-        if revoked.waiting.values().flatten().any(elsewhere) {
+        if revoked.targets.iter().any(elsewhere) {
             revoked.left = chain::with_left_behind(self.objects, floor.id);
         }
         revoked.remember(&floor.authority);
@@ -164,6 +164,7 @@ impl Evaluation<'_> {
                 name: tag.name.clone(),
                 target: parsed.target,
             };
+            revoked.targets.insert(parsed.target);
             revoked
                 .waiting
                 .entry(key.clone())
@@ -192,13 +193,11 @@ impl Evaluation<'_> {
         {
             left = chain::with_left_behind(self.objects, from);
         }
-        let waits = revoked
-            .waiting
-            .values()
-            .flatten()
-            .any(|w| policy_changed || w.target == parent.id || left.contains(&w.target));
+        let waits = policy_changed
+            || revoked.targets.contains(&parent.id)
+            || left.iter().any(|id| revoked.targets.contains(id));
         revoked.left.extend(left);
-        if waits {
+        if waits && !revoked.waiting.is_empty() {
             self.revoke(&mut revoked, parent, Some(at));
         }
         self.revoked = revoked;

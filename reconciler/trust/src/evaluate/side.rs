@@ -30,7 +30,7 @@ impl Evaluation<'_> {
         let mut voices = Vec::new();
         for tip in candidate.commit.parents.iter().skip(1) {
             let mut approved = self.approvers(parent, candidate, tip, notes)?;
-            self.drop_expired(parent, candidate, tip, &mut approved, notes);
+            drop_expired(parent, candidate, tip, &mut approved, notes);
             if approved.is_empty() {
                 continue;
             }
@@ -60,35 +60,6 @@ impl Evaluation<'_> {
             }
         }
         Ok(voices)
-    }
-
-    /// Approvals expire: one that is older than `approvals.maxAge` when its branch is merged counts
-    /// for nothing. There is no clock in history, and a merge that nobody signed may claim any date; it
-    /// is never taken to be older than the commit that it follows.
-    fn drop_expired(
-        &self,
-        parent: &Parent,
-        candidate: &Candidate<'_>,
-        tip: &Oid,
-        approved: &mut Vec<Voice>,
-        notes: &mut Vec<Reason>,
-    ) {
-        let policy = &parent.authority.policy;
-        let oldest = candidate.seconds - policy.approvals_max_age.0 - policy.skew.0;
-        approved.retain(|voice| {
-            let lasts = voice.seconds >= oldest;
-            if !lasts {
-                let message = format!(
-                    "an approval of {} by {} counts for nothing: it is of {}, more than {} before the merge",
-                    tip.short(),
-                    policy.name(voice.identity),
-                    super::timestamp(voice.seconds),
-                    policy.approvals_max_age
-                );
-                notes.push(Reason::new(ReasonCode::ApprovalIgnored, message));
-            }
-            lasts
-        });
     }
 
     /// The changed paths that the merge has as the tip has them, if it took the tip's whole change;
@@ -321,6 +292,34 @@ impl Evaluation<'_> {
         }
         Ok(Ok(()))
     }
+}
+
+/// Approvals expire: one that is older than `approvals.maxAge` when its branch is merged counts
+/// for nothing. There is no clock in history, and a merge that nobody signed may claim any date; it
+/// is never taken to be older than the commit that it follows.
+fn drop_expired(
+    parent: &Parent,
+    candidate: &Candidate<'_>,
+    tip: &Oid,
+    approved: &mut Vec<Voice>,
+    notes: &mut Vec<Reason>,
+) {
+    let policy = &parent.authority.policy;
+    let oldest = candidate.seconds - policy.approvals_max_age.0 - policy.skew.0;
+    approved.retain(|voice| {
+        let lasts = voice.seconds >= oldest;
+        if !lasts {
+            let message = format!(
+                "an approval of {} by {} counts for nothing: it is of {}, more than {} before the merge",
+                tip.short(),
+                policy.name(voice.identity),
+                super::timestamp(voice.seconds),
+                policy.approvals_max_age
+            );
+            notes.push(Reason::new(ReasonCode::ApprovalIgnored, message));
+        }
+        lasts
+    });
 }
 
 /// The earlier of two moments of which either may be unknown.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::approvals::{self, Span, ignored};
 use super::coverage::Voice;
@@ -13,16 +14,28 @@ use crate::oid::Oid;
 use crate::reason::Reason;
 use crate::signature::{Finding, examine};
 
-/// What was found out about tags with a base. Each of them is asked about at each step, and anybody who
-/// may push tags can push many: a signature is computed once under each policy, and the commits between
-/// its ends are looked at once, and only for a tag by a key of the policy.
+/// What was found out about tags with a base. Anybody who may push tags can push many, and a tag may span
+/// any step: so a signature is computed once under each policy, the commits between its ends are looked at
+/// once, and what isn't by a key of the policy costs nothing more.
 #[derive(Default)]
 pub(super) struct Spans {
-    /// By `trust` folder and tag: why it isn't by a key of the policy, if it isn't.
-    strangers: RefCell<HashMap<(Oid, Oid), Option<Reason>>>,
+    /// Under the policy of the last step, by its `trust` folder.
+    sorted: RefCell<Option<(Oid, Rc<Sorted>)>>,
     /// By tag: why it can't span anything, if it can't.
     void: RefCell<HashMap<Oid, Option<&'static str>>>,
 }
+
+/// Tags with a base under one policy.
+#[derive(Default)]
+struct Sorted {
+    /// The numbers of those by a key of it.
+    ours: Vec<usize>,
+    /// Some of the others: what they stand on, and why they count for nothing.
+    strangers: Vec<(Oid, Reason)>,
+}
+
+/// How many tags by strangers are told of.
+const TOLD: usize = 20;
 
 impl Evaluation<'_> {
     /// The voices of tags of the commit itself, and of those that span it.
@@ -40,18 +53,21 @@ impl Evaluation<'_> {
         for tag in self.approvals.of(&candidate.id) {
             note(self.approval(parent, tag, &candidate.id, candidate.seconds));
         }
-        for span in &self.approvals.spans {
-            let Some(to) = self
-                .chain
-                .position(&span.target)
-                .filter(|to| *to > candidate.at)
-            else {
+        let ahead = |target| self.chain.position(target).filter(|to| *to > candidate.at);
+        let sorted = self.sorted_spans(parent);
+        for (target, reason) in &sorted.strangers {
+            if ahead(target).is_some() {
+                note(Err(reason.clone()));
+            }
+        }
+        for span in sorted
+            .ours
+            .iter()
+            .filter_map(|at| self.approvals.spans.get(*at))
+        {
+            let Some(to) = ahead(&span.target) else {
                 continue;
             };
-            if let Some(reason) = self.stranger(parent, span) {
-                note(Err(reason));
-                continue;
-            }
             if let Some(why) = self.void(span, to) {
                 note(Err(ignored(self.approvals.name(&span.tag), why)));
                 continue;
@@ -71,15 +87,25 @@ impl Evaluation<'_> {
         self.approval(parent, &span.tag, &span.target, target.max(parent.seconds))
     }
 
-    fn stranger(&self, parent: &Parent, span: &Span) -> Option<Reason> {
-        let place = (parent.trust, span.tag);
-        if let Some(known) = self.spans.strangers.borrow().get(&place) {
-            return known.clone();
+    fn sorted_spans(&self, parent: &Parent) -> Rc<Sorted> {
+        if let Some((trust, sorted)) = &*self.spans.sorted.borrow()
+            && *trust == parent.trust
+        {
+            return sorted.clone();
         }
-        let reason = self.by_a_key(parent, span).err();
-        let mut strangers = self.spans.strangers.borrow_mut();
-        strangers.insert(place, reason.clone());
-        reason
+        let mut sorted = Sorted::default();
+        for (at, span) in self.approvals.spans.iter().enumerate() {
+            match self.by_a_key(parent, span) {
+                Ok(()) => sorted.ours.push(at),
+                Err(reason) if sorted.strangers.len() < TOLD => {
+                    sorted.strangers.push((span.target, reason));
+                }
+                Err(_) => {}
+            }
+        }
+        let sorted = Rc::new(sorted);
+        *self.spans.sorted.borrow_mut() = Some((parent.trust, sorted.clone()));
+        sorted
     }
 
     fn by_a_key(&self, parent: &Parent, span: &Span) -> Result<(), Reason> {

@@ -14,6 +14,9 @@ use crate::reason::{Reason, ReasonCode};
 use crate::verdict::Verdict;
 use crate::verified::Revision;
 
+/// How many approvals that count for nothing are told of: whoever may push tags can push many.
+const NOTES: usize = 100;
+
 /// What an accepted step leaves for the next.
 type Next = (Parent, Revision);
 
@@ -67,6 +70,7 @@ impl Evaluation<'_> {
                 if self.inputs.detail == Detail::Brief {
                     step = Step::new(id, Verdict::Accept);
                 }
+                step.notes.truncate(NOTES);
                 (step, Some(next))
             }
             Err(mut reasons) => {
@@ -80,6 +84,7 @@ impl Evaluation<'_> {
                     reasons.retain(|r| r.code.verdict() == Verdict::Reject);
                 }
                 step.reasons = reasons;
+                step.notes.truncate(NOTES);
                 (step, None)
             }
         }
