@@ -122,10 +122,14 @@ impl Server {
         let tags = self.tags_after(updates)?;
         // What was accepted so far is the floor: the branch may be set back to it, and not below.
         let Recalled { floor, tombstones } = self.recall(introduction, update.old);
-        let floor = update.old.map_or(introduction, |old| {
-            self.way(introduction, floor, old, &tags, &tombstones)
-                .accepted
-        });
+        let floor = match update.old {
+            Some(old) if floor == Some(old) => old,
+            Some(old) => {
+                self.way(introduction, floor, old, &tags, &tombstones)
+                    .accepted
+            }
+            None => introduction,
+        };
         let mut outcome = self.way(introduction, Some(floor), new, &tags, &tombstones);
         let uncovered = view == View::Whole && outcome.first_held().is_some_and(is_uncovered);
         if uncovered {
