@@ -239,32 +239,21 @@ impl Run<'_> {
             .map(|work| self.steps[work.step].change.address.kind())
             .collect();
         let mut stopped = Ok(());
-        match kinds.first().map(|kind| provider::of(*kind).batch()) {
-            Some(Batch::Whole) => {
-                stopped = self.gate();
-                if stopped.is_ok() {
-                    self.perform(doing);
-                }
+        let mut rest = &mut doing[..];
+        while !rest.is_empty() {
+            stopped = self.gate();
+            if stopped.is_err() {
+                break;
             }
-            _ => {
-                let mut rest = &mut doing[..];
-                while !rest.is_empty() {
-                    stopped = self.gate();
-                    if stopped.is_err() {
-                        break;
-                    }
-                    let step = self.in_one_step(rest);
-                    let (now, later) = std::mem::take(&mut rest).split_at_mut(step);
-                    self.perform(now);
-                    let started: Vec<Record> =
-                        now.iter().filter_map(|work| self.started(work)).collect();
-                    if !started.is_empty() {
-                        self.record(&started)?;
-                        self.sync_journal()?;
-                    }
-                    rest = later;
-                }
+            let step = self.in_one_step(rest);
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(step);
+            self.perform(now);
+            let started: Vec<Record> = now.iter().filter_map(|work| self.started(work)).collect();
+            if !started.is_empty() {
+                self.record(&started)?;
+                self.sync_journal()?;
             }
+            rest = later;
         }
         // What the kinds of the batch need once: its failure is the failure of all that it was for.
         for kind in kinds.iter().collect::<BTreeSet<_>>() {
@@ -294,13 +283,18 @@ impl Run<'_> {
     /// How many of these, from the first on, are done in one step.
     fn in_one_step(&self, doing: &[Doing]) -> usize {
         let kind = |work: &Doing| self.steps[work.step].change.address.kind();
-        let joins = |work: &Doing| {
-            let step = &self.steps[work.step];
-            provider::of(kind(work)).joins(work.spec(step), &work.fields)
+        let Some(first) = doing.first().map(kind) else {
+            return 0;
         };
-        let first = doing.first().map(kind);
-        let alike = |work: &&Doing| Some(kind(work)) == first && joins(work);
-        doing.iter().take_while(alike).count().max(1)
+        let provider = provider::of(first);
+        let joins = |work: &&Doing| {
+            let step = &self.steps[work.step];
+            kind(work) == first && provider.joins(work.spec(step), &work.fields)
+        };
+        match provider.batch() {
+            Batch::Whole => doing.len(),
+            Batch::Each => doing.iter().take_while(joins).count().max(1),
+        }
     }
 
     /// Hands work of one kind to its provider.

@@ -477,8 +477,8 @@ impl Driver {
 }
 
 /// What the first has and the second hasn't.
-fn differing(these: &[String], those: &[String]) -> Vec<String> {
-    let all = these.iter().filter(|one| !those.contains(one));
+fn differing(first: &[String], second: &[String]) -> Vec<String> {
+    let all = first.iter().filter(|one| !second.contains(one));
     all.cloned().collect()
 }
 

@@ -103,8 +103,8 @@ pub async fn serve(
         .with_graceful_shutdown(until(stop.clone()));
     let result = match listeners.tcp {
         Some((tcp, names)) => {
-            let named = axum::middleware::from_fn_with_state(names, names::check);
-            let router = api::public(view).layer(named);
+            let guard = axum::middleware::from_fn_with_state(names, names::check);
+            let router = api::public(view).layer(guard);
             let tcp = axum::serve(tcp, router).with_graceful_shutdown(until(stop));
             tokio::try_join!(async { unix.await }, async { tcp.await }).map(|_| ())
         }
