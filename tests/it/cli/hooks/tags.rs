@@ -9,6 +9,13 @@ fn tag(env: &Environment, args: &[&str], name: &str) -> Run {
     env.try_git("fleet", &["push", "origin", &format!("refs/tags/{name}")])
 }
 
+/// The policy's name for the repository.
+fn repository(env: &Environment) -> String {
+    let policy = env.read("fleet/trust/policy.yaml");
+    let (_, rest) = policy.split_once("repository: ").unwrap();
+    rest.split_whitespace().next().unwrap().to_owned()
+}
+
 fn refused(run: Run, why: &str) {
     assert_ne!(run.code, 0, "{}", run.stderr);
     run.says(&["can never count", why]);
@@ -18,9 +25,7 @@ fn refused(run: Run, why: &str) {
 fn what_can_never_count_isnt_taken() {
     let env = Environment::new();
     let first = server(&env);
-    let policy = env.read("fleet/trust/policy.yaml");
-    let repository = policy.split("repository: ").nth(1).unwrap();
-    let repository = repository.split_whitespace().next().unwrap();
+    let repository = repository(&env);
     let approves = format!("Approve: {repository} refs/heads/main {first}");
 
     refused(tag(&env, &[], "approve/main/light"), "lightweight");
@@ -33,7 +38,7 @@ fn what_can_never_count_isnt_taken() {
         "doesn't say `Approve: ",
     );
     for wrong in [
-        approves.replace(repository, "another"),
+        approves.replace(&repository, "another"),
         approves.replace("heads/main", "heads/prod"),
         approves.replace(&first, &"0".repeat(40)),
     ] {
@@ -94,9 +99,9 @@ fn what_doesnt_count_yet_is_taken_and_told() {
         "fleet",
         &["push", "--quiet", "origin", "HEAD:refs/heads/review"],
     );
-    env.plumb("fleet", &["approve", "HEAD", "--id", "bob"])
-        .exits(0);
-    env.git("fleet", &["push", "--quiet", "origin", "approve/main/bob"]);
+    let head = env.git("fleet", &["rev-parse", "HEAD"]);
+    let approves = format!("Approve: {} refs/heads/main {head}", repository(&env));
+    tag(&env, &["-s", "-m", &approves], "approve/main/bob").exits(0);
     let tag = format!("revoke/{}", "ab".repeat(20));
     env.git("fleet", &["tag", "-s", "-m", "x", &tag, "HEAD~1"]);
     env.try_git("fleet", &["push", "origin", &tag])
@@ -110,9 +115,7 @@ fn they_stay_as_they_are() {
     let first = server(&env);
     env.plumb("fleet", &["approve", "HEAD", "--id", "x"])
         .exits(0);
-    let policy = env.read("fleet/trust/policy.yaml");
-    let repository = policy.split("repository: ").nth(1).unwrap();
-    let repository = repository.split_whitespace().next().unwrap();
+    let repository = repository(&env);
     let alive = format!("Alive: {repository} refs/heads/main {first}");
     env.git("fleet", &["tag", "-s", "-m", &alive, "alive/main/x"]);
     let revoke = format!("revoke/{}", "ab".repeat(32));
