@@ -1,6 +1,7 @@
 //! A repository in memory, and builders of real objects for it.
 
 mod build;
+mod dump;
 mod policy;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use plumb_trust::{
 };
 
 pub use build::{Commit, Tag};
+pub use dump::{batch, parse_batch};
 pub use policy::PolicyText;
 
 use crate::keys::{BORN, DAY, Key, people};
@@ -305,7 +307,9 @@ impl World {
             .reference(REF)
             .explain();
         inputs.floor = self.floor;
-        verify(&self.store, &inputs)
+        let outcome = verify(&self.store, &inputs);
+        dump::dump(self, head, &outcome);
+        outcome
     }
 
     /// The head is accepted.
