@@ -1,5 +1,6 @@
 """Whole commands, timed from outside; figures are medians of several runs."""
 
+import os
 import statistics
 import subprocess
 import time
@@ -13,6 +14,14 @@ def timed(command: list[str], **options) -> float:
     if done.returncode != 0:
         raise SystemExit(f"bench: {' '.join(map(str, command))} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return took
+
+
+def busy(command: list, **options) -> float:
+    """Seconds of processor that a command and its children take; its failure ends the benchmark."""
+    before = os.times()
+    timed([str(word) for word in command], **options)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 class Figures:
@@ -33,6 +42,11 @@ class Figures:
             self.met &= met
             verdict = f"   bar {bar:g}: {'met' if met else 'NOT MET'}"
         print(f"{name:<34} {value:8.1f}×{verdict}", flush=True)
+
+    def least(self, name: str, value: float, bar: float) -> None:
+        met = value >= bar
+        self.met &= met
+        print(f"{name:<34} {value:8.0f}    bar ≥ {bar:g}: {'met' if met else 'NOT MET'}", flush=True)
 
     def bound(self, name: str, value: float, unit: str, bar: float) -> None:
         met = value <= bar
