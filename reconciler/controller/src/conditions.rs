@@ -36,9 +36,10 @@ impl Turn {
                     0 => String::new(),
                     n => format!(" and {n} more"),
                 };
+                // What to do about it is said by that host, not by all others.
+                let why = failure.reason.split("; ").next().unwrap_or_default();
                 Self::Halted(format!(
-                    "the rollout is halted because {host}{others} failed ({}); it goes on when that host comes through, or something else is wanted of it",
-                    failure.reason
+                    "the rollout is halted because {host}{others} failed ({why}), as `plumb describe host {host}` says in full; it goes on when that host comes through, or something else is wanted of it"
                 ))
             }
             _ => Self::Comes,
