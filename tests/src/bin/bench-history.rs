@@ -4,6 +4,7 @@
 //! The pack is whole and neither compressed nor made of deltas: `git repack` is the one who does that.
 //! On its standard output stand, as JSON, the introduction, the commit before the head, and the head.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -158,7 +159,8 @@ fn sq_git_policy() -> String {
     let p = people();
     let mut text = "version = 0\ncommit_goodlist = []\n".to_owned();
     for (name, key) in [("alice", &p.alice), ("bob", &p.bob)] {
-        text += &format!(
+        let _ = write!(
+            text,
             "\n[authorization.{name}]\nsign_commit = true\nkeyring = \"\"\"\n{}\"\"\"\n",
             key.public()
         );
