@@ -1,6 +1,7 @@
 //! The policy: who may change what. Read from `trust/policy.yaml`, with the keys of `trust/keys/`.
 
 mod authority;
+mod certificate;
 pub mod codes;
 mod keys;
 mod moments;
@@ -8,6 +9,8 @@ mod parse;
 mod pattern;
 mod satisfiable;
 mod spec;
+mod standing;
+mod witness;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,230 @@
+//! Keys' files as they are written into `trust/keys/`: no more than is needed, and never less than a
+//! revocation.
+
+use std::sync::Arc;
+
+use sequoia_openpgp::cert::{Cert, CertParser};
+use sequoia_openpgp::packet::Signature;
+use sequoia_openpgp::parse::Parse as _;
+use sequoia_openpgp::serialize::SerializeInto as _;
+use sequoia_openpgp::{Packet, anyhow};
+
+use super::{KeyFile, KeyFileError};
+
+impl KeyFile {
+    /// Reads every certificate of an `OpenPGP` keyring, armored or not.
+    ///
+    /// # Errors
+    /// When it is none, when one of them can't be read, or when one has a secret key.
+    pub fn parse_keyring(bytes: &[u8]) -> Result<Vec<Self>, KeyFileError> {
+        let garbled = |error: anyhow::Error| KeyFileError::Garbled(error.to_string());
+        let mut found = Vec::new();
+        for cert in CertParser::from_bytes(bytes).map_err(garbled)? {
+            let cert = cert.map_err(garbled)?;
+            if cert.is_tsk() {
+                return Err(KeyFileError::Secret);
+            }
+            found.push(Self::OpenPgp(Arc::new(cert)));
+        }
+        if found.is_empty() {
+            return Err(KeyFileError::Neither);
+        }
+        Ok(found)
+    }
+
+    /// The file's text: an SSH key's line, or a certificate in armor without what others have
+    /// certified and without pictures. Revocations all stay.
+    ///
+    /// # Errors
+    /// When the key can't be written.
+    pub fn to_text(&self) -> Result<String, KeyFileError> {
+        let garbled = |error: String| KeyFileError::Garbled(error);
+        match self {
+            Self::Ssh(key) => {
+                let line = key.to_openssh().map_err(|e| garbled(e.to_string()))?;
+                Ok(format!("{}\n", line.trim_end()))
+            }
+            Self::OpenPgp(cert) => {
+                let text = minimal(cert)
+                    .and_then(|cert| cert.armored().to_vec())
+                    .map_err(|e| garbled(e.to_string()))?;
+                String::from_utf8(text).map_err(|e| garbled(e.to_string()))
+            }
+        }
+    }
+
+    /// Whether this copy of a certificate lacks a revocation that an earlier copy has. An SSH key has
+    /// none.
+    pub fn loses_revocation_of(&self, earlier: &Self) -> bool {
+        match (earlier, self) {
+            (Self::OpenPgp(before), Self::OpenPgp(after)) => {
+                let after = revocations(after);
+                revocations(before)
+                    .iter()
+                    .any(|revocation| !after.contains(revocation))
+            }
+            _ => false,
+        }
+    }
+
+    /// What sort of key it is, for people: `ssh-ed25519`, `OpenPGP RSA 4096`.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Ssh(key) => key.algorithm().to_string(),
+            Self::OpenPgp(cert) => {
+                let key = cert.primary_key().key();
+                match key.mpis().bits() {
+                    Some(bits) => format!("OpenPGP {} {bits}", key.pk_algo()),
+                    None => format!("OpenPGP {}", key.pk_algo()),
+                }
+            }
+        }
+    }
+}
+
+fn minimal(cert: &Cert) -> anyhow::Result<Cert> {
+    let primary = cert.primary_key();
+    let mut packets: Vec<Packet> = vec![primary.key().clone().into()];
+    let add = |packets: &mut Vec<Packet>, signatures: Vec<&Signature>| {
+        packets.extend(signatures.into_iter().cloned().map(Packet::from));
+    };
+    add(
+        &mut packets,
+        primary
+            .self_signatures()
+            .chain(primary.self_revocations())
+            .chain(primary.other_revocations())
+            .collect(),
+    );
+    for user in cert.userids() {
+        packets.push(user.userid().clone().into());
+        add(
+            &mut packets,
+            user.self_signatures()
+                .chain(user.self_revocations())
+                .chain(user.other_revocations())
+                .collect(),
+        );
+    }
+    for part in cert.keys().subkeys() {
+        packets.push(part.key().clone().into());
+        add(
+            &mut packets,
+            part.self_signatures()
+                .chain(part.self_revocations())
+                .chain(part.other_revocations())
+                .collect(),
+        );
+    }
+    Cert::from_packets(packets.into_iter())
+}
+
+/// All revocations of a certificate and of its parts, by the values of their signatures: what isn't
+/// signed over may change.
+fn revocations(cert: &Cert) -> Vec<String> {
+    let primary = cert.primary_key();
+    let own = primary
+        .self_revocations()
+        .chain(primary.other_revocations());
+    let users = cert
+        .userids()
+        .flat_map(|user| user.self_revocations().collect::<Vec<_>>());
+    let parts = cert
+        .keys()
+        .subkeys()
+        .flat_map(|part| part.self_revocations().collect::<Vec<_>>());
+    own.chain(users)
+        .chain(parts)
+        .map(|signature| format!("{:?}{:?}", signature.digest_prefix(), signature.mpis()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sequoia_openpgp::cert::CertBuilder;
+    use sequoia_openpgp::packet::signature::SignatureBuilder;
+    use sequoia_openpgp::types::{ReasonForRevocation, SignatureType};
+
+    use super::*;
+
+    fn cert(name: &str) -> Cert {
+        CertBuilder::new()
+            .add_userid(name)
+            .add_signing_subkey()
+            .generate()
+            .unwrap()
+            .0
+    }
+
+    fn file(cert: &Cert) -> KeyFile {
+        KeyFile::OpenPgp(Arc::new(cert.clone().strip_secret_key_material()))
+    }
+
+    #[test]
+    fn what_others_certified_is_left_out_and_the_key_stays_the_same() {
+        let (alice, bob) = (cert("alice"), cert("bob"));
+        let mut signer = bob
+            .primary_key()
+            .key()
+            .clone()
+            .parts_into_secret()
+            .unwrap()
+            .into_keypair()
+            .unwrap();
+        let user = alice.userids().next().unwrap().userid().clone();
+        let certification = user
+            .bind(
+                &mut signer,
+                &alice,
+                SignatureBuilder::new(SignatureType::GenericCertification),
+            )
+            .unwrap();
+        let certified = alice.clone().insert_packets([certification]).unwrap().0;
+        assert_eq!(
+            certified.userids().next().unwrap().certifications().count(),
+            1
+        );
+        let text = file(&certified).to_text().unwrap();
+        let KeyFile::OpenPgp(read) = KeyFile::parse(text.as_bytes()).unwrap() else {
+            panic!("it is a certificate");
+        };
+        assert_eq!(read.fingerprint(), alice.fingerprint());
+        assert_eq!(read.userids().next().unwrap().certifications().count(), 0);
+        assert_eq!(read.keys().subkeys().count(), 1);
+    }
+
+    #[test]
+    fn a_revocation_is_kept_and_missed() {
+        let alice = cert("alice");
+        let mut signer = alice
+            .primary_key()
+            .key()
+            .clone()
+            .parts_into_secret()
+            .unwrap()
+            .into_keypair()
+            .unwrap();
+        let revocation = alice
+            .revoke(&mut signer, ReasonForRevocation::KeyCompromised, b"stolen")
+            .unwrap();
+        let revoked = alice.clone().insert_packets([revocation]).unwrap().0;
+        let (before, after) = (file(&revoked), file(&alice));
+        assert!(after.loses_revocation_of(&before));
+        assert!(!before.loses_revocation_of(&after));
+        let copy = KeyFile::parse(before.to_text().unwrap().as_bytes()).unwrap();
+        assert!(!copy.loses_revocation_of(&before));
+    }
+
+    #[test]
+    fn a_keyring_is_taken_apart() {
+        let text = [cert("alice"), cert("bob")]
+            .map(|cert| file(&cert).to_text().unwrap())
+            .concat();
+        assert_eq!(KeyFile::parse_keyring(text.as_bytes()).unwrap().len(), 2);
+        assert_eq!(
+            KeyFile::parse(text.as_bytes()).unwrap_err(),
+            KeyFileError::Several
+        );
+        assert!(KeyFile::parse_keyring(b"nothing").is_err());
+    }
+}

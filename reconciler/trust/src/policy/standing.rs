@@ -1,0 +1,119 @@
+//! How a key of a policy stands: whether it could sign, why not, and until when.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sequoia_openpgp::Cert;
+use sequoia_openpgp::cert::amalgamation::ValidAmalgamation as _;
+use sequoia_openpgp::crypto::mpi::PublicKey;
+use sequoia_openpgp::packet::{Key, key};
+use sequoia_openpgp::types::RevocationStatus;
+
+use super::keys::{RingKey, at};
+use super::moments::moments;
+use super::{Authority, KeyFile};
+use crate::signature::KeyName;
+
+impl Authority {
+    /// Why a key of the policy could make no signature at a time that counts; nothing if it could,
+    /// or if the policy doesn't have it.
+    pub fn unusable(&self, name: &KeyName, when: Timestamp) -> Option<String> {
+        let key = self.ring_key(name)?;
+        let seconds = when.as_second();
+        let general = self.ring.usable(key, seconds).err()?;
+        // What the ring says in one sentence of a certificate is said of its parts here.
+        let past = key.valid_before.is_some_and(|end| seconds >= end);
+        match key.cert().filter(|_| !past) {
+            Some(cert) => Some(self.of_certificate(cert, seconds)),
+            None => Some(general),
+        }
+    }
+
+    /// When a key that could sign at a time will first not be able to any more; nothing if that isn't
+    /// foreseen, if it couldn't sign at that time, or if the policy doesn't have it.
+    pub fn end_of(&self, name: &KeyName, after: Timestamp) -> Option<Timestamp> {
+        let key = self.ring_key(name)?;
+        let from = after.as_second();
+        self.ring.usable(key, from).ok()?;
+        let certificate = key
+            .cert()
+            .map(|cert| moments(&KeyFile::OpenPgp(Arc::new(cert.clone()))))
+            .unwrap_or_default();
+        let mut ends: Vec<i64> = certificate
+            .into_iter()
+            .chain(key.valid_before)
+            .filter(|moment| *moment > from)
+            .collect();
+        ends.sort_unstable();
+        let end = ends
+            .into_iter()
+            .find(|moment| self.ring.usable(key, *moment).is_err())?;
+        Timestamp::from_second(end).ok()
+    }
+
+    fn ring_key(&self, name: &KeyName) -> Option<&RingKey> {
+        self.ring.keys().iter().find(|key| key.name == *name)
+    }
+
+    fn of_certificate(&self, cert: &Cert, seconds: i64) -> String {
+        let revoked =
+            |status: &RevocationStatus<'_>| matches!(status, RevocationStatus::Revoked(_));
+        let (standard, when) = (self.ring.standard(), at(seconds));
+        if revoked(&cert.revocation_status(standard, when)) {
+            return "it is revoked".to_owned();
+        }
+        let valid = match cert.with_policy(standard, when) {
+            Ok(valid) => valid,
+            // What can't be verified has no valid signature of its own either.
+            Err(error) => {
+                return match self.weakness(cert.primary_key().key()) {
+                    Some(why) => format!("it {why}"),
+                    None => format!("it isn't valid: {error}"),
+                };
+            }
+        };
+        if let Err(error) = valid.alive() {
+            return format!("it isn't valid: {error}");
+        }
+        let mut signing = valid.keys().for_signing().peekable();
+        if signing.peek().is_none() {
+            return "it has no key for signing".to_owned();
+        }
+        let each = signing.map(|part| {
+            let why = if revoked(&part.revocation_status()) {
+                "is revoked".to_owned()
+            } else if let Err(error) = part.alive() {
+                format!("isn't valid: {error}")
+            } else {
+                self.weakness(part.key())
+                    .unwrap_or_else(|| "can sign".to_owned())
+            };
+            format!("its signing key {} {why}", part.key().fingerprint())
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Why a key is too weak or can't be verified here.
+    fn weakness<R: key::KeyRole>(&self, key: &Key<key::PublicParts, R>) -> Option<String> {
+        let least = self.ring.min_rsa_bits();
+        match key.mpis() {
+            PublicKey::RSA { .. } => {
+                let bits = key.mpis().bits().unwrap_or(0);
+                (bits < least)
+                    .then(|| format!("is RSA with {bits} bits, and the policy asks for {least}"))
+            }
+            PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. }
+                if !curve.is_supported() =>
+            {
+                Some(format!(
+                    "is on the curve {curve}, which can't be verified here"
+                ))
+            }
+            _ if !key.pk_algo().is_supported() => Some(format!(
+                "is of the kind {}, which can't be verified here",
+                key.pk_algo()
+            )),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Whose signature a tag has, for those who have just made one and want to know what it is worth.
+
+use super::{Authority, Identity};
+use crate::object::Tag;
+use crate::oid::ObjectFormat;
+use crate::reason::{Reason, ReasonCode};
+use crate::signature::{Finding, KeyName, examine};
+
+impl Authority {
+    /// Who signed a raw annotated tag, and by which key. Neither what the tag says nor when it was
+    /// made is looked at: that is a verification's.
+    ///
+    /// # Errors
+    /// Why its signature counts for nothing: the tag is garbled or unsigned, or the key isn't of this
+    /// policy, isn't live, or is too weak.
+    pub fn signer_of_tag(
+        &self,
+        raw: &[u8],
+        format: ObjectFormat,
+    ) -> Result<(&Identity, &KeyName), Reason> {
+        let garbled = |error: crate::object::Malformed| {
+            Reason::new(ReasonCode::MalformedSignature, error.to_string())
+        };
+        let tag = Tag::parse(raw, format).map_err(garbled)?;
+        let unsigned = || Reason::new(ReasonCode::Uncovered, "it isn't signed");
+        let block = tag.signature.ok_or_else(unsigned)?;
+        match examine(&self.ring, tag.payload(), block, tag.tagger.seconds) {
+            Finding::Not(reason) => Err(reason),
+            Finding::Good { key, .. } => {
+                let missing = || Reason::new(ReasonCode::UnknownKey, "the key isn't in the policy");
+                let key = self.ring.get(key).ok_or_else(missing)?;
+                let identity = self
+                    .policy
+                    .identities
+                    .get(key.identity)
+                    .ok_or_else(missing)?;
+                Ok((identity, &key.name))
+            }
+        }
+    }
+}
