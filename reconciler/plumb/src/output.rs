@@ -258,6 +258,17 @@ pub fn short(oid: &str) -> &str {
     oid.get(..12).unwrap_or(oid)
 }
 
+/// Names as one of several.
+pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [one] => (*one).to_owned(),
+        [first, second] => format!("{first} or {second}"),
+        [before @ .., last] => format!("{} or {last}", before.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,5 +290,13 @@ mod tests {
             .map(|s| age(at(0), at(s)))
             .into();
         assert_eq!(text, ["5s", "119s", "2m", "119m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn names_are_told_as_one_of_them() {
+        assert_eq!(one_of(&["a"]), "a");
+        assert_eq!(one_of(&["a", "b"]), "a or b");
+        assert_eq!(one_of(&["a", "b", "c"]), "a, b or c");
+        assert_eq!(one_of::<&str>(&[]), "nobody");
     }
 }

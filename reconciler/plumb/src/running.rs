@@ -186,6 +186,11 @@ fn held(view: HeldView) -> Held {
         commit: view.commit,
         verdict: view.verdict,
         reasons: view.reasons.iter().map(sentence).collect(),
+        codes: view
+            .reasons
+            .iter()
+            .map(|reason| reason.code.to_string())
+            .collect(),
     }
 }
 

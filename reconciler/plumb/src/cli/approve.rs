@@ -1,11 +1,17 @@
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
+use plumb_trust::object::limits;
 use plumb_trust::policy::{POLICY_PATH, Policy};
+use plumb_trust::{ObjectKind, Objects as _, Oid, Step};
 use serde::Serialize;
 
 use crate::git::Git;
-use crate::output::{Paint, Shell, short};
-use crate::report::{Exit, Failure};
+use crate::judgement::{self, Range};
+use crate::output::{Paint, Palette, Shell, one_of, short};
+use crate::report::{Exit, Failure, OrFail as _};
 
 /// Approve a commit with your signature
 ///
@@ -13,7 +19,8 @@ use crate::report::{Exit, Failure};
 /// that it can't be moved to another. It is signed by your own git, with the key that your git signs
 /// with: keys stay where they are. Look at the commit first; this shows what it changes.
 ///
-/// The tag counts once it is pushed; the command for that is printed.
+/// The tag counts once it is pushed; the command for that is printed, and what is still missing then. An
+/// approval by a key that the policy doesn't have isn't kept: it would count for nothing.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb approve main\n  plumb approve 4f1d5e0b --branch main\n  git push origin 'refs/tags/approve/*'"
@@ -48,6 +55,9 @@ struct Approved {
     repository: String,
     #[serde(rename = "ref")]
     reference: String,
+    /// Whose approval it is, where the policy that judges the commit could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
     push: String,
 }
 
@@ -86,25 +96,115 @@ impl Approve {
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
                     .hint(format!("`git tag -d {tag}` removes an earlier tag of that name"))
             })?;
+        let worth = worth(&git, &commit, &tag)?;
         let push = format!("git push {} refs/tags/{tag}", remote(&git, &branch));
         let approved = Approved {
             tag,
             commit,
             repository: policy.repository.clone(),
             reference,
+            identity: worth.as_ref().map(|worth| worth.identity.clone()),
             push,
         };
         shell.emit(&approved, |palette| {
-            format!(
+            let mut out = format!(
                 "{} {} as {}\npush it: {}\n",
                 palette.paint(Paint::Good, "approved"),
                 short(&approved.commit),
                 approved.tag,
                 palette.paint(Paint::Bold, &approved.push)
-            )
+            );
+            if let Some(worth) = &worth {
+                worth.describe(&mut out, palette);
+            }
+            out
         })?;
         Ok(Exit::OK)
     }
+}
+
+/// What an approval is worth to the policy that judges its commit.
+struct Worth {
+    identity: String,
+    /// The commit as it is judged with it.
+    step: Step,
+}
+
+impl Worth {
+    fn describe(&self, out: &mut String, palette: Palette) {
+        if self.step.verdict.is_accept() {
+            let _ = writeln!(
+                out,
+                "With it, by {}, the commit has all that it needs.",
+                self.identity
+            );
+            return;
+        }
+        let _ = writeln!(
+            out,
+            "{} by {}, and the commit isn't accepted yet:",
+            palette.paint(Paint::Warn, "note:"),
+            self.identity
+        );
+        for reason in &self.step.reasons {
+            let _ = writeln!(out, "  {} [{}]", reason.message, reason.code);
+        }
+        for need in self.step.needs.iter().filter(|need| !need.could.is_empty()) {
+            let _ = writeln!(
+                out,
+                "  {}: {} could give it",
+                need.from,
+                one_of(&need.could)
+            );
+        }
+    }
+}
+
+/// Looks at an approval as a verification will, if the policy of the commit's parent can be read. One
+/// that would count for nothing is taken away again.
+fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
+    let folder = git.ask(&["rev-parse", "--absolute-git-dir"])?;
+    let repository = Repository::open(Path::new(&folder))?;
+    let Ok(parent) = repository.resolve(&format!("{commit}^")) else {
+        return Ok(None);
+    };
+    let Ok(authority) = judgement::authority(&repository, &parent) else {
+        return Ok(None);
+    };
+    let name = format!("refs/tags/{tag}");
+    let unread = || format!("the tag {tag} can't be read");
+    let id = repository
+        .reference(&name)?
+        .ok_or_else(|| Failure::new(unread()))?;
+    let raw = repository
+        .objects()
+        .read(&id, ObjectKind::Tag, limits::TAG)
+        .or_fail(unread)?;
+    let identity = match authority.signer_of_tag(&raw, repository.format()) {
+        Ok((identity, _)) => identity.name.clone(),
+        Err(reason) => {
+            git.run(&["tag", "--delete", tag])?;
+            return Err(Failure::new(format!(
+                "the approval would count for nothing, so it wasn't kept: {reason}"
+            ))
+            .hint("`plumb trust show` lists the keys that count; `git config user.signingkey KEY` chooses yours")
+            .hint("a new key is trusted by a change of trust/: plumb trust add NAME --key FILE --group GROUP"));
+        }
+    };
+    let head: Oid = commit.parse().or_fail(unread)?;
+    let tags = repository.tags()?;
+    let range = Range {
+        floor: parent,
+        head,
+        tags: &tags,
+        now: Timestamp::now(),
+    };
+    let outcome = judgement::judge(&repository, &range);
+    Ok(outcome
+        .steps
+        .into_iter()
+        .next()
+        .map(|step| Worth { identity, step }))
 }
 
 /// The policy that a commit has; what matters of it here (repository and branch) never changes.

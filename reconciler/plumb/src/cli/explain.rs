@@ -1,3 +1,5 @@
+mod conditions;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -5,10 +7,12 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_core::explain::{Explanation, NoExplanation, Origin, explain};
 use plumb_document::Code;
-use plumb_trust::ReasonCode;
+use plumb_trust::{Oid, Outcome, ReasonCode};
 use serde::Serialize;
 
-use crate::judgement::{self, Range};
+use super::verify::default_floor;
+use crate::judgement::cure::Position;
+use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure};
 use crate::workspace::Workspace;
@@ -16,11 +20,12 @@ use crate::workspace::Workspace;
 /// Answer why: a value on a host, a code, a commit
 ///
 /// With a host and an address, every field of that resource with the place that it comes from and what
-/// it overrides. With a code from `check` or `verify`, what it means and what to do. With a commit, what
-/// it needed, what it has, and who could give the rest.
+/// it overrides. With a code of `check` or `verify`, or the reason of a condition or an event, what it
+/// means and what to do. With a commit, what it needed, what it has, who could give the rest, and the
+/// commands that do.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain 4f1d5e0b"
+    after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain DriftHeld\n  plumb explain 4f1d5e0b"
 )]
 pub(super) struct Explain {
     /// A host, a code, or a commit
@@ -85,39 +90,82 @@ impl Explain {
         Ok(Exit::OK)
     }
 
+    /// Judges a commit by the policy of the one before it. What stands on top of it is looked at too,
+    /// because an approval of a later commit may span it.
     fn commit(
         repository: &Repository,
         text: &str,
-        head: plumb_trust::Oid,
+        commit: Oid,
         shell: &Shell,
     ) -> Result<Exit, Failure> {
         let parent = repository.resolve(&format!("{text}^")).map_err(|_| {
             Failure::new(format!(
                 "{} is the first commit: nothing judges it",
-                head.short()
+                commit.short()
             ))
             .hint("the controller's configuration names it as `introduction`, and so it is trusted")
         })?;
         let tags = repository.tags()?;
-        let range = Range {
-            floor: parent,
-            head,
-            tags: &tags,
-            now: Timestamp::now(),
+        let judge = |floor, head| {
+            let range = Range {
+                floor,
+                head,
+                tags: &tags,
+                now: Timestamp::now(),
+            };
+            judgement::judge(repository, &range)
         };
-        let outcome = judgement::judge(repository, &range);
+        let head = repository.resolve("HEAD").unwrap_or(commit);
+        let leads = |outcome: &Outcome| {
+            outcome
+                .steps
+                .first()
+                .is_some_and(|step| step.commit == commit)
+        };
+        let mut outcome = judge(parent, head);
+        let on_branch = leads(&outcome);
+        if !on_branch {
+            outcome = judge(parent, commit);
+        }
+        let position = match outcome.steps.len() {
+            0 | 1 => Position::Newest,
+            _ => Position::Below,
+        };
+        if let Some(step) = outcome.steps.first() {
+            outcome.verdict = step.verdict;
+            outcome.accepted = if step.verdict.is_accept() {
+                commit
+            } else {
+                parent
+            };
+        }
+        outcome.steps.truncate(1);
+        // One that isn't accepted holds all that come after it.
+        let before = default_floor(repository).ok().and_then(|(floor, _)| {
+            let whole = judge(floor, commit);
+            let held = whole.first_held()?;
+            (whole.steps.len() > 1 && held.commit != commit).then_some(held.commit)
+        });
         shell.emit(&outcome, |palette| {
-            let mut text = judgement::describe(&outcome, repository, palette);
-            for need in outcome.steps.iter().flat_map(|step| &step.needs) {
-                let have = if need.identities.is_empty() {
-                    "nobody".to_owned()
-                } else {
-                    need.identities.join(", ")
-                };
+            let showing = Showing {
+                floor: FloorOf::Accepted,
+                telling: Telling::Full,
+                position,
+            };
+            let mut text = judgement::describe_as(&outcome, repository, showing, palette);
+            if let Some(held) = before {
                 let _ = writeln!(
                     text,
-                    "  rule {}: {} of {}, given by {have}",
-                    need.rule, need.count, need.from
+                    "{} {} before it isn't accepted, and holds what comes after it: plumb explain {1}",
+                    palette.paint(Paint::Warn, "note:"),
+                    held.short()
+                );
+            }
+            if !on_branch {
+                let _ = writeln!(
+                    text,
+                    "{} first parents of HEAD don't lead to it: it is judged as if it came next after its parent",
+                    palette.paint(Paint::Warn, "note:")
                 );
             }
             text
@@ -127,7 +175,10 @@ impl Explain {
 
     fn unknown(&self) -> Failure {
         let known = codes().map(|(code, _)| code);
-        let failure = Failure::new(format!("`{}` is neither a code nor a commit", self.what));
+        let failure = Failure::new(format!(
+            "`{}` is neither a code, a reason nor a commit",
+            self.what
+        ));
         match plumb_document::closest(&self.what, known) {
             Some(near) => failure.hint(format!("did you mean {near}?")),
             None => failure.hint(
@@ -223,11 +274,10 @@ fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
         .into_iter()
         .flatten()
         .map(|code: &Code| (code.as_str(), code.explanation()));
-    diagnostics.chain(
-        ReasonCode::ALL
-            .iter()
-            .map(|code| (code.as_str(), code.explanation())),
-    )
+    let commits = ReasonCode::ALL
+        .iter()
+        .map(|code| (code.as_str(), code.explanation()));
+    diagnostics.chain(commits).chain(conditions::all())
 }
 
 fn meaning(text: &str) -> Option<Meaning<'_>> {
@@ -254,6 +304,8 @@ mod tests {
     fn diagnostics_and_reasons_are_explained() {
         assert!(meaning("unknown-field").is_some());
         assert!(meaning("uncovered").is_some());
+        assert!(meaning("DriftHeld").is_some());
+        assert!(meaning("drifthold").is_none());
         assert!(meaning("no-such-code").is_none());
     }
 }

@@ -1,9 +1,12 @@
 use clap::{Args, Subcommand};
 use plumb_core::status::{ConditionStatus, ConditionType};
+use plumb_trust::ReasonCode;
 use serde::Serialize;
 
 use super::{ControllerAddress, Selection, block_on, select};
-use crate::http::{Fleet, HostObject, Revision};
+use crate::http::{Fleet, Held, HostObject, Revision, Source};
+use crate::judgement;
+use crate::judgement::cure::{Cure, Place, Position};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -32,7 +35,8 @@ enum What {
     },
     /// The branch's newest commits and their verdicts
     ///
-    /// A commit that isn't accepted is listed with what it lacks; `plumb verify` explains it in full.
+    /// A commit that isn't accepted is listed with what it lacks, and the first of them with the commands
+    /// that help. `plumb explain COMMIT`, in a clone, says who could give what is missing.
     #[command(visible_alias = "revision")]
     Revisions {
         #[command(flatten)]
@@ -178,6 +182,49 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
         for reason in &revision.reasons {
             text.push_str(&format!("  {reason}\n"));
         }
+        if let Some(held) = fleet
+            .source
+            .held
+            .as_ref()
+            .filter(|h| h.commit == revision.commit)
+        {
+            judgement::describe_cures(&mut text, &cures(held, &fleet.source), palette);
+            text.push_str(&format!(
+                "    in a clone, `plumb explain {}` says who could give what is missing\n",
+                short(&held.commit)
+            ));
+        }
     }
     text
+}
+
+/// What helps the commit that holds the branch, as far as a controller tells.
+fn cures(held: &Held, source: &Source) -> Vec<Cure> {
+    let codes: Vec<ReasonCode> = held
+        .codes
+        .iter()
+        .filter_map(|code| code.parse().ok())
+        .collect();
+    let newest = source.head.as_ref() == Some(&held.commit);
+    let place = Place {
+        commit: short(&held.commit).to_owned(),
+        accepted: source
+            .accepted
+            .as_deref()
+            .map_or("ACCEPTED", short)
+            .to_owned(),
+        position: if newest {
+            Position::Newest
+        } else {
+            Position::Below
+        },
+        branch: source
+            .reference
+            .strip_prefix("refs/heads/")
+            .unwrap_or(&source.reference)
+            .to_owned(),
+        remote: "origin".to_owned(),
+        deploy_ref: None,
+    };
+    place.cures(&codes, None)
 }

@@ -1,10 +1,13 @@
+use std::cell::Cell;
 use std::path::PathBuf;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_trust::Oid;
+use plumb_trust::{Oid, Progress};
 
-use crate::judgement::{self, Range};
+use crate::judgement::cure::Position;
+use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
 
@@ -12,18 +15,22 @@ use crate::report::{Exit, Failure};
 ///
 /// Judges every commit from a floor, which is trusted as given, to a head, each by the trust policy of
 /// its parent, exactly as the controller does. The verdict never comes from git or gpg. For a commit
-/// that waits it says which rule lacks what, and who could give it.
+/// that waits it says which rule lacks what, who could give it, and the commands that do.
 ///
 /// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
 /// the head is HEAD.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
+    after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD --explain\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
 )]
 pub(super) struct Verify {
     /// FLOOR..HEAD
     #[arg(conflicts_with_all = ["floor", "head"])]
     range: Option<String>,
+
+    /// Tell of every commit what it needed, and what it has from whom
+    #[arg(long)]
+    explain: bool,
 
     /// The repository: its folder, or its git folder
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -45,24 +52,33 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let repository = Repository::open(&self.git_dir)?;
-        let (floor, head) = self.ends(&repository)?;
+        let (floor, head, of) = self.ends(&repository)?;
         let tags = repository.tags()?;
-        let outcome = judgement::judge(
-            &repository,
-            &Range {
-                floor,
-                head,
-                tags: &tags,
-                now: self.now.unwrap_or_else(Timestamp::now),
+        let range = Range {
+            floor,
+            head,
+            tags: &tags,
+            now: self.now.unwrap_or_else(Timestamp::now),
+        };
+        let bar = Bar::new(shell);
+        let outcome = judgement::judge_telling(&repository, &range, &|progress| bar.tell(progress));
+        bar.end();
+        let showing = Showing {
+            floor: of,
+            telling: if self.explain {
+                Telling::Full
+            } else {
+                Telling::Short
             },
-        );
+            position: Position::Newest,
+        };
         shell.emit(&outcome, |palette| {
-            judgement::describe(&outcome, &repository, palette)
+            judgement::describe_as(&outcome, &repository, showing, palette)
         })?;
         Ok(judgement::exit(outcome.verdict))
     }
 
-    fn ends(&self, repository: &Repository) -> Result<(Oid, Oid), Failure> {
+    fn ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorOf), Failure> {
         let (floor, head) = match &self.range {
             Some(range) => {
                 let (floor, head) = range.split_once("..").ok_or_else(|| {
@@ -74,21 +90,68 @@ impl Verify {
             None => (self.floor.as_deref(), self.head.as_deref()),
         };
         let head = repository.resolve(head.filter(|head| !head.is_empty()).unwrap_or("HEAD"))?;
-        let floor = match floor.filter(|floor| !floor.is_empty()) {
-            Some(floor) => repository.resolve(floor)?,
+        let (floor, of) = match floor.filter(|floor| !floor.is_empty()) {
+            Some(floor) => (repository.resolve(floor)?, FloorOf::Given),
             None => default_floor(repository)?,
         };
-        Ok((floor, head))
+        Ok((floor, head, of))
     }
 }
 
-fn default_floor(repository: &Repository) -> Result<Oid, Failure> {
+/// From where it is judged if nothing is said, and who says so.
+pub(super) fn default_floor(repository: &Repository) -> Result<(Oid, FloorOf), Failure> {
     if let Some(introduction) = repository.config("plumb.introduction") {
-        return Ok(repository.resolve(&introduction)?);
+        let introduction = judgement::introduction(repository, &introduction)?;
+        return Ok((introduction, FloorOf::Introduction));
     }
-    repository.resolve("@{upstream}").map_err(|_| {
+    let upstream = repository.resolve("@{upstream}").map_err(|_| {
         Failure::new("it isn't known from where to judge")
             .hint("say a range: plumb verify FLOOR..HEAD")
             .hint("or the root of trust, once: git config plumb.introduction COMMIT")
-    })
+    })?;
+    Ok((upstream, FloorOf::Upstream))
+}
+
+/// A bar for ranges that take long; nobody watches one in a log.
+struct Bar {
+    bar: ProgressBar,
+    begun: Cell<bool>,
+}
+
+/// Fewer commits are judged before a bar could be read.
+const LONG: usize = 2_000;
+
+impl Bar {
+    fn new(shell: &Shell) -> Self {
+        let target = if shell.can_ask() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) =
+            ProgressStyle::with_template("judging commits {bar:30} {pos}/{len} {per_sec} {eta}")
+        {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            begun: Cell::new(false),
+        }
+    }
+
+    fn tell(&self, progress: Progress) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        if progress.total < LONG {
+            return;
+        }
+        if !self.begun.replace(true) {
+            self.bar.set_length(number(progress.total));
+        }
+        self.bar.set_position(number(progress.done));
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
 }

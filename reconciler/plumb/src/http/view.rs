@@ -89,6 +89,9 @@ pub struct Held {
     pub verdict: String,
     /// Why, a sentence each.
     pub reasons: Vec<String>,
+    /// The codes of these reasons, for `plumb explain CODE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
 }
 
 /// A host, in Kubernetes' shape.

@@ -105,6 +105,7 @@ pub(in crate::http) fn fleet() -> Fleet {
                 commit: "b".repeat(40),
                 verdict: "pending".to_owned(),
                 reasons: vec!["<b>2 of ops</b> are needed".to_owned()],
+                codes: vec!["approvals-missing".to_owned()],
             }),
             ..Source::default()
         },

@@ -1,0 +1,421 @@
+//! What really helps a commit that isn't accepted: words, and the exact commands.
+
+use plumb_adapters::git::Repository;
+use plumb_trust::policy::BindRef;
+use plumb_trust::{Oid, Outcome, ReasonCode, Step, Verdict};
+
+/// Something that helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cure {
+    /// What it does.
+    pub(crate) what: String,
+    /// The commands, in order.
+    pub(crate) commands: Vec<String>,
+}
+
+/// Whether other commits stand on top of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// It is the branch's newest commit: it can be amended.
+    Newest,
+    /// It isn't.
+    Below,
+}
+
+/// Where a commit stands that isn't accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) commit: String,
+    /// The last accepted commit.
+    pub(crate) accepted: String,
+    pub(crate) position: Position,
+    /// The branch's short name, and where it is pushed to.
+    pub(crate) branch: String,
+    pub(crate) remote: String,
+    /// What each commit must say, if the policy asks for it.
+    pub(crate) deploy_ref: Option<String>,
+}
+
+impl Place {
+    /// Of a step of a verification, as far as the repository tells.
+    pub(crate) fn of(
+        repository: &Repository,
+        outcome: &Outcome,
+        step: &Step,
+        of_last: Position,
+    ) -> Self {
+        let policy = super::authority(repository, &outcome.accepted)
+            .ok()
+            .map(|authority| authority.policy);
+        let branch = policy
+            .as_ref()
+            .map_or("main", |policy| policy.branch())
+            .to_owned();
+        let remote = repository
+            .config(&format!("branch.{branch}.remote"))
+            .unwrap_or_else(|| "origin".to_owned());
+        let newest = outcome
+            .steps
+            .last()
+            .is_some_and(|s| s.commit == step.commit);
+        let short = |oid: &Oid| oid.short().to_string();
+        Self {
+            commit: short(&step.commit),
+            accepted: short(&outcome.accepted),
+            position: if newest { of_last } else { Position::Below },
+            branch,
+            remote,
+            deploy_ref: policy
+                .filter(|policy| policy.bind_ref != BindRef::None)
+                .map(|policy| format!("{} {}", policy.repository, policy.reference)),
+        }
+    }
+
+    /// Runs a change of the newest commit on this one, and pushes what comes of it.
+    fn amended(&self, amend: &str) -> Vec<String> {
+        let change = match self.position {
+            Position::Newest => amend.to_owned(),
+            Position::Below => format!(
+                "git rebase --rebase-merges --exec \"{amend}\" {}",
+                self.accepted
+            ),
+        };
+        vec![
+            change,
+            format!(
+                "git push --force-with-lease {} {}",
+                self.remote, self.branch
+            ),
+        ]
+    }
+
+    fn sign_again(&self, what: &str) -> Cure {
+        self.amend(what, "git commit --amend --no-edit -S")
+    }
+
+    fn sign_with_another(&self, what: &str) -> Cure {
+        self.amend(
+            what,
+            "git -c user.signingkey=KEY commit --amend --no-edit -S",
+        )
+    }
+
+    fn amend(&self, what: &str, command: &str) -> Cure {
+        Cure {
+            what: what.to_owned(),
+            commands: self.amended(command),
+        }
+    }
+
+    fn approve(&self, who: Option<&str>) -> Cure {
+        let who = who.map_or_else(
+            || "let somebody whom the policy names approve it".to_owned(),
+            |who| format!("let {who} approve it"),
+        );
+        Cure {
+            what: format!("{who}, by this and the push that it prints"),
+            commands: vec![format!("plumb approve {}", self.commit)],
+        }
+    }
+
+    fn reset(&self) -> Cure {
+        Cure {
+            what: "set the branch back to what is accepted (your own copy keeps the commit)"
+                .to_owned(),
+            commands: vec![format!(
+                "git push --force-with-lease {} {}:{}",
+                self.remote, self.accepted, self.branch
+            )],
+        }
+    }
+
+    /// What helps against these reasons, the nearest first. `who` could give approvals that are missing.
+    pub(crate) fn cures(&self, codes: &[ReasonCode], who: Option<&str>) -> Vec<Cure> {
+        let mut all: Vec<Cure> = Vec::new();
+        let rejected = codes.iter().any(|code| code.verdict() == Verdict::Reject);
+        // Nothing was accepted of a branch that was set back: there is nothing to set it back to.
+        if rejected && !codes.contains(&ReasonCode::Rewound) {
+            all.push(self.reset());
+        }
+        for code in codes {
+            for cure in self.of_code(*code, who) {
+                if !all.contains(&cure) {
+                    all.push(cure);
+                }
+            }
+        }
+        all
+    }
+
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one answer to each reason; a new reason must get one"
+    )]
+    fn of_code(&self, code: ReasonCode, who: Option<&str>) -> Vec<Cure> {
+        let say = |what: &str, commands: &[&str]| Cure {
+            what: what.to_owned(),
+            commands: commands.iter().map(|&command| command.to_owned()).collect(),
+        };
+        match code {
+            ReasonCode::Ancestor | ReasonCode::ApprovalIgnored => Vec::new(),
+            ReasonCode::Uncovered => vec![
+                self.sign_again("if it is your commit, sign it"),
+                self.approve(who),
+            ],
+            ReasonCode::ApprovalsMissing => vec![self.approve(who)],
+            ReasonCode::UnknownKey => vec![
+                self.sign_with_another("sign it with a key that the policy has"),
+                self.approve(who),
+                say(
+                    "or trust that key, in a commit before this one",
+                    &["plumb trust add NAME --key FILE --group GROUP"],
+                ),
+            ],
+            ReasonCode::Unbound => {
+                let deploy_ref = self.deploy_ref.as_deref().unwrap_or("REPOSITORY REF");
+                vec![
+                    self.amend(
+                        "say in the commit where it is meant (hooks/commit-msg does it by itself)",
+                        &format!("git -c trailer.ifExists=doNothing commit --amend --no-edit -S --trailer 'Deploy-Ref: {deploy_ref}'"),
+                    ),
+                    self.approve(who),
+                ]
+            }
+            ReasonCode::UnsupportedSignature => vec![
+                self.sign_with_another("sign it with a key that can be verified, such as Ed25519"),
+                self.approve(who),
+            ],
+            ReasonCode::WeakCrypto => vec![
+                self.sign_with_another("sign it with a stronger key, such as Ed25519"),
+                self.approve(who),
+            ],
+            ReasonCode::KeyMisused => vec![
+                self.sign_with_another("sign it with a key that is meant for signing"),
+                self.approve(who),
+            ],
+            ReasonCode::KeyExpired => vec![
+                self.sign_with_another("sign it with a key that is still valid"),
+                self.approve(who),
+                say(
+                    "or give the key a later end, in a commit before this one",
+                    &[
+                        "gpg --quick-set-expire FINGERPRINT 1y",
+                        "plumb trust rotate NAME --key FINGERPRINT",
+                    ],
+                ),
+            ],
+            ReasonCode::KeyRevoked => vec![
+                say(
+                    "look at it closely: whoever has the revoked key may have made it",
+                    &[&format!("git show {}", self.commit)],
+                ),
+                self.sign_with_another("if it is yours, sign it with another key of yours"),
+                self.approve(who),
+            ],
+            ReasonCode::Future => vec![
+                say(
+                    "wait until that time has come; it is looked at again then",
+                    &[],
+                ),
+                self.sign_again("or set the clock right and date it anew"),
+            ],
+            ReasonCode::Frozen => vec![say(
+                "wait until the freeze has ended; it is looked at again then. If the policy has an `emergency`, a commit with the trailer `Emergency: WHY` may get around it",
+                &[],
+            )],
+            ReasonCode::SideUnsigned => vec![say(
+                "sign the commits of the merged branch, and merge it again",
+                &["git rebase --exec 'git commit --amend --no-edit -S' BASE SIDE-BRANCH"],
+            )],
+            ReasonCode::Backdated => {
+                vec![self.sign_again("set the clock right and sign it anew, with today's date")]
+            }
+            ReasonCode::SeenLate => {
+                vec![
+                    self.sign_again("sign it anew, with today's date"),
+                    self.approve(who),
+                ]
+            }
+            ReasonCode::Tombstoned => vec![self.sign_again(
+                "if it is wanted again, make it a commit of its own: signing it anew does",
+            )],
+            ReasonCode::HeartbeatStale => vec![say(
+                "see whether the job that makes the heartbeat runs, and whether the server shows what others pushed",
+                &[&format!(
+                    "git ls-remote {} {} 'alive/*'",
+                    self.remote, self.branch
+                )],
+            )],
+            ReasonCode::HistoryRevoked => vec![say(
+                "look at what that key approved, and put right on top what is wrong; what was accepted stays accepted",
+                &[&format!("git log --show-signature {}", self.accepted)],
+            )],
+            ReasonCode::BadSignature | ReasonCode::MalformedSignature => vec![
+                say(
+                    "it was changed after it was signed, or is a forgery: look at it",
+                    &[&format!("git show --show-signature {}", self.commit)],
+                ),
+                self.sign_again("if it is yours and as you want it, sign it again"),
+            ],
+            ReasonCode::MalformedCommit
+            | ReasonCode::MalformedTree
+            | ReasonCode::TooLarge
+            | ReasonCode::MergetagMismatch => vec![say(
+                "then make the change again with git itself, as a commit of its own",
+                &[
+                    &format!(
+                        "git fetch {} && git switch --detach {}",
+                        self.remote, self.accepted
+                    ),
+                    "git commit -S",
+                ],
+            )],
+            ReasonCode::MissingObject => vec![say(
+                "a shallow clone can't be judged; fetch all of it",
+                &[&format!("git fetch --unshallow {}", self.remote)],
+            )],
+            ReasonCode::CorruptObject => vec![say(
+                "see what is broken; a fresh clone may have it whole",
+                &["git fsck --full"],
+            )],
+            ReasonCode::DuplicateTrailer => vec![self.amend(
+                "say it once: take the second trailer out",
+                "git commit --amend -S",
+            )],
+            ReasonCode::NoRule => vec![say(
+                "then first let a rule own that path (`**` owns everything), in a commit of its own",
+                &["$EDITOR trust/policy.yaml", "plumb trust check"],
+            )],
+            ReasonCode::PolicyNotIsolated => vec![say(
+                "then make two commits of it, trust/ alone in the first",
+                &[
+                    &format!(
+                        "git reset --soft {} && git restore --staged .",
+                        self.accepted
+                    ),
+                    "git add trust && git commit -S",
+                    "git add --all && git commit -S",
+                ],
+            )],
+            ReasonCode::PolicyInvalid
+            | ReasonCode::PolicyUnsatisfiable
+            | ReasonCode::PolicySerial => {
+                vec![Cure {
+                    what: "then mend trust/policy.yaml, until nothing is wrong with it".to_owned(),
+                    commands: [
+                        vec!["plumb trust check".to_owned()],
+                        self.amended("git commit --amend --no-edit -a -S"),
+                    ]
+                    .concat(),
+                }]
+            }
+            ReasonCode::PolicyMoved => vec![say(
+                "then put `repository` and `ref` back as they were: another branch or repository needs an introduction of its own",
+                &[&format!(
+                    "git diff {} {} -- trust/policy.yaml",
+                    self.accepted, self.commit
+                )],
+            )],
+            ReasonCode::RevocationDropped => vec![say(
+                "then take a copy of the certificate that knows its revocation",
+                &[
+                    &format!(
+                        "git show {}:trust/keys/NAME.asc | gpg --import",
+                        self.accepted
+                    ),
+                    "plumb trust rotate NAME --key FINGERPRINT",
+                ],
+            )],
+            ReasonCode::PolicyElsewhere | ReasonCode::Gitlink | ReasonCode::Link => vec![say(
+                "then take that file out of the commit",
+                &["git rm --cached PATH && git commit --amend --no-edit -S"],
+            )],
+            ReasonCode::NotDescendant => vec![say(
+                "then build on what is accepted; a merge of the branch belongs on top of it, not the other way around",
+                &[&format!("git rebase --onto {} BASE", self.accepted)],
+            )],
+            ReasonCode::Rewound => vec![
+                say(
+                    "push the accepted commits again",
+                    &[&format!(
+                        "git push {} {}:refs/heads/{}",
+                        self.remote, self.accepted, self.branch
+                    )],
+                ),
+                say(
+                    "to go back on purpose, undo on top of them",
+                    &["git revert COMMIT"],
+                ),
+            ],
+            ReasonCode::RollbackRefused => vec![say(
+                "then undo on top of what is accepted instead",
+                &["git revert -S COMMIT"],
+            )],
+            ReasonCode::EmergencyExpired => vec![
+                self.sign_again("if the emergency lasts, sign it anew, with today's date"),
+                self.approve(who),
+            ],
+            ReasonCode::EmergencyForbidden => vec![say(
+                "then make that change without `Emergency:`, with the approvals that it needs",
+                &[],
+            )],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(position: Position) -> Place {
+        Place {
+            commit: "c0ffee".to_owned(),
+            accepted: "acce97ed".to_owned(),
+            position,
+            branch: "main".to_owned(),
+            remote: "origin".to_owned(),
+            deploy_ref: None,
+        }
+    }
+
+    #[test]
+    fn an_unsigned_commit_is_first_signed() {
+        let cures = place(Position::Newest).cures(&[ReasonCode::Uncovered], Some("bob"));
+        assert_eq!(cures[0].commands[0], "git commit --amend --no-edit -S");
+        assert_eq!(cures[1].commands[0], "plumb approve c0ffee");
+        assert!(cures[1].what.contains("bob"));
+        let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], None);
+        assert_eq!(
+            cures[0].commands[0],
+            "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S\" acce97ed"
+        );
+    }
+
+    #[test]
+    fn every_reject_begins_with_the_reset_but_a_branch_that_was_set_back() {
+        for code in ReasonCode::ALL
+            .iter()
+            .filter(|code| code.verdict() == Verdict::Reject)
+        {
+            let cures = place(Position::Newest).cures(&[*code], None);
+            let reset = cures[0].commands[0] == "git push --force-with-lease origin acce97ed:main";
+            assert_eq!(reset, *code != ReasonCode::Rewound, "{code}: {cures:?}");
+        }
+    }
+
+    #[test]
+    fn everything_but_what_waits_for_another_has_a_cure() {
+        for code in ReasonCode::ALL {
+            let none = place(Position::Newest).cures(&[*code], None).is_empty();
+            let expected = matches!(code, ReasonCode::Ancestor | ReasonCode::ApprovalIgnored);
+            assert_eq!(none, expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_same_help_is_given_once() {
+        let codes = [ReasonCode::Uncovered, ReasonCode::ApprovalsMissing];
+        let cures = place(Position::Newest).cures(&codes, Some("bob"));
+        assert_eq!(cures.len(), 2, "{cures:?}");
+    }
+}

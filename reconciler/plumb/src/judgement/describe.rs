@@ -1,0 +1,343 @@
+//! Verdicts in words.
+
+use std::fmt::Write as _;
+
+use plumb_adapters::git::Repository;
+use plumb_trust::object::limits;
+use plumb_trust::{By, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, Verdict};
+
+use super::cure::{Cure, Place, Position};
+use super::{FloorOf, Showing, Telling};
+use crate::output::{Paint, Palette, one_of};
+
+/// Accepted commits that are listed one by one where nothing more is asked for.
+const LISTED: usize = 20;
+
+/// The first line of a commit's message; for display only.
+pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {
+    let Ok(raw) = repository
+        .objects()
+        .read(commit, ObjectKind::Commit, limits::COMMIT)
+    else {
+        return String::new();
+    };
+    let text = String::from_utf8_lossy(&raw);
+    let line = text
+        .split_once("\n\n")
+        .and_then(|(_, message)| message.lines().next());
+    // What a commit says may try to move the cursor.
+    line.unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(72)
+        .collect()
+}
+
+/// What came of a range, for people, from what was accepted before.
+pub(crate) fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) -> String {
+    let showing = Showing {
+        floor: FloorOf::Accepted,
+        telling: Telling::Short,
+        position: Position::Newest,
+    };
+    describe_as(outcome, repository, showing, palette)
+}
+
+/// What came of a range, for people. Accepted commits are a line or two each, the oldest of many not
+/// even that; or everything that each needed and got.
+pub(crate) fn describe_as(
+    outcome: &Outcome,
+    repository: &Repository,
+    showing: Showing,
+    palette: Palette,
+) -> String {
+    let Showing {
+        telling, position, ..
+    } = showing;
+    let mut out = String::new();
+    let unjudged = off_branch(outcome);
+    if let Some(reason) = unjudged.filter(|_| showing.floor != FloorOf::Accepted) {
+        describe_wrong_floor(&mut out, outcome, reason, repository, showing, palette);
+        return out;
+    }
+    // Where nothing was judged, the head has the same reason.
+    for reason in outcome.reasons.iter().filter(|_| unjudged.is_none()) {
+        describe_reason(&mut out, reason, None, palette);
+    }
+    let accepted = outcome
+        .steps
+        .iter()
+        .filter(|step| step.verdict.is_accept())
+        .count();
+    let hidden = match telling {
+        Telling::Short => accepted.saturating_sub(LISTED),
+        Telling::Full => 0,
+    };
+    if hidden > 0 {
+        let _ = writeln!(
+            out,
+            "{} {hidden} earlier commits (--explain lists them)",
+            palette.paint(Paint::Good, format_args!("{:<12}", "accept"))
+        );
+    }
+    let mut cured = false;
+    for (at, step) in outcome.steps.iter().enumerate() {
+        if step.verdict.is_accept() && at < hidden {
+            continue;
+        }
+        describe_step(&mut out, step, repository, telling, palette);
+        if !step.verdict.is_accept() && !cured {
+            cured = true;
+            describe_cures(
+                &mut out,
+                &cures(outcome, step, repository, position),
+                palette,
+            );
+        }
+    }
+    let summary = match outcome.verdict {
+        Verdict::Accept => format!("accepted up to {}", outcome.accepted.short()),
+        Verdict::Pending | Verdict::PendingAlarm => {
+            format!(
+                "held at {}: what follows waits for what is missing",
+                outcome.accepted.short()
+            )
+        }
+        Verdict::Reject => format!(
+            "held at {}: what follows can never be accepted; set the branch back to {0} and commit anew",
+            outcome.accepted.short()
+        ),
+    };
+    let _ = writeln!(out, "{}", palette.paint(tone(outcome.verdict), summary));
+    out
+}
+
+fn describe_step(
+    out: &mut String,
+    step: &Step,
+    repository: &Repository,
+    telling: Telling,
+    palette: Palette,
+) {
+    let _ = writeln!(
+        out,
+        "{} {} {}",
+        palette.paint(
+            tone(step.verdict),
+            format_args!("{:<12}", step.verdict.as_str())
+        ),
+        step.commit.short(),
+        subject(repository, &step.commit)
+    );
+    match telling {
+        Telling::Full => describe_in_full(out, step, palette),
+        Telling::Short if step.verdict.is_accept() => {
+            let signers: Vec<_> = step
+                .signers
+                .iter()
+                .map(|signer| format!("{} ({})", signer.identity, by(&signer.by)))
+                .collect();
+            if !signers.is_empty() {
+                let _ = writeln!(out, "    {}", palette.paint(Paint::Dim, signers.join(", ")));
+            }
+        }
+        Telling::Short => {}
+    }
+    for reason in &step.reasons {
+        describe_reason(out, reason, Some(step), palette);
+    }
+    for note in &step.notes {
+        let _ = writeln!(out, "    {} {note}", palette.paint(Paint::Dim, "noted:"));
+    }
+}
+
+/// What a commit needed, and what it has from whom.
+fn describe_in_full(out: &mut String, step: &Step, palette: Palette) {
+    for need in &step.needs {
+        let have = match need.identities.as_slice() {
+            [] if need.have == 0 => "nobody".to_owned(),
+            [] => format!("{} of them, each for a part of the paths", need.have),
+            some => some.join(", "),
+        };
+        let met = need.have >= need.count;
+        let _ = writeln!(
+            out,
+            "    {} {} of {} for {}: {}",
+            palette.paint(Paint::Dim, "needs "),
+            need.count,
+            need.from,
+            need.rule,
+            palette.paint(if met { Paint::Good } else { Paint::Warn }, have)
+        );
+    }
+    for signer in &step.signers {
+        let _ = writeln!(
+            out,
+            "    {} {} by {}, with {} of {}",
+            palette.paint(Paint::Dim, "signed"),
+            signer.identity,
+            by(&signer.by),
+            signer.key,
+            signer.time
+        );
+    }
+}
+
+fn describe_reason(out: &mut String, reason: &Reason, step: Option<&Step>, palette: Palette) {
+    let code = palette.paint(Paint::Dim, format_args!("[{}]", reason.code));
+    let _ = writeln!(out, "    {} {code}", reason.message);
+    for path in reason.paths.iter().take(5) {
+        let _ = writeln!(out, "      {path}");
+    }
+    if reason.paths.len() > 5 {
+        let _ = writeln!(out, "      and {} more", reason.paths.len() - 5);
+    }
+    for missing in &reason.missing {
+        let who = match could(step, missing) {
+            [] => continue,
+            [one] => format!("{one} could give it"),
+            many => format!("any of {} could give it", many.join(", ")),
+        };
+        let _ = writeln!(out, "      {}: {who}", missing.from);
+    }
+}
+
+fn could<'s>(step: Option<&'s Step>, missing: &plumb_trust::Missing) -> &'s [String] {
+    step.into_iter()
+        .flat_map(|step| &step.needs)
+        .find(|need| {
+            need.from == missing.from && need.count == missing.count && need.have == missing.have
+        })
+        .map(|need| need.could.as_slice())
+        .unwrap_or_default()
+}
+
+/// What would help the first commit that isn't accepted.
+fn cures(outcome: &Outcome, step: &Step, repository: &Repository, position: Position) -> Vec<Cure> {
+    let mut codes: Vec<ReasonCode> = step.reasons.iter().map(|reason| reason.code).collect();
+    codes.dedup();
+    let mut who: Vec<&str> = Vec::new();
+    for missing in step.reasons.iter().flat_map(|reason| &reason.missing) {
+        for name in could(Some(step), missing) {
+            if !who.contains(&name.as_str()) {
+                who.push(name);
+            }
+        }
+    }
+    let who = (!who.is_empty()).then(|| one_of(&who));
+    Place::of(repository, outcome, step, position).cures(&codes, who.as_deref())
+}
+
+/// What helps, as a list.
+pub(crate) fn describe_cures(out: &mut String, cures: &[Cure], palette: Palette) {
+    if cures.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "    {}", palette.paint(Paint::Hint, "what helps:"));
+    for cure in cures {
+        let _ = writeln!(out, "      {}", cure.what);
+        for command in &cure.commands {
+            let _ = writeln!(out, "        {}", palette.paint(Paint::Bold, command));
+        }
+    }
+}
+
+/// The reason why nothing between the floor and the head was judged, if that is so.
+fn off_branch(outcome: &Outcome) -> Option<&Reason> {
+    let unjudged = match outcome.steps.as_slice() {
+        [only] => !outcome.reasons.is_empty() && only.reasons == outcome.reasons[..1],
+        _ => outcome.steps.is_empty() && !outcome.verdict.is_accept(),
+    };
+    outcome
+        .reasons
+        .first()
+        .filter(|reason| unjudged && reason.code.verdict() == Verdict::Reject)
+}
+
+/// Nothing was judged, because of the floor: it is named, and where it was said.
+fn describe_wrong_floor(
+    out: &mut String,
+    outcome: &Outcome,
+    reason: &Reason,
+    repository: &Repository,
+    Showing {
+        floor, position, ..
+    }: Showing,
+    palette: Palette,
+) {
+    let place = outcome.accepted.short();
+    let head = outcome
+        .steps
+        .first()
+        .map_or(outcome.accepted, |step| step.commit);
+    let title = subject(repository, &outcome.accepted);
+    let (name, said) = match floor {
+        FloorOf::Introduction => (
+            "introduction",
+            "It is git's `plumb.introduction`. If it names the wrong commit, or this is another branch:",
+        ),
+        FloorOf::Upstream => (
+            "upstream",
+            "It is the upstream branch. To judge from elsewhere:",
+        ),
+        FloorOf::Given | FloorOf::Accepted => ("floor", "To judge from elsewhere:"),
+    };
+    let what = match reason.code {
+        ReasonCode::NotDescendant => format!(
+            "the {name} {place} ({title}) isn't on the branch: first parents of {} don't lead to it",
+            head.short()
+        ),
+        ReasonCode::Rewound => format!(
+            "the {name} {place} ({title}) isn't on the branch: {} lies before it",
+            head.short()
+        ),
+        _ => format!(
+            "nothing can be judged from the {name} {place} ({title}): {}",
+            reason.message
+        ),
+    };
+    let _ = writeln!(
+        out,
+        "{} {what} {}",
+        palette.paint(Paint::Error, format_args!("{:<12}", "reject")),
+        palette.paint(Paint::Dim, format_args!("[{}]", reason.code))
+    );
+    if floor == FloorOf::Given {
+        let step = outcome.steps.first();
+        let cures = step.map_or_else(Vec::new, |step| cures(outcome, step, repository, position));
+        describe_cures(out, &cures, palette);
+    }
+    let _ = writeln!(out, "    {said}");
+    let commands: &[&str] = match floor {
+        FloorOf::Introduction => &[
+            "git config plumb.introduction COMMIT",
+            "plumb verify FLOOR..HEAD",
+        ],
+        _ => &["plumb verify FLOOR..HEAD"],
+    };
+    for command in commands {
+        let _ = writeln!(out, "        {}", palette.paint(Paint::Bold, command));
+    }
+    let _ = writeln!(
+        out,
+        "{}",
+        palette.paint(Paint::Error, "nothing was judged, so nothing is accepted")
+    );
+}
+
+fn by(by: &By) -> String {
+    match by {
+        By::Commit => "the commit".to_owned(),
+        By::Tag(name) => format!("tag {name}"),
+        By::Mergetag(name) => format!("merged tag {name}"),
+        By::EmptyCommit(oid) => format!("empty commit {}", oid.short()),
+    }
+}
+
+fn tone(verdict: Verdict) -> Paint {
+    match verdict {
+        Verdict::Accept => Paint::Good,
+        Verdict::Pending => Paint::Warn,
+        Verdict::PendingAlarm | Verdict::Reject => Paint::Error,
+    }
+}
