@@ -42,8 +42,6 @@ pub(crate) struct Workspace {
     pub(crate) fleet: Fleet<Origin>,
     /// What it wants of each host.
     pub(crate) resolved: Resolved,
-    /// The policy and its keys; none where there is no `trust/`, or it can't be read.
-    pub(crate) authority: Option<Authority>,
     /// Everything that was found, the policy's too.
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// The texts of all files, for snippets.
@@ -84,7 +82,7 @@ impl Workspace {
     }
 
     fn new(origin: Origin, files: Files) -> Self {
-        let (authority, found) = authority(&files);
+        let found = of_policy(&files);
         let mut sources = SourceMap::default();
         for (path, bytes) in &files {
             sources.insert(path.as_str().into(), bytes.clone());
@@ -108,7 +106,6 @@ impl Workspace {
         Self {
             fleet: loaded.fleet,
             resolved,
-            authority,
             diagnostics,
             sources,
         }
@@ -123,20 +120,17 @@ impl Workspace {
     }
 }
 
-/// The policy of these files, and what is wrong with it.
-fn authority(files: &Files) -> (Option<Authority>, Vec<Diagnostic>) {
+/// What is wrong with the policy of these files.
+fn of_policy(files: &Files) -> Vec<Diagnostic> {
     let Some(policy) = files.get(POLICY_PATH) else {
-        return (None, Vec::new());
+        return Vec::new();
     };
     let keys = files.iter().filter(|(path, _)| {
         path.strip_prefix(KEYS_PATH)
             .is_some_and(|rest| rest.starts_with('/'))
     });
     match Authority::new(policy, keys, Timestamp::now()) {
-        Ok(authority) => {
-            let warnings = authority.warnings.clone();
-            (Some(authority), warnings)
-        }
-        Err(wrong) => (None, wrong),
+        Ok(authority) => authority.warnings,
+        Err(wrong) => wrong,
     }
 }

@@ -268,10 +268,16 @@ fn what_isnt_accepted_is_held_and_told() {
             .iter()
             .any(|revision| revision["commit"] == bad.as_str())
     });
-    running
-        .plumb(&["get", "revisions"])
-        .exits(0)
-        .says(&[&bad[..12], "pending", "0 of 1"]);
+    running.plumb(&["get", "revisions"]).exits(0).says(&[
+        &bad[..12],
+        "pending",
+        "0 of 1",
+        "what helps:",
+        "git commit --amend --no-edit -S",
+        "git push --force-with-lease origin main",
+        &format!("plumb approve {}", &bad[..12]),
+        &format!("`plumb explain {}` says who", &bad[..12]),
+    ]);
     assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));
     running.plumb(&["apply"]).exits(0).says(&["isn't accepted"]);
     let page = running.http("/");

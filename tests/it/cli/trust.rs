@@ -1,4 +1,12 @@
-//! verify, approve, trust show.
+//! verify, approve, trust.
+
+mod check;
+mod import;
+mod keys;
+mod people;
+mod revoke;
+mod round;
+mod verdicts;
 
 use super::environment::Environment;
 

@@ -143,8 +143,8 @@ impl Explain {
         // One that isn't accepted holds all that come after it.
         let before = default_floor(repository).ok().and_then(|(floor, _)| {
             let whole = judge(floor, commit);
-            let held = whole.first_held()?;
-            (whole.steps.len() > 1 && held.commit != commit).then_some(held.commit)
+            let first = whole.first_held()?.commit;
+            (whole.steps.len() > 1 && first != commit).then_some(first)
         });
         shell.emit(&outcome, |palette| {
             let showing = Showing {

@@ -1,18 +1,15 @@
-mod key;
-
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::trust::beginning::random_id;
+use super::trust::founders::{Founders, beginning, write_commit_hook};
 use crate::embedded;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
-
-use key::TrustedKey;
 
 /// Begin a fleet repository, with your own key as the first that is trusted
 ///
@@ -28,13 +25,8 @@ pub(super) struct Init {
     /// The folder; made if it isn't there
     dir: PathBuf,
 
-    /// An SSH public key, as a file; with a name before it for more than one person
-    #[arg(long, value_name = "[NAME=]FILE")]
-    ssh_key: Vec<String>,
-
-    /// An OpenPGP certificate, as a file
-    #[arg(long, value_name = "[NAME=]FILE")]
-    openpgp: Vec<String>,
+    #[command(flatten)]
+    founders: Founders,
 
     /// The fleet's name; the folder's when left out
     #[arg(long)]
@@ -57,11 +49,13 @@ struct Begun {
 impl Init {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let name = self.fleet_name()?;
-        let keys = self.keys()?;
+        let beginning = beginning(self.founders.read(&self.dir)?);
         refuse_a_fleet(&self.dir)?;
+        let repository = random_id()?;
+        let policy = beginning.policy(&repository, &self.branch);
+        beginning.prove(&policy)?;
         fs::create_dir_all(&self.dir)
             .or_fail(|| format!("{} can't be made", self.dir.display()))?;
-        let repository = random_id()?;
         let mut files = Vec::new();
         for (path, bytes) in embedded::FILES {
             // The template's own keys are for its tests; a policy that trusts them would be anyone's.
@@ -77,23 +71,20 @@ impl Init {
             };
             self.write(path, bytes, &mut files)?;
         }
-        for key in &keys {
-            self.write(&key.path(), &key.text, &mut files)?;
-        }
-        let policy = policy(&keys, &repository, &self.branch);
-        self.write("trust/policy.yaml", policy.as_bytes(), &mut files)?;
+        files.extend(beginning.write(&self.dir, &policy)?);
         let git = Git::at(&self.dir);
         if git.ask(&["rev-parse", "--git-dir"]).is_err() {
             git.run(&["init", "--quiet", "--initial-branch", &self.branch])?;
         }
-        let two = keys.len() > 1;
+        let people = &beginning.identities;
+        let two = people.len() > 1;
         if two {
-            self.write_hooks(&git)?;
+            write_commit_hook(&self.dir, &git)?;
         }
         let begun = Begun {
             folder: self.dir.clone(),
             repository,
-            identities: keys.iter().map(|key| key.identity.clone()).collect(),
+            identities: people.iter().map(|person| person.name.clone()).collect(),
             files,
         };
         shell.emit(&begun, |palette| {
@@ -104,8 +95,10 @@ impl Init {
                 palette.paint(Paint::Good, "begun:"),
                 begun.files.len()
             );
-            for key in &keys {
-                let _ = writeln!(out, "  {} is trusted by the key {}", key.identity, key.name);
+            for person in people {
+                for (key, _) in &person.keys {
+                    let _ = writeln!(out, "  {} is trusted by the key {}", person.name, key.name);
+                }
             }
             if two {
                 let _ = writeln!(
@@ -115,7 +108,7 @@ impl Init {
             } else {
                 let _ = writeln!(
                     out,
-                    "  one signature is enough for everything (count 1, bindRef none): whoever has this key owns the fleet.\n  With a second person, give both keys to `plumb init`, or add an identity to trust/policy.yaml and raise the counts."
+                    "  one signature is enough for everything (count 1, bindRef none): whoever has this key owns the fleet.\n  With a second person, give both keys to `plumb init`, or later `plumb trust add NAME --key FILE --group ops`."
                 );
             }
             let _ = writeln!(out, "next:");
@@ -124,6 +117,7 @@ impl Init {
                 "plumb check".to_owned(),
                 "git add --all && git commit --gpg-sign --message 'A fleet'".to_owned(),
                 "git rev-parse HEAD     # the introduction of the controller's configuration".to_owned(),
+                "git config plumb.introduction $(git rev-parse HEAD)     # for `plumb verify` here".to_owned(),
             ] {
                 let _ = writeln!(out, "  {}", bold(&step));
             }
@@ -156,35 +150,6 @@ impl Init {
             .map_err(|failure| failure.hint("say one with --name"))
     }
 
-    fn keys(&self) -> Result<Vec<TrustedKey>, Failure> {
-        let mut keys = Vec::new();
-        for given in self.ssh_key.iter().chain(&self.openpgp) {
-            keys.push(TrustedKey::from_file(given)?);
-        }
-        if keys.is_empty() {
-            let folder = if self.dir.is_dir() {
-                self.dir.as_path()
-            } else {
-                Path::new(".")
-            };
-            keys.push(TrustedKey::of_git(&Git::at(folder))?);
-        }
-        for (at, key) in keys.iter().enumerate() {
-            let before = &keys[..at];
-            if before.iter().any(|other| other.identity == key.identity) {
-                return Err(
-                    Failure::new(format!("two keys are called {}", key.identity))
-                        .hint("name each: --ssh-key alice=FILE --openpgp bob=FILE"),
-                );
-            }
-            if before.iter().any(|other| other.name == key.name) {
-                return Err(Failure::new("the same key is given twice")
-                    .hint("two signatures are worth something only from two people's keys"));
-            }
-        }
-        Ok(keys)
-    }
-
     fn write(&self, path: &str, bytes: &[u8], files: &mut Vec<String>) -> Result<(), Failure> {
         let whole = self.dir.join(path);
         if let Some(folder) = whole.parent() {
@@ -193,23 +158,6 @@ impl Init {
         fs::write(&whole, bytes).or_fail(|| format!("{} can't be written", whole.display()))?;
         files.push(path.to_owned());
         Ok(())
-    }
-
-    /// With `bindRef: trailer` each commit must name the fleet: nobody should have to type that.
-    fn write_hooks(&self, git: &Git) -> Result<(), Failure> {
-        let path = PathBuf::from(git.ask(&["rev-parse", "--git-path", "hooks/commit-msg"])?);
-        let path = self.dir.join(path);
-        if path.exists() {
-            return Ok(());
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
-        }
-        fs::write(&path, include_str!("../../../../hooks/commit-msg"))
-            .or_fail(|| format!("{} can't be written", path.display()))?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode)
-            .or_fail(|| format!("{} can't be made executable", path.display()))
     }
 }
 
@@ -243,72 +191,6 @@ fn rename(bytes: &[u8], name: &str) -> String {
         }
     }
     out
-}
-
-/// A random UUID: what tells this fleet from a fork of it.
-fn random_id() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 16];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .or_fail(|| "the system gives no random numbers".to_owned())?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut id = String::new();
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            id.push('-');
-        }
-        let _ = write!(id, "{byte:02x}");
-    }
-    Ok(id)
-}
-
-fn policy(keys: &[TrustedKey], repository: &str, branch: &str) -> String {
-    let two = keys.len() > 1;
-    let names: Vec<_> = keys.iter().map(|key| key.identity.as_str()).collect();
-    let names = names.join(", ");
-    let bind = if two { "trailer" } else { "none   " };
-    let many = if two { 2 } else { 1 };
-    let mut text = format!(
-        "# Who may change this fleet. Each commit is judged by the policy of its parent, so a change here acts
-# on the commits after it. Any change under trust/ stands alone in its commit and raises `serial`.
-# `plumb trust show` says who can change what; docs/trust.md explains the rules.
-kind: TrustPolicy
-metadata: {{name: {branch}}}
-spec:
-  serial: 1
-  repository: {repository}
-  ref: refs/heads/{branch}
-  bindRef: {bind}       # none: one person, own server. trailer: each commit says `Deploy-Ref: REPOSITORY REF`
-  identities:
-"
-    );
-    for key in keys {
-        let _ = writeln!(
-            text,
-            "    {}: {{keys: [{}]}}",
-            key.identity,
-            key.policy_form()
-        );
-    }
-    let _ = write!(
-        text,
-        "  groups: {{ops: [{names}]}}
-  rules:                  # all that match a changed path must hold
-    - {{paths: [\"**\"], need: [{{from: ops, count: 1}}]}}
-"
-    );
-    if two {
-        let _ = writeln!(
-            text,
-            "    - {{paths: [fleet.yaml], need: [{{from: ops, count: 2}}]}}"
-        );
-    }
-    let _ = writeln!(
-        text,
-        "    - {{paths: [\"trust/**\"], need: [{{from: ops, count: {many}}}]}}"
-    );
-    text
 }
 
 #[cfg(test)]

@@ -1,22 +1,36 @@
-use std::fmt::Write as _;
-use std::path::PathBuf;
+//! `plumb trust`: who may change what. The files of `trust/` are prepared here; what is signed or
+//! exported is the user's own git's, gpg's and ssh's.
+
+mod add;
+pub(super) mod beginning;
+mod check;
+mod draft;
+mod edit;
+mod folder;
+pub(super) mod founders;
+mod import;
+mod init;
+mod key;
+mod next;
+mod remove;
+mod revoke;
+mod rotate;
+mod show;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use plumb_trust::Policy;
-use plumb_trust::policy::Satisfiability;
-use plumb_trust::policy::{Authority, BindRef, POLICY_PATH};
-use serde::Serialize;
 
-use crate::output::{Paint, Palette, Shell, Table};
-use crate::report::{Exit, Failure, render_diagnostics};
-use crate::workspace::Workspace;
+use crate::output::Shell;
+use crate::report::{Exit, Failure};
 
-/// See who may change what
+/// Say who may change what
 ///
-/// `plumb trust show` reads the policy in trust/ and says in words which paths need whose signatures,
-/// and who could change something without anybody else.
+/// The policy in trust/policy.yaml says which paths need whose signatures; the public keys lie in
+/// trust/keys/. These commands prepare those files, prove that they make sense, and print the commands
+/// that make a change count. Signing is done by your own git, with keys that stay where they are.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A first second person:\n  plumb trust add bob --key bob.pub --group ops\nA stolen key: plumb trust revoke SHA256:…, then plumb trust remove.\ndocs/trust.md explains the policy."
+)]
 pub(super) struct Trust {
     #[command(subcommand)]
     what: What,
@@ -24,141 +38,27 @@ pub(super) struct Trust {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The policy, its identities, and who can approve what
-    Show {
-        /// The repository's folder
-        #[arg(default_value = ".")]
-        dir: PathBuf,
-    },
-}
-
-#[derive(Serialize)]
-struct Shown<'a> {
-    policy: &'a Policy,
-    check: &'a Satisfiability,
+    Init(init::Init),
+    Show(show::Show),
+    Check(check::Check),
+    Add(add::Add),
+    Remove(remove::Remove),
+    Rotate(rotate::Rotate),
+    Revoke(revoke::Revoke),
+    Import(import::Import),
 }
 
 impl Trust {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let What::Show { dir } = self.what;
-        let workspace = Workspace::of_folder(&dir)?;
-        let Some(authority) = &workspace.authority else {
-            let about_trust = |file: &str| file.starts_with("trust/");
-            let wrong: Vec<_> = workspace
-                .diagnostics
-                .into_iter()
-                .filter(|diagnostic| about_trust(diagnostic.span.file()))
-                .collect();
-            let failure = Failure::new(format!("there is no usable {POLICY_PATH}"));
-            return Err(if wrong.is_empty() {
-                failure.hint("`plumb init` begins a fleet with one")
-            } else {
-                failure.diagnostics(wrong, workspace.sources)
-            });
-        };
-        let check = authority.check(Timestamp::now());
-        if !authority.warnings.is_empty() {
-            shell.say(render_diagnostics(
-                &authority.warnings,
-                &workspace.sources,
-                shell.err,
-            ));
+        match self.what {
+            What::Init(command) => command.run(shell),
+            What::Show(command) => command.run(shell),
+            What::Check(command) => command.run(shell),
+            What::Add(command) => command.run(shell),
+            What::Remove(command) => command.run(shell),
+            What::Rotate(command) => command.run(shell),
+            What::Revoke(command) => command.run(shell),
+            What::Import(command) => command.run(shell),
         }
-        let shown = Shown {
-            policy: &authority.policy,
-            check: &check,
-        };
-        shell.emit(&shown, |palette| text(authority, &check, palette))?;
-        Ok(Exit::OK)
     }
-}
-
-fn text(authority: &Authority, check: &Satisfiability, palette: Palette) -> String {
-    let policy = &authority.policy;
-    let bold = |text: &str| palette.paint(Paint::Bold, text);
-    let bind = match policy.bind_ref {
-        BindRef::None => "a signature needn't say where it is meant",
-        BindRef::Trailer => "each commit says `Deploy-Ref: REPOSITORY REF`, or an approval does",
-        BindRef::Approval => "an approval says where it is meant",
-    };
-    let mut out = String::new();
-    for (name, value) in [
-        ("Repository", policy.repository.as_str()),
-        ("Branch", policy.reference.as_str()),
-        ("Serial", &policy.serial.to_string()),
-        ("Binding", bind),
-    ] {
-        let _ = writeln!(out, "{} {value}", bold(&format!("{name:<11}")));
-    }
-    let _ = writeln!(out);
-    let mut table = Table::new(["IDENTITY", "GROUPS", "KEYS"], palette);
-    for (index, identity) in policy.identities.iter().enumerate() {
-        let groups = policy
-            .groups
-            .iter()
-            .filter(|(_, members)| members.contains(&index));
-        let groups: Vec<_> = groups.map(|(name, _)| name.as_str()).collect();
-        let keys: Vec<_> = identity
-            .keys
-            .iter()
-            .map(|key| match key.valid_before {
-                Some(until) => format!("{} (until {until})", key.name),
-                None => key.name.to_string(),
-            })
-            .collect();
-        table.row([identity.name.clone(), groups.join(", "), keys.join(", ")]);
-    }
-    let _ = writeln!(out, "{table}");
-    let mut table = Table::new(["TO CHANGE", "NEEDS", "WHO COULD", "ALONE"], palette);
-    for rule in &policy.rules {
-        let needs: Vec<_> = rule
-            .need
-            .iter()
-            .map(|need| format!("{} of {}", need.count, need.from))
-            .collect();
-        let who: Vec<_> = rule
-            .need
-            .iter()
-            .map(|need| {
-                let members = policy
-                    .group(&need.from)
-                    .iter()
-                    .map(|index| policy.name(*index));
-                members.collect::<Vec<_>>().join(", ")
-            })
-            .collect();
-        let title = rule.title();
-        let alone = check.alone.iter().find(|alone| alone.rule == title);
-        let alone = alone.map_or_else(String::new, |alone| alone.identities.join(", "));
-        table.row([
-            title,
-            needs.join(" and "),
-            who.join("; "),
-            if alone.is_empty() {
-                "nobody".to_owned()
-            } else {
-                alone
-            },
-        ]);
-    }
-    let _ = write!(out, "{table}");
-    let _ = writeln!(
-        out,
-        "\nAll rules that match a changed path must hold; a path that none matches can't change."
-    );
-    for lacking in &check.unsatisfiable {
-        let _ = writeln!(
-            out,
-            "{} {} needs {} of {}, and only {} could sign",
-            palette.paint(Paint::Error, "can't be met:"),
-            lacking.rule,
-            lacking.count,
-            lacking.from,
-            lacking.usable
-        );
-    }
-    for note in check.unusable.iter().chain(&check.doubled) {
-        let _ = writeln!(out, "{} {note}", palette.paint(Paint::Warn, "note:"));
-    }
-    out
 }

@@ -2,7 +2,7 @@
 
 use plumb_adapters::git::Repository;
 use plumb_trust::policy::BindRef;
-use plumb_trust::{Oid, Outcome, ReasonCode, Step, Verdict};
+use plumb_trust::{Outcome, ReasonCode, Step, Verdict};
 
 /// Something that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +58,9 @@ impl Place {
             .steps
             .last()
             .is_some_and(|s| s.commit == step.commit);
-        let short = |oid: &Oid| oid.short().to_string();
         Self {
-            commit: short(&step.commit),
-            accepted: short(&outcome.accepted),
+            commit: step.commit.short(),
+            accepted: outcome.accepted.short(),
             position: if newest { of_last } else { Position::Below },
             branch,
             remote,
@@ -147,10 +146,7 @@ impl Place {
         all
     }
 
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one answer to each reason; a new reason must get one"
-    )]
+    /// One answer to each reason; a new reason must get one.
     fn of_code(&self, code: ReasonCode, who: Option<&str>) -> Vec<Cure> {
         let say = |what: &str, commands: &[&str]| Cure {
             what: what.to_owned(),

@@ -1,0 +1,164 @@
+mod findings;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use plumb_document::Diagnostic;
+use plumb_trust::policy::{Alone, Authority, Unsatisfiable};
+use serde::Serialize;
+
+use super::folder::Folder;
+use crate::output::{Paint, Palette, Shell, one_of};
+use crate::report::{Exit, Failure, render_diagnostics};
+
+use findings::{Ending, Findings};
+
+/// Prove that the policy can be met, and say who alone could change what
+///
+/// Looks at trust/ as it lies in the folder. Errors are what would make a commit of it a reject, or
+/// would lock everybody out; warnings are what is probably not meant so: keys that end soon, people in
+/// no group, rules that match nothing, one person in two groups of a rule.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # with the keys as they are then"
+)]
+pub(super) struct Check {
+    /// The repository's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+
+    /// With the keys as they are at this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+}
+
+/// What is said.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Checked {
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<u64>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+    unsatisfiable: Vec<Unsatisfiable>,
+    alone: Vec<Alone>,
+    ending: Vec<Ending>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    diagnostics: Vec<Diagnostic>,
+    /// How many of the warnings have a place in a file, and are shown there.
+    #[serde(skip)]
+    placed: usize,
+}
+
+impl Check {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let folder = Folder::read(&self.dir)?;
+        let at = self.now.unwrap_or_else(Timestamp::now);
+        let (checked, diagnostics) = match folder.authority(at) {
+            Ok(authority) => {
+                let warnings = authority.warnings.clone();
+                (Checked::new(&folder, &authority, at), warnings)
+            }
+            Err(wrong) => (Checked::unreadable(&wrong, at), wrong),
+        };
+        shell.emit(&checked, |palette| {
+            let snippets = render_diagnostics(&diagnostics, &folder.sources(), palette);
+            checked.describe(snippets, palette)
+        })?;
+        Ok(if checked.errors.is_empty() {
+            Exit::OK
+        } else {
+            Exit::FAILED
+        })
+    }
+}
+
+impl Checked {
+    fn new(folder: &Folder, authority: &Authority, at: Timestamp) -> Self {
+        let check = authority.check(at);
+        let findings = Findings::of(folder, authority, &check, at);
+        let mut warnings: Vec<String> = authority.warnings.iter().map(told).collect();
+        let placed = warnings.len();
+        warnings.extend(findings.warnings);
+        Self {
+            at,
+            serial: Some(authority.policy.serial),
+            errors: findings.errors,
+            warnings,
+            unsatisfiable: check.unsatisfiable,
+            alone: check.alone,
+            ending: findings.ending,
+            diagnostics: authority.warnings.clone(),
+            placed,
+        }
+    }
+
+    /// A policy that can't be read is nothing but its errors.
+    fn unreadable(wrong: &[Diagnostic], at: Timestamp) -> Self {
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            wrong.iter().partition(|diagnostic| diagnostic.is_error());
+        let all = |diagnostics: Vec<&Diagnostic>| diagnostics.into_iter().map(told).collect();
+        Self {
+            at,
+            serial: None,
+            placed: warnings.len(),
+            errors: all(errors),
+            warnings: all(warnings),
+            unsatisfiable: Vec::new(),
+            alone: Vec::new(),
+            ending: Vec::new(),
+            diagnostics: wrong.to_vec(),
+        }
+    }
+
+    fn describe(&self, snippets: String, palette: Palette) -> String {
+        let mut out = snippets;
+        // What has a place in the files was shown there.
+        if self.serial.is_some() {
+            for alone in &self.alone {
+                let (paint, who) = match alone.identities.as_slice() {
+                    [] => (Paint::Good, "nobody alone".to_owned()),
+                    some => (Paint::Warn, format!("{} alone", one_of(some))),
+                };
+                let _ = writeln!(
+                    out,
+                    "{} can be changed by {}",
+                    alone.rule,
+                    palette.paint(paint, who)
+                );
+            }
+            for error in &self.errors {
+                let _ = writeln!(out, "{} {error}", palette.paint(Paint::Error, "error:"));
+            }
+            for warning in self.warnings.iter().skip(self.placed) {
+                let _ = writeln!(out, "{} {warning}", palette.paint(Paint::Warn, "warning:"));
+            }
+        }
+        let count = crate::cli::count;
+        let (errors, warnings) = (self.errors.len(), self.warnings.len());
+        let (paint, word) = match (errors, warnings) {
+            (0, 0) => (Paint::Good, "it can be met, and nothing is odd".to_owned()),
+            (0, _) => (
+                Paint::Warn,
+                format!("it can be met; {}", count(warnings, "warning")),
+            ),
+            (_, 0) => (Paint::Error, count(errors, "error")),
+            _ => (
+                Paint::Error,
+                format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+            ),
+        };
+        let name = match self.serial {
+            Some(serial) => format!("policy {serial}"),
+            None => "policy".to_owned(),
+        };
+        let _ = writeln!(out, "{name}: {}", palette.paint(paint, word));
+        out
+    }
+}
+
+fn told(diagnostic: &Diagnostic) -> String {
+    format!("{}: {}", diagnostic.span, diagnostic.message)
+}

@@ -1,0 +1,223 @@
+//! What is wrong with a policy that can be read, and what is odd about it.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use plumb_trust::policy::{Authority, POLICY_PATH, Pattern, Satisfiability, TRUST_PATH};
+use serde::Serialize;
+
+use super::super::folder::Folder;
+use crate::output::one_of;
+
+/// A key that ends before this long is told.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How far ahead it is looked whether the policy can still be met.
+const AHEAD: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// How many paths are named at most.
+const NAMED: usize = 5;
+
+/// A key that ends soon.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ending {
+    identity: String,
+    key: String,
+    end: Timestamp,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) errors: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) ending: Vec<Ending>,
+}
+
+impl Findings {
+    pub(super) fn of(
+        folder: &Folder,
+        authority: &Authority,
+        check: &Satisfiability,
+        at: Timestamp,
+    ) -> Self {
+        let mut findings = Self::default();
+        findings.satisfiable(authority, check);
+        findings.against_the_newest_commit(folder, authority);
+        findings.keys(authority, at);
+        findings.people(authority, check);
+        findings.rules(folder, authority);
+        findings
+    }
+
+    fn satisfiable(&mut self, authority: &Authority, check: &Satisfiability) {
+        for lacking in &check.unsatisfiable {
+            self.errors.push(format!(
+                "{} can never be changed: it needs {} of {}, and {} of them could sign",
+                lacking.rule,
+                lacking.count,
+                lacking.from,
+                match lacking.usable {
+                    0 => "none".to_owned(),
+                    n => n.to_string(),
+                }
+            ));
+        }
+        // Without a spare, one lost key locks everybody out for good.
+        let policy = &authority.policy;
+        let tight: BTreeSet<&str> = policy
+            .rules_for(TRUST_PATH)
+            .flat_map(|(_, rule)| &rule.need)
+            .filter(|need| {
+                let members = policy.group(&need.from).len();
+                members > 1 && u32::try_from(members).is_ok_and(|members| members == need.count)
+            })
+            .map(|need| need.from.as_str())
+            .collect();
+        for group in tight {
+            self.warnings.push(format!(
+                "trust/ needs everybody of {group}: when one of them loses the key, nobody can change the policy any more"
+            ));
+        }
+    }
+
+    /// What a verification would say of a commit of what lies here.
+    fn against_the_newest_commit(&mut self, folder: &Folder, authority: &Authority) {
+        let Some(committed) = folder.committed() else {
+            return;
+        };
+        let status = folder
+            .git()
+            .try_ask(&["status", "--porcelain", "--", TRUST_PATH]);
+        let (old, new) = (&committed.policy, &authority.policy);
+        if status.is_some() && new.serial <= old.serial {
+            self.errors.push(format!(
+                "trust/ differs from the newest commit, and its serial is {} where that commit has {}: write a higher one",
+                new.serial, old.serial
+            ));
+        }
+        if new.repository != old.repository || new.reference != old.reference {
+            self.errors.push(
+                "`repository` and `ref` can't be changed: put them back as the newest commit has them"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn keys(&mut self, authority: &Authority, at: Timestamp) {
+        let mut ends = BTreeSet::new();
+        for identity in &authority.policy.identities {
+            for key in &identity.keys {
+                if let Some(why) = authority.unusable(&key.name, at) {
+                    self.warnings
+                        .push(format!("the key {} of {}: {why}", key.name, identity.name));
+                    continue;
+                }
+                let Some(end) = authority.end_of(&key.name, at) else {
+                    continue;
+                };
+                ends.insert(end);
+                if end.duration_since(at) <= SOON {
+                    self.warnings.push(format!(
+                        "the key {} of {} ends at {end}: plumb trust rotate {} --key NEW",
+                        key.name, identity.name, identity.name
+                    ));
+                    self.ending.push(Ending {
+                        identity: identity.name.clone(),
+                        key: key.name.to_string(),
+                        end,
+                    });
+                }
+            }
+        }
+        if !authority.check(at).unsatisfiable.is_empty() {
+            return;
+        }
+        let locked = ends
+            .into_iter()
+            .filter(|end| end.duration_since(at) <= AHEAD)
+            .find_map(|end| {
+                let lacking = authority.check(end).unsatisfiable.into_iter().next()?;
+                Some((end, lacking))
+            });
+        if let Some((end, lacking)) = locked {
+            self.warnings.push(format!(
+                "from {end} on {} can't be changed any more: keys end, and it needs {} of {}",
+                lacking.rule, lacking.count, lacking.from
+            ));
+        }
+    }
+
+    fn people(&mut self, authority: &Authority, check: &Satisfiability) {
+        let policy = &authority.policy;
+        for (index, identity) in policy.identities.iter().enumerate() {
+            let grouped = policy.groups.values().any(|group| group.contains(&index));
+            let beats = policy.freshness.as_ref().is_some_and(|f| f.from == index);
+            if !grouped && !beats {
+                self.warnings.push(format!(
+                    "{} is in no group, so nothing of theirs counts",
+                    identity.name
+                ));
+            }
+        }
+        let needed: BTreeSet<&str> = policy
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.need)
+            .chain(policy.emergency.iter().flat_map(|e| &e.need))
+            .map(|need| need.from.as_str())
+            .collect();
+        for group in policy.groups.keys() {
+            if !needed.contains(group.as_str()) {
+                self.warnings
+                    .push(format!("no rule needs the group {group}"));
+            }
+        }
+        self.warnings.extend(check.doubled.iter().cloned());
+    }
+
+    fn rules(&mut self, folder: &Folder, authority: &Authority) {
+        let list = [
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ];
+        let Some(listed) = folder.git().try_ask(&list) else {
+            return;
+        };
+        let files: Vec<&str> = listed.split('\0').filter(|path| !path.is_empty()).collect();
+        let policy = &authority.policy;
+        for rule in &policy.rules {
+            let nothing = |pattern: &&Pattern| !files.iter().any(|file| pattern.owns(file));
+            let empty: Vec<_> = rule
+                .paths
+                .iter()
+                .filter(nothing)
+                .map(Pattern::as_str)
+                .collect();
+            if !empty.is_empty() {
+                self.warnings.push(format!(
+                    "no file matches {} ({POLICY_PATH}); patterns begin at the repository's top",
+                    one_of(&empty)
+                ));
+            }
+        }
+        let stray: Vec<&str> = files
+            .into_iter()
+            .filter(|file| policy.rules_for(file).next().is_none())
+            .collect();
+        if !stray.is_empty() {
+            let more = stray.len().saturating_sub(NAMED);
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            self.warnings.push(format!(
+                "no rule owns {}{more}: a commit that changes them is a reject",
+                stray[..stray.len().min(NAMED)].join(", ")
+            ));
+        }
+    }
+}

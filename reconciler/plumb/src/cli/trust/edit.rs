@@ -1,0 +1,317 @@
+//! Changes of a YAML text at its places: comments and layout stay as they are.
+//!
+//! Each change is made in the text and, beside it, in the data; what the changed text says must be
+//! exactly the changed data. So a layout that this doesn't understand is refused, never garbled.
+
+use std::sync::Arc;
+
+use plumb_document::{Node, Value, parse};
+
+/// A text, and changes of it.
+#[derive(Debug, Clone)]
+pub(super) struct Yaml(String);
+
+/// One step down into a document.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step<'a> {
+    /// Into a mapping.
+    Key(&'a str),
+    /// Into a list.
+    Item(usize),
+}
+
+/// Why a text isn't changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EditError {
+    /// It isn't YAML, or not where this goes.
+    #[error("there is no `{0}` to change")]
+    Nothing(String),
+    /// It is written in a way that can't be changed without touching something else.
+    #[error("`{0}` is written in a way that can't be changed without touching something else")]
+    Layout(String),
+}
+
+impl Yaml {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Replaces a scalar.
+    pub(super) fn set(&mut self, path: &[Step<'_>], value: &str) -> Result<(), EditError> {
+        let (_, node) = self.find(path)?;
+        let range = node.span.bytes();
+        self.change(path, &[(range, value.to_owned())], |data| {
+            *data = json_of(value)?;
+            Some(())
+        })
+    }
+
+    /// Adds an item, written on one line, to the end of a list.
+    pub(super) fn push(&mut self, path: &[Step<'_>], item: &str) -> Result<(), EditError> {
+        let (_, node) = self.find(path)?;
+        let Value::Seq(items) = &node.value else {
+            return Err(EditError::Layout(told(path)));
+        };
+        let place = if self.is_flow(&node) {
+            Self::after_in_flow(&node, items.last(), item)
+        } else {
+            let last = items.last().ok_or_else(|| EditError::Layout(told(path)))?;
+            let start = last.span.bytes().start;
+            let line = self.line_start(start);
+            let dash = self.0[line..start]
+                .find('-')
+                .ok_or_else(|| EditError::Layout(told(path)))?;
+            let indent = " ".repeat(dash);
+            self.line_after(last.span.bytes().end, &format!("{indent}- {item}"))
+        };
+        self.change(path, &[place], |data| {
+            data.as_array_mut()?.push(json_of(item)?);
+            Some(())
+        })
+    }
+
+    /// Adds an entry, written on one line, to the end of a mapping.
+    pub(super) fn insert(
+        &mut self,
+        path: &[Step<'_>],
+        key: &str,
+        value: &str,
+    ) -> Result<(), EditError> {
+        let (_, node) = self.find(path)?;
+        let Value::Map(map) = &node.value else {
+            return Err(EditError::Layout(told(path)));
+        };
+        let entry = format!("{}: {value}", scalar(key));
+        let last = map.iter().last();
+        let place = if self.is_flow(&node) {
+            Self::after_in_flow(&node, last.map(|entry| &entry.value), &entry)
+        } else {
+            let last = last.ok_or_else(|| EditError::Layout(told(path)))?;
+            let start = last.key.span.bytes().start;
+            let indent = " ".repeat(start - self.line_start(start));
+            let end = last.value.span.bytes().end.max(last.key.span.bytes().end);
+            self.line_after(end, &format!("{indent}{entry}"))
+        };
+        self.change(path, &[place], |data| {
+            data.as_object_mut()?
+                .insert(key.to_owned(), json_of(value)?);
+            Some(())
+        })
+    }
+
+    /// Takes an entry or an item out, with its line where it has one of its own.
+    pub(super) fn remove(&mut self, path: &[Step<'_>]) -> Result<(), EditError> {
+        let (Some((last, above)), layout) = (path.split_last(), || EditError::Layout(told(path)))
+        else {
+            return Err(EditError::Nothing(String::new()));
+        };
+        let (key, parent) = self.find(above)?;
+        let ranges: Vec<_> = match &parent.value {
+            Value::Map(map) => map
+                .iter()
+                .map(|entry| entry.key.span.bytes().start..entry.value.span.bytes().end)
+                .collect(),
+            Value::Seq(items) => items.iter().map(|item| item.span.bytes()).collect(),
+            _ => return Err(EditError::Nothing(told(path))),
+        };
+        let at = match (&parent.value, last) {
+            (Value::Map(map), Step::Key(key)) => map.iter().position(|e| &*e.key.text == *key),
+            (Value::Seq(items), Step::Item(at)) => (*at < items.len()).then_some(*at),
+            _ => None,
+        };
+        let at = at.ok_or_else(|| EditError::Nothing(told(path)))?;
+        let own = ranges[at].clone();
+        let empty = if matches!(parent.value, Value::Map(_)) {
+            "{}"
+        } else {
+            "[]"
+        };
+        let place = if self.is_flow(&parent) {
+            match (ranges.get(at + 1), at.checked_sub(1).map(|at| &ranges[at])) {
+                (Some(next), _) => (own.start..next.start, String::new()),
+                (None, Some(before)) if self.0[before.end..own.start].contains('\n') => {
+                    // What stands behind the one before is its own; a comma at the end is allowed.
+                    let gap = self.0[..own.start]
+                        .trim_end_matches([' ', '\n', '\r'])
+                        .len();
+                    let line = self.0[own.end..].find(['\r', '\n']).unwrap_or(0);
+                    let rest = self.0[own.end..own.end + line].trim_start_matches([',', ' ']);
+                    let own_comment = if rest.starts_with('#') { line } else { 0 };
+                    (gap..own.end + own_comment, String::new())
+                }
+                (None, Some(before)) => (before.end..own.end, String::new()),
+                (None, None) => (own, String::new()),
+            }
+        } else if ranges.len() == 1 {
+            // Nothing would be left, which is written as an empty one beside its key.
+            let from = key.ok_or_else(layout)?;
+            (from..own.end, format!(": {empty}"))
+        } else {
+            let start = self.line_start(own.start);
+            let head = &self.0[start..own.start];
+            if !head.chars().all(|c| c == ' ' || c == '-') {
+                return Err(layout());
+            }
+            (start..self.line_end(own.end), String::new())
+        };
+        let last = *last;
+        self.change(above, &[place], |data| match last {
+            Step::Key(key) => data.as_object_mut()?.remove(key).map(|_| ()),
+            Step::Item(at) => Some(data.as_array_mut()?.remove(at)).map(|_| ()),
+        })
+    }
+
+    /// The first item of a list that is as wanted.
+    pub(super) fn position(
+        &self,
+        path: &[Step<'_>],
+        is: impl Fn(&serde_json::Value) -> bool,
+    ) -> Option<usize> {
+        let (_, node) = self.find(path).ok()?;
+        let Value::Seq(items) = &node.value else {
+            return None;
+        };
+        items
+            .iter()
+            .position(|item| serde_json::to_value(item).is_ok_and(|value| is(&value)))
+    }
+
+    /// The node at a path, and where the key that it stands behind ends.
+    fn find(&self, path: &[Step<'_>]) -> Result<(Option<usize>, Node), EditError> {
+        let nothing = || EditError::Nothing(told(path));
+        let mut node = read(&self.0).ok_or_else(nothing)?;
+        let mut key = None;
+        for step in path {
+            let next = match (&node.value, step) {
+                (Value::Map(map), Step::Key(name)) => map.entry(name).map(|entry| {
+                    key = Some(entry.key.span.bytes().end);
+                    entry.value.clone()
+                }),
+                (Value::Seq(items), Step::Item(at)) => {
+                    key = None;
+                    items.get(*at).cloned()
+                }
+                _ => None,
+            };
+            node = next.ok_or_else(nothing)?;
+        }
+        Ok((key, node))
+    }
+
+    /// Makes changes of the text, if what it says then is what it said with the change of the data.
+    fn change(
+        &mut self,
+        path: &[Step<'_>],
+        places: &[(std::ops::Range<usize>, String)],
+        of_data: impl FnOnce(&mut serde_json::Value) -> Option<()>,
+    ) -> Result<(), EditError> {
+        let layout = || EditError::Layout(told(path));
+        let mut wanted = json_of(&self.0).ok_or_else(layout)?;
+        let mut at = &mut wanted;
+        for step in path {
+            at = match step {
+                Step::Key(key) => at.get_mut(*key),
+                Step::Item(index) => at.get_mut(*index),
+            }
+            .ok_or_else(layout)?;
+        }
+        of_data(at).ok_or_else(layout)?;
+        let mut text = self.0.clone();
+        for (range, new) in places.iter().rev() {
+            if text.get(range.clone()).is_none() {
+                return Err(layout());
+            }
+            text.replace_range(range.clone(), new);
+        }
+        if json_of(&text).as_ref() != Some(&wanted) {
+            return Err(layout());
+        }
+        self.0 = text;
+        Ok(())
+    }
+
+    fn is_flow(&self, node: &Node) -> bool {
+        self.0[node.span.bytes().start.min(self.0.len())..].starts_with(['[', '{'])
+    }
+
+    /// Where something is added to a list or mapping in brackets.
+    fn after_in_flow(
+        node: &Node,
+        last: Option<&Node>,
+        new: &str,
+    ) -> (std::ops::Range<usize>, String) {
+        if let Some(last) = last {
+            let end = last.span.bytes().end;
+            return (end..end, format!(", {new}"));
+        }
+        let start = node.span.bytes().start + 1;
+        (start..start, new.to_owned())
+    }
+
+    /// A new line behind the one that this place is on.
+    fn line_after(&self, place: usize, line: &str) -> (std::ops::Range<usize>, String) {
+        let end = self.line_end(place);
+        let break_ = if self.0.contains("\r\n") {
+            "\r\n"
+        } else {
+            "\n"
+        };
+        let before = if self.0[..end].ends_with('\n') {
+            ""
+        } else {
+            break_
+        };
+        (end..end, format!("{before}{line}{break_}"))
+    }
+
+    fn line_start(&self, place: usize) -> usize {
+        self.0[..place].rfind('\n').map_or(0, |at| at + 1)
+    }
+
+    /// Behind the end of the line that this place is on; a place at a line's beginning is the end of
+    /// the one before.
+    fn line_end(&self, place: usize) -> usize {
+        if place > 0 && self.0[..place].ends_with('\n') {
+            return place;
+        }
+        self.0[place..]
+            .find('\n')
+            .map_or(self.0.len(), |at| place + at + 1)
+    }
+}
+
+fn read(text: &str) -> Option<Node> {
+    parse(&Arc::from("trust/policy.yaml"), text.as_bytes()).ok()
+}
+
+fn json_of(text: &str) -> Option<serde_json::Value> {
+    serde_json::to_value(read(text)?).ok()
+}
+
+/// A word as YAML reads it back as text.
+pub(super) fn scalar(word: &str) -> String {
+    let plain = read(word)
+        .is_some_and(|node| matches!(&node.value, Value::String(text) if &**text == word));
+    // In brackets some characters end a word.
+    if plain && !word.contains([',', '[', ']', '{', '}', ':', '#']) {
+        word.to_owned()
+    } else {
+        format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+    }
+}
+
+/// A path for messages.
+fn told(path: &[Step<'_>]) -> String {
+    let words = path.iter().map(|step| match step {
+        Step::Key(key) => (*key).to_owned(),
+        Step::Item(at) => format!("item {}", at + 1),
+    });
+    words.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests;

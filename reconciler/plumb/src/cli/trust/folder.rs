@@ -1,0 +1,158 @@
+//! `trust/` as it lies in the working tree, beside what the newest commit has.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use plumb_document::{Diagnostic, SourceMap};
+use plumb_trust::policy::{Authority, KEYS_PATH, KeyFile, POLICY_PATH};
+use plumb_trust::{KeyName, Policy};
+
+use super::key::PublicKey;
+use crate::git::Git;
+use crate::report::{Failure, OrFail as _};
+
+/// The folder that holds `trust/`, and what is in it.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    pub(super) root: PathBuf,
+    /// The policy's text.
+    pub(super) policy: String,
+    /// The files of `trust/keys/`, by path.
+    pub(super) keys: BTreeMap<String, Vec<u8>>,
+}
+
+/// The repository's top, if this folder is in one and has no `trust/` itself.
+pub(super) fn top(folder: &Path) -> PathBuf {
+    if folder.join(POLICY_PATH).exists() {
+        return folder.to_owned();
+    }
+    Git::at(folder)
+        .try_ask(&["rev-parse", "--show-toplevel"])
+        .map_or_else(|| folder.to_owned(), PathBuf::from)
+}
+
+impl Folder {
+    /// What lies there now.
+    pub(super) fn read(folder: &Path) -> Result<Self, Failure> {
+        if !folder.is_dir() {
+            return Err(Failure::new(format!(
+                "there is no folder {}",
+                folder.display()
+            )));
+        }
+        let root = top(folder);
+        let path = root.join(POLICY_PATH);
+        if !path.exists() {
+            return Err(
+                Failure::new(format!("{} has no {POLICY_PATH}", root.display())).hint(
+                    "`plumb trust init` begins one here; `plumb init DIR` begins a whole fleet",
+                ),
+            );
+        }
+        let bytes = fs::read(&path).or_fail(|| format!("{} can't be read", path.display()))?;
+        let policy =
+            String::from_utf8(bytes).or_fail(|| format!("{} isn't UTF-8 text", path.display()))?;
+        let mut keys = BTreeMap::new();
+        read_keys(&root, KEYS_PATH, &mut keys)?;
+        Ok(Self { root, policy, keys })
+    }
+
+    pub(super) fn git(&self) -> Git {
+        Git::at(&self.root)
+    }
+
+    /// The policy with its keys, as they are at a time.
+    pub(super) fn authority(&self, now: Timestamp) -> Result<Authority, Vec<Diagnostic>> {
+        Authority::new(self.policy.as_bytes(), &self.keys, now)
+    }
+
+    /// The same, or what is wrong with it for people.
+    pub(super) fn usable(&self) -> Result<Authority, Failure> {
+        self.authority(Timestamp::now()).map_err(|wrong| {
+            Failure::new(format!("there is no usable {POLICY_PATH}"))
+                .diagnostics(wrong, self.sources())
+        })
+    }
+
+    /// The texts, for snippets.
+    pub(super) fn sources(&self) -> SourceMap {
+        let mut sources = SourceMap::default();
+        sources.insert(POLICY_PATH.into(), self.policy.as_bytes().into());
+        for (path, bytes) in &self.keys {
+            sources.insert(path.as_str().into(), bytes.as_slice().into());
+        }
+        sources
+    }
+
+    /// The file that holds a key.
+    pub(super) fn file_of(&self, name: &KeyName) -> Option<(&str, KeyFile)> {
+        self.keys.iter().find_map(|(path, bytes)| {
+            let file = KeyFile::parse(bytes).ok()?;
+            (file.name() == *name).then_some((path.as_str(), file))
+        })
+    }
+
+    /// What the newest commit has: it judges the next one. None before the first commit, or where the
+    /// newest commit has no policy that can be read.
+    pub(super) fn committed(&self) -> Option<Authority> {
+        let git = self.git();
+        let policy = git.blob(&format!("HEAD:./{POLICY_PATH}")).ok()?;
+        let names = git.try_ask(&[
+            "ls-tree",
+            "-r",
+            "-z",
+            "--name-only",
+            "HEAD",
+            &format!("{KEYS_PATH}/"),
+        ]);
+        let names = names.unwrap_or_default();
+        let keys = names
+            .split('\0')
+            .filter(|name| !name.is_empty())
+            .filter_map(|name| Some((name.to_owned(), git.blob(&format!("HEAD:./{name}")).ok()?)));
+        Authority::new(&policy, keys, Timestamp::now()).ok()
+    }
+
+    /// Who uses this git, by the key that it signs with.
+    pub(super) fn signer(&self) -> Option<PublicKey> {
+        PublicKey::of_git(&self.git()).ok()
+    }
+}
+
+/// The identity that has a key.
+pub(super) fn owner<'p>(policy: &'p Policy, key: &KeyName) -> Option<&'p str> {
+    let has = |identity: &&plumb_trust::policy::Identity| {
+        identity.keys.iter().any(|own| own.name == *key)
+    };
+    policy
+        .identities
+        .iter()
+        .find(has)
+        .map(|identity| identity.name.as_str())
+}
+
+fn read_keys(
+    root: &Path,
+    folder: &str,
+    keys: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<(), Failure> {
+    let whole = root.join(folder);
+    if !whole.is_dir() {
+        return Ok(());
+    }
+    let failed = || format!("{} can't be read", whole.display());
+    for entry in fs::read_dir(&whole).or_fail(failed)? {
+        let entry = entry.or_fail(failed)?;
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().or_fail(failed)?;
+        if kind.is_dir() {
+            read_keys(root, &path, keys)?;
+        } else if kind.is_file() {
+            let bytes = fs::read(entry.path()).or_fail(|| format!("{path} can't be read"))?;
+            keys.insert(path, bytes);
+        }
+    }
+    Ok(())
+}

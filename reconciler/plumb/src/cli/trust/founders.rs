@@ -1,0 +1,249 @@
+//! The first keys of a policy, and the policy that they make: what `plumb init` and `plumb trust init`
+//! share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use plumb_trust::policy::BindRef;
+
+use super::beginning::{Beginning, Person, Rule};
+use super::key::PublicKey;
+use crate::git::Git;
+use crate::report::{Failure, OrFail as _};
+
+/// Whose keys a new policy trusts.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Founders {
+    /// An SSH public key, as a file; with a name before it for more than one person
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(in crate::cli) ssh_key: Vec<String>,
+
+    /// An OpenPGP certificate, as a file
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(in crate::cli) openpgp: Vec<String>,
+}
+
+/// A person of a new policy.
+#[derive(Debug)]
+pub(in crate::cli) struct Founder {
+    pub(in crate::cli) identity: String,
+    pub(in crate::cli) key: PublicKey,
+}
+
+impl Founders {
+    /// The keys that were given, or else the one that git signs with in this folder.
+    pub(in crate::cli) fn read(&self, folder: &Path) -> Result<Vec<Founder>, Failure> {
+        let mut founders = Vec::new();
+        for given in self.ssh_key.iter().chain(&self.openpgp) {
+            founders.push(Founder::from_file(given)?);
+        }
+        if founders.is_empty() {
+            let folder = if folder.is_dir() {
+                folder
+            } else {
+                Path::new(".")
+            };
+            let git = Git::at(folder);
+            let key = PublicKey::of_git(&git)?;
+            let identity = user_name(&git).unwrap_or_else(|| "me".to_owned());
+            founders.push(Founder::new(&identity, key)?);
+        }
+        for (at, founder) in founders.iter().enumerate() {
+            let before = &founders[..at];
+            if before
+                .iter()
+                .any(|other| other.identity == founder.identity)
+            {
+                return Err(
+                    Failure::new(format!("two keys are called {}", founder.identity))
+                        .hint("name each: --ssh-key alice=FILE --openpgp bob=FILE"),
+                );
+            }
+            if before
+                .iter()
+                .any(|other| other.key.name == founder.key.name)
+            {
+                return Err(Failure::new("the same key is given twice")
+                    .hint("two signatures are worth something only from two people's keys"));
+            }
+        }
+        Ok(founders)
+    }
+}
+
+impl Founder {
+    /// From `FILE` or `NAME=FILE`.
+    pub(in crate::cli) fn from_file(given: &str) -> Result<Self, Failure> {
+        let (name, file) = match given.split_once('=') {
+            Some((name, file)) => (Some(name.to_owned()), file),
+            None => (None, given),
+        };
+        let path = PathBuf::from(file);
+        let key = PublicKey::of_file(&path)?;
+        let identity = name
+            .or_else(|| user_name(&Git::at(Path::new("."))))
+            .or_else(|| Some(path.file_stem()?.to_string_lossy().into_owned()))
+            .unwrap_or_default();
+        Self::new(&identity, key)
+    }
+
+    fn new(identity: &str, key: PublicKey) -> Result<Self, Failure> {
+        let identity = word(identity);
+        if identity.is_empty() {
+            return Err(
+                Failure::new(format!("it isn't known whose key {} is", key.origin))
+                    .hint("name the person: --ssh-key alice=FILE"),
+            );
+        }
+        Ok(Self { identity, key })
+    }
+}
+
+/// A name as identities have it.
+pub(super) fn word(name: &str) -> String {
+    let word: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let word = word.trim_matches(['-', '.', '_']);
+    word.chars().take(64).collect()
+}
+
+/// A short name for who uses this git.
+pub(super) fn user_name(git: &Git) -> Option<String> {
+    let email = git.try_ask(&["config", "user.email"]);
+    let local = email.as_deref().and_then(|email| email.split('@').next());
+    local.map(str::to_owned).or_else(|| {
+        git.try_ask(&["config", "user.name"])?
+            .split(' ')
+            .next()
+            .map(str::to_owned)
+    })
+}
+
+/// A key whose signatures would count for nothing.
+pub(super) fn unverifiable(key: &PublicKey, why: &str) -> Failure {
+    Failure::new(format!(
+        "{} ({}) couldn't sign anything that counts: {why}",
+        key.origin, key.name
+    ))
+    .hint("Ed25519 is the best choice: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
+}
+
+/// What new founders begin with: with one, count 1 and no binding; with more, two signatures where it
+/// matters.
+pub(in crate::cli) fn beginning(founders: Vec<Founder>) -> Beginning {
+    let names: Vec<String> = founders.iter().map(|f| f.identity.clone()).collect();
+    let two = names.len() > 1;
+    let rule = |path: &str, count| Rule {
+        paths: vec![path.to_owned()],
+        needs: vec![("ops".to_owned(), count)],
+    };
+    let mut rules = vec![rule("**", 1)];
+    if two {
+        rules.push(rule("fleet.yaml", 2));
+    }
+    rules.push(rule("trust/**", if two { 2 } else { 1 }));
+    let identities = founders.into_iter().map(|founder| Person {
+        name: founder.identity,
+        keys: vec![(founder.key, None)],
+    });
+    Beginning {
+        bind: if two { BindRef::Trailer } else { BindRef::None },
+        identities: identities.collect(),
+        groups: vec![("ops".to_owned(), names)],
+        rules,
+    }
+}
+
+/// The client's hook that adds `Deploy-Ref:`: nobody should have to type it.
+pub(in crate::cli) fn write_commit_hook(folder: &Path, git: &Git) -> Result<(), Failure> {
+    let path = PathBuf::from(git.ask(&["rev-parse", "--git-path", "hooks/commit-msg"])?);
+    let path = folder.join(path);
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+    }
+    fs::write(&path, include_str!("../../../../../hooks/commit-msg"))
+        .or_fail(|| format!("{} can't be written", path.display()))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&path, mode)
+        .or_fail(|| format!("{} can't be made executable", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::beginning::random_id;
+    use super::*;
+
+    const ALICE: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7rxd7g5rDhyfqFo4wbFqNOCKV1gPk0iYLZZ7UdtG1C alice\n";
+    const BOB: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL0mJZ3y4Bd2Vv2Q2xD1m0vJ0m8q5wJ0Xr3B9m7pK4aT bob\n";
+
+    fn founder(folder: &Path, name: &str, text: &str) -> Founder {
+        let path = folder.join(format!("{name}.pub"));
+        fs::write(&path, text).unwrap();
+        Founder::from_file(&format!("{name}={}", path.display())).unwrap()
+    }
+
+    fn begun(founders: Vec<Founder>) -> plumb_trust::Policy {
+        let beginning = beginning(founders);
+        let text = beginning.policy(&random_id().unwrap(), "main");
+        let authority = beginning
+            .prove(&text)
+            .unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"));
+        assert!(authority.warnings.is_empty(), "{:?}", authority.warnings);
+        authority.policy
+    }
+
+    #[test]
+    fn one_key_makes_a_one_person_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = begun(vec![founder(folder.path(), "alice", ALICE)]);
+        assert_eq!(policy.bind_ref, BindRef::None);
+        assert!(policy.rules.iter().all(|rule| rule.need[0].count == 1));
+    }
+
+    #[test]
+    fn two_keys_make_a_two_person_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = begun(vec![
+            founder(folder.path(), "alice", ALICE),
+            founder(folder.path(), "bob", BOB),
+        ]);
+        assert_eq!(policy.bind_ref, BindRef::Trailer);
+        let trust: Vec<_> = policy.rules_for("trust/policy.yaml").collect();
+        assert!(trust.iter().any(|(_, rule)| rule.need[0].count == 2));
+    }
+
+    #[test]
+    fn a_private_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        fs::write(&path, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+        let error = Founder::from_file(&format!("alice={}", path.display())).unwrap_err();
+        let text = error.render(crate::output::Palette::plain());
+        assert!(
+            text.contains("secret key") && text.contains("FILE.pub"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn names_are_made_to_fit() {
+        assert_eq!(word("Neal H. Walfield"), "neal-h.-walfield");
+        assert_eq!(word("@alice"), "alice");
+        assert_eq!(word("¡!"), "");
+    }
+}

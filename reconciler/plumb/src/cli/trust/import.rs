@@ -1,0 +1,376 @@
+mod allowed_signers;
+mod codeowners;
+mod sq_git;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use plumb_trust::Policy;
+use plumb_trust::policy::POLICY_PATH;
+use serde::Serialize;
+
+use super::beginning::{Beginning, Person, random_id};
+use super::folder::{Folder, owner, top};
+use crate::git::Git;
+use crate::output::{Paint, Palette, Shell};
+use crate::report::{Exit, Failure, OrFail as _};
+
+/// Make a policy of what another tool trusts
+///
+/// From sequoia-git's openpgp-policy.toml, from an allowed_signers file of ssh-keygen and git, or from
+/// CODEOWNERS. Prints the policy that it would write, and says line by line what has no equivalent here;
+/// nothing is ever allowed that the file doesn't allow. Where there is a policy already, it shows what
+/// would be added to it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  plumb trust import openpgp-policy.toml\n  plumb trust import ~/.ssh/allowed_signers --write\n  plumb trust import .github/CODEOWNERS     # rules for the identities that the policy has"
+)]
+pub(super) struct Import {
+    /// The file
+    file: PathBuf,
+
+    /// What the file is; guessed from its name and content when left out
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Write trust/, which must not be there yet
+    #[arg(long)]
+    write: bool,
+
+    /// The branch that hosts follow; the one that is checked out when left out
+    #[arg(long)]
+    branch: Option<String>,
+
+    /// The repository's folder
+    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+/// What can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// sequoia-git's policy, `openpgp-policy.toml`
+    SqGit,
+    /// `allowed_signers` of ssh-keygen and git
+    AllowedSigners,
+    /// CODEOWNERS, as GitHub has it
+    Codeowners,
+}
+
+/// Something of the file that is other here, or isn't here at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Note {
+    /// The line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    message: String,
+}
+
+impl Note {
+    fn at(line: usize, message: impl Into<String>) -> Self {
+        Self {
+            line: Some(line),
+            message: message.into(),
+        }
+    }
+
+    fn of_all(message: impl Into<String>) -> Self {
+        Self {
+            line: None,
+            message: message.into(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Imported {
+    /// The policy's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    /// The files that were written.
+    files: Vec<String>,
+    /// The commands that add what the policy doesn't have.
+    commands: Vec<String>,
+    notes: Vec<Note>,
+}
+
+impl Import {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let bytes = std::fs::read(&self.file)
+            .or_fail(|| format!("{} can't be read", self.file.display()))?;
+        let text = String::from_utf8(bytes)
+            .or_fail(|| format!("{} isn't UTF-8 text", self.file.display()))?;
+        let root = top(&self.folder);
+        let there = root.join("trust").exists();
+        if self.write && there {
+            return Err(Failure::new(format!(
+                "{} has a trust/ already, which isn't written over",
+                root.display()
+            ))
+            .hint("without --write this shows what would be added to it"));
+        }
+        let existing = if there {
+            Some(Folder::read(&self.folder)?)
+        } else {
+            None
+        };
+        match self.format(&text)? {
+            Format::Codeowners => self.rules(existing.as_ref(), &text, shell),
+            Format::SqGit => self.people(existing.as_ref(), sq_git::read(&text)?, &root, shell),
+            Format::AllowedSigners => {
+                let read = allowed_signers::read(&text);
+                self.people(existing.as_ref(), read, &root, shell)
+            }
+        }
+    }
+
+    fn format(&self, text: &str) -> Result<Format, Failure> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        let name = self
+            .file
+            .file_name()
+            .map(|name| name.to_string_lossy().to_lowercase())
+            .unwrap_or_default();
+        if Path::new(&name)
+            .extension()
+            .is_some_and(|ending| ending == "toml")
+        {
+            return Ok(Format::SqGit);
+        }
+        if name.contains("codeowners") {
+            return Ok(Format::Codeowners);
+        }
+        if name.contains("allowed") || allowed_signers::looks_like(text) {
+            return Ok(Format::AllowedSigners);
+        }
+        Err(
+            Failure::new(format!("it isn't clear what {} is", self.file.display()))
+                .hint("say it: --format sq-git, allowed-signers or codeowners"),
+        )
+    }
+
+    /// Identities with their keys.
+    fn people(
+        &self,
+        existing: Option<&Folder>,
+        (beginning, notes): (Beginning, Vec<Note>),
+        root: &Path,
+        shell: &Shell,
+    ) -> Result<Exit, Failure> {
+        if beginning.identities.is_empty() {
+            return Err(self.nothing(&notes, "no key in it can be trusted here"));
+        }
+        if let Some(folder) = existing {
+            let policy = folder.usable()?.policy;
+            let imported = Imported {
+                policy: None,
+                files: Vec::new(),
+                commands: additions(&policy, &beginning.identities),
+                notes,
+            };
+            return self.shown(&imported, shell, |out, palette| {
+                if imported.commands.is_empty() {
+                    let _ = writeln!(out, "the policy has all of these keys already");
+                    return;
+                }
+                let _ = writeln!(out, "# what {POLICY_PATH} doesn't have yet:");
+                for command in &imported.commands {
+                    let _ = writeln!(out, "{}", palette.paint(Paint::Bold, command));
+                }
+            });
+        }
+        let branch = match &self.branch {
+            Some(branch) => branch.clone(),
+            None => Git::at(root)
+                .try_ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])
+                .unwrap_or_else(|| "main".to_owned()),
+        };
+        let policy = beginning.policy(&random_id()?, &branch);
+        beginning.prove(&policy)?;
+        let files = if self.write {
+            beginning.write(root, &policy)?
+        } else {
+            Vec::new()
+        };
+        let imported = Imported {
+            policy: Some(policy.clone()),
+            commands: if self.write {
+                vec![
+                    "plumb trust check".to_owned(),
+                    "git add trust && git commit -S -m 'Who may change this fleet'".to_owned(),
+                    "git config plumb.introduction $(git rev-parse HEAD)".to_owned(),
+                ]
+            } else {
+                Vec::new()
+            },
+            files,
+            notes,
+        };
+        self.shown(&imported, shell, |out, palette| {
+            if imported.files.is_empty() {
+                out.push_str(&policy);
+                for (path, _) in beginning.files() {
+                    let _ = writeln!(out, "# and {path}");
+                }
+                let _ = writeln!(out, "# --write writes it");
+                return;
+            }
+            for path in &imported.files {
+                let _ = writeln!(out, "{} {path}", palette.paint(Paint::Good, "written:"));
+            }
+            let _ = writeln!(out, "\nnext:");
+            for command in &imported.commands {
+                let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
+            }
+        })
+    }
+
+    /// Rules for people whom a policy has.
+    fn rules(&self, existing: Option<&Folder>, text: &str, shell: &Shell) -> Result<Exit, Failure> {
+        let Some(folder) = existing else {
+            return Err(Failure::new(
+                "CODEOWNERS says who owns what and names no keys, so it makes no policy alone",
+            )
+            .hint("begin with the keys: plumb trust init --ssh-key alice=alice.pub …, or import an allowed_signers file")
+            .hint("name the identities as CODEOWNERS does, without the @"));
+        };
+        let policy = folder.usable()?.policy;
+        let (changed, notes) = codeowners::read(text, &policy, &folder.policy)?;
+        if changed == folder.policy {
+            return Err(self.nothing(&notes, "nothing in it can be translated"));
+        }
+        let imported = Imported {
+            policy: Some(changed.clone()),
+            files: Vec::new(),
+            commands: Vec::new(),
+            notes,
+        };
+        self.shown(&imported, shell, |out, palette| {
+            let diff = similar::TextDiff::from_lines(&folder.policy, &changed);
+            let unified = diff
+                .unified_diff()
+                .context_radius(2)
+                .header(POLICY_PATH, POLICY_PATH)
+                .to_string();
+            for line in unified.lines() {
+                let paint = match line.as_bytes().first() {
+                    Some(b'+') => Some(Paint::Good),
+                    Some(b'-') => Some(Paint::Error),
+                    _ => None,
+                };
+                match paint {
+                    Some(paint) => {
+                        let _ = writeln!(out, "{}", palette.paint(paint, line));
+                    }
+                    None => {
+                        let _ = writeln!(out, "{line}");
+                    }
+                }
+            }
+            let _ = writeln!(
+                out,
+                "# write what you want of it into {POLICY_PATH}, raise `serial`, and prove it: plumb trust check"
+            );
+        })
+    }
+
+    fn shown(
+        &self,
+        imported: &Imported,
+        shell: &Shell,
+        text: impl FnOnce(&mut String, Palette),
+    ) -> Result<Exit, Failure> {
+        for note in &imported.notes {
+            shell.warn(self.told(note));
+        }
+        shell.emit(imported, |palette| {
+            let mut out = String::new();
+            text(&mut out, palette);
+            out
+        })?;
+        Ok(Exit::OK)
+    }
+
+    fn nothing(&self, notes: &[Note], why: &str) -> Failure {
+        let failure = Failure::new(format!("{}: {why}", self.file.display()));
+        notes
+            .iter()
+            .fold(failure, |failure, note| failure.hint(self.told(note)))
+    }
+
+    fn told(&self, note: &Note) -> String {
+        match note.line {
+            Some(line) => format!("{}:{line}: {}", self.file.display(), note.message),
+            None => format!("{}: {}", self.file.display(), note.message),
+        }
+    }
+}
+
+/// The commands that add keys which a policy doesn't have.
+fn additions(policy: &Policy, people: &[Person]) -> Vec<String> {
+    let mut commands = Vec::new();
+    for person in people {
+        for (key, end) in &person.keys {
+            if owner(policy, &key.name).is_some() {
+                continue;
+            }
+            let given = match key.name {
+                plumb_trust::KeyName::Ssh(_) => {
+                    format!("'{}'", key.text.trim_end().replace('\'', ""))
+                }
+                plumb_trust::KeyName::OpenPgp(_) => key.name.to_string(),
+            };
+            let known = policy.identities.iter().any(|i| i.name == person.name);
+            let group = if known { "" } else { " --group GROUP" };
+            let end = end.map_or_else(String::new, |end| {
+                format!("     # and `validBefore: {end}` in the policy")
+            });
+            commands.push(format!(
+                "plumb trust add {} --key {given}{group}{end}",
+                person.name
+            ));
+        }
+    }
+    commands
+}
+
+/// People by name; a second key of a name is another key of that person.
+#[derive(Default)]
+struct People(Vec<Person>);
+
+impl People {
+    /// Adds a key, unless somebody has it already.
+    fn add(
+        &mut self,
+        name: &str,
+        key: super::key::PublicKey,
+        end: Option<jiff::Timestamp>,
+    ) -> Result<(), String> {
+        let has = |person: &&Person| person.keys.iter().any(|(own, _)| own.name == key.name);
+        if let Some(other) = self.0.iter().find(has) {
+            return Err(if other.name == name {
+                format!("{name} has the key {} already", key.name)
+            } else {
+                format!(
+                    "the key {} is {}'s already, and one key counts for one identity",
+                    key.name, other.name
+                )
+            });
+        }
+        match self.0.iter_mut().find(|person| person.name == name) {
+            Some(person) => person.keys.push((key, end)),
+            None => self.0.push(Person {
+                name: name.to_owned(),
+                keys: vec![(key, end)],
+            }),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

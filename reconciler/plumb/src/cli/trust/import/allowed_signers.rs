@@ -1,0 +1,323 @@
+//! `allowed_signers` of ssh-keygen(1) and git: principals, options, a key.
+
+use jiff::{SignedDuration, Timestamp, civil};
+use plumb_trust::Pattern;
+
+use super::super::beginning::Beginning;
+use super::super::founders::{Founder, beginning, word};
+use super::super::key::PublicKey;
+use super::{Note, People};
+
+/// A time without a zone is the reader's own, which may be this much ahead of UTC.
+const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
+
+/// Whether a text's first line that says something is such a line.
+pub(super) fn looks_like(text: &str) -> bool {
+    lines(text).next().is_some_and(|(_, line)| {
+        Line::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
+    })
+}
+
+/// What the file says, in this policy's words: everybody in one group. Who may change the policy
+/// itself isn't in such a file, so that needs two of them where there are two.
+pub(super) fn read(text: &str) -> (Beginning, Vec<Note>) {
+    let (mut people, mut notes) = (People::default(), Vec::new());
+    for (at, line) in lines(text) {
+        if let Err(why) = take(line, at, &mut people, &mut notes) {
+            notes.push(Note::at(at, format!("left out: {why}")));
+        }
+    }
+    if people.0.len() > 1 {
+        notes.push(Note::of_all(
+            "such a file doesn't say who may change it: one signature changes hosts here, two change trust/ and fleet.yaml",
+        ));
+    }
+    // The form of `plumb trust init`, with all keys of each.
+    let first = people.0.iter().filter_map(|person| {
+        let (key, _) = person.keys.first()?;
+        Some(Founder {
+            identity: person.name.clone(),
+            key: key.clone(),
+        })
+    });
+    let mut begun = beginning(first.collect());
+    begun.identities = people.0;
+    (begun, notes)
+}
+
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// A line, taken apart.
+struct Line<'a> {
+    principals: &'a str,
+    options: Vec<(String, Option<String>)>,
+    key: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Result<Self, &'static str> {
+        let (principals, rest) = match line.strip_prefix('"') {
+            Some(quoted) => quoted
+                .split_once('"')
+                .ok_or("a quote isn't closed")
+                .map(|(principals, rest)| (principals, rest.trim_start()))?,
+            None => line
+                .split_once([' ', '\t'])
+                .map(|(principals, rest)| (principals, rest.trim_start()))
+                .ok_or("it has no key")?,
+        };
+        let is_key = |word: &str| {
+            ["ssh-", "ecdsa-", "sk-"]
+                .iter()
+                .any(|kind| word.starts_with(kind))
+        };
+        if is_key(rest) {
+            return Ok(Self {
+                principals,
+                options: Vec::new(),
+                key: rest,
+            });
+        }
+        let (options, length) = options(rest)?;
+        let key = rest[length..].trim_start();
+        if !is_key(key) {
+            return Err("it has no key of a kind that is known");
+        }
+        Ok(Self {
+            principals,
+            options,
+            key,
+        })
+    }
+}
+
+/// An option's name in lower case, and its value.
+type Setting = (String, Option<String>);
+
+/// Options, separated by commas, values in quotes; and where they end.
+fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
+    let (mut found, mut name, mut value) = (Vec::new(), String::new(), None::<String>);
+    let (mut quoted, mut end) = (false, text.len());
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' | '\t' if !quoted => {
+                end = at;
+                break;
+            }
+            ',' if !quoted => found.push((std::mem::take(&mut name), value.take())),
+            '=' if !quoted && value.is_none() => value = Some(String::new()),
+            c => match &mut value {
+                Some(value) => value.push(c),
+                None => name.push(c.to_ascii_lowercase()),
+            },
+        }
+    }
+    if quoted {
+        return Err("a quote isn't closed");
+    }
+    found.push((name, value));
+    Ok((found, end))
+}
+
+/// Takes a line's key up, or says why not. What is told and taken all the same goes to the notes.
+fn take(line: &str, at: usize, people: &mut People, notes: &mut Vec<Note>) -> Result<(), String> {
+    let line = Line::parse(line)?;
+    let mut end = None;
+    for (name, value) in &line.options {
+        match (name.as_str(), value.as_deref()) {
+            ("cert-authority", None) => {
+                return Err(
+                    "`cert-authority`: certificates of SSH never count here, only plain keys"
+                        .to_owned(),
+                );
+            }
+            ("namespaces", Some(list)) => {
+                if !for_git(list)? {
+                    return Err(format!(
+                        "`namespaces=\"{list}\"` isn't for signatures of git"
+                    ));
+                }
+            }
+            ("valid-after", Some(text)) => {
+                let (_, latest) =
+                    time(text).ok_or_else(|| format!("`valid-after={text}` isn't a time"))?;
+                if latest > Timestamp::now() {
+                    return Err(format!(
+                        "`valid-after={text}` is yet to come, and keys here have no beginning: add it then"
+                    ));
+                }
+                notes.push(Note::at(
+                    at,
+                    format!("`valid-after={text}` has passed and is left out: signatures from before the policy never count anyway"),
+                ));
+            }
+            ("valid-before", Some(text)) => {
+                let (earliest, latest) =
+                    time(text).ok_or_else(|| format!("`valid-before={text}` isn't a time"))?;
+                if earliest <= Timestamp::now() {
+                    return Err(format!("`valid-before={text}` has passed"));
+                }
+                if earliest != latest {
+                    notes.push(Note::at(
+                        at,
+                        format!("`valid-before={text}` names no time zone; the earliest that it can mean is taken: {earliest}"),
+                    ));
+                }
+                end = Some(earliest);
+            }
+            (name, _) => return Err(format!("the option `{name}` isn't known here")),
+        }
+    }
+    let key = PublicKey::read(line.key.as_bytes(), "the key").map_err(|failure| {
+        failure
+            .render(crate::output::Palette::plain())
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned()
+    })?;
+    if let Some(why) = key.unusable(Timestamp::now()) {
+        return Err(format!(
+            "the key {} couldn't sign anything that counts: {why}",
+            key.name
+        ));
+    }
+    let name = principal(line.principals, at, notes)?;
+    people.add(&name, key, end)
+}
+
+/// Whose the key is: the first principal, which must be one person.
+fn principal(list: &str, at: usize, notes: &mut Vec<Note>) -> Result<String, String> {
+    let mut all = list.split(',').map(str::trim).filter(|p| !p.is_empty());
+    let first = all.next().ok_or("it names nobody")?;
+    if list.contains(['*', '?', '!']) {
+        return Err(format!(
+            "`{list}` is a pattern, and an identity here is one person: name them"
+        ));
+    }
+    let name = word(first.split('@').next().unwrap_or(first));
+    if name.is_empty() {
+        return Err(format!("`{first}` makes no name here"));
+    }
+    let others: Vec<_> = all.collect();
+    if !others.is_empty() {
+        notes.push(Note::at(
+            at,
+            format!(
+                "{first} is called {name} here; {} is taken for the same person",
+                others.join(", ")
+            ),
+        ));
+    }
+    Ok(name)
+}
+
+/// Whether one of the patterns means the namespace of git's signatures.
+fn for_git(list: &str) -> Result<bool, String> {
+    if list.contains(['!', '?']) {
+        return Err(format!(
+            "`namespaces=\"{list}\"` can't be translated: write the names out"
+        ));
+    }
+    let matches = |pattern: &str| Pattern::parse(pattern).is_ok_and(|p| p.owns("git"));
+    Ok(list.split(',').map(str::trim).any(matches))
+}
+
+/// `YYYYMMDD[Z]`, `YYYYMMDDHHMM[SS][Z]`: the earliest and the latest moment that it can mean.
+fn time(text: &str) -> Option<(Timestamp, Timestamp)> {
+    let (digits, zone) = match text.strip_suffix(['Z', 'z']) {
+        Some(digits) => (digits, SignedDuration::ZERO),
+        None => (text, FARTHEST_AHEAD),
+    };
+    if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let part = |from: usize, to: usize| {
+        digits
+            .get(from..to)
+            .map_or(Some(0), |part| part.parse::<i8>().ok())
+    };
+    let date = civil::DateTime::new(
+        digits[..4].parse().ok()?,
+        part(4, 6)?,
+        part(6, 8)?,
+        part(8, 10)?,
+        part(10, 12)?,
+        part(12, 14)?,
+        0,
+    )
+    .ok()?;
+    let utc = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    // UTC-12 is as far behind as clocks are.
+    let behind = if zone.is_zero() {
+        SignedDuration::ZERO
+    } else {
+        SignedDuration::from_hours(12)
+    };
+    Some((utc.checked_sub(zone).ok()?, utc.checked_add(behind).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_apart() {
+        let line = Line::parse(
+            "alice@x,al@y namespaces=\"git,file\",valid-before=20300101Z ssh-ed25519 AAAA c",
+        )
+        .unwrap();
+        assert_eq!(line.principals, "alice@x,al@y");
+        assert_eq!(line.key, "ssh-ed25519 AAAA c");
+        assert_eq!(
+            line.options,
+            [
+                ("namespaces".to_owned(), Some("git,file".to_owned())),
+                ("valid-before".to_owned(), Some("20300101Z".to_owned()))
+            ]
+        );
+        assert_eq!(
+            Line::parse("\"a b\" Cert-Authority ssh-rsa AAAA")
+                .unwrap()
+                .options,
+            [("cert-authority".to_owned(), None)]
+        );
+        for wrong in ["alice", "alice ssh", "alice namespaces=\"git ssh-rsa A"] {
+            assert!(Line::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_zone_or_a_range() {
+        let (from, to) = time("20300102Z").unwrap();
+        assert_eq!(
+            (from, from.to_string().as_str()),
+            (to, "2030-01-02T00:00:00Z")
+        );
+        let (from, to) = time("203001020304").unwrap();
+        assert_eq!(from.to_string(), "2030-01-01T13:04:00Z");
+        assert_eq!(to.to_string(), "2030-01-02T15:04:00Z");
+        assert_eq!(
+            time("20300102030405Z").unwrap().0.to_string(),
+            "2030-01-02T03:04:05Z"
+        );
+        for wrong in ["", "2030", "20301301Z", "2030-01-01", "20300102030Z"] {
+            assert!(time(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_namespaces_of_git_count() {
+        assert_eq!(for_git("file,git"), Ok(true));
+        assert_eq!(for_git("*"), Ok(true));
+        assert_eq!(for_git("file"), Ok(false));
+        assert!(for_git("!git,*").is_err());
+    }
+}

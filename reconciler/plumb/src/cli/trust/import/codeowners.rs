@@ -1,0 +1,354 @@
+//! CODEOWNERS, as GitHub has it: patterns of paths, and who owns them.
+//!
+//! There the last line that matches a path counts alone; here every rule that matches must hold. So
+//! where lines overlap with other owners, what comes of it asks for more than there, which is said,
+//! and never for less.
+
+use std::collections::BTreeSet;
+
+use plumb_trust::Policy;
+use plumb_trust::policy::{Pattern, TRUST_PATH};
+
+use super::super::beginning::Rule;
+use super::super::edit::{EditError, Step, Yaml, scalar};
+use super::super::founders::word;
+use super::Note;
+use crate::report::Failure;
+
+/// The policy's text with rules of the file, and what is other here.
+pub(super) fn read(
+    text: &str,
+    policy: &Policy,
+    policy_text: &str,
+) -> Result<(String, Vec<Note>), Failure> {
+    let mut notes = Vec::new();
+    let lines: Vec<Owned> = text
+        .lines()
+        .enumerate()
+        .filter_map(|(at, line)| owned(line, at + 1, policy, &mut notes))
+        .collect();
+    overlaps(&lines, &mut notes);
+    let mut groups = Groups {
+        policy,
+        new: Vec::new(),
+    };
+    let mut rules: Vec<Rule> = Vec::new();
+    for line in &lines {
+        let group = groups.of(&line.owners, line.at);
+        if has_rule(policy, &line.pattern, &group) {
+            continue;
+        }
+        let needs = vec![(group, 1)];
+        // Lines with the same owners are one rule.
+        match rules.iter_mut().find(|rule| rule.needs == needs) {
+            Some(rule) => rule.paths.push(line.pattern.clone()),
+            None => rules.push(Rule {
+                paths: vec![line.pattern.clone()],
+                needs,
+            }),
+        }
+    }
+    if let Some(rule) = trust_rule(policy, &groups, &rules) {
+        let names: Vec<_> = rule.needs.iter().map(|(name, _)| name.as_str()).collect();
+        notes.push(Note::of_all(format!(
+            "whoever changes trust/ could change these rules, so it must need as much: 1 of {}",
+            names.join(" and 1 of ")
+        )));
+        rules.push(rule);
+    }
+    let mut yaml = Yaml::new(policy_text.to_owned());
+    add(&mut yaml, &groups, &rules).map_err(|error| {
+        let failure = Failure::new(format!("trust/policy.yaml: {error}"))
+            .hint("write the rules into it yourself:");
+        rules.iter().fold(failure, |failure, rule| {
+            failure.hint(format!("- {}", rule.form()))
+        })
+    })?;
+    Ok((yaml.text().to_owned(), notes))
+}
+
+/// A line that can be translated.
+struct Owned {
+    at: usize,
+    /// As it is written.
+    written: String,
+    /// As it is here.
+    pattern: String,
+    /// Identities of the policy.
+    owners: BTreeSet<String>,
+}
+
+fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Option<Owned> {
+    // A comment may follow the owners.
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let (written, rest) = split(line);
+    let rest = rest.split(" #").next().unwrap_or_default();
+    let mut say = |message: String| notes.push(Note::at(at, message));
+    if written.starts_with('[') || written.starts_with("^[") {
+        say(
+            "left out: sections (`[…]`) are GitLab's, and count approvals in another way"
+                .to_owned(),
+        );
+        return None;
+    }
+    let words: Vec<&str> = rest
+        .split_whitespace()
+        .take_while(|w| !w.starts_with('#'))
+        .collect();
+    if words.is_empty() {
+        say(format!(
+            "left out: `{written}` has no owner, which there takes owners of earlier lines away; here every rule that matches holds"
+        ));
+        return None;
+    }
+    let pattern = match pattern(&written) {
+        Ok(pattern) => {
+            // A star at the end is of the files right in that folder there.
+            if pattern != "**" && (pattern == "*" || pattern.ends_with("/*")) {
+                say(format!(
+                    "stricter here: `{written}` owns what is deeper in that folder too"
+                ));
+            }
+            pattern
+        }
+        Err(why) => {
+            say(format!("left out: `{written}` {why}"));
+            return None;
+        }
+    };
+    let mut owners = BTreeSet::new();
+    for owner in words {
+        match identities(owner, policy) {
+            Ok((names, note)) => {
+                owners.extend(names);
+                if let Some(note) = note {
+                    say(note);
+                }
+            }
+            Err(why) => say(format!("{owner} is left out: {why}")),
+        }
+    }
+    if owners.is_empty() {
+        say(format!(
+            "left out: none of the owners of `{written}` is an identity here"
+        ));
+        return None;
+    }
+    Some(Owned {
+        at,
+        written,
+        pattern,
+        owners,
+    })
+}
+
+/// A line's pattern, in which a backslash keeps a space, and the rest.
+fn split(line: &str) -> (String, &str) {
+    let mut pattern = String::new();
+    let mut characters = line.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '\\' => match characters.next() {
+                Some((_, ' ')) => pattern.push(' '),
+                Some((_, other)) => pattern.extend(['\\', other]),
+                None => pattern.push('\\'),
+            },
+            ' ' | '\t' => return (pattern, &line[at..]),
+            c => pattern.push(c),
+        }
+    }
+    (pattern, "")
+}
+
+/// The same paths in our words. What a pattern there matches as a folder, it owns whole, as here.
+fn pattern(written: &str) -> Result<String, String> {
+    if let Some(c) = written
+        .chars()
+        .find(|c| matches!(c, '?' | '[' | ']' | '!' | '\\' | '{' | '}'))
+    {
+        return Err(format!(
+            "has a `{c}`, which has no equivalent: write the paths out"
+        ));
+    }
+    let whole = written.trim_end_matches('/');
+    let anchored = whole.trim_start_matches('/');
+    if anchored.is_empty() {
+        return Err("matches nothing".to_owned());
+    }
+    // Without a slash but at its end, a pattern matches at any depth.
+    let anywhere = !whole.contains('/');
+    let made = match (anywhere, anchored) {
+        (true, "*" | "**") => "**".to_owned(),
+        (true, name) => format!("**/{name}"),
+        (false, path) => path.to_owned(),
+    };
+    Pattern::parse(&made).map_err(|error| format!("can't be translated: {error}"))?;
+    Ok(made)
+}
+
+/// The identities that an owner is, and what was taken for granted.
+fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<String>), String> {
+    let Some(name) = owner.strip_prefix('@') else {
+        return Err("an address says nothing of a key; name the identity as @NAME".to_owned());
+    };
+    if let Some((_, team)) = name.split_once('/') {
+        let group = policy
+            .groups
+            .get(team)
+            .ok_or_else(|| format!("the policy has no group {team} for this team"))?;
+        let names = group.iter().map(|m| policy.name(*m).to_owned()).collect();
+        return Ok((
+            names,
+            Some(format!(
+                "{owner} is taken for the group {team}: compare who is in it"
+            )),
+        ));
+    }
+    policy
+        .identities
+        .iter()
+        .find(|identity| identity.name.eq_ignore_ascii_case(name))
+        .map(|identity| (vec![identity.name.clone()], None))
+        .ok_or_else(|| format!("the policy has no identity {name}"))
+}
+
+/// Where the last line would count alone there and both hold here.
+fn overlaps(lines: &[Owned], notes: &mut Vec<Note>) {
+    for (at, line) in lines.iter().enumerate() {
+        let earlier = lines[..at].iter().filter(|other| {
+            other.owners != line.owners && may_overlap(&other.pattern, &line.pattern)
+        });
+        let all: Vec<_> = earlier
+            .map(|other| format!("`{}` (line {})", other.written, other.at))
+            .collect();
+        if !all.is_empty() {
+            notes.push(Note::at(
+                line.at,
+                format!(
+                    "stricter here: where `{}` and {} both match, there this line counts alone, and here both must hold",
+                    line.written,
+                    all.join(", ")
+                ),
+            ));
+        }
+    }
+}
+
+/// Whether a path could match both. Unclear cases count as yes: it only leads to a note.
+fn may_overlap(a: &str, b: &str) -> bool {
+    let fixed = |pattern: &str| -> Vec<String> {
+        pattern
+            .split('/')
+            .take_while(|part| !part.contains('*'))
+            .map(str::to_ascii_lowercase)
+            .collect()
+    };
+    let (a, b) = (fixed(a), fixed(b));
+    let shorter = a.len().min(b.len());
+    a[..shorter] == b[..shorter]
+}
+
+/// Whether the policy asks for somebody of this group already.
+fn has_rule(policy: &Policy, pattern: &str, group: &str) -> bool {
+    policy.rules.iter().any(|rule| {
+        rule.paths.iter().any(|own| own.as_str() == pattern)
+            && rule.need.iter().any(|need| need.from == group)
+    })
+}
+
+/// The groups of the policy, and those that are made for lines.
+struct Groups<'p> {
+    policy: &'p Policy,
+    new: Vec<(String, BTreeSet<String>)>,
+}
+
+impl Groups<'_> {
+    fn members(&self, name: &str) -> BTreeSet<String> {
+        let new = self.new.iter().find(|(own, _)| own == name);
+        match new {
+            Some((_, members)) => members.clone(),
+            None => self
+                .policy
+                .group(name)
+                .iter()
+                .map(|member| self.policy.name(*member).to_owned())
+                .collect(),
+        }
+    }
+
+    /// A group of exactly these.
+    fn of(&mut self, owners: &BTreeSet<String>, line: usize) -> String {
+        let known = self
+            .policy
+            .groups
+            .keys()
+            .chain(self.new.iter().map(|(name, _)| name))
+            .find(|name| self.members(name) == *owners);
+        if let Some(name) = known {
+            return name.clone();
+        }
+        let taken = |name: &str| {
+            self.policy.groups.contains_key(name) || self.new.iter().any(|(own, _)| own == name)
+        };
+        let wish = match owners.iter().next() {
+            Some(only) if owners.len() == 1 => word(only),
+            _ => format!("owners-{line}"),
+        };
+        let mut name = wish.clone();
+        let mut number = 2_u32;
+        while taken(&name) {
+            name = format!("{wish}-{number}");
+            number = number.saturating_add(1);
+        }
+        self.new.push((name.clone(), owners.clone()));
+        name
+    }
+}
+
+/// What `trust/**` must need besides what it needs already.
+fn trust_rule(policy: &Policy, groups: &Groups<'_>, rules: &[Rule]) -> Option<Rule> {
+    let owns_trust = |rule: &&Rule| {
+        rule.paths
+            .iter()
+            .any(|path| Pattern::parse(path).is_ok_and(|pattern| pattern.owns(TRUST_PATH)))
+    };
+    let have: Vec<BTreeSet<String>> = policy
+        .rules_for(TRUST_PATH)
+        .flat_map(|(_, rule)| &rule.need)
+        .map(|need| groups.members(&need.from))
+        .chain(
+            rules
+                .iter()
+                .filter(owns_trust)
+                .flat_map(|rule| &rule.needs)
+                .map(|(name, _)| groups.members(name)),
+        )
+        .collect();
+    let mut needs: Vec<(String, u32)> = Vec::new();
+    for (name, count) in rules.iter().flat_map(|rule| &rule.needs) {
+        let members = groups.members(name);
+        let implied = have.iter().any(|some| some.is_subset(&members));
+        if !implied && !needs.iter().any(|(own, _)| own == name) {
+            needs.push((name.clone(), *count));
+        }
+    }
+    (!needs.is_empty()).then(|| Rule {
+        paths: vec!["trust/**".to_owned()],
+        needs,
+    })
+}
+
+fn add(yaml: &mut Yaml, groups: &Groups<'_>, rules: &[Rule]) -> Result<(), EditError> {
+    for (name, members) in &groups.new {
+        let members: Vec<_> = members.iter().map(|member| scalar(member)).collect();
+        let value = format!("[{}]", members.join(", "));
+        yaml.insert(&[Step::Key("spec"), Step::Key("groups")], name, &value)?;
+    }
+    for rule in rules {
+        yaml.push(&[Step::Key("spec"), Step::Key("rules")], &rule.form())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! sequoia-git's `openpgp-policy.toml`: rights of people whose certificates stand in the file.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use plumb_trust::policy::{BindRef, KeyFile};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::super::beginning::{Beginning, Rule};
+use super::super::founders::word;
+use super::super::key::PublicKey;
+use super::{Note, People};
+use crate::report::{Failure, OrFail as _};
+
+#[derive(Deserialize)]
+struct Document {
+    version: Option<i64>,
+    #[serde(default)]
+    commit_goodlist: Vec<Spanned<String>>,
+    #[serde(default)]
+    authorization: BTreeMap<Spanned<String>, Authorization>,
+    #[serde(flatten)]
+    other: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Deserialize)]
+struct Authorization {
+    #[serde(default)]
+    keyring: String,
+    /// `sign_commit = true` and its like.
+    #[serde(flatten)]
+    rights: BTreeMap<String, toml::Value>,
+}
+
+/// Rights that mean something here.
+const RIGHTS: [&str; 3] = ["sign_commit", "add_user", "retire_user"];
+/// Rights that are known and mean nothing here.
+const OTHERS: [&str; 3] = ["sign_tag", "sign_archive", "audit"];
+
+impl Authorization {
+    fn has(&self, right: &str) -> bool {
+        self.rights.get(right) == Some(&toml::Value::Boolean(true))
+    }
+
+    /// What of its rights is left out, and why.
+    fn left_out(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        for (right, value) in &self.rights {
+            let right = right.as_str();
+            if OTHERS.contains(&right) {
+                if self.has(right) {
+                    why.push(format!(
+                        "`{right}` has no meaning here: only commits of the branch are judged"
+                    ));
+                }
+            } else if !RIGHTS.contains(&right) {
+                why.push(format!("`{right}` isn't known here and is left out"));
+            } else if !value.is_bool() {
+                why.push(format!(
+                    "`{right}` is neither true nor false, so it isn't given"
+                ));
+            }
+        }
+        why
+    }
+}
+
+/// What the file says, in this policy's words.
+///
+/// There a commit needs one signer with `sign_commit`, and a change of the policy one with `add_user`
+/// or `retire_user`, depending on what it changes. Here a change of `trust/` is of one kind: it needs
+/// somebody who may add and somebody who may retire (one person with both rights is both).
+pub(super) fn read(text: &str) -> Result<(Beginning, Vec<Note>), Failure> {
+    let document: Document =
+        toml::from_str(text).or_fail(|| "it can't be read as sequoia-git's policy".to_owned())?;
+    let mut notes = Vec::new();
+    if document.version.is_some_and(|version| version != 0) {
+        notes.push(Note::of_all(
+            "its version isn't 0, the only one that is known here: compare the policy with care",
+        ));
+    }
+    for key in document.other.keys() {
+        notes.push(Note::of_all(format!(
+            "`{key}` isn't known here and is left out"
+        )));
+    }
+    for commit in &document.commit_goodlist {
+        notes.push(Note::at(
+            line(text, commit.span().start),
+            format!(
+                "{} was declared good after its key was revoked; here a person endorses it again with `plumb approve`",
+                commit.get_ref()
+            ),
+        ));
+    }
+    let mut people = People::default();
+    let (mut signers, mut adders, mut retirers) = (Vec::new(), Vec::new(), Vec::new());
+    for (title, rights) in &document.authorization {
+        let at = line(text, title.span().start);
+        let title = title.get_ref();
+        let name = name_of(title);
+        if name.is_empty() || people.0.iter().any(|person| person.name == name) {
+            notes.push(Note::at(
+                at,
+                format!(
+                    "`{title}` makes no name of its own here, so it is left out: rename it there"
+                ),
+            ));
+            continue;
+        }
+        if name != *title {
+            notes.push(Note::at(at, format!("`{title}` is called {name} here")));
+        }
+        if !keys(&mut people, &name, rights, at, &mut notes) {
+            continue;
+        }
+        for (right, list) in RIGHTS
+            .into_iter()
+            .zip([&mut signers, &mut adders, &mut retirers])
+        {
+            if rights.has(right) {
+                list.push(name.clone());
+            }
+        }
+        for why in rights.left_out() {
+            notes.push(Note::at(at, format!("{name}: {why}")));
+        }
+    }
+    Ok((
+        beginning(people, signers, adders, retirers, &mut notes)?,
+        notes,
+    ))
+}
+
+/// Takes the certificates of somebody up; whether there is one that can sign.
+fn keys(
+    people: &mut People,
+    name: &str,
+    rights: &Authorization,
+    at: usize,
+    notes: &mut Vec<Note>,
+) -> bool {
+    let files = match KeyFile::parse_keyring(rights.keyring.as_bytes()) {
+        Ok(files) => files,
+        Err(error) => {
+            notes.push(Note::at(
+                at,
+                format!("{name} is left out: the keyring is {error}"),
+            ));
+            return false;
+        }
+    };
+    let mut any = false;
+    for file in files {
+        let origin = format!("a certificate of {name}");
+        let Ok(key) = PublicKey::of_key_file(file, &origin) else {
+            notes.push(Note::at(
+                at,
+                format!("{origin} is left out: it can't be written"),
+            ));
+            continue;
+        };
+        let fingerprint = key.name.clone();
+        if let Some(why) = key.unusable(Timestamp::now()) {
+            notes.push(Note::at(
+                at,
+                format!("{name}: the certificate {fingerprint} is left out, as it couldn't sign anything that counts: {why}"),
+            ));
+            continue;
+        }
+        match people.add(name, key, None) {
+            Ok(()) => any = true,
+            Err(why) => notes.push(Note::at(at, format!("{name}: {why}; it is left out here"))),
+        }
+    }
+    if !any {
+        notes.push(Note::at(
+            at,
+            format!("{name} is left out: no certificate is left"),
+        ));
+    }
+    any
+}
+
+fn beginning(
+    people: People,
+    signers: Vec<String>,
+    adders: Vec<String>,
+    retirers: Vec<String>,
+    notes: &mut Vec<Note>,
+) -> Result<Beginning, Failure> {
+    for (who, right) in [
+        (&signers, "sign_commit"),
+        (&adders, "add_user"),
+        (&retirers, "retire_user"),
+    ] {
+        if who.is_empty() {
+            return Err(Failure::new(format!(
+                "nobody in it with a usable certificate has `{right}`, so nobody could change trust/ here"
+            ))
+            .hint("give it to somebody there, or begin with plumb trust init"));
+        }
+    }
+    let need = |group: &str| (group.to_owned(), 1);
+    let (mut groups, mut trust) = (
+        vec![("committers".to_owned(), signers)],
+        vec![need("committers")],
+    );
+    if adders == retirers {
+        groups.push(("maintainers".to_owned(), adders));
+        trust.push(need("maintainers"));
+    } else {
+        notes.push(Note::of_all(
+            "`add_user` and `retire_user` are two rights there; here a change of trust/ needs somebody with each",
+        ));
+        groups.push(("adders".to_owned(), adders));
+        groups.push(("retirers".to_owned(), retirers));
+        trust.extend([need("adders"), need("retirers")]);
+    }
+    notes.push(Note::of_all(
+        "one signature is enough there, wherever it is meant; so this begins with count 1 and `bindRef: none`. Raise them to ask for more",
+    ));
+    Ok(Beginning {
+        identities: people.0,
+        groups,
+        rules: vec![
+            Rule {
+                paths: vec!["**".to_owned()],
+                needs: vec![need("committers")],
+            },
+            Rule {
+                paths: vec!["trust/**".to_owned()],
+                needs: trust,
+            },
+        ],
+        bind: BindRef::None,
+    })
+}
+
+/// A short name of `Name <address>` or of a plain name.
+fn name_of(title: &str) -> String {
+    let address = title
+        .split_once('<')
+        .and_then(|(_, rest)| rest.split(['@', '>']).next());
+    word(address.filter(|part| !part.is_empty()).unwrap_or(title))
+}
+
+/// The line of a place in a text, from 1.
+fn line(text: &str, place: usize) -> usize {
+    text.get(..place)
+        .map_or(1, |before| before.matches('\n').count() + 1)
+}

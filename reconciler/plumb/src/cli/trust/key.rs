@@ -1,0 +1,232 @@
+//! Public keys as people give them: a file, a fingerprint, the key itself, or the one that git signs
+//! with. Private keys are never read.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jiff::Timestamp;
+use plumb_trust::policy::{BindRef, KEYS_PATH, KeyFile, KeyFileError};
+use plumb_trust::{Authority, KeyName};
+
+use super::beginning::{Beginning, Person, Rule};
+use crate::git::Git;
+use crate::report::{Failure, OrFail as _};
+
+/// A public key, and the text of its file in `trust/keys/`.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct PublicKey {
+    pub(in crate::cli) name: KeyName,
+    pub(in crate::cli) file: KeyFile,
+    pub(in crate::cli) text: String,
+    /// Where it was found, for messages.
+    pub(in crate::cli) origin: String,
+}
+
+/// Beginnings of an SSH public key's line.
+const SSH_KINDS: [&str; 3] = ["ssh-", "ecdsa-", "sk-"];
+
+impl PublicKey {
+    /// From a file, a fingerprint that gpg or the SSH agent knows, or an SSH public key itself.
+    pub(in crate::cli) fn of(given: &str) -> Result<Self, Failure> {
+        let literal = given.strip_prefix("key::").unwrap_or(given);
+        let is_literal = SSH_KINDS.iter().any(|kind| literal.starts_with(kind));
+        if is_literal && literal.contains(' ') {
+            return Self::read(literal.as_bytes(), "the key that was given");
+        }
+        let path = expand(given);
+        if path.is_file() {
+            return Self::of_file(&path);
+        }
+        match given.parse::<KeyName>() {
+            Ok(KeyName::OpenPgp(fingerprint)) => Self::of_gpg(&fingerprint),
+            Ok(KeyName::Ssh(_)) => Self::of_agent(given),
+            Err(_) => Err(Failure::new(format!(
+                "`{given}` is neither a file nor a fingerprint nor an SSH public key"
+            ))
+            .hint("a file: ~/.ssh/id_ed25519.pub, or what `gpg --armor --export NAME` wrote")
+            .hint("a fingerprint: 40 hexadecimal digits (`gpg --list-keys`), or SHA256:… (`ssh-add -l`)")
+            .hint("the key itself, quoted: 'ssh-ed25519 AAAA… alice'")),
+        }
+    }
+
+    /// From a file.
+    pub(in crate::cli) fn of_file(path: &Path) -> Result<Self, Failure> {
+        let path = expand(&path.to_string_lossy());
+        let bytes =
+            std::fs::read(&path).or_fail(|| format!("the key {} can't be read", path.display()))?;
+        Self::read(&bytes, &path.display().to_string())
+    }
+
+    /// The key that the user's git signs with.
+    pub(in crate::cli) fn of_git(git: &Git) -> Result<Self, Failure> {
+        let none = || {
+            Failure::new("git has no `user.signingkey`, so it isn't known which key to trust")
+                .hint("say one: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
+                .hint("or set it: git config --global gpg.format ssh && git config --global user.signingkey ~/.ssh/id_ed25519.pub")
+        };
+        let key = git
+            .try_ask(&["config", "user.signingkey"])
+            .ok_or_else(none)?;
+        let format = git.try_ask(&["config", "gpg.format"]).unwrap_or_default();
+        match format.as_str() {
+            "ssh" => Self::ssh_of_git(&key),
+            "" | "openpgp" => Self::of_gpg(&key)
+                .map_err(|failure| failure.hint("say the certificate's file with --openpgp")),
+            other => Err(Failure::new(format!(
+                "git signs in the format {other}, which Plumb doesn't take"
+            ))
+            .hint("use gpg.format ssh or openpgp")),
+        }
+    }
+
+    fn ssh_of_git(key: &str) -> Result<Self, Failure> {
+        let literal = key
+            .strip_prefix("key::")
+            .or_else(|| key.starts_with("ssh-").then_some(key));
+        if let Some(text) = literal {
+            return Self::read(text.as_bytes(), "user.signingkey");
+        }
+        // Git is given the private key's file too; the public one lies beside it.
+        let path = expand(key);
+        let public = PathBuf::from(format!("{}.pub", path.display()));
+        let is_public = path.extension().is_some_and(|e| e == "pub");
+        Self::of_file(if is_public || !public.exists() {
+            &path
+        } else {
+            &public
+        })
+    }
+
+    /// What gpg has under a name, without what others certified.
+    fn of_gpg(name: &str) -> Result<Self, Failure> {
+        // A `!` picks one subkey to sign with; it is the whole certificate that is trusted.
+        let name = name.trim_end_matches('!');
+        let output = Command::new("gpg")
+            .args(["--batch", "--armor", "--export"])
+            .args(["--export-options", "export-minimal", "--", name])
+            .output()
+            .or_fail(|| format!("gpg can't be run to export the key {name}"))?;
+        if output.stdout.is_empty() {
+            return Err(Failure::new(format!("gpg has no public key {name}"))
+                .hint("`gpg --import FILE` takes it up, or name the file itself"));
+        }
+        Self::read(&output.stdout, &format!("the key {name} of gpg"))
+    }
+
+    /// The key of this fingerprint that the SSH agent holds.
+    fn of_agent(fingerprint: &str) -> Result<Self, Failure> {
+        let none = |failure: Failure| {
+            failure.hint(
+                "name its file, such as ~/.ssh/id_ed25519.pub, or give the key itself, quoted",
+            )
+        };
+        let output = Command::new("ssh-add")
+            .arg("-L")
+            .output()
+            .or_fail(|| "ssh-add can't be run to ask the SSH agent for the key".to_owned())
+            .map_err(none)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found = text
+            .lines()
+            .filter_map(|line| Self::read(line.as_bytes(), "the SSH agent's key").ok())
+            .find(|key| key.name.to_string() == fingerprint);
+        found.ok_or_else(|| {
+            none(Failure::new(format!(
+                "the SSH agent holds no key {fingerprint}"
+            )))
+        })
+    }
+
+    /// From a file's bytes.
+    pub(in crate::cli) fn read(bytes: &[u8], origin: &str) -> Result<Self, Failure> {
+        let refused = |error: &KeyFileError| {
+            let failure = Failure::new(format!("{origin} is {error}"));
+            match error {
+                KeyFileError::Secret => failure.hint(
+                    "give the public key: FILE.pub of ssh-keygen, or `gpg --armor --export NAME`",
+                ),
+                KeyFileError::Several => {
+                    failure.hint("gpg --armor --export FINGERPRINT writes one of them")
+                }
+                _ => failure,
+            }
+        };
+        let file = KeyFile::parse(bytes).map_err(|error| refused(&error))?;
+        Self::of_key_file(file, origin)
+    }
+
+    /// From a key that is read already.
+    pub(in crate::cli) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
+        let text = file
+            .to_text()
+            .or_fail(|| format!("{origin} can't be written again"))?;
+        Ok(Self {
+            name: file.name(),
+            file,
+            text,
+            origin: origin.to_owned(),
+        })
+    }
+
+    /// Why it couldn't sign anything that counts, under the rules that a policy has where it says nothing.
+    pub(in crate::cli) fn unusable(&self, at: Timestamp) -> Option<String> {
+        let alone = Beginning {
+            identities: vec![Person {
+                name: "somebody".to_owned(),
+                keys: vec![(self.clone(), None)],
+            }],
+            groups: vec![("all".to_owned(), vec!["somebody".to_owned()])],
+            rules: vec![Rule {
+                paths: vec!["**".to_owned()],
+                needs: vec![("all".to_owned(), 1)],
+            }],
+            bind: BindRef::None,
+        };
+        let policy = alone.policy("none", "main");
+        match Authority::new(policy.as_bytes(), alone.files(), at) {
+            Ok(authority) => authority.unusable(&self.name, at),
+            Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
+        }
+    }
+
+    /// Where it would lie in the repository for a person, if that place is free.
+    pub(in crate::cli) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
+        let ending = match self.name {
+            KeyName::OpenPgp(_) => "asc",
+            KeyName::Ssh(_) => "pub",
+        };
+        let first = format!("{KEYS_PATH}/{identity}.{ending}");
+        if !taken(&first) {
+            return first;
+        }
+        let mut number = 2_u32;
+        loop {
+            let path = format!("{KEYS_PATH}/{identity}-{number}.{ending}");
+            if !taken(&path) {
+                return path;
+            }
+            number = number.saturating_add(1);
+        }
+    }
+
+    /// How the policy names it.
+    pub(in crate::cli) fn policy_form(&self) -> String {
+        match self.name {
+            KeyName::OpenPgp(_) => format!("{{openpgp: {}}}", quoted_if_digits(&self.name)),
+            KeyName::Ssh(_) => format!("{{ssh: \"{}\"}}", self.name),
+        }
+    }
+}
+
+/// A fingerprint of nothing but digits, or with one `E` among them, would be a number in YAML.
+fn quoted_if_digits(name: &KeyName) -> String {
+    super::edit::scalar(&name.to_string())
+}
+
+/// `~/` as shells and git have it.
+fn expand(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}

@@ -1,0 +1,255 @@
+//! What remains to be done after `trust/` was changed: the exact commands, and who else must approve.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use plumb_trust::policy::{Authority, BindRef, Satisfiability};
+use plumb_trust::{KeyName, Policy};
+use serde::Serialize;
+
+use super::draft::Written;
+use super::folder::{Folder, owner};
+use crate::output::{Paint, Palette, one_of};
+
+/// What a change of `trust/` leads to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Next {
+    /// The files that were written or removed.
+    pub(super) files: BTreeSet<String>,
+    /// The policy's serial.
+    pub(super) serial: u64,
+    /// The commands that make it count, in order.
+    pub(super) commands: Vec<String>,
+    /// What the policy of the newest commit asks of it; nothing before the first commit.
+    pub(super) needs: Vec<Wanted>,
+    /// Whose key git signs with here, if the policy of the newest commit has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signer: Option<String>,
+    /// The key that git signs with here.
+    #[serde(skip)]
+    signs_with: Option<KeyName>,
+    #[serde(skip)]
+    branch: String,
+}
+
+/// So many of a group, and who is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Wanted {
+    pub(super) from: String,
+    pub(super) count: u32,
+    pub(super) members: Vec<String>,
+}
+
+impl Wanted {
+    /// How many more are needed when these have signed, and who could be it.
+    pub(super) fn rest(&self, signed: &[&str]) -> (u32, Vec<&str>) {
+        let have = self
+            .members
+            .iter()
+            .filter(|member| signed.contains(&member.as_str()))
+            .count();
+        let have = u32::try_from(have).unwrap_or(u32::MAX);
+        let others = self
+            .members
+            .iter()
+            .map(String::as_str)
+            .filter(|member| !signed.contains(member));
+        (self.count.saturating_sub(have), others.collect())
+    }
+}
+
+/// What a policy asks of a change of these paths, the strongest of each group.
+pub(super) fn wanted<'p>(policy: &Policy, paths: impl Iterator<Item = &'p str>) -> Vec<Wanted> {
+    let mut most: BTreeMap<&str, u32> = BTreeMap::new();
+    for path in paths {
+        for (_, rule) in policy.rules_for(path) {
+            for need in &rule.need {
+                let count = most.entry(&need.from).or_default();
+                *count = need.count.max(*count);
+            }
+        }
+    }
+    most.into_iter()
+        .map(|(from, count)| Wanted {
+            from: from.to_owned(),
+            count,
+            members: policy
+                .group(from)
+                .iter()
+                .map(|member| policy.name(*member).to_owned())
+                .collect(),
+        })
+        .collect()
+}
+
+impl Next {
+    pub(super) fn new(folder: &Folder, written: &Written, message: &str) -> Self {
+        let git = folder.git();
+        let signs_with = folder.signer().map(|key| key.name);
+        let committed = written.committed.as_ref();
+        let judge = committed.map(|authority| &authority.policy);
+        let signer = judge
+            .zip(signs_with.as_ref())
+            .and_then(|(policy, key)| owner(policy, key))
+            .map(str::to_owned);
+        let policy = judge.unwrap_or(&written.authority.policy);
+        let mut commit = format!("git commit -S -m '{message}'");
+        let hook = git
+            .try_ask(&["rev-parse", "--git-path", "hooks/commit-msg"])
+            .is_some_and(|path| folder.root.join(path).exists());
+        if judge.is_some() && policy.bind_ref != BindRef::None && !hook {
+            let _ = write!(
+                commit,
+                " --trailer 'Deploy-Ref: {} {}'",
+                policy.repository, policy.reference
+            );
+        }
+        let remote = git
+            .try_ask(&["config", &format!("branch.{}.remote", policy.branch())])
+            .unwrap_or_else(|| "origin".to_owned());
+        Self {
+            files: written.changed.clone(),
+            serial: written.authority.policy.serial,
+            commands: vec![
+                "git add trust".to_owned(),
+                commit,
+                format!("git push {remote} {}", policy.branch()),
+            ],
+            needs: judge.map_or_else(Vec::new, |policy| {
+                wanted(policy, written.changed.iter().map(String::as_str))
+            }),
+            signer,
+            signs_with,
+            branch: policy.branch().to_owned(),
+        }
+    }
+
+    /// For people.
+    pub(super) fn describe(&self, out: &mut String, palette: Palette) {
+        let _ = writeln!(out, "\nnext:");
+        for command in &self.commands {
+            let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
+        }
+        if self.needs.is_empty() {
+            let _ = writeln!(
+                out,
+                "Nothing judges the first commit that has a policy: it becomes the introduction."
+            );
+            return;
+        }
+        let needs: Vec<_> = self
+            .needs
+            .iter()
+            .map(|need| {
+                format!(
+                    "{} of {} ({})",
+                    need.count,
+                    need.from,
+                    need.members.join(", ")
+                )
+            })
+            .collect();
+        let _ = writeln!(
+            out,
+            "The policy as it was before judges this commit: it needs {}.",
+            needs.join(" and ")
+        );
+        let signed: Vec<&str> = match (&self.signer, &self.signs_with) {
+            (Some(name), _) => {
+                let _ = writeln!(
+                    out,
+                    "  The commit is signed by {name}: your git signs with that key."
+                );
+                vec![name]
+            }
+            (None, Some(key)) => {
+                let _ = writeln!(
+                    out,
+                    "  {} your git signs with {key}, which that policy doesn't have: sign with a key that it has\n  (git -c user.signingkey=KEY commit …), or let one of them make the commit.",
+                    palette.paint(Paint::Warn, "note:")
+                );
+                Vec::new()
+            }
+            (None, None) => {
+                let _ = writeln!(
+                    out,
+                    "  {} git has no `user.signingkey` here: set it, or let one of them make the commit.",
+                    palette.paint(Paint::Warn, "note:")
+                );
+                Vec::new()
+            }
+        };
+        let mut waits = false;
+        for need in &self.needs {
+            let (more, others) = need.rest(&signed);
+            // Whoever makes the commit is one of them, even if it isn't known who.
+            if more > u32::from(signed.is_empty()) {
+                waits = true;
+                let others = match more {
+                    1 => one_of(&others),
+                    _ => others.join(", "),
+                };
+                let _ = writeln!(
+                    out,
+                    "  Then {more} more of {} must approve: {others}.",
+                    need.from
+                );
+            }
+        }
+        if waits {
+            let _ = writeln!(
+                out,
+                "  Each of them, with the pushed commit fetched and looked at:\n    {}\n  and the push that it prints. Until then the commit waits, and hosts stay as they are.",
+                palette.paint(Paint::Bold, format!("plumb approve {}", self.branch))
+            );
+        }
+    }
+}
+
+/// Who could change what without anybody else.
+pub(super) fn who_alone(out: &mut String, check: &Satisfiability) {
+    for alone in check.alone.iter().filter(|a| !a.identities.is_empty()) {
+        let _ = writeln!(
+            out,
+            "  {} alone can change {}",
+            one_of(&alone.identities),
+            alone.rule
+        );
+    }
+    if check.alone.iter().all(|alone| alone.identities.is_empty()) {
+        let _ = writeln!(out, "  nobody can change anything alone");
+    }
+}
+
+/// What one signature is worth in a policy that asks for no second one anywhere, though it could.
+pub(super) fn one_person(authority: &Authority) -> Option<String> {
+    let policy = &authority.policy;
+    let needs = || policy.rules.iter().flat_map(|rule| &rule.need);
+    let alone = needs().all(|need| need.count == 1);
+    let group = needs().find(|need| policy.group(&need.from).len() > 1)?;
+    alone.then(|| {
+        format!(
+            "one signature is still enough for everything. For two, write `count: 2` for {} in the rules of fleet.yaml and\n  trust/**, and `bindRef: trailer`; it belongs in this same commit (docs/trust.md shows such a policy)",
+            group.from
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_counts_each_signer_once() {
+        let need = Wanted {
+            from: "ops".to_owned(),
+            count: 2,
+            members: ["alice", "bob", "carol"].map(str::to_owned).to_vec(),
+        };
+        assert_eq!(need.rest(&["alice"]), (1, vec!["bob", "carol"]));
+        assert_eq!(need.rest(&["alice", "bob", "dave"]), (0, vec!["carol"]));
+        assert_eq!(need.rest(&[]), (2, vec!["alice", "bob", "carol"]));
+    }
+}

@@ -1,0 +1,311 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
+use plumb_trust::object::limits;
+use plumb_trust::policy::{Authority, POLICY_PATH, TRUST_PATH};
+use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid};
+use serde::Serialize;
+
+use super::folder::{owner, top};
+use super::founders::{user_name, word};
+use super::next::{Wanted, wanted};
+use crate::git::Git;
+use crate::judgement::{self, Range};
+use crate::output::{Paint, Palette, Shell, one_of};
+use crate::report::{Exit, Failure, OrFail as _};
+
+/// Take a key's authority away at once
+///
+/// Makes a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts
+/// as soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/
+/// needs have made one. Revoking can't be taken back: a revoked key never counts again here.
+///
+/// Afterwards take the key out of the policy too: plumb trust remove.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…"
+)]
+pub(super) struct Revoke {
+    /// The key: SHA256:… for SSH, 40 hexadecimal digits for OpenPGP
+    #[arg(value_name = "FINGERPRINT")]
+    key: String,
+
+    /// Why, for those who look at the tag later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// An accepted commit for the tag to stand on; the newest one when left out
+    #[arg(long, value_name = "COMMIT")]
+    on: Option<String>,
+
+    /// The tag's last part; made of your name when left out
+    #[arg(long)]
+    id: Option<String>,
+
+    /// The repository's folder
+    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Revoked {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+    tag: String,
+    commit: String,
+    signer: String,
+    /// Who has made such a tag that counts.
+    revokers: BTreeSet<String>,
+    /// What is still missing before it acts.
+    missing: Vec<Wanted>,
+    push: String,
+}
+
+impl Revoke {
+    pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        let root = top(&self.folder);
+        let git = Git::at(&root);
+        let repository = Repository::open(&root)?;
+        let on = self.accepted(&repository, &git)?;
+        let authority = authority_of(&repository, &on)?;
+        let policy = &authority.policy;
+        let key = self.key_name(&authority)?;
+        let hex = key.to_hex();
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => user_name(&git).map(|name| word(&name)).ok_or_else(|| {
+                Failure::new("git doesn't know who you are")
+                    .hint("git config --global user.email YOU@EXAMPLE, or say --id")
+            })?,
+        };
+        let tag = format!("revoke/{hex}/{id}");
+        let whose = owner(policy, &key).map(str::to_owned);
+        let mut message = format!(
+            "Revoke {key}{}\n",
+            whose
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" of {name}"))
+        );
+        if let Some(reason) = &self.reason {
+            let _ = write!(message, "\n{reason}\n");
+        }
+        git.run(&["tag", "--sign", "--cleanup=verbatim", "--message", &message, &tag, &on.to_string()])
+            .map_err(|failure| {
+                failure
+                    .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
+                    .hint(format!("a tag {tag} from before has done it already; --id names another"))
+            })?;
+        let signer = match Self::signer(&repository, &authority, &tag) {
+            Ok(signer) => signer,
+            Err(why) => {
+                git.run(&["tag", "--delete", &tag])?;
+                return Err(Failure::new(format!(
+                    "the tag's signature would count for nothing, so it wasn't kept: {why}"
+                ))
+                .hint(format!(
+                    "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or let one of them revoke it: {}",
+                    one_of(&members(&wanted(policy, [TRUST_PATH].into_iter())))
+                )));
+            }
+        };
+        let by = revokers(&repository, &authority, &hex)?;
+        let signed: Vec<&str> = by.iter().map(String::as_str).collect();
+        let missing: Vec<Wanted> = wanted(policy, [TRUST_PATH].into_iter())
+            .into_iter()
+            .filter_map(|need| {
+                let (count, others) = need.rest(&signed);
+                let members = others.into_iter().map(str::to_owned).collect();
+                (count > 0).then(|| Wanted {
+                    count,
+                    members,
+                    ..need.clone()
+                })
+            })
+            .collect();
+        let remote = git
+            .try_ask(&["config", &format!("branch.{}.remote", policy.branch())])
+            .unwrap_or_else(|| "origin".to_owned());
+        let revoked = Revoked {
+            key: key.to_string(),
+            identity: whose,
+            commit: on.to_string(),
+            signer,
+            revokers: by,
+            missing,
+            push: format!("git push {remote} refs/tags/{tag}"),
+            tag,
+        };
+        shell.emit(&revoked, |palette| revoked.describe(&on, palette))?;
+        Ok(Exit::OK)
+    }
+
+    /// The newest commit that is accepted: a tag on any other says nothing yet.
+    fn accepted(&self, repository: &Repository, git: &Git) -> Result<Oid, Failure> {
+        if let Some(on) = &self.on {
+            return Ok(repository.resolve(on)?);
+        }
+        let unknown = || {
+            Failure::new("it isn't known which commits are accepted here")
+                .hint("say the root of trust, once: git config plumb.introduction COMMIT")
+                .hint("or the commit: --on COMMIT, one that hosts run")
+        };
+        let introduction = repository
+            .config("plumb.introduction")
+            .ok_or_else(unknown)?;
+        let floor = judgement::introduction(repository, &introduction)?;
+        let branch = authority_of(repository, &floor)?.policy.branch().to_owned();
+        // What the server has counts, as far as it was fetched.
+        let remote = git
+            .try_ask(&["config", &format!("branch.{branch}.remote")])
+            .unwrap_or_else(|| "origin".to_owned());
+        let head = repository
+            .resolve(&format!("refs/remotes/{remote}/{branch}"))
+            .or_else(|_| repository.resolve(&format!("refs/heads/{branch}")))?;
+        let tags = repository.tags()?;
+        let range = Range {
+            floor,
+            head,
+            tags: &tags,
+            now: Timestamp::now(),
+        };
+        let outcome = judgement::judge(repository, &range);
+        match outcome.revision() {
+            Some(_) => Ok(outcome.accepted),
+            None => Err(unknown()),
+        }
+    }
+
+    /// The key that is meant; what people may mistake for one is told apart.
+    fn key_name(&self, authority: &Authority) -> Result<KeyName, Failure> {
+        let text = &self.key;
+        text.parse()
+            .or_else(|_| KeyName::from_hex(text))
+            .map_err(|error| {
+                let failure = Failure::new(format!("`{text}` is {error}"));
+                let keys = |name: &str, failure: Failure| {
+                    let identity = authority.policy.identities.iter().find(|i| i.name == name);
+                    identity
+                        .into_iter()
+                        .flat_map(|identity| &identity.keys)
+                        .fold(failure, |failure, key| {
+                            failure.hint(format!("{name} has {}", key.name))
+                        })
+                };
+                keys(text, failure).hint("`plumb trust show` lists the keys of the policy")
+            })
+    }
+
+    fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<String, String> {
+        let read = || -> Result<Vec<u8>, Failure> {
+            let name = format!("refs/tags/{tag}");
+            let id = repository
+                .reference(&name)?
+                .ok_or_else(|| Failure::new(format!("{name} isn't there")))?;
+            let raw = repository
+                .objects()
+                .read(&id, ObjectKind::Tag, limits::TAG)
+                .or_fail(|| format!("{name} can't be read"))?;
+            Ok(raw.into_owned())
+        };
+        let raw = read().map_err(|failure| failure.render(Palette::plain()).trim().to_owned())?;
+        let (identity, _) = authority
+            .signer_of_tag(&raw, repository.format())
+            .map_err(|reason| reason.to_string())?;
+        let grouped = authority.policy.groups.values().any(|group| {
+            group
+                .iter()
+                .any(|m| authority.policy.name(*m) == identity.name)
+        });
+        if grouped {
+            Ok(identity.name.clone())
+        } else {
+            Err(format!("{} is in no group", identity.name))
+        }
+    }
+}
+
+impl Revoked {
+    fn describe(&self, on: &Oid, palette: Palette) -> String {
+        let mut out = format!(
+            "{} {} as {}, on {}\n  signed by {}\n",
+            palette.paint(Paint::Good, "revoked:"),
+            self.key,
+            self.tag,
+            on.short(),
+            self.signer
+        );
+        if self.identity.is_none() {
+            let _ = writeln!(
+                out,
+                "{} the policy has no such key now: this keeps it from ever counting again, and tells of what it approved before",
+                palette.paint(Paint::Warn, "note:")
+            );
+        }
+        let _ = writeln!(out, "push it: {}", palette.paint(Paint::Bold, &self.push));
+        if self.missing.is_empty() {
+            let _ = writeln!(
+                out,
+                "It acts as soon as it is pushed, before anything else."
+            );
+        }
+        for need in &self.missing {
+            let _ = writeln!(
+                out,
+                "{} it doesn't act yet: {} more of {} must do the same ({}):\n  {}",
+                palette.paint(Paint::Warn, "note:"),
+                need.count,
+                need.from,
+                one_of(&need.members),
+                palette.paint(Paint::Bold, format!("plumb trust revoke {}", self.key))
+            );
+        }
+        if let Some(name) = &self.identity {
+            let _ = writeln!(
+                out,
+                "Afterwards take it out of the policy: plumb trust remove {name}, or plumb trust rotate {name} --key NEW --old {}",
+                self.key
+            );
+        }
+        out
+    }
+}
+
+/// The policy of a commit, which must have one.
+fn authority_of(repository: &Repository, commit: &Oid) -> Result<Authority, Failure> {
+    judgement::authority(repository, commit).map_err(|diagnostics| {
+        Failure::new(format!("{} has no usable {POLICY_PATH}", commit.short()))
+            .diagnostics(diagnostics, plumb_document::SourceMap::default())
+    })
+}
+
+/// Who has made a tag that takes this key away.
+fn revokers(
+    repository: &Repository,
+    authority: &Authority,
+    hex: &str,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut names = BTreeSet::new();
+    for tag in repository.tags()? {
+        let Some(short) = tag.name.strip_prefix("refs/tags/") else {
+            continue;
+        };
+        let of_key = short
+            .strip_prefix("revoke/")
+            .and_then(|rest| rest.split('/').next())
+            .is_some_and(|own| own.eq_ignore_ascii_case(hex));
+        if of_key && let Ok(signer) = Revoke::signer(repository, authority, short) {
+            names.insert(signer);
+        }
+    }
+    Ok(names)
+}
+
+fn members(needs: &[Wanted]) -> Vec<String> {
+    let names: BTreeSet<&String> = needs.iter().flat_map(|need| &need.members).collect();
+    names.into_iter().cloned().collect()
+}

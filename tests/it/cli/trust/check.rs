@@ -1,0 +1,142 @@
+//! trust check.
+
+use crate::cli::environment::Environment;
+
+#[test]
+fn a_sound_policy_is_proven_and_says_who_alone_could_change_what() {
+    let env = Environment::new();
+    env.fleet();
+    env.trust(&["check"]).exits(0).says(&[
+        "** can be changed by alice alone",
+        "trust/** can be changed by alice alone",
+        "policy 1: it can be met",
+    ]);
+    let env = Environment::new();
+    env.three();
+    env.trust(&["check"])
+        .exits(0)
+        .says(&["trust/** can be changed by nobody alone"]);
+    let json = env.trust(&["check", "-o", "json"]).exits(0).json();
+    assert_eq!(json["serial"], 1);
+    assert_eq!(json["errors"], serde_json::json!([]));
+    let alone = &json["alone"][0];
+    assert_eq!(alone["rule"], "**");
+    assert_eq!(
+        alone["identities"],
+        serde_json::json!(["alice", "bob", "carol"])
+    );
+    // Everybody else's folder is told as what it is.
+    env.plumb(".", &["trust", "check", "nowhere"])
+        .exits(1)
+        .says(&["there is no folder nowhere"]);
+    env.plumb(".", &["trust", "check", "home"]).exits(1);
+}
+
+#[test]
+fn what_nobody_could_meet_is_an_error_now_or_then() {
+    let env = Environment::new();
+    env.three();
+    env.trust(&["rotate", "bob", "--key", "../alice.pub"])
+        .exits(1);
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "[\"trust/**\"], need: [{from: ops, count: 2}]",
+        "[\"trust/**\"], need: [{from: ops, count: 4}]",
+    );
+    env.trust(&["check"]).exits(1).says(&[
+        "error:",
+        "trust/** can never be changed: it needs 4 of ops, and 3 of them could sign",
+        "serial is 1 where that commit has 1",
+    ]);
+    env.edit("fleet/trust/policy.yaml", "count: 4", "count: 2");
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.trust(&["check"]).exits(0);
+    // Keys that end: not yet an error, but told; then it is one.
+    for name in ["bob", "carol"] {
+        let key = env.fingerprint(name);
+        env.edit(
+            "fleet/trust/policy.yaml",
+            &format!("{{ssh: \"{key}\"}}"),
+            &format!("{{ssh: \"{key}\", validBefore: 2031-06-01T00:00:00Z}}"),
+        );
+    }
+    let soon = ["check", "--now", "2031-05-20T00:00:00Z"];
+    env.trust(&soon).exits(0).says(&[
+        "of bob ends at 2031-06-01T00:00:00Z: plumb trust rotate bob",
+        "from 2031-06-01T00:00:00Z on fleet.yaml can't be changed any more",
+    ]);
+    let json = env
+        .trust(&[&soon[..], &["-o", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(json["ending"][0]["identity"], "bob");
+    let then = env.trust(&["check", "--now", "2031-06-02T00:00:00Z", "-o", "json"]);
+    let json = then.exits(1).json();
+    assert_eq!(json["unsatisfiable"][0]["usable"], 1);
+}
+
+#[test]
+fn what_is_odd_is_a_warning() {
+    let env = Environment::new();
+    env.three();
+    let policy = env.read("fleet/trust/policy.yaml");
+    let policy = policy
+        .replace("serial: 1", "serial: 2")
+        .replace(
+            "groups: {ops: [alice, bob, carol]}",
+            "groups: {ops: [alice, bob], sec: [bob], idle: [alice]}",
+        )
+        .replace(
+            "[fleet.yaml], need: [{from: ops, count: 2}]",
+            "[prod/**], need: [{from: ops, count: 1}, {from: sec, count: 1}]",
+        )
+        .replace(
+            "[\"trust/**\"], need: [{from: ops, count: 2}]",
+            "[\"trust/**\"], need: [{from: ops, count: 2}, {from: sec, count: 1}]",
+        )
+        .replace("[\"**\"]", "[hosts, profiles]");
+    env.write("fleet/trust/policy.yaml", &policy);
+    env.key("dave");
+    std::fs::copy(env.path("dave.pub"), env.path("fleet/trust/keys/dave.pub")).unwrap();
+    let run = env.trust(&["check"]).exits(0);
+    run.says(&[
+        "carol is in no group",
+        "no rule needs the group idle",
+        "no file matches prod/**",
+        "no rule owns README.md, files/",
+        "and 2 more: a commit that changes them is a reject",
+        "bob is in ops and in sec: one signature fills both needs",
+        "no identity has the key",
+        "8 warnings",
+    ]);
+}
+
+#[test]
+fn a_policy_that_cant_be_read_is_an_error_with_its_place() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "    - {paths: [\"trust/**\"], need: [{from: ops, count: 1}]}",
+        "    - {paths: [\"trust/**\"], need: [{from: opps, count: 1}]}",
+    );
+    env.trust(&["check"])
+        .exits(1)
+        .says(&["trust/policy.yaml:", "there is no group `opps`"]);
+    let json = env.trust(&["check", "-o", "json"]).exits(1).json();
+    assert!(
+        json["errors"][0].as_str().unwrap().contains("opps"),
+        "{json}"
+    );
+    // Weaker for trust/ than for anything else.
+    env.edit("fleet/trust/policy.yaml", "opps", "ops");
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "[\"**\"], need: [{from: ops, count: 1}]",
+        "[\"**\"], need: [{from: ops, count: 2}]",
+    );
+    env.edit("fleet/trust/policy.yaml", "[\"**\"]", "[hosts]");
+    env.trust(&["check"])
+        .exits(1)
+        .says(&["weaker than one that needs 2 of `ops`"]);
+}

@@ -1,0 +1,187 @@
+//! trust import.
+
+use crate::cli::environment::Environment;
+
+/// An empty repository whose user is alice.
+fn repository() -> Environment {
+    let env = Environment::new();
+    env.key("alice");
+    env.key("bob");
+    env.be("alice");
+    std::fs::create_dir(env.path("fleet")).unwrap();
+    env.git("fleet", &["init", "--quiet"]);
+    env
+}
+
+#[test]
+fn allowed_signers_become_a_policy_that_works() {
+    let env = repository();
+    let line = |name: &str| format!("{name}@fleet.example {}", env.read(&format!("{name}.pub")));
+    env.write(
+        "signers",
+        &format!(
+            "# ours\n{}{}*@elsewhere {}",
+            line("alice"),
+            line("bob"),
+            env.read("bob.pub")
+        ),
+    );
+    let args = ["import", "../signers"];
+    let shown = env.trust(&args).exits(0);
+    let shown = shown.says(&[
+        "kind: TrustPolicy",
+        "bindRef: trailer",
+        "ops: [alice, bob]",
+        "# and trust/keys/bob.pub",
+        "signers:4: left out: `*@elsewhere` is a pattern",
+        "doesn't say who may change it",
+    ]);
+    // The policy goes to stdout alone, what to know of it to stderr.
+    assert!(
+        shown.stdout.starts_with("# Who may change"),
+        "{}",
+        shown.stdout
+    );
+    assert!(!env.path("fleet/trust").exists());
+    env.trust(&["import", "../signers", "--write"])
+        .exits(0)
+        .says(&["written: trust/policy.yaml", "git add trust"]);
+    env.trust(&["check"]).exits(0);
+    let first = env.commit("Who may change this fleet", &["-S"]);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    env.write("fleet/README", "x\n");
+    let repository = env.trust(&["show", "-o", "json"]).exits(0).json();
+    let repository = repository["policy"]["repository"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    env.commit(
+        "A word",
+        &[
+            "-S",
+            "--trailer",
+            &format!("Deploy-Ref: {repository} refs/heads/main"),
+        ],
+    );
+    env.plumb("fleet", &["verify"]).exits(0);
+    // With a policy there, it is shown what that doesn't have.
+    env.trust(&["import", "../signers", "--write"])
+        .exits(1)
+        .says(&["has a trust/ already"]);
+    env.trust(&args)
+        .exits(0)
+        .says(&["the policy has all of these keys already"]);
+    env.key("carol");
+    env.write("signers", &line("carol"));
+    env.trust(&args)
+        .exits(0)
+        .says(&["plumb trust add carol --key 'ssh-ed25519 ", "--group GROUP"]);
+}
+
+#[test]
+fn sequoia_gits_policy_is_never_widened() {
+    let env = repository();
+    let (alice, bob) = (
+        env.gpg_key("alice", "ed25519", "1y"),
+        env.gpg_key("bob", "ed25519", "1y"),
+    );
+    let carol = env.gpg_key("carol", "brainpoolP256r1", "1y");
+    let armor = |fingerprint: &str| env.gpg(&["--armor", "--export", fingerprint]);
+    let text = format!(
+        "version = 0\ncommit_goodlist = [\"{}\"]\n\n[authorization.\"Alice <alice@fleet.example>\"]\nsign_commit = true\nsign_tag = true\nadd_user = true\nretire_user = true\naudit = true\nkeyring = \"\"\"\n{}\"\"\"\n\n[authorization.bob]\nsign_commit = true\nkeyring = \"\"\"\n{}\"\"\"\n\n[authorization.carol]\nsign_commit = true\nadd_user = true\nretire_user = true\nkeyring = \"\"\"\n{}\"\"\"\n",
+        "1".repeat(40),
+        armor(&alice),
+        armor(&bob),
+        armor(&carol)
+    );
+    env.end_gpg();
+    env.write("openpgp-policy.toml", &text);
+    let run = env
+        .trust(&["import", "../openpgp-policy.toml", "--write"])
+        .exits(0);
+    run.says(&[
+        "openpgp-policy.toml:2: 1111",
+        "plumb approve",
+        "openpgp-policy.toml:4: `Alice <alice@fleet.example>` is called alice",
+        "`sign_tag` has no meaning here",
+        "`audit` has no meaning here",
+        "carol is left out: no certificate is left",
+        "brainpoolP256r1",
+        "count 1",
+    ]);
+    let json = env.trust(&["show", "-o", "json"]).exits(0).json();
+    let policy = &json["policy"];
+    assert_eq!(policy["groups"]["committers"], serde_json::json!([0, 1]));
+    assert_eq!(policy["groups"]["maintainers"], serde_json::json!([0]));
+    let trust = policy["rules"][1]["need"].clone();
+    assert_eq!(
+        trust,
+        serde_json::json!([{"from": "committers", "count": 1}, {"from": "maintainers", "count": 1}])
+    );
+    assert_eq!(policy["identities"][0]["keys"][0]["name"], alice.as_str());
+    env.trust(&["check"])
+        .exits(0)
+        .says(&["trust/** can be changed by alice alone"]);
+    env.trust(&["import", "../openpgp-policy.toml"])
+        .exits(0)
+        .says(&["policy has all of these keys already"]);
+    // Bob may commit and may not change the policy; when nobody may, there is none.
+    env.write(
+        "nobody.toml",
+        &text.replace("add_user = true", "add_user = false"),
+    );
+    env.trust(&["import", "../nobody.toml"])
+        .exits(1)
+        .says(&["`add_user`", "nobody could change trust/"]);
+}
+
+#[test]
+fn codeowners_are_shown_as_a_difference_to_the_policy() {
+    let env = repository();
+    env.write(
+        "fleet/.github/CODEOWNERS",
+        "* @alice @bob\n/hosts/ @alice\n/free\n",
+    );
+    env.trust(&["import", ".github/CODEOWNERS"])
+        .exits(1)
+        .says(&["names no keys", "plumb trust init"]);
+    env.trust(&[
+        "init",
+        "--ssh-key=alice=../alice.pub",
+        "--ssh-key=bob=../bob.pub",
+    ])
+    .exits(0);
+    env.trust(&["import", ".github/CODEOWNERS"])
+        .exits(0)
+        .says(&[
+            "+    - {paths: [hosts], need: [{from: alice, count: 1}]}",
+            "CODEOWNERS:2: stricter here",
+            "CODEOWNERS:3: left out: `/free` has no owner",
+            "raise `serial`",
+        ]);
+    let json = env
+        .trust(&["import", ".github/CODEOWNERS", "-o", "json"])
+        .exits(0)
+        .json();
+    let policy = json["policy"].as_str().unwrap();
+    env.write("fleet/trust/policy.yaml", policy);
+    env.trust(&["check"]).exits(0);
+}
+
+#[test]
+fn what_it_is_must_be_clear() {
+    let env = repository();
+    env.write("something", "hello\n");
+    env.trust(&["import", "../something"])
+        .exits(1)
+        .says(&["it isn't clear what", "--format"]);
+    env.trust(&["import", "../something", "--format", "allowed-signers"])
+        .exits(1)
+        .says(&[
+            "no key in it can be trusted",
+            "something:1: left out: it has no key",
+        ]);
+    env.trust(&["import", "../missing"])
+        .exits(1)
+        .says(&["missing can't be read"]);
+}

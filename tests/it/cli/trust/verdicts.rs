@@ -1,0 +1,277 @@
+//! What verify, explain and approve say, and that what they advise helps.
+
+use crate::cli::environment::Environment;
+
+#[test]
+fn an_introduction_that_isnt_on_the_branch_is_named_as_that() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.git("fleet", &["switch", "--quiet", "--orphan", "other"]);
+    env.write("fleet/x", "x\n");
+    let other = env.commit("Elsewhere", &["-S"]);
+    env.git("fleet", &["switch", "--quiet", "main"]);
+    // One without a policy, and one that is another branch's.
+    env.git("fleet", &["config", "plumb.introduction", &other]);
+    env.plumb("fleet", &["verify"]).exits(4).says(&[
+        &format!(
+            "nothing can be judged from the introduction {}",
+            &other[..12]
+        ),
+        "trust/policy.yaml is missing",
+        "git config plumb.introduction COMMIT",
+        "nothing was judged",
+    ]);
+    env.git("fleet", &["switch", "--quiet", "-c", "side", &first]);
+    env.edit("fleet/files/journald.conf", "2G", "3G");
+    let side = env.commit("Larger journals", &["-S"]);
+    env.git("fleet", &["switch", "--quiet", "main"]);
+    env.git("fleet", &["config", "plumb.introduction", &side]);
+    let run = env.plumb("fleet", &["verify"]).exits(4);
+    let run = run.says(&[
+        &format!(
+            "the introduction {} (Larger journals) isn't on the branch",
+            &side[..12]
+        ),
+        "It is git's `plumb.introduction`",
+        "nothing was judged, so nothing is accepted",
+    ]);
+    assert!(!run.stdout.contains("held at"), "{}", run.stdout);
+    // What programs read stays as it was.
+    let json = env
+        .plumb("fleet", &["verify", "-o", "json"])
+        .exits(4)
+        .json();
+    assert_eq!(json["verdict"], "reject");
+    assert_eq!(json["steps"][0]["reasons"][0]["code"], "not-descendant");
+    env.git("fleet", &["config", "plumb.introduction", "4242"]);
+    env.plumb("fleet", &["verify"])
+        .exits(1)
+        .says(&["git's `plumb.introduction` is 4242, and there is no such commit"]);
+    // A floor of one's own is a floor.
+    env.plumb("fleet", &["verify", &format!("{side}..main")])
+        .exits(4)
+        .says(&["the floor", "isn't on the branch"]);
+}
+
+#[test]
+fn verify_explains_each_commit_when_asked() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.edit("fleet/fleet.yaml", "spec:", "# ours\nspec:");
+    env.commit("Ours", &["--no-gpg-sign"]);
+    env.approved_by("bob");
+    env.approved_by("carol");
+    let run = env.plumb("fleet", &["verify", "--explain"]).exits(0);
+    run.says(&[
+        "needs  1 of ops for **: alice",
+        "signed alice by the commit, with SHA256:",
+        "needs  2 of ops for fleet.yaml: bob, carol",
+        "signed bob by tag approve/main/",
+        "noted: it isn't signed",
+    ]);
+    let short = env.plumb("fleet", &["verify"]).exits(0);
+    assert!(!short.stdout.contains("needs"), "{}", short.stdout);
+}
+
+#[test]
+fn of_many_accepted_commits_the_newest_are_listed() {
+    let env = Environment::new();
+    env.fleet();
+    for number in 0..23 {
+        let message = format!("Nothing {number}");
+        env.git(
+            "fleet",
+            &["commit", "--quiet", "--allow-empty", "-S", "-m", &message],
+        );
+    }
+    let run = env.plumb("fleet", &["verify"]).exits(0);
+    let run = run.says(&["3 earlier commits (--explain lists them)", "Nothing 3"]);
+    assert!(!run.stdout.contains("Nothing 2\n"), "{}", run.stdout);
+    let all = env.plumb("fleet", &["verify", "--explain"]).exits(0);
+    assert!(all.stdout.contains("Nothing 2\n"), "{}", all.stdout);
+    let json = env
+        .plumb("fleet", &["verify", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(json["steps"].as_array().unwrap().len(), 23);
+}
+
+#[test]
+fn an_approval_that_is_ignored_is_noted() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("Smaller journals", &["-S"]);
+    env.git(
+        "fleet",
+        &["tag", "-s", "-m", "fine", "approve/main/x", &commit],
+    );
+    env.plumb("fleet", &["verify", "--explain"])
+        .exits(0)
+        .says(&[
+            "noted: the approval",
+            "approve/main/x",
+            "counts for nothing",
+        ]);
+}
+
+#[test]
+fn an_unsigned_commit_is_cured_as_it_says() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["--no-gpg-sign"]);
+    env.plumb("fleet", &["explain", "HEAD"]).exits(0).says(&[
+        "if it is your commit, sign it",
+        "git commit --amend --no-edit -S",
+        "git push --force-with-lease origin main",
+        "let alice approve it",
+        "plumb approve ",
+        "needs  1 of ops for **: nobody",
+    ]);
+    env.git(
+        "fleet",
+        &["commit", "--quiet", "--amend", "--no-edit", "-S"],
+    );
+    env.plumb("fleet", &["verify"]).exits(0);
+    // Below others, by the rebase that it says.
+    env.edit("fleet/files/journald.conf", "1G", "3G");
+    env.commit("Larger journals", &["--no-gpg-sign"]);
+    env.edit("fleet/files/journald.conf", "3G", "4G");
+    env.commit("Even larger journals", &["-S"]);
+    let run = env.plumb("fleet", &["verify"]).exits(3);
+    let command = run
+        .stdout
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("git rebase"))
+        .unwrap_or_else(|| panic!("{}", run.stdout));
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-c", command]);
+    Environment::run(shell).exits(0);
+    env.plumb("fleet", &["verify"]).exits(0);
+    // And one that is held by another says by which.
+    env.edit("fleet/files/journald.conf", "4G", "5G");
+    let held = env.commit("Unsigned again", &["--no-gpg-sign"]);
+    env.edit("fleet/files/journald.conf", "5G", "6G");
+    env.commit("On top", &["-S"]);
+    env.plumb("fleet", &["explain", "HEAD"]).exits(0).says(&[
+        "accept",
+        &format!("{} before it isn't accepted", &held[..12]),
+        &format!("plumb explain {}", &held[..12]),
+    ]);
+    env.plumb("fleet", &["explain", "HEAD^"])
+        .exits(0)
+        .says(&["git rebase --rebase-merges --exec"]);
+}
+
+#[test]
+fn a_missing_trailer_is_cured_as_it_says() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.git("fleet", &["add", "--all"]);
+    env.git(
+        "fleet",
+        &[
+            "commit",
+            "--quiet",
+            "--no-verify",
+            "-S",
+            "-m",
+            "Smaller journals",
+        ],
+    );
+    let run = env
+        .plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&["[unbound]"]);
+    let command = run
+        .stdout
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("git -c trailer"))
+        .unwrap_or_else(|| panic!("{}", run.stdout))
+        .to_owned();
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-c", &command]);
+    Environment::run(shell).exits(0);
+    env.plumb("fleet", &["verify"]).exits(0);
+}
+
+#[test]
+fn a_reject_is_set_back_as_it_says() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Both", &["-S"]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    let run = env
+        .plumb("fleet", &["verify"])
+        .exits(4)
+        .says(&["[policy-not-isolated]", "make two commits of it"]);
+    let command = run
+        .stdout
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("git push --force-with-lease"))
+        .unwrap_or_else(|| panic!("{}", run.stdout))
+        .to_owned();
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-c", &command]);
+    Environment::run(shell).exits(0);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
+}
+
+#[test]
+fn an_approval_says_what_it_is_worth() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/fleet.yaml", "spec:", "# ours\nspec:");
+    env.commit("Ours", &["--no-gpg-sign"]);
+    env.be("bob");
+    env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
+        "by bob, and the commit isn't accepted yet",
+        "1 of 2 from ops",
+        "alice or carol could give it",
+    ]);
+    env.be("carol");
+    env.plumb("fleet", &["approve", "main"])
+        .exits(0)
+        .says(&["With it, by carol, the commit has all that it needs"]);
+    env.key("mallory");
+    env.be("mallory");
+    env.plumb("fleet", &["approve", "main"]).exits(1).says(&[
+        "would count for nothing, so it wasn't kept",
+        "plumb trust add NAME",
+    ]);
+    let tags = env.git("fleet", &["tag", "--list", "approve/*"]);
+    assert_eq!(tags.lines().count(), 2, "{tags}");
+}
+
+#[test]
+fn reasons_of_conditions_are_explained() {
+    let env = Environment::new();
+    for (reason, word) in [
+        ("HostKeyMismatch", "plumb enroll"),
+        ("DriftHeld", "plumb plan"),
+        ("Rejected", "plumb get revisions"),
+        ("WouldGoBack", "Rollback-To:"),
+        ("CommitHeld", "hosts stay"),
+    ] {
+        env.plumb(".", &["explain", reason])
+            .exits(0)
+            .says(&[reason, word]);
+    }
+    env.plumb(".", &["explain", "DriftHeldd"])
+        .exits(1)
+        .says(&["did you mean DriftHeld?"]);
+}
