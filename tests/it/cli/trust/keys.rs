@@ -240,13 +240,18 @@ fn what_cant_be_verified_is_refused_and_says_which_curve() {
     let env = Environment::new();
     env.fleet();
     let brainpool = env.gpg_key("bob", "brainpoolP256r1", "1y");
-    let run = env.trust(&["add", "bob", "--key", &brainpool, "--group", "ops"]);
+    let rsa = env.gpg_key("carol", "rsa2048", "1y");
+    let runs =
+        [&brainpool, &rsa].map(|key| env.trust(&["add", "bob", "--key", key, "--group", "ops"]));
     env.end_gpg();
-    run.exits(1).says(&[
+    let [brainpool, rsa] = runs;
+    brainpool.exits(1).says(&[
         "couldn't sign anything that counts",
         "brainpoolP256r1",
         "can't be verified here",
     ]);
+    rsa.exits(1)
+        .says(&["RSA with 2048 bits, and the policy asks for 3072"]);
 }
 
 #[test]

@@ -298,6 +298,14 @@ pub(super) const SOURCE: &[Reason] = &[
         "The files of an accepted commit can't be read: too many, too large, or with a name that isn't text.",
     ),
     ("Closed", "The controller is being stopped."),
+    (
+        "NotKept",
+        "A newer commit is accepted, and the controller couldn't keep that, so nothing is driven from it yet. See whether the disk of its state folder is full.",
+    ),
+    (
+        "RevocationsUnreadable",
+        "The controller's folder of revoked keys (`revoked`) can't be read, so it isn't known whose signatures count, and nothing new is accepted. The message names the file.",
+    ),
 ];
 
 /// Every reason of an event that isn't one of a condition too.
@@ -361,6 +369,14 @@ pub(super) const EVENTS: &[Reason] = &[
         "AlertmanagerRecovered",
         "An Alertmanager takes alerts again.",
     ),
+    (
+        "KeyRevoked",
+        "A key has no authority any more on the controller's machine (`revoked` in its configuration).",
+    ),
+    (
+        "KeyRestored",
+        "A key was taken out of the controller's folder of revoked keys, and counts again if the policy has it. If nobody meant that, put it back.",
+    ),
 ];
 
 /// All of them.
@@ -376,14 +392,9 @@ mod tests {
     use super::*;
 
     /// Words in the sources below that look like a reason and aren't one.
-    const OTHERS: [&str; 6] = [
-        // names of types in `Debug`, of alerts, of fields
+    const OTHERS: [&str; 1] = [
+        // the name of a type in `Debug`
         "Handle",
-        "PlumbApprovalPending",
-        "PlumbCommitVerificationFailed",
-        "Driver",
-        "Parts",
-        "Controller",
     ];
 
     /// What gives reasons: the whole controller, and the errors of ports.

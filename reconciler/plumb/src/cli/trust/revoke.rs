@@ -100,8 +100,8 @@ impl Revoke {
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
                     .hint(format!("a tag {tag} from before has done it already; --id names another"))
             })?;
-        let signer = match Self::signer(&repository, &authority, &tag) {
-            Ok(signer) => signer,
+        let maker = match Self::signer(&repository, &authority, &tag) {
+            Ok(name) => name,
             Err(why) => {
                 git.run(&["tag", "--delete", &tag])?;
                 return Err(Failure::new(format!(
@@ -134,7 +134,7 @@ impl Revoke {
             key: key.to_string(),
             identity: whose,
             commit: on.to_string(),
-            signer,
+            signer: maker,
             revokers: by,
             missing,
             push: format!("git push {remote} refs/tags/{tag}"),
