@@ -177,7 +177,9 @@ fn own_75_copies_of_one_approval_crowd_out_no_other() {
         merge = merge.mergetag(&w.store, copy);
     }
     let merge = merge.make(&mut w);
-    w.accepts(merge);
+    let outcome = w.accepts(merge);
+    // Carol of both, and bob of both.
+    assert_eq!(outcome.steps[0].signers.len(), 4);
 }
 
 // The same among approvals of one branch: sixteen copies of the later one, which lies too far away.

@@ -3,6 +3,7 @@
 //! `case_01` to `case_85` are those of the study; where the verdict differs from its table, the case
 //! says why. `own_…` are ours.
 
+mod edges;
 mod floods;
 mod late;
 mod merges;
@@ -10,6 +11,7 @@ mod objects;
 mod own;
 mod policy;
 mod properties;
+mod readers;
 mod signatures;
 mod stale;
 mod tags;

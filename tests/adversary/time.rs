@@ -434,6 +434,30 @@ fn case_70_an_emergency_too_late_or_of_what_it_must_not_touch() {
 }
 
 #[test]
+fn own_83_nobody_declares_an_emergency_that_is_over() {
+    let p = people();
+    for (hours, good) in [(3, true), (5, false)] {
+        let mut w = frozen();
+        w.wait(5 * DAY);
+        let c = w
+            .on(w.root)
+            .file("prod/a", "fix")
+            .message("fix\n\nEmergency: the door is open\n")
+            .sign(&p.dave)
+            .make(&mut w);
+        // It came in time and waited.
+        w.seen.insert(c, moment(w.clock() + 60));
+        w.wait(hours * 3600);
+        w.approve(c, &p.erin);
+        if good {
+            w.accepts(c);
+        } else {
+            w.pends(c, R::Frozen);
+        }
+    }
+}
+
+#[test]
 fn own_44_lower_bounds_must_be_on_the_chain() {
     let (p, mut w) = (people(), World::default());
     let one = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);

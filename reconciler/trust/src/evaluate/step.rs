@@ -346,6 +346,9 @@ impl Evaluation<'_> {
             );
             return Err(Reason::new(ReasonCode::EmergencyExpired, message));
         }
+        // Nor does somebody declare it who signs when it is over: a commit that waited for the second
+        // signature of an emergency would get around the rules for as long as it lies there.
+        voices.retain(|voice| voice.seconds - candidate.seconds <= emergency.ttl.0);
         let declared = coverage::judge(
             policy,
             &coverage::emergency(&emergency.need, &candidate.changes),

@@ -184,30 +184,22 @@ fn crc24(bytes: &[u8]) -> [u8; 3] {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "-----BEGIN PGP SIGNATURE-----\nComment: x\n\naGVsbG8gd29y\nbGQ=\n=XUjd\n-----END PGP SIGNATURE-----\n";
+    const GOOD: &str = "-----BEGIN PGP SIGNATURE-----\nComment: x\n\naGVsbG8gd29y\nbGQ=\n=sDy3\n-----END PGP SIGNATURE-----\n";
 
     #[test]
     fn a_whole_block_is_read_and_its_checksum_is_checked() {
-        let sum = crc24(b"hello world");
-        let mut decoder = Decoder::default();
-        decoder.line(b"XUjd").unwrap();
-        let good = if decoder.finish().unwrap() == sum {
-            GOOD.to_owned()
-        } else {
-            GOOD.replace("=XUjd\n", "")
-        };
         assert_eq!(
-            Armor::OpenPgp.decode(good.as_bytes()).unwrap(),
+            Armor::OpenPgp.decode(GOOD.as_bytes()).unwrap(),
             b"hello world"
         );
         assert_eq!(
             Armor::OpenPgp
-                .decode(GOOD.replace("=XUjd\n", "").as_bytes())
+                .decode(GOOD.replace("=sDy3\n", "").as_bytes())
                 .unwrap(),
             b"hello world"
         );
         assert_eq!(
-            Armor::OpenPgp.decode(GOOD.replace("XUjd", "XUje").as_bytes()),
+            Armor::OpenPgp.decode(GOOD.replace("sDy3", "sDy4").as_bytes()),
             Err(ArmorError::Checksum)
         );
     }
@@ -222,12 +214,12 @@ mod tests {
             ("aGVs", "aG Vs"),
             ("aGVs", "aGVs\r"),
             ("Comment: x", "Comment x"),
-            ("=XUjd\n", "=XUjd\nbGQ=\n"),
+            ("=sDy3\n", "=sDy3\nbGQ=\n"),
             ("-----END", "----END"),
             ("x\n\n", "x\n"),
             ("SIGNATURE-----\nC", "SIGNATURE----- \nC"),
             ("bGQ=\n", "bG=Q\n"),
-            ("aGVsbG8gd29y\nbGQ=\n=XUjd\n", ""),
+            ("aGVsbG8gd29y\nbGQ=\n=sDy3\n", ""),
         ] {
             let wrong = GOOD.replacen(from, to, 1);
             assert_ne!(wrong, GOOD, "{from}");
