@@ -34,6 +34,9 @@ impl From<RepositoryError> for Failure {
 pub(crate) struct Range<'a> {
     /// The commit that is trusted as given.
     pub(crate) floor: Oid,
+    /// Who says so. What follows an introduction is history: emergencies and freezes that are over don't
+    /// count against it. What follows any other floor has just come.
+    pub(crate) floor_of: FloorOf,
     /// The candidate.
     pub(crate) head: Oid,
     /// The tags that count.
@@ -86,11 +89,13 @@ pub(crate) fn judge_telling(
     range: &Range<'_>,
     progress: &dyn Fn(Progress),
 ) -> Outcome {
-    let inputs = Inputs::new(range.floor, range.head, range.now)
-        .floor(range.floor)
+    let mut inputs = Inputs::new(range.floor, range.head, range.now)
         .tags(range.tags)
         .progress(progress)
         .explain();
+    if range.floor_of != FloorOf::Introduction {
+        inputs = inputs.floor(range.floor);
+    }
     verify(repository.objects(), &inputs)
 }
 

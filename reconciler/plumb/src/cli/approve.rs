@@ -9,7 +9,7 @@ use plumb_trust::{ObjectKind, Objects as _, Oid, Step};
 use serde::Serialize;
 
 use crate::git::Git;
-use crate::judgement::{self, Range};
+use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of, short};
 use crate::report::{Exit, Failure, OrFail as _};
 
@@ -195,6 +195,7 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
     let tags = repository.tags()?;
     let range = Range {
         floor: parent,
+        floor_of: FloorOf::Accepted,
         head,
         tags: &tags,
         now: Timestamp::now(),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::{Selection, count, render};
-use crate::judgement::{self, Range};
+use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _, render_diagnostics};
 use crate::workspace::Workspace;
@@ -168,6 +168,7 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let tags = repository.tags()?;
     let range = Range {
         floor,
+        floor_of: FloorOf::Introduction,
         head,
         tags: &tags,
         now: Timestamp::now(),

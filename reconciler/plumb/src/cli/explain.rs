@@ -106,9 +106,10 @@ impl Explain {
             .hint("the controller's configuration names it as `introduction`, and so it is trusted")
         })?;
         let tags = repository.tags()?;
-        let judge = |floor, head| {
+        let judge = |floor, floor_of, head| {
             let range = Range {
                 floor,
+                floor_of,
                 head,
                 tags: &tags,
                 now: Timestamp::now(),
@@ -122,10 +123,10 @@ impl Explain {
                 .first()
                 .is_some_and(|step| step.commit == commit)
         };
-        let mut outcome = judge(parent, head);
+        let mut outcome = judge(parent, FloorOf::Accepted, head);
         let on_branch = leads(&outcome);
         if !on_branch {
-            outcome = judge(parent, commit);
+            outcome = judge(parent, FloorOf::Accepted, commit);
         }
         let position = match outcome.steps.len() {
             0 | 1 => Position::Newest,
@@ -141,8 +142,8 @@ impl Explain {
         }
         outcome.steps.truncate(1);
         // One that isn't accepted holds all that come after it.
-        let before = default_floor(repository).ok().and_then(|(floor, _)| {
-            let whole = judge(floor, commit);
+        let before = default_floor(repository).ok().and_then(|(floor, of)| {
+            let whole = judge(floor, of, commit);
             let first = whole.first_held()?.commit;
             (whole.steps.len() > 1 && first != commit).then_some(first)
         });

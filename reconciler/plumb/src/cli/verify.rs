@@ -56,6 +56,7 @@ impl Verify {
         let tags = repository.tags()?;
         let range = Range {
             floor,
+            floor_of: of,
             head,
             tags: &tags,
             now: self.now.unwrap_or_else(Timestamp::now),

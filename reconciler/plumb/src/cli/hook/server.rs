@@ -130,11 +130,8 @@ impl Server {
             }
             None => introduction,
         };
-        let mut outcome = self.way(introduction, Some(floor), new, &tags, &tombstones);
+        let outcome = self.way(introduction, Some(floor), new, &tags, &tombstones);
         let uncovered = view == View::Whole && outcome.first_held().is_some_and(is_uncovered);
-        if uncovered {
-            say_it_once(&mut outcome);
-        }
         if !outcome.is_accept() {
             shell.say(judgement::describe(&outcome, &self.repository, shell.err));
         }
@@ -142,10 +139,12 @@ impl Server {
         if outcome.verdict == Verdict::Reject {
             return Err(failure().hint("`plumb verify` shows the same before a push"));
         }
-        match outcome.first_held() {
-            Some(step) if uncovered => Err(sign_it(failure(), step.commit, new, floor)),
-            _ => Ok(Exit::OK),
+        if uncovered {
+            return Err(failure().hint(
+                "an approval by somebody else may also come in the same push: git push --atomic",
+            ));
         }
+        Ok(Exit::OK)
     }
 
     fn introduction(&self) -> Result<Oid, Failure> {
@@ -301,28 +300,4 @@ pub(super) fn is_uncovered(step: &Step) -> bool {
     step.reasons
         .iter()
         .any(|reason| reason.code == ReasonCode::Uncovered)
-}
-
-/// What cures a commit that nobody signed is said at the end, in order.
-fn say_it_once(outcome: &mut Outcome) {
-    for reason in outcome.steps.iter_mut().flat_map(|step| &mut step.reasons) {
-        reason.cure = None;
-    }
-}
-
-fn sign_it(failure: Failure, commit: Oid, new: Oid, floor: Oid) -> Failure {
-    let sign = if commit == new {
-        "git commit --amend --no-edit -S".to_owned()
-    } else {
-        format!(
-            "git rebase --exec 'git commit --amend --no-edit -S' {}",
-            floor.short()
-        )
-    };
-    failure
-        .hint(format!("sign it with a key of the policy: {sign}"))
-        .hint(format!(
-            "or somebody of the policy approves it as it is (plumb approve {}), and the tag is pushed with it: git push --atomic",
-            commit.short()
-        ))
 }

@@ -13,7 +13,7 @@ use super::folder::{owner, top};
 use super::founders::{user_name, word};
 use super::next::{Wanted, wanted};
 use crate::git::Git;
-use crate::judgement::{self, Range};
+use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of};
 use crate::report::{Exit, Failure, OrFail as _};
 
@@ -169,6 +169,7 @@ impl Revoke {
         let tags = repository.tags()?;
         let range = Range {
             floor,
+            floor_of: FloorOf::Introduction,
             head,
             tags: &tags,
             now: Timestamp::now(),
