@@ -422,7 +422,9 @@ mod tests {
             return;
         }
         let text = std::fs::read_to_string(path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        // The tests of a file stand at its end.
+        let tests = "#[cfg(test)]\nmod tests {";
+        let code = text.split(tests).next().unwrap_or_default();
         for (at, _) in code.match_indices('"') {
             let rest = &code[at + 1..];
             let end = rest.find(|c: char| !c.is_ascii_alphabetic());
