@@ -98,10 +98,39 @@ impl Git {
             &format!("{name}^{{commit}}"),
         ])
         .map_err(|_| {
+            if self
+                .try_ask(&["rev-parse", "--verify", "--quiet", "HEAD"])
+                .is_none()
+            {
+                return nothing_committed();
+            }
             Failure::new(format!("there is no commit {name} here"))
                 .hint("a branch, a tag or a commit's id; `git fetch` may bring it")
         })
     }
+
+    /// A branch's name, without `refs/heads/`, as git takes it.
+    ///
+    /// # Errors
+    /// When it can't be a branch's name.
+    pub(crate) fn branch(&self, name: &str) -> Result<String, Failure> {
+        let name = name.strip_prefix("refs/heads/").unwrap_or(name);
+        let whole = format!("refs/heads/{name}");
+        let fits = !name.starts_with('-') && name != "HEAD";
+        if fits && self.ask(&["check-ref-format", &whole]).is_ok() {
+            return Ok(name.to_owned());
+        }
+        Err(
+            Failure::new(format!("`{name}` can't be the name of a branch"))
+                .hint("`git help check-ref-format` has the rules; say one such as --branch main"),
+        )
+    }
+}
+
+/// A repository without a commit.
+pub(crate) fn nothing_committed() -> Failure {
+    Failure::new("nothing is committed here yet")
+        .hint("commit first: git add --all && git commit -S")
 }
 
 fn failed<S: AsRef<OsStr>>(args: &[S], stderr: &str) -> Failure {

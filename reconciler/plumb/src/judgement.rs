@@ -13,12 +13,17 @@ use plumb_trust::{
     Inputs, ObjectKind, Objects as _, Oid, Outcome, Progress, TagRef, Verdict, verify,
 };
 
+use crate::git::nothing_committed;
 use crate::report::{Exit, Failure};
 
 pub(crate) use describe::{describe, describe_as, describe_cures};
 
 impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
+        // `HEAD` is missing only where its branch isn't born.
+        if matches!(&error, RepositoryError::Unknown(name) if name == "HEAD") {
+            return nothing_committed();
+        }
         let hint = match &error {
             RepositoryError::Missing { .. } => Some("name the repository's folder, or its .git"),
             RepositoryError::Unknown(_) => {

@@ -62,10 +62,7 @@ impl Init {
             );
         }
         let branch = match &self.branch {
-            Some(branch) => branch
-                .strip_prefix("refs/heads/")
-                .unwrap_or(branch)
-                .to_owned(),
+            Some(branch) => git.branch(branch)?,
             None => git
                 .try_ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])
                 .ok_or_else(|| {
