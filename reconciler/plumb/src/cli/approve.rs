@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_trust::object::limits;
+use plumb_trust::object::{Tag, limits};
 use plumb_trust::policy::{POLICY_PATH, Policy};
-use plumb_trust::{ObjectKind, Objects as _, Oid, Step};
+use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Step, TagRef};
 use serde::Serialize;
 
 use crate::git::Git;
@@ -20,7 +20,9 @@ use crate::report::{Exit, Failure, OrFail as _};
 /// with: keys stay where they are. Look at the commit first; this shows what it changes.
 ///
 /// The tag counts once it is pushed; the command for that is printed, and what is still missing then. An
-/// approval by a key that the policy doesn't have isn't kept: it would count for nothing.
+/// approval without a signature, or by a key that the policy doesn't have, isn't kept: it would count
+/// for nothing. One that changes nothing, because the commit is accepted without it or its signer counts
+/// already, is kept with a warning.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb approve main\n  plumb approve 4f1d5e0b --branch main\n  git push origin 'refs/tags/approve/*'"
@@ -58,7 +60,22 @@ struct Approved {
     /// Whose approval it is, where the policy that judges the commit could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
+    /// What it does for the commit, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<Effect>,
     push: String,
+}
+
+/// What an approval does for its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Effect {
+    /// With it the commit has all that it needs.
+    Completes,
+    /// It counts, and more is missing.
+    Counts,
+    /// It changes nothing.
+    Nothing,
 }
 
 impl Approve {
@@ -96,6 +113,7 @@ impl Approve {
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
                     .hint(format!("`git tag -d {tag}` removes an earlier tag of that name"))
             })?;
+        signed(&git, &tag)?;
         let worth = worth(&git, &commit, &tag)?;
         let push = format!("git push {} refs/tags/{tag}", remote(&git, &branch));
         let approved = Approved {
@@ -104,8 +122,18 @@ impl Approve {
             repository: policy.repository.clone(),
             reference,
             identity: worth.as_ref().map(|worth| worth.identity.clone()),
+            effect: worth.as_ref().map(Worth::effect),
             push,
         };
+        if let Some(worth) = worth
+            .as_ref()
+            .filter(|worth| worth.effect() == Effect::Nothing)
+        {
+            shell.warn(format_args!(
+                "this approval changes nothing: {}",
+                worth.vain()
+            ));
+        }
         shell.emit(&approved, |palette| {
             let mut out = format!(
                 "{} {} as {}\npush it: {}\n",
@@ -126,12 +154,43 @@ impl Approve {
 /// What an approval is worth to the policy that judges its commit.
 struct Worth {
     identity: String,
+    /// The commit as it is judged without it.
+    before: Step,
     /// The commit as it is judged with it.
     step: Step,
 }
 
 impl Worth {
+    fn effect(&self) -> Effect {
+        let have = |step: &Step| step.needs.iter().map(|need| need.have).sum::<u32>();
+        if self.before.verdict.is_accept() {
+            Effect::Nothing
+        } else if self.step.verdict.is_accept() {
+            Effect::Completes
+        } else if have(&self.before) == have(&self.step) && self.before.reasons == self.step.reasons
+        {
+            Effect::Nothing
+        } else {
+            Effect::Counts
+        }
+    }
+
+    /// Why it changes nothing.
+    fn vain(&self) -> String {
+        let who = &self.identity;
+        if self.before.verdict.is_accept() {
+            "the commit has all that it needs without it".to_owned()
+        } else if self.before.signers.iter().any(|s| &s.identity == who) {
+            format!("{who}'s signature counts already, and one person counts once")
+        } else {
+            format!("{who} is in none of the groups that the changed paths need")
+        }
+    }
+
     fn describe(&self, out: &mut String, palette: Palette) {
+        if self.before.verdict.is_accept() {
+            return;
+        }
         if self.step.verdict.is_accept() {
             let _ = writeln!(
                 out,
@@ -158,6 +217,29 @@ impl Worth {
             );
         }
     }
+}
+
+/// Refuses a tag that git made without a signature, and takes it away: some versions of git say that it
+/// couldn't be signed, and end as if it was.
+fn signed(git: &Git, tag: &str) -> Result<(), Failure> {
+    let name = format!("refs/tags/{tag}");
+    let raw = git.ask(&["cat-file", "tag", &name])?;
+    let format = match git.ask(&["rev-parse", &name])?.len() {
+        40 => ObjectFormat::Sha1,
+        _ => ObjectFormat::Sha256,
+    };
+    let raw = format!("{raw}\n");
+    let parsed =
+        Tag::parse(raw.as_bytes(), format).or_fail(|| format!("the tag {tag} can't be read"))?;
+    if parsed.signature.is_some() {
+        return Ok(());
+    }
+    git.run(&["tag", "--delete", tag])?;
+    Err(
+        Failure::new("git made the approval without a signature, so it wasn't kept").hint(
+            "git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config user.signingkey` says with which key, and `git tag --sign x` whether it can",
+        ),
+    )
 }
 
 /// Looks at an approval as a verification will, if the policy of the commit's parent can be read. One
@@ -193,19 +275,31 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
     };
     let head: Oid = commit.parse().or_fail(unread)?;
     let tags = repository.tags()?;
-    let range = Range {
-        floor: parent,
-        floor_of: FloorOf::Accepted,
-        head,
-        tags: &tags,
-        now: Timestamp::now(),
+    let now = Timestamp::now();
+    let judge = |tags: &[TagRef]| {
+        let range = Range {
+            floor: parent,
+            floor_of: FloorOf::Accepted,
+            head,
+            tags,
+            now,
+        };
+        judgement::judge(&repository, &range)
+            .steps
+            .into_iter()
+            .next()
     };
-    let outcome = judgement::judge(&repository, &range);
-    Ok(outcome
-        .steps
-        .into_iter()
-        .next()
-        .map(|step| Worth { identity, step }))
+    let others: Vec<_> = tags
+        .iter()
+        .filter(|other| other.name != name)
+        .cloned()
+        .collect();
+    let (before, step) = (judge(&others), judge(&tags));
+    Ok(before.zip(step).map(|(before, step)| Worth {
+        identity,
+        before,
+        step,
+    }))
 }
 
 /// The policy that a commit has; what matters of it here (repository and branch) never changes.

@@ -275,3 +275,69 @@ fn reasons_of_conditions_are_explained() {
         .exits(1)
         .says(&["did you mean DriftHeld?"]);
 }
+
+#[test]
+fn an_approval_that_isnt_signed_isnt_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let env = Environment::new();
+    env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["--no-gpg-sign"]);
+    // Git 2.39 says that the key can't be loaded, makes the tag and ends with 0; later ones fail.
+    env.git("fleet", &["config", "user.signingkey", "/nope"]);
+    env.plumb("fleet", &["approve", "HEAD"]).exits(1);
+    assert_eq!(env.git("fleet", &["tag", "--list"]), "");
+    // A signer that says that it signed, and gives nothing.
+    env.write(
+        "signer",
+        "#!/bin/sh\ncat >/dev/null\necho >&2\necho '[GNUPG:] SIG_CREATED D 1 8 00 0 X' >&2\n",
+    );
+    std::fs::set_permissions(env.path("signer"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let signer = env.path("signer").display().to_string();
+    env.git("fleet", &["config", "gpg.format", "openpgp"]);
+    env.git("fleet", &["config", "gpg.program", &signer]);
+    env.plumb("fleet", &["approve", "HEAD"])
+        .exits(1)
+        .says(&["without a signature, so it wasn't kept", "user.signingkey"]);
+    assert_eq!(env.git("fleet", &["tag", "--list"]), "");
+}
+
+#[test]
+fn an_approval_that_changes_nothing_is_said_to() {
+    let env = Environment::new();
+    env.three();
+    // Alice approves what she signed herself.
+    env.edit("fleet/fleet.yaml", "spec:", "# ours\nspec:");
+    env.commit("Ours", &["-S"]);
+    env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
+        "warning: this approval changes nothing: alice's signature counts already",
+        "1 of 2 from ops",
+        "bob or carol could give it",
+    ]);
+    env.be("bob");
+    let json = env
+        .plumb("fleet", &["approve", "main", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(json["effect"], "completes");
+    // Nothing is missing any more.
+    env.be("carol");
+    let run = env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
+        "warning: this approval changes nothing: the commit has all that it needs without it",
+    ]);
+    assert!(!run.stdout.contains("With it"), "{}", run.stdout);
+}
+
+#[test]
+fn before_the_first_commit_it_is_said_to_commit_first() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    env.plumb(".", &["init", "fleet"]).exits(0);
+    for command in [&["diff"][..], &["verify"], &["approve", "main"]] {
+        let run = env.plumb("fleet", command);
+        assert_ne!(run.code, 0, "{command:?}");
+        let run = run.says(&["nothing is committed here yet", "commit first"]);
+        assert!(!run.stderr.contains("git fetch"), "{}", run.stderr);
+    }
+}
