@@ -49,10 +49,12 @@ struct Begun {
 impl Init {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let name = self.fleet_name()?;
+        let branch = Git::at(Path::new(".")).branch(&self.branch)?;
         let beginning = beginning(self.founders.read(&self.dir)?);
         refuse_a_fleet(&self.dir)?;
+        refuse_what_is_in_the_way(&self.dir)?;
         let repository = random_id()?;
-        let policy = beginning.policy(&repository, &self.branch);
+        let policy = beginning.policy(&repository, &branch);
         beginning.prove(&policy)?;
         fs::create_dir_all(&self.dir)
             .or_fail(|| format!("{} can't be made", self.dir.display()))?;
@@ -73,9 +75,7 @@ impl Init {
         }
         files.extend(beginning.write(&self.dir, &policy)?);
         let git = Git::at(&self.dir);
-        if git.ask(&["rev-parse", "--git-dir"]).is_err() {
-            git.run(&["init", "--quiet", "--initial-branch", &self.branch])?;
-        }
+        self.own_repository(&git, &branch, shell)?;
         let people = &beginning.identities;
         let two = people.len() > 1;
         if two {
@@ -150,6 +150,25 @@ impl Init {
             .map_err(|failure| failure.hint("say one with --name"))
     }
 
+    /// A fleet is a repository of its own, inside another one too: what is committed in it is judged.
+    fn own_repository(&self, git: &Git, branch: &str, shell: &Shell) -> Result<(), Failure> {
+        if self.dir.join(".git").exists() {
+            let head = git.try_ask(&["symbolic-ref", "--quiet", "HEAD"]);
+            if head.as_deref() != Some(&format!("refs/heads/{branch}")) {
+                shell.warn(format_args!(
+                    "hosts follow {branch}, and another branch is checked out: git switch --create {branch}"
+                ));
+            }
+            return Ok(());
+        }
+        if let Some(outer) = git.try_ask(&["rev-parse", "--show-toplevel"]) {
+            shell.warn(format_args!(
+                "the fleet gets a repository of its own inside the one of {outer}, which should ignore it"
+            ));
+        }
+        git.run(&["init", "--quiet", "--initial-branch", branch])
+    }
+
     fn write(&self, path: &str, bytes: &[u8], files: &mut Vec<String>) -> Result<(), Failure> {
         let whole = self.dir.join(path);
         if let Some(folder) = whole.parent() {
@@ -171,6 +190,40 @@ fn refuse_a_fleet(dir: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses to write over anything: what would be written is either not there, or in the way.
+fn refuse_what_is_in_the_way(dir: &Path) -> Result<(), Failure> {
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    let mut taken: Vec<String> = Vec::new();
+    if there(dir) && !dir.is_dir() {
+        taken.push(dir.display().to_string());
+    }
+    for (path, _) in embedded::FILES {
+        let folders = Path::new(path).ancestors().skip(1);
+        let mut folders = folders.filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folders.find(|folder| {
+            let folder = dir.join(folder);
+            there(&folder) && !folder.is_dir()
+        });
+        let name = match folder {
+            Some(folder) => folder.display().to_string(),
+            None if there(&dir.join(path)) => (*path).to_owned(),
+            None => continue,
+        };
+        if !taken.contains(&name) {
+            taken.push(name);
+        }
+    }
+    if taken.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{} has what a new fleet would write over: {}",
+        dir.display(),
+        taken.join(", ")
+    ))
+    .hint("nothing was written; name another folder, or move these away"))
 }
 
 /// The template's `fleet.yaml` under another name.
