@@ -23,6 +23,9 @@ pub struct SourceView {
     pub held: Option<HeldView>,
     /// The last fetch that succeeded.
     pub last_fetch: Option<Timestamp>,
+    /// When the last look that has ended was begun, whatever came of it: what was pushed before that
+    /// moment is judged, or `Ready` says why it couldn't be fetched.
+    pub last_look: Option<Timestamp>,
     /// Fingerprints of the keys that this machine's configuration takes authority away from.
     pub revoked: Vec<String>,
     /// `Ready` and `SourceVerified`.

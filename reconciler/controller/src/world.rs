@@ -23,6 +23,10 @@ pub(crate) struct SourceNow {
     pub(crate) accepted: Option<String>,
     pub(crate) held: Option<(HeldCommit, HeldView)>,
     pub(crate) last_fetch: Option<Timestamp>,
+    /// When the newest look was begun.
+    pub(crate) look_begun: Option<Timestamp>,
+    /// When the last look that has ended was begun.
+    pub(crate) last_look: Option<Timestamp>,
     /// Keys that this machine's configuration takes authority away from; none before it was read.
     pub(crate) revoked: Option<Vec<String>>,
     pub(crate) conditions: Conditions,
@@ -74,6 +78,7 @@ impl World {
                 .or_else(|| self.record.floor.map(|floor| floor.to_string())),
             held: self.source.held.as_ref().map(|(_, view)| view.clone()),
             last_fetch: self.source.last_fetch,
+            last_look: self.source.last_look,
             revoked: self.source.revoked.clone().unwrap_or_default(),
             conditions: self.source.conditions.clone(),
         }

@@ -68,6 +68,7 @@ impl Running {
                 accepted: view.source.accepted,
                 held: view.source.held.map(held),
                 last_fetch: view.source.last_fetch,
+                last_look: view.source.last_look,
                 revoked: view.source.revoked,
                 conditions: view.source.conditions,
             },

@@ -288,6 +288,72 @@ fn what_isnt_accepted_is_held_and_told() {
 }
 
 #[test]
+fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
+    let running = Running::new();
+    running
+        .plumb(&["get", "hosts", "-l", "a==b==c"])
+        .exits(1)
+        .says(&["is no selector"]);
+    // A push that nobody told the controller of; it polls once an hour.
+    running.env.write("fleet/hosts/box.yaml", &host("two"));
+    running.env.write(
+        "fleet/hosts/asleep.yaml",
+        "kind: Host\nmetadata: {name: asleep}\nspec: {arch: x86_64, state: dormant}\n",
+    );
+    let second = running.env.commit("Two", &["-S"]);
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    let json = running.plumb(&["apply", "-o", "json"]).exits(0).json();
+    assert_eq!(json["revision"], second.as_str());
+    assert_eq!(json["ready"], serde_json::json!(["box"]));
+    assert_eq!(json["leftOut"][0]["host"], "asleep");
+    assert_eq!(running.file("etc/motd").as_deref(), Some("two\n"));
+    // Its file is gone: it is released, and nobody waits for it.
+    fs::remove_file(running.env.path("fleet/hosts/asleep.yaml")).unwrap();
+    running.env.commit("Let go", &["-S"]);
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    running
+        .plumb(&["apply"])
+        .exits(0)
+        .says(&["asleep", "left out: git has it no longer"]);
+}
+
+#[test]
+fn apply_fails_where_the_repository_cant_be_fetched() {
+    let running = Running::new();
+    let head = running.env.git("fleet", &["rev-parse", "HEAD"]);
+    fs::rename(running.env.path("server.git"), running.env.path("away.git")).unwrap();
+    running.plumb(&["apply"]).exits(1).says(&[
+        "warning: the repository couldn't be fetched (",
+        &format!("{}, accepted before, is applied", &head[..12]),
+    ]);
+    fs::rename(running.env.path("away.git"), running.env.path("server.git")).unwrap();
+    running.plumb(&["apply"]).exits(0);
+}
+
+#[test]
+fn apply_doesnt_wait_for_what_only_a_person_can_mend() {
+    let running = Running::new();
+    running.env.write(
+        "fleet/hosts/unpinned.yaml",
+        "kind: Host\nmetadata: {name: unpinned}\nspec: {arch: x86_64, connect: [{address: 127.0.0.1, port: 1}]}\n",
+    );
+    running.env.commit("One without a key", &["-S"]);
+    running
+        .env
+        .git("fleet", &["push", "--quiet", "origin", "main"]);
+    let begun = Instant::now();
+    running.plumb(&["apply", "unpinned"]).exits(1).says(&[
+        "unpinned can't be driven until somebody changes something",
+        "no host key is pinned",
+    ]);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
 fn drift_is_put_right_when_asked_for() {
     let running = Running::new();
     fs::write(running.env.path("state/hosts/box/etc/motd"), "by hand\n").unwrap();

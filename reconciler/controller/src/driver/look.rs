@@ -46,7 +46,11 @@ impl Driver {
     pub(super) fn look(&mut self) {
         self.looking = Looking::Now;
         let now = self.now();
-        let record = self.shared.read().record.clone();
+        let record = {
+            let mut world = self.shared.write();
+            world.source.look_begun = Some(now);
+            world.record.clone()
+        };
         let task = Look {
             introduction: self.settings.introduction,
             floor: record.floor,
@@ -95,6 +99,10 @@ impl Driver {
                 let again = self.looking == Looking::Again;
                 self.looking = Looking::No;
                 self.looked(*looked).await;
+                {
+                    let mut world = self.shared.write();
+                    world.source.last_look = world.source.look_begun;
+                }
                 if again {
                     self.next_look = Instant::now();
                 }

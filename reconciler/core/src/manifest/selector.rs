@@ -115,21 +115,21 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
     if let Some((key, value)) = part.split_once("!=") {
         return Ok(Requirement::NotIn(
             label(key.trim())?,
-            vec![value.trim().to_owned()],
+            vec![self::value(value)?],
         ));
     }
     if let Some((key, value)) = part.split_once('=') {
         let value = value.strip_prefix('=').unwrap_or(value);
         return Ok(Requirement::In(
             label(key.trim())?,
-            vec![value.trim().to_owned()],
+            vec![self::value(value)?],
         ));
     }
     if let Some((head, values)) = part.strip_suffix(')').and_then(|part| part.split_once('(')) {
-        let values: Vec<_> = values
+        let values = values
             .split(',')
-            .map(|value| value.trim().to_owned())
-            .collect();
+            .map(value)
+            .collect::<Result<Vec<_>, _>>()?;
         return match head.trim().split_once(char::is_whitespace) {
             Some((key, word)) if word.trim() == "in" => Ok(Requirement::In(label(key)?, values)),
             Some((key, word)) if word.trim() == "notin" => {
@@ -139,6 +139,16 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
         };
     }
     label(part).map(Requirement::Exists)
+}
+
+/// A value; what no label's value has is a sign that something else was meant.
+fn value(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if text.contains(['=', '!', '(', ')', ',']) {
+        Err("a label's value has none of `=`, `!`, `(`, `)` and `,`")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 fn label(text: &str) -> Result<String, &'static str> {

@@ -1,8 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plumb_api::HostName;
-use plumb_core::status::ConditionType;
+use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -16,18 +16,20 @@ use crate::report::{Exit, Failure};
 ///
 /// Only what is pushed and accepted is ever applied: there is no way to send a working tree to hosts.
 /// The running controller fetches, takes what its trust policy accepts, and drives the chosen hosts;
-/// this waits until each is there, and fails if one isn't in time. `plumb plan` shows beforehand what
-/// would change.
+/// this waits until each is there. It fails if one isn't in time, or can't be there until somebody
+/// changes something, and if the repository couldn't be fetched. Hosts that aren't driven (dormant,
+/// unmanaged, suspended, or without a file in git) are left out. `plumb plan` shows beforehand what would
+/// change.
 #[derive(Debug, clap::Args)]
 pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
 
-    /// Return as soon as the controller has begun
+    /// Return as soon as the controller has fetched and begun
     #[arg(long)]
     no_wait: bool,
 
-    /// How long to wait for the hosts
+    /// How long to wait for the repository and the hosts
     #[arg(long, default_value = "10m", value_name = "TIME")]
     timeout: Period,
 
@@ -39,15 +41,37 @@ pub(super) struct Apply {
 #[serde(rename_all = "camelCase")]
 struct Applied {
     revision: Option<String>,
+    /// Why the repository couldn't be fetched, so that what was pushed last isn't in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_fetched: Option<String>,
     ready: Vec<HostName>,
     waiting: Vec<Waiting>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<Waiting>,
 }
 
 #[derive(Serialize)]
 struct Waiting {
     host: HostName,
     message: String,
+    /// Whether waiting helps.
+    #[serde(skip)]
+    hope: Hope,
 }
+
+/// Whether a host may get there by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hope {
+    Some,
+    /// Somebody must change something.
+    Stalled,
+}
+
+/// How often the controller is asked.
+const OFTEN: Duration = Duration::from_millis(250);
+
+/// So long a host that was stalled before may be so without having been looked at anew.
+const LOOKED_AT_BY_THEN: Duration = Duration::from_secs(5);
 
 impl Apply {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
@@ -61,93 +85,217 @@ impl Apply {
                     (Some(Paint::Good), "ready".to_owned()),
                 ]);
             }
-            for waiting in &applied.waiting {
-                table.painted([
-                    (None, waiting.host.to_string()),
-                    (Some(Paint::Warn), waiting.message.clone()),
-                ]);
+            for (paint, some) in [
+                (Paint::Warn, &applied.waiting),
+                (Paint::Dim, &applied.left_out),
+            ] {
+                for host in some {
+                    table.painted([
+                        (None, host.host.to_string()),
+                        (Some(paint), host.message.clone()),
+                    ]);
+                }
             }
             table.to_string()
         })?;
-        if self.no_wait || applied.waiting.is_empty() {
-            Ok(Exit::OK)
-        } else {
-            Err(Failure::new(format!(
-                "{} of {} hosts aren't ready after {}",
+        self.verdict(&applied)
+    }
+
+    fn verdict(&self, applied: &Applied) -> Result<Exit, Failure> {
+        let all = applied.waiting.len() + applied.ready.len();
+        let why = "`plumb describe host NAME` says why; the controller goes on trying";
+        let stalled = stalled(applied);
+        if !self.no_wait && !stalled.is_empty() {
+            return Err(Failure::new(format!(
+                "{} can't be driven until somebody changes something",
+                stalled.join(", ")
+            ))
+            .hint(why));
+        }
+        if !self.no_wait && !applied.waiting.is_empty() {
+            return Err(Failure::new(format!(
+                "{} of {all} hosts aren't ready after {}",
                 applied.waiting.len(),
-                applied.waiting.len() + applied.ready.len(),
                 self.timeout
             ))
-            .hint("`plumb describe host NAME` says why; the controller goes on trying"))
+            .hint(why));
+        }
+        match &applied.not_fetched {
+            Some(_) => Err(Failure::new(format!(
+                "the repository couldn't be fetched: {}, accepted before, is applied, and nothing that was pushed since",
+                applied.revision.as_deref().map_or("the revision", short)
+            ))),
+            None => Ok(Exit::OK),
+        }
+    }
+
+    /// Has the controller fetch, and waits until a look that was begun since has ended: an earlier one
+    /// may have missed the push.
+    async fn fetch(&self, client: &Client, deadline: Instant) -> Result<Fleet, Failure> {
+        let asked = client.fleet().await?.now;
+        client.tell(&Command::Notify).await?;
+        loop {
+            let fleet = client.fleet().await?;
+            if fleet.source.last_look.is_some_and(|begun| begun >= asked) {
+                return Ok(fleet);
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::new(format!(
+                    "the controller hasn't read the repository after {}",
+                    self.timeout
+                ))
+                .hint("`plumb events` says what it does"));
+            }
+            sleep(OFTEN).await;
         }
     }
 
     async fn drive(&self, client: &Client, shell: &Shell) -> Result<Applied, Failure> {
-        client.tell(&Command::Notify).await?;
-        let fleet = client.fleet().await?;
-        let Some(accepted) = &fleet.source.accepted else {
-            return Err(Failure::new(
-                "nothing has been accepted yet, so there is nothing to apply",
-            )
-            .hint("`plumb get revisions` says what the branch's commits lack"));
+        let deadline = Instant::now() + self.timeout.duration();
+        let fleet = self.fetch(client, deadline).await?;
+        let not_fetched = not_fetched(&fleet);
+        let Some(accepted) = fleet.source.accepted.clone() else {
+            let failure =
+                Failure::new("nothing has been accepted yet, so there is nothing to apply");
+            return Err(match not_fetched {
+                Some(why) => failure.because(&std::io::Error::other(why)),
+                None => failure.hint("`plumb get revisions` says what the branch's commits lack"),
+            });
         };
-        if let Some(held) = &fleet.source.held {
+        if let Some(why) = &not_fetched {
+            shell.warn(format_args!(
+                "the repository couldn't be fetched ({why}); {} is applied",
+                short(&accepted)
+            ));
+        } else if let Some(held) = &fleet.source.held {
             shell.warn(format_args!(
                 "{} isn't accepted ({}); {} is applied",
                 short(&held.commit),
                 held.verdict,
-                short(accepted)
+                short(&accepted)
             ));
         }
         let chosen: BTreeSet<_> = select_some(&self.selection, &fleet.hosts)?
             .into_iter()
             .map(|host| host.metadata.name.clone())
             .collect();
-        client
-            .tell(&Command::Reconcile {
-                hosts: chosen.iter().cloned().collect(),
-            })
-            .await?;
-        let deadline = Instant::now() + self.timeout.duration();
-        let mut told = BTreeSet::new();
+        // Hosts that were stalled before are so until they were looked at anew.
+        let mut stale: BTreeSet<_> = fleet
+            .hosts
+            .iter()
+            .filter(|host| host.status.conditions.is_true(ConditionType::Stalled))
+            .map(|host| host.metadata.name.clone())
+            .collect();
+        let driven = fleet
+            .hosts
+            .iter()
+            .filter(|host| chosen.contains(&host.metadata.name) && left_out(host).is_none());
+        let hosts: Vec<_> = driven.map(|host| host.metadata.name.clone()).collect();
+        if !hosts.is_empty() {
+            client.tell(&Command::Reconcile { hosts }).await?;
+        }
+        let looked_at = Instant::now() + LOOKED_AT_BY_THEN;
+        let (mut ready, mut said) = (BTreeSet::new(), BTreeMap::new());
         loop {
             let fleet = client.fleet().await?;
-            let applied = state(&fleet, &chosen);
+            for host in &fleet.hosts {
+                if !host.status.conditions.is_true(ConditionType::Stalled) {
+                    stale.remove(&host.metadata.name);
+                }
+            }
+            if Instant::now() >= looked_at {
+                stale.clear();
+            }
+            let mut applied = state(&fleet, &chosen, &stale);
             for host in &applied.ready {
-                if told.insert(host.clone()) {
+                if ready.insert(host.clone()) {
                     shell.say(format_args!("{host}: ready"));
                 }
             }
-            if self.no_wait || applied.waiting.is_empty() || Instant::now() >= deadline {
+            let over = applied
+                .waiting
+                .iter()
+                .all(|waiting| waiting.hope == Hope::Stalled);
+            if self.no_wait || over || Instant::now() >= deadline {
+                applied.not_fetched = not_fetched;
                 return Ok(applied);
             }
-            sleep(Duration::from_millis(250)).await;
+            for waiting in &applied.waiting {
+                let (host, message) = (&waiting.host, &waiting.message);
+                let before = said.insert(host.clone(), message.clone());
+                if before.as_ref() != Some(message) {
+                    shell.say(format_args!("waiting for {host}: {message}"));
+                }
+            }
+            sleep(OFTEN).await;
         }
     }
 }
 
-fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>) -> Applied {
-    let (mut ready, mut waiting) = (Vec::new(), Vec::new());
-    for host in fleet
+/// Why the last look couldn't fetch, if it couldn't.
+fn not_fetched(fleet: &Fleet) -> Option<String> {
+    let ready = fleet.source.conditions.get(ConditionType::Ready)?;
+    (ready.status == ConditionStatus::False).then(|| ready.message.clone())
+}
+
+/// Why a host isn't driven at all, if it isn't: its readiness isn't spoken of then.
+fn left_out(host: &HostObject) -> Option<&Condition> {
+    let ready = host.status.conditions.get(ConditionType::Ready)?;
+    let left = matches!(
+        ready.reason.as_str(),
+        "Dormant" | "Unmanaged" | "Suspended" | "Released"
+    );
+    (left && ready.status == ConditionStatus::Unknown).then_some(ready)
+}
+
+fn stalled(applied: &Applied) -> Vec<String> {
+    let stalled = applied.waiting.iter().filter(|w| w.hope == Hope::Stalled);
+    stalled.map(|waiting| waiting.host.to_string()).collect()
+}
+
+fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>, stale: &BTreeSet<HostName>) -> Applied {
+    let mut applied = Applied {
+        revision: fleet.source.accepted.clone(),
+        not_fetched: None,
+        ready: Vec::new(),
+        waiting: Vec::new(),
+        left_out: Vec::new(),
+    };
+    let chosen = fleet
         .hosts
         .iter()
-        .filter(|host| chosen.contains(&host.metadata.name))
-    {
-        if is_there(host, fleet) {
-            ready.push(host.metadata.name.clone());
-        } else {
-            let reason = host.status.conditions.get(ConditionType::Ready);
-            waiting.push(Waiting {
-                host: host.metadata.name.clone(),
-                message: reason
-                    .map_or_else(|| "not looked at yet".to_owned(), |c| c.message.clone()),
+        .filter(|host| chosen.contains(&host.metadata.name));
+    for host in chosen {
+        let name = host.metadata.name.clone();
+        if let Some(why) = left_out(host) {
+            applied.left_out.push(Waiting {
+                host: name,
+                message: format!("left out: {}", why.message),
+                hope: Hope::Stalled,
             });
+        } else if is_there(host, fleet) {
+            applied.ready.push(name);
+        } else {
+            applied.waiting.push(waiting(host, stale));
         }
     }
-    Applied {
-        revision: fleet.source.accepted.clone(),
-        ready,
-        waiting,
+    applied
+}
+
+fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> Waiting {
+    let conditions = &host.status.conditions;
+    let stalled = conditions
+        .get(ConditionType::Stalled)
+        .filter(|stalled| stalled.status == ConditionStatus::True);
+    let reason = stalled.or_else(|| conditions.get(ConditionType::Ready));
+    Waiting {
+        host: host.metadata.name.clone(),
+        message: reason.map_or_else(|| "not looked at yet".to_owned(), |c| c.message.clone()),
+        hope: if stalled.is_some() && !stale.contains(&host.metadata.name) {
+            Hope::Stalled
+        } else {
+            Hope::Some
+        },
     }
 }
 

@@ -71,6 +71,10 @@ pub struct Source {
     /// The last fetch that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fetch: Option<Timestamp>,
+    /// When the last look that has ended was begun, whatever came of it: what was pushed before that
+    /// moment is judged, or the condition `Ready` says why it couldn't be fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_look: Option<Timestamp>,
     /// Fingerprints of the keys that the controller's configuration takes authority away from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
