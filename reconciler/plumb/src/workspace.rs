@@ -9,9 +9,9 @@ use plumb_adapters::git::{Repository, files};
 use plumb_core::desired::Resolved;
 use plumb_core::manifest::{Fleet, Sources, load};
 use plumb_core::resolve::resolve;
-use plumb_document::{Diagnostic, SourceMap};
+use plumb_document::{Diagnostic, SourceMap, Span};
 use plumb_trust::object::{Commit, limits};
-use plumb_trust::policy::{Authority, KEYS_PATH, POLICY_PATH};
+use plumb_trust::policy::{Authority, KEYS_PATH, POLICY_PATH, Unsatisfiable, codes};
 use plumb_trust::source::Files;
 use plumb_trust::{ObjectKind, Objects as _, Oid};
 
@@ -130,7 +130,42 @@ fn of_policy(files: &Files) -> Vec<Diagnostic> {
             .is_some_and(|rest| rest.starts_with('/'))
     });
     match Authority::new(policy, keys, Timestamp::now()) {
-        Ok(authority) => authority.warnings,
+        Ok(authority) => {
+            let mut found = authority.warnings.clone();
+            found.extend(unsatisfiable(&authority, policy));
+            found
+        }
         Err(wrong) => wrong,
     }
+}
+
+/// What the policy asks for and nobody could give: a commit of such a policy is rejected.
+fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
+    let lacking = authority.check(Timestamp::now()).unsatisfiable;
+    let lacking = lacking.into_iter().map(|lacking| {
+        let span = group(policy, &lacking.from).unwrap_or_else(|| Span::of_file(POLICY_PATH));
+        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, never(&lacking)).hint(
+            "ask for fewer, or add people to the group; `plumb trust check` says whose keys couldn't sign",
+        )
+    });
+    lacking.collect()
+}
+
+/// That a need can't be met, in a sentence.
+pub(crate) fn never(lacking: &Unsatisfiable) -> String {
+    let usable = match lacking.usable {
+        0 => "none".to_owned(),
+        usable => usable.to_string(),
+    };
+    format!(
+        "{} can never be changed: it needs {} of {}, and {usable} of them could sign",
+        lacking.rule, lacking.count, lacking.from
+    )
+}
+
+/// Where the policy has this group, for there somebody is missing.
+fn group(policy: &[u8], name: &str) -> Option<Span> {
+    let document = plumb_document::parse(&POLICY_PATH.into(), policy).ok()?;
+    let groups = document.get("spec")?.get("groups")?.as_map()?;
+    Some(groups.entry(name)?.key.span.clone())
 }

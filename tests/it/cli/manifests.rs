@@ -24,6 +24,73 @@ fn a_new_fleet_is_whole_and_begun_only_once() {
 }
 
 #[test]
+fn nothing_is_written_over_by_a_new_fleet() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    env.write("fleet/README.md", "mine\n");
+    env.write("fleet/hosts", "a file\n");
+    env.plumb(".", &["init", "fleet"]).exits(1).says(&[
+        "fleet has what a new fleet would write over: ",
+        "README.md",
+        "hosts",
+        "nothing was written",
+    ]);
+    assert_eq!(env.read("fleet/README.md"), "mine\n");
+    assert!(!env.path("fleet/fleet.yaml").exists());
+    // What isn't in the way stays.
+    std::fs::remove_file(env.path("fleet/README.md")).unwrap();
+    std::fs::remove_file(env.path("fleet/hosts")).unwrap();
+    env.write("fleet/notes.txt", "mine\n");
+    env.plumb(".", &["init", "fleet"]).exits(0);
+    assert_eq!(env.read("fleet/notes.txt"), "mine\n");
+}
+
+#[test]
+fn a_branch_is_looked_at_before_anything_is_written() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    for wrong in ["a..b", "-x", "HEAD", "a b", ""] {
+        let branch = format!("--branch={wrong}");
+        env.plumb(".", &["init", "fleet", &branch])
+            .exits(1)
+            .says(&["can't be the name of a branch"]);
+        assert!(!env.path("fleet").exists(), "{wrong}");
+    }
+    env.plumb(".", &["init", "fleet", "--branch", "refs/heads/prod"])
+        .exits(0);
+    let policy = env.read("fleet/trust/policy.yaml");
+    assert!(policy.contains("ref: refs/heads/prod\n"), "{policy}");
+    assert_eq!(
+        env.git("fleet", &["symbolic-ref", "HEAD"]),
+        "refs/heads/prod"
+    );
+}
+
+#[test]
+fn a_fleet_inside_another_repository_has_one_of_its_own() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    env.write("outer/x", "x\n");
+    env.git("outer", &["init", "--quiet"]);
+    env.plumb("outer", &["init", "fleet"])
+        .exits(0)
+        .says(&["warning: the fleet gets a repository of its own"]);
+    env.git("outer/fleet", &["add", "--all"]);
+    env.git("outer/fleet", &["commit", "--quiet", "-S", "-m", "A fleet"]);
+    env.plumb("outer/fleet", &["diff"])
+        .exits(0)
+        .says(&["nothing differs"]);
+    assert!(
+        env.try_git("outer", &["rev-parse", "--verify", "HEAD"])
+            .code
+            != 0
+    );
+}
+
+#[test]
 fn a_fleet_without_a_key_isnt_begun() {
     let env = Environment::new();
     env.plumb(".", &["init", "fleet"])
@@ -280,4 +347,71 @@ fn diff_says_when_the_introduction_is_another_repositorys() {
     env.plumb("fleet", &["diff"])
         .exits(2)
         .says(&["plumb.introduction is `main`", "isn't a whole commit id"]);
+}
+
+#[test]
+fn a_host_whose_file_is_gone_leaves_and_nothing_of_it_is_deleted() {
+    let env = Environment::new();
+    env.fleet();
+    std::fs::remove_file(env.path("fleet/hosts/display-1.yaml")).unwrap();
+    let run = env.plumb("fleet", &["diff", "display-1"]).exits(1).says(&[
+        "display-1 leaves the fleet: it is left as it is, no longer driven",
+        "`state: retired`",
+    ]);
+    assert!(!run.stdout.contains("delete"), "{}", run.stdout);
+    let json = env
+        .plumb("fleet", &["diff", "display-1", "-o", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(
+        json["hosts"]["display-1"],
+        serde_json::json!({"host": "leaves", "changes": []})
+    );
+}
+
+#[test]
+fn a_renamed_host_is_compared_with_what_it_was() {
+    let env = Environment::new();
+    env.fleet();
+    let host = env.read("fleet/hosts/display-1.yaml");
+    std::fs::remove_file(env.path("fleet/hosts/display-1.yaml")).unwrap();
+    let host = host
+        .replace("name: display-1", "name: panel")
+        .replace("spec:\n", "spec:\n  formerly: [display-1]\n");
+    env.write("fleet/hosts/panel.yaml", &host);
+    let json = env.plumb("fleet", &["diff", "-o", "json"]).exits(1).json();
+    let panel = &json["hosts"]["panel"];
+    assert_eq!(panel["host"]["renamedFrom"], "display-1");
+    let changes = panel["changes"].as_array().unwrap();
+    assert!(
+        changes.iter().all(|change| change["op"] == "update"),
+        "{changes:?}"
+    );
+    assert!(json["hosts"]["display-1"].is_null(), "{json}");
+}
+
+#[test]
+fn a_rule_that_nobody_could_meet_is_found() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "[\"trust/**\"], need: [{from: ops, count: 1}]",
+        "[\"trust/**\"], need: [{from: ops, count: 2}]",
+    );
+    env.plumb("fleet", &["check"]).exits(1).says(&[
+        "policy-unsatisfiable",
+        "trust/policy.yaml:",
+        "trust/** can never be changed: it needs 2 of ops, and 1 of them could sign",
+        "1 error",
+    ]);
+}
+
+#[test]
+fn a_plan_for_hosts_without_keys_names_the_controllers_way_to_them() {
+    let env = Environment::new();
+    env.fleet();
+    env.plumb("fleet", &["plan", "linda"])
+        .exits(1)
+        .says(&["no host key is pinned for linda", "--config FILE"]);
 }

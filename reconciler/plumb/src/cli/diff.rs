@@ -22,7 +22,8 @@ use crate::workspace::Workspace;
 ///
 /// Shows for each host which resources the folder's manifests would add, change or remove, as composed
 /// and rendered, so that a changed profile shows on every host that it reaches. No host is contacted:
-/// `plumb plan` compares with what the hosts really are.
+/// `plumb plan` compares with what the hosts really are. A host whose file is gone leaves the fleet: it is
+/// left as it is, so nothing of it is deleted.
 ///
 /// What is accepted is the longest prefix of the upstream branch that the trust policy accepts, from
 /// git's `plumb.introduction`; without that setting it is HEAD.
@@ -57,7 +58,20 @@ struct Differences {
 
 #[derive(Serialize)]
 struct HostDifference {
+    /// What becomes of the host itself, where something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Fate>,
     changes: Vec<Difference>,
+}
+
+/// What becomes of a host itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Fate {
+    /// Its file is gone: it is left as it is, and no longer driven.
+    Leaves,
+    /// It had another name.
+    RenamedFrom(HostName),
 }
 
 #[derive(Serialize)]
@@ -108,6 +122,7 @@ impl Diff {
             hosts: BTreeMap::new(),
         };
         let (before, after) = (rendered(&old.resolved), rendered(&new.resolved));
+        let renamed = renamed(&old.resolved.hosts, &new.resolved.hosts);
         let mut held = 0;
         for name in &chosen {
             if let Some(HostResult::Held(diagnostics)) = new.resolved.hosts.get(name) {
@@ -115,12 +130,23 @@ impl Diff {
                 held += 1;
                 continue;
             }
-            let of = |fleet: &Value| specs(&fleet["hosts"][name.as_str()]);
-            let changes = changes(&of(&before), &of(&after));
-            if !changes.is_empty() {
+            let of = |fleet: &Value, name: &HostName| specs(&fleet["hosts"][name.as_str()]);
+            let gone = !new.resolved.hosts.contains_key(name);
+            if gone && renamed.values().any(|old| *old == name) {
+                continue;
+            }
+            let former = renamed.get(name).copied();
+            let (host, changes) = if gone {
+                (Some(Fate::Leaves), Vec::new())
+            } else {
+                let was = of(&before, former.unwrap_or(name));
+                let fate = former.map(|old| Fate::RenamedFrom(old.clone()));
+                (fate, changes(&was, &of(&after, name)))
+            };
+            if host.is_some() || !changes.is_empty() {
                 differences
                     .hosts
-                    .insert(name.clone(), HostDifference { changes });
+                    .insert(name.clone(), HostDifference { host, changes });
             }
         }
         if held > 0 {
@@ -136,6 +162,28 @@ impl Diff {
             Exit::DIFFERS
         })
     }
+}
+
+/// Hosts that are the same under another name, as the controller takes them: by `formerly`.
+fn renamed<'a>(
+    old: &'a BTreeMap<HostName, HostResult>,
+    new: &'a BTreeMap<HostName, HostResult>,
+) -> BTreeMap<&'a HostName, &'a HostName> {
+    let mut renamed = BTreeMap::new();
+    for (name, result) in new {
+        let (HostResult::Ready(intent), None) = (result, old.get(name)) else {
+            continue;
+        };
+        let former = intent
+            .formerly
+            .iter()
+            .filter(|former| !new.contains_key(*former))
+            .find_map(|former| old.get_key_value(former));
+        if let Some((former, _)) = former {
+            renamed.insert(name, former);
+        }
+    }
+    renamed
 }
 
 /// A rendered host's resources by address.
@@ -258,7 +306,8 @@ fn text(differences: &Differences, palette: Palette) -> String {
     let mut groups: Vec<(Vec<&HostName>, &HostDifference)> = Vec::new();
     for (name, host) in &differences.hosts {
         let alike = |other: &HostDifference| {
-            other.changes.len() == host.changes.len()
+            other.host == host.host
+                && other.changes.len() == host.changes.len()
                 && other
                     .changes
                     .iter()
@@ -272,7 +321,21 @@ fn text(differences: &Differences, palette: Palette) -> String {
     }
     for (names, host) in groups {
         let listed: Vec<_> = names.iter().map(ToString::to_string).collect();
-        let _ = writeln!(out, "{}", palette.paint(Paint::Bold, listed.join(", ")));
+        let listed = palette.paint(Paint::Bold, listed.join(", "));
+        let _ = match &host.host {
+            None => writeln!(out, "{listed}"),
+            Some(Fate::RenamedFrom(old)) => writeln!(out, "{listed} was {old}"),
+            Some(Fate::Leaves) => {
+                let (leaves, is) = match names.len() {
+                    1 => ("leaves", "it is left as it is"),
+                    _ => ("leave", "they are left as they are"),
+                };
+                writeln!(
+                    out,
+                    "{listed} {leaves} the fleet: {is}, no longer driven (`state: retired` first takes back what Plumb made)"
+                )
+            }
+        };
         for change in &host.changes {
             let (paint, word) = match change.op {
                 Op::Create => (Paint::Good, "+ create"),

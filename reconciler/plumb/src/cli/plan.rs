@@ -113,6 +113,14 @@ impl Plan {
                 Looked::Failed(error) => drop(failed.insert(name, error)),
             }
         }
+        let unpinned = failed
+            .values()
+            .any(|error| matches!(error, HostError::NoHostKey { .. }));
+        if unpinned && self.config.is_none() {
+            shell.say(
+                "hint: on the controller's machine, --config FILE reaches hosts as the controller does, those that it drives without SSH too",
+            );
+        }
         let revision = workspace.fleet.revision().commit();
         let whole = machine(revision, &intents, &planned, &failed);
         shell.emit(&whole, |palette| {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::folder::Folder;
 use crate::output::one_of;
+use crate::workspace::never;
 
 /// A key that ends before this long is told.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -51,16 +52,7 @@ impl Findings {
 
     fn satisfiable(&mut self, authority: &Authority, check: &Satisfiability) {
         for lacking in &check.unsatisfiable {
-            self.errors.push(format!(
-                "{} can never be changed: it needs {} of {}, and {} of them could sign",
-                lacking.rule,
-                lacking.count,
-                lacking.from,
-                match lacking.usable {
-                    0 => "none".to_owned(),
-                    n => n.to_string(),
-                }
-            ));
+            self.errors.push(never(lacking));
         }
         // Without a spare, one lost key locks everybody out for good.
         let policy = &authority.policy;
