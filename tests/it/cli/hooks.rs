@@ -200,7 +200,14 @@ fn the_client_hook_tells_errors_before_they_leave() {
     env.commit("Unsigned", &["--no-gpg-sign"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&["isn't pushed", "[uncovered]"]);
+    let push = push.says(&["isn't pushed", "[uncovered]"]);
+    // What helps comes before the way around it.
+    let hint = |what: &str| {
+        push.stderr
+            .find(what)
+            .unwrap_or_else(|| panic!("{}", push.stderr))
+    };
+    assert!(hint("git commit --amend --no-edit -S") < hint("hint: git push --no-verify"));
 }
 
 #[test]

@@ -307,7 +307,8 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
             .paths(paths)
             .missing(missing);
         coverage.reasons.push(
-            reason.cure("an approval tag by another identity of the group: plumb approve COMMIT"),
+            reason
+                .cure("signatures or approval tags by so many of the group: plumb approve COMMIT"),
         );
     }
     // What binds a merged branch doesn't bind what else the merge holds: a merge that was signed for
