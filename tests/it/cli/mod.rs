@@ -3,8 +3,10 @@
 
 mod controller;
 mod demo;
+mod enroll;
 mod environment;
 mod errors;
+mod first_fleet;
 mod hooks;
 mod manifests;
 mod trust;

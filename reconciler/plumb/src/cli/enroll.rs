@@ -1,11 +1,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use plumb_adapters::hosts::{Connector, ShownKey};
 use plumb_api::HostName;
-use plumb_core::desired::Endpoint;
+use plumb_core::desired::{Endpoint, HostResult};
 use plumb_core::ports::{HostTarget, Hosts as _, Route};
 use serde::Serialize;
 
@@ -14,13 +14,15 @@ use crate::config::Config;
 use crate::connect;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::workspace::Workspace;
 
 /// Pin a machine's host keys and write its Host
 ///
 /// Connects to the machine and shows the host keys that it has, with their fingerprints. Compare them
 /// with what the machine itself says (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console):
 /// a key that is pinned once is believed from then on, and no other. Writes `hosts/NAME.yaml`, which
-/// becomes true when it is committed, signed and accepted. Nothing is changed on the machine.
+/// becomes true when it is committed, signed and accepted. Of a file that is there already only `hostKeys`
+/// is written, and it is said where the rest differs. Nothing is changed on the machine.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb enroll linda --address 192.0.2.7 --user deploy\n  plumb enroll cloud --address cloud.example --port 2222 --yes --labels role=cloud"
@@ -33,13 +35,13 @@ pub(super) struct Enroll {
     #[arg(long)]
     address: String,
 
-    /// The user that the controller logs in as; sudo is used unless it is root
-    #[arg(long, default_value = "root")]
-    user: String,
+    /// The user that the controller logs in as; sudo is used unless it is root [default: root]
+    #[arg(long)]
+    user: Option<String>,
 
-    /// The SSH port
-    #[arg(long, default_value_t = 22)]
-    port: u16,
+    /// The SSH port [default: 22]
+    #[arg(long)]
+    port: Option<u16>,
 
     /// Labels, as role=cloud,site=home
     #[arg(long, value_delimiter = ',', value_name = "KEY=VALUE")]
@@ -87,6 +89,7 @@ impl Enroll {
             );
         }
         let labels = self.labels()?;
+        let old = self.old(&file)?;
         let ssh = match &self.config {
             Some(path) => Config::read(path)?.ssh,
             None => connect::personal(),
@@ -94,26 +97,22 @@ impl Enroll {
         let connector = connect::connector(&ssh)?;
         let keys = block_on(async {
             connector
-                .scan_host_keys(&self.address, self.port)
+                .scan_host_keys(&self.address, self.port())
                 .await
                 .map_err(|error| Failure::new(error.to_string()))
         })?;
         self.confirm(&keys, shell)?;
-        let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
         let lines: Vec<_> = keys.iter().map(|key| key.line.clone()).collect();
-        let exists = file.exists();
-        let text = if exists {
-            let old = fs::read_to_string(&file)
-                .or_fail(|| format!("{} can't be read", file.display()))?;
-            repin(&old, &lines).ok_or_else(|| {
-                Failure::new(format!(
-                    "{} is there already and its hostKeys can't be replaced in place",
-                    file.display()
-                ))
-                .hint(format!("write there: hostKeys: {}", list(&lines)))
-            })?
-        } else {
-            self.manifest(&labels, &lines, arch.as_deref())
+        let exists = old.is_some();
+        let (text, arch) = match &old {
+            Some(old) => {
+                let text = repin(old, &lines).ok_or_else(|| irreplaceable(&file, &lines))?;
+                (text, None)
+            }
+            None => {
+                let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
+                (self.manifest(&labels, &lines, arch.as_deref()), arch)
+            }
         };
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
@@ -131,8 +130,11 @@ impl Enroll {
                 })
                 .collect(),
         };
+        if exists {
+            self.tell_differences(&labels, shell);
+        }
         shell.emit(&enrolled, |palette| {
-            let word = if exists { "pinned anew in" } else { "wrote" };
+            let word = if exists { "wrote hostKeys of" } else { "wrote" };
             format!(
                 "{} {}\ncommit it: {}\n",
                 palette.paint(Paint::Good, word),
@@ -147,6 +149,79 @@ impl Enroll {
             )
         })?;
         Ok(Exit::OK)
+    }
+
+    fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or("root")
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(22)
+    }
+
+    /// The manifest that is there already. Whether its keys can be written in place is known before
+    /// anybody is asked to compare fingerprints.
+    fn old(&self, file: &Path) -> Result<Option<String>, Failure> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        let old =
+            fs::read_to_string(file).or_fail(|| format!("{} can't be read", file.display()))?;
+        if repin(&old, &["ssh-ed25519 KEY".to_owned()]).is_none() {
+            return Err(irreplaceable(file, &["ssh-ed25519 KEY".to_owned()]));
+        }
+        Ok(Some(old))
+    }
+
+    /// What was said on the command line and isn't so in the manifests: nothing but `hostKeys` is
+    /// written into a file that is there already.
+    fn tell_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
+        let Ok(workspace) = Workspace::of_folder(&self.folder) else {
+            return;
+        };
+        if let Some(HostResult::Ready(intent)) = workspace.resolved.hosts.get(&self.name) {
+            let is = |way: &&Endpoint| {
+                way.address == self.address
+                    && self.user.as_ref().is_none_or(|user| *user == way.user)
+                    && way.port == self.port()
+            };
+            if !intent.connect.iter().any(|way| is(&way)) {
+                let ways: Vec<_> = intent
+                    .connect
+                    .iter()
+                    .map(|way| format!("{}@{} port {}", way.user, way.address, way.port))
+                    .collect();
+                let ways = match ways.as_slice() {
+                    [] => "nowhere".to_owned(),
+                    ways => ways.join(", "),
+                };
+                shell.warn(format_args!(
+                    "only hostKeys was written; {} is still reached at {ways}. To change that, write: connect: [{}]",
+                    self.name,
+                    self.way()
+                ));
+            }
+        }
+        let have = workspace.fleet.labels(&self.name);
+        let have = |key: &str| have.and_then(|labels| labels.get(key)).map(String::as_str);
+        for &(key, value) in labels {
+            if have(key) != Some(value) {
+                shell.warn(format_args!(
+                    "only hostKeys was written; the label {key} is still {}",
+                    have(key).unwrap_or("not there")
+                ));
+            }
+        }
+    }
+
+    /// The way to the machine, as `connect` has it.
+    fn way(&self) -> String {
+        format!(
+            "{{user: {}, address: {}, port: {}}}",
+            quoted(self.user()),
+            quoted(&self.address),
+            self.port()
+        )
     }
 
     fn labels(&self) -> Result<Vec<(&str, &str)>, Failure> {
@@ -166,7 +241,7 @@ impl Enroll {
 
     /// Shows the keys and asks, unless the answer was given.
     fn confirm(&self, keys: &[ShownKey], shell: &Shell) -> Result<(), Failure> {
-        shell.say(format_args!("{} port {} shows:", self.address, self.port));
+        shell.say(format_args!("{} port {} shows:", self.address, self.port()));
         for key in keys {
             let kind = shell.err.paint(Paint::Dim, &key.kind);
             shell.say(format_args!(
@@ -210,8 +285,8 @@ impl Enroll {
             route: Route::Ssh {
                 endpoints: vec![Endpoint {
                     address: self.address.clone(),
-                    port: self.port,
-                    user: self.user.clone(),
+                    port: self.port(),
+                    user: self.user().to_owned(),
                 }],
                 host_keys: keys.iter().map(|key| key.line.clone()).collect(),
             },
@@ -247,15 +322,20 @@ impl Enroll {
             let _ = writeln!(text, "  arch: {arch}");
         }
         let _ = writeln!(text, "  hostKeys: {}", list(keys));
-        let _ = writeln!(
-            text,
-            "  connect: [{{user: {}, address: {}, port: {}}}]",
-            quoted(&self.user),
-            quoted(&self.address),
-            self.port
-        );
+        let _ = writeln!(text, "  connect: [{}]", self.way());
         text
     }
+}
+
+fn irreplaceable(file: &Path, keys: &[String]) -> Failure {
+    Failure::new(format!(
+        "{} is there already and its hostKeys can't be written in place",
+        file.display()
+    ))
+    .hint(format!(
+        "write `spec:` on a line of its own, and under it: hostKeys: {}",
+        list(keys)
+    ))
 }
 
 /// A YAML list in its own line for each key.
@@ -274,6 +354,9 @@ fn quoted(text: &str) -> String {
 
 /// The manifest with other host keys, and nothing else of it touched: neither comments nor order.
 fn repin(text: &str, keys: &[String]) -> Option<String> {
+    if !text.contains("hostKeys") {
+        return pin(text, keys);
+    }
     let mut out = String::new();
     let mut lines = text.split_inclusive('\n').peekable();
     let mut done = false;
@@ -306,6 +389,37 @@ fn repin(text: &str, keys: &[String]) -> Option<String> {
     done.then_some(out)
 }
 
+/// The manifest with its first host keys, at the beginning of its `spec`.
+fn pin(text: &str, keys: &[String]) -> Option<String> {
+    let at = text
+        .split_inclusive('\n')
+        .scan(0, |at, line| {
+            *at += line.len();
+            Some((*at, line))
+        })
+        .find(|(_, line)| {
+            let rest = line.strip_prefix("spec:").map(str::trim);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+        })
+        .map(|(end, _)| end)?;
+    let (before, after) = text.split_at(at);
+    let next = after
+        .lines()
+        .find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
+    let indent = next.len() - next.trim_start_matches(' ').len();
+    if indent == 0 || next.trim_start().starts_with('-') {
+        return None;
+    }
+    let mut out = before.to_owned();
+    let _ = write!(out, "{:indent$}hostKeys:", "");
+    for key in keys {
+        let _ = write!(out, "\n{:indent$}  - {}", "", quoted(key));
+    }
+    out.push('\n');
+    out.push_str(after);
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,8 +440,27 @@ mod tests {
     }
 
     #[test]
+    fn a_host_without_keys_gets_its_first() {
+        assert_eq!(
+            repin(
+                "# a\nkind: Host\nspec:   # b\n\n    # c\n    arch: x86_64\n",
+                &[KEY.to_owned()]
+            )
+            .unwrap(),
+            "# a\nkind: Host\nspec:   # b\n    hostKeys:\n      - \"ssh-ed25519 AAAA\"\n\n    # c\n    arch: x86_64\n"
+        );
+    }
+
+    #[test]
     fn what_cant_be_replaced_safely_isnt() {
-        assert_eq!(repin("kind: Host\nspec: {}\n", &[KEY.to_owned()]), None);
+        for odd in [
+            "kind: Host\nspec: {}\n",
+            "kind: Host\nspec:\n",
+            "spec:\nkind: Host\n",
+            "kind: Host\n",
+        ] {
+            assert_eq!(repin(odd, &[KEY.to_owned()]), None, "{odd}");
+        }
         assert_eq!(
             repin("spec:\n  hostKeys: [a,\n    b]\n", &[KEY.to_owned()]),
             None
