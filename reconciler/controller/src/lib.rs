@@ -12,6 +12,7 @@ mod conditions;
 mod desired;
 mod driver;
 mod event;
+mod ground;
 mod handle;
 mod metrics;
 mod persist;

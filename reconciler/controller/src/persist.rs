@@ -38,6 +38,8 @@ pub(crate) struct Identity {
 pub(crate) struct SourceRecord {
     /// The last accepted commit; it only moves forward.
     pub(crate) floor: Option<Oid>,
+    /// The introduction that it was accepted from; none where that wasn't kept yet.
+    pub(crate) introduction: Option<Oid>,
     /// The fleet's name as last accepted.
     pub(crate) fleet: Option<String>,
     /// When commits and tags were first seen here.
@@ -46,6 +48,14 @@ pub(crate) struct SourceRecord {
     pub(crate) revisions: Vec<RevisionView>,
     /// Signed rollbacks that were accepted, oldest first: hosts that ran what was left may follow them.
     pub(crate) rollbacks: Vec<WentBack>,
+}
+
+impl SourceRecord {
+    /// The floor, if it was accepted from this introduction.
+    pub(crate) fn floor_from(&self, introduction: Oid) -> Option<Oid> {
+        let same = self.introduction.is_none_or(|from| from == introduction);
+        self.floor.filter(|_| same)
+    }
 }
 
 /// A signed rollback that was accepted.

@@ -10,6 +10,7 @@ use plumb_trust::source::{Fetched, Source, SourceError, VerifyRequest};
 use plumb_trust::{Detail, Oid, Outcome, Reason, ReasonCode, Revocations, Step, Verdict};
 
 use crate::desired::Accepted;
+use crate::ground::{Unfounded, unfounded};
 use crate::settings::RevokedReader;
 use crate::view::HeldView;
 
@@ -17,7 +18,10 @@ use crate::view::HeldView;
 #[derive(Clone)]
 pub(crate) struct Look {
     pub(crate) introduction: Oid,
+    /// The last commit that was accepted from this introduction.
     pub(crate) floor: Option<Oid>,
+    /// The last one that was accepted from another; it must be on what this one leads to.
+    pub(crate) bound: Option<Oid>,
     pub(crate) first_seen: BTreeMap<Oid, Timestamp>,
     pub(crate) revoked: Arc<RevokedReader>,
     /// The revision that is loaded already.
@@ -34,6 +38,8 @@ pub(crate) struct Looked {
     pub(crate) took: Duration,
     /// The verdict; none where nothing could be verified.
     pub(crate) judged: Option<Judged>,
+    /// Why nothing could be judged, though all could be read.
+    pub(crate) unfounded: Option<Unfounded>,
     /// Why what is accepted couldn't be judged or loaded.
     pub(crate) failed: Option<SourceError>,
     /// What is accepted and wasn't loaded yet.
@@ -70,6 +76,7 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
         fetched: fetched.as_ref().map(|f| f.head).map_err(Clone::clone),
         took: start.elapsed(),
         judged: None,
+        unfounded: None,
         failed: None,
         accepted: None,
         revoked: read_revoked(&look.revoked).await,
@@ -91,7 +98,8 @@ pub(crate) async fn look(source: Arc<dyn Source>, look: Look) -> Looked {
         (Err(_), _) => return looked,
     };
     match judge(source.as_ref(), &look, &revoked, fetched, basis).await {
-        Ok(judged) => {
+        Ok(Err(unfounded)) => looked.unfounded = Some(unfounded),
+        Ok(Ok(judged)) => {
             let revision = judged.outcome.revision();
             if let Some(revision) = revision.filter(|r| Some(r.commit()) != look.loaded) {
                 match source.files(revision.clone()).await {
@@ -123,7 +131,7 @@ async fn judge(
     revoked: &Revocations,
     fetched: Fetched,
     basis: Basis,
-) -> Result<Judged, SourceError> {
+) -> Result<Result<Judged, Unfounded>, SourceError> {
     let mut first_seen = look.first_seen.clone();
     // At the very first look everything is history: nothing is known of when it came.
     let history = look.floor.is_none();
@@ -142,10 +150,16 @@ async fn judge(
             now: look.now,
             first_seen: first_seen.clone(),
             revoked: revoked.clone(),
+            lower_bounds: look.bound.into_iter().collect(),
             detail: Detail::Brief,
             ..VerifyRequest::new(look.introduction, fetched.head, look.now)
         };
         let outcome = source.verify(request).await?;
+        if basis == Basis::Branch
+            && let Some(unfounded) = unfounded(source, look, &outcome).await?
+        {
+            return Ok(Err(unfounded));
+        }
         // Which commits are new is known only behind a verification. Their times are asked of them
         // in a second one, before anything is done with the verdict.
         let mut news = false;
@@ -165,17 +179,19 @@ async fn judge(
             .chain(fetched.tags.iter().map(|tag| tag.target))
             .collect();
         if history {
-            first_seen.extend(current.iter().map(|oid| (*oid, look.now)));
+            for oid in &current {
+                first_seen.entry(*oid).or_insert(look.now);
+            }
         }
         // What is accepted is never asked for its age again.
         first_seen.retain(|oid, _| current.contains(oid) && *oid != outcome.accepted);
-        return Ok(Judged {
+        return Ok(Ok(Judged {
             basis,
             head: fetched.head,
             floor: look.floor.unwrap_or(look.introduction),
             outcome,
             first_seen,
-        });
+        }));
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct SourceNow {
     pub(crate) head: Option<String>,
     pub(crate) accepted: Option<String>,
     pub(crate) held: Option<(HeldCommit, HeldView)>,
+    /// Why nothing can be judged, where that is so.
+    pub(crate) unfounded: Option<String>,
     pub(crate) last_fetch: Option<Timestamp>,
     /// When the newest look was begun.
     pub(crate) look_begun: Option<Timestamp>,

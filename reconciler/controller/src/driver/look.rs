@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{Asked, Driver, Looking, Old};
 use crate::desired::Accepted;
 use crate::event::EventKind;
+use crate::ground::Unfounded;
 use crate::persist::{SourceRecord, WentBack, put_source};
 use crate::source::{Basis, Judged, Look, Looked, load_old, look};
 use crate::view::RevisionView;
@@ -51,9 +52,13 @@ impl Driver {
             world.source.look_begun = Some(now);
             world.record.clone()
         };
+        let introduction = self.settings.introduction;
+        let floor = record.floor_from(introduction);
+        let bound = record.floor.filter(|_| floor.is_none());
         let task = Look {
-            introduction: self.settings.introduction,
-            floor: record.floor,
+            introduction,
+            floor,
+            bound,
             first_seen: record.first_seen,
             revoked: self.parts.revoked.clone(),
             loaded: self.head.as_ref().map(|head| head.revision().commit()),
@@ -74,7 +79,8 @@ impl Driver {
         if !again {
             return;
         }
-        let accepted = self.shared.read().record.floor;
+        let introduction = self.settings.introduction;
+        let accepted = self.shared.read().record.floor_from(introduction);
         let (Ok(oid), Some(accepted)) = (commit.parse::<Oid>(), accepted) else {
             self.older
                 .insert(commit.to_owned(), Old::Missing(Instant::now()));
@@ -82,7 +88,7 @@ impl Driver {
         };
         self.older.insert(commit.to_owned(), Old::Loading);
         let (source, commit) = (self.parts.source.clone(), commit.to_owned());
-        let (between, now) = ((self.settings.introduction, accepted), self.now());
+        let (between, now) = ((introduction, accepted), self.now());
         self.asked.spawn(async move {
             let loaded = load_old(source, between, oid, now).await;
             let loaded = loaded.unwrap_or_else(|error| {
@@ -149,6 +155,9 @@ impl Driver {
             self.source_ready(Some(error));
         }
         self.took_away(looked.revoked);
+        if let Some(unfounded) = &looked.unfounded {
+            self.unfounded(unfounded);
+        }
         let floor = match looked.judged {
             Some(judged) => self.judged(judged).await,
             None => Floor::Kept,
@@ -283,6 +292,23 @@ impl Driver {
         }
     }
 
+    /// Takes note that nothing can be judged. No commit is held for that, and hosts stay as they are.
+    fn unfounded(&mut self, unfounded: &Unfounded) {
+        let source = self.parts.source.describe();
+        let message = unfounded.message(&source);
+        let reason = unfounded.reason();
+        let news = self.not_verified(reason, &message);
+        {
+            let mut world = self.shared.write();
+            world.source.judged = true;
+            world.source.held = None;
+            world.source.unfounded = Some(unfounded.because(&source));
+        }
+        if news {
+            self.event(None, EventKind::Warning, reason, message, None);
+        }
+    }
+
     /// Says why nothing new is driven, and whether that is news.
     fn not_verified(&self, reason: &'static str, message: &str) -> bool {
         let now = self.now();
@@ -307,6 +333,7 @@ impl Driver {
             rollbacks.drain(..many);
             SourceRecord {
                 floor: Some(accepted),
+                introduction: Some(self.settings.introduction),
                 first_seen: judged.first_seen.clone(),
                 rollbacks,
                 ..world.record.clone()
@@ -353,11 +380,13 @@ impl Driver {
             let mut world = self.shared.write();
             let moved = world.record.floor != Some(accepted);
             world.record.floor = Some(accepted);
+            world.record.introduction = Some(self.settings.introduction);
             world.record.first_seen = judged.first_seen;
             let before = world.source.held.as_ref().map(|(held, _)| held.clone());
             let after = held.as_ref().map(|(held, _)| held.clone());
             world.source.held.clone_from(&held);
             world.source.judged = true;
+            world.source.unfounded = None;
             let (status, reason, message) = match &held {
                 None => (
                     ConditionStatus::True,

@@ -66,6 +66,7 @@ impl Driver {
                 })
                 .collect(),
             held: world.source.held.as_ref().map(|(held, _)| held.clone()),
+            unfounded: world.source.unfounded.as_deref(),
             rollout: Some(&world.rollout).filter(|rollout| rollout.is_halted(world.limits)),
         };
         let mut all = firing(&facts, &self.settings.alerting, now);
@@ -91,12 +92,12 @@ impl Driver {
         {
             let world = self.shared.read();
             for (keys, kind, reason, word) in [
-                (&moved.began, EventKind::Warning, "AlertFires", "fires"),
+                (&moved.began, EventKind::Warning, "AlertFires", "fires: "),
                 (
                     &moved.resolved,
                     EventKind::Normal,
                     "AlertResolved",
-                    "is resolved",
+                    "is resolved; it had said: ",
                 ),
             ] {
                 for entry in keys.iter().filter_map(|key| world.book.get(key)) {
@@ -104,7 +105,7 @@ impl Driver {
                     let summary = entry.annotations.get("summary").map_or("", String::as_str);
                     let host: Option<HostName> =
                         entry.labels.get("host").and_then(|host| host.parse().ok());
-                    told.push((host, kind, reason, format!("{name} {word}: {summary}")));
+                    told.push((host, kind, reason, format!("{name} {word}{summary}")));
                 }
             }
         }

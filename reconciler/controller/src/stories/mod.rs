@@ -2,6 +2,7 @@
 
 mod drift;
 mod fixture;
+mod ground;
 mod hosts;
 mod identity;
 mod life;

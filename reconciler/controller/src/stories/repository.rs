@@ -183,6 +183,13 @@ impl Repository {
         commit
     }
 
+    /// Replaces the repository by one that has a commit's parent and not the commit.
+    pub(super) fn lose(&self, commit: Oid) {
+        let mut inner = self.0.lock().unwrap();
+        inner.objects.remove(&commit);
+        inner.head = inner.parents.get(&commit).copied();
+    }
+
     pub(super) fn go_down(&self, error: Option<SourceError>) {
         self.0.lock().unwrap().down = error;
     }
@@ -240,7 +247,9 @@ impl Source for Repository {
             .last()
             .copied()
             .unwrap_or(floor);
-        let inputs = Inputs::new(accepted, request.head, request.now).floor(accepted);
+        let inputs = Inputs::new(accepted, request.head, request.now)
+            .floor(accepted)
+            .lower_bounds(&request.lower_bounds);
         let mut outcome = verify(&*inner, &inputs);
         outcome.rollbacks.extend(back);
         ready(Ok(outcome))
@@ -256,6 +265,9 @@ impl Source for Repository {
 
     fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>> {
         let inner = self.0.lock().unwrap();
+        if !inner.objects.contains_key(&descendant) {
+            return ready(Err(SourceError::Missing(descendant)));
+        }
         ready(Ok(inner.chain(descendant).contains(&ancestor)))
     }
 }

@@ -56,6 +56,8 @@ pub struct Facts<'a> {
     pub hosts: Vec<HostFacts<'a>>,
     /// The first commit that isn't accepted.
     pub held: Option<HeldCommit>,
+    /// Why no commit of the branch can be judged, where that is so; no text of an author is in it.
+    pub unfounded: Option<&'a str>,
     /// The rollout, and whether it is halted.
     pub rollout: Option<&'a Rollout>,
 }
@@ -104,6 +106,16 @@ pub fn firing(facts: &Facts<'_>, settings: &Settings, now: Timestamp) -> Vec<Fir
     }
     if let Some(held) = &facts.held {
         all.extend(of_commit(facts, held, settings, now));
+    }
+    if let Some(why) = facts.unfounded {
+        let maker = Maker {
+            facts,
+            settings,
+            name: "PlumbCommitVerificationFailed",
+            severity: "critical",
+        };
+        let summary = "no commit of the branch can be judged".to_owned();
+        all.push(maker.alert(None, summary, format!("{why}."), None));
     }
     if let Some(rollout) = facts.rollout.filter(|rollout| !rollout.failed().is_empty()) {
         all.push(of_rollout(facts, rollout, settings));

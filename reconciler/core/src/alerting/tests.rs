@@ -40,6 +40,7 @@ fn names(status: &HostStatus, when: i64) -> Vec<String> {
             labels: &labels,
         }],
         held: None,
+        unfounded: None,
         rollout: None,
     };
     let all = firing(&facts, &Settings::default(), at(when));
@@ -73,6 +74,7 @@ fn labels_are_the_identity_and_fit_for_prometheus() {
             labels: &labels,
         }],
         held: None,
+        unfounded: None,
         rollout: None,
     };
     let all = firing(&facts, &Settings::default(), at(0));
@@ -181,6 +183,7 @@ fn held_commits_alert_at_once_unless_they_only_wait() {
         fleet: None,
         hosts: Vec::new(),
         held: Some(held(hold)),
+        unfounded: None,
         rollout: None,
     };
     let alarm = firing(&facts(Hold::Alarm), &Settings::default(), at(0));
@@ -227,6 +230,7 @@ fn a_halt_says_who_failed() {
         fleet: None,
         hosts: Vec::new(),
         held: None,
+        unfounded: None,
         rollout: Some(&rollout),
     };
     let all = firing(&facts, &Settings::default(), at(0));

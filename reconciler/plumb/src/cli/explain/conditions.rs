@@ -250,6 +250,22 @@ pub(super) const SOURCE: &[Reason] = &[
         "A commit can never be accepted. Set the branch back to what is accepted; `plumb get revisions` has the command.",
     ),
     (
+        "IntroductionMissing",
+        "The introduction of the controller's configuration isn't in the repository, so nothing is accepted. Correct `introduction` or `source` there and restart the controller.",
+    ),
+    (
+        "IntroductionUnusable",
+        "Nothing can be judged from the introduction of the controller's configuration: it must be a commit on the branch with a trust policy that holds. The message says what is wrong.",
+    ),
+    (
+        "FloorMissing",
+        "What was accepted last isn't in the repository any more: the branch was replaced, or the address is another repository's. Push it again; the message says how to begin anew on purpose.",
+    ),
+    (
+        "FloorOffChain",
+        "The introduction was changed, and what was accepted from the old one isn't on what the new one leads to. Correct `introduction`; the message says how to begin anew on purpose.",
+    ),
+    (
         "Timeout",
         "The git server answered and then fell silent, or took too long. It is tried again by itself.",
     ),
