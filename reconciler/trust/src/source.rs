@@ -147,12 +147,14 @@ pub enum SourceError {
         source_url: String,
     },
     /// The watched branch isn't there.
-    #[error("{source_url} has no {branch}")]
+    #[error("{source_url} has no branch {}; it has {}", branch.strip_prefix("refs/heads/").unwrap_or(branch), branches.join(", "))]
     NoBranch {
         /// The address.
         source_url: String,
         /// The full name of the branch.
         branch: String,
+        /// Short names of branches that are there, a few of them.
+        branches: Vec<String>,
     },
     /// It sends more than may be sent.
     #[error("what {source_url} sends is refused: {reason}")]

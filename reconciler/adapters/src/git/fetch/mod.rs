@@ -38,6 +38,12 @@ pub(super) const TAGS: [&str; 3] = [
     "refs/tags/revoke/",
 ];
 
+/// The folder of branches.
+const HEADS: &str = "refs/heads/";
+
+/// As many branches are named where the wanted one isn't there.
+const BRANCHES: usize = 5;
+
 /// What is fetched from where, and how.
 pub(super) struct Request<'a> {
     pub(super) address: &'a Address,
@@ -55,7 +61,7 @@ enum Failure {
     Garbled(String),
     Mirror(MirrorError),
     Empty,
-    NoBranch,
+    NoBranch(Vec<String>),
     Format {
         found: plumb_trust::ObjectFormat,
         known: plumb_trust::ObjectFormat,
@@ -137,7 +143,9 @@ impl Request<'_> {
                 known,
             });
         }
-        let fetched = self.choose(&refs)?;
+        let Some(fetched) = self.choose(&refs) else {
+            return Err(self.without_head(refs, &mut handshake, &mut transport, &agent));
+        };
 
         let store = mirror.open_for(format)?;
         negotiate::receive(
@@ -166,18 +174,8 @@ impl Request<'_> {
         let refs = if let Some(refs) = handshake.refs.take() {
             refs
         } else {
-            let mut prefixes = gix::protocol::ls_refs::RefPrefixes::new();
-            prefixes.extend(
-                std::iter::once(self.branch)
-                    .chain(TAGS)
-                    .map(gix::bstr::BString::from),
-            );
-            gix::protocol::LsRefsCommand::new(
-                Some(prefixes),
-                &handshake.capabilities,
-                agent.clone(),
-            )
-            .invoke_blocking(transport, progress, false)?
+            let prefixes = std::iter::once(self.branch).chain(TAGS);
+            list(prefixes, handshake, transport, agent, progress)?
         };
         if refs.len() > self.limits.refs {
             return Err(Exceeded::Refs(self.limits.refs).into());
@@ -185,11 +183,45 @@ impl Request<'_> {
         Ok(refs)
     }
 
+    /// Why there is no head: a server that tells only of what it was asked for is asked for its
+    /// branches, so that a misspelt one doesn't look like an empty repository.
+    fn without_head(
+        &self,
+        mut refs: Vec<Ref>,
+        handshake: &mut gix::protocol::Handshake,
+        transport: &mut Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
+        agent: &gix::protocol::command::Feature,
+    ) -> Failure {
+        if !refs.iter().any(|told| branch_name(told).is_some())
+            && handshake.server_protocol_version == gix::protocol::transport::Protocol::V2
+        {
+            let mut progress = gix::progress::Discard;
+            match list(
+                [HEADS].into_iter(),
+                handshake,
+                transport,
+                agent,
+                &mut progress,
+            ) {
+                Ok(told) if told.len() > self.limits.refs => {
+                    return Exceeded::Refs(self.limits.refs).into();
+                }
+                Ok(told) => refs = told,
+                Err(failure) => return failure,
+            }
+        }
+        let branches: Vec<_> = refs.iter().filter_map(branch_name).take(BRANCHES).collect();
+        if branches.is_empty() {
+            Failure::Empty
+        } else {
+            Failure::NoBranch(branches)
+        }
+    }
+
     /// Out of what the server tells of, which may be more than was asked for.
-    fn choose(&self, refs: &[Ref]) -> Result<Fetched, Failure> {
+    fn choose(&self, refs: &[Ref]) -> Option<Fetched> {
         let mut head = None;
         let mut tags = Vec::new();
-        let mut any = false;
         for told in refs {
             let (name, id) = match told {
                 Ref::Direct {
@@ -207,7 +239,6 @@ impl Request<'_> {
                 } => (full_ref_name, tag.as_ref().unwrap_or(object)),
                 Ref::Unborn { .. } => continue,
             };
-            any = true;
             let Some(id) = objects::oid(id) else { continue };
             if name == self.branch {
                 head = Some(id);
@@ -215,16 +246,10 @@ impl Request<'_> {
                 tags.push(TagRef { name, target: id });
             }
         }
-        let Some(head) = head else {
-            return Err(if any {
-                Failure::NoBranch
-            } else {
-                Failure::Empty
-            });
-        };
+        let head = head?;
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         tags.dedup_by(|a, b| a.name == b.name);
-        Ok(Fetched { head, tags })
+        Some(Fetched { head, tags })
     }
 
     fn login(&self) -> Option<gix::sec::identity::Account> {
@@ -267,13 +292,13 @@ impl Request<'_> {
                     reason: error.to_string(),
                 };
             }
-            Failure::NoBranch => {
+            Failure::NoBranch(branches) => {
                 return SourceError::NoBranch {
                     source_url,
                     branch: self.branch.to_owned(),
+                    branches,
                 };
             }
-            // A server that only tells of what was asked for doesn't say which of the two it is.
             Failure::Empty => return SourceError::Empty { source_url },
             Failure::Format { found, known } => {
                 return SourceError::Format {
@@ -286,6 +311,34 @@ impl Request<'_> {
         };
         classify(&error, &complaints.all(), source_url, self.login().as_ref())
     }
+}
+
+/// Asks for the refs that begin so.
+fn list<'a>(
+    prefixes: impl Iterator<Item = &'a str>,
+    handshake: &gix::protocol::Handshake,
+    transport: &mut Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
+    agent: &gix::protocol::command::Feature,
+    progress: &mut gix::progress::Discard,
+) -> Result<Vec<Ref>, Failure> {
+    let mut wanted = gix::protocol::ls_refs::RefPrefixes::new();
+    wanted.extend(prefixes.map(gix::bstr::BString::from));
+    let command =
+        gix::protocol::LsRefsCommand::new(Some(wanted), &handshake.capabilities, agent.clone());
+    Ok(command.invoke_blocking(transport, progress, false)?)
+}
+
+/// A branch's short name, if it is text.
+fn branch_name(told: &Ref) -> Option<String> {
+    let (Ref::Direct { full_ref_name, .. }
+    | Ref::Peeled { full_ref_name, .. }
+    | Ref::Symbolic { full_ref_name, .. }) = told
+    else {
+        return None;
+    };
+    gix::validate::reference::name(full_ref_name.as_bstr()).ok()?;
+    let name = full_ref_name.to_str().ok()?.strip_prefix(HEADS)?;
+    Some(name.to_owned())
 }
 
 /// The tag's full name, if it is one that concerns trust and is text.

@@ -281,11 +281,16 @@ fn what_isnt_there_is_said_as_it_is() {
 
     let mut options = place.options(empty.path().to_str().unwrap());
     options.reference = "refs/heads/production".to_owned();
+    // Nothing that was asked for is there: it is no empty repository for that.
+    let error = fetch(&GitSource::open(options.clone()).unwrap()).unwrap_err();
+    assert!(matches!(error, SourceError::NoBranch { .. }), "{error:?}");
     tag(&empty, "approve/production/1", first);
     let error = fetch(&GitSource::open(options).unwrap()).unwrap_err();
     assert!(matches!(error, SourceError::NoBranch { .. }), "{error:?}");
     assert!(
-        error.to_string().ends_with("has no refs/heads/production"),
+        error
+            .to_string()
+            .ends_with("has no branch production; it has main"),
         "{error}"
     );
 }
