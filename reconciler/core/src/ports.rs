@@ -217,6 +217,8 @@ impl HostError {
             Self::NoHostKey { host } => {
                 Some(format!("`plumb enroll {host} --address ADDRESS` shows its keys and pins them"))
             }
+            // The reason says itself what is wrong on this side.
+            Self::Denied { reason, .. } if reason.starts_with("the key file ") => None,
             Self::Denied { .. } => {
                 Some("the controller's key must be in the login's authorized_keys, and `sudo -n true` must work".to_owned())
             }
@@ -281,6 +283,20 @@ pub enum StoreError {
     /// Its format is newer than this program.
     #[error("the state folder was written by a newer plumb")]
     Newer,
+    /// Its file isn't what was written there.
+    #[error("the state in {path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system doesn't let this user have it.
+    #[error("{path} can't be opened: permission denied")]
+    Denied {
+        /// The file or folder.
+        path: String,
+    },
     /// It failed.
     #[error("the state folder can't be used: {0}")]
     Failed(String),

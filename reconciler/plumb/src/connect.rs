@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use plumb_adapters::hosts::{Agents, Connector, Identity, Program, Settings};
+use plumb_adapters::hosts::{Agents, Connector, Identity, Program, Settings, check_key_file};
 use plumb_api::HostName;
 use plumb_core::desired::HostIntent;
 use plumb_core::ports::{HostTarget, Route};
@@ -84,6 +84,22 @@ pub(crate) fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
             agents.embed(arch, bytes)
         });
     Ok(Connector::new(Program::plumb(&program), agents, settings))
+}
+
+/// A controller's: its key file is looked at first, so that no host is blamed for it later.
+///
+/// # Errors
+/// When the key file can't be logged in with, or as [`connector`].
+pub(crate) fn controllers(ssh: &SshConfig) -> Result<Connector, Failure> {
+    if let Some(key) = &ssh.key {
+        check_key_file(key).map_err(|wrong| {
+            Failure::new(wrong).hint(format!(
+                "`ssh.key` of the controller's configuration names it; `ssh-keygen -t ed25519 -N '' -f {}` makes one, readable for the user that the controller runs as",
+                key.display()
+            ))
+        })?;
+    }
+    connector(ssh)
 }
 
 /// A person's own SSH: their agent, and the usual key files.

@@ -170,6 +170,12 @@ impl From<StoreError> for Failure {
                 "a controller is running already; stop it first, or give this one another `state` folder",
             ),
             StoreError::Newer => Some("use the plumb that wrote it, or a newer one"),
+            StoreError::Damaged { .. } => Some(
+                "put back a copy of it; without one, move it away and start once with --take-over: hosts know the old controller and refuse a new one otherwise",
+            ),
+            StoreError::Denied { .. } => Some(
+                "the state folder and all in it must belong to the user that the controller runs as; as another user, name another folder with `state`",
+            ),
             StoreError::Failed(_) => None,
         };
         Self::new(error.to_string()).maybe_hint(hint.map(str::to_owned))

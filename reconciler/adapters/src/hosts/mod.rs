@@ -18,7 +18,7 @@ use plumb_core::ports::{Connecting, HostTarget, Hosts, Route, Session};
 pub use agents::{AgentBinary, Agents};
 pub use conversation::Patience;
 pub use process::Program;
-pub use ssh::{Identity, Limits, ScanError, Settings, ShownKey, Timeouts};
+pub use ssh::{Identity, Limits, ScanError, Settings, ShownKey, Timeouts, check_key_file};
 
 use conversation::Conversation;
 use ssh::Ssh;

@@ -8,6 +8,7 @@ mod owner;
 mod tests;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -32,8 +33,11 @@ impl RedbStore {
     ///
     /// It is the folder's only user until it is dropped: another one gets [`StoreError::Busy`].
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        prepare(folder).map_err(|error| {
-            StoreError::Failed(format!("{} can't be prepared: {error}", folder.display()))
+        prepare(folder).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => StoreError::Denied {
+                path: folder.display().to_string(),
+            },
+            _ => StoreError::Failed(format!("{} can't be prepared: {error}", folder.display())),
         })?;
         let path = folder.join("state.redb");
         let (jobs, queue) = mpsc::channel();

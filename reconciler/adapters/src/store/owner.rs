@@ -1,10 +1,15 @@
 //! The thread that owns the database.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
 use plumb_core::ports::{Records, StoreError, Table, Write};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    TableError,
+};
 use tokio::sync::oneshot;
 
 /// The format of the records. A program refuses a higher one, and raises a lower one when it opens.
@@ -105,12 +110,42 @@ impl Owner {
     }
 }
 
+/// What the first bytes of a file of redb are, by its design document.
+const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// Refuses a file that is there and was never a store, or isn't one any more. An empty one above all:
+/// it would be taken for a new controller's, which no host lets in.
+fn examine(path: &std::path::Path) -> Result<(), StoreError> {
+    let shown = || path.display().to_string();
+    let mut first = [0; MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    let reason = match read {
+        Ok(()) if first == MAGIC => return Ok(()),
+        Ok(()) => "it doesn't begin as a file of Plumb's state does",
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound => return Ok(()),
+            ErrorKind::PermissionDenied => return Err(StoreError::Denied { path: shown() }),
+            ErrorKind::UnexpectedEof => "it is empty or was cut short",
+            _ => return Err(StoreError::Failed(format!("{}: {error}", path.display()))),
+        },
+    };
+    Err(StoreError::Damaged {
+        path: shown(),
+        reason: reason.to_owned(),
+    })
+}
+
 fn open(path: &std::path::Path) -> Result<Database, StoreError> {
+    examine(path)?;
     let database = Database::builder()
         .set_cache_size(CACHE)
         .create(path)
         .map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy,
+            DatabaseError::Storage(StorageError::Corrupted(reason)) => StoreError::Damaged {
+                path: path.display().to_string(),
+                reason,
+            },
             other => StoreError::Failed(format!("{}: {other}", path.display())),
         })?;
     let found = format(&database)

@@ -201,3 +201,22 @@ fn killed_in_the_middle_it_opens_again() {
         acknowledged = None;
     }
 }
+
+#[test]
+fn a_file_that_is_no_store_is_told_and_left_as_it_is() {
+    for bytes in [
+        &b""[..],
+        b"re",
+        b"garbage that is longer than the magic number",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.redb");
+        std::fs::write(&file, bytes).unwrap();
+        let error = open_error(folder.path());
+        assert!(
+            matches!(&error, StoreError::Damaged { path, .. } if path.ends_with("state.redb")),
+            "{error:?}"
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    }
+}

@@ -74,7 +74,10 @@ async fn serve(
         .recursive(true)
         .mode(0o700)
         .create(&config.state)
-        .or_fail(|| format!("the state folder {} can't be made", config.state.display()))?;
+        .or_fail(|| format!("the state folder {} can't be made", config.state.display()))
+        .map_err(|failure| {
+            failure.hint("`state` in the controller's configuration names another folder; packaging/plumb-controller.service has systemd make the usual one")
+        })?;
     for (host, folder) in config.sandboxes() {
         fs::create_dir_all(&folder).or_fail(|| {
             format!(
@@ -142,6 +145,7 @@ async fn serve(
 
 fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
     let store = RedbStore::open(&config.state)?;
+    let hosts = connect::controllers(&config.ssh)?;
     let mirror = config.state.join("mirror");
     let mut options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
     // As git itself does it: whoever runs the controller says how ssh is called.
@@ -154,7 +158,7 @@ fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
         .collect::<Result<_, _>>()?;
     Ok(Parts {
         source: Arc::new(source),
-        hosts: Arc::new(connect::connector(&config.ssh)?),
+        hosts: Arc::new(hosts),
         store: Arc::new(store),
         sinks,
         make_sink: Arc::new(sink),

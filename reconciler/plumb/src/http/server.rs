@@ -58,11 +58,14 @@ impl Listeners {
     }
 }
 
+const SOCKET_HINT: &str = "`socket` in the controller's configuration names another place; packaging/plumb-controller.service has systemd make the usual folder";
+
 async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
     let shown = path.display();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
-            .or_fail(|| format!("the socket's folder {} can't be made", folder.display()))?;
+            .or_fail(|| format!("the socket's folder {} can't be made", folder.display()))
+            .map_err(|failure| failure.hint(SOCKET_HINT))?;
     }
     // A socket file outlives a killed controller; one that answers belongs to a living one.
     if tokio::net::UnixStream::connect(path).await.is_ok() {
@@ -79,8 +82,9 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
         }
         _ => {}
     }
-    let listener =
-        UnixListener::bind(path).or_fail(|| format!("the socket {shown} can't be opened"))?;
+    let listener = UnixListener::bind(path)
+        .or_fail(|| format!("the socket {shown} can't be opened"))
+        .map_err(|failure| failure.hint(SOCKET_HINT))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
         .or_fail(|| format!("the socket {shown} can't be made private"))?;
     Ok(listener)

@@ -55,17 +55,32 @@ pub(super) async fn enter(
     }))
 }
 
+/// Looks whether a key file can be logged in with, before any host is asked.
+///
+/// # Errors
+/// What is wrong with it, in words that name it.
+pub fn check_key_file(path: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(path).map_err(|error| unread(path, &error))?;
+    decode(path, &text).map(drop)
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> String {
+    format!("the key file {} can't be read: {error}", path.display())
+}
+
 /// Reads a private key file.
 async fn read(path: &Path) -> Result<PrivateKey, String> {
-    let text = tokio::fs::read_to_string(path)
-        .await
-        .map_err(|error| format!("the key file {} can't be read: {error}", path.display()))?;
-    let key = match russh::keys::decode_secret_key(&text, None) {
+    let text = tokio::fs::read_to_string(path).await;
+    decode(path, &text.map_err(|error| unread(path, &error))?)
+}
+
+fn decode(path: &Path, text: &str) -> Result<PrivateKey, String> {
+    let key = match russh::keys::decode_secret_key(text, None) {
         Ok(key) => key,
         Err(russh::keys::Error::KeyIsEncrypted) => return Err(encrypted(path)),
         Err(_) => {
             return Err(format!(
-                "{} isn't a private key in OpenSSH's form",
+                "the key file {} isn't a private key in OpenSSH's form",
                 path.display()
             ));
         }

@@ -19,7 +19,7 @@ use plumb_core::desired::Endpoint;
 use plumb_core::ports::{HostError, HostTarget};
 
 pub use connection::Timeouts;
-pub use login::Identity;
+pub use login::{Identity, check_key_file};
 pub use pace::Limits;
 pub use scan::{ScanError, ShownKey};
 

@@ -114,3 +114,25 @@ async fn sudo_makes_another_login_root_or_says_why_not() {
     sudo("[ \"$1 $2\" = \"-n --\" ] || exit 9; shift 2; exec \"$@\"");
     assert_eq!(facts(&connector, &target).await.unwrap().hostname, "web1");
 }
+
+#[test]
+fn a_key_file_is_looked_at_before_any_host_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("key");
+    let wrong = crate::hosts::check_key_file(&at).unwrap_err();
+    assert!(wrong.contains("can't be read"), "{wrong}");
+    std::fs::write(&at, "ssh-ed25519 AAAA nobody\n").unwrap();
+    let wrong = crate::hosts::check_key_file(&at).unwrap_err();
+    assert!(wrong.contains("isn't a private key"), "{wrong}");
+    std::fs::write(&at, ENCRYPTED).unwrap();
+    let wrong = crate::hosts::check_key_file(&at).unwrap_err();
+    assert!(wrong.contains("has a passphrase"), "{wrong}");
+
+    // The host isn't told to change its authorized_keys for it.
+    let denied = HostError::Denied {
+        host: "linda".parse().unwrap(),
+        user: "deploy".to_owned(),
+        reason: wrong,
+    };
+    assert_eq!(denied.hint(), None);
+}
