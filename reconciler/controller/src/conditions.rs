@@ -15,6 +15,9 @@ use crate::run::{Contact, Ended, Mode, Ran};
 /// As many differing addresses are named in a status.
 const NAMED: usize = 20;
 
+/// The reasons of hosts that can't be talked to until somebody changes something.
+const NO_WAY_IN: [&str; 4] = ["HostKeyMismatch", "NoHostKey", "AccessDenied", "NoAgent"];
+
 /// The reason of hosts that wait until a rollout comes to them.
 const AWAITING_TURN: &str = "AwaitingTurn";
 
@@ -137,6 +140,25 @@ impl Setter<'_> {
             reason,
             message,
         );
+    }
+
+    /// What was found wrong when it was last looked at says nothing of it now.
+    pub(crate) fn unknown_since(&mut self, reason: &str, message: &str) {
+        let conditions = &self.record.status.conditions;
+        let lost = conditions
+            .get(ConditionType::Reachable)
+            .is_some_and(|reachable| reachable.status == ConditionStatus::False);
+        if lost {
+            self.set(
+                ConditionType::Reachable,
+                ConditionStatus::Unknown,
+                reason,
+                message,
+            );
+        }
+        if self.is_true(ConditionType::Drifted) {
+            self.remove(ConditionType::Drifted);
+        }
     }
 
     /// Takes over what a run found out.
@@ -336,6 +358,20 @@ impl Setter<'_> {
         }
     }
 
+    /// Why the host can't be worked on, if that is so: reason and message.
+    fn in_the_way(&self) -> Option<(String, String)> {
+        let conditions = &self.record.status.conditions;
+        let bad = |kind, status: ConditionStatus| {
+            let condition = conditions.get(kind);
+            condition.filter(|condition| condition.status == status)
+        };
+        // Another failure may be of the old target, and the new one its cure.
+        bad(ConditionType::Stalled, ConditionStatus::True)
+            .filter(|stalled| NO_WAY_IN.contains(&stalled.reason.as_str()))
+            .or_else(|| bad(ConditionType::Reachable, ConditionStatus::False))
+            .map(|condition| (condition.reason.clone(), condition.message.clone()))
+    }
+
     /// Whether the host runs the newest accepted revision.
     pub(crate) fn synced(&mut self, head: &str, wanted: Option<plumb_api::Digest>, turn: &Turn) {
         let target = self.record.status.target.clone();
@@ -362,14 +398,22 @@ impl Setter<'_> {
                 );
             }
             _ => {
-                let message = match turn {
-                    Turn::Comes => format!("it waits for its turn to get {short}"),
-                    Turn::Halted(why) => format!("it waits to get {short}: {why}"),
+                // A host that can't be worked on doesn't wait for a turn.
+                let (reason, message) = match (self.in_the_way(), turn) {
+                    (Some((reason, why)), _) => (reason, format!("it doesn't get {short}: {why}")),
+                    (None, Turn::Comes) => (
+                        AWAITING_TURN.to_owned(),
+                        format!("it waits for its turn to get {short}"),
+                    ),
+                    (None, Turn::Halted(why)) => (
+                        AWAITING_TURN.to_owned(),
+                        format!("it waits to get {short}: {why}"),
+                    ),
                 };
                 self.set(
                     ConditionType::Synced,
                     ConditionStatus::False,
-                    AWAITING_TURN,
+                    &reason,
                     message,
                 );
                 self.wait(turn);

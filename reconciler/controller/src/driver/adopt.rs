@@ -287,6 +287,7 @@ impl Driver {
                 setter.set(kind, status, "Released", message.clone());
                 setter.remove(ConditionType::Suspended);
                 setter.left("Released", &message);
+                setter.unknown_since("Released", &message);
                 world.rollout.leave_out(name);
                 self.queue.remove(name);
                 self.backoffs.remove(name);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plumb_core::status::ConditionType::{Ready, Suspended, Synced};
+use plumb_core::status::ConditionType::{Reachable, Ready, Stalled, Suspended, Synced};
 
 use super::fixture::{Fleet, host, is, reason};
 
@@ -109,4 +109,42 @@ async fn an_alertmanager_that_is_off_gets_everything_later() {
     let again = fleet.receiver.last("PlumbHostReconcileFailing").unwrap();
     assert_eq!(again.starts_at, first.starts_at);
     assert_eq!(again.labels, first.labels);
+}
+
+#[tokio::test(start_paused = true)]
+async fn conditions_of_a_host_that_cant_be_worked_on_agree() {
+    let mut fleet = Fleet::new(&["a", "b"]);
+    fleet.machines.mood("a", |mood| mood.wrong_key = true);
+    fleet.machines.mood("b", |mood| mood.off = true);
+    fleet.start().await;
+    fleet
+        .until("a", "stalled", |status| is(status, Stalled))
+        .await;
+    fleet
+        .until("b", "unreachable", |status| {
+            reason(status, Reachable) == "Unreachable"
+        })
+        .await;
+    fleet.rest(60).await;
+    assert_eq!(reason(&fleet.status("a"), Synced), "HostKeyMismatch");
+    assert_eq!(reason(&fleet.status("b"), Synced), "Unreachable");
+
+    // Released: what was wrong when it was last tried says nothing of it any more.
+    fleet.rest(1200).await;
+    assert!(fleet.alerts().contains(&"PlumbHostUnreachable".to_owned()));
+    fleet.repository.push(&[("hosts/b.yaml", "")]);
+    fleet.handle().notify().unwrap();
+    fleet.rest(5).await;
+    assert_eq!(reason(&fleet.status("b"), Synced), "Released");
+    assert_eq!(reason(&fleet.status("b"), Reachable), "Released");
+    let events = fleet.handle().events(None, 200);
+    let resolved = events
+        .iter()
+        .find(|event| event.reason == "AlertResolved")
+        .unwrap();
+    assert!(
+        resolved.message.contains("is resolved; it had said: "),
+        "{}",
+        resolved.message
+    );
 }
