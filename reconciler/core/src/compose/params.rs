@@ -150,8 +150,10 @@ pub(super) fn settle(
                         "declared here without a default",
                     );
                     diagnostics.push(match &param.description {
-                        Some(description) => diagnostic.hint(description.as_str()),
-                        None => diagnostic.hint("give it a value"),
+                        Some(description) => diagnostic.hint(format!(
+                            "give it a value: params: {{{name}: …}} ({description})"
+                        )),
+                        None => diagnostic.hint(format!("give it a value: params: {{{name}: …}}")),
                     });
                 }
             }

@@ -55,6 +55,10 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
             "the template does too much work".to_owned(),
             Some("make its loops smaller".to_owned()),
         ),
+        (ErrorKind::SyntaxError, _) if detail.as_ref().is_some_and(|detail| unclosed(detail)) => (
+            format!("the template can't be read: {}", detail.unwrap_or_default()),
+            Some("close it with }}".to_owned()),
+        ),
         (ErrorKind::SyntaxError, _) => (
             format!(
                 "the template can't be read: {}",
@@ -70,6 +74,12 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
             (message, None)
         }
     }
+}
+
+/// Whether an expression lacks its end: nothing follows, or one brace of the two.
+fn unclosed(detail: &str) -> bool {
+    detail.contains("expected end of variable block")
+        && (detail.contains("end of input") || detail.contains("`}`"))
 }
 
 fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {

@@ -118,7 +118,9 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
         );
         Err(vec![match closest(path, all) {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-            None => diagnostic.hint("add it to the repository"),
+            None => diagnostic.hint(
+                "add it to the repository, as a file: a symbolic link under files/ isn't taken",
+            ),
         }])
     }
 }

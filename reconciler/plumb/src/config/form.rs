@@ -31,18 +31,41 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
     let Some(spec) = document.get("spec").and_then(Node::as_map) else {
         return;
     };
+    let poll = spec
+        .entry("source")
+        .and_then(|source| source.value.as_map()?.entry("poll"));
+    if let Some(poll) = poll {
+        let (from, to) = (poll.key.span.bytes().start, poll.value.span.bytes().end);
+        for diagnostic in diagnostics.iter_mut() {
+            if (from..=to).contains(&diagnostic.span.bytes().start) {
+                diagnostic.hint = Some("write a number and its unit: poll: 2s".to_owned());
+            }
+        }
+    }
     for (field, form) in FORMS {
+        let missing = format!("`{field}` is missing");
+        for diagnostic in diagnostics.iter_mut() {
+            if diagnostic.code == codes::MISSING_FIELD && diagnostic.message == missing {
+                diagnostic.hint = Some((*form).to_owned());
+            }
+        }
         let Some(entry) = spec.entry(field) else {
             continue;
         };
         let (from, to) = (entry.key.span.bytes().start, entry.value.span.bytes().end);
         for diagnostic in diagnostics.iter_mut() {
             let at = diagnostic.span.bytes().start;
-            let of_form = diagnostic.code == codes::WRONG_TYPE
+            let of_form = (diagnostic.code == codes::WRONG_TYPE && !spoken_of(diagnostic))
                 || (diagnostic.code == codes::INVALID_VALUE && diagnostic.hint.is_none());
             if of_form && (from..=to).contains(&at) {
                 diagnostic.hint = Some((*form).to_owned());
             }
         }
     }
+}
+
+/// Whether a more exact hint was given already.
+fn spoken_of(diagnostic: &Diagnostic) -> bool {
+    let hint = diagnostic.hint.as_deref();
+    hint.is_some_and(|hint| hint.contains("poll: 2s"))
 }

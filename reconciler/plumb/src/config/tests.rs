@@ -183,3 +183,28 @@ fn the_example_of_the_documentation_is_read() {
     let config = Config::parse("controller.yaml", example.as_bytes()).unwrap();
     assert_eq!(config.sandboxes().count(), 1);
 }
+
+fn hints(text: &str) -> Vec<String> {
+    Config::parse("controller.yaml", text.as_bytes())
+        .unwrap_err()
+        .into_iter()
+        .filter_map(|diagnostic| diagnostic.hint)
+        .collect()
+}
+
+#[test]
+fn a_length_without_a_unit_and_a_missing_introduction_are_told_by_their_own_form() {
+    assert_eq!(
+        hints(&WHOLE.replace("poll: 60s", "poll: 2")),
+        ["write a number and its unit: poll: 2s"]
+    );
+    let without: String = WHOLE
+        .lines()
+        .filter(|line| !line.contains("introduction"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(
+        hints(&without),
+        ["write introduction: {commit: \"COMMIT\"}"]
+    );
+}

@@ -188,6 +188,11 @@ fn text_of_others_with_braces_is_put_in_raw() {
     );
     let told = told_of("resources: {user: {u: {comment: \"{{ .Name }}\"}}}", &[]);
     assert!(told.contains("{% raw %}"), "{told}");
+    for open in ["{{ host.fqdn", "{{ host.fqdn }"] {
+        let manifest = format!("resources: {{user: {{u: {{comment: \"{open}\"}}}}}}");
+        let told = told_of(&manifest, &[]);
+        assert!(told.contains("close it with }}"), "{told}");
+    }
 }
 
 #[test]
