@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use plumb_trust::{Armor, ObjectFormat, ObjectKind, Oid, Outcome, object};
@@ -66,17 +66,36 @@ pub(super) fn dump(world: &World, head: Oid, outcome: &Outcome) {
         serde_json::to_vec_pretty(&json).unwrap(),
     )
     .unwrap();
-    std::fs::write(folder.join("objects"), batch(&world.store)).unwrap();
-    let splits: BTreeMap<String, serde_json::Value> = world
-        .store
+    write_objects(&folder, &world.store);
+}
+
+/// Writes the commits and tags of the fuzz targets' corpus, if the environment asks for it.
+pub fn dump_corpus(store: &Store) {
+    let Some(folder) = std::env::var_os("PLUMB_DUMP") else {
+        return;
+    };
+    let folder = PathBuf::from(folder).join("fuzz_corpus").join("1");
+    std::fs::create_dir_all(&folder).unwrap();
+    let nothing = "0".repeat(40);
+    let json = serde_json::json!({
+        "introduction": nothing,
+        "head": nothing,
+        "keys": {},
+        "tags": {},
+        "outcome": {"verdict": "reject", "reasons": [], "steps": []},
+    });
+    std::fs::write(folder.join("world.json"), json.to_string()).unwrap();
+    write_objects(&folder, store);
+}
+
+fn write_objects(folder: &Path, store: &Store) {
+    std::fs::write(folder.join("objects"), batch(store)).unwrap();
+    let splits: BTreeMap<String, serde_json::Value> = store
         .iter()
         .filter_map(|(id, kind, bytes)| Some((id.to_string(), split(kind, bytes, id.format())?)))
         .collect();
-    std::fs::write(
-        folder.join("splits.json"),
-        serde_json::to_vec(&splits).unwrap(),
-    )
-    .unwrap();
+    let splits = serde_json::to_vec(&splits).unwrap();
+    std::fs::write(folder.join("splits.json"), splits).unwrap();
 }
 
 /// What our splitter takes for payload and signature: each as its SHA-256, or why it takes neither.

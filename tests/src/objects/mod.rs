@@ -14,7 +14,7 @@ use plumb_trust::{
 };
 
 pub use build::{Commit, Tag};
-pub use dump::{batch, parse_batch};
+pub use dump::{batch, dump_corpus, parse_batch};
 pub use policy::PolicyText;
 
 use crate::keys::{BORN, DAY, Key, people};
