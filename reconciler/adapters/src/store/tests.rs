@@ -89,7 +89,10 @@ fn what_is_no_store_is_an_error_and_not_overwritten() {
     let file = folder.path().join("state.redb");
     std::fs::write(&file, "something else of this name\n".repeat(200)).unwrap();
     let before = std::fs::read(&file).unwrap();
-    assert!(matches!(open_error(folder.path()), StoreError::Damaged { .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        StoreError::Damaged { .. }
+    ));
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
