@@ -89,7 +89,7 @@ impl Enroll {
             );
         }
         let labels = self.labels()?;
-        let old = self.old(&file)?;
+        let old = Self::old(&file)?;
         let ssh = match &self.config {
             Some(path) => Config::read(path)?.ssh,
             None => connect::personal(),
@@ -104,15 +104,12 @@ impl Enroll {
         self.confirm(&keys, shell)?;
         let lines: Vec<_> = keys.iter().map(|key| key.line.clone()).collect();
         let exists = old.is_some();
-        let (text, arch) = match &old {
-            Some(old) => {
-                let text = repin(old, &lines).ok_or_else(|| irreplaceable(&file, &lines))?;
-                (text, None)
-            }
-            None => {
-                let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
-                (self.manifest(&labels, &lines, arch.as_deref()), arch)
-            }
+        let (text, arch) = if let Some(old) = &old {
+            let text = repin(old, &lines).ok_or_else(|| irreplaceable(&file, &lines))?;
+            (text, None)
+        } else {
+            let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
+            (self.manifest(&labels, &lines, arch.as_deref()), arch)
         };
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
@@ -161,7 +158,7 @@ impl Enroll {
 
     /// The manifest that is there already. Whether its keys can be written in place is known before
     /// anybody is asked to compare fingerprints.
-    fn old(&self, file: &Path) -> Result<Option<String>, Failure> {
+    fn old(file: &Path) -> Result<Option<String>, Failure> {
         if !file.exists() {
             return Ok(None);
         }
