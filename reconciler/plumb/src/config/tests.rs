@@ -199,9 +199,8 @@ fn a_length_without_a_unit_and_a_missing_introduction_are_told_by_their_own_form
         ["write a number and its unit: poll: 2s"]
     );
     let without: String = WHOLE
-        .lines()
+        .split_inclusive('\n')
         .filter(|line| !line.contains("introduction"))
-        .map(|line| format!("{line}\n"))
         .collect();
     assert_eq!(
         hints(&without),
