@@ -366,3 +366,50 @@ fn own_95_a_commit_below_a_base_that_was_looked_at_before_the_base() {
         .make(&mut w);
     w.pends(evil, R::ApprovalsMissing);
 }
+
+// The same, so often that the looking would end before it comes to a second base, if it lost count.
+#[test]
+fn own_98_a_second_base_behind_commits_that_were_looked_at_twice() {
+    let (p, mut w) = (people(), World::default());
+    let other = w.on(w.root).file("lab/b", "other").make(&mut w);
+    w.wait(DAY);
+    let mut below = w.root;
+    for n in 0..3 {
+        below = w
+            .on(below)
+            .file("lab/a", &n.to_string())
+            .sign(&p.alice)
+            .make(&mut w);
+    }
+    let at = w.clock();
+    let base = w
+        .on(below)
+        .file("lab/a", "base")
+        .dated(at - 300)
+        .sign(&p.carol)
+        .make(&mut w);
+    let main = w
+        .merge(&[base, below, other])
+        .file("lab/b", "other")
+        .sign(&p.alice)
+        .make(&mut w);
+    let fixed = w
+        .on(main)
+        .file("lab/b", "fixed")
+        .sign(&p.alice)
+        .make(&mut w);
+    let tip = w
+        .merge(&[base, other])
+        .file("lab/b", "other")
+        .file("prod/a", "1")
+        .dated(at - 100)
+        .make(&mut w);
+    w.approve(tip, &p.bob);
+    // From the second base the branch has lab/b as it is; that main has changed it is none of its affair.
+    let merge = w
+        .merge(&[fixed, tip])
+        .file("prod/a", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    w.accepts(merge);
+}

@@ -285,6 +285,7 @@ fn case_44_a_stale_heartbeat() {
     let c = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
     let outcome = w.alarms(c, R::HeartbeatStale);
     assert_eq!(outcome.accepted, w.root);
+    assert_eq!(outcome.steps[0].reasons[0].code, R::HeartbeatStale);
     let (root, now) = (w.root, w.now);
     let beat = |w: &mut World, target, key, at: i64| {
         w.tag(&format!("alive/main/{at}"), target)
