@@ -189,8 +189,17 @@ pub fn explain<R>(
                 Ok(Ok(mut explanation)) => {
                     explanation.before = followers(manifests, name, &wanted);
                     if let Some(field) = field {
-                        explanation.fields.retain(|origin| origin.field == field);
                         explanation.address = format!("{wanted}#{field}");
+                        let known = explanation.fields.iter().map(|o| o.field.as_str());
+                        let near = closest(&field, known).map(|near| format!("{wanted}#{near}"));
+                        explanation.fields.retain(|origin| origin.field == field);
+                        if explanation.fields.is_empty() {
+                            return Err(NoExplanation::NotThere {
+                                host: name.clone(),
+                                address: explanation.address,
+                                near,
+                            });
+                        }
                     }
                     Ok(explanation)
                 }

@@ -98,9 +98,11 @@ fn a_fleet_without_a_key_isnt_begun() {
         .says(&["user.signingkey", "--ssh-key", "hint"]);
     assert!(!env.path("fleet").exists());
     env.key("alice");
-    env.plumb(".", &["init", "fleet", "--ssh-key", "alice"])
+    let refused = env
+        .plumb(".", &["init", "fleet", "--ssh-key", "alice"])
         .exits(1)
         .says(&["secret key", "FILE.pub"]);
+    assert!(!refused.stderr.contains("take it out of the repository"));
 }
 
 #[test]
@@ -272,6 +274,9 @@ fn a_value_leads_to_its_line() {
     env.plumb("fleet", &["explain", "linda", "file:/etc/mtd"])
         .exits(1)
         .says(&["file:/etc/motd"]);
+    env.plumb("fleet", &["explain", "linda", "sysctl:vm.swappiness#valeu"])
+        .exits(1)
+        .says(&["did you mean", "sysctl:vm.swappiness#value"]);
     env.plumb("fleet", &["explain", "unknown-field"])
         .exits(0)
         .says(&["Nothing is ignored"]);

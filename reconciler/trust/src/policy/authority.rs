@@ -56,11 +56,16 @@ impl Authority {
                         format!("it is {error}, and isn't used"),
                     ));
                 }
-                Err(error) => wrong.push(Diagnostic::error(
-                    codes::KEY_FILE,
-                    &span,
-                    format!("it is {error}"),
-                )),
+                Err(error) => {
+                    let diagnostic =
+                        Diagnostic::error(codes::KEY_FILE, &span, format!("it is {error}"));
+                    wrong.push(match error {
+                        KeyFileError::Secret => diagnostic.hint(
+                            "take it out of the repository, and don't use it any more: whoever can read the repository has it",
+                        ),
+                        _ => diagnostic,
+                    });
+                }
             }
         }
         let policy = match Policy::parse(policy) {

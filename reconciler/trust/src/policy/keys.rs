@@ -38,7 +38,7 @@ pub enum KeyFileError {
     #[error("more than one certificate or key; put each into a file of its own")]
     Several,
     /// It has a secret key.
-    #[error("a secret key: take it out of the repository, and don't use it any more")]
+    #[error("a secret key")]
     Secret,
     /// It is an SSH certificate.
     #[error("an SSH certificate; only plain keys count")]
