@@ -47,6 +47,27 @@ fn sha256(bytes: &[u8]) -> String {
         })
 }
 
+/// What became of an object as a commit of the branch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Became {
+    /// It was rejected.
+    Rejected,
+    /// It was accepted, its own signature counting.
+    Signed,
+    /// It was accepted otherwise, waits, or is none.
+    Other,
+}
+
+impl Became {
+    fn of(step: Option<&Step>) -> Self {
+        match step {
+            Some(step) if step.verdict == "reject" => Self::Rejected,
+            Some(step) if step.is_by_its_own_signature() => Self::Signed,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// One object, and what each says of it.
 pub struct Examined {
     /// Its case.
@@ -61,10 +82,8 @@ pub struct Examined {
     pub is_subject: bool,
     /// Plumb's splitter.
     pub ours: Ours,
-    /// Whether Plumb rejected it as a commit of the branch.
-    pub is_rejected: bool,
-    /// Whether Plumb accepted it as one, its own signature counting.
-    pub is_accepted: bool,
+    /// What became of it as a commit of the branch.
+    pub became: Became,
     /// git, libgit2 and gix on its bytes.
     pub readers: BTreeMap<&'static str, Said>,
     /// git's verdict.
@@ -114,7 +133,7 @@ impl Examined {
                 ..
             } => signature.is_some() && !is_armor,
         };
-        not_ours || self.is_rejected
+        not_ours || self.became == Became::Rejected
     }
 }
 
@@ -149,7 +168,12 @@ pub fn all(cases: &[Case], sq_git: Option<&SqGit>) -> Vec<Findings> {
                 let keys = rings.entry(ring).or_insert_with(|| Keys::write(world));
                 let repository = Repository::write(world);
                 findings.plumb.push(world.told.said());
-                for object in signable(world) {
+                let corpus = case.name == CORPUS;
+                for object in signable(world, if corpus { usize::MAX } else { MOST }) {
+                    // Whatever others make of an object that Plumb refuses, it takes nothing from it.
+                    if corpus && matches!(world.splits[&object.id], Ours::Refused { .. }) {
+                        continue;
+                    }
                     let subject = object.kind == "tag" || object.id == world.told.judged();
                     let steps = &world.told.outcome.steps;
                     let step = steps.iter().find(|step| step.commit == object.id);
@@ -166,8 +190,7 @@ pub fn all(cases: &[Case], sq_git: Option<&SqGit>) -> Vec<Findings> {
                         is_tag: object.kind == "tag",
                         is_subject: subject,
                         ours: world.splits[&object.id].clone(),
-                        is_rejected: verdict == "reject",
-                        is_accepted: step.is_some_and(Step::is_by_its_own_signature),
+                        became: Became::of(step),
                         readers: BTreeMap::from([
                             ("git", said),
                             ("libgit2", libgit2),
@@ -176,7 +199,7 @@ pub fn all(cases: &[Case], sq_git: Option<&SqGit>) -> Vec<Findings> {
                         git: word,
                     });
                 }
-                if let Some(program) = sq_git {
+                if let Some(program) = sq_git.filter(|_| !corpus) {
                     findings.sq_git.push(sq::judge(program, &repository, world));
                 }
             }
@@ -185,18 +208,28 @@ pub fn all(cases: &[Case], sq_git: Option<&SqGit>) -> Vec<Findings> {
         .collect()
 }
 
-/// Of thousands of tags so many are asked about.
-const TAGS: usize = 40;
+/// What stands in the place of a case for the commits and tags that the fuzz targets have found.
+pub const CORPUS: &str = "fuzz_corpus";
+
+/// Of thousands of commits or of tags in one world so many are asked about, beside the one that decided.
+const MOST: usize = 40;
 
 /// Commits and tags but the introduction, which is believed unsigned.
-fn signable(world: &World) -> impl Iterator<Item = &Object> {
+fn signable(world: &World, most: usize) -> impl Iterator<Item = &Object> {
     let of = |kind: &'static str| {
         world
             .objects
             .iter()
             .filter(move |object| object.kind == kind)
     };
+    let is_judged = |object: &&Object| object.id == world.told.judged();
     of("commit")
+        .filter(is_judged)
+        .chain(
+            of("commit")
+                .filter(move |object| !is_judged(object))
+                .take(most),
+        )
+        .chain(of("tag").take(most))
         .filter(|object| object.id != world.told.introduction)
-        .chain(of("tag").take(TAGS))
 }

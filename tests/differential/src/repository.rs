@@ -1,5 +1,6 @@
 //! A world as a bare repository, and its keys as gpg and ssh-keygen want them.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -95,8 +96,9 @@ impl Keys {
             if !key.starts_with("-----BEGIN PGP") {
                 // The comment of a key isn't part of it.
                 let words: Vec<&str> = key.split_whitespace().take(2).collect();
-                signers += &format!(
-                    "{name}@fleet.example namespaces=\"git\" {}\n",
+                let _ = writeln!(
+                    signers,
+                    "{name}@fleet.example namespaces=\"git\" {}",
                     words.join(" ")
                 );
                 continue;

@@ -1,5 +1,6 @@
 //! sq-git: the whole way from the introduction to the head, by its own rules.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -73,7 +74,8 @@ pub fn judge(sq_git: &SqGit, repository: &Repository, world: &World) -> &'static
         world.told.introduction
     );
     for (name, key) in keys {
-        policy += &format!(
+        let _ = write!(
+            policy,
             "\n[authorization.\"{name}\"]\nsign_commit = true\nkeyring = \"\"\"\n{key}\"\"\"\n"
         );
     }

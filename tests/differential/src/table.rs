@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::case::Ours;
-use crate::examine::{Examined, Findings, Said};
+use crate::examine::{Became, CORPUS, Examined, Findings, Said};
 
 /// The columns.
 pub const COLUMNS: [&str; 7] = [
@@ -18,7 +18,8 @@ pub const COLUMNS: [&str; 7] = [
 
 /// One line for each case, by number. Without sq-git its column is empty.
 pub fn rows(findings: &[Findings]) -> Vec<[String; 7]> {
-    let mut rows: Vec<(Key, [String; 7])> = findings.iter().map(row).collect();
+    let cases = findings.iter().filter(|case| case.name != CORPUS);
+    let mut rows: Vec<(Key, [String; 7])> = cases.map(row).collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -33,10 +34,10 @@ fn row(findings: &Findings) -> (Key, [String; 7]) {
         .iter()
         .filter(|object| object.is_subject)
         .collect();
-    let reader = |name: &str| counted(subjects.iter().filter_map(|object| compared(object, name)));
+    let reader = |name: &str| sorted(subjects.iter().filter_map(|object| compared(object, name)));
     let git = |kind: &str| {
         let words = subjects.iter().filter(|object| kind_of(object) == kind);
-        counted(words.map(|object| object.git.to_owned()))
+        sorted(words.map(|object| object.git.to_owned()))
     };
     let mut by_git = git("commit");
     let tags = git("tag");
@@ -82,9 +83,18 @@ pub fn why(object: &Examined) -> String {
             signature: Some(_),
             ..
         } => "the signature isn't one whole block of armor".to_owned(),
-        Ours::Parts { .. } if object.is_rejected => "the commit is rejected".to_owned(),
+        Ours::Parts { .. } if object.became == Became::Rejected => {
+            "the commit is rejected".to_owned()
+        }
         Ours::Parts { .. } => "nothing".to_owned(),
     }
+}
+
+/// The same in the order of the alphabet: objects come in that of their names, which new keys make new.
+fn sorted(words: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = words.collect();
+    words.sort();
+    counted(words.into_iter())
 }
 
 /// Words in order of their first coming, with how often if more than once.
