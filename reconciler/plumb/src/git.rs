@@ -109,6 +109,45 @@ impl Git {
         })
     }
 
+    /// A tag's name that nothing stands in the way of: this one, or the first with a number behind it.
+    ///
+    /// # Errors
+    /// When a tag is called like a folder of it, so that no name under that folder can be had.
+    pub(crate) fn free_tag(&self, name: &str) -> Result<String, Failure> {
+        let top = name.split('/').next().unwrap_or(name);
+        let listed = self.ask(&[
+            "for-each-ref",
+            "--format=%(refname)",
+            &format!("refs/tags/{top}"),
+        ])?;
+        let tags: Vec<&str> = listed
+            .lines()
+            .filter_map(|line| line.strip_prefix("refs/tags/"))
+            .collect();
+        let below = |whole: &str, folder: &str| {
+            whole
+                .strip_prefix(folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some(tag) = tags.iter().find(|tag| below(name, tag)) {
+            return Err(Failure::new(format!(
+                "refs/tags/{tag} stands in the way: git makes no {name} beside it"
+            ))
+            .hint(format!(
+                "look at it (git show refs/tags/{tag}); git update-ref -d refs/tags/{tag} removes it, here and by whoever keeps the server there"
+            )));
+        }
+        let taken = |name: &str| tags.iter().any(|tag| *tag == name || below(tag, name));
+        let mut free = name.to_owned();
+        for number in 2_u32.. {
+            if !taken(&free) {
+                break;
+            }
+            free = format!("{name}-{number}");
+        }
+        Ok(free)
+    }
+
     /// A branch's name, without `refs/heads/`, as git takes it.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ fn revocations_are_seen_wherever_they_stand() {
     push(&env, "2");
     env.be("alice");
     // It stands on a commit below the one that is remembered.
-    let tag = format!("revoke/{}", key.to_hex());
+    let tag = format!("revoke/{}/alice", key.to_hex());
     env.git("fleet", &["tag", "--sign", &tag, "-m", "stolen", &policy]);
     env.try_git("fleet", &["push", "origin", &tag])
         .exits(0)

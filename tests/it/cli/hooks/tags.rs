@@ -53,11 +53,11 @@ fn what_can_never_count_isnt_taken() {
         "Approve",
     );
     refused(
-        tag(&env, &["-s", "-m", "x"], "revoke/bob"),
+        tag(&env, &["-s", "-m", "x"], "revoke/bob/1"),
         "`bob` isn't a fingerprint",
     );
     refused(
-        tag(&env, &[], &format!("revoke/{}", "a".repeat(40))),
+        tag(&env, &[], &format!("revoke/{}/1", "a".repeat(40))),
         "lightweight",
     );
     refused(
@@ -102,7 +102,7 @@ fn what_doesnt_count_yet_is_taken_and_told() {
     let head = env.git("fleet", &["rev-parse", "HEAD"]);
     let approves = format!("Approve: {} refs/heads/main {head}", repository(&env));
     tag(&env, &["-s", "-m", &approves], "approve/main/bob").exits(0);
-    let tag = format!("revoke/{}", "ab".repeat(20));
+    let tag = format!("revoke/{}/bob", "ab".repeat(20));
     env.git("fleet", &["tag", "-s", "-m", "x", &tag, "HEAD~1"]);
     env.try_git("fleet", &["push", "origin", &tag])
         .exits(0)
@@ -118,7 +118,7 @@ fn they_stay_as_they_are() {
     let repository = repository(&env);
     let alive = format!("Alive: {repository} refs/heads/main {first}");
     env.git("fleet", &["tag", "-s", "-m", &alive, "alive/main/x"]);
-    let revoke = format!("revoke/{}", "ab".repeat(32));
+    let revoke = format!("revoke/{}/x", "ab".repeat(32));
     env.git("fleet", &["tag", "-s", "-m", "x", &revoke]);
     for name in ["approve/main/x", "alive/main/x", &revoke] {
         let full = format!("refs/tags/{name}");
@@ -138,4 +138,72 @@ fn they_stay_as_they_are() {
         moved.says(&["stays as it is"]);
         assert_eq!(env.git("server.git", &["rev-parse", &full]), kept);
     }
+}
+
+#[test]
+fn a_stranger_cant_stand_in_the_way_of_a_revocation_or_an_approval() {
+    let env = Environment::new();
+    server(&env);
+    let key = plumb_trust::policy::KeyFile::parse(env.read("alice.pub").as_bytes())
+        .unwrap()
+        .name();
+    let hex = key.to_hex();
+    let introduction = env.git("fleet", &["rev-parse", "HEAD"]);
+    env.git(".", &["clone", "--quiet", "server.git", "strangers"]);
+    env.key("mallory");
+    env.be("mallory");
+    let short = format!("revoke/{hex}");
+    for name in [
+        &short,
+        "approve/main",
+        "approve",
+        "alive",
+        "alive/main",
+        "revoke",
+    ] {
+        let approves = format!(
+            "Approve: {} refs/heads/main {introduction}",
+            repository(&env)
+        );
+        env.git("strangers", &["tag", "-s", "-m", &approves, name]);
+        let push = env.try_git(
+            "strangers",
+            &["push", "origin", &format!("refs/tags/{name}")],
+        );
+        assert_ne!(push.code, 0, "{name}");
+        push.says(&["has no last part", "stand in the way"]);
+        env.git("strangers", &["tag", "-d", name]);
+    }
+    // A name that can be foreseen is taken; whoever needs it takes the next.
+    let foreseen = format!("revoke/{hex}/alice");
+    env.git("strangers", &["tag", "-s", "-m", "x", &foreseen]);
+    env.git("strangers", &["push", "--quiet", "origin", &foreseen]);
+    env.be("alice");
+    env.git("fleet", &["fetch", "--quiet", "--tags", "origin"]);
+    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+        .exits(0)
+        .says(&[&format!("git push origin refs/tags/{foreseen}-2")]);
+    env.try_git(
+        "fleet",
+        &["push", "origin", &format!("refs/tags/{foreseen}-2")],
+    )
+    .exits(0)
+    .says(&[&format!("{key} is revoked")]);
+    // One's own says so itself.
+    env.git("fleet", &["tag", "-d", &foreseen]);
+    env.git("fleet", &["tag", "-d", &format!("{foreseen}-2")]);
+    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+        .exits(0);
+    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+        .exits(1)
+        .says(&["by alice has done it already"]);
+    // One from before the hooks is named, with what removes it.
+    env.git("fleet", &["tag", "-d", &foreseen]);
+    env.git("fleet", &["tag", &short]);
+    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+        .exits(1)
+        .says(&[
+            &format!("refs/tags/{short} stands in the way"),
+            "git update-ref -d",
+        ]);
 }

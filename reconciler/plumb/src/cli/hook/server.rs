@@ -106,7 +106,7 @@ impl Server {
             let authority = self.introduced();
             let policy = authority.as_ref().map(|authority| &authority.policy);
             for update in updates.iter().filter(of_trust) {
-                tags::guard(update, &self.repository, policy)?;
+                tags::guard(update, &self.repository, &self.reference, policy)?;
             }
         }
         let Some(update) = updates.iter().find(|update| update.name == self.reference) else {

@@ -17,16 +17,36 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// That of a ref's full name, and the rest of the name; none for all others.
+    /// That of a ref's full name, and the rest of the name, which is empty for a tag that is called like
+    /// a folder; none for all others.
     pub(super) fn of(name: &str) -> Option<(Self, &str)> {
         let tag = name.strip_prefix("refs/tags/")?;
-        [
-            ("approve/", Self::Approval),
-            ("alive/", Self::Heartbeat),
-            ("revoke/", Self::Revocation),
-        ]
-        .into_iter()
-        .find_map(|(folder, kind)| Some((kind, tag.strip_prefix(folder)?)))
+        let (folder, rest) = tag.split_once('/').unwrap_or((tag, ""));
+        let kind = match folder {
+            "approve" => Self::Approval,
+            "alive" => Self::Heartbeat,
+            "revoke" => Self::Revocation,
+            _ => return None,
+        };
+        Some((kind, rest))
+    }
+
+    /// How such tags are called.
+    fn form(self) -> &'static str {
+        match self {
+            Self::Approval => "approve/BRANCH/ID",
+            Self::Heartbeat => "alive/BRANCH/ID",
+            Self::Revocation => "revoke/FINGERPRINT/ID",
+        }
+    }
+
+    /// Whether a tag stands where others of its kind have their folder: git makes no `revoke/X/ID` while
+    /// there is a `revoke/X`, and what is pushed stays.
+    fn in_the_way(self, rest: &str, branch: &str) -> bool {
+        let of_branch = branch
+            .strip_prefix(rest)
+            .is_some_and(|more| more.is_empty() || more.starts_with('/'));
+        !rest.contains('/') || (self != Self::Revocation && of_branch)
     }
 }
 
@@ -35,6 +55,7 @@ impl Kind {
 pub(super) fn guard(
     update: &Update,
     repository: &Repository,
+    reference: &str,
     policy: Option<&Policy>,
 ) -> Result<(), Failure> {
     let Some((kind, rest)) = Kind::of(&update.name) else {
@@ -45,11 +66,19 @@ pub(super) fn guard(
             "{} stays as it is: approvals, heartbeats and revocations are only added",
             update.name
         ))
-        .hint("push another tag, with another last part"));
+        .hint("push another tag, with another last part (`--id`)"));
     }
     let Some(new) = update.new else {
         return Ok(());
     };
+    let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+    if update.old.is_none() && kind.in_the_way(rest, branch) {
+        return Err(Failure::new(format!(
+            "{} has no last part, so it would stand in the way of all that have one",
+            update.name
+        ))
+        .hint(format!("such tags are called {}", kind.form())));
+    }
     never_counts(&new, &update.name, kind, rest, repository, policy).map_or(Ok(()), |why| {
         let name = update.name.trim_start_matches("refs/tags/");
         Err(
@@ -69,7 +98,7 @@ fn how(kind: Kind) -> &'static str {
             "a heartbeat is `git tag --sign` with `Alive: REPOSITORY REF COMMIT` as the last paragraph"
         }
         Kind::Revocation => {
-            "a revocation is `git tag --sign revoke/FINGERPRINT[/ID] COMMIT`, on an accepted commit; of an SSH key it is the SHA-256 of the key in hexadecimal digits"
+            "a revocation is `git tag --sign revoke/FINGERPRINT/ID COMMIT`, on an accepted commit; of an SSH key it is the SHA-256 of the key in hexadecimal digits"
         }
     }
 }
@@ -153,12 +182,31 @@ mod tests {
             Kind::of("refs/tags/revoke/ab"),
             Some((Kind::Revocation, "ab"))
         );
+        assert_eq!(Kind::of("refs/tags/alive"), Some((Kind::Heartbeat, "")));
         for other in [
             "refs/tags/v1",
             "refs/heads/approve/main/x",
             "refs/tags/approved/x",
         ] {
             assert_eq!(Kind::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_tag_stands_in_the_way_where_others_have_their_folder() {
+        for (kind, rest, stands) in [
+            (Kind::Revocation, "", true),
+            (Kind::Revocation, "ab", true),
+            (Kind::Revocation, "ab/alice", false),
+            (Kind::Revocation, "site/a", false),
+            (Kind::Approval, "", true),
+            (Kind::Approval, "other", true),
+            (Kind::Approval, "site/a", true),
+            (Kind::Approval, "site", true),
+            (Kind::Approval, "site/a/1", false),
+            (Kind::Approval, "site/ab", false),
+        ] {
+            assert_eq!(kind.in_the_way(rest, "site/a"), stands, "{kind:?} {rest}");
         }
     }
 }

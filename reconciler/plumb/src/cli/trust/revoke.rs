@@ -41,7 +41,7 @@ pub(super) struct Revoke {
     #[arg(long, value_name = "COMMIT")]
     on: Option<String>,
 
-    /// The tag's last part; made of your name when left out
+    /// The tag's last part; made of your name when left out, with a number where that is taken
     #[arg(long)]
     id: Option<String>,
 
@@ -83,7 +83,17 @@ impl Revoke {
                     .hint("git config --global user.email YOU@EXAMPLE, or say --id")
             })?,
         };
-        let tag = format!("revoke/{hex}/{id}");
+        let mut tag = format!("revoke/{hex}/{id}");
+        if self.id.is_none() {
+            if let Ok(name) = Self::signer(&repository, &authority, &tag) {
+                return Err(
+                    Failure::new(format!("the tag {tag} by {name} has done it already"))
+                        .hint("it acts once it is pushed; --id makes another one"),
+                );
+            }
+            // Anybody could foresee the name, and what is pushed stays.
+            tag = git.free_tag(&tag)?;
+        }
         let whose = owner(policy, &key).map(str::to_owned);
         let mut message = format!(
             "Revoke {key}{}\n",
@@ -98,7 +108,7 @@ impl Revoke {
             .map_err(|failure| {
                 failure
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
-                    .hint(format!("a tag {tag} from before has done it already; --id names another"))
+                    .hint(format!("where there is a tag {tag} from before, --id names another"))
             })?;
         let maker = match Self::signer(&repository, &authority, &tag) {
             Ok(name) => name,
