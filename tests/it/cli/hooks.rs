@@ -1,6 +1,7 @@
 //! The hooks of `hooks/` with real pushes by the real git.
 
 mod memory;
+mod messages;
 mod servers;
 mod tags;
 
@@ -12,16 +13,20 @@ use super::environment::Environment;
 /// A bare repository with our server hooks, pushed to from `fleet`.
 fn server(env: &Environment) -> String {
     let first = env.fleet();
+    push_to_new_server(env, &first);
+    first
+}
+
+fn push_to_new_server(env: &Environment, first: &str) {
     env.git(".", &["init", "--quiet", "--bare", "server.git"]);
     install(env, "server.git/hooks", &["pre-receive", "post-receive"]);
-    env.git("server.git", &["config", "plumb.introduction", &first]);
+    env.git("server.git", &["config", "plumb.introduction", first]);
     let server = env.path("server.git").display().to_string();
     env.git("fleet", &["remote", "add", "origin", &server]);
     env.git(
         "fleet",
         &["push", "--quiet", "--set-upstream", "origin", "main"],
     );
-    first
 }
 
 fn install(env: &Environment, to: &str, hooks: &[&str]) {

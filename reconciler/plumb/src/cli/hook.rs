@@ -61,7 +61,18 @@ enum Which {
         /// The file of the message
         file: PathBuf,
     },
+    /// On the client: the same where git asks no `commit-msg`, as in `git revert --no-edit`
+    PrepareCommitMsg {
+        /// The file of the message
+        file: PathBuf,
+        /// What git passes: where the message comes from, and the commit that it is of
+        #[arg(hide = true)]
+        source: Vec<String>,
+    },
 }
+
+/// What `git commit --verbose` shows begins with it; no part of the message.
+const SCISSORS: &[u8] = b"------------------------ >8 ------------------------";
 
 /// What a push does to one ref.
 struct Update {
@@ -85,6 +96,13 @@ impl Hook {
             Which::PostReceive { controller } => server::post_receive(&controller, shell),
             Which::PrePush { .. } => pre_push(shell),
             Which::CommitMsg { file } => commit_msg(&file),
+            Which::PrepareCommitMsg { file, source } => {
+                // In what is yet to be written, a line of ours would keep git from seeing that nothing was.
+                match source.first().map(String::as_str) {
+                    Some("message" | "commit") => commit_msg(&file),
+                    _ => Ok(Exit::OK),
+                }
+            }
         }
     }
 }
@@ -142,6 +160,18 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     if policy.bind_ref == BindRef::None || branch != policy.reference {
         return Ok(Exit::OK);
     }
+    let unread = || format!("{} can't be read", file.display());
+    let mut text = std::fs::read(file).or_fail(unread)?;
+    if is_empty(&text, &git) {
+        // Git gives the commit up, as it should.
+        return Ok(Exit::OK);
+    }
+    if !text.ends_with(b"\n") {
+        // Of a merge, git writes the message without a line's end, and would put the trailer on the next
+        // line, where it is none.
+        text.push(b'\n');
+        std::fs::write(file, text).or_fail(|| format!("{} can't be written", file.display()))?;
+    }
     let trailer = format!("Deploy-Ref: {} {}", policy.repository, policy.reference);
     let file = file.display().to_string();
     git.run(&[
@@ -154,6 +184,17 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
         &file,
     ])?;
     Ok(Exit::OK)
+}
+
+/// Whether a message says nothing: what git put there for whoever writes it doesn't count.
+fn is_empty(text: &[u8], git: &Git) -> bool {
+    let comment = git
+        .try_ask(&["config", "core.commentChar"])
+        .filter(|char| char != "auto")
+        .unwrap_or_else(|| "#".to_owned());
+    text.split(|byte| *byte == b'\n')
+        .take_while(|line| !line.ends_with(SCISSORS))
+        .all(|line| line.trim_ascii().is_empty() || line.starts_with(comment.as_bytes()))
 }
 
 /// A policy by its blob's name; none where there is none, or where it is for others to say what is wrong.

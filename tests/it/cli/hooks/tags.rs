@@ -10,7 +10,7 @@ fn tag(env: &Environment, args: &[&str], name: &str) -> Run {
 }
 
 /// The policy's name for the repository.
-fn repository(env: &Environment) -> String {
+pub(super) fn repository(env: &Environment) -> String {
     let policy = env.read("fleet/trust/policy.yaml");
     let (_, rest) = policy.split_once("repository: ").unwrap();
     rest.split_whitespace().next().unwrap().to_owned()

@@ -178,9 +178,10 @@ fn a_missing_trailer_is_cured_as_it_says() {
     env.git(
         "fleet",
         &[
+            "-c",
+            "core.hooksPath=/dev/null",
             "commit",
             "--quiet",
-            "--no-verify",
             "-S",
             "-m",
             "Smaller journals",

@@ -164,21 +164,33 @@ pub(in crate::cli) fn beginning(founders: Vec<Founder>) -> Beginning {
     }
 }
 
-/// The client's hook that adds `Deploy-Ref:`: nobody should have to type it.
+/// The client's hooks that add `Deploy-Ref:`: nobody should have to type it.
 pub(in crate::cli) fn write_commit_hook(folder: &Path, git: &Git) -> Result<(), Failure> {
-    let path = PathBuf::from(git.ask(&["rev-parse", "--git-path", "hooks/commit-msg"])?);
-    let path = folder.join(path);
-    if path.exists() {
-        return Ok(());
+    for (name, text) in [
+        (
+            "commit-msg",
+            include_str!("../../../../../hooks/commit-msg"),
+        ),
+        (
+            "prepare-commit-msg",
+            include_str!("../../../../../hooks/prepare-commit-msg"),
+        ),
+    ] {
+        let path =
+            PathBuf::from(git.ask(&["rev-parse", "--git-path", &format!("hooks/{name}")])?);
+        let path = folder.join(path);
+        if path.exists() {
+            continue;
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+        }
+        fs::write(&path, text).or_fail(|| format!("{} can't be written", path.display()))?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode)
+            .or_fail(|| format!("{} can't be made executable", path.display()))?;
     }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
-    }
-    fs::write(&path, include_str!("../../../../../hooks/commit-msg"))
-        .or_fail(|| format!("{} can't be written", path.display()))?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&path, mode)
-        .or_fail(|| format!("{} can't be made executable", path.display()))
+    Ok(())
 }
 
 #[cfg(test)]
