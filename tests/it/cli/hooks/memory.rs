@@ -104,9 +104,14 @@ fn what_was_accepted_and_taken_off_the_branch_is_known_again() {
     server(&env);
     let second = push(&env, "1");
     let third = push(&env, "2");
-    // Somebody with access to the server sets the branch back, past the hooks.
-    env.git("server.git", &["update-ref", "refs/heads/main", &second]);
-    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    // Somebody with access to the server puts another commit in its place, past the hooks.
+    env.git("fleet", &["checkout", "--quiet", "-b", "other", &second]);
+    env.write("fleet/files/journald.conf", "# other\n");
+    let other = env.commit("Other", &["--no-gpg-sign"]);
+    env.git("fleet", &["push", "--quiet", "origin", "other"]);
+    env.git("fleet", &["checkout", "--quiet", "main"]);
+    env.git("server.git", &["update-ref", "refs/heads/main", &other]);
+    let push = env.try_git("fleet", &["push", "--force", "origin", "main"]);
     push.exits(0)
         .says(&["pendingAlarm", "[tombstoned]", &third[..12]]);
     // It is remembered beyond that push.
@@ -115,6 +120,60 @@ fn what_was_accepted_and_taken_off_the_branch_is_known_again() {
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
         .says(&["[tombstoned]"]);
+}
+
+#[test]
+fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
+    let env = Environment::new();
+    let first = server(&env);
+    let second = push(&env, "1");
+    let third = push(&env, "2");
+    let remembered = env.read(MEMORY);
+    let main = "refs/heads/main";
+    for (past, below) in [
+        (&["update-ref", main, &first][..], vec![&second]),
+        (&["update-ref", "-d", main], vec![&first, &second]),
+    ] {
+        env.git("server.git", past);
+        // Nothing below what is accepted, nothing beside it, and no tag in between changes that.
+        let beside = format!("beside-{}", past.len() + past[1].len());
+        env.git("fleet", &["checkout", "--quiet", "-b", &beside, &second]);
+        change(&env, "beside");
+        env.plumb("fleet", &["approve", "HEAD", "--id", &beside])
+            .exits(0);
+        env.git(
+            "fleet",
+            &[
+                "push",
+                "--quiet",
+                "origin",
+                &format!("approve/main/{beside}"),
+            ],
+        );
+        env.git("fleet", &["checkout", "--quiet", "main"]);
+        for wrong in below.into_iter().chain([&beside]) {
+            let push = env.try_git(
+                "fleet",
+                &["push", "--force", "origin", &format!("{wrong}:{main}")],
+            );
+            assert_ne!(push.code, 0, "{past:?}: {wrong}");
+            push.says(&[
+                "the branch was set back past the hooks",
+                &format!("git push origin {third}:{main}"),
+            ]);
+        }
+        assert_eq!(env.read(MEMORY), remembered);
+        // What it says is what helps.
+        env.try_git("fleet", &["push", "origin", &format!("{third}:{main}")])
+            .exits(0)
+            .says(&[&format!("accepted up to {}", &third[..12])]);
+        assert_eq!(env.read(MEMORY), remembered);
+        let below = env.try_git(
+            "fleet",
+            &["push", "--force", "origin", &format!("{first}:main")],
+        );
+        assert_ne!(below.code, 0, "the branch went below what is accepted");
+    }
 }
 
 #[test]

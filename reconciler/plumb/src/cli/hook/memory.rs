@@ -3,7 +3,7 @@
 //!
 //! It is a file in the bare repository, where no push reaches; whoever can write there can replace the
 //! hooks too. It counts only for the introduction and the branch that it was written for, and only
-//! while the commit that it names lies on the branch.
+//! while the commit that it names lies on the branch, or the branch was set back below it past the hooks.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -108,19 +108,40 @@ fn first_parents(objects: &ObjectStore, from: Oid) -> impl Iterator<Item = Oid> 
     std::iter::successors(Some(from), parent).take(limits::CHAIN)
 }
 
-/// The commits that lead to an accepted one and aren't on the first-parent chain of the branch's tip:
-/// none while the branch only grows.
-pub(super) fn taken_off(objects: &ObjectStore, accepted: Oid, tip: Oid) -> Vec<Oid> {
+/// How a branch stands to an accepted commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The commit is on it.
+    On,
+    /// It ends below the commit: it was set back, past the hooks.
+    SetBack,
+    /// It went another way: these accepted commits aren't on it.
+    Elsewhere(Vec<Oid>),
+}
+
+/// How the branch with this tip stands to an accepted commit; none is a branch that was deleted.
+pub(super) fn standing(objects: &ObjectStore, accepted: Oid, tip: Option<Oid>) -> Standing {
+    let Some(tip) = tip else {
+        return Standing::SetBack;
+    };
     let mut chain = HashSet::new();
     for id in first_parents(objects, tip) {
         if id == accepted {
-            return Vec::new();
+            return Standing::On;
         }
         chain.insert(id);
     }
-    first_parents(objects, accepted)
-        .take_while(|id| !chain.contains(id))
-        .collect()
+    let mut off = Vec::new();
+    for id in first_parents(objects, accepted) {
+        if id == tip {
+            return Standing::SetBack;
+        }
+        if chain.contains(&id) {
+            break;
+        }
+        off.push(id);
+    }
+    Standing::Elsewhere(off)
 }
 
 #[cfg(test)]

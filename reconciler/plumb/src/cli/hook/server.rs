@@ -11,7 +11,7 @@ use plumb_trust::{
     Verdict, authority, verify,
 };
 
-use super::memory::{Memory, taken_off};
+use super::memory::{Memory, Standing, standing};
 use super::tags::{self, Kind};
 use super::{ControllerAddress, Update, block_on, lines, updates};
 use crate::config::DEFAULT_SOCKET;
@@ -40,6 +40,8 @@ struct Server {
 #[derive(Default)]
 struct Recalled {
     floor: Option<Oid>,
+    /// The floor, where the branch ends below it.
+    set_back: Option<Oid>,
     tombstones: BTreeSet<Oid>,
 }
 
@@ -121,21 +123,35 @@ impl Server {
         let introduction = self.introduction()?;
         let tags = self.tags_after(updates)?;
         // What was accepted so far is the floor: the branch may be set back to it, and not below.
-        let Recalled { floor, tombstones } = self.recall(introduction, update.old);
-        let floor = match update.old {
-            Some(old) if floor == Some(old) => old,
-            Some(old) => {
+        let Recalled {
+            floor,
+            set_back,
+            tombstones,
+        } = self.recall(introduction, update.old);
+        let floor = match (set_back, update.old) {
+            (Some(accepted), _) => accepted,
+            (None, Some(old)) if floor == Some(old) => old,
+            (None, Some(old)) => {
                 self.way(introduction, floor, old, &tags, &tombstones)
                     .accepted
             }
-            None => introduction,
+            (None, None) => introduction,
         };
         let outcome = self.way(introduction, Some(floor), new, &tags, &tombstones);
         let uncovered = view == View::Whole && outcome.first_held().is_some_and(is_uncovered);
         if !outcome.is_accept() {
             shell.say(judgement::describe(&outcome, &self.repository, shell.err));
         }
-        let failure = || Failure::new(format!("{} isn't moved to {}", self.reference, new.short()));
+        let failure = || {
+            let failure =
+                Failure::new(format!("{} isn't moved to {}", self.reference, new.short()));
+            failure.maybe_hint(set_back.map(|accepted| {
+                format!(
+                    "the branch was set back past the hooks, and hosts run what is accepted; push that again: git push origin {accepted}:{}",
+                    self.reference
+                )
+            }))
+        };
         if outcome.verdict == Verdict::Reject {
             return Err(failure().hint("`plumb verify` shows the same before a push"));
         }
@@ -173,8 +189,8 @@ impl Server {
         authority(objects, &commit.tree, self.now).ok()
     }
 
-    /// What is remembered, for a branch with this tip. What isn't on the branch is no floor; it was
-    /// taken off it, past the hooks.
+    /// What is remembered, for a branch with this tip. A branch that was set back past the hooks keeps its
+    /// floor: hosts run that. Where it went another way, what isn't on it is no floor.
     fn recall(&self, introduction: Oid, tip: Option<Oid>) -> Recalled {
         let mut recalled = Recalled::default();
         let memory = Memory::read(self.repository.git_dir(), &introduction, &self.reference);
@@ -182,13 +198,15 @@ impl Server {
             return recalled;
         };
         recalled.tombstones = memory.tombstones;
-        if let Some(tip) = tip {
-            let objects = self.repository.objects();
-            let off = taken_off(objects, memory.accepted, tip);
-            if off.is_empty() && objects.has(&memory.accepted) {
-                recalled.floor = Some(memory.accepted);
+        let objects = self.repository.objects();
+        let there = Some(memory.accepted).filter(|accepted| objects.has(accepted));
+        match standing(objects, memory.accepted, tip) {
+            Standing::On => recalled.floor = there,
+            Standing::SetBack => {
+                recalled.floor = there;
+                recalled.set_back = there;
             }
-            recalled.tombstones.extend(off);
+            Standing::Elsewhere(off) => recalled.tombstones.extend(off),
         }
         recalled
     }
@@ -243,8 +261,9 @@ impl Server {
         }
         let git_dir = self.repository.git_dir();
         let before = Memory::read(git_dir, &introduction, &self.reference);
-        let Recalled { floor, tombstones } =
-            self.recall(introduction, branch.map_or(Some(tip), |branch| branch.old));
+        let Recalled {
+            floor, tombstones, ..
+        } = self.recall(introduction, branch.map_or(Some(tip), |branch| branch.old));
         let tags = self.repository.tags()?;
         let mut outcome = self.way(introduction, floor, tip, &tags, &tombstones);
         let after = Memory {
