@@ -180,6 +180,98 @@ fn a_server_without_a_root_of_trust_says_how_to_give_it_one() {
 }
 
 #[test]
+fn a_server_with_a_wrong_root_of_trust_says_whose_matter_that_is() {
+    let env = Environment::new();
+    let first = server(&env);
+    // A commit of another branch, one that is nowhere, and one without a policy.
+    env.git("fleet", &["checkout", "--quiet", "-b", "wip"]);
+    env.write("fleet/scratch", "x");
+    let stray = env.commit("Work in progress", &["-S"]);
+    env.git("fleet", &["rm", "--quiet", "-r", "trust"]);
+    let bare = env.commit("No policy", &["-S"]);
+    env.git("fleet", &["push", "--quiet", "origin", "wip"]);
+    env.git("fleet", &["checkout", "--quiet", "main"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("Signed", &["-S"]);
+    for (wrong, why) in [
+        (&stray, "it isn't on the branch"),
+        (&"1".repeat(commit.len()), "there is no such commit here"),
+        (&bare, "trust/policy.yaml is missing"),
+    ] {
+        env.git("server.git", &["config", "plumb.introduction", wrong]);
+        let push = env.try_git("fleet", &["push", "origin", "main"]);
+        assert_ne!(push.code, 0);
+        let push = push.says(&[
+            "nothing was judged",
+            &wrong[..12],
+            why,
+            "whoever keeps the server",
+            "git config plumb.introduction COMMIT",
+        ]);
+        for blame in ["plumb verify", "reset the branch", "amend"] {
+            assert!(!push.stderr.contains(blame), "{}", push.stderr);
+        }
+    }
+    env.git("server.git", &["config", "plumb.introduction", &first]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+}
+
+#[test]
+fn what_comes_behind_a_commit_that_waits_is_judged_too() {
+    let env = Environment::new();
+    server(&env);
+    // It waits for its date, whoever pushes what behind it.
+    let hour = |hours: i64| {
+        let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let dated = |size: &str, date: &str, sign: &str| {
+        env.write("fleet/files/journald.conf", &format!("# {size}\n"));
+        let mut commit = env.command("git", "fleet");
+        commit
+            .args(["commit", "--quiet", "--all", sign, "-m", size])
+            .env("GIT_COMMITTER_DATE", date);
+        Environment::run(commit).exits(0);
+        env.git("fleet", &["rev-parse", "HEAD"])
+    };
+    let waits = dated("waits", &hour(48), "-S");
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_eq!(push.code, 0, "{}", push.stderr);
+    let push = push.says(&["[future]", "wait until that time has come"]);
+    assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
+    assert_eq!(
+        push.stderr.matches("commit --amend").count(),
+        1,
+        "{}",
+        push.stderr
+    );
+
+    let refused = |commit: &str, code: &str| {
+        let push = env.try_git("fleet", &["push", "origin", "main"]);
+        assert_ne!(push.code, 0, "{}", push.stderr);
+        push.says(&[code, &commit[..12], "isn't moved"]);
+        env.git("fleet", &["reset", "--quiet", "--hard", &waits]);
+    };
+    // Nobody's, with and without a date to wait for.
+    refused(
+        &dated("nobody's", &hour(49), "--no-gpg-sign"),
+        "[uncovered]",
+    );
+    refused(&dated("nobody's", &hour(0), "--no-gpg-sign"), "[uncovered]");
+    // Nobody's below one that waits too.
+    let nobodys = dated("nobody's", &hour(49), "--no-gpg-sign");
+    dated("waits too", &hour(50), "-S");
+    refused(&nobodys, "[uncovered]");
+    // One that can never be accepted.
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    refused(&dated("both", &hour(49), "-S"), "[policy-not-isolated]");
+    // What waits too is taken.
+    let too = dated("waits too", &hour(49), "-S");
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), too);
+}
+
+#[test]
 fn a_controller_that_is_named_and_silent_is_missed() {
     let env = Environment::new();
     server(&env);

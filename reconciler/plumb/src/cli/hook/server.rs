@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use plumb_adapters::git::{Quarantine, Repository};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::{
-    Authority, Inputs, KeyName, ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Step, TagRef,
-    Verdict, authority, verify,
+    Authority, Inputs, KeyName, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step,
+    TagRef, Verdict, authority, verify,
 };
 
 use super::memory::{Memory, Standing, standing};
@@ -34,6 +34,26 @@ struct Server {
     repository: Repository,
     reference: String,
     now: Timestamp,
+}
+
+/// How many commits that wait are looked behind.
+const BEHIND: usize = 256;
+
+/// By what a push is judged.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    introduction: Oid,
+    tags: &'a [TagRef],
+    tombstones: &'a BTreeSet<Oid>,
+}
+
+/// Why a commit isn't taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// It can never be accepted.
+    Never,
+    /// Nobody of the policy stands behind it.
+    Uncovered,
 }
 
 /// What is remembered, as far as it fits.
@@ -128,19 +148,34 @@ impl Server {
             set_back,
             tombstones,
         } = self.recall(introduction, update.old);
+        let given = Given {
+            introduction,
+            tags: &tags,
+            tombstones: &tombstones,
+        };
         let floor = match (set_back, update.old) {
             (Some(accepted), _) => accepted,
             (None, Some(old)) if floor == Some(old) => old,
             (None, Some(old)) => {
-                self.way(introduction, floor, old, &tags, &tombstones)
-                    .accepted
+                let way = self.way(given, floor, old, self.now);
+                self.placed(introduction, &way)?;
+                way.accepted
             }
             (None, None) => introduction,
         };
-        let outcome = self.way(introduction, Some(floor), new, &tags, &tombstones);
-        let uncovered = view == View::Whole && outcome.first_held().is_some_and(is_uncovered);
+        let mut outcome = self.way(given, Some(floor), new, self.now);
+        if (set_back, update.old) == (None, None) {
+            self.placed(introduction, &outcome)?;
+        }
+        let mut refusal = self.refusal(given, view, &mut outcome);
         if !outcome.is_accept() {
             shell.say(judgement::describe(&outcome, &self.repository, shell.err));
+        }
+        if refusal.is_none()
+            && let Some((why, way)) = self.behind(given, view, &outcome, update)
+        {
+            shell.say(judgement::describe(&way, &self.repository, shell.err));
+            refusal = Some(why);
         }
         let failure = || {
             let failure =
@@ -152,15 +187,113 @@ impl Server {
                 )
             }))
         };
-        if outcome.verdict == Verdict::Reject {
-            return Err(failure().hint("`plumb verify` shows the same before a push"));
-        }
-        if uncovered {
-            return Err(failure().hint(
+        match refusal {
+            None => Ok(Exit::OK),
+            Some(Refusal::Never) => {
+                Err(failure().hint("`plumb verify` shows the same before a push"))
+            }
+            Some(Refusal::Uncovered) => Err(failure().hint(
                 "an approval by somebody else may also come in the same push: git push --atomic",
-            ));
+            )),
         }
-        Ok(Exit::OK)
+    }
+
+    /// Why the first commit of a way that isn't accepted isn't taken either; none if it merely waits. Of one
+    /// that waits for its date, only that is left to be told.
+    fn refusal(&self, given: Given<'_>, view: View, way: &mut Outcome) -> Option<Refusal> {
+        if way.verdict == Verdict::Reject {
+            return Some(Refusal::Never);
+        }
+        let step = way.first_held()?;
+        if view == View::OneRef || !is_uncovered(step) {
+            return None;
+        }
+        if !self.is_early(given, way.accepted, step) {
+            return Some(Refusal::Uncovered);
+        }
+        let commit = step.commit;
+        for step in way.steps.iter_mut().filter(|step| step.commit == commit) {
+            step.reasons
+                .retain(|reason| reason.code == ReasonCode::Future);
+            step.reasons.truncate(1);
+        }
+        None
+    }
+
+    /// Whether somebody stands behind a commit once the time of its date has come.
+    fn is_early(&self, given: Given<'_>, parent: Oid, step: &Step) -> bool {
+        let future = |reason: &Reason| reason.code == ReasonCode::Future;
+        let dated = || {
+            let objects = self.repository.objects();
+            let raw = objects
+                .read(&step.commit, ObjectKind::Commit, limits::COMMIT)
+                .ok()?;
+            let commit = Commit::parse(&raw, step.commit.format()).ok()?;
+            Timestamp::from_second(commit.committer.seconds).ok()
+        };
+        step.reasons.iter().any(future)
+            && dated().is_some_and(|then| {
+                let way = self.way(given, Some(parent), step.commit, then.max(self.now));
+                way.verdict != Verdict::Reject && !way.first_held().is_some_and(is_uncovered)
+            })
+    }
+
+    /// What of a push isn't taken though it lies behind a commit that waits: each stretch is judged as if
+    /// what holds it were accepted.
+    fn behind(
+        &self,
+        given: Given<'_>,
+        view: View,
+        outcome: &Outcome,
+        update: &Update,
+    ) -> Option<(Refusal, Outcome)> {
+        let new = update.new?;
+        let known = outcome
+            .steps
+            .iter()
+            .position(|step| Some(step.commit) == update.old);
+        let is_known = |commit: &Oid| {
+            let at = outcome.steps.iter().position(|step| step.commit == *commit);
+            at.zip(known).is_some_and(|(at, known)| at <= known)
+        };
+        let mut held = outcome.first_held()?.commit;
+        for _ in 0..BEHIND {
+            let mut way = self.way(given, Some(held), new, self.now);
+            let next = way.first_held()?.commit;
+            if let Some(why) = self.refusal(given, view, &mut way)
+                && !is_known(&next)
+            {
+                return Some((why, way));
+            }
+            held = next;
+        }
+        None
+    }
+
+    /// Looks whether the introduction is one of the branch at all: if it isn't, nothing was judged, and no
+    /// pusher can help it.
+    fn placed(&self, introduction: Oid, way: &Outcome) -> Result<(), Failure> {
+        let astray = |reason: &Reason| match reason.code {
+            ReasonCode::NotDescendant | ReasonCode::Rewound => {
+                Some("it isn't on the branch".to_owned())
+            }
+            ReasonCode::PolicyMoved | ReasonCode::PolicyInvalid => Some(reason.message.clone()),
+            _ => None,
+        };
+        let why = if self.repository.objects().has(&introduction) {
+            way.reasons.iter().find_map(astray)
+        } else {
+            Some("there is no such commit here".to_owned())
+        };
+        let Some(why) = why else {
+            return Ok(());
+        };
+        Err(Failure::new(format!(
+            "nothing was judged: this repository's plumb.introduction is {}, and {why}",
+            introduction.short()
+        ))
+        .hint("whoever keeps the server names the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
+        .hint("if that is the right one, it is the branch that is another's"))
     }
 
     fn introduction(&self) -> Result<Oid, Failure> {
@@ -213,18 +346,11 @@ impl Server {
 
     /// What comes of the way to a tip. Without a floor it begins at the introduction and is history:
     /// emergencies and freezes that are over don't count against it.
-    fn way(
-        &self,
-        introduction: Oid,
-        floor: Option<Oid>,
-        tip: Oid,
-        tags: &[TagRef],
-        tombstones: &BTreeSet<Oid>,
-    ) -> Outcome {
-        let mut inputs = Inputs::new(introduction, tip, self.now)
+    fn way(&self, given: Given<'_>, floor: Option<Oid>, tip: Oid, now: Timestamp) -> Outcome {
+        let mut inputs = Inputs::new(given.introduction, tip, now)
             .reference(&self.reference)
-            .tags(tags)
-            .tombstones(tombstones)
+            .tags(given.tags)
+            .tombstones(given.tombstones)
             .explain();
         inputs.floor = floor;
         verify(self.repository.objects(), &inputs)
@@ -265,7 +391,12 @@ impl Server {
             floor, tombstones, ..
         } = self.recall(introduction, branch.map_or(Some(tip), |branch| branch.old));
         let tags = self.repository.tags()?;
-        let mut outcome = self.way(introduction, floor, tip, &tags, &tombstones);
+        let given = Given {
+            introduction,
+            tags: &tags,
+            tombstones: &tombstones,
+        };
+        let mut outcome = self.way(given, floor, tip, self.now);
         let after = Memory {
             introduction,
             reference: self.reference.clone(),
