@@ -40,7 +40,7 @@ pub(super) struct Approve {
     #[arg(long, value_name = "COMMIT")]
     base: Option<String>,
 
-    /// The tag's last part; made of the commit and your name when left out
+    /// The tag's last part; made of the commit and your name when left out, with a number where that is taken
     #[arg(long)]
     id: Option<String>,
 
@@ -94,10 +94,12 @@ impl Approve {
             .unwrap_or(branch)
             .to_owned();
         let reference = format!("refs/heads/{branch}");
-        let tag = format!(
-            "approve/{branch}/{}",
-            self.id.clone().map_or_else(|| id(&git, &commit), Ok)?
-        );
+        let id = self.id.clone().map_or_else(|| id(&git, &commit), Ok)?;
+        let mut tag = format!("approve/{branch}/{id}");
+        // Anybody could foresee the name, and what is pushed stays.
+        if self.id.is_none() && !is_by_an_identity(&git, &commit, &tag) {
+            tag = git.free_tag(&tag)?;
+        }
         show(&git, &commit, base.as_deref(), shell);
         let subject = git.ask(&["log", "-1", "--format=%s", &commit])?;
         let mut message = format!(
@@ -111,7 +113,7 @@ impl Approve {
             .map_err(|failure| {
                 failure
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
-                    .hint(format!("`git tag -d {tag}` removes an earlier tag of that name"))
+                    .hint(format!("`git tag -d {tag}` removes an earlier tag of that name; `--id` makes one of another"))
             })?;
         signed(&git, &tag)?;
         let worth = worth(&git, &commit, &tag)?;
@@ -240,6 +242,26 @@ fn signed(git: &Git, tag: &str) -> Result<(), Failure> {
             "git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config user.signingkey` says with which key, and `git tag --sign x` whether it can",
         ),
     )
+}
+
+/// Whether there is such a tag, by somebody whom the policy that judges the commit knows.
+fn is_by_an_identity(git: &Git, commit: &str, tag: &str) -> bool {
+    let by = || {
+        let folder = git.ask(&["rev-parse", "--absolute-git-dir"]).ok()?;
+        let repository = Repository::open(Path::new(&folder)).ok()?;
+        let parent = repository.resolve(&format!("{commit}^")).ok()?;
+        let authority = judgement::authority(&repository, &parent).ok()?;
+        let id = repository.reference(&format!("refs/tags/{tag}")).ok()??;
+        let raw = repository
+            .objects()
+            .read(&id, ObjectKind::Tag, limits::TAG)
+            .ok()?;
+        authority
+            .signer_of_tag(&raw, repository.format())
+            .ok()
+            .map(|_| ())
+    };
+    by().is_some()
 }
 
 /// Looks at an approval as a verification will, if the policy of the commit's parent can be read. One

@@ -207,3 +207,68 @@ fn a_stranger_cant_stand_in_the_way_of_a_revocation_or_an_approval() {
             "git update-ref -d",
         ]);
 }
+
+#[test]
+fn a_name_that_a_stranger_foresaw_keeps_nobody_from_approving() {
+    let env = Environment::new();
+    server(&env);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("By a forge", &["--no-gpg-sign"]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "origin", "main:refs/heads/review"],
+    );
+    // A stranger, who may push, takes the name, and the next as a folder.
+    env.git(
+        ".",
+        &[
+            "clone",
+            "--quiet",
+            "--branch",
+            "review",
+            "server.git",
+            "strangers",
+        ],
+    );
+    env.key("mallory");
+    env.be("mallory");
+    let approves = format!("Approve: {} refs/heads/main {commit}", repository(&env));
+    let foreseen = format!("approve/main/{}-alice", &commit[..12]);
+    for name in [&foreseen, &format!("{foreseen}-2/x")] {
+        env.git("strangers", &["tag", "-s", "-m", &approves, name]);
+        env.git(
+            "strangers",
+            &["push", "--quiet", "origin", &format!("refs/tags/{name}")],
+        );
+    }
+    env.be("alice");
+    env.git("fleet", &["fetch", "--quiet", "--tags", "origin"]);
+    let push = format!("git push origin refs/tags/{foreseen}-3");
+    env.plumb("fleet", &["approve", "main"])
+        .exits(0)
+        .says(&[&push]);
+    env.try_git(
+        "fleet",
+        &[
+            "push",
+            "--atomic",
+            "origin",
+            "main",
+            &format!("refs/tags/{foreseen}-3"),
+        ],
+    )
+    .exits(0)
+    .says(&[&format!("accepted up to {}", &commit[..12])]);
+    // Whoever names one gets that or none.
+    env.plumb(
+        "fleet",
+        &[
+            "approve",
+            "main",
+            "--id",
+            foreseen.rsplit('/').next().unwrap(),
+        ],
+    )
+    .exits(1)
+    .says(&["--id"]);
+}
