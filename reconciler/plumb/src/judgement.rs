@@ -3,6 +3,7 @@
 
 pub(crate) mod cure;
 mod describe;
+pub(crate) mod floor;
 
 use jiff::Timestamp;
 use plumb_adapters::git::{Repository, RepositoryError};

@@ -1,6 +1,7 @@
 //! verify, approve, trust.
 
 mod check;
+mod clones;
 mod import;
 mod keys;
 mod people;

@@ -9,6 +9,7 @@ use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Step, TagRef};
 use serde::Serialize;
 
 use crate::git::Git;
+use crate::judgement::floor::{self, Before, HeldBefore};
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of, short};
 use crate::report::{Exit, Failure, OrFail as _};
@@ -63,6 +64,9 @@ struct Approved {
     /// What it does for the commit, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
+    /// The first commit before it that isn't accepted: whatever this one has, it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_by: Option<String>,
     push: String,
 }
 
@@ -125,6 +129,10 @@ impl Approve {
             reference,
             identity: worth.as_ref().map(|worth| worth.identity.clone()),
             effect: worth.as_ref().map(Worth::effect),
+            held_by: worth
+                .as_ref()
+                .and_then(|worth| worth.held)
+                .map(|held| held.commit.to_string()),
             push,
         };
         if let Some(worth) = worth
@@ -135,6 +143,9 @@ impl Approve {
                 "this approval changes nothing: {}",
                 worth.vain()
             ));
+        }
+        if let Some(held) = worth.as_ref().and_then(|worth| worth.held) {
+            shell.warn(held.told());
         }
         shell.emit(&approved, |palette| {
             let mut out = format!(
@@ -160,6 +171,8 @@ struct Worth {
     before: Step,
     /// The commit as it is judged with it.
     step: Step,
+    /// What of the commits before it isn't accepted.
+    held: Option<HeldBefore>,
 }
 
 impl Worth {
@@ -317,10 +330,15 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
         .cloned()
         .collect();
     let (before, step) = (judge(&others), judge(&tags));
+    let held = match floor::before(&repository, &tags, head, head) {
+        Before::Held(held) => Some(held),
+        Before::Accepted | Before::Unknown => None,
+    };
     Ok(before.zip(step).map(|(before, step)| Worth {
         identity,
         before,
         step,
+        held,
     }))
 }
 

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_core::explain::{Explanation, NoExplanation, Origin, explain};
 use plumb_document::Code;
-use plumb_trust::{Oid, Outcome, ReasonCode};
+use plumb_trust::{Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
-use super::verify::default_floor;
 use crate::judgement::cure::Position;
+use crate::judgement::floor::{Before, before, repository_of};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure};
@@ -61,7 +61,7 @@ impl Explain {
             })?;
             return Ok(Exit::OK);
         }
-        let repository = Repository::open(&self.folder);
+        let repository = repository_of(&self.folder);
         let commit = repository.ok().and_then(|repository| {
             let commit = repository.resolve(&self.what).ok()?;
             Some((repository, commit))
@@ -132,21 +132,22 @@ impl Explain {
             0 | 1 => Position::Newest,
             _ => Position::Below,
         };
-        if let Some(step) = outcome.steps.first() {
+        outcome.steps.truncate(1);
+        // One that isn't accepted holds all that come after it, however good they are.
+        let newest = if on_branch { head } else { commit };
+        let before = before(repository, &tags, commit, newest);
+        if let Some(step) = outcome.steps.first_mut() {
+            if let Before::Held(held) = before {
+                step.verdict = step.verdict.max(Verdict::Pending);
+                step.reasons.insert(0, held.reason());
+            }
             outcome.verdict = step.verdict;
-            outcome.accepted = if step.verdict.is_accept() {
-                commit
-            } else {
-                parent
+            outcome.accepted = match before {
+                Before::Held(held) => held.accepted,
+                _ if step.verdict.is_accept() => commit,
+                _ => parent,
             };
         }
-        outcome.steps.truncate(1);
-        // One that isn't accepted holds all that come after it.
-        let before = default_floor(repository).ok().and_then(|(floor, of)| {
-            let whole = judge(floor, of, commit);
-            let first = whole.first_held()?.commit;
-            (whole.steps.len() > 1 && first != commit).then_some(first)
-        });
         shell.emit(&outcome, |palette| {
             let showing = Showing {
                 floor: FloorOf::Accepted,
@@ -154,19 +155,19 @@ impl Explain {
                 position,
             };
             let mut text = judgement::describe_as(&outcome, repository, showing, palette);
-            if let Some(held) = before {
-                let _ = writeln!(
-                    text,
-                    "{} {} before it isn't accepted, and holds what comes after it: plumb explain {1}",
-                    palette.paint(Paint::Warn, "note:"),
-                    held.short()
-                );
+            let mut note = |what: &str| {
+                let _ = writeln!(text, "{} {what}", palette.paint(Paint::Warn, "note:"));
+            };
+            match before {
+                Before::Accepted => {}
+                Before::Held(held) => note(&held.told()),
+                Before::Unknown => note(
+                    "the commits before it are taken as given; to have them judged too: git config plumb.introduction COMMIT",
+                ),
             }
             if !on_branch {
-                let _ = writeln!(
-                    text,
-                    "{} first parents of HEAD don't lead to it: it is judged as if it came next after its parent",
-                    palette.paint(Paint::Warn, "note:")
+                note(
+                    "first parents of HEAD don't lead to it: it is judged as if it came next after its parent",
                 );
             }
             text

@@ -7,6 +7,7 @@ use plumb_adapters::git::Repository;
 use plumb_trust::{Oid, Progress};
 
 use crate::judgement::cure::Position;
+use crate::judgement::floor::{default_floor, something_to_judge};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
@@ -18,7 +19,7 @@ use crate::report::{Exit, Failure};
 /// that waits it says which rule lacks what, who could give it, and the commands that do.
 ///
 /// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
-/// the head is HEAD.
+/// the head is HEAD. Where the upstream branch is the head too, nothing can be judged, and that fails.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD --explain\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
@@ -53,6 +54,7 @@ impl Verify {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let repository = Repository::open(&self.git_dir)?;
         let (floor, head, of) = self.ends(&repository)?;
+        something_to_judge(floor, of, head)?;
         let tags = repository.tags()?;
         let range = Range {
             floor,
@@ -97,20 +99,6 @@ impl Verify {
         };
         Ok((floor, head, of))
     }
-}
-
-/// From where it is judged if nothing is said, and who says so.
-pub(super) fn default_floor(repository: &Repository) -> Result<(Oid, FloorOf), Failure> {
-    if let Some(introduction) = repository.config("plumb.introduction") {
-        let introduction = judgement::introduction(repository, &introduction)?;
-        return Ok((introduction, FloorOf::Introduction));
-    }
-    let upstream = repository.resolve("@{upstream}").map_err(|_| {
-        Failure::new("it isn't known from where to judge")
-            .hint("say a range: plumb verify FLOOR..HEAD")
-            .hint("or the root of trust, once: git config plumb.introduction COMMIT")
-    })?;
-    Ok((upstream, FloorOf::Upstream))
 }
 
 /// A bar for ranges that take long; nobody watches one in a log.

@@ -159,11 +159,27 @@ fn an_unsigned_commit_is_cured_as_it_says() {
     let held = env.commit("Unsigned again", &["--no-gpg-sign"]);
     env.edit("fleet/files/journald.conf", "5G", "6G");
     env.commit("On top", &["-S"]);
-    env.plumb("fleet", &["explain", "HEAD"]).exits(0).says(&[
-        "accept",
+    let run = env.plumb("fleet", &["explain", "HEAD"]).exits(0).says(&[
+        "pending",
+        "[ancestor]",
+        "held at ",
         &format!("{} before it isn't accepted", &held[..12]),
         &format!("plumb explain {}", &held[..12]),
     ]);
+    assert!(!run.stdout.contains("accepted up to"), "{}", run.stdout);
+    let accepted = env.git("fleet", &["rev-parse", "HEAD~2"]);
+    let explained = ["explain", "HEAD", "-o", "json"];
+    let json = env.plumb("fleet", &explained).exits(0).json();
+    assert_eq!(json["verdict"], "pending");
+    assert_eq!(json["accepted"], accepted.as_str());
+    assert_eq!(json["steps"][0]["reasons"][0]["code"], "ancestor");
+    // An approval of it says the same.
+    let json = env
+        .plumb("fleet", &["approve", "HEAD", "-o", "json"])
+        .exits(0)
+        .says(&[&format!("{} before it isn't accepted", &held[..12])])
+        .json();
+    assert_eq!(json["heldBy"], held.as_str());
     env.plumb("fleet", &["explain", "HEAD^"])
         .exits(0)
         .says(&["git rebase --rebase-merges --exec"]);

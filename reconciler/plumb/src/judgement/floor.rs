@@ -1,0 +1,126 @@
+//! From where it is judged if nobody says so, and what that leaves unknown.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use plumb_adapters::git::{Repository, RepositoryError};
+use plumb_trust::{Oid, Reason, ReasonCode, TagRef};
+
+use super::{FloorOf, Range, introduction, judge};
+use crate::git::Git;
+use crate::report::Failure;
+
+/// From where it is judged if nothing is said, and who says so.
+pub(crate) fn default_floor(repository: &Repository) -> Result<(Oid, FloorOf), Failure> {
+    if let Some(text) = repository.config("plumb.introduction") {
+        return Ok((introduction(repository, &text)?, FloorOf::Introduction));
+    }
+    let upstream = repository.resolve("@{upstream}").map_err(|_| {
+        Failure::new("it isn't known from where to judge")
+            .hint("say a range: plumb verify FLOOR..HEAD")
+            .hint("or the root of trust, once: git config plumb.introduction COMMIT")
+    })?;
+    Ok((upstream, FloorOf::Upstream))
+}
+
+/// Refuses to call a head accepted because it is its own floor: what the server shows was judged by
+/// nobody then.
+pub(crate) fn something_to_judge(floor: Oid, of: FloorOf, head: Oid) -> Result<(), Failure> {
+    if of != FloorOf::Upstream || floor != head {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "nothing was judged: {} is the upstream branch, which is taken as given",
+        head.short()
+    ))
+    .hint("say the root of trust, once: git config plumb.introduction COMMIT; ask a colleague for it, or read it in the controller's configuration")
+    .hint("or from where: plumb verify FLOOR..HEAD"))
+}
+
+/// What of the commits before one isn't accepted, and so holds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeldBefore {
+    /// The first of them.
+    pub(crate) commit: Oid,
+    /// The last accepted commit.
+    pub(crate) accepted: Oid,
+}
+
+impl HeldBefore {
+    /// As a reason of a commit that is held by it.
+    pub(crate) fn reason(&self) -> Reason {
+        let message = format!("{} before it isn't accepted", self.commit.short());
+        Reason::new(ReasonCode::Ancestor, message)
+    }
+
+    /// In words, with the command that says more.
+    pub(crate) fn told(&self) -> String {
+        let held = self.commit.short();
+        format!(
+            "{held} before it isn't accepted, and holds what comes after it: plumb explain {held}"
+        )
+    }
+}
+
+/// Whether the commits before one are accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Before {
+    /// They are, from the introduction on.
+    Accepted,
+    /// One isn't.
+    Held(HeldBefore),
+    /// Nothing says so: there is no introduction, or it isn't on the way to the commit.
+    Unknown,
+}
+
+/// Judges what lies before a commit. `head` is the commit or one on top of it: an approval of a later
+/// commit may span earlier ones.
+pub(crate) fn before(repository: &Repository, tags: &[TagRef], commit: Oid, head: Oid) -> Before {
+    let Ok((floor, floor_of)) = default_floor(repository) else {
+        return Before::Unknown;
+    };
+    let range = Range {
+        floor,
+        floor_of,
+        head,
+        tags,
+        now: Timestamp::now(),
+    };
+    let outcome = judge(repository, &range);
+    let Some(at) = outcome.steps.iter().position(|step| step.commit == commit) else {
+        return Before::Unknown;
+    };
+    let held = outcome.steps[..at]
+        .iter()
+        .find(|step| !step.verdict.is_accept());
+    match (held, floor_of) {
+        (Some(step), _) => Before::Held(HeldBefore {
+            commit: step.commit,
+            accepted: outcome.accepted,
+        }),
+        (None, FloorOf::Introduction) => Before::Accepted,
+        (None, _) => Before::Unknown,
+    }
+}
+
+/// Opens the repository that holds a folder, which may lie anywhere in it, as git does.
+pub(crate) fn repository_of(folder: &Path) -> Result<Repository, RepositoryError> {
+    Repository::open(folder).or_else(|error| {
+        let above = folder.canonicalize().ok();
+        let above = above
+            .iter()
+            .flat_map(|folder| folder.ancestors())
+            .skip(1)
+            .find(|folder| folder.join(".git").exists());
+        above.map_or(Err(error), Repository::open)
+    })
+}
+
+/// How many commits the server's branch has, as far as it was fetched, that a commit hasn't.
+pub(crate) fn ahead(git: &Git, commit: &str, remote_branch: &str) -> Option<u32> {
+    let range = format!("{commit}..{remote_branch}");
+    git.try_ask(&["rev-list", "--count", &range])?
+        .parse()
+        .ok()
+        .filter(|count| *count > 0)
+}
