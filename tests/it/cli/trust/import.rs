@@ -185,3 +185,20 @@ fn what_it_is_must_be_clear() {
         .exits(1)
         .says(&["missing can't be read"]);
 }
+
+#[test]
+fn two_principals_of_one_local_name_are_two_people() {
+    let env = repository();
+    let line = |site: &str, name: &str| {
+        format!("admin@{site}.example {}", env.read(&format!("{name}.pub")))
+    };
+    env.write(
+        "signers",
+        &format!("{}{}", line("one", "alice"), line("two", "bob")),
+    );
+    env.trust(&["import", "../signers"]).exits(0).says(&[
+        "ops: [admin, admin-2]",
+        "signers:2: admin@two.example is called admin-2 here, as admin is admin@one.example",
+        "two change trust/",
+    ]);
+}

@@ -1,5 +1,7 @@
 //! `allowed_signers` of ssh-keygen(1) and git: principals, options, a key.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp, civil};
 use plumb_trust::Pattern;
 
@@ -22,8 +24,9 @@ pub(super) fn looks_like(text: &str) -> bool {
 /// itself isn't in such a file, so that needs two of them where there are two.
 pub(super) fn read(text: &str) -> (Beginning, Vec<Note>) {
     let (mut people, mut notes) = (People::default(), Vec::new());
+    let mut names = Names::default();
     for (at, line) in lines(text) {
-        if let Err(why) = take(line, at, &mut people, &mut notes) {
+        if let Err(why) = take(line, at, &mut names, &mut people, &mut notes) {
             notes.push(Note::at(at, format!("left out: {why}")));
         }
     }
@@ -126,7 +129,13 @@ fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
 }
 
 /// Takes a line's key up, or says why not. What is told and taken all the same goes to the notes.
-fn take(line: &str, at: usize, people: &mut People, notes: &mut Vec<Note>) -> Result<(), String> {
+fn take(
+    line: &str,
+    at: usize,
+    names: &mut Names,
+    people: &mut People,
+    notes: &mut Vec<Note>,
+) -> Result<(), String> {
     let line = Line::parse(line)?;
     let mut end = None;
     for (name, value) in &line.options {
@@ -189,24 +198,85 @@ fn take(line: &str, at: usize, people: &mut People, notes: &mut Vec<Note>) -> Re
             key.name
         ));
     }
-    let name = principal(line.principals, at, notes)?;
+    let name = principal(line.principals, at, names, notes)?;
     people.add(&name, key, end)
 }
 
+/// What each principal is called here. Two that differ are two people, however alike their names are:
+/// one identity of both would let one of them sign for two.
+#[derive(Default)]
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn of(&self, principal: &str) -> Option<&String> {
+        self.0.get(&principal.to_lowercase())
+    }
+
+    fn call(&mut self, principal: &str, name: &str) {
+        self.0
+            .entry(principal.to_lowercase())
+            .or_insert_with(|| name.to_owned());
+    }
+
+    /// The principal that has a name.
+    fn bearer(&self, name: &str) -> Option<&String> {
+        self.0
+            .iter()
+            .find(|(_, own)| *own == name)
+            .map(|(principal, _)| principal)
+    }
+
+    /// A name like this one that nobody has, and who has this one.
+    fn free(&self, name: &str) -> (String, Option<String>) {
+        let Some(other) = self.bearer(name) else {
+            return (name.to_owned(), None);
+        };
+        let free = (2_u32..)
+            .map(|number| format!("{name}-{number}"))
+            .find(|name| self.bearer(name).is_none());
+        (free.unwrap_or_default(), Some(other.clone()))
+    }
+}
+
 /// Whose the key is: the first principal, which must be one person.
-fn principal(list: &str, at: usize, notes: &mut Vec<Note>) -> Result<String, String> {
-    let mut all = list.split(',').map(str::trim).filter(|p| !p.is_empty());
-    let first = all.next().ok_or("it names nobody")?;
+fn principal(
+    list: &str,
+    at: usize,
+    names: &mut Names,
+    notes: &mut Vec<Note>,
+) -> Result<String, String> {
+    let all: Vec<&str> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .collect();
+    let (first, others) = all.split_first().ok_or("it names nobody")?;
     if list.contains(['*', '?', '!']) {
         return Err(format!(
             "`{list}` is a pattern, and an identity here is one person: name them"
         ));
     }
-    let name = word(first.split('@').next().unwrap_or(first));
-    if name.is_empty() {
+    let own = word(first.split('@').next().unwrap_or(first));
+    if own.is_empty() {
         return Err(format!("`{first}` makes no name here"));
     }
-    let others: Vec<_> = all.collect();
+    let known = all.iter().find_map(|principal| names.of(principal));
+    let name = match known {
+        Some(name) => name.clone(),
+        None => {
+            let (name, other) = names.free(&own);
+            if let Some(other) = other {
+                notes.push(Note::at(
+                    at,
+                    format!("{first} is called {name} here, as {own} is {other}: if they are one person, name both in one line, or one person counts for two"),
+                ));
+            }
+            name
+        }
+    };
+    for principal in &all {
+        names.call(principal, &name);
+    }
     if !others.is_empty() {
         notes.push(Note::at(
             at,
