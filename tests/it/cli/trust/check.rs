@@ -140,3 +140,21 @@ fn a_policy_that_cant_be_read_is_an_error_with_its_place() {
         .exits(1)
         .says(&["weaker than one that needs 2 of `ops`"]);
 }
+
+#[test]
+fn a_committed_policy_without_a_higher_serial_is_named() {
+    let env = Environment::new();
+    env.fleet();
+    let text = env.read("fleet/trust/policy.yaml");
+    env.write("fleet/trust/policy.yaml", &format!("{text}# ours\n"));
+    env.commit("Ours", &["-S"]);
+    env.plumb("fleet", &["verify"])
+        .exits(4)
+        .says(&["[policy-serial]", "plumb trust check"]);
+    env.trust(&["check"]).exits(1).says(&[
+        "differs from the commit before the newest",
+        "write a higher one",
+    ]);
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.trust(&["check"]).exits(0);
+}

@@ -97,21 +97,31 @@ impl Folder {
     /// What the newest commit has: it judges the next one. None before the first commit, or where the
     /// newest commit has no policy that can be read.
     pub(super) fn committed(&self) -> Option<Authority> {
+        self.committed_in("HEAD")
+    }
+
+    /// What a commit has, likewise.
+    pub(super) fn committed_in(&self, commit: &str) -> Option<Authority> {
         let git = self.git();
-        let policy = git.blob(&format!("HEAD:./{POLICY_PATH}")).ok()?;
+        let policy = git.blob(&format!("{commit}:./{POLICY_PATH}")).ok()?;
         let names = git.try_ask(&[
             "ls-tree",
             "-r",
             "-z",
             "--name-only",
-            "HEAD",
+            commit,
             &format!("{KEYS_PATH}/"),
         ]);
         let names = names.unwrap_or_default();
         let keys = names
             .split('\0')
             .filter(|name| !name.is_empty())
-            .filter_map(|name| Some((name.to_owned(), git.blob(&format!("HEAD:./{name}")).ok()?)));
+            .filter_map(|name| {
+                Some((
+                    name.to_owned(),
+                    git.blob(&format!("{commit}:./{name}")).ok()?,
+                ))
+            });
         Authority::new(&policy, keys, Timestamp::now()).ok()
     }
 

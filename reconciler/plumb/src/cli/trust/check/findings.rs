@@ -17,6 +17,22 @@ const AHEAD: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// How many paths are named at most.
 const NAMED: usize = 5;
 
+/// Whether `trust/` differs between a commit and another, or what lies here.
+fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
+    let git = folder.git();
+    let mut changed = vec!["diff", "--name-only", commit];
+    changed.extend(other);
+    changed.extend(["--", TRUST_PATH]);
+    let untracked = [
+        "ls-files",
+        "--others",
+        "--exclude-standard",
+        "--",
+        TRUST_PATH,
+    ];
+    git.try_ask(&changed).is_some() || other.is_none() && git.try_ask(&untracked).is_some()
+}
+
 /// A key that ends soon.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,16 +90,22 @@ impl Findings {
 
     /// What a verification would say of a commit of what lies here.
     fn against_the_newest_commit(&mut self, folder: &Folder, authority: &Authority) {
-        let Some(committed) = folder.committed() else {
+        let Some(newest) = folder.committed() else {
             return;
         };
-        let status = folder
-            .git()
-            .try_ask(&["status", "--porcelain", "--", TRUST_PATH]);
+        // A newest commit that is itself refused for its serial is what is to be mended.
+        let refused = |before: &Authority| {
+            newest.policy.serial <= before.policy.serial && differs(folder, "HEAD^", Some("HEAD"))
+        };
+        let before = folder.committed_in("HEAD^").filter(refused);
+        let (committed, from, base) = match before {
+            Some(before) => (before, "the commit before the newest", "HEAD^"),
+            None => (newest, "the newest commit", "HEAD"),
+        };
         let (old, new) = (&committed.policy, &authority.policy);
-        if status.is_some() && new.serial <= old.serial {
+        if new.serial <= old.serial && differs(folder, base, None) {
             self.errors.push(format!(
-                "trust/ differs from the newest commit, and its serial is {} where that commit has {}: write a higher one",
+                "trust/ differs from {from}, and its serial is {} where that commit has {}: write a higher one",
                 new.serial, old.serial
             ));
         }
