@@ -225,6 +225,7 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
             .to_owned(),
         remote: "origin".to_owned(),
         deploy_ref: None,
+        foreign: Vec::new(),
     };
     place.cures(&codes, None)
 }

@@ -4,6 +4,8 @@ use plumb_adapters::git::Repository;
 use plumb_trust::policy::BindRef;
 use plumb_trust::{Outcome, ReasonCode, Step, Verdict};
 
+use crate::git::Git;
+
 /// Something that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cure {
@@ -11,6 +13,40 @@ pub(crate) struct Cure {
     pub(crate) what: String,
     /// The commands, in order.
     pub(crate) commands: Vec<String>,
+}
+
+/// How many commits of others are named at most.
+const NAMED: usize = 5;
+
+/// The commits after what is accepted that have another committer than this git's user; than the first
+/// one that isn't accepted, where the user isn't known, as on a server.
+fn foreign(repository: &Repository, outcome: &Outcome, of_last: Position) -> Vec<String> {
+    let git = Git::at(repository.git_dir());
+    let head = match (of_last, outcome.steps.last()) {
+        (Position::Newest, Some(last)) => last.commit.to_string(),
+        _ => "HEAD".to_owned(),
+    };
+    let range = format!("{}..{head}", outcome.accepted);
+    let log = ["log", "--reverse", "--format=%H %ce", &range];
+    let Some(listed) = git.try_ask(&log) else {
+        return Vec::new();
+    };
+    let commits: Vec<(&str, &str)> = listed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    let user = git
+        .try_ask(&["config", "user.email"])
+        .or_else(|| commits.first().map(|(_, email)| (*email).to_owned()))
+        .unwrap_or_default();
+    commits
+        .into_iter()
+        .filter(|(_, email)| !email.eq_ignore_ascii_case(&user))
+        .map(|(id, email)| {
+            let email: String = email.chars().filter(|c| !c.is_control()).collect();
+            format!("{} by {email}", crate::output::short(id))
+        })
+        .collect()
 }
 
 /// Whether other commits stand on top of one.
@@ -34,6 +70,8 @@ pub(crate) struct Place {
     pub(crate) remote: String,
     /// What each commit must say, if the policy asks for it.
     pub(crate) deploy_ref: Option<String>,
+    /// The commits of others, each with its committer, that a rebase from here on would sign anew.
+    pub(crate) foreign: Vec<String>,
 }
 
 impl Place {
@@ -64,6 +102,7 @@ impl Place {
             position: if newest { of_last } else { Position::Below },
             branch,
             remote,
+            foreign: foreign(repository, outcome, of_last),
             deploy_ref: policy
                 .filter(|policy| policy.bind_ref != BindRef::None)
                 .map(|policy| format!("{} {}", policy.repository, policy.reference)),
@@ -89,20 +128,46 @@ impl Place {
     }
 
     fn sign_again(&self, what: &str) -> Cure {
-        self.amend(what, "git commit --amend --no-edit -S")
+        self.amend(what, "git commit --amend --no-edit -S --allow-empty")
     }
 
     fn sign_with_another(&self, what: &str) -> Cure {
         self.amend(
             what,
-            "git -c user.signingkey=KEY commit --amend --no-edit -S",
+            "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty",
         )
     }
 
     fn amend(&self, what: &str, command: &str) -> Cure {
+        if self.position == Position::Below && !self.foreign.is_empty() {
+            return self.look_at_foreign();
+        }
         Cure {
             what: what.to_owned(),
             commands: self.amended(command),
+        }
+    }
+
+    /// A rebase would put the user's signature on what others wrote: they are looked at first.
+    fn look_at_foreign(&self) -> Cure {
+        let more = self.foreign.len().saturating_sub(NAMED);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Cure {
+            what: format!(
+                "commits by others are among those that wait ({}{more}): look at them, let those who made them sign them, or take all off the branch (your own copy keeps them)",
+                self.foreign[..self.foreign.len().min(NAMED)].join(", ")
+            ),
+            commands: vec![
+                format!("git log --patch --show-signature {}..", self.accepted),
+                format!(
+                    "git push --force-with-lease {} {}:{}",
+                    self.remote, self.accepted, self.branch
+                ),
+            ],
         }
     }
 
@@ -172,7 +237,7 @@ impl Place {
                 vec![
                     self.amend(
                         "say in the commit where it is meant (hooks/commit-msg does it by itself)",
-                        &format!("git -c trailer.ifExists=doNothing commit --amend --no-edit -S --trailer 'Deploy-Ref: {deploy_ref}'"),
+                        &format!("git -c trailer.ifExists=replace commit --amend --no-edit -S --allow-empty --trailer 'Deploy-Ref: {deploy_ref}'"),
                     ),
                     self.approve(who),
                 ]
@@ -221,7 +286,9 @@ impl Place {
             )],
             ReasonCode::SideUnsigned => vec![say(
                 "sign the commits of the merged branch, and merge it again",
-                &["git rebase --exec 'git commit --amend --no-edit -S' BASE SIDE-BRANCH"],
+                &[
+                    "git rebase --exec 'git commit --amend --no-edit -S --allow-empty' BASE SIDE-BRANCH",
+                ],
             )],
             ReasonCode::Backdated => {
                 vec![self.sign_again("set the clock right and sign it anew, with today's date")]
@@ -276,7 +343,7 @@ impl Place {
             )],
             ReasonCode::DuplicateTrailer => vec![self.amend(
                 "say it once: take the second trailer out",
-                "git commit --amend -S",
+                "git commit --amend -S --allow-empty",
             )],
             ReasonCode::NoRule => vec![say(
                 "then first let a rule own that path (`**` owns everything), in a commit of its own",
@@ -300,7 +367,7 @@ impl Place {
                     what: "then mend trust/policy.yaml, until nothing is wrong with it".to_owned(),
                     commands: [
                         vec!["plumb trust check".to_owned()],
-                        self.amended("git commit --amend --no-edit -a -S"),
+                        self.amended("git commit --amend --no-edit -a -S --allow-empty"),
                     ]
                     .concat(),
                 }]
@@ -324,7 +391,7 @@ impl Place {
             )],
             ReasonCode::PolicyElsewhere | ReasonCode::Gitlink | ReasonCode::Link => vec![say(
                 "then take that file out of the commit",
-                &["git rm --cached PATH && git commit --amend --no-edit -S"],
+                &["git rm --cached PATH && git commit --amend --no-edit -S --allow-empty"],
             )],
             ReasonCode::NotDescendant => vec![say(
                 "then build on what is accepted; a merge of the branch belongs on top of it, not the other way around",
@@ -371,19 +438,23 @@ mod tests {
             branch: "main".to_owned(),
             remote: "origin".to_owned(),
             deploy_ref: None,
+            foreign: Vec::new(),
         }
     }
 
     #[test]
     fn an_unsigned_commit_is_first_signed() {
         let cures = place(Position::Newest).cures(&[ReasonCode::Uncovered], Some("bob"));
-        assert_eq!(cures[0].commands[0], "git commit --amend --no-edit -S");
+        assert_eq!(
+            cures[0].commands[0],
+            "git commit --amend --no-edit -S --allow-empty"
+        );
         assert_eq!(cures[1].commands[0], "plumb approve c0ffee");
         assert!(cures[1].what.contains("bob"));
         let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], None);
         assert_eq!(
             cures[0].commands[0],
-            "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S\" acce97ed"
+            "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" acce97ed"
         );
     }
 

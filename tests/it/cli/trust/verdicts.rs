@@ -186,7 +186,7 @@ fn an_unsigned_commit_is_cured_as_it_says() {
 }
 
 #[test]
-fn a_missing_trailer_is_cured_as_it_says() {
+fn a_wrong_trailer_is_cured_as_it_says() {
     let env = Environment::new();
     env.three();
     env.edit("fleet/files/journald.conf", "2G", "1G");
@@ -200,7 +200,7 @@ fn a_missing_trailer_is_cured_as_it_says() {
             "--quiet",
             "-S",
             "-m",
-            "Smaller journals",
+            "Smaller journals\n\nDeploy-Ref: elsewhere refs/heads/main",
         ],
     );
     let run = env
@@ -357,4 +357,22 @@ fn before_the_first_commit_it_is_said_to_commit_first() {
         let run = run.says(&["nothing is committed here yet", "commit first"]);
         assert!(!run.stderr.contains("git fetch"), "{}", run.stderr);
     }
+}
+
+#[test]
+fn an_empty_commit_is_signed_as_it_says() {
+    let env = Environment::new();
+    env.fleet();
+    env.commit("Nothing", &["--allow-empty", "--no-gpg-sign"]);
+    let run = env.plumb("fleet", &["verify"]).exits(3);
+    let command = run
+        .stdout
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("git commit --amend"))
+        .unwrap_or_else(|| panic!("{}", run.stdout));
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-c", command]);
+    Environment::run(shell).exits(0);
+    env.plumb("fleet", &["verify"]).exits(0);
 }
