@@ -105,6 +105,15 @@ impl Approve {
             tag = git.free_tag(&tag)?;
         }
         show(&git, &commit, base.as_deref(), shell);
+        let upstream = format!("{}/{branch}", remote(&git, &branch));
+        if let Some(more) = (self.commit == branch)
+            .then(|| floor::ahead(&git, &commit, &upstream))
+            .flatten()
+        {
+            shell.warn(format_args!(
+                "{upstream} has {more} more commits than {branch} here: to approve its newest, plumb approve {upstream}"
+            ));
+        }
         let subject = git.ask(&["log", "-1", "--format=%s", &commit])?;
         let mut message = format!(
             "Approve {subject}\n\nApprove: {} {reference} {commit}\n",

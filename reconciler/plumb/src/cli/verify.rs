@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::{Oid, Progress};
 
+use crate::git::Git;
 use crate::judgement::cure::Position;
-use crate::judgement::floor::{default_floor, something_to_judge};
+use crate::judgement::floor::{ahead, default_floor, something_to_judge};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
@@ -78,6 +79,16 @@ impl Verify {
         shell.emit(&outcome, |palette| {
             judgement::describe_as(&outcome, &repository, showing, palette)
         })?;
+        if self.range.is_none() && self.head.is_none() {
+            let git = Git::at(repository.git_dir());
+            let upstream = git.try_ask(&["rev-parse", "--abbrev-ref", "@{upstream}"]);
+            let more = upstream.and_then(|name| Some((ahead(&git, "HEAD", &name)?, name)));
+            if let Some((more, name)) = more {
+                shell.warn(format_args!(
+                    "{name} has {more} more commits than HEAD, which aren't judged here: plumb verify --head {name}"
+                ));
+            }
+        }
         Ok(judgement::exit(outcome.verdict))
     }
 

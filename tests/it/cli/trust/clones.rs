@@ -41,3 +41,44 @@ fn a_head_that_is_its_own_floor_is_judged_by_nobody() {
         .exits(3)
         .says(&["[uncovered]"]);
 }
+
+#[test]
+fn a_clone_that_is_behind_says_so() {
+    let (env, first) = cloned();
+    env.git("clone", &["config", "plumb.introduction", &first]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Nobody's", &["--no-gpg-sign"]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    env.git("clone", &["fetch", "--quiet"]);
+    env.plumb("clone", &["verify"])
+        .exits(0)
+        .says(&["1 more commits", "plumb verify --head origin/main"]);
+    env.plumb("clone", &["verify", "--head", "origin/main"])
+        .exits(3)
+        .says(&["[uncovered]"]);
+    env.plumb("clone", &["approve", "main", "--id", "behind"])
+        .says(&["plumb approve origin/main"]);
+    let page = include_str!("../../../../docs/runbooks/plumbcommitverificationfailed.md");
+    assert!(page.contains("plumb verify --head origin/main"));
+}
+
+#[test]
+fn nobody_is_told_to_sign_what_others_wrote() {
+    let env = Environment::new();
+    env.fleet();
+    env.key("mallory");
+    env.be("mallory");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let foreign = env.commit("Mallory's", &["--no-gpg-sign"]);
+    env.be("alice");
+    env.edit("fleet/files/journald.conf", "1G", "3G");
+    env.commit("Alice's", &["-S"]);
+    for args in [&["verify"][..], &["explain", "HEAD^"]] {
+        let run = env.plumb("fleet", args).says(&[
+            "commits by others",
+            &format!("{} by mallory@fleet.example", &foreign[..12]),
+            "git push --force-with-lease origin",
+        ]);
+        assert!(!run.stdout.contains("git rebase"), "{}", run.stdout);
+    }
+}
