@@ -56,16 +56,7 @@ impl Authority {
                         format!("it is {error}, and isn't used"),
                     ));
                 }
-                Err(error) => {
-                    let diagnostic =
-                        Diagnostic::error(codes::KEY_FILE, &span, format!("it is {error}"));
-                    wrong.push(match error {
-                        KeyFileError::Secret => diagnostic.hint(
-                            "take it out of the repository, and don't use it any more: whoever can read the repository has it",
-                        ),
-                        _ => diagnostic,
-                    });
-                }
+                Err(error) => wrong.push(unusable_file(&error, &span)),
             }
         }
         let policy = match Policy::parse(policy) {
@@ -224,4 +215,15 @@ pub(crate) fn first(diagnostics: &[Diagnostic]) -> String {
         .find(|d| d.severity == Severity::Error)
         .or(diagnostics.first());
     error.map_or_else(String::new, |d| format!("{}: {}", d.span, d.message))
+}
+
+/// What is said of a file of `trust/keys/` that no key can be read from.
+fn unusable_file(error: &KeyFileError, span: &Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error(codes::KEY_FILE, span, format!("it is {error}"));
+    match error {
+        KeyFileError::Secret => diagnostic.hint(
+            "take it out of the repository, and don't use it any more: whoever can read the repository has it",
+        ),
+        _ => diagnostic,
+    }
 }
