@@ -1,5 +1,5 @@
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use plumb_trust::{Oid, Progress};
 
 use crate::git::Git;
 use crate::judgement::cure::Position;
-use crate::judgement::floor::{ahead, default_floor, something_to_judge};
+use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
@@ -34,9 +34,9 @@ pub(super) struct Verify {
     #[arg(long)]
     explain: bool,
 
-    /// The repository: its folder, or its git folder
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    git_dir: PathBuf,
+    /// The repository: its folder, or its git folder; the one that holds this folder when left out
+    #[arg(long, value_name = "DIR")]
+    git_dir: Option<PathBuf>,
 
     /// The last accepted commit
     #[arg(long, value_name = "COMMIT")]
@@ -53,7 +53,10 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let repository = Repository::open(&self.git_dir)?;
+        let repository = match &self.git_dir {
+            Some(folder) => Repository::open(folder)?,
+            None => repository_of(Path::new("."))?,
+        };
         let (floor, head, of) = self.ends(&repository)?;
         something_to_judge(floor, of, head)?;
         let tags = repository.tags()?;

@@ -82,3 +82,19 @@ fn nobody_is_told_to_sign_what_others_wrote() {
         assert!(!run.stdout.contains("git rebase"), "{}", run.stdout);
     }
 }
+
+#[test]
+fn a_subfolder_is_in_the_repository() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.plumb("fleet/files", &["verify"]).exits(0);
+    env.plumb("fleet/files", &["explain", "HEAD"])
+        .exits(0)
+        .says(&["accepted up to"]);
+    // Whoever names a folder means that one.
+    env.plumb("fleet/files", &["verify", "--git-dir", "."])
+        .exits(1)
+        .says(&["no git repository at ."]);
+}
