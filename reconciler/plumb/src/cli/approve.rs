@@ -339,15 +339,15 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
         .cloned()
         .collect();
     let (before, step) = (judge(&others), judge(&tags));
-    let held = match floor::before(&repository, &tags, head, head) {
-        Before::Held(held) => Some(held),
+    let earlier = match floor::before(&repository, &tags, head, head) {
+        Before::Held(earlier) => Some(earlier),
         Before::Accepted | Before::Unknown => None,
     };
     Ok(before.zip(step).map(|(before, step)| Worth {
         identity,
         before,
         step,
-        held,
+        held: earlier,
     }))
 }
 

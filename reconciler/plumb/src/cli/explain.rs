@@ -137,13 +137,13 @@ impl Explain {
         let newest = if on_branch { head } else { commit };
         let before = before(repository, &tags, commit, newest);
         if let Some(step) = outcome.steps.first_mut() {
-            if let Before::Held(held) = before {
+            if let Before::Held(earlier) = before {
                 step.verdict = step.verdict.max(Verdict::Pending);
-                step.reasons.insert(0, held.reason());
+                step.reasons.insert(0, earlier.reason());
             }
             outcome.verdict = step.verdict;
             outcome.accepted = match before {
-                Before::Held(held) => held.accepted,
+                Before::Held(earlier) => earlier.accepted,
                 _ if step.verdict.is_accept() => commit,
                 _ => parent,
             };
@@ -160,7 +160,7 @@ impl Explain {
             };
             match before {
                 Before::Accepted => {}
-                Before::Held(held) => note(&held.told()),
+                Before::Held(earlier) => note(&earlier.told()),
                 Before::Unknown => note(
                     "the commits before it are taken as given; to have them judged too: git config plumb.introduction COMMIT",
                 ),

@@ -90,10 +90,10 @@ pub(crate) fn before(repository: &Repository, tags: &[TagRef], commit: Oid, head
     let Some(at) = outcome.steps.iter().position(|step| step.commit == commit) else {
         return Before::Unknown;
     };
-    let held = outcome.steps[..at]
+    let first_held = outcome.steps[..at]
         .iter()
         .find(|step| !step.verdict.is_accept());
-    match (held, floor_of) {
+    match (first_held, floor_of) {
         (Some(step), _) => Before::Held(HeldBefore {
             commit: step.commit,
             accepted: outcome.accepted,

@@ -231,10 +231,13 @@ impl Names {
         let Some(other) = self.bearer(name) else {
             return (name.to_owned(), None);
         };
-        let free = (2_u32..)
-            .map(|number| format!("{name}-{number}"))
-            .find(|name| self.bearer(name).is_none());
-        (free.unwrap_or_default(), Some(other.clone()))
+        let mut number = 2_u32;
+        let mut free = format!("{name}-{number}");
+        while self.bearer(&free).is_some() {
+            number += 1;
+            free = format!("{name}-{number}");
+        }
+        (free, Some(other.clone()))
     }
 }
 
@@ -261,18 +264,17 @@ fn principal(
         return Err(format!("`{first}` makes no name here"));
     }
     let known = all.iter().find_map(|principal| names.of(principal));
-    let name = match known {
-        Some(name) => name.clone(),
-        None => {
-            let (name, other) = names.free(&own);
-            if let Some(other) = other {
-                notes.push(Note::at(
-                    at,
-                    format!("{first} is called {name} here, as {own} is {other}: if they are one person, name both in one line, or one person counts for two"),
-                ));
-            }
-            name
+    let name = if let Some(name) = known {
+        name.clone()
+    } else {
+        let (name, other) = names.free(&own);
+        if let Some(other) = other {
+            notes.push(Note::at(
+                at,
+                format!("{first} is called {name} here, as {own} is {other}: if they are one person, name both in one line, or one person counts for two"),
+            ));
         }
+        name
     };
     for principal in &all {
         names.call(principal, &name);
