@@ -56,7 +56,7 @@ fn from_one_key_to_two_people_a_new_key_and_a_stolen_one() {
     let rotated = env.git("fleet", &["rev-parse", "HEAD"]);
     env.plumb("fleet", &["verify"])
         .exits(0)
-        .says(&["alice (the commit), bob (tag"]);
+        .says(&["alice (the commit)", "bob (tag"]);
     assert!(!env.read("fleet/trust/policy.yaml").contains(&old));
     // Carol's key is stolen, and used.
     env.be("carol");
