@@ -223,6 +223,8 @@ fn signable(world: &World, most: usize) -> impl Iterator<Item = &Object> {
             .filter(move |object| object.kind == kind)
     };
     let is_judged = |object: &&Object| object.id == world.told.judged();
+    // Which of a flood come first is chance.
+    let tags = if of("tag").count() > most { 0 } else { most };
     of("commit")
         .filter(is_judged)
         .chain(
@@ -230,6 +232,6 @@ fn signable(world: &World, most: usize) -> impl Iterator<Item = &Object> {
                 .filter(move |object| !is_judged(object))
                 .take(most),
         )
-        .chain(of("tag").take(most))
+        .chain(of("tag").take(tags))
         .filter(|object| object.id != world.told.introduction)
 }
