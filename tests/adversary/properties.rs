@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plumb_trust::{EntryMode, ObjectKind, Oid, TagRef, Verdict, object};
+use plumb_trust::{Detail, EntryMode, Inputs, ObjectKind, Oid, TagRef, Verdict, object, verify};
 use tests::keys::{DAY, Key, people};
 use tests::objects::{PolicyText, REF, REPOSITORY, World};
 
@@ -510,5 +510,42 @@ fn a_changed_byte_of_an_approval_never_counts() {
             w.tags[0].target = w.store.write(ObjectKind::Tag, changed);
             assert!(!w.verify(c).is_accept(), "byte {at}");
         }
+    }
+}
+
+// How much is told changes nothing but that; of a held head, the newest accepted are those before it.
+#[test]
+fn detail_is_of_the_newest_accepted_and_changes_no_verdict() {
+    let p = people();
+    let mut w = World::new(PolicyText::usual());
+    let mut chain = vec![w.root];
+    for n in 0..4 {
+        let at = w.on(chain[n]).file("lab/a", &n.to_string());
+        chain.push(at.sign(&p.alice).make(&mut w));
+    }
+    let held = w.on(chain[4]).file("prod/a", "1").sign(&p.alice);
+    chain.push(held.make(&mut w));
+    let now = jiff::Timestamp::from_second(w.now).unwrap();
+    let told = |detail| {
+        let outcome = verify(&w.store, &Inputs::new(w.root, chain[5], now).detail(detail));
+        let verdicts: Vec<_> = outcome
+            .steps
+            .iter()
+            .map(|s| (s.commit, s.verdict))
+            .collect();
+        let signers: Vec<_> = outcome.steps.iter().map(|s| s.signers.len()).collect();
+        let needs: Vec<_> = outcome.steps.iter().map(|s| s.needs.len()).collect();
+        (outcome.accepted, verdicts, signers, needs)
+    };
+    let (accepted, verdicts, signers, needs) = told(Detail::Explain);
+    assert_eq!(accepted, chain[4]);
+    assert_eq!((signers, needs), (vec![1; 5], vec![1, 1, 1, 1, 2]));
+    for (detail, expected) in [
+        (Detail::Brief, vec![0, 0, 0, 0, 1]),
+        (Detail::Newest(2), vec![0, 0, 1, 1, 1]),
+        (Detail::Newest(9), vec![1; 5]),
+    ] {
+        let said = told(detail);
+        assert_eq!((said.0, &said.1, &said.2), (accepted, &verdicts, &expected));
     }
 }

@@ -11,7 +11,7 @@ use plumb_document::{Diagnostic, Span};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::policy::{Authority, POLICY_PATH, codes};
 use plumb_trust::{
-    Inputs, ObjectKind, Objects as _, Oid, Outcome, Progress, TagRef, Verdict, verify,
+    Detail, Inputs, ObjectKind, Objects as _, Oid, Outcome, Progress, TagRef, Verdict, verify,
 };
 
 use crate::git::nothing_committed;
@@ -73,6 +73,16 @@ pub(crate) enum Telling {
     Full,
 }
 
+impl Telling {
+    /// What the text needs to know of accepted commits.
+    pub(crate) const fn detail(self) -> Detail {
+        match self {
+            Self::Short => Detail::Newest(describe::LISTED),
+            Self::Full => Detail::Explain,
+        }
+    }
+}
+
 /// How the outcome of a range is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Showing {
@@ -86,19 +96,20 @@ pub(crate) struct Showing {
 
 /// Judges a range; who signed what is told of accepted commits too.
 pub(crate) fn judge(repository: &Repository, range: &Range<'_>) -> Outcome {
-    judge_telling(repository, range, &|_| {})
+    judge_telling(repository, range, Detail::Explain, &|_| {})
 }
 
-/// Judges a range, and tells how far it is.
+/// Judges a range with so much detail, and tells how far it is.
 pub(crate) fn judge_telling(
     repository: &Repository,
     range: &Range<'_>,
+    detail: Detail,
     progress: &dyn Fn(Progress),
 ) -> Outcome {
     let mut inputs = Inputs::new(range.floor, range.head, range.now)
         .tags(range.tags)
         .progress(progress)
-        .explain();
+        .detail(detail);
     if range.floor_of != FloorOf::Introduction {
         inputs = inputs.floor(range.floor);
     }

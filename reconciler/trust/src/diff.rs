@@ -1,6 +1,7 @@
 //! What differs between two trees. Renames are a removal and an addition; only folders whose names
 //! differ are opened.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -32,12 +33,12 @@ const KEPT: usize = 8 << 20;
 /// Trees of a store, checked, with those read last.
 pub(crate) struct Trees<'a> {
     objects: Checked<'a>,
-    kept: RefCell<Kept>,
+    kept: RefCell<Kept<'a>>,
 }
 
 #[derive(Default)]
-struct Kept {
-    trees: HashMap<Oid, Rc<[u8]>>,
+struct Kept<'a> {
+    trees: HashMap<Oid, Rc<Cow<'a, [u8]>>>,
     bytes: usize,
 }
 
@@ -87,13 +88,12 @@ impl<'a> Trees<'a> {
         }
     }
 
-    fn raw(&self, id: &Oid) -> Result<Rc<[u8]>, Reason> {
+    fn raw(&self, id: &Oid) -> Result<Rc<Cow<'a, [u8]>>, Reason> {
         if let Some(raw) = self.kept.borrow().trees.get(id) {
             return Ok(raw.clone());
         }
-        let raw: Rc<[u8]> = Rc::from(
-            &*self
-                .objects
+        let raw = Rc::new(
+            self.objects
                 .read(id, ObjectKind::Tree, limits::TREE)
                 .map_err(|e| unread(&e))?,
         );
@@ -201,8 +201,8 @@ impl Walk<'_, '_> {
         }
         let old_raw = before.map(|id| self.trees.raw(id)).transpose()?;
         let new_raw = after.map(|id| self.trees.raw(id)).transpose()?;
-        let old_tree = tree(path, old_raw.as_deref(), before)?;
-        let new_tree = tree(path, new_raw.as_deref(), after)?;
+        let old_tree = tree(path, old_raw.as_deref().map(AsRef::as_ref), before)?;
+        let new_tree = tree(path, new_raw.as_deref().map(AsRef::as_ref), after)?;
         if self.judge == Judge::New
             && let Some((a, b)) = new_tree.collision(&old_tree)
         {

@@ -88,8 +88,21 @@ pub enum Detail {
     /// Nothing but that they are: a few bytes each.
     #[default]
     Brief,
+    /// The same; of so many of the newest, who signed and what was needed.
+    Newest(usize),
     /// Who signed and what was needed.
     Explain,
+}
+
+impl Detail {
+    /// Of how many of the newest accepted commits more is told than that they are.
+    pub(crate) const fn kept(self) -> usize {
+        match self {
+            Self::Brief => 0,
+            Self::Newest(count) => count,
+            Self::Explain => usize::MAX,
+        }
+    }
 }
 
 /// How far a verification has come.
@@ -201,8 +214,14 @@ impl<'a> Inputs<'a> {
 
     /// With who signed accepted commits, and what they needed.
     #[must_use]
-    pub const fn explain(mut self) -> Self {
-        self.detail = Detail::Explain;
+    pub const fn explain(self) -> Self {
+        self.detail(Detail::Explain)
+    }
+
+    /// With how much is told of accepted commits.
+    #[must_use]
+    pub const fn detail(mut self, detail: Detail) -> Self {
+        self.detail = detail;
         self
     }
 

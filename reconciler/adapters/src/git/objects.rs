@@ -1,26 +1,25 @@
 //! Raw objects, as they lie in a repository's object folders.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use gix::objs::{Find, FindHeader};
 use gix::odb::pack::cache::lru::MemoryCappedHashmap;
-use gix::odb::pack::cache::object::MemoryCappedHashmap as ObjectCache;
 use plumb_trust::object::{ObjectError, ObjectKind, Objects};
 use plumb_trust::{ObjectFormat, Oid};
 
 /// No single buffer may be larger, whatever an object or a delta claims to be.
 const ALLOCATION: usize = 64 << 20;
 
-/// What is kept of whole objects: most trees of a commit are those of its parent.
-const OBJECT_CACHE: usize = 16 << 20;
+/// What is kept of the room in which objects are put together.
+const ROOM: usize = 1 << 20;
 
 /// How many packs may be there at least before a store has to be opened anew.
 const PACKS: usize = 8192;
 
 /// What is kept of inflated delta bases; trees of a large fleet are long chains.
-const PACK_CACHE: usize = 48 << 20;
+const PACK_CACHE: usize = 32 << 20;
 
 /// Objects of one or more object folders. Replace refs and grafts don't exist here; the folders'
 /// alternates count, because what is read is checked against its name anyway.
@@ -30,6 +29,8 @@ pub struct ObjectStore {
     stores: Vec<gix::odb::Handle>,
     format: ObjectFormat,
     missed: Cell<bool>,
+    // Where objects are put together: of one with deltas, much more is needed than comes out.
+    room: RefCell<Vec<u8>>,
 }
 
 impl ObjectStore {
@@ -39,15 +40,14 @@ impl ObjectStore {
             .iter()
             .map(|folder| {
                 let handle = handle(folder, format)?;
-                Ok(handle
-                    .with_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE)))
-                    .with_object_cache(|| Box::new(ObjectCache::new(OBJECT_CACHE))))
+                Ok(handle.with_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE))))
             })
             .collect::<std::io::Result<_>>()?;
         Ok(Self {
             stores,
             format,
             missed: Cell::new(false),
+            room: RefCell::default(),
         })
     }
 
@@ -86,9 +86,10 @@ impl Objects for ObjectStore {
         }
         let id = name(id).ok_or(ObjectError::Missing)?;
         for store in &self.stores {
-            // Trees are the long delta chains, whose header costs as much as half the tree; the
-            // store's own bound on allocations holds for them.
-            if kind != ObjectKind::Tree {
+            // Before it is inflated, its header says how large it is: many that are too large may be
+            // looked at. Of commits and trees the first too large one ends everything, and the header of
+            // a long chain of deltas costs as much as half the object; the bound on allocations is enough.
+            if matches!(kind, ObjectKind::Blob | ObjectKind::Tag) {
                 match store.try_header(&id) {
                     Ok(Some(header)) if object_kind(header.kind) != kind => {
                         return Err(ObjectError::WrongKind);
@@ -99,19 +100,18 @@ impl Objects for ObjectStore {
                     Err(error) => return Err(failed(&error)),
                 }
             }
-            let mut bytes = Vec::new();
-            let found = match store.try_find(&id, &mut bytes) {
-                Ok(Some(data)) => data.kind,
+            let mut room = self.room.borrow_mut();
+            let found = match store.try_find(&id, &mut room) {
+                Ok(Some(data)) if object_kind(data.kind) != kind => Err(ObjectError::WrongKind),
+                Ok(Some(data)) if data.data.len() as u64 > limit => Err(ObjectError::TooLarge),
+                Ok(Some(data)) => Ok(Cow::Owned(data.data.to_vec())),
                 Ok(None) => continue,
-                Err(error) => return Err(failed(&error)),
+                Err(error) => Err(failed(&error)),
             };
-            if object_kind(found) != kind {
-                return Err(ObjectError::WrongKind);
+            if room.capacity() > ROOM {
+                *room = Vec::new();
             }
-            if bytes.len() as u64 > limit {
-                return Err(ObjectError::TooLarge);
-            }
-            return Ok(Cow::Owned(bytes));
+            return found;
         }
         self.missed.set(true);
         Err(ObjectError::Missing)

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_trust::{Oid, Progress};
+use plumb_trust::{Detail, Oid, Progress};
 
 use crate::git::Git;
 use crate::judgement::cure::Position;
 use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
-use crate::output::Shell;
+use crate::output::{Format, Shell};
 use crate::report::{Exit, Failure};
 
 /// Say which commits are accepted, and what the others lack
@@ -67,16 +67,23 @@ impl Verify {
             tags: &tags,
             now: self.now.unwrap_or_else(Timestamp::now),
         };
+        let telling = if self.explain {
+            Telling::Full
+        } else {
+            Telling::Short
+        };
+        let detail = match shell.format {
+            Format::Table => telling.detail(),
+            Format::Json | Format::Yaml => Detail::Explain,
+        };
         let bar = Bar::new(shell);
-        let outcome = judgement::judge_telling(&repository, &range, &|progress| bar.tell(progress));
+        let outcome = judgement::judge_telling(&repository, &range, detail, &|progress| {
+            bar.tell(progress);
+        });
         bar.end();
         let showing = Showing {
             floor: of,
-            telling: if self.explain {
-                Telling::Full
-            } else {
-                Telling::Short
-            },
+            telling,
             position: Position::Newest,
         };
         shell.emit(&outcome, |palette| {

@@ -11,7 +11,7 @@ use super::{FloorOf, Showing, Telling};
 use crate::output::{Paint, Palette, one_of};
 
 /// Accepted commits that are listed one by one where nothing more is asked for.
-const LISTED: usize = 20;
+pub(super) const LISTED: usize = 20;
 
 /// The first line of a commit's message; for display only.
 pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {

@@ -210,6 +210,7 @@ impl<'a> Evaluation<'a> {
     fn run(&mut self, mut parent: Parent, outcome: &mut Outcome) {
         let total = self.chain.len();
         outcome.verdict = Verdict::Accept;
+        outcome.steps.reserve_exact(total);
         self.heartbeat(&parent, outcome);
         let held = !outcome.verdict.is_accept() && total > 0;
         let mut history = history::History::default();
@@ -250,7 +251,15 @@ impl<'a> Evaluation<'a> {
                 }
                 None => outcome.verdict = step.verdict,
             }
+            let accepted = step.verdict.is_accept();
             outcome.steps.push(step);
+            // What is told of many accepted commits is forgotten on the way: it would be most of the memory.
+            if accepted
+                && let Some(old) = at.checked_sub(self.inputs.detail.kept())
+                && let Some(step) = outcome.steps.get_mut(old)
+            {
+                *step = Step::new(step.commit, Verdict::Accept);
+            }
         }
         history.judge(&self.revoked, outcome);
         self.bounds(outcome);

@@ -5,7 +5,6 @@ use super::history::History;
 use super::voice::Bounds;
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
-use crate::inputs::Detail;
 use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::{By, Signer, Step};
@@ -67,9 +66,6 @@ impl Evaluation<'_> {
         match self.judge(parent, at, id, &mut step, history) {
             Ok(next) => {
                 self.revoke_after(parent, &next.0, &next.1, at);
-                if self.inputs.detail == Detail::Brief {
-                    step = Step::new(id, Verdict::Accept);
-                }
                 step.notes.truncate(NOTES);
                 (step, Some(next))
             }

@@ -122,12 +122,13 @@ impl<'a> Tree<'a> {
     /// The first two entries that a file system which folds case or composes letters takes for one.
     /// Only those that `before` doesn't have are looked at: the others were, when they were added.
     pub(crate) fn collision(&self, before: &Tree<'_>) -> Option<(&'a str, &'a str)> {
-        // A folder is another entry than a file of its name: the two may stand apart in git's order.
-        let key = |entry: &TreeEntry<'_>| entry.mode == EntryMode::Folder;
-        let old: std::collections::HashSet<(bool, &str)> =
-            before.entries.iter().map(|e| (key(e), e.name)).collect();
-        let news = |entry: &TreeEntry<'_>| !old.contains(&(key(entry), entry.name));
-        if !self.entries.iter().any(news) {
+        // Both are in git's order, in which a folder is another entry than a file of its name.
+        let mut old = before.entries.iter().peekable();
+        let is_new = |entry: &TreeEntry<'_>| {
+            while old.next_if(|other| other.order(entry).is_lt()).is_some() {}
+            old.next_if(|other| other.order(entry).is_eq()).is_none()
+        };
+        if !self.entries.iter().any(is_new) {
             return None;
         }
         let mut seen = std::collections::HashMap::with_capacity(self.entries.len());
