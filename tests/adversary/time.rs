@@ -147,6 +147,55 @@ fn a_revoke_tag_acts_at_once() {
 }
 
 #[test]
+fn who_could_give_what_is_missing_is_whoever_still_can() {
+    let p = people();
+    let retired = p.alice.revoked(Why::KeyRetired, START - DAY);
+    let mut w = World::with(|policy| policy.identity("alice", &[&retired]));
+    let c = w.on(w.root).file("prod/a", "1").sign(&p.bob).make(&mut w);
+    let could = |w: &World| {
+        let outcome = w.verify(c);
+        let needs = outcome.steps[0].needs.iter();
+        let lacking = needs.filter(|need| need.have < need.count);
+        lacking
+            .flat_map(|need| need.could.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(could(&w), ["carol"]);
+    // Once enough have said so, and as of when they were enough.
+    let (root, now) = (w.root, w.now);
+    for (n, (signer, ago)) in [
+        (&p.bob, 300),
+        (&p.carol, 200),
+        (&p.dave, 100),
+        (&p.erin, 50),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        w.tag(&format!("revoke/{}/{n}", p.carol.hex()), root)
+            .dated(now - ago)
+            .sign(signer)
+            .make(&mut w);
+    }
+    assert_eq!(could(&w), [""; 0]);
+    w.approve(c, &p.carol);
+    let outcome = w.verify(c);
+    let since = format!("is revoked by a revoke/ tag since {}", moment(now - 100));
+    let notes: Vec<_> = outcome.steps[0].notes.iter().map(|n| &n.message).collect();
+    assert!(notes.iter().any(|n| n.contains(&since)), "{notes:?}");
+    // Of a certificate it is said when.
+    let one = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let outcome = w.alarms(one, R::KeyRevoked);
+    let on = format!(", on {})", moment(START - DAY));
+    let reasons: Vec<_> = outcome.steps[0]
+        .reasons
+        .iter()
+        .map(|r| &r.message)
+        .collect();
+    assert!(reasons.iter().any(|r| r.contains(&on)), "{reasons:?}");
+}
+
+#[test]
 fn own_40_revoke_tags_that_are_short_of_signers_or_misnamed() {
     let (p, mut w) = (people(), World::default());
     let c = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);

@@ -11,13 +11,14 @@ use plumb_document::{Diagnostic, Span};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::policy::{Authority, POLICY_PATH, codes};
 use plumb_trust::{
-    Detail, Inputs, ObjectKind, Objects as _, Oid, Outcome, Progress, TagRef, Verdict, verify,
+    Detail, Inputs, KeyName, ObjectKind, Objects as _, Oid, Outcome, Progress, TagRef, Verdict,
+    verify,
 };
 
 use crate::git::nothing_committed;
 use crate::report::{Exit, Failure};
 
-pub(crate) use describe::{describe, describe_as, describe_cures};
+pub(crate) use describe::{describe, describe_as, describe_cures, who_could};
 
 impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
@@ -114,6 +115,23 @@ pub(crate) fn judge_telling(
         inputs = inputs.floor(range.floor);
     }
     verify(repository.objects(), &inputs)
+}
+
+/// The keys that `revoke/` tags have taken authority from, as of a commit that is taken as accepted.
+pub(crate) fn revoked(
+    repository: &Repository,
+    on: Oid,
+    now: Timestamp,
+) -> Result<Vec<KeyName>, Failure> {
+    let tags = repository.tags()?;
+    let range = Range {
+        floor: on,
+        floor_of: FloorOf::Accepted,
+        head: on,
+        tags: &tags,
+        now,
+    };
+    Ok(judge(repository, &range).revoked)
 }
 
 /// The commit that git's `plumb.introduction` names.

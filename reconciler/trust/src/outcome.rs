@@ -100,7 +100,7 @@ pub struct NeedMet {
     pub have: u32,
     /// Who they are: those who cover every path that the rule owns.
     pub identities: Vec<String>,
-    /// Who could give what is missing.
+    /// Who could give what is missing: those of the group whose key still counts.
     pub could: Vec<String>,
 }
 

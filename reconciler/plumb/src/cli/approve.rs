@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
 use plumb_trust::policy::{POLICY_PATH, Policy};
-use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Step, TagRef};
+use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Reason, ReasonCode, Step, TagRef};
 use serde::Serialize;
 
 use crate::git::Git;
 use crate::judgement::floor::{self, Before, HeldBefore};
 use crate::judgement::{self, FloorOf, Range};
-use crate::output::{Paint, Palette, Shell, one_of, short};
+use crate::output::{Paint, Palette, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _};
 
 /// Approve a commit with your signature
@@ -21,8 +21,8 @@ use crate::report::{Exit, Failure, OrFail as _};
 /// with: keys stay where they are. Look at the commit first; this shows what it changes.
 ///
 /// The tag counts once it is pushed; the command for that is printed, and what is still missing then. An
-/// approval without a signature, or by a key that the policy doesn't have, isn't kept: it would count
-/// for nothing. One that changes nothing, because the commit is accepted without it or its signer counts
+/// approval without a signature, or by a key that the policy doesn't have or that is revoked, isn't
+/// kept: it would count for nothing. One that changes nothing, because the commit is accepted without it or its signer counts
 /// already, is kept with a warning.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -232,13 +232,8 @@ impl Worth {
         for reason in &self.step.reasons {
             let _ = writeln!(out, "  {} [{}]", reason.message, reason.code);
         }
-        for need in self.step.needs.iter().filter(|need| !need.could.is_empty()) {
-            let _ = writeln!(
-                out,
-                "  {}: {} could give it",
-                need.from,
-                one_of(&need.could)
-            );
+        for need in self.step.needs.iter().filter(|need| need.have < need.count) {
+            let _ = writeln!(out, "  {}: {}", need.from, judgement::who_could(need));
         }
     }
 }
@@ -308,14 +303,7 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
         .or_fail(unread)?;
     let identity = match authority.signer_of_tag(&raw, repository.format()) {
         Ok((identity, _)) => identity.name.clone(),
-        Err(reason) => {
-            git.run(&["tag", "--delete", tag])?;
-            return Err(Failure::new(format!(
-                "the approval would count for nothing, so it wasn't kept: {reason}"
-            ))
-            .hint("`plumb trust show` lists the keys that count; `git config user.signingkey KEY` chooses yours")
-            .hint("a new key is trusted by a change of trust/: plumb trust add NAME --key FILE --group GROUP"));
-        }
+        Err(reason) => return Err(not_kept(git, tag, &reason)),
     };
     let head: Oid = commit.parse().or_fail(unread)?;
     let tags = repository.tags()?;
@@ -339,6 +327,13 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
         .cloned()
         .collect();
     let (before, step) = (judge(&others), judge(&tags));
+    // Who signed it was found without a look at what took the key's authority away since.
+    let ignored = |note: &&Reason| {
+        note.code == ReasonCode::ApprovalIgnored && note.message.contains(&format!("{name} "))
+    };
+    if let Some(reason) = step.iter().flat_map(|step| &step.notes).find(ignored) {
+        return Err(not_kept(git, tag, reason));
+    }
     let earlier = match floor::before(&repository, &tags, head, head) {
         Before::Held(earlier) => Some(earlier),
         Before::Accepted | Before::Unknown => None,
@@ -349,6 +344,18 @@ fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
         step,
         held: earlier,
     }))
+}
+
+/// Takes an approval away that would count for nothing, and says why it would.
+fn not_kept(git: &Git, tag: &str, why: &Reason) -> Failure {
+    if let Err(failure) = git.run(&["tag", "--delete", tag]) {
+        return failure;
+    }
+    Failure::new(format!(
+        "the approval would count for nothing, so it wasn't kept: {why}"
+    ))
+    .hint("`plumb trust show` lists the keys that count; `git config user.signingkey KEY` chooses yours")
+    .hint("a new key is trusted by a change of trust/: plumb trust add NAME --key FILE --group GROUP")
 }
 
 /// The policy that a commit has; what matters of it here (repository and branch) never changes.

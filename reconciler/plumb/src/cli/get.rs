@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{ControllerAddress, Selection, block_on, select};
 use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
-use crate::judgement::cure::{Cure, Place, Position};
+use crate::judgement::cure::{Cure, Givers, Place, Position};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -227,5 +227,5 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         deploy_ref: None,
         foreign: Vec::new(),
     };
-    place.cures(&codes, None)
+    place.cures(&codes, &Givers::Unknown)
 }

@@ -15,6 +15,17 @@ pub(crate) struct Cure {
     pub(crate) commands: Vec<String>,
 }
 
+/// Who could give the approvals that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Givers {
+    /// It isn't known here.
+    Unknown,
+    /// They, in words.
+    These(String),
+    /// Not enough of this group have a key that still counts.
+    TooFew(String),
+}
+
 /// How many commits of others are named at most.
 const NAMED: usize = 5;
 
@@ -171,13 +182,24 @@ impl Place {
         }
     }
 
-    fn approve(&self, who: Option<&str>) -> Cure {
-        let who = who.map_or_else(
-            || "let somebody whom the policy names approve it".to_owned(),
-            |who| format!("let {who} approve it"),
-        );
+    fn approve(&self, who: &Givers) -> Cure {
+        let who = match who {
+            Givers::Unknown => "somebody whom the policy names",
+            Givers::These(who) => who,
+            Givers::TooFew(group) => {
+                return Cure {
+                    what: format!(
+                        "too few of {group} have a key that still counts: let somebody join it, in a commit before this one. Where too few are left to change trust/, whoever keeps the server and the controller names a new root of trust"
+                    ),
+                    commands: vec![
+                        format!("plumb trust add NAME --key FILE --group {group}"),
+                        "git config plumb.introduction COMMIT".to_owned(),
+                    ],
+                };
+            }
+        };
         Cure {
-            what: format!("{who}, by this and the push that it prints"),
+            what: format!("let {who} approve it, by this and the push that it prints"),
             commands: vec![format!("plumb approve {}", self.commit)],
         }
     }
@@ -194,7 +216,7 @@ impl Place {
     }
 
     /// What helps against these reasons, the nearest first. `who` could give approvals that are missing.
-    pub(crate) fn cures(&self, codes: &[ReasonCode], who: Option<&str>) -> Vec<Cure> {
+    pub(crate) fn cures(&self, codes: &[ReasonCode], who: &Givers) -> Vec<Cure> {
         let mut all: Vec<Cure> = Vec::new();
         let rejected = codes.iter().any(|code| code.verdict() == Verdict::Reject);
         // Nothing was accepted of a branch that was set back: there is nothing to set it back to.
@@ -212,7 +234,7 @@ impl Place {
     }
 
     /// One answer to each reason; a new reason must get one.
-    fn of_code(&self, code: ReasonCode, who: Option<&str>) -> Vec<Cure> {
+    fn of_code(&self, code: ReasonCode, who: &Givers) -> Vec<Cure> {
         let say = |what: &str, commands: &[&str]| Cure {
             what: what.to_owned(),
             commands: commands.iter().map(|&command| command.to_owned()).collect(),
@@ -444,14 +466,15 @@ mod tests {
 
     #[test]
     fn an_unsigned_commit_is_first_signed() {
-        let cures = place(Position::Newest).cures(&[ReasonCode::Uncovered], Some("bob"));
+        let cures = place(Position::Newest)
+            .cures(&[ReasonCode::Uncovered], &Givers::These("bob".to_owned()));
         assert_eq!(
             cures[0].commands[0],
             "git commit --amend --no-edit -S --allow-empty"
         );
         assert_eq!(cures[1].commands[0], "plumb approve c0ffee");
         assert!(cures[1].what.contains("bob"));
-        let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], None);
+        let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], &Givers::Unknown);
         assert_eq!(
             cures[0].commands[0],
             "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" acce97ed"
@@ -464,7 +487,7 @@ mod tests {
             .iter()
             .filter(|code| code.verdict() == Verdict::Reject)
         {
-            let cures = place(Position::Newest).cures(&[*code], None);
+            let cures = place(Position::Newest).cures(&[*code], &Givers::Unknown);
             let reset = cures[0].commands[0] == "git push --force-with-lease origin acce97ed:main";
             assert_eq!(reset, *code != ReasonCode::Rewound, "{code}: {cures:?}");
         }
@@ -473,7 +496,9 @@ mod tests {
     #[test]
     fn everything_but_what_waits_for_another_has_a_cure() {
         for code in ReasonCode::ALL {
-            let none = place(Position::Newest).cures(&[*code], None).is_empty();
+            let none = place(Position::Newest)
+                .cures(&[*code], &Givers::Unknown)
+                .is_empty();
             let expected = matches!(code, ReasonCode::Ancestor | ReasonCode::ApprovalIgnored);
             assert_eq!(none, expected, "{code}");
         }
@@ -482,7 +507,7 @@ mod tests {
     #[test]
     fn the_same_help_is_given_once() {
         let codes = [ReasonCode::Uncovered, ReasonCode::ApprovalsMissing];
-        let cures = place(Position::Newest).cures(&codes, Some("bob"));
+        let cures = place(Position::Newest).cures(&codes, &Givers::These("bob".to_owned()));
         assert_eq!(cures.len(), 2, "{cures:?}");
     }
 }

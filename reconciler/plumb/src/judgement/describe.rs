@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::limits;
-use plumb_trust::{By, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, Verdict};
+use plumb_trust::{
+    By, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, Verdict,
+};
 
-use super::cure::{Cure, Place, Position};
+use super::cure::{Cure, Givers, Place, Position};
 use super::{FloorOf, Showing, Telling};
 use crate::output::{Paint, Palette, one_of};
 
@@ -192,24 +194,37 @@ fn describe_reason(out: &mut String, reason: &Reason, step: Option<&Step>, palet
     if reason.paths.len() > 5 {
         let _ = writeln!(out, "      and {} more", reason.paths.len() - 5);
     }
-    for missing in &reason.missing {
-        let who = match could(step, missing) {
-            [] => continue,
-            [one] => format!("{one} could give it"),
-            many => format!("any of {} could give it", many.join(", ")),
-        };
-        let _ = writeln!(out, "      {}: {who}", missing.from);
+    for need in lacking(step, reason) {
+        let _ = writeln!(out, "      {}: {}", need.from, who_could(need));
     }
 }
 
-fn could<'s>(step: Option<&'s Step>, missing: &plumb_trust::Missing) -> &'s [String] {
-    step.into_iter()
-        .flat_map(|step| &step.needs)
-        .find(|need| {
+/// The needs of a step that a reason is about.
+fn lacking<'s>(step: Option<&'s Step>, reason: &'s Reason) -> impl Iterator<Item = &'s NeedMet> {
+    reason.missing.iter().filter_map(move |missing| {
+        step?.needs.iter().find(|need| {
             need.from == missing.from && need.count == missing.count && need.have == missing.have
         })
-        .map(|need| need.could.as_slice())
-        .unwrap_or_default()
+    })
+}
+
+/// Whether those who could give what a need lacks are enough.
+fn could_be_met(need: &NeedMet) -> bool {
+    let all = need.identities.len().saturating_add(need.could.len());
+    usize::try_from(need.count).is_ok_and(|count| all >= count)
+}
+
+/// Who could give what a need lacks, in words.
+pub(crate) fn who_could(need: &NeedMet) -> String {
+    match need.could.as_slice() {
+        [] => "nobody could give it: no key of the others counts any more".to_owned(),
+        some if !could_be_met(need) => format!(
+            "only {} could give a part of it: no key of the others counts any more",
+            one_of(some)
+        ),
+        [one] => format!("{one} could give it"),
+        many => format!("any of {} could give it", many.join(", ")),
+    }
 }
 
 /// What would help the first commit that isn't accepted.
@@ -217,15 +232,23 @@ fn cures(outcome: &Outcome, step: &Step, repository: &Repository, position: Posi
     let mut codes: Vec<ReasonCode> = step.reasons.iter().map(|reason| reason.code).collect();
     codes.dedup();
     let mut who: Vec<&str> = Vec::new();
-    for missing in step.reasons.iter().flat_map(|reason| &reason.missing) {
-        for name in could(Some(step), missing) {
+    let mut too_few = None;
+    for need in step.reasons.iter().flat_map(|r| lacking(Some(step), r)) {
+        if !could_be_met(need) {
+            too_few.get_or_insert(&need.from);
+        }
+        for name in &need.could {
             if !who.contains(&name.as_str()) {
                 who.push(name);
             }
         }
     }
-    let who = (!who.is_empty()).then(|| one_of(&who));
-    Place::of(repository, outcome, step, position).cures(&codes, who.as_deref())
+    let givers = match (too_few, who.as_slice()) {
+        (Some(group), _) => Givers::TooFew(group.clone()),
+        (None, []) => Givers::Unknown,
+        (None, some) => Givers::These(one_of(some)),
+    };
+    Place::of(repository, outcome, step, position).cures(&codes, &givers)
 }
 
 /// What helps, as a list.

@@ -188,6 +188,14 @@ impl Coverage {
     pub(super) fn is_met(&self) -> bool {
         self.reasons.is_empty()
     }
+
+    /// Of those who could give what is missing, keeps those who are able to sign at all.
+    pub(super) fn keep_able(&mut self, policy: &Policy, able: &BTreeSet<IdentityIndex>) {
+        let able: BTreeSet<&str> = able.iter().map(|who| policy.name(*who)).collect();
+        for need in &mut self.needs {
+            need.could.retain(|name| able.contains(name.as_str()));
+        }
+    }
 }
 
 /// How many signatures of one identity for the same are looked at: more can't matter, and could be made

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sequoia_openpgp::types::RevocationStatus;
 
-use super::coverage::{self, Scope, Voice};
+use super::coverage::{self, Demand, Scope, Voice};
 use super::voice::Bounds;
-use super::{Evaluation, Parent, approvals, chain};
+use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
 use crate::inputs::{Revocations, TagRef};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
-use crate::policy::{Authority, TRUST_PATH};
+use crate::policy::{Authority, IdentityIndex, Policy, TRUST_PATH};
 use crate::signature::{KeyName, examine};
 use crate::verified::Revision;
 
@@ -20,7 +20,8 @@ use crate::verified::Revision;
 #[derive(Default)]
 pub(super) struct Revoked {
     local: BTreeSet<KeyName>,
-    tags: BTreeSet<KeyName>,
+    /// With the time since which enough people say so.
+    tags: BTreeMap<KeyName, i64>,
     /// Hard revocations of certificates that were in an accepted policy, so that dropping a
     /// certificate and adding it again without its revocation gains nothing.
     certificates: BTreeSet<KeyName>,
@@ -42,17 +43,16 @@ struct Waiting {
 
 impl Revoked {
     /// Who took away the authority of a key of an authority's ring, if somebody did.
-    pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<&'static str> {
-        let hit = |set: &BTreeSet<KeyName>| {
-            !set.is_empty() && set.iter().any(|name| authority.ring.is_part_of(name, key))
-        };
-        if hit(&self.local) {
-            return Some("by this machine's configuration");
+    pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<String> {
+        let is = |name: &&KeyName| authority.ring.is_part_of(name, key);
+        if self.local.iter().any(|name| is(&name)) {
+            return Some("by this machine's configuration".to_owned());
         }
-        if hit(&self.tags) {
-            return Some("by a revoke/ tag");
+        if let Some((_, since)) = self.tags.iter().find(|(name, _)| is(name)) {
+            return Some(format!("by a revoke/ tag since {}", timestamp(*since)));
         }
-        hit(&self.certificates).then_some("by its certificate in an earlier policy")
+        let before = self.certificates.iter().any(|name| is(&name));
+        before.then(|| "by its certificate in an earlier policy".to_owned())
     }
 
     /// What this machine's configuration takes away.
@@ -68,11 +68,11 @@ impl Revoked {
     }
 
     pub(super) fn by_tags(&self) -> impl Iterator<Item = &KeyName> {
-        self.tags.iter()
+        self.tags.keys()
     }
 
     pub(super) fn hard(&self, key: &KeyName) -> bool {
-        self.local.contains(key) || self.tags.contains(key) || self.certificates.contains(key)
+        self.local.contains(key) || self.tags.contains_key(key) || self.certificates.contains(key)
     }
 
     /// Remembers the hard revocations of an accepted policy's certificates.
@@ -225,13 +225,19 @@ impl Evaluation<'_> {
                 .filter_map(|tag| self.revoking_voice(revoked, parent, at, tag))
                 .collect();
             if !voices.is_empty() && coverage::judge(&patient, &demands, &voices).is_met() {
-                found.push(key.clone());
+                found.push((key.clone(), since(&patient, &demands, voices)));
             }
         }
-        for key in found {
+        for (key, since) in found {
             revoked.waiting.remove(&key);
-            revoked.tags.insert(key);
+            revoked.tags.insert(key, since);
         }
+    }
+
+    /// Those who have a key of a policy that still counts now.
+    pub(super) fn able(&self, authority: &Authority) -> BTreeSet<IdentityIndex> {
+        let revoked = |key| self.revoked.by(authority, key).is_some();
+        authority.able(self.inputs.now, revoked)
     }
 
     fn revoking_voice(
@@ -281,4 +287,15 @@ impl Evaluation<'_> {
             binds: true,
         })
     }
+}
+
+/// When the first of these voices were enough: of each identity the oldest one, in order of time.
+fn since(policy: &Policy, demands: &[Demand<'_>], mut voices: Vec<Voice>) -> i64 {
+    voices.sort_by_key(|voice| voice.seconds);
+    let mut seen = BTreeSet::new();
+    voices.retain(|voice| seen.insert(voice.identity));
+    let enough = (1..=voices.len())
+        .find(|count| coverage::judge(policy, demands, &voices[..*count]).is_met());
+    let last = enough.and_then(|count| voices.get(count.checked_sub(1)?));
+    last.or(voices.last()).map_or(0, |voice| voice.seconds)
 }

@@ -142,6 +142,9 @@ impl Evaluation<'_> {
                     .map_err(one)?,
             );
         }
+        if !coverage.is_met() {
+            coverage.keep_able(policy, &self.able(&parent.authority));
+        }
         reasons.append(&mut coverage.reasons);
         step.needs = coverage.needs;
         step.signers = coverage

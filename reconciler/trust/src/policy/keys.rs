@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
 use sequoia_openpgp::cert::amalgamation::ValidAmalgamation as _;
 use sequoia_openpgp::cert::{Cert, CertParser};
 use sequoia_openpgp::packet::{Key, key};
@@ -461,10 +462,19 @@ fn why(by: &[&sequoia_openpgp::packet::Signature]) -> String {
     let reason = by
         .iter()
         .find_map(|signature| signature.reason_for_revocation());
-    reason.map_or_else(
+    let reason = reason.map_or_else(
         || "no reason given".to_owned(),
         |(code, _)| code.to_string(),
-    )
+    );
+    let made = by
+        .iter()
+        .filter_map(|signature| signature.signature_creation_time())
+        .min()
+        .and_then(|made| Timestamp::try_from(made).ok());
+    match made {
+        Some(made) => format!("{reason}, on {made}"),
+        None => reason,
+    }
 }
 
 impl RingKey {

@@ -187,7 +187,8 @@ impl Policy {
             .filter(move |(_, rule)| rule.owns(path))
     }
 
-    /// The names of those who could give what is missing: those of the group who haven't yet.
+    /// The names of those of a group who haven't given what is missing yet, whether or not their keys
+    /// still count.
     pub fn who_could(&self, from: &str, have: &[&str]) -> Vec<&str> {
         self.group(from)
             .iter()

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Authority, IdentityIndex, Need, Policy, Rule, TRUST_PATH};
+use crate::signature::KeyName;
 
 /// What `plumb trust check` shows.
 #[derive(Debug, Clone, Serialize)]
@@ -45,17 +46,25 @@ pub struct Alone {
 impl Authority {
     /// Looks at every rule with the keys as they are at a time.
     pub fn check(&self, at: Timestamp) -> Satisfiability {
-        let (mut usable, mut unusable) = (BTreeSet::new(), Vec::new());
-        for key in self.ring.keys() {
-            match self.ring.usable(key, at.as_second()) {
-                Ok(()) => {
-                    usable.insert(key.identity);
-                }
-                Err(why) => unusable.push(format!(
+        self.check_without(&[], at)
+    }
+
+    /// The same, once these keys have lost their authority.
+    pub fn check_without(&self, revoked: &[KeyName], at: Timestamp) -> Satisfiability {
+        let usable = self.able(at, |key| self.is_among(key, revoked));
+        let mut unusable = Vec::new();
+        for (index, key) in self.ring.keys().iter().enumerate() {
+            let why = if self.is_among(index, revoked) {
+                Err("it is revoked".to_owned())
+            } else {
+                self.ring.usable(key, at.as_second())
+            };
+            if let Err(why) = why {
+                unusable.push(format!(
                     "{} of {}: {why}",
                     key.name,
                     self.policy.name(key.identity)
-                )),
+                ));
             }
         }
         let policy = &self.policy;
@@ -98,6 +107,34 @@ impl Authority {
             unusable,
             doubled: doubled(policy),
         }
+    }
+
+    /// The names of those who could make a signature at a time that counts, once these keys have lost
+    /// their authority.
+    pub fn able_without(&self, revoked: &[KeyName], at: Timestamp) -> BTreeSet<&str> {
+        self.able(at, |key| self.is_among(key, revoked))
+            .into_iter()
+            .map(|who| self.policy.name(who))
+            .collect()
+    }
+
+    /// Those who have a key that could sign at a time, and whose authority nobody took away.
+    pub(crate) fn able(
+        &self,
+        at: Timestamp,
+        revoked: impl Fn(usize) -> bool,
+    ) -> BTreeSet<IdentityIndex> {
+        let keys = self.ring.keys().iter().enumerate();
+        keys.filter(|(index, key)| {
+            !revoked(*index) && self.ring.usable(key, at.as_second()).is_ok()
+        })
+        .map(|(_, key)| key.identity)
+        .collect()
+    }
+
+    /// Whether a key of the ring, or a part of it, is one of these.
+    fn is_among(&self, key: usize, names: &[KeyName]) -> bool {
+        names.iter().any(|name| self.ring.is_part_of(name, key))
     }
 }
 

@@ -180,7 +180,7 @@ fn a_stranger_cant_stand_in_the_way_of_a_revocation_or_an_approval() {
     env.git("strangers", &["push", "--quiet", "origin", &foreseen]);
     env.be("alice");
     env.git("fleet", &["fetch", "--quiet", "--tags", "origin"]);
-    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+    env.plumb("fleet", &["trust", "revoke", &key.to_string(), "--yes"])
         .exits(0)
         .says(&[&format!("git push origin refs/tags/{foreseen}-2")]);
     env.try_git(
@@ -192,15 +192,15 @@ fn a_stranger_cant_stand_in_the_way_of_a_revocation_or_an_approval() {
     // One's own says so itself.
     env.git("fleet", &["tag", "-d", &foreseen]);
     env.git("fleet", &["tag", "-d", &format!("{foreseen}-2")]);
-    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+    env.plumb("fleet", &["trust", "revoke", &key.to_string(), "--yes"])
         .exits(0);
-    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+    env.plumb("fleet", &["trust", "revoke", &key.to_string(), "--yes"])
         .exits(1)
         .says(&["by alice has done it already"]);
     // One from before the hooks is named, with what removes it.
     env.git("fleet", &["tag", "-d", &foreseen]);
     env.git("fleet", &["tag", &short]);
-    env.plumb("fleet", &["trust", "revoke", &key.to_string()])
+    env.plumb("fleet", &["trust", "revoke", &key.to_string(), "--yes"])
         .exits(1)
         .says(&[
             &format!("refs/tags/{short} stands in the way"),

@@ -78,7 +78,7 @@ fn a_tag_that_would_count_for_nothing_isnt_kept() {
     env.key("mallory");
     let alice = env.fingerprint("alice");
     env.be("mallory");
-    env.trust(&["revoke", &alice]).exits(1).says(&[
+    env.trust(&["revoke", &alice, "--yes"]).exits(1).says(&[
         "would count for nothing",
         "isn't in the policy",
         "alice",
@@ -92,4 +92,163 @@ fn a_tag_that_would_count_for_nothing_isnt_kept() {
     env.trust(&["revoke", &alice])
         .exits(1)
         .says(&["it isn't known which commits are accepted", "--on COMMIT"]);
+}
+
+/// A fleet of alice, bob and carol, of whom alice and bob have revoked carol's key.
+fn without_carol() -> (Environment, String) {
+    let env = Environment::new();
+    env.three();
+    let carol = env.fingerprint("carol");
+    env.trust(&["revoke", &carol]).exits(0);
+    env.be("bob");
+    env.trust(&["revoke", &carol]).exits(0);
+    env.be("alice");
+    (env, carol)
+}
+
+#[test]
+fn a_key_that_nobody_could_do_without_isnt_revoked_unasked() {
+    let (env, _) = without_carol();
+    let bob = env.fingerprint("bob");
+    let before = env.git("fleet", &["tag", "--list"]);
+    env.trust(&["revoke", &bob]).exits(1).says(&[
+        &format!("without {bob} of bob too few are left"),
+        "trust/** needs 2 of ops, and only alice could sign",
+        "nothing was revoked",
+        "first let somebody join, and push that: plumb trust add NAME --key FILE --group ops",
+        &format!("plumb trust rotate bob --key FILE --old {bob}"),
+        &format!("if the key is stolen, don't wait: plumb trust revoke {bob} --yes"),
+        "git config plumb.introduction COMMIT",
+    ]);
+    assert_eq!(env.git("fleet", &["tag", "--list"]), before);
+    // After a theft it is done at once, and what it costs is said.
+    let run = env.trust(&["revoke", &bob, "--yes"]).exits(0).says(&[
+        "revoked: SHA256:",
+        "once it acts, trust/** needs 2 of ops, and only alice could sign",
+        "names a commit with a mended policy as the new root of trust",
+    ]);
+    assert!(!run.stdout.contains("plumb trust remove"), "{}", run.stdout);
+    // An emergency that nobody can declare any more leaves trust/ to be changed.
+    let env = Environment::new();
+    env.fleet();
+    env.key("bob");
+    env.trust(&["add", "bob", "--key", "../bob.pub", "--group", "ops"])
+        .exits(0);
+    let policy = env.read("fleet/trust/policy.yaml");
+    let emergency = "  emergency: {need: [{from: ops, count: 2}], ttl: 4h, bypasses: [freeze]}";
+    env.write(
+        "fleet/trust/policy.yaml",
+        &format!("{}\n{emergency}\n", policy.trim_end()),
+    );
+    env.commit("Bob, and emergencies", &["-S"]);
+    env.trust(&["revoke", &env.fingerprint("bob")])
+        .exits(1)
+        .says(&[
+            "emergency needs 2 of ops, and only alice could sign",
+            "enough are left to change trust/",
+        ]);
+}
+
+#[test]
+fn what_is_printed_for_afterwards_works() {
+    let (env, carol) = without_carol();
+    let run = env
+        .trust(&["revoke", &carol, "--id", "again"])
+        .exits(0)
+        .says(&["in a commit that takes 2 of ops (alice, bob):"]);
+    let commands: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("  plumb trust "))
+        .collect();
+    assert_eq!(commands.len(), 2, "{}", run.stdout);
+    env.key("new");
+    for command in commands {
+        let command = command.replace("FILE", "../new.pub");
+        let words: Vec<&str> = command.split(' ').collect();
+        env.trust(&words)
+            .exits(0)
+            .says(&["git commit -S", "2 of ops (alice, bob)"]);
+        env.git("fleet", &["reset", "--quiet", "--hard"]);
+        env.git("fleet", &["clean", "--quiet", "-d", "--force"]);
+    }
+    // Whose key it was can't sign that.
+    env.be("carol");
+    env.trust(&["rotate", "carol", "--key", "../new.pub"])
+        .exits(0)
+        .says(&[
+            &format!("your git signs with {carol}, which is revoked or past its end"),
+            "let one of them make the commit",
+        ]);
+    env.be("alice");
+    env.git("fleet", &["reset", "--quiet", "--hard"]);
+    env.git("fleet", &["clean", "--quiet", "-d", "--force"]);
+    // One key of several is taken out alone.
+    env.key("laptop");
+    env.trust(&["add", "bob", "--key", "../laptop.pub"])
+        .exits(0);
+    env.commit("Bob's laptop", &["-S"]);
+    env.approved_by("bob");
+    let laptop = env.fingerprint("laptop");
+    env.trust(&["revoke", &laptop])
+        .exits(0)
+        .says(&[&format!("  plumb trust remove bob --key {laptop}")]);
+    env.trust(&["remove", "bob", "--key", &laptop]).exits(0);
+}
+
+#[test]
+fn only_those_whose_keys_count_could_give_what_is_missing() {
+    let (env, _) = without_carol();
+    env.edit("fleet/fleet.yaml", "kind: Fleet", "kind: Fleet # ours");
+    env.commit("A remark", &["-S"]);
+    let run = env
+        .plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&["ops: bob could give it", "let bob approve it"]);
+    assert!(!run.stdout.contains("carol"), "{}", run.stdout);
+    // Whoever tries all the same is told why not, and since when.
+    env.be("carol");
+    env.plumb("fleet", &["approve", "main"]).exits(1).says(&[
+        "so it wasn't kept",
+        &format!("the key {} is revoked", env.fingerprint("carol")),
+        "by a revoke/ tag since 20",
+    ]);
+    assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), "");
+    // Where nobody is left, nobody is named.
+    let bob = env.fingerprint("bob");
+    for name in ["alice", "bob"] {
+        env.be(name);
+        env.trust(&["revoke", &bob, "--yes"]).exits(0);
+    }
+    let run = env.plumb("fleet", &["verify"]).exits(3).says(&[
+        "nobody could give it: no key of the others counts any more",
+        "too few of ops have a key that still counts",
+        "plumb trust add NAME --key FILE --group ops",
+    ]);
+    assert!(!run.stdout.contains("plumb approve"), "{}", run.stdout);
+}
+
+#[test]
+fn whose_key_is_past_its_end_isnt_among_those_who_could() {
+    let env = Environment::new();
+    env.three();
+    let carol = env.fingerprint("carol");
+    env.edit(
+        "fleet/trust/policy.yaml",
+        &format!("\"{carol}\""),
+        &format!("\"{carol}\", validBefore: 2020-01-01T00:00:00Z"),
+    );
+    let run = env
+        .trust(&["show"])
+        .exits(0)
+        .says(&[&format!("{carol} of carol: its `validBefore` has passed")]);
+    let row = run
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("trust/**"))
+        .unwrap_or_else(|| panic!("{}", run.stdout));
+    assert!(
+        row.contains("alice, bob") && !row.contains("carol"),
+        "{row}"
+    );
 }

@@ -258,7 +258,7 @@ fn an_approval_says_what_it_is_worth() {
     env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
         "by bob, and the commit isn't accepted yet",
         "1 of 2 from ops",
-        "alice or carol could give it",
+        "any of alice, carol could give it",
     ]);
     env.be("carol");
     env.plumb("fleet", &["approve", "main"])
@@ -329,7 +329,7 @@ fn an_approval_that_changes_nothing_is_said_to() {
     env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
         "warning: this approval changes nothing: alice's signature counts already",
         "1 of 2 from ops",
-        "bob or carol could give it",
+        "any of bob, carol could give it",
     ]);
     env.be("bob");
     let json = env

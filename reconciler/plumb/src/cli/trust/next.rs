@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
 use plumb_trust::policy::{Authority, BindRef, Satisfiability};
 use plumb_trust::{KeyName, Policy};
 use serde::Serialize;
 
 use super::draft::Written;
 use super::folder::{Folder, owner};
+use crate::judgement;
 use crate::output::{Paint, Palette, one_of};
 
 /// What a change of `trust/` leads to.
@@ -26,11 +29,23 @@ pub(super) struct Next {
     /// Whose key git signs with here, if the policy of the newest commit has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signer: Option<String>,
-    /// The key that git signs with here.
     #[serde(skip)]
-    signs_with: Option<KeyName>,
+    signing: Signing,
     #[serde(skip)]
     branch: String,
+}
+
+/// The key that git signs with here, and what it is to the policy of the newest commit.
+#[derive(Debug)]
+enum Signing {
+    /// There is none.
+    Unset,
+    /// That policy doesn't have it.
+    Stranger(KeyName),
+    /// It is revoked or past its end.
+    Spent(KeyName),
+    /// It is this identity's, and counts.
+    By(String),
 }
 
 /// So many of a group, and who is in it.
@@ -43,6 +58,13 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// The same, of those of its members who are among these.
+    pub(super) fn only(mut self, names: &BTreeSet<&str>) -> Self {
+        self.members
+            .retain(|member| names.contains(member.as_str()));
+        self
+    }
+
     /// How many more are needed when these have signed, and who could be it.
     pub(super) fn rest(&self, signed: &[&str]) -> (u32, Vec<&str>) {
         let have = self
@@ -87,13 +109,20 @@ pub(super) fn wanted<'p>(policy: &Policy, paths: impl Iterator<Item = &'p str>) 
 impl Next {
     pub(super) fn new(folder: &Folder, written: &Written, message: &str) -> Self {
         let git = folder.git();
-        let signs_with = folder.signer().map(|key| key.name);
         let committed = written.committed.as_ref();
         let judge = committed.map(|authority| &authority.policy);
-        let signer = judge
-            .zip(signs_with.as_ref())
-            .and_then(|(policy, key)| owner(policy, key))
-            .map(str::to_owned);
+        let (revoked, now) = (revoked(folder), Timestamp::now());
+        let signing = match (folder.signer().map(|key| key.name), committed) {
+            (None, _) => Signing::Unset,
+            (Some(key), Some(authority)) => match owner(&authority.policy, &key) {
+                Some(_) if revoked.contains(&key) || authority.unusable(&key, now).is_some() => {
+                    Signing::Spent(key)
+                }
+                Some(name) => Signing::By(name.to_owned()),
+                None => Signing::Stranger(key),
+            },
+            (Some(key), None) => Signing::Stranger(key),
+        };
         let policy = judge.unwrap_or(&written.authority.policy);
         let mut commit = format!("git commit -S -m '{message}'");
         let hook = git
@@ -117,11 +146,19 @@ impl Next {
                 commit,
                 format!("git push {remote} {}", policy.branch()),
             ],
-            needs: judge.map_or_else(Vec::new, |policy| {
-                wanted(policy, written.changed.iter().map(String::as_str))
+            needs: committed.map_or_else(Vec::new, |authority| {
+                let able = authority.able_without(&revoked, now);
+                let paths = written.changed.iter().map(String::as_str);
+                wanted(&authority.policy, paths)
+                    .into_iter()
+                    .map(|need| need.only(&able))
+                    .collect()
             }),
-            signer,
-            signs_with,
+            signer: match &signing {
+                Signing::By(name) => Some(name.clone()),
+                Signing::Unset | Signing::Stranger(_) | Signing::Spent(_) => None,
+            },
+            signing,
             branch: policy.branch().to_owned(),
         }
     }
@@ -156,15 +193,23 @@ impl Next {
             "The policy as it was before judges this commit: it needs {}.",
             needs.join(" and ")
         );
-        let signed: Vec<&str> = match (&self.signer, &self.signs_with) {
-            (Some(name), _) => {
+        let signed: Vec<&str> = match &self.signing {
+            Signing::By(name) => {
                 let _ = writeln!(
                     out,
                     "  The commit is signed by {name}: your git signs with that key."
                 );
                 vec![name]
             }
-            (None, Some(key)) => {
+            Signing::Spent(key) => {
+                let _ = writeln!(
+                    out,
+                    "  {} your git signs with {key}, which is revoked or past its end: sign with another key that it has\n  (git -c user.signingkey=KEY commit …), or let one of them make the commit.",
+                    palette.paint(Paint::Warn, "note:")
+                );
+                Vec::new()
+            }
+            Signing::Stranger(key) => {
                 let _ = writeln!(
                     out,
                     "  {} your git signs with {key}, which that policy doesn't have: sign with a key that it has\n  (git -c user.signingkey=KEY commit …), or let one of them make the commit.",
@@ -172,7 +217,7 @@ impl Next {
                 );
                 Vec::new()
             }
-            (None, None) => {
+            Signing::Unset => {
                 let _ = writeln!(
                     out,
                     "  {} git has no `user.signingkey` here: set it, or let one of them make the commit.",
@@ -206,6 +251,16 @@ impl Next {
             );
         }
     }
+}
+
+/// The keys that tags have taken authority from, as of the newest commit.
+fn revoked(folder: &Folder) -> Vec<KeyName> {
+    let revoked = || {
+        let repository = Repository::open(&folder.root).ok()?;
+        let head = repository.resolve("HEAD").ok()?;
+        judgement::revoked(&repository, head, Timestamp::now()).ok()
+    };
+    revoked().unwrap_or_default()
 }
 
 /// Who could change what without anybody else.

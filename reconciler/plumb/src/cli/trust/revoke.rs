@@ -1,3 +1,5 @@
+mod left;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,17 +18,19 @@ use crate::git::Git;
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of};
 use crate::report::{Exit, Failure, OrFail as _};
+use left::{Lacking, Left};
 
 /// Take a key's authority away at once
 ///
 /// Makes a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts
 /// as soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/
-/// needs have made one. Revoking can't be taken back: a revoked key never counts again here.
+/// needs have made one. Revoking can't be taken back: a revoked key never counts again here. Where it
+/// would leave too few to meet a rule of the policy, that is said, and --yes revokes all the same.
 ///
 /// Afterwards take the key out of the policy too: plumb trust remove.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…"
+    after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…\n  plumb trust revoke SHA256:… --yes     # stolen, though too few are left then"
 )]
 pub(super) struct Revoke {
     /// The key: SHA256:… for SSH, 40 hexadecimal digits for OpenPGP
@@ -44,6 +48,10 @@ pub(super) struct Revoke {
     /// The tag's last part; made of your name when left out, with a number where that is taken
     #[arg(long)]
     id: Option<String>,
+
+    /// Revoke it even if too few are left then to meet a rule
+    #[arg(short, long)]
+    yes: bool,
 
     /// The repository's folder
     #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
@@ -63,7 +71,16 @@ struct Revoked {
     revokers: BTreeSet<String>,
     /// What is still missing before it acts.
     missing: Vec<Wanted>,
+    /// Rules that nobody can meet any more once it acts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lacking: Vec<Lacking>,
     push: String,
+    /// What takes the key out of the policy then, if enough are left for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    afterwards: Vec<String>,
+    /// Who may sign that, in words; why nobody may.
+    #[serde(skip)]
+    changers: Result<String, &'static str>,
 }
 
 impl Revoke {
@@ -75,6 +92,12 @@ impl Revoke {
         let authority = authority_of(&repository, &on)?;
         let policy = &authority.policy;
         let key = self.key_name(&authority)?;
+        let now = Timestamp::now();
+        let already = judgement::revoked(&repository, on, now)?;
+        let left = Left::of(&authority, &already, &key, now);
+        if !left.lacking.is_empty() && !self.yes {
+            return Err(left.refused());
+        }
         let hex = key.to_hex();
         let id = match &self.id {
             Some(id) => id.clone(),
@@ -125,11 +148,14 @@ impl Revoke {
         };
         let by = revokers(&repository, &authority, &hex)?;
         let signed: Vec<&str> = by.iter().map(String::as_str).collect();
+        // Whoever's key is past its end can't revoke any more; one that a tag names can.
+        let able = authority.able_without(&[], now);
         let missing: Vec<Wanted> = wanted(policy, [TRUST_PATH].into_iter())
             .into_iter()
             .filter_map(|need| {
                 let (count, others) = need.rest(&signed);
-                let members = others.into_iter().map(str::to_owned).collect();
+                let others = others.into_iter().filter(|name| able.contains(name));
+                let members = others.map(str::to_owned).collect();
                 (count > 0).then(|| Wanted {
                     count,
                     members,
@@ -149,6 +175,12 @@ impl Revoke {
             missing,
             push: format!("git push {remote} refs/tags/{tag}"),
             tag,
+            afterwards: match left.signers() {
+                Ok(_) => left.afterwards(),
+                Err(_) => Vec::new(),
+            },
+            changers: left.signers(),
+            lacking: left.lacking,
         };
         shell.emit(&revoked, |palette| revoked.describe(&on, palette))?;
         Ok(Exit::OK)
@@ -275,12 +307,28 @@ impl Revoked {
                 palette.paint(Paint::Bold, format!("plumb trust revoke {}", self.key))
             );
         }
-        if let Some(name) = &self.identity {
+        for lacking in &self.lacking {
             let _ = writeln!(
                 out,
-                "Afterwards take it out of the policy: plumb trust remove {name}, or plumb trust rotate {name} --key NEW --old {}",
-                self.key
+                "{} once it acts, {}",
+                palette.paint(Paint::Warn, "note:"),
+                lacking.told()
             );
+        }
+        match &self.changers {
+            Err(why) => {
+                let _ = writeln!(out, "{} {why}", palette.paint(Paint::Warn, "note:"));
+            }
+            Ok(changers) if !self.afterwards.is_empty() => {
+                let _ = writeln!(
+                    out,
+                    "Afterwards take it out of the policy, in a commit that takes {changers}:"
+                );
+                for command in &self.afterwards {
+                    let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
+                }
+            }
+            Ok(_) => {}
         }
         out
     }

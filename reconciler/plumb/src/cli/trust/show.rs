@@ -30,7 +30,8 @@ impl Show {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let folder = Folder::read(&self.dir)?;
         let authority = folder.usable()?;
-        let check = authority.check(Timestamp::now());
+        let now = Timestamp::now();
+        let check = authority.check(now);
         if !authority.warnings.is_empty() {
             shell.say(render_diagnostics(
                 &authority.warnings,
@@ -42,13 +43,14 @@ impl Show {
             policy: &authority.policy,
             check: &check,
         };
-        shell.emit(&shown, |palette| text(&authority, &check, palette))?;
+        shell.emit(&shown, |palette| text(&authority, &check, now, palette))?;
         Ok(Exit::OK)
     }
 }
 
-fn text(authority: &Authority, check: &Satisfiability, palette: Palette) -> String {
+fn text(authority: &Authority, check: &Satisfiability, now: Timestamp, palette: Palette) -> String {
     let policy = &authority.policy;
+    let able = authority.able_without(&[], now);
     let bold = |text: &str| palette.paint(Paint::Bold, text);
     let bind = match policy.bind_ref {
         BindRef::None => "a signature needn't say where it is meant",
@@ -97,7 +99,8 @@ fn text(authority: &Authority, check: &Satisfiability, palette: Palette) -> Stri
                 let members = policy
                     .group(&need.from)
                     .iter()
-                    .map(|index| policy.name(*index));
+                    .map(|index| policy.name(*index))
+                    .filter(|name| able.contains(name));
                 members.collect::<Vec<_>>().join(", ")
             })
             .collect();
