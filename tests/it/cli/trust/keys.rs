@@ -14,6 +14,14 @@ fn difference(before: &str, after: &str) -> Vec<String> {
         .collect()
 }
 
+/// The names in `trust/keys/`.
+fn key_files(env: &Environment) -> Vec<std::ffi::OsString> {
+    let folder = std::fs::read_dir(env.path("fleet/trust/keys")).unwrap();
+    let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_repository_that_has_no_policy_gets_one() {
     let env = Environment::new();
@@ -116,6 +124,26 @@ fn a_persons_key_is_added_and_nothing_else_is_touched() {
     env.trust(&["add", "carol", "--key", "../carol.pub"])
         .exits(0)
         .says(&["carol is in no group", "--group ops"]);
+    // The same again with a group, as it says, joins it.
+    let (policy, files) = (env.read("fleet/trust/policy.yaml"), key_files(&env));
+    env.trust(&["add", "carol", "--key", "../carol.pub", "--group", "ops"])
+        .exits(0)
+        .says(&[
+            "added: carol is in ops, with the keys that the policy has",
+            "git commit -S -m 'carol joins ops'",
+        ]);
+    let joined = difference(&policy, &env.read("fleet/trust/policy.yaml"));
+    assert_eq!(
+        joined,
+        [
+            "-   groups: {ops: [alice, bob]}",
+            "+   groups: {ops: [alice, bob, carol]}"
+        ]
+    );
+    assert_eq!(key_files(&env), files);
+    env.trust(&["add", "dave", "--key", "../carol.pub", "--group", "ops"])
+        .exits(1)
+        .says(&["is carol's already"]);
     assert!(env.read("fleet/trust/policy.yaml").contains("serial: 2"));
     env.commit("Trust bob and carol", &["-S"]);
     env.plumb("fleet", &["verify"]).exits(0);
@@ -229,6 +257,10 @@ fn keys_that_are_anothers_secret_or_too_weak_are_refused() {
     env.trust(&["add", "alice", "--key", "../alice.pub"])
         .exits(1)
         .says(&["alice has the key", "already", "plumb trust rotate alice"]);
+    // Nor is a membership that is there already a change.
+    env.trust(&["add", "alice", "--key", "../alice.pub", "--group", "ops"])
+        .exits(1)
+        .says(&["alice has the key", "already", "--group GROUP"]);
     env.trust(&["add", "b ob", "--key", "../bob.pub"])
         .exits(1)
         .says(&["isn't a name of letters"]);

@@ -15,12 +15,12 @@ use crate::report::{Exit, Failure};
 
 /// Trust a person's key
 ///
-/// A new name becomes a new identity; a known one gets another key. Writes the public key into
-/// trust/keys/ and the policy, raises the serial, and says what to do next. Private keys are never
-/// read: give the public part.
+/// A new name becomes a new identity; a known one gets another key, or joins a group with the key that
+/// it has. Writes the public key into trust/keys/ and the policy, raises the serial, and says what to do
+/// next. Private keys are never read: give the public part.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb trust add bob --key bob.pub --group ops\n  plumb trust add bob --key 'ssh-ed25519 AAAA… bob' --group ops\n  plumb trust add carol --key 77AA… --group sec     # gpg exports it\n  plumb trust add alice --key ~/.ssh/laptop.pub     # another key of hers"
+    after_help = "Examples:\n  plumb trust add bob --key bob.pub --group ops\n  plumb trust add bob --key 'ssh-ed25519 AAAA… bob' --group ops\n  plumb trust add carol --key 77AA… --group sec     # gpg exports it\n  plumb trust add alice --key ~/.ssh/laptop.pub     # another key of hers\n  plumb trust add bob --key bob.pub --group sec     # a key that he has: he joins one more group"
 )]
 pub(super) struct Add {
     /// Whose key it is
@@ -58,11 +58,16 @@ impl Add {
             .iter()
             .map(|given| PublicKey::of(given))
             .collect::<Result<Vec<_>, _>>()?;
+        let known = policy.identities.iter().any(|i| i.name == self.name);
+        let joins = self.joins(&policy)?;
+        // Whoever joins a group may say again by which key they are known.
+        let own = |key: &PublicKey| owner(&policy, &key.name) == Some(self.name.as_str());
+        let (_, keys): (Vec<_>, Vec<_>) = keys
+            .into_iter()
+            .partition(|key| own(key) && !joins.is_empty());
         for key in &keys {
             refuse_another(&policy, &self.name, key)?;
         }
-        let known = policy.identities.iter().any(|i| i.name == self.name);
-        let joins = self.joins(&policy)?;
         let mut draft = Draft::new(folder.clone());
         for (at, key) in keys.iter().enumerate() {
             if known || at > 0 {
@@ -87,11 +92,16 @@ impl Add {
                 .any(|member| policy.name(*member) == self.name)
         });
         let written = draft.write("")?;
+        let message = if keys.is_empty() {
+            format!("{} joins {}", self.name, joins.join(", "))
+        } else {
+            format!("Trust {}", self.name)
+        };
         let added = Added {
             identity: self.name.clone(),
             keys: keys.iter().map(|key| key.name.to_string()).collect(),
             groups: joins.clone(),
-            next: Next::new(&folder, &written, &format!("Trust {}", self.name)),
+            next: Next::new(&folder, &written, &message),
         };
         shell.emit(&added, |palette| {
             let mut out = String::new();
@@ -105,15 +115,26 @@ impl Add {
                     key.file.kind()
                 );
             }
-            if !joins.is_empty() {
-                let _ = writeln!(out, "  in {}; then:", joins.join(", "));
+            if keys.is_empty() {
+                let _ = writeln!(
+                    out,
+                    "{} {} is in {}, with the keys that the policy has; then:",
+                    palette.paint(Paint::Good, "added:"),
+                    self.name,
+                    joins.join(", ")
+                );
                 who_alone(&mut out, &written.check);
+            } else {
+                if !joins.is_empty() {
+                    let _ = writeln!(out, "  in {}; then:", joins.join(", "));
+                    who_alone(&mut out, &written.check);
+                }
+                let _ = writeln!(
+                    out,
+                    "  Compare the fingerprint with {} over another way than the one that the key came by.",
+                    self.name
+                );
             }
-            let _ = writeln!(
-                out,
-                "  Compare the fingerprint with {} over another way than the one that the key came by.",
-                self.name
-            );
             if !grouped && joins.is_empty() {
                 let groups: Vec<_> = policy.groups.keys().map(String::as_str).collect();
                 let _ = writeln!(
@@ -166,7 +187,7 @@ pub(super) fn refuse_another(policy: &Policy, name: &str, key: &PublicKey) -> Re
             key.name
         ))
         .hint(format!(
-            "a newer copy of the same certificate: plumb trust rotate {name} --key …; a group: edit `groups` in trust/policy.yaml"
+            "a newer copy of the same certificate: plumb trust rotate {name} --key …; another group: the same with --group GROUP"
         ))),
         Some(other) => Err(Failure::new(format!(
             "the key {} is {other}'s already; one key counts for one identity",
