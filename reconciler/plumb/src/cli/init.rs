@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::trust::beginning::random_id;
-use super::trust::founders::{Founders, beginning, write_commit_hook};
+use super::trust::commit_hooks::write_commit_hooks;
+use super::trust::founders::{Founders, beginning};
 use crate::embedded;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
@@ -79,7 +80,9 @@ impl Init {
         let people = &beginning.identities;
         let two = people.len() > 1;
         if two {
-            write_commit_hook(&self.dir, &git)?;
+            for left in write_commit_hooks(&self.dir, &git) {
+                shell.warn(left);
+            }
         }
         let begun = Begun {
             folder: self.dir.clone(),

@@ -4,6 +4,7 @@
 mod add;
 pub(super) mod beginning;
 mod check;
+pub(super) mod commit_hooks;
 mod draft;
 mod edit;
 mod folder;

@@ -45,24 +45,18 @@ fn allowed_signers_become_a_policy_that_works() {
     assert!(!env.path("fleet/trust").exists());
     env.trust(&["import", "../signers", "--write"])
         .exits(0)
-        .says(&["written: trust/policy.yaml", "git add trust"]);
+        .says(&[
+            "written: trust/policy.yaml",
+            "a commit-msg hook adds it",
+            "git add trust",
+        ]);
     env.trust(&["check"]).exits(0);
     let first = env.commit("Who may change this fleet", &["-S"]);
     env.git("fleet", &["config", "plumb.introduction", &first]);
     env.write("fleet/README", "x\n");
-    let repository = env.trust(&["show", "-o", "json"]).exits(0).json();
-    let repository = repository["policy"]["repository"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    env.commit(
-        "A word",
-        &[
-            "-S",
-            "--trailer",
-            &format!("Deploy-Ref: {repository} refs/heads/main"),
-        ],
-    );
+    env.commit("A word", &["-S"]);
+    env.plumb("fleet", &["verify"]).exits(0);
+    env.git("fleet", &["revert", "--quiet", "--no-edit", "-S", "HEAD"]);
     env.plumb("fleet", &["verify"]).exits(0);
     // With a policy there, it is shown what that doesn't have.
     env.trust(&["import", "../signers", "--write"])
@@ -201,4 +195,55 @@ fn two_principals_of_one_local_name_are_two_people() {
         "signers:2: admin@two.example is called admin-2 here, as admin is admin@one.example",
         "two change trust/",
     ]);
+}
+
+#[test]
+fn where_the_hooks_cant_be_put_it_is_said_what_to_do() {
+    let env = repository();
+    let line = |name: &str| format!("{name}@fleet.example {}", env.read(&format!("{name}.pub")));
+    env.write("signers", &format!("{}{}", line("alice"), line("bob")));
+    // One of their own stays as it is.
+    env.write(
+        "fleet/.git/hooks/commit-msg",
+        "#!/bin/sh\n# no hook commit-msg\nexit 0\n",
+    );
+    let run = env
+        .trust(&["import", "../signers", "--write"])
+        .exits(0)
+        .says(&[
+            ".git/hooks/commit-msg is a hook of your own, and stays",
+            "plumb hook commit-msg \"$@\"",
+        ]);
+    assert!(!run.stderr.contains("prepare"), "{}", run.stderr);
+    assert!(
+        env.read("fleet/.git/hooks/commit-msg")
+            .ends_with("exit 0\n")
+    );
+    // Where they can't be written, the commands that would are said, and work.
+    std::fs::remove_dir_all(env.path("fleet/trust")).unwrap();
+    std::fs::remove_dir_all(env.path("fleet/.git/hooks")).unwrap();
+    env.write("fleet/.git/hooks", "");
+    let run = env
+        .trust(&["import", "../signers", "--write"])
+        .exits(0)
+        .says(&["can't be written", "written: trust/policy.yaml"]);
+    std::fs::remove_file(env.path("fleet/.git/hooks")).unwrap();
+    std::fs::create_dir(env.path("fleet/.git/hooks")).unwrap();
+    let commands: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter_map(|line| Some(&line[line.find("printf ")?..]))
+        .collect();
+    assert_eq!(commands.len(), 2, "{}", run.stderr);
+    for command in commands {
+        let command = command.replace("exec plumb", "exec \"$PLUMB\"");
+        let mut shell = env.command("sh", "fleet");
+        shell.args(["-c", &command]);
+        Environment::run(shell).exits(0);
+    }
+    let first = env.commit("Who may change this fleet", &["-S"]);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    env.write("fleet/README", "x\n");
+    env.commit("A word", &["-S"]);
+    env.plumb("fleet", &["verify"]).exits(0);
 }

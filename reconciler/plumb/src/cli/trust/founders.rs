@@ -1,7 +1,6 @@
 //! The first keys of a policy, and the policy that they make: what `plumb init` and `plumb trust init`
 //! share.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +9,7 @@ use plumb_trust::policy::BindRef;
 use super::beginning::{Beginning, Person, Rule};
 use super::key::PublicKey;
 use crate::git::Git;
-use crate::report::{Failure, OrFail as _};
+use crate::report::Failure;
 
 /// Whose keys a new policy trusts.
 #[derive(Debug, Args)]
@@ -164,37 +163,10 @@ pub(in crate::cli) fn beginning(founders: Vec<Founder>) -> Beginning {
     }
 }
 
-/// The client's hooks that add `Deploy-Ref:`: nobody should have to type it.
-pub(in crate::cli) fn write_commit_hook(folder: &Path, git: &Git) -> Result<(), Failure> {
-    for (name, text) in [
-        (
-            "commit-msg",
-            include_str!("../../../../../hooks/commit-msg"),
-        ),
-        (
-            "prepare-commit-msg",
-            include_str!("../../../../../hooks/prepare-commit-msg"),
-        ),
-    ] {
-        let path =
-            PathBuf::from(git.ask(&["rev-parse", "--git-path", &format!("hooks/{name}")])?);
-        let path = folder.join(path);
-        if path.exists() {
-            continue;
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
-        }
-        fs::write(&path, text).or_fail(|| format!("{} can't be written", path.display()))?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode)
-            .or_fail(|| format!("{} can't be made executable", path.display()))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::beginning::random_id;
     use super::*;
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use plumb_trust::Policy;
-use plumb_trust::policy::POLICY_PATH;
+use plumb_trust::policy::{BindRef, POLICY_PATH};
 use serde::Serialize;
 
 use super::beginning::{Beginning, Person, random_id};
+use super::commit_hooks::write_commit_hooks;
 use super::folder::{Folder, owner, top};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
@@ -20,7 +21,8 @@ use crate::report::{Exit, Failure, OrFail as _};
 ///
 /// From sequoia-git's openpgp-policy.toml, from an allowed_signers file of ssh-keygen and git, or from
 /// CODEOWNERS. Prints the policy that it would write, and says line by line what has no equivalent here;
-/// nothing is ever allowed that the file doesn't allow. Where there is a policy already, it shows what
+/// nothing is ever allowed that the file doesn't allow. A policy with `bindRef` that is written comes with
+/// the hooks that add `Deploy-Ref:`. Where there is a policy already, it shows what
 /// would be added to it.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -196,6 +198,12 @@ impl Import {
         } else {
             Vec::new()
         };
+        let bound = beginning.bind != BindRef::None;
+        if self.write && bound {
+            for left in write_commit_hooks(root, &Git::at(root)) {
+                shell.warn(left);
+            }
+        }
         let imported = Imported {
             policy: Some(policy.clone()),
             commands: if self.write {
@@ -221,6 +229,12 @@ impl Import {
             }
             for path in &imported.files {
                 let _ = writeln!(out, "{} {path}", palette.paint(Paint::Good, "written:"));
+            }
+            if bound {
+                let _ = writeln!(
+                    out,
+                    "  each commit names this repository (a commit-msg hook adds it)"
+                );
             }
             let _ = writeln!(out, "\nnext:");
             for command in &imported.commands {

@@ -5,8 +5,9 @@ use plumb_trust::policy::POLICY_PATH;
 use serde::Serialize;
 
 use super::beginning::random_id;
+use super::commit_hooks::write_commit_hooks;
 use super::folder::top;
-use super::founders::{Founders, beginning, write_commit_hook};
+use super::founders::{Founders, beginning};
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure};
@@ -78,7 +79,9 @@ impl Init {
         let people = &beginning.identities;
         let two = people.len() > 1;
         if two {
-            write_commit_hook(&root, &Git::at(&root))?;
+            for left in write_commit_hooks(&root, &Git::at(&root)) {
+                shell.warn(left);
+            }
         }
         let begun = Begun {
             repository,

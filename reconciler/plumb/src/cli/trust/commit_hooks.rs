@@ -1,0 +1,69 @@
+//! The client's hooks that add `Deploy-Ref:`: nobody should have to type it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::git::Git;
+
+const HOOKS: [(&str, &str); 2] = [
+    (
+        "commit-msg",
+        include_str!("../../../../../hooks/commit-msg"),
+    ),
+    (
+        "prepare-commit-msg",
+        include_str!("../../../../../hooks/prepare-commit-msg"),
+    ),
+];
+
+/// Puts them into a clone. A hook that is there already stays. What is left to be done by hand is
+/// returned, with the exact commands: a policy that was just written is good without them.
+pub(in crate::cli) fn write_commit_hooks(folder: &Path, git: &Git) -> Vec<String> {
+    let mut left = Vec::new();
+    for (name, text) in HOOKS {
+        let Some(path) = git.try_ask(&["rev-parse", "--git-path", &format!("hooks/{name}")]) else {
+            left.push(format!(
+                "there is no git repository yet to put the hook {name} into; once there is: {}",
+                by_hand(name, &PathBuf::from(format!(".git/hooks/{name}")))
+            ));
+            continue;
+        };
+        let path = folder.join(path);
+        if path.exists() {
+            let ours = fs::read_to_string(&path).is_ok_and(|text| calls(&text, name));
+            if !ours {
+                left.push(format!(
+                    "{} is a hook of your own, and stays: let it also run `plumb hook {name} \"$@\"`, which adds the line `Deploy-Ref:` that the policy asks for",
+                    path.display()
+                ));
+            }
+        } else if let Err(error) = write(&path, text) {
+            left.push(format!(
+                "{} can't be written ({error}); it adds the line `Deploy-Ref:` that the policy asks for: {}",
+                path.display(),
+                by_hand(name, &path)
+            ));
+        }
+    }
+    left
+}
+
+fn calls(text: &str, name: &str) -> bool {
+    text.lines()
+        .any(|line| !line.trim_start().starts_with('#') && line.contains(&format!("hook {name}")))
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+fn by_hand(name: &str, path: &Path) -> String {
+    let path = path.display();
+    format!("printf '#!/bin/sh\\nexec plumb hook {name} \"$@\"\\n' > '{path}' && chmod +x '{path}'")
+}
