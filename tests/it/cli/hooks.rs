@@ -308,6 +308,64 @@ fn the_client_hook_tells_errors_before_they_leave() {
 }
 
 #[test]
+fn the_client_hook_refuses_nothing_that_the_server_takes() {
+    let env = Environment::new();
+    let first = server(&env);
+    install(&env, "fleet/.git/hooks", &["pre-push"]);
+    let dated = |text: &str, hours: i64, args: &[&str]| {
+        let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        env.write("fleet/files/journald.conf", &format!("# {text}\n"));
+        let mut commit = env.command("git", "fleet");
+        commit
+            .args(["commit", "--quiet", "--all", "-m", text])
+            .args(args)
+            .env(
+                "GIT_COMMITTER_DATE",
+                then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            );
+        Environment::run(commit).exits(0);
+        env.git("fleet", &["rev-parse", "HEAD"])
+    };
+    // What waits for its date.
+    let waits = dated("Waits for its date", 48, &["-S"]);
+    let push = env
+        .try_git("fleet", &["push", "origin", "main"])
+        .exits(0)
+        .says(&[
+            "[future]",
+            "it is pushed all the same: the server takes what merely waits",
+        ]);
+    assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), waits);
+    // What comes behind it is looked at, here as there.
+    dated("Nobody's", 49, &["--no-gpg-sign"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.says(&["refs/heads/main isn't pushed", "[uncovered]"]);
+    env.git("fleet", &["reset", "--quiet", "--hard", &waits]);
+    // The same with another date, and the branch set back to what is accepted: the printed cures.
+    dated("Dated anew", 0, &["-S", "--amend"]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--force-with-lease", "origin", "main"],
+    );
+    let accepted = env.git("fleet", &["rev-parse", "HEAD"]);
+    dated("Waits again", 48, &["-S"]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    let back = format!("{accepted}:main");
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--force-with-lease", "origin", &back],
+    );
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), accepted);
+    // Below what is accepted it isn't set back, as far as it can be told here.
+    let back = format!("{first}:main");
+    let push = env.try_git("fleet", &["push", "--force", "origin", &back]);
+    assert_ne!(push.code, 0);
+    push.says(&["refs/heads/main isn't pushed", "[rewound]"]);
+}
+
+#[test]
 fn what_git_doesnt_say_is_refused() {
     let env = Environment::new();
     env.fleet();

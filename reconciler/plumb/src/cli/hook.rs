@@ -1,6 +1,8 @@
 //! What the hooks of `hooks/` do; the shims there have no logic.
 
+mod judge;
 mod memory;
+mod pre_push;
 mod server;
 mod tags;
 
@@ -8,14 +10,11 @@ use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use plumb_adapters::git::Repository;
+use plumb_trust::Oid;
 use plumb_trust::policy::{BindRef, POLICY_PATH, Policy};
-use plumb_trust::{Inputs, Oid, Verdict, verify};
 
-use super::{ControllerAddress, block_on, check};
+use super::{ControllerAddress, block_on};
 use crate::git::Git;
-use crate::judgement;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
 
@@ -50,7 +49,7 @@ enum Which {
         #[command(flatten)]
         controller: ControllerAddress,
     },
-    /// On the client, before a push
+    /// On the client, before a push: checks the manifests, and refuses of the commits what `pre-receive` would
     PrePush {
         /// What git passes: the remote's name and address
         #[arg(hide = true)]
@@ -94,7 +93,7 @@ impl Hook {
                 server::update(update, shell)
             }
             Which::PostReceive { controller } => server::post_receive(&controller, shell),
-            Which::PrePush { .. } => pre_push(shell),
+            Which::PrePush { .. } => pre_push::pre_push(shell),
             Which::CommitMsg { file } => commit_msg(&file),
             Which::PrepareCommitMsg { file, source } => {
                 // In what is yet to be written, a line of ours would keep git from seeing that nothing was.
@@ -105,48 +104,6 @@ impl Hook {
             }
         }
     }
-}
-
-fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
-    let repository = Repository::open(Path::new("."))?;
-    for line in lines()? {
-        let [_, local, name, remote] = fields(&line)?;
-        let (Some(local), remote) = (oid(local)?, oid(remote)?) else {
-            continue;
-        };
-        let Some(policy) = policy(&Git::at(Path::new(".")), &format!("{local}:{POLICY_PATH}"))
-        else {
-            continue;
-        };
-        if policy.reference != name {
-            continue;
-        }
-        check::commit(&repository, &local, shell)?;
-        let remote = remote.filter(|remote| repository.objects().has(remote));
-        let introduction = repository
-            .config("plumb.introduction")
-            .and_then(|text| text.parse().ok());
-        let Some(beginning) = introduction.or(remote) else {
-            // A first push: there is nothing yet to judge it by.
-            continue;
-        };
-        let tags = repository.tags()?;
-        let mut inputs = Inputs::new(beginning, local, Timestamp::now())
-            .tags(&tags)
-            .explain();
-        inputs.floor = remote;
-        let outcome = verify(repository.objects(), &inputs);
-        if !outcome.is_accept() {
-            shell.say(judgement::describe(&outcome, &repository, shell.err));
-        }
-        if outcome.verdict == Verdict::Reject
-            || outcome.first_held().is_some_and(server::is_uncovered)
-        {
-            return Err(Failure::new(format!("{name} isn't pushed"))
-                .hint("git push --no-verify pushes all the same; the server and the controller judge it anyway"));
-        }
-    }
-    Ok(Exit::OK)
 }
 
 fn commit_msg(file: &Path) -> Result<Exit, Failure> {

@@ -6,11 +6,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use plumb_adapters::git::{Quarantine, Repository};
 use plumb_trust::object::{Commit, limits};
-use plumb_trust::{
-    Authority, Inputs, KeyName, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step,
-    TagRef, Verdict, authority, verify,
-};
+use plumb_trust::{Authority, KeyName, ObjectKind, Objects as _, Oid, TagRef, Verdict, authority};
 
+use super::judge::{Judge, Refusal, View};
 use super::memory::{Memory, Standing, standing};
 use super::tags::{self, Kind};
 use super::{ControllerAddress, Update, block_on, lines, updates};
@@ -20,40 +18,11 @@ use crate::judgement;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
 
-/// How much of a push a hook is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
-    /// All refs of it.
-    Whole,
-    /// One ref: approvals that come with it don't show.
-    OneRef,
-}
-
 /// The bare repository, as git shows it to a hook.
 struct Server {
     repository: Repository,
     reference: String,
     now: Timestamp,
-}
-
-/// How many commits that wait are looked behind.
-const BEHIND: usize = 256;
-
-/// By what a push is judged.
-#[derive(Clone, Copy)]
-struct Given<'a> {
-    introduction: Oid,
-    tags: &'a [TagRef],
-    tombstones: &'a BTreeSet<Oid>,
-}
-
-/// Why a commit isn't taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    /// It can never be accepted.
-    Never,
-    /// Nobody of the policy stands behind it.
-    Uncovered,
 }
 
 /// What is remembered, as far as it fits.
@@ -148,31 +117,27 @@ impl Server {
             set_back,
             tombstones,
         } = self.recall(introduction, update.old);
-        let given = Given {
-            introduction,
-            tags: &tags,
-            tombstones: &tombstones,
-        };
+        let judge = self.judge_by(introduction, &tags, &tombstones);
         let floor = match (set_back, update.old) {
             (Some(accepted), _) => accepted,
             (None, Some(old)) if floor == Some(old) => old,
             (None, Some(old)) => {
-                let way = self.way(given, floor, old, self.now);
-                self.placed(introduction, &way)?;
+                let way = judge.way(floor, old);
+                judge.placed(&way)?;
                 way.accepted
             }
             (None, None) => introduction,
         };
-        let mut outcome = self.way(given, Some(floor), new, self.now);
+        let mut outcome = judge.way(Some(floor), new);
         if (set_back, update.old) == (None, None) {
-            self.placed(introduction, &outcome)?;
+            judge.placed(&outcome)?;
         }
-        let mut refusal = self.refusal(given, view, &mut outcome);
+        let mut refusal = judge.refusal(view, &mut outcome);
         if !outcome.is_accept() {
             shell.say(judgement::describe(&outcome, &self.repository, shell.err));
         }
         if refusal.is_none()
-            && let Some((why, way)) = self.behind(given, view, &outcome, update)
+            && let Some((why, way)) = judge.behind(view, &outcome, update)
         {
             shell.say(judgement::describe(&way, &self.repository, shell.err));
             refusal = Some(why);
@@ -198,102 +163,20 @@ impl Server {
         }
     }
 
-    /// Why the first commit of a way that isn't accepted isn't taken either; none if it merely waits. Of one
-    /// that waits for its date, only that is left to be told.
-    fn refusal(&self, given: Given<'_>, view: View, way: &mut Outcome) -> Option<Refusal> {
-        if way.verdict == Verdict::Reject {
-            return Some(Refusal::Never);
+    fn judge_by<'a>(
+        &'a self,
+        introduction: Oid,
+        tags: &'a [TagRef],
+        tombstones: &'a BTreeSet<Oid>,
+    ) -> Judge<'a> {
+        Judge {
+            repository: &self.repository,
+            reference: &self.reference,
+            now: self.now,
+            introduction,
+            tags,
+            tombstones,
         }
-        let step = way.first_held()?;
-        if view == View::OneRef || !is_uncovered(step) {
-            return None;
-        }
-        if !self.is_early(given, way.accepted, step) {
-            return Some(Refusal::Uncovered);
-        }
-        let commit = step.commit;
-        for step in way.steps.iter_mut().filter(|step| step.commit == commit) {
-            step.reasons
-                .retain(|reason| reason.code == ReasonCode::Future);
-            step.reasons.truncate(1);
-        }
-        None
-    }
-
-    /// Whether somebody stands behind a commit once the time of its date has come.
-    fn is_early(&self, given: Given<'_>, parent: Oid, step: &Step) -> bool {
-        let future = |reason: &Reason| reason.code == ReasonCode::Future;
-        let dated = || {
-            let objects = self.repository.objects();
-            let raw = objects
-                .read(&step.commit, ObjectKind::Commit, limits::COMMIT)
-                .ok()?;
-            let commit = Commit::parse(&raw, step.commit.format()).ok()?;
-            Timestamp::from_second(commit.committer.seconds).ok()
-        };
-        step.reasons.iter().any(future)
-            && dated().is_some_and(|then| {
-                let way = self.way(given, Some(parent), step.commit, then.max(self.now));
-                way.verdict != Verdict::Reject && !way.first_held().is_some_and(is_uncovered)
-            })
-    }
-
-    /// What of a push isn't taken though it lies behind a commit that waits: each stretch is judged as if
-    /// what holds it were accepted.
-    fn behind(
-        &self,
-        given: Given<'_>,
-        view: View,
-        outcome: &Outcome,
-        update: &Update,
-    ) -> Option<(Refusal, Outcome)> {
-        let new = update.new?;
-        let known = outcome
-            .steps
-            .iter()
-            .position(|step| Some(step.commit) == update.old);
-        let is_known = |commit: &Oid| {
-            let at = outcome.steps.iter().position(|step| step.commit == *commit);
-            at.zip(known).is_some_and(|(at, known)| at <= known)
-        };
-        let mut held = outcome.first_held()?.commit;
-        for _ in 0..BEHIND {
-            let mut way = self.way(given, Some(held), new, self.now);
-            let next = way.first_held()?.commit;
-            if let Some(why) = self.refusal(given, view, &mut way)
-                && !is_known(&next)
-            {
-                return Some((why, way));
-            }
-            held = next;
-        }
-        None
-    }
-
-    /// Looks whether the introduction is one of the branch at all: if it isn't, nothing was judged, and no
-    /// pusher can help it.
-    fn placed(&self, introduction: Oid, way: &Outcome) -> Result<(), Failure> {
-        let astray = |reason: &Reason| match reason.code {
-            ReasonCode::NotDescendant | ReasonCode::Rewound => {
-                Some("it isn't on the branch".to_owned())
-            }
-            ReasonCode::PolicyMoved | ReasonCode::PolicyInvalid => Some(reason.message.clone()),
-            _ => None,
-        };
-        let why = if self.repository.objects().has(&introduction) {
-            way.reasons.iter().find_map(astray)
-        } else {
-            Some("there is no such commit here".to_owned())
-        };
-        let Some(why) = why else {
-            return Ok(());
-        };
-        Err(Failure::new(format!(
-            "nothing was judged: this repository's plumb.introduction is {}, and {why}",
-            introduction.short()
-        ))
-        .hint("whoever keeps the server names the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
-        .hint("if that is the right one, it is the branch that is another's"))
     }
 
     fn introduction(&self) -> Result<Oid, Failure> {
@@ -344,18 +227,6 @@ impl Server {
         recalled
     }
 
-    /// What comes of the way to a tip. Without a floor it begins at the introduction and is history:
-    /// emergencies and freezes that are over don't count against it.
-    fn way(&self, given: Given<'_>, floor: Option<Oid>, tip: Oid, now: Timestamp) -> Outcome {
-        let mut inputs = Inputs::new(given.introduction, tip, now)
-            .reference(&self.reference)
-            .tags(given.tags)
-            .tombstones(given.tombstones)
-            .explain();
-        inputs.floor = floor;
-        verify(self.repository.objects(), &inputs)
-    }
-
     /// The tags as they would be after the push.
     fn tags_after(&self, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
         let mut tags = self.repository.tags()?;
@@ -391,12 +262,8 @@ impl Server {
             floor, tombstones, ..
         } = self.recall(introduction, branch.map_or(Some(tip), |branch| branch.old));
         let tags = self.repository.tags()?;
-        let given = Given {
-            introduction,
-            tags: &tags,
-            tombstones: &tombstones,
-        };
-        let mut outcome = self.way(given, floor, tip, self.now);
+        let judge = self.judge_by(introduction, &tags, &tombstones);
+        let mut outcome = judge.way(floor, tip);
         let after = Memory {
             introduction,
             reference: self.reference.clone(),
@@ -443,11 +310,4 @@ fn revocations(updates: &[Update]) -> impl Iterator<Item = (&str, KeyName)> {
         let key = KeyName::from_hex(rest.split('/').next()?).ok()?;
         (kind == Kind::Revocation).then_some((update.name.as_str(), key))
     })
-}
-
-/// Whether nobody whom the policy knows stands behind a step.
-pub(super) fn is_uncovered(step: &Step) -> bool {
-    step.reasons
-        .iter()
-        .any(|reason| reason.code == ReasonCode::Uncovered)
 }

@@ -1,0 +1,150 @@
+//! The client's `pre-push`: what the server would say, before anything leaves.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
+use plumb_trust::policy::POLICY_PATH;
+use plumb_trust::{Oid, TagRef};
+
+use super::judge::{Judge, View};
+use super::tags::Kind;
+use super::{Update, fields, lines, oid, policy};
+use crate::cli::check;
+use crate::git::Git;
+use crate::judgement;
+use crate::output::Shell;
+use crate::report::{Exit, Failure};
+
+pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
+    let repository = Repository::open(Path::new("."))?;
+    let git = Git::at(Path::new("."));
+    for line in lines()? {
+        let [_, local, name, remote] = fields(&line)?;
+        let (Some(local), remote) = (oid(local)?, oid(remote)?) else {
+            continue;
+        };
+        let Some(policy) = policy(&git, &format!("{local}:{POLICY_PATH}")) else {
+            continue;
+        };
+        if policy.reference != name {
+            continue;
+        }
+        check::commit(&repository, &local, shell)?;
+        let update = Update {
+            old: remote.filter(|remote| repository.objects().has(remote)),
+            new: Some(local),
+            name: name.to_owned(),
+        };
+        judge(&repository, &git, &update, local, shell)?;
+    }
+    Ok(Exit::OK)
+}
+
+/// Refuses nothing that the server takes: what merely waits goes, and waits there.
+fn judge(
+    repository: &Repository,
+    git: &Git,
+    update: &Update,
+    local: Oid,
+    shell: &Shell,
+) -> Result<(), Failure> {
+    let tags = repository.tags()?;
+    let introduction = repository
+        .config("plumb.introduction")
+        .and_then(|text| repository.resolve(&text).ok());
+    let floor = match update.old {
+        Some(remote) => {
+            let floor = floor(repository, git, introduction, remote, &update.name, local);
+            if floor.is_none() {
+                // Nothing new, or nothing that has a beginning here: the server knows what it accepted.
+                return Ok(());
+            }
+            floor
+        }
+        None => None,
+    };
+    let Some(introduction) = introduction.or(floor) else {
+        // A first push: there is nothing yet to judge it by.
+        return Ok(());
+    };
+    let judge = Judge {
+        repository,
+        reference: &update.name,
+        now: Timestamp::now(),
+        introduction,
+        tags: &tags,
+        tombstones: &BTreeSet::new(),
+    };
+    let mut outcome = judge.way(floor, local);
+    if floor.is_none() && judge.placed(&outcome).is_err() {
+        shell.warn(format_args!(
+            "nothing was judged here: git's plumb.introduction is {}, which isn't on the branch; the server has its own",
+            introduction.short()
+        ));
+        return Ok(());
+    }
+    let mut refused = judge.refusal(View::Whole, &mut outcome).is_some();
+    if !outcome.is_accept() {
+        shell.say(judgement::describe(&outcome, repository, shell.err));
+    }
+    if !refused && let Some((_, way)) = judge.behind(View::Whole, &outcome, update) {
+        shell.say(judgement::describe(&way, repository, shell.err));
+        refused = true;
+    }
+    if refused {
+        return Err(Failure::new(format!("{} isn't pushed", update.name)).hint(
+            "git push --no-verify pushes all the same; the server and the controller judge it anyway",
+        ));
+    }
+    if !outcome.is_accept() {
+        shell.say("it is pushed all the same: the server takes what merely waits, and hosts stay as they are until then");
+    }
+    Ok(())
+}
+
+/// From where a push is judged: the server's tip where the push builds on it, or where that is accepted
+/// without a doubt. Anything else on the server may be dropped, so what is new is judged from where it
+/// leaves the server's branch.
+fn floor(
+    repository: &Repository,
+    git: &Git,
+    introduction: Option<Oid>,
+    remote: Oid,
+    reference: &str,
+    local: Oid,
+) -> Option<Oid> {
+    let fork = fork(repository, git, remote, local);
+    if fork == Some(remote) {
+        return fork;
+    }
+    // An approval that lies here may not be on the server yet.
+    let is_approval = |tag: &TagRef| matches!(Kind::of(&tag.name), Some((Kind::Approval, _)));
+    let tags: Vec<TagRef> = repository.tags().ok()?;
+    let tags: Vec<TagRef> = tags.into_iter().filter(|tag| !is_approval(tag)).collect();
+    let accepted = introduction.is_some_and(|introduction| {
+        let judge = Judge {
+            repository,
+            reference,
+            now: Timestamp::now(),
+            introduction,
+            tags: &tags,
+            tombstones: &BTreeSet::new(),
+        };
+        judge.way(None, remote).is_accept()
+    });
+    if accepted { Some(remote) } else { fork }
+}
+
+/// The last commit of what is pushed, along first parents, that the server has; none where all is there.
+fn fork(repository: &Repository, git: &Git, remote: Oid, local: Oid) -> Option<Oid> {
+    let new = git.try_ask(&[
+        "rev-list",
+        "--first-parent",
+        &local.to_string(),
+        &format!("^{remote}"),
+    ])?;
+    let oldest = new.lines().last()?;
+    repository.resolve(&format!("{oldest}^")).ok()
+}
