@@ -93,6 +93,8 @@ pub(crate) struct Showing {
     pub(crate) telling: Telling,
     /// Whether the last commit of the range is the branch's newest.
     pub(crate) position: cure::Position,
+    /// Who reads it.
+    pub(crate) reader: cure::Reader,
 }
 
 /// Judges a range; who signed what is told of accepted commits too.

@@ -272,6 +272,47 @@ fn what_comes_behind_a_commit_that_waits_is_judged_too() {
 }
 
 #[test]
+fn whose_commits_they_are_isnt_asked_of_the_servers_account() {
+    let env = Environment::new();
+    server(&env);
+    env.key("mallory");
+    let unsigned = |who: &str, text: &str| {
+        env.be(who);
+        env.write("fleet/files/journald.conf", &format!("# {text}\n"));
+        env.commit(text, &["--no-gpg-sign"])
+    };
+    let pushed = |account: &str| {
+        env.git("server.git", &["config", "user.email", account]);
+        let push = env.try_git("fleet", &["push", "origin", "main"]);
+        assert_ne!(push.code, 0);
+        push.stderr
+    };
+    unsigned("alice", "one");
+    unsigned("alice", "two");
+    for account in ["git@server.example", "mallory@fleet.example"] {
+        let said = pushed(account);
+        assert!(said.contains("git rebase --rebase-merges --exec"), "{said}");
+        assert!(!said.contains("by others"), "{said}");
+    }
+    // Nor does the account lend its name to whoever pushes.
+    env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
+    let foreign = unsigned("mallory", "hers");
+    unsigned("alice", "on top");
+    for account in ["git@server.example", "mallory@fleet.example"] {
+        let said = pushed(account);
+        let hers = format!("{} by mallory@fleet.example", &foreign[..12]);
+        assert!(
+            said.contains("commits by others") && said.contains(&hers),
+            "{said}"
+        );
+        assert!(
+            !said.contains("by alice@") && !said.contains("git rebase"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_controller_that_is_named_and_silent_is_missed() {
     let env = Environment::new();
     server(&env);

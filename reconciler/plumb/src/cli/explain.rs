@@ -10,7 +10,7 @@ use plumb_document::Code;
 use plumb_trust::{Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
-use crate::judgement::cure::Position;
+use crate::judgement::cure::{Position, Reader};
 use crate::judgement::floor::{Before, before, repository_of};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
@@ -153,6 +153,7 @@ impl Explain {
                 floor: FloorOf::Accepted,
                 telling: Telling::Full,
                 position,
+                reader: Reader::User,
             };
             let mut text = judgement::describe_as(&outcome, repository, showing, palette);
             let mut note = |what: &str| {

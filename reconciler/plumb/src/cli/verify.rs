@@ -7,7 +7,7 @@ use plumb_adapters::git::Repository;
 use plumb_trust::{Detail, Oid, Progress};
 
 use crate::git::Git;
-use crate::judgement::cure::Position;
+use crate::judgement::cure::{Position, Reader};
 use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Format, Shell};
@@ -85,6 +85,7 @@ impl Verify {
             floor: of,
             telling,
             position: Position::Newest,
+            reader: Reader::User,
         };
         shell.emit(&outcome, |palette| {
             judgement::describe_as(&outcome, &repository, showing, palette)

@@ -29,9 +29,23 @@ pub(crate) enum Givers {
 /// How many commits of others are named at most.
 const NAMED: usize = 5;
 
-/// The commits after what is accepted that have another committer than this git's user; than the first
-/// one that isn't accepted, where the user isn't known, as on a server.
-fn foreign(repository: &Repository, outcome: &Outcome, of_last: Position) -> Vec<String> {
+/// Who reads what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Who uses this git: its `user.email` is theirs.
+    User,
+    /// Whoever pushes to this server: what git is told here of a user is of the server's own account.
+    Pusher,
+}
+
+/// The commits after what is accepted that have another committer than the reader. Of a pusher nothing is
+/// known, but that the newest commit is likely to be theirs.
+fn foreign(
+    repository: &Repository,
+    outcome: &Outcome,
+    of_last: Position,
+    reader: Reader,
+) -> Vec<String> {
     let git = Git::at(repository.git_dir());
     let head = match (of_last, outcome.steps.last()) {
         (Position::Newest, Some(last)) => last.commit.to_string(),
@@ -46,10 +60,12 @@ fn foreign(repository: &Repository, outcome: &Outcome, of_last: Position) -> Vec
         .lines()
         .filter_map(|line| line.split_once(' '))
         .collect();
-    let user = git
-        .try_ask(&["config", "user.email"])
-        .or_else(|| commits.first().map(|(_, email)| (*email).to_owned()))
-        .unwrap_or_default();
+    let newest = || commits.last().map(|(_, email)| (*email).to_owned());
+    let user = match reader {
+        Reader::User => git.try_ask(&["config", "user.email"]).or_else(newest),
+        Reader::Pusher => newest(),
+    }
+    .unwrap_or_default();
     commits
         .into_iter()
         .filter(|(_, email)| !email.eq_ignore_ascii_case(&user))
@@ -92,6 +108,7 @@ impl Place {
         outcome: &Outcome,
         step: &Step,
         of_last: Position,
+        reader: Reader,
     ) -> Self {
         let policy = super::authority(repository, &outcome.accepted)
             .ok()
@@ -113,7 +130,7 @@ impl Place {
             position: if newest { of_last } else { Position::Below },
             branch,
             remote,
-            foreign: foreign(repository, outcome, of_last),
+            foreign: foreign(repository, outcome, of_last, reader),
             deploy_ref: policy
                 .filter(|policy| policy.bind_ref != BindRef::None)
                 .map(|policy| format!("{} {}", policy.repository, policy.reference)),

@@ -8,7 +8,7 @@ use plumb_trust::{
     By, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, Verdict,
 };
 
-use super::cure::{Cure, Givers, Place, Position};
+use super::cure::{Cure, Givers, Place, Position, Reader};
 use super::{FloorOf, Showing, Telling};
 use crate::output::{Paint, Palette, one_of};
 
@@ -36,11 +36,17 @@ pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {
 }
 
 /// What came of a range, for people, from what was accepted before.
-pub(crate) fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) -> String {
+pub(crate) fn describe(
+    outcome: &Outcome,
+    repository: &Repository,
+    reader: Reader,
+    palette: Palette,
+) -> String {
     let showing = Showing {
         floor: FloorOf::Accepted,
         telling: Telling::Short,
         position: Position::Newest,
+        reader,
     };
     describe_as(outcome, repository, showing, palette)
 }
@@ -53,9 +59,7 @@ pub(crate) fn describe_as(
     showing: Showing,
     palette: Palette,
 ) -> String {
-    let Showing {
-        telling, position, ..
-    } = showing;
+    let Showing { telling, .. } = showing;
     let mut out = String::new();
     let unjudged = off_branch(outcome);
     if let Some(reason) = unjudged.filter(|_| showing.floor != FloorOf::Accepted) {
@@ -92,7 +96,7 @@ pub(crate) fn describe_as(
             cured = true;
             describe_cures(
                 &mut out,
-                &cures(outcome, step, repository, position),
+                &cures(outcome, step, repository, showing),
                 palette,
             );
         }
@@ -228,7 +232,7 @@ pub(crate) fn who_could(need: &NeedMet) -> String {
 }
 
 /// What would help the first commit that isn't accepted.
-fn cures(outcome: &Outcome, step: &Step, repository: &Repository, position: Position) -> Vec<Cure> {
+fn cures(outcome: &Outcome, step: &Step, repository: &Repository, showing: Showing) -> Vec<Cure> {
     let mut codes: Vec<ReasonCode> = step.reasons.iter().map(|reason| reason.code).collect();
     codes.dedup();
     let mut who: Vec<&str> = Vec::new();
@@ -248,7 +252,7 @@ fn cures(outcome: &Outcome, step: &Step, repository: &Repository, position: Posi
         (None, []) => Givers::Unknown,
         (None, some) => Givers::These(one_of(some)),
     };
-    Place::of(repository, outcome, step, position).cures(&codes, &givers)
+    Place::of(repository, outcome, step, showing.position, showing.reader).cures(&codes, &givers)
 }
 
 /// What helps, as a list.
@@ -283,9 +287,7 @@ fn describe_wrong_floor(
     outcome: &Outcome,
     reason: &Reason,
     repository: &Repository,
-    Showing {
-        floor, position, ..
-    }: Showing,
+    showing: Showing,
     palette: Palette,
 ) {
     let place = outcome.accepted.short();
@@ -294,7 +296,7 @@ fn describe_wrong_floor(
         .first()
         .map_or(outcome.accepted, |step| step.commit);
     let title = subject(repository, &outcome.accepted);
-    let (name, said) = match floor {
+    let (name, said) = match showing.floor {
         FloorOf::Introduction => (
             "introduction",
             "It is git's `plumb.introduction`. If it names the wrong commit, or this is another branch:",
@@ -325,13 +327,13 @@ fn describe_wrong_floor(
         palette.paint(Paint::Error, format_args!("{:<12}", "reject")),
         palette.paint(Paint::Dim, format_args!("[{}]", reason.code))
     );
-    if floor == FloorOf::Given {
+    if showing.floor == FloorOf::Given {
         let step = outcome.steps.first();
-        let cures = step.map_or_else(Vec::new, |step| cures(outcome, step, repository, position));
+        let cures = step.map_or_else(Vec::new, |step| cures(outcome, step, repository, showing));
         describe_cures(out, &cures, palette);
     }
     let _ = writeln!(out, "    {said}");
-    let commands: &[&str] = match floor {
+    let commands: &[&str] = match showing.floor {
         FloorOf::Introduction => &[
             "git config plumb.introduction COMMIT",
             "plumb verify FLOOR..HEAD",

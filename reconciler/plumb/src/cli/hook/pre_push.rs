@@ -14,6 +14,7 @@ use super::{Update, fields, lines, oid, policy};
 use crate::cli::check;
 use crate::git::Git;
 use crate::judgement;
+use crate::judgement::cure::Reader;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
 
@@ -87,10 +88,20 @@ fn judge(
     }
     let mut refused = judge.refusal(View::Whole, &mut outcome).is_some();
     if !outcome.is_accept() {
-        shell.say(judgement::describe(&outcome, repository, shell.err));
+        shell.say(judgement::describe(
+            &outcome,
+            repository,
+            Reader::User,
+            shell.err,
+        ));
     }
     if !refused && let Some((_, way)) = judge.behind(View::Whole, &outcome, update) {
-        shell.say(judgement::describe(&way, repository, shell.err));
+        shell.say(judgement::describe(
+            &way,
+            repository,
+            Reader::User,
+            shell.err,
+        ));
         refused = true;
     }
     if refused {

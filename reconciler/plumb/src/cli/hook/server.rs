@@ -15,6 +15,7 @@ use super::{ControllerAddress, Update, block_on, lines, updates};
 use crate::config::DEFAULT_SOCKET;
 use crate::http::Command;
 use crate::judgement;
+use crate::judgement::cure::Reader;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
 
@@ -134,12 +135,22 @@ impl Server {
         }
         let mut refusal = judge.refusal(view, &mut outcome);
         if !outcome.is_accept() {
-            shell.say(judgement::describe(&outcome, &self.repository, shell.err));
+            shell.say(judgement::describe(
+                &outcome,
+                &self.repository,
+                Reader::Pusher,
+                shell.err,
+            ));
         }
         if refusal.is_none()
             && let Some((why, way)) = judge.behind(view, &outcome, update)
         {
-            shell.say(judgement::describe(&way, &self.repository, shell.err));
+            shell.say(judgement::describe(
+                &way,
+                &self.repository,
+                Reader::Pusher,
+                shell.err,
+            ));
             refusal = Some(why);
         }
         let failure = || {
@@ -297,7 +308,12 @@ impl Server {
             ));
         } else {
             outcome.steps.retain(|step| !step.verdict.is_accept());
-            shell.say(judgement::describe(&outcome, &self.repository, shell.err));
+            shell.say(judgement::describe(
+                &outcome,
+                &self.repository,
+                Reader::Pusher,
+                shell.err,
+            ));
         }
         Ok(())
     }
