@@ -22,7 +22,7 @@ use crate::workspace::Workspace;
 /// With a host and an address, every field of that resource with the place that it comes from and what
 /// it overrides. With a code of `check` or `verify`, or the reason of a condition or an event, what it
 /// means and what to do. With a commit, what it needed, what it has, who could give the rest, and the
-/// commands that do.
+/// commands that do; one that the server has is judged as what came in its time.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain DriftHeld\n  plumb explain 4f1d5e0b"
@@ -136,6 +136,19 @@ impl Explain {
         // One that isn't accepted holds all that come after it, however good they are.
         let newest = if on_branch { head } else { commit };
         let before = before(repository, &tags, commit, newest);
+        // What came in time stays accepted, however it would be judged if it came now.
+        let mut today = None;
+        if let Some(head) = known_head(repository, &parent, &before, newest)
+            && let Some(live) = outcome.steps.first()
+            && !live.verdict.is_accept()
+        {
+            let past = judge(parent, FloorOf::Introduction, head);
+            if leads(&past) && past.steps.iter().take(1).all(|s| s.verdict.is_accept()) {
+                today = live.reasons.first().cloned();
+                outcome = past;
+                outcome.steps.truncate(1);
+            }
+        }
         if let Some(step) = outcome.steps.first_mut() {
             if let Before::Held(earlier) = before {
                 step.verdict = step.verdict.max(Verdict::Pending);
@@ -166,6 +179,12 @@ impl Explain {
                     "the commits before it are taken as given; to have them judged too: git config plumb.introduction COMMIT",
                 ),
             }
+            if let Some(reason) = &today {
+                note(&format!(
+                    "it is judged as what came in its time; if it came now, it wouldn't be accepted: {} [{}]",
+                    reason.message, reason.code
+                ));
+            }
             if !on_branch {
                 note(
                     "first parents of HEAD don't lead to it: it is judged as if it came next after its parent",
@@ -188,6 +207,22 @@ impl Explain {
                 "for a value on a host, name the resource too: plumb explain HOST file:/etc/motd",
             ),
         }
+    }
+}
+
+/// The newest commit of a branch whose commits have come already: the server's, as far as it was fetched,
+/// and where there is none, such as on the server itself, the one that was judged from the introduction.
+fn known_head(repository: &Repository, parent: &Oid, before: &Before, newest: Oid) -> Option<Oid> {
+    let authority = judgement::authority(repository, parent).ok()?;
+    let branch = authority.policy.branch();
+    let remote = repository
+        .config(&format!("branch.{branch}.remote"))
+        .unwrap_or_else(|| "origin".to_owned());
+    let fetched = repository.resolve(&format!("refs/remotes/{remote}/{branch}"));
+    match (before, fetched) {
+        (Before::Held(_), _) | (Before::Unknown, Err(_)) => None,
+        (_, Ok(head)) => Some(head),
+        (Before::Accepted, Err(_)) => Some(newest),
     }
 }
 

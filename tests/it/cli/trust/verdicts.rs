@@ -376,3 +376,78 @@ fn an_empty_commit_is_signed_as_it_says() {
     Environment::run(shell).exits(0);
     env.plumb("fleet", &["verify"]).exits(0);
 }
+
+#[test]
+fn an_emergency_that_was_accepted_in_its_time_is_explained_so() {
+    let env = Environment::new();
+    env.three();
+    let policy = env.read("fleet/trust/policy.yaml");
+    let emergency = "  emergency: {need: [{from: ops, count: 1}], ttl: 4h, bypasses: [counts]}";
+    let policy = policy.replace("serial: 1", "serial: 2");
+    env.write(
+        "fleet/trust/policy.yaml",
+        &format!("{}\n{emergency}\n", policy.trim_end()),
+    );
+    let hours_ago = |hours: i64, message: &str| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+        let then = then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        env.git("fleet", &["add", "--all"]);
+        let mut commit = env.command("git", "fleet");
+        commit
+            .args(["commit", "--quiet", "-S", "-m", message])
+            .env("GIT_COMMITTER_DATE", &then);
+        Environment::run(commit).exits(0);
+        env.git("fleet", &["rev-parse", "HEAD"])
+    };
+    // Two have made the policy some days ago, and one was enough in the emergency after it.
+    let first = {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(60);
+        let mut amend = env.command("git", "fleet");
+        amend
+            .args(["commit", "--quiet", "--amend", "--no-edit", "-S"])
+            .env(
+                "GIT_COMMITTER_DATE",
+                then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            );
+        Environment::run(amend).exits(0);
+        env.git("fleet", &["rev-parse", "HEAD"])
+    };
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    hours_ago(50, "What is done in an emergency");
+    env.approved_by("bob");
+    env.edit("fleet/fleet.yaml", "kind: Fleet", "kind: Fleet # in haste");
+    let old = hours_ago(48, "In haste\n\nEmergency: the disk is full");
+    env.plumb("fleet", &["verify"]).exits(0);
+    env.plumb("fleet", &["explain", &old]).exits(0).says(&[
+        "accept ",
+        "accepted up to",
+        "if it came now, it wouldn't be accepted",
+        "[emergency-expired]",
+    ]);
+    let json = env
+        .plumb("fleet", &["explain", &old, "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(json["verdict"], "accept");
+    // The same in a clone, with an introduction and without.
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "-u", "origin", "main", "--tags"],
+    );
+    env.git(".", &["clone", "--quiet", &server, "clone"]);
+    let explained = ["explain", "HEAD", "-o", "json"];
+    let json = env.plumb("clone", &explained).exits(0).json();
+    assert_eq!(json["verdict"], "accept");
+    env.git("clone", &["config", "plumb.introduction", &first]);
+    let json = env.plumb("clone", &explained).exits(0).json();
+    assert_eq!(json["verdict"], "accept");
+    // One that the server never had is late.
+    env.edit("fleet/fleet.yaml", "# in haste", "# in more haste");
+    let late = hours_ago(47, "Kept for later\n\nEmergency: the disk is full");
+    env.plumb("fleet", &["explain", &late])
+        .exits(0)
+        .says(&["reject", "[emergency-expired]"]);
+}
