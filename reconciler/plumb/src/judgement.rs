@@ -4,6 +4,7 @@
 pub(crate) mod cure;
 mod describe;
 pub(crate) mod floor;
+pub(crate) mod place;
 
 use jiff::Timestamp;
 use plumb_adapters::git::{Repository, RepositoryError};
@@ -92,9 +93,9 @@ pub(crate) struct Showing {
     /// How much is told.
     pub(crate) telling: Telling,
     /// Whether the last commit of the range is the branch's newest.
-    pub(crate) position: cure::Position,
+    pub(crate) position: place::Position,
     /// Who reads it.
-    pub(crate) reader: cure::Reader,
+    pub(crate) reader: place::Reader,
 }
 
 /// Judges a range; who signed what is told of accepted commits too.

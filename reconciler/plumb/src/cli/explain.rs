@@ -10,8 +10,8 @@ use plumb_document::Code;
 use plumb_trust::{Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
-use crate::judgement::cure::{Position, Reader};
 use crate::judgement::floor::{Before, before, repository_of};
+use crate::judgement::place::{Position, Reader};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure};

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::{ControllerAddress, Selection, block_on, select};
 use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
-use crate::judgement::cure::{Cure, Givers, Place, Position};
+use crate::judgement::cure::{Cure, Givers};
+use crate::judgement::place::{Approvals, Place, Position};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -226,6 +227,7 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         remote: "origin".to_owned(),
         deploy_ref: None,
         foreign: Vec::new(),
+        approvals: Approvals::Here,
     };
     place.cures(&codes, &Givers::Unknown)
 }

@@ -7,8 +7,8 @@ use plumb_adapters::git::Repository;
 use plumb_trust::{Detail, Oid, Progress};
 
 use crate::git::Git;
-use crate::judgement::cure::{Position, Reader};
 use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
+use crate::judgement::place::{Position, Reader};
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Format, Shell};
 use crate::report::{Exit, Failure};

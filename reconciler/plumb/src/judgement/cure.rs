@@ -1,10 +1,8 @@
 //! What really helps a commit that isn't accepted: words, and the exact commands.
 
-use plumb_adapters::git::Repository;
-use plumb_trust::policy::BindRef;
-use plumb_trust::{Outcome, ReasonCode, Step, Verdict};
+use plumb_trust::{ReasonCode, Verdict};
 
-use crate::git::Git;
+use super::place::{Approvals, Place, Position};
 
 /// Something that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,114 +27,7 @@ pub(crate) enum Givers {
 /// How many commits of others are named at most.
 const NAMED: usize = 5;
 
-/// Who reads what is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
-    /// Who uses this git: its `user.email` is theirs.
-    User,
-    /// Whoever pushes to this server: what git is told here of a user is of the server's own account.
-    Pusher,
-}
-
-/// The commits after what is accepted that have another committer than the reader. Of a pusher nothing is
-/// known, but that the newest commit is likely to be theirs.
-fn foreign(
-    repository: &Repository,
-    outcome: &Outcome,
-    of_last: Position,
-    reader: Reader,
-) -> Vec<String> {
-    let git = Git::at(repository.git_dir());
-    let head = match (of_last, outcome.steps.last()) {
-        (Position::Newest, Some(last)) => last.commit.to_string(),
-        _ => "HEAD".to_owned(),
-    };
-    let range = format!("{}..{head}", outcome.accepted);
-    let log = ["log", "--reverse", "--format=%H %ce", &range];
-    let Some(listed) = git.try_ask(&log) else {
-        return Vec::new();
-    };
-    let commits: Vec<(&str, &str)> = listed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .collect();
-    let newest = || commits.last().map(|(_, email)| (*email).to_owned());
-    let user = match reader {
-        Reader::User => git.try_ask(&["config", "user.email"]).or_else(newest),
-        Reader::Pusher => newest(),
-    }
-    .unwrap_or_default();
-    commits
-        .into_iter()
-        .filter(|(_, email)| !email.eq_ignore_ascii_case(&user))
-        .map(|(id, email)| {
-            let email: String = email.chars().filter(|c| !c.is_control()).collect();
-            format!("{} by {email}", crate::output::short(id))
-        })
-        .collect()
-}
-
-/// Whether other commits stand on top of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Position {
-    /// It is the branch's newest commit: it can be amended.
-    Newest,
-    /// It isn't.
-    Below,
-}
-
-/// Where a commit stands that isn't accepted.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) commit: String,
-    /// The last accepted commit.
-    pub(crate) accepted: String,
-    pub(crate) position: Position,
-    /// The branch's short name, and where it is pushed to.
-    pub(crate) branch: String,
-    pub(crate) remote: String,
-    /// What each commit must say, if the policy asks for it.
-    pub(crate) deploy_ref: Option<String>,
-    /// The commits of others, each with its committer, that a rebase from here on would sign anew.
-    pub(crate) foreign: Vec<String>,
-}
-
 impl Place {
-    /// Of a step of a verification, as far as the repository tells.
-    pub(crate) fn of(
-        repository: &Repository,
-        outcome: &Outcome,
-        step: &Step,
-        of_last: Position,
-        reader: Reader,
-    ) -> Self {
-        let policy = super::authority(repository, &outcome.accepted)
-            .ok()
-            .map(|authority| authority.policy);
-        let branch = policy
-            .as_ref()
-            .map_or("main", |policy| policy.branch())
-            .to_owned();
-        let remote = repository
-            .config(&format!("branch.{branch}.remote"))
-            .unwrap_or_else(|| "origin".to_owned());
-        let newest = outcome
-            .steps
-            .last()
-            .is_some_and(|s| s.commit == step.commit);
-        Self {
-            commit: step.commit.short(),
-            accepted: outcome.accepted.short(),
-            position: if newest { of_last } else { Position::Below },
-            branch,
-            remote,
-            foreign: foreign(repository, outcome, of_last, reader),
-            deploy_ref: policy
-                .filter(|policy| policy.bind_ref != BindRef::None)
-                .map(|policy| format!("{} {}", policy.repository, policy.reference)),
-        }
-    }
-
     /// Runs a change of the newest commit on this one, and pushes what comes of it.
     fn amended(&self, amend: &str) -> Vec<String> {
         let change = match self.position {
@@ -221,6 +112,14 @@ impl Place {
         }
     }
 
+    fn fetch_approvals(&self) -> Cure {
+        let tags = format!("refs/tags/approve/{}/*", self.branch);
+        Cure {
+            what: "no approval is in this clone at all: fetch those that the server has".to_owned(),
+            commands: vec![format!("git fetch {} '{tags}:{tags}'", self.remote)],
+        }
+    }
+
     fn reset(&self) -> Cure {
         Cure {
             what: "set the branch back to what is accepted (your own copy keeps the commit)"
@@ -239,6 +138,10 @@ impl Place {
         // Nothing was accepted of a branch that was set back: there is nothing to set it back to.
         if rejected && !codes.contains(&ReasonCode::Rewound) {
             all.push(self.reset());
+        }
+        let waits = codes.contains(&ReasonCode::ApprovalsMissing);
+        if waits && self.approvals == Approvals::Unfetched {
+            all.push(self.fetch_approvals());
         }
         for code in codes {
             for cure in self.of_code(*code, who) {
@@ -478,6 +381,7 @@ mod tests {
             remote: "origin".to_owned(),
             deploy_ref: None,
             foreign: Vec::new(),
+            approvals: Approvals::Here,
         }
     }
 

@@ -8,7 +8,8 @@ use plumb_trust::{
     By, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, Verdict,
 };
 
-use super::cure::{Cure, Givers, Place, Position, Reader};
+use super::cure::{Cure, Givers};
+use super::place::{Place, Position, Reader};
 use super::{FloorOf, Showing, Telling};
 use crate::output::{Paint, Palette, one_of};
 

@@ -63,6 +63,53 @@ fn a_clone_that_is_behind_says_so() {
 }
 
 #[test]
+fn a_clone_without_any_approval_is_told_how_to_fetch_them() {
+    let env = Environment::new();
+    let first = env.three();
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    env.edit("fleet/fleet.yaml", "kind: Fleet", "kind: Fleet # ours");
+    env.commit("A remark", &["-S"]);
+    env.git("fleet", &["push", "--quiet", "-u", "origin", "main"]);
+    env.git(".", &["clone", "--quiet", "--no-tags", &server, "clone"]);
+    env.git("clone", &["config", "plumb.introduction", &first]);
+    env.be("bob");
+    env.plumb("fleet", &["approve", "main"]).exits(0);
+    env.git("fleet", &["push", "--quiet", "--tags", "origin"]);
+    // A clone that is made without tags, as for checks, fetches none by itself.
+    env.git("clone", &["fetch", "--quiet"]);
+    let run = env.plumb("clone", &["verify"]).exits(3).says(&[
+        "[approvals-missing]",
+        "no approval is in this clone at all: fetch those that the server has",
+    ]);
+    let command = run
+        .stdout
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("git fetch"))
+        .unwrap_or_else(|| panic!("{}", run.stdout));
+    assert_eq!(
+        command,
+        "git fetch origin 'refs/tags/approve/main/*:refs/tags/approve/main/*'"
+    );
+    let mut shell = env.command("sh", "clone");
+    shell.args(["-c", command]);
+    Environment::run(shell).exits(0);
+    env.plumb("clone", &["verify"]).exits(0);
+    // With one here it isn't said again, nor where there is no server.
+    env.edit("fleet/fleet.yaml", "# ours", "# all ours");
+    env.commit("Another", &["-S"]);
+    let run = env.plumb("fleet", &["verify"]).exits(3);
+    assert!(!run.stdout.contains("git fetch"), "{}", run.stdout);
+    env.git("fleet", &["remote", "remove", "origin"]);
+    let tag = env.git("fleet", &["tag", "--list", "approve/*"]);
+    env.git("fleet", &["tag", "--delete", &tag]);
+    let run = env.plumb("fleet", &["verify"]).exits(3);
+    assert!(!run.stdout.contains("git fetch"), "{}", run.stdout);
+}
+
+#[test]
 fn nobody_is_told_to_sign_what_others_wrote() {
     let env = Environment::new();
     env.fleet();

@@ -14,7 +14,7 @@ use super::{Update, fields, lines, oid, policy};
 use crate::cli::check;
 use crate::git::Git;
 use crate::judgement;
-use crate::judgement::cure::Reader;
+use crate::judgement::place::Reader;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
 

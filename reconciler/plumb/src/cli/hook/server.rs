@@ -15,7 +15,7 @@ use super::{ControllerAddress, Update, block_on, lines, updates};
 use crate::config::DEFAULT_SOCKET;
 use crate::http::Command;
 use crate::judgement;
-use crate::judgement::cure::Reader;
+use crate::judgement::place::Reader;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
 

@@ -1,0 +1,141 @@
+//! Where a commit stands that isn't accepted: what a cure for it must know.
+
+use plumb_adapters::git::Repository;
+use plumb_trust::policy::BindRef;
+use plumb_trust::{Outcome, Step};
+
+use crate::git::Git;
+
+/// Who reads what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Who uses this git: its `user.email` is theirs.
+    User,
+    /// Whoever pushes to this server: what git is told here of a user is of the server's own account.
+    Pusher,
+}
+
+/// The commits after what is accepted that have another committer than the reader. Of a pusher nothing is
+/// known, but that the newest commit is likely to be theirs.
+fn foreign(
+    repository: &Repository,
+    outcome: &Outcome,
+    of_last: Position,
+    reader: Reader,
+) -> Vec<String> {
+    let git = Git::at(repository.git_dir());
+    let head = match (of_last, outcome.steps.last()) {
+        (Position::Newest, Some(last)) => last.commit.to_string(),
+        _ => "HEAD".to_owned(),
+    };
+    let range = format!("{}..{head}", outcome.accepted);
+    let log = ["log", "--reverse", "--format=%H %ce", &range];
+    let Some(listed) = git.try_ask(&log) else {
+        return Vec::new();
+    };
+    let commits: Vec<(&str, &str)> = listed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    let newest = || commits.last().map(|(_, email)| (*email).to_owned());
+    let user = match reader {
+        Reader::User => git.try_ask(&["config", "user.email"]).or_else(newest),
+        Reader::Pusher => newest(),
+    }
+    .unwrap_or_default();
+    commits
+        .into_iter()
+        .filter(|(_, email)| !email.eq_ignore_ascii_case(&user))
+        .map(|(id, email)| {
+            let email: String = email.chars().filter(|c| !c.is_control()).collect();
+            format!("{} by {email}", crate::output::short(id))
+        })
+        .collect()
+}
+
+/// Whether other commits stand on top of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// It is the branch's newest commit: it can be amended.
+    Newest,
+    /// It isn't.
+    Below,
+}
+
+/// Where a commit stands that isn't accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) commit: String,
+    /// The last accepted commit.
+    pub(crate) accepted: String,
+    pub(crate) position: Position,
+    /// The branch's short name, and where it is pushed to.
+    pub(crate) branch: String,
+    pub(crate) remote: String,
+    /// What each commit must say, if the policy asks for it.
+    pub(crate) deploy_ref: Option<String>,
+    /// The commits of others, each with its committer, that a rebase from here on would sign anew.
+    pub(crate) foreign: Vec<String>,
+    pub(crate) approvals: Approvals,
+}
+
+/// Whether the server's approvals can be here at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Approvals {
+    /// Some are, or this is where they are pushed to.
+    Here,
+    /// None is, and there is a server that may have some: a clone that was made with `--no-tags`, as for
+    /// checks, never gets any by itself.
+    Unfetched,
+}
+
+/// Looks whether a clone has any approval for a branch.
+fn approvals(repository: &Repository, remote: &str, branch: &str, reader: Reader) -> Approvals {
+    let folder = format!("refs/tags/approve/{branch}/");
+    let any = repository
+        .tags()
+        .is_ok_and(|tags| tags.iter().any(|tag| tag.name.starts_with(&folder)));
+    let server = repository.config(&format!("remote.{remote}.url"));
+    match (reader, server) {
+        (Reader::User, Some(_)) if !any => Approvals::Unfetched,
+        _ => Approvals::Here,
+    }
+}
+
+impl Place {
+    /// Of a step of a verification, as far as the repository tells.
+    pub(crate) fn of(
+        repository: &Repository,
+        outcome: &Outcome,
+        step: &Step,
+        of_last: Position,
+        reader: Reader,
+    ) -> Self {
+        let policy = super::authority(repository, &outcome.accepted)
+            .ok()
+            .map(|authority| authority.policy);
+        let branch = policy
+            .as_ref()
+            .map_or("main", |policy| policy.branch())
+            .to_owned();
+        let remote = repository
+            .config(&format!("branch.{branch}.remote"))
+            .unwrap_or_else(|| "origin".to_owned());
+        let newest = outcome
+            .steps
+            .last()
+            .is_some_and(|s| s.commit == step.commit);
+        Self {
+            commit: step.commit.short(),
+            accepted: outcome.accepted.short(),
+            position: if newest { of_last } else { Position::Below },
+            approvals: approvals(repository, &remote, &branch, reader),
+            branch,
+            remote,
+            foreign: foreign(repository, outcome, of_last, reader),
+            deploy_ref: policy
+                .filter(|policy| policy.bind_ref != BindRef::None)
+                .map(|policy| format!("{} {}", policy.repository, policy.reference)),
+        }
+    }
+}
