@@ -141,7 +141,7 @@ pub(crate) struct RingKey {
     pub(crate) name: KeyName,
     pub(crate) identity: IdentityIndex,
     pub(crate) valid_before: Option<i64>,
-    file: Option<KeyFile>,
+    pub(crate) file: Option<KeyFile>,
     /// When something of its certificate begins or ends.
     moments: Vec<i64>,
     point: OnceLock<Option<VerifyingKey>>,
@@ -478,7 +478,7 @@ fn why(by: &[&sequoia_openpgp::packet::Signature]) -> String {
 }
 
 impl RingKey {
-    /// The certificate, for comparing its revocations.
+    /// Its certificate, if it has one.
     pub(crate) fn cert(&self) -> Option<&Cert> {
         match &self.file {
             Some(KeyFile::OpenPgp(cert)) => Some(cert),
