@@ -14,6 +14,7 @@ mod ground;
 mod link;
 mod placing;
 mod rig;
+mod service;
 mod transport;
 
 /// Makes a test of each case on each route.
@@ -95,4 +96,6 @@ contract! {
         it_is_turned_elsewhere,
         a_file_in_its_place_is_refused,
         it_goes_and_its_target_stays;
+    service:
+        one_that_fails_among_several_fails_alone;
 }
