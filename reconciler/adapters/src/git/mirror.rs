@@ -16,7 +16,7 @@ use plumb_trust::source::Fetched;
 use plumb_trust::{ObjectFormat, Oid};
 
 use super::layout;
-use super::objects;
+use super::objects::{self, Open};
 
 /// The mirror can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ impl Mirror {
             self.format.get_or_init(|| format);
         }
         self.clean()?;
-        let handle = objects::handle(&self.objects(), format)?;
+        let handle = objects::handle(&self.objects(), format, Open::Shortly)?;
         Ok(MirrorStore {
             path: self.path.clone(),
             handle,

@@ -26,6 +26,6 @@ mod tests;
 
 pub use address::{Address, AddressError};
 pub use fetch::{Exceeded, Limits, Patience, Ssh};
-pub use objects::ObjectStore;
+pub use objects::{ObjectStore, Open};
 pub use repository::{Quarantine, Repository, RepositoryError};
 pub use source::{GitOptions, GitSource, GitSourceError};

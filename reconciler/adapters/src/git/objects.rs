@@ -15,8 +15,25 @@ const ALLOCATION: usize = 64 << 20;
 /// What is kept of the room in which objects are put together.
 const ROOM: usize = 1 << 20;
 
-/// How many packs may be there at least before a store has to be opened anew.
-const PACKS: usize = 8192;
+/// How long a store stays open: it sees packs that come later only in slots that it has from the beginning,
+/// and to make and drop them takes a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// For a command, a hook or a fetch.
+    Shortly,
+    /// As long as the controller runs.
+    ForLong,
+}
+
+impl Open {
+    /// How many packs there may be at least before the store has to be opened anew.
+    const fn packs(self) -> usize {
+        match self {
+            Self::Shortly => 256,
+            Self::ForLong => 8192,
+        }
+    }
+}
 
 /// What is kept of inflated delta bases; trees of a large fleet are long chains.
 const PACK_CACHE: usize = 32 << 20;
@@ -35,11 +52,11 @@ pub struct ObjectStore {
 
 impl ObjectStore {
     /// The objects in these folders, looked for in this order.
-    pub fn open(folders: &[PathBuf], format: ObjectFormat) -> std::io::Result<Self> {
+    pub fn open(folders: &[PathBuf], format: ObjectFormat, open: Open) -> std::io::Result<Self> {
         let stores = folders
             .iter()
             .map(|folder| {
-                let handle = handle(folder, format)?;
+                let handle = handle(folder, format, open)?;
                 Ok(handle.with_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE))))
             })
             .collect::<std::io::Result<_>>()?;
@@ -119,12 +136,15 @@ impl Objects for ObjectStore {
 }
 
 /// A bounded handle to the objects of a folder, without caches.
-pub(super) fn handle(folder: &Path, format: ObjectFormat) -> std::io::Result<gix::odb::Handle> {
+pub(super) fn handle(
+    folder: &Path,
+    format: ObjectFormat,
+    open: Open,
+) -> std::io::Result<gix::odb::Handle> {
     let options = gix::odb::store::init::Options {
-        // A store that is open sees packs that come later only in slots that it has already.
         slots: gix::odb::store::init::Slots::AsNeededByDiskState {
             multiplier: 1.1,
-            minimum: PACKS,
+            minimum: open.packs(),
         },
         alloc_limit_bytes: Some(ALLOCATION),
         ..Default::default()

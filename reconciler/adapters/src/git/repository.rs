@@ -8,7 +8,7 @@ use plumb_trust::{ObjectFormat, Oid, TagRef};
 
 use super::error::innermost;
 use super::fetch::TAGS;
-use super::objects::{self, ObjectStore};
+use super::objects::{self, ObjectStore, Open};
 
 /// Where git keeps pushed objects until the hooks have agreed: what `GIT_OBJECT_DIRECTORY` and
 /// `GIT_ALTERNATE_OBJECT_DIRECTORIES` say to a hook.
@@ -118,12 +118,11 @@ impl Repository {
             }
         }
         let objects =
-            ObjectStore::open(&folders, objects::format(gix.object_hash())).map_err(|error| {
-                RepositoryError::Objects {
+            ObjectStore::open(&folders, objects::format(gix.object_hash()), Open::Shortly)
+                .map_err(|error| RepositoryError::Objects {
                     path: path.to_owned(),
                     reason: error.to_string(),
-                }
-            })?;
+                })?;
         Ok(Self { gix, objects })
     }
 

@@ -20,7 +20,7 @@ use super::address::{Address, AddressError};
 use super::fetch::{self, Limits, Patience, Ssh, repack};
 use super::files;
 use super::mirror::{Mirror, MirrorError};
-use super::objects::ObjectStore;
+use super::objects::{ObjectStore, Open};
 
 /// How often, at most, everything is fetched anew because something was missing.
 const ANEW: Duration = Duration::from_hours(1);
@@ -345,7 +345,7 @@ impl Reader {
             let Some(format) = mirror.format() else {
                 return Err(SourceError::Missing(*wanted));
             };
-            let store = ObjectStore::open(&[mirror.objects()], format)
+            let store = ObjectStore::open(&[mirror.objects()], format, Open::ForLong)
                 .map_err(|error| mirror_error(mirror, &MirrorError::Io(error)))?;
             self.store = Some(store);
         }
