@@ -292,3 +292,76 @@ fn pure_sources_touch_no_world() {
         }
     }
 }
+
+/// The numbers of a list such as `1–5, 69, own 31–33`; others than numbers are left out.
+fn numbers(list: &str) -> Vec<(&'static str, u32)> {
+    let (mut kind, mut found) = ("case", Vec::new());
+    for item in list.split(',').map(str::trim) {
+        let item = item.strip_prefix("own ").map_or(item, |rest| {
+            kind = "own";
+            rest
+        });
+        let (first, last) = item.split_once('–').unwrap_or((item, item));
+        if let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) {
+            found.extend((first..=last).map(|n| (kind, n)));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_threat_table_names_tests_that_are_there() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, section) = text.split_once("## What is defended").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut cases = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("tests/adversary")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "rs") {
+            continue;
+        }
+        let source = std::fs::read_to_string(path).unwrap();
+        for name in source.lines().filter_map(|line| line.strip_prefix("fn ")) {
+            let mut words = name.split('_');
+            let kind = match words.next() {
+                Some("case") => "case",
+                Some("own") => "own",
+                _ => continue,
+            };
+            // Some test two rows: `case_11_and_12_…`.
+            let numbers = words.take_while(|word| *word == "and" || word.parse::<u32>().is_ok());
+            cases.extend(numbers.filter_map(|word| Some((kind, word.parse::<u32>().ok()?))));
+        }
+    }
+    assert!(cases.len() > 115, "{} cases", cases.len());
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|l| l.starts_with("| "))
+        .skip(1)
+        .collect();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let [_, attacker, answer, shown, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{row} isn't three cells");
+        };
+        let mut tests = 0;
+        for part in shown.split(';') {
+            for number in numbers(part.trim()) {
+                assert!(cases.contains(&number), "{attacker}: {number:?} is no case");
+                tests += 1;
+            }
+            for place in part.split('`').skip(1).step_by(2) {
+                let homes = ["", "tests/e2e", "reconciler"];
+                let found = homes
+                    .iter()
+                    .any(|home| root().join(home).join(place).exists());
+                assert!(found, "{attacker}: {place} isn't there");
+                tests += 1;
+            }
+        }
+        assert!(
+            tests > 0 || answer.contains("**nothing**"),
+            "{attacker}: nothing shows it"
+        );
+    }
+}
