@@ -3,6 +3,7 @@
 //! Two threads serve it, because gix blocks: one talks to the server, and may wait for long; the other
 //! reads the mirror, so that a slow server never keeps hosts from being driven to what is accepted.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use plumb_trust::object::{Commit, ObjectKind, Objects, limits};
 use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
-use plumb_trust::{Inputs, Oid, Outcome, Revision, Verified};
+use plumb_trust::{Inputs, Oid, Outcome, Progress, Revision, Verified};
 use tokio::sync::oneshot;
 
 use super::address::{Address, AddressError};
@@ -24,6 +25,9 @@ use super::objects::{ObjectStore, Open};
 
 /// How often, at most, everything is fetched anew because something was missing.
 const ANEW: Duration = Duration::from_hours(1);
+
+/// How often it is said how far a long verification is.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// How many packs may pile up.
 const PACKS: usize = 50;
@@ -364,7 +368,14 @@ impl Reader {
             .lower_bounds(&request.lower_bounds);
         inputs.floor = request.floor;
         inputs.detail = request.detail;
-        Ok(plumb_trust::verify(store, &inputs))
+        let told = Cell::new(Instant::now());
+        let tell = |Progress { done, total }| {
+            if told.get().elapsed() > TOLD {
+                told.set(Instant::now());
+                tracing::info!(done, total, "verifying commits");
+            }
+        };
+        Ok(plumb_trust::verify(store, &inputs.progress(&tell)))
     }
 
     fn files(&mut self, revision: &Verified<Revision>) -> Result<Files, SourceError> {
