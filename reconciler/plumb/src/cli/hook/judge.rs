@@ -12,6 +12,7 @@ use plumb_trust::{
 };
 
 use super::Update;
+use crate::judgement::Telling;
 use crate::report::Failure;
 
 /// How much of a push a hook is shown.
@@ -55,7 +56,7 @@ impl Judge<'_> {
             .reference(self.reference)
             .tags(self.tags)
             .tombstones(self.tombstones)
-            .explain();
+            .detail(Telling::Short.detail());
         inputs.floor = floor;
         verify(self.repository.objects(), &inputs)
     }

@@ -82,6 +82,22 @@ impl Wanted {
     }
 }
 
+/// How many of which groups, and who that is, such as `2 of ops (alice, bob) and 1 of sec (dave)`.
+pub(super) fn in_words(needs: &[Wanted]) -> String {
+    let needs: Vec<_> = needs
+        .iter()
+        .map(|need| {
+            format!(
+                "{} of {} ({})",
+                need.count,
+                need.from,
+                need.members.join(", ")
+            )
+        })
+        .collect();
+    needs.join(" and ")
+}
+
 /// What a policy asks of a change of these paths, the strongest of each group.
 pub(super) fn wanted<'p>(policy: &Policy, paths: impl Iterator<Item = &'p str>) -> Vec<Wanted> {
     let mut most: BTreeMap<&str, u32> = BTreeMap::new();
@@ -176,22 +192,10 @@ impl Next {
             );
             return;
         }
-        let needs: Vec<_> = self
-            .needs
-            .iter()
-            .map(|need| {
-                format!(
-                    "{} of {} ({})",
-                    need.count,
-                    need.from,
-                    need.members.join(", ")
-                )
-            })
-            .collect();
         let _ = writeln!(
             out,
             "The policy as it was before judges this commit: it needs {}.",
-            needs.join(" and ")
+            in_words(&self.needs)
         );
         let signed: Vec<&str> = match &self.signing {
             Signing::By(name) => {

@@ -8,7 +8,7 @@ use plumb_trust::{KeyName, Policy};
 use serde::Serialize;
 
 use crate::cli::trust::folder::owner;
-use crate::cli::trust::next::{Wanted, wanted};
+use crate::cli::trust::next::{Wanted, in_words, wanted};
 use crate::report::Failure;
 
 /// A policy once a key has lost its authority, beside those that had before.
@@ -168,19 +168,7 @@ impl<'a> Left<'a> {
         if !self.is_open() {
             return Err(NEW_ROOT);
         }
-        let needs: Vec<_> = self
-            .changers()
-            .into_iter()
-            .map(|need| {
-                format!(
-                    "{} of {} ({})",
-                    need.count,
-                    need.from,
-                    need.members.join(", ")
-                )
-            })
-            .collect();
-        Ok(needs.join(" and "))
+        Ok(in_words(&self.changers()))
     }
 }
 
