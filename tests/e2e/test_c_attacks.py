@@ -168,8 +168,13 @@ def test_a_stolen_key_is_revoked_by_tags_at_once(fleet, on, alertmanager, people
         pushed = fleet.push("origin", f"refs/tags/{tag}", by=person)
         assert pushed.returncode == 0, pushed.stderr
     fleet.hooks(False)
+    told = lambda: fleet.controller.run("get", "revisions").stdout
+    until(lambda: f"revoked by signed revoke/ tags: {grace.fingerprint}" in told(), "the controller says so", 30, told)
+    assert "KeyRevoked" in fleet.controller.run("events").stdout
     change(fleet, "stolen\n")
     attack(fleet, bad := fleet.commit("By the thief", by=grace))
+    until(lambda: fleet.controller.verdict(bad), "a verdict", 30, fleet.controller.state)
+    assert "By the thief" in told()
     is_repelled(fleet, on, alertmanager, bad, accepted, {"key-revoked"}, {"pendingAlarm"})
 
 

@@ -28,6 +28,8 @@ pub struct SourceView {
     pub last_look: Option<Timestamp>,
     /// Fingerprints of the keys that this machine's configuration takes authority away from.
     pub revoked: Vec<String>,
+    /// Fingerprints of the keys that signed `revoke/` tags take authority away from.
+    pub revoked_by_tags: Vec<String>,
     /// `Ready` and `SourceVerified`.
     pub conditions: Conditions,
 }
@@ -68,7 +70,8 @@ pub struct RevisionView {
     pub verdict: String,
     /// When the controller came to that.
     pub time: Timestamp,
-    /// The first line of its message; only of those that were driven to.
+    /// The first line of its message; only of those that were driven to, and of the first that isn't
+    /// accepted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
     /// Why it isn't accepted, a sentence each.

@@ -70,6 +70,7 @@ impl Running {
                 last_fetch: view.source.last_fetch,
                 last_look: view.source.last_look,
                 revoked: view.source.revoked,
+                revoked_by_tags: view.source.revoked_by_tags,
                 conditions: view.source.conditions,
             },
             hosts: view

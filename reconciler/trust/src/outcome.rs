@@ -43,6 +43,10 @@ pub struct Step {
     pub commit: Oid,
     /// What became of it.
     pub verdict: Verdict,
+    /// The first line of its message, without control characters; only of the first commit that isn't
+    /// accepted, if it could be read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
     /// Why; empty if it is accepted.
     pub reasons: Vec<Reason>,
     /// What was noticed and changes nothing.
@@ -138,6 +142,7 @@ impl Step {
         Self {
             commit,
             verdict,
+            subject: String::new(),
             reasons: Vec::new(),
             notes: Vec::new(),
             signers: Vec::new(),

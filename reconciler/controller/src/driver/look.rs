@@ -270,18 +270,7 @@ impl Driver {
             Ok(revoked) => {
                 let now: Vec<_> = revoked.iter().map(ToString::to_string).collect();
                 let before = self.shared.write().source.revoked.replace(now.clone());
-                // At the start nothing is known of what is new.
-                let Some(before) = before else {
-                    return;
-                };
-                for key in differing(&now, &before) {
-                    let message = format!("{key} has no authority any more on this machine");
-                    self.event(None, EventKind::Warning, "KeyRevoked", message, None);
-                }
-                for key in differing(&before, &now) {
-                    let message = format!("{key} isn't revoked on this machine any more");
-                    self.event(None, EventKind::Warning, "KeyRestored", message, None);
-                }
+                self.tell_of_keys(before, &now, "on this machine");
             }
             Err(error) => {
                 let message = format!("nothing new is accepted until this is mended: {error}");
@@ -289,6 +278,22 @@ impl Driver {
                     self.event(None, EventKind::Warning, NO_REVOCATIONS, message, None);
                 }
             }
+        }
+    }
+
+    /// Tells of keys that lost their authority somewhere, or have it again.
+    fn tell_of_keys(&mut self, before: Option<Vec<String>>, now: &[String], place: &str) {
+        // At the start nothing is known of what is new.
+        let Some(before) = before else {
+            return;
+        };
+        for key in differing(now, &before) {
+            let message = format!("{key} has no authority any more {place}");
+            self.event(None, EventKind::Warning, "KeyRevoked", message, None);
+        }
+        for key in differing(&before, now) {
+            let message = format!("{key} isn't revoked {place} any more");
+            self.event(None, EventKind::Warning, "KeyRestored", message, None);
         }
     }
 
@@ -375,6 +380,19 @@ impl Driver {
         let now = self.now();
         let accepted = judged.outcome.accepted;
         let held = judged.held(now);
+        let revoked: Vec<_> = judged
+            .outcome
+            .revoked
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let before = self
+            .shared
+            .write()
+            .source
+            .revoked_by_tags
+            .replace(revoked.clone());
+        self.tell_of_keys(before, &revoked, "by a signed revoke/ tag");
         self.remember(&judged);
         let (moved, news) = {
             let mut world = self.shared.write();
@@ -484,7 +502,8 @@ impl Driver {
                 },
                 summary: known
                     .map(|at| world.record.revisions[at].summary.clone())
-                    .unwrap_or_default(),
+                    .filter(|summary| !summary.is_empty())
+                    .unwrap_or_else(|| step.subject.clone()),
                 reasons: step.reasons.iter().map(ToString::to_string).collect(),
             };
             if moved {

@@ -18,6 +18,13 @@ async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     let source = fleet.handle().source();
     assert_eq!(source.accepted.as_ref(), Some(&accepted));
     assert_eq!(source.held.as_ref().unwrap().commit, bad.to_string());
+    let told = fleet.handle().revisions();
+    let told = told.iter().find(|view| view.commit == bad.to_string());
+    let summary = &told.unwrap().summary;
+    assert!(
+        summary.starts_with("change "),
+        "it is to be recognised: {summary:?}"
+    );
     assert!(!source.conditions.is_true(SourceVerified) && source.conditions.is_true(Ready));
     assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
     let alert = fleet

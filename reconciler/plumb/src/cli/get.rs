@@ -1,5 +1,5 @@
 use clap::{Args, Subcommand};
-use plumb_core::status::{ConditionStatus, ConditionType};
+use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use plumb_trust::ReasonCode;
 use serde::Serialize;
 
@@ -178,6 +178,7 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
         ]);
     }
     let mut text = table.to_string();
+    describe_source(&mut text, &fleet.source, palette);
     for revision in revisions.iter().filter(|r| !r.reasons.is_empty()) {
         text.push_str(&format!("\n{}\n", short(&revision.commit)));
         for reason in &revision.reasons {
@@ -197,6 +198,34 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
         }
     }
     text
+}
+
+/// What is wrong with the source itself, and whose signatures count for nothing. A held commit's reasons
+/// stand beside it.
+fn describe_source(text: &mut String, source: &Source, palette: Palette) {
+    use std::fmt::Write as _;
+    let conditions: Vec<Condition> = source.conditions.clone().into();
+    let bad = conditions.iter().filter(|condition| {
+        let told = condition.kind == ConditionType::SourceVerified && source.held.is_some();
+        condition.status == ConditionStatus::False && !told
+    });
+    for condition in bad {
+        let _ = writeln!(
+            text,
+            "\n{} {}: {}",
+            palette.paint(Paint::Error, format_args!("{:?} is False", condition.kind)),
+            condition.reason,
+            condition.message
+        );
+    }
+    for (keys, by) in [
+        (&source.revoked, "on the controller's machine"),
+        (&source.revoked_by_tags, "by signed revoke/ tags"),
+    ] {
+        if !keys.is_empty() {
+            let _ = writeln!(text, "\nrevoked {by}: {}", keys.join(", "));
+        }
+    }
 }
 
 /// What helps the commit that holds the branch, as far as a controller tells.

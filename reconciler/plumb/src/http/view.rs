@@ -78,6 +78,9 @@ pub struct Source {
     /// Fingerprints of the keys that the controller's configuration takes authority away from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
+    /// Fingerprints of the keys that signed `revoke/` tags take authority away from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_by_tags: Vec<String>,
     /// Its conditions.
     #[serde(default)]
     pub conditions: Conditions,

@@ -66,6 +66,7 @@ impl Evaluation<'_> {
         match self.judge(parent, at, id, &mut step, history) {
             Ok(next) => {
                 self.revoke_after(parent, &next.0, &next.1, at);
+                step.subject = String::new();
                 step.notes.truncate(NOTES);
                 (step, Some(next))
             }
@@ -100,6 +101,7 @@ impl Evaluation<'_> {
             .read(&id, ObjectKind::Commit, limits::COMMIT)
             .map_err(|e| one(unread(&e)))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
+        step.subject = commit.subject();
         let candidate = self.candidate(parent, at, id, commit).map_err(one)?;
         let policy = &parent.authority.policy;
         let demands = coverage::demands(policy, &candidate.changes).map_err(one)?;

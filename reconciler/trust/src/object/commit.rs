@@ -346,7 +346,7 @@ impl<'a> Commit<'a> {
             .unwrap_or_default();
         String::from_utf8_lossy(line)
             .chars()
-            .filter(|c| !c.is_control())
+            .filter(|c| !super::tree::invisible(*c))
             .take(200)
             .collect()
     }

@@ -387,11 +387,11 @@ pub(super) const EVENTS: &[Reason] = &[
     ),
     (
         "KeyRevoked",
-        "A key has no authority any more on the controller's machine (`revoked` in its configuration).",
+        "A key has no authority any more: a file of the controller's folder of revoked keys (`revoked` in its configuration) or a signed `revoke/` tag takes it away. `plumb get revisions` lists such keys.",
     ),
     (
         "KeyRestored",
-        "A key was taken out of the controller's folder of revoked keys, and counts again if the policy has it. If nobody meant that, put it back.",
+        "A key was taken out of the controller's folder of revoked keys, or its `revoke/` tags were taken away, and it counts again if the policy has it. If nobody meant that, put it back.",
     ),
 ];
 

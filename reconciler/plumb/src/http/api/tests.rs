@@ -97,6 +97,7 @@ pub(in crate::http) fn fleet() -> Fleet {
         now: "2026-11-24T02:00:00Z".parse().unwrap(),
         source: Source {
             revoked: vec!["SHA256:revoked".to_owned()],
+            revoked_by_tags: vec!["SHA256:stolen".to_owned()],
             url: "/srv/fleet.git".to_owned(),
             reference: "refs/heads/main".to_owned(),
             head: Some("b".repeat(40)),
@@ -184,6 +185,7 @@ async fn the_page_escapes_and_is_hardened() {
         "bbbbbbbbbbbb",
         "PlumbHostUnreachable",
         "SHA256:revoked",
+        "SHA256:stolen",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
