@@ -85,30 +85,6 @@ impl Git {
         }
     }
 
-    /// A commit's whole id.
-    ///
-    /// # Errors
-    /// When the name is no commit of this repository.
-    pub(crate) fn commit(&self, name: &str) -> Result<String, Failure> {
-        self.ask(&[
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &format!("{name}^{{commit}}"),
-        ])
-        .map_err(|_| {
-            if self
-                .try_ask(&["rev-parse", "--verify", "--quiet", "HEAD"])
-                .is_none()
-            {
-                return nothing_committed();
-            }
-            Failure::new(format!("there is no commit {name} here"))
-                .hint("a branch, a tag or a commit's id; `git fetch` may bring it")
-        })
-    }
-
     /// A tag's name that nothing stands in the way of: this one, or the first with a number behind it.
     ///
     /// # Errors

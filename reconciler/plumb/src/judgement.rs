@@ -32,6 +32,12 @@ impl From<RepositoryError> for Failure {
             RepositoryError::Unknown(_) => {
                 Some("a branch, a tag or a commit's id; `git fetch` may bring it")
             }
+            RepositoryError::Ambiguous { .. } => Some(
+                "write the whole name, such as refs/heads/main, or the whole id; a tag that is called like a branch or an id may come from anybody who may push: git tag -d NAME",
+            ),
+            RepositoryError::Foreign(_) => Some(
+                "its settings could say what is trusted; if you mean it, name it: --git-dir DIR",
+            ),
             RepositoryError::Objects { .. } | RepositoryError::Refs { .. } => None,
         };
         Self::new(error.to_string()).maybe_hint(hint.map(str::to_owned))

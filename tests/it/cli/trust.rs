@@ -4,6 +4,7 @@ mod check;
 mod clones;
 mod import;
 mod keys;
+mod names;
 mod people;
 mod revoke;
 mod round;

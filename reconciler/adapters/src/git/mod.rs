@@ -15,6 +15,7 @@ mod fetch;
 pub mod files;
 mod layout;
 mod mirror;
+mod newer;
 mod objects;
 mod repository;
 pub mod sign;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use address::{Address, AddressError};
 pub use fetch::{Exceeded, Limits, Patience, Ssh};
+pub use newer::Newer;
 pub use objects::{ObjectStore, Open};
 pub use repository::{Quarantine, Repository, RepositoryError};
 pub use source::{GitOptions, GitSource, GitSourceError};

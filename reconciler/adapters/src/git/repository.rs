@@ -88,6 +88,17 @@ pub enum RepositoryError {
     /// Something isn't in it.
     #[error("{0:?} names no commit here")]
     Unknown(String),
+    /// A name means several things: whoever may push a tag chooses what it is called.
+    #[error("{name:?} means more than one thing here: {}", meanings.join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// What it could mean, in full.
+        meanings: Vec<String>,
+    },
+    /// It is somebody else's, who could have said in it what is trusted.
+    #[error("the repository at {0} belongs to another user")]
+    Foreign(PathBuf),
 }
 
 impl Repository {
@@ -181,7 +192,13 @@ impl Repository {
         Ok(objects::oid(&id))
     }
 
-    /// The commit that a person means: a full or short hash, `HEAD`, a branch, a tag, `X~2`.
+    /// Whether it is this process's user's, or of who ran `sudo`.
+    pub fn is_own(&self) -> bool {
+        gix::sec::identity::is_path_owned_by_current_user(self.gix.git_dir()).unwrap_or(false)
+    }
+
+    /// The commit that a person means: a full or short hash, `HEAD`, a branch, a tag, `X~2`. Git takes a tag
+    /// before a branch and both before a short hash, and says so at most; here nothing is taken then.
     pub fn resolve(&self, text: &str) -> Result<Oid, RepositoryError> {
         let unknown = || RepositoryError::Unknown(text.to_owned());
         if let Ok(id) = text.parse::<Oid>() {
@@ -191,6 +208,13 @@ impl Repository {
                 Err(unknown())
             };
         }
+        let meanings = self.meanings(text);
+        if meanings.len() > 1 {
+            return Err(RepositoryError::Ambiguous {
+                name: text.to_owned(),
+                meanings,
+            });
+        }
         let mut gix = self.gix.clone();
         gix.objects.ignore_replacements = true;
         let id = gix
@@ -199,6 +223,42 @@ impl Repository {
             .detach();
         self.peel(objects::oid(&id).ok_or_else(unknown)?)
             .ok_or_else(unknown)
+    }
+
+    /// Everything that the name at the beginning of an expression could stand for.
+    fn meanings(&self, text: &str) -> Vec<String> {
+        let end = text.find(['^', '~', ':']).or_else(|| text.find("@{"));
+        let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+        if matches!(name, "" | "HEAD" | "@") || name.starts_with("refs/") {
+            return Vec::new();
+        }
+        let full = [
+            format!("refs/{name}"),
+            format!("refs/tags/{name}"),
+            format!("refs/heads/{name}"),
+            format!("refs/remotes/{name}"),
+            format!("refs/remotes/{name}/HEAD"),
+        ];
+        let is_there = |full: &String| {
+            let found = self.gix.try_find_reference(full.as_str()).ok().flatten();
+            found.is_some_and(|found| found.name().as_bstr() == full.as_str())
+        };
+        let mut meanings: Vec<String> = full.into_iter().filter(is_there).collect();
+        // A hash that isn't here may have been meant all the same, where the name is as long as one that is
+        // shown to people.
+        let hash = gix::hash::Prefix::from_hex(name).ok();
+        let meant = |prefix| {
+            name.len() >= 7
+                || self
+                    .gix
+                    .objects
+                    .lookup_prefix(prefix, None)
+                    .is_ok_and(|found| found.is_some())
+        };
+        if hash.is_some_and(meant) {
+            meanings.push(format!("the object {name}"));
+        }
+        meanings
     }
 
     /// The commit behind a tag.

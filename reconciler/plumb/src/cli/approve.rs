@@ -9,7 +9,7 @@ use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Reason, ReasonCod
 use serde::Serialize;
 
 use crate::git::Git;
-use crate::judgement::floor::{self, Before, HeldBefore};
+use crate::judgement::floor::{self, Before, HeldBefore, repository_of};
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _};
@@ -85,11 +85,12 @@ enum Effect {
 impl Approve {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let git = Git::at(&self.folder);
-        let commit = git.commit(&self.commit)?;
+        let repository = repository_of(&self.folder)?;
+        let commit = repository.resolve(&self.commit)?.to_string();
         let base = self
             .base
             .as_deref()
-            .map(|base| git.commit(base))
+            .map(|base| Ok::<_, Failure>(repository.resolve(base)?.to_string()))
             .transpose()?;
         let policy = policy_of(&git, &commit)?;
         let branch = self.branch.as_deref().unwrap_or(&policy.reference);

@@ -105,15 +105,17 @@ pub(crate) fn before(repository: &Repository, tags: &[TagRef], commit: Oid, head
 
 /// Opens the repository that holds a folder, which may lie anywhere in it, as git does.
 pub(crate) fn repository_of(folder: &Path) -> Result<Repository, RepositoryError> {
-    Repository::open(folder).or_else(|error| {
-        let above = folder.canonicalize().ok();
-        let above = above
-            .iter()
-            .flat_map(|folder| folder.ancestors())
-            .skip(1)
-            .find(|folder| folder.join(".git").exists());
-        above.map_or(Err(error), Repository::open)
-    })
+    let whole = folder.canonicalize().ok();
+    let around = whole
+        .iter()
+        .flat_map(|folder| folder.ancestors())
+        .find(|folder| folder.join(".git").exists());
+    let repository = Repository::open(around.unwrap_or(folder))?;
+    if repository.is_own() {
+        Ok(repository)
+    } else {
+        Err(RepositoryError::Foreign(repository.git_dir().to_owned()))
+    }
 }
 
 /// How many commits the server's branch has, as far as it was fetched, that a commit hasn't.

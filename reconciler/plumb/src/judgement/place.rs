@@ -16,40 +16,32 @@ pub(crate) enum Reader {
 }
 
 /// The commits after what is accepted that have another committer than the reader. Of a pusher nothing is
-/// known, but that the newest commit is likely to be theirs.
+/// known, but that the newest commit is likely to be theirs. What can't be told counts as another's.
 fn foreign(
     repository: &Repository,
     outcome: &Outcome,
     of_last: Position,
     reader: Reader,
 ) -> Vec<String> {
-    let git = Git::at(repository.git_dir());
     let head = match (of_last, outcome.steps.last()) {
-        (Position::Newest, Some(last)) => last.commit.to_string(),
-        _ => "HEAD".to_owned(),
+        (Position::Newest, Some(last)) => Some(last.commit),
+        _ => repository.resolve("HEAD").ok(),
     };
-    let range = format!("{}..{head}", outcome.accepted);
-    let log = ["log", "--reverse", "--format=%H %ce", &range];
-    let Some(listed) = git.try_ask(&log) else {
-        return Vec::new();
+    let Some(commits) = head.and_then(|head| repository.newer(outcome.accepted, head)) else {
+        return vec!["others, which can't be listed here".to_owned()];
     };
-    let commits: Vec<(&str, &str)> = listed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .collect();
-    let newest = || commits.last().map(|(_, email)| (*email).to_owned());
+    let newest = || commits.last().map(|newest| newest.committer.clone());
     let user = match reader {
-        Reader::User => git.try_ask(&["config", "user.email"]).or_else(newest),
+        Reader::User => Git::at(repository.git_dir())
+            .try_ask(&["config", "user.email"])
+            .or_else(newest),
         Reader::Pusher => newest(),
     }
     .unwrap_or_default();
     commits
-        .into_iter()
-        .filter(|(_, email)| !email.eq_ignore_ascii_case(&user))
-        .map(|(id, email)| {
-            let email: String = email.chars().filter(|c| !c.is_control()).collect();
-            format!("{} by {email}", crate::output::short(id))
-        })
+        .iter()
+        .filter(|newer| !newer.committer.eq_ignore_ascii_case(&user))
+        .map(|newer| format!("{} by {}", newer.commit.short(), newer.committer))
         .collect()
 }
 

@@ -243,3 +243,69 @@ fn a_hook_sees_what_is_being_pushed_in_its_quarantine() {
     assert!(hooked.objects().has(&first));
     assert_eq!(hooked.resolve(&pushed.to_string()).unwrap(), pushed);
 }
+
+/// Whoever may push tags chooses what they are called; a plain fetch brings them.
+#[test]
+fn a_name_with_two_meanings_is_taken_for_neither() {
+    let place = Place::new();
+    let (writer, first) = place.fleet();
+    let second = commit(&writer, &[first], "second", &[("fleet.yaml", "b\n")]);
+    writer.set_ref("refs/remotes/origin/main", &second).unwrap();
+    let short = second.to_string()[..12].to_owned();
+    let repository = Repository::open(writer.path()).unwrap();
+    for name in ["main", "origin/main", &short] {
+        assert_eq!(repository.resolve(name).unwrap(), second, "{name}");
+    }
+    for name in ["main", "origin/main", &short, "0123456789ab"] {
+        tag(&writer, name, first);
+    }
+    // Found loose and packed, by the name and by what is built on it.
+    for pack in [false, true] {
+        if pack {
+            place.git(writer.path(), &["pack-refs", "--all"]);
+        }
+        let repository = Repository::open(writer.path()).unwrap();
+        for name in [
+            "main",
+            "origin/main",
+            &short,
+            "0123456789ab",
+            "main~1",
+            &format!("{short}^"),
+        ] {
+            let error = repository.resolve(name).unwrap_err();
+            assert!(
+                matches!(error, RepositoryError::Ambiguous { .. }),
+                "{name}: {error}"
+            );
+            assert!(error.to_string().contains("refs/tags/"), "{name}: {error}");
+        }
+        for name in [
+            "refs/heads/main",
+            "refs/remotes/origin/main",
+            &second.to_string(),
+        ] {
+            assert_eq!(repository.resolve(name).unwrap(), second, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_on_top_is_listed_with_whose_it_says_it_is() {
+    let place = Place::new();
+    let (writer, first) = place.fleet();
+    let second = commit(&writer, &[first], "second", &[("fleet.yaml", "b\n")]);
+    let side = commit(&writer, &[first], "side", &[("fleet.yaml", "c\n")]);
+    let merge = commit(&writer, &[second, side], "merge", &[("fleet.yaml", "d\n")]);
+    let repository = Repository::open(writer.path()).unwrap();
+    let listed = |older, newer| {
+        let newer = repository.newer(older, newer)?;
+        assert!(newer.iter().all(|one| one.committer.contains('@')));
+        Some(newer.into_iter().map(|one| one.commit).collect::<Vec<_>>())
+    };
+    assert_eq!(listed(first, first), Some(Vec::new()));
+    assert_eq!(listed(first, second), Some(vec![second]));
+    assert_eq!(listed(second, merge), Some(vec![side, merge]));
+    assert_eq!(listed(first, merge).unwrap().len(), 3);
+    assert_eq!(listed(side, merge), None, "not on the way");
+}
