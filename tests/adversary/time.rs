@@ -233,6 +233,34 @@ fn own_41_a_revoke_tag_on_a_later_commit_takes_nothing_from_those_before() {
     assert!(outcome.reasons.iter().any(|r| r.code == R::HistoryRevoked));
 }
 
+// Whoever has the key may be able to delete the tags that took its authority away.
+#[test]
+fn own_99_a_deleted_revoke_tag_gives_nothing_back() {
+    let (p, mut w) = (people(), World::default());
+    let one = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let two = w.on(one).file("lab/a", "2").sign(&p.bob).make(&mut w);
+    let root = w.root;
+    for (n, signer) in [&p.bob, &p.carol, &p.dave].into_iter().enumerate() {
+        w.tag(&format!("revoke/{}/{n}", p.alice.hex()), root)
+            .sign(signer)
+            .make(&mut w);
+    }
+    let outcome = w.alarms(one, R::KeyRevoked);
+    w.tags.clear();
+    w.accepts(two);
+    w.revoked_before = outcome.revoked.into_iter().collect();
+    let outcome = w.alarms(one, R::KeyRevoked);
+    assert_eq!(outcome.revoked, []);
+    // What she says of others counts as it does beside the tags: which of them came first means nothing.
+    for (n, signer) in [&p.alice, &p.carol, &p.dave].into_iter().enumerate() {
+        w.tag(&format!("revoke/{}/{n}", p.bob.hex()), root)
+            .sign(signer)
+            .make(&mut w);
+    }
+    w.floor = Some(one);
+    w.alarms(two, R::KeyRevoked);
+}
+
 #[test]
 fn own_51_a_revoke_tag_waits_until_its_commit_is_accepted() {
     let (p, mut w) = (people(), World::default());

@@ -171,6 +171,10 @@ def test_a_stolen_key_is_revoked_by_tags_at_once(fleet, on, alertmanager, people
     told = lambda: fleet.controller.run("get", "revisions").stdout
     until(lambda: f"revoked by signed revoke/ tags: {grace.fingerprint}" in told(), "the controller says so", 30, told)
     assert "KeyRevoked" in fleet.controller.run("events").stdout
+    # Nor does it help to delete what took the key's authority away.
+    assert fleet.push("--delete", "origin", f"refs/tags/{tag}").returncode == 0
+    fleet.controller.run("notify", check=True)
+    until(lambda: "RevokeTagGone" in fleet.controller.run("events").stdout, "the lost tag is told of", 30, told)
     change(fleet, "stolen\n")
     attack(fleet, bad := fleet.commit("By the thief", by=grace))
     until(lambda: fleet.controller.verdict(bad), "a verdict", 30, fleet.controller.state)

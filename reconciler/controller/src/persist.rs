@@ -48,6 +48,8 @@ pub(crate) struct SourceRecord {
     pub(crate) revisions: Vec<RevisionView>,
     /// Signed rollbacks that were accepted, oldest first: hosts that ran what was left may follow them.
     pub(crate) rollbacks: Vec<WentBack>,
+    /// Keys that signed `revoke/` tags took authority away from: who deletes a tag gives nothing back.
+    pub(crate) revoked: Vec<String>,
 }
 
 impl SourceRecord {

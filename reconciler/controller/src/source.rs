@@ -24,6 +24,8 @@ pub(crate) struct Look {
     pub(crate) bound: Option<Oid>,
     pub(crate) first_seen: BTreeMap<Oid, Timestamp>,
     pub(crate) revoked: Arc<RevokedReader>,
+    /// What signed tags took away before, wherever those tags are now.
+    pub(crate) revoked_before: Revocations,
     /// The revision that is loaded already.
     pub(crate) loaded: Option<Oid>,
     pub(crate) now: Timestamp,
@@ -150,6 +152,7 @@ async fn judge(
             now: look.now,
             first_seen: first_seen.clone(),
             revoked: revoked.clone(),
+            revoked_before: look.revoked_before.clone(),
             lower_bounds: look.bound.into_iter().collect(),
             detail: Detail::Brief,
             ..VerifyRequest::new(look.introduction, fetched.head, look.now)

@@ -28,7 +28,7 @@ pub struct SourceView {
     pub last_look: Option<Timestamp>,
     /// Fingerprints of the keys that this machine's configuration takes authority away from.
     pub revoked: Vec<String>,
-    /// Fingerprints of the keys that signed `revoke/` tags take authority away from.
+    /// Fingerprints of the keys that signed `revoke/` tags took authority away from, wherever these are now.
     pub revoked_by_tags: Vec<String>,
     /// `Ready` and `SourceVerified`.
     pub conditions: Conditions,

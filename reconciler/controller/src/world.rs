@@ -31,7 +31,8 @@ pub(crate) struct SourceNow {
     pub(crate) last_look: Option<Timestamp>,
     /// Keys that this machine's configuration takes authority away from; none before it was read.
     pub(crate) revoked: Option<Vec<String>>,
-    /// Keys that `revoke/` tags take authority away from; none before the branch was judged.
+    /// Keys that the `revoke/` tags which are there now take authority away from; none before the branch
+    /// was judged.
     pub(crate) revoked_by_tags: Option<Vec<String>>,
     pub(crate) conditions: Conditions,
 }
@@ -84,7 +85,7 @@ impl World {
             last_fetch: self.source.last_fetch,
             last_look: self.source.last_look,
             revoked: self.source.revoked.clone().unwrap_or_default(),
-            revoked_by_tags: self.source.revoked_by_tags.clone().unwrap_or_default(),
+            revoked_by_tags: self.record.revoked.clone(),
             conditions: self.source.conditions.clone(),
         }
     }

@@ -32,6 +32,14 @@ pub struct Revocations {
     keys: BTreeSet<KeyName>,
 }
 
+impl FromIterator<KeyName> for Revocations {
+    fn from_iter<I: IntoIterator<Item = KeyName>>(keys: I) -> Self {
+        Self {
+            keys: keys.into_iter().collect(),
+        }
+    }
+}
+
 /// A file of local revocations that can't be read. It isn't skipped: what it was to take away would stay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -134,6 +142,8 @@ pub struct Inputs<'a> {
     pub first_seen: Option<&'a BTreeMap<Oid, Timestamp>>,
     /// What this machine takes authority away from.
     pub revoked: Option<&'a Revocations>,
+    /// What signed tags took away before, wherever those tags are now: whoever deletes a tag gives nothing back.
+    pub revoked_before: Option<&'a Revocations>,
     /// Commits that were accepted once and then taken off the branch.
     pub tombstones: Option<&'a BTreeSet<Oid>>,
     /// Commits that hosts have run: each must lie on the verified chain.
@@ -156,6 +166,7 @@ impl<'a> Inputs<'a> {
             reference: None,
             first_seen: None,
             revoked: None,
+            revoked_before: None,
             tombstones: None,
             lower_bounds: &[],
             detail: Detail::Brief,
@@ -195,6 +206,13 @@ impl<'a> Inputs<'a> {
     #[must_use]
     pub const fn revoked(mut self, revoked: &'a Revocations) -> Self {
         self.revoked = Some(revoked);
+        self
+    }
+
+    /// With what signed tags took away before.
+    #[must_use]
+    pub const fn revoked_before(mut self, revoked: &'a Revocations) -> Self {
+        self.revoked_before = Some(revoked);
         self
     }
 

@@ -46,6 +46,8 @@ pub struct VerifyRequest {
     pub tombstones: BTreeSet<Oid>,
     /// What this machine takes authority away from.
     pub revoked: Revocations,
+    /// What signed tags took away before.
+    pub revoked_before: Revocations,
     /// Commits that hosts have run.
     pub lower_bounds: Vec<Oid>,
     /// How much is told of accepted commits.
@@ -64,6 +66,7 @@ impl VerifyRequest {
             first_seen: BTreeMap::new(),
             tombstones: BTreeSet::new(),
             revoked: Revocations::default(),
+            revoked_before: Revocations::default(),
             lower_bounds: Vec::new(),
             detail: Detail::Brief,
         }

@@ -122,7 +122,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
         .says(&[&format!("git tag -d {tag}")]);
     env.plumb("fleet", &["approve", "nothing"])
         .exits(1)
-        .says(&["there is no commit nothing"]);
+        .says(&["\"nothing\" names no commit here"]);
 }
 
 #[test]

@@ -155,6 +155,7 @@ pub struct World {
     pub seen: BTreeMap<Oid, Timestamp>,
     /// Local revocations.
     pub revoked: Revocations,
+    pub revoked_before: Revocations,
     /// Commits once accepted.
     pub tombstones: BTreeSet<Oid>,
     files: HashMap<Oid, Files>,
@@ -203,6 +204,7 @@ impl World {
             floor: None,
             seen: BTreeMap::new(),
             revoked: Revocations::default(),
+            revoked_before: Revocations::default(),
             tombstones: BTreeSet::new(),
             files: HashMap::new(),
             clock: START,
@@ -303,6 +305,7 @@ impl World {
             .tags(&self.tags)
             .first_seen(&self.seen)
             .revoked(&self.revoked)
+            .revoked_before(&self.revoked_before)
             .tombstones(&self.tombstones)
             .reference(REF)
             .explain();

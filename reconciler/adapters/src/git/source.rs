@@ -364,6 +364,7 @@ impl Reader {
             .reference(&reference)
             .first_seen(&request.first_seen)
             .revoked(&request.revoked)
+            .revoked_before(&request.revoked_before)
             .tombstones(&request.tombstones)
             .lower_bounds(&request.lower_bounds);
         inputs.floor = request.floor;

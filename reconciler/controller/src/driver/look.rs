@@ -61,6 +61,11 @@ impl Driver {
             bound,
             first_seen: record.first_seen,
             revoked: self.parts.revoked.clone(),
+            revoked_before: record
+                .revoked
+                .iter()
+                .filter_map(|key| key.parse().ok())
+                .collect(),
             loaded: self.head.as_ref().map(|head| head.revision().commit()),
             now,
         };
@@ -270,7 +275,18 @@ impl Driver {
             Ok(revoked) => {
                 let now: Vec<_> = revoked.iter().map(ToString::to_string).collect();
                 let before = self.shared.write().source.revoked.replace(now.clone());
-                self.tell_of_keys(before, &now, "on this machine");
+                // At the start nothing is known of what is new.
+                let Some(before) = before else {
+                    return;
+                };
+                for key in differing(&now, &before) {
+                    let message = format!("{key} has no authority any more on this machine");
+                    self.event(None, EventKind::Warning, "KeyRevoked", message, None);
+                }
+                for key in differing(&before, &now) {
+                    let message = format!("{key} isn't revoked on this machine any more");
+                    self.event(None, EventKind::Warning, "KeyRestored", message, None);
+                }
             }
             Err(error) => {
                 let message = format!("nothing new is accepted until this is mended: {error}");
@@ -281,19 +297,23 @@ impl Driver {
         }
     }
 
-    /// Tells of keys that lost their authority somewhere, or have it again.
-    fn tell_of_keys(&mut self, before: Option<Vec<String>>, now: &[String], place: &str) {
-        // At the start nothing is known of what is new.
-        let Some(before) = before else {
-            return;
-        };
-        for key in differing(now, &before) {
-            let message = format!("{key} has no authority any more {place}");
+    /// Tells of keys that signed tags took authority away from, and of tags that are gone: those keys stay
+    /// as they are, as whoever deletes a tag may be who has the key.
+    fn tags_took_away(&mut self, judged: &Judged, known: &[String]) {
+        let now = by_tags(judged);
+        let before = self
+            .shared
+            .write()
+            .source
+            .revoked_by_tags
+            .replace(now.clone());
+        for key in differing(&now, known) {
+            let message = format!("{key} has no authority any more: signed revoke/ tags say so");
             self.event(None, EventKind::Warning, "KeyRevoked", message, None);
         }
-        for key in differing(&before, now) {
-            let message = format!("{key} isn't revoked {place} any more");
-            self.event(None, EventKind::Warning, "KeyRestored", message, None);
+        for key in differing(&before.unwrap_or_default(), &now) {
+            let message = format!("a revoke/ tag of {key} is gone; the key stays revoked here");
+            self.event(None, EventKind::Warning, "RevokeTagGone", message, None);
         }
     }
 
@@ -341,12 +361,19 @@ impl Driver {
                 introduction: Some(self.settings.introduction),
                 first_seen: judged.first_seen.clone(),
                 rollbacks,
+                revoked: {
+                    let mut revoked = world.record.revoked.clone();
+                    revoked.extend(differing(&by_tags(judged), &world.record.revoked));
+                    revoked
+                },
                 ..world.record.clone()
             }
         };
         let Err(error) = self.keeper.durable(put_source(&record)).await else {
             self.floor_failures = 0;
-            self.shared.write().record.rollbacks = record.rollbacks;
+            let mut world = self.shared.write();
+            world.record.rollbacks = record.rollbacks;
+            world.record.revoked = record.revoked;
             return Floor::Kept;
         };
         let before = self.shared.read().record.floor;
@@ -374,25 +401,14 @@ impl Driver {
             // It says nothing new: what stands behind the floor isn't known.
             return Floor::Kept;
         }
+        let known = self.shared.read().record.revoked.clone();
         if self.keep_floor(&judged).await == Floor::NotKept {
             return Floor::NotKept;
         }
+        self.tags_took_away(&judged, &known);
         let now = self.now();
         let accepted = judged.outcome.accepted;
         let held = judged.held(now);
-        let revoked: Vec<_> = judged
-            .outcome
-            .revoked
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let before = self
-            .shared
-            .write()
-            .source
-            .revoked_by_tags
-            .replace(revoked.clone());
-        self.tell_of_keys(before, &revoked, "by a signed revoke/ tag");
         self.remember(&judged);
         let (moved, news) = {
             let mut world = self.shared.write();
@@ -530,6 +546,12 @@ impl Driver {
         world.record.revisions.truncate(REVISIONS);
         tracing::debug!(floor = %judged.floor, head = %judged.head, verdict = %judged.outcome.verdict, "verified");
     }
+}
+
+/// The keys that signed tags take authority away from.
+fn by_tags(judged: &Judged) -> Vec<String> {
+    let keys = judged.outcome.revoked.iter();
+    keys.map(ToString::to_string).collect()
 }
 
 /// What the first has and the second hasn't.

@@ -8,7 +8,7 @@ use plumb_trust::policy::{POLICY_PATH, Policy};
 use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Reason, ReasonCode, Step, TagRef};
 use serde::Serialize;
 
-use crate::git::Git;
+use crate::git::{Git, nothing_committed};
 use crate::judgement::floor::{self, Before, HeldBefore, repository_of};
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, short};
@@ -86,6 +86,9 @@ impl Approve {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let git = Git::at(&self.folder);
         let repository = repository_of(&self.folder)?;
+        if repository.resolve("HEAD").is_err() {
+            return Err(nothing_committed());
+        }
         let commit = repository.resolve(&self.commit)?.to_string();
         let base = self
             .base

@@ -78,7 +78,7 @@ pub struct Source {
     /// Fingerprints of the keys that the controller's configuration takes authority away from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
-    /// Fingerprints of the keys that signed `revoke/` tags take authority away from.
+    /// Fingerprints of the keys that signed `revoke/` tags took authority away from, wherever these are now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked_by_tags: Vec<String>,
     /// Its conditions.

@@ -132,7 +132,7 @@ impl<'a> Evaluation<'a> {
         })?;
         outcome.revision = Some(revision(&commit, floor, None));
         let parent = evaluation.parent_of(floor, &commit)?;
-        evaluation.revoked = Revoked::local(inputs.revoked);
+        evaluation.revoked = Revoked::known(inputs);
         let trailers = evaluation.own_trailers(&parent, &commit);
         outcome.revision = Some(revision(&commit, floor, Some(trailers)));
         if let Some(reference) = inputs

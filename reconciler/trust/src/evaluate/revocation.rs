@@ -8,7 +8,7 @@ use super::coverage::{self, Demand, Scope, Voice};
 use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
-use crate::inputs::{Revocations, TagRef};
+use crate::inputs::{Inputs, Revocations, TagRef};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
@@ -20,6 +20,9 @@ use crate::verified::Revision;
 #[derive(Default)]
 pub(super) struct Revoked {
     local: BTreeSet<KeyName>,
+    /// Those of which enough people said so in tags before. Apart from `local`, as what the tags of such a
+    /// key say of others still counts: which tag came first means nothing.
+    before: BTreeSet<KeyName>,
     /// With the time since which enough people say so.
     tags: BTreeMap<KeyName, i64>,
     /// Hard revocations of certificates that were in an accepted policy, so that dropping a
@@ -51,18 +54,22 @@ impl Revoked {
         if let Some((_, since)) = self.tags.iter().find(|(name, _)| is(name)) {
             return Some(format!("by a revoke/ tag since {}", timestamp(*since)));
         }
+        if self.before.iter().any(|name| is(&name)) {
+            return Some("by revoke/ tags that were here before".to_owned());
+        }
         let before = self.certificates.iter().any(|name| is(&name));
         before.then(|| "by its certificate in an earlier policy".to_owned())
     }
 
-    /// What this machine's configuration takes away.
-    pub(super) fn local(revoked: Option<&Revocations>) -> Self {
+    /// What this machine's configuration takes away, and what it remembers.
+    pub(super) fn known(inputs: &Inputs<'_>) -> Self {
+        let keys = |revoked: Option<&Revocations>| {
+            let keys = revoked.into_iter().flat_map(Revocations::iter);
+            keys.cloned().collect()
+        };
         Self {
-            local: revoked
-                .into_iter()
-                .flat_map(Revocations::iter)
-                .cloned()
-                .collect(),
+            local: keys(inputs.revoked),
+            before: keys(inputs.revoked_before),
             ..Self::default()
         }
     }
@@ -72,7 +79,10 @@ impl Revoked {
     }
 
     pub(super) fn hard(&self, key: &KeyName) -> bool {
-        self.local.contains(key) || self.tags.contains_key(key) || self.certificates.contains(key)
+        self.local.contains(key)
+            || self.before.contains(key)
+            || self.tags.contains_key(key)
+            || self.certificates.contains(key)
     }
 
     /// Remembers the hard revocations of an accepted policy's certificates.
@@ -95,7 +105,7 @@ impl Revoked {
 impl Evaluation<'_> {
     /// What is taken away as of the floor.
     pub(super) fn revocations(&self, floor: &Parent) -> Revoked {
-        let mut revoked = Revoked::local(self.inputs.revoked);
+        let mut revoked = Revoked::known(self.inputs);
         for tag in self.inputs.tags {
             let named = tag
                 .name

@@ -391,7 +391,11 @@ pub(super) const EVENTS: &[Reason] = &[
     ),
     (
         "KeyRestored",
-        "A key was taken out of the controller's folder of revoked keys, or its `revoke/` tags were taken away, and it counts again if the policy has it. If nobody meant that, put it back.",
+        "A key was taken out of the controller's folder of revoked keys, and counts again if the policy has it. If nobody meant that, put it back.",
+    ),
+    (
+        "RevokeTagGone",
+        "A signed `revoke/` tag that had taken a key's authority away isn't in the repository any more. This controller remembers it, and the key stays revoked here; a new controller, and `plumb verify`, don't know of it. Find out who deleted it, push it again, and take the key out of the policy or put it into the controller's folder of revoked keys.",
     ),
 ];
 
