@@ -344,13 +344,15 @@ fn case_67_things_too_large() {
         .collect();
     let (w, c) = with_entry(&entries);
     w.rejects(c, R::TooLarge);
-    // Folders within folders without end.
+    // Folders within folders: so many, and one more.
     let mut w = World::default();
-    let c = w
-        .on(w.root)
-        .file(&format!("{}x", "d/".repeat(100)), "x")
-        .sign(&p.alice)
-        .make(&mut w);
+    let deep = |w: &mut World, depth: usize| {
+        let file = format!("lab/{}x", "d/".repeat(depth - 1));
+        w.on(w.root).file(&file, "x").sign(&p.alice).make(w)
+    };
+    let c = deep(&mut w, plumb_trust::object::limits::DEPTH);
+    w.accepts(c);
+    let c = deep(&mut w, plumb_trust::object::limits::DEPTH + 1);
     w.rejects(c, R::TooLarge);
 }
 

@@ -480,6 +480,33 @@ fn own_43_an_emergency_bypasses_freeze_and_counts() {
     w.pends(plain, R::Frozen);
 }
 
+// What the rules have already is no emergency where nothing is frozen, whatever it says; where it is frozen,
+// those who may declare one still must.
+#[test]
+fn own_100_an_emergency_that_the_rules_cover() {
+    let p = people();
+    let cover = |w: &mut World, path: &str| {
+        let c = w
+            .on(w.root)
+            .file(path, "fix")
+            .message("fix\n\nEmergency: x\n")
+            .sign(&p.alice)
+            .make(w);
+        w.approve(c, &p.bob);
+        w.seen.insert(c, moment(w.now));
+        c
+    };
+    let mut w = frozen();
+    let c = cover(&mut w, "lab/b");
+    w.accepts(c);
+    w.wait(9 * DAY + 23 * 3600);
+    let c = cover(&mut w, "prod/a");
+    w.pends(c, R::Frozen);
+    w.approve(c, &p.dave);
+    w.approve(c, &p.erin);
+    w.accepts(c);
+}
+
 #[test]
 fn case_70_an_emergency_too_late_or_of_what_it_must_not_touch() {
     let (p, mut w) = (people(), frozen());
