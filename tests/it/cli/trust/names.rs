@@ -54,3 +54,36 @@ fn a_repository_within_a_clone_is_not_the_clone() {
     env.plumb("fleet", &["verify", "--git-dir", "hosts"])
         .exits(1);
 }
+
+/// A commit that isn't accepted can be checked out all the same, with what it has for links.
+#[test]
+fn nothing_is_written_through_a_link_in_trust() {
+    for (place, target) in [
+        ("trust/keys", "../victim"),
+        ("trust/keys/carol.pub", "../../victim/rc"),
+        ("trust/policy.yaml", "../victim/rc"),
+    ] {
+        let env = Environment::new();
+        env.fleet();
+        let (place, victim) = (env.path("fleet").join(place), env.path("fleet/victim"));
+        std::fs::create_dir(&victim).unwrap();
+        let before = std::fs::read(&place).unwrap_or_default();
+        std::fs::write(victim.join("rc"), &before).unwrap();
+        if place.is_dir() {
+            std::fs::remove_dir_all(&place).unwrap();
+        } else {
+            let _ = std::fs::remove_file(&place);
+        }
+        std::os::unix::fs::symlink(target, &place).unwrap();
+        let key = env.path("carol.pub").display().to_string();
+        let carol =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMuqvAQa0cgFMT1d4gcAZTkFdv0pEyf7ztceyhK94lbB\n";
+        std::fs::write(&key, carol).unwrap();
+        let args = ["trust", "add", "carol", "--key", &key, "--group", "ops"];
+        env.plumb("fleet", &args)
+            .exits(1)
+            .says(&["is a symbolic link"]);
+        assert_eq!(std::fs::read(victim.join("rc")).unwrap(), before);
+        assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 1);
+    }
+}

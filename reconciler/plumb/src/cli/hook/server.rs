@@ -1,6 +1,6 @@
 //! The hooks of the bare repository: `pre-receive` and `update` judge, `post-receive` remembers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -240,20 +240,20 @@ impl Server {
 
     /// The tags as they would be after the push.
     fn tags_after(&self, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
-        let mut tags = self.repository.tags()?;
+        let tags = self.repository.tags()?;
+        let mut after: BTreeMap<String, Oid> =
+            tags.into_iter().map(|tag| (tag.name, tag.target)).collect();
         for update in updates
             .iter()
             .filter(|update| update.name.starts_with("refs/tags/"))
         {
-            tags.retain(|tag| tag.name != update.name);
-            if let Some(target) = update.new {
-                tags.push(TagRef {
-                    name: update.name.clone(),
-                    target,
-                });
-            }
+            match update.new {
+                Some(target) => after.insert(update.name.clone(), target),
+                None => after.remove(&update.name),
+            };
         }
-        Ok(tags)
+        let tags = after.into_iter();
+        Ok(tags.map(|(name, target)| TagRef { name, target }).collect())
     }
 
     /// Writes down how far the branch is accepted, and says what the push came to.

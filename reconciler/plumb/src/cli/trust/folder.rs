@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use plumb_document::{Diagnostic, SourceMap};
-use plumb_trust::policy::{Authority, KEYS_PATH, KeyFile, POLICY_PATH};
+use plumb_trust::policy::{Authority, KEYS_PATH, KeyFile, POLICY_PATH, TRUST_PATH};
 use plumb_trust::{KeyName, Policy};
 
 use super::key::PublicKey;
@@ -33,6 +33,17 @@ pub(super) fn top(folder: &Path) -> PathBuf {
         .map_or_else(|| folder.to_owned(), PathBuf::from)
 }
 
+/// A link in `trust/` leads wherever whoever made the commit wants; what is written through it would land
+/// there.
+fn refuse_link(root: &Path, path: &str) -> Result<(), Failure> {
+    let link = fs::symlink_metadata(root.join(path)).is_ok_and(|found| found.is_symlink());
+    if link {
+        return Err(Failure::new(format!("{path} is a symbolic link"))
+            .hint("only plain files may stand in trust/, and no commit with a link there is accepted: look at who made it"));
+    }
+    Ok(())
+}
+
 impl Folder {
     /// What lies there now.
     pub(super) fn read(folder: &Path) -> Result<Self, Failure> {
@@ -50,6 +61,9 @@ impl Folder {
                     "`plumb trust init` begins one here; `plumb init DIR` begins a whole fleet",
                 ),
             );
+        }
+        for part in [TRUST_PATH, KEYS_PATH, POLICY_PATH] {
+            refuse_link(&root, part)?;
         }
         let bytes = fs::read(&path).or_fail(|| format!("{} can't be read", path.display()))?;
         let policy =
@@ -156,6 +170,7 @@ fn read_keys(
     for entry in fs::read_dir(&whole).or_fail(failed)? {
         let entry = entry.or_fail(failed)?;
         let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        refuse_link(root, &path)?;
         let kind = entry.file_type().or_fail(failed)?;
         if kind.is_dir() {
             read_keys(root, &path, keys)?;
