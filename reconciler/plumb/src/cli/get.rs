@@ -7,7 +7,7 @@ use super::{ControllerAddress, Selection, block_on, select};
 use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
 use crate::judgement::cure::{Cure, Givers};
-use crate::judgement::place::{Approvals, Place, Position};
+use crate::judgement::place::{Approvals, Others, Place, Position};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -255,7 +255,7 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
             .to_owned(),
         remote: "origin".to_owned(),
         deploy_ref: None,
-        foreign: Vec::new(),
+        others: Others::Unknown,
         approvals: Approvals::Here,
     };
     place.cures(&codes, &Givers::Unknown)

@@ -2,7 +2,7 @@
 
 use plumb_trust::{ReasonCode, Verdict};
 
-use super::place::{Approvals, Place, Position};
+use super::place::{Approvals, Others, Place, Position};
 
 /// Something that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub(crate) enum Givers {
     /// Not enough of this group have a key that still counts.
     TooFew(String),
 }
+
+/// Amends with a key that git isn't told otherwise.
+const SIGN_WITH_ANOTHER: &str =
+    "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty";
 
 /// How many commits of others are named at most.
 const NAMED: usize = 5;
@@ -51,25 +55,26 @@ impl Place {
     }
 
     fn sign_with_another(&self, what: &str) -> Cure {
-        self.amend(
-            what,
-            "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty",
-        )
+        self.amend(what, SIGN_WITH_ANOTHER)
     }
 
     fn amend(&self, what: &str, command: &str) -> Cure {
-        if self.position == Position::Below && !self.foreign.is_empty() {
-            return self.look_at_foreign();
-        }
+        let commands = match (self.position, &self.others) {
+            (Position::Newest, _) => self.amended(command),
+            (Position::Below, Others::These(others)) if others.is_empty() => self.amended(command),
+            (Position::Below, Others::These(others)) => return self.look_at_others(others),
+            // Nobody is told to sign what may be anybody's.
+            (Position::Below, Others::Unknown) => Vec::new(),
+        };
         Cure {
             what: what.to_owned(),
-            commands: self.amended(command),
+            commands,
         }
     }
 
     /// A rebase would put the user's signature on what others wrote: they are looked at first.
-    fn look_at_foreign(&self) -> Cure {
-        let more = self.foreign.len().saturating_sub(NAMED);
+    fn look_at_others(&self, others: &[String]) -> Cure {
+        let more = others.len().saturating_sub(NAMED);
         let more = if more > 0 {
             format!(" and {more} more")
         } else {
@@ -78,16 +83,55 @@ impl Place {
         Cure {
             what: format!(
                 "commits by others are among those that wait ({}{more}): look at them, let those who made them sign them, or take all off the branch (your own copy keeps them)",
-                self.foreign[..self.foreign.len().min(NAMED)].join(", ")
+                others[..others.len().min(NAMED)].join(", ")
             ),
             commands: vec![
                 format!("git log --patch --show-signature {}..", self.accepted),
-                format!(
-                    "git push --force-with-lease {} {}:{}",
-                    self.remote, self.accepted, self.branch
-                ),
+                self.set_back(),
             ],
         }
+    }
+
+    fn set_back(&self) -> String {
+        format!(
+            "git push --force-with-lease {} {}:{}",
+            self.remote, self.accepted, self.branch
+        )
+    }
+
+    /// Of a commit that a revoked key has signed: a thief may have made it, so nobody is told to sign it
+    /// before it was looked at, and nobody ever to sign what stands on it unseen.
+    fn signed_by_revoked(&self, who: &Givers) -> Vec<Cure> {
+        let own = match &self.others {
+            Others::These(others) => others.is_empty(),
+            Others::Unknown => false,
+        };
+        let again = match self.position {
+            Position::Newest if own => Cure {
+                what: "if it is good, its author signs it with another key".to_owned(),
+                commands: self.amended(SIGN_WITH_ANOTHER),
+            },
+            _ => Cure {
+                what: "if it is good, its author makes it anew on what is accepted, signed with another key; what stands on top of it is made anew too, each by whoever made it".to_owned(),
+                commands: vec![
+                    format!("git switch --detach {}", self.accepted),
+                    "git -c user.signingkey=KEY cherry-pick -S COMMIT".to_owned(),
+                    format!("git push {} HEAD:{}", self.remote, self.branch),
+                ],
+            },
+        };
+        vec![
+            Cure {
+                what: "look at it: whoever has the revoked key may have made it".to_owned(),
+                commands: vec![format!("git show {}", self.commit)],
+            },
+            Cure {
+                what: "unless it is certainly its author's, set the branch back to what is accepted (your own copy keeps the commit)".to_owned(),
+                commands: vec![self.set_back()],
+            },
+            again,
+            self.approve(who),
+        ]
     }
 
     fn approve(&self, who: &Givers) -> Cure {
@@ -124,10 +168,7 @@ impl Place {
         Cure {
             what: "set the branch back to what is accepted (your own copy keeps the commit)"
                 .to_owned(),
-            commands: vec![format!(
-                "git push --force-with-lease {} {}:{}",
-                self.remote, self.accepted, self.branch
-            )],
+            commands: vec![self.set_back()],
         }
     }
 
@@ -143,7 +184,13 @@ impl Place {
         if waits && self.approvals == Approvals::Unfetched {
             all.push(self.fetch_approvals());
         }
-        for code in codes {
+        let revoked = codes.contains(&ReasonCode::KeyRevoked);
+        let of_all = if revoked {
+            &[ReasonCode::KeyRevoked][..]
+        } else {
+            codes
+        };
+        for code in of_all {
             for cure in self.of_code(*code, who) {
                 if !all.contains(&cure) {
                     all.push(cure);
@@ -207,14 +254,7 @@ impl Place {
                     ],
                 ),
             ],
-            ReasonCode::KeyRevoked => vec![
-                say(
-                    "look at it closely: whoever has the revoked key may have made it",
-                    &[&format!("git show {}", self.commit)],
-                ),
-                self.sign_with_another("if it is yours, sign it with another key of yours"),
-                self.approve(who),
-            ],
+            ReasonCode::KeyRevoked => self.signed_by_revoked(who),
             ReasonCode::Future => vec![
                 say(
                     "wait until that time has come; it is looked at again then",
@@ -305,14 +345,16 @@ impl Place {
             ReasonCode::PolicyInvalid
             | ReasonCode::PolicyUnsatisfiable
             | ReasonCode::PolicySerial => {
-                vec![Cure {
-                    what: "then mend trust/policy.yaml, until nothing is wrong with it".to_owned(),
-                    commands: [
-                        vec!["plumb trust check".to_owned()],
-                        self.amended("git commit --amend --no-edit -a -S --allow-empty"),
-                    ]
-                    .concat(),
-                }]
+                vec![
+                    say(
+                        "then mend trust/policy.yaml, until nothing is wrong with it",
+                        &["plumb trust check"],
+                    ),
+                    self.amend(
+                        "and put that into the commit",
+                        "git commit --amend --no-edit -a -S --allow-empty",
+                    ),
+                ]
             }
             ReasonCode::PolicyMoved => vec![say(
                 "then put `repository` and `ref` back as they were: another branch or repository needs an introduction of its own",
@@ -380,7 +422,7 @@ mod tests {
             branch: "main".to_owned(),
             remote: "origin".to_owned(),
             deploy_ref: None,
-            foreign: Vec::new(),
+            others: Others::These(Vec::new()),
             approvals: Approvals::Here,
         }
     }
@@ -422,6 +464,50 @@ mod tests {
                 .is_empty();
             let expected = matches!(code, ReasonCode::Ancestor | ReasonCode::ApprovalIgnored);
             assert_eq!(none, expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_revoked_key_signed_is_looked_at_and_set_back_before_anybody_signs_it() {
+        let codes = [
+            ReasonCode::ApprovalsMissing,
+            ReasonCode::Uncovered,
+            ReasonCode::KeyRevoked,
+        ];
+        for position in [Position::Newest, Position::Below] {
+            let cures = place(position).cures(&codes, &Givers::These("bob".to_owned()));
+            let commands: Vec<&str> = cures
+                .iter()
+                .flat_map(|cure| cure.commands.iter().map(String::as_str))
+                .collect();
+            assert_eq!(
+                commands[..2],
+                [
+                    "git show c0ffee",
+                    "git push --force-with-lease origin acce97ed:main"
+                ]
+            );
+            let rebase = commands.iter().any(|command| command.contains("rebase"));
+            assert!(!rebase, "{cures:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_sign_what_may_be_anybodys() {
+        let mut place = place(Position::Below);
+        for others in [
+            Others::Unknown,
+            Others::These(vec!["c0de by a revoked key".to_owned()]),
+        ] {
+            place.others = others;
+            for code in ReasonCode::ALL {
+                let cures = place.cures(&[*code], &Givers::Unknown);
+                let rebase = cures
+                    .iter()
+                    .flat_map(|cure| &cure.commands)
+                    .any(|command| command.contains("--exec") && !command.contains("BASE"));
+                assert!(!rebase, "{code}: {cures:?}");
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! Where a commit stands that isn't accepted: what a cure for it must know.
 
+use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::policy::BindRef;
-use plumb_trust::{Outcome, Step};
+use plumb_trust::{Oid, Outcome, ReasonCode, Step, Verdict};
 
+use super::{FloorOf, Range};
 use crate::git::Git;
 
 /// Who reads what is said.
@@ -15,20 +17,34 @@ pub(crate) enum Reader {
     Pusher,
 }
 
-/// The commits after what is accepted that have another committer than the reader. Of a pusher nothing is
-/// known, but that the newest commit is likely to be theirs. What can't be told counts as another's.
-fn foreign(
+/// Commits that wait together with one, and that a rebase from there on would sign anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// What waits besides isn't known here.
+    Unknown,
+    /// These aren't the reader's, or must be looked at before anybody signs them: each with the reason.
+    These(Vec<String>),
+}
+
+/// How many commits that wait are looked at one by one.
+const LOOKED_AT: usize = 64;
+
+/// The commits after what is accepted that have another committer than the reader, or that nobody should
+/// sign unseen. Of a pusher nothing is known, but that the newest commit is likely to be theirs. What can't
+/// be told counts as another's.
+fn others(
     repository: &Repository,
     outcome: &Outcome,
+    step: &Step,
     of_last: Position,
     reader: Reader,
-) -> Vec<String> {
+) -> Others {
     let head = match (of_last, outcome.steps.last()) {
         (Position::Newest, Some(last)) => Some(last.commit),
         _ => repository.resolve("HEAD").ok(),
     };
     let Some(commits) = head.and_then(|head| repository.newer(outcome.accepted, head)) else {
-        return vec!["others, which can't be listed here".to_owned()];
+        return Others::These(vec!["others, which can't be listed here".to_owned()]);
     };
     let newest = || commits.last().map(|newest| newest.committer.clone());
     let user = match reader {
@@ -38,11 +54,41 @@ fn foreign(
         Reader::Pusher => newest(),
     }
     .unwrap_or_default();
-    commits
-        .iter()
-        .filter(|newer| !newer.committer.eq_ignore_ascii_case(&user))
-        .map(|newer| format!("{} by {}", newer.commit.short(), newer.committer))
-        .collect()
+    let these = commits.iter().enumerate().filter_map(|(at, newer)| {
+        let short = newer.commit.short();
+        if !newer.committer.eq_ignore_ascii_case(&user) {
+            return Some(format!("{short} by {}", newer.committer));
+        }
+        // Whoever has somebody's key has their address too.
+        if newer.commit == step.commit {
+            return None;
+        }
+        if at >= LOOKED_AT {
+            return Some(format!("{short}, which wasn't looked at"));
+        }
+        suspicious(repository, newer.commit).map(|why| format!("{short} {why}"))
+    });
+    Others::These(these.collect())
+}
+
+/// Why nobody should sign a commit that waits without a look at it.
+fn suspicious(repository: &Repository, commit: Oid) -> Option<&'static str> {
+    let parent = repository.resolve(&format!("{commit}^")).ok()?;
+    let tags = repository.tags().ok()?;
+    let range = Range {
+        floor: parent,
+        floor_of: FloorOf::Accepted,
+        head: commit,
+        tags: &tags,
+        now: Timestamp::now(),
+    };
+    let outcome = super::judge(repository, &range);
+    let step = outcome.steps.first()?;
+    let mut said = step.reasons.iter().chain(&step.notes);
+    if said.any(|reason| reason.code == ReasonCode::KeyRevoked) {
+        return Some("by a revoked key");
+    }
+    (step.verdict == Verdict::Reject).then_some("that can never be accepted")
 }
 
 /// Whether other commits stand on top of one.
@@ -66,8 +112,7 @@ pub(crate) struct Place {
     pub(crate) remote: String,
     /// What each commit must say, if the policy asks for it.
     pub(crate) deploy_ref: Option<String>,
-    /// The commits of others, each with its committer, that a rebase from here on would sign anew.
-    pub(crate) foreign: Vec<String>,
+    pub(crate) others: Others,
     pub(crate) approvals: Approvals,
 }
 
@@ -124,7 +169,7 @@ impl Place {
             approvals: approvals(repository, &remote, &branch, reader),
             branch,
             remote,
-            foreign: foreign(repository, outcome, of_last, reader),
+            others: others(repository, outcome, step, of_last, reader),
             deploy_ref: policy
                 .filter(|policy| policy.bind_ref != BindRef::None)
                 .map(|policy| format!("{} {}", policy.repository, policy.reference)),

@@ -252,3 +252,70 @@ fn whose_key_is_past_its_end_isnt_among_those_who_could() {
         "{row}"
     );
 }
+
+#[test]
+fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
+    let env = Environment::new();
+    env.fleet();
+    env.key("bob");
+    env.key("drawer");
+    env.trust(&["add", "bob", "--key", "../bob.pub", "--group", "ops"])
+        .exits(0);
+    env.commit("Trust bob", &["-S"]);
+    env.trust(&["add", "bob", "--key", "../drawer.pub"])
+        .exits(0);
+    let accepted = env.commit("Trust bob's key in the drawer", &["-S"]);
+    let bob = env.fingerprint("bob");
+    env.trust(&["revoke", &bob, "--on", &accepted]).exits(0);
+    let set_back = format!(
+        "git push --force-with-lease origin {}:main",
+        &accepted[..12]
+    );
+    // The thief has bob's key and bob's address.
+    env.be("bob");
+    env.edit("fleet/files/journald.conf", "2G", "9G");
+    let stolen = env.commit("A thief's", &["-S"]);
+    let said = env
+        .plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&["[key-revoked]"])
+        .stdout;
+    let at = |what: &str| {
+        said.find(what)
+            .unwrap_or_else(|| panic!("`{what}`: {said}"))
+    };
+    let look = format!("git show {}", &stolen[..12]);
+    assert!(at(&look) < at(&set_back) && at(&set_back) < at("--amend"));
+    assert!(!said.contains("if it is your commit"), "{said}");
+    // Bob builds on top of it.
+    let key = format!("user.signingkey={}", env.path("drawer.pub").display());
+    let own = [
+        "-c",
+        &key,
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-S",
+        "-m",
+        "Bob's own",
+    ];
+    env.git("fleet", &own);
+    let run = env
+        .plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&[&look, &set_back, "cherry-pick -S"]);
+    for never in ["git rebase", "--amend"] {
+        assert!(!run.stdout.contains(never), "{}", run.stdout);
+    }
+    // Nor where the stolen key's commit lies among bob's own.
+    env.git("fleet", &["reset", "--quiet", "--hard", &accepted]);
+    env.commit("Unsigned", &["--allow-empty", "--no-gpg-sign"]);
+    env.edit("fleet/files/journald.conf", "2G", "9G");
+    env.commit("A thief's", &["-S"]);
+    let run = env.plumb("fleet", &["verify"]).exits(3).says(&[
+        "[uncovered]",
+        "by a revoked key): look at them",
+        &set_back,
+    ]);
+    assert!(!run.stdout.contains("git rebase"), "{}", run.stdout);
+}
