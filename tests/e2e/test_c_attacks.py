@@ -77,7 +77,7 @@ def is_repelled(fleet, on, alertmanager, bad: str, accepted: str, codes: set[str
     alert = until(lambda: alertmanager.alerts("PlumbCommitVerificationFailed"), "the alert fires", 30, fleet.controller.state)[0]
     assert alert["labels"]["severity"] == "critical"
     assert bad[:7] in " ".join(alert["annotations"].values()), alert
-    why = fleet.controller.run("verify", f"{accepted}..{bad}", "--git-dir", str(fleet.tree / ".git"), "-o", "json")
+    why = fleet.controller.run("verify", "--git-dir", str(fleet.tree / ".git"), "--floor", accepted, "--head", bad, "-o", "json")
     assert why.returncode in (3, 4), why.stderr
     assert codes & {code for code in codes if f'"{code}"' in why.stdout}, why.stdout
     for name in ("h1", "h2", "h6"):

@@ -19,7 +19,7 @@ use plumb_trust::{
 use crate::git::nothing_committed;
 use crate::report::{Exit, Failure};
 
-pub(crate) use describe::{describe, describe_as, describe_cures, who_could};
+pub(crate) use describe::{describe, describe_as, describe_cures, unjudged, who_could};
 
 impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
@@ -38,7 +38,9 @@ impl From<RepositoryError> for Failure {
             RepositoryError::Foreign(_) => Some(
                 "its settings could say what is trusted; if you mean it, name it: --git-dir DIR",
             ),
-            RepositoryError::Objects { .. } | RepositoryError::Refs { .. } => None,
+            RepositoryError::NoCommit(_)
+            | RepositoryError::Objects { .. }
+            | RepositoryError::Refs { .. } => None,
         };
         Self::new(error.to_string()).maybe_hint(hint.map(str::to_owned))
     }

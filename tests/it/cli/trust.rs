@@ -65,8 +65,8 @@ fn verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it() {
     assert_eq!(json["accepted"], first.as_str());
     assert_eq!(json["steps"][1]["reasons"][0]["code"], "ancestor");
 
-    // Set back below the floor, it can never be accepted.
-    env.plumb("fleet", &["verify", &format!("{unsigned}..{first}")])
+    // Set back below what was accepted, it can never be.
+    env.plumb("fleet", &["verify", "--floor", &unsigned, "--head", &first])
         .exits(4)
         .says(&["reject"]);
     env.plumb("fleet", &["verify", "--git-dir", "nowhere"])

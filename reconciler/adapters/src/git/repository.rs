@@ -99,6 +99,9 @@ pub enum RepositoryError {
     /// It is somebody else's, who could have said in it what is trusted.
     #[error("the repository at {0} belongs to another user")]
     Foreign(PathBuf),
+    /// It is in it, and is something else.
+    #[error("{0:?} is no commit, but a file or a folder of one")]
+    NoCommit(String),
 }
 
 impl Repository {
@@ -201,9 +204,13 @@ impl Repository {
     /// before a branch and both before a short hash, and says so at most; here nothing is taken then.
     pub fn resolve(&self, text: &str) -> Result<Oid, RepositoryError> {
         let unknown = || RepositoryError::Unknown(text.to_owned());
+        let commit = |id: Oid| {
+            let no_commit = || RepositoryError::NoCommit(text.to_owned());
+            self.peel(id).ok_or_else(no_commit)
+        };
         if let Ok(id) = text.parse::<Oid>() {
             return if self.objects.has(&id) {
-                Ok(id)
+                commit(id)
             } else {
                 Err(unknown())
             };
@@ -221,8 +228,7 @@ impl Repository {
             .rev_parse_single(text.as_bytes().as_bstr())
             .map_err(|_| unknown())?
             .detach();
-        self.peel(objects::oid(&id).ok_or_else(unknown)?)
-            .ok_or_else(unknown)
+        commit(objects::oid(&id).ok_or_else(unknown)?)
     }
 
     /// Everything that the name at the beginning of an expression could stand for.

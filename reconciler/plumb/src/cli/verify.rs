@@ -20,7 +20,9 @@ use crate::report::{Exit, Failure};
 /// that waits it says which rule lacks what, who could give it, and the commands that do.
 ///
 /// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
-/// the head is HEAD. Where the upstream branch is the head too, nothing can be judged, and that fails.
+/// the head is HEAD. Where the upstream branch is the head too, or the head doesn't come after the floor,
+/// nothing can be judged, and that fails. `--floor` is for programs: it names what was accepted last, so a
+/// head that doesn't come after it is a branch that was set back or rewritten, and can never be accepted.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD --explain\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
@@ -100,23 +102,34 @@ impl Verify {
                 ));
             }
         }
+        if judgement::unjudged(&outcome, of).is_some() {
+            return Ok(Exit::FAILED);
+        }
         Ok(judgement::exit(outcome.verdict))
     }
 
     fn ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorOf), Failure> {
-        let (floor, head) = match &self.range {
+        let (floor, head, of) = match &self.range {
             Some(range) => {
                 let (floor, head) = range.split_once("..").ok_or_else(|| {
-                    Failure::new(format!("`{range}` is no range"))
-                        .hint("write FLOOR..HEAD, such as origin/main..HEAD")
+                    Failure::new(format!("`{range}` has no floor and head"))
+                        .hint(format!(
+                            "a commit that is to be judged is the head: plumb verify --head {range}"
+                        ))
+                        .hint("a range is FLOOR..HEAD, such as origin/main..HEAD")
                 })?;
-                (Some(floor), Some(head.trim_start_matches('.')))
+                let head = head.trim_start_matches('.');
+                (Some(floor), Some(head), FloorOf::Given)
             }
-            None => (self.floor.as_deref(), self.head.as_deref()),
+            None => (
+                self.floor.as_deref(),
+                self.head.as_deref(),
+                FloorOf::Accepted,
+            ),
         };
         let head = repository.resolve(head.filter(|head| !head.is_empty()).unwrap_or("HEAD"))?;
         let (floor, of) = match floor.filter(|floor| !floor.is_empty()) {
-            Some(floor) => (repository.resolve(floor)?, FloorOf::Given),
+            Some(floor) => (repository.resolve(floor)?, of),
             None => default_floor(repository)?,
         };
         Ok((floor, head, of))

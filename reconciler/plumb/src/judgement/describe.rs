@@ -62,13 +62,13 @@ pub(crate) fn describe_as(
 ) -> String {
     let Showing { telling, .. } = showing;
     let mut out = String::new();
-    let unjudged = off_branch(outcome);
-    if let Some(reason) = unjudged.filter(|_| showing.floor != FloorOf::Accepted) {
+    let off_branch = off_branch(outcome);
+    if let Some(reason) = unjudged(outcome, showing.floor) {
         describe_wrong_floor(&mut out, outcome, reason, repository, showing, palette);
         return out;
     }
     // Where nothing was judged, the head has the same reason.
-    for reason in outcome.reasons.iter().filter(|_| unjudged.is_none()) {
+    for reason in outcome.reasons.iter().filter(|_| off_branch.is_none()) {
         describe_reason(&mut out, reason, None, palette);
     }
     let accepted = outcome
@@ -282,6 +282,12 @@ fn off_branch(outcome: &Outcome) -> Option<&Reason> {
         .filter(|reason| unjudged && reason.code.verdict() == Verdict::Reject)
 }
 
+/// Why nothing was judged, if the floor isn't one of the head's branch. What was accepted before is one for
+/// certain: there it is the head that is wrong.
+pub(crate) fn unjudged(outcome: &Outcome, floor: FloorOf) -> Option<&Reason> {
+    off_branch(outcome).filter(|_| floor != FloorOf::Accepted)
+}
+
 /// Nothing was judged, because of the floor: it is named, and where it was said.
 fn describe_wrong_floor(
     out: &mut String,
@@ -308,13 +314,14 @@ fn describe_wrong_floor(
         ),
         FloorOf::Given | FloorOf::Accepted => ("floor", "To judge from elsewhere:"),
     };
+    let behind = reason.code == ReasonCode::Rewound;
     let what = match reason.code {
         ReasonCode::NotDescendant => format!(
             "the {name} {place} ({title}) isn't on the branch: first parents of {} don't lead to it",
             head.short()
         ),
         ReasonCode::Rewound => format!(
-            "the {name} {place} ({title}) isn't on the branch: {} lies before it",
+            "{} is behind the {name} {place} ({title}): is it to be fetched, or is the range the wrong way round?",
             head.short()
         ),
         _ => format!(
@@ -325,22 +332,22 @@ fn describe_wrong_floor(
     let _ = writeln!(
         out,
         "{} {what} {}",
-        palette.paint(Paint::Error, format_args!("{:<12}", "reject")),
+        palette.paint(Paint::Error, format_args!("{:<12}", "not judged")),
         palette.paint(Paint::Dim, format_args!("[{}]", reason.code))
     );
-    if showing.floor == FloorOf::Given {
-        let step = outcome.steps.first();
-        let cures = step.map_or_else(Vec::new, |step| cures(outcome, step, repository, showing));
-        describe_cures(out, &cures, palette);
+    let mut commands = Vec::new();
+    if behind {
+        commands.push("git pull".to_owned());
+        commands.push(format!("plumb verify {}..{place}", head.short()));
+    } else {
+        let _ = writeln!(out, "    {said}");
     }
-    let _ = writeln!(out, "    {said}");
-    let commands: &[&str] = match showing.floor {
-        FloorOf::Introduction => &[
-            "git config plumb.introduction COMMIT",
-            "plumb verify FLOOR..HEAD",
-        ],
-        _ => &["plumb verify FLOOR..HEAD"],
-    };
+    if showing.floor == FloorOf::Introduction {
+        commands.push("git config plumb.introduction COMMIT".to_owned());
+    }
+    if !behind {
+        commands.push("plumb verify FLOOR..HEAD".to_owned());
+    }
     for command in commands {
         let _ = writeln!(out, "        {}", palette.paint(Paint::Bold, command));
     }

@@ -14,7 +14,7 @@ fn an_introduction_that_isnt_on_the_branch_is_named_as_that() {
     env.git("fleet", &["switch", "--quiet", "main"]);
     // One without a policy, and one that is another branch's.
     env.git("fleet", &["config", "plumb.introduction", &other]);
-    env.plumb("fleet", &["verify"]).exits(4).says(&[
+    env.plumb("fleet", &["verify"]).exits(1).says(&[
         &format!(
             "nothing can be judged from the introduction {}",
             &other[..12]
@@ -28,7 +28,7 @@ fn an_introduction_that_isnt_on_the_branch_is_named_as_that() {
     let side = env.commit("Larger journals", &["-S"]);
     env.git("fleet", &["switch", "--quiet", "main"]);
     env.git("fleet", &["config", "plumb.introduction", &side]);
-    let run = env.plumb("fleet", &["verify"]).exits(4);
+    let run = env.plumb("fleet", &["verify"]).exits(1);
     let run = run.says(&[
         &format!(
             "the introduction {} (Larger journals) isn't on the branch",
@@ -41,7 +41,7 @@ fn an_introduction_that_isnt_on_the_branch_is_named_as_that() {
     // What programs read stays as it was.
     let json = env
         .plumb("fleet", &["verify", "-o", "json"])
-        .exits(4)
+        .exits(1)
         .json();
     assert_eq!(json["verdict"], "reject");
     assert_eq!(json["steps"][0]["reasons"][0]["code"], "not-descendant");
@@ -51,8 +51,39 @@ fn an_introduction_that_isnt_on_the_branch_is_named_as_that() {
         .says(&["git's `plumb.introduction` is 4242, and there is no such commit"]);
     // A floor of one's own is a floor.
     env.plumb("fleet", &["verify", &format!("{side}..main")])
-        .exits(4)
+        .exits(1)
         .says(&["the floor", "isn't on the branch"]);
+}
+
+#[test]
+fn a_range_that_is_the_wrong_way_round_is_no_reason_to_push() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let unsigned = env.commit("Unsigned", &["--no-gpg-sign"]);
+    let range = format!("{unsigned}..{first}");
+    let run = env.plumb("fleet", &["verify", &range]).exits(1).says(&[
+        &format!("{} is behind the floor {}", &first[..12], &unsigned[..12]),
+        "git pull",
+        &format!("plumb verify {}..{}", &first[..12], &unsigned[..12]),
+        "nothing was judged",
+    ]);
+    assert!(!run.stdout.contains("git push"), "{}", run.stdout);
+    // To a program that says what was accepted last, it is a branch that was set back.
+    let args = ["verify", "--floor", &unsigned, "--head", &first];
+    env.plumb("fleet", &args)
+        .exits(4)
+        .says(&["[rewound]", "push the accepted commits again"]);
+    // What isn't a commit is refused by its name.
+    let tree = env.git("fleet", &["rev-parse", "HEAD^{tree}"]);
+    for range in [format!("{tree}..HEAD"), format!("{first}..HEAD:fleet.yaml")] {
+        let run = env.plumb("fleet", &["verify", &range]).exits(1);
+        let run = run.says(&["is no commit"]);
+        assert_eq!(run.stdout, "");
+    }
+    env.plumb("fleet", &["verify", "HEAD"])
+        .exits(1)
+        .says(&["plumb verify --head HEAD"]);
 }
 
 #[test]

@@ -158,8 +158,11 @@ fn tags_and_names_are_found_loose_and_packed() {
         ));
         assert!(matches!(
             repository.resolve("main:fleet.yaml"),
-            Err(RepositoryError::Unknown(_))
+            Err(RepositoryError::NoCommit(_))
         ));
+        let tag = repository.reference("refs/tags/approve/main/1").unwrap();
+        let tag = tag.unwrap().to_string();
+        assert_eq!(repository.resolve(&tag).unwrap(), second);
     }
 }
 
