@@ -100,8 +100,8 @@ pub(crate) struct Showing {
     pub(crate) floor: FloorOf,
     /// How much is told.
     pub(crate) telling: Telling,
-    /// Whether the last commit of the range is the branch's newest.
-    pub(crate) position: place::Position,
+    /// The newest commit of what the range is a part of.
+    pub(crate) tip: Oid,
     /// Who reads it.
     pub(crate) reader: place::Reader,
 }

@@ -10,8 +10,8 @@ use plumb_document::Code;
 use plumb_trust::{Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
-use crate::judgement::floor::{Before, before, repository_of};
-use crate::judgement::place::{Position, Reader};
+use crate::judgement::floor::{Before, before, repository_of, server_head};
+use crate::judgement::place::Reader;
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure};
@@ -116,25 +116,26 @@ impl Explain {
             };
             judgement::judge(repository, &range)
         };
-        let head = repository.resolve("HEAD").unwrap_or(commit);
         let leads = |outcome: &Outcome| {
             outcome
                 .steps
                 .first()
                 .is_some_and(|step| step.commit == commit)
         };
-        let mut outcome = judge(parent, FloorOf::Accepted, head);
-        let on_branch = leads(&outcome);
-        if !on_branch {
-            outcome = judge(parent, FloorOf::Accepted, commit);
-        }
-        let position = match outcome.steps.len() {
-            0 | 1 => Position::Newest,
-            _ => Position::Below,
-        };
+        // What stands on top of it: here, or on the server where HEAD is behind.
+        let above = [
+            repository.resolve("HEAD").ok(),
+            server_head(repository, &parent),
+        ];
+        let above = above.into_iter().flatten().find_map(|head| {
+            let outcome = judge(parent, FloorOf::Accepted, head);
+            leads(&outcome).then_some((head, outcome))
+        });
+        let on_branch = above.is_some();
+        let (newest, mut outcome) =
+            above.unwrap_or_else(|| (commit, judge(parent, FloorOf::Accepted, commit)));
         outcome.steps.truncate(1);
         // One that isn't accepted holds all that come after it, however good they are.
-        let newest = if on_branch { head } else { commit };
         let before = before(repository, &tags, commit, newest);
         // What came in time stays accepted, however it would be judged if it came now.
         let mut today = None;
@@ -165,7 +166,7 @@ impl Explain {
             let showing = Showing {
                 floor: FloorOf::Accepted,
                 telling: Telling::Full,
-                position,
+                tip: newest,
                 reader: Reader::User,
             };
             let mut text = judgement::describe_as(&outcome, repository, showing, palette);
@@ -187,7 +188,7 @@ impl Explain {
             }
             if !on_branch {
                 note(
-                    "first parents of HEAD don't lead to it: it is judged as if it came next after its parent",
+                    "first parents of HEAD don't lead to it, nor those of the server's branch: it is judged as if it came next after its parent",
                 );
             }
             text
@@ -213,16 +214,11 @@ impl Explain {
 /// The newest commit of a branch whose commits have come already: the server's, as far as it was fetched,
 /// and where there is none, such as on the server itself, the one that was judged from the introduction.
 fn known_head(repository: &Repository, parent: &Oid, before: &Before, newest: Oid) -> Option<Oid> {
-    let authority = judgement::authority(repository, parent).ok()?;
-    let branch = authority.policy.branch();
-    let remote = repository
-        .config(&format!("branch.{branch}.remote"))
-        .unwrap_or_else(|| "origin".to_owned());
-    let fetched = repository.resolve(&format!("refs/remotes/{remote}/{branch}"));
+    let fetched = server_head(repository, parent);
     match (before, fetched) {
-        (Before::Held(_), _) | (Before::Unknown, Err(_)) => None,
-        (_, Ok(head)) => Some(head),
-        (Before::Accepted, Err(_)) => Some(newest),
+        (Before::Held(_), _) | (Before::Unknown, None) => None,
+        (_, Some(head)) => Some(head),
+        (Before::Accepted, None) => Some(newest),
     }
 }
 

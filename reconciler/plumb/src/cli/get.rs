@@ -7,7 +7,7 @@ use super::{ControllerAddress, Selection, block_on, select};
 use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
 use crate::judgement::cure::{Cure, Givers};
-use crate::judgement::place::{Approvals, Others, Place, Position};
+use crate::judgement::place::{Approvals, Others, Place, Position, Start};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -236,7 +236,13 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         .filter_map(|code| code.parse().ok())
         .collect();
     let newest = source.head.as_ref() == Some(&held.commit);
+    let branch = source
+        .reference
+        .strip_prefix("refs/heads/")
+        .unwrap_or(&source.reference)
+        .to_owned();
     let place = Place {
+        start: Start::on(&branch, "origin"),
         commit: short(&held.commit).to_owned(),
         accepted: source
             .accepted
@@ -248,11 +254,7 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         } else {
             Position::Below
         },
-        branch: source
-            .reference
-            .strip_prefix("refs/heads/")
-            .unwrap_or(&source.reference)
-            .to_owned(),
+        branch,
         remote: "origin".to_owned(),
         deploy_ref: None,
         others: Others::Unknown,

@@ -8,7 +8,7 @@ use plumb_trust::{Detail, Oid, Progress};
 
 use crate::git::Git;
 use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
-use crate::judgement::place::{Position, Reader};
+use crate::judgement::place::Reader;
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Format, Shell};
 use crate::report::{Exit, Failure};
@@ -86,7 +86,7 @@ impl Verify {
         let showing = Showing {
             floor: of,
             telling,
-            position: Position::Newest,
+            tip: head,
             reader: Reader::User,
         };
         shell.emit(&outcome, |palette| {

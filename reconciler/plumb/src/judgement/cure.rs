@@ -41,13 +41,13 @@ impl Place {
                 self.accepted
             ),
         };
-        vec![
-            change,
-            format!(
-                "git push --force-with-lease {} {}",
-                self.remote, self.branch
-            ),
-        ]
+        let push = self.start.push.clone();
+        self.there(vec![change]).into_iter().chain(push).collect()
+    }
+
+    /// Commands that act on the branch's newest commit, from wherever the reader is.
+    fn there(&self, commands: Vec<String>) -> Vec<String> {
+        self.start.go.iter().cloned().chain(commands).collect()
     }
 
     fn sign_again(&self, what: &str) -> Cure {
@@ -331,17 +331,17 @@ impl Place {
                 "then first let a rule own that path (`**` owns everything), in a commit of its own",
                 &["$EDITOR trust/policy.yaml", "plumb trust check"],
             )],
-            ReasonCode::PolicyNotIsolated => vec![say(
-                "then make two commits of it, trust/ alone in the first",
-                &[
-                    &format!(
+            ReasonCode::PolicyNotIsolated => vec![Cure {
+                what: "then make two commits of it, trust/ alone in the first".to_owned(),
+                commands: self.there(vec![
+                    format!(
                         "git reset --soft {} && git restore --staged .",
                         self.accepted
                     ),
-                    "git add trust && git commit -S",
-                    "git add --all && git commit -S",
-                ],
-            )],
+                    "git add trust && git commit -S".to_owned(),
+                    "git add --all && git commit -S".to_owned(),
+                ]),
+            }],
             ReasonCode::PolicyInvalid
             | ReasonCode::PolicyUnsatisfiable
             | ReasonCode::PolicySerial => {
@@ -373,14 +373,14 @@ impl Place {
                     "plumb trust rotate NAME --key FINGERPRINT",
                 ],
             )],
-            ReasonCode::PolicyElsewhere | ReasonCode::Gitlink | ReasonCode::Link => vec![say(
+            ReasonCode::PolicyElsewhere | ReasonCode::Gitlink | ReasonCode::Link => vec![self.amend(
                 "then take that file out of the commit",
-                &["git rm --cached PATH && git commit --amend --no-edit -S --allow-empty"],
+                "git rm --cached --ignore-unmatch PATH && git commit --amend --no-edit -S --allow-empty",
             )],
-            ReasonCode::NotDescendant => vec![say(
-                "then build on what is accepted; a merge of the branch belongs on top of it, not the other way around",
-                &[&format!("git rebase --onto {} BASE", self.accepted)],
-            )],
+            ReasonCode::NotDescendant => vec![Cure {
+                what: "then build on what is accepted; a merge of the branch belongs on top of it, not the other way around".to_owned(),
+                commands: self.there(vec![format!("git rebase --onto {} BASE", self.accepted)]),
+            }],
             ReasonCode::Rewound => vec![
                 say(
                     "push the accepted commits again",
@@ -412,6 +412,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use super::super::place::Start;
     use super::*;
 
     fn place(position: Position) -> Place {
@@ -423,6 +424,7 @@ mod tests {
             remote: "origin".to_owned(),
             deploy_ref: None,
             others: Others::These(Vec::new()),
+            start: Start::on("main", "origin"),
             approvals: Approvals::Here,
         }
     }
@@ -442,6 +444,26 @@ mod tests {
             cures[0].commands[0],
             "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" acce97ed"
         );
+    }
+
+    #[test]
+    fn whoever_is_elsewhere_first_goes_there() {
+        let mut place = place(Position::Newest);
+        place.start = Start {
+            go: Some("git switch main".to_owned()),
+            push: None,
+        };
+        for code in ReasonCode::ALL {
+            for cure in place.cures(&[*code], &Givers::Unknown) {
+                let amends = |command: &String| command.contains("--amend");
+                let of_head =
+                    cure.commands.iter().any(amends) && !cure.commands[0].contains("SIDE-BRANCH");
+                if of_head {
+                    assert_eq!(cure.commands[0], "git switch main", "{code}: {cure:?}");
+                    assert_eq!(cure.commands.len(), 2, "{code}: {cure:?}");
+                }
+            }
+        }
     }
 
     #[test]

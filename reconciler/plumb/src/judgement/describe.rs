@@ -9,7 +9,7 @@ use plumb_trust::{
 };
 
 use super::cure::{Cure, Givers};
-use super::place::{Place, Position, Reader};
+use super::place::{Place, Reader};
 use super::{FloorOf, Showing, Telling};
 use crate::output::{Paint, Palette, one_of};
 
@@ -46,7 +46,10 @@ pub(crate) fn describe(
     let showing = Showing {
         floor: FloorOf::Accepted,
         telling: Telling::Short,
-        position: Position::Newest,
+        tip: outcome
+            .steps
+            .last()
+            .map_or(outcome.accepted, |step| step.commit),
         reader,
     };
     describe_as(outcome, repository, showing, palette)
@@ -253,7 +256,7 @@ fn cures(outcome: &Outcome, step: &Step, repository: &Repository, showing: Showi
         (None, []) => Givers::Unknown,
         (None, some) => Givers::These(one_of(some)),
     };
-    Place::of(repository, outcome, step, showing.position, showing.reader).cures(&codes, &givers)
+    Place::of(repository, outcome, step, showing.tip, showing.reader).cures(&codes, &givers)
 }
 
 /// What helps, as a list.

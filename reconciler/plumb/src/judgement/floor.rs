@@ -103,6 +103,19 @@ pub(crate) fn before(repository: &Repository, tags: &[TagRef], commit: Oid, head
     }
 }
 
+/// The newest commit of the branch that a commit's policy is of, as the server had it when it was fetched
+/// last. None in a repository that nothing is fetched into, such as the server's own.
+pub(crate) fn server_head(repository: &Repository, commit: &Oid) -> Option<Oid> {
+    let authority = super::authority(repository, commit).ok()?;
+    let branch = authority.policy.branch();
+    let remote = repository
+        .config(&format!("branch.{branch}.remote"))
+        .unwrap_or_else(|| "origin".to_owned());
+    repository
+        .resolve(&format!("refs/remotes/{remote}/{branch}"))
+        .ok()
+}
+
 /// Opens the repository that holds a folder, which may lie anywhere in it, as git does.
 pub(crate) fn repository_of(folder: &Path) -> Result<Repository, RepositoryError> {
     let whole = folder.canonicalize().ok();

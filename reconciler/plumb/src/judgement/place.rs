@@ -36,14 +36,10 @@ fn others(
     repository: &Repository,
     outcome: &Outcome,
     step: &Step,
-    of_last: Position,
+    tip: Oid,
     reader: Reader,
 ) -> Others {
-    let head = match (of_last, outcome.steps.last()) {
-        (Position::Newest, Some(last)) => Some(last.commit),
-        _ => repository.resolve("HEAD").ok(),
-    };
-    let Some(commits) = head.and_then(|head| repository.newer(outcome.accepted, head)) else {
+    let Some(commits) = repository.newer(outcome.accepted, tip) else {
         return Others::These(vec!["others, which can't be listed here".to_owned()]);
     };
     let newest = || commits.last().map(|newest| newest.committer.clone());
@@ -113,7 +109,58 @@ pub(crate) struct Place {
     /// What each commit must say, if the policy asks for it.
     pub(crate) deploy_ref: Option<String>,
     pub(crate) others: Others,
+    pub(crate) start: Start,
     pub(crate) approvals: Approvals,
+}
+
+/// From where the newest commit is changed, and how what comes of that gets to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// The command that goes to that commit; none where the reader is there.
+    pub(crate) go: Option<String>,
+    /// The command that pushes; none where the commit isn't on the server's branch, but on one of the
+    /// reader's own.
+    pub(crate) push: Option<String>,
+}
+
+impl Start {
+    /// Of who is on the policy's branch, at its newest commit.
+    pub(crate) fn on(branch: &str, remote: &str) -> Self {
+        Self {
+            go: None,
+            push: Some(format!("git push --force-with-lease {remote} {branch}")),
+        }
+    }
+
+    /// Of a commit that `HEAD` may be or not, on the policy's branch or not. Whoever pushes is in a clone
+    /// that isn't seen here.
+    fn of(repository: &Repository, tip: Oid, branch: &str, remote: &str, reader: Reader) -> Self {
+        let git = Git::at(repository.git_dir());
+        let bare = git.try_ask(&["rev-parse", "--is-bare-repository"]);
+        if reader == Reader::Pusher || bare.as_deref() == Some("true") {
+            return Self::on(branch, remote);
+        }
+        let own = format!("refs/heads/{branch}");
+        let current = git.try_ask(&["symbolic-ref", "--quiet", "HEAD"]);
+        let is_tip = |name: &str| repository.resolve(name).is_ok_and(|id| id == tip);
+        let there = is_tip("HEAD");
+        if is_tip(&own) {
+            let go = (current.as_ref() != Some(&own)).then(|| format!("git switch {branch}"));
+            return Self {
+                go,
+                ..Self::on(branch, remote)
+            };
+        }
+        let server = format!("refs/remotes/{remote}/{branch}");
+        let tip_id = tip.to_string();
+        let pushed = git
+            .ask(&["merge-base", "--is-ancestor", &tip_id, &server])
+            .is_ok();
+        Self {
+            go: (!there).then(|| format!("git switch --detach {}", tip.short())),
+            push: pushed.then(|| format!("git push --force-with-lease {remote} HEAD:{branch}")),
+        }
+    }
 }
 
 /// Whether the server's approvals can be here at all.
@@ -140,12 +187,13 @@ fn approvals(repository: &Repository, remote: &str, branch: &str, reader: Reader
 }
 
 impl Place {
-    /// Of a step of a verification, as far as the repository tells.
+    /// Of a step of a verification, as far as the repository tells. `tip` is the newest commit of what the
+    /// step is one of.
     pub(crate) fn of(
         repository: &Repository,
         outcome: &Outcome,
         step: &Step,
-        of_last: Position,
+        tip: Oid,
         reader: Reader,
     ) -> Self {
         let policy = super::authority(repository, &outcome.accepted)
@@ -158,18 +206,19 @@ impl Place {
         let remote = repository
             .config(&format!("branch.{branch}.remote"))
             .unwrap_or_else(|| "origin".to_owned());
-        let newest = outcome
-            .steps
-            .last()
-            .is_some_and(|s| s.commit == step.commit);
         Self {
             commit: step.commit.short(),
             accepted: outcome.accepted.short(),
-            position: if newest { of_last } else { Position::Below },
+            position: if step.commit == tip {
+                Position::Newest
+            } else {
+                Position::Below
+            },
+            start: Start::of(repository, tip, &branch, &remote, reader),
             approvals: approvals(repository, &remote, &branch, reader),
             branch,
             remote,
-            others: others(repository, outcome, step, of_last, reader),
+            others: others(repository, outcome, step, tip, reader),
             deploy_ref: policy
                 .filter(|policy| policy.bind_ref != BindRef::None)
                 .map(|policy| format!("{} {}", policy.repository, policy.reference)),

@@ -217,6 +217,55 @@ fn an_unsigned_commit_is_cured_as_it_says() {
 }
 
 #[test]
+fn what_is_amended_is_the_commit_that_was_judged_wherever_head_is() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let unsigned = env.commit("Unsigned", &["--no-gpg-sign"]);
+    env.git("fleet", &["push", "--quiet", "-u", "origin", "main"]);
+    let detach = format!("git switch --detach {}", &unsigned[..12]);
+    let amend = "git commit --amend --no-edit -S --allow-empty";
+    let (push_head, push_main) = (
+        "git push --force-with-lease origin HEAD:main",
+        "git push --force-with-lease origin main",
+    );
+    let commands = |args: &[&str]| {
+        let run = env.plumb("fleet", args);
+        let lines = run.stdout.lines().map(str::trim);
+        lines
+            .filter(|line| line.starts_with("git ") && !line.starts_with("git fetch"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // Behind, on the branch.
+    env.git("fleet", &["reset", "--quiet", "--hard", &first]);
+    let behind = commands(&["explain", "origin/main"]);
+    assert_eq!(behind, [&detach, amend, push_head]);
+    // The commands do it, and leave what HEAD was.
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-ec", &behind.join("\n")]);
+    Environment::run(shell).exits(0);
+    assert_eq!(env.git("fleet", &["rev-parse", "main"]), first);
+    let mended = env.git("server.git", &["log", "--format=%s", "main"]);
+    assert_eq!(mended, "Unsigned\nA fleet");
+    env.plumb("fleet", &["verify", "--head", "origin/main"])
+        .exits(0);
+    // On another branch, with main where it was judged.
+    env.git("fleet", &["switch", "--quiet", "main"]);
+    env.git("fleet", &["reset", "--quiet", "--hard", &unsigned]);
+    env.git("fleet", &["switch", "--quiet", "-c", "other", &first]);
+    let away = commands(&["verify", "--head", "main"]);
+    assert_eq!(away, ["git switch main", amend, push_main]);
+    // What is only on a branch of one's own isn't pushed to the fleet's.
+    env.edit("fleet/files/journald.conf", "2G", "3G");
+    env.commit("Also unsigned", &["--no-gpg-sign"]);
+    assert_eq!(commands(&["verify"]), [amend]);
+}
+
+#[test]
 fn a_wrong_trailer_is_cured_as_it_says() {
     let env = Environment::new();
     env.three();
