@@ -50,8 +50,10 @@ impl From<RepositoryError> for Failure {
 pub(crate) struct Range<'a> {
     /// The commit that is trusted as given.
     pub(crate) floor: Oid,
-    /// Who says so. What follows an introduction is history: emergencies and freezes that are over don't
-    /// count against it. What follows any other floor has just come.
+    /// Who says so. What follows what was accepted before has just come. In any other range, what the
+    /// server's branch has is history, as it came in its time: emergencies and freezes that are over don't
+    /// count against it. Where it isn't known what the server has, all that follows an introduction is
+    /// history, and what follows any other floor has just come.
     pub(crate) floor_of: FloorOf,
     /// The candidate.
     pub(crate) head: Oid,
@@ -122,9 +124,15 @@ pub(crate) fn judge_telling(
         .tags(range.tags)
         .progress(progress)
         .detail(detail);
-    if range.floor_of != FloorOf::Introduction {
-        inputs = inputs.floor(range.floor);
-    }
+    let arriving = match range.floor_of {
+        FloorOf::Accepted => None,
+        _ => floor::arriving(repository, range),
+    };
+    inputs = match (range.floor_of, &arriving) {
+        (_, Some(arriving)) => inputs.first_seen(arriving),
+        (FloorOf::Introduction, None) => inputs,
+        (_, None) => inputs.floor(range.floor),
+    };
     verify(repository.objects(), &inputs)
 }
 

@@ -19,6 +19,9 @@ use crate::report::{Exit, Failure};
 /// its parent, exactly as the controller does. The verdict never comes from git or gpg. For a commit
 /// that waits it says which rule lacks what, who could give it, and the commands that do.
 ///
+/// What the server's branch has, as far as it was fetched, came in its time; what it hasn't is judged as
+/// what comes now: an emergency that is over is none any more, and a signature may be too old.
+///
 /// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
 /// the head is HEAD. Where the upstream branch is the head too, or the head doesn't come after the floor,
 /// nothing can be judged, and that fails. `--floor` is for programs: it names what was accepted last, so a

@@ -1,10 +1,12 @@
 //! From where it is judged if nobody says so, and what that leaves unknown.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use jiff::Timestamp;
-use plumb_adapters::git::{Repository, RepositoryError};
-use plumb_trust::{Oid, Reason, ReasonCode, TagRef};
+use plumb_adapters::git::{ObjectStore, Repository, RepositoryError};
+use plumb_trust::object::{Commit, limits};
+use plumb_trust::{ObjectKind, Objects as _, Oid, Reason, ReasonCode, TagRef};
 
 use super::{FloorOf, Range, introduction, judge};
 use crate::git::Git;
@@ -114,6 +116,38 @@ pub(crate) fn server_head(repository: &Repository, commit: &Oid) -> Option<Oid> 
     repository
         .resolve(&format!("refs/remotes/{remote}/{branch}"))
         .ok()
+}
+
+/// First parents from a commit on, itself first. It ends where a commit can't be read.
+pub(crate) fn first_parents(objects: &ObjectStore, from: Oid) -> impl Iterator<Item = Oid> {
+    let parent = move |id: &Oid| {
+        let raw = objects.read(id, ObjectKind::Commit, limits::COMMIT).ok()?;
+        let commit = Commit::parse(&raw, id.format()).ok()?;
+        commit.parents.first().copied()
+    };
+    std::iter::successors(Some(from), parent).take(limits::CHAIN)
+}
+
+/// The commits of a range that just come, where it is known what the server has: those that its branch
+/// hasn't. What it has came in its time, and is history.
+pub(super) fn arriving(
+    repository: &Repository,
+    range: &Range<'_>,
+) -> Option<BTreeMap<Oid, Timestamp>> {
+    let server = server_head(repository, &range.floor)?;
+    if server == range.head {
+        return Some(BTreeMap::new());
+    }
+    let objects = repository.objects();
+    let way: Vec<Oid> = first_parents(objects, range.head)
+        .take_while(|id| *id != range.floor)
+        .collect();
+    let on_way: HashSet<&Oid> = way.iter().collect();
+    let fork = first_parents(objects, server)
+        .take_while(|id| *id != range.floor)
+        .find(|id| on_way.contains(id));
+    let new = way.iter().take_while(|id| Some(**id) != fork);
+    Some(new.map(|id| (*id, range.now)).collect())
 }
 
 /// Opens the repository that holds a folder, which may lie anywhere in it, as git does.

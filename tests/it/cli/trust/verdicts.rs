@@ -530,4 +530,23 @@ fn an_emergency_that_was_accepted_in_its_time_is_explained_so() {
     env.plumb("fleet", &["explain", &late])
         .exits(0)
         .says(&["reject", "[emergency-expired]"]);
+    // From the introduction too, on every branch; and what was accepted in its time stays so in a range.
+    for args in [&["verify"][..], &["verify", "--head", &late]] {
+        env.plumb("fleet", args).exits(4).says(&[
+            "accept ",
+            "In haste",
+            "reject",
+            "Kept for later",
+        ]);
+    }
+    env.plumb("fleet", &["verify", &format!("{old}^..{old}")])
+        .exits(0);
+    env.plumb("fleet", &["verify", &format!("{old}^..{late}")])
+        .exits(4)
+        .says(&[&format!("held at {}", &old[..12])]);
+    // A program that says what was accepted last says that all that follows comes now.
+    let parent = env.git("fleet", &["rev-parse", &format!("{old}^")]);
+    env.plumb("fleet", &["verify", "--floor", &parent, "--head", &old])
+        .exits(4)
+        .says(&["[emergency-expired]"]);
 }

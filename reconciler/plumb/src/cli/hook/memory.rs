@@ -11,9 +11,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use plumb_adapters::git::ObjectStore;
-use plumb_trust::object::{Commit, limits};
-use plumb_trust::{ObjectKind, Objects as _, Oid};
+use plumb_trust::Oid;
 
+use crate::judgement::floor::first_parents;
 use crate::report::{Failure, OrFail as _};
 
 /// Where it lies, from the repository's git folder.
@@ -96,16 +96,6 @@ impl Memory {
         file.persist(&path).or_fail(failed)?;
         Ok(())
     }
-}
-
-/// First parents from a commit on, itself first. It ends where a commit can't be read.
-fn first_parents(objects: &ObjectStore, from: Oid) -> impl Iterator<Item = Oid> {
-    let parent = move |id: &Oid| {
-        let raw = objects.read(id, ObjectKind::Commit, limits::COMMIT).ok()?;
-        let commit = Commit::parse(&raw, id.format()).ok()?;
-        commit.parents.first().copied()
-    };
-    std::iter::successors(Some(from), parent).take(limits::CHAIN)
 }
 
 /// How a branch stands to an accepted commit.
