@@ -2,6 +2,7 @@
 
 mod memory;
 mod messages;
+mod promises;
 mod servers;
 mod tags;
 

@@ -6,7 +6,7 @@ use super::{install, push_to_new_server};
 use crate::cli::environment::Environment;
 
 /// A fleet of two, which binds commits to the branch, as `plumb init` makes it, on a server with hooks.
-fn fleet_of_two(env: &Environment) -> String {
+pub(super) fn fleet_of_two(env: &Environment) -> String {
     env.key("alice");
     env.key("bob");
     env.be("alice");

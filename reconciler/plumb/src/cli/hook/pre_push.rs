@@ -14,6 +14,7 @@ use super::{Update, fields, lines, oid, policy};
 use crate::cli::check;
 use crate::git::Git;
 use crate::judgement;
+use crate::judgement::floor::first_parents;
 use crate::judgement::place::Reader;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
@@ -66,6 +67,7 @@ fn judge(
         }
         None => None,
     };
+    let known = introduction;
     let Some(introduction) = introduction.or(floor) else {
         // A first push: there is nothing yet to judge it by.
         return Ok(());
@@ -109,10 +111,58 @@ fn judge(
             "git push --no-verify pushes all the same; the server and the controller judge it anyway",
         ));
     }
-    if !outcome.is_accept() {
+    // What the server took stays as good as it was, but for what a key signed that is revoked since.
+    let revoked = |tag: &TagRef| matches!(Kind::of(&tag.name), Some((Kind::Revocation, _)));
+    let doubt = known.zip(update.old).and_then(|(_, remote)| {
+        if floor != Some(remote) {
+            doubt_of_way(&judge, remote, local)
+        } else if tags.iter().any(revoked) {
+            doubt_of_held(&judge, remote, shell)
+        } else {
+            None
+        }
+    });
+    if let Some(doubt) = doubt {
+        shell.warn(doubt);
+    } else if !outcome.is_accept() {
         shell.say("it is pushed all the same: the server takes what merely waits, and hosts stay as they are until then");
     }
     Ok(())
+}
+
+/// Why the server may refuse what builds on its tip: something below isn't taken any more, such as what a key
+/// signed that is revoked by now. An approval that isn't here may cover it, so the client doesn't refuse it.
+fn doubt_of_held(judge: &Judge<'_>, remote: Oid, shell: &Shell) -> Option<String> {
+    let mut way = judge.way(None, remote);
+    judge.placed(&way).ok()?;
+    judge.refusal(View::Whole, &mut way)?;
+    let held = way.first_held()?.commit.short();
+    shell.say(judgement::describe(
+        &way,
+        judge.repository,
+        Reader::User,
+        shell.err,
+    ));
+    Some(format!(
+        "the server has {held}, which nobody stands behind as far as is known here: then it refuses what builds on it, until the branch is set back"
+    ))
+}
+
+/// Why the server may refuse what leaves its branch: what is accepted there stays on it. Which approvals
+/// the server has isn't known here for certain, so the client doesn't refuse it.
+fn doubt_of_way(judge: &Judge<'_>, remote: Oid, local: Oid) -> Option<String> {
+    let way = judge.way(None, remote);
+    judge.placed(&way).ok()?;
+    let accepted = way.accepted;
+    let mut chain = first_parents(judge.repository.objects(), local);
+    if chain.any(|id| id == accepted) {
+        return None;
+    }
+    Some(format!(
+        "first parents of {} don't lead to {}: if that is accepted on the server, as it is here, the server refuses this; a merge of the branch belongs on top of it, not the other way around",
+        local.short(),
+        accepted.short()
+    ))
 }
 
 /// From where a push is judged: the server's tip where the push builds on it, or where that is accepted
