@@ -156,10 +156,19 @@ pub(crate) fn revoked(
 /// The commit that git's `plumb.introduction` names.
 pub(crate) fn introduction(repository: &Repository, text: &str) -> Result<Oid, Failure> {
     repository.resolve(text).map_err(|_| {
+        let git = crate::git::Git::at(repository.git_dir());
+        let shallow = git.try_ask(&["rev-parse", "--is-shallow-repository"]);
+        let fetch = if shallow.as_deref() == Some("true") {
+            "this clone is shallow: `git fetch --unshallow`"
+        } else {
+            "`git fetch` may bring it"
+        };
         Failure::new(format!(
             "git's `plumb.introduction` is {text}, and there is no such commit here"
         ))
-        .hint("`git fetch` may bring it; `git config plumb.introduction COMMIT` names another")
+        .hint(format!(
+            "{fetch}; `git config plumb.introduction COMMIT` names another"
+        ))
     })
 }
 

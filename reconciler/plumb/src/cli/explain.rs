@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_core::explain::{Explanation, NoExplanation, Origin, explain};
 use plumb_document::Code;
-use plumb_trust::{Oid, Outcome, ReasonCode, Verdict};
+use plumb_trust::object::{Commit, limits};
+use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
 use crate::judgement::floor::{Before, before, repository_of, server_head};
 use crate::judgement::place::Reader;
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, OrFail as _};
 use crate::workspace::Workspace;
 
 /// Answer why: a value on a host, a code, a commit
@@ -67,7 +68,7 @@ impl Explain {
             Some((repository, commit))
         });
         match commit {
-            Some((repository, commit)) => Self::commit(&repository, &self.what, commit, shell),
+            Some((repository, commit)) => Self::commit(&repository, commit, shell),
             None => Err(self.unknown()),
         }
     }
@@ -92,19 +93,8 @@ impl Explain {
 
     /// Judges a commit by the policy of the one before it. What stands on top of it is looked at too,
     /// because an approval of a later commit may span it.
-    fn commit(
-        repository: &Repository,
-        text: &str,
-        commit: Oid,
-        shell: &Shell,
-    ) -> Result<Exit, Failure> {
-        let parent = repository.resolve(&format!("{text}^")).map_err(|_| {
-            Failure::new(format!(
-                "{} is the first commit: nothing judges it",
-                commit.short()
-            ))
-            .hint("the controller's configuration names it as `introduction`, and so it is trusted")
-        })?;
+    fn commit(repository: &Repository, commit: Oid, shell: &Shell) -> Result<Exit, Failure> {
+        let parent = parent_of(repository, commit)?;
         let tags = repository.tags()?;
         let judge = |floor, floor_of, head| {
             let range = Range {
@@ -176,9 +166,15 @@ impl Explain {
             match before {
                 Before::Accepted => {}
                 Before::Held(earlier) => note(&earlier.told()),
-                Before::Unknown => note(
-                    "the commits before it are taken as given; to have them judged too: git config plumb.introduction COMMIT",
-                ),
+                Before::Unknown => {
+                    let said = repository.config("plumb.introduction");
+                    let said = said.map_or_else(String::new, |said| {
+                        format!("git's plumb.introduction, {said}, isn't one of the commits before it, so ")
+                    });
+                    note(&format!(
+                        "{said}the commits before it are taken as given; to have them judged too: git config plumb.introduction COMMIT"
+                    ));
+                }
             }
             if let Some(reason) = &today {
                 note(&format!(
@@ -209,6 +205,45 @@ impl Explain {
             ),
         }
     }
+}
+
+/// The commit by whose policy one is judged.
+///
+/// # Errors
+/// When it has none, or none here.
+fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
+    let unread = || format!("{} can't be read", commit.short());
+    let raw = repository
+        .objects()
+        .read(&commit, ObjectKind::Commit, limits::COMMIT)
+        .or_fail(unread)?;
+    let parsed = Commit::parse(&raw, commit.format()).or_fail(unread)?;
+    if let Some(parent) = parsed.parents.first() {
+        if repository.objects().has(parent) {
+            return Ok(*parent);
+        }
+        return Err(Failure::new(format!(
+            "{} can't be judged: {}, the commit before it, isn't in this clone",
+            commit.short(),
+            parent.short()
+        ))
+        .hint("a shallow clone can't be judged; fetch all of it: git fetch --unshallow"));
+    }
+    let first = format!("{} is the first commit: nothing judges it", commit.short());
+    let introduction = repository.config("plumb.introduction");
+    let named = introduction
+        .as_ref()
+        .and_then(|text| repository.resolve(text).ok());
+    Err(match (introduction, named) {
+        (Some(_), Some(named)) if named == commit => Failure::new(first)
+            .hint("it is the introduction that git's plumb.introduction names, and so it is trusted"),
+        (Some(text), _) => Failure::new(first).hint(format!(
+            "it isn't the introduction either, which is {text}: this is a branch of its own, and nothing of it can be accepted"
+        )),
+        (None, _) => Failure::new(first).hint(
+            "if the controller's configuration names it as `introduction`, it is trusted; if not, nothing that comes after it can be accepted",
+        ),
+    })
 }
 
 /// The newest commit of a branch whose commits have come already: the server's, as far as it was fetched,

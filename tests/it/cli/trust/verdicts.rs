@@ -266,6 +266,42 @@ fn what_is_amended_is_the_commit_that_was_judged_wherever_head_is() {
 }
 
 #[test]
+fn a_first_commit_is_trusted_only_as_the_introduction() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.plumb("fleet", &["explain", &first])
+        .exits(1)
+        .says(&["it is the introduction"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.git("fleet", &["switch", "--quiet", "--orphan", "other"]);
+    env.write("fleet/x", "x\n");
+    env.commit("Elsewhere", &["-S"]);
+    let run = env.plumb("fleet", &["explain", "HEAD"]).exits(1);
+    let run = run.says(&[&format!(
+        "it isn't the introduction either, which is {first}"
+    )]);
+    assert!(!run.stderr.contains("it is trusted"), "{}", run.stderr);
+    // Of a shallow clone it is said to be one.
+    let from = format!("file://{}", env.path("fleet").display());
+    let clone = [
+        "clone",
+        "--quiet",
+        "--depth=1",
+        "--branch=main",
+        &from,
+        "clone",
+    ];
+    env.git(".", &clone);
+    env.git("clone", &["config", "plumb.introduction", &first]);
+    for command in [&["explain", "HEAD"][..], &["verify"]] {
+        env.plumb("clone", command)
+            .exits(1)
+            .says(&["git fetch --unshallow"]);
+    }
+}
+
+#[test]
 fn a_wrong_trailer_is_cured_as_it_says() {
     let env = Environment::new();
     env.three();
