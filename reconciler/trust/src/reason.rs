@@ -55,7 +55,7 @@ codes! {
     ApprovalIgnored = "approval-ignored", Pending;
     /// The key had expired when the signature was made.
     KeyExpired = "key-expired", PendingAlarm;
-    /// The key is revoked.
+    /// The key is revoked: by a `revoke/` tag, in its own certificate, or by this machine's configuration. Whoever has the key may have made the commit, so look at it first. Unless it is certainly its author's, set the branch back to what is accepted; nobody signs or approves it unseen. What is good is signed with another key.
     KeyRevoked = "key-revoked", PendingAlarm;
     /// The key may not make signatures of this kind: it isn't for signing, its binding is missing, or the signature is for something else than git.
     KeyMisused = "key-misused", PendingAlarm;
@@ -69,7 +69,7 @@ codes! {
     Tombstoned = "tombstoned", PendingAlarm;
     /// No heartbeat has named the head for longer than the policy allows: what is shown here may be old.
     HeartbeatStale = "heartbeat-stale", PendingAlarm;
-    /// A key that is revoked today approved history that is already accepted.
+    /// A key that is revoked today approved history that is already accepted. That stays accepted, and hosts run it: look at what the key approved since it may have been stolen, and undo what is wrong with a commit on top. This alone holds nothing up.
     HistoryRevoked = "history-revoked", PendingAlarm;
     /// The signature names a key of the policy and is not by it.
     BadSignature = "bad-signature", Reject;
@@ -111,11 +111,11 @@ codes! {
     Link = "link", Reject;
     /// The head isn't on a first-parent chain from the floor: the branch was rewritten, or a merge has its parents swapped.
     NotDescendant = "not-descendant", Reject;
-    /// The head is older than the floor: the branch was set back.
+    /// The head is older than the floor: the branch was set back. What is accepted stays accepted: push it again, and undo on top of it what is to go (`git revert -S COMMIT`). Where a range was given, it may be the wrong way round, or the clone is behind.
     Rewound = "rewound", Reject;
     /// A signed rollback that isn't allowed: it names other ends, or the policy differs between them.
     RollbackRefused = "rollback-refused", Reject;
-    /// An emergency commit was made longer ago than the policy allows.
+    /// An emergency commit was made longer ago than the policy allows. Sign it anew if the emergency lasts. As an ordinary change it is accepted only with the approvals that its paths need, and not while a freeze covers them.
     EmergencyExpired = "emergency-expired", Reject;
     /// An emergency commit touches what the policy keeps from emergencies.
     EmergencyForbidden = "emergency-forbidden", Reject;
