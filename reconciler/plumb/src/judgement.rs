@@ -3,6 +3,7 @@
 
 pub(crate) mod cure;
 mod describe;
+pub(crate) mod emergency;
 pub(crate) mod floor;
 pub(crate) mod place;
 

@@ -100,8 +100,9 @@ impl Verify {
             let upstream = git.try_ask(&["rev-parse", "--abbrev-ref", "@{upstream}"]);
             let more = upstream.and_then(|name| Some((ahead(&git, "HEAD", &name)?, name)));
             if let Some((more, name)) = more {
+                let commits = if more == 1 { "commit" } else { "commits" };
                 shell.warn(format_args!(
-                    "{name} has {more} more commits than HEAD, which aren't judged here: plumb verify --head {name}"
+                    "{name} has {more} more {commits} than HEAD, not judged here: plumb verify --head {name}"
                 ));
             }
         }

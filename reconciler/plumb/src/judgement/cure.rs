@@ -2,6 +2,7 @@
 
 use plumb_trust::{ReasonCode, Verdict};
 
+use super::emergency::{Emergency, Freeze};
 use super::place::{Approvals, Others, Place, Position};
 
 /// Something that helps.
@@ -156,12 +157,38 @@ impl Place {
         }
     }
 
-    fn fetch_approvals(&self) -> Cure {
+    fn fetch_approvals(&self, what: &str) -> Cure {
         let tags = format!("refs/tags/approve/{}/*", self.branch);
         Cure {
-            what: "no approval is in this clone at all: fetch those that the server has".to_owned(),
+            what: what.to_owned(),
             commands: vec![format!("git fetch {} '{tags}:{tags}'", self.remote)],
         }
+    }
+
+    /// What an emergency does for a commit that the rules or a freeze hold.
+    fn in_an_emergency(&self) -> Option<Cure> {
+        let Emergency::Can { who, ttl } = &self.emergency else {
+            return None;
+        };
+        Some(match self.position {
+            Position::Newest => self.amend(
+                &format!(
+                    "if it can't wait, make an emergency of it, which {who} can, and push it within {ttl}"
+                ),
+                "git commit --amend --no-edit -S --allow-empty --trailer 'Emergency: WHY'",
+            ),
+            Position::Below => Cure {
+                what: format!(
+                    "if what comes after it can't wait, set the branch back to what is accepted (your own copy keeps the commits), and make an emergency of it there, which {who} can: behind what waits, an emergency waits too"
+                ),
+                commands: vec![
+                    self.set_back(),
+                    format!("git switch --detach {}", self.accepted),
+                    "git cherry-pick COMMIT && git commit --amend --no-edit -S --trailer 'Emergency: WHY'".to_owned(),
+                    format!("git push {} HEAD:{}", self.remote, self.branch),
+                ],
+            },
+        })
     }
 
     fn reset(&self) -> Cure {
@@ -182,7 +209,9 @@ impl Place {
         }
         let waits = codes.contains(&ReasonCode::ApprovalsMissing);
         if waits && self.approvals == Approvals::Unfetched {
-            all.push(self.fetch_approvals());
+            all.push(self.fetch_approvals(
+                "no approval is in this clone at all: fetch those that the server has",
+            ));
         }
         let revoked = codes.contains(&ReasonCode::KeyRevoked);
         let of_all = if revoked {
@@ -191,12 +220,33 @@ impl Place {
             codes
         };
         for code in of_all {
-            for cure in self.of_code(*code, who) {
+            let cures = match code {
+                // What helps against that is the right thing, and not to sign it in the same way again.
+                ReasonCode::Uncovered if codes.iter().any(|code| is_of_signature(*code)) => {
+                    Vec::new()
+                }
+                code => self.of_code(*code, who),
+            };
+            for cure in cures {
                 if !all.contains(&cure) {
                     all.push(cure);
                 }
             }
         }
+        if codes.contains(&ReasonCode::Uncovered) && !rejected {
+            let approve = self.approve(who);
+            if !all.contains(&approve) {
+                all.push(approve);
+            }
+        }
+        if waits && self.approvals == Approvals::Older {
+            all.push(
+                self.fetch_approvals(
+                    "if somebody has approved it since you fetched last, fetch that",
+                ),
+            );
+        }
+        all.extend(self.in_an_emergency());
         all
     }
 
@@ -225,7 +275,10 @@ impl Place {
                 let deploy_ref = self.deploy_ref.as_deref().unwrap_or("REPOSITORY REF");
                 vec![
                     self.amend(
-                        "say in the commit where it is meant (hooks/commit-msg does it by itself)",
+                        &format!(
+                            "say in the commit where it is meant (hooks/commit-msg does it by itself, on {})",
+                            self.branch
+                        ),
                         &format!("git -c trailer.ifExists=replace commit --amend --no-edit -S --allow-empty --trailer 'Deploy-Ref: {deploy_ref}'"),
                     ),
                     self.approve(who),
@@ -263,7 +316,14 @@ impl Place {
                 self.sign_again("or set the clock right and date it anew"),
             ],
             ReasonCode::Frozen => vec![say(
-                "wait until the freeze has ended; it is looked at again then. If the policy has an `emergency`, a commit with the trailer `Emergency: WHY` may get around it",
+                match self.emergency {
+                    Emergency::Unknown => {
+                        "wait until the freeze has ended; it is looked at again then. If the policy has an `emergency`, a commit with the trailer `Emergency: WHY` may get around it"
+                    }
+                    Emergency::No | Emergency::Can { .. } => {
+                        "wait until the freeze has ended; it is looked at again then"
+                    }
+                },
                 &[],
             )],
             ReasonCode::SideUnsigned => vec![say(
@@ -391,17 +451,24 @@ impl Place {
                 ),
                 say(
                     "to go back on purpose, undo on top of them",
-                    &["git revert COMMIT"],
+                    &["git revert -S COMMIT"],
                 ),
             ],
             ReasonCode::RollbackRefused => vec![say(
                 "then undo on top of what is accepted instead",
                 &["git revert -S COMMIT"],
             )],
-            ReasonCode::EmergencyExpired => vec![
-                self.sign_again("if the emergency lasts, sign it anew, with today's date"),
-                self.approve(who),
-            ],
+            ReasonCode::EmergencyExpired => {
+                let again = self.sign_again("if the emergency lasts, sign it anew, with today's date");
+                let ordinary = match self.freeze {
+                    Freeze::Over => self.approve(who),
+                    Freeze::InForce => say(
+                        "as an ordinary change it waits until the freeze has ended, whoever approves it",
+                        &[],
+                    ),
+                };
+                vec![again, ordinary]
+            }
             ReasonCode::EmergencyForbidden => vec![say(
                 "then make that change without `Emergency:`, with the approvals that it needs",
                 &[],
@@ -410,133 +477,20 @@ impl Place {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::place::Start;
-    use super::*;
-
-    fn place(position: Position) -> Place {
-        Place {
-            commit: "c0ffee".to_owned(),
-            accepted: "acce97ed".to_owned(),
-            position,
-            branch: "main".to_owned(),
-            remote: "origin".to_owned(),
-            deploy_ref: None,
-            others: Others::These(Vec::new()),
-            start: Start::on("main", "origin"),
-            approvals: Approvals::Here,
-        }
-    }
-
-    #[test]
-    fn an_unsigned_commit_is_first_signed() {
-        let cures = place(Position::Newest)
-            .cures(&[ReasonCode::Uncovered], &Givers::These("bob".to_owned()));
-        assert_eq!(
-            cures[0].commands[0],
-            "git commit --amend --no-edit -S --allow-empty"
-        );
-        assert_eq!(cures[1].commands[0], "plumb approve c0ffee");
-        assert!(cures[1].what.contains("bob"));
-        let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], &Givers::Unknown);
-        assert_eq!(
-            cures[0].commands[0],
-            "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" acce97ed"
-        );
-    }
-
-    #[test]
-    fn whoever_is_elsewhere_first_goes_there() {
-        let mut place = place(Position::Newest);
-        place.start = Start {
-            go: Some("git switch main".to_owned()),
-            push: None,
-        };
-        for code in ReasonCode::ALL {
-            for cure in place.cures(&[*code], &Givers::Unknown) {
-                let amends = |command: &String| command.contains("--amend");
-                let of_head =
-                    cure.commands.iter().any(amends) && !cure.commands[0].contains("SIDE-BRANCH");
-                if of_head {
-                    assert_eq!(cure.commands[0], "git switch main", "{code}: {cure:?}");
-                    assert_eq!(cure.commands.len(), 2, "{code}: {cure:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_reject_begins_with_the_reset_but_a_branch_that_was_set_back() {
-        for code in ReasonCode::ALL
-            .iter()
-            .filter(|code| code.verdict() == Verdict::Reject)
-        {
-            let cures = place(Position::Newest).cures(&[*code], &Givers::Unknown);
-            let reset = cures[0].commands[0] == "git push --force-with-lease origin acce97ed:main";
-            assert_eq!(reset, *code != ReasonCode::Rewound, "{code}: {cures:?}");
-        }
-    }
-
-    #[test]
-    fn everything_but_what_waits_for_another_has_a_cure() {
-        for code in ReasonCode::ALL {
-            let none = place(Position::Newest)
-                .cures(&[*code], &Givers::Unknown)
-                .is_empty();
-            let expected = matches!(code, ReasonCode::Ancestor | ReasonCode::ApprovalIgnored);
-            assert_eq!(none, expected, "{code}");
-        }
-    }
-
-    #[test]
-    fn what_a_revoked_key_signed_is_looked_at_and_set_back_before_anybody_signs_it() {
-        let codes = [
-            ReasonCode::ApprovalsMissing,
-            ReasonCode::Uncovered,
-            ReasonCode::KeyRevoked,
-        ];
-        for position in [Position::Newest, Position::Below] {
-            let cures = place(position).cures(&codes, &Givers::These("bob".to_owned()));
-            let commands: Vec<&str> = cures
-                .iter()
-                .flat_map(|cure| cure.commands.iter().map(String::as_str))
-                .collect();
-            assert_eq!(
-                commands[..2],
-                [
-                    "git show c0ffee",
-                    "git push --force-with-lease origin acce97ed:main"
-                ]
-            );
-            let rebase = commands.iter().any(|command| command.contains("rebase"));
-            assert!(!rebase, "{cures:?}");
-        }
-    }
-
-    #[test]
-    fn nobody_is_told_to_sign_what_may_be_anybodys() {
-        let mut place = place(Position::Below);
-        for others in [
-            Others::Unknown,
-            Others::These(vec!["c0de by a revoked key".to_owned()]),
-        ] {
-            place.others = others;
-            for code in ReasonCode::ALL {
-                let cures = place.cures(&[*code], &Givers::Unknown);
-                let rebase = cures
-                    .iter()
-                    .flat_map(|cure| &cure.commands)
-                    .any(|command| command.contains("--exec") && !command.contains("BASE"));
-                assert!(!rebase, "{code}: {cures:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_same_help_is_given_once() {
-        let codes = [ReasonCode::Uncovered, ReasonCode::ApprovalsMissing];
-        let cures = place(Position::Newest).cures(&codes, &Givers::These("bob".to_owned()));
-        assert_eq!(cures.len(), 2, "{cures:?}");
-    }
+/// Whether it says why a commit's own signature counts for nothing.
+const fn is_of_signature(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::UnknownKey
+            | ReasonCode::UnsupportedSignature
+            | ReasonCode::WeakCrypto
+            | ReasonCode::KeyMisused
+            | ReasonCode::KeyExpired
+            | ReasonCode::Future
+            | ReasonCode::Backdated
+            | ReasonCode::SeenLate
+    )
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use plumb_trust::{
 };
 
 use super::cure::{Cure, Givers};
-use super::place::{Place, Reader};
+use super::place::{Place, Reader, declared_emergency};
 use super::{FloorOf, Showing, Telling};
 use crate::output::{Paint, Palette, one_of};
 
@@ -31,9 +31,15 @@ pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {
     // What a commit says may try to move the cursor.
     line.unwrap_or_default()
         .chars()
-        .filter(|c| !c.is_control())
+        .filter(|c| is_shown(*c))
         .take(72)
         .collect()
+}
+
+/// Whether a character of somebody's text is shown: not what moves the cursor, or turns the line around.
+pub(super) fn is_shown(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns
 }
 
 /// What came of a range, for people, from what was accepted before.
@@ -113,6 +119,10 @@ pub(crate) fn describe_as(
                 outcome.accepted.short()
             )
         }
+        Verdict::Reject if is_late_emergency(outcome) => format!(
+            "held at {}: the emergency is over, and what follows waits behind it",
+            outcome.accepted.short()
+        ),
         Verdict::Reject => format!(
             "held at {}: what follows can never be accepted; set the branch back to {0} and commit anew",
             outcome.accepted.short()
@@ -120,6 +130,14 @@ pub(crate) fn describe_as(
     };
     let _ = writeln!(out, "{}", palette.paint(tone(outcome.verdict), summary));
     out
+}
+
+/// Whether what holds a branch would do as an ordinary change: that is only no emergency any more.
+fn is_late_emergency(outcome: &Outcome) -> bool {
+    let late = |reason: &Reason| reason.code == ReasonCode::EmergencyExpired;
+    outcome
+        .first_held()
+        .is_some_and(|step| step.reasons.iter().all(late))
 }
 
 fn describe_step(
@@ -139,6 +157,12 @@ fn describe_step(
         step.commit.short(),
         subject(repository, &step.commit)
     );
+    if step.verdict.is_accept()
+        && let Some(why) = declared_emergency(repository, &step.commit)
+    {
+        let title = palette.paint(Paint::Warn, "says that it is an emergency:");
+        let _ = writeln!(out, "    {title} {why}");
+    }
     match telling {
         Telling::Full => describe_in_full(out, step, palette),
         Telling::Short if step.verdict.is_accept() => {

@@ -2,9 +2,12 @@
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
+use plumb_trust::object::{Commit, Trailers, limits};
 use plumb_trust::policy::BindRef;
-use plumb_trust::{Oid, Outcome, ReasonCode, Step, Verdict};
+use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Step, Verdict};
 
+use super::describe::is_shown;
+use super::emergency::{Emergency, Freeze};
 use super::{FloorOf, Range};
 use crate::git::Git;
 
@@ -110,6 +113,8 @@ pub(crate) struct Place {
     pub(crate) deploy_ref: Option<String>,
     pub(crate) others: Others,
     pub(crate) start: Start,
+    pub(crate) freeze: Freeze,
+    pub(crate) emergency: Emergency,
     pub(crate) approvals: Approvals,
 }
 
@@ -163,27 +168,52 @@ impl Start {
     }
 }
 
-/// Whether the server's approvals can be here at all.
+/// Whether the server may have approvals that aren't here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Approvals {
-    /// Some are, or this is where they are pushed to.
+    /// It hasn't: this is where they are pushed to, or the commit isn't there yet.
     Here,
-    /// None is, and there is a server that may have some: a clone that was made with `--no-tags`, as for
-    /// checks, never gets any by itself.
+    /// It may have some, and none is here: a clone that was made with `--no-tags`, as for checks, never gets
+    /// any by itself.
     Unfetched,
+    /// Some are here, and it may have newer ones.
+    Older,
 }
 
-/// Looks whether a clone has any approval for a branch.
-fn approvals(repository: &Repository, remote: &str, branch: &str, reader: Reader) -> Approvals {
+/// Looks whether a clone has any approval for a branch, and whether the server has what they would be of.
+fn approvals(
+    repository: &Repository,
+    commit: &Oid,
+    remote: &str,
+    branch: &str,
+    reader: Reader,
+) -> Approvals {
     let folder = format!("refs/tags/approve/{branch}/");
     let any = repository
         .tags()
         .is_ok_and(|tags| tags.iter().any(|tag| tag.name.starts_with(&folder)));
     let server = repository.config(&format!("remote.{remote}.url"));
+    let git = Git::at(repository.git_dir());
+    let there = ["branch", "--remotes", "--contains", &commit.to_string()];
     match (reader, server) {
-        (Reader::User, Some(_)) if !any => Approvals::Unfetched,
+        (Reader::Pusher, _) | (_, None) => Approvals::Here,
+        _ if !any => Approvals::Unfetched,
+        _ if git.try_ask(&there).is_some() => Approvals::Older,
         _ => Approvals::Here,
     }
+}
+
+/// What a commit says to be an emergency, fit for a line of its own.
+pub(super) fn declared_emergency(repository: &Repository, commit: &Oid) -> Option<String> {
+    let raw = repository
+        .objects()
+        .read(commit, ObjectKind::Commit, limits::COMMIT)
+        .ok()?;
+    let parsed = Commit::parse(&raw, commit.format()).ok()?;
+    let trailers = Trailers::parse(parsed.message).ok()?;
+    let why = trailers.get("emergency")?;
+    let why: String = why.chars().filter(|c| is_shown(*c)).take(72).collect();
+    (!why.is_empty()).then_some(why)
 }
 
 impl Place {
@@ -206,7 +236,16 @@ impl Place {
         let remote = repository
             .config(&format!("branch.{branch}.remote"))
             .unwrap_or_else(|| "origin".to_owned());
+        let declared = declared_emergency(repository, &step.commit).is_some();
         Self {
+            freeze: policy
+                .as_ref()
+                .map_or(Freeze::Over, |policy| Freeze::of(policy, Timestamp::now())),
+            emergency: match &policy {
+                None => Emergency::Unknown,
+                Some(_) if declared => Emergency::No,
+                Some(policy) => Emergency::of(policy, step),
+            },
             commit: step.commit.short(),
             accepted: outcome.accepted.short(),
             position: if step.commit == tip {
@@ -215,7 +254,7 @@ impl Place {
                 Position::Below
             },
             start: Start::of(repository, tip, &branch, &remote, reader),
-            approvals: approvals(repository, &remote, &branch, reader),
+            approvals: approvals(repository, &step.commit, &remote, &branch, reader),
             branch,
             remote,
             others: others(repository, outcome, step, tip, reader),

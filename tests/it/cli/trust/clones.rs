@@ -52,7 +52,7 @@ fn a_clone_that_is_behind_says_so() {
     env.git("clone", &["fetch", "--quiet"]);
     env.plumb("clone", &["verify"])
         .exits(0)
-        .says(&["1 more commits", "plumb verify --head origin/main"]);
+        .says(&["1 more commit than HEAD", "plumb verify --head origin/main"]);
     env.plumb("clone", &["verify", "--head", "origin/main"])
         .exits(3)
         .says(&["[uncovered]"]);

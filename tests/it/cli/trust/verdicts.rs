@@ -302,6 +302,50 @@ fn a_first_commit_is_trusted_only_as_the_introduction() {
 }
 
 #[test]
+fn an_approval_that_may_be_on_the_server_is_fetched() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/fleet.yaml", "kind: Fleet", "kind: Fleet # ours");
+    env.commit("Ours", &["-S"]);
+    env.approved_by("bob");
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    let fetch = "git fetch origin 'refs/tags/approve/main/*:refs/tags/approve/main/*'";
+    env.edit("fleet/fleet.yaml", "# ours", "# all of ours");
+    env.commit("All of ours", &["-S"]);
+    // Nobody has approved what isn't there yet.
+    let run = env.plumb("fleet", &["verify"]).exits(3);
+    assert!(!run.stdout.contains(fetch), "{}", run.stdout);
+    env.git("fleet", &["push", "--quiet", "origin", "main", "--tags"]);
+    env.git(".", &["clone", "--quiet", &server, "bobs"]);
+    env.be("bob");
+    env.plumb("bobs", &["approve", "main"]).exits(0);
+    env.git("bobs", &["push", "--quiet", "origin", "--tags"]);
+    env.be("alice");
+    env.plumb("fleet", &["verify"]).exits(3).says(&[
+        "let bob or carol approve it",
+        "since you fetched last",
+        fetch,
+    ]);
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-c", fetch]);
+    Environment::run(shell).exits(0);
+    env.plumb("fleet", &["verify"]).exits(0);
+}
+
+#[test]
+fn what_a_commit_says_doesnt_turn_the_line_around() {
+    let env = Environment::new();
+    env.fleet();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller \u{202e}slanruoj\u{2066}", &["-S"]);
+    env.plumb("fleet", &["verify"])
+        .exits(0)
+        .says(&["Smaller slanruoj\n"]);
+}
+
+#[test]
 fn a_wrong_trailer_is_cured_as_it_says() {
     let env = Environment::new();
     env.three();
@@ -399,6 +443,9 @@ fn reasons_of_conditions_are_explained() {
         ("Rejected", "plumb get revisions"),
         ("WouldGoBack", "Rollback-To:"),
         ("CommitHeld", "hosts stay"),
+        ("key-revoked", "set the branch back"),
+        ("history-revoked", "undo what is wrong"),
+        ("rewound", "git revert -S COMMIT"),
     ] {
         env.plumb(".", &["explain", reason])
             .exits(0)

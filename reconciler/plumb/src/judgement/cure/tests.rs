@@ -1,0 +1,188 @@
+//! What is advised against each reason.
+
+use super::*;
+use crate::judgement::place::Start;
+
+fn place(position: Position) -> Place {
+    Place {
+        commit: "c0ffee".to_owned(),
+        accepted: "acce97ed".to_owned(),
+        position,
+        branch: "main".to_owned(),
+        remote: "origin".to_owned(),
+        deploy_ref: None,
+        others: Others::These(Vec::new()),
+        start: Start::on("main", "origin"),
+        freeze: Freeze::Over,
+        emergency: Emergency::No,
+        approvals: Approvals::Here,
+    }
+}
+
+#[test]
+fn an_unsigned_commit_is_first_signed() {
+    let cures =
+        place(Position::Newest).cures(&[ReasonCode::Uncovered], &Givers::These("bob".to_owned()));
+    assert_eq!(
+        cures[0].commands[0],
+        "git commit --amend --no-edit -S --allow-empty"
+    );
+    assert_eq!(cures[1].commands[0], "plumb approve c0ffee");
+    assert!(cures[1].what.contains("bob"));
+    let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], &Givers::Unknown);
+    assert_eq!(
+        cures[0].commands[0],
+        "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" acce97ed"
+    );
+}
+
+#[test]
+fn an_emergency_that_the_policy_has_is_given_as_a_command() {
+    let mut place = place(Position::Newest);
+    let all =
+        |place: &Place, codes: &[ReasonCode]| format!("{:?}", place.cures(codes, &Givers::Unknown));
+    assert!(!all(&place, &[ReasonCode::Frozen]).contains("Emergency"));
+    place.emergency = Emergency::Can {
+        who: "1 of ops".to_owned(),
+        ttl: "4h".to_owned(),
+    };
+    for code in [ReasonCode::Frozen, ReasonCode::ApprovalsMissing] {
+        let said = all(&place, &[code]);
+        for part in [
+            "which 1 of ops can",
+            "within 4h",
+            "--amend --no-edit -S --allow-empty --trailer 'Emergency: WHY'",
+        ] {
+            assert!(said.contains(part), "{code}: {part}: {said}");
+        }
+    }
+    place.position = Position::Below;
+    assert!(all(&place, &[ReasonCode::Frozen]).contains("an emergency waits too"));
+}
+
+#[test]
+fn an_approval_is_no_help_to_a_late_emergency_under_a_freeze() {
+    let mut place = place(Position::Newest);
+    for (freeze, helps) in [(Freeze::Over, true), (Freeze::InForce, false)] {
+        place.freeze = freeze;
+        let cures = place.cures(&[ReasonCode::EmergencyExpired], &Givers::Unknown);
+        let approve = format!("{cures:?}").contains("plumb approve");
+        assert_eq!(approve, helps, "{cures:?}");
+    }
+}
+
+#[test]
+fn newer_approvals_are_fetched_after_everything_else() {
+    let mut place = place(Position::Newest);
+    place.approvals = Approvals::Older;
+    let cures = place.cures(&[ReasonCode::ApprovalsMissing], &Givers::Unknown);
+    assert_eq!(cures.len(), 2, "{cures:?}");
+    assert!(cures[1].commands[0].starts_with("git fetch origin 'refs/tags/approve/main/*:"));
+}
+
+#[test]
+fn whoever_is_elsewhere_first_goes_there() {
+    let mut place = place(Position::Newest);
+    place.start = Start {
+        go: Some("git switch main".to_owned()),
+        push: None,
+    };
+    for code in ReasonCode::ALL {
+        for cure in place.cures(&[*code], &Givers::Unknown) {
+            let amends = |command: &String| command.contains("--amend");
+            let of_head =
+                cure.commands.iter().any(amends) && !cure.commands[0].contains("SIDE-BRANCH");
+            if of_head {
+                assert_eq!(cure.commands[0], "git switch main", "{code}: {cure:?}");
+                assert_eq!(cure.commands.len(), 2, "{code}: {cure:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_reject_begins_with_the_reset_but_a_branch_that_was_set_back() {
+    for code in ReasonCode::ALL
+        .iter()
+        .filter(|code| code.verdict() == Verdict::Reject)
+    {
+        let cures = place(Position::Newest).cures(&[*code], &Givers::Unknown);
+        let reset = cures[0].commands[0] == "git push --force-with-lease origin acce97ed:main";
+        assert_eq!(reset, *code != ReasonCode::Rewound, "{code}: {cures:?}");
+    }
+}
+
+#[test]
+fn everything_but_what_waits_for_another_has_a_cure() {
+    for code in ReasonCode::ALL {
+        let none = place(Position::Newest)
+            .cures(&[*code], &Givers::Unknown)
+            .is_empty();
+        let expected = matches!(code, ReasonCode::Ancestor | ReasonCode::ApprovalIgnored);
+        assert_eq!(none, expected, "{code}");
+    }
+}
+
+#[test]
+fn what_a_revoked_key_signed_is_looked_at_and_set_back_before_anybody_signs_it() {
+    let codes = [
+        ReasonCode::ApprovalsMissing,
+        ReasonCode::Uncovered,
+        ReasonCode::KeyRevoked,
+    ];
+    for position in [Position::Newest, Position::Below] {
+        let cures = place(position).cures(&codes, &Givers::These("bob".to_owned()));
+        let commands: Vec<&str> = cures
+            .iter()
+            .flat_map(|cure| cure.commands.iter().map(String::as_str))
+            .collect();
+        assert_eq!(
+            commands[..2],
+            [
+                "git show c0ffee",
+                "git push --force-with-lease origin acce97ed:main"
+            ]
+        );
+        let rebase = commands.iter().any(|command| command.contains("rebase"));
+        assert!(!rebase, "{cures:?}");
+    }
+}
+
+#[test]
+fn nobody_is_told_to_sign_what_may_be_anybodys() {
+    let mut place = place(Position::Below);
+    for others in [
+        Others::Unknown,
+        Others::These(vec!["c0de by a revoked key".to_owned()]),
+    ] {
+        place.others = others;
+        for code in ReasonCode::ALL {
+            let cures = place.cures(&[*code], &Givers::Unknown);
+            let rebase = cures
+                .iter()
+                .flat_map(|cure| &cure.commands)
+                .any(|command| command.contains("--exec") && !command.contains("BASE"));
+            assert!(!rebase, "{code}: {cures:?}");
+        }
+    }
+}
+
+#[test]
+fn a_signature_that_counts_for_nothing_isnt_made_again_in_the_same_way() {
+    let codes = [ReasonCode::Uncovered, ReasonCode::UnknownKey];
+    let cures = place(Position::Newest).cures(&codes, &Givers::Unknown);
+    assert_eq!(
+        cures[0].commands[0],
+        "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty"
+    );
+    let amends = format!("{cures:?}").matches("--amend").count();
+    assert_eq!(amends, 1, "{cures:?}");
+    assert!(format!("{cures:?}").contains("plumb approve"));
+}
+
+#[test]
+fn the_same_help_is_given_once() {
+    let codes = [ReasonCode::Uncovered, ReasonCode::ApprovalsMissing];
+    let cures = place(Position::Newest).cures(&codes, &Givers::These("bob".to_owned()));
+    assert_eq!(cures.len(), 2, "{cures:?}");
+}
