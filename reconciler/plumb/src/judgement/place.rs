@@ -8,6 +8,7 @@ use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Step, Verd
 
 use super::describe::is_shown;
 use super::emergency::{Emergency, Freeze};
+use super::floor::first_parents;
 use super::{FloorOf, Range};
 use crate::git::Git;
 
@@ -72,7 +73,9 @@ fn others(
 
 /// Why nobody should sign a commit that waits without a look at it.
 fn suspicious(repository: &Repository, commit: Oid) -> Option<&'static str> {
-    let parent = repository.resolve(&format!("{commit}^")).ok()?;
+    let Some(parent) = first_parents(repository.objects(), commit).nth(1) else {
+        return Some("that can't be judged here");
+    };
     let tags = repository.tags().ok()?;
     let range = Range {
         floor: parent,
