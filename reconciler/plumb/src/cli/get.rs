@@ -8,7 +8,7 @@ use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
 use crate::judgement::cure::{Cure, Givers};
 use crate::judgement::emergency::{Emergency, Freeze};
-use crate::judgement::place::{Approvals, Others, Place, Position, Start};
+use crate::judgement::place::{Approvals, OnServer, Others, Place, Position, Start};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -244,6 +244,7 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         .to_owned();
     let place = Place {
         start: Start::on(&branch, "origin"),
+        on_server: OnServer::Yes,
         freeze: Freeze::Over,
         emergency: Emergency::Unknown,
         commit: short(&held.commit).to_owned(),

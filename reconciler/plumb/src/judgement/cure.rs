@@ -3,7 +3,7 @@
 use plumb_trust::{ReasonCode, Verdict};
 
 use super::emergency::{Emergency, Freeze};
-use super::place::{Approvals, Others, Place, Position};
+use super::place::{Approvals, OnServer, Others, Place, Position};
 
 /// Something that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,23 +81,25 @@ impl Place {
         } else {
             String::new()
         };
+        let look = format!("git log --patch --show-signature {}..", self.accepted);
         Cure {
             what: format!(
                 "commits by others are among those that wait ({}{more}): look at them, let those who made them sign them, or take all off the branch (your own copy keeps them)",
                 others[..others.len().min(NAMED)].join(", ")
             ),
-            commands: vec![
-                format!("git log --patch --show-signature {}..", self.accepted),
-                self.set_back(),
-            ],
+            commands: [look].into_iter().chain(self.set_back()).collect(),
         }
     }
 
-    fn set_back(&self) -> String {
-        format!(
-            "git push --force-with-lease {} {}:{}",
-            self.remote, self.accepted, self.branch
-        )
+    /// The push that sets the server's branch back. None where that hasn't got the commit: what is accepted
+    /// there may be further by now.
+    fn set_back(&self) -> Option<String> {
+        (self.on_server == OnServer::Yes).then(|| {
+            format!(
+                "git push --force-with-lease {} {}:{}",
+                self.remote, self.accepted, self.branch
+            )
+        })
     }
 
     /// Of a commit that a revoked key has signed: a thief may have made it, so nobody is told to sign it
@@ -127,8 +129,12 @@ impl Place {
                 commands: vec![format!("git show {}", self.commit)],
             },
             Cure {
-                what: "unless it is certainly its author's, set the branch back to what is accepted (your own copy keeps the commit)".to_owned(),
-                commands: vec![self.set_back()],
+                what: match self.on_server {
+                    OnServer::Yes => "unless it is certainly its author's, set the branch back to what is accepted (your own copy keeps the commit)",
+                    OnServer::No => "unless it is certainly its author's, don't push it",
+                }
+                .to_owned(),
+                commands: self.set_back().into_iter().collect(),
             },
             again,
             self.approve(who),
@@ -181,21 +187,32 @@ impl Place {
                 what: format!(
                     "if what comes after it can't wait, set the branch back to what is accepted (your own copy keeps the commits), and make an emergency of it there, which {who} can: behind what waits, an emergency waits too"
                 ),
-                commands: vec![
-                    self.set_back(),
-                    format!("git switch --detach {}", self.accepted),
-                    "git cherry-pick COMMIT && git commit --amend --no-edit -S --trailer 'Emergency: WHY'".to_owned(),
-                    format!("git push {} HEAD:{}", self.remote, self.branch),
-                ],
+                commands: self
+                    .set_back()
+                    .into_iter()
+                    .chain([
+                        format!("git switch --detach {}", self.accepted),
+                        "git cherry-pick COMMIT && git commit --amend --no-edit -S --trailer 'Emergency: WHY'".to_owned(),
+                        format!("git push {} HEAD:{}", self.remote, self.branch),
+                    ])
+                    .collect(),
             },
         })
     }
 
     fn reset(&self) -> Cure {
         Cure {
-            what: "set the branch back to what is accepted (your own copy keeps the commit)"
-                .to_owned(),
-            commands: vec![self.set_back()],
+            what: match self.on_server {
+                OnServer::Yes => {
+                    "set the branch back to what is accepted (your own copy keeps the commit)"
+                        .to_owned()
+                }
+                OnServer::No => format!(
+                    "don't push it as it is: {} on the server hasn't got it, and needn't be set back",
+                    self.branch
+                ),
+            },
+            commands: self.set_back().into_iter().collect(),
         }
     }
 

@@ -116,9 +116,41 @@ pub(crate) struct Place {
     pub(crate) deploy_ref: Option<String>,
     pub(crate) others: Others,
     pub(crate) start: Start,
+    pub(crate) on_server: OnServer,
     pub(crate) freeze: Freeze,
     pub(crate) emergency: Emergency,
     pub(crate) approvals: Approvals,
+}
+
+/// Whether the server's branch has a commit, as far as it was fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnServer {
+    /// It has, or it isn't known here.
+    Yes,
+    /// It hasn't: nothing has to be set back there.
+    No,
+}
+
+impl OnServer {
+    fn of(
+        repository: &Repository,
+        commit: &Oid,
+        branch: &str,
+        remote: &str,
+        reader: Reader,
+    ) -> Self {
+        let server = format!("refs/remotes/{remote}/{branch}");
+        if reader == Reader::Pusher || repository.resolve(&server).is_err() {
+            return Self::Yes;
+        }
+        let git = Git::at(repository.git_dir());
+        let has = ["merge-base", "--is-ancestor", &commit.to_string(), &server];
+        if git.ask(&has).is_ok() {
+            Self::Yes
+        } else {
+            Self::No
+        }
+    }
 }
 
 /// From where the newest commit is changed, and how what comes of that gets to the server.
@@ -164,8 +196,26 @@ impl Start {
         let pushed = git
             .ask(&["merge-base", "--is-ancestor", &tip_id, &server])
             .is_ok();
+        let points = format!("--points-at={tip_id}");
+        let branches = git.try_ask(&[
+            "for-each-ref",
+            "--format=%(refname:short)",
+            &points,
+            "refs/heads",
+        ]);
+        let plain = |name: &&str| {
+            name.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+        };
+        let named = branches
+            .as_deref()
+            .and_then(|names| names.lines().find(plain));
+        let go = named.map_or_else(
+            || format!("git switch --detach {}", tip.short()),
+            |name| format!("git switch {name}"),
+        );
         Self {
-            go: (!there).then(|| format!("git switch --detach {}", tip.short())),
+            go: (!there).then_some(go),
             push: pushed.then(|| format!("git push --force-with-lease {remote} HEAD:{branch}")),
         }
     }
@@ -256,6 +306,7 @@ impl Place {
             } else {
                 Position::Below
             },
+            on_server: OnServer::of(repository, &step.commit, &branch, &remote, reader),
             start: Start::of(repository, tip, &branch, &remote, reader),
             approvals: approvals(repository, &step.commit, &remote, &branch, reader),
             branch,

@@ -13,6 +13,7 @@ fn place(position: Position) -> Place {
         deploy_ref: None,
         others: Others::These(Vec::new()),
         start: Start::on("main", "origin"),
+        on_server: OnServer::Yes,
         freeze: Freeze::Over,
         emergency: Emergency::No,
         approvals: Approvals::Here,
@@ -78,6 +79,21 @@ fn newer_approvals_are_fetched_after_everything_else() {
     let cures = place.cures(&[ReasonCode::ApprovalsMissing], &Givers::Unknown);
     assert_eq!(cures.len(), 2, "{cures:?}");
     assert!(cures[1].commands[0].starts_with("git fetch origin 'refs/tags/approve/main/*:"));
+}
+
+#[test]
+fn what_the_server_hasnt_got_isnt_set_back_there() {
+    let mut place = place(Position::Below);
+    place.on_server = OnServer::No;
+    place.others = Others::These(vec!["c0de by bob@fleet.example".to_owned()]);
+    for code in ReasonCode::ALL
+        .iter()
+        .filter(|code| **code != ReasonCode::Rewound)
+    {
+        let cures = place.cures(&[*code], &Givers::Unknown);
+        let pushes = format!("{cures:?}").contains("acce97ed:main");
+        assert!(!pushes, "{code}: {cures:?}");
+    }
 }
 
 #[test]
