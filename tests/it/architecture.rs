@@ -301,8 +301,8 @@ fn numbers(list: &str) -> Vec<(&'static str, u32)> {
             kind = "own";
             rest
         });
-        let (first, last) = item.split_once('–').unwrap_or((item, item));
-        if let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) {
+        let (from, to) = item.split_once('–').unwrap_or((item, item));
+        if let (Ok(first), Ok(last)) = (from.parse::<u32>(), to.parse::<u32>()) {
             found.extend((first..=last).map(|n| (kind, n)));
         }
     }

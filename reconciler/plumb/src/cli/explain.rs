@@ -367,6 +367,13 @@ mod tests {
                 "{code} isn't in docs/codes.md: {explanation}"
             );
         }
+        for code in ReasonCode::ALL {
+            let explanation = code.explanation().replace('\n', " ");
+            assert!(
+                docs.contains(&explanation),
+                "of {code}, docs/codes.md says something else than: {explanation}"
+            );
+        }
     }
 
     #[test]
