@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use plumb_adapters::git::Repository;
+use plumb_adapters::git::{Repository, RepositoryError};
 use plumb_core::explain::{Explanation, NoExplanation, Origin, explain};
 use plumb_document::Code;
 use plumb_trust::object::{Commit, limits};
@@ -62,14 +62,16 @@ impl Explain {
             })?;
             return Ok(Exit::OK);
         }
-        let repository = repository_of(&self.folder);
-        let commit = repository.ok().and_then(|repository| {
-            let commit = repository.resolve(&self.what).ok()?;
-            Some((repository, commit))
-        });
-        match commit {
-            Some((repository, commit)) => Self::commit(&repository, commit, shell),
-            None => Err(self.unknown()),
+        let repository = match repository_of(&self.folder) {
+            Ok(repository) => repository,
+            // What is written like a commit is nothing where there is no repository.
+            Err(error) if self.what.starts_with("HEAD") => return Err(error.into()),
+            Err(_) => return Err(self.unknown()),
+        };
+        match repository.resolve(&self.what) {
+            Ok(commit) => Self::commit(&repository, commit, shell),
+            Err(error @ RepositoryError::Ambiguous { .. }) => Err(error.into()),
+            Err(_) => Err(self.unknown()),
         }
     }
 

@@ -454,6 +454,9 @@ fn reasons_of_conditions_are_explained() {
             .exits(0)
             .says(&[reason, word]);
     }
+    let run = env.plumb(".", &["explain", "HEAD"]).exits(1);
+    let run = run.says(&["there is no git repository"]);
+    assert!(!run.stderr.contains("did you mean"), "{}", run.stderr);
     env.plumb(".", &["explain", "DriftHeldd"])
         .exits(1)
         .says(&["did you mean DriftHeld?"]);
