@@ -123,6 +123,8 @@ impl Place {
                 ],
             },
         };
+        let mut approve = self.approve(who);
+        approve.what = format!("or, if it is good, {}", approve.what);
         vec![
             Cure {
                 what: "look at it: whoever has the revoked key may have made it".to_owned(),
@@ -137,7 +139,7 @@ impl Place {
                 commands: self.set_back().into_iter().collect(),
             },
             again,
-            self.approve(who),
+            approve,
         ]
     }
 
@@ -250,7 +252,7 @@ impl Place {
                 }
             }
         }
-        if codes.contains(&ReasonCode::Uncovered) && !rejected {
+        if codes.contains(&ReasonCode::Uncovered) && !rejected && !revoked {
             let approve = self.approve(who);
             if !all.contains(&approve) {
                 all.push(approve);
