@@ -85,6 +85,12 @@ impl Git {
         }
     }
 
+    /// The remote that a branch is pushed to.
+    pub(crate) fn remote_of(&self, branch: &str) -> String {
+        self.try_ask(&["config", &format!("branch.{branch}.remote")])
+            .unwrap_or_else(|| "origin".to_owned())
+    }
+
     /// A tag's name that nothing stands in the way of: this one, or the first with a number behind it.
     ///
     /// # Errors

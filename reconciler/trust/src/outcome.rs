@@ -1,5 +1,8 @@
 //! What a verification found.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::oid::Oid;
@@ -30,6 +33,9 @@ pub struct Outcome {
     /// Signed rollbacks that were accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollbacks: Vec<Rollback>,
+    /// Since when enough people say so, of each of those.
+    #[serde(skip)]
+    pub(crate) revoked_since: BTreeMap<KeyName, Timestamp>,
     #[serde(skip)]
     pub(crate) revision: Option<Revision>,
 }
@@ -124,6 +130,12 @@ impl Outcome {
     /// can't be read.
     pub fn revision(&self) -> Option<Verified<Revision>> {
         self.revision.clone().map(Verified::vouch)
+    }
+
+    /// The keys that `revoke/` tags take authority away from, each with the time since which enough
+    /// people say so.
+    pub fn revoked_since(&self) -> impl Iterator<Item = (&KeyName, Timestamp)> {
+        self.revoked_since.iter().map(|(key, since)| (key, *since))
     }
 
     /// The first commit that isn't accepted.

@@ -7,6 +7,7 @@ mod keys;
 mod names;
 mod people;
 mod revoke;
+mod revoked;
 mod round;
 mod verdicts;
 

@@ -14,6 +14,7 @@ mod init;
 mod key;
 mod next;
 mod remove;
+mod revocations;
 mod revoke;
 mod rotate;
 mod show;

@@ -82,6 +82,7 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
         steps: Vec::new(),
         reasons: Vec::new(),
         revoked: Vec::new(),
+        revoked_since: std::collections::BTreeMap::new(),
         off_chain: Vec::new(),
         rollbacks: Vec::new(),
         revision: None,
@@ -263,7 +264,12 @@ impl<'a> Evaluation<'a> {
         }
         history.judge(&self.revoked, outcome);
         self.bounds(outcome);
-        outcome.revoked = self.revoked.by_tags().cloned().collect();
+        outcome.revoked_since = self
+            .revoked
+            .by_tags()
+            .map(|(key, since)| (key.clone(), timestamp(since)))
+            .collect();
+        outcome.revoked = outcome.revoked_since.keys().cloned().collect();
         if let Some(tell) = self.inputs.progress {
             tell(Progress { done: total, total });
         }

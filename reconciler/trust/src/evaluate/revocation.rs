@@ -74,8 +74,9 @@ impl Revoked {
         }
     }
 
-    pub(super) fn by_tags(&self) -> impl Iterator<Item = &KeyName> {
-        self.tags.keys()
+    /// Those that tags take away, each with the time since which enough people say so.
+    pub(super) fn by_tags(&self) -> impl Iterator<Item = (&KeyName, i64)> {
+        self.tags.iter().map(|(key, since)| (key, *since))
     }
 
     pub(super) fn hard(&self, key: &KeyName) -> bool {

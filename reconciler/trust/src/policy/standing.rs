@@ -51,6 +51,14 @@ impl Authority {
         Timestamp::from_second(end).ok()
     }
 
+    /// Whether a fingerprint is that of a key of the policy, or of a subkey of it. Whoever revokes a
+    /// part revokes the key.
+    pub fn is_part_of(&self, part: &KeyName, key: &KeyName) -> bool {
+        let keys = self.ring.keys().iter().enumerate();
+        keys.filter(|(_, own)| own.name == *key)
+            .any(|(at, _)| self.ring.is_part_of(part, at))
+    }
+
     fn ring_key(&self, name: &KeyName) -> Option<&RingKey> {
         self.ring.keys().iter().find(|key| key.name == *name)
     }

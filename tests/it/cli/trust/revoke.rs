@@ -95,7 +95,7 @@ fn a_tag_that_would_count_for_nothing_isnt_kept() {
 }
 
 /// A fleet of alice, bob and carol, of whom alice and bob have revoked carol's key.
-fn without_carol() -> (Environment, String) {
+pub(super) fn without_carol() -> (Environment, String) {
     let env = Environment::new();
     env.three();
     let carol = env.fingerprint("carol");

@@ -1,7 +1,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use plumb_trust::Policy;
 use serde::Serialize;
 
@@ -79,10 +78,8 @@ impl Add {
         for group in &joins {
             draft.join(&self.name, group)?;
         }
-        let now = Timestamp::now();
-        let authority = draft.now()?;
         for key in &keys {
-            if let Some(why) = authority.unusable(&key.name, now) {
+            if let Some(why) = draft.unusable(&key.name)? {
                 return Err(unverifiable(key, &why));
             }
         }

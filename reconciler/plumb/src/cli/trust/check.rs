@@ -9,6 +9,7 @@ use plumb_trust::policy::{Alone, Authority, Unsatisfiable};
 use serde::Serialize;
 
 use super::folder::Folder;
+use super::revocations::Revocations;
 use crate::output::{Paint, Palette, Shell, one_of};
 use crate::report::{Exit, Failure, render_diagnostics};
 
@@ -18,7 +19,8 @@ use findings::{Ending, Findings};
 ///
 /// Looks at trust/ as it lies in the folder. Errors are what would make a commit of it a reject, or
 /// would lock everybody out; warnings are what is probably not meant so: keys that end soon, people in
-/// no group, rules that match nothing, one person in two groups of a rule.
+/// no group, rules that match nothing, one person in two groups of a rule. Keys that `revoke/` tags have
+/// taken authority from aren't counted, as far as the tags were fetched.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # with the keys as they are then"
@@ -77,8 +79,9 @@ impl Check {
 
 impl Checked {
     fn new(folder: &Folder, authority: &Authority, at: Timestamp) -> Self {
-        let check = authority.check(at);
-        let findings = Findings::of(folder, authority, &check, at);
+        let revoked = Revocations::of(folder, Timestamp::now());
+        let check = revoked.check(authority, at);
+        let findings = Findings::of(folder, authority, &revoked, &check, at);
         let mut warnings: Vec<String> = authority.warnings.iter().map(told).collect();
         let placed = warnings.len();
         warnings.extend(findings.warnings);

@@ -10,6 +10,7 @@ use plumb_trust::policy::{Authority, POLICY_PATH, Satisfiability};
 use super::edit::{EditError, Step, Yaml, scalar};
 use super::folder::Folder;
 use super::key::PublicKey;
+use super::revocations::{Revocations, is_nearer};
 use crate::report::{Failure, OrFail as _};
 
 /// The folder as it would be.
@@ -20,6 +21,7 @@ pub(super) struct Draft {
     keys: BTreeMap<String, Vec<u8>>,
     /// What the newest commit has.
     committed: Option<Authority>,
+    revoked: Revocations,
 }
 
 /// What was written.
@@ -28,6 +30,8 @@ pub(super) struct Written {
     pub(super) authority: Authority,
     pub(super) check: Satisfiability,
     pub(super) committed: Option<Authority>,
+    /// What tags take away from all of these.
+    pub(super) revoked: Revocations,
     /// The files that were written or removed, by path.
     pub(super) changed: BTreeSet<String>,
 }
@@ -40,6 +44,7 @@ impl Draft {
             yaml: Yaml::new(before.policy.clone()),
             keys: before.keys.clone(),
             committed: before.committed(),
+            revoked: Revocations::of(&before, Timestamp::now()),
             before,
         }
     }
@@ -148,9 +153,14 @@ impl Draft {
     pub(super) fn write(mut self, without: &str) -> Result<Written, Failure> {
         self.raise_serial()?;
         let authority = self.now()?;
-        let check = authority.check(Timestamp::now());
+        let now = Timestamp::now();
+        let check = self.revoked.check(&authority, now);
         if !check.unsatisfiable.is_empty() {
-            return Err(unsatisfiable(&check, without));
+            let before = self.before.usable()?;
+            let before = self.revoked.check(&before, now).unsatisfiable;
+            if !is_nearer(&before, &check.unsatisfiable) {
+                return Err(unsatisfiable(&check, without));
+            }
         }
         let mut changed = BTreeSet::new();
         for (path, bytes) in &self.keys {
@@ -172,8 +182,14 @@ impl Draft {
             authority,
             check,
             committed: self.committed,
+            revoked: self.revoked,
             changed,
         })
+    }
+
+    /// Why a key of the policy as it would be could make no signature that counts, if it couldn't.
+    pub(super) fn unusable(&self, key: &KeyName) -> Result<Option<String>, Failure> {
+        Ok(self.revoked.unusable(&self.now()?, key, Timestamp::now()))
     }
 
     /// The policy as it would be.

@@ -139,6 +139,13 @@ impl Folder {
         Authority::new(&policy, keys, Timestamp::now()).ok()
     }
 
+    /// Where the policy's branch is on the server, as far as it was fetched, such as `origin/main`.
+    pub(super) fn upstream(&self) -> Option<String> {
+        let policy = Policy::parse(self.policy.as_bytes()).ok()?;
+        let remote = self.git().remote_of(policy.branch());
+        Some(format!("{remote}/{}", policy.branch()))
+    }
+
     /// Who uses this git, by the key that it signs with.
     pub(super) fn signer(&self) -> Option<PublicKey> {
         PublicKey::of_git(&self.git()).ok()

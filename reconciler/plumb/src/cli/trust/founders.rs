@@ -134,7 +134,7 @@ pub(super) fn unverifiable(key: &PublicKey, why: &str) -> Failure {
         "{} ({}) couldn't sign anything that counts: {why}",
         key.origin, key.name
     ))
-    .hint("Ed25519 is the best choice: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
+    .hint("make another key; Ed25519 is the best choice: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
 }
 
 /// What new founders begin with: with one, count 1 and no binding; with more, two signatures where it

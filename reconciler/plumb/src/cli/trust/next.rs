@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use plumb_adapters::git::Repository;
 use plumb_trust::policy::{Authority, BindRef, Satisfiability};
 use plumb_trust::{KeyName, Policy};
 use serde::Serialize;
 
 use super::draft::Written;
 use super::folder::{Folder, owner};
-use crate::judgement;
+use super::revoke::NEW_ROOT;
 use crate::output::{Paint, Palette, one_of};
 
 /// What a change of `trust/` leads to.
@@ -127,13 +126,11 @@ impl Next {
         let git = folder.git();
         let committed = written.committed.as_ref();
         let judge = committed.map(|authority| &authority.policy);
-        let (revoked, now) = (revoked(folder), Timestamp::now());
+        let (revoked, now) = (&written.revoked, Timestamp::now());
         let signing = match (folder.signer().map(|key| key.name), committed) {
             (None, _) => Signing::Unset,
             (Some(key), Some(authority)) => match owner(&authority.policy, &key) {
-                Some(_) if revoked.contains(&key) || authority.unusable(&key, now).is_some() => {
-                    Signing::Spent(key)
-                }
+                Some(_) if revoked.unusable(authority, &key, now).is_some() => Signing::Spent(key),
                 Some(name) => Signing::By(name.to_owned()),
                 None => Signing::Stranger(key),
             },
@@ -151,9 +148,7 @@ impl Next {
                 policy.repository, policy.reference
             );
         }
-        let remote = git
-            .try_ask(&["config", &format!("branch.{}.remote", policy.branch())])
-            .unwrap_or_else(|| "origin".to_owned());
+        let remote = git.remote_of(policy.branch());
         Self {
             files: written.changed.clone(),
             serial: written.authority.policy.serial,
@@ -163,7 +158,7 @@ impl Next {
                 format!("git push {remote} {}", policy.branch()),
             ],
             needs: committed.map_or_else(Vec::new, |authority| {
-                let able = authority.able_without(&revoked, now);
+                let able = authority.able_without(revoked.names(), now);
                 let paths = written.changed.iter().map(String::as_str);
                 wanted(&authority.policy, paths)
                     .into_iter()
@@ -233,6 +228,15 @@ impl Next {
         let mut waits = false;
         for need in &self.needs {
             let (more, others) = need.rest(&signed);
+            if others.len() < usize::try_from(more).unwrap_or(usize::MAX) {
+                let _ = writeln!(
+                    out,
+                    "  {} too few of {} have a key that still counts, so {NEW_ROOT}.",
+                    palette.paint(Paint::Warn, "note:"),
+                    need.from
+                );
+                return;
+            }
             // Whoever makes the commit is one of them, even if it isn't known who.
             if more > u32::from(signed.is_empty()) {
                 waits = true;
@@ -255,16 +259,6 @@ impl Next {
             );
         }
     }
-}
-
-/// The keys that tags have taken authority from, as of the newest commit.
-fn revoked(folder: &Folder) -> Vec<KeyName> {
-    let revoked = || {
-        let repository = Repository::open(&folder.root).ok()?;
-        let head = repository.resolve("HEAD").ok()?;
-        judgement::revoked(&repository, head, Timestamp::now()).ok()
-    };
-    revoked().unwrap_or_default()
 }
 
 /// Who could change what without anybody else.

@@ -18,6 +18,7 @@ use crate::git::Git;
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of};
 use crate::report::{Exit, Failure, OrFail as _};
+pub(super) use left::NEW_ROOT;
 use left::{Lacking, Left};
 
 /// Take a key's authority away at once
@@ -163,9 +164,7 @@ impl Revoke {
                 })
             })
             .collect();
-        let remote = git
-            .try_ask(&["config", &format!("branch.{}.remote", policy.branch())])
-            .unwrap_or_else(|| "origin".to_owned());
+        let remote = git.remote_of(policy.branch());
         let revoked = Revoked {
             key: key.to_string(),
             identity: whose,
@@ -202,9 +201,7 @@ impl Revoke {
         let floor = judgement::introduction(repository, &introduction)?;
         let branch = authority_of(repository, &floor)?.policy.branch().to_owned();
         // What the server has counts, as far as it was fetched.
-        let remote = git
-            .try_ask(&["config", &format!("branch.{branch}.remote")])
-            .unwrap_or_else(|| "origin".to_owned());
+        let remote = git.remote_of(&branch);
         let head = repository
             .resolve(&format!("refs/remotes/{remote}/{branch}"))
             .or_else(|_| repository.resolve(&format!("refs/heads/{branch}")))?;

@@ -91,7 +91,7 @@ impl Rotate {
             Old::Other(old)
         };
         // A copy that is revoked or past its end is taken too: that is what others must learn.
-        let unusable = draft.now()?.unusable(&key.name, Timestamp::now());
+        let unusable = draft.unusable(&key.name)?;
         if let (Old::Other(_), Some(why)) = (&old, &unusable) {
             return Err(unverifiable(&key, why));
         }

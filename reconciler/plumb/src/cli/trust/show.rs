@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -7,12 +8,14 @@ use plumb_trust::policy::{Authority, BindRef, Satisfiability};
 use serde::Serialize;
 
 use super::folder::Folder;
+use super::revocations::{self, Revocations};
 use crate::output::{Paint, Palette, Shell, Table};
 use crate::report::{Exit, Failure, render_diagnostics};
 
 /// The policy in words: its identities, and who can approve what
 ///
-/// Reads trust/ as it lies in the folder. `plumb trust check` looks for what is wrong with it.
+/// Reads trust/ as it lies in the folder, and which keys the `revoke/` tags here have taken authority
+/// from. `plumb trust check` looks for what is wrong with it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The repository's folder
@@ -24,6 +27,9 @@ pub(super) struct Show {
 struct Shown<'a> {
     policy: &'a Policy,
     check: &'a Satisfiability,
+    /// Keys of the policy that tags have taken authority from, and since when.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    revoked: BTreeMap<String, Timestamp>,
 }
 
 impl Show {
@@ -31,7 +37,8 @@ impl Show {
         let folder = Folder::read(&self.dir)?;
         let authority = folder.usable()?;
         let now = Timestamp::now();
-        let check = authority.check(now);
+        let revoked = Revocations::of(&folder, now);
+        let check = revoked.check(&authority, now);
         if !authority.warnings.is_empty() {
             shell.say(render_diagnostics(
                 &authority.warnings,
@@ -42,15 +49,30 @@ impl Show {
         let shown = Shown {
             policy: &authority.policy,
             check: &check,
+            revoked: keys_with(&authority, &revoked),
         };
-        shell.emit(&shown, |palette| text(&authority, &check, now, palette))?;
+        shell.emit(&shown, |palette| {
+            text(&authority, &check, &revoked, now, palette)
+        })?;
         Ok(Exit::OK)
     }
 }
 
-fn text(authority: &Authority, check: &Satisfiability, now: Timestamp, palette: Palette) -> String {
+fn keys_with(authority: &Authority, revoked: &Revocations) -> BTreeMap<String, Timestamp> {
+    let keys = authority.policy.identities.iter().flat_map(|i| &i.keys);
+    keys.filter_map(|key| Some((key.name.to_string(), revoked.since(authority, &key.name)?)))
+        .collect()
+}
+
+fn text(
+    authority: &Authority,
+    check: &Satisfiability,
+    revoked: &Revocations,
+    now: Timestamp,
+    palette: Palette,
+) -> String {
     let policy = &authority.policy;
-    let able = authority.able_without(&[], now);
+    let able = authority.able_without(revoked.names(), now);
     let bold = |text: &str| palette.paint(Paint::Bold, text);
     let bind = match policy.bind_ref {
         BindRef::None => "a signature needn't say where it is meant",
@@ -77,9 +99,13 @@ fn text(authority: &Authority, check: &Satisfiability, now: Timestamp, palette: 
         let keys: Vec<_> = identity
             .keys
             .iter()
-            .map(|key| match key.valid_before {
-                Some(until) => format!("{} (until {until})", key.name),
-                None => key.name.to_string(),
+            .map(|key| {
+                let since = revoked.since(authority, &key.name);
+                match (since, key.valid_before) {
+                    (Some(since), _) => format!("{} ({})", key.name, revocations::told(since)),
+                    (None, Some(until)) => format!("{} (until {until})", key.name),
+                    (None, None) => key.name.to_string(),
+                }
             })
             .collect();
         table.row([identity.name.clone(), groups.join(", "), keys.join(", ")]);

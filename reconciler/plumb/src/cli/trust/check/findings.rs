@@ -7,6 +7,7 @@ use plumb_trust::policy::{Authority, POLICY_PATH, Pattern, Satisfiability, TRUST
 use serde::Serialize;
 
 use super::super::folder::Folder;
+use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
 use crate::workspace::never;
 
@@ -54,13 +55,14 @@ impl Findings {
     pub(super) fn of(
         folder: &Folder,
         authority: &Authority,
+        revoked: &Revocations,
         check: &Satisfiability,
         at: Timestamp,
     ) -> Self {
         let mut findings = Self::default();
         findings.satisfiable(authority, check);
         findings.against_the_newest_commit(folder, authority);
-        findings.keys(authority, at);
+        findings.keys(authority, revoked, at);
         findings.people(authority, check);
         findings.rules(folder, authority);
         findings
@@ -117,10 +119,21 @@ impl Findings {
         }
     }
 
-    fn keys(&mut self, authority: &Authority, at: Timestamp) {
+    fn keys(&mut self, authority: &Authority, revoked: &Revocations, at: Timestamp) {
         let mut ends = BTreeSet::new();
         for identity in &authority.policy.identities {
             for key in &identity.keys {
+                if let Some(since) = revoked.since(authority, &key.name) {
+                    self.warnings.push(format!(
+                        "the key {} of {} is {}, and counts for nothing: plumb trust rotate {} --key NEW --old {}, or plumb trust remove",
+                        key.name,
+                        identity.name,
+                        revocations::told(since),
+                        identity.name,
+                        key.name
+                    ));
+                    continue;
+                }
                 if let Some(why) = authority.unusable(&key.name, at) {
                     self.warnings
                         .push(format!("the key {} of {}: {why}", key.name, identity.name));
@@ -143,14 +156,18 @@ impl Findings {
                 }
             }
         }
-        if !authority.check(at).unsatisfiable.is_empty() {
+        if !revoked.check(authority, at).unsatisfiable.is_empty() {
             return;
         }
         let locked = ends
             .into_iter()
             .filter(|end| end.duration_since(at) <= AHEAD)
             .find_map(|end| {
-                let lacking = authority.check(end).unsatisfiable.into_iter().next()?;
+                let lacking = revoked
+                    .check(authority, end)
+                    .unsatisfiable
+                    .into_iter()
+                    .next()?;
                 Some((end, lacking))
             });
         if let Some((end, lacking)) = locked {

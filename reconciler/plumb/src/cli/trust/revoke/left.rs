@@ -130,7 +130,7 @@ impl<'a> Left<'a> {
         failure.hint(if self.is_open() {
             "what lacks somebody can't be changed then until somebody has joined; enough are left to change trust/"
         } else {
-            NEW_ROOT
+            TOO_FEW
         })
     }
 
@@ -166,14 +166,21 @@ impl<'a> Left<'a> {
     /// Who may sign the commit that does so, in words; why nobody may, where too few are left.
     pub(super) fn signers(&self) -> Result<String, &'static str> {
         if !self.is_open() {
-            return Err(NEW_ROOT);
+            return Err(TOO_FEW);
         }
         Ok(in_words(&self.changers()))
     }
 }
 
+macro_rules! new_root {
+    () => {
+        "no commit can mend it: whoever keeps the server and the controller names a commit with a mended policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")"
+    };
+}
+
 /// What is left where too few are left to change `trust/`.
-const NEW_ROOT: &str = "too few are left then to change trust/, so no commit can mend it: whoever keeps the server and the controller names a commit with a mended policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
+pub(in crate::cli::trust) const NEW_ROOT: &str = new_root!();
+const TOO_FEW: &str = concat!("too few are left then to change trust/, so ", new_root!());
 
 fn members<'p>(policy: &'p Policy, group: &str) -> impl Iterator<Item = &'p str> {
     let members = policy.group(group);
