@@ -51,10 +51,18 @@ fn it_says_how_many_more_must_do_the_same() {
     let env = Environment::new();
     env.three();
     let carol = env.fingerprint("carol");
-    env.trust(&["revoke", &carol]).exits(0).says(&[
+    let run = env.trust(&["revoke", &carol]).exits(0).says(&[
         "it doesn't act yet: 1 more of ops must do the same (bob or carol)",
         &format!("plumb trust revoke {carol}"),
     ]);
+    // What takes nobody else comes first.
+    let file = format!("echo '{carol}' | sudo tee -a /etc/plumb/revoked.d/stolen");
+    let (at_once, push) = (run.stdout.find(&file), run.stdout.find("push it:"));
+    assert!(
+        at_once.is_some() && at_once < push,
+        "{file} isn't before the push in:\n{}",
+        run.stdout
+    );
     let json = env
         .plumb("fleet", &["verify", "-o", "json"])
         .exits(0)
@@ -111,15 +119,23 @@ fn a_key_that_nobody_could_do_without_isnt_revoked_unasked() {
     let (env, _) = without_carol();
     let bob = env.fingerprint("bob");
     let before = env.git("fleet", &["tag", "--list"]);
-    env.trust(&["revoke", &bob]).exits(1).says(&[
+    let run = env.trust(&["revoke", &bob]).exits(1).says(&[
         &format!("without {bob} of bob too few are left"),
         "trust/** needs 2 of ops, and only alice could sign",
         "nothing was revoked",
-        "first let somebody join, and push that: plumb trust add NAME --key FILE --group ops",
-        &format!("plumb trust rotate bob --key FILE --old {bob}"),
-        &format!("if the key is stolen, don't wait: plumb trust revoke {bob} --yes"),
-        "git config plumb.introduction COMMIT",
+        &format!("echo '{bob}' | sudo tee -a /etc/plumb/revoked.d/stolen && plumb notify"),
+        &format!("then for everyone who follows the repository: plumb trust revoke {bob} --yes"),
+        "if the key is lost, no commit can mend it",
+        "git config plumb.introduction COMMIT; docs/walk-lost-key.md",
+        "if it is still at hand",
+        &format!("that it signs: plumb trust rotate bob --key FILE --old {bob}"),
     ]);
+    // Neither can be had without the key that is lost.
+    assert!(
+        !run.stderr.contains("trust add") && !run.stderr.contains("or first"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(env.git("fleet", &["tag", "--list"]), before);
     // After a theft it is done at once, and what it costs is said.
     let run = env.trust(&["revoke", &bob, "--yes"]).exits(0).says(&[
@@ -145,6 +161,8 @@ fn a_key_that_nobody_could_do_without_isnt_revoked_unasked() {
         .exits(1)
         .says(&[
             "emergency needs 2 of ops, and only alice could sign",
+            "first let somebody join, and push that: plumb trust add NAME --key FILE --group ops",
+            "or first give bob another key: plumb trust rotate bob --key FILE --old SHA256:",
             "enough are left to change trust/",
         ]);
 }

@@ -28,6 +28,9 @@ use left::{Lacking, Left};
 /// needs have made one. Revoking can't be taken back: a revoked key never counts again here. Where it
 /// would leave too few to meet a rule of the policy, that is said, and --yes revokes all the same.
 ///
+/// What acts at once and takes nobody's signature is a file in `revoked.d` on the controller's machine:
+/// the commands for it are printed first.
+///
 /// Afterwards take the key out of the policy too: plumb trust remove.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -75,6 +78,8 @@ struct Revoked {
     /// Rules that nobody can meet any more once it acts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lacking: Vec<Lacking>,
+    /// What makes the controller count it for nothing at once, on its machine.
+    at_once: Vec<String>,
     push: String,
     /// What takes the key out of the policy then, if enough are left for that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -172,6 +177,7 @@ impl Revoke {
             signer: maker,
             revokers: by,
             missing,
+            at_once: at_once(&key),
             push: format!("git push {remote} refs/tags/{tag}"),
             tag,
             afterwards: match left.signers() {
@@ -286,11 +292,18 @@ impl Revoked {
                 palette.paint(Paint::Warn, "note:")
             );
         }
+        let _ = writeln!(
+            out,
+            "If it is stolen, first, on the controller's machine; that acts at once and takes nobody else:"
+        );
+        for command in &self.at_once {
+            let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
+        }
         let _ = writeln!(out, "push it: {}", palette.paint(Paint::Bold, &self.push));
         if self.missing.is_empty() {
             let _ = writeln!(
                 out,
-                "It acts as soon as it is pushed, before anything else."
+                "It acts as soon as it is pushed, for everyone who follows the repository."
             );
         }
         for need in &self.missing {
@@ -329,6 +342,15 @@ impl Revoked {
         }
         out
     }
+}
+
+/// What makes a controller count a key for nothing, at its next look and then now.
+fn at_once(key: &KeyName) -> Vec<String> {
+    vec![
+        "sudo mkdir -p /etc/plumb/revoked.d".to_owned(),
+        format!("echo '{key}' | sudo tee -a /etc/plumb/revoked.d/stolen"),
+        "plumb notify".to_owned(),
+    ]
 }
 
 /// The policy of a commit, which must have one.

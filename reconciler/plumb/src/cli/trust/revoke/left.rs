@@ -115,23 +115,31 @@ impl<'a> Left<'a> {
             lacking.join("; ")
         ))
         .hint(format!(
-            "if the key is lost, or it can wait: first let somebody join, and push that: plumb trust add NAME --key FILE --group {group}"
+            "if the key is stolen, don't wait. On the controller's machine, which acts at once and takes nobody else: {}",
+            super::at_once(self.key).join(" && ")
         ))
-        .maybe_hint(whose.map(|name| {
-            format!(
-                "or first give {name} another key: plumb trust rotate {name} --key FILE --old {}",
-                self.key
-            )
-        }))
         .hint(format!(
-            "if the key is stolen, don't wait: plumb trust revoke {} --yes",
+            "then for everyone who follows the repository: plumb trust revoke {} --yes",
             self.key
         ));
-        failure.hint(if self.is_open() {
-            "what lacks somebody can't be changed then until somebody has joined; enough are left to change trust/"
-        } else {
-            TOO_FEW
-        })
+        let rotate =
+            whose.map(|name| format!("plumb trust rotate {name} --key FILE --old {}", self.key));
+        if self.is_open() {
+            return failure
+                .hint(format!(
+                    "if the key is lost, or it can wait: first let somebody join, and push that: plumb trust add NAME --key FILE --group {group}"
+                ))
+                .maybe_hint(rotate.map(|command| format!("or first give {} another key: {command}", whose.unwrap_or_default())))
+                .hint("what lacks somebody can't be changed then until somebody has joined; enough are left to change trust/");
+        }
+        // Without the key nobody can change trust/, so what comes first takes the key itself.
+        failure
+            .hint(format!(
+                "if the key is lost, {NEW_ROOT}; there is no need to revoke it"
+            ))
+            .maybe_hint(rotate.map(|command| {
+                format!("if it is still at hand and can wait, first put another in its place, in a commit or an approval that it signs: {command}")
+            }))
     }
 
     /// What takes the key out of the policy afterwards and works: the commands, the nearest first.
