@@ -157,9 +157,14 @@ pub(crate) fn never(lacking: &Unsatisfiable) -> String {
         0 => "none".to_owned(),
         usable => usable.to_string(),
     };
+    let what = if lacking.rule == "emergency" {
+        "an emergency can never be declared".to_owned()
+    } else {
+        format!("{} can never be changed", lacking.rule)
+    };
     format!(
-        "{} can never be changed: it needs {} of {}, and {usable} of them could sign",
-        lacking.rule, lacking.count, lacking.from
+        "{what}: it needs {} of {}, and {usable} of them could sign",
+        lacking.count, lacking.from
     )
 }
 

@@ -7,6 +7,7 @@ mod check;
 pub(super) mod commit_hooks;
 mod draft;
 mod edit;
+mod exceptions;
 mod folder;
 pub(super) mod founders;
 mod import;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Authority, IdentityIndex, Need, Policy, Rule, TRUST_PATH};
+use super::{Authority, Bypass, Emergency, IdentityIndex, Need, Pattern, Policy, Rule, TRUST_PATH};
 use crate::signature::KeyName;
 
 /// What `plumb trust check` shows.
@@ -41,6 +41,9 @@ pub struct Alone {
     pub rule: String,
     /// Their names.
     pub identities: Vec<String>,
+    /// Besides these, those who could by declaring an emergency: some or all of what the rule owns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub emergency: Vec<String>,
 }
 
 impl Authority {
@@ -96,9 +99,15 @@ impl Authority {
         let alone = policy
             .rules
             .iter()
-            .map(|rule| Alone {
-                rule: rule.title(),
-                identities: alone(policy, rule, &usable),
+            .map(|rule| {
+                let identities = alone(policy, rule, &usable);
+                let mut emergency = alone_in_an_emergency(policy, rule, &usable);
+                emergency.retain(|name| !identities.contains(name));
+                Alone {
+                    rule: rule.title(),
+                    identities,
+                    emergency,
+                }
             })
             .collect();
         Satisfiability {
@@ -157,6 +166,51 @@ fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<
         .filter(meets)
         .map(|who| policy.name(*who).to_owned())
         .collect()
+}
+
+/// Whoever meets each need of an emergency as one of one, where it takes the place of the rule's counts.
+fn alone_in_an_emergency(
+    policy: &Policy,
+    rule: &Rule,
+    usable: &BTreeSet<IdentityIndex>,
+) -> Vec<String> {
+    let Some(emergency) = policy
+        .emergency
+        .as_ref()
+        .filter(|emergency| emergency.bypasses.contains(&Bypass::Counts))
+        .filter(|emergency| !rule.paths.iter().all(|path| is_kept(emergency, path)))
+    else {
+        return Vec::new();
+    };
+    let meets = |who: &&IdentityIndex| {
+        emergency
+            .need
+            .iter()
+            .all(|need| need.count == 1 && policy.group(&need.from).contains(who))
+    };
+    usable
+        .iter()
+        .filter(meets)
+        .map(|who| policy.name(*who).to_owned())
+        .collect()
+}
+
+/// Whether an emergency touches nothing of what a pattern owns. Unclear cases count as no, so that
+/// nobody is left out who could.
+fn is_kept(emergency: &Emergency, pattern: &Pattern) -> bool {
+    let text = pattern.as_str();
+    let folder: Vec<&str> = text.split('/').take_while(|part| *part != "**").collect();
+    if folder
+        .first()
+        .is_some_and(|top| top.eq_ignore_ascii_case(TRUST_PATH))
+    {
+        return true;
+    }
+    let folder = folder.join("/");
+    emergency
+        .never
+        .iter()
+        .any(|never| never.as_str() == text || !folder.is_empty() && never.owns(&folder))
 }
 
 fn doubled(policy: &Policy) -> Vec<String> {

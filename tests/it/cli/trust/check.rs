@@ -158,3 +158,69 @@ fn a_committed_policy_without_a_higher_serial_is_named() {
     env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
     env.trust(&["check"]).exits(0);
 }
+
+#[test]
+fn emergencies_and_freezes_are_told_and_counted() {
+    let env = Environment::new();
+    env.three();
+    let policy = env.read("fleet/trust/policy.yaml");
+    let policy = policy.replace("serial: 1", "serial: 2");
+    let rules =
+        "    - {paths: [profiles/sshd.yaml, profiles/keys/**], need: [{from: ops, count: 2}]}";
+    let emergency = "  emergency: {need: [{from: ops, count: 1}], ttl: 4h, bypasses: [freeze, counts], never: [profiles/sshd.yaml, profiles/keys]}";
+    let freeze = |paths: &str| {
+        format!(
+            "  freeze:\n    - {{from: 2020-01-01T00:00:00Z, to: 2020-02-01T00:00:00Z, paths: [old]}}\n    - {{from: 2020-01-01T00:00:00Z, to: 2099-01-01T00:00:00Z, paths: [{paths}]}}\n    - {{from: 2098-01-01T00:00:00Z, to: 2098-02-01T00:00:00Z, paths: [hosts]}}"
+        )
+    };
+    let whole = |paths: &str| {
+        format!(
+            "{}\n{rules}\n{emergency}\n{}\n",
+            policy.trim_end(),
+            freeze(paths)
+        )
+    };
+    env.write("fleet/trust/policy.yaml", &whole("fleet.yaml, files"));
+    let told = "1 of ops (alice, bob, carol), in a commit that says `Emergency: WHY`, get around freezes and the counts of the rules for 4h after it is signed; never for trust/, profiles/sshd.yaml, profiles/keys";
+    let run = env.trust(&["check"]).exits(0).says(&[
+        "fleet.yaml can be changed by nobody alone, but for an emergency: alice, bob or carol alone",
+        "profiles/sshd.yaml, profiles/keys/** can be changed by nobody alone\n",
+        "trust/** can be changed by nobody alone\n",
+        &format!("an emergency: {told}"),
+        "a freeze in force until 2099-01-01T00:00:00Z: fleet.yaml, files",
+        "a freeze to come, from 2098-01-01T00:00:00Z until 2098-02-01T00:00:00Z: hosts",
+    ]);
+    assert!(
+        !run.stdout.contains("2020-02") && !run.stdout.contains("end it early"),
+        "{}",
+        run.stdout
+    );
+    env.trust(&["show"]).exits(0).says(&[
+        "nobody; in an emergency alice, bob, carol",
+        &format!("Emergency: {told}."),
+        "Freeze in force until 2099-01-01T00:00:00Z: fleet.yaml, files",
+    ]);
+    // Who joins may do so too.
+    env.key("dave");
+    env.trust(&["add", "dave", "--key", "../dave.pub", "--group", "ops"])
+        .exits(0)
+        .says(&["in an emergency alice, bob, carol or dave alone can change fleet.yaml"]);
+    // A freeze of everything outlasts everybody.
+    env.write("fleet/trust/policy.yaml", &whole("\"**\""));
+    let warning = "the freeze from 2020-01-01T00:00:00Z until 2099-01-01T00:00:00Z covers trust/policy.yaml, so nobody can end it early";
+    env.trust(&["check"]).exits(0).says(&[warning]);
+    env.trust(&["show"]).exits(0).says(&[warning]);
+    // One that frees nothing but freezes changes nobody's counts; and one may be beyond all.
+    let text = whole("hosts").replace("[freeze, counts]", "[freeze]");
+    env.write("fleet/trust/policy.yaml", &text);
+    let run = env.trust(&["check"]).exits(0);
+    assert!(!run.stdout.contains("for an emergency:"), "{}", run.stdout);
+    let text = text.replace(
+        "emergency: {need: [{from: ops, count: 1}]",
+        "emergency: {need: [{from: ops, count: 4}]",
+    );
+    env.write("fleet/trust/policy.yaml", &text);
+    env.trust(&["check"])
+        .exits(1)
+        .says(&["an emergency can never be declared: it needs 4 of ops, and 3 of them could sign"]);
+}

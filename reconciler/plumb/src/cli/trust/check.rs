@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_document::Diagnostic;
-use plumb_trust::policy::{Alone, Authority, Unsatisfiable};
+use plumb_trust::policy::{Alone, Authority, Freeze, Unsatisfiable};
 use serde::Serialize;
 
+use super::exceptions::{alone_in_words, emergency, freezes, of_freeze};
 use super::folder::Folder;
 use super::revocations::Revocations;
-use crate::output::{Paint, Palette, Shell, one_of};
+use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, render_diagnostics};
 
 use findings::{Ending, Findings};
@@ -19,7 +20,7 @@ use findings::{Ending, Findings};
 ///
 /// Looks at trust/ as it lies in the folder. Errors are what would make a commit of it a reject, or
 /// would lock everybody out; warnings are what is probably not meant so: keys that end soon, people in
-/// no group, rules that match nothing, one person in two groups of a rule. Keys that `revoke/` tags have
+/// no group, rules that match nothing, one person in two groups of a rule, a freeze that nobody can end. Keys that `revoke/` tags have
 /// taken authority from aren't counted, as far as the tags were fetched.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -46,6 +47,12 @@ struct Checked {
     warnings: Vec<String>,
     unsatisfiable: Vec<Unsatisfiable>,
     alone: Vec<Alone>,
+    /// Who may declare an emergency, and what it does, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emergency: Option<String>,
+    /// The freezes that aren't over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    freezes: Vec<Freeze>,
     ending: Vec<Ending>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     diagnostics: Vec<Diagnostic>,
@@ -92,6 +99,11 @@ impl Checked {
             warnings,
             unsatisfiable: check.unsatisfiable,
             alone: check.alone,
+            emergency: emergency(
+                &authority.policy,
+                &authority.able_without(revoked.names(), at),
+            ),
+            freezes: freezes(&authority.policy, at).cloned().collect(),
             ending: findings.ending,
             diagnostics: authority.warnings.clone(),
             placed,
@@ -111,6 +123,8 @@ impl Checked {
             warnings: all(warnings),
             unsatisfiable: Vec::new(),
             alone: Vec::new(),
+            emergency: None,
+            freezes: Vec::new(),
             ending: Vec::new(),
             diagnostics: wrong.to_vec(),
         }
@@ -121,16 +135,23 @@ impl Checked {
         // What has a place in the files was shown there.
         if self.serial.is_some() {
             for alone in &self.alone {
-                let (paint, who) = match alone.identities.as_slice() {
-                    [] => (Paint::Good, "nobody alone".to_owned()),
-                    some => (Paint::Warn, format!("{} alone", one_of(some))),
+                let paint = if alone.identities.is_empty() && alone.emergency.is_empty() {
+                    Paint::Good
+                } else {
+                    Paint::Warn
                 };
                 let _ = writeln!(
                     out,
                     "{} can be changed by {}",
                     alone.rule,
-                    palette.paint(paint, who)
+                    palette.paint(paint, alone_in_words(alone))
                 );
+            }
+            if let Some(told) = &self.emergency {
+                let _ = writeln!(out, "an emergency: {told}");
+            }
+            for freeze in &self.freezes {
+                let _ = writeln!(out, "a freeze {}", of_freeze(freeze, self.at));
             }
             for error in &self.errors {
                 let _ = writeln!(out, "{} {error}", palette.paint(Paint::Error, "error:"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use plumb_trust::policy::{Authority, BindRef, Satisfiability};
+use plumb_trust::policy::{Authority, BindRef, Need, Satisfiability};
 use plumb_trust::{KeyName, Policy};
 use serde::Serialize;
 
@@ -99,14 +99,19 @@ pub(super) fn in_words(needs: &[Wanted]) -> String {
 
 /// What a policy asks of a change of these paths, the strongest of each group.
 pub(super) fn wanted<'p>(policy: &Policy, paths: impl Iterator<Item = &'p str>) -> Vec<Wanted> {
+    let rules = paths.flat_map(|path| {
+        let rules = policy.rules.iter().filter(move |rule| rule.owns(path));
+        rules.flat_map(|rule| &rule.need)
+    });
+    of_needs(policy, rules)
+}
+
+/// These needs, the strongest of each group.
+pub(super) fn of_needs<'n>(policy: &Policy, needs: impl Iterator<Item = &'n Need>) -> Vec<Wanted> {
     let mut most: BTreeMap<&str, u32> = BTreeMap::new();
-    for path in paths {
-        for (_, rule) in policy.rules_for(path) {
-            for need in &rule.need {
-                let count = most.entry(&need.from).or_default();
-                *count = need.count.max(*count);
-            }
-        }
+    for need in needs {
+        let count = most.entry(&need.from).or_default();
+        *count = need.count.max(*count);
     }
     most.into_iter()
         .map(|(from, count)| Wanted {
@@ -273,6 +278,14 @@ pub(super) fn who_alone(out: &mut String, check: &Satisfiability) {
     }
     if check.alone.iter().all(|alone| alone.identities.is_empty()) {
         let _ = writeln!(out, "  nobody can change anything alone");
+    }
+    for alone in check.alone.iter().filter(|a| !a.emergency.is_empty()) {
+        let _ = writeln!(
+            out,
+            "  in an emergency {} alone can change {}",
+            one_of(&alone.emergency),
+            alone.rule
+        );
     }
 }
 

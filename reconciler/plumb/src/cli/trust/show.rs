@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use plumb_trust::Policy;
 use plumb_trust::policy::{Authority, BindRef, Satisfiability};
 use serde::Serialize;
 
+use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
 use super::folder::Folder;
 use super::revocations::{self, Revocations};
 use crate::output::{Paint, Palette, Shell, Table};
@@ -132,23 +133,24 @@ fn text(
             .collect();
         let title = rule.title();
         let alone = check.alone.iter().find(|alone| alone.rule == title);
-        let alone = alone.map_or_else(String::new, |alone| alone.identities.join(", "));
-        table.row([
-            title,
-            needs.join(" and "),
-            who.join("; "),
-            if alone.is_empty() {
-                "nobody".to_owned()
-            } else {
-                alone
-            },
-        ]);
+        let (identities, emergency) = alone.map_or((&[][..], &[][..]), |alone| {
+            (&alone.identities, &alone.emergency)
+        });
+        let mut words = match identities {
+            [] => "nobody".to_owned(),
+            some => some.join(", "),
+        };
+        if !emergency.is_empty() {
+            let _ = write!(words, "; in an emergency {}", emergency.join(", "));
+        }
+        table.row([title, needs.join(" and "), who.join("; "), words]);
     }
     let _ = write!(out, "{table}");
     let _ = writeln!(
         out,
         "\nAll rules that match a changed path must hold; a path that none matches can't change."
     );
+    beside_the_rules(&mut out, policy, &able, now, palette);
     for lacking in &check.unsatisfiable {
         let _ = writeln!(
             out,
@@ -164,4 +166,23 @@ fn text(
         let _ = writeln!(out, "{} {note}", palette.paint(Paint::Warn, "note:"));
     }
     out
+}
+
+fn beside_the_rules(
+    out: &mut String,
+    policy: &Policy,
+    able: &BTreeSet<&str>,
+    now: Timestamp,
+    palette: Palette,
+) {
+    let bold = |text: &str| palette.paint(Paint::Bold, text);
+    if let Some(told) = emergency(policy, able) {
+        let _ = writeln!(out, "{} {told}.", bold("Emergency:"));
+    }
+    for freeze in freezes(policy, now) {
+        let _ = writeln!(out, "{} {}", bold("Freeze"), of_freeze(freeze, now));
+    }
+    for warning in freezes(policy, now).filter_map(without_an_end) {
+        let _ = writeln!(out, "{} {warning}", palette.paint(Paint::Warn, "note:"));
+    }
 }

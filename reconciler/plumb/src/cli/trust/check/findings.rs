@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_trust::policy::{Authority, POLICY_PATH, Pattern, Satisfiability, TRUST_PATH};
 use serde::Serialize;
 
+use super::super::exceptions::{freezes, without_an_end};
 use super::super::folder::Folder;
 use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
@@ -32,6 +33,15 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
         TRUST_PATH,
     ];
     git.try_ask(&changed).is_some() || other.is_none() && git.try_ask(&untracked).is_some()
+}
+
+/// What can't be done any more where a rule, or an emergency, lacks somebody.
+fn no_longer(rule: &str) -> String {
+    if rule == "emergency" {
+        "no emergency can be declared any more".to_owned()
+    } else {
+        format!("{rule} can't be changed any more")
+    }
 }
 
 /// A key that ends soon.
@@ -65,6 +75,8 @@ impl Findings {
         findings.keys(authority, revoked, at);
         findings.people(authority, check);
         findings.rules(folder, authority);
+        let endless = freezes(&authority.policy, at).filter_map(without_an_end);
+        findings.warnings.extend(endless);
         findings
     }
 
@@ -172,8 +184,10 @@ impl Findings {
             });
         if let Some((end, lacking)) = locked {
             self.warnings.push(format!(
-                "from {end} on {} can't be changed any more: keys end, and it needs {} of {}",
-                lacking.rule, lacking.count, lacking.from
+                "from {end} on {}: keys end, and it needs {} of {}",
+                no_longer(&lacking.rule),
+                lacking.count,
+                lacking.from
             ));
         }
     }

@@ -1,0 +1,85 @@
+//! What a policy allows and forbids beside its rules, in words: emergencies and freezes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use plumb_trust::Policy;
+use plumb_trust::policy::{Alone, Bypass, Emergency, Freeze, POLICY_PATH, Pattern};
+
+use super::next::{in_words, of_needs};
+use crate::output::one_of;
+
+/// Who may declare an emergency, what it gets around, for how long, and what it never touches; of its
+/// groups, those who are able to sign.
+pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String> {
+    let Emergency {
+        need,
+        ttl,
+        bypasses,
+        never,
+    } = policy.emergency.as_ref()?;
+    let needs: Vec<_> = of_needs(policy, need.iter())
+        .into_iter()
+        .map(|need| need.only(able))
+        .collect();
+    let bypasses: Vec<_> = bypasses
+        .iter()
+        .map(|bypass| match bypass {
+            Bypass::Freeze => "freezes",
+            Bypass::Counts => "the counts of the rules",
+        })
+        .collect();
+    let around = match bypasses.as_slice() {
+        [] => "nothing".to_owned(),
+        some => some.join(" and "),
+    };
+    let never: Vec<_> = std::iter::once("trust/")
+        .chain(never.iter().map(Pattern::as_str))
+        .collect();
+    Some(format!(
+        "{}, in a commit that says `Emergency: WHY`, get around {around} for {ttl} after it is signed; never for {}",
+        in_words(&needs),
+        never.join(", ")
+    ))
+}
+
+/// The freezes that are in force at a time, or will be.
+pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &Freeze> {
+    policy.freeze.iter().filter(move |freeze| freeze.to > at)
+}
+
+/// When a freeze is, and what doesn't change then.
+pub(super) fn of_freeze(freeze: &Freeze, at: Timestamp) -> String {
+    let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
+    let when = if freeze.from <= at {
+        format!("in force until {}", freeze.to)
+    } else {
+        format!("to come, from {} until {}", freeze.from, freeze.to)
+    };
+    format!("{when}: {}", paths.join(", "))
+}
+
+/// Why nobody can end a freeze before its time, if nobody can: an emergency never touches `trust/`.
+pub(super) fn without_an_end(freeze: &Freeze) -> Option<String> {
+    let policy = freeze.paths.iter().any(|path| path.owns(POLICY_PATH));
+    policy.then(|| {
+        format!(
+            "the freeze from {} until {} covers {POLICY_PATH}, so nobody can end it early, not even in an emergency: write paths that leave trust/ out",
+            freeze.from, freeze.to
+        )
+    })
+}
+
+/// Who could change what a rule owns alone, and how.
+pub(super) fn alone_in_words(alone: &Alone) -> String {
+    match (alone.identities.as_slice(), alone.emergency.as_slice()) {
+        ([], []) => "nobody alone".to_owned(),
+        (some, []) => format!("{} alone", one_of(some)),
+        ([], some) => format!("nobody alone, but for an emergency: {} alone", one_of(some)),
+        (some, more) => format!(
+            "{} alone, and in an emergency by {} alone",
+            one_of(some),
+            one_of(more)
+        ),
+    }
+}
