@@ -130,6 +130,30 @@ impl Git {
         Ok(free)
     }
 
+    /// The name that a tag is given with `--id`, where there is none of that name yet.
+    ///
+    /// # Errors
+    /// When that can't be a tag's name, or the name is taken.
+    pub(crate) fn new_tag(&self, folder: &str, id: &str) -> Result<String, Failure> {
+        let tag = format!("{folder}/{id}");
+        let whole = format!("refs/tags/{tag}");
+        if self.ask(&["check-ref-format", &whole]).is_err() {
+            return Err(
+                Failure::new(format!("`{id}` can't be the last part of a tag's name")).hint(
+                    "`git help check-ref-format` has the rules; say one such as --id alice-2",
+                ),
+            );
+        }
+        if self.ask(&["show-ref", "--verify", &whole]).is_ok() {
+            return Err(
+                Failure::new(format!("there is a tag {tag} already")).hint(format!(
+                    "another --id makes another one; `git tag -d {tag}` removes that one here"
+                )),
+            );
+        }
+        Ok(tag)
+    }
+
     /// A branch's name, without `refs/heads/`, as git takes it.
     ///
     /// # Errors
@@ -145,6 +169,14 @@ impl Git {
             Failure::new(format!("`{name}` can't be the name of a branch"))
                 .hint("`git help check-ref-format` has the rules; say one such as --branch main"),
         )
+    }
+}
+
+/// So many more commits.
+pub(crate) fn more_commits(count: u32) -> String {
+    match count {
+        1 => "1 more commit".to_owned(),
+        _ => format!("{count} more commits"),
     }
 }
 

@@ -117,10 +117,48 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     env.plumb("fleet", &["verify"])
         .exits(0)
         .says(&["alice (tag"]);
-    // The same again is refused by git, and what to do is said.
-    env.plumb("fleet", &["approve", "HEAD"])
+    // The same again changes nothing, and what is left to do is said.
+    let run = env.plumb("fleet", &["approve", "HEAD"]).exits(1).says(&[
+        &format!("the tag {tag} by alice has done it already"),
+        &format!("git push origin refs/tags/{tag}"),
+        "--id makes another one",
+    ]);
+    assert!(
+        !run.stderr.contains("fatal:") && !run.stderr.contains("signingkey"),
+        "{}",
+        run.stderr
+    );
+    // A name that can't be, or is taken, is told as such, before anything is signed.
+    let last = tag.rsplit('/').next().unwrap();
+    for (id, why) in [
+        ("a b", "`a b` can't be the last part of a tag's name"),
+        ("", "`` can't be the last part of a tag's name"),
+        ("x.lock", "`x.lock` can't be the last part of a tag's name"),
+        (last, &format!("there is a tag {tag} already")),
+    ] {
+        let run = env
+            .plumb("fleet", &["approve", "HEAD", "--id", id])
+            .exits(1)
+            .says(&[why]);
+        assert!(
+            !run.stderr.contains("fatal:") && !run.stderr.contains("signingkey"),
+            "{}",
+            run.stderr
+        );
+    }
+    env.plumb("fleet", &["approve", "HEAD", "--branch", "other"])
         .exits(1)
-        .says(&[&format!("git tag -d {tag}")]);
+        .says(&["the policy is of refs/heads/main", "leave --branch out"]);
+    // Nothing judges the introduction, so nothing is added to it.
+    let json = env
+        .plumb("fleet", &["approve", "HEAD~1", "-o", "json"])
+        .exits(0)
+        .says(&["changes nothing: the commit is this clone's introduction"])
+        .json();
+    assert_eq!(json["effect"], "nothing");
+    env.plumb(".", &["approve", "main"])
+        .exits(1)
+        .says(&["name the repository's folder"]);
     env.plumb("fleet", &["approve", "nothing"])
         .exits(1)
         .says(&["\"nothing\" names no commit here"]);

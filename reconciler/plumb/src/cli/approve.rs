@@ -8,7 +8,7 @@ use plumb_trust::policy::{POLICY_PATH, Policy};
 use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Reason, ReasonCode, Step, TagRef};
 use serde::Serialize;
 
-use crate::git::{Git, nothing_committed};
+use crate::git::{Git, more_commits, nothing_committed};
 use crate::judgement::floor::{self, Before, HeldBefore, repository_of};
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, short};
@@ -22,8 +22,8 @@ use crate::report::{Exit, Failure, OrFail as _};
 ///
 /// The tag counts once it is pushed; the command for that is printed, and what is still missing then. An
 /// approval without a signature, or by a key that the policy doesn't have or that is revoked, isn't
-/// kept: it would count for nothing. One that changes nothing, because the commit is accepted without it or its signer counts
-/// already, is kept with a warning.
+/// kept: it would count for nothing. One that changes nothing, because the commit is accepted without it
+/// or its signer counts already, is kept with a warning.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb approve main\n  plumb approve 4f1d5e0b --branch main\n  git push origin 'refs/tags/approve/*'"
@@ -41,7 +41,7 @@ pub(super) struct Approve {
     #[arg(long, value_name = "COMMIT")]
     base: Option<String>,
 
-    /// The tag's last part; made of the commit and your name when left out, with a number where that is taken
+    /// The tag's last part; made of the commit and your name when left out, with a number where a stranger has that
     #[arg(long)]
     id: Option<String>,
 
@@ -96,26 +96,25 @@ impl Approve {
             .map(|base| Ok::<_, Failure>(repository.resolve(base)?.to_string()))
             .transpose()?;
         let policy = policy_of(&git, &commit)?;
-        let branch = self.branch.as_deref().unwrap_or(&policy.reference);
-        let branch = branch
-            .strip_prefix("refs/heads/")
-            .unwrap_or(branch)
-            .to_owned();
+        let branch = git.branch(self.branch.as_deref().unwrap_or(&policy.reference))?;
         let reference = format!("refs/heads/{branch}");
-        let id = self.id.clone().map_or_else(|| id(&git, &commit), Ok)?;
-        let mut tag = format!("approve/{branch}/{id}");
-        // Anybody could foresee the name, and what is pushed stays.
-        if self.id.is_none() && !is_by_an_identity(&git, &commit, &tag) {
-            tag = git.free_tag(&tag)?;
+        if reference != policy.reference {
+            return Err(Failure::new(format!(
+                "the policy is of {}: an approval for {reference} would count for nothing",
+                policy.reference
+            ))
+            .hint("leave --branch out"));
         }
+        let tag = self.tag(&git, &repository, &commit, &branch)?;
         show(&git, &commit, base.as_deref(), shell);
-        let upstream = format!("{}/{branch}", remote(&git, &branch));
+        let upstream = format!("{}/{branch}", git.remote_of(&branch));
         if let Some(more) = (self.commit == branch)
             .then(|| floor::ahead(&git, &commit, &upstream))
             .flatten()
         {
             shell.warn(format_args!(
-                "{upstream} has {more} more commits than {branch} here: to approve its newest, plumb approve {upstream}"
+                "{upstream} has {} than {branch} here: to approve its newest, plumb approve {upstream}",
+                more_commits(more)
             ));
         }
         let subject = git.ask(&["log", "-1", "--format=%s", &commit])?;
@@ -130,25 +129,36 @@ impl Approve {
             .map_err(|failure| {
                 failure
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
-                    .hint(format!("`git tag -d {tag}` removes an earlier tag of that name; `--id` makes one of another"))
             })?;
         signed(&git, &tag)?;
         let worth = worth(&git, &commit, &tag)?;
-        let push = format!("git push {} refs/tags/{tag}", remote(&git, &branch));
+        let introduction = repository
+            .config("plumb.introduction")
+            .and_then(|named| repository.resolve(&named).ok());
+        let is_introduction = introduction.is_some_and(|named| named.to_string() == commit);
+        let push = format!("git push {} refs/tags/{tag}", git.remote_of(&branch));
         let approved = Approved {
             tag,
             commit,
             repository: policy.repository.clone(),
             reference,
             identity: worth.as_ref().map(|worth| worth.identity.clone()),
-            effect: worth.as_ref().map(Worth::effect),
+            effect: if is_introduction {
+                Some(Effect::Nothing)
+            } else {
+                worth.as_ref().map(Worth::effect)
+            },
             held_by: worth
                 .as_ref()
                 .and_then(|worth| worth.held)
                 .map(|held| held.commit.to_string()),
             push,
         };
-        if let Some(worth) = worth
+        if is_introduction {
+            shell.warn(
+                "this approval changes nothing: the commit is this clone's introduction, which nothing judges",
+            );
+        } else if let Some(worth) = worth
             .as_ref()
             .filter(|worth| worth.effect() == Effect::Nothing)
         {
@@ -174,6 +184,35 @@ impl Approve {
             out
         })?;
         Ok(Exit::OK)
+    }
+
+    /// The tag's name.
+    fn tag(
+        &self,
+        git: &Git,
+        repository: &Repository,
+        commit: &str,
+        branch: &str,
+    ) -> Result<String, Failure> {
+        let folder = format!("approve/{branch}");
+        if let Some(id) = &self.id {
+            return git.new_tag(&folder, id);
+        }
+        let tag = format!("{folder}/{}", id(git, commit)?);
+        if self.base.is_none()
+            && let Some(name) = by_an_identity(repository, commit, &tag)
+        {
+            return Err(
+                Failure::new(format!("the tag {tag} by {name} has done it already"))
+                    .hint(format!(
+                        "it counts once it is pushed: git push {} refs/tags/{tag}",
+                        git.remote_of(branch)
+                    ))
+                    .hint("--id makes another one"),
+            );
+        }
+        // Anybody could foresee the name, and what is pushed stays.
+        git.free_tag(&tag)
     }
 }
 
@@ -265,24 +304,21 @@ fn signed(git: &Git, tag: &str) -> Result<(), Failure> {
     )
 }
 
-/// Whether there is such a tag, by somebody whom the policy that judges the commit knows.
-fn is_by_an_identity(git: &Git, commit: &str, tag: &str) -> bool {
-    let by = || {
-        let folder = git.ask(&["rev-parse", "--absolute-git-dir"]).ok()?;
-        let repository = Repository::open(Path::new(&folder)).ok()?;
-        let parent = repository.resolve(&format!("{commit}^")).ok()?;
-        let authority = judgement::authority(&repository, &parent).ok()?;
-        let id = repository.reference(&format!("refs/tags/{tag}")).ok()??;
-        let raw = repository
-            .objects()
-            .read(&id, ObjectKind::Tag, limits::TAG)
-            .ok()?;
-        authority
-            .signer_of_tag(&raw, repository.format())
-            .ok()
-            .map(|_| ())
-    };
-    by().is_some()
+/// Who has made such a tag of the commit, if it is somebody whom the policy that judges it knows.
+fn by_an_identity(repository: &Repository, commit: &str, tag: &str) -> Option<String> {
+    let name = format!("refs/tags/{tag}");
+    if repository.resolve(&name).ok()?.to_string() != commit {
+        return None;
+    }
+    let parent = repository.resolve(&format!("{commit}^")).ok()?;
+    let authority = judgement::authority(repository, &parent).ok()?;
+    let id = repository.reference(&name).ok()??;
+    let raw = repository
+        .objects()
+        .read(&id, ObjectKind::Tag, limits::TAG)
+        .ok()?;
+    let (identity, _) = authority.signer_of_tag(&raw, repository.format()).ok()?;
+    Some(identity.name.clone())
 }
 
 /// Looks at an approval as a verification will, if the policy of the commit's parent can be read. One
@@ -415,10 +451,4 @@ fn show(git: &Git, commit: &str, base: Option<&str>, shell: &Shell) {
             shell.say(text);
         }
     }
-}
-
-/// Where the branch is pushed to.
-fn remote(git: &Git, branch: &str) -> String {
-    git.try_ask(&["config", &format!("branch.{branch}.remote")])
-        .unwrap_or_else(|| "origin".to_owned())
 }

@@ -44,6 +44,11 @@ fn a_revoked_key_counts_no_longer_as_soon_as_the_tag_is_there() {
     env.trust(&["revoke", &bob, "--on", &accepted])
         .exits(1)
         .says(&["has done it already", "--id"]);
+    let run = env
+        .trust(&["revoke", &bob, "--on", &accepted, "--id", "a b"])
+        .exits(1)
+        .says(&["`a b` can't be the last part of a tag's name"]);
+    assert!(!run.stderr.contains("signingkey"), "{}", run.stderr);
 }
 
 #[test]

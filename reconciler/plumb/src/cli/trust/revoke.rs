@@ -105,15 +105,15 @@ impl Revoke {
             return Err(left.refused());
         }
         let hex = key.to_hex();
-        let id = match &self.id {
-            Some(id) => id.clone(),
-            None => user_name(&git).map(|name| word(&name)).ok_or_else(|| {
+        let folder = format!("revoke/{hex}");
+        let tag = if let Some(id) = &self.id {
+            git.new_tag(&folder, id)?
+        } else {
+            let name = user_name(&git).map(|name| word(&name)).ok_or_else(|| {
                 Failure::new("git doesn't know who you are")
                     .hint("git config --global user.email YOU@EXAMPLE, or say --id")
-            })?,
-        };
-        let mut tag = format!("revoke/{hex}/{id}");
-        if self.id.is_none() {
+            })?;
+            let tag = format!("{folder}/{name}");
             if let Ok(name) = Self::signer(&repository, &authority, &tag) {
                 return Err(
                     Failure::new(format!("the tag {tag} by {name} has done it already"))
@@ -121,8 +121,8 @@ impl Revoke {
                 );
             }
             // Anybody could foresee the name, and what is pushed stays.
-            tag = git.free_tag(&tag)?;
-        }
+            git.free_tag(&tag)?
+        };
         let whose = owner(policy, &key).map(str::to_owned);
         let mut message = format!(
             "Revoke {key}{}\n",
@@ -137,7 +137,6 @@ impl Revoke {
             .map_err(|failure| {
                 failure
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
-                    .hint(format!("where there is a tag {tag} from before, --id names another"))
             })?;
         let maker = match Self::signer(&repository, &authority, &tag) {
             Ok(name) => name,
