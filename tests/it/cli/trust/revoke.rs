@@ -107,6 +107,28 @@ fn a_tag_that_would_count_for_nothing_isnt_kept() {
         .says(&["it isn't known which commits are accepted", "--on COMMIT"]);
 }
 
+#[test]
+fn a_key_that_the_policy_doesnt_have_isnt_revoked_unasked() {
+    let env = Environment::new();
+    env.three();
+    env.key("typo");
+    let typo = env.fingerprint("typo");
+    env.trust(&["revoke", &typo]).exits(1).says(&[
+        &format!("the policy has no key {typo}; nothing was revoked"),
+        "plumb trust show",
+        &format!("plumb trust revoke {typo} --yes"),
+    ]);
+    assert_eq!(env.git("fleet", &["tag", "--list"]), "");
+    env.trust(&["revoke", &typo, "--yes"])
+        .exits(0)
+        .says(&["the policy has no such key now"]);
+    // A file with the public key is as good as its fingerprint.
+    let carol = env.fingerprint("carol");
+    env.trust(&["revoke", "trust/keys/carol.pub"])
+        .exits(0)
+        .says(&[&format!("revoked: {carol}")]);
+}
+
 /// A fleet of alice, bob and carol, of whom alice and bob have revoked carol's key.
 pub(super) fn without_carol() -> (Environment, String) {
     let env = Environment::new();

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::folder::{owner, top};
 use super::founders::{user_name, word};
+use super::key::PublicKey;
 use super::next::{Wanted, wanted};
 use crate::git::Git;
 use crate::judgement::{self, FloorOf, Range};
@@ -26,7 +27,8 @@ use left::{Lacking, Left};
 /// Makes a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts
 /// as soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/
 /// needs have made one. Revoking can't be taken back: a revoked key never counts again here. Where it
-/// would leave too few to meet a rule of the policy, that is said, and --yes revokes all the same.
+/// would leave too few to meet a rule of the policy, or the policy has no such key, that is said, and
+/// --yes revokes all the same.
 ///
 /// What acts at once and takes nobody's signature is a file in `revoked.d` on the controller's machine:
 /// the commands for it are printed first.
@@ -37,8 +39,8 @@ use left::{Lacking, Left};
     after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…\n  plumb trust revoke SHA256:… --yes     # stolen, though too few are left then"
 )]
 pub(super) struct Revoke {
-    /// The key: SHA256:… for SSH, 40 hexadecimal digits for OpenPGP
-    #[arg(value_name = "FINGERPRINT")]
+    /// The key: SHA256:… for SSH, 40 hexadecimal digits for OpenPGP, or its public key's file
+    #[arg(value_name = "FINGERPRINT|FILE")]
     key: String,
 
     /// Why, for those who look at the tag later
@@ -53,7 +55,7 @@ pub(super) struct Revoke {
     #[arg(long)]
     id: Option<String>,
 
-    /// Revoke it even if too few are left then to meet a rule
+    /// Revoke it even if too few are left then to meet a rule, or if the policy has no such key
     #[arg(short, long)]
     yes: bool,
 
@@ -100,6 +102,15 @@ impl Revoke {
         let key = self.key_name(&authority)?;
         let now = Timestamp::now();
         let already = judgement::revoked(&repository, on, now)?;
+        if !self.yes && !is_of(&authority, &key) {
+            return Err(Failure::new(format!(
+                "the policy has no key {key}; nothing was revoked"
+            ))
+            .hint("`plumb trust show` lists its keys: is it mistyped?")
+            .hint(format!(
+                "a key that was in it, and shall never count again: plumb trust revoke {key} --yes"
+            )));
+        }
         let left = Left::of(&authority, &already, &key, now);
         if !left.lacking.is_empty() && !self.yes {
             return Err(left.refused());
@@ -228,6 +239,9 @@ impl Revoke {
     /// The key that is meant; what people may mistake for one is told apart.
     fn key_name(&self, authority: &Authority) -> Result<KeyName, Failure> {
         let text = &self.key;
+        if std::path::Path::new(text).is_file() {
+            return Ok(PublicKey::of_file(text.as_ref())?.name);
+        }
         text.parse()
             .or_else(|_| KeyName::from_hex(text))
             .map_err(|error| {
@@ -350,6 +364,12 @@ fn at_once(key: &KeyName) -> Vec<String> {
         format!("echo '{key}' | sudo tee -a /etc/plumb/revoked.d/stolen"),
         "plumb notify".to_owned(),
     ]
+}
+
+/// Whether it is a key of the policy, or a part of one.
+fn is_of(authority: &Authority, key: &KeyName) -> bool {
+    let mut keys = authority.policy.identities.iter().flat_map(|i| &i.keys);
+    keys.any(|own| own.name == *key || authority.is_part_of(key, &own.name))
 }
 
 /// The policy of a commit, which must have one.
