@@ -247,3 +247,24 @@ fn where_the_hooks_cant_be_put_it_is_said_what_to_do() {
     env.commit("A word", &["-S"]);
     env.plumb("fleet", &["verify"]).exits(0);
 }
+
+#[test]
+fn where_no_line_translates_each_says_why_and_what_is_shown_can_be_applied() {
+    let env = Environment::new();
+    env.three();
+    env.write("CODEOWNERS", "/{x} @bob\n/docs @bob,@alice\n\"a b\" @bob\n");
+    env.trust(&["import", "../CODEOWNERS"]).exits(1).says(&[
+        "nothing in it can be translated",
+        "CODEOWNERS:1: left out: `/{x}` has a `{`",
+        "CODEOWNERS:2: @bob,@alice is left out: owners are separated by spaces",
+        "CODEOWNERS:3: left out: quotes have no meaning there",
+    ]);
+    env.write("CODEOWNERS", "\"a b\" @bob\n/docs @bob\n");
+    let run = env
+        .trust(&["import", "../CODEOWNERS"])
+        .exits(0)
+        .says(&["CODEOWNERS:1: left out", "+    - {paths: [docs]"]);
+    env.write("rules.diff", &run.stdout);
+    env.git("fleet", &["apply", "../rules.diff"]);
+    assert!(env.read("fleet/trust/policy.yaml").contains("[docs]"));
+}

@@ -169,18 +169,7 @@ spec:
 impl Rule {
     /// How the policy has it, on one line.
     pub(in crate::cli) fn form(&self) -> String {
-        let paths: Vec<_> = self
-            .paths
-            .iter()
-            .map(|path| {
-                // A word that begins with `*` would be an alias.
-                if path.contains('*') {
-                    format!("\"{path}\"")
-                } else {
-                    scalar(path)
-                }
-            })
-            .collect();
+        let paths: Vec<_> = self.paths.iter().map(|path| scalar(path)).collect();
         let needs: Vec<_> = self
             .needs
             .iter()

@@ -296,8 +296,8 @@ fn json_of(text: &str) -> Option<serde_json::Value> {
 pub(super) fn scalar(word: &str) -> String {
     let plain = read(word)
         .is_some_and(|node| matches!(&node.value, Value::String(text) if &**text == word));
-    // In brackets some characters end a word.
-    if plain && !word.contains([',', '[', ']', '{', '}', ':', '#']) {
+    // In brackets some characters end a word; one that begins with `*` would be an alias.
+    if plain && !word.contains([',', '[', ']', '{', '}', ':', '#', '*']) {
         word.to_owned()
     } else {
         format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))

@@ -253,7 +253,11 @@ impl Import {
             .hint("name the identities as CODEOWNERS does, without the @"));
         };
         let policy = folder.usable()?.policy;
-        let (changed, notes) = codeowners::read(text, &policy, &folder.policy)?;
+        let (changed, notes) = codeowners::read(text, &policy, &folder.policy);
+        let changed = changed.map_err(|failure| {
+            let notes = notes.iter().map(|note| self.told(note));
+            notes.fold(failure, Failure::hint)
+        })?;
         if changed == folder.policy {
             return Err(self.nothing(&notes, "nothing in it can be translated"));
         }
@@ -268,7 +272,7 @@ impl Import {
             let unified = diff
                 .unified_diff()
                 .context_radius(2)
-                .header(POLICY_PATH, POLICY_PATH)
+                .header(&format!("a/{POLICY_PATH}"), &format!("b/{POLICY_PATH}"))
                 .to_string();
             for line in unified.lines() {
                 let paint = match line.as_bytes().first() {

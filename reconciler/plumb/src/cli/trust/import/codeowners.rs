@@ -15,12 +15,12 @@ use super::super::founders::word;
 use super::Note;
 use crate::report::Failure;
 
-/// The policy's text with rules of the file, and what is other here.
+/// The policy's text with rules of the file, if they fit into it, and what is other here.
 pub(super) fn read(
     text: &str,
     policy: &Policy,
     policy_text: &str,
-) -> Result<(String, Vec<Note>), Failure> {
+) -> (Result<String, Failure>, Vec<Note>) {
     let mut notes = Vec::new();
     let lines: Vec<Owned> = text
         .lines()
@@ -57,14 +57,15 @@ pub(super) fn read(
         rules.push(rule);
     }
     let mut yaml = Yaml::new(policy_text.to_owned());
-    add(&mut yaml, &groups, &rules).map_err(|error| {
+    let added = add(&mut yaml, &groups, &rules).map_err(|error| {
         let failure = Failure::new(format!("trust/policy.yaml: {error}"))
-            .hint("write the rules into it yourself:");
-        rules.iter().fold(failure, |failure, rule| {
-            failure.hint(format!("- {}", rule.form()))
-        })
-    })?;
-    Ok((yaml.text().to_owned(), notes))
+            .hint("write them into it yourself, groups and rules:");
+        let new = groups.new.iter();
+        let forms = new.map(|(name, members)| format!("{}: {}", scalar(name), list(members)));
+        let forms = forms.chain(rules.iter().map(|rule| format!("- {}", rule.form())));
+        forms.fold(failure, Failure::hint)
+    });
+    (added.map(|()| yaml.text().to_owned()), notes)
 }
 
 /// A line that can be translated.
@@ -87,6 +88,13 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
     let (written, rest) = split(line);
     let rest = rest.split(" #").next().unwrap_or_default();
     let mut say = |message: String| notes.push(Note::at(at, message));
+    if written.starts_with(['"', '\'']) {
+        say(
+            "left out: quotes have no meaning there and would be part of the name; a space in a pattern is written `\\ `"
+                .to_owned(),
+        );
+        return None;
+    }
     if written.starts_with('[') || written.starts_with("^[") {
         say(
             "left out: sections (`[…]`) are GitLab's, and count approvals in another way"
@@ -191,6 +199,9 @@ fn pattern(written: &str) -> Result<String, String> {
 
 /// The identities that an owner is, and what was taken for granted.
 fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<String>), String> {
+    if owner.contains(',') {
+        return Err("owners are separated by spaces".to_owned());
+    }
     let Some(name) = owner.strip_prefix('@') else {
         return Err("an address says nothing of a key; name the identity as @NAME".to_owned());
     };
@@ -341,11 +352,16 @@ fn trust_rule(policy: &Policy, groups: &Groups<'_>, rules: &[Rule]) -> Option<Ru
     })
 }
 
+/// Members as the policy has them.
+fn list(members: &BTreeSet<String>) -> String {
+    let members: Vec<_> = members.iter().map(|member| scalar(member)).collect();
+    format!("[{}]", members.join(", "))
+}
+
 fn add(yaml: &mut Yaml, groups: &Groups<'_>, rules: &[Rule]) -> Result<(), EditError> {
     for (name, members) in &groups.new {
-        let members: Vec<_> = members.iter().map(|member| scalar(member)).collect();
-        let value = format!("[{}]", members.join(", "));
-        yaml.insert(&[Step::Key("spec"), Step::Key("groups")], name, &value)?;
+        let path = [Step::Key("spec"), Step::Key("groups")];
+        yaml.insert(&path, name, &list(members))?;
     }
     for rule in rules {
         yaml.push(&[Step::Key("spec"), Step::Key("rules")], &rule.form())?;

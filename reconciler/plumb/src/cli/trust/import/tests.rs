@@ -104,7 +104,8 @@ spec:
 #[test]
 fn codeowners_become_rules_that_the_policy_takes() {
     let text = "# who owns what\n* @alice @bob @carol\n/hosts/ @Alice   # the hosts\nprofiles/sshd.yaml @org/sre\n*.j2 @bob @alice\n/docs/my\\ notes @bob\n";
-    let (changed, notes) = codeowners::read(text, &policy(BASE), BASE).unwrap();
+    let (changed, notes) = codeowners::read(text, &policy(BASE), BASE);
+    let changed = changed.unwrap();
     let made = policy(&changed);
     let rules: Vec<_> = made
         .rules
@@ -141,7 +142,8 @@ fn codeowners_become_rules_that_the_policy_takes() {
 #[test]
 fn what_codeowners_say_and_a_policy_cant_is_left_out_line_by_line() {
     let text = "docs/* @alice @bob\n/a?b @alice\n!x @alice\n[Section] @alice\nhosts/free\nhosts/ me@example.com\nfiles/ @nobody @bob\nfiles/x @org/none\n";
-    let (changed, notes) = codeowners::read(text, &policy(BASE), BASE).unwrap();
+    let (changed, notes) = codeowners::read(text, &policy(BASE), BASE);
+    let changed = changed.unwrap();
     let made = policy(&changed);
     let titles: Vec<_> = made.rules[2..]
         .iter()
@@ -166,6 +168,38 @@ fn what_codeowners_say_and_a_policy_cant_is_left_out_line_by_line() {
 }
 
 #[test]
+fn a_line_that_cant_be_translated_breaks_no_other() {
+    let text = "\"quoted x\" @bob\n'x y' @bob\n/{x} @bob\n/docs @bob,@alice\n/a\"b @bob\n/c#d @bob\n/e:f @bob\n\\#g @bob\n*h\\ i @bob\n/good @bob\n";
+    let (changed, notes) = codeowners::read(text, &policy(BASE), BASE);
+    let made = policy(&changed.unwrap());
+    assert_eq!(
+        made.rules[2].title(),
+        "a\"b, c#d, e:f, **/*h i, good",
+        "{}",
+        said(&notes)
+    );
+    says(
+        &notes,
+        &[
+            "1: left out: quotes have no meaning there",
+            "2: left out: quotes have no meaning there",
+            "3: left out: `/{x}` has a `{`",
+            "4: @bob,@alice is left out: owners are separated by spaces",
+            "4: left out: none of the owners of `/docs`",
+            "8: left out: `\\#g` has a `\\`",
+        ],
+    );
+    // Nor does a policy that can't be written into take what was said of the lines with it.
+    let (changed, notes) = codeowners::read(text, &policy(BASE), "spec: {groups: {}}\n");
+    let told = changed.unwrap_err().render(crate::output::Palette::plain());
+    assert!(
+        told.contains("bob: [bob]") && told.contains("need: [{from: bob, count: 1}]"),
+        "{told}"
+    );
+    says(&notes, &["3: left out"]);
+}
+
+#[test]
 fn every_path_that_a_translated_pattern_matched_is_still_matched() {
     // Pattern there, pattern here, paths that both match.
     for (there, here, paths) in [
@@ -185,8 +219,8 @@ fn every_path_that_a_translated_pattern_matched_is_still_matched() {
         ("docs/*", "docs/*", &["docs/x"]),
     ] {
         let text = format!("{there} @alice\n");
-        let (changed, _) = codeowners::read(&text, &policy(BASE), BASE).unwrap();
-        let made = policy(&changed);
+        let (changed, _) = codeowners::read(&text, &policy(BASE), BASE);
+        let made = policy(&changed.unwrap());
         assert_eq!(made.rules[2].title(), here, "{there}");
         for path in paths {
             assert!(made.rules[2].owns(path), "{there}: {path}");
