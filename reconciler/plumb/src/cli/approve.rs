@@ -26,7 +26,7 @@ use crate::report::{Exit, Failure, OrFail as _};
 /// or its signer counts already, is kept with a warning.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb approve main\n  plumb approve 4f1d5e0b --branch main\n  git push origin 'refs/tags/approve/*'"
+    after_help = "Examples:\n  plumb approve origin/main     # what was pushed, after git fetch\n  plumb approve 4f1d5e0b\n  git push origin 'refs/tags/approve/*'"
 )]
 pub(super) struct Approve {
     /// A commit, or a branch for its newest commit

@@ -56,6 +56,41 @@ fn a_clone_that_is_behind_says_so() {
     env.plumb("clone", &["verify", "--head", "origin/main"])
         .exits(3)
         .says(&["[uncovered]"]);
+    // So does what prepares a commit that could only be pushed on top.
+    env.key("bob");
+    let add = [
+        "trust",
+        "add",
+        "bob",
+        "--key",
+        "../bob.pub",
+        "--group",
+        "ops",
+    ];
+    let run = env.plumb("clone", &add).exits(0).says(&[
+        "origin/main has 1 more commit than main here, and a push would be refused: git pull first",
+    ]);
+    assert!(!run.stdout.contains("another trust/"), "{}", run.stdout);
+    env.git("clone", &["stash", "--quiet", "--include-untracked"]);
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.commit("Another policy", &["-S"]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    env.git("clone", &["fetch", "--quiet"]);
+    let run = env.plumb("clone", &add).exits(0).says(&[
+        "origin/main has 2 more commits than main here",
+        "it has another trust/ too, so undo this (git restore trust && git clean -f trust), git pull",
+    ]);
+    assert!(!run.stdout.contains("git pull first"), "{}", run.stdout);
+    for undo in [
+        &["restore", "trust"][..],
+        &["clean", "-q", "-f", "trust"],
+        &["pull", "-q"],
+    ] {
+        env.git("clone", undo);
+    }
+    let run = env.plumb("clone", &add).exits(0);
+    assert!(!run.stdout.contains("than main here"), "{}", run.stdout);
+    env.git("clone", &["reset", "--quiet", "--hard", "HEAD~1"]);
     env.plumb("clone", &["approve", "main", "--id", "behind"])
         .says(&["plumb approve origin/main"]);
     let page = include_str!("../../../../docs/runbooks/plumbcommitverificationfailed.md");

@@ -373,7 +373,7 @@ fn nobody_is_removed_who_is_needed() {
         "it needs 2 of ops (alice, bob, carol)",
         "signed by alice",
         "1 more of ops must approve: bob or carol",
-        "plumb approve main",
+        "git fetch origin && plumb approve origin/main",
     ]);
     assert!(!env.path("fleet/trust/keys/carol.pub").exists());
     assert!(!env.read("fleet/trust/policy.yaml").contains("carol"));

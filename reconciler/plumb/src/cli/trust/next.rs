@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use plumb_trust::policy::{Authority, BindRef, Need, Satisfiability};
+use plumb_trust::policy::{Authority, BindRef, Need, Satisfiability, TRUST_PATH};
 use plumb_trust::{KeyName, Policy};
 use serde::Serialize;
 
 use super::draft::Written;
 use super::folder::{Folder, owner};
 use super::revoke::NEW_ROOT;
+use crate::git::more_commits;
+use crate::judgement::floor;
 use crate::output::{Paint, Palette, one_of};
 
 /// What a change of `trust/` leads to.
@@ -28,10 +30,27 @@ pub(super) struct Next {
     /// Whose key git signs with here, if the policy of the newest commit has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signer: Option<String>,
+    /// How many commits the server's branch has, as far as it was fetched, that the branch here hasn't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<u32>,
     #[serde(skip)]
     signing: Signing,
     #[serde(skip)]
     branch: String,
+    #[serde(skip)]
+    remote: String,
+    /// Whether the server's branch has another `trust/` than the newest commit here.
+    #[serde(skip)]
+    theirs: Theirs,
+}
+
+/// What the server's branch has in `trust/`, as far as it was fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Theirs {
+    /// What this change was made of.
+    Same,
+    /// Something else.
+    Other,
 }
 
 /// The key that git signs with here, and what it is to the policy of the newest commit.
@@ -153,14 +172,23 @@ impl Next {
                 policy.repository, policy.reference
             );
         }
-        let remote = git.remote_of(policy.branch());
+        let branch = policy.branch();
+        let remote = git.remote_of(branch);
+        let upstream = format!("{remote}/{branch}");
+        let same = ["diff", "--quiet", "HEAD", &upstream, "--", TRUST_PATH];
         Self {
+            behind: floor::ahead(&git, branch, &upstream),
+            theirs: if git.ask(&same).is_ok() {
+                Theirs::Same
+            } else {
+                Theirs::Other
+            },
             files: written.changed.clone(),
             serial: written.authority.policy.serial,
             commands: vec![
                 "git add trust".to_owned(),
                 commit,
-                format!("git push {remote} {}", policy.branch()),
+                format!("git push {remote} {branch}"),
             ],
             needs: committed.map_or_else(Vec::new, |authority| {
                 let able = authority.able_without(revoked.names(), now);
@@ -175,12 +203,29 @@ impl Next {
                 Signing::Unset | Signing::Stranger(_) | Signing::Spent(_) => None,
             },
             signing,
-            branch: policy.branch().to_owned(),
+            branch: branch.to_owned(),
+            remote,
         }
     }
 
     /// For people.
     pub(super) fn describe(&self, out: &mut String, palette: Palette) {
+        if let Some(more) = self.behind {
+            let _ = writeln!(
+                out,
+                "{} {}/{} has {} than {} here, and a push would be refused: {}",
+                palette.paint(Paint::Warn, "note:"),
+                self.remote,
+                self.branch,
+                more_commits(more),
+                self.branch,
+                match self.theirs {
+                    Theirs::Same => "git pull first",
+                    Theirs::Other =>
+                        "it has another trust/ too, so undo this (git restore trust && git clean -f trust), git pull, and say it again",
+                }
+            );
+        }
         let _ = writeln!(out, "\nnext:");
         for command in &self.commands {
             let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
@@ -259,8 +304,15 @@ impl Next {
         if waits {
             let _ = writeln!(
                 out,
-                "  Each of them, with the pushed commit fetched and looked at:\n    {}\n  and the push that it prints. Until then the commit waits, and hosts stay as they are.",
-                palette.paint(Paint::Bold, format!("plumb approve {}", self.branch))
+                "  Each of them, once it is pushed:\n    {}\n  and the push that it prints. Until then the commit waits, and hosts stay as they are.",
+                palette.paint(
+                    Paint::Bold,
+                    format!(
+                        "git fetch {remote} && plumb approve {remote}/{}",
+                        self.branch,
+                        remote = self.remote
+                    )
+                )
             );
         }
     }
