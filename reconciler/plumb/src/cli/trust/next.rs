@@ -208,8 +208,8 @@ impl Next {
         }
     }
 
-    /// For people.
-    pub(super) fn describe(&self, out: &mut String, palette: Palette) {
+    /// That the server has more, where that is known: what is committed on top of less can't be pushed.
+    fn behind(&self, out: &mut String, palette: Palette) {
         if let Some(more) = self.behind {
             let _ = writeln!(
                 out,
@@ -226,6 +226,11 @@ impl Next {
                 }
             );
         }
+    }
+
+    /// For people.
+    pub(super) fn describe(&self, out: &mut String, palette: Palette) {
+        self.behind(out, palette);
         let _ = writeln!(out, "\nnext:");
         for command in &self.commands {
             let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));

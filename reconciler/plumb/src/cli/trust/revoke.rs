@@ -116,24 +116,7 @@ impl Revoke {
             return Err(left.refused());
         }
         let hex = key.to_hex();
-        let folder = format!("revoke/{hex}");
-        let tag = if let Some(id) = &self.id {
-            git.new_tag(&folder, id)?
-        } else {
-            let name = user_name(&git).map(|name| word(&name)).ok_or_else(|| {
-                Failure::new("git doesn't know who you are")
-                    .hint("git config --global user.email YOU@EXAMPLE, or say --id")
-            })?;
-            let tag = format!("{folder}/{name}");
-            if let Ok(name) = Self::signer(&repository, &authority, &tag) {
-                return Err(
-                    Failure::new(format!("the tag {tag} by {name} has done it already"))
-                        .hint("it acts once it is pushed; --id makes another one"),
-                );
-            }
-            // Anybody could foresee the name, and what is pushed stays.
-            git.free_tag(&tag)?
-        };
+        let tag = self.tag(&git, &repository, &authority, &hex)?;
         let whose = owner(policy, &key).map(str::to_owned);
         let mut message = format!(
             "Revoke {key}{}\n",
@@ -199,6 +182,33 @@ impl Revoke {
         };
         shell.emit(&revoked, |palette| revoked.describe(&on, palette))?;
         Ok(Exit::OK)
+    }
+
+    /// The tag's name.
+    fn tag(
+        &self,
+        git: &Git,
+        repository: &Repository,
+        authority: &Authority,
+        hex: &str,
+    ) -> Result<String, Failure> {
+        let folder = format!("revoke/{hex}");
+        if let Some(id) = &self.id {
+            return git.new_tag(&folder, id);
+        }
+        let name = user_name(git).map(|name| word(&name)).ok_or_else(|| {
+            Failure::new("git doesn't know who you are")
+                .hint("git config --global user.email YOU@EXAMPLE, or say --id")
+        })?;
+        let tag = format!("{folder}/{name}");
+        if let Ok(name) = Self::signer(repository, authority, &tag) {
+            return Err(
+                Failure::new(format!("the tag {tag} by {name} has done it already"))
+                    .hint("it acts once it is pushed; --id makes another one"),
+            );
+        }
+        // Anybody could foresee the name, and what is pushed stays.
+        git.free_tag(&tag)
     }
 
     /// The newest commit that is accepted: a tag on any other says nothing yet.
