@@ -464,3 +464,47 @@ fn a_key_is_rotated_at_once_or_with_an_end() {
         .exits(0)
         .says(&["git signs with", "that policy doesn't have"]);
 }
+
+#[test]
+fn what_is_said_beside_a_change_is_so() {
+    let env = Environment::new();
+    env.fleet();
+    env.key("bob");
+    // The key that git is set to sign with is gone, which isn't the same as none.
+    env.key("gone");
+    env.be("gone");
+    for file in ["gone", "gone.pub"] {
+        let _ = std::fs::remove_file(env.path(file));
+    }
+    let run = env
+        .trust(&["add", "bob", "--key", "../bob.pub", "--group", "ops"])
+        .exits(0)
+        .says(&[
+            "git's `user.signingkey` is",
+            "its public key isn't found here",
+            "in the rule of trust/**",
+            "add the rule `- {paths: [fleet.yaml], need: [{from: ops, count: 2}]}`",
+        ]);
+    assert!(
+        !run.stdout.contains("has no `user.signingkey`"),
+        "{}",
+        run.stdout
+    );
+    // Whose file a key is.
+    env.trust(&["show"])
+        .exits(0)
+        .says(&[&format!("{} (bob.pub)", env.fingerprint("bob"))]);
+    env.key("new");
+    let policy = env.read("fleet/trust/policy.yaml");
+    env.trust(&[
+        "rotate",
+        "bob",
+        "--key",
+        "../new.pub",
+        "--valid-before",
+        "2020-01-01T00:00:00Z",
+    ])
+    .exits(1)
+    .says(&["--valid-before 2020-01-01T00:00:00Z has passed"]);
+    assert_eq!(env.read("fleet/trust/policy.yaml"), policy);
+}

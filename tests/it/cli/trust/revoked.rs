@@ -14,10 +14,9 @@ fn row<'t>(text: &'t str, begins: &str) -> &'t str {
 #[test]
 fn a_revoked_key_is_marked_and_isnt_counted() {
     let (env, carol) = without_carol();
-    let run = env
-        .trust(&["show"])
-        .exits(0)
-        .says(&[&format!("{carol} (revoked by a revoke/ tag since 20")]);
+    let run = env.trust(&["show"]).exits(0).says(&[&format!(
+        "{carol} (carol.pub; revoked by a revoke/ tag since 20"
+    )]);
     let to_change = row(&run.stdout, "trust/**");
     assert!(
         to_change.contains("alice, bob") && !to_change.contains("carol"),

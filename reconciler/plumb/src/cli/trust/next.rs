@@ -58,6 +58,8 @@ enum Theirs {
 enum Signing {
     /// There is none.
     Unset,
+    /// `user.signingkey` is this, and there is no such public key here.
+    Unread(String),
     /// That policy doesn't have it.
     Stranger(KeyName),
     /// It is revoked or past its end.
@@ -152,7 +154,9 @@ impl Next {
         let judge = committed.map(|authority| &authority.policy);
         let (revoked, now) = (&written.revoked, Timestamp::now());
         let signing = match (folder.signer().map(|key| key.name), committed) {
-            (None, _) => Signing::Unset,
+            (None, _) => git
+                .try_ask(&["config", "user.signingkey"])
+                .map_or(Signing::Unset, Signing::Unread),
             (Some(key), Some(authority)) => match owner(&authority.policy, &key) {
                 Some(_) if revoked.unusable(authority, &key, now).is_some() => Signing::Spent(key),
                 Some(name) => Signing::By(name.to_owned()),
@@ -200,7 +204,9 @@ impl Next {
             }),
             signer: match &signing {
                 Signing::By(name) => Some(name.clone()),
-                Signing::Unset | Signing::Stranger(_) | Signing::Spent(_) => None,
+                Signing::Unset | Signing::Unread(_) | Signing::Stranger(_) | Signing::Spent(_) => {
+                    None
+                }
             },
             signing,
             branch: branch.to_owned(),
@@ -267,6 +273,14 @@ impl Next {
                 let _ = writeln!(
                     out,
                     "  {} your git signs with {key}, which that policy doesn't have: sign with a key that it has\n  (git -c user.signingkey=KEY commit …), or let one of them make the commit.",
+                    palette.paint(Paint::Warn, "note:")
+                );
+                Vec::new()
+            }
+            Signing::Unread(key) => {
+                let _ = writeln!(
+                    out,
+                    "  {} git's `user.signingkey` is {key}, and its public key isn't found here: set another, or let one of them make the commit.",
                     palette.paint(Paint::Warn, "note:")
                 );
                 Vec::new()
@@ -352,10 +366,21 @@ pub(super) fn one_person(authority: &Authority) -> Option<String> {
     let needs = || policy.rules.iter().flat_map(|rule| &rule.need);
     let alone = needs().all(|need| need.count == 1);
     let group = needs().find(|need| policy.group(&need.from).len() > 1)?;
+    let from = &group.from;
+    let fleet = if policy
+        .rules
+        .iter()
+        .any(|rule| rule.paths.iter().any(|p| p.as_str() == "fleet.yaml"))
+    {
+        format!("write `count: 2` for {from} in the rules of fleet.yaml and\n  trust/**")
+    } else {
+        format!(
+            "write `count: 2` for {from} in the rule of trust/**,\n  add the rule `- {{paths: [fleet.yaml], need: [{{from: {from}, count: 2}}]}}`"
+        )
+    };
     alone.then(|| {
         format!(
-            "one signature is still enough for everything. For two, write `count: 2` for {} in the rules of fleet.yaml and\n  trust/**, and `bindRef: trailer`; it belongs in this same commit (docs/trust.md shows such a policy)",
-            group.from
+            "one signature is still enough for everything. For two, {fleet}, and `bindRef: trailer`; it belongs in this same commit (docs/trust.md shows such a policy)"
         )
     })
 }

@@ -71,6 +71,10 @@ enum Old {
 
 impl Rotate {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
+        if let Some(end) = self.valid_before.filter(|end| *end <= Timestamp::now()) {
+            return Err(Failure::new(format!("--valid-before {end} has passed"))
+                .hint("leave it out to remove the old key"));
+        }
         let folder = Folder::read(&self.folder)?;
         let policy = folder.usable()?.policy;
         let identity = identity(&policy, &self.name)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_trust::Policy;
-use plumb_trust::policy::{Authority, BindRef, Satisfiability};
+use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, Satisfiability};
 use serde::Serialize;
 
 use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
@@ -53,7 +53,7 @@ impl Show {
             revoked: keys_with(&authority, &revoked),
         };
         shell.emit(&shown, |palette| {
-            text(&authority, &check, &revoked, now, palette)
+            text(&folder, &authority, &check, &revoked, now, palette)
         })?;
         Ok(Exit::OK)
     }
@@ -66,6 +66,7 @@ fn keys_with(authority: &Authority, revoked: &Revocations) -> BTreeMap<String, T
 }
 
 fn text(
+    folder: &Folder,
     authority: &Authority,
     check: &Satisfiability,
     revoked: &Revocations,
@@ -101,11 +102,20 @@ fn text(
             .keys
             .iter()
             .map(|key| {
-                let since = revoked.since(authority, &key.name);
-                match (since, key.valid_before) {
-                    (Some(since), _) => format!("{} ({})", key.name, revocations::told(since)),
-                    (None, Some(until)) => format!("{} (until {until})", key.name),
-                    (None, None) => key.name.to_string(),
+                let mark = match (revoked.since(authority, &key.name), key.valid_before) {
+                    (Some(since), _) => Some(revocations::told(since)),
+                    (None, Some(until)) => Some(format!("until {until}")),
+                    (None, None) => None,
+                };
+                let file = folder.file_of(&key.name).map(|(path, _)| {
+                    let name = path.strip_prefix(KEYS_PATH).unwrap_or(path);
+                    name.trim_start_matches('/').to_owned()
+                });
+                let about: Vec<_> = file.into_iter().chain(mark).collect();
+                if about.is_empty() {
+                    key.name.to_string()
+                } else {
+                    format!("{} ({})", key.name, about.join("; "))
                 }
             })
             .collect();
