@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_trust::Policy;
-use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, Satisfiability};
+use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiability};
 use serde::Serialize;
 
 use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
@@ -65,6 +65,25 @@ fn keys_with(authority: &Authority, revoked: &Revocations) -> BTreeMap<String, T
         .collect()
 }
 
+/// A key with its file, and what there is to say of it.
+fn told(key: &PolicyKey, folder: &Folder, authority: &Authority, revoked: &Revocations) -> String {
+    let mark = match (revoked.since(authority, &key.name), key.valid_before) {
+        (Some(since), _) => Some(revocations::told(since)),
+        (None, Some(until)) => Some(format!("until {until}")),
+        (None, None) => None,
+    };
+    let file = folder.file_of(&key.name).map(|(path, _)| {
+        let name = path.strip_prefix(KEYS_PATH).unwrap_or(path);
+        name.trim_start_matches('/').to_owned()
+    });
+    let about: Vec<_> = file.into_iter().chain(mark).collect();
+    if about.is_empty() {
+        key.name.to_string()
+    } else {
+        format!("{} ({})", key.name, about.join("; "))
+    }
+}
+
 fn text(
     folder: &Folder,
     authority: &Authority,
@@ -101,23 +120,7 @@ fn text(
         let keys: Vec<_> = identity
             .keys
             .iter()
-            .map(|key| {
-                let mark = match (revoked.since(authority, &key.name), key.valid_before) {
-                    (Some(since), _) => Some(revocations::told(since)),
-                    (None, Some(until)) => Some(format!("until {until}")),
-                    (None, None) => None,
-                };
-                let file = folder.file_of(&key.name).map(|(path, _)| {
-                    let name = path.strip_prefix(KEYS_PATH).unwrap_or(path);
-                    name.trim_start_matches('/').to_owned()
-                });
-                let about: Vec<_> = file.into_iter().chain(mark).collect();
-                if about.is_empty() {
-                    key.name.to_string()
-                } else {
-                    format!("{} ({})", key.name, about.join("; "))
-                }
-            })
+            .map(|key| told(key, folder, authority, revoked))
             .collect();
         table.row([identity.name.clone(), groups.join(", "), keys.join(", ")]);
     }
