@@ -272,3 +272,22 @@ fn a_name_that_a_stranger_foresaw_keeps_nobody_from_approving() {
     .exits(1)
     .says(&["--id"]);
 }
+
+#[test]
+fn what_git_would_take_for_a_commit_or_the_branch_isnt_taken() {
+    let env = Environment::new();
+    let first = server(&env);
+    for name in [&first[..12], "c0ffee0", "main", "origin/main"] {
+        let run = tag(&env, &[], name);
+        assert_ne!(run.code, 0, "{name}");
+        run.says(&["is called like", "call it otherwise"]);
+        env.git("fleet", &["tag", "-d", name]);
+    }
+    let branch = format!("main:refs/heads/{}", &first[..12]);
+    let run = env.try_git("fleet", &["push", "origin", &branch]);
+    assert_ne!(run.code, 0);
+    run.says(&["is called like a commit's id"]);
+    for name in ["v1.0.0", "decade", "approve-me/later"] {
+        assert_eq!(tag(&env, &[], name).code, 0, "{name}");
+    }
+}

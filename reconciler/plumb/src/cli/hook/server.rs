@@ -93,6 +93,9 @@ impl Server {
     }
 
     fn judge(&self, updates: &[Update], view: View, shell: &Shell) -> Result<Exit, Failure> {
+        for update in updates {
+            tags::refuse_alias(update, &self.reference)?;
+        }
         let of_trust = |update: &&Update| Kind::of(&update.name).is_some();
         if updates.iter().any(|update| of_trust(&update)) {
             let authority = self.introduced();

@@ -50,6 +50,41 @@ impl Kind {
     }
 }
 
+/// How many digits make a name look like the id of a commit; git itself shortens to no fewer.
+const LIKE_AN_ID: usize = 7;
+
+/// Refuses a new tag or branch that is called like a commit's id, and a tag that is called like the branch:
+/// git takes a tag before a branch and both before a shortened id, so that whoever is told of a commit would
+/// be led to another.
+pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failure> {
+    let (None, Some(_), None) = (update.old, update.new, Kind::of(&update.name)) else {
+        return Ok(());
+    };
+    let tag = update.name.strip_prefix("refs/tags/");
+    let Some(name) = tag.or_else(|| update.name.strip_prefix("refs/heads/")) else {
+        return Ok(());
+    };
+    let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+    let like_an_id =
+        name.len() >= LIKE_AN_ID && name.bytes().all(|digit| digit.is_ascii_hexdigit());
+    // `origin/main` is what the branch is called in a clone.
+    let like_the_branch = tag.is_some()
+        && (name == branch || name.split_once('/').is_some_and(|(_, rest)| rest == branch));
+    if like_an_id || like_the_branch {
+        let what = if like_an_id {
+            "a commit's id"
+        } else {
+            "the branch"
+        };
+        return Err(Failure::new(format!(
+            "{} is called like {what}, and git would take it for that",
+            update.name
+        ))
+        .hint("call it otherwise"));
+    }
+    Ok(())
+}
+
 /// Refuses to take or to move what must stay, and to take what can never count: it would stay for good.
 /// What merely doesn't count yet, such as a signature by a key that the policy may have tomorrow, is taken.
 pub(super) fn guard(
