@@ -384,3 +384,34 @@ fn case_68_many_bogus_tags() {
     // Ten thousand signatures are computed, at most; never each with each.
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
+
+#[test]
+fn own_101_what_strangers_call_their_tags_is_written_out() {
+    let (p, mut w) = (people(), World::default());
+    let hides = "x\u{202e}\u{9b}8m\u{200b}";
+    let shown = "x\\u{202e}\\u{9b}8m\\u{200b}";
+    // As a tag of the repository, and embedded in a merge.
+    let side = w.on(w.root).file("lab/b", "1").sign(&p.alice).make(&mut w);
+    let tag = w.tag(&format!("approve/other/{hides}"), side).make(&mut w);
+    let main = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let merge = w
+        .merge(&[main, side])
+        .file("lab/b", "1")
+        .mergetag(&w.store, tag)
+        .make(&mut w);
+    w.tag(&format!("approve/main/{hides}"), merge).make(&mut w);
+    let outcome = w.verify(merge);
+    let notes = &outcome.steps[1].notes;
+    for kind in ["other", "main"] {
+        let name = format!("approve/{kind}/{shown}");
+        assert!(notes.iter().any(|n| n.message.contains(&name)), "{notes:?}");
+    }
+    let reasons = outcome
+        .steps
+        .iter()
+        .flat_map(|s| s.reasons.iter().chain(&s.notes));
+    for reason in reasons {
+        let hidden = reason.message.contains(plumb_trust::object::invisible);
+        assert!(!hidden, "{:?}", reason.message);
+    }
+}

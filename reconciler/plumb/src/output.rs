@@ -1,10 +1,13 @@
 //! What goes to stdout and how: tables for people, JSON and YAML for programs, colour where it is
 //! wanted. Progress and errors go to stderr.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
+use plumb_trust::object::invisible;
 use serde::Serialize;
 
 use crate::report::{Failure, OrFail as _};
@@ -91,16 +94,85 @@ impl Palette {
         if !self.colored {
             return text.to_string();
         }
-        let code = match paint {
-            Paint::Good => "32",
-            Paint::Warn => "33",
-            Paint::Error => "1;31",
-            Paint::Hint => "36",
-            Paint::Dim => "2",
-            Paint::Bold => "1",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        format!("{}{text}{PLAIN}", paint.start())
     }
+
+    /// Text as it may go to a terminal: our own colours stay, and every other control and character that
+    /// can't be seen is written out. What strangers wrote is filtered where it is read; this is the wall
+    /// behind that, for what was forgotten.
+    fn walled(self, text: &str) -> Cow<'_, str> {
+        let foreign = |c: char| invisible(c) && !matches!(c, '\n' | '\t');
+        let ours = |rest: &str| {
+            std::iter::once(PLAIN)
+                .chain(Paint::ALL.map(Paint::start))
+                .find(|code| self.colored && rest.starts_with(code))
+        };
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(foreign) {
+            let (before, from) = rest.split_at(at);
+            out.push_str(before);
+            let mut after = from.chars();
+            if let Some(code) = ours(from) {
+                out.push_str(code);
+                rest = from.get(code.len()..).unwrap_or_default();
+            } else {
+                out.extend(after.next().into_iter().flat_map(char::escape_unicode));
+                rest = after.as_str();
+            }
+        }
+        if out.is_empty() {
+            return rest.into();
+        }
+        out.push_str(rest);
+        out.into()
+    }
+}
+
+/// Ends a colour.
+const PLAIN: &str = "\u{1b}[0m";
+
+impl Paint {
+    const ALL: [Self; 6] = [
+        Self::Good,
+        Self::Warn,
+        Self::Error,
+        Self::Hint,
+        Self::Dim,
+        Self::Bold,
+    ];
+
+    /// What a terminal begins the colour at.
+    const fn start(self) -> &'static str {
+        match self {
+            Self::Good => "\u{1b}[32m",
+            Self::Warn => "\u{1b}[33m",
+            Self::Error => "\u{1b}[1;31m",
+            Self::Hint => "\u{1b}[36m",
+            Self::Dim => "\u{1b}[2m",
+            Self::Bold => "\u{1b}[1m",
+        }
+    }
+}
+
+/// JSON with what can't be seen written as JSON writes it: it stands only within strings, where that is
+/// the same text to a program.
+fn escaped(json: &str) -> Cow<'_, str> {
+    let foreign = |c: char| invisible(c) && c != '\n';
+    if !json.contains(foreign) {
+        return json.into();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if foreign(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
 }
 
 /// How a command speaks: chosen once, from the command line and the terminal.
@@ -134,12 +206,12 @@ impl Shell {
         table: impl FnOnce(Palette) -> String,
     ) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Table => table(self.out),
+            Format::Table => self.out.walled(&table(self.out)).into_owned(),
             Format::Json => {
                 let mut text = serde_json::to_string_pretty(data)
                     .or_fail(|| "the answer can't be written as JSON".to_owned())?;
                 text.push('\n');
-                text
+                escaped(&text).into_owned()
             }
             Format::Yaml => serde_saphyr::to_string(data)
                 .or_fail(|| "the answer can't be written as YAML".to_owned())?,
@@ -163,8 +235,9 @@ impl Shell {
 
     /// Tells how far things are, on stderr.
     pub fn say(&self, text: impl fmt::Display) {
+        let text = text.to_string();
         // Nobody to tell is no reason to stop.
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", self.err.walled(&text));
     }
 
     /// Something that deserves a look, on stderr.
@@ -281,6 +354,39 @@ mod tests {
         let text = table.to_string();
         assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
         assert!(text.starts_with("NAME"), "{text:?}");
+    }
+
+    #[test]
+    fn only_our_own_colours_reach_a_terminal() {
+        let name = "fix\u{1b}[8m \u{9b}8m\r\u{202e}x\u{200b}\u{1b}]0;t\u{7}";
+        let shown = "fix\\u{1b}[8m \\u{9b}8m\\u{d}\\u{202e}x\\u{200b}\\u{1b}]0;t\\u{7}";
+        assert_eq!(Palette::plain().walled(name), shown);
+        let palette = Palette::colored();
+        for paint in Paint::ALL {
+            let painted = palette.paint(paint, "a\tb\n");
+            assert_eq!(palette.walled(&painted), painted);
+            assert_eq!(
+                palette.walled(&palette.paint(paint, name)),
+                palette.paint(paint, shown)
+            );
+        }
+        // Without colours of ours, none is.
+        assert_eq!(Palette::plain().walled("\u{1b}[0m"), "\\u{1b}[0m");
+    }
+
+    #[test]
+    fn json_stays_the_same_text_to_programs() {
+        let text = "a\u{9b}\u{202e}\u{7f}\u{e0001}\n\u{1b}é";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let escaped = escaped(&json);
+        assert!(
+            !escaped.chars().any(|c| invisible(c) && c != '\n'),
+            "{escaped}"
+        );
+        assert_eq!(
+            serde_json::from_str::<Vec<String>>(&escaped).unwrap(),
+            [text]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::object::shown;
 use crate::verdict::Verdict;
 
 macro_rules! codes {
@@ -177,11 +178,12 @@ impl Reason {
     /// How many paths are named at most.
     pub const PATHS: usize = 20;
 
-    /// A reason in words.
+    /// A reason in words. They may quote what a stranger wrote, and people read them on terminals and in
+    /// alerts: whatever can't be seen in them is written out.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: shown(&message.into()).into_owned(),
             paths: Vec::new(),
             missing: Vec::new(),
             cure: None,

@@ -1,5 +1,6 @@
 //! verify, approve, trust.
 
+mod approve;
 mod check;
 mod clones;
 mod import;

@@ -1,3 +1,5 @@
+mod shown;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +108,7 @@ impl Approve {
             .hint("leave --branch out"));
         }
         let tag = self.tag(&git, &repository, &commit, &branch)?;
-        show(&git, &commit, base.as_deref(), shell);
+        let subject = shown::show(&git, &commit, base.as_deref(), shell)?;
         let upstream = format!("{}/{branch}", git.remote_of(&branch));
         if let Some(more) = (self.commit == branch)
             .then(|| floor::ahead(&git, &commit, &upstream))
@@ -117,7 +119,6 @@ impl Approve {
                 more_commits(more)
             ));
         }
-        let subject = git.ask(&["log", "-1", "--format=%s", &commit])?;
         let mut message = format!(
             "Approve {subject}\n\nApprove: {} {reference} {commit}\n",
             policy.repository
@@ -438,17 +439,4 @@ fn id(git: &Git, commit: &str) -> Result<String, Failure> {
         })
         .collect();
     Ok(format!("{}-{}", short(commit), who.trim_matches('-')))
-}
-
-/// What is being approved, on stderr, before anything is signed.
-fn show(git: &Git, commit: &str, base: Option<&str>, shell: &Shell) {
-    let range = base.map_or_else(|| format!("{commit}^!"), |base| format!("{base}..{commit}"));
-    for args in [
-        vec!["log", "--no-decorate", "--format=%h %an: %s", &range],
-        vec!["diff", "--stat", "--no-color", &range],
-    ] {
-        if let Some(text) = git.try_ask(&args) {
-            shell.say(text);
-        }
-    }
 }

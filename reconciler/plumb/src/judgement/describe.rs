@@ -28,7 +28,7 @@ pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {
     let line = text
         .split_once("\n\n")
         .and_then(|(_, message)| message.lines().next());
-    // What a commit says may try to move the cursor.
+    // What a commit says may try to move the cursor, or to turn the text around.
     line.unwrap_or_default()
         .chars()
         .filter(|c| is_shown(*c))
@@ -38,8 +38,7 @@ pub(crate) fn subject(repository: &Repository, commit: &Oid) -> String {
 
 /// Whether a character of somebody's text is shown: not what moves the cursor, or turns the line around.
 pub(super) fn is_shown(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !turns
+    !plumb_trust::object::invisible(c)
 }
 
 /// What came of a range, for people, from what was accepted before.

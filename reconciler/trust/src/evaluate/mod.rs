@@ -344,10 +344,7 @@ fn revision(commit: &Commit<'_>, id: Oid, trailers: Option<Trailers>) -> Revisio
         parent: commit.parents.first().copied(),
         committed: timestamp(commit.committer.seconds),
         subject: commit.subject(),
-        author: String::from_utf8_lossy(commit.author.name)
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect(),
+        author: commit.author_name(),
         trailers: trailers.unwrap_or_default(),
     }
 }

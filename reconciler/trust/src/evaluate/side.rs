@@ -159,7 +159,7 @@ impl Evaluation<'_> {
                         &name,
                         tip,
                         Bounds::after(at.committer.seconds).seen(carried),
-                        By::Mergetag(name.clone()),
+                        By::Mergetag(crate::object::shown(&name).into_owned()),
                     ),
                     &mut voices,
                 );

@@ -337,17 +337,26 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// The first line of the message, made printable.
+    /// The author's name, without what can't be seen.
+    pub fn author_name(&self) -> String {
+        visible(self.author.name)
+    }
+
+    /// The first line of the message, without what can't be seen.
     pub fn subject(&self) -> String {
         let line = self
             .message
             .split(|b| *b == b'\n')
             .find(|line| !line.is_empty())
             .unwrap_or_default();
-        String::from_utf8_lossy(line)
-            .chars()
-            .filter(|c| !super::tree::invisible(*c))
-            .take(200)
-            .collect()
+        visible(line)
     }
+}
+
+fn visible(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
+        .chars()
+        .filter(|c| !super::tree::invisible(*c))
+        .take(200)
+        .collect()
 }

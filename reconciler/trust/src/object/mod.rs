@@ -16,9 +16,28 @@ pub use error::Malformed;
 pub use tag::Tag;
 pub use trailers::{DuplicateTrailer, Trailer, Trailers};
 pub(crate) use tree::join;
-pub use tree::{Entries, Entry, EntryMode, Tree, TreeEntry, WalkError, content, entries};
+pub use tree::{
+    Entries, Entry, EntryMode, Tree, TreeEntry, WalkError, content, entries, invisible,
+};
 
 use crate::oid::{ObjectFormat, Oid};
+
+/// What others wrote, fit to be shown to people: whatever is [`invisible`] in it is written out as
+/// `\u{…}`, so that it neither moves a terminal nor hides behind a likeness.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(invisible) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if invisible(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
 
 /// What sort of object it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]

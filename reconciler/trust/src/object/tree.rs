@@ -188,8 +188,8 @@ fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// Characters that are controls, or that are shown as nothing or turn the text around.
-pub(super) fn invisible(c: char) -> bool {
+/// Whether a character is a control, or is shown as nothing or turns the text around.
+pub fn invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
