@@ -172,6 +172,10 @@ pub struct Reason {
     /// What would cure it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
+    /// The approval tag of the repository that it is about, without `refs/tags/`. Whoever looks for one tag
+    /// compares this: the message quotes what strangers chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Box<str>>,
 }
 
 impl Reason {
@@ -187,7 +191,15 @@ impl Reason {
             paths: Vec::new(),
             missing: Vec::new(),
             cure: None,
+            tag: None,
         }
+    }
+
+    /// About an approval tag of the repository, by its full name.
+    #[must_use]
+    pub(crate) fn of_tag(mut self, name: &str) -> Self {
+        self.tag = name.strip_prefix("refs/tags/").map(Into::into);
+        self
     }
 
     /// With the paths that it concerns.

@@ -1,20 +1,21 @@
 mod shown;
+mod worth;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
 use plumb_trust::policy::{POLICY_PATH, Policy};
-use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid, Reason, ReasonCode, Step, TagRef};
+use plumb_trust::{ObjectFormat, ObjectKind, Objects as _};
 use serde::Serialize;
 
 use crate::git::{Git, more_commits, nothing_committed};
-use crate::judgement::floor::{self, Before, HeldBefore, repository_of};
-use crate::judgement::{self, FloorOf, Range};
-use crate::output::{Paint, Palette, Shell, short};
+use crate::judgement;
+use crate::judgement::floor::{self, repository_of};
+use crate::output::{Paint, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _};
+
+use worth::{Effect, Scene, Worth};
 
 /// Approve a commit with your signature
 ///
@@ -72,18 +73,6 @@ struct Approved {
     push: String,
 }
 
-/// What an approval does for its commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Effect {
-    /// With it the commit has all that it needs.
-    Completes,
-    /// It counts, and more is missing.
-    Counts,
-    /// It changes nothing.
-    Nothing,
-}
-
 impl Approve {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let git = Git::at(&self.folder);
@@ -109,6 +98,7 @@ impl Approve {
         }
         let tag = self.tag(&git, &repository, &commit, &branch)?;
         let subject = shown::show(&git, &commit, base.as_deref(), shell)?;
+        let scene = Scene::of(&git, &commit)?;
         let upstream = format!("{}/{branch}", git.remote_of(&branch));
         if let Some(more) = (self.commit == branch)
             .then(|| floor::ahead(&git, &commit, &upstream))
@@ -132,7 +122,7 @@ impl Approve {
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
             })?;
         signed(&git, &tag)?;
-        let worth = worth(&git, &commit, &tag)?;
+        let worth = scene.map(|scene| scene.worth(&git, &tag)).transpose()?;
         let introduction = repository
             .config("plumb.introduction")
             .and_then(|named| repository.resolve(&named).ok());
@@ -217,71 +207,6 @@ impl Approve {
     }
 }
 
-/// What an approval is worth to the policy that judges its commit.
-struct Worth {
-    identity: String,
-    /// The commit as it is judged without it.
-    before: Step,
-    /// The commit as it is judged with it.
-    step: Step,
-    /// What of the commits before it isn't accepted.
-    held: Option<HeldBefore>,
-}
-
-impl Worth {
-    fn effect(&self) -> Effect {
-        let have = |step: &Step| step.needs.iter().map(|need| need.have).sum::<u32>();
-        if self.before.verdict.is_accept() {
-            Effect::Nothing
-        } else if self.step.verdict.is_accept() {
-            Effect::Completes
-        } else if have(&self.before) == have(&self.step) && self.before.reasons == self.step.reasons
-        {
-            Effect::Nothing
-        } else {
-            Effect::Counts
-        }
-    }
-
-    /// Why it changes nothing.
-    fn vain(&self) -> String {
-        let who = &self.identity;
-        if self.before.verdict.is_accept() {
-            "the commit has all that it needs without it".to_owned()
-        } else if self.before.signers.iter().any(|s| &s.identity == who) {
-            format!("{who}'s signature counts already, and one person counts once")
-        } else {
-            format!("{who} is in none of the groups that the changed paths need")
-        }
-    }
-
-    fn describe(&self, out: &mut String, palette: Palette) {
-        if self.before.verdict.is_accept() {
-            return;
-        }
-        if self.step.verdict.is_accept() {
-            let _ = writeln!(
-                out,
-                "With it, by {}, the commit has all that it needs.",
-                self.identity
-            );
-            return;
-        }
-        let _ = writeln!(
-            out,
-            "{} by {}, and the commit isn't accepted yet:",
-            palette.paint(Paint::Warn, "note:"),
-            self.identity
-        );
-        for reason in &self.step.reasons {
-            let _ = writeln!(out, "  {} [{}]", reason.message, reason.code);
-        }
-        for need in self.step.needs.iter().filter(|need| need.have < need.count) {
-            let _ = writeln!(out, "  {}: {}", need.from, judgement::who_could(need));
-        }
-    }
-}
-
 /// Refuses a tag that git made without a signature, and takes it away: some versions of git say that it
 /// couldn't be signed, and end as if it was.
 fn signed(git: &Git, tag: &str) -> Result<(), Failure> {
@@ -320,83 +245,6 @@ fn by_an_identity(repository: &Repository, commit: &str, tag: &str) -> Option<St
         .ok()?;
     let (identity, _) = authority.signer_of_tag(&raw, repository.format()).ok()?;
     Some(identity.name.clone())
-}
-
-/// Looks at an approval as a verification will, if the policy of the commit's parent can be read. One
-/// that would count for nothing is taken away again.
-fn worth(git: &Git, commit: &str, tag: &str) -> Result<Option<Worth>, Failure> {
-    let folder = git.ask(&["rev-parse", "--absolute-git-dir"])?;
-    let repository = Repository::open(Path::new(&folder))?;
-    let Ok(parent) = repository.resolve(&format!("{commit}^")) else {
-        return Ok(None);
-    };
-    let Ok(authority) = judgement::authority(&repository, &parent) else {
-        return Ok(None);
-    };
-    let name = format!("refs/tags/{tag}");
-    let unread = || format!("the tag {tag} can't be read");
-    let id = repository
-        .reference(&name)?
-        .ok_or_else(|| Failure::new(unread()))?;
-    let raw = repository
-        .objects()
-        .read(&id, ObjectKind::Tag, limits::TAG)
-        .or_fail(unread)?;
-    let identity = match authority.signer_of_tag(&raw, repository.format()) {
-        Ok((identity, _)) => identity.name.clone(),
-        Err(reason) => return Err(not_kept(git, tag, &reason)),
-    };
-    let head: Oid = commit.parse().or_fail(unread)?;
-    let tags = repository.tags()?;
-    let now = Timestamp::now();
-    let judge = |tags: &[TagRef]| {
-        let range = Range {
-            floor: parent,
-            floor_of: FloorOf::Accepted,
-            head,
-            tags,
-            now,
-        };
-        judgement::judge(&repository, &range)
-            .steps
-            .into_iter()
-            .next()
-    };
-    let others: Vec<_> = tags
-        .iter()
-        .filter(|other| other.name != name)
-        .cloned()
-        .collect();
-    let (before, step) = (judge(&others), judge(&tags));
-    // Who signed it was found without a look at what took the key's authority away since.
-    let ignored = |note: &&Reason| {
-        note.code == ReasonCode::ApprovalIgnored && note.message.contains(&format!("{name} "))
-    };
-    if let Some(reason) = step.iter().flat_map(|step| &step.notes).find(ignored) {
-        return Err(not_kept(git, tag, reason));
-    }
-    let earlier = match floor::before(&repository, &tags, head, head) {
-        Before::Held(earlier) => Some(earlier),
-        Before::Accepted | Before::Unknown => None,
-    };
-    Ok(before.zip(step).map(|(before, step)| Worth {
-        identity,
-        before,
-        step,
-        held: earlier,
-    }))
-}
-
-/// Takes an approval away that would count for nothing, and says why it would.
-fn not_kept(git: &Git, tag: &str, why: &Reason) -> Failure {
-    if let Err(failure) = git.run(&["tag", "--delete", tag]) {
-        return failure;
-    }
-    Failure::new(format!(
-        "the approval would count for nothing, so it wasn't kept: {why}"
-    ))
-    .hint("`plumb trust show` lists the keys that count; `git config user.signingkey KEY` chooses yours")
-    .hint("a new key is trusted by a change of trust/: plumb trust add NAME --key FILE --group GROUP")
 }
 
 /// The policy that a commit has; what matters of it here (repository and branch) never changes.

@@ -69,7 +69,8 @@ impl Evaluation<'_> {
                 continue;
             };
             if let Some(why) = self.void(span, to) {
-                note(Err(ignored(self.approvals.name(&span.tag), why)));
+                let name = self.approvals.name(&span.tag);
+                note(Err(ignored(name, why).of_tag(name)));
                 continue;
             }
             // The base itself isn't in the span.
@@ -95,7 +96,8 @@ impl Evaluation<'_> {
         }
         let mut sorted = Sorted::default();
         for (at, span) in self.approvals.spans.iter().enumerate() {
-            match self.by_a_key(parent, span) {
+            let name = self.approvals.name(&span.tag);
+            match self.by_a_key(parent, span).map_err(|r| r.of_tag(name)) {
                 Ok(()) => sorted.ours.push(at),
                 Err(reason) if sorted.strangers.len() < TOLD => {
                     sorted.strangers.push((span.target, reason));

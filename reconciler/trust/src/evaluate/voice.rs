@@ -216,12 +216,14 @@ impl Evaluation<'_> {
         target_seconds: i64,
     ) -> Result<Voice, Reason> {
         let name = self.approvals.name(tag);
+        let about = |reason: Reason| reason.of_tag(name);
         let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
-        let raw = read.map_err(|e| ignored(name, e))?;
-        let parsed = approvals::parse(&raw, tag, name).map_err(|e| ignored(name, e))?;
+        let raw = read.map_err(|e| about(ignored(name, e)))?;
+        let parsed = approvals::parse(&raw, tag, name).map_err(|e| about(ignored(name, e)))?;
         let by = By::Tag(name.strip_prefix("refs/tags/").unwrap_or(name).to_owned());
         let bounds = Bounds::after(target_seconds).seen(self.seen(tag));
         self.tag_voice(parent, &parsed, name, target, bounds, by)
+            .map_err(about)
     }
 
     /// The voice of a tag that approves a target.

@@ -42,3 +42,77 @@ fn what_is_approved_is_shown_without_its_author_s_terminal_controls() {
     assert!(!hides(&run.stderr), "{run:?}");
     assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), tag);
 }
+
+#[test]
+fn a_stranger_s_tags_neither_take_an_approval_away_nor_keep_one() {
+    let env = Environment::new();
+    env.three();
+    env.key("mallory");
+    env.edit("fleet/fleet.yaml", "spec:", "# ours\nspec:");
+    let commit = env.commit("Ours", &["-S"]);
+    // Called so that what is said of it holds the name of bob's, and followed by what it should say.
+    let tag = format!("approve/main/{}-bob", &commit[..12]);
+    let stranger = format!("approve/main/refs/tags/{tag}");
+    let policy = env.read("fleet/trust/policy.yaml");
+    let repository = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("repository: "))
+        .unwrap();
+    let message = format!("Fine\n\nApprove: {repository} refs/heads/main {commit}\n");
+    env.be("mallory");
+    let args = ["tag", "-s", "-m", &message, &stranger, &commit];
+    env.git("fleet", &args);
+    env.approved_by("bob");
+    assert_eq!(
+        env.git("fleet", &["tag", "--list", "approve/main/*-bob"])
+            .lines()
+            .filter(|line| *line == tag)
+            .count(),
+        1
+    );
+
+    // Nor do many hide that one counts for nothing: here it is dated before what it approves.
+    env.edit("fleet/fleet.yaml", "# ours", "# yours");
+    env.git("fleet", &["add", "--all"]);
+    let mut later = env.command("git", "fleet");
+    later.args(["commit", "--quiet", "--no-gpg-sign", "-m", "Later"]);
+    let date = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(30);
+    later.env("GIT_COMMITTER_DATE", format!("{} +0000", date.as_second()));
+    Environment::run(later).exits(0);
+    for number in 0..110 {
+        let name = format!("approve/main/{number}");
+        env.git("fleet", &["tag", "-a", "-m", "x", &name, "main"]);
+    }
+    env.be("bob");
+    env.plumb("fleet", &["approve", "main", "--id", "z-bob"])
+        .exits(1)
+        .says(&[
+            "would count for nothing",
+            "refs/tags/approve/main/z-bob",
+            "before what it builds on",
+        ]);
+    assert_eq!(
+        env.git("fleet", &["tag", "--list", "approve/main/z-bob"]),
+        ""
+    );
+}
+
+#[test]
+fn what_can_never_be_accepted_isn_t_approved() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("Both", &["-S"]);
+    env.be("bob");
+    let run = env.plumb("fleet", &["approve", "main"]).exits(1).says(&[
+        &format!(
+            "{} can never be accepted, so nothing was signed",
+            &commit[..12]
+        ),
+        "[policy-not-isolated]",
+        "split the commit in two",
+    ]);
+    assert!(!run.stderr.contains("none of the groups"), "{run:?}");
+    assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), "");
+}
