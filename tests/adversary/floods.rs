@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use plumb_trust::object::limits;
-use plumb_trust::{Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode as R, TagRef, verify};
+use plumb_trust::{
+    Held, Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode as R, TagRef, presume, verify,
+};
 use tests::keys::{DAY, Key, people};
 use tests::objects::{REF, REPOSITORY, START, World};
 
@@ -346,4 +349,52 @@ fn own_80_bad_approvals_are_told_of_up_to_a_number() {
     assert_eq!(outcome.steps[0].notes.len(), 100);
     w.approve(c, &people().alice);
     assert_eq!(w.accepts(c).steps[0].notes.len(), 100);
+}
+
+#[test]
+fn own_102_many_that_wait_are_looked_behind_in_one_evaluation() {
+    let (p, mut w) = (people(), World::default());
+    let mut head = w.root;
+    let mut waits = Vec::new();
+    for n in 0..300 {
+        head = w
+            .on(head)
+            .file("prod/a", &n.to_string())
+            .sign(&p.alice)
+            .make(&mut w);
+        waits.push(head);
+    }
+    let nobodys = w.on(head).file("lab/a", "1").make(&mut w);
+    let good = w.on(nobodys).file("lab/b", "1").sign(&p.alice).make(&mut w);
+    for n in 0..2000 {
+        w.tag(&format!("approve/main/{n}"), waits[0]).make(&mut w);
+    }
+    let store = Counting::new(&w);
+    let now = jiff::Timestamp::from_second(w.now).unwrap();
+    let inputs = Inputs::new(w.root, good, now).tags(&w.tags);
+    let mut waiting = Vec::new();
+    presume(&store, &inputs, &mut |next| {
+        waiting.push(next);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    // What is good is none of them, and what nobody signed is, however many wait before it.
+    let commits: Vec<_> = waiting.iter().map(|held| held.step.commit).collect();
+    assert_eq!(commits, [&waits[..], &[nobodys]].concat());
+    let uncovered = |held: &Held| held.step.reasons.iter().any(|r| r.code == R::Uncovered);
+    let (last, others) = waiting.split_last().unwrap();
+    assert!(uncovered(last) && last.after == waits[299]);
+    assert!(!others.iter().any(uncovered));
+    // Each tag is read when tags are, and when its commit is judged.
+    for tag in &w.tags {
+        assert!(store.of(&tag.target) <= 2, "{}", store.of(&tag.target));
+    }
+    // Whoever has enough is told no more.
+    let mut told = 0;
+    presume(&store, &inputs, &mut |_| {
+        told += 1;
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(told, 1);
 }

@@ -37,7 +37,7 @@ pub mod source;
 mod verdict;
 mod verified;
 
-pub use evaluate::verify;
+pub use evaluate::{Held, presume, verify};
 pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
 pub use object::{
     Collision, Entries, Entry, EntryMode, ObjectError, ObjectKind, Objects, Trailer, Trailers,

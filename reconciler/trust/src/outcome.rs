@@ -126,6 +126,21 @@ pub struct Rollback {
 }
 
 impl Outcome {
+    /// Nothing is accepted but the floor.
+    pub(crate) const fn at(floor: Oid) -> Self {
+        Self {
+            verdict: Verdict::Reject,
+            accepted: floor,
+            steps: Vec::new(),
+            reasons: Vec::new(),
+            revoked: Vec::new(),
+            revoked_since: BTreeMap::new(),
+            off_chain: Vec::new(),
+            rollbacks: Vec::new(),
+            revision: None,
+        }
+    }
+
     /// The accepted revision: the only maker of [`Verified`]. There is none only if the floor itself
     /// can't be read.
     pub fn revision(&self) -> Option<Verified<Revision>> {

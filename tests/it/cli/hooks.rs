@@ -273,6 +273,63 @@ fn what_comes_behind_a_commit_that_waits_is_judged_too() {
 }
 
 #[test]
+fn what_comes_behind_many_that_wait_is_judged_too_or_not_taken() {
+    let env = Environment::new();
+    for name in ["alice", "bob"] {
+        env.key(name);
+    }
+    env.be("alice");
+    let keys = ["--ssh-key=alice=alice.pub", "--ssh-key=bob=bob.pub"];
+    env.plumb(".", &[&["init", "fleet"][..], &keys].concat())
+        .exits(0);
+    let first = env.commit("A fleet", &["-S"]);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    push_to_new_server(&env, &first);
+    // Nobody signs them, one approves them all, and two are needed.
+    let many = |count: usize| {
+        env.git("fleet", &["reset", "--quiet", "--hard", &first]);
+        let commit = |number: usize| {
+            let from = if number == 0 { first.as_str() } else { ":1" };
+            let time = jiff::Timestamp::now().as_second();
+            let content = format!("# {number}\n");
+            format!(
+                "commit refs/heads/main\nmark :1\ncommitter alice <alice@fleet.example> {time} +0000\ndata 1\nx\nfrom {from}\nM 100644 inline fleet.yaml\ndata {}\n{content}\n",
+                content.len()
+            )
+        };
+        let stream: String = (0..count).map(commit).collect();
+        env.write("stream", &stream);
+        let mut import = env.command("git", "fleet");
+        import
+            .args(["fast-import", "--quiet", "--force"])
+            .stdin(fs::File::open(env.path("stream")).unwrap());
+        Environment::run(import).exits(0);
+        env.git("fleet", &["reset", "--quiet", "--hard", "main"]);
+        let id = format!("all-{count}");
+        env.plumb("fleet", &["approve", "main", "--base", &first, "--id", &id])
+            .exits(0);
+        format!("refs/tags/approve/main/{id}")
+    };
+    let tag = many(300);
+    env.write("fleet/files/journald.conf", "# nobody's\n");
+    let nobodys = env.commit("Nobody's", &["--no-gpg-sign"]);
+    let push = env.try_git("fleet", &["push", "--atomic", "origin", "main", &tag]);
+    assert_ne!(push.code, 0, "{}", push.stderr);
+    push.says(&["[uncovered]", &nobodys[..12], "isn't moved"]);
+    let commit = format!("{nobodys}^:main");
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--atomic", "origin", &commit, &tag],
+    );
+    // More than can be looked at isn't taken.
+    let tag = many(1002);
+    let args = ["push", "--force", "--atomic", "origin", "main", &tag];
+    let push = env.try_git("fleet", &args);
+    assert_ne!(push.code, 0, "{}", push.stderr);
+    push.says(&["more than 1000 commits would wait", "--base COMMIT"]);
+}
+
+#[test]
 fn whose_commits_they_are_isnt_asked_of_the_servers_account() {
     let env = Environment::new();
     server(&env);

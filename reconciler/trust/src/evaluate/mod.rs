@@ -19,6 +19,7 @@ mod fork;
 mod freshness;
 mod history;
 mod policy_step;
+mod presume;
 mod revocation;
 mod side;
 mod span;
@@ -39,6 +40,8 @@ use crate::policy::{Authority, first_error};
 use crate::reason::{Reason, ReasonCode};
 use crate::verdict::Verdict;
 use crate::verified::Revision;
+
+pub use presume::{Held, presume};
 
 use approvals::Approvals;
 use chain::Chain;
@@ -76,17 +79,7 @@ struct Evaluation<'a> {
 /// Judges everything between the floor and the head.
 pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
-    let mut outcome = Outcome {
-        verdict: Verdict::Reject,
-        accepted: floor,
-        steps: Vec::new(),
-        reasons: Vec::new(),
-        revoked: Vec::new(),
-        revoked_since: std::collections::BTreeMap::new(),
-        off_chain: Vec::new(),
-        rollbacks: Vec::new(),
-        revision: None,
-    };
+    let mut outcome = Outcome::at(floor);
     let objects = Checked(objects);
     match Evaluation::begin(objects, inputs, floor, &mut outcome) {
         Ok((mut evaluation, parent)) => evaluation.run(parent, &mut outcome),

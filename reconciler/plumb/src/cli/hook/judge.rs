@@ -2,13 +2,14 @@
 //! nothing that its server takes.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::{
-    Inputs, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, TagRef, Verdict,
-    verify,
+    Held, Inputs, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, TagRef,
+    Verdict, presume, verify,
 };
 
 use super::Update;
@@ -24,8 +25,9 @@ pub(super) enum View {
     OneRef,
 }
 
-/// How many commits that wait are looked behind.
-const BEHIND: usize = 256;
+/// How many commits that wait are looked behind: whoever may push could make a hook work for as long as
+/// they like. More of them are more than anybody means to look at.
+const BEHIND: usize = 1000;
 
 /// By what a push is judged.
 #[derive(Clone, Copy)]
@@ -52,13 +54,17 @@ impl Judge<'_> {
     /// What comes of the way to a tip. Without a floor it begins at the introduction and is history:
     /// emergencies and freezes that are over don't count against it.
     pub(super) fn way(&self, floor: Option<Oid>, tip: Oid) -> Outcome {
+        verify(self.repository.objects(), &self.inputs(floor, tip))
+    }
+
+    fn inputs(&self, floor: Option<Oid>, tip: Oid) -> Inputs<'_> {
         let mut inputs = Inputs::new(self.introduction, tip, self.now)
             .reference(self.reference)
             .tags(self.tags)
             .tombstones(self.tombstones)
             .detail(Telling::Short.detail());
         inputs.floor = floor;
-        verify(self.repository.objects(), &inputs)
+        inputs
     }
 
     /// Why the first commit of a way that isn't accepted isn't taken either; none if it merely waits. Of one
@@ -105,35 +111,53 @@ impl Judge<'_> {
             })
     }
 
-    /// What of a push isn't taken though it lies behind a commit that waits: each stretch is judged as if
-    /// what holds it were accepted.
+    /// What of a push isn't taken though it lies behind a commit that waits: each is judged as if what holds
+    /// it were accepted.
     pub(super) fn behind(
         &self,
         view: View,
         outcome: &Outcome,
         update: &Update,
-    ) -> Option<(Refusal, Outcome)> {
-        let new = update.new?;
-        let known = outcome
-            .steps
-            .iter()
-            .position(|step| Some(step.commit) == update.old);
-        let is_known = |commit: &Oid| {
-            let at = outcome.steps.iter().position(|step| step.commit == *commit);
-            at.zip(known).is_some_and(|(at, known)| at <= known)
+    ) -> Result<Option<(Refusal, Outcome)>, Failure> {
+        let (Some(new), Some(_)) = (update.new, outcome.first_held()) else {
+            return Ok(None);
         };
-        let mut held = outcome.first_held()?.commit;
-        for _ in 0..BEHIND {
-            let mut way = self.way(Some(held), new);
-            let next = way.first_held()?.commit;
-            if let Some(why) = self.refusal(view, &mut way)
-                && !is_known(&next)
+        let steps = &outcome.steps;
+        let at = |commit: Oid| steps.iter().position(|step| step.commit == commit);
+        let known = update.old.and_then(at);
+        let inputs = self.inputs(Some(outcome.accepted), new);
+        let (mut room, mut found) = (BEHIND, None);
+        let mut look = |held: Held| {
+            let place = at(held.step.commit);
+            if place.is_none_or(|at| known.is_none_or(|known| at > known))
+                && let Some(why) = refusal_of(view, &held)
             {
-                return Some((why, way));
+                found = Some(Behind::Refused(why, Box::new(held)));
+                return ControlFlow::Break(());
             }
-            held = next;
-        }
-        None
+            let Some(less) = room.checked_sub(1) else {
+                found = Some(Behind::TooMany);
+                return ControlFlow::Break(());
+            };
+            room = less;
+            ControlFlow::Continue(())
+        };
+        presume(self.repository.objects(), &inputs, &mut look).map_err(|reason| {
+            Failure::new(format!("what comes behind it can't be judged: {reason}"))
+        })?;
+        let (why, held) = match found {
+            None => return Ok(None),
+            Some(Behind::Refused(why, held)) => (why, held),
+            Some(Behind::TooMany) => return Err(too_many(self.reference, new)),
+        };
+        let later = at(held.step.commit).and_then(|at| steps.get(at + 1..));
+        let later = later.unwrap_or_default().iter().cloned();
+        let mut way = outcome.clone();
+        way.accepted = held.after;
+        way.verdict = held.step.verdict;
+        way.reasons = Vec::new();
+        way.steps = std::iter::once(held.step).chain(later).collect();
+        Ok(Some((why, way)))
     }
 
     /// Looks whether the introduction is one of the branch at all: if it isn't, nothing was judged, and no
@@ -161,6 +185,32 @@ impl Judge<'_> {
         .hint("whoever keeps the server names the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
         .hint("if that is the right one, it is the branch that is another's"))
     }
+}
+
+/// What ends the look behind commits that wait.
+enum Behind {
+    Refused(Refusal, Box<Held>),
+    TooMany,
+}
+
+fn too_many(reference: &str, new: Oid) -> Failure {
+    Failure::new(format!(
+        "{reference} isn't moved to {}: more than {BEHIND} commits would wait on it, and what comes behind so many isn't looked at",
+        new.short()
+    ))
+    .hint("have what waits accepted first: `plumb approve COMMIT --base COMMIT` approves many at once, and may come in the same push: git push --atomic")
+    .hint("or push fewer at a time; what merely waits may be set back")
+}
+
+/// Why a commit behind others isn't taken; none if it waits like them.
+fn refusal_of(view: View, held: &Held) -> Option<Refusal> {
+    if held.step.verdict == Verdict::Reject {
+        return Some(Refusal::Never);
+    }
+    let covered = |step: &Step| step.verdict != Verdict::Reject && !is_uncovered(step);
+    let waits =
+        view == View::OneRef || covered(&held.step) || held.once_due.as_ref().is_some_and(covered);
+    (!waits).then_some(Refusal::Uncovered)
 }
 
 /// Whether nobody whom the policy knows stands behind a step.

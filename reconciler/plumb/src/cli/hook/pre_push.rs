@@ -97,7 +97,7 @@ fn judge(
             shell.err,
         ));
     }
-    if !refused && let Some((_, way)) = judge.behind(View::Whole, &outcome, update) {
+    if !refused && let Some((_, way)) = judge.behind(View::Whole, &outcome, update)? {
         shell.say(judgement::describe(
             &way,
             repository,

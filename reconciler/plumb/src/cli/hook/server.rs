@@ -146,7 +146,7 @@ impl Server {
             ));
         }
         if refusal.is_none()
-            && let Some((why, way)) = judge.behind(view, &outcome, update)
+            && let Some((why, way)) = judge.behind(view, &outcome, update)?
         {
             shell.say(judgement::describe(
                 &way,

@@ -1,0 +1,122 @@
+//! What would become of the commits behind those that wait, if these were accepted.
+//!
+//! For advice, such as a server's hook gives before it takes a push. It is no verdict: nothing that is found
+//! here is accepted, and there is no way from here to [`Verified`](crate::Verified).
+
+use std::ops::ControlFlow;
+
+use super::history::History;
+use super::{Evaluation, Parent, revision};
+use crate::diff::unread;
+use crate::inputs::Inputs;
+use crate::object::{Checked, Commit, ObjectKind, Objects, limits};
+use crate::oid::Oid;
+use crate::outcome::{Outcome, Step};
+use crate::reason::{Reason, ReasonCode};
+
+/// A commit that would be held.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Held {
+    /// The commit before it.
+    pub after: Oid,
+    /// What becomes of it now; without notes.
+    pub step: Step,
+    /// What becomes of it when the time of its own date has come, where it waits for that.
+    pub once_due: Option<Step>,
+}
+
+/// Judges each commit from the floor to the head as if all before it were accepted, in one evaluation, and
+/// tells of those that would be held, oldest first, until whoever is told has enough. A heartbeat holds
+/// nothing here.
+///
+/// This is for telling people what a push would come to. Never act upon it: what is accepted is what
+/// [`verify`](crate::verify) says.
+///
+/// # Errors
+/// When the floor can't be read, or the head isn't on a way from it.
+pub fn presume(
+    objects: &dyn Objects,
+    inputs: &Inputs<'_>,
+    tell: &mut dyn FnMut(Held) -> ControlFlow<()>,
+) -> Result<(), Reason> {
+    let floor = inputs.floor.unwrap_or(inputs.introduction);
+    let mut outcome = Outcome::at(floor);
+    let (mut evaluation, mut parent) =
+        Evaluation::begin(Checked(objects), inputs, floor, &mut outcome)?;
+    let mut history = History::default();
+    for at in 0..evaluation.chain.len() {
+        let id = evaluation.chain.get(at);
+        let (mut step, next) = evaluation.step(&parent, at, id, &mut history);
+        if let Some((next, _)) = next {
+            parent = next;
+            continue;
+        }
+        let once_due = evaluation.once_due(&parent, at, &step, &mut history);
+        step.notes = Vec::new();
+        let after = parent.id;
+        let stand_in = evaluation.presumed(&parent, at, id);
+        if let Err(reason) = &stand_in
+            && !step.reasons.contains(reason)
+        {
+            // Nothing can be said of what builds on it, so it holds for good.
+            step.verdict = step.verdict.max(reason.code.verdict());
+            step.reasons.push(reason.clone());
+        }
+        let told = tell(Held {
+            after,
+            step,
+            once_due,
+        });
+        match stand_in {
+            Ok(next) if told.is_continue() => parent = next,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+impl Evaluation<'_> {
+    /// A commit that isn't accepted, as the next step would see it if it were.
+    fn presumed(&mut self, before: &Parent, at: usize, id: Oid) -> Result<Parent, Reason> {
+        let raw = self
+            .objects
+            .read(&id, ObjectKind::Commit, limits::COMMIT)
+            .map_err(|e| unread(&e))?;
+        let commit = Commit::parse(&raw, id.format())
+            .map_err(|e| Reason::new(ReasonCode::MalformedCommit, e.to_string()))?;
+        let mut parent = self.parent_of(id, &commit)?;
+        parent.seconds = before.seconds.max(commit.committer.seconds);
+        if parent.trust != before.trust {
+            self.revoked.remember(&parent.authority);
+        }
+        self.revoke_after(before, &parent, &revision(&commit, id, None), at);
+        Ok(parent)
+    }
+
+    /// The same step at the time of its own date, where that is yet to come.
+    fn once_due(
+        &mut self,
+        parent: &Parent,
+        at: usize,
+        step: &Step,
+        history: &mut History,
+    ) -> Option<Step> {
+        let future = |reason: &Reason| reason.code == ReasonCode::Future;
+        if !step.reasons.iter().any(future) {
+            return None;
+        }
+        let raw = self
+            .objects
+            .read(&step.commit, ObjectKind::Commit, limits::COMMIT)
+            .ok()?;
+        let commit = Commit::parse(&raw, step.commit.format()).ok()?;
+        let now = self.now;
+        self.now = now.max(commit.committer.seconds);
+        // If it is accepted then, it takes away what it takes away as a commit that is presumed to be, too.
+        let (mut due, _) = self.step(parent, at, step.commit, history);
+        self.now = now;
+        due.notes = Vec::new();
+        Some(due)
+    }
+}
