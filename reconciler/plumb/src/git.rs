@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::output::quoted;
 use crate::report::{Failure, OrFail as _};
 
 /// A repository as the user's git sees it.
@@ -116,7 +117,8 @@ impl Git {
                 "refs/tags/{tag} stands in the way: git makes no {name} beside it"
             ))
             .hint(format!(
-                "look at it (git show refs/tags/{tag}); git update-ref -d refs/tags/{tag} removes it, here and by whoever keeps the server there"
+                "look at it (git show {0}); git update-ref -d {0} removes it, here and by whoever keeps the server there",
+                quoted(&format!("refs/tags/{tag}"))
             )));
         }
         let taken = |name: &str| tags.iter().any(|tag| *tag == name || below(tag, name));

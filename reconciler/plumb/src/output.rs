@@ -331,6 +331,16 @@ pub fn short(oid: &str) -> &str {
     oid.get(..12).unwrap_or(oid)
 }
 
+/// A name as it stands in a command that people may copy: in quotes where a shell would read more than a
+/// name, as POSIX has them.
+pub fn quoted(name: &str) -> Cow<'_, str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
+    if !name.is_empty() && name.bytes().all(plain) {
+        return name.into();
+    }
+    format!("'{}'", name.replace('\'', "'\\''")).into()
+}
+
 /// Names as one of several.
 pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
@@ -387,6 +397,21 @@ mod tests {
             serde_json::from_str::<Vec<String>>(&escaped).unwrap(),
             [text]
         );
+    }
+
+    #[test]
+    fn a_shell_reads_a_quoted_name_as_it_is() {
+        assert_eq!(quoted("origin/main"), "origin/main");
+        for name in [
+            "pr;id>&2", "", "it's", "$(id)", "a b", "`id`", "~x", "é", "''",
+        ] {
+            let run = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(name))])
+                .output()
+                .unwrap();
+            assert_eq!(run.stdout, name.as_bytes(), "{name}");
+            assert!(run.stderr.is_empty(), "{run:?}");
+        }
     }
 
     #[test]

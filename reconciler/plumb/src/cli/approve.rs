@@ -1,7 +1,7 @@
 mod shown;
 mod worth;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::git::{Git, more_commits, nothing_committed};
 use crate::judgement;
 use crate::judgement::floor::{self, repository_of};
-use crate::output::{Paint, Shell, short};
+use crate::output::{Paint, Shell, quoted, short};
 use crate::report::{Exit, Failure, OrFail as _};
 
 use worth::{Effect, Scene, Worth};
@@ -105,8 +105,9 @@ impl Approve {
             .flatten()
         {
             shell.warn(format_args!(
-                "{upstream} has {} than {branch} here: to approve its newest, plumb approve {upstream}",
-                more_commits(more)
+                "{upstream} has {} than {branch} here: to approve its newest, plumb approve {}",
+                more_commits(more),
+                quoted(&upstream)
             ));
         }
         let mut message = format!(
@@ -127,7 +128,11 @@ impl Approve {
             .config("plumb.introduction")
             .and_then(|named| repository.resolve(&named).ok());
         let is_introduction = introduction.is_some_and(|named| named.to_string() == commit);
-        let push = format!("git push {} refs/tags/{tag}", git.remote_of(&branch));
+        let push = format!(
+            "git push {} {}",
+            quoted(&git.remote_of(&branch)),
+            quoted(&format!("refs/tags/{tag}"))
+        );
         let approved = Approved {
             tag,
             commit,
@@ -161,19 +166,7 @@ impl Approve {
         if let Some(held) = worth.as_ref().and_then(|worth| worth.held) {
             shell.warn(held.told());
         }
-        shell.emit(&approved, |palette| {
-            let mut out = format!(
-                "{} {} as {}\npush it: {}\n",
-                palette.paint(Paint::Good, "approved"),
-                short(&approved.commit),
-                approved.tag,
-                palette.paint(Paint::Bold, &approved.push)
-            );
-            if let Some(worth) = &worth {
-                worth.describe(&mut out, palette);
-            }
-            out
-        })?;
+        tell(&approved, worth.as_ref(), shell)?;
         Ok(Exit::OK)
     }
 
@@ -196,8 +189,9 @@ impl Approve {
             return Err(
                 Failure::new(format!("the tag {tag} by {name} has done it already"))
                     .hint(format!(
-                        "it counts once it is pushed: git push {} refs/tags/{tag}",
-                        git.remote_of(branch)
+                        "it counts once it is pushed: git push {} {}",
+                        quoted(&git.remote_of(branch)),
+                        quoted(&format!("refs/tags/{tag}"))
                     ))
                     .hint("--id makes another one"),
             );
@@ -205,6 +199,23 @@ impl Approve {
         // Anybody could foresee the name, and what is pushed stays.
         git.free_tag(&tag)
     }
+}
+
+/// Says what was made, how it is pushed, and what it is worth.
+fn tell(approved: &Approved, worth: Option<&Worth>, shell: &Shell) -> Result<(), Failure> {
+    shell.emit(approved, |palette| {
+        let mut out = format!(
+            "{} {} as {}\npush it: {}\n",
+            palette.paint(Paint::Good, "approved"),
+            short(&approved.commit),
+            approved.tag,
+            palette.paint(Paint::Bold, &approved.push)
+        );
+        if let Some(worth) = worth {
+            worth.describe(&mut out, palette);
+        }
+        out
+    })
 }
 
 /// Refuses a tag that git made without a signature, and takes it away: some versions of git say that it

@@ -102,7 +102,8 @@ impl Verify {
             if let Some((more, name)) = more {
                 let commits = if more == 1 { "commit" } else { "commits" };
                 shell.warn(format_args!(
-                    "{name} has {more} more {commits} than HEAD, not judged here: plumb verify --head {name}"
+                    "{name} has {more} more {commits} than HEAD, not judged here: plumb verify --head {}",
+                    crate::output::quoted(&name)
                 ));
             }
         }

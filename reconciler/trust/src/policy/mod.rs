@@ -5,6 +5,7 @@ mod certificate;
 pub mod codes;
 mod keys;
 mod moments;
+mod names;
 mod parse;
 mod pattern;
 mod satisfiable;

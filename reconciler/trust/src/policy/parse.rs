@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plumb_document::{Diagnostic, Span, Spanned};
 
+use super::names;
 use super::{
     Emergency, Freeze, Freshness, Identity, IdentityIndex, Need, POLICY_PATH, Pattern, Policy,
     PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec,
@@ -130,24 +131,18 @@ impl Reader {
 
     /// What is compared word by word in trailers must be one word.
     fn words(&mut self, spec: &spec::Spec) {
-        let word = |text: &str| {
-            !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if !word(&spec.repository) {
+        if !names::is_repository(&spec.repository) {
             self.wrong(
                 codes::POLICY_VALUE,
                 &spec.repository.span,
-                "`repository` is one word without spaces, such as a UUID",
+                "`repository` is one word of letters, digits and `.`, `_`, `/`, `:`, `@`, `+`, `-`, such as a UUID",
             );
         }
-        if !word(&spec.reference)
-            || !spec.reference.starts_with("refs/heads/")
-            || spec.reference.len() == 11
-        {
+        if !names::is_branch(&spec.reference) {
             self.wrong(
                 codes::POLICY_VALUE,
                 &spec.reference.span,
-                "`ref` is the full name of a branch, such as refs/heads/main",
+                "`ref` is the full name of a branch, such as refs/heads/main, in letters, digits and `.`, `_`, `/`, `-`",
             );
         }
     }
@@ -167,12 +162,7 @@ impl Reader {
         let mut owners: BTreeMap<KeyName, String> = BTreeMap::new();
         let mut read = Vec::with_capacity(identities.len());
         for (name, identity) in identities {
-            if name.is_empty()
-                || name.len() > 64
-                || !name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-            {
+            if !names::is_identity(&name) {
                 self.wrong(
                     codes::POLICY_VALUE,
                     &identity.span,
@@ -233,6 +223,16 @@ impl Reader {
     ) -> BTreeMap<String, Vec<IdentityIndex>> {
         let mut read = BTreeMap::new();
         for (name, members) in groups {
+            if !names::is_group(name) {
+                self.wrong(
+                    codes::POLICY_VALUE,
+                    &members.span,
+                    format!(
+                        "`{}` isn't a group's name of letters, digits and `.`, `_`, `/`, `:`, `@`, `+`, `-`",
+                        name.escape_debug()
+                    ),
+                );
+            }
             let mut indexes = BTreeSet::new();
             for member in &members.value {
                 if let Some(index) = self.names.get(member.as_str()) {

@@ -291,3 +291,17 @@ fn what_git_would_take_for_a_commit_or_the_branch_isnt_taken() {
         assert_eq!(tag(&env, &[], name).code, 0, "{name}");
     }
 }
+
+#[test]
+fn what_a_tag_is_called_is_one_word_in_the_command_that_removes_it() {
+    let env = Environment::new();
+    server(&env);
+    let tag = "approve/main/x;id>&2";
+    env.git("fleet", &["tag", "-a", "-m", "x", tag, "main"]);
+    let push = env.try_git("fleet", &["push", "origin", tag]);
+    assert_ne!(push.code, 0, "{}", push.stderr);
+    push.says(&[
+        "it isn't signed",
+        "`git tag -d 'approve/main/x;id>&2'` removes yours",
+    ]);
+}

@@ -180,3 +180,20 @@ fn a_subfolder_is_in_the_repository() {
         .exits(1)
         .says(&["no git repository at ."]);
 }
+
+#[test]
+fn a_branch_s_name_is_one_word_in_the_commands_that_are_printed() {
+    let env = Environment::new();
+    env.fleet();
+    let name = "pr;id>&2";
+    env.git("fleet", &["switch", "--quiet", "-c", name]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.git(".", &["clone", "--quiet", "fleet", "clone"]);
+    env.git("clone", &["reset", "--quiet", "--hard", "HEAD^"]);
+    let first = env.git("clone", &["rev-parse", "HEAD"]);
+    env.git("clone", &["config", "plumb.introduction", &first]);
+    env.plumb("clone", &["verify"])
+        .exits(0)
+        .says(&["plumb verify --head 'origin/pr;id>&2'"]);
+}

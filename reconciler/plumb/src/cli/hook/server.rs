@@ -16,7 +16,7 @@ use crate::config::DEFAULT_SOCKET;
 use crate::http::Command;
 use crate::judgement;
 use crate::judgement::place::Reader;
-use crate::output::Shell;
+use crate::output::{Shell, quoted};
 use crate::report::{Exit, Failure, OrFail as _};
 
 /// The bare repository, as git shows it to a hook.
@@ -161,8 +161,8 @@ impl Server {
                 Failure::new(format!("{} isn't moved to {}", self.reference, new.short()));
             failure.maybe_hint(set_back.map(|accepted| {
                 format!(
-                    "the branch was set back past the hooks, and hosts run what is accepted; push that again: git push origin {accepted}:{}",
-                    self.reference
+                    "the branch was set back past the hooks, and hosts run what is accepted; push that again: git push origin {}",
+                    quoted(&format!("{accepted}:{}", self.reference))
                 )
             }))
         };

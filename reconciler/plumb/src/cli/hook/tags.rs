@@ -6,6 +6,7 @@ use plumb_trust::policy::Policy;
 use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Trailers};
 
 use super::Update;
+use crate::output::quoted;
 use crate::report::Failure;
 
 /// What a tag is for, by its folder.
@@ -119,7 +120,7 @@ pub(super) fn guard(
         Err(
             Failure::new(format!("{} can never count: {why}", update.name))
                 .hint(how(kind))
-                .hint(format!("`git tag -d {name}` removes yours; it isn't taken because a pushed one stays for good")),
+                .hint(format!("`git tag -d {}` removes yours; it isn't taken because a pushed one stays for good", quoted(name))),
         )
     })
 }
