@@ -169,3 +169,41 @@ fn signing_what_lies_below_the_tip_is_told_as_a_rebase() {
     Environment::run(told).exits(0);
     env.git("fleet", &["push", "--quiet", "origin", "main"]);
 }
+
+#[test]
+fn the_branch_that_is_judged_is_the_policy_s() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    env.plumb(".", &["init", "fleet", "--branch", "prod"])
+        .exits(0);
+    env.git("fleet", &["symbolic-ref", "HEAD", "refs/heads/prod"]);
+    let first = env.commit("A fleet", &["-S"]);
+    env.git(".", &["init", "--quiet", "--bare", "server.git"]);
+    install(&env, "server.git/hooks", &["pre-receive", "post-receive"]);
+    let server = env.path("server.git").display().to_string();
+    env.git("fleet", &["remote", "add", "origin", &server]);
+    // Without a root of trust it isn't known which one that is, and that is said.
+    env.try_git("fleet", &["push", "origin", "prod:other"])
+        .exits(0)
+        .says(&["nothing was judged", "git config plumb.introduction COMMIT"]);
+    env.git("server.git", &["config", "plumb.introduction", &first]);
+    env.try_git("fleet", &["push", "origin", "prod"])
+        .exits(0)
+        .says(&["refs/heads/prod is accepted up to"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Unsigned", &["--no-gpg-sign"]);
+    let push = env.try_git("fleet", &["push", "origin", "prod"]);
+    assert_ne!(push.code, 0, "{}", push.stderr);
+    push.says(&["[uncovered]", "refs/heads/prod isn't moved"]);
+    // Another is nobody's business, unless `plumb.ref` says so.
+    let other = env
+        .try_git("fleet", &["push", "origin", "prod:other"])
+        .exits(0);
+    assert!(
+        !other.stderr.contains("nothing was judged"),
+        "{}",
+        other.stderr
+    );
+    assert_eq!(env.git("server.git", &["rev-parse", "prod"]), first);
+}

@@ -82,13 +82,20 @@ impl Server {
             variable("GIT_ALTERNATE_OBJECT_DIRECTORIES").as_deref(),
         );
         let repository = Repository::open_with(Path::new(&folder), &quarantine)?;
+        let now = Timestamp::now();
+        let introduced = || {
+            let introduction = repository.config("plumb.introduction")?.parse().ok()?;
+            Some(introduced(&repository, introduction, now)?.policy.reference)
+        };
+        // Where it isn't said, it is the branch that the policy is of: of another, nothing would be judged.
         let reference = repository
             .config("plumb.ref")
+            .or_else(introduced)
             .unwrap_or_else(|| "refs/heads/main".to_owned());
         Ok(Self {
             repository,
             reference,
-            now: Timestamp::now(),
+            now,
         })
     }
 
@@ -98,13 +105,17 @@ impl Server {
         }
         let of_trust = |update: &&Update| Kind::of(&update.name).is_some();
         if updates.iter().any(|update| of_trust(&update)) {
-            let authority = self.introduced();
+            let authority = self
+                .introduction()
+                .ok()
+                .and_then(|introduction| introduced(&self.repository, introduction, self.now));
             let policy = authority.as_ref().map(|authority| &authority.policy);
             for update in updates.iter().filter(of_trust) {
                 tags::guard(update, &self.repository, &self.reference, policy)?;
             }
         }
         let Some(update) = updates.iter().find(|update| update.name == self.reference) else {
+            self.warn_of_unjudged(updates, shell);
             return Ok(Exit::OK);
         };
         let Some(new) = update.new else {
@@ -177,6 +188,21 @@ impl Server {
         }
     }
 
+    /// Says that branches came unseen, where it isn't known which one is to be judged.
+    fn warn_of_unjudged(&self, updates: &[Update], shell: &Shell) {
+        let branch = |update: &Update| update.name.starts_with("refs/heads/");
+        let is_told = self.repository.config("plumb.ref").is_some()
+            || self.introduction().is_ok_and(|introduction| {
+                introduced(&self.repository, introduction, self.now).is_some()
+            });
+        if updates.iter().any(branch) && !is_told {
+            shell.warn(format_args!(
+                "nothing was judged: as long as plumb.introduction names no commit here with a policy, only {} is; whoever keeps the server names it, in the bare repository: git config plumb.introduction COMMIT",
+                self.reference
+            ));
+        }
+    }
+
     fn judge_by<'a>(
         &'a self,
         introduction: Oid,
@@ -206,17 +232,6 @@ impl Server {
             .ok_or_else(unknown)?;
         text.parse()
             .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
-    }
-
-    /// The introduction's policy: the repository and the branch that it names never change.
-    fn introduced(&self) -> Option<Authority> {
-        let introduction = self.introduction().ok()?;
-        let objects = self.repository.objects();
-        let raw = objects
-            .read(&introduction, ObjectKind::Commit, limits::COMMIT)
-            .ok()?;
-        let commit = Commit::parse(&raw, introduction.format()).ok()?;
-        authority(objects, &commit.tree, self.now).ok()
     }
 
     /// What is remembered, for a branch with this tip. A branch that was set back past the hooks keeps its
@@ -320,6 +335,16 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The introduction's policy: the repository and the branch that it names never change.
+fn introduced(repository: &Repository, introduction: Oid, now: Timestamp) -> Option<Authority> {
+    let objects = repository.objects();
+    let raw = objects
+        .read(&introduction, ObjectKind::Commit, limits::COMMIT)
+        .ok()?;
+    let commit = Commit::parse(&raw, introduction.format()).ok()?;
+    authority(objects, &commit.tree, now).ok()
 }
 
 /// The revocations of a push, and the keys that they name.
