@@ -313,6 +313,21 @@ fn case_79_a_policy_elsewhere() {
         .sign(&p.alice)
         .make(&mut w);
     w.rejects(c, R::PolicyElsewhere);
+    // However the kind is spelled. (An alias isn't seen: `a: &k TrustPolicy`, `kind: *k`. Nothing is ever read
+    // as a policy but trust/policy.yaml, so that misleads people at most.)
+    for kind in [
+        "\"k\\x69nd\": TrustPolicy",
+        "kind: !!str TrustPolicy",
+        "kind:\n  TrustPolicy",
+        "{metadata: {name: main}, kind: TrustPolicy}",
+    ] {
+        let c = w
+            .on(w.root)
+            .file("hosts/a.yaml", kind)
+            .sign(&p.alice)
+            .make(&mut w);
+        w.rejects(c, R::PolicyElsewhere);
+    }
     // A second document within the policy.
     let c = w
         .policy_step(w.root, |_| {})

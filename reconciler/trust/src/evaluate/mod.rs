@@ -15,6 +15,7 @@
 mod approvals;
 mod chain;
 mod coverage;
+mod elsewhere;
 mod fork;
 mod freshness;
 mod history;

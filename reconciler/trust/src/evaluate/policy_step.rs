@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use super::elsewhere::says_trust_policy;
 use super::{Evaluation, Parent};
 use crate::diff::{Change, Leaf, unread};
 use crate::object::{Commit, EntryMode, ObjectKind};
@@ -82,7 +83,8 @@ impl Evaluation<'_> {
         Ok((trust, authority))
     }
 
-    /// A policy anywhere else would be one that no rule for `trust/` guards.
+    /// A policy anywhere else would be one that no rule for `trust/` guards. None is ever read from there; this
+    /// keeps people from taking it for one.
     pub(super) fn no_policy_elsewhere(&self, changes: &[Change]) -> Result<(), Reason> {
         // One large file may be there under many names.
         let mut looked = HashSet::new();
@@ -117,32 +119,6 @@ impl Evaluation<'_> {
     }
 }
 
-/// Whether any line of it gives the kind of a trust policy. By lines, as the file may hold several
-/// documents, or be no YAML at all.
-fn says_trust_policy(bytes: &[u8]) -> bool {
-    let word = b"TrustPolicy";
-    bytes.windows(word.len()).any(|w| w == word)
-        && bytes.split(|b| *b == b'\n').any(|line| {
-            let line = line.trim_ascii();
-            let line = line.strip_prefix(b"{").unwrap_or(line).trim_ascii_start();
-            let key = line
-                .strip_prefix(b"kind")
-                .or_else(|| line.strip_prefix(b"\"kind\""))
-                .or_else(|| line.strip_prefix(b"'kind'"));
-            let value = key
-                .and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"))
-                .map(<[u8]>::trim_ascii_start);
-            value.is_some_and(|value| {
-                let value = value.trim_ascii_start();
-                value
-                    .strip_prefix(b"\"")
-                    .or_else(|| value.strip_prefix(b"'"))
-                    .unwrap_or(value)
-                    .starts_with(word)
-            })
-        })
-}
-
 /// Whoever may change `trust/` may take a certificate out, but not put one back that forgot that it was revoked.
 fn keeps_revocations(old: &Authority, new: &Authority) -> Result<(), Reason> {
     for key in old.ring.keys() {
@@ -163,31 +139,11 @@ fn keeps_revocations(old: &Authority, new: &Authority) -> Result<(), Reason> {
 
 #[cfg(test)]
 mod tests {
-    use super::{in_trust, says_trust_policy};
+    use super::in_trust;
 
     #[test]
     fn the_folder_and_nothing_beside_it() {
         assert!(in_trust("trust") && in_trust("trust/keys/a.asc"));
         assert!(!in_trust("trusty") && !in_trust("a/trust/policy.yaml"));
-    }
-
-    #[test]
-    fn a_policy_is_seen_in_any_document() {
-        for yes in [
-            "kind: TrustPolicy",
-            "a: b\n---\nkind:   \"TrustPolicy\"\n",
-            "{kind: TrustPolicy, x: y}",
-            "'kind' : 'TrustPolicy'",
-            "\"kind\": TrustPolicy # x",
-        ] {
-            assert!(says_trust_policy(yes.as_bytes()), "{yes}");
-        }
-        for no in [
-            "kind: Host\n# TrustPolicy",
-            "content: TrustPolicy",
-            "kind: Fleet",
-        ] {
-            assert!(!says_trust_policy(no.as_bytes()), "{no}");
-        }
     }
 }
