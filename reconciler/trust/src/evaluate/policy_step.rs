@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::elsewhere::says_trust_policy;
 use super::{Evaluation, Parent};
 use crate::diff::{Change, Leaf, unread};
-use crate::object::{Commit, EntryMode, ObjectKind};
+use crate::object::{Commit, EntryMode, ObjectKind, limits};
 use crate::oid::Oid;
 use crate::policy::{Authority, POLICY_PATH, TRUST_PATH};
 use crate::reason::{Reason, ReasonCode};
@@ -16,9 +16,6 @@ pub(super) fn in_trust(path: &str) -> bool {
     path.strip_prefix(TRUST_PATH)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
-
-/// The largest manifest; a larger one is none.
-const MANIFEST: u64 = 4 << 20;
 
 impl Evaluation<'_> {
     /// The policy that holds from this step on, if it makes sense as the next one.
@@ -86,8 +83,9 @@ impl Evaluation<'_> {
     /// A policy anywhere else would be one that no rule for `trust/` guards. None is ever read from there; this
     /// keeps people from taking it for one.
     pub(super) fn no_policy_elsewhere(&self, changes: &[Change]) -> Result<(), Reason> {
-        // One large file may be there under many names.
-        let mut looked = HashSet::new();
+        // One large file may be there under many names. This is before anybody is known to stand behind the
+        // commit, so there is an end to it.
+        let (mut looked, mut room) = (HashSet::new(), limits::MANIFESTS);
         for change in changes {
             let Some(Leaf {
                 mode: EntryMode::File | EntryMode::Executable,
@@ -102,14 +100,25 @@ impl Evaluation<'_> {
             if !yaml || change.path == POLICY_PATH || !looked.insert(id) {
                 continue;
             }
-            let bytes = match self.objects.read(&id, ObjectKind::Blob, MANIFEST) {
+            let bytes = match self.objects.read(&id, ObjectKind::Blob, limits::TRUST_FILE) {
                 Ok(bytes) => bytes,
                 Err(error) => match unread(&error) {
-                    // Too large for a manifest: nothing reads it as one.
+                    // Too large for a policy, wherever it stands.
                     reason if reason.code == ReasonCode::TooLarge => continue,
                     reason => return Err(reason.paths([&change.path])),
                 },
             };
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            let Some(rest) = room.checked_sub(size) else {
+                let message = format!(
+                    "it changes more than {} MiB of YAML",
+                    limits::MANIFESTS >> 20
+                );
+                return Err(Reason::new(ReasonCode::TooLarge, message)
+                    .paths([&change.path])
+                    .cure("split the commit in two"));
+            };
+            room = rest;
             if says_trust_policy(&bytes) {
                 let message = format!("a TrustPolicy stands in {POLICY_PATH} and nowhere else");
                 return Err(Reason::new(ReasonCode::PolicyElsewhere, message).paths([&change.path]));
