@@ -297,8 +297,9 @@ impl Driver {
         }
     }
 
-    /// Tells of keys that signed tags took authority away from, and of tags that are gone: those keys stay
-    /// as they are, as whoever deletes a tag may be who has the key.
+    /// Tells of keys that signed tags took authority away from, and of those that tags take it from no more,
+    /// as one was deleted or its signer left the policy: these keys stay as they are, as whoever deletes a
+    /// tag may be who has the key.
     fn tags_took_away(&mut self, judged: &Judged, known: &[String]) {
         let now = by_tags(judged);
         let before = self
@@ -312,7 +313,9 @@ impl Driver {
             self.event(None, EventKind::Warning, "KeyRevoked", message, None);
         }
         for key in differing(&before.unwrap_or_default(), &now) {
-            let message = format!("a revoke/ tag of {key} is gone; the key stays revoked here");
+            let message = format!(
+                "the revoke/ tags of {key} are no longer enough: one is gone, or who signed it has left the policy; the key stays revoked here"
+            );
             self.event(None, EventKind::Warning, "RevokeTagGone", message, None);
         }
     }

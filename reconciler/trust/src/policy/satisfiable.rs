@@ -156,6 +156,11 @@ fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<
         .iter()
         .chain(policy.rules.iter().filter(everything).flat_map(|r| &r.need))
         .collect();
+    one_of_one(policy, usable, &needs)
+}
+
+/// Those of the usable who meet each need by themselves.
+fn one_of_one(policy: &Policy, usable: &BTreeSet<IdentityIndex>, needs: &[&Need]) -> Vec<String> {
     let meets = |who: &&IdentityIndex| {
         needs
             .iter()
@@ -182,17 +187,8 @@ fn alone_in_an_emergency(
     else {
         return Vec::new();
     };
-    let meets = |who: &&IdentityIndex| {
-        emergency
-            .need
-            .iter()
-            .all(|need| need.count == 1 && policy.group(&need.from).contains(who))
-    };
-    usable
-        .iter()
-        .filter(meets)
-        .map(|who| policy.name(*who).to_owned())
-        .collect()
+    let needs: Vec<&Need> = emergency.need.iter().collect();
+    one_of_one(policy, usable, &needs)
 }
 
 /// Whether an emergency touches nothing of what a pattern owns. Unclear cases count as no, so that

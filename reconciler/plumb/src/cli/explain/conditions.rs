@@ -395,7 +395,7 @@ pub(super) const EVENTS: &[Reason] = &[
     ),
     (
         "RevokeTagGone",
-        "A signed `revoke/` tag that had taken a key's authority away isn't in the repository any more. This controller remembers it, and the key stays revoked here; a new controller, and `plumb verify`, don't know of it. Find out who deleted it, push it again, and take the key out of the policy or put it into the controller's folder of revoked keys.",
+        "The `revoke/` tags that had taken a key's authority away are no longer enough: one isn't in the repository any more, or who signed it has left the policy. This controller remembers them, and the key stays revoked here; a new controller, and `plumb verify`, don't. If a tag was deleted, find out by whom, and push it again. Take the key out of the policy, or put it into the controller's folder of revoked keys.",
     ),
 ];
 
