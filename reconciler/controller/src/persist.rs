@@ -10,7 +10,7 @@ use plumb_core::desired::DesiredState;
 use plumb_core::ports::{Store, StoreError, Table, Write};
 use plumb_core::rollout::Rollout;
 use plumb_core::status::{HostStatus, Target};
-use plumb_trust::{Oid, Rollback};
+use plumb_trust::{KeyName, Oid, Rollback};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -49,7 +49,7 @@ pub(crate) struct SourceRecord {
     /// Signed rollbacks that were accepted, oldest first: hosts that ran what was left may follow them.
     pub(crate) rollbacks: Vec<WentBack>,
     /// Keys that signed `revoke/` tags took authority away from: who deletes a tag gives nothing back.
-    pub(crate) revoked: Vec<String>,
+    pub(crate) revoked: Vec<KeyName>,
 }
 
 impl SourceRecord {

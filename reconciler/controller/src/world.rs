@@ -8,6 +8,7 @@ use plumb_api::HostName;
 use plumb_core::alerting::{Book, HeldCommit};
 use plumb_core::rollout::{Limits, Rollout};
 use plumb_core::status::{ConditionStatus, ConditionType, Conditions};
+use plumb_trust::KeyName;
 
 use crate::event::Events;
 use crate::metrics::{Metrics, MetricsSnapshot, Sample, sample};
@@ -33,7 +34,7 @@ pub(crate) struct SourceNow {
     pub(crate) revoked: Option<Vec<String>>,
     /// Keys that the `revoke/` tags which are there now take authority away from; none before the branch
     /// was judged.
-    pub(crate) revoked_by_tags: Option<Vec<String>>,
+    pub(crate) revoked_by_tags: Option<Vec<KeyName>>,
     pub(crate) conditions: Conditions,
 }
 
@@ -85,7 +86,12 @@ impl World {
             last_fetch: self.source.last_fetch,
             last_look: self.source.last_look,
             revoked: self.source.revoked.clone().unwrap_or_default(),
-            revoked_by_tags: self.record.revoked.clone(),
+            revoked_by_tags: self
+                .record
+                .revoked
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             conditions: self.source.conditions.clone(),
         }
     }

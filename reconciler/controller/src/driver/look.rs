@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions};
 use plumb_trust::source::{SourceError, SourceRetry};
-use plumb_trust::{Oid, Revocations};
+use plumb_trust::{KeyName, Oid, Revocations};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -61,11 +61,7 @@ impl Driver {
             bound,
             first_seen: record.first_seen,
             revoked: self.parts.revoked.clone(),
-            revoked_before: record
-                .revoked
-                .iter()
-                .filter_map(|key| key.parse().ok())
-                .collect(),
+            revoked_before: record.revoked.iter().cloned().collect(),
             loaded: self.head.as_ref().map(|head| head.revision().commit()),
             now,
         };
@@ -300,8 +296,8 @@ impl Driver {
     /// Tells of keys that signed tags took authority away from, and of those that tags take it from no more,
     /// as one was deleted or its signer left the policy: these keys stay as they are, as whoever deletes a
     /// tag may be who has the key.
-    fn tags_took_away(&mut self, judged: &Judged, known: &[String]) {
-        let now = by_tags(judged);
+    fn tags_took_away(&mut self, judged: &Judged, known: &[KeyName]) {
+        let now = judged.outcome.revoked.clone();
         let before = self
             .shared
             .write()
@@ -312,7 +308,8 @@ impl Driver {
             let message = format!("{key} has no authority any more: signed revoke/ tags say so");
             self.event(None, EventKind::Warning, "KeyRevoked", message, None);
         }
-        for key in differing(&before.unwrap_or_default(), &now) {
+        // At the start those of before may be gone since it was stopped.
+        for key in differing(before.as_deref().unwrap_or(known), &now) {
             let message = format!(
                 "the revoke/ tags of {key} are no longer enough: one is gone, or who signed it has left the policy; the key stays revoked here"
             );
@@ -366,7 +363,7 @@ impl Driver {
                 rollbacks,
                 revoked: {
                     let mut revoked = world.record.revoked.clone();
-                    revoked.extend(differing(&by_tags(judged), &world.record.revoked));
+                    revoked.extend(differing(&judged.outcome.revoked, &world.record.revoked));
                     revoked
                 },
                 ..world.record.clone()
@@ -551,14 +548,8 @@ impl Driver {
     }
 }
 
-/// The keys that signed tags take authority away from.
-fn by_tags(judged: &Judged) -> Vec<String> {
-    let keys = judged.outcome.revoked.iter();
-    keys.map(ToString::to_string).collect()
-}
-
 /// What the first has and the second hasn't.
-fn differing(first: &[String], second: &[String]) -> Vec<String> {
+fn differing<T: PartialEq + Clone>(first: &[T], second: &[T]) -> Vec<T> {
     let all = first.iter().filter(|one| !second.contains(one));
     all.cloned().collect()
 }

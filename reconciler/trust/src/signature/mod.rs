@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 pub use armor::{Armor, ArmorError};
 use sequoia_openpgp::Fingerprint;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::object::Payload;
 use crate::policy::KeyRing;
@@ -100,6 +100,13 @@ impl fmt::Debug for KeyName {
 impl Serialize for KeyName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
