@@ -247,12 +247,11 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         on_server: OnServer::Yes,
         freeze: Freeze::Over,
         emergency: Emergency::Unknown,
-        commit: short(&held.commit).to_owned(),
+        commit: held.commit.clone(),
         accepted: source
             .accepted
-            .as_deref()
-            .map_or("ACCEPTED", short)
-            .to_owned(),
+            .clone()
+            .unwrap_or_else(|| "ACCEPTED".to_owned()),
         position: if newest {
             Position::Newest
         } else {

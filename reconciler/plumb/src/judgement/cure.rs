@@ -4,6 +4,7 @@ use plumb_trust::{ReasonCode, Verdict};
 
 use super::emergency::{Emergency, Freeze};
 use super::place::{Approvals, OnServer, Others, Place, Position};
+use crate::output::short;
 
 /// Something that helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +34,26 @@ const SIGN_WITH_ANOTHER: &str =
 const NAMED: usize = 5;
 
 impl Place {
-    /// Runs a change of the newest commit on this one, and pushes what comes of it.
+    /// Runs a change of the newest commit on this one, and pushes what comes of it. A rebase signs all that
+    /// waits, and an address on it is soon written: the reader sees it first.
     fn amended(&self, amend: &str) -> Vec<String> {
         let change = match self.position {
-            Position::Newest => amend.to_owned(),
-            Position::Below => format!(
-                "git rebase --rebase-merges --exec \"{amend}\" {}",
-                self.accepted
-            ),
+            Position::Newest => vec![amend.to_owned()],
+            Position::Below => vec![
+                self.look_at_all(),
+                format!(
+                    "git rebase --rebase-merges --exec \"{amend}\" {}",
+                    self.accepted
+                ),
+            ],
         };
         let push = self.start.push.clone();
-        self.there(vec![change]).into_iter().chain(push).collect()
+        self.there(change).into_iter().chain(push).collect()
+    }
+
+    /// Shows all that waits.
+    fn look_at_all(&self) -> String {
+        format!("git log --patch --show-signature {}..", self.accepted)
     }
 
     /// Commands that act on the branch's newest commit, from wherever the reader is.
@@ -81,13 +91,15 @@ impl Place {
         } else {
             String::new()
         };
-        let look = format!("git log --patch --show-signature {}..", self.accepted);
         Cure {
             what: format!(
                 "commits by others are among those that wait ({}{more}): look at them, let those who made them sign them, or take all off the branch (your own copy keeps them)",
                 others[..others.len().min(NAMED)].join(", ")
             ),
-            commands: [look].into_iter().chain(self.set_back()).collect(),
+            commands: [self.look_at_all()]
+                .into_iter()
+                .chain(self.set_back())
+                .collect(),
         }
     }
 
@@ -161,7 +173,7 @@ impl Place {
         };
         Cure {
             what: format!("let {who} approve it, by this and the push that it prints"),
-            commands: vec![format!("plumb approve {}", self.commit)],
+            commands: vec![format!("plumb approve {}", short(&self.commit))],
         }
     }
 

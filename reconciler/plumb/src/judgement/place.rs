@@ -11,6 +11,7 @@ use super::emergency::{Emergency, Freeze};
 use super::floor::first_parents;
 use super::{FloorOf, Range};
 use crate::git::Git;
+use crate::output::quoted;
 
 /// Who reads what is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,11 +106,12 @@ pub(crate) enum Position {
 /// Where a commit stands that isn't accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    /// Git gets it whole: what is shorter may be the name of a tag, on a server that has no hooks of ours.
     pub(crate) commit: String,
     /// The last accepted commit.
     pub(crate) accepted: String,
     pub(crate) position: Position,
-    /// The branch's short name, and where it is pushed to.
+    /// The branch's short name, and where it is pushed to, both as they stand in a command.
     pub(crate) branch: String,
     pub(crate) remote: String,
     /// What each commit must say, if the policy asks for it.
@@ -168,7 +170,10 @@ impl Start {
     pub(crate) fn on(branch: &str, remote: &str) -> Self {
         Self {
             go: None,
-            push: Some(format!("git push --force-with-lease {remote} {branch}")),
+            push: Some(format!(
+                "git push --force-with-lease {} {branch}",
+                quoted(remote)
+            )),
         }
     }
 
@@ -211,12 +216,17 @@ impl Start {
             .as_deref()
             .and_then(|names| names.lines().find(plain));
         let go = named.map_or_else(
-            || format!("git switch --detach {}", tip.short()),
+            || format!("git switch --detach {tip}"),
             |name| format!("git switch {name}"),
         );
         Self {
             go: (!there).then_some(go),
-            push: pushed.then(|| format!("git push --force-with-lease {remote} HEAD:{branch}")),
+            push: pushed.then(|| {
+                format!(
+                    "git push --force-with-lease {} HEAD:{branch}",
+                    quoted(remote)
+                )
+            }),
         }
     }
 }
@@ -299,8 +309,8 @@ impl Place {
                 Some(_) if declared => Emergency::No,
                 Some(policy) => Emergency::of(policy, step),
             },
-            commit: step.commit.short(),
-            accepted: outcome.accepted.short(),
+            commit: step.commit.to_string(),
+            accepted: outcome.accepted.to_string(),
             position: if step.commit == tip {
                 Position::Newest
             } else {
@@ -310,7 +320,7 @@ impl Place {
             start: Start::of(repository, tip, &branch, &remote, reader),
             approvals: approvals(repository, &step.commit, &remote, &branch, reader),
             branch,
-            remote,
+            remote: quoted(&remote).into_owned(),
             others: others(repository, outcome, step, tip, reader),
             deploy_ref: policy
                 .filter(|policy| policy.bind_ref != BindRef::None)

@@ -159,8 +159,7 @@ fn signing_what_lies_below_the_tip_is_told_as_a_rebase() {
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
     let command = format!(
-        "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" {}",
-        &first[..12]
+        "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" {first}"
     );
     push.says(&[&command]);
     // What it says is what helps.

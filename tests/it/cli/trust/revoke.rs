@@ -312,10 +312,7 @@ fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
     let accepted = env.commit("Trust bob's key in the drawer", &["-S"]);
     let bob = env.fingerprint("bob");
     env.trust(&["revoke", &bob, "--on", &accepted]).exits(0);
-    let set_back = format!(
-        "git push --force-with-lease origin {}:main",
-        &accepted[..12]
-    );
+    let set_back = format!("git push --force-with-lease origin {accepted}:main");
     // The thief has bob's key and bob's address.
     env.be("bob");
     env.edit("fleet/files/journald.conf", "2G", "9G");
@@ -329,7 +326,7 @@ fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
         said.find(what)
             .unwrap_or_else(|| panic!("`{what}`: {said}"))
     };
-    let look = format!("git show {}", &stolen[..12]);
+    let look = format!("git show {stolen}");
     assert!(at(&look) < at(&set_back) && at(&set_back) < at("--amend"));
     assert!(!said.contains("if it is your commit"), "{said}");
     // Bob builds on top of it.

@@ -226,7 +226,7 @@ fn what_is_amended_is_the_commit_that_was_judged_wherever_head_is() {
     env.edit("fleet/files/journald.conf", "2G", "1G");
     let unsigned = env.commit("Unsigned", &["--no-gpg-sign"]);
     env.git("fleet", &["push", "--quiet", "-u", "origin", "main"]);
-    let detach = format!("git switch --detach {}", &unsigned[..12]);
+    let detach = format!("git switch --detach {unsigned}");
     let amend = "git commit --amend --no-edit -S --allow-empty";
     let (push_head, push_main) = (
         "git push --force-with-lease origin HEAD:main",

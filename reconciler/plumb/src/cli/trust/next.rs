@@ -13,7 +13,7 @@ use super::folder::{Folder, owner};
 use super::revoke::NEW_ROOT;
 use crate::git::more_commits;
 use crate::judgement::floor;
-use crate::output::{Paint, Palette, one_of};
+use crate::output::{Paint, Palette, one_of, quoted};
 
 /// What a change of `trust/` leads to.
 #[derive(Debug, Serialize)]
@@ -192,7 +192,7 @@ impl Next {
             commands: vec![
                 "git add trust".to_owned(),
                 commit,
-                format!("git push {remote} {branch}"),
+                format!("git push {} {branch}", quoted(&remote)),
             ],
             needs: committed.map_or_else(Vec::new, |authority| {
                 let able = authority.able_without(revoked.names(), now);
@@ -329,7 +329,7 @@ impl Next {
                     format!(
                         "git fetch {remote} && plumb approve {remote}/{}",
                         self.branch,
-                        remote = self.remote
+                        remote = quoted(&self.remote)
                     )
                 )
             );

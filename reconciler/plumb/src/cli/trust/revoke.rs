@@ -17,7 +17,7 @@ use super::key::PublicKey;
 use super::next::{Wanted, wanted};
 use crate::git::Git;
 use crate::judgement::{self, FloorOf, Range};
-use crate::output::{Paint, Palette, Shell, one_of};
+use crate::output::{Paint, Palette, Shell, one_of, quoted};
 use crate::report::{Exit, Failure, OrFail as _};
 pub(super) use left::NEW_ROOT;
 use left::{Lacking, Left};
@@ -171,7 +171,7 @@ impl Revoke {
             revokers: by,
             missing,
             at_once: at_once(&key),
-            push: format!("git push {remote} refs/tags/{tag}"),
+            push: format!("git push {} refs/tags/{tag}", quoted(&remote)),
             tag,
             afterwards: match left.signers() {
                 Ok(_) => left.afterwards(),

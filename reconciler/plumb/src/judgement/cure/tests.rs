@@ -3,10 +3,15 @@
 use super::*;
 use crate::judgement::place::Start;
 
+/// A commit that isn't accepted.
+const COMMIT: &str = "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff";
+/// The last accepted one.
+const ACCEPTED: &str = "acce97edacce97edacce97edacce97edacce97ed";
+
 fn place(position: Position) -> Place {
     Place {
-        commit: "c0ffee".to_owned(),
-        accepted: "acce97ed".to_owned(),
+        commit: COMMIT.to_owned(),
+        accepted: ACCEPTED.to_owned(),
         position,
         branch: "main".to_owned(),
         remote: "origin".to_owned(),
@@ -28,12 +33,22 @@ fn an_unsigned_commit_is_first_signed() {
         cures[0].commands[0],
         "git commit --amend --no-edit -S --allow-empty"
     );
-    assert_eq!(cures[1].commands[0], "plumb approve c0ffee");
+    // Our own commands refuse what is the name of a tag too.
+    assert_eq!(
+        cures[1].commands[0],
+        format!("plumb approve {}", &COMMIT[..12])
+    );
     assert!(cures[1].what.contains("bob"));
     let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], &Givers::Unknown);
     assert_eq!(
         cures[0].commands[0],
-        "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" acce97ed"
+        format!("git log --patch --show-signature {ACCEPTED}..")
+    );
+    assert_eq!(
+        cures[0].commands[1],
+        format!(
+            "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" {ACCEPTED}"
+        )
     );
 }
 
@@ -91,7 +106,7 @@ fn what_the_server_hasnt_got_isnt_set_back_there() {
         .filter(|code| **code != ReasonCode::Rewound)
     {
         let cures = place.cures(&[*code], &Givers::Unknown);
-        let pushes = format!("{cures:?}").contains("acce97ed:main");
+        let pushes = format!("{cures:?}").contains(&format!("{ACCEPTED}:main"));
         assert!(!pushes, "{code}: {cures:?}");
     }
 }
@@ -123,7 +138,8 @@ fn every_reject_begins_with_the_reset_but_a_branch_that_was_set_back() {
         .filter(|code| code.verdict() == Verdict::Reject)
     {
         let cures = place(Position::Newest).cures(&[*code], &Givers::Unknown);
-        let reset = cures[0].commands[0] == "git push --force-with-lease origin acce97ed:main";
+        let reset =
+            cures[0].commands[0] == format!("git push --force-with-lease origin {ACCEPTED}:main");
         assert_eq!(reset, *code != ReasonCode::Rewound, "{code}: {cures:?}");
     }
 }
@@ -155,8 +171,8 @@ fn what_a_revoked_key_signed_is_looked_at_and_set_back_before_anybody_signs_it()
         assert_eq!(
             commands[..2],
             [
-                "git show c0ffee",
-                "git push --force-with-lease origin acce97ed:main"
+                &format!("git show {COMMIT}"),
+                &format!("git push --force-with-lease origin {ACCEPTED}:main")
             ]
         );
         let rebase = commands.iter().any(|command| command.contains("rebase"));
