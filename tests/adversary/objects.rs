@@ -58,6 +58,9 @@ fn case_40_replace_refs_are_refs_and_not_objects() {
     let bytes = w.store.bytes(&signed).to_vec();
     w.store.put(c, ObjectKind::Commit, bytes);
     w.rejects(c, R::CorruptObject);
+    // Nor where others look at it ahead.
+    let top = w.on(c).file("lab/a", "2").sign(&p.alice).make(&mut w);
+    w.rejects(top, R::CorruptObject);
 }
 
 #[test]
@@ -469,17 +472,21 @@ fn own_52_a_store_that_hides_a_commit_on_the_way_down() {
     let first = text
         .replace(&hidden.to_string(), &w.root.to_string())
         .into_bytes();
-    let asked = std::cell::Cell::new(false);
-    let store = TwoFaced {
-        world: &w,
-        commit,
-        first,
-        asked,
-    };
+    let top = w.on(commit).file("lab/a", "2").sign(&p.alice).make(&mut w);
     let now = jiff::Timestamp::from_second(w.now).unwrap();
-    let outcome = plumb_trust::verify(&store, &plumb_trust::Inputs::new(w.root, commit, now));
-    assert_eq!(outcome.accepted, w.root);
-    assert_eq!(outcome.steps[0].reasons[0].code, R::CorruptObject);
+    // Threads that look ahead begin where there are two commits.
+    for (head, threads) in [(commit, 0), (top, 0), (top, 2)] {
+        let store = TwoFaced {
+            world: &w,
+            commit,
+            first: first.clone(),
+            asked: std::cell::Cell::new(false),
+        };
+        let inputs = plumb_trust::Inputs::new(w.root, head, now).threads(threads);
+        let outcome = plumb_trust::verify(&store, &inputs);
+        assert_eq!(outcome.accepted, w.root);
+        assert_eq!(outcome.steps[0].reasons[0].code, R::CorruptObject);
+    }
 }
 
 #[test]

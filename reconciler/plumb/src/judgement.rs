@@ -8,7 +8,7 @@ pub(crate) mod floor;
 pub(crate) mod place;
 
 use jiff::Timestamp;
-use plumb_adapters::git::{Repository, RepositoryError};
+use plumb_adapters::git::{Repository, RepositoryError, spare_threads};
 use plumb_document::{Diagnostic, Span};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::policy::{Authority, POLICY_PATH, codes};
@@ -124,7 +124,8 @@ pub(crate) fn judge_telling(
     let mut inputs = Inputs::new(range.floor, range.head, range.now)
         .tags(range.tags)
         .progress(progress)
-        .detail(detail);
+        .detail(detail)
+        .threads(spare_threads());
     let arriving = match range.floor_of {
         FloorOf::Accepted => None,
         _ => floor::arriving(repository, range),

@@ -152,6 +152,9 @@ pub struct Inputs<'a> {
     pub detail: Detail,
     /// Told now and then how far it is.
     pub progress: Option<&'a dyn Fn(Progress)>,
+    /// How many other threads may look at signatures ahead of the judge, on a long way; none unless it
+    /// is said. No verdict depends on it.
+    pub threads: usize,
 }
 
 impl<'a> Inputs<'a> {
@@ -171,6 +174,7 @@ impl<'a> Inputs<'a> {
             lower_bounds: &[],
             detail: Detail::Brief,
             progress: None,
+            threads: 0,
         }
     }
 
@@ -247,6 +251,13 @@ impl<'a> Inputs<'a> {
     #[must_use]
     pub const fn progress(mut self, progress: &'a dyn Fn(Progress)) -> Self {
         self.progress = Some(progress);
+        self
+    }
+
+    /// With so many other threads that may look at signatures ahead of the judge.
+    #[must_use]
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 }

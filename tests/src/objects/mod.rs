@@ -298,7 +298,7 @@ impl World {
         }
     }
 
-    /// Verifies up to a head.
+    /// Verifies up to a head, twice: other threads that look ahead change nothing about it.
     pub fn verify(&self, head: Oid) -> Outcome {
         let now = Timestamp::from_second(self.now).unwrap();
         let mut inputs = Inputs::new(self.root, head, now)
@@ -311,6 +311,8 @@ impl World {
             .explain();
         inputs.floor = self.floor;
         let outcome = verify(&self.store, &inputs);
+        let ahead = verify(&self.store, &inputs.threads(2));
+        assert_eq!(format!("{outcome:?}"), format!("{ahead:?}"));
         dump::dump(self, head, &outcome);
         outcome
     }

@@ -28,6 +28,6 @@ mod tests;
 pub use address::{Address, AddressError};
 pub use fetch::{Exceeded, Limits, Patience, Ssh};
 pub use newer::Newer;
-pub use objects::{ObjectStore, Open};
+pub use objects::{ObjectStore, Open, spare_threads};
 pub use repository::{Quarantine, Repository, RepositoryError};
 pub use source::{GitOptions, GitSource, GitSourceError};

@@ -38,6 +38,16 @@ impl Open {
 /// What is kept of inflated delta bases; trees of a large fleet are long chains.
 const PACK_CACHE: usize = 32 << 20;
 
+/// Beside more threads than these, the one that judges has nothing to wait for.
+const SPARE_THREADS: usize = 3;
+
+/// How many threads this process may have at once beside the one that judges, for
+/// [`Inputs::threads`](plumb_trust::Inputs::threads): 0 to 3, by the processors that it may run on.
+pub fn spare_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors - 1).min(SPARE_THREADS)
+}
+
 /// Objects of one or more object folders. Replace refs and grafts don't exist here; the folders'
 /// alternates count, because what is read is checked against its name anyway.
 ///

@@ -21,7 +21,7 @@ use super::address::{Address, AddressError};
 use super::fetch::{self, Limits, Patience, Ssh, repack};
 use super::files;
 use super::mirror::{Mirror, MirrorError};
-use super::objects::{ObjectStore, Open};
+use super::objects::{ObjectStore, Open, spare_threads};
 
 /// How often, at most, everything is fetched anew because something was missing.
 const ANEW: Duration = Duration::from_hours(1);
@@ -366,7 +366,8 @@ impl Reader {
             .revoked(&request.revoked)
             .revoked_before(&request.revoked_before)
             .tombstones(&request.tombstones)
-            .lower_bounds(&request.lower_bounds);
+            .lower_bounds(&request.lower_bounds)
+            .threads(spare_threads());
         inputs.floor = request.floor;
         inputs.detail = request.detail;
         let told = Cell::new(Instant::now());

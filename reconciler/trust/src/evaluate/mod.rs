@@ -12,6 +12,7 @@
 //!
 //! The first step that isn't accepted ends it: the others are `ancestor`.
 
+mod ahead;
 mod approvals;
 mod chain;
 mod coverage;
@@ -28,7 +29,7 @@ mod step;
 mod voice;
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -44,11 +45,12 @@ use crate::verified::Revision;
 
 pub use presume::{Held, presume};
 
+use ahead::Ahead;
 use approvals::Approvals;
 use chain::Chain;
 use revocation::Revoked;
 use span::Spans;
-use voice::Bounds;
+use voice::{Bounds, examine_commit};
 
 /// How many commits before the floor are asked for their dates.
 const BEFORE_FLOOR: usize = 256;
@@ -61,7 +63,7 @@ struct Parent {
     trust: Oid,
     /// When it was made, as far as what it carries can tell; never before its own parent.
     seconds: i64,
-    authority: Rc<Authority>,
+    authority: Arc<Authority>,
 }
 
 /// What all steps share.
@@ -70,7 +72,7 @@ struct Evaluation<'a> {
     inputs: &'a Inputs<'a>,
     now: i64,
     trees: Trees<'a>,
-    authorities: HashMap<Oid, Rc<Authority>>,
+    authorities: HashMap<Oid, Arc<Authority>>,
     chain: Chain,
     approvals: Approvals,
     revoked: Revoked,
@@ -190,19 +192,26 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The policy and keys of a `trust` folder, read once.
-    fn authority(&mut self, trust: &Oid) -> Result<Rc<Authority>, Reason> {
+    fn authority(&mut self, trust: &Oid) -> Result<Arc<Authority>, Reason> {
         if let Some(authority) = self.authorities.get(trust) {
             return Ok(authority.clone());
         }
         let loaded = Authority::load(self.objects, trust, self.inputs.now);
-        let authority = Rc::new(
+        let authority = Arc::new(
             loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?,
         );
         self.authorities.insert(*trust, authority.clone());
         Ok(authority)
     }
 
-    fn run(&mut self, mut parent: Parent, outcome: &mut Outcome) {
+    fn run(&mut self, parent: Parent, outcome: &mut Outcome) {
+        let (threads, total) = (self.inputs.threads, self.chain.len());
+        std::thread::scope(|scope| {
+            self.run_beside(Ahead::start(scope, threads, total), parent, outcome);
+        });
+    }
+
+    fn run_beside(&mut self, mut ahead: Ahead, mut parent: Parent, outcome: &mut Outcome) {
         let total = self.chain.len();
         outcome.verdict = Verdict::Accept;
         outcome.steps.reserve_exact(total);
@@ -228,7 +237,12 @@ impl<'a> Evaluation<'a> {
                     .push(behind(id, held && at == 0, &outcome.reasons));
                 continue;
             }
-            let (step, next) = self.step(&parent, at, id, &mut history);
+            let (step, next) = self.step(
+                &parent,
+                at,
+                ahead.take(self.objects, &self.chain, &id, &parent.authority),
+                &mut history,
+            );
             match next {
                 Some((next, revision)) => {
                     outcome.accepted = id;
@@ -303,7 +317,11 @@ impl<'a> Evaluation<'a> {
             };
             judge.authority = authority;
         }
-        if self.own_voice(&judge, commit, Bounds::none()).is_ok() {
+        let finding = examine_commit(&judge.authority, commit);
+        if self
+            .own_voice(&judge, commit, finding, Bounds::none())
+            .is_ok()
+        {
             Trailers::parse(commit.message).unwrap_or_default()
         } else {
             Trailers::default()

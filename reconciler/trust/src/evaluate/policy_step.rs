@@ -1,7 +1,7 @@
 //! A step that changes `trust/`.
 
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::elsewhere::says_trust_policy;
 use super::{Evaluation, Parent};
@@ -25,7 +25,7 @@ impl Evaluation<'_> {
         commit: &Commit<'_>,
         changes: &[Change],
         seconds: i64,
-    ) -> Result<(Oid, Rc<Authority>), Reason> {
+    ) -> Result<(Oid, Arc<Authority>), Reason> {
         if !changes.iter().any(|change| in_trust(&change.path)) {
             return Ok((parent.trust, parent.authority.clone()));
         }

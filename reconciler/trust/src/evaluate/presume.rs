@@ -47,7 +47,7 @@ pub fn presume(
     let mut history = History::default();
     for at in 0..evaluation.chain.len() {
         let id = evaluation.chain.get(at);
-        let (mut step, next) = evaluation.step(&parent, at, id, &mut history);
+        let (mut step, next) = evaluation.step(&parent, at, None, &mut history);
         if let Some((next, _)) = next {
             parent = next;
             continue;
@@ -114,7 +114,7 @@ impl Evaluation<'_> {
         let now = self.now;
         self.now = now.max(commit.committer.seconds);
         // If it is accepted then, it takes away what it takes away as a commit that is presumed to be, too.
-        let (mut due, _) = self.step(parent, at, step.commit, history);
+        let (mut due, _) = self.step(parent, at, None, history);
         self.now = now;
         due.notes = Vec::new();
         Some(due)

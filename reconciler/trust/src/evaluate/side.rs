@@ -204,7 +204,7 @@ impl Evaluation<'_> {
         bounds: Bounds,
     ) -> Result<Voice, Reason> {
         let name = format!("by the empty commit {}", id.short());
-        let finding = super::voice::examine_commit(parent, commit);
+        let finding = super::voice::examine_commit(&parent.authority, commit);
         let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
         let (key, seconds) = weighed.map_err(|reason| approvals::ignored(&name, reason))?;
         let trailers = Trailers::parse(commit.message).map_err(|e| approvals::ignored(&name, e))?;

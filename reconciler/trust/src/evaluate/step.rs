@@ -1,8 +1,11 @@
 //! One step: may `C` follow `P`?
 
+use std::borrow::Cow;
+
+use super::ahead::Looked;
 use super::coverage::{self, Coverage, Voice};
 use super::history::History;
-use super::voice::Bounds;
+use super::voice::{Bounds, examine_commit};
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
 use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
@@ -10,6 +13,7 @@ use crate::oid::Oid;
 use crate::outcome::{By, Signer, Step};
 use crate::policy::{Bypass, Policy};
 use crate::reason::{Reason, ReasonCode};
+use crate::signature::Finding;
 use crate::verdict::Verdict;
 use crate::verified::Revision;
 
@@ -59,11 +63,11 @@ impl Evaluation<'_> {
         &mut self,
         parent: &Parent,
         at: usize,
-        id: Oid,
+        looked: Option<Looked>,
         history: &mut History,
     ) -> (Step, Option<Next>) {
-        let mut step = Step::new(id, Verdict::Accept);
-        match self.judge(parent, at, id, &mut step, history) {
+        let mut step = Step::new(self.chain.get(at), Verdict::Accept);
+        match self.judge(parent, at, looked, &mut step, history) {
             Ok(next) => {
                 self.revoke_after(parent, &next.0, &next.1, at);
                 step.subject = String::new();
@@ -91,18 +95,26 @@ impl Evaluation<'_> {
         &mut self,
         parent: &Parent,
         at: usize,
-        id: Oid,
+        looked: Option<Looked>,
         step: &mut Step,
         history: &mut History,
     ) -> Result<Next, Vec<Reason>> {
         let one = |reason: Reason| vec![reason];
-        let raw = self
-            .objects
-            .read(&id, ObjectKind::Commit, limits::COMMIT)
-            .map_err(|e| one(unread(&e)))?;
+        let id = step.commit;
+        let (raw, finding) = if let Some(looked) = looked {
+            let (raw, finding) = looked.by(&parent.authority);
+            (raw.map(Cow::Owned), finding)
+        } else {
+            let read = self.objects.read(&id, ObjectKind::Commit, limits::COMMIT);
+            (read, None)
+        };
+        let raw = raw.map_err(|e| one(unread(&e)))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
         step.subject = commit.subject();
-        let candidate = self.candidate(parent, at, id, commit).map_err(one)?;
+        let finding = finding.unwrap_or_else(|| examine_commit(&parent.authority, &commit));
+        let candidate = self
+            .candidate(parent, at, id, commit, finding)
+            .map_err(one)?;
         let policy = &parent.authority.policy;
         let demands = coverage::demands(policy, &candidate.changes).map_err(one)?;
         let (trust, authority) = self
@@ -192,6 +204,7 @@ impl Evaluation<'_> {
         at: usize,
         id: Oid,
         commit: Commit<'c>,
+        finding: Finding,
     ) -> Result<Candidate<'c>, Reason> {
         let follows = match self.chain.rollback.filter(|_| at == 0) {
             Some(to) => to,
@@ -236,7 +249,7 @@ impl Evaluation<'_> {
             }
         }
         let bounds = Bounds::after(after).seen(self.seen(&id));
-        let own = self.own_voice(parent, &commit, bounds);
+        let own = self.own_voice(parent, &commit, finding, bounds);
         if let Err(reason) = &own
             && reason.code.verdict() == Verdict::Reject
         {

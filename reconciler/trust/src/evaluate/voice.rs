@@ -65,11 +65,11 @@ impl Bounds {
     }
 }
 
-/// What the signature of a commit is worth under the parent's policy.
-pub(super) fn examine_commit(parent: &Parent, commit: &Commit<'_>) -> Finding {
+/// What the signature of a commit is worth under a policy.
+pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Finding {
     match &commit.signature {
         Some(block) => examine(
-            &parent.authority.ring,
+            &authority.ring,
             commit.payload(),
             block,
             commit.committer.seconds,
@@ -175,14 +175,14 @@ impl Evaluation<'_> {
         Err(Reason::new(ReasonCode::UnknownKey, message))
     }
 
-    /// The voice of a commit's own signature. It binds if its trailer says so, or if nothing must be said.
+    /// The voice of a commit's own signature, of which this was found. It binds if its trailer says so, or if nothing must be said.
     pub(super) fn own_voice(
         &self,
         parent: &Parent,
         commit: &Commit<'_>,
+        finding: Finding,
         bounds: Bounds,
     ) -> Result<Voice, Reason> {
-        let finding = examine_commit(parent, commit);
         let (key, seconds) = self.weigh(&parent.authority, &self.revoked, finding, bounds)?;
         let policy = &parent.authority.policy;
         let binds = policy.bind_ref == BindRef::None || {

@@ -51,8 +51,13 @@ impl<'a> Checked<'a> {
         limit: u64,
     ) -> Result<Cow<'a, [u8]>, ReadError> {
         let bytes = self.peek(id, kind, limit)?;
-        match name_of(kind, &bytes, id.format()) {
-            Ok(name) if name == *id => Ok(bytes),
+        Self::named(id, kind, &bytes).map(|()| bytes)
+    }
+
+    /// Whether bytes have this name.
+    pub(crate) fn named(id: &Oid, kind: ObjectKind, bytes: &[u8]) -> Result<(), ReadError> {
+        match name_of(kind, bytes, id.format()) {
+            Ok(name) if name == *id => Ok(()),
             Ok(_) => Err(ReadError::Name { id: *id, kind }),
             Err(why) => Err(ReadError::Collision { id: *id, kind, why }),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use plumb_adapters::git::Repository;
+use plumb_adapters::git::{Repository, spare_threads};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::{
     Held, Inputs, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, TagRef,
@@ -62,7 +62,8 @@ impl Judge<'_> {
             .reference(self.reference)
             .tags(self.tags)
             .tombstones(self.tombstones)
-            .detail(Telling::Short.detail());
+            .detail(Telling::Short.detail())
+            .threads(spare_threads());
         inputs.floor = floor;
         inputs
     }
