@@ -369,10 +369,12 @@ mod tests {
                 "{code} isn't in docs/codes.md: {explanation}"
             );
         }
-        for code in ReasonCode::ALL {
-            let explanation = code.explanation().replace('\n', " ");
+        let commits = ReasonCode::ALL
+            .iter()
+            .map(|code| (code.as_str(), code.explanation()));
+        for (code, explanation) in commits.chain(conditions::all()) {
             assert!(
-                docs.contains(&explanation),
+                docs.contains(&explanation.replace('\n', " ")),
                 "of {code}, docs/codes.md says something else than: {explanation}"
             );
         }
