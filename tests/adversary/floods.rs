@@ -448,3 +448,29 @@ fn own_103_many_large_manifests_are_looked_at_up_to_an_end() {
     let c = commit.sign(&p.alice).make(&mut w);
     w.accepts(c);
 }
+
+// Whoever merges makes nobody walk the whole history: where a branch left is looked for no further than that.
+#[test]
+fn own_105_a_merge_high_above_the_beginning() {
+    let (p, mut w) = (people(), World::default());
+    let mut history = vec![w.root];
+    for n in 0..400 {
+        let next = w.on(history[n]).file("lab/a", &n.to_string());
+        history.push(next.make(&mut w));
+    }
+    let floor = history[400];
+    let side = w.on(floor).file("prod/a", "1").make(&mut w);
+    w.approve(side, &p.bob);
+    let main = w.on(floor).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let merge = w
+        .merge(&[main, side])
+        .file("prod/a", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    let store = Counting::new(&w);
+    let outcome = verify(&store, &inputs(&w, merge).floor(floor));
+    assert_eq!(outcome.accepted, merge, "{outcome:?}");
+    // The dates before the floor are looked at, and those are of 256 commits.
+    let read: Vec<usize> = history.iter().map(|id| store.of(id)).collect();
+    assert_eq!(read[..140].iter().sum::<usize>(), 0, "{read:?}");
+}

@@ -130,6 +130,25 @@ fn case_22_octopus_with_a_rule_met_by_one_parent_only() {
     w.accepts(octopus);
 }
 
+// A script approves both within a second; what is said of one branch isn't said of the other.
+#[test]
+fn own_104_two_branches_approved_in_the_same_second() {
+    let (p, mut w) = (people(), World::default());
+    let one = w.on(w.root).file("prod/a", "1").make(&mut w);
+    let two = w.on(w.root).file("prod/b", "1").make(&mut w);
+    let at = w.clock() + 60;
+    for (name, tip) in [("approve/main/1", one), ("approve/main/2", two)] {
+        w.tag(name, tip).dated(at).sign(&p.bob).make(&mut w);
+    }
+    let octopus = w
+        .merge(&[w.root, one, two])
+        .file("prod/a", "1")
+        .file("prod/b", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    w.accepts(octopus);
+}
+
 #[test]
 fn case_23_evil_merge_that_keeps_the_mergetag() {
     let (p, mut w) = (people(), World::default());
