@@ -233,6 +233,14 @@ fn own_91_what_is_told_of_an_unsigned_commit() {
             "the rule ** has 0 of 1 from ops"
         ]
     );
+    // Where an identity has signed it, nobody says that none has.
+    let at = w.now + DAY;
+    let ahead = w.on(w.root).file("lab/a", "1").sign_at(&p.alice, at);
+    let ahead = ahead.make(&mut w);
+    assert_eq!(
+        told(&w.pends(ahead, R::Future))[0],
+        "no signature or approval of it counts"
+    );
     // Where it changes nothing there is no rule to tell of.
     let empty = w.on(w.root).make(&mut w);
     assert_eq!(

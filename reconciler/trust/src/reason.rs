@@ -36,7 +36,7 @@ macro_rules! codes {
 codes! {
     /// A commit before this one isn't accepted, so this one isn't looked at.
     Ancestor = "ancestor", Pending;
-    /// No identity of the policy has signed or approved it: it is unsigned, or signed by a key that the policy doesn't have.
+    /// No identity of the policy has signed or approved it so that it counts: it is unsigned, or signed by a key that the policy doesn't have, or by one whose signature doesn't count for a reason that is told beside this.
     Uncovered = "uncovered", Pending;
     /// Some identities have approved it, but a rule needs more. `missing` says how many of which group.
     ApprovalsMissing = "approvals-missing", Pending;

@@ -437,17 +437,21 @@ fn signer(parent: &Parent, voice: &Voice) -> Signer {
     }
 }
 
-/// "Nobody has signed it" and "its signature doesn't count, because" are told as one where both are there.
+/// Adds why its own signature doesn't count, and lets what is said of nobody having signed it agree with that.
 fn merge_uncovered(reasons: &mut Vec<Reason>, own: Reason) {
-    if own.code == ReasonCode::Uncovered {
-        if let Some(uncovered) = reasons.iter_mut().find(|r| r.code == ReasonCode::Uncovered) {
-            uncovered.message = format!(
-                "{}, and {}",
-                own.message,
-                uncovered.message.replace("signed or ", "")
-            );
+    let uncovered = reasons.iter_mut().find(|r| r.code == ReasonCode::Uncovered);
+    if let Some(uncovered) = uncovered {
+        match own.code {
+            ReasonCode::Uncovered => {
+                let approved = uncovered.message.replace("signed or ", "");
+                uncovered.message = format!("{}, and {approved}", own.message);
+            }
+            ReasonCode::UnknownKey => {}
+            // An identity has signed it.
+            _ => "no signature or approval of it counts".clone_into(&mut uncovered.message),
         }
-        return;
     }
-    reasons.push(own);
+    if own.code != ReasonCode::Uncovered {
+        reasons.push(own);
+    }
 }
