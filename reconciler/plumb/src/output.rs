@@ -155,24 +155,50 @@ impl Paint {
     }
 }
 
+/// What can't be seen, in text whose lines are its own.
+fn foreign(c: char) -> bool {
+    invisible(c) && c != '\n'
+}
+
 /// JSON with what can't be seen written as JSON writes it: it stands only within strings, where that is
 /// the same text to a program.
 fn escaped(json: &str) -> Cow<'_, str> {
-    let foreign = |c: char| invisible(c) && c != '\n';
+    escaped_by(json, |c, out| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    })
+}
+
+fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     if !json.contains(foreign) {
         return json.into();
     }
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         if foreign(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(out, "\\u{unit:04x}");
-            }
+            escape(c, &mut out);
         } else {
             out.push(c);
         }
     }
     out.into()
+}
+
+/// Data as YAML. Where something in it can't be seen, all of it is in quotes, with that written out: JSON,
+/// whose strings are YAML's, but for what takes two of JSON's escapes and one of YAML's.
+fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
+    let unwritten = || "the answer can't be written as YAML".to_owned();
+    let text = serde_saphyr::to_string(data).or_fail(unwritten)?;
+    if !text.contains(foreign) {
+        return Ok(text);
+    }
+    let mut json = serde_json::to_string_pretty(data).or_fail(unwritten)?;
+    json.push('\n');
+    let written = escaped_by(&json, |c, out| {
+        let _ = write!(out, "\\U{:08x}", u32::from(c));
+    });
+    Ok(written.into_owned())
 }
 
 /// How a command speaks: chosen once, from the command line and the terminal.
@@ -213,8 +239,7 @@ impl Shell {
                 text.push('\n');
                 escaped(&text).into_owned()
             }
-            Format::Yaml => serde_saphyr::to_string(data)
-                .or_fail(|| "the answer can't be written as YAML".to_owned())?,
+            Format::Yaml => yaml(data)?,
         };
         self.print(&text)
     }
@@ -397,6 +422,17 @@ mod tests {
             serde_json::from_str::<Vec<String>>(&escaped).unwrap(),
             [text]
         );
+    }
+
+    #[test]
+    fn yaml_stays_the_same_text_to_programs() {
+        assert_eq!(yaml(&["a: b"]).unwrap(), "- \"a: b\"\n");
+        for text in ["a\u{9b}\u{7f}\n\u{1b}é", "\u{202e}\u{e0001}\"\\/\ta\r\n"] {
+            let written = yaml(&[text]).unwrap();
+            assert!(!written.contains(foreign), "{written}");
+            let read: Vec<String> = serde_saphyr::from_str(&written).unwrap();
+            assert_eq!(read, [text], "{written}");
+        }
     }
 
     #[test]
