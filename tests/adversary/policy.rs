@@ -275,7 +275,6 @@ fn own_28_dropping_a_certificate_and_adding_it_again_without_its_revocation() {
     let revoked = p
         .bob
         .revoked(ReasonForRevocation::KeyCompromised, tests::objects::START);
-    let mut w = World::with(|policy| policy.identity("bob", &[&revoked]));
     let without = |policy: &mut PolicyText| {
         policy.identities.retain(|(name, _)| name != "bob");
         policy.keys.retain(|(file, _)| !file.starts_with("bob"));
@@ -285,18 +284,27 @@ fn own_28_dropping_a_certificate_and_adding_it_again_without_its_revocation() {
         w.approve(step, &p.carol);
         w.approve(step, &p.dave);
     };
-    let out = w.policy_step(w.root, without).sign(&p.alice).make(&mut w);
-    sign(&mut w, out);
-    let back = w
-        .policy_step(out, |policy| {
-            policy.identity("bob", &[&p.bob]);
-            policy.groups[0].1 = "[alice, bob, carol]".to_owned();
-        })
-        .sign(&p.alice)
-        .make(&mut w);
-    sign(&mut w, back);
-    let c = w.on(back).file("lab/a", "1").sign(&p.bob).make(&mut w);
-    w.alarms(c, R::KeyRevoked);
+    // The policy that believed the certificate was the first, or came by a step.
+    let first = World::with(|policy| policy.identity("bob", &[&revoked]));
+    let mut later = World::default();
+    let step = later.policy_step(later.root, |policy| policy.identity("bob", &[&revoked]));
+    let step = step.sign(&p.alice).make(&mut later);
+    sign(&mut later, step);
+    for (mut w, from) in [(first.clone(), first.root), (later, step)] {
+        let out = w.policy_step(from, without).sign(&p.alice).make(&mut w);
+        sign(&mut w, out);
+        let back = w
+            .policy_step(out, |policy| {
+                policy.identity("bob", &[&p.bob]);
+                policy.groups[0].1 = "[alice, bob, carol]".to_owned();
+            })
+            .sign(&p.alice)
+            .make(&mut w);
+        sign(&mut w, back);
+        w.accepts(back);
+        let c = w.on(back).file("lab/a", "1").sign(&p.bob).make(&mut w);
+        w.alarms(c, R::KeyRevoked);
+    }
 }
 
 #[test]
