@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
 use plumb_trust::{
-    Inputs, ObjectError, ObjectFormat, ObjectKind, Objects, Oid, Outcome, Revision, Revocations,
-    Rollback, Verified, name_of, verify,
+    Inputs, KeyName, ObjectError, ObjectFormat, ObjectKind, Objects, Oid, Outcome, Revision,
+    Revocations, Rollback, Verified, name_of, verify,
 };
 
 const POLICY: &str = r#"kind: TrustPolicy
@@ -41,6 +41,8 @@ struct Inner {
     fetches: usize,
     loads: usize,
     revoked: Revocations,
+    revoked_before: Revocations,
+    revoked_by_tags: Vec<KeyName>,
     rollbacks: Vec<Rollback>,
 }
 
@@ -202,6 +204,16 @@ impl Repository {
         self.0.lock().unwrap().loads
     }
 
+    /// Tags as good as signed take authority away from these keys, and from no others.
+    pub(super) fn revoke(&self, keys: &[KeyName]) {
+        keys.clone_into(&mut self.0.lock().unwrap().revoked_by_tags);
+    }
+
+    /// What the last verification was told that tags took away before.
+    pub(super) fn told_revoked_before(&self) -> Revocations {
+        self.0.lock().unwrap().revoked_before.clone()
+    }
+
     /// The local revocations that the last verification was told.
     pub(super) fn told_revoked(&self) -> Revocations {
         self.0.lock().unwrap().revoked.clone()
@@ -233,6 +245,7 @@ impl Source for Repository {
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Outcome, SourceError>> {
         let mut inner = self.0.lock().unwrap();
         inner.revoked = request.revoked;
+        inner.revoked_before = request.revoked_before;
         let floor = request.floor.unwrap_or(request.introduction);
         let mut chain = inner.chain(request.head);
         chain.reverse();
@@ -252,6 +265,7 @@ impl Source for Repository {
             .lower_bounds(&request.lower_bounds);
         let mut outcome = verify(&*inner, &inputs);
         outcome.rollbacks.extend(back);
+        outcome.revoked.clone_from(&inner.revoked_by_tags);
         ready(Ok(outcome))
     }
 

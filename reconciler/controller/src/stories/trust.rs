@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use plumb_core::status::ConditionType::{Ready, SourceVerified};
-use plumb_trust::Revocations;
 use plumb_trust::source::SourceError;
+use plumb_trust::{KeyName, Revocations};
 
 use super::fixture::{Fleet, host, is};
 
@@ -281,4 +281,44 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
         })
         .await;
     assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    let key: KeyName = "SHA256:uNiVztksCsDhcc0u9e8BrrSB1pC1FRPnY3U2VW3e0c8"
+        .parse()
+        .unwrap();
+    let told = |fleet: &Fleet, reason: &str| {
+        let events = fleet.handle().events(None, 100);
+        let about =
+            |e: &&crate::event::Event| e.reason == reason && e.message.contains(&key.to_string());
+        events.iter().filter(about).count()
+    };
+    fleet.repository.revoke(std::slice::from_ref(&key));
+    fleet.handle().notify().unwrap();
+    fleet.rest(1).await;
+    assert_eq!(told(&fleet, "KeyRevoked"), 1);
+    assert_eq!(told(&fleet, "RevokeTagGone"), 0);
+
+    // The tag is still there after a restart: nothing is new.
+    fleet.stop().await;
+    fleet.start().await;
+    fleet.rest(5).await;
+    assert_eq!(told(&fleet, "KeyRevoked"), 1);
+    assert_eq!(told(&fleet, "RevokeTagGone"), 0);
+    let before = fleet.repository.told_revoked_before();
+    assert!(before.contains(&key), "whoever judges is told");
+
+    fleet.stop().await;
+    fleet.repository.revoke(&[]);
+    fleet.start().await;
+    fleet.rest(5).await;
+    assert_eq!(told(&fleet, "RevokeTagGone"), 1);
+    assert!(fleet.repository.told_revoked_before().contains(&key));
+    assert_eq!(fleet.handle().source().revoked_by_tags, [key.to_string()]);
+    // While it runs it isn't said again.
+    fleet.handle().notify().unwrap();
+    fleet.rest(5).await;
+    assert_eq!(told(&fleet, "RevokeTagGone"), 1);
 }
