@@ -3,6 +3,7 @@
 //! `case_01` to `case_85` are those of the study; where the verdict differs from its table, the case
 //! says why. `own_…` are ours.
 
+mod ahead;
 mod edges;
 mod floods;
 mod late;

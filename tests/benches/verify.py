@@ -104,24 +104,28 @@ class Bench:
         figures = Figures()
         self.keyring(self.mixed)
         mine, git = {"core": [], "clock": []}, {"core": [], "clock": []}
+        processors = len(os.sched_getaffinity(0))
+        beside = []
         openpgp, sq_git = [], []
         few = max(2, runs // 3)
         log = self.git_log(self.mixed)
         for turn in range(runs):
             mine["core"].append(self.on_one_core(self.verify(self.mixed), env=self.env))
             mine["clock"].append(timed([str(word) for word in self.verify(self.mixed)], env=self.env))
+            beside.append(busy(self.verify(self.mixed), env=self.env))
             openpgp.append(self.on_one_core(self.verify(self.openpgp), env=self.env))
-            if turn < few:
+            if turn % 3 == 0 or runs - turn <= few - len(sq_git):
                 git["core"].append(self.on_one_core(log, env=self.env))
                 git["clock"].append(timed([str(word) for word in log], env=self.env))
                 sq_git.append(self.run_sq_git(self.openpgp))
         each = {}
-        for measure, what in (("core", "seconds of one core"), ("clock", f"by the clock, {os.cpu_count()} processors")):
+        for measure, what in (("core", "seconds of one core"), ("clock", f"by the clock, on {processors} processors")):
             print(f"verify: {COMMITS} commits, OpenPGP and SSH Ed25519 by turns, {what}")
             ours = figures.row("plumb verify", mine[measure]) / COMMITS
             peer = figures.row(f"git log --format=%G?, {SLICE} of them", git[measure]) / SLICE
             print(f"{'plumb, each':<34} {ours * 1e6:8.1f} µs   git, each {peer * 1e6:8.1f} µs")
             each[measure] = (ours, peer / ours)
+        figures.row("plumb's threads, of all processors", beside)
         figures.least("plumb, commits a second and core", 1 / each["core"][0], 10_000)
         figures.ratio("git ÷ plumb, on one core", each["core"][1], None)
         figures.ratio("git ÷ plumb, by the clock", each["clock"][1], 100)

@@ -27,6 +27,12 @@ pub struct Outcome {
     /// Keys that `revoke/` tags take authority away from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<KeyName>,
+    /// Keys of the accepted policy that tags took authority away from before
+    /// ([`Inputs::revoked_before`](crate::Inputs::revoked_before)) and take it from no more: one was
+    /// deleted, or who signed it has left. They stay revoked. Nothing if no way was found, as then no tag
+    /// was looked at; those that this machine's configuration takes away aren't among them.
+    #[serde(skip)]
+    pub unbacked: Option<Vec<KeyName>>,
     /// Lower bounds that aren't on the verified chain: those hosts are held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub off_chain: Vec<Oid>,
@@ -135,6 +141,7 @@ impl Outcome {
             reasons: Vec::new(),
             revoked: Vec::new(),
             revoked_since: BTreeMap::new(),
+            unbacked: None,
             off_chain: Vec::new(),
             rollbacks: Vec::new(),
             revision: None,

@@ -23,6 +23,9 @@ use super::files;
 use super::mirror::{Mirror, MirrorError};
 use super::objects::{ObjectStore, Open, spare_threads};
 
+/// What is said of a panic.
+const UNFORESEEN: &str = "reading it failed in a way that wasn't foreseen; please report it";
+
 /// How often, at most, everything is fetched anew because something was missing.
 const ANEW: Duration = Duration::from_hours(1);
 
@@ -258,8 +261,7 @@ impl Fetcher {
             let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_else(|_| {
                 Err(SourceError::Garbled {
                     source_url: self.address.to_string(),
-                    reason: "reading it failed in a way that wasn't foreseen; please report it"
-                        .to_owned(),
+                    reason: UNFORESEEN.to_owned(),
                 })
             });
             let _ = answer.send(fetched);
@@ -318,22 +320,38 @@ impl Reader {
         while let Ok(job) = queue.recv() {
             match job {
                 Read::Verify(request, answer) => {
-                    let outcome = self.verify(&request);
+                    let outcome = self.unless_it_panics(|reader| reader.verify(&request));
                     self.note_missed();
                     let _ = answer.send(outcome);
                 }
                 Read::Files(revision, answer) => {
-                    let files = self.files(&revision);
+                    let files = self.unless_it_panics(|reader| reader.files(&revision));
                     self.note_missed();
                     let _ = answer.send(files);
                 }
                 Read::Descends(ancestor, descendant, answer) => {
-                    let descends = self.descends(ancestor, descendant);
+                    let descends =
+                        self.unless_it_panics(|reader| reader.descends(ancestor, descendant));
                     self.note_missed();
                     let _ = answer.send(descends);
                 }
             }
         }
+    }
+
+    /// What strangers pushed goes through much code of others: a panic there fails one answer.
+    fn unless_it_panics<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        catch_unwind(AssertUnwindSafe(|| read(self))).unwrap_or_else(|_| {
+            // What it left half done may be wrong.
+            self.store = None;
+            Err(SourceError::Garbled {
+                source_url: self.shared.mirror.path().display().to_string(),
+                reason: UNFORESEEN.to_owned(),
+            })
+        })
     }
 
     /// Before the answer goes out: who got it may fetch at once.

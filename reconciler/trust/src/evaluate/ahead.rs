@@ -6,12 +6,15 @@
 //! that are judged, and only if the policy is still that one; otherwise, and where nobody looked ahead,
 //! the judge finds it out itself. So no verdict depends on it, nor on how many threads there are.
 //!
-//! Objects are read by the judge's thread alone. What waits is bounded in commits and in bytes.
+//! Objects are read by the judge's thread alone. What waits is bounded in commits and in bytes, and is dropped
+//! at the first commit that isn't accepted. A thread that fails leaves its work to the judge.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Builder, Scope};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::chain::Chain;
 use super::voice::examine_commit;
@@ -48,43 +51,51 @@ impl Looked {
     }
 }
 
-/// What a thread is given: commits as the store gave them, and a policy.
+/// What the store gave for a commit.
+type Read = (Oid, Result<Vec<u8>, ReadError>);
+
+/// What a thread is given: commits as they were read, and a policy.
 struct Batch {
-    commits: Vec<(Oid, Vec<u8>)>,
+    commits: Vec<Read>,
     authority: Arc<Authority>,
 }
 
 impl Batch {
-    fn look(self) -> Vec<Looked> {
-        let look = |(id, raw): (Oid, Vec<u8>)| {
-            let named = Checked::named(&id, ObjectKind::Commit, &raw);
-            let finding = named
-                .is_ok()
-                .then(|| Commit::parse(&raw, id.format()).ok())
-                .flatten()
-                .map(|commit| {
-                    let finding = examine_commit(&self.authority, &commit);
-                    (self.authority.clone(), finding)
-                });
-            Looked {
-                id,
-                raw: named.map(|()| raw),
-                finding,
-            }
+    /// Looks at all of it, or at some if nobody waits for it any more.
+    fn look(self, over: &AtomicBool) -> Vec<Looked> {
+        let look = |(id, raw): Read| {
+            let raw = raw.and_then(|raw| {
+                Checked::named(&id, ObjectKind::Commit, &raw)?;
+                Ok(raw)
+            });
+            let commit = raw.as_ref().ok();
+            let commit = commit.and_then(|raw| Commit::parse(raw, id.format()).ok());
+            let finding = commit.map(|commit| {
+                let finding = examine_commit(&self.authority, &commit);
+                (self.authority.clone(), finding)
+            });
+            Looked { id, raw, finding }
         };
-        self.commits.into_iter().map(look).collect()
+        let wanted = |_: &Read| !over.load(Ordering::Relaxed);
+        self.commits
+            .into_iter()
+            .take_while(wanted)
+            .map(look)
+            .collect()
     }
 }
 
-struct Thread {
+struct Thread<'scope> {
     todo: SyncSender<Batch>,
     done: Receiver<Vec<Looked>>,
+    handle: ScopedJoinHandle<'scope, ()>,
 }
 
 /// Who looks ahead, and how far they are. Batches are given in turn and taken back in the same order.
 #[derive(Default)]
-pub(super) struct Ahead {
-    threads: Vec<Thread>,
+pub(super) struct Ahead<'scope> {
+    threads: Vec<Thread<'scope>>,
+    over: Arc<AtomicBool>,
     /// The next commit of the chain to give away; none if the store failed to give one.
     next: Option<usize>,
     given: usize,
@@ -92,14 +103,10 @@ pub(super) struct Ahead {
     looked: VecDeque<Looked>,
 }
 
-impl Ahead {
+impl<'scope> Ahead<'scope> {
     /// Starts so many threads as can be had, up to `count`, for a way of so many commits; for one
     /// commit none.
-    pub(super) fn start<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        count: usize,
-        commits: usize,
-    ) -> Self {
+    pub(super) fn start(scope: &'scope Scope<'scope, '_>, count: usize, commits: usize) -> Self {
         let mut ahead = Self {
             next: Some(0),
             ..Self::default()
@@ -107,21 +114,33 @@ impl Ahead {
         for _ in 0..count.min(commits.saturating_sub(1)) {
             let (todo, batches) = sync_channel::<Batch>(WAITING);
             let (looked, done) = sync_channel(WAITING);
+            let over = ahead.over.clone();
             let work = move || {
                 while let Ok(batch) = batches.recv() {
-                    if looked.send(batch.look()).is_err() {
+                    if looked.send(batch.look(&over)).is_err() {
                         break;
                     }
                 }
             };
-            let named = Builder::new().name("signatures".to_owned());
+            let builder = Builder::new().name("signatures".to_owned());
             // What can't be started isn't needed.
-            if named.spawn_scoped(scope, work).is_err() {
+            let Ok(handle) = builder.spawn_scoped(scope, work) else {
                 break;
-            }
-            ahead.threads.push(Thread { todo, done });
+            };
+            ahead.threads.push(Thread { todo, done, handle });
         }
         ahead
+    }
+
+    /// Ends all of it: the judge needs nothing more, or does it alone.
+    pub(super) fn end(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for Thread { todo, done, handle } in self.threads.drain(..) {
+            drop((todo, done));
+            // If it panicked the judge did its work.
+            let _ = handle.join();
+        }
+        self.looked.clear();
     }
 
     /// The next commit of the chain, if it was looked at; and gives away those to come. It is asked for
@@ -134,9 +153,13 @@ impl Ahead {
         authority: &Arc<Authority>,
     ) -> Option<Looked> {
         self.give(objects, chain, authority);
-        if self.looked.is_empty() && self.taken < self.given {
-            let thread = self.threads.get(self.taken % self.threads.len())?;
-            self.looked.extend(thread.done.recv().ok()?);
+        if self.looked.is_empty() && !self.threads.is_empty() && self.taken < self.given {
+            let thread = &self.threads[self.taken % self.threads.len()];
+            let Ok(looked) = thread.done.recv() else {
+                self.end();
+                return None;
+            };
+            self.looked.extend(looked);
             self.taken += 1;
         }
         self.looked.pop_front().filter(|looked| looked.id == *id)
@@ -160,21 +183,18 @@ impl Ahead {
         }
     }
 
-    /// Reads the next commits. One that can't be read ends it: its turn says why.
-    fn batch(&mut self, objects: Checked<'_>, chain: &Chain) -> Option<Vec<(Oid, Vec<u8>)>> {
+    /// Reads the next commits. One that can't be read ends it.
+    fn batch(&mut self, objects: Checked<'_>, chain: &Chain) -> Option<Vec<Read>> {
         let (mut commits, mut bytes) = (Vec::with_capacity(BATCH), 0);
         while commits.len() < BATCH && bytes < BATCH_BYTES {
             let Some(at) = self.next.filter(|at| *at < chain.len()) else {
                 break;
             };
             let id = chain.get(at);
-            let Ok(raw) = objects.peek(&id, ObjectKind::Commit, limits::COMMIT) else {
-                self.next = None;
-                break;
-            };
-            bytes += raw.len();
-            commits.push((id, raw.into_owned()));
-            self.next = Some(at + 1);
+            let read = objects.peek(&id, ObjectKind::Commit, limits::COMMIT);
+            bytes += read.as_ref().map_or(0, |raw| raw.len());
+            self.next = read.is_ok().then_some(at + 1);
+            commits.push((id, read.map(Cow::into_owned)));
         }
         (!commits.is_empty()).then_some(commits)
     }

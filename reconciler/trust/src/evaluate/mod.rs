@@ -207,11 +207,13 @@ impl<'a> Evaluation<'a> {
     fn run(&mut self, parent: Parent, outcome: &mut Outcome) {
         let (threads, total) = (self.inputs.threads, self.chain.len());
         std::thread::scope(|scope| {
-            self.run_beside(Ahead::start(scope, threads, total), parent, outcome);
+            let mut ahead = Ahead::start(scope, threads, total);
+            self.run_beside(&mut ahead, parent, outcome);
+            ahead.end();
         });
     }
 
-    fn run_beside(&mut self, mut ahead: Ahead, mut parent: Parent, outcome: &mut Outcome) {
+    fn run_beside(&mut self, ahead: &mut Ahead<'_>, mut parent: Parent, outcome: &mut Outcome) {
         let total = self.chain.len();
         outcome.verdict = Verdict::Accept;
         outcome.steps.reserve_exact(total);
@@ -243,22 +245,22 @@ impl<'a> Evaluation<'a> {
                 ahead.take(self.objects, &self.chain, &id, &parent.authority),
                 &mut history,
             );
-            match next {
-                Some((next, revision)) => {
-                    outcome.accepted = id;
-                    outcome.revision = Some(revision);
-                    if at == 0
-                        && let Some(to) = self.chain.rollback
-                    {
-                        outcome.rollbacks.push(Rollback {
-                            from: parent.id,
-                            to,
-                            commit: id,
-                        });
-                    }
-                    parent = next;
+            if let Some((next, revision)) = next {
+                outcome.accepted = id;
+                outcome.revision = Some(revision);
+                if at == 0
+                    && let Some(to) = self.chain.rollback
+                {
+                    outcome.rollbacks.push(Rollback {
+                        from: parent.id,
+                        to,
+                        commit: id,
+                    });
                 }
-                None => outcome.verdict = step.verdict,
+                parent = next;
+            } else {
+                outcome.verdict = step.verdict;
+                ahead.end();
             }
             let accepted = step.verdict.is_accept();
             outcome.steps.push(step);
@@ -278,6 +280,7 @@ impl<'a> Evaluation<'a> {
             .map(|(key, since)| (key.clone(), timestamp(since)))
             .collect();
         outcome.revoked = outcome.revoked_since.keys().cloned().collect();
+        outcome.unbacked = Some(self.revoked.unbacked(&parent.authority));
         if let Some(tell) = self.inputs.progress {
             tell(Progress { done: total, total });
         }

@@ -79,6 +79,14 @@ impl Revoked {
         self.tags.iter().map(|(key, since)| (key, *since))
     }
 
+    /// Those that tags took away before and take away no more, and that would have authority in this policy.
+    pub(super) fn unbacked(&self, authority: &Authority) -> Vec<KeyName> {
+        let gone = |key: &&KeyName| {
+            !self.tags.contains_key(key) && !self.local.contains(key) && authority.ring.has(key)
+        };
+        self.before.iter().filter(gone).cloned().collect()
+    }
+
     pub(super) fn hard(&self, key: &KeyName) -> bool {
         self.local.contains(key)
             || self.before.contains(key)
