@@ -32,9 +32,8 @@ pub(crate) struct SourceNow {
     pub(crate) last_look: Option<Timestamp>,
     /// Keys that this machine's configuration takes authority away from; none before it was read.
     pub(crate) revoked: Option<Vec<String>>,
-    /// Keys that the `revoke/` tags which are there now take authority away from; none before the branch
-    /// was judged.
-    pub(crate) revoked_by_tags: Option<Vec<KeyName>>,
+    /// Keys that `revoke/` tags took authority away from and take it from no more, of which it was told.
+    pub(crate) unbacked: Vec<KeyName>,
     pub(crate) conditions: Conditions,
 }
 

@@ -297,19 +297,16 @@ impl Driver {
     /// as one was deleted or its signer left the policy: these keys stay as they are, as whoever deletes a
     /// tag may be who has the key.
     fn tags_took_away(&mut self, judged: &Judged, known: &[KeyName]) {
-        let now = judged.outcome.revoked.clone();
-        let before = self
-            .shared
-            .write()
-            .source
-            .revoked_by_tags
-            .replace(now.clone());
-        for key in differing(&now, known) {
+        for key in differing(&judged.outcome.revoked, known) {
             let message = format!("{key} has no authority any more: signed revoke/ tags say so");
             self.event(None, EventKind::Warning, "KeyRevoked", message, None);
         }
-        // At the start those of before may be gone since it was stopped.
-        for key in differing(before.as_deref().unwrap_or(known), &now) {
+        // Where no way was found no tag was looked at.
+        let Some(unbacked) = &judged.outcome.unbacked else {
+            return;
+        };
+        let told = std::mem::replace(&mut self.shared.write().source.unbacked, unbacked.clone());
+        for key in differing(unbacked, &told) {
             let message = format!(
                 "the revoke/ tags of {key} are no longer enough: one is gone, or who signed it has left the policy; the key stays revoked here"
             );
@@ -369,11 +366,15 @@ impl Driver {
                 ..world.record.clone()
             }
         };
+        // Whether it can be kept or not: the tag may be gone by the next look.
+        self.shared
+            .write()
+            .record
+            .revoked
+            .clone_from(&record.revoked);
         let Err(error) = self.keeper.durable(put_source(&record)).await else {
             self.floor_failures = 0;
-            let mut world = self.shared.write();
-            world.record.rollbacks = record.rollbacks;
-            world.record.revoked = record.revoked;
+            self.shared.write().record.rollbacks = record.rollbacks;
             return Floor::Kept;
         };
         let before = self.shared.read().record.floor;

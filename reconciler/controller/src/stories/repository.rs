@@ -244,8 +244,8 @@ impl Source for Repository {
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Outcome, SourceError>> {
         let mut inner = self.0.lock().unwrap();
-        inner.revoked = request.revoked;
-        inner.revoked_before = request.revoked_before;
+        inner.revoked = request.revoked.clone();
+        inner.revoked_before = request.revoked_before.clone();
         let floor = request.floor.unwrap_or(request.introduction);
         let mut chain = inner.chain(request.head);
         chain.reverse();
@@ -262,10 +262,15 @@ impl Source for Repository {
             .unwrap_or(floor);
         let inputs = Inputs::new(accepted, request.head, request.now)
             .floor(accepted)
-            .lower_bounds(&request.lower_bounds);
+            .lower_bounds(&request.lower_bounds)
+            .revoked(&request.revoked)
+            .revoked_before(&request.revoked_before);
         let mut outcome = verify(&*inner, &inputs);
         outcome.rollbacks.extend(back);
         outcome.revoked.clone_from(&inner.revoked_by_tags);
+        if let Some(unbacked) = &mut outcome.unbacked {
+            unbacked.retain(|key| !inner.revoked_by_tags.contains(key));
+        }
         ready(Ok(outcome))
     }
 

@@ -286,7 +286,7 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
     let mut fleet = Fleet::settled(&["a"]).await;
-    let key: KeyName = "SHA256:uNiVztksCsDhcc0u9e8BrrSB1pC1FRPnY3U2VW3e0c8"
+    let key: KeyName = "SHA256:I+V3AoHAkCS9K+icDSXFKTl4Lv+LXRtvARNmHdmerWg"
         .parse()
         .unwrap();
     let told = |fleet: &Fleet, reason: &str| {
@@ -317,8 +317,53 @@ async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
     assert_eq!(told(&fleet, "RevokeTagGone"), 1);
     assert!(fleet.repository.told_revoked_before().contains(&key));
     assert_eq!(fleet.handle().source().revoked_by_tags, [key.to_string()]);
-    // While it runs it isn't said again.
+    // While it runs it isn't said again, nor where a branch that was set back lets no tag be looked at.
     fleet.handle().notify().unwrap();
     fleet.rest(5).await;
+    let accepted = fleet.handle().source().accepted.unwrap();
+    let second = fleet.push(&["a"], "two");
+    fleet
+        .until("a", "through", |status| {
+            status.revision.as_ref() == Some(&second.to_string())
+        })
+        .await;
+    fleet.repository.reset(accepted.parse().unwrap());
+    fleet.handle().notify().unwrap();
+    fleet.rest(5).await;
+    assert!(!fleet.handle().source().conditions.is_true(SourceVerified));
     assert_eq!(told(&fleet, "RevokeTagGone"), 1);
+
+    // Where this machine's configuration takes it away, no tag has to.
+    fleet.repository.reset(second);
+    fleet.stop().await;
+    *fleet.revoked.lock().unwrap() = Ok(std::iter::once(key.clone()).collect());
+    fleet.start().await;
+    fleet.rest(5).await;
+    assert_eq!(told(&fleet, "RevokeTagGone"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_is_set_back_says_nothing_of_tags_at_a_start() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    let first = fleet.handle().source().accepted.unwrap();
+    let key: KeyName = "SHA256:I+V3AoHAkCS9K+icDSXFKTl4Lv+LXRtvARNmHdmerWg"
+        .parse()
+        .unwrap();
+    fleet.repository.revoke(std::slice::from_ref(&key));
+    let second = fleet.push(&["a"], "two");
+    fleet
+        .until("a", "through", |status| {
+            status.revision.as_ref() == Some(&second.to_string())
+        })
+        .await;
+    fleet.stop().await;
+    fleet.repository.reset(first.parse().unwrap());
+    fleet.start().await;
+    fleet.rest(5).await;
+    assert!(!fleet.handle().source().conditions.is_true(SourceVerified));
+    let events = fleet.handle().events(None, 100);
+    assert!(
+        !events.iter().any(|e| e.reason == "RevokeTagGone"),
+        "{events:?}"
+    );
 }

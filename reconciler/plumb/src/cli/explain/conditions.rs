@@ -395,7 +395,7 @@ pub(super) const EVENTS: &[Reason] = &[
     ),
     (
         "RevokeTagGone",
-        "The `revoke/` tags that had taken a key's authority away are no longer enough: one isn't in the repository any more, or who signed it has left the policy. This controller remembers them, and the key stays revoked here; a new controller, and `plumb verify`, don't. It is told when that is first seen, and at each start. If a tag was deleted, find out by whom, and push it again. Take the key out of the policy, or put it into the controller's folder of revoked keys.",
+        "The `revoke/` tags that had taken a key's authority away are no longer enough: one isn't in the repository any more, or who signed it has left the policy. This controller remembers them, and the key stays revoked here; a new controller, and `plumb verify`, don't. It is told when that is first seen, and at each start, until the key is out of the policy or in that folder. If a tag was deleted, find out by whom, and push it again. Take the key out of the policy, or put it into the controller's folder of revoked keys.",
     ),
 ];
 
