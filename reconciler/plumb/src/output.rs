@@ -359,8 +359,9 @@ pub fn short(oid: &str) -> &str {
 /// A name as it stands in a command that people may copy: in quotes where a shell would read more than a
 /// name, as POSIX has them.
 pub fn quoted(name: &str) -> Cow<'_, str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);
-    if !name.is_empty() && name.bytes().all(plain) {
+    // A tilde is one but at the beginning.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-~".contains(&b);
+    if !name.is_empty() && !name.starts_with('~') && name.bytes().all(plain) {
         return name.into();
     }
     format!("'{}'", name.replace('\'', "'\\''")).into()

@@ -248,6 +248,7 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         freeze: Freeze::Over,
         emergency: Emergency::Unknown,
         commit: held.commit.clone(),
+        tip: source.head.clone().unwrap_or_else(|| held.commit.clone()),
         accepted: source
             .accepted
             .clone()

@@ -53,7 +53,10 @@ impl Place {
 
     /// Shows all that waits.
     fn look_at_all(&self) -> String {
-        format!("git log --patch --show-signature {}..", self.accepted)
+        format!(
+            "git log --patch --diff-merges=first-parent --show-signature {}..{}",
+            self.accepted, self.tip
+        )
     }
 
     /// Commands that act on the branch's newest commit, from wherever the reader is.
@@ -108,7 +111,7 @@ impl Place {
     fn set_back(&self) -> Option<String> {
         (self.on_server == OnServer::Yes).then(|| {
             format!(
-                "git push --force-with-lease {} {}:{}",
+                "git push --force-with-lease {} {}~0:refs/heads/{}",
                 self.remote, self.accepted, self.branch
             )
         })
@@ -131,7 +134,7 @@ impl Place {
                 commands: vec![
                     format!("git switch --detach {}", self.accepted),
                     "git -c user.signingkey=KEY cherry-pick -S COMMIT".to_owned(),
-                    format!("git push {} HEAD:{}", self.remote, self.branch),
+                    format!("git push {} HEAD~0:refs/heads/{}", self.remote, self.branch),
                 ],
             },
         };
@@ -207,7 +210,7 @@ impl Place {
                     .chain([
                         format!("git switch --detach {}", self.accepted),
                         "git cherry-pick COMMIT && git commit --amend --no-edit -S --trailer 'Emergency: WHY'".to_owned(),
-                        format!("git push {} HEAD:{}", self.remote, self.branch),
+                        format!("git push {} HEAD~0:refs/heads/{}", self.remote, self.branch),
                     ])
                     .collect(),
             },
@@ -476,7 +479,7 @@ impl Place {
                 say(
                     "push the accepted commits again",
                     &[&format!(
-                        "git push {} {}:refs/heads/{}",
+                        "git push {} {}~0:refs/heads/{}",
                         self.remote, self.accepted, self.branch
                     )],
                 ),

@@ -107,9 +107,13 @@ pub(crate) enum Position {
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// Git gets it whole: what is shorter may be the name of a tag, on a server that has no hooks of ours.
+    /// As what is pushed it gets `~0` too, as `HEAD` does: there git takes even a tag that is called like a
+    /// whole id, or `HEAD`, before the commit.
     pub(crate) commit: String,
     /// The last accepted commit.
     pub(crate) accepted: String,
+    /// The newest commit of what it is one of.
+    pub(crate) tip: String,
     pub(crate) position: Position,
     /// The branch's short name, and where it is pushed to, both as they stand in a command.
     pub(crate) branch: String,
@@ -223,7 +227,7 @@ impl Start {
             go: (!there).then_some(go),
             push: pushed.then(|| {
                 format!(
-                    "git push --force-with-lease {} HEAD:{branch}",
+                    "git push --force-with-lease {} HEAD~0:refs/heads/{branch}",
                     quoted(remote)
                 )
             }),
@@ -311,6 +315,7 @@ impl Place {
             },
             commit: step.commit.to_string(),
             accepted: outcome.accepted.to_string(),
+            tip: tip.to_string(),
             position: if step.commit == tip {
                 Position::Newest
             } else {

@@ -159,7 +159,7 @@ fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
             assert_ne!(push.code, 0, "{past:?}: {wrong}");
             push.says(&[
                 "the branch was set back past the hooks",
-                &format!("git push origin {third}:{main}"),
+                &format!("git push origin {third}~0:{main}"),
             ]);
         }
         assert_eq!(env.read(MEMORY), remembered);

@@ -287,6 +287,16 @@ fn what_git_would_take_for_a_commit_or_the_branch_isnt_taken() {
     let run = env.try_git("fleet", &["push", "origin", &branch]);
     assert_ne!(run.code, 0);
     run.says(&["is called like a commit's id"]);
+    for name in [
+        "refs/tags/HEAD",
+        "refs/heads/HEAD",
+        "refs/tags/FETCH_HEAD",
+        "refs/tags/@",
+    ] {
+        let run = env.try_git("fleet", &["push", "origin", &format!("main:{name}")]);
+        assert_ne!(run.code, 0, "{name}");
+        run.says(&["is called like what git itself"]);
+    }
     for name in ["v1.0.0", "decade", "approve-me/later"] {
         assert_eq!(tag(&env, &[], name).code, 0, "{name}");
     }

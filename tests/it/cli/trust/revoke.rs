@@ -312,7 +312,7 @@ fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
     let accepted = env.commit("Trust bob's key in the drawer", &["-S"]);
     let bob = env.fingerprint("bob");
     env.trust(&["revoke", &bob, "--on", &accepted]).exits(0);
-    let set_back = format!("git push --force-with-lease origin {accepted}:main");
+    let set_back = format!("git push --force-with-lease origin {accepted}~0:refs/heads/main");
     // The thief has bob's key and bob's address.
     env.be("bob");
     env.edit("fleet/files/journald.conf", "2G", "9G");

@@ -229,7 +229,7 @@ fn what_is_amended_is_the_commit_that_was_judged_wherever_head_is() {
     let detach = format!("git switch --detach {unsigned}");
     let amend = "git commit --amend --no-edit -S --allow-empty";
     let (push_head, push_main) = (
-        "git push --force-with-lease origin HEAD:main",
+        "git push --force-with-lease origin HEAD~0:refs/heads/main",
         "git push --force-with-lease origin main",
     );
     let commands = |args: &[&str]| {
@@ -405,6 +405,11 @@ fn a_reject_is_set_back_as_it_says() {
         .find(|line| line.starts_with("git push --force-with-lease"))
         .unwrap_or_else(|| panic!("{}", run.stdout))
         .to_owned();
+    // Of what is pushed, git takes even a whole id for the tag of that name.
+    for name in [first.as_str(), "HEAD"] {
+        let tag = format!("refs/tags/{name}");
+        env.git("fleet", &["update-ref", &tag, "main"]);
+    }
     let mut shell = env.command("sh", "fleet");
     shell.args(["-c", &command]);
     Environment::run(shell).exits(0);

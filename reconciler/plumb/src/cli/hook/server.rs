@@ -173,7 +173,7 @@ impl Server {
             failure.maybe_hint(set_back.map(|accepted| {
                 format!(
                     "the branch was set back past the hooks, and hosts run what is accepted; push that again: git push origin {}",
-                    quoted(&format!("{accepted}:{}", self.reference))
+                    quoted(&format!("{accepted}~0:{}", self.reference))
                 )
             }))
         };

@@ -54,9 +54,9 @@ impl Kind {
 /// How many digits make a name look like the id of a commit; git itself shortens to no fewer.
 const LIKE_AN_ID: usize = 7;
 
-/// Refuses a new tag or branch that is called like a commit's id, and a tag that is called like the branch:
-/// git takes a tag before a branch and both before a shortened id, so that whoever is told of a commit would
-/// be led to another.
+/// Refuses a new tag or branch that is called like a commit's id or like `HEAD`, and a tag that is called
+/// like the branch: git takes a tag before a branch and both before a shortened id, and as what is pushed both
+/// before a whole id and `HEAD`, so that whoever is told of a commit would be led to another.
 pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failure> {
     let (None, Some(_), None) = (update.old, update.new, Kind::of(&update.name)) else {
         return Ok(());
@@ -71,12 +71,15 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
     // `origin/main` is what the branch is called in a clone.
     let like_the_branch = tag.is_some()
         && (name == branch || name.split_once('/').is_some_and(|(_, rest)| rest == branch));
-    if like_an_id || like_the_branch {
-        let what = if like_an_id {
-            "a commit's id"
-        } else {
-            "the branch"
-        };
+    // `HEAD`, `FETCH_HEAD`, `ORIG_HEAD` and others; `@` is short for the first.
+    let like_head = name == "HEAD" || name == "@" || name.ends_with("_HEAD");
+    let what = match (like_an_id, like_head, like_the_branch) {
+        (true, ..) => Some("a commit's id"),
+        (_, true, _) => Some("what git itself calls a commit"),
+        (.., true) => Some("the branch"),
+        _ => None,
+    };
+    if let Some(what) = what {
         return Err(Failure::new(format!(
             "{} is called like {what}, and git would take it for that",
             update.name

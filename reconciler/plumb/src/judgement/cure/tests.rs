@@ -5,6 +5,8 @@ use crate::judgement::place::Start;
 
 /// A commit that isn't accepted.
 const COMMIT: &str = "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff";
+/// The newest of those that wait.
+const TIP: &str = "f00df00df00df00df00df00df00df00df00df00d";
 /// The last accepted one.
 const ACCEPTED: &str = "acce97edacce97edacce97edacce97edacce97ed";
 
@@ -12,6 +14,7 @@ fn place(position: Position) -> Place {
     Place {
         commit: COMMIT.to_owned(),
         accepted: ACCEPTED.to_owned(),
+        tip: TIP.to_owned(),
         position,
         branch: "main".to_owned(),
         remote: "origin".to_owned(),
@@ -42,7 +45,7 @@ fn an_unsigned_commit_is_first_signed() {
     let cures = place(Position::Below).cures(&[ReasonCode::Uncovered], &Givers::Unknown);
     assert_eq!(
         cures[0].commands[0],
-        format!("git log --patch --show-signature {ACCEPTED}..")
+        format!("git log --patch --diff-merges=first-parent --show-signature {ACCEPTED}..{TIP}")
     );
     assert_eq!(
         cures[0].commands[1],
@@ -106,7 +109,7 @@ fn what_the_server_hasnt_got_isnt_set_back_there() {
         .filter(|code| **code != ReasonCode::Rewound)
     {
         let cures = place.cures(&[*code], &Givers::Unknown);
-        let pushes = format!("{cures:?}").contains(&format!("{ACCEPTED}:main"));
+        let pushes = format!("{cures:?}").contains(&format!("{ACCEPTED}~0:refs/heads/main"));
         assert!(!pushes, "{code}: {cures:?}");
     }
 }
@@ -138,8 +141,8 @@ fn every_reject_begins_with_the_reset_but_a_branch_that_was_set_back() {
         .filter(|code| code.verdict() == Verdict::Reject)
     {
         let cures = place(Position::Newest).cures(&[*code], &Givers::Unknown);
-        let reset =
-            cures[0].commands[0] == format!("git push --force-with-lease origin {ACCEPTED}:main");
+        let reset = cures[0].commands[0]
+            == format!("git push --force-with-lease origin {ACCEPTED}~0:refs/heads/main");
         assert_eq!(reset, *code != ReasonCode::Rewound, "{code}: {cures:?}");
     }
 }
@@ -172,7 +175,7 @@ fn what_a_revoked_key_signed_is_looked_at_and_set_back_before_anybody_signs_it()
             commands[..2],
             [
                 &format!("git show {COMMIT}"),
-                &format!("git push --force-with-lease origin {ACCEPTED}:main")
+                &format!("git push --force-with-lease origin {ACCEPTED}~0:refs/heads/main")
             ]
         );
         let rebase = commands.iter().any(|command| command.contains("rebase"));
