@@ -1,6 +1,6 @@
 //! How bytes are read: the last form that is still taken, and the first that isn't.
 
-use plumb_trust::object::{Commit, Malformed, Tree, limits};
+use plumb_trust::object::{Commit, Malformed, Tag, Tree, limits};
 use plumb_trust::policy::KeyFile;
 use plumb_trust::{Armor, ObjectFormat, ReasonCode as R, Trailers};
 use sequoia_openpgp::Packet;
@@ -113,6 +113,20 @@ fn as_many_parents_and_mergetags_as_there_may_be() {
     assert_eq!(commit("a <b> 1 +0000", &block(limits::SIGNATURE)), Ok(()));
     assert!(matches!(
         commit("a <b> 1 +0000", &block(limits::SIGNATURE + 1)),
+        Err(Malformed::TooMany(_, limits::SIGNATURE))
+    ));
+    // An embedded tag may be longer than one that stands by itself; its signature may not.
+    let tag = |len: usize| {
+        let begin = "-----BEGIN SSH SIGNATURE-----\n";
+        let block = format!("{begin}{}\n", "x".repeat(len - begin.len() - 1));
+        let raw = format!(
+            "object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag x\ntagger a <a> 1 +0000\n\nx\n{block}"
+        );
+        Tag::parse(raw.as_bytes(), ObjectFormat::Sha1).map(drop)
+    };
+    assert_eq!(tag(limits::SIGNATURE), Ok(()));
+    assert!(matches!(
+        tag(limits::SIGNATURE + 1),
         Err(Malformed::TooMany(_, limits::SIGNATURE))
     ));
 }
