@@ -1,6 +1,6 @@
 //! Merges: what a side branch brings, and who approved that.
 
-use plumb_trust::{ObjectFormat, ReasonCode as R, Verdict};
+use plumb_trust::{ObjectFormat, Oid, ReasonCode as R, Verdict};
 use tests::keys::people;
 use tests::objects::{PolicyText, REF, REPOSITORY, World, noted};
 
@@ -147,6 +147,81 @@ fn own_104_two_branches_approved_in_the_same_second() {
         .sign(&p.alice)
         .make(&mut w);
     w.accepts(octopus);
+}
+
+// Who says since which commit something is approved has looked at no more: the rest of the branch isn't
+// approved by that, wherever it is merged.
+#[test]
+fn own_110_an_approval_since_a_commit_is_of_no_more_of_a_branch() {
+    let p = people();
+    let mut w = World::default();
+    let below = w.on(w.root).file("prod/b", "evil").make(&mut w);
+    let tip = w.on(below).file("prod/a", "1").make(&mut w);
+    let root = w.root;
+    let elsewhere = w.on(below).file("lab/a", "1").make(&mut w);
+    let approve = |w: &mut World, base: &str| {
+        let tag = w.tag("approve/main/1", tip);
+        tag.trailer(&format!("Approve-Base: {base}"))
+            .sign(&p.bob)
+            .make(w)
+    };
+    let merge = |w: &mut World, tags: &[Oid]| {
+        let mut merge = w
+            .merge(&[root, tip])
+            .file("prod/a", "1")
+            .file("prod/b", "evil");
+        for tag in tags {
+            merge = merge.mergetag(&w.store, *tag);
+        }
+        merge.sign(&p.alice).make(w)
+    };
+    let plain = merge(&mut w, &[]);
+    for (base, good) in [
+        (below.to_string(), false),
+        (elsewhere.to_string(), false),
+        ("main".to_owned(), false),
+        (root.to_string(), true),
+    ] {
+        let tag = approve(&mut w, &base);
+        let carried = merge(&mut w, &[tag]);
+        if good {
+            w.accepts(plain);
+        } else {
+            let outcome = w.pends(plain, R::ApprovalsMissing);
+            assert!(noted(&outcome, "only a part of that"), "{base}");
+        }
+        w.tags.clear();
+        if good {
+            w.accepts(carried);
+        } else {
+            w.pends(carried, R::ApprovalsMissing);
+        }
+        let claim = format!("fine\n\nApprove: {REPOSITORY} {REF} {tip}\nApprove-Base: {base}\n");
+        let empty = w.on(tip).message(&claim).sign(&p.bob).make(&mut w);
+        let merge = w.merge(&[root, empty]);
+        let merge = merge.file("prod/a", "1").file("prod/b", "evil");
+        let merge = merge.sign(&p.alice).make(&mut w);
+        if good {
+            w.accepts(merge);
+        } else {
+            w.pends(merge, R::ApprovalsMissing);
+        }
+    }
+    // Since an earlier commit of main than the branch left: it leaves nothing out.
+    let main = w.on(root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let tip = w.on(main).file("prod/a", "2").make(&mut w);
+    let tag = w.tag("approve/main/2", tip);
+    let tag = tag.trailer(&format!("Approve-Base: {root}")).sign(&p.bob);
+    tag.make(&mut w);
+    let merge = w.merge(&[main, tip]).file("prod/a", "2").sign(&p.alice);
+    let merge = merge.make(&mut w);
+    w.accepts(merge);
+    // Of the commit itself, on main, an approval is of all that it changes.
+    let tip = w.on(merge).file("prod/a", "3").sign(&p.alice).make(&mut w);
+    let tag = w.tag("approve/main/3", tip);
+    let tag = tag.trailer(&format!("Approve-Base: {merge}")).sign(&p.bob);
+    tag.make(&mut w);
+    w.accepts(tip);
 }
 
 #[test]

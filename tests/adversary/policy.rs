@@ -448,3 +448,31 @@ fn own_34_one_identity_in_two_groups_fills_both_needs() {
     w.approve(step, &p.bob);
     w.accepts(step);
 }
+
+// A thief goes on with the key that was revoked and then taken out of the policy.
+#[test]
+fn own_111_a_revoked_key_that_has_left_the_policy() {
+    let (p, mut w) = (people(), World::default());
+    let root = w.root;
+    for (n, signer) in [&p.alice, &p.bob, &p.dave].into_iter().enumerate() {
+        w.tag(&format!("revoke/{}/{n}", p.carol.hex()), root)
+            .sign(signer)
+            .make(&mut w);
+    }
+    let out = w.approved_policy_step(root, |policy| {
+        policy.identities.retain(|(name, _)| name != "carol");
+        policy.keys.retain(|(file, _)| !file.starts_with("carol"));
+        "[alice, bob]".clone_into(&mut policy.groups[0].1);
+    });
+    w.accepts(out);
+    let c = w.on(out).file("lab/a", "1").sign(&p.carol).make(&mut w);
+    let outcome = w.alarms(c, R::KeyRevoked);
+    assert!(tests::objects::show(&outcome).contains("which the policy doesn't have"));
+    // It makes nothing worse that is enough without it.
+    w.approve(c, &p.alice);
+    w.accepts(c);
+    // Another's key is a stranger's as before.
+    w.tags.retain(|tag| !tag.name.contains("revoke/"));
+    let c = w.on(out).file("lab/a", "1").sign(&p.mallory).make(&mut w);
+    w.pends(c, R::UnknownKey);
+}

@@ -47,6 +47,6 @@ pub use oid::{ObjectFormat, Oid, OidError};
 pub use outcome::{By, NeedMet, Outcome, Rollback, Signer, Step};
 pub use policy::{Authority, Pattern, PatternError, Policy, authority};
 pub use reason::{Missing, Reason, ReasonCode};
-pub use signature::{Armor, ArmorError, KeyName, KeyNameError};
+pub use signature::{Armor, ArmorError, KeyName, KeyNameError, named_key};
 pub use verdict::Verdict;
 pub use verified::{Revision, Verified};

@@ -10,6 +10,7 @@ mod people;
 mod revoke;
 mod revoked;
 mod round;
+mod scope;
 mod verdicts;
 
 use super::environment::Environment;

@@ -1,12 +1,14 @@
+mod scope;
 mod shown;
 mod worth;
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
 use plumb_trust::policy::{POLICY_PATH, Policy};
-use plumb_trust::{ObjectFormat, ObjectKind, Objects as _};
+use plumb_trust::{ObjectFormat, ObjectKind, Objects as _, Oid};
 use serde::Serialize;
 
 use crate::git::{Git, more_commits, nothing_committed};
@@ -15,13 +17,19 @@ use crate::judgement::floor::{self, repository_of};
 use crate::output::{Paint, Shell, quoted, short};
 use crate::report::{Exit, Failure, OrFail as _};
 
+use scope::Scope;
+use shown::{Shown, Witness};
 use worth::{Effect, Scene, Worth};
 
 /// Approve a commit with your signature
 ///
 /// Makes a signed tag `approve/BRANCH/ID` that names the repository, the branch and the commit, so
 /// that it can't be moved to another. It is signed by your own git, with the key that your git signs
-/// with: keys stay where they are. Look at the commit first; this shows what it changes.
+/// with: keys stay where they are. Look at the commit first; this shows what it changes, and who signed it.
+///
+/// Of a commit that is on the branch it approves what that commit changes. Of one that isn't, such as the
+/// newest of a branch that is to be merged, it approves all that comes after where that branch left. The tag
+/// says since which commit (`Approve-Base:`), and is of no more than that, wherever it is merged.
 ///
 /// The tag counts once it is pushed; the command for that is printed, and what is still missing then. An
 /// approval without a signature, or by a key that the policy doesn't have or that is revoked, isn't
@@ -40,9 +48,13 @@ pub(super) struct Approve {
     #[arg(long)]
     branch: Option<String>,
 
-    /// Approve everything since this commit too (`Approve-Base:`)
+    /// Approve everything since this commit (`Approve-Base:`)
     #[arg(long, value_name = "COMMIT")]
     base: Option<String>,
+
+    /// Approve it although a revoked key has signed it, so that a thief may have made it
+    #[arg(long)]
+    signed_by_revoked: bool,
 
     /// The tag's last part; made of the commit and your name when left out, with a number where a stranger has that
     #[arg(long)]
@@ -58,6 +70,9 @@ pub(super) struct Approve {
 struct Approved {
     tag: String,
     commit: String,
+    /// The commit before all that is approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
     repository: String,
     #[serde(rename = "ref")]
     reference: String,
@@ -80,12 +95,10 @@ impl Approve {
         if repository.resolve("HEAD").is_err() {
             return Err(nothing_committed());
         }
-        let commit = repository.resolve(&self.commit)?.to_string();
-        let base = self
-            .base
-            .as_deref()
-            .map(|base| Ok::<_, Failure>(repository.resolve(base)?.to_string()))
-            .transpose()?;
+        let id = repository.resolve(&self.commit)?;
+        let commit = id.to_string();
+        let said = self.base.as_deref();
+        let said = said.map(|base| repository.resolve(base)).transpose()?;
         let policy = policy_of(&git, &commit)?;
         let branch = git.branch(self.branch.as_deref().unwrap_or(&policy.reference))?;
         let reference = format!("refs/heads/{branch}");
@@ -97,8 +110,11 @@ impl Approve {
             .hint("leave --branch out"));
         }
         let tag = self.tag(&git, &repository, &commit, &branch)?;
-        let subject = shown::show(&git, &commit, base.as_deref(), shell)?;
-        let scene = Scene::of(&git, &commit)?;
+        let scope = Scope::of(&repository, &git, &branch, id, said)?;
+        let witness = witness(&repository, &git, &branch, &scope, id);
+        let shown = shown::show(&git, &repository, &scope, id, &witness, shell)?;
+        self.not_a_thief_s(&shown)?;
+        let scene = Scene::of(&repository, &scope, id)?;
         let upstream = format!("{}/{branch}", git.remote_of(&branch));
         if let Some(more) = (self.commit == branch)
             .then(|| floor::ahead(&git, &commit, &upstream))
@@ -111,10 +127,10 @@ impl Approve {
             ));
         }
         let mut message = format!(
-            "Approve {subject}\n\nApprove: {} {reference} {commit}\n",
-            policy.repository
+            "Approve {}\n\nApprove: {} {reference} {commit}\n",
+            shown.subject, policy.repository
         );
-        if let Some(base) = &base {
+        if let Some(base) = &scope.base {
             message.push_str(&format!("Approve-Base: {base}\n"));
         }
         git.run(&["tag", "--sign", "--cleanup=verbatim", "--message", &message, &tag, &commit])
@@ -136,6 +152,7 @@ impl Approve {
         let approved = Approved {
             tag,
             commit,
+            base: scope.base.map(|base| base.to_string()),
             repository: policy.repository.clone(),
             reference,
             identity: worth.as_ref().map(|worth| worth.identity.clone()),
@@ -170,6 +187,21 @@ impl Approve {
         Ok(Exit::OK)
     }
 
+    /// Refuses what a revoked key has signed, unless that was looked at.
+    fn not_a_thief_s(&self, shown: &Shown) -> Result<(), Failure> {
+        let Some(stolen) = shown.by_revoked.first().filter(|_| !self.signed_by_revoked) else {
+            return Ok(());
+        };
+        Err(Failure::new(format!(
+            "a revoked key has signed {}, so that a thief may have made it: nothing was signed",
+            stolen.short()
+        ))
+        .hint(format!(
+            "look at it, and ask whoever seems to have made it: git show {stolen}"
+        ))
+        .hint("if it is good all the same, --signed-by-revoked approves it"))
+    }
+
     /// The tag's name.
     fn tag(
         &self,
@@ -198,6 +230,31 @@ impl Approve {
         }
         // Anybody could foresee the name, and what is pushed stays.
         git.free_tag(&tag)
+    }
+}
+
+/// By what it is told who signed the commits of a scope.
+fn witness(
+    repository: &Repository,
+    git: &Git,
+    branch: &str,
+    scope: &Scope,
+    commit: Oid,
+) -> Witness {
+    let watched = format!("refs/remotes/{}/{branch}", git.remote_of(branch));
+    let watched = repository.resolve(&watched).ok();
+    let on = scope.base.or(watched).unwrap_or(commit);
+    let now = Timestamp::now();
+    // Tags may stand on what came to the branch later.
+    let revoked = [Some(on), watched]
+        .into_iter()
+        .flatten()
+        .filter_map(|on| judgement::revoked(repository, on, now).ok())
+        .flatten()
+        .collect();
+    Witness {
+        authority: judgement::authority(repository, &on).ok(),
+        revoked,
     }
 }
 

@@ -140,6 +140,9 @@ impl Place {
         };
         let mut approve = self.approve(who);
         approve.what = format!("or, if it is good, {}", approve.what);
+        for command in &mut approve.commands {
+            *command = command.replace("plumb approve ", "plumb approve --signed-by-revoked ");
+        }
         vec![
             Cure {
                 what: "look at it: whoever has the revoked key may have made it".to_owned(),

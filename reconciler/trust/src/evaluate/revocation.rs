@@ -61,6 +61,21 @@ impl Revoked {
         before.then(|| "by its certificate in an earlier policy".to_owned())
     }
 
+    /// Who took away the authority of a key that the policy doesn't have, if somebody did.
+    pub(super) fn by_name(&self, key: &KeyName) -> Option<&'static str> {
+        if self.local.contains(key) {
+            Some("by this machine's configuration")
+        } else if self.tags.contains_key(key) {
+            Some("by revoke/ tags")
+        } else if self.before.contains(key) {
+            Some("by revoke/ tags that were here before")
+        } else if self.certificates.contains(key) {
+            Some("by its certificate in an earlier policy")
+        } else {
+            None
+        }
+    }
+
     /// What this machine's configuration takes away, and what it remembers.
     pub(super) fn known(inputs: &Inputs<'_>) -> Self {
         let keys = |revoked: Option<&Revocations>| {

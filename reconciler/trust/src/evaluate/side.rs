@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::coverage::{Scope, Voice};
-use super::fork::{fork, parse, read};
+use super::fork::{Fork, fork, parse, read};
 use super::step::Candidate;
 use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::diff::Judge;
-use crate::object::{Commit, Tag, Trailers};
+use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::reason::{Reason, ReasonCode};
@@ -17,6 +17,13 @@ use crate::signature::{Finding, examine};
 
 /// How many empty commits at the end of a branch are looked at.
 const EMPTY_COMMITS: usize = 64;
+
+/// The voice of somebody who approved the tip of a branch.
+struct Approver {
+    voice: Voice,
+    /// Since which commit, if that is said: `Approve-Base:`.
+    base: Option<String>,
+}
 
 impl Evaluation<'_> {
     /// The voices of those who approved the tips of merged branches, each for the paths that the
@@ -34,7 +41,12 @@ impl Evaluation<'_> {
             if approved.is_empty() {
                 continue;
             }
-            let taken = match self.taken(parent, candidate, tip) {
+            let taken = fork(self.objects, parent.id, *tip).and_then(|fork| {
+                self.drop_narrow(candidate, &fork, &mut approved, notes);
+                self.taken(parent, candidate, tip, &fork)
+            });
+            let taken = match taken {
+                Ok(_) if approved.is_empty() => continue,
                 Ok(taken) => taken,
                 Err(reason) if reason.code == ReasonCode::ApprovalIgnored => {
                     notes.push(reason);
@@ -45,10 +57,10 @@ impl Evaluation<'_> {
             match taken {
                 Ok(paths) => {
                     let paths = Rc::new(paths);
-                    for voice in &mut approved {
+                    for Approver { mut voice, .. } in approved {
                         voice.scope = Scope::These(paths.clone());
+                        voices.push(voice);
                     }
-                    voices.append(&mut approved);
                 }
                 Err(path) => {
                     let message = format!(
@@ -60,6 +72,46 @@ impl Evaluation<'_> {
             }
         }
         Ok(voices)
+    }
+
+    /// Drops the approvals that don't reach down to where the branch left: who says since which commit
+    /// something is approved has looked at no more. A base that the merge's first parent has among its
+    /// ancestors leaves nothing of the branch out.
+    fn drop_narrow(
+        &self,
+        candidate: &Candidate<'_>,
+        fork: &Fork,
+        approved: &mut Vec<Approver>,
+        notes: &mut Vec<Reason>,
+    ) {
+        let reaches = |base: &Oid| {
+            fork.bases.contains(base)
+                || self
+                    .chain
+                    .position(base)
+                    .is_some_and(|at| at < candidate.at)
+                || self.chain.is_at_or_below_floor(self.objects, base)
+        };
+        approved.retain(|approver| {
+            let Some(said) = &approver.base else {
+                return true;
+            };
+            let whole = said.parse().is_ok_and(|base| reaches(&base));
+            if !whole {
+                let name = match &approver.voice.by {
+                    By::Tag(name) | By::Mergetag(name) => name.clone(),
+                    By::EmptyCommit(id) => format!("by the empty commit {}", id.short()),
+                    By::Commit => String::new(),
+                };
+                let why = "its `Approve-Base:` isn't where the merged branch left, or before: it approves only a part of that";
+                let reason = approvals::ignored(&name, why);
+                notes.push(match approver.voice.by {
+                    By::Tag(_) => reason.of_tag(&name),
+                    _ => reason,
+                });
+            }
+            whole
+        });
     }
 
     /// The changed paths that the merge has as the tip has them, if it took the tip's whole change;
@@ -74,11 +126,11 @@ impl Evaluation<'_> {
         parent: &Parent,
         candidate: &Candidate<'_>,
         tip: &Oid,
+        fork: &Fork,
     ) -> Result<Result<HashSet<String>, String>, Reason> {
         let tree_of =
             |id: &Oid| -> Result<Oid, Reason> { Ok(parse(&read(self.objects, id)?, id)?.tree) };
         let tip_tree = tree_of(tip)?;
-        let fork = fork(self.objects, parent.id, *tip)?;
         // What the tip changed since every base; without a base, everything that it has.
         let mut bases = Vec::new();
         for base in &fork.bases {
@@ -134,15 +186,18 @@ impl Evaluation<'_> {
         candidate: &Candidate<'_>,
         tip: &Oid,
         notes: &mut Vec<Reason>,
-    ) -> Result<Vec<Voice>, Reason> {
+    ) -> Result<Vec<Approver>, Reason> {
         let mut voices = Vec::new();
         // Nobody notes when an embedded tag or a commit of a branch comes here. It was here when the
         // merge that carries it was, and that is noted.
         let carried = self.seen(&candidate.id);
         let raw = read(self.objects, tip)?;
         let at = parse(&raw, tip)?;
-        let mut note = |result: Result<Voice, Reason>, voices: &mut Vec<Voice>| match result {
-            Ok(voice) => voices.push(voice),
+        let mut note = |result: Result<Voice, Reason>, message: &[u8]| match result {
+            Ok(voice) => voices.push(Approver {
+                voice,
+                base: base_in(message),
+            }),
             Err(reason) => notes.push(reason),
         };
         for raw in &candidate.commit.mergetags {
@@ -161,14 +216,19 @@ impl Evaluation<'_> {
                         Bounds::after(at.committer.seconds).seen(carried),
                         By::Mergetag(crate::object::shown(&name).into_owned()),
                     ),
-                    &mut voices,
+                    tag.message,
                 );
             }
         }
         for tag in self.approvals.of(tip) {
+            let raw = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
+            let parsed = raw
+                .as_ref()
+                .ok()
+                .and_then(|raw| Tag::parse(raw, tip.format()).ok());
             note(
                 self.approval(parent, tag, tip, at.committer.seconds),
-                &mut voices,
+                parsed.map_or(&[][..], |tag| tag.message),
             );
         }
         // Empty commits, each approving the one below it, down to the last that isn't one.
@@ -188,7 +248,7 @@ impl Evaluation<'_> {
                 Bounds::after(next.committer.seconds).seen(earlier(self.seen(&id), carried));
             note(
                 self.empty_commit_voice(parent, &at, id, &below, bounds),
-                &mut voices,
+                at.message,
             );
             (id, raw) = (below, below_raw);
         }
@@ -301,12 +361,12 @@ fn drop_expired(
     parent: &Parent,
     candidate: &Candidate<'_>,
     tip: &Oid,
-    approved: &mut Vec<Voice>,
+    approved: &mut Vec<Approver>,
     notes: &mut Vec<Reason>,
 ) {
     let policy = &parent.authority.policy;
     let oldest = candidate.seconds - policy.approvals_max_age.0 - policy.skew.0;
-    approved.retain(|voice| {
+    approved.retain(|Approver { voice, .. }| {
         let lasts = voice.seconds >= oldest;
         if !lasts {
             let message = format!(
@@ -320,6 +380,12 @@ fn drop_expired(
         }
         lasts
     });
+}
+
+/// What an approval says to be since.
+fn base_in(message: &[u8]) -> Option<String> {
+    let trailers = Trailers::parse(message).ok()?;
+    trailers.get("approve-base").map(str::to_owned)
 }
 
 /// The earlier of two moments of which either may be unknown.

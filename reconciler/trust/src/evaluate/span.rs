@@ -95,7 +95,15 @@ impl Evaluation<'_> {
             return sorted.clone();
         }
         let mut sorted = Sorted::default();
-        for (at, span) in self.approvals.spans.iter().enumerate() {
+        let between = |span: &Span| {
+            let from = self.chain.position(&span.base).map_or(0, |base| base + 1);
+            self.chain
+                .position(&span.target)
+                .is_some_and(|to| to != from)
+        };
+        // Many have a base to say where they end, and span nothing but what they stand on.
+        let spans = self.approvals.spans.iter().enumerate();
+        for (at, span) in spans.filter(|(_, span)| between(span)) {
             let name = self.approvals.name(&span.tag);
             match self.by_a_key(parent, span).map_err(|r| r.of_tag(name)) {
                 Ok(()) => sorted.ours.push(at),

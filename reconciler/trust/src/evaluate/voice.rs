@@ -9,7 +9,7 @@ use crate::oid::Oid;
 use crate::outcome::By;
 use crate::policy::{Authority, BindRef};
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, examine};
+use crate::signature::{Finding, examine, named_key};
 
 /// In live sync a key must still be live this long before its signature was first seen, so that an
 /// expired key can't sign for days gone by.
@@ -183,7 +183,8 @@ impl Evaluation<'_> {
         finding: Finding,
         bounds: Bounds,
     ) -> Result<Voice, Reason> {
-        let (key, seconds) = self.weigh(&parent.authority, &self.revoked, finding, bounds)?;
+        let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
+        let (key, seconds) = weighed.map_err(|reason| self.or_revoked(reason, commit))?;
         let policy = &parent.authority.policy;
         let binds = policy.bind_ref == BindRef::None || {
             let trailers = Trailers::parse(commit.message).unwrap_or_default();
@@ -205,6 +206,26 @@ impl Evaluation<'_> {
             scope: Scope::All,
             binds,
         })
+    }
+
+    /// That the key of a commit isn't known, or that it is revoked: one that was stolen may have left the
+    /// policy since, and who has it is no harmless stranger.
+    fn or_revoked(&self, unknown: Reason, commit: &Commit<'_>) -> Reason {
+        if unknown.code != ReasonCode::UnknownKey {
+            return unknown;
+        }
+        let named = commit.signature.as_deref().and_then(named_key);
+        let Some((name, by)) =
+            named.and_then(|name| self.revoked.by_name(&name).map(|by| (name, by)))
+        else {
+            return unknown;
+        };
+        Reason::new(
+            ReasonCode::KeyRevoked,
+            format!(
+                "its signature names the key {name}, which the policy doesn't have and which is revoked {by}"
+            ),
+        )
     }
 
     /// The voice of an approval tag of the repository.

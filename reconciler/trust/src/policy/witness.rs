@@ -1,7 +1,7 @@
 //! Whose signature a tag has, for those who have just made one and want to know what it is worth.
 
 use super::{Authority, Identity};
-use crate::object::Tag;
+use crate::object::{Commit, Tag};
 use crate::oid::ObjectFormat;
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::{Finding, KeyName, examine};
@@ -24,7 +24,39 @@ impl Authority {
         let tag = Tag::parse(raw, format).map_err(garbled)?;
         let unsigned = || Reason::new(ReasonCode::Uncovered, "it isn't signed");
         let block = tag.signature.ok_or_else(unsigned)?;
-        match examine(&self.ring, tag.payload(), block, tag.tagger.seconds) {
+        self.of_finding(examine(
+            &self.ring,
+            tag.payload(),
+            block,
+            tag.tagger.seconds,
+        ))
+    }
+
+    /// Who signed a raw commit, and by which key; as [`signer_of_tag`](Self::signer_of_tag).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn signer_of_commit(
+        &self,
+        raw: &[u8],
+        format: ObjectFormat,
+    ) -> Result<(&Identity, &KeyName), Reason> {
+        let garbled = |error: crate::object::Malformed| {
+            Reason::new(ReasonCode::MalformedSignature, error.to_string())
+        };
+        let commit = Commit::parse(raw, format).map_err(garbled)?;
+        let unsigned = || Reason::new(ReasonCode::Uncovered, "it isn't signed");
+        let block = commit.signature.as_deref().ok_or_else(unsigned)?;
+        self.of_finding(examine(
+            &self.ring,
+            commit.payload(),
+            block,
+            commit.committer.seconds,
+        ))
+    }
+
+    fn of_finding(&self, finding: Finding) -> Result<(&Identity, &KeyName), Reason> {
+        match finding {
             Finding::Not(reason) => Err(reason),
             Finding::Good { key, .. } => {
                 let missing = || Reason::new(ReasonCode::UnknownKey, "the key isn't in the policy");

@@ -110,6 +110,16 @@ impl<'de> Deserialize<'de> for KeyName {
     }
 }
 
+/// The key that an armored signature names as its maker. Nothing about that is verified.
+pub fn named_key(block: &[u8]) -> Option<KeyName> {
+    let armor = Armor::of(block)?;
+    let bytes = armor.decode(block).ok()?;
+    match armor {
+        Armor::OpenPgp => openpgp::named_key(&bytes),
+        Armor::Ssh => ssh::named_key(&bytes),
+    }
+}
+
 /// What a signature is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {

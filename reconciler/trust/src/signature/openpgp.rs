@@ -111,6 +111,17 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
     worth(ring, *index, key, &signature)
 }
 
+/// The key or subkey that a signature names as its maker.
+pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
+    let signature = parse(bytes)?;
+    let issuers = signature.get_issuers();
+    let hex = issuers.iter().find_map(|issuer| match issuer {
+        KeyHandle::Fingerprint(fingerprint) => Some(fingerprint.to_hex()),
+        KeyHandle::KeyID(_) => None,
+    })?;
+    super::KeyName::openpgp(&hex).ok()
+}
+
 fn version(bytes: &[u8]) -> Option<u8> {
     let header = match bytes.first()? {
         0x88 => 2,

@@ -65,6 +65,14 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The key that a signature carries as its maker's.
+pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
+    let parts = Parts::parse(bytes)?;
+    Some(super::KeyName::Ssh(
+        sha2::Sha256::digest(parts.public_key).into(),
+    ))
+}
+
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claimed: i64) -> Finding {
     let Some(parts) = Parts::parse(bytes) else {
         return not(

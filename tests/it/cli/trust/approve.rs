@@ -23,7 +23,7 @@ fn what_is_approved_is_shown_without_its_author_s_terminal_controls() {
         env.git("fleet", &["config", name, value]);
     }
     let run = env.plumb("fleet", &["approve", &commit]).exits(0).says(&[
-        &format!("{} Mallory: fix typo[8m8mx\n", &commit[..12]),
+        &format!("{} Mallory: fix typo[8m8mx (not signed)\n", &commit[..12]),
         "files/a\\303\\251b.conf",
         "files/journald.conf",
         "2 files changed",

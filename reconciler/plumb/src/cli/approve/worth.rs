@@ -10,6 +10,7 @@ use plumb_trust::policy::Authority;
 use plumb_trust::{ObjectKind, Objects as _, Oid, Reason, ReasonCode, Step, TagRef, Verdict};
 use serde::Serialize;
 
+use super::scope::Scope;
 use crate::git::Git;
 use crate::judgement::floor::{self, Before, HeldBefore};
 use crate::judgement::{self, FloorOf, Range};
@@ -28,15 +29,15 @@ pub(super) enum Effect {
     Nothing,
 }
 
-/// A commit before it is approved, as it is judged then.
+/// A commit before it is approved, as it is judged then; and those before it that are approved with it.
 pub(super) struct Scene {
-    parent: Oid,
-    head: Oid,
+    /// Each with the one before, the approved one first.
+    way: Vec<(Oid, Oid)>,
     now: Timestamp,
     authority: Authority,
     /// The repository's tags.
     tags: Vec<TagRef>,
-    step: Step,
+    steps: Vec<Step>,
 }
 
 /// What an approval is worth to the policy that judges its commit.
@@ -46,6 +47,8 @@ pub(super) struct Worth {
     before: Step,
     /// The commit as it is judged with it.
     step: Step,
+    /// Those before it that are approved with it, without and with.
+    others: Vec<(Step, Step)>,
     /// What of the commits before it isn't accepted.
     pub(super) held: Option<HeldBefore>,
 }
@@ -60,31 +63,31 @@ impl Scene {
     ///
     /// # Errors
     /// When nothing could ever make it accepted: there is nothing to approve then.
-    pub(super) fn of(git: &Git, commit: &str) -> Result<Option<Self>, Failure> {
-        let repository = open(git)?;
-        let Ok(parent) = repository.resolve(&format!("{commit}^")) else {
+    pub(super) fn of(
+        repository: &Repository,
+        scope: &Scope,
+        commit: Oid,
+    ) -> Result<Option<Self>, Failure> {
+        let way = scope.way(repository, commit);
+        let Some((parent, _)) = way.first() else {
             return Ok(None);
         };
-        let Ok(authority) = judgement::authority(&repository, &parent) else {
+        let Ok(authority) = judgement::authority(repository, parent) else {
             return Ok(None);
         };
-        let head: Oid = commit
-            .parse()
-            .or_fail(|| format!("`{commit}` isn't a commit's id"))?;
         let (tags, now) = (repository.tags()?, Timestamp::now());
-        let Some(step) = judge(&repository, parent, head, &tags, now) else {
+        let Some(steps) = judge_all(repository, &way, &tags, now) else {
             return Ok(None);
         };
-        if step.verdict == Verdict::Reject {
-            return lost(&step);
+        if let Some(step) = steps.first().filter(|s| s.verdict == Verdict::Reject) {
+            return lost(step);
         }
         Ok(Some(Self {
-            parent,
-            head,
+            way,
             now,
             authority,
             tags,
-            step,
+            steps,
         }))
     }
 
@@ -106,10 +109,8 @@ impl Scene {
             Err(reason) => return Err(not_kept(git, tag, &reason)),
         };
         let own = TagRef { name, target };
-        let judge = |tags: &[TagRef]| {
-            judge(&repository, self.parent, self.head, tags, self.now)
-                .ok_or_else(|| Failure::new("the commit can't be judged again"))
-        };
+        let again = || Failure::new("the commit can't be judged again");
+        let &(parent, newest) = self.way.first().ok_or_else(again)?;
         // Who signed it was found without a look at what took the key's authority away since. Approvals by
         // others have no part in that, however many there are and however they are called.
         let approval = |tag: &TagRef| tag.name.starts_with("refs/tags/approve/");
@@ -118,23 +119,51 @@ impl Scene {
         let ignored = |note: &&Reason| {
             note.code == ReasonCode::ApprovalIgnored && note.tag.as_deref() == Some(tag)
         };
-        if let Some(reason) = judge(&alone)?.notes.iter().find(ignored) {
+        let judged = judge(&repository, parent, newest, &alone, self.now).ok_or_else(again)?;
+        if let Some(reason) = judged.notes.iter().find(ignored) {
             return Err(not_kept(git, tag, reason));
         }
         let mut tags = self.tags;
         tags.push(own);
-        let step = judge(&tags)?;
-        let held = match floor::before(&repository, &tags, self.head, self.head) {
+        let steps = judge_all(&repository, &self.way, &tags, self.now).ok_or_else(again)?;
+        let mut both = self.steps.into_iter().zip(steps);
+        let (before, step) = both.next().ok_or_else(again)?;
+        let held = match floor::before(&repository, &tags, newest, newest) {
             Before::Held(earlier) => Some(earlier),
             Before::Accepted | Before::Unknown => None,
         };
         Ok(Worth {
             identity,
-            before: self.step,
+            before,
             step,
+            others: both.collect(),
             held,
         })
     }
+}
+
+/// Each commit of a way as it is judged, the newest first. An approval of the newest may span the others,
+/// so all are judged on the way to it.
+fn judge_all(
+    repository: &Repository,
+    way: &[(Oid, Oid)],
+    tags: &[TagRef],
+    now: Timestamp,
+) -> Option<Vec<Step>> {
+    let (_, head) = way.first()?;
+    way.iter()
+        .map(|(parent, commit)| {
+            let range = Range {
+                floor: *parent,
+                floor_of: FloorOf::Accepted,
+                head: *head,
+                tags,
+                now,
+            };
+            let steps = judgement::judge(repository, &range).steps;
+            steps.into_iter().find(|step| step.commit == *commit)
+        })
+        .collect()
 }
 
 fn judge(
@@ -178,13 +207,18 @@ fn lost(step: &Step) -> Result<Option<Scene>, Failure> {
 impl Worth {
     pub(super) fn effect(&self) -> Effect {
         let have = |step: &Step| step.needs.iter().map(|need| need.have).sum::<u32>();
-        if self.before.verdict.is_accept() {
+        let changes = |(before, step): (&Step, &Step)| {
+            !before.verdict.is_accept()
+                && (have(before) != have(step) || before.reasons != step.reasons)
+        };
+        let others = || self.others.iter().map(|(before, step)| (before, step));
+        let mut all = others().chain([(&self.before, &self.step)]);
+        if !all.any(changes) {
             Effect::Nothing
-        } else if self.step.verdict.is_accept() {
-            Effect::Completes
-        } else if have(&self.before) == have(&self.step) && self.before.reasons == self.step.reasons
+        } else if self.step.verdict.is_accept()
+            && others().all(|(_, step)| step.verdict.is_accept())
         {
-            Effect::Nothing
+            Effect::Completes
         } else {
             Effect::Counts
         }
@@ -203,6 +237,22 @@ impl Worth {
     }
 
     pub(super) fn describe(&self, out: &mut String, palette: Palette) {
+        let others = self
+            .others
+            .iter()
+            .filter(|(before, _)| !before.verdict.is_accept());
+        for (_, step) in others {
+            let _ = writeln!(
+                out,
+                "{} {}",
+                step.commit.short(),
+                if step.verdict.is_accept() {
+                    format!("has all that it needs with it, by {}.", self.identity)
+                } else {
+                    format!("isn't accepted yet: plumb explain {}", step.commit.short())
+                }
+            );
+        }
         if self.before.verdict.is_accept() {
             return;
         }

@@ -1,0 +1,179 @@
+//! Of what an approval is: of what was shown, and of no more, wherever it ends up.
+
+use crate::cli::environment::Environment;
+
+/// The trailers of the only approval.
+fn said(env: &Environment) -> String {
+    let tags = env.git("fleet", &["tag", "--list", "approve/main/*"]);
+    assert_eq!(tags.lines().count(), 1, "{tags}");
+    let name = format!("refs/tags/{tags}");
+    env.git("fleet", &["for-each-ref", "--format=%(contents)", &name])
+}
+
+#[test]
+fn a_branch_is_shown_and_approved_from_where_it_left() {
+    let env = Environment::new();
+    let first = env.three();
+    env.key("zed");
+    env.git("fleet", &["switch", "--quiet", "-c", "topic"]);
+    // A stranger's commit below, with bob's name on it.
+    env.be("zed");
+    env.edit("fleet/fleet.yaml", "spec:", "# theirs\nspec:");
+    let author = "bob <bob@fleet.example>";
+    let below = env.commit("Tidy", &["-S", "--author", author]);
+    env.be("carol");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let top = env.commit("Smaller journals", &["-S"]);
+    env.be("bob");
+    let json = env
+        .plumb("fleet", &["approve", "topic", "-o", "json"])
+        .exits(0)
+        .says(&[
+            &format!("{} carol: Smaller journals (signed by carol)", &top[..12]),
+            &format!(
+                "{} bob: Tidy (signed by a key that the policy doesn't have)",
+                &below[..12]
+            ),
+            "fleet.yaml",
+            "2 files changed",
+            "These 2 commits are approved together",
+        ])
+        .json();
+    assert_eq!(json["base"], first.as_str());
+    assert!(said(&env).contains(&format!("Approve-Base: {first}")));
+    // Two of ops, for all that the branch has.
+    env.git("fleet", &["switch", "--quiet", "main"]);
+    env.be("alice");
+    env.git(
+        "fleet",
+        &["merge", "--quiet", "--no-ff", "-S", "-m", "Merge", "topic"],
+    );
+    env.plumb("fleet", &["verify"]).exits(0);
+}
+
+#[test]
+fn an_approval_of_a_commit_of_the_branch_isnt_one_of_those_below_it() {
+    let env = Environment::new();
+    let first = env.three();
+    env.be("carol");
+    env.edit("fleet/fleet.yaml", "spec:", "# theirs\nspec:");
+    let below = env.commit("Theirs", &["-S"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let top = env.commit("Smaller journals", &["-S"]);
+    env.be("bob");
+    let run = env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
+        &top[..12],
+        "1 file changed",
+        "before it isn't accepted",
+    ]);
+    assert!(!run.stderr.contains("Theirs"), "{run:?}");
+    assert!(said(&env).contains(&format!("Approve-Base: {below}")));
+    // Whoever sets the branch back and merges the same commits makes no more of it.
+    env.be("carol");
+    env.git("fleet", &["reset", "--quiet", "--hard", &first]);
+    env.git(
+        "fleet",
+        &["merge", "--quiet", "--no-ff", "-S", "-m", "Merge", &top],
+    );
+    env.plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&["fleet.yaml", "only a part of that"]);
+}
+
+#[test]
+fn what_an_approval_since_a_commit_does_is_told_of_each() {
+    let env = Environment::new();
+    let first = env.three();
+    env.be("zed-none");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let below = env.commit("Nobody's", &["--no-gpg-sign"]);
+    env.be("alice");
+    env.edit("fleet/files/journald.conf", "1G", "3G");
+    env.commit("Alice's", &["-S"]);
+    env.be("bob");
+    for (commit, base) in [
+        ("main", "main"),
+        ("main^", "main"),
+        (first.as_str(), "main^"),
+    ] {
+        env.plumb("fleet", &["approve", commit, "--base", base])
+            .exits(1)
+            .says(&["isn't before", "nothing between them"]);
+    }
+    let run = env
+        .plumb(
+            "fleet",
+            &["approve", "main", "--base", &first, "-o", "json"],
+        )
+        .exits(0);
+    let run = run.says(&["Nobody's (not signed)", "Alice's (signed by alice)"]);
+    assert!(!run.stderr.contains("changes nothing"), "{run:?}");
+    let json = run.json();
+    assert_eq!(json["effect"], "completes");
+    env.plumb("fleet", &["verify"]).exits(0);
+    let tag = json["tag"].as_str().unwrap();
+    env.git("fleet", &["tag", "-d", tag]);
+    env.plumb("fleet", &["approve", "main", "--base", &first])
+        .exits(0)
+        .says(&[&format!(
+            "{} has all that it needs with it, by bob",
+            &below[..12]
+        )]);
+}
+
+#[test]
+fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
+    let env = Environment::new();
+    let first = env.three();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let accepted = env.commit("Smaller", &["-S"]);
+    let carol = env.fingerprint("carol");
+    for name in ["alice", "bob"] {
+        env.be(name);
+        env.trust(&["revoke", &carol, "--on", &accepted, "--yes"])
+            .exits(0);
+    }
+    env.be("carol");
+    env.edit("fleet/files/journald.conf", "1G", "9G");
+    let stolen = env.commit("A thief's", &["-S"]);
+    env.git("fleet", &["branch", "topic"]);
+    env.be("bob");
+    for name in ["main", "topic"] {
+        env.plumb("fleet", &["approve", name]).exits(1).says(&[
+            &format!("a revoked key has signed {}", &stolen[..12]),
+            "nothing was signed",
+            &format!("git show {stolen}"),
+            "--signed-by-revoked",
+        ]);
+    }
+    assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), "");
+    // What is advised, once it was looked at.
+    env.plumb("fleet", &["verify"]).exits(3).says(&[&format!(
+        "plumb approve --signed-by-revoked {}",
+        &stolen[..12]
+    )]);
+    env.plumb("fleet", &["approve", "main", "--signed-by-revoked"])
+        .exits(0)
+        .says(&["(signed by the revoked key"]);
+    env.plumb("fleet", &["verify"]).exits(0);
+    // Nor once the key has left the policy.
+    env.git("fleet", &["reset", "--quiet", "--hard", &accepted]);
+    env.be("alice");
+    env.trust(&["remove", "carol"]).exits(0);
+    env.commit("Carol has left", &["-S"]);
+    env.approved_by("bob");
+    env.plumb("fleet", &["verify"]).exits(0);
+    env.be("carol");
+    env.edit("fleet/files/journald.conf", "1G", "8G");
+    env.commit("Again", &["-S"]);
+    let said = env
+        .plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&["[key-revoked]"]);
+    assert!(!said.stdout.contains("plumb trust add"), "{said:?}");
+    env.be("bob");
+    env.plumb("fleet", &["approve", "main"])
+        .exits(1)
+        .says(&["a revoked key has signed"]);
+    let _ = first;
+}
