@@ -8,7 +8,8 @@ use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
 use crate::judgement::cure::{Cure, Givers};
 use crate::judgement::emergency::{Emergency, Freeze};
-use crate::judgement::place::{Approvals, OnServer, Others, Place, Position, Start};
+use crate::judgement::others::Others;
+use crate::judgement::place::{Approvals, OnServer, Place, Position, Start};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 

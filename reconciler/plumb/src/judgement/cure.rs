@@ -3,7 +3,8 @@
 use plumb_trust::{ReasonCode, Verdict};
 
 use super::emergency::{Emergency, Freeze};
-use super::place::{Approvals, OnServer, Others, Place, Position};
+use super::others::Others;
+use super::place::{Approvals, OnServer, Place, Position};
 use crate::output::short;
 
 /// Something that helps.
@@ -54,7 +55,7 @@ impl Place {
     /// Shows all that waits.
     fn look_at_all(&self) -> String {
         format!(
-            "git log --patch --diff-merges=first-parent --show-signature {}..{}",
+            "git log --patch --diff-merges=first-parent {}..{}",
             self.accepted, self.tip
         )
     }
@@ -74,6 +75,9 @@ impl Place {
 
     fn amend(&self, what: &str, command: &str) -> Cure {
         let commands = match (self.position, &self.others) {
+            (Position::Newest, Others::These(others)) if !others.is_empty() => {
+                return self.look_at_one(what, command, others);
+            }
             (Position::Newest, _) => self.amended(command),
             (Position::Below, Others::These(others)) if others.is_empty() => self.amended(command),
             (Position::Below, Others::These(others)) => return self.look_at_others(others),
@@ -83,6 +87,18 @@ impl Place {
         Cure {
             what: what.to_owned(),
             commands,
+        }
+    }
+
+    /// The newest commit is signed by somebody else, or said to be another's: it is looked at first.
+    fn look_at_one(&self, what: &str, command: &str, others: &[String]) -> Cure {
+        let look = format!("git show {}", self.commit);
+        Cure {
+            what: format!(
+                "look at it first ({}): whoever wrote your name on it may want your signature; then, {what}",
+                others[..others.len().min(NAMED)].join(", ")
+            ),
+            commands: [look].into_iter().chain(self.amended(command)).collect(),
         }
     }
 
@@ -220,6 +236,20 @@ impl Place {
         })
     }
 
+    /// A merge of a branch some commits of which nobody signed.
+    fn merge_again(&self) -> Cure {
+        Cure {
+            what: "let whoever made the commits of the merged branch sign them, each their own, and merge it again in place of this merge".to_owned(),
+            commands: vec![
+                "git rebase --exec 'git commit --amend --no-edit -S --allow-empty' BASE SIDE-BRANCH"
+                    .to_owned(),
+                format!("git switch {} && git reset --keep {}", self.branch, self.accepted),
+                "git merge --no-ff -S SIDE-BRANCH".to_owned(),
+                format!("git push --force-with-lease {} {}", self.remote, self.branch),
+            ],
+        }
+    }
+
     fn reset(&self) -> Cure {
         Cure {
             what: match self.on_server {
@@ -301,7 +331,7 @@ impl Place {
             ],
             ReasonCode::ApprovalsMissing => vec![self.approve(who)],
             ReasonCode::UnknownKey => vec![
-                self.sign_with_another("sign it with a key that the policy has"),
+                self.sign_with_another("if it is your commit, sign it with a key that the policy has"),
                 self.approve(who),
                 say(
                     "or trust that key, in a commit before this one",
@@ -322,15 +352,15 @@ impl Place {
                 ]
             }
             ReasonCode::UnsupportedSignature => vec![
-                self.sign_with_another("sign it with a key that can be verified, such as Ed25519"),
+                self.sign_with_another("if it is your commit, sign it with a key that can be verified, such as Ed25519"),
                 self.approve(who),
             ],
             ReasonCode::WeakCrypto => vec![
-                self.sign_with_another("sign it with a stronger key, such as Ed25519"),
+                self.sign_with_another("if it is your commit, sign it with a stronger key, such as Ed25519"),
                 self.approve(who),
             ],
             ReasonCode::KeyMisused => vec![
-                self.sign_with_another("sign it with a key that is meant for signing"),
+                self.sign_with_another("if it is your commit, sign it with a key that is meant for signing"),
                 self.approve(who),
             ],
             ReasonCode::KeyExpired => vec![
@@ -363,18 +393,15 @@ impl Place {
                 },
                 &[],
             )],
-            ReasonCode::SideUnsigned => vec![say(
-                "sign the commits of the merged branch, and merge it again",
-                &[
-                    "git rebase --exec 'git commit --amend --no-edit -S --allow-empty' BASE SIDE-BRANCH",
-                ],
-            )],
+            ReasonCode::SideUnsigned => vec![self.merge_again()],
             ReasonCode::Backdated => {
-                vec![self.sign_again("set the clock right and sign it anew, with today's date")]
+                vec![self.sign_again(
+                    "if it is your commit, set the clock right and sign it anew, with today's date",
+                )]
             }
             ReasonCode::SeenLate => {
                 vec![
-                    self.sign_again("sign it anew, with today's date"),
+                    self.sign_again("if it is your commit, sign it anew, with today's date"),
                     self.approve(who),
                 ]
             }

@@ -4,12 +4,11 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, Trailers, limits};
 use plumb_trust::policy::BindRef;
-use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Step, Verdict};
+use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, Step};
 
 use super::describe::is_shown;
 use super::emergency::{Emergency, Freeze};
-use super::floor::first_parents;
-use super::{FloorOf, Range};
+use super::others::{Others, others};
 use crate::git::Git;
 use crate::output::quoted;
 
@@ -20,78 +19,6 @@ pub(crate) enum Reader {
     User,
     /// Whoever pushes to this server: what git is told here of a user is of the server's own account.
     Pusher,
-}
-
-/// Commits that wait together with one, and that a rebase from there on would sign anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Others {
-    /// What waits besides isn't known here.
-    Unknown,
-    /// These aren't the reader's, or must be looked at before anybody signs them: each with the reason.
-    These(Vec<String>),
-}
-
-/// How many commits that wait are looked at one by one.
-const LOOKED_AT: usize = 64;
-
-/// The commits after what is accepted that have another committer than the reader, or that nobody should
-/// sign unseen. Of a pusher nothing is known, but that the newest commit is likely to be theirs. What can't
-/// be told counts as another's.
-fn others(
-    repository: &Repository,
-    outcome: &Outcome,
-    step: &Step,
-    tip: Oid,
-    reader: Reader,
-) -> Others {
-    let Some(commits) = repository.newer(outcome.accepted, tip) else {
-        return Others::These(vec!["others, which can't be listed here".to_owned()]);
-    };
-    let newest = || commits.last().map(|newest| newest.committer.clone());
-    let user = match reader {
-        Reader::User => Git::at(repository.git_dir())
-            .try_ask(&["config", "user.email"])
-            .or_else(newest),
-        Reader::Pusher => newest(),
-    }
-    .unwrap_or_default();
-    let these = commits.iter().enumerate().filter_map(|(at, newer)| {
-        let short = newer.commit.short();
-        if !newer.committer.eq_ignore_ascii_case(&user) {
-            return Some(format!("{short} by {}", newer.committer));
-        }
-        // Whoever has somebody's key has their address too.
-        if newer.commit == step.commit {
-            return None;
-        }
-        if at >= LOOKED_AT {
-            return Some(format!("{short}, which wasn't looked at"));
-        }
-        suspicious(repository, newer.commit).map(|why| format!("{short} {why}"))
-    });
-    Others::These(these.collect())
-}
-
-/// Why nobody should sign a commit that waits without a look at it.
-fn suspicious(repository: &Repository, commit: Oid) -> Option<&'static str> {
-    let Some(parent) = first_parents(repository.objects(), commit).nth(1) else {
-        return Some("that can't be judged here");
-    };
-    let tags = repository.tags().ok()?;
-    let range = Range {
-        floor: parent,
-        floor_of: FloorOf::Accepted,
-        head: commit,
-        tags: &tags,
-        now: Timestamp::now(),
-    };
-    let outcome = super::judge(repository, &range);
-    let step = outcome.steps.first()?;
-    let mut said = step.reasons.iter().chain(&step.notes);
-    if said.any(|reason| reason.code == ReasonCode::KeyRevoked) {
-        return Some("by a revoked key");
-    }
-    (step.verdict == Verdict::Reject).then_some("that can never be accepted")
 }
 
 /// Whether other commits stand on top of one.
