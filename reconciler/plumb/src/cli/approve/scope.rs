@@ -73,12 +73,17 @@ impl Scope {
         let Some(main) = watched.first() else {
             return own();
         };
-        let on_main =
-            |main: &Oid| first_parents(repository.objects(), *main).any(|id| id == commit);
+        let tip = commit.to_string();
+        let on_main = |main: &Oid| {
+            // Before the whole branch is walked for nothing.
+            let before = ["merge-base", "--is-ancestor", &tip, &main.to_string()];
+            git.ask(&before).is_ok()
+                && first_parents(repository.objects(), *main).any(|id| id == commit)
+        };
         if watched.iter().any(on_main) {
             return own();
         }
-        let (main, tip) = (main.to_string(), commit.to_string());
+        let main = main.to_string();
         let bases = git
             .try_ask(&["merge-base", "--all", &main, &tip])
             .unwrap_or_default();
