@@ -18,11 +18,7 @@ impl Authority {
         raw: &[u8],
         format: ObjectFormat,
     ) -> Result<(&Identity, &KeyName), Reason> {
-        let garbled = |error: crate::object::Malformed| {
-            Reason::new(ReasonCode::MalformedSignature, error.to_string())
-        };
-        let tag = Tag::parse(raw, format).map_err(garbled)?;
-        let unsigned = || Reason::new(ReasonCode::Uncovered, "it isn't signed");
+        let tag = Tag::parse(raw, format).map_err(|e| garbled(&e))?;
         let block = tag.signature.ok_or_else(unsigned)?;
         self.of_finding(examine(
             &self.ring,
@@ -41,11 +37,7 @@ impl Authority {
         raw: &[u8],
         format: ObjectFormat,
     ) -> Result<(&Identity, &KeyName), Reason> {
-        let garbled = |error: crate::object::Malformed| {
-            Reason::new(ReasonCode::MalformedSignature, error.to_string())
-        };
-        let commit = Commit::parse(raw, format).map_err(garbled)?;
-        let unsigned = || Reason::new(ReasonCode::Uncovered, "it isn't signed");
+        let commit = Commit::parse(raw, format).map_err(|e| garbled(&e))?;
         let block = commit.signature.as_deref().ok_or_else(unsigned)?;
         self.of_finding(examine(
             &self.ring,
@@ -70,4 +62,12 @@ impl Authority {
             }
         }
     }
+}
+
+fn garbled(error: &crate::object::Malformed) -> Reason {
+    Reason::new(ReasonCode::MalformedSignature, error.to_string())
+}
+
+fn unsigned() -> Reason {
+    Reason::new(ReasonCode::Uncovered, "it isn't signed")
 }
