@@ -2,6 +2,7 @@
 
 mod judge;
 mod memory;
+mod message;
 mod pre_push;
 mod server;
 mod tags;
@@ -13,6 +14,7 @@ use clap::{Args, Subcommand};
 use plumb_trust::Oid;
 use plumb_trust::policy::{BindRef, POLICY_PATH, Policy};
 
+use self::message::Cleanup;
 use super::{ControllerAddress, block_on};
 use crate::git::Git;
 use crate::output::Shell;
@@ -70,9 +72,6 @@ enum Which {
     },
 }
 
-/// What `git commit --verbose` shows begins with it; no part of the message.
-const SCISSORS: &[u8] = b"------------------------ >8 ------------------------";
-
 /// What a push does to one ref.
 struct Update {
     old: Option<Oid>,
@@ -96,12 +95,30 @@ impl Hook {
             Which::PrePush { .. } => pre_push::pre_push(shell),
             Which::CommitMsg { file } => commit_msg(&file),
             Which::PrepareCommitMsg { file, source } => {
-                // In what is yet to be written, a line of ours would keep git from seeing that nothing was.
-                match source.first().map(String::as_str) {
-                    Some("message" | "commit") => commit_msg(&file),
+                // In what is yet to be written, a line of ours would keep git from seeing that nothing was;
+                // and after an editor git asks `commit-msg`.
+                match (source.first().map(String::as_str), Editor::of_git()) {
+                    (Some("message" | "commit"), Editor::None) => commit_msg(&file),
                     _ => Ok(Exit::OK),
                 }
             }
+        }
+    }
+}
+
+/// Whether git shows the message to somebody before it commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Editor {
+    Any,
+    None,
+}
+
+impl Editor {
+    /// Git tells hooks that there is none by an editor that does nothing.
+    fn of_git() -> Self {
+        match std::env::var_os("GIT_EDITOR") {
+            Some(editor) if editor == ":" => Self::None,
+            _ => Self::Any,
         }
     }
 }
@@ -111,47 +128,46 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     let Some(policy) = policy(&git, &format!(":{POLICY_PATH}")) else {
         return Ok(Exit::OK);
     };
-    let branch = git
-        .try_ask(&["symbolic-ref", "--quiet", "HEAD"])
-        .unwrap_or_default();
-    if policy.bind_ref == BindRef::None || branch != policy.reference {
+    if policy.bind_ref == BindRef::None || branch(&git) != Some(policy.reference.clone()) {
         return Ok(Exit::OK);
     }
     let unread = || format!("{} can't be read", file.display());
-    let mut text = std::fs::read(file).or_fail(unread)?;
-    if is_empty(&text, &git) {
+    let text = std::fs::read(file).or_fail(unread)?;
+    let comment = git
+        .try_ask(&["config", "core.commentString"])
+        .or_else(|| git.try_ask(&["config", "core.commentChar"]));
+    let comment = match comment.as_deref() {
+        None => b"#",
+        Some("auto") => message::comment_of(&text),
+        Some(comment) => comment.as_bytes(),
+    };
+    let setting = git.try_ask(&["config", "commit.cleanup"]);
+    let cleanup = match (setting.as_deref(), Editor::of_git()) {
+        (Some("strip"), _) | (None | Some("default"), Editor::Any) => Cleanup::Strips(comment),
+        _ => Cleanup::Keeps(comment),
+    };
+    if message::is_empty(&text, cleanup) {
         // Git gives the commit up, as it should.
         return Ok(Exit::OK);
     }
-    if !text.ends_with(b"\n") {
-        // Of a merge, git writes the message without a line's end, and would put the trailer on the next
-        // line, where it is none.
-        text.push(b'\n');
-        std::fs::write(file, text).or_fail(|| format!("{} can't be written", file.display()))?;
+    let meant = format!("{} {}", policy.repository, policy.reference);
+    let bound = message::bind(&text, &meant, cleanup);
+    if bound != text {
+        std::fs::write(file, bound).or_fail(|| format!("{} can't be written", file.display()))?;
     }
-    let trailer = format!("Deploy-Ref: {} {}", policy.repository, policy.reference);
-    let file = file.display().to_string();
-    git.run(&[
-        "interpret-trailers",
-        "--in-place",
-        "--if-exists",
-        "doNothing",
-        "--trailer",
-        &trailer,
-        &file,
-    ])?;
     Ok(Exit::OK)
 }
 
-/// Whether a message says nothing: what git put there for whoever writes it doesn't count.
-fn is_empty(text: &[u8], git: &Git) -> bool {
-    let comment = git
-        .try_ask(&["config", "core.commentChar"])
-        .filter(|char| char != "auto")
-        .unwrap_or_else(|| "#".to_owned());
-    text.split(|byte| *byte == b'\n')
-        .take_while(|line| !line.ends_with(SCISSORS))
-        .all(|line| line.trim_ascii().is_empty() || line.starts_with(comment.as_bytes()))
+/// The branch that a commit is made on; while it is rebased, `HEAD` is on none.
+fn branch(git: &Git) -> Option<String> {
+    git.try_ask(&["symbolic-ref", "--quiet", "HEAD"])
+        .or_else(|| {
+            ["rebase-merge/head-name", "rebase-apply/head-name"]
+                .iter()
+                .filter_map(|name| git.try_ask(&["rev-parse", "--git-path", name]))
+                .find_map(|path| std::fs::read_to_string(path).ok())
+                .map(|name| name.trim_end().to_owned())
+        })
 }
 
 /// A policy by its blob's name; none where there is none, or where it is for others to say what is wrong.

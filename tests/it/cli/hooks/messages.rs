@@ -102,6 +102,112 @@ fn a_commit_of_which_nothing_was_written_is_given_up() {
     assert!(last_paragraph(&env).starts_with("Deploy-Ref: "));
 }
 
+/// Changes a file on another branch and on this one, and merges: a conflict, which is then resolved.
+fn conflict(env: &Environment) {
+    env.git("fleet", &["checkout", "--quiet", "-b", "side"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    env.git("fleet", &["checkout", "--quiet", "main"]);
+    env.edit("fleet/files/journald.conf", "2G", "3G");
+    env.commit("Larger journals", &["-S"]);
+    let merge = env.try_git("fleet", &["merge", "-S", "side"]);
+    assert_ne!(merge.code, 0, "{merge:?}");
+    env.git(
+        "fleet",
+        &["checkout", "--quiet", "--theirs", "files/journald.conf"],
+    );
+    env.git("fleet", &["add", "--all"]);
+}
+
+#[test]
+fn a_merge_with_conflicts_is_bound_however_git_cleans_its_message() {
+    for args in [
+        &["--no-edit"][..],
+        &["--no-edit", "--cleanup=strip"],
+        &["--no-edit", "--cleanup=verbatim"],
+        &["--no-edit", "--verbose"],
+        &["--cleanup=scissors"],
+        &["--cleanup=whitespace"],
+        &["--verbose"],
+        &[],
+    ] {
+        for cleanup in ["default", "scissors"] {
+            let env = Environment::new();
+            fleet_of_two(&env);
+            env.git("fleet", &["config", "commit.cleanup", cleanup]);
+            conflict(&env);
+            let mut commit = env.command("git", "fleet");
+            commit
+                .args([&["commit", "--quiet", "-S"][..], args].concat())
+                .env("GIT_EDITOR", "true");
+            Environment::run(commit).exits(0);
+            let run = env.plumb("fleet", &["verify"]);
+            let message = env.git("fleet", &["log", "-1", "--format=%B"]);
+            assert_eq!(run.code, 0, "{args:?} {cleanup}: {message}\n{run:?}");
+        }
+    }
+}
+
+#[test]
+fn what_looks_like_something_of_gits_is_bound_and_stays_as_it_was_written() {
+    let env = Environment::new();
+    fleet_of_two(&env);
+    for (at, (message, args)) in [
+        ("Subject\n\nhttps://bugs.example.org/123", &[][..]),
+        ("Subject\n\n---\nNot: a patch\n\nmore", &[]),
+        ("Subject\n\n# a heading\ntext", &["--cleanup=verbatim"]),
+        ("Subject\n\ntext\n# an end", &["--cleanup=verbatim"]),
+        ("#12", &[]),
+        ("Subject\n\n(cherry picked from commit c0ffee)", &[]),
+        ("Subject\n\nConflicts:\n\tfile", &[]),
+        ("Subject\n\nprose\nSigned-off-by: x\nprose\nprose", &[]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        env.write("fleet/README", &format!("{at}\n"));
+        env.commit(message, &[&["-S"][..], args].concat());
+        let kept = env.git("fleet", &["log", "-1", "--format=%B"]);
+        let said = format!("Deploy-Ref: {} refs/heads/main", repository(&env));
+        assert_eq!(kept, format!("{message}\n\n{said}"));
+        env.plumb("fleet", &["verify"]).exits(0);
+    }
+    // What was meant for elsewhere is meant for here once it is made here.
+    env.write("fleet/README", "x\n");
+    env.commit(
+        "Subject\n\nDeploy-Ref: elsewhere refs/heads/main\nFor: x",
+        &["-S"],
+    );
+    let said = format!("For: x\nDeploy-Ref: {} refs/heads/main", repository(&env));
+    assert_eq!(last_paragraph(&env), said);
+    env.plumb("fleet", &["verify"]).exits(0);
+}
+
+#[test]
+fn what_is_rebased_on_the_branch_is_bound_too() {
+    let env = Environment::new();
+    let first = fleet_of_two(&env);
+    env.git("fleet", &["checkout", "--quiet", "-b", "side"]);
+    for number in ["one", "two"] {
+        env.write(&format!("fleet/{number}"), "x\n");
+        env.commit(number, &["--no-gpg-sign"]);
+    }
+    env.git("fleet", &["checkout", "--quiet", "main"]);
+    env.git("fleet", &["merge", "--quiet", "--ff-only", "side"]);
+    env.plumb("fleet", &["verify"]).exits(3);
+    env.git(
+        "fleet",
+        &[
+            "rebase",
+            "--quiet",
+            "--exec",
+            "git commit --quiet --amend --no-edit -S",
+            &first,
+        ],
+    );
+    env.plumb("fleet", &["verify"]).exits(0);
+}
+
 #[test]
 fn clones_get_both_hooks() {
     let env = Environment::new();
