@@ -5,6 +5,7 @@ pub(crate) mod cure;
 mod describe;
 pub(crate) mod emergency;
 pub(crate) mod floor;
+pub(crate) mod message;
 pub(crate) mod others;
 pub(crate) mod place;
 

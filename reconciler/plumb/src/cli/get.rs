@@ -8,8 +8,9 @@ use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::judgement;
 use crate::judgement::cure::{Cure, Givers};
 use crate::judgement::emergency::{Emergency, Freeze};
+use crate::judgement::message::Messages;
 use crate::judgement::others::Others;
-use crate::judgement::place::{Approvals, OnServer, Place, Position, Start};
+use crate::judgement::place::{Approvals, OnServer, Place, Position, Signature, Start};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 
@@ -262,6 +263,8 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         branch,
         remote: "origin".to_owned(),
         deploy_ref: None,
+        messages: Messages::Plain,
+        signature: Signature::Other,
         others: Others::Unknown,
         approvals: Approvals::Here,
     };

@@ -1,10 +1,13 @@
 //! What really helps a commit that isn't accepted: words, and the exact commands.
 
+mod signing;
+
 use plumb_trust::{ReasonCode, Verdict};
 
+use self::signing::With;
 use super::emergency::{Emergency, Freeze};
 use super::others::Others;
-use super::place::{Approvals, OnServer, Place, Position};
+use super::place::{Approvals, OnServer, Place, Position, Signature};
 use crate::output::short;
 
 /// Something that helps.
@@ -14,6 +17,14 @@ pub(crate) struct Cure {
     pub(crate) what: String,
     /// The commands, in order.
     pub(crate) commands: Vec<String>,
+}
+
+impl Cure {
+    fn changes_the_commit(&self) -> bool {
+        self.commands
+            .iter()
+            .any(|command| command.contains("commit --amend"))
+    }
 }
 
 /// Who could give the approvals that are missing.
@@ -26,10 +37,6 @@ pub(crate) enum Givers {
     /// Not enough of this group have a key that still counts.
     TooFew(String),
 }
-
-/// Amends with a key that git isn't told otherwise.
-const SIGN_WITH_ANOTHER: &str =
-    "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty";
 
 /// How many commits of others are named at most.
 const NAMED: usize = 5;
@@ -66,11 +73,11 @@ impl Place {
     }
 
     fn sign_again(&self, what: &str) -> Cure {
-        self.amend(what, "git commit --amend --no-edit -S --allow-empty")
+        self.amend(what, &self.signing(With::Own, &[]))
     }
 
     fn sign_with_another(&self, what: &str) -> Cure {
-        self.amend(what, SIGN_WITH_ANOTHER)
+        self.amend(what, &self.signing(With::Another, &[]))
     }
 
     fn amend(&self, what: &str, command: &str) -> Cure {
@@ -143,7 +150,7 @@ impl Place {
         let again = match self.position {
             Position::Newest if own => Cure {
                 what: "if it is good, its author signs it with another key".to_owned(),
-                commands: self.amended(SIGN_WITH_ANOTHER),
+                commands: self.amended(&self.signing(With::Another, &[])),
             },
             _ => Cure {
                 what: "if it is good, its author makes it anew on what is accepted, signed with another key; what stands on top of it is made anew too, each by whoever made it".to_owned(),
@@ -217,7 +224,7 @@ impl Place {
                 &format!(
                     "if it can't wait, make an emergency of it, which {who} can, and push it within {ttl}"
                 ),
-                "git commit --amend --no-edit -S --allow-empty --trailer 'Emergency: WHY'",
+                &self.signing(With::Own, &["Emergency: WHY"]),
             ),
             Position::Below => Cure {
                 what: format!(
@@ -306,6 +313,16 @@ impl Place {
                 all.push(approve);
             }
         }
+        // An approval is of the commit as it is: what changes that comes before it.
+        let approve = self.approve(who);
+        let at = all.iter().position(|cure| *cure == approve);
+        let changes = all.iter().rposition(Cure::changes_the_commit);
+        if let (Some(at), Some(last)) = (at, changes)
+            && at < last
+        {
+            all.remove(at);
+            all.insert(last, approve);
+        }
         if waits && self.approvals == Approvals::Older {
             all.push(
                 self.fetch_approvals(
@@ -338,19 +355,13 @@ impl Place {
                     &["plumb trust add NAME --key FILE --group GROUP"],
                 ),
             ],
-            ReasonCode::Unbound => {
-                let deploy_ref = self.deploy_ref.as_deref().unwrap_or("REPOSITORY REF");
-                vec![
-                    self.amend(
-                        &format!(
-                            "say in the commit where it is meant (hooks/commit-msg does it by itself, on {})",
-                            self.branch
-                        ),
-                        &format!("git -c trailer.ifExists=replace commit --amend --no-edit -S --allow-empty --trailer 'Deploy-Ref: {deploy_ref}'"),
-                    ),
-                    self.approve(who),
-                ]
-            }
+            ReasonCode::Unbound => vec![
+                self.sign_again(&format!(
+                    "say in the commit where it is meant (hooks/commit-msg does it by itself, on {})",
+                    self.branch
+                )),
+                self.approve(who),
+            ],
             ReasonCode::UnsupportedSignature => vec![
                 self.sign_with_another("if it is your commit, sign it with a key that can be verified, such as Ed25519"),
                 self.approve(who),
@@ -366,13 +377,19 @@ impl Place {
             ReasonCode::KeyExpired => vec![
                 self.sign_with_another("sign it with a key that is still valid"),
                 self.approve(who),
-                say(
-                    "or give the key a later end, in a commit before this one",
-                    &[
-                        "gpg --quick-set-expire FINGERPRINT 1y",
-                        "plumb trust rotate NAME --key FINGERPRINT",
-                    ],
-                ),
+                match self.signature {
+                    Signature::Ssh => say(
+                        "or give the key a later `validBefore`, in a commit before this one",
+                        &["$EDITOR trust/policy.yaml", "plumb trust check"],
+                    ),
+                    Signature::Other => say(
+                        "or give the key a later end, in a commit before this one (where it is past a `validBefore`, that is in trust/policy.yaml)",
+                        &[
+                            "gpg --quick-set-expire FINGERPRINT 1y",
+                            "plumb trust rotate NAME --key FINGERPRINT",
+                        ],
+                    ),
+                },
             ],
             ReasonCode::KeyRevoked => self.signed_by_revoked(who),
             ReasonCode::Future => vec![

@@ -8,6 +8,7 @@ use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, Step};
 
 use super::describe::is_shown;
 use super::emergency::{Emergency, Freeze};
+use super::message::Messages;
 use super::others::{Others, others};
 use crate::git::Git;
 use crate::output::quoted;
@@ -30,6 +31,69 @@ pub(crate) enum Position {
     Below,
 }
 
+/// With what a commit is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// A key of SSH, which has no end of its own.
+    Ssh,
+    /// A key that may have one, or it isn't known here.
+    Other,
+}
+
+impl Signature {
+    fn of(repository: &Repository, commit: Oid) -> Self {
+        let is_ssh = |commit: &Commit<'_>| {
+            let signature = commit.signature.as_ref()?;
+            signature
+                .starts_with(b"-----BEGIN SSH SIGNATURE-----")
+                .then_some(())
+        };
+        look_at(repository, &commit, is_ssh).map_or(Self::Other, |()| Self::Ssh)
+    }
+}
+
+/// Something of a commit, if it can be read.
+fn look_at<T>(
+    repository: &Repository,
+    commit: &Oid,
+    look: impl FnOnce(&Commit<'_>) -> Option<T>,
+) -> Option<T> {
+    let raw = repository
+        .objects()
+        .read(commit, ObjectKind::Commit, limits::COMMIT)
+        .ok()?;
+    look(&Commit::parse(&raw, commit.format()).ok()?)
+}
+
+/// How many messages are read at most.
+const READ: usize = 64;
+
+/// How those commits say where they are meant that a change of this one signs anew.
+fn messages(
+    repository: &Repository,
+    outcome: &Outcome,
+    step: &Step,
+    tip: Oid,
+    deploy_ref: Option<&str>,
+) -> Messages {
+    let newer = if step.commit == tip {
+        None
+    } else {
+        repository.newer(outcome.accepted, tip)
+    };
+    let commits = newer.map_or_else(
+        || vec![step.commit],
+        |newer| newer.iter().map(|newer| newer.commit).collect(),
+    );
+    let of = |commit: &Oid| {
+        look_at(repository, commit, |commit| {
+            Some(Messages::of(commit.message, deploy_ref))
+        })
+    };
+    let worst = commits.iter().take(READ).filter_map(of).max();
+    worst.unwrap_or(Messages::Plain)
+}
+
 /// Where a commit stands that isn't accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -47,6 +111,8 @@ pub(crate) struct Place {
     pub(crate) remote: String,
     /// What each commit must say, if the policy asks for it.
     pub(crate) deploy_ref: Option<String>,
+    pub(crate) messages: Messages,
+    pub(crate) signature: Signature,
     pub(crate) others: Others,
     pub(crate) start: Start,
     pub(crate) on_server: OnServer,
@@ -199,13 +265,10 @@ fn approvals(
 
 /// What a commit says to be an emergency, fit for a line of its own.
 pub(super) fn declared_emergency(repository: &Repository, commit: &Oid) -> Option<String> {
-    let raw = repository
-        .objects()
-        .read(commit, ObjectKind::Commit, limits::COMMIT)
-        .ok()?;
-    let parsed = Commit::parse(&raw, commit.format()).ok()?;
-    let trailers = Trailers::parse(parsed.message).ok()?;
-    let why = trailers.get("emergency")?;
+    let why = look_at(repository, commit, |commit| {
+        let trailers = Trailers::parse(commit.message).ok()?;
+        trailers.get("emergency").map(str::to_owned)
+    })?;
     let why: String = why.chars().filter(|c| is_shown(*c)).take(72).collect();
     (!why.is_empty()).then_some(why)
 }
@@ -231,6 +294,10 @@ impl Place {
             .config(&format!("branch.{branch}.remote"))
             .unwrap_or_else(|| "origin".to_owned());
         let declared = declared_emergency(repository, &step.commit).is_some();
+        let deploy_ref = policy
+            .as_ref()
+            .filter(|policy| policy.bind_ref != BindRef::None)
+            .map(|policy| format!("{} {}", policy.repository, policy.reference));
         Self {
             freeze: policy
                 .as_ref()
@@ -254,9 +321,9 @@ impl Place {
             branch,
             remote: quoted(&remote).into_owned(),
             others: others(repository, outcome, step, tip, reader),
-            deploy_ref: policy
-                .filter(|policy| policy.bind_ref != BindRef::None)
-                .map(|policy| format!("{} {}", policy.repository, policy.reference)),
+            messages: messages(repository, outcome, step, tip, deploy_ref.as_deref()),
+            signature: Signature::of(repository, step.commit),
+            deploy_ref,
         }
     }
 }

@@ -226,6 +226,73 @@ fn clones_get_both_hooks() {
     }
 }
 
+/// What `verify` advises first that changes the commit, done by a shell.
+#[track_caller]
+fn follow_the_advice(env: &Environment, reason: &str) {
+    let run = env.plumb("fleet", &["verify"]).exits(3).says(&[reason]);
+    let mut cures: Vec<Vec<&str>> = Vec::new();
+    for line in run.stdout.lines() {
+        match line.strip_prefix("        ") {
+            Some(command) => cures.last_mut().unwrap().push(command),
+            None => cures.push(Vec::new()),
+        }
+    }
+    let amends = |commands: &&Vec<&str>| commands.iter().any(|line| line.contains("--amend"));
+    let commands = cures.iter().find(amends).unwrap().join("\n");
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-ec", &commands]);
+    Environment::run(shell).exits(0);
+}
+
+fn take_hooks_away(env: &Environment) {
+    for hook in ["commit-msg", "prepare-commit-msg"] {
+        std::fs::remove_file(env.path(&format!("fleet/.git/hooks/{hook}"))).unwrap();
+    }
+}
+
+#[test]
+fn what_is_advised_against_an_unbound_merge_with_conflicts_binds_it() {
+    let env = Environment::new();
+    let first = fleet_of_two(&env);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    conflict(&env);
+    take_hooks_away(&env);
+    env.git("fleet", &["commit", "--quiet", "--no-edit", "-S"]);
+    let conflicts = "\n\n# Conflicts:\n#\tfiles/journald.conf";
+    let message = env.git("fleet", &["log", "-1", "--format=%B"]);
+    assert!(message.ends_with(conflicts), "{message}");
+    follow_the_advice(&env, "[unbound]");
+    env.plumb("fleet", &["verify"]).exits(0);
+    let message = env.git("fleet", &["log", "-1", "--format=%B"]);
+    assert!(message.contains(conflicts), "{message}");
+}
+
+#[test]
+fn what_is_advised_against_unsigned_commits_of_another_branch_binds_them_too() {
+    let env = Environment::new();
+    let first = fleet_of_two(&env);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    take_hooks_away(&env);
+    env.git("fleet", &["checkout", "--quiet", "-b", "side"]);
+    for number in ["one", "two"] {
+        env.write(&format!("fleet/{number}"), "x\n");
+        env.commit(number, &["--no-gpg-sign"]);
+    }
+    env.git("fleet", &["checkout", "--quiet", "main"]);
+    env.git("fleet", &["merge", "--quiet", "--ff-only", "side"]);
+    follow_the_advice(&env, "[uncovered]");
+    env.plumb("fleet", &["verify"]).exits(0);
+    assert_eq!(
+        env.git("fleet", &["rev-parse", "main"]),
+        env.git("server.git", &["rev-parse", "main"])
+    );
+    // The same of the newest alone.
+    env.write("fleet/three", "x\n");
+    env.commit("three", &["--no-gpg-sign"]);
+    follow_the_advice(&env, "[uncovered]");
+    env.plumb("fleet", &["verify"]).exits(0);
+}
+
 fn repository(env: &Environment) -> String {
     super::tags::repository(env)
 }

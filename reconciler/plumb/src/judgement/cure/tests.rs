@@ -1,7 +1,8 @@
 //! What is advised against each reason.
 
 use super::*;
-use crate::judgement::place::Start;
+use crate::judgement::message::Messages;
+use crate::judgement::place::{Signature, Start};
 
 /// A commit that isn't accepted.
 const COMMIT: &str = "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff";
@@ -19,6 +20,8 @@ fn place(position: Position) -> Place {
         branch: "main".to_owned(),
         remote: "origin".to_owned(),
         deploy_ref: None,
+        messages: Messages::Plain,
+        signature: Signature::Other,
         others: Others::These(Vec::new()),
         start: Start::on("main", "origin"),
         on_server: OnServer::Yes,
@@ -220,4 +223,84 @@ fn the_same_help_is_given_once() {
     let codes = [ReasonCode::Uncovered, ReasonCode::ApprovalsMissing];
     let cures = place(Position::Newest).cures(&codes, &Givers::These("bob".to_owned()));
     assert_eq!(cures.len(), 2, "{cures:?}");
+}
+
+#[test]
+fn whatever_signs_anew_says_where_it_is_meant_if_the_policy_asks_for_it() {
+    let mut place = place(Position::Newest);
+    place.deploy_ref = Some("r refs/heads/main".to_owned());
+    let first = |place: &Place, code| place.cures(&[code], &Givers::Unknown)[0].commands[0].clone();
+    for (code, key) in [
+        (ReasonCode::Uncovered, ""),
+        (ReasonCode::Unbound, ""),
+        (ReasonCode::UnknownKey, "-c user.signingkey=KEY "),
+    ] {
+        place.messages = Messages::Plain;
+        assert_eq!(
+            first(&place, code),
+            format!(
+                "git {key}-c trailer.ifExists=replace commit --amend --no-edit -S --allow-empty --trailer 'Deploy-Ref: r refs/heads/main'"
+            )
+        );
+        // Git puts it above what it takes for comments.
+        place.messages = Messages::Odd;
+        assert_eq!(
+            first(&place, code),
+            format!(
+                "git log -1 --no-show-signature --format='%B%n%nDeploy-Ref: r refs/heads/main' | git {key}commit --amend -S --allow-empty -F -"
+            )
+        );
+        place.messages = Messages::Bound;
+        assert_eq!(
+            first(&place, code),
+            format!("git {key}commit --amend --no-edit -S --allow-empty")
+        );
+    }
+    place.messages = Messages::Odd;
+    place.emergency = Emergency::Can {
+        who: "1 of ops".to_owned(),
+        ttl: "4h".to_owned(),
+    };
+    let said = format!("{:?}", place.cures(&[ReasonCode::Frozen], &Givers::Unknown));
+    assert!(
+        said.contains("'%B%n%nDeploy-Ref: r refs/heads/main%nEmergency: WHY' |"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_approval_comes_after_what_would_make_it_void() {
+    let mut place = place(Position::Newest);
+    place.deploy_ref = Some("r refs/heads/main".to_owned());
+    for others in [
+        &[ReasonCode::Unbound][..],
+        &[ReasonCode::WeakCrypto],
+        &[ReasonCode::Uncovered, ReasonCode::Unbound],
+    ] {
+        let codes = [&[ReasonCode::ApprovalsMissing][..], others].concat();
+        let cures = place.cures(&codes, &Givers::These("bob".to_owned()));
+        let at = |what: &str| {
+            let mut all = cures.iter().flat_map(|cure| &cure.commands);
+            all.position(|command| command.contains(what)).unwrap()
+        };
+        assert!(at("--amend") < at("plumb approve"), "{cures:?}");
+    }
+}
+
+#[test]
+fn a_key_of_ssh_has_no_end_but_the_policys() {
+    let mut place = place(Position::Newest);
+    let all = |place: &Place| {
+        format!(
+            "{:?}",
+            place.cures(&[ReasonCode::KeyExpired], &Givers::Unknown)
+        )
+    };
+    assert!(all(&place).contains("gpg --quick-set-expire"));
+    place.signature = Signature::Ssh;
+    let said = all(&place);
+    assert!(
+        said.contains("validBefore") && !said.contains("gpg"),
+        "{said}"
+    );
 }
