@@ -268,3 +268,86 @@ fn where_no_line_translates_each_says_why_and_what_is_shown_can_be_applied() {
     env.git("fleet", &["apply", "../rules.diff"]);
     assert!(env.read("fleet/trust/policy.yaml").contains("[docs]"));
 }
+
+#[test]
+fn what_ssh_keygen_refuses_is_never_imported() {
+    let env = repository();
+    let key = env.read("alice.pub");
+    env.write("data", "x\n");
+    let keygen = |args: &[&str], input: bool| {
+        let mut command = env.command("ssh-keygen", ".");
+        command.arg("-Y").args(args);
+        if input {
+            command.stdin(std::fs::File::open(env.path("data")).unwrap());
+        }
+        Environment::run(command)
+    };
+    keygen(&["sign", "-q", "-f", "alice", "-n", "git", "data"], false).exits(0);
+    let mut taken = 0;
+    for options in [
+        "",
+        "namespaces=\"git\" ",
+        "Namespaces=\"g*\" ",
+        "namespaces=\"git, file\" ",
+        "valid-before=\"21000101\" ",
+        "valid-after=\"20200101Z\",valid-before=\"21000101Z\" ",
+        "valid-before=21000101 ",
+        "valid-before=\"21000101\",valid-before=\"20990101\" ",
+        "valid-after=\"20200101\",valid-after=\"20200101\" ",
+        "valid-before=\"21000101\" namespaces=\"git\" ",
+        "namespaces=\"git\",Namespaces=\"git\" ",
+        "namespaces=\"git\", ",
+        "namespaces=\"git\"x ",
+        "namespaces=git ",
+        "namespaces =\"git\" ",
+        "namespaces=\"file, git\" ",
+        "namespaces=\"\" ",
+        "namespaces=\"GIT\" ",
+        "namespaces=\"g{it,x}\" ",
+        "namespaces=\"[g]it\" ",
+        "namespaces=\"git/\" ",
+        "namespaces=\"git,!git\" ",
+        "unknown ",
+    ] {
+        env.write("signers", &format!("alice@x {options}{key}"));
+        let imported = env.trust(&["import", "../signers"]).code == 0;
+        let verify = [
+            "verify", "-f", "signers", "-I", "alice@x", "-n", "git", "-s", "data.sig",
+        ];
+        let good = keygen(&verify, true).code == 0;
+        assert!(good || !imported, "{options}");
+        taken += usize::from(imported);
+    }
+    assert_eq!(taken, 6);
+}
+
+#[test]
+fn beside_a_policy_it_is_said_what_may_be_somebody_else() {
+    let env = Environment::new();
+    env.three();
+    env.key("stranger");
+    let line = |name: &str, key: &str| format!("{name} {}", env.read(&format!("{key}.pub")));
+    env.write(
+        "signers",
+        &format!(
+            "{}{}{}",
+            line("alice@elsewhere", "stranger"),
+            line("robert@x", "bob"),
+            line("carol@x", "carol")
+        ),
+    );
+    let run = env.trust(&["import", "../signers"]).exits(0).says(&[
+        "alice is in the policy already, with other keys",
+        "of robert is left out: the policy has it as bob's",
+        "plumb trust add alice --key 'ssh-ed25519",
+    ]);
+    assert!(!run.stderr.contains("carol"), "{}", run.stderr);
+    assert!(
+        !run.stderr.contains("one signature changes"),
+        "{}",
+        run.stderr
+    );
+    env.trust(&["import", "../signers", "-C", "nowhere"])
+        .exits(1)
+        .says(&["there is no folder nowhere"]);
+}

@@ -112,13 +112,22 @@ spec:
         text
     }
 
-    /// The files of the keys: paths and texts.
+    /// The files of the keys: paths and texts. None is called as the first one of somebody else is.
     pub(in crate::cli) fn files(&self) -> Vec<(String, &str)> {
         let mut taken = BTreeSet::new();
+        let of_another = |path: &str, own: &str| {
+            let mut others = self.identities.iter().filter(|other| other.name != own);
+            others.any(|other| {
+                let mut keys = other.keys.iter();
+                keys.any(|(key, _)| key.path(&other.name, |_| false) == path)
+            })
+        };
         let mut files = Vec::new();
         for person in &self.identities {
             for (key, _) in &person.keys {
-                let path = key.path(&person.name, |path| taken.contains(path));
+                let path = key.path(&person.name, |path| {
+                    taken.contains(path) || of_another(path, &person.name)
+                });
                 taken.insert(path.clone());
                 files.push((path, key.text.as_str()));
             }

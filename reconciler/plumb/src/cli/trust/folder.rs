@@ -33,6 +33,17 @@ pub(super) fn top(folder: &Path) -> PathBuf {
         .map_or_else(|| folder.to_owned(), PathBuf::from)
 }
 
+/// Refuses a folder that isn't there.
+pub(super) fn must_be_there(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "there is no folder {}",
+        folder.display()
+    )))
+}
+
 /// A link in `trust/` leads wherever whoever made the commit wants; what is written through it would land
 /// there.
 fn refuse_link(root: &Path, path: &str) -> Result<(), Failure> {
@@ -47,12 +58,7 @@ fn refuse_link(root: &Path, path: &str) -> Result<(), Failure> {
 impl Folder {
     /// What lies there now.
     pub(super) fn read(folder: &Path) -> Result<Self, Failure> {
-        if !folder.is_dir() {
-            return Err(Failure::new(format!(
-                "there is no folder {}",
-                folder.display()
-            )));
-        }
+        must_be_there(folder)?;
         let root = top(folder);
         let path = root.join(POLICY_PATH);
         if !path.exists() {

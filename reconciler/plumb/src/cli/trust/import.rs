@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::beginning::{Beginning, Person, random_id};
 use super::commit_hooks::write_commit_hooks;
-use super::folder::{Folder, owner, top};
+use super::folder::{Folder, must_be_there, owner, top};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
@@ -104,6 +104,7 @@ impl Import {
             .or_fail(|| format!("{} can't be read", self.file.display()))?;
         let text = String::from_utf8(bytes)
             .or_fail(|| format!("{} isn't UTF-8 text", self.file.display()))?;
+        must_be_there(&self.folder)?;
         let root = top(&self.folder);
         let there = root.join("trust").exists();
         if self.write && there {
@@ -122,8 +123,11 @@ impl Import {
             Format::Codeowners => self.rules(existing.as_ref(), &text, shell),
             Format::SqGit => self.people(existing.as_ref(), sq_git::read(&text)?, &root, shell),
             Format::AllowedSigners => {
-                let read = allowed_signers::read(&text);
-                self.people(existing.as_ref(), read, &root, shell)
+                let (begun, mut notes) = allowed_signers::read(&text);
+                if existing.is_none() {
+                    notes.extend(allowed_signers::rules(&begun));
+                }
+                self.people(existing.as_ref(), (begun, notes), &root, shell)
             }
         }
     }
@@ -159,7 +163,7 @@ impl Import {
     fn people(
         &self,
         existing: Option<&Folder>,
-        (beginning, notes): (Beginning, Vec<Note>),
+        (beginning, mut notes): (Beginning, Vec<Note>),
         root: &Path,
         shell: &Shell,
     ) -> Result<Exit, Failure> {
@@ -168,10 +172,11 @@ impl Import {
         }
         if let Some(folder) = existing {
             let policy = folder.usable()?.policy;
+            let commands = additions(&policy, &beginning.identities, &mut notes);
             let imported = Imported {
                 policy: None,
                 files: Vec::new(),
-                commands: additions(&policy, &beginning.identities),
+                commands,
                 notes,
             };
             return self.shown(&imported, shell, |out, palette| {
@@ -328,12 +333,35 @@ impl Import {
     }
 }
 
-/// The commands that add keys which a policy doesn't have.
-fn additions(policy: &Policy, people: &[Person]) -> Vec<String> {
+/// The commands that add keys which a policy doesn't have. That a name is the same doesn't say that the
+/// person is.
+fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<String> {
     let mut commands = Vec::new();
     for person in people {
+        let known = policy
+            .identities
+            .iter()
+            .map(|identity| identity.name.as_str())
+            .find(|name| name.eq_ignore_ascii_case(&person.name));
+        let has = |name: &str| {
+            let mut owners = person.keys.iter().map(|(key, _)| owner(policy, &key.name));
+            owners.any(|owner| owner == Some(name))
+        };
+        if let Some(name) = known.filter(|name| !has(name)) {
+            notes.push(Note::of_all(format!(
+                "{name} is in the policy already, with other keys: if {} of this file is somebody else, say another name in the command, or one of them signs for the other",
+                person.name
+            )));
+        }
+        let name = known.unwrap_or(&person.name);
         for (key, end) in &person.keys {
-            if owner(policy, &key.name).is_some() {
+            if let Some(owner) = owner(policy, &key.name) {
+                if owner != name {
+                    notes.push(Note::of_all(format!(
+                        "the key {} of {} is left out: the policy has it as {owner}'s, and one key counts for one identity",
+                        key.name, person.name
+                    )));
+                }
                 continue;
             }
             let given = match key.name {
@@ -342,15 +370,11 @@ fn additions(policy: &Policy, people: &[Person]) -> Vec<String> {
                 }
                 plumb_trust::KeyName::OpenPgp(_) => key.name.to_string(),
             };
-            let known = policy.identities.iter().any(|i| i.name == person.name);
-            let group = if known { "" } else { " --group GROUP" };
+            let group = known.map_or(" --group GROUP", |_| "");
             let end = end.map_or_else(String::new, |end| {
                 format!("     # and `validBefore: {end}` in the policy")
             });
-            commands.push(format!(
-                "plumb trust add {} --key {given}{group}{end}",
-                person.name
-            ));
+            commands.push(format!("plumb trust add {name} --key {given}{group}{end}"));
         }
     }
     commands

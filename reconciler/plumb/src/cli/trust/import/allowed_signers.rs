@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, civil};
-use plumb_trust::Pattern;
 
 use super::super::beginning::Beginning;
 use super::super::founders::{Founder, beginning, word};
@@ -30,11 +29,6 @@ pub(super) fn read(text: &str) -> (Beginning, Vec<Note>) {
             notes.push(Note::at(at, format!("left out: {why}")));
         }
     }
-    if people.0.len() > 1 {
-        notes.push(Note::of_all(
-            "such a file doesn't say who may change it: one signature changes hosts here, two change trust/ and fleet.yaml",
-        ));
-    }
     // The form of `plumb trust init`, with all keys of each.
     let first = people.0.iter().filter_map(|person| {
         let (key, _) = person.keys.first()?;
@@ -46,6 +40,15 @@ pub(super) fn read(text: &str) -> (Beginning, Vec<Note>) {
     let mut begun = beginning(first.collect());
     begun.identities = people.0;
     (begun, notes)
+}
+
+/// What to know of the policy that is made of such a file.
+pub(super) fn rules(begun: &Beginning) -> Option<Note> {
+    (begun.identities.len() > 1).then(|| {
+        Note::of_all(
+            "such a file doesn't say who may change it: one signature changes hosts here, two change trust/ and fleet.yaml",
+        )
+    })
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -102,30 +105,42 @@ impl<'a> Line<'a> {
 /// An option's name in lower case, and its value.
 type Setting = (String, Option<String>);
 
-/// Options, separated by commas, values in quotes; and where they end.
+/// Options, separated by commas, values in quotes; and where they end. What ssh-keygen refuses is refused: a
+/// value without quotes, something after them, an option that is there twice.
 fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
-    let (mut found, mut name, mut value) = (Vec::new(), String::new(), None::<String>);
-    let (mut quoted, mut end) = (false, text.len());
-    for (at, c) in text.char_indices() {
-        match c {
-            '"' => quoted = !quoted,
-            ' ' | '\t' if !quoted => {
-                end = at;
-                break;
-            }
-            ',' if !quoted => found.push((std::mem::take(&mut name), value.take())),
-            '=' if !quoted && value.is_none() => value = Some(String::new()),
-            c => match &mut value {
-                Some(value) => value.push(c),
-                None => name.push(c.to_ascii_lowercase()),
-            },
+    let mut found: Vec<Setting> = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        let length = rest.find(['=', ',', ' ', '\t']).unwrap_or(rest.len());
+        let name = rest[..length].to_ascii_lowercase();
+        at += length;
+        let mut value = None;
+        if let Some(given) = text[at..].strip_prefix('=') {
+            let given = given
+                .strip_prefix('"')
+                .ok_or("the value of an option isn't in quotes")?;
+            let length = closing_quote(given).ok_or("a quote isn't closed")?;
+            value = Some(given[..length].replace("\\\"", "\""));
+            at += "=\"".len() + length + "\"".len();
+        }
+        if found.iter().any(|(other, _)| *other == name) {
+            return Err("an option is there twice, so ssh-keygen doesn't take the line");
+        }
+        found.push((name, value));
+        match text[at..].chars().next() {
+            Some(',') => at += 1,
+            Some(' ' | '\t') | None => return Ok((found, at)),
+            Some(_) => return Err("something follows the quotes of an option"),
         }
     }
-    if quoted {
-        return Err("a quote isn't closed");
-    }
-    found.push((name, value));
-    Ok((found, end))
+}
+
+/// The first quote that no backslash stands before.
+fn closing_quote(text: &str) -> Option<usize> {
+    text.char_indices()
+        .find(|(at, c)| *c == '"' && !text[..*at].ends_with('\\'))
+        .map(|(at, _)| at)
 }
 
 /// Takes a line's key up, or says why not. What is told and taken all the same goes to the notes.
@@ -259,7 +274,8 @@ fn principal(
             "`{list}` is a pattern, and an identity here is one person: name them"
         ));
     }
-    let own = word(first.split('@').next().unwrap_or(first));
+    let local = first.split('@').next().unwrap_or(first);
+    let own = word(local);
     if own.is_empty() {
         return Err(format!("`{first}` makes no name here"));
     }
@@ -272,6 +288,11 @@ fn principal(
             notes.push(Note::at(
                 at,
                 format!("{first} is called {name} here, as {own} is {other}: if they are one person, name both in one line, or one person counts for two"),
+            ));
+        } else if own != local.to_lowercase() && others.is_empty() {
+            notes.push(Note::at(
+                at,
+                format!("{first} is called {name} here, where names are of letters from a to z, digits, `.`, `_` and `-`"),
             ));
         }
         name
@@ -298,8 +319,20 @@ fn for_git(list: &str) -> Result<bool, String> {
             "`namespaces=\"{list}\"` can't be translated: write the names out"
         ));
     }
-    let matches = |pattern: &str| Pattern::parse(pattern).is_ok_and(|p| p.owns("git"));
-    Ok(list.split(',').map(str::trim).any(matches))
+    // As ssh-keygen takes them: upper and lower case differ, and a blank is a part of a name.
+    Ok(list.split(',').any(|pattern| matches(pattern, "git")))
+}
+
+/// Whether a pattern of literal characters and stars means a whole word.
+fn matches(pattern: &str, word: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == word,
+        Some((before, after)) => word.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len())
+                .filter_map(|from| rest.get(from..))
+                .any(|rest| matches(after, rest))
+        }),
+    }
 }
 
 /// `YYYYMMDD[Z]`, `YYYYMMDDHHMM[SS][Z]`: the earliest and the latest moment that it can mean.
@@ -343,7 +376,7 @@ mod tests {
     #[test]
     fn lines_are_taken_apart() {
         let line = Line::parse(
-            "alice@x,al@y namespaces=\"git,file\",valid-before=20300101Z ssh-ed25519 AAAA c",
+            "alice@x,al@y namespaces=\"git,file\",Valid-Before=\"20300101Z\" ssh-ed25519 AAAA c",
         )
         .unwrap();
         assert_eq!(line.principals, "alice@x,al@y");
@@ -361,7 +394,15 @@ mod tests {
                 .options,
             [("cert-authority".to_owned(), None)]
         );
-        for wrong in ["alice", "alice ssh", "alice namespaces=\"git ssh-rsa A"] {
+        for wrong in [
+            "alice",
+            "alice ssh",
+            "alice namespaces=\"git ssh-rsa A",
+            "alice valid-before=20300101Z ssh-rsa A",
+            "alice namespaces=\"git\"x ssh-rsa A",
+            "alice valid-before=\"20300101\",valid-before=\"20290101\" ssh-rsa A",
+            "alice namespaces=\"git\",Namespaces=\"git\" ssh-rsa A",
+        ] {
             assert!(Line::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -389,7 +430,20 @@ mod tests {
     fn only_namespaces_of_git_count() {
         assert_eq!(for_git("file,git"), Ok(true));
         assert_eq!(for_git("*"), Ok(true));
-        assert_eq!(for_git("file"), Ok(false));
+        assert_eq!(for_git("g*t,file"), Ok(true));
+        for other in [
+            "file",
+            "file, git",
+            "GIT",
+            "g{it}",
+            "[g]it",
+            "git/",
+            "/git",
+            "",
+            "*f*",
+        ] {
+            assert_eq!(for_git(other), Ok(false), "{other}");
+        }
         assert!(for_git("!git,*").is_err());
     }
 }

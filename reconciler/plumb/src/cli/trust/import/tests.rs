@@ -32,7 +32,8 @@ fn allowed_signers_become_identities() {
     let text = format!(
         "# ours\nalice@example.com,alice@home {ALICE}\n\nbob@example.com namespaces=\"git\",valid-before=\"20991231Z\" {BOB}\n"
     );
-    let (beginning, notes) = allowed_signers::read(&text);
+    let (beginning, mut notes) = allowed_signers::read(&text);
+    notes.extend(allowed_signers::rules(&beginning));
     let written = beginning.policy("fleet", "main");
     beginning.prove(&written).unwrap();
     let policy = policy(&written);
@@ -80,6 +81,31 @@ fn what_allowed_signers_say_and_a_policy_cant_is_left_out_line_by_line() {
             "9: left out: the key SHA256:",
             "is alice's already",
         ],
+    );
+}
+
+#[test]
+fn what_a_name_loses_is_said_and_no_file_is_called_after_somebody_else() {
+    let text = format!("Ünal@example.com {BOB}\nanna {ALICE}\n");
+    let (_, notes) = allowed_signers::read(&text);
+    says(&notes, &["1: Ünal@example.com is called nal here"]);
+    assert_eq!(notes.len(), 1, "{}", said(&notes));
+    let text = format!("anna-2@x {BOB}\nanna {ALICE}\n");
+    let (mut beginning, _) = allowed_signers::read(&text);
+    let another = beginning.identities[1].keys[0].clone();
+    beginning.identities[1].keys.push(another);
+    let paths: Vec<_> = beginning
+        .files()
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "trust/keys/anna-2.pub",
+            "trust/keys/anna.pub",
+            "trust/keys/anna-3.pub"
+        ]
     );
 }
 
