@@ -39,7 +39,7 @@ impl From<RepositoryError> for Failure {
                 "write the whole name, such as refs/heads/main, or the whole id; a tag that is called like a branch or an id may come from anybody who may push: git tag -d NAME",
             ),
             RepositoryError::Foreign(_) => Some(
-                "its settings could say what is trusted; if you mean it, name it: --git-dir DIR",
+                "its settings could say what is trusted: work in a clone of your own; what is there, `plumb verify --git-dir DIR` judges",
             ),
             RepositoryError::NoCommit(_)
             | RepositoryError::Objects { .. }

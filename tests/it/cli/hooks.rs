@@ -58,11 +58,23 @@ fn what_nobody_signed_is_refused_and_what_is_signed_goes_through() {
     };
     assert!(at("git commit --amend --no-edit -S") < at("plumb approve"));
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
+    // The server doesn't see from which branch it was pushed.
+    env.git("fleet", &["checkout", "--quiet", "-b", "other"]);
     env.git(
         "fleet",
         &["commit", "--quiet", "--amend", "--no-edit", "-S"],
     );
-    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    let advice = said
+        .lines()
+        .find_map(|line| Some(&line[line.find("git push --force")?..]))
+        .unwrap_or_else(|| panic!("{said}"));
+    let mut shell = env.command("sh", "fleet");
+    shell.args(["-c", advice]);
+    Environment::run(shell).exits(0);
+    assert_eq!(
+        env.git("server.git", &["rev-parse", "main"]),
+        env.git("fleet", &["rev-parse", "other"])
+    );
 }
 
 #[test]

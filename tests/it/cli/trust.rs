@@ -76,8 +76,24 @@ fn verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it() {
         .exits(1)
         .says(&["nowhere"]);
     env.plumb("fleet", &["verify", "HEAD"])
-        .exits(1)
+        .exits(2)
         .says(&["FLOOR..HEAD"]);
+    // A range the wrong way round isn't judged, and neither form says more.
+    let reversed = format!("{unsigned}..{first}");
+    env.plumb("fleet", &["verify", &reversed])
+        .exits(1)
+        .says(&["not judged", "[rewound]"]);
+    let json = env
+        .plumb("fleet", &["verify", &reversed, "-o", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(json["verdict"], "notJudged");
+    assert_eq!(json["reasons"][0]["code"], "rewound");
+    assert_eq!(
+        (&json["floor"], &json["head"]),
+        (&unsigned.as_str().into(), &first.as_str().into())
+    );
+    assert!(json.get("accepted").is_none(), "{json}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_trust::{Detail, Oid, Progress};
+use plumb_trust::{Detail, Oid, Progress, Reason};
+use serde::Serialize;
 
 use crate::git::Git;
 use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
@@ -92,9 +93,21 @@ impl Verify {
             tip: head,
             reader: Reader::User,
         };
-        shell.emit(&outcome, |palette| {
-            judgement::describe_as(&outcome, &repository, showing, palette)
-        })?;
+        let describe = |palette| judgement::describe_as(&outcome, &repository, showing, palette);
+        let unjudged = judgement::unjudged(&outcome, of);
+        match unjudged {
+            None => shell.emit(&outcome, describe)?,
+            Some(reason) => {
+                let unjudged = Unjudged {
+                    verdict: "notJudged",
+                    floor,
+                    head,
+                    steps: [],
+                    reasons: [reason],
+                };
+                shell.emit(&unjudged, describe)?;
+            }
+        }
         if self.range.is_none() && self.head.is_none() {
             let git = Git::at(repository.git_dir());
             let upstream = git.try_ask(&["rev-parse", "--abbrev-ref", "@{upstream}"]);
@@ -107,7 +120,7 @@ impl Verify {
                 ));
             }
         }
-        if judgement::unjudged(&outcome, of).is_some() {
+        if unjudged.is_some() {
             return Ok(Exit::FAILED);
         }
         Ok(judgement::exit(outcome.verdict))
@@ -122,6 +135,7 @@ impl Verify {
                             "a commit that is to be judged is the head: plumb verify --head {range}"
                         ))
                         .hint("a range is FLOOR..HEAD, such as origin/main..HEAD")
+                        .exit(Exit::TROUBLE)
                 })?;
                 let head = head.trim_start_matches('.');
                 (Some(floor), Some(head), FloorOf::Given)
@@ -139,6 +153,16 @@ impl Verify {
         };
         Ok((floor, head, of))
     }
+}
+
+/// That nothing was judged, because the floor isn't one of the head's branch.
+#[derive(Serialize)]
+struct Unjudged<'o> {
+    verdict: &'static str,
+    floor: Oid,
+    head: Oid,
+    steps: [(); 0],
+    reasons: [&'o Reason; 1],
 }
 
 /// A bar for ranges that take long; nobody watches one in a log.

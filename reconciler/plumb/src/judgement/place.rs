@@ -174,12 +174,26 @@ impl Start {
         }
     }
 
+    /// Of who is wherever the commit was pushed from: on the policy's branch, or on another.
+    fn anywhere(branch: &str, remote: &str) -> Self {
+        Self {
+            go: None,
+            push: Some(format!(
+                "git push --force-with-lease {} HEAD~0:refs/heads/{branch}",
+                quoted(remote)
+            )),
+        }
+    }
+
     /// Of a commit that `HEAD` may be or not, on the policy's branch or not. Whoever pushes is in a clone
     /// that isn't seen here.
     fn of(repository: &Repository, tip: Oid, branch: &str, remote: &str, reader: Reader) -> Self {
+        if reader == Reader::Pusher {
+            return Self::anywhere(branch, remote);
+        }
         let git = Git::at(repository.git_dir());
         let bare = git.try_ask(&["rev-parse", "--is-bare-repository"]);
-        if reader == Reader::Pusher || bare.as_deref() == Some("true") {
+        if bare.as_deref() == Some("true") {
             return Self::on(branch, remote);
         }
         let own = format!("refs/heads/{branch}");
@@ -218,12 +232,7 @@ impl Start {
         );
         Self {
             go: (!there).then_some(go),
-            push: pushed.then(|| {
-                format!(
-                    "git push --force-with-lease {} HEAD~0:refs/heads/{branch}",
-                    quoted(remote)
-                )
-            }),
+            push: Self::anywhere(branch, remote).push.filter(|_| pushed),
         }
     }
 }

@@ -38,13 +38,14 @@ fn an_introduction_that_isnt_on_the_branch_is_named_as_that() {
         "nothing was judged, so nothing is accepted",
     ]);
     assert!(!run.stdout.contains("held at"), "{}", run.stdout);
-    // What programs read stays as it was.
+    // Programs are told the same.
     let json = env
         .plumb("fleet", &["verify", "-o", "json"])
         .exits(1)
         .json();
-    assert_eq!(json["verdict"], "reject");
-    assert_eq!(json["steps"][0]["reasons"][0]["code"], "not-descendant");
+    assert_eq!(json["verdict"], "notJudged");
+    assert_eq!(json["steps"], serde_json::json!([]));
+    assert_eq!(json["reasons"][0]["code"], "not-descendant");
     env.git("fleet", &["config", "plumb.introduction", "4242"]);
     env.plumb("fleet", &["verify"])
         .exits(1)
@@ -82,7 +83,7 @@ fn a_range_that_is_the_wrong_way_round_is_no_reason_to_push() {
         assert_eq!(run.stdout, "");
     }
     env.plumb("fleet", &["verify", "HEAD"])
-        .exits(1)
+        .exits(2)
         .says(&["plumb verify --head HEAD"]);
 }
 

@@ -86,8 +86,8 @@ fn bind_part(part: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
 /// With the trailer among others that the message ends with. Comments after those are put before them, so
 /// that they are the end whether git takes comments out or not.
 fn joined(lines: &[&[u8]], value: &str, cleanup: Cleanup<'_>) -> Option<Vec<u8>> {
-    let counts = |line: &&[u8]| !is_blank(line) && !cleanup.strips(line);
-    let end = 1 + lines.iter().rposition(|line| counts(&line))?;
+    let counts = |line: &[u8]| !is_blank(line) && !cleanup.strips(line);
+    let end = 1 + lines.iter().rposition(|line| counts(line))?;
     let start = 1 + lines[..end].iter().rposition(|line| is_blank(line))?;
     // A title is none, though it may look like one.
     lines[..start].iter().find(|line| counts(line))?;

@@ -16,6 +16,7 @@ use super::founders::{user_name, word};
 use super::key::PublicKey;
 use super::next::{Wanted, wanted};
 use crate::git::Git;
+use crate::judgement::floor::repository_of;
 use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of, quoted};
 use crate::report::{Exit, Failure, OrFail as _};
@@ -95,7 +96,7 @@ impl Revoke {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let root = top(&self.folder);
         let git = Git::at(&root);
-        let repository = Repository::open(&root)?;
+        let repository = repository_of(&root)?;
         let on = self.accepted(&repository, &git)?;
         let authority = authority_of(&repository, &on)?;
         let policy = &authority.policy;
