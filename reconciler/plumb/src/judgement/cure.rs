@@ -357,7 +357,7 @@ impl Place {
             ],
             ReasonCode::Unbound => vec![
                 self.sign_again(&format!(
-                    "say in the commit where it is meant (hooks/commit-msg does it by itself, on {})",
+                    "say in the commit where it is meant (hooks/commit-msg does it by itself, on {}; an approval says it too)",
                     self.branch
                 )),
                 self.approve(who),
