@@ -375,7 +375,7 @@ impl Place {
                 self.approve(who),
             ],
             ReasonCode::KeyExpired => vec![
-                self.sign_with_another("sign it with a key that is still valid"),
+                self.sign_with_another("if it is your commit, sign it with a key that is still valid"),
                 self.approve(who),
                 match self.signature {
                     Signature::Ssh => say(
