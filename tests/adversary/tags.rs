@@ -1,8 +1,8 @@
 //! Approvals by signed tags.
 
-use plumb_trust::ReasonCode as R;
-use tests::keys::people;
-use tests::objects::{REF, REPOSITORY, World, noted};
+use plumb_trust::{Oid, Reason, ReasonCode as R, Verdict};
+use tests::keys::{DAY, Key, people};
+use tests::objects::{PolicyText, REF, REPOSITORY, World, noted, show};
 
 #[test]
 fn case_04_a_signed_tag_on_an_unsigned_commit() {
@@ -413,5 +413,132 @@ fn own_101_what_strangers_call_their_tags_is_written_out() {
     for reason in reasons {
         let hidden = reason.message.contains(plumb_trust::object::invisible);
         assert!(!hidden, "{:?}", reason.message);
+    }
+}
+
+/// A heartbeat of the beacon, of so long ago.
+fn beat(w: &mut World, target: Oid, key: &Key, ago: i64) {
+    let at = w.now - ago;
+    w.tag(&format!("alive/main/{}", w.tags.len()), target)
+        .message(&format!("alive\n\nAlive: {REPOSITORY} {REF} {target}\n"))
+        .dated(at)
+        .sign(key)
+        .make(w);
+}
+
+fn asks_for_heartbeats(policy: &mut PolicyText, key: &Key) {
+    policy.identity("beacon", &[key]);
+    policy.more =
+        "freshness: {tag: \"alive/main/*\", from: beacon, maxAge: 24h, onStale: hold}".to_owned();
+}
+
+/// From each of these floors the head is held for want of a heartbeat; what is accepted is the later one of the
+/// floor and the one at the place `asked` of them.
+#[track_caller]
+fn held_from_each(w: &mut World, floors: &[Oid], asked: usize, head: Oid) {
+    for (at, floor) in floors.iter().enumerate() {
+        w.floor = Some(*floor);
+        let outcome = w.verify(head);
+        assert_eq!(outcome.verdict, Verdict::PendingAlarm, "{}", show(&outcome));
+        assert_eq!(outcome.accepted, floors[at.max(asked)]);
+        let stale = |reasons: &[Reason]| {
+            let of = reasons.iter().filter(|r| r.code == R::HeartbeatStale);
+            of.count() == 1
+        };
+        assert!(stale(&outcome.reasons), "{}", show(&outcome));
+        if let Some(step) = outcome.first_held() {
+            assert!(stale(&step.reasons), "{}", show(&outcome));
+        }
+    }
+    w.floor = None;
+}
+
+// The policy at the end of the way says whether there must be a heartbeat, wherever one begins.
+#[test]
+fn own_108_a_heartbeat_that_is_asked_for_on_the_way() {
+    let (p, mut w) = (people(), World::default());
+    let frank = Key::ssh_ed25519("frank");
+    let before = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    let adds = w.approved_policy_step(before, |policy| asks_for_heartbeats(policy, &p.mallory));
+    // The commit that asks for it first can't have one yet: it is accepted, and there is an alarm.
+    let (root, floors) = (w.root, [w.root, before, adds]);
+    held_from_each(&mut w, &floors, 2, adds);
+    let after = w.on(adds).file("lab/a", "2").sign(&p.alice).make(&mut w);
+    let floors = [root, before, adds, after];
+    held_from_each(&mut w, &floors, 2, after);
+    // What takes nothing from it doesn't begin it anew.
+    let other = w.approved_policy_step(after, |policy| {
+        policy.identity("frank", &[&frank]);
+        policy
+            .groups
+            .push(("guests".to_owned(), "[frank]".to_owned()));
+    });
+    let floors = [root, before, adds, after, other];
+    held_from_each(&mut w, &floors, 2, other);
+    // Beside it, what is wrong with the first commit after what is accepted is still said.
+    let unsigned = w.on(adds).file("lab/a", "3").make(&mut w);
+    let outcome = w.alarms(unsigned, R::HeartbeatStale);
+    assert!(
+        outcome.steps[2]
+            .reasons
+            .iter()
+            .any(|r| r.code == R::Uncovered)
+    );
+    let broken = w
+        .on(adds)
+        .file("trust/policy.yaml", "no")
+        .sign(&p.alice)
+        .make(&mut w);
+    assert_eq!(w.rejects(broken, R::HeartbeatStale).accepted, adds);
+    // One by somebody else, one that names what isn't here, one that is too old; then a good one.
+    beat(&mut w, root, &p.alice, 60);
+    beat(&mut w, unsigned, &p.mallory, 60);
+    beat(&mut w, adds, &p.mallory, DAY + 1);
+    held_from_each(&mut w, &floors, 2, other);
+    beat(&mut w, adds, &p.mallory, 3600);
+    for floor in floors {
+        w.floor = Some(floor);
+        assert!(w.accepts(other).reasons.is_empty());
+    }
+}
+
+// Who is held by a stale heartbeat is let go by the commit that ends it, and by nothing less.
+#[test]
+fn own_109_a_heartbeat_that_ends_or_changes_on_the_way() {
+    let (p, frank) = (people(), Key::ssh_ed25519("frank"));
+    let mut w = World::with(|policy| asks_for_heartbeats(policy, &p.mallory));
+    let (root, usual) = (w.root, PolicyText::usual());
+    let under_it = w.on(root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    held_from_each(&mut w, &[root], 0, under_it);
+    // The thief of one key ends it: that isn't accepted, and the heartbeat is still asked for.
+    let alone = w
+        .policy_step(under_it, |policy| policy.more.clear())
+        .sign(&p.alice)
+        .make(&mut w);
+    let after = w.on(alone).file("lab/a", "2").sign(&p.alice).make(&mut w);
+    held_from_each(&mut w, &[root], 0, after);
+    w.policy.more.clear();
+    w.policy.serial -= 1;
+    let ends = w.approved_policy_step(under_it, |policy| {
+        policy.identities.retain(|(name, _)| name != "beacon");
+        policy.keys = usual.keys.clone();
+    });
+    let after = w.on(ends).file("lab/a", "2").sign(&p.alice).make(&mut w);
+    for floor in [root, under_it, ends] {
+        w.floor = Some(floor);
+        assert!(w.accepts(after).reasons.is_empty());
+    }
+    // A server that shows only what was before it profits by nothing.
+    held_from_each(&mut w, &[root], 0, under_it);
+    // It begins again with another key: the old one's heartbeats are none.
+    let again = w.approved_policy_step(after, |policy| asks_for_heartbeats(policy, &frank));
+    let last = w.on(again).file("lab/a", "3").sign(&p.alice).make(&mut w);
+    beat(&mut w, root, &p.mallory, 60);
+    held_from_each(&mut w, &[root, under_it, ends, after, again, last], 4, last);
+    // And with a third in one commit.
+    let third = w.approved_policy_step(last, |policy| asks_for_heartbeats(policy, &p.mallory));
+    for floor in [root, again, last, third] {
+        w.floor = Some(floor);
+        assert!(w.accepts(third).reasons.is_empty());
     }
 }

@@ -48,6 +48,7 @@ pub use presume::{Held, presume};
 use ahead::Ahead;
 use approvals::Approvals;
 use chain::Chain;
+use freshness::{End, Hold};
 use revocation::Revoked;
 use span::Spans;
 use voice::{Bounds, examine_commit};
@@ -84,8 +85,19 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
     let mut outcome = Outcome::at(floor);
     let objects = Checked(objects);
-    match Evaluation::begin(objects, inputs, floor, &mut outcome) {
-        Ok((mut evaluation, parent)) => evaluation.run(parent, &mut outcome),
+    let begun = Evaluation::begin(objects, inputs, floor, &mut outcome);
+    match begun.map(|(mut evaluation, parent)| evaluation.run(parent, None, &mut outcome)) {
+        Ok(None) => {}
+        // Nothing that was found after what is held may count: the way is gone again, up to there.
+        Ok(Some(hold)) => {
+            let mut again = Outcome::at(floor);
+            if let Ok((mut evaluation, parent)) =
+                Evaluation::begin(objects, inputs, floor, &mut again)
+            {
+                evaluation.run(parent, Some(&hold), &mut again);
+            }
+            outcome = again;
+        }
         Err(reason) => {
             if inputs.head != floor {
                 outcome.steps.push(Step {
@@ -204,22 +216,29 @@ impl<'a> Evaluation<'a> {
         Ok(authority)
     }
 
-    fn run(&mut self, parent: Parent, outcome: &mut Outcome) {
+    /// Goes the way, up to what is held if that is known. Says what a heartbeat holds of what was accepted.
+    fn run(&mut self, parent: Parent, hold: Option<&Hold>, outcome: &mut Outcome) -> Option<Hold> {
         let (threads, total) = (self.inputs.threads, self.chain.len());
         std::thread::scope(|scope| {
             let mut ahead = Ahead::start(scope, threads, total);
-            self.run_beside(&mut ahead, parent, outcome);
+            let found = self.run_beside(&mut ahead, parent, hold, outcome);
             ahead.end();
-        });
+            found
+        })
     }
 
-    fn run_beside(&mut self, ahead: &mut Ahead<'_>, mut parent: Parent, outcome: &mut Outcome) {
+    fn run_beside(
+        &mut self,
+        ahead: &mut Ahead<'_>,
+        mut parent: Parent,
+        hold: Option<&Hold>,
+        outcome: &mut Outcome,
+    ) -> Option<Hold> {
         let total = self.chain.len();
         outcome.verdict = Verdict::Accept;
         outcome.steps.reserve_exact(total);
-        self.heartbeat(&parent, outcome);
-        let held = !outcome.verdict.is_accept() && total > 0;
         let mut history = history::History::default();
+        let (mut accepted, mut asked) = (0, 0);
         for at in 0..total {
             if let Some(tell) = self.inputs.progress
                 && at.is_multiple_of(256)
@@ -227,16 +246,15 @@ impl<'a> Evaluation<'a> {
                 tell(Progress { done: at, total });
             }
             let id = self.chain.get(at);
-            if held
-                || !outcome.verdict.is_accept()
-                    && outcome
-                        .steps
-                        .last()
-                        .is_some_and(|step| !step.verdict.is_accept())
-            {
-                outcome
-                    .steps
-                    .push(behind(id, held && at == 0, &outcome.reasons));
+            if accepted < at {
+                outcome.steps.push(behind(id));
+                continue;
+            }
+            if let Some(hold) = hold.filter(|hold| hold.after == at) {
+                outcome.steps.push(Step::new(id, Verdict::Accept));
+                outcome.reasons.push(hold.reason.clone());
+                hold_at(at, &hold.reason, outcome);
+                ahead.end();
                 continue;
             }
             let (step, next) = self.step(
@@ -257,19 +275,36 @@ impl<'a> Evaluation<'a> {
                         commit: id,
                     });
                 }
+                accepted = at + 1;
+                if next.trust != parent.trust
+                    && !freshness::asks_the_same(&parent.authority, &next.authority)
+                {
+                    asked = accepted;
+                }
                 parent = next;
             } else {
                 outcome.verdict = step.verdict;
                 ahead.end();
             }
-            let accepted = step.verdict.is_accept();
             outcome.steps.push(step);
             // What is told of many accepted commits is forgotten on the way: it would be most of the memory.
-            if accepted
+            if accepted > at
                 && let Some(old) = at.checked_sub(self.inputs.detail.kept())
                 && let Some(step) = outcome.steps.get_mut(old)
             {
                 *step = Step::new(step.commit, Verdict::Accept);
+            }
+        }
+        if hold.is_none() {
+            let end = End {
+                parent: &parent,
+                asked,
+            };
+            if let Some(hold) = self.heartbeat(&end, outcome) {
+                if hold.after < accepted {
+                    return Some(hold);
+                }
+                hold_at(accepted, &hold.reason, outcome);
             }
         }
         history.judge(&self.revoked, outcome);
@@ -284,6 +319,7 @@ impl<'a> Evaluation<'a> {
         if let Some(tell) = self.inputs.progress {
             tell(Progress { done: total, total });
         }
+        None
     }
 
     /// Lower bounds must lie on the chain up to what is accepted, or below its beginning.
@@ -333,23 +369,25 @@ impl<'a> Evaluation<'a> {
 }
 
 /// A step that isn't looked at.
-fn behind(id: Oid, first: bool, reasons: &[Reason]) -> Step {
-    if first {
-        let reasons: Vec<Reason> = reasons
-            .iter()
-            .filter(|r| r.code.verdict() == Verdict::PendingAlarm)
-            .cloned()
-            .collect();
-        return Step {
-            reasons,
-            ..Step::new(id, Verdict::PendingAlarm)
-        };
-    }
+fn behind(id: Oid) -> Step {
     let reason = Reason::new(ReasonCode::Ancestor, "a commit before it isn't accepted");
     Step {
         reasons: vec![reason],
         ..Step::new(id, Verdict::Pending)
     }
+}
+
+/// Holds the first commit after the accepted ones, if there is one, for a reason beside its own; what can
+/// never be accepted stays a reject.
+fn hold_at(accepted: usize, reason: &Reason, outcome: &mut Outcome) {
+    let verdict = reason.code.verdict();
+    if let Some(step) = outcome.steps.get_mut(accepted)
+        && step.verdict <= verdict
+    {
+        step.verdict = verdict;
+        step.reasons.insert(0, reason.clone());
+    }
+    outcome.verdict = outcome.verdict.max(verdict);
 }
 
 fn revision(commit: &Commit<'_>, id: Oid, trailers: Option<Trailers>) -> Revision {
