@@ -19,6 +19,7 @@ use super::{ControllerAddress, block_on};
 use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
+pub(super) use tags::{HeartbeatTag, heartbeat_tag};
 
 /// Do what a git hook asks for
 ///

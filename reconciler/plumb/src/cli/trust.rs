@@ -10,6 +10,7 @@ mod edit;
 mod exceptions;
 mod folder;
 pub(super) mod founders;
+mod heartbeat;
 mod import;
 mod init;
 mod key;

@@ -224,3 +224,60 @@ fn emergencies_and_freezes_are_told_and_counted() {
         .exits(1)
         .says(&["an emergency can never be declared: it needs 4 of ops, and 3 of them could sign"]);
 }
+
+#[test]
+fn what_is_asked_beside_the_rules_is_shown_and_a_heartbeat_that_nobody_takes_is_odd() {
+    let env = Environment::new();
+    env.three();
+    env.trust(&["show"]).exits(0).says(&[
+        "Merges      whoever approves a merge vouches for the commits that it brings",
+        "Time        clocks may differ by 10m; a signature is seen within 14d; those of one commit lie within 7d",
+        "RSA keys    at least 3072 bits",
+        "Heartbeat   none: that commits are withheld shows nowhere",
+    ]);
+    env.key("beacon");
+    std::fs::copy(
+        env.path("beacon.pub"),
+        env.path("fleet/trust/keys/beacon.pub"),
+    )
+    .unwrap();
+    let policy = env
+        .read("fleet/trust/policy.yaml")
+        .replace("serial: 1", "serial: 2")
+        .replace(
+            "  groups:",
+            &format!(
+                "    beacon: {{keys: [{{ssh: \"{}\"}}]}}\n  groups:",
+                env.fingerprint("beacon")
+            ),
+        );
+    let whole = |tag: &str| {
+        format!(
+            "{}\n  sideBranches: allSigned\n  approvals: {{maxAge: 3d}}\n  time: {{skew: 5m, maxAge: 2d}}\n  crypto: {{minRsaBits: 4096}}\n  freshness: {{tag: \"{tag}\", from: beacon, maxAge: 6h}}\n",
+            policy.trim_end()
+        )
+    };
+    env.write("fleet/trust/policy.yaml", &whole("alive/main/*"));
+    env.trust(&["show"]).exits(0).says(&[
+        "Merges      each commit that a merge brings must be signed too",
+        "Time        clocks may differ by 5m; a signature is seen within 2d; those of one commit lie within 3d",
+        "RSA keys    at least 4096 bits",
+        "Heartbeat   a signed tag alive/main/* of beacon, at most 6h old; nothing new is accepted without it, and there is an alarm",
+    ]);
+    env.trust(&["check"]).exits(0).says(&["nothing is odd"]);
+    for (tag, why) in [
+        ("alive/main", "one name for all"),
+        ("heartbeat", "one name for all"),
+        ("heartbeat/*", "seen by no controller"),
+        (
+            "alive/*",
+            "may be refused by the server's hooks, such as alive/1",
+        ),
+        ("approve/main/*", "may be refused by the server's hooks"),
+    ] {
+        env.write("fleet/trust/policy.yaml", &whole(tag));
+        env.trust(&["check"])
+            .exits(0)
+            .says(&[why, "write alive/main/*", "1 warning"]);
+    }
+}

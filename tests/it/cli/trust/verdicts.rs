@@ -643,3 +643,68 @@ fn an_emergency_that_was_accepted_in_its_time_is_explained_so() {
         .exits(4)
         .says(&["[emergency-expired]"]);
 }
+
+#[test]
+fn a_heartbeat_is_made_as_the_docs_say_and_counts_wherever_one_begins() {
+    let env = Environment::new();
+    let first = env.fleet();
+    env.key("beacon");
+    std::fs::copy(
+        env.path("beacon.pub"),
+        env.path("fleet/trust/keys/beacon.pub"),
+    )
+    .unwrap();
+    let beacon = env.fingerprint("beacon");
+    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
+    env.edit(
+        "fleet/trust/policy.yaml",
+        "  groups:",
+        &format!("    beacon: {{keys: [{{ssh: \"{beacon}\"}}]}}\n  groups:"),
+    );
+    let policy = env.read("fleet/trust/policy.yaml");
+    let freshness = "  freshness: {tag: \"alive/main/*\", from: beacon, maxAge: 24h}";
+    env.write(
+        "fleet/trust/policy.yaml",
+        &format!("{}\n{freshness}\n", policy.trim_end()),
+    );
+    let asks = env.commit("Heartbeats", &["-S"]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let after = env.commit("Smaller journals", &["-S"]);
+    for floor in [&first, &asks] {
+        let json = env
+            .plumb(
+                "fleet",
+                &["verify", "--floor", floor, "--head", &after, "-o", "json"],
+            )
+            .exits(3)
+            .json();
+        assert_eq!(json["accepted"], asks.as_str(), "from {floor}");
+    }
+    for range in [vec!["verify"], vec!["verify", &format!("{asks}..HEAD")]] {
+        env.plumb("fleet", &range)
+            .exits(3)
+            .says(&["[heartbeat-stale]", &format!("held at {}", &asks[..12])]);
+    }
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/trust.md"))
+        .expect("docs/trust.md");
+    let from = docs
+        .find("    git tag --sign \"alive/")
+        .expect("how one is made");
+    let (command, _) = docs[from..].split_once("\n\nThe line").expect("its end");
+    let repository = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("repository: "))
+        .expect("the repository's name");
+    let script = command
+        .replace("\n    ", "\n")
+        .replace("6f1c0c9e-5d0e-4c3a-9b1f-0d1e2f3a4b5c", repository);
+    env.be("beacon");
+    let mut bash = env.command("bash", "fleet");
+    bash.args(["-ec", &format!("head={after}\n{}", script.trim_start())]);
+    Environment::run(bash).exits(0);
+    env.be("alice");
+    for floor in [&first, &asks, &after] {
+        env.plumb("fleet", &["verify", "--floor", floor, "--head", &after])
+            .exits(0);
+    }
+}

@@ -51,6 +51,28 @@ impl Kind {
     }
 }
 
+/// What becomes of a tag that is pushed as a heartbeat, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum HeartbeatTag {
+    /// The hooks take it and keep it.
+    Taken,
+    /// They refuse it.
+    Refused,
+    /// They take it for no heartbeat; nor does a controller fetch it.
+    Unseen,
+}
+
+/// What becomes of a tag of this name that is meant as a heartbeat of a branch.
+pub(in crate::cli) fn heartbeat_tag(name: &str, branch: &str) -> HeartbeatTag {
+    match Kind::of(&format!("refs/tags/{name}")) {
+        Some((kind @ Kind::Heartbeat, rest)) if !kind.in_the_way(rest, branch) => {
+            HeartbeatTag::Taken
+        }
+        Some(_) => HeartbeatTag::Refused,
+        None => HeartbeatTag::Unseen,
+    }
+}
+
 /// How many digits make a name look like the id of a commit; git itself shortens to no fewer.
 const LIKE_AN_ID: usize = 7;
 

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_trust::Policy;
-use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiability};
+use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiability, SideBranches};
 use serde::Serialize;
 
 use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
 use super::folder::Folder;
+use super::heartbeat;
 use super::revocations::{self, Revocations};
 use crate::output::{Paint, Palette, Shell, Table};
 use crate::report::{Exit, Failure, render_diagnostics};
@@ -84,6 +85,41 @@ fn told(key: &PolicyKey, folder: &Folder, authority: &Authority, revoked: &Revoc
     }
 }
 
+/// What the policy is of, and what it asks beside its rules.
+fn settings(policy: &Policy, palette: Palette) -> String {
+    let bold = |text: &str| palette.paint(Paint::Bold, text);
+    let bind = match policy.bind_ref {
+        BindRef::None => "a signature needn't say where it is meant",
+        BindRef::Trailer => "each commit says `Deploy-Ref: REPOSITORY REF`, or an approval does",
+        BindRef::Approval => "an approval says where it is meant",
+    };
+    let merged = match policy.side_branches {
+        SideBranches::Vouched => "whoever approves a merge vouches for the commits that it brings",
+        SideBranches::AllSigned => "each commit that a merge brings must be signed too",
+    };
+    let ages = format!(
+        "clocks may differ by {}; a signature is seen within {}; those of one commit lie within {}",
+        policy.skew, policy.max_age, policy.approvals_max_age
+    );
+    let mut out = String::new();
+    for (name, value) in [
+        ("Repository", policy.repository.as_str()),
+        ("Branch", policy.reference.as_str()),
+        ("Serial", &policy.serial.to_string()),
+        ("Binding", bind),
+        ("Merges", merged),
+        ("Time", &ages),
+        (
+            "RSA keys",
+            &format!("at least {} bits", policy.min_rsa_bits),
+        ),
+        ("Heartbeat", &heartbeat::told(policy)),
+    ] {
+        let _ = writeln!(out, "{} {value}", bold(&format!("{name:<11}")));
+    }
+    out
+}
+
 fn text(
     folder: &Folder,
     authority: &Authority,
@@ -94,21 +130,7 @@ fn text(
 ) -> String {
     let policy = &authority.policy;
     let able = authority.able_without(revoked.names(), now);
-    let bold = |text: &str| palette.paint(Paint::Bold, text);
-    let bind = match policy.bind_ref {
-        BindRef::None => "a signature needn't say where it is meant",
-        BindRef::Trailer => "each commit says `Deploy-Ref: REPOSITORY REF`, or an approval does",
-        BindRef::Approval => "an approval says where it is meant",
-    };
-    let mut out = String::new();
-    for (name, value) in [
-        ("Repository", policy.repository.as_str()),
-        ("Branch", policy.reference.as_str()),
-        ("Serial", &policy.serial.to_string()),
-        ("Binding", bind),
-    ] {
-        let _ = writeln!(out, "{} {value}", bold(&format!("{name:<11}")));
-    }
+    let mut out = settings(policy, palette);
     let _ = writeln!(out);
     let mut table = Table::new(["IDENTITY", "GROUPS", "KEYS"], palette);
     for (index, identity) in policy.identities.iter().enumerate() {

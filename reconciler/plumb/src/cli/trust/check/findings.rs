@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::exceptions::{freezes, without_an_end};
 use super::super::folder::Folder;
+use super::super::heartbeat;
 use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
 use crate::workspace::never;
@@ -77,6 +78,7 @@ impl Findings {
         findings.rules(folder, authority);
         let endless = freezes(&authority.policy, at).filter_map(without_an_end);
         findings.warnings.extend(endless);
+        findings.warnings.extend(heartbeat::odd(&authority.policy));
         findings
     }
 
