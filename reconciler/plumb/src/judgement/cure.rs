@@ -82,8 +82,8 @@ impl Place {
 
     fn amend(&self, what: &str, command: &str) -> Cure {
         let commands = match (self.position, &self.others) {
-            (Position::Newest, Others::These(others)) if !others.is_empty() => {
-                return self.look_at_one(what, command, others);
+            (Position::Newest, Others::These(others)) if self.among(others).is_some() => {
+                return self.look_at_one(what, command, self.among(others).unwrap_or_default());
             }
             (Position::Newest, _) => self.amended(command),
             (Position::Below, Others::These(others)) if others.is_empty() => self.amended(command),
@@ -97,13 +97,19 @@ impl Place {
         }
     }
 
+    /// What is said of this commit among those of others. A merge has others below it, which it leaves alone.
+    fn among<'o>(&self, others: &'o [String]) -> Option<&'o str> {
+        let short = short(&self.commit);
+        let found = others.iter().find(|other| other.starts_with(short));
+        found.map(String::as_str)
+    }
+
     /// The newest commit is signed by somebody else, or said to be another's: it is looked at first.
-    fn look_at_one(&self, what: &str, command: &str, others: &[String]) -> Cure {
+    fn look_at_one(&self, what: &str, command: &str, whose: &str) -> Cure {
         let look = format!("git show {}", self.commit);
         Cure {
             what: format!(
-                "look at it first ({}): whoever wrote your name on it may want your signature; then, {what}",
-                others[..others.len().min(NAMED)].join(", ")
+                "look at it first, whoever's name is on it ({whose}): a signature makes it yours; then, {what}"
             ),
             commands: [look].into_iter().chain(self.amended(command)).collect(),
         }
@@ -235,7 +241,10 @@ impl Place {
                     .into_iter()
                     .chain([
                         format!("git switch --detach {}", self.accepted),
-                        "git cherry-pick COMMIT && git commit --amend --no-edit -S --trailer 'Emergency: WHY'".to_owned(),
+                        format!(
+                            "git cherry-pick COMMIT && {}",
+                            self.signing(With::Own, &["Emergency: WHY"])
+                        ),
                         format!("git push {} HEAD~0:refs/heads/{}", self.remote, self.branch),
                     ])
                     .collect(),
@@ -251,7 +260,10 @@ impl Place {
                 "git rebase --exec 'git commit --amend --no-edit -S --allow-empty' BASE SIDE-BRANCH"
                     .to_owned(),
                 format!("git switch {} && git reset --keep {}", self.branch, self.accepted),
-                "git merge --no-ff -S SIDE-BRANCH".to_owned(),
+                format!(
+                    "git merge --no-ff -S SIDE-BRANCH && {}",
+                    self.signing(With::Own, &[])
+                ),
                 format!("git push --force-with-lease {} {}", self.remote, self.branch),
             ],
         }
