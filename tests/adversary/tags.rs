@@ -428,8 +428,8 @@ fn beat(w: &mut World, target: Oid, key: &Key, ago: i64) {
 
 fn asks_for_heartbeats(policy: &mut PolicyText, key: &Key) {
     policy.identity("beacon", &[key]);
-    policy.more =
-        "freshness: {tag: \"alive/main/*\", from: beacon, maxAge: 24h, onStale: hold}".to_owned();
+    let freshness = "freshness: {tag: \"alive/main/*\", from: beacon, maxAge: 24h, onStale: hold}";
+    freshness.clone_into(&mut policy.more);
 }
 
 /// From each of these floors the head is held for want of a heartbeat; what is accepted is the later one of the

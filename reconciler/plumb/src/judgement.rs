@@ -2,6 +2,7 @@
 //! it. Who could give what is missing is said here and not in alerts, which others may read.
 
 pub(crate) mod cure;
+pub(crate) mod departure;
 mod describe;
 pub(crate) mod emergency;
 pub(crate) mod floor;

@@ -244,17 +244,19 @@ fn cures(held: &Held, source: &Source) -> Vec<Cure> {
         .strip_prefix("refs/heads/")
         .unwrap_or(&source.reference)
         .to_owned();
+    let accepted = source
+        .accepted
+        .clone()
+        .unwrap_or_else(|| "ACCEPTED".to_owned());
     let place = Place {
+        base: accepted.clone(),
         start: Start::on(&branch, "origin"),
         on_server: OnServer::Yes,
         freeze: Freeze::Over,
         emergency: Emergency::Unknown,
         commit: held.commit.clone(),
         tip: source.head.clone().unwrap_or_else(|| held.commit.clone()),
-        accepted: source
-            .accepted
-            .clone()
-            .unwrap_or_else(|| "ACCEPTED".to_owned()),
+        accepted,
         position: if newest {
             Position::Newest
         } else {

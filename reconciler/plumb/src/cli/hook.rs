@@ -93,7 +93,7 @@ impl Hook {
                 server::update(update, shell)
             }
             Which::PostReceive { controller } => server::post_receive(&controller, shell),
-            Which::PrePush { .. } => pre_push::pre_push(shell),
+            Which::PrePush { remote } => pre_push::pre_push(remote.first(), shell),
             Which::CommitMsg { file } => commit_msg(&file),
             Which::PrepareCommitMsg { file, source } => {
                 // In what is yet to be written, a line of ours would keep git from seeing that nothing was;

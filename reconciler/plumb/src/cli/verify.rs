@@ -8,6 +8,7 @@ use plumb_trust::{Detail, Oid, Progress, Reason};
 use serde::Serialize;
 
 use crate::git::Git;
+use crate::judgement::departure::{How, Lost, Upstream};
 use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
 use crate::judgement::place::Reader;
 use crate::judgement::{self, FloorOf, Range, Showing, Telling};
@@ -25,7 +26,8 @@ use crate::report::{Exit, Failure};
 ///
 /// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
 /// the head is HEAD. Where the upstream branch is the head too, or the head doesn't come after the floor,
-/// nothing can be judged, and that fails. `--floor` is for programs: it names what was accepted last, so a
+/// nothing can be judged, and that fails. What isn't built on what the server's branch has and is accepted,
+/// as after a `git pull` that merged, is judged from there, as the server does. `--floor` is for programs: it names what was accepted last, so a
 /// head that doesn't come after it is a branch that was set back or rewritten, and can never be accepted.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -66,12 +68,30 @@ impl Verify {
         let (floor, head, of) = self.ends(&repository)?;
         something_to_judge(floor, of, head)?;
         let tags = repository.tags()?;
+        let now = self.now.unwrap_or_else(Timestamp::now);
+        let upstream = (of == FloorOf::Introduction)
+            .then(|| Upstream::of(&repository, floor, &tags, now))
+            .flatten();
+        let lost = upstream.and_then(|upstream| upstream.lost());
+        // Where the server's branch was put elsewhere, what keeps to the old place has left nothing.
+        let departure = upstream
+            .filter(|_| {
+                let kept = |lost: &Lost| lost.is_kept_by(&repository, head);
+                !lost.as_ref().is_some_and(kept)
+            })
+            .and_then(|upstream| upstream.departure(head));
+        let (floor, of) = match departure {
+            Some(departure) if departure.how == How::AsTheBranch => {
+                (departure.accepted, FloorOf::Accepted)
+            }
+            _ => (floor, of),
+        };
         let range = Range {
             floor,
             floor_of: of,
             head,
             tags: &tags,
-            now: self.now.unwrap_or_else(Timestamp::now),
+            now,
         };
         let telling = if self.explain {
             Telling::Full
@@ -108,7 +128,17 @@ impl Verify {
                 shell.emit(&unjudged, describe)?;
             }
         }
-        if self.range.is_none() && self.head.is_none() {
+        if let Some(lost) = &lost {
+            shell.warn(lost.told());
+        }
+        if let Some(departure) = departure.filter(|departure| departure.how == How::Beside) {
+            let (head, accepted) = (head.short(), departure.accepted.short());
+            shell.warn(format_args!(
+                "{head} isn't built on {accepted}, which the server's branch has and which is accepted: it can only come there by a merge on top of that, or rebased: git rebase --gpg-sign {}",
+                departure.accepted
+            ));
+        }
+        if self.range.is_none() && self.head.is_none() && departure.is_none() {
             let git = Git::at(repository.git_dir());
             let upstream = git.try_ask(&["rev-parse", "--abbrev-ref", "@{upstream}"]);
             let more = upstream.and_then(|name| Some((ahead(&git, "HEAD", &name)?, name)));

@@ -1,5 +1,6 @@
 //! What really helps a commit that isn't accepted: words, and the exact commands.
 
+mod astray;
 mod signing;
 
 use plumb_trust::{ReasonCode, Verdict};
@@ -530,10 +531,7 @@ impl Place {
                 "then take that file out of the commit",
                 "git rm --cached --ignore-unmatch PATH && git commit --amend --no-edit -S --allow-empty",
             )],
-            ReasonCode::NotDescendant => vec![Cure {
-                what: "then build on what is accepted; a merge of the branch belongs on top of it, not the other way around".to_owned(),
-                commands: self.there(vec![format!("git rebase --onto {} BASE", self.accepted)]),
-            }],
+            ReasonCode::NotDescendant => vec![self.build_on_accepted()],
             ReasonCode::Rewound => vec![
                 say(
                     "push the accepted commits again",

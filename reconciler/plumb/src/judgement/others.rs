@@ -2,13 +2,14 @@
 //! signature on them.
 
 use jiff::Timestamp;
-use plumb_adapters::git::Repository;
+use plumb_adapters::git::{Newer, Repository};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::policy::{Authority, KeyFile};
 use plumb_trust::{
-    KeyName, ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Step, Verdict, named_key,
+    KeyName, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, Verdict, named_key,
 };
 
+use super::describe::is_shown;
 use super::floor::first_parents;
 use super::place::Reader;
 use super::{FloorOf, Range};
@@ -37,11 +38,16 @@ pub(super) fn others(
     tip: Oid,
     reader: Reader,
 ) -> Others {
-    let Some(commits) = repository.newer(outcome.accepted, tip) else {
+    let git = Git::at(repository.git_dir());
+    let commits = if is_astray(step) {
+        beside(&git, outcome.accepted, tip)
+    } else {
+        repository.newer(outcome.accepted, tip)
+    };
+    let Some(commits) = commits else {
         return Others::These(vec!["others, which can't be listed here".to_owned()]);
     };
     let newest = || commits.last().map(|newest| newest.committer.clone());
-    let git = Git::at(repository.git_dir());
     let user = match reader {
         Reader::User => git.try_ask(&["config", "user.email"]).or_else(newest),
         Reader::Pusher => newest(),
@@ -80,6 +86,36 @@ pub(super) fn others(
         suspicious(repository, newer.commit).map(|why| format!("{short} {why}"))
     });
     Others::These(these.collect())
+}
+
+/// Whether a commit isn't on a way from what is accepted.
+pub(super) fn is_astray(step: &Step) -> bool {
+    let astray = |reason: &Reason| reason.code == ReasonCode::NotDescendant;
+    step.reasons.iter().any(astray)
+}
+
+/// The commits that a rebase onto what is accepted takes along, where that isn't on the way to the newest of
+/// them; oldest first. Merges aren't made anew.
+fn beside(git: &Git, accepted: Oid, tip: Oid) -> Option<Vec<Newer>> {
+    let range = format!("{accepted}..{tip}");
+    let listed = git.ask(&[
+        "-c",
+        "log.showSignature=false",
+        "log",
+        "--reverse",
+        "--no-merges",
+        "--format=%H %ce",
+        &range,
+        "--",
+    ]);
+    let commit = |line: &str| {
+        let (commit, committer) = line.split_once(' ')?;
+        Some(Newer {
+            commit: commit.parse().ok()?,
+            committer: committer.chars().filter(|c| is_shown(*c)).collect(),
+        })
+    };
+    listed.ok()?.lines().map(commit).collect()
 }
 
 /// The key that the user's git signs with, as far as it can be told without asking gpg.

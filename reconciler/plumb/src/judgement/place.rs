@@ -8,8 +8,9 @@ use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, Step};
 
 use super::describe::is_shown;
 use super::emergency::{Emergency, Freeze};
+use super::floor::{first_parents, server_head};
 use super::message::Messages;
-use super::others::{Others, others};
+use super::others::{Others, is_astray, others};
 use crate::git::Git;
 use crate::output::quoted;
 
@@ -103,6 +104,9 @@ pub(crate) struct Place {
     pub(crate) commit: String,
     /// The last accepted commit.
     pub(crate) accepted: String,
+    /// What to build on, where it isn't built on that: the server's newest commit if it is on top of the last
+    /// accepted one, so that nothing of others' is dropped.
+    pub(crate) base: String,
     /// The newest commit of what it is one of.
     pub(crate) tip: String,
     pub(crate) position: Position,
@@ -282,6 +286,15 @@ pub(super) fn declared_emergency(repository: &Repository, commit: &Oid) -> Optio
     (!why.is_empty()).then_some(why)
 }
 
+/// What a commit is best built on: never less than what is accepted.
+fn base(repository: &Repository, accepted: Oid, reader: Reader) -> Oid {
+    let objects = repository.objects();
+    server_head(repository, &accepted)
+        .filter(|_| reader == Reader::User)
+        .filter(|server| first_parents(objects, *server).any(|id| id == accepted))
+        .unwrap_or(accepted)
+}
+
 impl Place {
     /// Of a step of a verification, as far as the repository tells. `tip` is the newest commit of what the
     /// step is one of.
@@ -318,13 +331,18 @@ impl Place {
             },
             commit: step.commit.to_string(),
             accepted: outcome.accepted.to_string(),
+            base: base(repository, outcome.accepted, reader).to_string(),
             tip: tip.to_string(),
             position: if step.commit == tip {
                 Position::Newest
             } else {
                 Position::Below
             },
-            on_server: OnServer::of(repository, &step.commit, &branch, &remote, reader),
+            on_server: if reader == Reader::Pusher && is_astray(step) {
+                OnServer::No
+            } else {
+                OnServer::of(repository, &step.commit, &branch, &remote, reader)
+            },
             start: Start::of(repository, tip, &branch, &remote, reader),
             approvals: approvals(repository, &step.commit, &remote, &branch, reader),
             branch,

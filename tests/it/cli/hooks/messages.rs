@@ -293,6 +293,6 @@ fn what_is_advised_against_unsigned_commits_of_another_branch_binds_them_too() {
     env.plumb("fleet", &["verify"]).exits(0);
 }
 
-fn repository(env: &Environment) -> String {
+pub(super) fn repository(env: &Environment) -> String {
     super::tags::repository(env)
 }

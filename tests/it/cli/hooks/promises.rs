@@ -89,19 +89,159 @@ fn for_a_merge_that_has_its_parents_swapped_nothing_is_promised() {
     env.git("fleet", &["push", "--quiet", "origin", "main"]);
     env.be("bob");
     env.plumb("fleet", &["approve", "main"]).exits(0);
-    env.git("fleet", &["push", "--quiet", "origin", "--tags"]);
     env.be("alice");
     env.git("fleet", &["switch", "--quiet", "-c", "side", &first]);
     env.edit("fleet/files/journald.conf", "2G", "1G");
     env.commit("Smaller journals", &["-S"]);
     env.git("fleet", &["merge", "--quiet", "-S", "--no-edit", "main"]);
-    let push = env.try_git("fleet", &["push", "origin", "side:main"]);
-    assert_ne!(push.code, 0);
-    let push = push.says(&[
+    // What the server hasn't got it doesn't go by.
+    let push = ["push", "--dry-run", "origin", "side:main"];
+    env.try_git("fleet", &push).exits(0).says(&[
         &format!("don't lead to {}", &approved[..12]),
         "the server refuses this",
-        "[not-descendant]",
-        "isn't moved",
     ]);
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--no-verify", "origin", "--tags"],
+    );
+    let push = env.try_git("fleet", &["push", "origin", "side:main"]);
+    assert_ne!(push.code, 0);
+    let push = push.says(&["[not-descendant]", "isn't pushed"]);
+    env.try_git("fleet", &["push", "--no-verify", "origin", "side:main"])
+        .says(&["[not-descendant]", "isn't moved"]);
     assert!(!push.stderr.contains(PROMISE), "{}", push.stderr);
+}
+
+/// Runs the commands of the cure that has this one, as it was printed; what follows is of another cure.
+fn follow(env: &Environment, printed: &str, begins: &str) {
+    let lines: Vec<&str> = printed.lines().map(str::trim).collect();
+    let cure = lines
+        .split(|line| !line.starts_with("git "))
+        .find(|commands| commands.iter().any(|command| command.starts_with(begins)))
+        .unwrap_or_else(|| panic!("no `{begins}` in:\n{printed}"));
+    for command in cure {
+        let mut bash = env.command("bash", "fleet");
+        bash.args(["-c", command]);
+        Environment::run(bash).exits(0);
+    }
+}
+
+#[test]
+fn a_pull_that_merged_is_refused_alike_everywhere_and_cured_as_it_says() {
+    let env = Environment::new();
+    let first = fleet_of_two(&env);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    install(&env, "fleet/.git/hooks", &["pre-push"]);
+    let server = env.path("server.git").display().to_string();
+    env.git(".", &["clone", "--quiet", &server, "clone"]);
+    install(&env, "clone/.git/hooks", &["commit-msg"]);
+    let push_by_bob = |file: &str| {
+        env.be("bob");
+        env.git("clone", &["pull", "--quiet", "--rebase"]);
+        env.write(&format!("clone/files/{file}"), "bob's\n");
+        env.git("clone", &["add", "--all"]);
+        env.git("clone", &["commit", "--quiet", "-S", "-m", file]);
+        env.git("clone", &["push", "--quiet", "origin", "main"]);
+        env.be("alice");
+    };
+    push_by_bob("one");
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    env.commit("Smaller journals", &["-S"]);
+    // Not merged yet, it is the same.
+    env.git("fleet", &["fetch", "--quiet"]);
+    env.plumb("fleet", &["verify"])
+        .exits(4)
+        .says(&["[not-descendant]"]);
+    let merged = ["pull", "--quiet", "--no-rebase", "--no-edit", "-S"];
+    env.git("fleet", &merged);
+    let run = env
+        .plumb("fleet", &["verify"])
+        .exits(4)
+        .says(&["[not-descendant]", "git rebase --gpg-sign"]);
+    assert!(!run.stdout.contains("accepted up to"), "{}", run.stdout);
+    let json = ["verify", "-o", "json"];
+    let json = env.plumb("fleet", &json).exits(4).json();
+    assert_eq!(json["verdict"], "reject");
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    let push = push.says(&["[not-descendant]", "isn't pushed"]);
+    assert!(!push.stderr.contains("isn't moved"), "{}", push.stderr);
+    env.try_git("fleet", &["push", "--no-verify", "origin", "main"])
+        .says(&["[not-descendant]", "isn't moved", "git rebase --gpg-sign"]);
+    follow(&env, &run.stdout, "git rebase");
+    env.plumb("fleet", &["verify"]).exits(0);
+    let tip = env.git("fleet", &["rev-parse", "main"]);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), tip);
+
+    // Nobody is told to sign anew what others made.
+    push_by_bob("two");
+    env.be("bob");
+    env.edit("fleet/files/journald.conf", "1G", "3G");
+    let bobs = env.commit("Bob's on alice's machine", &["-S"]);
+    env.be("alice");
+    env.git("fleet", &merged);
+    let run = env
+        .plumb("fleet", &["verify"])
+        .exits(4)
+        .says(&["by others"]);
+    assert!(!run.stdout.contains("rebase"), "{}", run.stdout);
+    follow(&env, &run.stdout, "git merge");
+    let tip = env.git("fleet", &["rev-parse", "HEAD"]);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), tip);
+    env.plumb("fleet", &["verify"]).exits(0);
+    env.git("fleet", &["merge-base", "--is-ancestor", &bobs, "HEAD"]);
+
+    // A branch of one's own may be merged yet: that is said, and it is judged by itself.
+    env.git("fleet", &["switch", "--quiet", "-c", "side", &first]);
+    env.edit("fleet/fleet.yaml", "kind: Fleet", "kind: Fleet # ours");
+    env.commit("Ours", &["-S"]);
+    let run = env.plumb("fleet", &["verify"]);
+    run.says(&[&format!("isn't built on {}", &tip[..12])]);
+}
+
+#[test]
+fn a_server_s_branch_that_was_put_elsewhere_is_no_plain_accept() {
+    let env = Environment::new();
+    let first = fleet_of_two(&env);
+    env.git("fleet", &["config", "plumb.introduction", &first]);
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let lost = env.commit("Smaller journals", &["-S"]);
+    env.git("fleet", &["push", "--quiet", "origin", "main"]);
+    env.git("fleet", &["switch", "--quiet", "-c", "other", &first]);
+    env.edit("fleet/files/journald.conf", "2G", "3G");
+    env.git(
+        "fleet",
+        &[
+            "commit",
+            "--quiet",
+            "--all",
+            "-S",
+            "-m",
+            "Larger journals",
+            "-m",
+            &format!(
+                "Deploy-Ref: {} refs/heads/main",
+                super::messages::repository(&env)
+            ),
+        ],
+    );
+    std::fs::remove_dir_all(env.path("server.git/hooks")).unwrap();
+    env.git(
+        "fleet",
+        &["push", "--quiet", "--force", "origin", "other:main"],
+    );
+    let said = [
+        format!("doesn't have {} any more", &lost[..12]),
+        format!("git update-ref refs/heads/main {lost}"),
+    ];
+    let said = [said[0].as_str(), said[1].as_str()];
+    env.plumb("fleet", &["verify", "--head", "origin/main"])
+        .exits(0)
+        .says(&said);
+    // What keeps to it isn't told to leave it.
+    env.git("fleet", &["switch", "--quiet", "main"]);
+    let run = env.plumb("fleet", &["verify"]).exits(0).says(&said);
+    assert!(!run.stdout.contains("rebase"), "{}", run.stdout);
+    env.git("server.git", &["update-ref", "refs/heads/main", &lost]);
+    env.git("fleet", &["fetch", "--quiet"]);
 }

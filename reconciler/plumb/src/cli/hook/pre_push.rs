@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::policy::POLICY_PATH;
-use plumb_trust::{Oid, TagRef};
+use plumb_trust::{Oid, Outcome, TagRef, Verdict};
 
 use super::judge::{Judge, View};
 use super::tags::Kind;
@@ -19,7 +19,7 @@ use crate::judgement::place::Reader;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
 
-pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
+pub(super) fn pre_push(server: Option<&String>, shell: &Shell) -> Result<Exit, Failure> {
     let repository = Repository::open(Path::new("."))?;
     let git = Git::at(Path::new("."));
     for line in lines()? {
@@ -39,19 +39,30 @@ pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
             new: Some(local),
             name: name.to_owned(),
         };
-        judge(&repository, &git, &update, local, shell)?;
+        let place = Place {
+            repository: &repository,
+            git: &git,
+            server: server.map(String::as_str),
+        };
+        judge(place, &update, local, shell)?;
     }
     Ok(Exit::OK)
 }
 
+/// From where it is pushed, and to where.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    repository: &'a Repository,
+    git: &'a Git,
+    /// The remote, as git names it.
+    server: Option<&'a str>,
+}
+
 /// Refuses nothing that the server takes: what merely waits goes, and waits there.
-fn judge(
-    repository: &Repository,
-    git: &Git,
-    update: &Update,
-    local: Oid,
-    shell: &Shell,
-) -> Result<(), Failure> {
+fn judge(place: Place<'_>, update: &Update, local: Oid, shell: &Shell) -> Result<(), Failure> {
+    let Place {
+        repository, git, ..
+    } = place;
     let tags = repository.tags()?;
     let introduction = repository
         .config("plumb.introduction")
@@ -80,6 +91,17 @@ fn judge(
         tags: &tags,
         tombstones: &BTreeSet::new(),
     };
+    if let Some(remote) = update.old.filter(|remote| floor != Some(*remote))
+        && let Some(way) = left_behind(&judge, place, remote, local)
+    {
+        shell.say(judgement::describe(
+            &way,
+            repository,
+            Reader::User,
+            shell.err,
+        ));
+        return Err(not_pushed(&update.name));
+    }
     let mut outcome = judge.way(floor, local);
     if floor.is_none() && judge.placed(&outcome).is_err() {
         shell.warn(format_args!(
@@ -107,9 +129,7 @@ fn judge(
         refused = true;
     }
     if refused {
-        return Err(Failure::new(format!("{} isn't pushed", update.name)).hint(
-            "git push --no-verify pushes all the same; the server and the controller judge it anyway",
-        ));
+        return Err(not_pushed(&update.name));
     }
     // What the server took stays as good as it was, but for what a key signed that is revoked since.
     let revoked = |tag: &TagRef| matches!(Kind::of(&tag.name), Some((Kind::Revocation, _)));
@@ -128,6 +148,54 @@ fn judge(
         shell.say("it is pushed all the same: the server takes what merely waits, and hosts stay as they are until then");
     }
     Ok(())
+}
+
+fn not_pushed(reference: &str) -> Failure {
+    Failure::new(format!("{reference} isn't pushed")).hint(
+        "git push --no-verify pushes all the same; the server and the controller judge it anyway",
+    )
+}
+
+/// What comes of a push that leaves what the server has accepted for certain: by the approvals that are there,
+/// which it is asked for.
+fn left_behind(judge: &Judge<'_>, place: Place<'_>, remote: Oid, local: Oid) -> Option<Outcome> {
+    doubt_of_way(judge, remote, local)?;
+    let listed = place
+        .git
+        .ask(&[
+            "ls-remote",
+            "--refs",
+            "--",
+            place.server?,
+            "refs/tags/approve/*",
+        ])
+        .ok()?;
+    let there: BTreeSet<(&str, Oid)> = listed
+        .lines()
+        .filter_map(|line| {
+            let (id, name) = line.split_once('\t')?;
+            Some((name, id.parse().ok()?))
+        })
+        .collect();
+    let tags: Vec<TagRef> = judge
+        .tags
+        .iter()
+        .filter(|tag| !is_approval(tag) || there.contains(&(tag.name.as_str(), tag.target)))
+        .cloned()
+        .collect();
+    let judge = Judge {
+        tags: &tags,
+        ..*judge
+    };
+    let way = judge.way(None, remote);
+    judge.placed(&way).ok()?;
+    doubt_of_way(&judge, remote, local)?;
+    let left = judge.way(Some(way.accepted), local);
+    (left.verdict == Verdict::Reject).then_some(left)
+}
+
+fn is_approval(tag: &TagRef) -> bool {
+    matches!(Kind::of(&tag.name), Some((Kind::Approval, _)))
 }
 
 /// Why the server may refuse what builds on its tip: something below isn't taken any more, such as what a key
@@ -181,7 +249,6 @@ fn floor(
         return fork;
     }
     // An approval that lies here may not be on the server yet.
-    let is_approval = |tag: &TagRef| matches!(Kind::of(&tag.name), Some((Kind::Approval, _)));
     let tags: Vec<TagRef> = repository.tags().ok()?;
     let tags: Vec<TagRef> = tags.into_iter().filter(|tag| !is_approval(tag)).collect();
     let accepted = introduction.is_some_and(|introduction| {

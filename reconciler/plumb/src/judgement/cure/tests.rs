@@ -15,6 +15,7 @@ fn place(position: Position) -> Place {
     Place {
         commit: COMMIT.to_owned(),
         accepted: ACCEPTED.to_owned(),
+        base: ACCEPTED.to_owned(),
         tip: TIP.to_owned(),
         position,
         branch: "main".to_owned(),
