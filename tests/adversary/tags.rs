@@ -542,3 +542,61 @@ fn own_109_a_heartbeat_that_ends_or_changes_on_the_way() {
         assert!(w.accepts(third).reasons.is_empty());
     }
 }
+
+// Of two who revoke each other, who was first is only what their tags say. So both are out; and a half-made
+// revocation is told, with whose it is.
+#[test]
+fn a_revoke_tag_by_a_key_that_is_revoked_itself_counts_against_others() {
+    let (p, mut w) = (people(), World::default());
+    let (root, now) = (w.root, w.now);
+    let c = w.on(w.root).file("lab/a", "1").sign(&p.bob).make(&mut w);
+    let revoke = |w: &mut World, key: &Key, by: &Key, ago: i64| {
+        let name = format!("revoke/{}/{}", key.hex(), w.tags.len());
+        w.tag(&name, root).dated(now - ago).sign(by).make(w);
+        name
+    };
+    // Carol's thief against bob, alone; then the others against carol.
+    let thief = revoke(&mut w, &p.bob, &p.carol, 3000);
+    let outcome = w.accepts(c);
+    let begun = &outcome.begun[0];
+    assert_eq!((outcome.begun.len(), begun.key.to_hex()), (1, p.bob.hex()));
+    assert_eq!(begun.signers.len(), 1);
+    assert_eq!(begun.signers[0].identity, "carol");
+    assert_eq!(begun.signers[0].by, plumb_trust::By::Tag(thief));
+    let mut missing: Vec<_> = begun
+        .missing
+        .iter()
+        .map(|m| (m.from.as_str(), m.count, m.have))
+        .collect();
+    missing.sort_unstable();
+    assert_eq!(missing, [("ops", 2, 1), ("sec", 1, 0)]);
+    for (by, ago) in [(&p.alice, 2000), (&p.bob, 2000), (&p.dave, 2000)] {
+        revoke(&mut w, &p.carol, by, ago);
+    }
+    let outcome = w.accepts(c);
+    assert_eq!((outcome.revoked.len(), outcome.begun.len()), (1, 1));
+    // Those who complete it say so by their own keys; the thief's alone never does.
+    revoke(&mut w, &p.bob, &p.dave, 1000);
+    assert_eq!(w.accepts(c).begun[0].missing[0].have, 1);
+    let mut here = w.clone();
+    revoke(&mut w, &p.bob, &p.alice, 1000);
+    let outcome = w.alarms(c, R::KeyRevoked);
+    assert_eq!((outcome.revoked.len(), outcome.begun.len()), (2, 0));
+    // In `revoked.d` it has no part in anything.
+    here.revoked.insert(
+        outcome
+            .revoked
+            .iter()
+            .find(|key| key.to_hex() == p.carol.hex())
+            .unwrap()
+            .clone(),
+    );
+    revoke(&mut here, &p.bob, &p.alice, 1000);
+    let outcome = here.accepts(c);
+    assert!(
+        outcome.begun[0]
+            .signers
+            .iter()
+            .all(|s| s.identity != "carol")
+    );
+}

@@ -147,6 +147,15 @@ pub(crate) fn revoked(
     on: Oid,
     now: Timestamp,
 ) -> Result<Vec<KeyName>, Failure> {
+    Ok(taken_as_accepted(repository, on, now)?.revoked)
+}
+
+/// What is found at a commit that is taken as accepted.
+pub(crate) fn taken_as_accepted(
+    repository: &Repository,
+    on: Oid,
+    now: Timestamp,
+) -> Result<Outcome, Failure> {
     let tags = repository.tags()?;
     let range = Range {
         floor: on,
@@ -155,7 +164,7 @@ pub(crate) fn revoked(
         tags: &tags,
         now,
     };
-    Ok(judge(repository, &range).revoked)
+    Ok(judge(repository, &range))
 }
 
 /// The commit that git's `plumb.introduction` names.

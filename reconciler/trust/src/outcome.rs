@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::oid::Oid;
-use crate::reason::Reason;
+use crate::reason::{Missing, Reason};
 use crate::signature::KeyName;
 use crate::verdict::Verdict;
 use crate::verified::{Revision, Verified};
@@ -27,6 +27,9 @@ pub struct Outcome {
     /// Keys that `revoke/` tags take authority away from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<KeyName>,
+    /// Keys of the accepted policy that `revoke/` tags name and take nothing from, as they aren't enough yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub begun: Vec<RevocationBegun>,
     /// Keys of the accepted policy that tags took authority away from before
     /// ([`Inputs::revoked_before`](crate::Inputs::revoked_before)) and take it from no more: one was
     /// deleted, or who signed it has left. They stay revoked. Nothing if no way was found, as then no tag
@@ -120,6 +123,19 @@ pub struct NeedMet {
     pub could: Vec<String>,
 }
 
+/// A revocation that isn't enough yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RevocationBegun {
+    /// The key that it names.
+    pub key: KeyName,
+    /// Whose tags count for it.
+    pub signers: Vec<Signer>,
+    /// What it needs besides.
+    pub missing: Vec<Missing>,
+}
+
 /// A signed rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rollback {
@@ -141,6 +157,7 @@ impl Outcome {
             reasons: Vec::new(),
             revoked: Vec::new(),
             revoked_since: BTreeMap::new(),
+            begun: Vec::new(),
             unbacked: None,
             off_chain: Vec::new(),
             rollbacks: Vec::new(),

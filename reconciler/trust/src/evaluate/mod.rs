@@ -315,6 +315,7 @@ impl<'a> Evaluation<'a> {
             .map(|(key, since)| (key.clone(), timestamp(since)))
             .collect();
         outcome.revoked = outcome.revoked_since.keys().cloned().collect();
+        outcome.begun = self.begun(&parent, accepted.checked_sub(1));
         outcome.unbacked = Some(self.revoked.unbacked(&parent.authority));
         if let Some(tell) = self.inputs.progress {
             tell(Progress { done: total, total });

@@ -11,7 +11,7 @@ use crate::diff::Change;
 use crate::inputs::{Inputs, Revocations, TagRef};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
-use crate::outcome::By;
+use crate::outcome::{By, RevocationBegun, Signer};
 use crate::policy::{Authority, IdentityIndex, Policy, TRUST_PATH};
 use crate::signature::{KeyName, examine};
 use crate::verified::Revision;
@@ -242,22 +242,14 @@ impl Evaluation<'_> {
     /// without an age: they only take away.
     fn revoke(&self, revoked: &mut Revoked, parent: &Parent, at: Option<usize>) {
         let policy = &parent.authority.policy;
-        let change = [Change {
-            path: TRUST_PATH.to_owned(),
-            after: None,
-        }];
+        let change = [change()];
         let Ok(demands) = coverage::demands(policy, &change) else {
             return;
         };
-        let mut patient = policy.clone();
-        patient.approvals_max_age = crate::policy::Seconds(i64::MAX / 4);
-        patient.bind_ref = crate::policy::BindRef::None;
+        let patient = patient(policy);
         let mut found = Vec::new();
         for (key, tags) in &revoked.waiting {
-            let voices: Vec<Voice> = tags
-                .iter()
-                .filter_map(|tag| self.revoking_voice(revoked, parent, at, tag))
-                .collect();
+            let voices = self.revoking_voices(revoked, parent, at, tags);
             if !voices.is_empty() && coverage::judge(&patient, &demands, &voices).is_met() {
                 found.push((key.clone(), since(&patient, &demands, voices)));
             }
@@ -266,6 +258,60 @@ impl Evaluation<'_> {
             revoked.waiting.remove(&key);
             revoked.tags.insert(key, since);
         }
+    }
+
+    /// The keys of the policy for which there are such tags, and not enough.
+    pub(super) fn begun(&self, parent: &Parent, at: Option<usize>) -> Vec<RevocationBegun> {
+        let authority = &parent.authority;
+        let change = [change()];
+        let Ok(demands) = coverage::demands(&authority.policy, &change) else {
+            return Vec::new();
+        };
+        let patient = patient(&authority.policy);
+        let ours = self
+            .revoked
+            .waiting
+            .iter()
+            .filter(|(key, _)| authority.ring.has(key));
+        ours.filter_map(|(key, tags)| {
+            let voices = self.revoking_voices(&self.revoked, parent, at, tags);
+            if voices.is_empty() {
+                return None;
+            }
+            let lacking = coverage::judge(&patient, &demands, &voices).reasons;
+            let signer = |voice: Voice| {
+                Some(Signer {
+                    identity: authority.policy.name(voice.identity).to_owned(),
+                    key: authority.ring.get(voice.key)?.name.clone(),
+                    time: timestamp(voice.seconds),
+                    by: match voice.by {
+                        By::Tag(name) => By::Tag(name.trim_start_matches("refs/tags/").to_owned()),
+                        by => by,
+                    },
+                })
+            };
+            Some(RevocationBegun {
+                key: key.clone(),
+                signers: voices.into_iter().filter_map(signer).collect(),
+                missing: lacking
+                    .into_iter()
+                    .flat_map(|reason| reason.missing)
+                    .collect(),
+            })
+        })
+        .collect()
+    }
+
+    fn revoking_voices(
+        &self,
+        revoked: &Revoked,
+        parent: &Parent,
+        at: Option<usize>,
+        tags: &[Waiting],
+    ) -> Vec<Voice> {
+        tags.iter()
+            .filter_map(|tag| self.revoking_voice(revoked, parent, at, tag))
+            .collect()
     }
 
     /// Those who have a key of a policy that still counts now.
@@ -304,6 +350,8 @@ impl Evaluation<'_> {
             parsed.signature?,
             parsed.tagger.seconds,
         );
+        // A key that other tags take away still speaks here: of two that revoke each other, which came first
+        // is only what they say themselves. One that this machine takes away doesn't.
         let only_local = Revoked {
             local: revoked.local.clone(),
             ..Revoked::default()
@@ -321,6 +369,22 @@ impl Evaluation<'_> {
             binds: true,
         })
     }
+}
+
+/// What a revocation needs is what a change of the whole folder does.
+fn change() -> Change {
+    Change {
+        path: TRUST_PATH.to_owned(),
+        after: None,
+    }
+}
+
+/// A policy that asks neither how old signatures are nor where they are meant.
+fn patient(policy: &Policy) -> Policy {
+    let mut patient = policy.clone();
+    patient.approvals_max_age = crate::policy::Seconds(i64::MAX / 4);
+    patient.bind_ref = crate::policy::BindRef::None;
+    patient
 }
 
 /// When the first of these voices were enough: of each identity the oldest one, in order of time.

@@ -361,3 +361,89 @@ fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
     ]);
     assert!(!run.stdout.contains("git rebase"), "{}", run.stdout);
 }
+
+fn hex(fingerprint: &str) -> String {
+    let key: plumb_trust::KeyName = fingerprint.parse().unwrap();
+    key.to_hex()
+}
+
+#[test]
+fn a_half_made_revocation_is_seen_and_whoever_completes_it_is_told_whose_it_is() {
+    let env = Environment::new();
+    env.three();
+    let (bob, carol) = (env.fingerprint("bob"), env.fingerprint("carol"));
+    env.trust(&["check"]).exits(0).says(&["nothing is odd"]);
+    let run = env.trust(&["revoke", &carol]).exits(0);
+    assert!(!run.stdout.contains("together with"), "{}", run.stdout);
+    let half = format!(
+        "a revocation of the key {carol} of carol is begun and doesn't count yet: signed by alice (revoke/{}/alice of ",
+        hex(&carol)
+    );
+    let said = [
+        half.as_str(),
+        "it needs 1 more of ops",
+        "plumb trust revoke",
+    ];
+    env.trust(&["show"]).exits(0).says(&said);
+    env.trust(&["check"]).exits(0).says(&said);
+    let json = env.trust(&["show", "-o", "json"]).exits(0).json();
+    let begun = &json["revocationsBegun"][0];
+    assert_eq!(
+        (&begun["key"], &begun["signers"][0]["identity"]),
+        (&carol.as_str().into(), &"alice".into())
+    );
+    // What a thief has pushed is as visible, before and after the key is revoked.
+    env.be("carol");
+    let tag = format!("revoke/{}/carol", hex(&bob));
+    env.git("fleet", &["tag", "--sign", "--message", "x", &tag, "HEAD"]);
+    env.be("bob");
+    env.trust(&["check"])
+        .exits(0)
+        .says(&["of bob is begun", "signed by carol ("]);
+    env.trust(&["revoke", &carol]).exits(0).says(&[
+        &format!(
+            "counts together with what was signed before by alice (revoke/{}/alice of ",
+            hex(&carol)
+        ),
+        &format!("git tag -d revoke/{}/bob", hex(&carol)),
+    ]);
+    let run = env.trust(&["show"]).exits(0).says(&[
+        "of bob is begun",
+        "signed by carol, whose own key is revoked (",
+    ]);
+    assert!(!run.stdout.contains("of carol is begun"), "{}", run.stdout);
+    env.be("alice");
+    env.trust(&["revoke", &bob, "--yes"]).exits(0).says(&[
+        "signed before by carol, whose own key is revoked (",
+        "It acts as soon as it is pushed",
+    ]);
+}
+
+#[test]
+fn a_tag_in_the_way_keeps_nobody_from_revoking() {
+    let env = Environment::new();
+    env.three();
+    let carol = env.fingerprint("carol");
+    env.be("carol");
+    let squat = format!("revoke/{}", hex(&carol));
+    env.git("fleet", &["tag", "--annotate", "--message", "x", &squat]);
+    for name in ["alice", "bob"] {
+        env.be(name);
+        env.trust(&["revoke", &carol]).exits(0).says(&[
+            "/etc/plumb/revoked.d/stolen",
+            "git push origin refs/tags/revoke/",
+        ]);
+    }
+    let json = ["verify", "-o", "json"];
+    let json = env.plumb("fleet", &json).exits(0).json();
+    assert_eq!(json["revoked"], serde_json::json!([carol]));
+    // Where no tag can be made, what needs none is still said.
+    let at_once = format!("echo '{carol}' | sudo tee -a /etc/plumb/revoked.d/stolen");
+    env.trust(&["revoke", &carol, "--id", "a b", "--yes"])
+        .exits(1)
+        .says(&[&at_once]);
+    env.git("fleet", &["config", "user.signingkey", "/nonexistent.pub"]);
+    env.trust(&["revoke", &carol, "--id", "c", "--yes"])
+        .exits(1)
+        .says(&[&at_once]);
+}

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::policy::{Authority, Satisfiability, Unsatisfiable};
-use plumb_trust::{KeyName, Oid};
+use plumb_trust::{By, KeyName, Oid, RevocationBegun, Signer};
 
-use super::folder::Folder;
+use super::folder::{Folder, owner};
 use crate::judgement::{self, FloorOf, Range};
 
 /// The keys that `revoke/` tags have taken authority from.
@@ -16,18 +16,21 @@ use crate::judgement::{self, FloorOf, Range};
 pub(super) struct Revocations {
     since: BTreeMap<KeyName, Timestamp>,
     names: Vec<KeyName>,
+    begun: BTreeMap<KeyName, RevocationBegun>,
 }
 
 impl Revocations {
     /// Those that count for the newest commit here, and for what the server has as far as it was
     /// fetched. Where git knows no introduction, each of the two is taken as accepted.
     pub(super) fn of(folder: &Folder, now: Timestamp) -> Self {
-        let since = Self::read(folder, now).unwrap_or_default();
-        let names = since.keys().cloned().collect();
-        Self { since, names }
+        let mut found = Self::read(folder, now).unwrap_or_default();
+        found.names = found.since.keys().cloned().collect();
+        let Self { since, begun, .. } = &mut found;
+        begun.retain(|key, _| !since.contains_key(key));
+        found
     }
 
-    fn read(folder: &Folder, now: Timestamp) -> Option<BTreeMap<KeyName, Timestamp>> {
+    fn read(folder: &Folder, now: Timestamp) -> Option<Self> {
         let repository = Repository::open(&folder.root).ok()?;
         let tags = repository.tags().ok()?;
         if !tags
@@ -43,7 +46,7 @@ impl Revocations {
         let fetched = folder.upstream().and_then(|u| repository.resolve(&u).ok());
         let mut heads: Vec<Oid> = newest.into_iter().chain(fetched).collect();
         heads.dedup();
-        let mut since = BTreeMap::new();
+        let mut all = Self::default();
         for head in heads {
             let judged = |floor, floor_of| {
                 let range = Range {
@@ -60,9 +63,12 @@ impl Revocations {
                 .and_then(|floor| judged(floor, FloorOf::Introduction))
                 .or_else(|| judged(head, FloorOf::Accepted));
             let found = outcome.iter().flat_map(plumb_trust::Outcome::revoked_since);
-            since.extend(found.map(|(key, at)| (key.clone(), at)));
+            all.since.extend(found.map(|(key, at)| (key.clone(), at)));
+            let begun = outcome.into_iter().flat_map(|outcome| outcome.begun);
+            all.begun
+                .extend(begun.map(|begun| (begun.key.clone(), begun)));
         }
-        Some(since)
+        Some(all)
     }
 
     /// The keys, or parts of them.
@@ -90,10 +96,56 @@ impl Revocations {
             .or_else(|| authority.unusable(key, now))
     }
 
+    /// The revocations that aren't enough yet.
+    pub(super) fn begun(&self) -> impl Iterator<Item = &RevocationBegun> {
+        self.begun.values()
+    }
+
+    /// The same in words: who has signed them, and what is missing.
+    pub(super) fn half_made(&self, authority: &Authority) -> Vec<String> {
+        let told = |begun: &RevocationBegun| {
+            let whose = owner(&authority.policy, &begun.key)
+                .map_or_else(String::new, |name| format!(" of {name}"));
+            let mut most: BTreeMap<&str, u32> = BTreeMap::new();
+            for need in &begun.missing {
+                let count = most.entry(&need.from).or_default();
+                *count = need.count.saturating_sub(need.have).max(*count);
+            }
+            let missing: Vec<_> = most
+                .into_iter()
+                .map(|(group, count)| format!("{count} more of {group}"))
+                .collect();
+            format!(
+                "a revocation of the key {}{whose} is begun and doesn't count yet: signed by {}, and it needs {}. If it is meant: plumb trust revoke {0}",
+                begun.key,
+                signers(&begun.signers, |key| self.since(authority, key).is_some()),
+                missing.join(" and "),
+            )
+        };
+        self.begun.values().map(told).collect()
+    }
+
     /// A policy as it can be met without them.
     pub(super) fn check(&self, authority: &Authority, at: Timestamp) -> Satisfiability {
         authority.check_without(&self.names, at)
     }
+}
+
+/// Whose tags began a revocation: each with its name and date, and whether the signing key is revoked itself.
+pub(super) fn signers(signers: &[Signer], is_revoked: impl Fn(&KeyName) -> bool) -> String {
+    let told = |signer: &Signer| {
+        let tag = match &signer.by {
+            By::Tag(name) => name.as_str(),
+            _ => "",
+        };
+        let revoked = if is_revoked(&signer.key) {
+            ", whose own key is revoked"
+        } else {
+            ""
+        };
+        format!("{}{revoked} ({tag} of {})", signer.identity, signer.time)
+    };
+    signers.iter().map(told).collect::<Vec<_>>().join(", ")
 }
 
 /// That a key is revoked, as verdicts say it.

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::limits;
 use plumb_trust::policy::{Authority, POLICY_PATH, TRUST_PATH};
-use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid};
+use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Signer};
 use serde::Serialize;
 
 use super::folder::{owner, top};
 use super::founders::{user_name, word};
 use super::key::PublicKey;
 use super::next::{Wanted, wanted};
+use super::revocations;
 use crate::git::Git;
 use crate::judgement::floor::repository_of;
 use crate::judgement::{self, FloorOf, Range};
@@ -78,6 +79,12 @@ struct Revoked {
     revokers: BTreeSet<String>,
     /// What is still missing before it acts.
     missing: Vec<Wanted>,
+    /// Tags that were here before and count together with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Signer>,
+    /// The same in words.
+    #[serde(skip)]
+    others: String,
     /// Rules that nobody can meet any more once it acts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lacking: Vec<Lacking>,
@@ -102,7 +109,8 @@ impl Revoke {
         let policy = &authority.policy;
         let key = self.key_name(&authority)?;
         let now = Timestamp::now();
-        let already = judgement::revoked(&repository, on, now)?;
+        let before = judgement::taken_as_accepted(&repository, on, now)?;
+        let already = before.revoked;
         if !self.yes && !is_of(&authority, &key) {
             return Err(Failure::new(format!(
                 "the policy has no key {key}; nothing was revoked"
@@ -117,7 +125,12 @@ impl Revoke {
             return Err(left.refused());
         }
         let hex = key.to_hex();
-        let tag = self.tag(&git, &repository, &authority, &hex)?;
+        let begun = before.begun.into_iter().filter(|begun| begun.key == key);
+        let earlier: Vec<Signer> = begun.flat_map(|begun| begun.signers).collect();
+        let others = revocations::signers(&earlier, |key| already.contains(key));
+        let tag = self
+            .tag(&git, &repository, &authority, &hex)
+            .map_err(|failure| stolen(failure, &key))?;
         let whose = owner(policy, &key).map(str::to_owned);
         let mut message = format!(
             "Revoke {key}{}\n",
@@ -130,17 +143,17 @@ impl Revoke {
         }
         git.run(&["tag", "--sign", "--cleanup=verbatim", "--message", &message, &tag, &on.to_string()])
             .map_err(|failure| {
-                failure
+                stolen(failure, &key)
                     .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
             })?;
         let maker = match Self::signer(&repository, &authority, &tag) {
             Ok(name) => name,
             Err(why) => {
                 git.run(&["tag", "--delete", &tag])?;
-                return Err(Failure::new(format!(
+                let failure = Failure::new(format!(
                     "the tag's signature would count for nothing, so it wasn't kept: {why}"
-                ))
-                .hint(format!(
+                ));
+                return Err(stolen(failure, &key).hint(format!(
                     "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or let one of them revoke it: {}",
                     one_of(&members(&wanted(policy, [TRUST_PATH].into_iter())))
                 )));
@@ -171,6 +184,8 @@ impl Revoke {
             signer: maker,
             revokers: by,
             missing,
+            earlier,
+            others,
             at_once: at_once(&key),
             push: format!("git push {} refs/tags/{tag}", quoted(&remote)),
             tag,
@@ -193,7 +208,7 @@ impl Revoke {
         authority: &Authority,
         hex: &str,
     ) -> Result<String, Failure> {
-        let folder = format!("revoke/{hex}");
+        let folder = format!("revoke/{}", free_folder(git, hex)?);
         if let Some(id) = &self.id {
             return git.new_tag(&folder, id);
         }
@@ -324,6 +339,15 @@ impl Revoked {
             let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
         }
         let _ = writeln!(out, "push it: {}", palette.paint(Paint::Bold, &self.push));
+        if !self.earlier.is_empty() {
+            let _ = writeln!(
+                out,
+                "{} it counts together with what was signed before by {}. If that isn't meant, take yours back before you push it: {}",
+                palette.paint(Paint::Warn, "note:"),
+                self.others,
+                palette.paint(Paint::Bold, format!("git tag -d {}", self.tag))
+            );
+        }
         if self.missing.is_empty() {
             let _ = writeln!(
                 out,
@@ -368,6 +392,14 @@ impl Revoked {
     }
 }
 
+/// A failure that keeps nobody from what acts without a tag.
+fn stolen(failure: Failure, key: &KeyName) -> Failure {
+    failure.hint(format!(
+        "if the key is stolen, don't wait. On the controller's machine, which acts at once and takes nobody else: {}",
+        at_once(key).join(" && ")
+    ))
+}
+
 /// What makes a controller count a key for nothing, at its next look and then now.
 fn at_once(key: &KeyName) -> Vec<String> {
     vec![
@@ -375,6 +407,37 @@ fn at_once(key: &KeyName) -> Vec<String> {
         format!("echo '{key}' | sudo tee -a /etc/plumb/revoked.d/stolen"),
         "plumb notify".to_owned(),
     ]
+}
+
+/// How many ways to write a fingerprint are tried.
+const WAYS: u32 = 64;
+
+/// A fingerprint as a folder of tags: in other letters, upper and lower case, where somebody has made a tag
+/// that is called like the folder. Git makes none in it then, and whoever has the key may well have pushed it.
+fn free_folder(git: &Git, hex: &str) -> Result<String, Failure> {
+    let listed = git.ask(&["for-each-ref", "--format=%(refname)", "refs/tags/revoke"])?;
+    let stands = |name: &str| {
+        listed
+            .lines()
+            .any(|tag| tag == format!("refs/tags/revoke/{name}"))
+    };
+    let written = |way: u32| {
+        let mut letter = 0_u32;
+        hex.chars()
+            .map(|c| {
+                if !c.is_ascii_alphabetic() {
+                    return c;
+                }
+                let upper = way.checked_shr(letter).unwrap_or(0) & 1 == 1;
+                letter += 1;
+                if upper { c.to_ascii_uppercase() } else { c }
+            })
+            .collect::<String>()
+    };
+    Ok((0..WAYS)
+        .map(written)
+        .find(|name| !stands(name))
+        .unwrap_or_else(|| hex.to_owned()))
 }
 
 /// Whether it is a key of the policy, or a part of one.

@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use plumb_trust::Policy;
 use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiability, SideBranches};
+use plumb_trust::{Policy, RevocationBegun};
 use serde::Serialize;
 
 use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
@@ -26,12 +26,16 @@ pub(super) struct Show {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Shown<'a> {
     policy: &'a Policy,
     check: &'a Satisfiability,
     /// Keys of the policy that tags have taken authority from, and since when.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     revoked: BTreeMap<String, Timestamp>,
+    /// Revocations of keys of the policy that aren't enough yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revocations_begun: Vec<&'a RevocationBegun>,
 }
 
 impl Show {
@@ -52,6 +56,7 @@ impl Show {
             policy: &authority.policy,
             check: &check,
             revoked: keys_with(&authority, &revoked),
+            revocations_begun: revoked.begun().collect(),
         };
         shell.emit(&shown, |palette| {
             text(&folder, &authority, &check, &revoked, now, palette)
@@ -197,7 +202,13 @@ fn text(
             lacking.usable
         );
     }
-    for note in check.unusable.iter().chain(&check.doubled) {
+    let half_made = revoked.half_made(authority);
+    for note in check
+        .unusable
+        .iter()
+        .chain(&check.doubled)
+        .chain(&half_made)
+    {
         let _ = writeln!(out, "{} {note}", palette.paint(Paint::Warn, "note:"));
     }
     out

@@ -78,6 +78,7 @@ impl Findings {
         findings.rules(folder, authority);
         let endless = freezes(&authority.policy, at).filter_map(without_an_end);
         findings.warnings.extend(endless);
+        findings.warnings.extend(revoked.half_made(authority));
         findings.warnings.extend(heartbeat::odd(&authority.policy));
         findings
     }
