@@ -79,7 +79,7 @@ impl<'a> Upstream<'a> {
     /// What the server has accepted that a commit isn't built on, if it has; not of one that the server's
     /// branch has already.
     pub(crate) fn departure(&self, head: Oid) -> Option<Departure> {
-        if self.chain(self.tip).contains(&head) {
+        if head == self.tip || self.chain(self.tip).contains(&head) {
             return None;
         }
         let chain = self.chain(head);
