@@ -367,3 +367,23 @@ async fn a_branch_that_is_set_back_says_nothing_of_tags_at_a_start() {
         "{events:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_stays_revoked_though_that_cant_be_kept() {
+    let fleet = Fleet::settled(&["a"]).await;
+    let key: KeyName = "SHA256:I+V3AoHAkCS9K+icDSXFKTl4Lv+LXRtvARNmHdmerWg"
+        .parse()
+        .unwrap();
+    fleet.store.fill();
+    fleet.repository.revoke(std::slice::from_ref(&key));
+    fleet.handle().notify().unwrap();
+    fleet.rest(5).await;
+    // Whoever deletes the tag before there is room again gives nothing back.
+    fleet.repository.revoke(&[]);
+    fleet.handle().notify().unwrap();
+    fleet.rest(5).await;
+    assert!(fleet.repository.told_revoked_before().contains(&key));
+    let events = fleet.handle().events(None, 100);
+    let revoked = events.iter().filter(|e| e.reason == "KeyRevoked").count();
+    assert_eq!(revoked, 1, "it is told once");
+}

@@ -199,3 +199,64 @@ impl<'scope> Ahead<'scope> {
         (!commits.is_empty()).then_some(commits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::object::{ObjectError, Objects};
+    use crate::oid::ObjectFormat;
+
+    const POLICY: &[u8] = br#"kind: TrustPolicy
+metadata: {name: main}
+spec:
+  serial: 1
+  repository: 6f1c0c9e-5d1b-4c0e-9a52-3a7f1f0e8d11
+  ref: refs/heads/main
+  bindRef: none
+  identities:
+    alice: {keys: [{ssh: "SHA256:I+V3AoHAkCS9K+icDSXFKTl4Lv+LXRtvARNmHdmerWg"}]}
+  groups: {ops: [alice]}
+  rules:
+    - {paths: ["**"], need: [{from: ops, count: 1}]}
+"#;
+
+    const KEY: &[u8] =
+        b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMuqvAQa0cgFMT1d4gcAZTkFdv0pEyf7ztceyhK94lbB\n";
+
+    struct Nothing;
+
+    impl Objects for Nothing {
+        fn read(&self, _: &Oid, _: ObjectKind, _: u64) -> Result<Cow<'_, [u8]>, ObjectError> {
+            Err(ObjectError::Missing)
+        }
+    }
+
+    #[test]
+    fn a_thread_that_panics_leaves_its_work() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let authority = Authority::new(POLICY, [("trust/keys/alice.pub", KEY)], now).unwrap();
+        let authority = Arc::new(authority);
+        let id = crate::object::name_of(ObjectKind::Commit, b"", ObjectFormat::Sha1).unwrap();
+        std::thread::scope(|scope| {
+            let (todo, _batches) = sync_channel::<Batch>(WAITING);
+            let (looked, done) = sync_channel::<Vec<Looked>>(WAITING);
+            let handle = scope.spawn(move || {
+                let _looked = looked;
+                panic!("as if a signature had");
+            });
+            let mut ahead = Ahead {
+                threads: vec![Thread { todo, done, handle }],
+                given: 1,
+                ..Ahead::default()
+            };
+            let objects = Checked(&Nothing);
+            for _ in 0..2 {
+                let looked = ahead.take(objects, &Chain::default(), &id, &authority);
+                assert!(looked.is_none(), "the judge does it");
+            }
+            assert!(ahead.threads.is_empty());
+        });
+    }
+}

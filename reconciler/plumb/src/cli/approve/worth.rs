@@ -76,7 +76,7 @@ impl Scene {
             return Ok(None);
         };
         let (tags, now) = (repository.tags()?, Timestamp::now());
-        let Some(steps) = judge_all(repository, &way, &tags, now) else {
+        let Some(steps) = judge(repository, &way, &tags, now) else {
             return Ok(None);
         };
         if let Some(step) = steps.first().filter(|s| s.verdict == Verdict::Reject) {
@@ -110,7 +110,8 @@ impl Scene {
         };
         let own = TagRef { name, target };
         let again = || Failure::new("the commit can't be judged again");
-        let &(parent, newest) = self.way.first().ok_or_else(again)?;
+        let own_step = self.way.get(..1).ok_or_else(again)?;
+        let &(_, newest) = self.way.first().ok_or_else(again)?;
         // Who signed it was found without a look at what took the key's authority away since. Approvals by
         // others have no part in that, however many there are and however they are called.
         let approval = |tag: &TagRef| tag.name.starts_with("refs/tags/approve/");
@@ -119,13 +120,14 @@ impl Scene {
         let ignored = |note: &&Reason| {
             note.code == ReasonCode::ApprovalIgnored && note.tag.as_deref() == Some(tag)
         };
-        let judged = judge(&repository, parent, newest, &alone, self.now).ok_or_else(again)?;
-        if let Some(reason) = judged.notes.iter().find(ignored) {
+        let judged = judge(&repository, own_step, &alone, self.now).ok_or_else(again)?;
+        let notes = judged.iter().flat_map(|step| &step.notes);
+        if let Some(reason) = notes.into_iter().find(ignored) {
             return Err(not_kept(git, tag, reason));
         }
         let mut tags = self.tags;
         tags.push(own);
-        let steps = judge_all(&repository, &self.way, &tags, self.now).ok_or_else(again)?;
+        let steps = judge(&repository, &self.way, &tags, self.now).ok_or_else(again)?;
         let mut both = self.steps.into_iter().zip(steps);
         let (before, step) = both.next().ok_or_else(again)?;
         let held = match floor::before(&repository, &tags, newest, newest) {
@@ -144,7 +146,7 @@ impl Scene {
 
 /// Each commit of a way as it is judged, the newest first. An approval of the newest may span the others,
 /// so all are judged on the way to it.
-fn judge_all(
+fn judge(
     repository: &Repository,
     way: &[(Oid, Oid)],
     tags: &[TagRef],
@@ -164,26 +166,6 @@ fn judge_all(
             steps.into_iter().find(|step| step.commit == *commit)
         })
         .collect()
-}
-
-fn judge(
-    repository: &Repository,
-    parent: Oid,
-    head: Oid,
-    tags: &[TagRef],
-    now: Timestamp,
-) -> Option<Step> {
-    let range = Range {
-        floor: parent,
-        floor_of: FloorOf::Accepted,
-        head,
-        tags,
-        now,
-    };
-    judgement::judge(repository, &range)
-        .steps
-        .into_iter()
-        .next()
 }
 
 /// Refuses to approve what no approval helps. What merely isn't here may be elsewhere.
