@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sequoia_openpgp as openpgp;
 
-use openpgp::cert::{CertBuilder, CipherSuite, SubkeyRevocationBuilder};
+use openpgp::cert::{CertBuilder, CipherSuite};
 use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Packet, Signature};
 use openpgp::serialize::SerializeInto as _;
@@ -13,6 +13,8 @@ use openpgp::types::{HashAlgorithm, KeyFlags, ReasonForRevocation, SignatureType
 use openpgp::{Cert, KeyHandle};
 use ssh_key::private::KeypairData;
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
+
+use crate::certificates::Revoking;
 
 /// When the keys were made: well before everything else.
 pub const BORN: i64 = 1_735_689_600; // 2025-01-01
@@ -102,6 +104,13 @@ impl Key {
     pub fn security_key(flags: u8) -> Self {
         let inner = PrivateKey::random(&mut ssh_key::rand_core::OsRng, ssh_key::Algorithm::Ed25519)
             .unwrap();
+        Self::SecurityKey(Box::new(SecurityKey { inner, flags }))
+    }
+
+    /// An Ed25519 security key with a given secret.
+    pub fn security_key_with_secret(secret: &[u8; 32], flags: u8) -> Self {
+        let pair = ssh_key::private::Ed25519Keypair::from_seed(secret);
+        let inner = PrivateKey::new(pair.into(), "").unwrap();
         Self::SecurityKey(Box::new(SecurityKey { inner, flags }))
     }
 
@@ -226,61 +235,13 @@ impl Key {
     /// The same certificate, revoked.
     #[must_use]
     pub fn revoked(&self, reason: ReasonForRevocation, seconds: i64) -> Self {
-        let cert = self.cert();
-        let mut signer = cert
-            .primary_key()
-            .key()
-            .clone()
-            .parts_into_secret()
-            .unwrap()
-            .into_keypair()
-            .unwrap();
-        let revocation = openpgp::cert::CertRevocationBuilder::new()
-            .set_reason_for_revocation(reason, b"")
-            .unwrap()
-            .set_signature_creation_time(at(seconds))
-            .unwrap()
-            .build(&mut signer, cert, HashAlgorithm::SHA512)
-            .unwrap();
-        Self::Pgp(Box::new(
-            cert.clone()
-                .insert_packets([Packet::from(revocation)])
-                .unwrap()
-                .0,
-        ))
+        self.revoked_by(self, Revoking::new(reason, seconds))
     }
 
     /// The same certificate, its last subkey revoked.
     #[must_use]
     pub fn subkey_revoked(&self, reason: ReasonForRevocation, seconds: i64) -> Self {
-        let cert = self.cert();
-        let mut signer = cert
-            .primary_key()
-            .key()
-            .clone()
-            .parts_into_secret()
-            .unwrap()
-            .into_keypair()
-            .unwrap();
-        let subkey = cert.keys().subkeys().last().unwrap().key().clone();
-        let revocation = SubkeyRevocationBuilder::new()
-            .set_reason_for_revocation(reason, b"")
-            .unwrap()
-            .set_signature_creation_time(at(seconds))
-            .unwrap()
-            .build(
-                &mut signer,
-                cert,
-                &subkey.parts_into_public().role_into_subordinate(),
-                HashAlgorithm::SHA512,
-            )
-            .unwrap();
-        Self::Pgp(Box::new(
-            cert.clone()
-                .insert_packets([Packet::from(revocation)])
-                .unwrap()
-                .0,
-        ))
+        self.subkey_revoked_by(self, Revoking::new(reason, seconds))
     }
 
     /// What names its maker in a signature.

@@ -1,4 +1,5 @@
 //! What the test binaries share.
 
+pub mod certificates;
 pub mod keys;
 pub mod objects;

@@ -368,6 +368,11 @@ impl World {
     }
 }
 
+/// A moment as verification takes it.
+pub fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
 /// An outcome for a failed assertion.
 pub fn show(outcome: &Outcome) -> String {
     serde_json::to_string_pretty(outcome).unwrap()
