@@ -242,21 +242,6 @@ fn own_76_folders_of_folders_of_nothing() {
 }
 
 #[test]
-fn own_77_one_large_file_under_many_names_is_read_once() {
-    let (p, mut w) = (people(), World::default());
-    let large = "kind: Host\n".repeat(10_000);
-    let mut commit = w.on(w.root);
-    for n in 0..100 {
-        commit = commit.file(&format!("lab/{n}.yaml"), &large);
-    }
-    let c = commit.sign(&p.alice).make(&mut w);
-    let blob = w.store.write(ObjectKind::Blob, large.into_bytes());
-    let counting = Counting::new(&w);
-    assert!(verify(&counting, &inputs(&w, c)).is_accept());
-    assert_eq!(counting.of(&blob), 1);
-}
-
-#[test]
 fn own_78_spans_by_strangers_cost_a_signature_and_no_walk() {
     let (p, mut w) = (people(), World::default());
     let mut head = w.root;
@@ -397,56 +382,6 @@ fn own_102_many_that_wait_are_looked_behind_in_one_evaluation() {
     })
     .unwrap();
     assert_eq!(told, 1);
-}
-
-#[test]
-fn own_103_many_large_manifests_are_looked_at_up_to_an_end() {
-    let (p, mut w) = (people(), World::default());
-    // What is too large for a policy isn't looked at, however much it is.
-    let large = "# x\n".repeat((1 << 20) / 4 + 1);
-    let mut commit = w.on(w.root);
-    for n in 0..70 {
-        commit = commit.file(&format!("lab/{n}.yaml"), &format!("# {n}\n{large}"));
-    }
-    let c = commit.sign(&p.alice).make(&mut w);
-    w.accepts(c);
-    // What isn't is read until it is too much, and no further, whoever signed it.
-    let most = "# x\n".repeat((1 << 20) / 4 - 10);
-    let files = |count: usize, w: &mut World| {
-        let mut commit = w.on(w.root);
-        for n in 0..count {
-            commit = commit.file(&format!("lab/{n:03}.yaml"), &format!("# {n}\n{most}"));
-        }
-        commit
-    };
-    let c = files(64, &mut w).sign(&p.alice).make(&mut w);
-    w.accepts(c);
-    let c = files(200, &mut w).make(&mut w);
-    let blobs: Vec<Oid> = w
-        .store
-        .iter()
-        .filter(|(_, kind, bytes)| *kind == ObjectKind::Blob && bytes.len() > 1 << 19)
-        .map(|(id, ..)| *id)
-        .collect();
-    let store = Counting::new(&w);
-    let now = jiff::Timestamp::from_second(w.now).unwrap();
-    let outcome = verify(&store, &Inputs::new(w.root, c, now));
-    assert!(
-        outcome.steps[0]
-            .reasons
-            .iter()
-            .any(|r| r.code == R::TooLarge),
-        "{outcome:?}"
-    );
-    let read = blobs.iter().filter(|blob| store.of(blob) > 0).count();
-    assert!((64..=66).contains(&read), "{read}");
-    // The same file under many names is one.
-    let mut commit = w.on(w.root);
-    for n in 0..200 {
-        commit = commit.file(&format!("lab/{n}.yaml"), &most);
-    }
-    let c = commit.sign(&p.alice).make(&mut w);
-    w.accepts(c);
 }
 
 // Whoever merges makes nobody walk the whole history: where a branch left is looked for no further than that.

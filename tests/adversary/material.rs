@@ -140,7 +140,7 @@ fn own_178_rsa_keys_are_measured_in_bits() {
             w.alarms(c, R::WeakCrypto);
             // Nor is a policy satisfiable by such a key.
             let step = w.policy_step(w.root, |policy| {
-                policy.groups[0].1 = "[alice, bob]".to_owned()
+                policy.groups[0].1 = "[alice, bob]".to_owned();
             });
             let step = step.sign(&people().bob).make(&mut w);
             w.approve(step, &people().carol);

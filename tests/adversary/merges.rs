@@ -88,8 +88,8 @@ fn case_21_stale_parent_merge() {
         .sign(&p.bob)
         .make(&mut w);
     w.pends(plain, R::Uncovered);
-    // With the old policy put back: the study's table says pending, nothing gained. Its serial falls,
-    // which no approval cures, so it is a reject.
+    // With the old policy put back: pending, nothing gained. Its serial falls, which no approval cures, and
+    // that is said once somebody of the policy stands behind it.
     let files = w.files(&side).clone();
     let restoring = w
         .merge(&[tip, side])
@@ -108,6 +108,8 @@ fn case_21_stale_parent_merge() {
             .filter(|(path, _)| path.starts_with("trust/")),
     );
     let restoring = commit.sign(&p.bob).make(&mut w);
+    w.pends(restoring, R::Uncovered);
+    w.approve(restoring, &p.alice);
     w.rejects(restoring, R::PolicySerial);
 }
 

@@ -184,14 +184,14 @@ fn dropped_and_added(before: &Key, after: &Key) -> (World, Oid, Oid) {
     let without = |policy: &mut PolicyText| {
         policy.identities.retain(|(name, _)| name != "bob");
         policy.keys.retain(|(file, _)| !file.starts_with("bob"));
-        policy.groups[0].1 = "[alice, carol]".to_owned();
+        "[alice, carol]".clone_into(&mut policy.groups[0].1);
     };
     let out = w.policy_step(w.root, without).sign(&p.alice).make(&mut w);
     approved(&mut w, out);
     w.accepts(out);
     let back = w.policy_step(out, |policy| {
         policy.identity("bob", &[after]);
-        policy.groups[0].1 = "[alice, bob, carol]".to_owned();
+        "[alice, bob, carol]".clone_into(&mut policy.groups[0].1);
     });
     let back = back.sign(&p.alice).make(&mut w);
     approved(&mut w, back);

@@ -1,5 +1,6 @@
 //! What differs between two trees. Renames are a removal and an addition; only folders whose names
-//! differ are opened.
+//! differ are opened. An empty folder is a leaf like a file: what a commit changes is the tree, and git
+//! itself never makes such a folder.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,11 +14,22 @@ use crate::oid::Oid;
 use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
 
-/// A file as a tree names it.
+/// A file or an empty folder as a tree names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Leaf {
     pub(crate) mode: EntryMode,
     pub(crate) id: Oid,
+}
+
+impl Leaf {
+    /// The entry as a leaf; a folder that holds something is none.
+    fn of(entry: &TreeEntry<'_>) -> Option<Self> {
+        let leaf = entry.mode != EntryMode::Folder || entry.id.is_empty_tree();
+        leaf.then_some(Self {
+            mode: entry.mode,
+            id: entry.id,
+        })
+    }
 }
 
 /// A path that differs.
@@ -117,10 +129,7 @@ impl<'a> Trees<'a> {
                 return Ok(None);
             };
             if parts.peek().is_none() {
-                return Ok((entry.mode != EntryMode::Folder).then_some(Leaf {
-                    mode: entry.mode,
-                    id: entry.id,
-                }));
+                return Ok(Leaf::of(entry));
             }
             if entry.mode != EntryMode::Folder {
                 return Ok(None);
@@ -132,10 +141,15 @@ impl<'a> Trees<'a> {
 
     /// The folder `trust` of a root tree.
     pub(crate) fn trust(&self, tree: &Oid) -> Result<Option<Oid>, Reason> {
+        self.folder(tree, TRUST_PATH)
+    }
+
+    /// The folder of a name within a tree.
+    pub(crate) fn folder(&self, tree: &Oid, name: &str) -> Result<Option<Oid>, Reason> {
         let raw = self.raw(tree)?;
-        let root = Tree::parse(&raw, tree.format()).map_err(|e| malformed("", &e))?;
-        Ok(root
-            .get(TRUST_PATH)
+        let parsed = Tree::parse(&raw, tree.format()).map_err(|e| malformed("", &e))?;
+        Ok(parsed
+            .get(name)
             .filter(|entry| entry.mode == EntryMode::Folder)
             .map(|entry| entry.id))
     }
@@ -249,28 +263,28 @@ impl Walk<'_, '_> {
         if let Some(b) = b.filter(|_| self.judge == Judge::New) {
             self.kind(&path, b)?;
         }
-        let is_folder = |e: &&TreeEntry<'_>| e.mode == EntryMode::Folder;
-        if either.mode == EntryMode::Folder {
-            return self.folder(
-                &path,
-                a.filter(is_folder).map(|e| &e.id),
-                b.filter(is_folder).map(|e| &e.id),
-                depth + 1,
-            );
+        let after = b.and_then(Leaf::of);
+        if a.and_then(Leaf::of) != after {
+            self.changed(path.clone(), after)?;
         }
+        if either.mode == EntryMode::Folder {
+            let opened = |e: &&TreeEntry<'_>| !e.id.is_empty_tree();
+            let (a, b) = (a.filter(opened), b.filter(opened));
+            if a.is_some() || b.is_some() {
+                return self.folder(&path, a.map(|e| &e.id), b.map(|e| &e.id), depth + 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, path: String, after: Option<Leaf>) -> Result<(), Reason> {
         if self.changes.len() == limits::CHANGES {
             return Err(Reason::new(
                 ReasonCode::TooLarge,
                 format!("more than {} paths change", limits::CHANGES),
             ));
         }
-        self.changes.push(Change {
-            path,
-            after: b.map(|e| Leaf {
-                mode: e.mode,
-                id: e.id,
-            }),
-        });
+        self.changes.push(Change { path, after });
         Ok(())
     }
 

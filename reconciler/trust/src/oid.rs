@@ -32,6 +32,10 @@ pub struct Oid {
     bytes: [u8; 32],
 }
 
+const EMPTY_TREE_SHA1: [u8; 20] =
+    *b"\x4b\x82\x5d\xc6\x42\xcb\x6e\xb9\xa0\x60\xe5\x4b\xf8\xd6\x92\x88\xfb\xee\x49\x04";
+const EMPTY_TREE_SHA256: [u8; 32] = *b"\x6e\xf1\x9b\x41\x22\x5c\x53\x69\xf1\xc1\x04\xd4\x5d\x8d\x85\xef\xa9\xb0\x57\xb5\x3b\x14\xb4\xb9\xb9\x39\xdd\x74\xde\xcc\x53\x21";
+
 /// Text or bytes that aren't an object's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an object name: a name is 40 or 64 lower-case hexadecimal digits")]
@@ -79,6 +83,14 @@ impl Oid {
         let mut hex = self.to_string();
         hex.truncate(12);
         hex
+    }
+
+    /// True if it names the tree without entries.
+    pub(crate) fn is_empty_tree(&self) -> bool {
+        match self.format {
+            ObjectFormat::Sha1 => self.as_bytes() == EMPTY_TREE_SHA1,
+            ObjectFormat::Sha256 => self.as_bytes() == EMPTY_TREE_SHA256,
+        }
     }
 
     /// Whether it is git's name for "nothing": all zeros.

@@ -104,8 +104,6 @@ codes! {
     PolicyUnsatisfiable = "policy-unsatisfiable", Reject;
     /// The new policy's copy of a certificate has lost a revocation.
     RevocationDropped = "revocation-dropped", Reject;
-    /// A policy stands somewhere else than in `trust/policy.yaml`.
-    PolicyElsewhere = "policy-elsewhere", Reject;
     /// Submodules aren't taken: they name what no signature here covers.
     Gitlink = "gitlink", Reject;
     /// A symbolic link that leaves the repository, or one within `trust/`.

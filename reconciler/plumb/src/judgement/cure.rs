@@ -527,7 +527,7 @@ impl Place {
                     "plumb trust rotate NAME --key FINGERPRINT",
                 ],
             )],
-            ReasonCode::PolicyElsewhere | ReasonCode::Gitlink | ReasonCode::Link => vec![self.amend(
+            ReasonCode::Gitlink | ReasonCode::Link => vec![self.amend(
                 "then take that file out of the commit",
                 "git rm --cached --ignore-unmatch PATH && git commit --amend --no-edit -S --allow-empty",
             )],

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use crate::diff::Change;
+use crate::oid::Oid;
 use crate::outcome::{By, NeedMet};
 use crate::policy::{BindRef, IdentityIndex, Need, Policy};
 use crate::reason::{Missing, Reason, ReasonCode};
@@ -21,19 +22,26 @@ pub(super) struct Voice {
     pub(super) binds: bool,
 }
 
-/// Which of the changed paths a voice covers.
+/// Which part of a step a voice covers.
 #[derive(Debug, Clone)]
 pub(super) enum Scope {
+    /// The whole step.
     All,
-    These(Rc<HashSet<String>>),
+    /// The changed paths that the step took from one merged branch as they were approved; never none,
+    /// as an approval that covers nothing of a step doesn't count for it.
+    Branch {
+        /// The branch's last commit, a parent of the step.
+        tip: Oid,
+        paths: Rc<HashSet<String>>,
+    },
 }
 
 impl Scope {
-    /// The same for voices that cover the same paths of the same merged branch.
-    fn place(&self) -> Option<usize> {
+    /// The merged branch that the scope is limited to.
+    fn branch(&self) -> Option<Oid> {
         match self {
             Self::All => None,
-            Self::These(paths) => Some(Rc::as_ptr(paths).addr()),
+            Self::Branch { tip, .. } => Some(*tip),
         }
     }
 }
@@ -42,9 +50,26 @@ impl Voice {
     fn covers(&self, path: &str) -> bool {
         match &self.scope {
             Scope::All => true,
-            Scope::These(paths) => paths.contains(path),
+            Scope::Branch { paths, .. } => paths.contains(path),
         }
     }
+
+    fn covers_merge_of(&self, merged: &Oid) -> bool {
+        self.scope.branch().is_none_or(|tip| tip == *merged)
+    }
+}
+
+/// True if the voices together cover each of the paths, and the step itself where it changes none.
+pub(super) fn vouch_for<'p>(voices: &[Voice], mut paths: impl Iterator<Item = &'p str>) -> bool {
+    !voices.is_empty() && paths.all(|path| voices.iter().any(|voice| voice.covers(path)))
+}
+
+/// What the voices of a step have to cover.
+pub(super) struct Asked<'p> {
+    pub(super) demands: Vec<Demand<'p>>,
+    /// The merged branches' last commits. A merge makes all of a branch an ancestor, whether or not it
+    /// takes any of its files, so that each has to be covered like a path.
+    pub(super) merged: &'p [Oid],
 }
 
 /// A need, and the paths that it is about.
@@ -55,10 +80,11 @@ pub(super) struct Demand<'p> {
 }
 
 /// What the rules ask of a step.
-pub(super) fn demands<'p>(
+pub(super) fn asked<'p>(
     policy: &'p Policy,
     changes: &'p [Change],
-) -> Result<Vec<Demand<'p>>, Reason> {
+    merged: &'p [Oid],
+) -> Result<Asked<'p>, Reason> {
     let mut owned: Vec<Vec<&str>> = vec![Vec::new(); policy.rules.len()];
     let mut stray: Vec<&str> = Vec::new();
     for change in changes {
@@ -80,18 +106,23 @@ pub(super) fn demands<'p>(
         .iter()
         .zip(owned)
         .filter(|(_, paths)| !paths.is_empty());
-    Ok(rules
+    let demands = rules
         .flat_map(|(rule, paths)| of(&rule.title(), &rule.need, &Rc::new(paths)))
-        .collect())
+        .collect();
+    Ok(Asked { demands, merged })
 }
 
-/// The demands of an emergency: its own need, of everything that changes.
-pub(super) fn emergency<'p>(need: &'p [Need], changes: &'p [Change]) -> Vec<Demand<'p>> {
-    of(
-        "emergency",
-        need,
-        &Rc::new(changes.iter().map(|c| c.path.as_str()).collect()),
-    )
+/// What an emergency asks: its own need, of everything that changes.
+pub(super) fn emergency<'p>(
+    need: &'p [Need],
+    changes: &'p [Change],
+    merged: &'p [Oid],
+) -> Asked<'p> {
+    let paths = Rc::new(changes.iter().map(|c| c.path.as_str()).collect());
+    Asked {
+        demands: of("emergency", need, &paths),
+        merged,
+    }
 }
 
 fn of<'p>(title: &str, needs: &'p [Need], paths: &Rc<Vec<&'p str>>) -> Vec<Demand<'p>> {
@@ -127,7 +158,7 @@ impl<'p> Demand<'p> {
         let partial: Vec<&&Voice> = voices
             .iter()
             .filter(of_group)
-            .filter(|v| matches!(v.scope, Scope::These(_)))
+            .filter(|v| matches!(v.scope, Scope::Branch { .. }))
             .collect();
         if partial.is_empty() || everywhere.len() >= count {
             let lacking = if everywhere.len() < count {
@@ -204,15 +235,15 @@ const VOICES: usize = 16;
 
 /// Looks for a set of voices that lie within `approvals.maxAge` of each other and meet everything.
 /// Adding a voice can't spoil that: it adds sets, and takes none away.
-pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -> Coverage {
+pub(super) fn judge(policy: &Policy, asked: &Asked<'_>, voices: &[Voice]) -> Coverage {
     let mut sorted: Vec<&Voice> = voices.iter().collect();
     sorted.sort_by_key(|voice| std::cmp::Reverse(voice.seconds));
     // A copy of a signature in other armor is another object, which anybody can make. It is no other
     // voice, or copies of one could crowd out the rest of what its identity says.
-    let mut seen: BTreeMap<(IdentityIndex, bool, Option<usize>), BTreeSet<i64>> = BTreeMap::new();
+    let mut seen: BTreeMap<(IdentityIndex, bool, Option<Oid>), BTreeSet<i64>> = BTreeMap::new();
     sorted.retain(|voice| {
         let said = seen
-            .entry((voice.identity, voice.binds, voice.scope.place()))
+            .entry((voice.identity, voice.binds, voice.scope.branch()))
             .or_default();
         matches!(voice.by, By::Commit) || said.len() < VOICES && said.insert(voice.seconds)
     });
@@ -233,7 +264,7 @@ pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -
             continue;
         }
         last = Some(end);
-        let coverage = of_window(policy, demands, &within);
+        let coverage = of_window(policy, asked, &within);
         if coverage.is_met() {
             return coverage;
         }
@@ -258,7 +289,7 @@ pub(super) fn judge(policy: &Policy, demands: &[Demand<'_>], voices: &[Voice]) -
     })
 }
 
-fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Coverage {
+fn of_window(policy: &Policy, asked: &Asked<'_>, voices: &[&Voice]) -> Coverage {
     let mut coverage = Coverage {
         reasons: Vec::new(),
         needs: Vec::new(),
@@ -271,7 +302,7 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
             .push(Reason::new(ReasonCode::Uncovered, message));
     }
     let mut lacking: BTreeMap<&str, (Vec<Missing>, BTreeSet<&str>)> = BTreeMap::new();
-    for demand in demands {
+    for demand in &asked.demands {
         let had = demand.had(policy, voices);
         let have = u32::try_from(had.have).unwrap_or(u32::MAX);
         let identities: Vec<&str> = had
@@ -305,6 +336,19 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
             identities: identities.into_iter().map(str::to_owned).collect(),
         });
     }
+    let unapproved = asked
+        .merged
+        .iter()
+        .find(|tip| !voices.iter().any(|voice| voice.covers_merge_of(tip)));
+    if let Some(tip) = unapproved.filter(|_| !voices.is_empty() && lacking.is_empty()) {
+        let message = format!(
+            "no signature of the merge and no approval of the merged commit {} covers that it is merged",
+            tip.short()
+        );
+        coverage
+            .reasons
+            .push(Reason::new(ReasonCode::ApprovalsMissing, message));
+    }
     for (rule, (missing, paths)) in lacking {
         let words: Vec<String> = missing
             .iter()
@@ -323,8 +367,10 @@ fn of_window(policy: &Policy, demands: &[Demand<'_>], voices: &[&Voice]) -> Cove
     // another branch isn't meant here because a part of it is.
     let binding: Vec<&&Voice> = voices.iter().filter(|voice| voice.binds).collect();
     let binds = |path: &&str| binding.iter().any(|voice| voice.covers(path));
+    let binds_merge = |tip: &Oid| binding.iter().any(|voice| voice.covers_merge_of(tip));
+    let mut paths = asked.demands.iter().flat_map(|d| d.paths.iter());
     let bound = policy.bind_ref == BindRef::None
-        || !binding.is_empty() && demands.iter().flat_map(|d| d.paths.iter()).all(binds);
+        || !binding.is_empty() && paths.all(binds) && asked.merged.iter().all(binds_merge);
     if !bound && !voices.is_empty() {
         let message = format!(
             "no signature says that it is meant for {} of {}",

@@ -16,12 +16,12 @@ mod ahead;
 mod approvals;
 mod chain;
 mod coverage;
-mod elsewhere;
 mod fork;
 mod freshness;
 mod history;
 mod policy_step;
 mod presume;
+mod recorded;
 mod revocation;
 mod side;
 mod span;
@@ -49,6 +49,7 @@ use ahead::Ahead;
 use approvals::Approvals;
 use chain::Chain;
 use freshness::{End, Hold};
+use recorded::Recorded;
 use revocation::Revoked;
 use span::Spans;
 use voice::{Bounds, examine_commit};
@@ -77,6 +78,7 @@ struct Evaluation<'a> {
     chain: Chain,
     approvals: Approvals,
     revoked: Revoked,
+    recorded: Recorded,
     spans: Spans,
 }
 
@@ -128,6 +130,7 @@ impl<'a> Evaluation<'a> {
             chain: Chain::default(),
             approvals: Approvals::default(),
             revoked: Revoked::default(),
+            recorded: Recorded::default(),
             spans: Spans::default(),
         };
         let raw = objects
@@ -142,6 +145,7 @@ impl<'a> Evaluation<'a> {
         outcome.revision = Some(revision(&commit, floor, None));
         let parent = evaluation.parent_of(floor, &commit)?;
         evaluation.revoked = Revoked::known(inputs);
+        evaluation.recorded.add(&parent.authority);
         let trailers = evaluation.own_trailers(&parent, &commit);
         outcome.revision = Some(revision(&commit, floor, Some(trailers)));
         if let Some(reference) = inputs

@@ -85,10 +85,20 @@ impl Evaluation<'_> {
             .map_err(|e| unread(&e))?;
         let commit = Commit::parse(&raw, id.format())
             .map_err(|e| Reason::new(ReasonCode::MalformedCommit, e.to_string()))?;
+        // A policy that nobody of the one before stands behind isn't read, so nothing can be said of what
+        // builds on it. One that somebody stands behind was read when its step was judged.
+        let trust = self.trees.trust(&commit.tree)?;
+        if trust
+            .is_some_and(|trust| trust != before.trust && !self.authorities.contains_key(&trust))
+        {
+            let message = "it changes trust/, and nobody of the policy has signed or approved it";
+            return Err(Reason::new(ReasonCode::Uncovered, message));
+        }
         let mut parent = self.parent_of(id, &commit)?;
         parent.seconds = before.seconds.max(commit.committer.seconds);
         if parent.trust != before.trust {
             self.revoked.remember(&parent.authority);
+            self.recorded.add(&parent.authority);
         }
         self.revoke_after(before, &parent, &revision(&commit, id, None), at);
         Ok(parent)

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use sequoia_openpgp::types::RevocationStatus;
-
-use super::coverage::{self, Demand, Scope, Voice};
+use super::coverage::{self, Asked, Scope, Voice};
 use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
@@ -111,18 +109,10 @@ impl Revoked {
 
     /// Remembers the hard revocations of an accepted policy's certificates.
     pub(super) fn remember(&mut self, authority: &Authority) {
-        for key in authority.ring.keys() {
-            // At the beginning of time only hard revocations count.
-            let hard = key.cert().is_some_and(|cert| {
-                matches!(
-                    cert.revocation_status(authority.ring.standard(), std::time::UNIX_EPOCH),
-                    RevocationStatus::Revoked(_)
-                )
-            });
-            if hard {
-                self.certificates.insert(key.name.clone());
-            }
-        }
+        let keys = authority.ring.keys().iter();
+        let compromised = keys.filter(|key| key.is_compromised());
+        self.certificates
+            .extend(compromised.map(|key| key.name.clone()));
     }
 }
 
@@ -243,15 +233,15 @@ impl Evaluation<'_> {
     fn revoke(&self, revoked: &mut Revoked, parent: &Parent, at: Option<usize>) {
         let policy = &parent.authority.policy;
         let change = [change()];
-        let Ok(demands) = coverage::demands(policy, &change) else {
+        let Ok(asked) = coverage::asked(policy, &change, &[]) else {
             return;
         };
         let patient = patient(policy);
         let mut found = Vec::new();
         for (key, tags) in &revoked.waiting {
             let voices = self.revoking_voices(revoked, parent, at, tags);
-            if !voices.is_empty() && coverage::judge(&patient, &demands, &voices).is_met() {
-                found.push((key.clone(), since(&patient, &demands, voices)));
+            if !voices.is_empty() && coverage::judge(&patient, &asked, &voices).is_met() {
+                found.push((key.clone(), since(&patient, &asked, voices)));
             }
         }
         for (key, since) in found {
@@ -264,7 +254,7 @@ impl Evaluation<'_> {
     pub(super) fn begun(&self, parent: &Parent, at: Option<usize>) -> Vec<RevocationBegun> {
         let authority = &parent.authority;
         let change = [change()];
-        let Ok(demands) = coverage::demands(&authority.policy, &change) else {
+        let Ok(asked) = coverage::asked(&authority.policy, &change, &[]) else {
             return Vec::new();
         };
         let patient = patient(&authority.policy);
@@ -278,7 +268,7 @@ impl Evaluation<'_> {
             if voices.is_empty() {
                 return None;
             }
-            let lacking = coverage::judge(&patient, &demands, &voices).reasons;
+            let lacking = coverage::judge(&patient, &asked, &voices).reasons;
             let signer = |voice: Voice| {
                 Some(Signer {
                     identity: authority.policy.name(voice.identity).to_owned(),
@@ -350,14 +340,15 @@ impl Evaluation<'_> {
             parsed.signature?,
             parsed.tagger.seconds,
         );
-        // A key that other tags take away still speaks here: of two that revoke each other, which came first
-        // is only what they say themselves. One that this machine takes away doesn't.
-        let only_local = Revoked {
-            local: revoked.local.clone(),
-            ..Revoked::default()
-        };
+        // A key that is revoked itself still speaks here. Of two that revoke each other, which came first is
+        // only what they say themselves; and nobody gets authority back because another one loses it.
         let (key, seconds) = self
-            .weigh(authority, &only_local, finding, Bounds::none())
+            .weigh(
+                authority,
+                &Revoked::default(),
+                finding.for_revoking(),
+                Bounds::none(),
+            )
             .ok()?;
         let identity = authority.ring.get(key)?.identity;
         Some(Voice {
@@ -388,12 +379,12 @@ fn patient(policy: &Policy) -> Policy {
 }
 
 /// When the first of these voices were enough: of each identity the oldest one, in order of time.
-fn since(policy: &Policy, demands: &[Demand<'_>], mut voices: Vec<Voice>) -> i64 {
+fn since(policy: &Policy, asked: &Asked<'_>, mut voices: Vec<Voice>) -> i64 {
     voices.sort_by_key(|voice| voice.seconds);
     let mut seen = BTreeSet::new();
     voices.retain(|voice| seen.insert(voice.identity));
-    let enough = (1..=voices.len())
-        .find(|count| coverage::judge(policy, demands, &voices[..*count]).is_met());
+    let enough =
+        (1..=voices.len()).find(|count| coverage::judge(policy, asked, &voices[..*count]).is_met());
     let last = enough.and_then(|count| voices.get(count.checked_sub(1)?));
     last.or(voices.last()).map_or(0, |voice| voice.seconds)
 }

@@ -18,6 +18,15 @@ use crate::signature::{Finding, examine};
 /// How many empty commits at the end of a branch are looked at.
 const EMPTY_COMMITS: usize = 64;
 
+/// What a merge carries of its branches' approvals.
+#[derive(Default)]
+pub(super) struct Side {
+    pub(super) voices: Vec<Voice>,
+    /// The time of the last signature by a key of the policy that the merge carries in itself, whether or
+    /// not it counts: nobody's revocation makes a commit older than it is.
+    pub(super) latest: Option<i64>,
+}
+
 /// The voice of somebody who approved the tip of a branch.
 struct Approver {
     voice: Voice,
@@ -33,10 +42,13 @@ impl Evaluation<'_> {
         parent: &Parent,
         candidate: &Candidate<'_>,
         notes: &mut Vec<Reason>,
-    ) -> Result<Vec<Voice>, Reason> {
-        let mut voices = Vec::new();
+    ) -> Result<Side, Reason> {
+        let Side {
+            mut voices,
+            mut latest,
+        } = Side::default();
         for tip in candidate.commit.parents.iter().skip(1) {
-            let mut approved = self.approvers(parent, candidate, tip, notes)?;
+            let mut approved = self.approvers(parent, candidate, tip, notes, &mut latest)?;
             drop_expired(parent, candidate, tip, &mut approved, notes);
             if approved.is_empty() {
                 continue;
@@ -55,10 +67,20 @@ impl Evaluation<'_> {
                 Err(reason) => return Err(reason),
             };
             match taken {
+                Ok(paths) if paths.is_empty() => {
+                    let message = format!(
+                        "the approvals of {} count for nothing: the merge changes nothing that they cover",
+                        tip.short()
+                    );
+                    notes.push(Reason::new(ReasonCode::ApprovalIgnored, message));
+                }
                 Ok(paths) => {
                     let paths = Rc::new(paths);
                     for Approver { mut voice, .. } in approved {
-                        voice.scope = Scope::These(paths.clone());
+                        voice.scope = Scope::Branch {
+                            tip: *tip,
+                            paths: paths.clone(),
+                        };
                         voices.push(voice);
                     }
                 }
@@ -71,7 +93,7 @@ impl Evaluation<'_> {
                 }
             }
         }
-        Ok(voices)
+        Ok(Side { voices, latest })
     }
 
     /// Drops the approvals that don't reach down to where the branch left: who says since which commit
@@ -186,8 +208,14 @@ impl Evaluation<'_> {
         candidate: &Candidate<'_>,
         tip: &Oid,
         notes: &mut Vec<Reason>,
+        latest: &mut Option<i64>,
     ) -> Result<Vec<Approver>, Reason> {
         let mut voices = Vec::new();
+        let mut note_time = |finding: &Finding| {
+            let past = |seconds: &i64| *seconds <= self.latest_time(&parent.authority);
+            let made = finding.made().map(|made| made.seconds).filter(past);
+            *latest = (*latest).max(made);
+        };
         // Nobody notes when an embedded tag or a commit of a branch comes here. It was here when the
         // merge that carries it was, and that is noted.
         let carried = self.seen(&candidate.id);
@@ -207,17 +235,15 @@ impl Evaluation<'_> {
             };
             if tag.target == *tip {
                 let name = tag.name.to_owned();
-                note(
-                    self.tag_voice(
-                        parent,
-                        &tag,
-                        &name,
-                        tip,
-                        Bounds::after(at.committer.seconds).seen(carried),
-                        By::Mergetag(crate::object::shown(&name).into_owned()),
-                    ),
-                    tag.message,
-                );
+                let bounds = Bounds::after(at.committer.seconds).seen(carried);
+                let by = By::Mergetag(crate::object::shown(&name).into_owned());
+                let finding = Self::tag_finding(parent, &tag, &name, tip);
+                let voice = finding.and_then(|finding| {
+                    note_time(&finding);
+                    let voice = self.voice(parent, finding, bounds, by);
+                    voice.map_err(|reason| approvals::ignored(&name, reason))
+                });
+                note(voice, tag.message);
             }
         }
         for tag in self.approvals.of(tip) {
@@ -246,44 +272,19 @@ impl Evaluation<'_> {
             }
             let bounds =
                 Bounds::after(next.committer.seconds).seen(earlier(self.seen(&id), carried));
+            let name = format!("by the empty commit {}", id.short());
+            let voice = approved_by_commit(parent, &at, &below).and_then(|finding| {
+                note_time(&finding);
+                self.voice(parent, finding, bounds, By::EmptyCommit(id))
+                    .map_err(|reason| reason.to_string())
+            });
             note(
-                self.empty_commit_voice(parent, &at, id, &below, bounds),
+                voice.map_err(|why| approvals::ignored(&name, why)),
                 at.message,
             );
             (id, raw) = (below, below_raw);
         }
         Ok(voices)
-    }
-
-    fn empty_commit_voice(
-        &self,
-        parent: &Parent,
-        commit: &Commit<'_>,
-        id: Oid,
-        below: &Oid,
-        bounds: Bounds,
-    ) -> Result<Voice, Reason> {
-        let name = format!("by the empty commit {}", id.short());
-        let finding = super::voice::examine_commit(&parent.authority, commit);
-        let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
-        let (key, seconds) = weighed.map_err(|reason| approvals::ignored(&name, reason))?;
-        let trailers = Trailers::parse(commit.message).map_err(|e| approvals::ignored(&name, e))?;
-        approvals::claims(&trailers, &parent.authority.policy, below)
-            .map_err(|why| approvals::ignored(&name, why))?;
-        let identity = parent
-            .authority
-            .ring
-            .get(key)
-            .map(|k| k.identity)
-            .unwrap_or_default();
-        Ok(Voice {
-            identity,
-            key,
-            seconds,
-            by: By::EmptyCommit(id),
-            scope: Scope::All,
-            binds: true,
-        })
     }
 
     /// Under `allSigned`: the first commit of the merged branches that isn't signed by an identity of
@@ -352,6 +353,17 @@ impl Evaluation<'_> {
         }
         Ok(Ok(()))
     }
+}
+
+/// The signature of an empty commit that says that it approves the commit below it.
+fn approved_by_commit(
+    parent: &Parent,
+    commit: &Commit<'_>,
+    below: &Oid,
+) -> Result<Finding, String> {
+    let trailers = Trailers::parse(commit.message).map_err(|e| e.to_string())?;
+    approvals::claims(&trailers, &parent.authority.policy, below)?;
+    Ok(super::voice::examine_commit(&parent.authority, commit))
 }
 
 /// Approvals expire: one that is older than `approvals.maxAge` when its branch is merged counts

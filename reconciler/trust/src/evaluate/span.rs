@@ -128,8 +128,8 @@ impl Evaluation<'_> {
             .ok_or_else(|| ignored(name, "it isn't signed"))?;
         let ring = &parent.authority.ring;
         match examine(ring, tag.payload(), block, tag.tagger.seconds) {
-            Finding::Good { .. } => Ok(()),
-            Finding::Not(reason) => Err(ignored(name, reason)),
+            Finding::Good(_) => Ok(()),
+            Finding::Void(_, _, reason) | Finding::Not(reason) => Err(ignored(name, reason)),
         }
     }
 

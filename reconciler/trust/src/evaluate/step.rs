@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use super::ahead::Looked;
-use super::coverage::{self, Coverage, Voice};
+use super::coverage::{self, Asked, Coverage, Voice};
 use super::history::History;
 use super::voice::{Bounds, examine_commit};
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
 use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
-use crate::outcome::{By, Signer, Step};
+use crate::outcome::{Signer, Step};
 use crate::policy::{Bypass, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::Finding;
@@ -33,18 +33,29 @@ pub(super) struct Candidate<'c> {
     /// Its own signature's voice, or why there is none.
     own: Result<Voice, Reason>,
     trailers: Trailers,
-    /// When it was made: not before its parent, nor before it says so itself, nor before it was signed.
-    /// A signature by nobody who counts says nothing. Only what is in the commit and before it has a
-    /// part in this, so that nobody moves it by adding a tag; and what is dated in the future waits until
-    /// then, so that it is never ahead of the clock by more than the skew.
+    /// When it was made: not before its parent, nor before it says so itself, nor before a key of the policy
+    /// signed it, revoked or not. Only what is in the commit and before it has a part in this, so that
+    /// nobody moves it by adding a tag or a revocation; and what is dated in the future waits until then,
+    /// so that it is never ahead of the clock by more than the skew.
     pub(super) seconds: i64,
+}
+
+impl Candidate<'_> {
+    /// The last commits of the branches that it merges.
+    fn merged(&self) -> &[Oid] {
+        self.commit.parents.get(1..).unwrap_or_default()
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().map(|change| change.path.as_str())
+    }
 }
 
 /// Whether a candidate's voices are enough.
 struct Covered {
     coverage: Coverage,
-    /// The time that its successors build on: its own, or that of the last counted signature which it
-    /// carries in itself. Later approvals by tags have no part in it: a commit on top may well have been
+    /// The time that its successors build on: its own, or that of the last signature of a key of the policy
+    /// which it carries in itself. Later approvals by tags have no part in it: a commit on top may well have been
     /// made before them.
     seconds: i64,
     by: Means,
@@ -116,14 +127,9 @@ impl Evaluation<'_> {
             .candidate(parent, at, id, commit, finding)
             .map_err(one)?;
         let policy = &parent.authority.policy;
-        let demands = coverage::demands(policy, &candidate.changes).map_err(one)?;
-        let (trust, authority) = self
-            .next_policy(
-                parent,
-                &candidate.commit,
-                &candidate.changes,
-                candidate.seconds,
-            )
+        let asked = coverage::asked(policy, &candidate.changes, candidate.merged()).map_err(one)?;
+        let new_trust = self
+            .new_trust(parent, &candidate.commit, &candidate.changes)
             .map_err(one)?;
         let mut reasons = Vec::new();
         let Covered {
@@ -131,8 +137,15 @@ impl Evaluation<'_> {
             seconds,
             by,
         } = self
-            .covered(parent, &candidate, &demands, step)
+            .covered(parent, &candidate, &asked, step)
             .map_err(one)?;
+        // Nobody's policy is read before somebody of the old one stands behind all of its commit.
+        let next = if coverage::vouch_for(&coverage.counted, candidate.paths()) {
+            let next = self.next_policy(parent, new_trust, candidate.seconds);
+            Some(next.map_err(one)?)
+        } else {
+            None
+        };
         if coverage.is_met() && self.inputs.tombstones.is_some_and(|t| t.contains(&id)) {
             let message = "it was accepted once and then taken off the branch";
             reasons.push(
@@ -140,7 +153,7 @@ impl Evaluation<'_> {
                     .cure("make the change again as a commit of its own"),
             );
         }
-        if candidate.commit.committer.seconds > self.now.saturating_add(policy.skew.0) {
+        if candidate.commit.committer.seconds > self.latest_time(&parent.authority) {
             let message = format!(
                 "it is dated {}, which is yet to come",
                 timestamp(candidate.commit.committer.seconds)
@@ -150,7 +163,7 @@ impl Evaluation<'_> {
         if by == Means::Rules {
             reasons.extend(self.frozen(policy, &candidate));
         }
-        if policy.side_branches == crate::policy::SideBranches::AllSigned {
+        if coverage.is_met() && policy.side_branches == crate::policy::SideBranches::AllSigned {
             reasons.extend(
                 self.unsigned_on_side(parent, &id, &candidate.commit)
                     .map_err(one)?,
@@ -166,7 +179,7 @@ impl Evaluation<'_> {
             .iter()
             .map(|voice| signer(parent, voice))
             .collect();
-        if !reasons.is_empty() {
+        let Some((trust, authority)) = next.filter(|_| reasons.is_empty()) else {
             // Why its own signature doesn't count is a reason only where something is missing: a
             // signature must never make worse what is enough without it.
             if let Err(own) = candidate.own
@@ -176,13 +189,14 @@ impl Evaluation<'_> {
                 merge_uncovered(&mut reasons, own);
             }
             return Err(reasons);
-        }
+        };
         if let Err(own) = candidate.own {
             step.notes.push(own);
         }
         history.note(&parent.authority, id, &coverage.counted);
         if trust != parent.trust {
             self.revoked.remember(&authority);
+            self.recorded.add(&authority);
         }
         let revision = revision(&candidate.commit, id, Some(candidate.trailers));
         Ok((
@@ -249,27 +263,36 @@ impl Evaluation<'_> {
             }
         }
         let bounds = Bounds::after(after).seen(self.seen(&id));
+        let past = |seconds: &i64| *seconds <= self.latest_time(&parent.authority);
+        let is_made = finding.made().is_some();
+        let signed = finding.made().map(|made| made.seconds).filter(past);
         let own = self.own_voice(parent, &commit, finding, bounds);
         if let Err(reason) = &own
             && reason.code.verdict() == Verdict::Reject
         {
             return Err(reason.clone());
         }
-        let trailers = match &own {
-            Ok(_) => Trailers::parse(commit.message)
-                .map_err(|e| Reason::new(ReasonCode::DuplicateTrailer, e.to_string()))?,
-            Err(_) => Trailers::default(),
+        // Each reader takes another of two trailers. That is so whether or not the signer still counts:
+        // nobody's loss of authority makes such a commit good.
+        let said = match Trailers::parse(commit.message) {
+            Err(e) if is_made => {
+                return Err(Reason::new(ReasonCode::DuplicateTrailer, e.to_string()));
+            }
+            said => said.unwrap_or_default(),
+        };
+        let trailers = if own.is_ok() {
+            said
+        } else {
+            Trailers::default()
         };
         let changes = self
             .trees
             .diff(Some(&parent.tree), Some(&commit.tree), Judge::New)?;
-        self.no_policy_elsewhere(&changes)?;
         if at == 0 && self.chain.rollback.is_some() {
             self.rollback(parent, &commit, &own)?;
         }
-        let said = commit.committer.seconds;
-        let signed = own.as_ref().map_or(said, |voice| voice.seconds);
-        let seconds = parent.seconds.max(said).max(signed);
+        let seconds = parent.seconds.max(commit.committer.seconds);
+        let seconds = signed.map_or(seconds, |signed| seconds.max(signed));
         Ok(Candidate {
             id,
             at,
@@ -307,35 +330,36 @@ impl Evaluation<'_> {
         &self,
         parent: &Parent,
         candidate: &Candidate<'_>,
-        demands: &[coverage::Demand<'_>],
+        asked: &Asked<'_>,
         step: &mut Step,
     ) -> Result<Covered, Reason> {
         let policy = &parent.authority.policy;
+        let said = candidate
+            .trailers
+            .get("emergency")
+            .filter(|reason| !reason.is_empty());
+        let emergency = policy.emergency.as_ref().filter(|_| said.is_some());
+        let frozen = self.frozen(policy, candidate).is_some();
         let mut voices: Vec<Voice> = candidate.own.iter().cloned().collect();
         self.direct_voices(parent, candidate, &mut voices, &mut step.notes);
-        let mut coverage = coverage::judge(policy, demands, &voices);
-        if !coverage.is_met() && candidate.commit.parents.len() > 1 {
-            voices.extend(self.side_voices(parent, candidate, &mut step.notes)?);
-            coverage = coverage::judge(policy, demands, &voices);
+        let mut coverage = coverage::judge(policy, asked, &voices);
+        let mut seconds = candidate.seconds;
+        // What the rules have already may still want those who may declare an emergency.
+        let wants_more = !coverage.is_met() || frozen && emergency.is_some();
+        if wants_more && !candidate.merged().is_empty() {
+            let side = self.side_voices(parent, candidate, &mut step.notes)?;
+            voices.extend(side.voices);
+            seconds = side.latest.map_or(seconds, |latest| seconds.max(latest));
+            coverage = coverage::judge(policy, asked, &voices);
         }
-        let carried = voices
-            .iter()
-            .filter(|voice| matches!(voice.by, By::Mergetag(_) | By::EmptyCommit(_)))
-            .map(|voice| voice.seconds);
-        let seconds = carried.fold(candidate.seconds, i64::max);
         let covered = |coverage, by| Covered {
             coverage,
             seconds,
             by,
         };
-        let said = candidate
-            .trailers
-            .get("emergency")
-            .filter(|reason| !reason.is_empty());
-        let (Some(emergency), Some(_)) = (&policy.emergency, said) else {
+        let Some(emergency) = emergency else {
             return Ok(covered(coverage, Means::Rules));
         };
-        let frozen = self.frozen(policy, candidate).is_some();
         if coverage.is_met() && !frozen {
             return Ok(covered(coverage, Means::Rules));
         }
@@ -365,7 +389,7 @@ impl Evaluation<'_> {
         voices.retain(|voice| voice.seconds - candidate.seconds <= emergency.ttl.0);
         let declared = coverage::judge(
             policy,
-            &coverage::emergency(&emergency.need, &candidate.changes),
+            &coverage::emergency(&emergency.need, &candidate.changes, candidate.merged()),
             &voices,
         );
         let bypasses = |what| emergency.bypasses.contains(&what);

@@ -9,7 +9,7 @@ use crate::oid::Oid;
 use crate::outcome::By;
 use crate::policy::{Authority, BindRef};
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, examine, named_key};
+use crate::signature::{Finding, Made, examine, named_key};
 
 /// In live sync a key must still be live this long before its signature was first seen, so that an
 /// expired key can't sign for days gone by.
@@ -97,9 +97,9 @@ impl Evaluation<'_> {
         bounds: Bounds,
     ) -> Result<(usize, i64), Reason> {
         let Bounds { after, seen, age } = bounds;
-        let (key, part, seconds) = match finding {
-            Finding::Good { key, part, seconds } => (key, part, seconds),
-            Finding::Not(reason) => return Err(reason),
+        let Made { key, part, seconds } = match finding {
+            Finding::Good(made) => made,
+            Finding::Void(_, _, reason) | Finding::Not(reason) => return Err(reason),
         };
         let missing = || Reason::new(ReasonCode::UnknownKey, "the key isn't in the policy");
         let ring_key = authority.ring.get(key).ok_or_else(missing)?;
@@ -111,7 +111,7 @@ impl Evaluation<'_> {
             ));
         }
         let when = super::timestamp(seconds);
-        if seconds > self.now.saturating_add(policy.skew.0) {
+        if seconds > self.latest_time(authority) {
             return Err(Reason::new(
                 ReasonCode::Future,
                 format!("the signature by {name} is dated {when}, which is yet to come"),
@@ -183,8 +183,9 @@ impl Evaluation<'_> {
         finding: Finding,
         bounds: Bounds,
     ) -> Result<Voice, Reason> {
-        let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
-        let (key, seconds) = weighed.map_err(|reason| self.or_revoked(reason, commit))?;
+        let voice = self
+            .voice(parent, finding, bounds, By::Commit)
+            .map_err(|reason| self.or_revoked(reason, commit))?;
         let policy = &parent.authority.policy;
         let binds = policy.bind_ref == BindRef::None || {
             let trailers = Trailers::parse(commit.message).unwrap_or_default();
@@ -192,20 +193,7 @@ impl Evaluation<'_> {
                 .get("deploy-ref")
                 .is_some_and(|said| said == format!("{} {}", policy.repository, policy.reference))
         };
-        let identity = parent
-            .authority
-            .ring
-            .get(key)
-            .map(|k| k.identity)
-            .unwrap_or_default();
-        Ok(Voice {
-            identity,
-            key,
-            seconds,
-            by: By::Commit,
-            scope: Scope::All,
-            binds,
-        })
+        Ok(Voice { binds, ..voice })
     }
 
     /// That the key of a commit isn't known, or that it is revoked: one that was stolen may have left the
@@ -243,20 +231,18 @@ impl Evaluation<'_> {
         let parsed = approvals::parse(&raw, tag, name).map_err(|e| about(ignored(name, e)))?;
         let by = By::Tag(name.strip_prefix("refs/tags/").unwrap_or(name).to_owned());
         let bounds = Bounds::after(target_seconds).seen(self.seen(tag));
-        self.tag_voice(parent, &parsed, name, target, bounds, by)
-            .map_err(about)
+        let finding = Self::tag_finding(parent, &parsed, name, target).map_err(about)?;
+        self.voice(parent, finding, bounds, by)
+            .map_err(|reason| about(ignored(name, reason)))
     }
 
-    /// The voice of a tag that approves a target.
-    pub(super) fn tag_voice(
-        &self,
+    /// The signature of a tag that says that it approves a target.
+    pub(super) fn tag_finding(
         parent: &Parent,
         tag: &Tag<'_>,
         name: &str,
         target: &Oid,
-        bounds: Bounds,
-        by: By,
-    ) -> Result<Voice, Reason> {
+    ) -> Result<Finding, Reason> {
         let policy = &parent.authority.policy;
         let own_prefix = format!("approve/{}/", policy.branch());
         if !tag.name.starts_with(&own_prefix) {
@@ -270,27 +256,32 @@ impl Evaluation<'_> {
         let block = tag
             .signature
             .ok_or_else(|| ignored(name, "it isn't signed"))?;
-        let finding = examine(
-            &parent.authority.ring,
-            tag.payload(),
-            block,
-            tag.tagger.seconds,
-        );
-        let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
-        let (key, seconds) = weighed.map_err(|reason| ignored(name, reason))?;
-        let identity = parent
-            .authority
-            .ring
-            .get(key)
-            .map(|k| k.identity)
-            .unwrap_or_default();
+        let ring = &parent.authority.ring;
+        Ok(examine(ring, tag.payload(), block, tag.tagger.seconds))
+    }
+
+    /// The voice of an approval with this signature.
+    pub(super) fn voice(
+        &self,
+        parent: &Parent,
+        finding: Finding,
+        bounds: Bounds,
+        by: By,
+    ) -> Result<Voice, Reason> {
+        let (key, seconds) = self.weigh(&parent.authority, &self.revoked, finding, bounds)?;
+        let ring_key = parent.authority.ring.get(key);
         Ok(Voice {
-            identity,
+            identity: ring_key.map(|k| k.identity).unwrap_or_default(),
             key,
             seconds,
             by,
             scope: Scope::All,
             binds: true,
         })
+    }
+
+    /// The last moment that isn't in the future, as far as clocks may differ.
+    pub(super) fn latest_time(&self, authority: &Authority) -> i64 {
+        self.now.saturating_add(authority.policy.skew.0)
     }
 }

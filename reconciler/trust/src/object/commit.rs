@@ -196,10 +196,13 @@ impl<'a> Headers<'a> {
         self.at = next;
         let more = &self.raw[end + 1..next];
         let control = |b: &u8| (*b < b' ' && *b != b'\n') || *b == 0x7f;
-        if line.iter().any(control) || more.iter().any(control) {
+        let space = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+        // An embedded tag holds a whole message, in which every byte but these two stands for itself.
+        let in_message = &line[..space] == b"mergetag";
+        let refused = |b: &u8| if in_message { *b == 0 } else { control(b) };
+        if line.iter().any(control) || more.iter().any(refused) {
             return Err(Malformed::Control);
         }
-        let space = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
         let first = line.get(space + 1..).unwrap_or_default();
         Ok(Some(Header {
             key: &line[..space],

@@ -13,9 +13,6 @@ pub const ENTRIES: usize = 100_000;
 pub const LINK: u64 = 4096;
 /// Bytes of the policy and of each key's file.
 pub const TRUST_FILE: u64 = 1 << 20;
-/// Bytes of YAML that one commit may change, files that are too large for a policy and the same file under
-/// several names aside.
-pub const MANIFESTS: u64 = 64 << 20;
 /// Files in `trust/` that are looked at.
 pub const TRUST_FILES: usize = 1000;
 /// Parents of a commit.

@@ -141,11 +141,13 @@ mod tests {
     #[test]
     fn names_are_git_s() {
         let empty = name_of(ObjectKind::Tree, b"", ObjectFormat::Sha1).unwrap();
+        assert!(empty.is_empty_tree());
         assert_eq!(
             empty.to_string(),
             "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
         );
         let empty = name_of(ObjectKind::Tree, b"", ObjectFormat::Sha256).unwrap();
+        assert!(empty.is_empty_tree());
         assert_eq!(
             empty.to_string(),
             "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"

@@ -32,15 +32,20 @@ const OURS: [&str; 7] = [
     "alive",
 ];
 
+/// How the line begins that `git cherry-pick -x` adds to a block of trailers (`git interpret-trailers`
+/// takes it for a part of one).
+const PICKED: &str = "(cherry picked from commit ";
+
 fn is_ours(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     OURS.contains(&name.as_str()) || name.starts_with("budget-")
 }
 
 impl Trailers {
-    /// The trailers of a message: its last paragraph, if every line of it is one. A paragraph that
-    /// holds prose too isn't a block of trailers, so that a word at the beginning of a wrapped line
-    /// is never taken for an order.
+    /// The trailers of a message: its last paragraph, if every line of it is one, or git's own line about
+    /// where a commit was picked from. A paragraph that holds prose too isn't a block of trailers, so that a
+    /// word at the beginning of a wrapped line is never taken for an order. A value that isn't UTF-8 (a
+    /// commit may say in its `encoding` that it is something else) is read with replacement characters.
     pub fn parse(message: &[u8]) -> Result<Self, DuplicateTrailer> {
         let message = message.trim_ascii_end();
         let mut lines: Vec<&[u8]> = Vec::new();
@@ -55,12 +60,15 @@ impl Trailers {
             return Ok(Self::default());
         }
         let mut trailers: Vec<Trailer> = Vec::new();
+        let mut picked = false;
         for line in lines.iter().rev() {
-            let Ok(line) = std::str::from_utf8(line) else {
-                return Ok(Self::default());
-            };
+            let line = String::from_utf8_lossy(line);
+            if line.starts_with(PICKED) && line.ends_with(')') {
+                picked = true;
+                continue;
+            }
             if let Some(more) = line.strip_prefix([' ', '\t']) {
-                let Some(last) = trailers.last_mut() else {
+                let Some(last) = trailers.last_mut().filter(|_| !picked) else {
                     return Ok(Self::default());
                 };
                 last.value.push(' ');
@@ -75,6 +83,7 @@ impl Trailers {
             if !word || !value.starts_with(' ') {
                 return Ok(Self::default());
             }
+            picked = false;
             trailers.push(Trailer {
                 name: name.to_owned(),
                 value: value.trim().to_owned(),
@@ -140,5 +149,25 @@ mod tests {
             );
         }
         assert!(Trailers::parse(b"a\n\nDeploy-Ref: a b\ndeploy-ref: a c").is_err());
+    }
+
+    #[test]
+    fn a_picked_commit_and_another_encoding_keep_their_trailers() {
+        let picked = "(cherry picked from commit 6f1c0c9e)";
+        let text = format!("a\n\nSigned-off-by: x\n{picked}\nDeploy-Ref: a b\n");
+        let trailers = Trailers::parse(text.as_bytes()).unwrap();
+        assert_eq!(trailers.get("deploy-ref"), Some("a b"));
+        assert_eq!(trailers.iter().count(), 2);
+        let trailers = Trailers::parse(b"a\n\nSigned-off-by: Ren\xe9\nDeploy-Ref: a b\n").unwrap();
+        assert_eq!(trailers.get("deploy-ref"), Some("a b"));
+        for none in [
+            format!("a\n\nA: b\n{picked}\n more"),
+            "a\n\nA: b\n(cherry)".to_owned(),
+        ] {
+            assert!(
+                Trailers::parse(none.as_bytes()).unwrap().is_empty(),
+                "{none}"
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use plumb_document::{Diagnostic, Severity, Span};
 
-use super::{KEYS_PATH, KeyFile, KeyFileError, KeyRing, POLICY_PATH, Policy, codes};
+use super::{KEYS_PATH, KeyFile, KeyFileError, KeyRecord, KeyRing, POLICY_PATH, Policy, codes};
 use crate::object::{Checked, Entry, EntryMode, ObjectKind, Objects, Tree, entries, limits};
 use crate::oid::Oid;
 use crate::signature::KeyName;
@@ -22,6 +22,8 @@ pub struct Authority {
     pub files: Vec<(String, KeyName)>,
     /// What isn't wrong but probably not meant so.
     pub warnings: Vec<Diagnostic>,
+    /// The revocations in the files of keys.
+    pub(crate) record: KeyRecord,
 }
 
 impl Authority {
@@ -107,7 +109,7 @@ impl Authority {
             Ok(ring) => ring,
             Err(super::keys::Shared(a, b)) => {
                 let message = format!(
-                    "the certificates of `{}` and `{}` share a key",
+                    "`{}` and `{}` have the same key; one key counts for one identity, whatever form it has",
                     policy.name(a),
                     policy.name(b)
                 );
@@ -121,6 +123,7 @@ impl Authority {
                 ring,
                 files,
                 warnings,
+                record: KeyRecord::of(&found),
             })
         } else {
             Err(wrong)

@@ -9,6 +9,7 @@ use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::serialize::SerializeInto as _;
 use sequoia_openpgp::{Packet, anyhow};
 
+use super::key_record::revocations;
 use super::{KeyFile, KeyFileError};
 
 impl KeyFile {
@@ -58,10 +59,7 @@ impl KeyFile {
     pub fn loses_revocation_of(&self, earlier: &Self) -> bool {
         match (earlier, self) {
             (Self::OpenPgp(before), Self::OpenPgp(after)) => {
-                let after = revocations(after);
-                revocations(before)
-                    .iter()
-                    .any(|revocation| !after.contains(revocation))
+                !revocations(before).is_subset(&revocations(after))
             }
             _ => false,
         }
@@ -117,26 +115,6 @@ fn minimal(cert: &Cert) -> anyhow::Result<Cert> {
         );
     }
     Cert::from_packets(packets.into_iter())
-}
-
-/// All revocations of a certificate and of its parts, by the values of their signatures: what isn't
-/// signed over may change.
-fn revocations(cert: &Cert) -> Vec<String> {
-    let primary = cert.primary_key();
-    let own = primary
-        .self_revocations()
-        .chain(primary.other_revocations());
-    let users = cert
-        .userids()
-        .flat_map(|user| user.self_revocations().collect::<Vec<_>>());
-    let parts = cert
-        .keys()
-        .subkeys()
-        .flat_map(|part| part.self_revocations().collect::<Vec<_>>());
-    own.chain(users)
-        .chain(parts)
-        .map(|signature| format!("{:?}{:?}", signature.digest_prefix(), signature.mpis()))
-        .collect()
 }
 
 #[cfg(test)]

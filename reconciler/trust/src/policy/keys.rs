@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::VerifyingKey;
-use jiff::Timestamp;
-use sequoia_openpgp::cert::amalgamation::ValidAmalgamation as _;
 use sequoia_openpgp::cert::{Cert, CertParser};
 use sequoia_openpgp::packet::{Key, key};
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::policy::StandardPolicy;
-use sequoia_openpgp::types::{HashAlgorithm, RevocationStatus};
+use sequoia_openpgp::types::HashAlgorithm;
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
 use ssh_key::public::KeyData;
 
+use super::cert_revocations::{AnyKey, CertRevocations, KeyRevocation, newest_binding};
+use super::material::{Material, rsa_bits};
 use super::moments::moments;
 use super::{IdentityIndex, Policy};
 use crate::reason::{Reason, ReasonCode};
@@ -126,13 +126,22 @@ impl KeyFile {
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<RingKey>,
-    parts: Vec<(usize, Key<key::PublicParts, key::UnspecifiedRole>)>,
+    parts: Vec<RingPart>,
     by_fingerprint: HashMap<Fingerprint, usize>,
     by_id: HashMap<KeyID, Vec<usize>>,
     ssh: HashMap<[u8; 32], usize>,
     standard: StandardPolicy<'static>,
     min_rsa_bits: usize,
     live: Mutex<HashMap<(Fingerprint, usize), Result<(), Reason>>>,
+}
+
+/// A primary key or subkey of a certificate.
+#[derive(Debug)]
+struct RingPart {
+    /// The number of its certificate among the keys of the policy.
+    key: usize,
+    public: AnyKey,
+    material: Material,
 }
 
 /// A key, whose it is, and what it is.
@@ -144,6 +153,9 @@ pub(crate) struct RingKey {
     pub(crate) file: Option<KeyFile>,
     /// When something of its certificate begins or ends.
     moments: Vec<i64>,
+    revocations: CertRevocations,
+    /// Of all its parts.
+    material: Material,
     point: OnceLock<Option<VerifyingKey>>,
 }
 
@@ -165,8 +177,18 @@ pub(super) fn at(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// The two owners of a key that is in the certificates of both.
+/// The two owners of a key that both of them have.
 pub(super) struct Shared(pub(super) IdentityIndex, pub(super) IdentityIndex);
+
+/// The primary keys and subkeys of certificates, by fingerprint.
+pub(super) fn index_of_parts(files: &HashMap<KeyName, KeyFile>) -> HashMap<Fingerprint, AnyKey> {
+    let certs = files.values().filter_map(|file| match file {
+        KeyFile::OpenPgp(cert) => Some(cert),
+        KeyFile::Ssh(_) => None,
+    });
+    let parts = certs.flat_map(|cert| cert.keys().map(|part| part.key().clone()));
+    parts.map(|key| (key.fingerprint(), key)).collect()
+}
 
 impl KeyRing {
     /// The ring of a policy, from the files that hold its keys.
@@ -185,6 +207,8 @@ impl KeyRing {
             min_rsa_bits: policy.min_rsa_bits as usize,
             live: Mutex::default(),
         };
+        let known = index_of_parts(files);
+        let mut owners: HashMap<[u8; 32], IdentityIndex> = HashMap::new();
         for (identity, key) in policy
             .identities
             .iter()
@@ -193,9 +217,13 @@ impl KeyRing {
         {
             let index = ring.keys.len();
             let file = files.get(&key.name).cloned();
+            let mut material = Material::of_name(&key.name);
             match (&key.name, &file) {
-                (KeyName::Ssh(hash), _) => {
+                (KeyName::Ssh(hash), file) => {
                     ring.ssh.insert(*hash, index);
+                    if let Some(KeyFile::Ssh(key)) = file {
+                        material.add(&Material::of_ssh(key.key_data()));
+                    }
                 }
                 (KeyName::OpenPgp(_), Some(KeyFile::OpenPgp(cert))) => {
                     for part in cert.keys() {
@@ -205,22 +233,40 @@ impl KeyRing {
                             let owner = ring
                                 .parts
                                 .get(other)
-                                .and_then(|(key, _)| ring.keys.get(*key))
+                                .and_then(|part| ring.keys.get(part.key))
                                 .map_or(identity, |key| key.identity);
                             return Err(Shared(owner, identity));
                         }
                         ring.by_id.entry(part.keyid()).or_default().push(at);
-                        ring.parts.push((index, part));
+                        let of_part = Material::of_openpgp(&part);
+                        material.add(&of_part);
+                        ring.parts.push(RingPart {
+                            key: index,
+                            public: part,
+                            material: of_part,
+                        });
                     }
                 }
                 (KeyName::OpenPgp(_), _) => {}
             }
+            for digest in material.digests() {
+                let owner = *owners.entry(*digest).or_insert(identity);
+                if owner != identity {
+                    return Err(Shared(owner, identity));
+                }
+            }
             let valid_before = key.valid_before.map(jiff::Timestamp::as_second);
+            let revocations = match &file {
+                Some(KeyFile::OpenPgp(cert)) => CertRevocations::of(cert, |part| known.get(part)),
+                _ => CertRevocations::default(),
+            };
             ring.keys.push(RingKey {
                 name: key.name.clone(),
                 identity,
                 valid_before,
                 moments: file.as_ref().map_or_else(Vec::new, moments),
+                revocations,
+                material,
                 file,
                 point: OnceLock::new(),
             });
@@ -262,8 +308,7 @@ impl KeyRing {
     pub(crate) fn openpgp<'a>(
         &'a self,
         issuer: &KeyHandle,
-    ) -> impl Iterator<Item = (usize, &'a Key<key::PublicParts, key::UnspecifiedRole>)> + use<'a>
-    {
+    ) -> impl Iterator<Item = (usize, &'a AnyKey)> + use<'a> {
         let parts: Vec<usize> = match issuer {
             KeyHandle::Fingerprint(fingerprint) => self
                 .by_fingerprint
@@ -276,32 +321,45 @@ impl KeyRing {
         parts
             .into_iter()
             .filter_map(|at| self.parts.get(at))
-            .map(|(index, key)| (*index, key))
+            .map(|part| (part.key, &part.public))
     }
 
-    /// Whether a fingerprint is of any key, or of a subkey of one.
-    pub(crate) fn has(&self, name: &KeyName) -> bool {
-        let part = match name {
-            KeyName::OpenPgp(hex) => hex
-                .parse::<Fingerprint>()
-                .is_ok_and(|fingerprint| self.by_fingerprint.contains_key(&fingerprint)),
-            KeyName::Ssh(hash) => self.ssh.contains_key(hash),
+    /// The key or subkey of a fingerprint.
+    fn part(&self, name: &KeyName) -> Option<&RingPart> {
+        let KeyName::OpenPgp(hex) = name else {
+            return None;
         };
-        part || self.keys.iter().any(|key| key.name == *name)
+        let at = self.by_fingerprint.get(&hex.parse::<Fingerprint>().ok()?)?;
+        self.parts.get(*at)
     }
 
-    /// Whether a fingerprint is of this key, or of a subkey of it.
-    pub(crate) fn is_part_of(&self, name: &KeyName, key: usize) -> bool {
-        let own = self.keys.get(key).is_some_and(|k| k.name == *name);
-        own || match name {
-            KeyName::OpenPgp(hex) => hex.parse::<Fingerprint>().is_ok_and(|f| {
-                self.by_fingerprint
-                    .get(&f)
-                    .and_then(|at| self.parts.get(*at))
-                    .is_some_and(|(owner, _)| *owner == key)
-            }),
-            KeyName::Ssh(_) => false,
+    /// The material that a fingerprint means, as far as the ring knows it.
+    fn material_of(&self, name: &KeyName) -> Material {
+        let mut material = Material::of_name(name);
+        if let Some(part) = self.part(name) {
+            material.add(&part.material);
         }
+        let named = self.keys.iter().filter(|key| key.name == *name);
+        // Of a certificate only the part that is named is meant: each may be revoked by itself.
+        for key in named.filter(|key| matches!(key.name, KeyName::Ssh(_))) {
+            material.add(&key.material);
+        }
+        material
+    }
+
+    /// True if a fingerprint is of any key of the ring, of a subkey of one, or of another form of one.
+    pub(crate) fn has(&self, name: &KeyName) -> bool {
+        (0..self.keys.len()).any(|key| self.is_part_of(name, key))
+    }
+
+    /// True if a fingerprint is of this key, of a subkey of it, or of another form of either: a revoked
+    /// `OpenPGP` key doesn't go on as the SSH key that it also is.
+    pub(crate) fn is_part_of(&self, name: &KeyName, key: usize) -> bool {
+        self.keys.get(key).is_some_and(|own| {
+            own.name == *name
+                || self.part(name).is_some_and(|part| part.key == key)
+                || own.material.shares(&self.material_of(name))
+        })
     }
 
     /// Whether a key or subkey could sign at a time: bound, meant for signing, not expired, not
@@ -331,6 +389,7 @@ impl KeyRing {
     fn live_at(&self, key: usize, part: &Fingerprint, seconds: i64) -> Result<(), Reason> {
         let Some(RingKey {
             file: Some(KeyFile::OpenPgp(cert)),
+            revocations,
             ..
         }) = self.keys.get(key)
         else {
@@ -340,7 +399,7 @@ impl KeyRing {
             ));
         };
         let name = part.to_hex();
-        let revoked = |by: &str| {
+        let revoked = |by: &KeyRevocation| {
             Reason::new(
                 ReasonCode::KeyRevoked,
                 format!("the OpenPGP key {name} is revoked ({by})"),
@@ -353,17 +412,16 @@ impl KeyRing {
             )
         };
         // Revocation first: a revoked certificate may have no other valid signature any more.
-        if let RevocationStatus::Revoked(by) = cert.revocation_status(&self.standard, at(seconds)) {
-            return Err(revoked(&why(&by)));
+        let valid = cert.with_policy(&self.standard, at(seconds));
+        let bound = valid.as_ref().ok().and_then(newest_binding);
+        if let Some(by) = revocations.in_force(&cert.fingerprint(), seconds, bound) {
+            return Err(revoked(by));
         }
         // The library's words would have the time that was asked for in them, and the answer is kept for
         // every time of the stretch.
-        let valid = cert.with_policy(&self.standard, at(seconds)).map_err(|_| {
+        let valid = valid.map_err(|_| {
             expired(&"its certificate has no signature of its own that counts then")
         })?;
-        if let RevocationStatus::Revoked(by) = valid.revocation_status() {
-            return Err(revoked(&why(&by)));
-        }
         valid.alive().map_err(|e| expired(&e))?;
         let Some(part) = valid.keys().find(|k| k.key().fingerprint() == *part) else {
             return Err(Reason::new(
@@ -371,8 +429,8 @@ impl KeyRing {
                 format!("the OpenPGP key {name} isn't validly bound to its certificate"),
             ));
         };
-        if let RevocationStatus::Revoked(by) = part.revocation_status() {
-            return Err(revoked(&why(&by)));
+        if let Some(by) = revocations.of_valid_part(&part, seconds) {
+            return Err(revoked(by));
         }
         part.alive().map_err(|e| expired(&e))?;
         if !part.for_signing() {
@@ -411,14 +469,14 @@ impl KeyRing {
                 let valid = cert
                     .with_policy(&self.standard, at(seconds))
                     .map_err(|e| e.to_string())?;
-                let signs = valid
-                    .keys()
-                    .alive()
-                    .revoked(false)
-                    .for_signing()
-                    .any(|key| self.strong(key.key()));
-                let revoked = matches!(valid.revocation_status(), RevocationStatus::Revoked(_));
-                if signs && !revoked && valid.alive().is_ok() {
+                let revocations = &key.revocations;
+                let signs = valid.keys().alive().for_signing().any(|part| {
+                    self.strong(part.key()) && revocations.of_valid_part(&part, seconds).is_none()
+                });
+                if signs
+                    && !revocations.is_certificate_revoked(&valid, seconds)
+                    && valid.alive().is_ok()
+                {
                     Ok(())
                 } else {
                     Err("it has no part that can sign and be verified here".to_owned())
@@ -433,12 +491,7 @@ impl KeyRing {
                     Ok(())
                 }
                 KeyData::Ecdsa(ecdsa) if ecdsa.curve() != ssh_key::EcdsaCurve::NistP521 => Ok(()),
-                KeyData::Rsa(rsa)
-                    if rsa.n.as_positive_bytes().map_or(0, |n| n.len() * 8)
-                        >= self.min_rsa_bits =>
-                {
-                    Ok(())
-                }
+                KeyData::Rsa(rsa) if rsa_bits(rsa) >= self.min_rsa_bits => Ok(()),
                 KeyData::Rsa(_) => Err(format!("it has fewer than {} bits", self.min_rsa_bits)),
                 _ => Err("keys of its kind can't be verified here".to_owned()),
             },
@@ -460,26 +513,18 @@ impl KeyRing {
     }
 }
 
-fn why(by: &[&sequoia_openpgp::packet::Signature]) -> String {
-    let reason = by
-        .iter()
-        .find_map(|signature| signature.reason_for_revocation());
-    let reason = reason.map_or_else(
-        || "no reason given".to_owned(),
-        |(code, _)| code.to_string(),
-    );
-    let made = by
-        .iter()
-        .filter_map(|signature| signature.signature_creation_time())
-        .min()
-        .and_then(|made| Timestamp::try_from(made).ok());
-    match made {
-        Some(made) => format!("{reason}, on {made}"),
-        None => reason,
-    }
-}
-
 impl RingKey {
+    /// True if a hard revocation in its certificate voids all that it has signed.
+    pub(crate) fn is_compromised(&self) -> bool {
+        let primary = self.cert().map(Cert::fingerprint);
+        primary.is_some_and(|primary| self.revocations.is_hard(&primary))
+    }
+
+    /// The revocations of its certificate.
+    pub(crate) fn revocations(&self) -> &CertRevocations {
+        &self.revocations
+    }
+
     /// Its certificate, if it has one.
     pub(crate) fn cert(&self) -> Option<&Cert> {
         match &self.file {

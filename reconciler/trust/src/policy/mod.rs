@@ -1,9 +1,12 @@
 //! The policy: who may change what. Read from `trust/policy.yaml`, with the keys of `trust/keys/`.
 
 mod authority;
+mod cert_revocations;
 mod certificate;
 pub mod codes;
+mod key_record;
 mod keys;
+mod material;
 mod moments;
 mod names;
 mod parse;
@@ -20,7 +23,10 @@ use serde::Serialize;
 
 pub(crate) use authority::first as first_error;
 pub use authority::{Authority, authority};
+pub(crate) use key_record::{KeyRecord, RecordedRevocations};
+use keys::index_of_parts;
 pub use keys::{KeyFile, KeyFileError, KeyRing};
+pub(crate) use material::rsa_bits;
 pub use pattern::{Pattern, PatternError};
 pub use satisfiable::{Alone, Satisfiability, Unsatisfiable};
 pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sequoia_openpgp::Cert;
-use sequoia_openpgp::cert::amalgamation::ValidAmalgamation as _;
 use sequoia_openpgp::crypto::mpi::PublicKey;
 use sequoia_openpgp::packet::{Key, key};
-use sequoia_openpgp::types::RevocationStatus;
 
+use super::cert_revocations::newest_binding;
 use super::keys::{RingKey, at};
 use super::moments::moments;
 use super::{Authority, KeyFile};
@@ -24,7 +23,7 @@ impl Authority {
         // What the ring says in one sentence of a certificate is said of its parts here.
         let past = key.valid_before.is_some_and(|end| seconds >= end);
         match key.cert().filter(|_| !past) {
-            Some(cert) => Some(self.of_certificate(cert, seconds)),
+            Some(cert) => Some(self.of_certificate(key, cert, seconds)),
             None => Some(general),
         }
     }
@@ -63,14 +62,18 @@ impl Authority {
         self.ring.keys().iter().find(|key| key.name == *name)
     }
 
-    fn of_certificate(&self, cert: &Cert, seconds: i64) -> String {
-        let revoked =
-            |status: &RevocationStatus<'_>| matches!(status, RevocationStatus::Revoked(_));
+    fn of_certificate(&self, key: &RingKey, cert: &Cert, seconds: i64) -> String {
         let (standard, when) = (self.ring.standard(), at(seconds));
-        if revoked(&cert.revocation_status(standard, when)) {
+        let revocations = key.revocations();
+        let valid = cert.with_policy(standard, when);
+        let bound = valid.as_ref().ok().and_then(newest_binding);
+        if revocations
+            .in_force(&cert.fingerprint(), seconds, bound)
+            .is_some()
+        {
             return "it is revoked".to_owned();
         }
-        let valid = match cert.with_policy(standard, when) {
+        let valid = match valid {
             Ok(valid) => valid,
             // What can't be verified has no valid signature of its own either.
             Err(error) => {
@@ -88,7 +91,7 @@ impl Authority {
             return "it has no key for signing".to_owned();
         }
         let each = signing.map(|part| {
-            let why = if revoked(&part.revocation_status()) {
+            let why = if revocations.of_valid_part(&part, seconds).is_some() {
                 "is revoked".to_owned()
             } else if let Err(error) = part.alive() {
                 format!("isn't valid: {error}")

@@ -4,7 +4,7 @@ use super::{Authority, Identity};
 use crate::object::{Commit, Tag};
 use crate::oid::ObjectFormat;
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, KeyName, examine};
+use crate::signature::{Finding, KeyName, Made, examine};
 
 impl Authority {
     /// Who signed a raw annotated tag, and by which key. Neither what the tag says nor when it was
@@ -49,8 +49,8 @@ impl Authority {
 
     fn of_finding(&self, finding: Finding) -> Result<(&Identity, &KeyName), Reason> {
         match finding {
-            Finding::Not(reason) => Err(reason),
-            Finding::Good { key, .. } => {
+            Finding::Not(reason) | Finding::Void(_, _, reason) => Err(reason),
+            Finding::Good(Made { key, .. }) => {
                 let missing = || Reason::new(ReasonCode::UnknownKey, "the key isn't in the policy");
                 let key = self.ring.get(key).ok_or_else(missing)?;
                 let identity = self

@@ -94,6 +94,17 @@ impl Armor {
     }
 }
 
+/// True if a block is one whole X.509 signature, as `gpgsm` makes them and `git` stores them, and nothing
+/// that another reader could take for a signature of another kind.
+pub(super) fn is_x509(block: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN SIGNED MESSAGE-----";
+    const END: &[u8] = b"-----END SIGNED MESSAGE-----";
+    let mut lines = block.trim_ascii_end().split(|b| *b == b'\n');
+    let whole = lines.next() == Some(BEGIN) && lines.next_back() == Some(END);
+    let base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    whole && lines.all(|line| !line.is_empty() && line.iter().all(base64))
+}
+
 fn header(line: &[u8]) -> Result<(), ArmorError> {
     let colon = line
         .windows(2)

@@ -120,17 +120,56 @@ pub fn named_key(block: &[u8]) -> Option<KeyName> {
     }
 }
 
+/// A signature that a key of the policy has truly made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// The key's number in the ring.
+    pub(crate) key: usize,
+    /// The primary key or subkey of its certificate.
+    pub(crate) part: Option<Fingerprint>,
+    /// When, as the signature says, in seconds since 1970.
+    pub(crate) seconds: i64,
+}
+
+/// Why a signature of a key of the policy has no authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Its certificate revokes the key.
+    Revoked,
+    /// It is made over a weak hash.
+    WeakHash,
+    /// The key had expired, is too short, or isn't meant for this.
+    Unfit,
+}
+
 /// What a signature is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// It is by this key of the policy; of a certificate, by this part of it.
-    Good {
-        key: usize,
-        part: Option<Fingerprint>,
-        seconds: i64,
-    },
-    /// It counts for nothing; the code says how bad that is.
+    /// A key of the policy has made it, and it counts.
+    Good(Made),
+    /// A key of the policy has made it, and it gives nothing.
+    Void(Made, Flaw, Reason),
+    /// No key of the policy is known to have made it; the code says how bad that is.
     Not(Reason),
+}
+
+impl Finding {
+    /// The signature, if a key of the policy has truly made it.
+    pub(crate) const fn made(&self) -> Option<&Made> {
+        match self {
+            Self::Good(made) | Self::Void(made, ..) => Some(made),
+            Self::Not(_) => None,
+        }
+    }
+
+    /// The same signature where it takes authority away: neither a weak hash nor a revocation of its own
+    /// key may keep it from doing that. Otherwise a revocation could give authority back to somebody.
+    pub(crate) fn for_revoking(self) -> Self {
+        match self {
+            Self::Void(made, Flaw::Revoked | Flaw::WeakHash, _) => Self::Good(made),
+            other => other,
+        }
+    }
 }
 
 pub(crate) fn not(code: ReasonCode, message: impl Into<String>) -> Finding {
@@ -140,6 +179,12 @@ pub(crate) fn not(code: ReasonCode, message: impl Into<String>) -> Finding {
 /// Looks at an armored signature. `claimed` is the time that the object claims, for signatures that hold none.
 pub(crate) fn examine(ring: &KeyRing, payload: Payload<'_>, block: &[u8], claimed: i64) -> Finding {
     let Some(armor) = Armor::of(block) else {
+        if armor::is_x509(block) {
+            return not(
+                ReasonCode::UnsupportedSignature,
+                "X.509 signatures can't be verified here",
+            );
+        }
         return not(
             ReasonCode::MalformedSignature,
             "the signature is neither a detached OpenPGP nor an SSH signature",

@@ -6,10 +6,10 @@ use sequoia_openpgp::policy::{HashAlgoSecurity, Policy as _};
 use sequoia_openpgp::types::{SignatureType, Timestamp as PgpTime};
 use sequoia_openpgp::{KeyHandle, packet};
 
-use super::{Finding, not};
+use super::{Finding, Flaw, Made, not};
 use crate::object::Payload;
 use crate::policy::KeyRing;
-use crate::reason::ReasonCode;
+use crate::reason::{Reason, ReasonCode};
 
 /// Whether the bytes are one packet whose header, in one of the forms with a definite length, covers
 /// all of them: a reader that skips or repairs has nothing to skip or repair.
@@ -173,32 +173,26 @@ fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
 /// What a signature that is truly by the key is worth.
 fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> Finding {
     let name = key.fingerprint();
-    let Some(created) = signature.signature_creation_time() else {
+    let made = signature
+        .signature_creation_time()
+        .and_then(|time| PgpTime::try_from(time).ok())
+        .map(|time| i64::from(u32::from(time)));
+    let Some(seconds) = made else {
         return not(
             ReasonCode::KeyMisused,
             format!("the signature by {name} doesn't say when it was made"),
         );
     };
-    let Some(seconds) = PgpTime::try_from(created)
-        .ok()
-        .map(|time| i64::from(u32::from(time)))
-    else {
-        return not(
-            ReasonCode::KeyMisused,
-            format!("the signature by {name} doesn't say when it was made"),
-        );
+    let made = Made {
+        key: index,
+        part: Some(name.clone()),
+        seconds,
     };
-    if let Err(error) = ring
-        .standard()
-        .signature(signature, HashAlgoSecurity::CollisionResistance)
-    {
-        return not(
-            ReasonCode::WeakCrypto,
-            format!("the signature by {name} isn't strong enough: {error}"),
-        );
-    }
+    let unfit = |code, message: String| {
+        Finding::Void(made.clone(), Flaw::Unfit, Reason::new(code, message))
+    };
     if signature.signature_validity_period().is_some() {
-        return not(
+        return unfit(
             ReasonCode::KeyMisused,
             format!("the signature by {name} has an end of its own; make it without one"),
         );
@@ -208,7 +202,7 @@ fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> F
         sequoia_openpgp::crypto::mpi::PublicKey::RSA { .. }
     );
     if rsa && key.mpis().bits().unwrap_or(0) < ring.min_rsa_bits() {
-        return not(
+        return unfit(
             ReasonCode::WeakCrypto,
             format!(
                 "the RSA key {name} has fewer than {} bits",
@@ -216,12 +210,20 @@ fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> F
             ),
         );
     }
-    match ring.openpgp_live(index, &name, seconds) {
-        Ok(()) => Finding::Good {
-            key: index,
-            part: Some(name),
-            seconds,
-        },
-        Err(reason) => Finding::Not(reason),
+    if let Err(reason) = ring.openpgp_live(index, &name, seconds) {
+        let flaw = match reason.code {
+            ReasonCode::KeyRevoked => Flaw::Revoked,
+            _ => Flaw::Unfit,
+        };
+        return Finding::Void(made, flaw, reason);
     }
+    if let Err(error) = ring
+        .standard()
+        .signature(signature, HashAlgoSecurity::CollisionResistance)
+    {
+        let message = format!("the signature by {name} isn't strong enough: {error}");
+        let reason = Reason::new(ReasonCode::WeakCrypto, message);
+        return Finding::Void(made, Flaw::WeakHash, reason);
+    }
+    Finding::Good(made)
 }

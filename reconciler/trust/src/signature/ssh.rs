@@ -4,10 +4,10 @@ use sha2::Digest as _;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, Signature};
 
-use super::{Finding, not};
+use super::{Finding, Flaw, Made, not};
 use crate::object::Payload;
 use crate::policy::KeyRing;
-use crate::reason::ReasonCode;
+use crate::reason::{Reason, ReasonCode};
 
 /// The parts of the format (`PROTOCOL.sshsig`), not yet understood.
 struct Parts<'a> {
@@ -148,16 +148,20 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
             );
         }
     }
+    let made = Made {
+        key: index,
+        part: None,
+        seconds: claimed,
+    };
     if let KeyData::Rsa(rsa) = &key
-        && rsa.n.as_positive_bytes().map_or(0, |n| n.len() * 8) < ring.min_rsa_bits()
+        && crate::policy::rsa_bits(rsa) < ring.min_rsa_bits()
     {
-        return not(
-            ReasonCode::WeakCrypto,
-            format!(
-                "the RSA key {name} has fewer than {} bits",
-                ring.min_rsa_bits()
-            ),
+        let message = format!(
+            "the RSA key {name} has fewer than {} bits",
+            ring.min_rsa_bits()
         );
+        let reason = Reason::new(ReasonCode::WeakCrypto, message);
+        return Finding::Void(made, Flaw::Unfit, reason);
     }
     // Security keys say whether somebody touched them.
     let flags = signature
@@ -168,16 +172,11 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
     if matches!(key, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_))
         && flags.is_none_or(|flags| flags & 1 == 0)
     {
-        return not(
-            ReasonCode::KeyMisused,
-            format!("the security key {name} signed without anybody's presence"),
-        );
+        let message = format!("the security key {name} signed without anybody's presence");
+        let reason = Reason::new(ReasonCode::KeyMisused, message);
+        return Finding::Void(made, Flaw::Unfit, reason);
     }
-    Finding::Good {
-        key: index,
-        part: None,
-        seconds: claimed,
-    }
+    Finding::Good(made)
 }
 
 /// The inner signature, if the bytes are one and nothing else.

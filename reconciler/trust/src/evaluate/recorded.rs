@@ -1,0 +1,98 @@
+//! Revocations that accepted policies have had: no later one comes back without them.
+
+use std::collections::{HashMap, HashSet};
+
+use super::fork::{parse, read};
+use super::{Evaluation, Parent};
+use crate::object::{Checked, ObjectKind, entries, limits};
+use crate::oid::Oid;
+use crate::policy::{Authority, KEYS_PATH, KeyFile, KeyRecord, RecordedRevocations, TRUST_PATH};
+use crate::reason::{Reason, ReasonCode};
+
+/// The revocations on the chain, as far as it was looked at.
+#[derive(Default)]
+pub(super) struct Recorded {
+    revocations: RecordedRevocations,
+    /// True once everything from the introduction to the floor was looked at. Most steps need nothing of
+    /// it: a key that every policy since has had has kept its revocations in each of them.
+    whole: bool,
+}
+
+impl Recorded {
+    /// Adds the revocations of an accepted policy.
+    pub(super) fn add(&mut self, authority: &Authority) {
+        self.revocations.add(&authority.record);
+    }
+}
+
+impl Evaluation<'_> {
+    /// Refuses a policy whose key files have lost a revocation that an accepted one had.
+    pub(super) fn keep_revocations(
+        &mut self,
+        parent: &Parent,
+        next: &Authority,
+    ) -> Result<(), Reason> {
+        let before = &parent.authority.record;
+        if next.record.adds_to(before) && !self.recorded.whole {
+            self.record_history()?;
+            self.recorded.whole = true;
+        }
+        match self.recorded.revocations.lost_in(&next.record, before) {
+            None => Ok(()),
+            Some(key) => Err(Reason::new(
+                ReasonCode::RevocationDropped,
+                format!(
+                    "the key {key} has lost a revocation that an accepted policy had of it or of one of its parts"
+                ),
+            )),
+        }
+    }
+
+    /// Looks at the key files of every commit between the introduction and the floor.
+    fn record_history(&mut self) -> Result<(), Reason> {
+        let Some(mut at) = self.inputs.floor else {
+            return Ok(());
+        };
+        let mut seen = HashSet::new();
+        while at != self.inputs.introduction {
+            let raw = read(self.objects, &at)?;
+            let Some(below) = parse(&raw, &at)?.parents.first().copied() else {
+                break;
+            };
+            at = below;
+            let raw = read(self.objects, &at)?;
+            let Some(trust) = self.trees.trust(&parse(&raw, &at)?.tree)? else {
+                continue;
+            };
+            if let Some(keys) = self.trees.folder(&trust, keys_folder())?
+                && seen.insert(keys)
+            {
+                let record = record_of(self.objects, &keys)?;
+                self.recorded.revocations.add(&record);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of the folder of keys within `trust`.
+fn keys_folder() -> &'static str {
+    KEYS_PATH
+        .strip_prefix(TRUST_PATH)
+        .map_or(KEYS_PATH, |rest| rest.trim_start_matches('/'))
+}
+
+/// The revocations in a folder of keys. A file that can't be read as a key was none that counted.
+fn record_of(objects: Checked<'_>, keys: &Oid) -> Result<KeyRecord, Reason> {
+    let unread = |message: String| Reason::new(ReasonCode::MissingObject, message);
+    let mut files = HashMap::new();
+    for entry in entries(objects.0, keys).take(limits::TRUST_FILES) {
+        let entry = entry.map_err(|e| unread(e.to_string()))?;
+        let read = objects.read(&entry.id, ObjectKind::Blob, limits::TRUST_FILE);
+        let bytes = read.map_err(|e| crate::diff::unread(&e))?;
+        if let Ok(file) = KeyFile::parse(&bytes) {
+            files.insert(file.name(), file);
+        }
+    }
+    Ok(KeyRecord::of(&files))
+}

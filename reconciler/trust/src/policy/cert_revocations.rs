@@ -1,0 +1,184 @@
+//! The revocations of a certificate's keys.
+//!
+//! They count whatever hash they are made with: gpg 1.4 and 2.0 revoke with SHA-1, and a weak hash must not
+//! weaken what takes authority away. A designated revoker's revocation counts as the certificate's own
+//! (RFC 4880, 5.2.3.15).
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use sequoia_openpgp::cert::amalgamation::ValidAmalgamation as _;
+use sequoia_openpgp::cert::amalgamation::key::{PrimaryKey as _, ValidErasedKeyAmalgamation};
+use sequoia_openpgp::cert::{Cert, ValidCert};
+use sequoia_openpgp::packet::{Key, Signature, key};
+use sequoia_openpgp::types::RevocationType;
+use sequoia_openpgp::{Fingerprint, KeyHandle};
+
+/// The verified revocations of a certificate, by the primary key or subkey that they revoke.
+#[derive(Debug, Default)]
+pub(crate) struct CertRevocations(HashMap<Fingerprint, Vec<KeyRevocation>>);
+
+/// One verified revocation of a primary key or subkey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyRevocation {
+    kind: RevocationType,
+    /// Seconds since 1970.
+    made: i64,
+    reason: String,
+}
+
+impl std::fmt::Display for KeyRevocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)?;
+        match Timestamp::from_second(self.made) {
+            Ok(made) if self.made > 0 => write!(f, ", on {made}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A public key of any role.
+pub(super) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
+
+impl CertRevocations {
+    /// Verifies the revocations of a certificate; `find` gives the keys that a designated revoker may have.
+    pub(super) fn of<'k>(cert: &Cert, find: impl Fn(&Fingerprint) -> Option<&'k AnyKey>) -> Self {
+        let mut found = Self::default();
+        let primary = cert.primary_key();
+        let designated: Vec<&AnyKey> = revokers(cert).filter_map(|name| find(&name)).collect();
+        let by_revoker = |revocation: &Signature, verify: &dyn Fn(&AnyKey) -> bool| {
+            let issuers = revocation.get_issuers();
+            let names = |key: &AnyKey| {
+                let handle = KeyHandle::from(key.fingerprint());
+                issuers.iter().any(|issuer| issuer.aliases(&handle))
+            };
+            designated.iter().any(|key| names(key) && verify(key))
+        };
+        let others = primary.other_revocations().filter(|revocation| {
+            by_revoker(revocation, &|key| {
+                revocation
+                    .verify_primary_key_revocation(key, primary.key())
+                    .is_ok()
+            })
+        });
+        let own = primary.self_revocations();
+        found.add(primary.key().fingerprint(), own.chain(others));
+        for part in cert.keys().subkeys() {
+            let others = part.other_revocations().filter(|revocation| {
+                by_revoker(revocation, &|key| {
+                    revocation
+                        .verify_subkey_revocation(key, primary.key(), part.key())
+                        .is_ok()
+                })
+            });
+            let own = part.self_revocations();
+            found.add(part.key().fingerprint(), own.chain(others));
+        }
+        found
+    }
+
+    fn add<'s>(&mut self, part: Fingerprint, revocations: impl Iterator<Item = &'s Signature>) {
+        let revocations: Vec<KeyRevocation> = revocations.map(KeyRevocation::of).collect();
+        if !revocations.is_empty() {
+            self.0.entry(part).or_default().extend(revocations);
+        }
+    }
+
+    /// The revocation of a part that is in force at a time: a hard one always, a soft one from when it was
+    /// made. A self-signature that is newer than a soft revocation takes it back; `bound` is when the newest
+    /// was made that counts at that time.
+    pub(crate) fn in_force(
+        &self,
+        part: &Fingerprint,
+        seconds: i64,
+        bound: Option<i64>,
+    ) -> Option<&KeyRevocation> {
+        let revocations = self.0.get(part)?;
+        let hard = |revocation: &&KeyRevocation| revocation.kind == RevocationType::Hard;
+        let stands = |revocation: &&KeyRevocation| {
+            revocation.made <= seconds && bound.is_none_or(|bound| bound <= revocation.made)
+        };
+        revocations
+            .iter()
+            .find(hard)
+            .or_else(|| revocations.iter().filter(stands).min_by_key(|r| r.made))
+    }
+
+    /// The revocation of a valid certificate's primary key or subkey that is in force at a time.
+    pub(super) fn of_valid_part(
+        &self,
+        part: &ValidErasedKeyAmalgamation<'_, key::PublicParts>,
+        seconds: i64,
+    ) -> Option<&KeyRevocation> {
+        let bound = if part.primary() {
+            newest_binding(part.valid_cert())
+        } else {
+            part.binding_signature()
+                .signature_creation_time()
+                .map(seconds_of)
+        };
+        self.in_force(&part.key().fingerprint(), seconds, bound)
+    }
+
+    /// True if a valid certificate is revoked at a time.
+    pub(super) fn is_certificate_revoked(&self, cert: &ValidCert<'_>, seconds: i64) -> bool {
+        let primary = cert.fingerprint();
+        self.in_force(&primary, seconds, newest_binding(cert))
+            .is_some()
+    }
+
+    /// True if a part has a hard revocation: its signatures of all times are void.
+    pub(crate) fn is_hard(&self, part: &Fingerprint) -> bool {
+        let hard = |revocation: &KeyRevocation| revocation.kind == RevocationType::Hard;
+        self.0.get(part).is_some_and(|all| all.iter().any(hard))
+    }
+}
+
+impl KeyRevocation {
+    /// Without a reason it is hard, as any unknown one is.
+    fn of(signature: &Signature) -> Self {
+        let reason = signature.reason_for_revocation();
+        Self {
+            kind: reason.map_or(RevocationType::Hard, |(code, _)| code.revocation_type()),
+            made: signature.signature_creation_time().map_or(0, seconds_of),
+            reason: reason.map_or_else(
+                || "no reason given".to_owned(),
+                |(code, _)| code.to_string(),
+            ),
+        }
+    }
+}
+
+/// The keys that a certificate designates as revokers in any of its self-signatures. gpg never takes a
+/// designation back either.
+fn revokers(cert: &Cert) -> impl Iterator<Item = Fingerprint> {
+    let users = cert
+        .userids()
+        .flat_map(|user| user.self_signatures().collect::<Vec<_>>());
+    cert.primary_key()
+        .self_signatures()
+        .chain(users)
+        .flat_map(|signature| signature.revocation_keys())
+        .map(|named| named.revoker().1.clone())
+}
+
+/// When the newest self-signature of a certificate's primary key was made.
+pub(super) fn newest_binding(cert: &ValidCert<'_>) -> Option<i64> {
+    let primary = cert.primary_key();
+    let direct = primary.direct_key_signature().ok();
+    let times = [Some(primary.binding_signature()), direct]
+        .into_iter()
+        .flatten();
+    times
+        .filter_map(|signature| signature.signature_creation_time())
+        .map(seconds_of)
+        .max()
+}
+
+pub(super) fn seconds_of(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
+}
