@@ -4,6 +4,7 @@
 //! says why. `own_…` are ours.
 
 mod ahead;
+mod attack;
 mod edges;
 mod floods;
 mod honest;

@@ -143,10 +143,11 @@ impl<'a> Evaluation<'a> {
             )
         })?;
         outcome.revision = Some(revision(&commit, floor, None));
-        let parent = evaluation.parent_of(floor, &commit)?;
+        let mut parent = evaluation.parent_of(floor, &commit)?;
         evaluation.revoked = Revoked::known(inputs);
         evaluation.recorded.add(&parent.authority);
-        let trailers = evaluation.own_trailers(&parent, &commit);
+        let (trailers, signed) = evaluation.own_trailers(&parent, &commit);
+        parent.seconds = signed.map_or(parent.seconds, |signed| parent.seconds.max(signed));
         outcome.revision = Some(revision(&commit, floor, Some(trailers)));
         if let Some(reference) = inputs
             .reference
@@ -342,8 +343,8 @@ impl<'a> Evaluation<'a> {
 
     /// The trailers of the floor, if an identity had signed them by the policy that judged it: that of
     /// its parent, so that a commit which brings its own signer's key orders nothing. The introduction is
-    /// believed as it is.
-    fn own_trailers(&mut self, floor: &Parent, commit: &Commit<'_>) -> Trailers {
+    /// believed as it is. Beside them, when a key of that policy signed the floor.
+    fn own_trailers(&mut self, floor: &Parent, commit: &Commit<'_>) -> (Trailers, Option<i64>) {
         let mut judge = floor.clone();
         if let Some(parent) = commit
             .parents
@@ -357,19 +358,20 @@ impl<'a> Evaluation<'a> {
                 .flatten()
                 .and_then(|trust| self.authority(&trust).ok())
             else {
-                return Trailers::default();
+                return (Trailers::default(), None);
             };
             judge.authority = authority;
         }
         let finding = examine_commit(&judge.authority, commit);
-        if self
-            .own_voice(&judge, commit, finding, Bounds::none())
-            .is_ok()
-        {
+        let past = |seconds: &i64| *seconds <= self.latest_time(&judge.authority);
+        let signed = finding.made().map(|made| made.seconds).filter(past);
+        let own = self.own_voice(&judge, commit, finding, Bounds::none());
+        let trailers = if own.is_ok() {
             Trailers::parse(commit.message).unwrap_or_default()
         } else {
             Trailers::default()
-        }
+        };
+        (trailers, signed)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::chain::left_by;
 use super::fork::{parse, read};
 use super::{Evaluation, Parent};
-use crate::object::{Checked, ObjectKind, entries, limits};
+use crate::object::{Checked, ObjectKind, Trailers, entries, limits};
 use crate::oid::Oid;
 use crate::policy::{Authority, KEYS_PATH, KeyFile, KeyRecord, RecordedRevocations, TRUST_PATH};
 use crate::reason::{Reason, ReasonCode};
@@ -42,33 +43,34 @@ impl Evaluation<'_> {
             Some(key) => Err(Reason::new(
                 ReasonCode::RevocationDropped,
                 format!(
-                    "the key {key} has lost a revocation that an accepted policy had of it or of one of its parts"
+                    "the key {key} has lost a revocation that an accepted policy had of it, or of a part or another form of it; a designated revoker's needs the revoker's key file"
                 ),
             )),
         }
     }
 
-    /// Looks at the key files of every commit between the introduction and the floor.
+    /// Looks at the key files of every commit from the floor down to the introduction, and of those that a
+    /// signed rollback left.
     fn record_history(&mut self) -> Result<(), Reason> {
-        let Some(mut at) = self.inputs.floor else {
-            return Ok(());
-        };
-        let mut seen = HashSet::new();
-        while at != self.inputs.introduction {
-            let raw = read(self.objects, &at)?;
-            let Some(below) = parse(&raw, &at)?.parents.first().copied() else {
-                break;
-            };
-            at = below;
-            let raw = read(self.objects, &at)?;
-            let Some(trust) = self.trees.trust(&parse(&raw, &at)?.tree)? else {
+        let mut pending: Vec<Oid> = self.inputs.floor.into_iter().collect();
+        let (mut commits, mut folders) = (HashSet::new(), HashSet::new());
+        while let Some(id) = pending.pop() {
+            if !commits.insert(id) {
                 continue;
-            };
-            if let Some(keys) = self.trees.folder(&trust, keys_folder())?
-                && seen.insert(keys)
+            }
+            let raw = read(self.objects, &id)?;
+            let commit = parse(&raw, &id)?;
+            if let Some(trust) = self.trees.trust(&commit.tree)?
+                && let Some(keys) = self.trees.folder(&trust, keys_folder())?
+                && folders.insert(keys)
             {
                 let record = record_of(self.objects, &keys)?;
                 self.recorded.revocations.add(&record);
+            }
+            if id != self.inputs.introduction {
+                let below = commit.parents.first().copied();
+                let trailers = Trailers::parse(commit.message).unwrap_or_default();
+                pending.extend(below.into_iter().chain(left_by(&trailers, below)));
             }
         }
         Ok(())
@@ -94,5 +96,5 @@ fn record_of(objects: Checked<'_>, keys: &Oid) -> Result<KeyRecord, Reason> {
             files.insert(file.name(), file);
         }
     }
-    Ok(KeyRecord::of(&files))
+    Ok(KeyRecord::of_files(&files))
 }

@@ -10,7 +10,7 @@ use crate::inputs::{Inputs, Revocations, TagRef};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
 use crate::outcome::{By, RevocationBegun, Signer};
-use crate::policy::{Authority, IdentityIndex, Policy, TRUST_PATH};
+use crate::policy::{Authority, IdentityIndex, Material, Policy, TRUST_PATH};
 use crate::signature::{KeyName, examine};
 use crate::verified::Revision;
 
@@ -34,6 +34,8 @@ pub(super) struct Revoked {
     unread: BTreeMap<KeyName, Vec<TagRef>>,
     /// Commits that were accepted and then left by a signed rollback.
     left: HashSet<Oid>,
+    /// The material of those that have left the policy, so that none goes on in another form.
+    materials: BTreeMap<KeyName, Material>,
 }
 
 struct Waiting {
@@ -45,7 +47,11 @@ struct Waiting {
 impl Revoked {
     /// Who took away the authority of a key of an authority's ring, if somebody did.
     pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<String> {
-        let is = |name: &&KeyName| authority.ring.is_part_of(name, key);
+        let other_form = |name: &KeyName| {
+            let material = self.materials.get(name);
+            material.is_some_and(|material| authority.ring.is_of(key, material))
+        };
+        let is = |name: &&KeyName| authority.ring.is_part_of(name, key) || other_form(name);
         if self.local.iter().any(|name| is(&name)) {
             return Some("by this machine's configuration".to_owned());
         }
@@ -105,6 +111,21 @@ impl Revoked {
             || self.before.contains(key)
             || self.tags.contains_key(key)
             || self.certificates.contains(key)
+    }
+
+    /// Remembers the material of the revoked keys of a policy that is left.
+    fn remember_materials(&mut self, authority: &Authority) {
+        let names = self
+            .local
+            .iter()
+            .chain(&self.before)
+            .chain(self.tags.keys());
+        for name in names.chain(&self.certificates) {
+            if authority.ring.has(name) {
+                let material = authority.ring.material_of(name);
+                self.materials.entry(name.clone()).or_insert(material);
+            }
+        }
     }
 
     /// Remembers the hard revocations of an accepted policy's certificates.
@@ -209,6 +230,7 @@ impl Evaluation<'_> {
         let mut revoked = std::mem::take(&mut self.revoked);
         let policy_changed = parent.trust != before.trust;
         if policy_changed {
+            revoked.remember_materials(&before.authority);
             self.look_at_those_of(&mut revoked, &parent.authority);
         }
         let mut left = HashSet::new();

@@ -60,11 +60,15 @@ impl Evaluation<'_> {
             let taken = match taken {
                 Ok(_) if approved.is_empty() => continue,
                 Ok(taken) => taken,
-                Err(reason) if reason.code == ReasonCode::ApprovalIgnored => {
-                    notes.push(reason);
+                // Without its approvals the merge may still be covered, so they make nothing worse.
+                Err(reason) => {
+                    let why = format!(
+                        "the approvals of {} count for nothing: {reason}",
+                        tip.short()
+                    );
+                    notes.push(Reason::new(ReasonCode::ApprovalIgnored, why));
                     continue;
                 }
-                Err(reason) => return Err(reason),
             };
             match taken {
                 Ok(paths) if paths.is_empty() => {

@@ -38,6 +38,8 @@ pub(super) struct Candidate<'c> {
     /// nobody moves it by adding a tag or a revocation; and what is dated in the future waits until then,
     /// so that it is never ahead of the clock by more than the skew.
     pub(super) seconds: i64,
+    /// The same by itself, whatever its parents say: an emergency ends after its own time.
+    declared: i64,
 }
 
 impl Candidate<'_> {
@@ -291,8 +293,9 @@ impl Evaluation<'_> {
         if at == 0 && self.chain.rollback.is_some() {
             self.rollback(parent, &commit, &own)?;
         }
-        let seconds = parent.seconds.max(commit.committer.seconds);
-        let seconds = signed.map_or(seconds, |signed| seconds.max(signed));
+        let said = commit.committer.seconds;
+        let declared = signed.map_or(said, |signed| said.max(signed));
+        let seconds = parent.seconds.max(declared);
         Ok(Candidate {
             id,
             at,
@@ -301,6 +304,7 @@ impl Evaluation<'_> {
             own,
             trailers,
             seconds,
+            declared,
         })
     }
 
@@ -376,17 +380,17 @@ impl Evaluation<'_> {
         let came = self
             .seen(&candidate.id)
             .or(self.inputs.floor.is_some().then_some(self.now));
-        if came.is_some_and(|came| came - candidate.seconds > emergency.ttl.0) {
+        if came.is_some_and(|came| came - candidate.declared > emergency.ttl.0) {
             let message = format!(
                 "the emergency of {} was over after {}",
-                timestamp(candidate.seconds),
+                timestamp(candidate.declared),
                 emergency.ttl
             );
             return Err(Reason::new(ReasonCode::EmergencyExpired, message));
         }
         // Nor does somebody declare it who signs when it is over: a commit that waited for the second
         // signature of an emergency would get around the rules for as long as it lies there.
-        voices.retain(|voice| voice.seconds - candidate.seconds <= emergency.ttl.0);
+        voices.retain(|voice| voice.seconds - candidate.declared <= emergency.ttl.0);
         let declared = coverage::judge(
             policy,
             &coverage::emergency(&emergency.need, &candidate.changes, candidate.merged()),

@@ -42,8 +42,8 @@ fn is_ours(name: &str) -> bool {
 }
 
 impl Trailers {
-    /// The trailers of a message: its last paragraph, if every line of it is one, or git's own line about
-    /// where a commit was picked from. A paragraph that holds prose too isn't a block of trailers, so that a
+    /// The trailers of a message: its last paragraph, if every line of it is one, git's own line about where
+    /// a commit was picked from, or a remark in brackets. A paragraph that holds prose too isn't a block of trailers, so that a
     /// word at the beginning of a wrapped line is never taken for an order. A value that isn't UTF-8 (a
     /// commit may say in its `encoding` that it is something else) is read with replacement characters.
     pub fn parse(message: &[u8]) -> Result<Self, DuplicateTrailer> {
@@ -63,7 +63,9 @@ impl Trailers {
         let mut picked = false;
         for line in lines.iter().rev() {
             let line = String::from_utf8_lossy(line);
-            if line.starts_with(PICKED) && line.ends_with(')') {
+            if line.starts_with(PICKED) && line.ends_with(')')
+                || line.starts_with('[') && line.ends_with(']')
+            {
                 picked = true;
                 continue;
             }
@@ -80,7 +82,8 @@ impl Trailers {
             };
             let word =
                 !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            if !word || !value.starts_with(' ') {
+            // What programs act on is written as git writes it; others' trailers are only passed over.
+            if !word || !value.starts_with(' ') && is_ours(name) {
                 return Ok(Self::default());
             }
             picked = false;

@@ -105,7 +105,8 @@ impl Authority {
                 format!("no identity has the key {name}"),
             ));
         }
-        let ring = match KeyRing::new(&policy, &found, now.as_second()) {
+        let verified = super::verified_revocations(&found);
+        let ring = match KeyRing::new(&policy, &found, &verified, now.as_second()) {
             Ok(ring) => ring,
             Err(super::keys::Shared(a, b)) => {
                 let message = format!(
@@ -123,7 +124,7 @@ impl Authority {
                 ring,
                 files,
                 warnings,
-                record: KeyRecord::of(&found),
+                record: KeyRecord::of(&found, &verified),
             })
         } else {
             Err(wrong)

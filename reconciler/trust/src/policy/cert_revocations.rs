@@ -16,12 +16,14 @@ use sequoia_openpgp::types::RevocationType;
 use sequoia_openpgp::{Fingerprint, KeyHandle};
 
 /// The verified revocations of a certificate, by the primary key or subkey that they revoke.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct CertRevocations(HashMap<Fingerprint, Vec<KeyRevocation>>);
 
 /// One verified revocation of a primary key or subkey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRevocation {
+    /// The value of its signature: what isn't signed over may change.
+    value: String,
     kind: RevocationType,
     /// Seconds since 1970.
     made: i64,
@@ -128,6 +130,12 @@ impl CertRevocations {
             .is_some()
     }
 
+    /// Every verified revocation, with the part that it revokes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &KeyRevocation)> {
+        let each = |(part, all)| std::iter::repeat(part).zip::<&Vec<KeyRevocation>>(all);
+        self.0.iter().flat_map(each)
+    }
+
     /// True if a part has a hard revocation: its signatures of all times are void.
     pub(crate) fn is_hard(&self, part: &Fingerprint) -> bool {
         let hard = |revocation: &KeyRevocation| revocation.kind == RevocationType::Hard;
@@ -135,11 +143,26 @@ impl CertRevocations {
     }
 }
 
+/// The value of a signature, by which a copy of it is known.
+pub(super) fn value_of(signature: &Signature) -> String {
+    format!("{:?}{:?}", signature.digest_prefix(), signature.mpis())
+}
+
 impl KeyRevocation {
+    pub(super) fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// True if it is in force at a time, whatever its own certificate says later.
+    pub(super) fn voids(&self, seconds: i64) -> bool {
+        self.kind == RevocationType::Hard || self.made <= seconds
+    }
+
     /// Without a reason it is hard, as any unknown one is.
     fn of(signature: &Signature) -> Self {
         let reason = signature.reason_for_revocation();
         Self {
+            value: value_of(signature),
             kind: reason.map_or(RevocationType::Hard, |(code, _)| code.revocation_type()),
             made: signature.signature_creation_time().map_or(0, seconds_of),
             reason: reason.map_or_else(

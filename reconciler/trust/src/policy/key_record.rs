@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sequoia_openpgp::cert::Cert;
-use sequoia_openpgp::packet::Signature;
 
-use super::cert_revocations::{AnyKey, CertRevocations};
+use super::cert_revocations::{AnyKey, CertRevocations, value_of};
 use super::material::Material;
-use super::{KeyFile, index_of_parts};
+use super::{KeyFile, verified_revocations};
 use crate::signature::KeyName;
 
 /// The keys of one `trust` folder and their revocations.
@@ -21,7 +20,8 @@ pub(crate) struct KeyRecord {
 
 #[derive(Debug)]
 struct FileRecord {
-    /// Every revocation of every component, by the value of its signature.
+    /// Every revocation of every component by the value of its signature, and again each that is verified:
+    /// a designated revoker's loses its force with the revoker's key file or designation.
     revocations: BTreeSet<String>,
     parts: Vec<Part>,
 }
@@ -30,26 +30,34 @@ struct FileRecord {
 #[derive(Debug)]
 struct Part {
     material: Material,
-    /// True if it has a hard revocation.
-    compromised: bool,
+    revoked: bool,
 }
 
 /// Every revocation that the key files of some `trust` folders have had.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedRevocations {
     by_key: BTreeMap<KeyName, BTreeSet<String>>,
-    compromised: Material,
+    /// The material of primary keys and subkeys that were revoked, which no other form brings back.
+    revoked: Material,
 }
 
 impl KeyRecord {
-    /// Reads the revocations of key files. Designated revokers are looked for among the same files.
-    pub(crate) fn of(files: &HashMap<KeyName, KeyFile>) -> Self {
-        let parts = index_of_parts(files);
-        let record =
-            |(name, file): (&KeyName, &KeyFile)| (name.clone(), FileRecord::of(file, &parts));
+    /// Takes down key files and their verified revocations.
+    pub(crate) fn of(
+        files: &HashMap<KeyName, KeyFile>,
+        verified: &HashMap<KeyName, CertRevocations>,
+    ) -> Self {
+        let record = |(name, file): (&KeyName, &KeyFile)| {
+            (name.clone(), FileRecord::of(file, verified.get(name)))
+        };
         Self {
             files: files.iter().map(record).collect(),
         }
+    }
+
+    /// Takes down key files; designated revokers are looked for among them.
+    pub(crate) fn of_files(files: &HashMap<KeyName, KeyFile>) -> Self {
+        Self::of(files, &verified_revocations(files))
     }
 
     fn has(&self, name: &KeyName, material: &Material) -> bool {
@@ -69,26 +77,36 @@ impl KeyRecord {
 }
 
 impl FileRecord {
-    fn of(file: &KeyFile, parts: &HashMap<sequoia_openpgp::Fingerprint, AnyKey>) -> Self {
-        match file {
-            KeyFile::Ssh(key) => Self {
-                revocations: BTreeSet::new(),
-                parts: vec![Part {
-                    material: Material::of_ssh(key.key_data()),
-                    compromised: false,
-                }],
-            },
-            KeyFile::OpenPgp(cert) => {
-                let verified = CertRevocations::of(cert, |name| parts.get(name));
-                let part = |key: &AnyKey| Part {
-                    material: Material::of_openpgp(key),
-                    compromised: verified.is_hard(&key.fingerprint()),
+    fn of(file: &KeyFile, verified: Option<&CertRevocations>) -> Self {
+        let cert = match file {
+            KeyFile::OpenPgp(cert) => cert,
+            KeyFile::Ssh(key) => {
+                return Self {
+                    revocations: BTreeSet::new(),
+                    parts: vec![Part {
+                        material: Material::of_ssh(key.key_data()),
+                        revoked: false,
+                    }],
                 };
-                Self {
-                    revocations: revocations(cert),
-                    parts: cert.keys().map(|key| part(key.key())).collect(),
-                }
             }
+        };
+        let verified: Vec<_> = verified
+            .into_iter()
+            .flat_map(CertRevocations::iter)
+            .collect();
+        let part = |key: &AnyKey| {
+            let name = key.fingerprint();
+            Part {
+                material: Material::of_openpgp(key),
+                revoked: verified.iter().any(|(part, _)| **part == name),
+            }
+        };
+        let in_force = verified
+            .iter()
+            .map(|(_, by)| format!("verified {}", by.value()));
+        Self {
+            revocations: revocations(cert).into_iter().chain(in_force).collect(),
+            parts: cert.keys().map(|key| part(key.key())).collect(),
         }
     }
 }
@@ -101,14 +119,14 @@ impl RecordedRevocations {
                 let known = self.by_key.entry(name.clone()).or_default();
                 known.extend(file.revocations.iter().cloned());
             }
-            for part in file.parts.iter().filter(|part| part.compromised) {
-                self.compromised.add(&part.material);
+            for part in file.parts.iter().filter(|part| part.revoked) {
+                self.revoked.add(&part.material);
             }
         }
     }
 
-    /// The first key of a new folder that has lost one of these revocations, or whose material a hard one is
-    /// of. The keys that the folder before it has are as they were accepted.
+    /// The first key of a new folder that has lost one of these revocations, or that is another form of a
+    /// revoked key. The keys that the folder before it has are as they were accepted.
     pub(crate) fn lost_in<'r>(
         &self,
         new: &'r KeyRecord,
@@ -122,15 +140,16 @@ impl RecordedRevocations {
                 .filter(|part| !before.has(name, &part.material));
             known.is_some_and(|known| !known.is_subset(&file.revocations))
                 || gained
-                    .filter(|part| !part.compromised)
-                    .any(|part| part.material.shares(&self.compromised))
+                    .filter(|part| !part.revoked)
+                    .any(|part| part.material.shares(&self.revoked))
         };
         new.files.iter().find(lost).map(|(name, _)| name)
     }
 }
 
-/// All revocations of a certificate and of its components, by the values of their signatures: what isn't
-/// signed over may change. Those by others are among them, as a designated revoker's are.
+/// All revocations of a certificate, its user IDs and its keys, by the values of their signatures. Those by
+/// others are among them, as a designated revoker's are. A picture is no part that could sign, and isn't kept
+/// when a key file is written.
 pub(super) fn revocations(cert: &Cert) -> BTreeSet<String> {
     let primary = cert.primary_key();
     let own = primary
@@ -139,18 +158,9 @@ pub(super) fn revocations(cert: &Cert) -> BTreeSet<String> {
     let users = cert
         .userids()
         .flat_map(|user| user.self_revocations().collect::<Vec<_>>());
-    let attributes = cert
-        .user_attributes()
-        .flat_map(|user| user.self_revocations().collect::<Vec<_>>());
     let parts = cert.keys().subkeys().flat_map(|part| {
         let all = part.self_revocations().chain(part.other_revocations());
         all.collect::<Vec<_>>()
     });
-    let value =
-        |signature: &Signature| format!("{:?}{:?}", signature.digest_prefix(), signature.mpis());
-    own.chain(users)
-        .chain(attributes)
-        .chain(parts)
-        .map(value)
-        .collect()
+    own.chain(users).chain(parts).map(value_of).collect()
 }

@@ -132,6 +132,8 @@ pub struct KeyRing {
     ssh: HashMap<[u8; 32], usize>,
     standard: StandardPolicy<'static>,
     min_rsa_bits: usize,
+    /// Revocations of primary keys and subkeys of any key file, by their material.
+    by_material: HashMap<[u8; 32], Vec<(Fingerprint, KeyRevocation)>>,
     live: Mutex<HashMap<(Fingerprint, usize), Result<(), Reason>>>,
 }
 
@@ -180,14 +182,51 @@ pub(super) fn at(seconds: i64) -> SystemTime {
 /// The two owners of a key that both of them have.
 pub(super) struct Shared(pub(super) IdentityIndex, pub(super) IdentityIndex);
 
-/// The primary keys and subkeys of certificates, by fingerprint.
-pub(super) fn index_of_parts(files: &HashMap<KeyName, KeyFile>) -> HashMap<Fingerprint, AnyKey> {
-    let certs = files.values().filter_map(|file| match file {
-        KeyFile::OpenPgp(cert) => Some(cert),
+fn by_material(
+    files: &HashMap<KeyName, KeyFile>,
+    verified: &HashMap<KeyName, CertRevocations>,
+) -> HashMap<[u8; 32], Vec<(Fingerprint, KeyRevocation)>> {
+    let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    for (name, revocations) in verified {
+        let Some(KeyFile::OpenPgp(cert)) = files.get(name) else {
+            continue;
+        };
+        for (part, by) in revocations.iter() {
+            let Some(key) = cert.keys().find(|key| key.key().fingerprint() == *part) else {
+                continue;
+            };
+            for digest in Material::of_openpgp(key.key()).digests() {
+                found
+                    .entry(*digest)
+                    .or_default()
+                    .push((part.clone(), by.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Verifies the revocations in key files, whether or not the policy uses them. A designated revoker's count if
+/// its key is in one of the files.
+pub(super) fn verified_revocations(
+    files: &HashMap<KeyName, KeyFile>,
+) -> HashMap<KeyName, CertRevocations> {
+    let certs = files.iter().filter_map(|(name, file)| match file {
+        KeyFile::OpenPgp(cert) => Some((name, cert)),
         KeyFile::Ssh(_) => None,
     });
-    let parts = certs.flat_map(|cert| cert.keys().map(|part| part.key().clone()));
-    parts.map(|key| (key.fingerprint(), key)).collect()
+    let parts = certs
+        .clone()
+        .flat_map(|(_, cert)| cert.keys().map(|part| part.key().clone()));
+    let parts: HashMap<Fingerprint, AnyKey> = parts.map(|key| (key.fingerprint(), key)).collect();
+    certs
+        .map(|(name, cert)| {
+            (
+                name.clone(),
+                CertRevocations::of(cert, |part| parts.get(part)),
+            )
+        })
+        .collect()
 }
 
 impl KeyRing {
@@ -195,6 +234,7 @@ impl KeyRing {
     pub(super) fn new(
         policy: &Policy,
         files: &HashMap<KeyName, KeyFile>,
+        verified: &HashMap<KeyName, CertRevocations>,
         now: i64,
     ) -> Result<Self, Shared> {
         let mut ring = Self {
@@ -205,9 +245,9 @@ impl KeyRing {
             ssh: HashMap::new(),
             standard: standard(at(now)),
             min_rsa_bits: policy.min_rsa_bits as usize,
+            by_material: by_material(files, verified),
             live: Mutex::default(),
         };
-        let known = index_of_parts(files);
         let mut owners: HashMap<[u8; 32], IdentityIndex> = HashMap::new();
         for (identity, key) in policy
             .identities
@@ -256,10 +296,7 @@ impl KeyRing {
                 }
             }
             let valid_before = key.valid_before.map(jiff::Timestamp::as_second);
-            let revocations = match &file {
-                Some(KeyFile::OpenPgp(cert)) => CertRevocations::of(cert, |part| known.get(part)),
-                _ => CertRevocations::default(),
-            };
+            let revocations = verified.get(&key.name).cloned().unwrap_or_default();
             ring.keys.push(RingKey {
                 name: key.name.clone(),
                 identity,
@@ -333,8 +370,14 @@ impl KeyRing {
         self.parts.get(*at)
     }
 
+    /// True if a key, or a part of it, has this material.
+    pub(crate) fn is_of(&self, key: usize, material: &Material) -> bool {
+        let own = self.keys.get(key);
+        own.is_some_and(|own| own.material.shares(material))
+    }
+
     /// The material that a fingerprint means, as far as the ring knows it.
-    fn material_of(&self, name: &KeyName) -> Material {
+    pub(crate) fn material_of(&self, name: &KeyName) -> Material {
         let mut material = Material::of_name(name);
         if let Some(part) = self.part(name) {
             material.add(&part.material);
@@ -362,6 +405,26 @@ impl KeyRing {
         })
     }
 
+    /// The revocation of another form of a key that is in force at a time: what is revoked as `OpenPGP` key
+    /// doesn't go on as SSH key, or with another creation time.
+    pub(crate) fn revoked_in_other_form(
+        &self,
+        material: &Material,
+        part: Option<&Fingerprint>,
+        seconds: i64,
+    ) -> Option<&KeyRevocation> {
+        if self.by_material.is_empty() {
+            return None;
+        }
+        let revocations = material
+            .digests()
+            .filter_map(|digest| self.by_material.get(digest));
+        let of_other =
+            |(of, by): &&(Fingerprint, KeyRevocation)| part != Some(of) && by.voids(seconds);
+        let found = revocations.flatten().find(of_other);
+        found.map(|(_, by)| by)
+    }
+
     /// Whether a key or subkey could sign at a time: bound, meant for signing, not expired, not
     /// revoked. A hard revocation counts at all times. The answer is kept for the whole of the
     /// stretch of time in which nothing of the certificate begins or ends.
@@ -371,6 +434,17 @@ impl KeyRing {
         part: &Fingerprint,
         seconds: i64,
     ) -> Result<(), Reason> {
+        let material = self.by_fingerprint.get(part);
+        let material = material.and_then(|at| self.parts.get(*at));
+        let other =
+            material.and_then(|own| self.revoked_in_other_form(&own.material, Some(part), seconds));
+        if let Some(by) = other {
+            let message = format!(
+                "the OpenPGP key {} is revoked in another form ({by})",
+                part.to_hex()
+            );
+            return Err(Reason::new(ReasonCode::KeyRevoked, message));
+        }
         let moments = self.keys.get(key).map_or(&[][..], |key| &key.moments);
         let stretch = moments.partition_point(|moment| *moment <= seconds);
         let place = (part.clone(), stretch);
@@ -464,6 +538,11 @@ impl KeyRing {
         if key.valid_before.is_some_and(|end| seconds >= end) {
             return Err("its `validBefore` has passed".to_owned());
         }
+        if matches!(key.name, KeyName::Ssh(_))
+            && let Some(by) = self.revoked_in_other_form(&key.material, None, seconds)
+        {
+            return Err(format!("it is revoked in another form ({by})"));
+        }
         match (&key.name, &key.file) {
             (KeyName::OpenPgp(_), Some(KeyFile::OpenPgp(cert))) => {
                 let valid = cert
@@ -471,7 +550,12 @@ impl KeyRing {
                     .map_err(|e| e.to_string())?;
                 let revocations = &key.revocations;
                 let signs = valid.keys().alive().for_signing().any(|part| {
-                    self.strong(part.key()) && revocations.of_valid_part(&part, seconds).is_none()
+                    let (material, name) =
+                        (Material::of_openpgp(part.key()), part.key().fingerprint());
+                    let other = self.revoked_in_other_form(&material, Some(&name), seconds);
+                    self.strong(part.key())
+                        && revocations.of_valid_part(&part, seconds).is_none()
+                        && other.is_none()
                 });
                 if signs
                     && !revocations.is_certificate_revoked(&valid, seconds)

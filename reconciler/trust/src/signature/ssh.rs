@@ -153,15 +153,33 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         part: None,
         seconds: claimed,
     };
-    if let KeyData::Rsa(rsa) = &key
+    match flaw(ring, &name, &key, &signature, claimed) {
+        Some((flaw, reason)) => Finding::Void(made, flaw, reason),
+        None => Finding::Good(made),
+    }
+}
+
+/// Why a signature that the key has truly made gives nothing.
+fn flaw(
+    ring: &KeyRing,
+    name: &super::KeyName,
+    key: &KeyData,
+    signature: &Signature,
+    claimed: i64,
+) -> Option<(Flaw, Reason)> {
+    let material = crate::policy::Material::of_ssh(key);
+    if let Some(by) = ring.revoked_in_other_form(&material, None, claimed) {
+        let message = format!("the SSH key {name} is revoked in another form ({by})");
+        return Some((Flaw::Revoked, Reason::new(ReasonCode::KeyRevoked, message)));
+    }
+    if let KeyData::Rsa(rsa) = key
         && crate::policy::rsa_bits(rsa) < ring.min_rsa_bits()
     {
         let message = format!(
             "the RSA key {name} has fewer than {} bits",
             ring.min_rsa_bits()
         );
-        let reason = Reason::new(ReasonCode::WeakCrypto, message);
-        return Finding::Void(made, Flaw::Unfit, reason);
+        return Some((Flaw::Unfit, Reason::new(ReasonCode::WeakCrypto, message)));
     }
     // Security keys say whether somebody touched them.
     let flags = signature
@@ -173,10 +191,9 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         && flags.is_none_or(|flags| flags & 1 == 0)
     {
         let message = format!("the security key {name} signed without anybody's presence");
-        let reason = Reason::new(ReasonCode::KeyMisused, message);
-        return Finding::Void(made, Flaw::Unfit, reason);
+        return Some((Flaw::Unfit, Reason::new(ReasonCode::KeyMisused, message)));
     }
-    Finding::Good(made)
+    None
 }
 
 /// The inner signature, if the bytes are one and nothing else.
