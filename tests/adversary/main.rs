@@ -5,6 +5,8 @@
 
 mod ahead;
 mod edges;
+mod flood_budget;
+mod flood_inputs;
 mod floods;
 mod late;
 mod merges;

@@ -12,6 +12,7 @@ use crate::object::{
 use crate::oid::Oid;
 use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
+use crate::work::{WorkCounter, count};
 
 /// A file as a tree names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ const KEPT: usize = 8 << 20;
 pub(crate) struct Trees<'a> {
     objects: Checked<'a>,
     kept: RefCell<Kept<'a>>,
+    work: Rc<WorkCounter>,
 }
 
 #[derive(Default)]
@@ -81,10 +83,11 @@ fn malformed(path: &str, error: &Malformed) -> Reason {
 }
 
 impl<'a> Trees<'a> {
-    pub(crate) fn new(objects: Checked<'a>) -> Self {
+    pub(crate) fn new(objects: Checked<'a>, work: Rc<WorkCounter>) -> Self {
         Self {
             objects,
             kept: RefCell::default(),
+            work,
         }
     }
 
@@ -106,13 +109,34 @@ impl<'a> Trees<'a> {
         Ok(raw)
     }
 
+    /// Takes a raw tree apart, and counts its entries.
+    fn parse<'r>(&self, path: &str, raw: &'r [u8], id: &Oid) -> Result<Tree<'r>, Reason> {
+        let tree = Tree::parse(raw, id.format()).map_err(|e| malformed(path, &e))?;
+        let entries = count(tree.entries().len());
+        self.work.add(|work| work.tree_entries += entries);
+        Ok(tree)
+    }
+
+    /// Takes one side of a comparison apart; a side that isn't there has no entries.
+    fn parse_side<'r>(
+        &self,
+        path: &str,
+        raw: Option<&'r Cow<'_, [u8]>>,
+        id: Option<&Oid>,
+    ) -> Result<Tree<'r>, Reason> {
+        match (raw, id) {
+            (Some(raw), Some(id)) => self.parse(path, raw, id),
+            _ => Ok(Tree::default()),
+        }
+    }
+
     /// An entry by its path.
     pub(crate) fn entry(&self, tree: &Oid, path: &str) -> Result<Option<Leaf>, Reason> {
         let mut folder = *tree;
         let mut parts = path.split('/').peekable();
         while let Some(part) = parts.next() {
             let raw = self.raw(&folder)?;
-            let tree = Tree::parse(&raw, folder.format()).map_err(|e| malformed(path, &e))?;
+            let tree = self.parse(path, &raw, &folder)?;
             let Some(entry) = tree.get(part) else {
                 return Ok(None);
             };
@@ -133,7 +157,7 @@ impl<'a> Trees<'a> {
     /// The folder `trust` of a root tree.
     pub(crate) fn trust(&self, tree: &Oid) -> Result<Option<Oid>, Reason> {
         let raw = self.raw(tree)?;
-        let root = Tree::parse(&raw, tree.format()).map_err(|e| malformed("", &e))?;
+        let root = self.parse("", &raw, tree)?;
         Ok(root
             .get(TRUST_PATH)
             .filter(|entry| entry.mode == EntryMode::Folder)
@@ -201,10 +225,10 @@ impl Walk<'_, '_> {
         }
         let old_raw = before.map(|id| self.trees.raw(id)).transpose()?;
         let new_raw = after.map(|id| self.trees.raw(id)).transpose()?;
-        let old_tree = tree(path, old_raw.as_deref().map(AsRef::as_ref), before)?;
-        let new_tree = tree(path, new_raw.as_deref().map(AsRef::as_ref), after)?;
+        let old_tree = self.trees.parse_side(path, old_raw.as_deref(), before)?;
+        let new_tree = self.trees.parse_side(path, new_raw.as_deref(), after)?;
         if self.judge == Judge::New
-            && let Some((a, b)) = new_tree.collision(&old_tree)
+            && let Some((a, b)) = new_tree.collision(&old_tree, &self.trees.work)
         {
             let message = format!(
                 "some file systems take the names \"{}\" and \"{}\" for one",
@@ -308,13 +332,6 @@ impl Walk<'_, '_> {
             // The folder's own file in place of a folder, or the other way around, is a change like others.
             EntryMode::File | EntryMode::Executable | EntryMode::Folder => Ok(()),
         }
-    }
-}
-
-fn tree<'r>(path: &str, raw: Option<&'r [u8]>, id: Option<&Oid>) -> Result<Tree<'r>, Reason> {
-    match (raw, id) {
-        (Some(raw), Some(id)) => Tree::parse(raw, id.format()).map_err(|e| malformed(path, &e)),
-        _ => Ok(Tree::default()),
     }
 }
 

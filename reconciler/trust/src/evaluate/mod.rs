@@ -29,6 +29,7 @@ mod step;
 mod voice;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -42,6 +43,7 @@ use crate::policy::{Authority, first_error};
 use crate::reason::{Reason, ReasonCode};
 use crate::verdict::Verdict;
 use crate::verified::Revision;
+use crate::work::WorkCounter;
 
 pub use presume::{Held, presume};
 
@@ -51,7 +53,7 @@ use chain::Chain;
 use freshness::{End, Hold};
 use revocation::Revoked;
 use span::Spans;
-use voice::{Bounds, examine_commit};
+use voice::Bounds;
 
 /// How many commits before the floor are asked for their dates.
 const BEFORE_FLOOR: usize = 256;
@@ -78,6 +80,7 @@ struct Evaluation<'a> {
     approvals: Approvals,
     revoked: Revoked,
     spans: Spans,
+    work: Rc<WorkCounter>,
 }
 
 /// Judges everything between the floor and the head.
@@ -85,14 +88,15 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
     let mut outcome = Outcome::at(floor);
     let objects = Checked(objects);
-    let begun = Evaluation::begin(objects, inputs, floor, &mut outcome);
+    let work = Rc::new(WorkCounter::default());
+    let begun = Evaluation::begin(objects, inputs, floor, &work, &mut outcome);
     match begun.map(|(mut evaluation, parent)| evaluation.run(parent, None, &mut outcome)) {
         Ok(None) => {}
         // Nothing that was found after what is held may count: the way is gone again, up to there.
         Ok(Some(hold)) => {
             let mut again = Outcome::at(floor);
             if let Ok((mut evaluation, parent)) =
-                Evaluation::begin(objects, inputs, floor, &mut again)
+                Evaluation::begin(objects, inputs, floor, &work, &mut again)
             {
                 evaluation.run(parent, Some(&hold), &mut again);
             }
@@ -108,6 +112,7 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
             outcome.reasons.push(reason);
         }
     }
+    outcome.work = work.get();
     outcome
 }
 
@@ -117,18 +122,20 @@ impl<'a> Evaluation<'a> {
         objects: Checked<'a>,
         inputs: &'a Inputs<'a>,
         floor: Oid,
+        work: &Rc<WorkCounter>,
         outcome: &mut Outcome,
     ) -> Result<(Self, Parent), Reason> {
         let mut evaluation = Self {
             objects,
             inputs,
             now: inputs.now.as_second(),
-            trees: Trees::new(objects),
+            trees: Trees::new(objects, work.clone()),
             authorities: HashMap::new(),
             chain: Chain::default(),
             approvals: Approvals::default(),
             revoked: Revoked::default(),
             spans: Spans::default(),
+            work: work.clone(),
         };
         let raw = objects
             .read(&floor, ObjectKind::Commit, limits::COMMIT)
@@ -208,7 +215,7 @@ impl<'a> Evaluation<'a> {
         if let Some(authority) = self.authorities.get(trust) {
             return Ok(authority.clone());
         }
-        let loaded = Authority::load(self.objects, trust, self.inputs.now);
+        let loaded = Authority::load(self.objects, trust, self.inputs.now, &self.work);
         let authority = Arc::new(
             loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?,
         );
@@ -357,7 +364,7 @@ impl<'a> Evaluation<'a> {
             };
             judge.authority = authority;
         }
-        let finding = examine_commit(&judge.authority, commit);
+        let finding = self.examine_commit(&judge.authority, commit);
         if self
             .own_voice(&judge, commit, finding, Bounds::none())
             .is_ok()

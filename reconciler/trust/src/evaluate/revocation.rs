@@ -13,7 +13,7 @@ use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
 use crate::outcome::{By, RevocationBegun, Signer};
 use crate::policy::{Authority, IdentityIndex, Policy, TRUST_PATH};
-use crate::signature::{KeyName, examine};
+use crate::signature::KeyName;
 use crate::verified::Revision;
 
 /// The keys that have no authority left.
@@ -344,12 +344,7 @@ impl Evaluation<'_> {
             .read(&tag.tag, ObjectKind::Tag, limits::TAG)
             .ok()?;
         let parsed = approvals::parse(&raw, &tag.tag, &tag.name).ok()?;
-        let finding = examine(
-            &authority.ring,
-            parsed.payload(),
-            parsed.signature?,
-            parsed.tagger.seconds,
-        );
+        let finding = self.examine_tag(authority, &parsed)?;
         // A key that other tags take away still speaks here: of two that revoke each other, which came first
         // is only what they say themselves. One that this machine takes away doesn't.
         let only_local = Revoked {

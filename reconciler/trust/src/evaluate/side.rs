@@ -13,7 +13,6 @@ use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, examine};
 
 /// How many empty commits at the end of a branch are looked at.
 const EMPTY_COMMITS: usize = 64;
@@ -264,7 +263,7 @@ impl Evaluation<'_> {
         bounds: Bounds,
     ) -> Result<Voice, Reason> {
         let name = format!("by the empty commit {}", id.short());
-        let finding = super::voice::examine_commit(&parent.authority, commit);
+        let finding = self.examine_commit(&parent.authority, commit);
         let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
         let (key, seconds) = weighed.map_err(|reason| approvals::ignored(&name, reason))?;
         let trailers = Trailers::parse(commit.message).map_err(|e| approvals::ignored(&name, e))?;
@@ -337,15 +336,7 @@ impl Evaluation<'_> {
         let bounds = after.map_or(Bounds::none(), Bounds::after);
         let bounds = bounds.seen(seen).of_any_age();
         for authority in authorities {
-            let finding = match &commit.signature {
-                Some(block) => examine(
-                    &authority.ring,
-                    commit.payload(),
-                    block,
-                    commit.committer.seconds,
-                ),
-                None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
-            };
+            let finding = self.examine_commit(&authority, commit);
             if let Err(reason) = self.weigh(&authority, &self.revoked, finding, bounds) {
                 return Ok(Err(reason.to_string()));
             }

@@ -79,6 +79,41 @@ pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Find
 }
 
 impl Evaluation<'_> {
+    /// Examines the signature of a commit.
+    pub(super) fn examine_commit(&self, authority: &Authority, commit: &Commit<'_>) -> Finding {
+        if commit.signature.is_some() {
+            self.work.add(|work| work.signatures += 1);
+        }
+        examine_commit(authority, commit)
+    }
+
+    /// The finding of another thread if there is one; it counts as this thread's work, so that the counts are the
+    /// same for any number of threads.
+    pub(super) fn finding_of(
+        &self,
+        authority: &Authority,
+        commit: &Commit<'_>,
+        found: Option<Finding>,
+    ) -> Finding {
+        match found {
+            Some(finding) => {
+                if commit.signature.is_some() {
+                    self.work.add(|work| work.signatures += 1);
+                }
+                finding
+            }
+            None => self.examine_commit(authority, commit),
+        }
+    }
+
+    /// Examines the signature of a tag; `None` if it has none.
+    pub(super) fn examine_tag(&self, authority: &Authority, tag: &Tag<'_>) -> Option<Finding> {
+        let block = tag.signature?;
+        self.work.add(|work| work.signatures += 1);
+        let ring = &authority.ring;
+        Some(examine(ring, tag.payload(), block, tag.tagger.seconds))
+    }
+
     /// When an object was first seen here, if that is known.
     pub(super) fn seen(&self, id: &Oid) -> Option<i64> {
         self.inputs
@@ -267,15 +302,9 @@ impl Evaluation<'_> {
         }
         let trailers = Trailers::parse(tag.message).map_err(|e| ignored(name, e))?;
         approvals::claims(&trailers, policy, target).map_err(|why| ignored(name, why))?;
-        let block = tag
-            .signature
+        let finding = self
+            .examine_tag(&parent.authority, tag)
             .ok_or_else(|| ignored(name, "it isn't signed"))?;
-        let finding = examine(
-            &parent.authority.ring,
-            tag.payload(),
-            block,
-            tag.tagger.seconds,
-        );
         let weighed = self.weigh(&parent.authority, &self.revoked, finding, bounds);
         let (key, seconds) = weighed.map_err(|reason| ignored(name, reason))?;
         let identity = parent

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::checked::{Checked, ReadError};
 use super::{Malformed, ObjectKind, Objects, limits};
 use crate::oid::{ObjectFormat, Oid};
+use crate::work::{WorkCounter, count};
 
 /// What an entry is. Other modes than these are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -121,7 +122,11 @@ impl<'a> Tree<'a> {
 
     /// The first two entries that a file system which folds case or composes letters takes for one.
     /// Only those that `before` doesn't have are looked at: the others were, when they were added.
-    pub(crate) fn collision(&self, before: &Tree<'_>) -> Option<(&'a str, &'a str)> {
+    pub(crate) fn collision(
+        &self,
+        before: &Tree<'_>,
+        work: &WorkCounter,
+    ) -> Option<(&'a str, &'a str)> {
         // Both are in git's order, in which a folder is another entry than a file of its name.
         let mut old = before.entries.iter().peekable();
         let is_new = |entry: &TreeEntry<'_>| {
@@ -133,7 +138,11 @@ impl<'a> Tree<'a> {
         }
         let mut seen = std::collections::HashMap::with_capacity(self.entries.len());
         for entry in &self.entries {
-            if let Some(other) = seen.insert(fold(entry.name), entry.name) {
+            let folded = fold(entry.name);
+            if !entry.name.is_ascii() {
+                work.add(|work| work.folded_bytes += count(folded.len()));
+            }
+            if let Some(other) = seen.insert(folded, entry.name) {
                 return Some((other, entry.name));
             }
         }

@@ -9,6 +9,7 @@ use super::{KEYS_PATH, KeyFile, KeyFileError, KeyRing, POLICY_PATH, Policy, code
 use crate::object::{Checked, Entry, EntryMode, ObjectKind, Objects, Tree, entries, limits};
 use crate::oid::Oid;
 use crate::signature::KeyName;
+use crate::work::WorkCounter;
 
 /// A policy and its keys.
 #[derive(Debug)]
@@ -32,6 +33,15 @@ impl Authority {
         keys: impl IntoIterator<Item = (P, B)>,
         now: Timestamp,
     ) -> Result<Self, Vec<Diagnostic>> {
+        Self::new_counted(policy, keys, now, &WorkCounter::default())
+    }
+
+    fn new_counted<P: AsRef<str>, B: AsRef<[u8]>>(
+        policy: &[u8],
+        keys: impl IntoIterator<Item = (P, B)>,
+        now: Timestamp,
+        work: &WorkCounter,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let (mut wrong, mut warnings) = (Vec::new(), Vec::new());
         let (mut files, mut found) = (Vec::new(), HashMap::new());
         for (path, bytes) in keys {
@@ -40,6 +50,7 @@ impl Authority {
             match KeyFile::parse(bytes.as_ref()) {
                 Ok(file) => {
                     let name = file.name();
+                    work.add(|work| work.certificate_pairs += file.pairs());
                     files.push((path.to_owned(), name.clone()));
                     if found.insert(name.clone(), file).is_some() {
                         wrong.push(Diagnostic::error(
@@ -59,7 +70,7 @@ impl Authority {
                 Err(error) => wrong.push(unusable_file(&error, &span)),
             }
         }
-        let policy = match Policy::parse(policy) {
+        let policy = match Policy::parse_counted(policy, work) {
             Ok(policy) => policy,
             Err(diagnostics) => {
                 wrong.extend(diagnostics);
@@ -131,6 +142,7 @@ impl Authority {
         objects: Checked<'_>,
         tree: &Oid,
         now: Timestamp,
+        work: &WorkCounter,
     ) -> Result<Self, Vec<Diagnostic>> {
         let fail = |path: &str, message: &dyn std::fmt::Display| {
             vec![Diagnostic::error(
@@ -177,7 +189,7 @@ impl Authority {
             .filter(in_keys)
             .map(read)
             .collect::<Result<Vec<_>, _>>()?;
-        Self::new(&policy, keys, now)
+        Self::new_counted(&policy, keys, now, work)
     }
 }
 
@@ -203,7 +215,7 @@ pub fn authority(
         .get(super::TRUST_PATH)
         .filter(|entry| entry.mode == EntryMode::Folder)
     {
-        Some(trust) => Authority::load(objects, &trust.id, now),
+        Some(trust) => Authority::load(objects, &trust.id, now, &WorkCounter::default()),
         None => Err(missing("the policy is missing".to_owned())),
     }
 }

@@ -19,6 +19,7 @@ use super::moments::moments;
 use super::{IdentityIndex, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
+use crate::work::count;
 
 /// The content of a key's file.
 #[derive(Debug, Clone)]
@@ -95,6 +96,19 @@ impl KeyFile {
             return Err(KeyFileError::Secret);
         }
         Ok(Self::OpenPgp(Arc::new(cert)))
+    }
+
+    /// Counts the pairs of a part and a signature.
+    pub(crate) fn pairs(&self) -> u64 {
+        match self {
+            Self::OpenPgp(cert) => {
+                let parts = cert.keys().count() + cert.userids().count();
+                let bad = cert.bad_signatures().count();
+                let bound: usize = cert.keys().map(|key| key.signatures().count()).sum();
+                count(parts * (bad + bound))
+            }
+            Self::Ssh(_) => 0,
+        }
     }
 
     /// Its fingerprint.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use plumb_document::{Diagnostic, Span, Spanned};
+use plumb_document::{Diagnostic, Node, Span, Spanned, Value};
 
 use super::names;
 use super::{
@@ -11,6 +11,7 @@ use super::{
     PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec,
 };
 use crate::signature::KeyName;
+use crate::work::{WorkCounter, count};
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";
 
@@ -21,14 +22,24 @@ impl Policy {
     /// Reads a policy's text. What it says of itself is checked; whether its keys are there, and
     /// whether its rules can be met, is the [`Authority`](super::Authority)'s.
     pub fn parse(text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        Self::parse_counted(text, &WorkCounter::default())
+    }
+
+    /// Reads a policy's text, and counts the work.
+    pub(super) fn parse_counted(text: &[u8], work: &WorkCounter) -> Result<Self, Vec<Diagnostic>> {
         let limits = plumb_document::Limits {
             bytes: 1 << 20,
             depth: 16,
             aliased: 1000,
         };
         let node = plumb_document::parse_with(&Arc::from(POLICY_PATH), text, limits)?;
+        work.add(|work| work.yaml_values += values(&node));
         let document: spec::Document = plumb_document::decode(&node)?;
-        let mut reader = Reader::default();
+        let mut reader = Reader {
+            work,
+            diagnostics: Vec::new(),
+            names: BTreeMap::new(),
+        };
         if *document.kind != "TrustPolicy" {
             reader.wrong(
                 codes::POLICY_KIND,
@@ -52,13 +63,22 @@ impl Policy {
     }
 }
 
-#[derive(Default)]
-struct Reader {
+/// Counts a value and those within it.
+fn values(node: &Node) -> u64 {
+    1 + match &node.value {
+        Value::Seq(items) => items.iter().map(values).sum(),
+        Value::Map(map) => map.iter().map(|entry| 1 + values(&entry.value)).sum(),
+        _ => 0,
+    }
+}
+
+struct Reader<'w> {
+    work: &'w WorkCounter,
     diagnostics: Vec<Diagnostic>,
     names: BTreeMap<String, IdentityIndex>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn wrong(&mut self, code: plumb_document::Code, span: &Span, message: impl Into<String>) {
         self.diagnostics
             .push(Diagnostic::error(code, span, message));
@@ -363,8 +383,11 @@ impl Reader {
             return;
         }
         let members = |name: &str| groups.get(name).map_or(&[][..], Vec::as_slice);
+        let work = self.work;
         let implied = |need: &Need| {
             trust.iter().any(|t| {
+                let pairs = count(members(&t.from).len() * members(&need.from).len());
+                work.add(|work| work.members += pairs);
                 t.count >= need.count
                     && members(&t.from)
                         .iter()
