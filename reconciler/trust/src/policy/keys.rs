@@ -1,6 +1,6 @@
 //! The keys of a policy, ready to verify with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,6 @@ use super::moments::moments;
 use super::{IdentityIndex, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
-use crate::work::count;
 
 /// The content of a key's file.
 #[derive(Debug, Clone)]
@@ -45,6 +44,9 @@ pub enum KeyFileError {
     /// It is an SSH certificate.
     #[error("an SSH certificate; only plain keys count")]
     Certificate,
+    /// Together with the other certificates it has more parts and signatures than may be tried with each other.
+    #[error("a certificate with more parts and signatures than the keys of a policy may have")]
+    Large,
     /// It begins as a key and can't be read.
     #[error("a key that can't be read: {0}")]
     Garbled(String),
@@ -57,8 +59,7 @@ impl KeyFile {
         if text.windows(11).any(|w| w == b"PRIVATE KEY") {
             return Err(KeyFileError::Secret);
         }
-        let armored = text.windows(5).any(|w| w == b"-----");
-        if armored || text.first().is_some_and(|b| b & 0x80 != 0) {
+        if Self::is_certificate(bytes) {
             return Self::openpgp(bytes);
         }
         let text = std::str::from_utf8(text).map_err(|_| KeyFileError::Neither)?;
@@ -82,6 +83,12 @@ impl KeyFile {
         Ok(Self::Ssh(Arc::new(key)))
     }
 
+    /// True if the bytes are read as an `OpenPGP` certificate, armored or not.
+    pub(super) fn is_certificate(bytes: &[u8]) -> bool {
+        let text = bytes.trim_ascii();
+        text.windows(5).any(|w| w == b"-----") || text.first().is_some_and(|b| b & 0x80 != 0)
+    }
+
     fn openpgp(bytes: &[u8]) -> Result<Self, KeyFileError> {
         let garbled = |e: sequoia_openpgp::anyhow::Error| KeyFileError::Garbled(e.to_string());
         let mut certs = CertParser::from_bytes(bytes).map_err(garbled)?;
@@ -96,19 +103,6 @@ impl KeyFile {
             return Err(KeyFileError::Secret);
         }
         Ok(Self::OpenPgp(Arc::new(cert)))
-    }
-
-    /// Counts the pairs of a part and a signature.
-    pub(crate) fn pairs(&self) -> u64 {
-        match self {
-            Self::OpenPgp(cert) => {
-                let parts = cert.keys().count() + cert.userids().count();
-                let bad = cert.bad_signatures().count();
-                let bound: usize = cert.keys().map(|key| key.signatures().count()).sum();
-                count(parts * (bad + bound))
-            }
-            Self::Ssh(_) => 0,
-        }
     }
 
     /// Its fingerprint.
@@ -144,6 +138,7 @@ pub struct KeyRing {
     by_fingerprint: HashMap<Fingerprint, usize>,
     by_id: HashMap<KeyID, Vec<usize>>,
     ssh: HashMap<[u8; 32], usize>,
+    by_name: HashSet<KeyName>,
     standard: StandardPolicy<'static>,
     min_rsa_bits: usize,
     live: Mutex<HashMap<(Fingerprint, usize), Result<(), Reason>>>,
@@ -195,6 +190,7 @@ impl KeyRing {
             by_fingerprint: HashMap::new(),
             by_id: HashMap::new(),
             ssh: HashMap::new(),
+            by_name: HashSet::new(),
             standard: standard(at(now)),
             min_rsa_bits: policy.min_rsa_bits as usize,
             live: Mutex::default(),
@@ -230,6 +226,7 @@ impl KeyRing {
                 (KeyName::OpenPgp(_), _) => {}
             }
             let valid_before = key.valid_before.map(jiff::Timestamp::as_second);
+            ring.by_name.insert(key.name.clone());
             ring.keys.push(RingKey {
                 name: key.name.clone(),
                 identity,
@@ -301,7 +298,7 @@ impl KeyRing {
                 .is_ok_and(|fingerprint| self.by_fingerprint.contains_key(&fingerprint)),
             KeyName::Ssh(hash) => self.ssh.contains_key(hash),
         };
-        part || self.keys.iter().any(|key| key.name == *name)
+        part || self.by_name.contains(name)
     }
 
     /// Whether a fingerprint is of this key, or of a subkey of it.

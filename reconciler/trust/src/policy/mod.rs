@@ -3,6 +3,8 @@
 mod authority;
 mod certificate;
 pub mod codes;
+mod identity_set;
+mod key_files;
 mod keys;
 mod moments;
 mod names;
