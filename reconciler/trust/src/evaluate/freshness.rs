@@ -96,10 +96,6 @@ impl Evaluation<'_> {
         {
             return None;
         }
-        let on_chain = self.chain.position(&parsed.target).is_some()
-            || self
-                .chain
-                .is_at_or_below_floor(self.objects, &parsed.target);
         let finding = self.examine_tag(&parent.authority, &parsed)?;
         let (key, seconds) = self
             .lives(
@@ -109,8 +105,14 @@ impl Evaluation<'_> {
                 Bounds::none().seen(self.seen(&tag.target)),
             )
             .ok()?;
-        let ours = parent.authority.ring.get(key)?.identity == freshness.from;
-        (on_chain && ours).then_some(seconds)
+        if parent.authority.ring.get(key)?.identity != freshness.from {
+            return None;
+        }
+        let on_chain = self.chain.position(&parsed.target).is_some()
+            || self
+                .chain
+                .is_at_or_below_floor(self.objects, &parsed.target);
+        on_chain.then_some(seconds)
     }
 }
 
