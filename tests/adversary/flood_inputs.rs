@@ -25,7 +25,7 @@ pub struct Flood {
 type Entry<'n> = (&'static str, Vec<u8>, Oid);
 
 fn all_signed() -> World {
-    World::with(|policy| policy.more = "sideBranches: allSigned".to_owned())
+    World::with(|policy| policy.more.push_str("sideBranches: allSigned"))
 }
 
 /// Writes a tree of entries in git's order.
@@ -359,13 +359,13 @@ pub fn revoke_tags_of_nothing(tags: usize, history: usize) -> Flood {
         head = w.on(head).make(&mut w);
     }
     w.floor = Some(head);
-    w.now = w.clock() + 600;
     for n in 0..tags {
         let nothing = Oid::from_bytes(&[7; 20]).unwrap();
         w.tag(&format!("revoke/{}/{n}", p.alice.hex()), nothing)
             .make(&mut w);
     }
     let head = w.on(head).file("lab/a", "1").sign(&p.carol).make(&mut w);
+    w.now = w.clock() + 600;
     Flood { world: w, head }
 }
 

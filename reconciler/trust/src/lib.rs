@@ -27,6 +27,7 @@
 mod diff;
 mod evaluate;
 mod inputs;
+mod link;
 pub mod object;
 mod oid;
 mod outcome;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
+use super::graph::Graph;
 use crate::diff::unread;
 use crate::object::{Checked, Commit, ObjectKind, limits};
 use crate::oid::Oid;
@@ -35,17 +36,16 @@ pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
 /// Paints the ancestors of both, newest first, until all that is left is an ancestor of both. Dates
 /// are only an order of looking: a commit that gets new paint is looked at again, so false ones cost
 /// time and can't hide a base.
-pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
+pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
     let mut paint: HashMap<Oid, u8> = HashMap::new();
     let mut queue: BinaryHeap<(i64, Oid)> = BinaryHeap::new();
     // How many entries of the queue could still lead to a base.
     let mut open = 0_usize;
-    let mut steps = 0_usize;
+    let (mut steps, mut bytes) = (0_usize, 0);
     for (id, color) in [(main, MAIN), (side, SIDE)] {
         let old = paint.entry(id).or_default();
         *old |= color;
-        let seconds = parse(&read(objects, &id)?, &id)?.committer.seconds;
-        queue.push((seconds, id));
+        queue.push((graph.node(&id)?.seconds, id));
         open += 1;
     }
     let mut bases: BTreeSet<Oid> = BTreeSet::new();
@@ -70,14 +70,21 @@ pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, R
             bases.insert(id);
             color |= BELOW_BASE;
         }
-        let raw = read(objects, &id)?;
-        for parent in parse(&raw, &id)?.parents {
+        let node = graph.node(&id)?;
+        bytes += node.bytes;
+        if bytes > limits::SIDE_BYTES {
+            let message = format!(
+                "more than {} MiB of commits lie between the merged branch and where it left",
+                limits::SIDE_BYTES >> 20
+            );
+            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+        }
+        for parent in node.parents.iter().copied() {
             let old = paint.entry(parent).or_default();
             if *old | color != *old {
                 *old |= color;
                 let below = *old & BELOW_BASE != 0;
-                let parent_raw = read(objects, &parent)?;
-                queue.push((parse(&parent_raw, &parent)?.committer.seconds, parent));
+                queue.push((graph.node(&parent)?.seconds, parent));
                 if below {
                     // What waits for it no longer leads to a base.
                     open -= counted.remove(&parent).unwrap_or_default();

@@ -19,6 +19,7 @@ mod coverage;
 mod elsewhere;
 mod fork;
 mod freshness;
+mod graph;
 mod history;
 mod policy_step;
 mod presume;
@@ -51,12 +52,16 @@ use ahead::Ahead;
 use approvals::Approvals;
 use chain::Chain;
 use freshness::{End, Hold};
+use graph::Graph;
 use revocation::Revoked;
 use span::Spans;
 use voice::Bounds;
 
 /// How many commits before the floor are asked for their dates.
 const BEFORE_FLOOR: usize = 256;
+
+/// The number of policies kept in memory.
+const AUTHORITIES: usize = 8;
 
 /// An accepted commit, as the next step sees it.
 #[derive(Clone)]
@@ -75,6 +80,7 @@ struct Evaluation<'a> {
     inputs: &'a Inputs<'a>,
     now: i64,
     trees: Trees<'a>,
+    graph: Graph<'a>,
     authorities: HashMap<Oid, Arc<Authority>>,
     chain: Chain,
     approvals: Approvals,
@@ -130,6 +136,7 @@ impl<'a> Evaluation<'a> {
             inputs,
             now: inputs.now.as_second(),
             trees: Trees::new(objects, work.clone()),
+            graph: Graph::new(objects),
             authorities: HashMap::new(),
             chain: Chain::default(),
             approvals: Approvals::default(),
@@ -219,6 +226,10 @@ impl<'a> Evaluation<'a> {
         let authority = Arc::new(
             loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?,
         );
+        // Policies that nobody signed may come one after the other.
+        if self.authorities.len() >= AUTHORITIES {
+            self.authorities.clear();
+        }
         self.authorities.insert(*trust, authority.clone());
         Ok(authority)
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::approvals::{self, Span, ignored};
 use super::coverage::Voice;
 use super::fork::{parse, read};
-use super::step::Candidate;
+use super::step::{Candidate, add_note};
 use super::{Evaluation, Parent};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
@@ -48,7 +48,7 @@ impl Evaluation<'_> {
     ) {
         let mut note = |result: Result<Voice, Reason>| match result {
             Ok(voice) => voices.push(voice),
-            Err(reason) => notes.push(reason),
+            Err(reason) => add_note(notes, reason),
         };
         for tag in self.approvals.of(&candidate.id) {
             note(self.approval(parent, tag, &candidate.id, candidate.seconds));

@@ -20,6 +20,13 @@ use crate::verified::Revision;
 /// How many approvals that count for nothing are told of: whoever may push tags can push many.
 const NOTES: usize = 100;
 
+/// Adds a note unless there are more than are told.
+pub(super) fn add_note(notes: &mut Vec<Reason>, note: Reason) {
+    if notes.len() < NOTES {
+        notes.push(note);
+    }
+}
+
 /// What an accepted step leaves for the next.
 type Next = (Parent, Revision);
 

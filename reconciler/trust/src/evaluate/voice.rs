@@ -1,10 +1,12 @@
 //! From a signature to a voice: whose it is, and whether its time is believed.
 
+use std::borrow::Cow;
+
 use super::approvals::{self, ignored};
 use super::coverage::{Scope, Voice};
 use super::revocation::Revoked;
 use super::{Evaluation, Parent};
-use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
+use crate::object::{Commit, ObjectKind, ReadError, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::policy::{Authority, BindRef};
@@ -87,8 +89,8 @@ impl Evaluation<'_> {
         examine_commit(authority, commit)
     }
 
-    /// The finding of another thread if there is one; it counts as this thread's work, so that the counts are the
-    /// same for any number of threads.
+    /// Returns the finding of another thread if there is one, and counts it as work here, so that the counts are
+    /// the same for any number of threads.
     pub(super) fn finding_of(
         &self,
         authority: &Authority,
@@ -271,11 +273,23 @@ impl Evaluation<'_> {
         target: &Oid,
         target_seconds: i64,
     ) -> Result<Voice, Reason> {
+        let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
+        self.approval_of(parent, tag, &read, target, target_seconds)
+    }
+
+    /// Returns the voice of an approval tag that was read.
+    pub(super) fn approval_of(
+        &self,
+        parent: &Parent,
+        tag: &Oid,
+        read: &Result<Cow<'_, [u8]>, ReadError>,
+        target: &Oid,
+        target_seconds: i64,
+    ) -> Result<Voice, Reason> {
         let name = self.approvals.name(tag);
         let about = |reason: Reason| reason.of_tag(name);
-        let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
-        let raw = read.map_err(|e| about(ignored(name, e)))?;
-        let parsed = approvals::parse(&raw, tag, name).map_err(|e| about(ignored(name, e)))?;
+        let raw = read.as_ref().map_err(|e| about(ignored(name, e)))?;
+        let parsed = approvals::parse(raw, tag, name).map_err(|e| about(ignored(name, e)))?;
         let by = By::Tag(name.strip_prefix("refs/tags/").unwrap_or(name).to_owned());
         let bounds = Bounds::after(target_seconds).seen(self.seen(tag));
         self.tag_voice(parent, &parsed, name, target, bounds, by)
