@@ -2,10 +2,10 @@
 //! Each test is named for the rule that breaks.
 
 use plumb_trust::{Oid, ReasonCode as R};
-use sequoia_openpgp::cert::{CertBuilder, UserIDRevocationBuilder};
+use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::packet::user_attribute::{Image, Subpacket};
-use sequoia_openpgp::packet::{Packet, UserAttribute, UserID};
+use sequoia_openpgp::packet::{Packet, UserAttribute};
 use sequoia_openpgp::types::{HashAlgorithm, KeyFlags, ReasonForRevocation as Why, SignatureType};
 use tests::certificates::Revoking;
 use tests::keys::{BORN, DAY, Key, at, people};
@@ -86,7 +86,7 @@ fn own_189_designated_revocation_outlives_its_designation() {
         let mut w = World::with(|policy| policy.identity("bob", &[&revoked]));
         let root = w.root;
         let step = approved_step(&mut w, root, |policy| {
-            policy.identity("bob", &[&undesignated])
+            policy.identity("bob", &[&undesignated]);
         });
         w.rejects(step, R::RevocationDropped);
     }
@@ -243,8 +243,8 @@ fn emergency_on_a_merge(ops: &str) -> (World, Oid) {
     const SKEW: i64 = 600;
     let p = people();
     let mut w = World::with(|policy| {
-        policy.more =
-            "emergency: {need: [{from: sec, count: 1}], ttl: 4h, bypasses: [counts]}".to_owned();
+        "emergency: {need: [{from: sec, count: 1}], ttl: 4h, bypasses: [counts]}"
+            .clone_into(&mut policy.more);
         ops.clone_into(&mut policy.groups[0].1);
     });
     let tip = w.on(w.root).file("lab/a", "1").make(&mut w);

@@ -6,6 +6,8 @@
 mod ahead;
 mod attack;
 mod edges;
+mod flood_budget;
+mod flood_inputs;
 mod floods;
 mod honest;
 mod late;

@@ -24,7 +24,12 @@ pub struct Limits {
     pub depth: usize,
     /// How many values the file's aliases may stand for, all together.
     pub aliased: usize,
+    /// The number of values that the file may hold, keys included and aliases aside.
+    pub values: usize,
 }
+
+/// The number of diagnostics returned at most.
+const MOST_DIAGNOSTICS: usize = 100;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -32,6 +37,7 @@ impl Default for Limits {
             bytes: 4 << 20,
             depth: 64,
             aliased: 10_000,
+            values: 2_000_000,
         }
     }
 }
@@ -72,6 +78,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
         anchors: HashMap::new(),
         open: Vec::new(),
         aliased: 0,
+        values: 0,
         root: None,
         tabs: tabs::Tabs::new(text),
     };
@@ -143,6 +150,7 @@ struct Builder<'a> {
     anchors: HashMap<usize, (Node, usize)>,
     open: Vec<Open>,
     aliased: usize,
+    values: usize,
     root: Option<Node>,
     tabs: tabs::Tabs<'a>,
 }
@@ -165,6 +173,20 @@ impl Builder<'_> {
                 }
             };
             let span = self.span(&at);
+            if self.diagnostics.len() >= MOST_DIAGNOSTICS {
+                return;
+            }
+            if matches!(
+                event,
+                Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..)
+            ) {
+                self.values += 1;
+            }
+            if self.values > self.limits.values {
+                let message = format!("the file holds more than {} values", self.limits.values);
+                self.error(Diagnostic::error(codes::YAML_LIMIT, &span, message));
+                return;
+            }
             match event {
                 Event::DocumentStart(..) => {
                     documents += 1;

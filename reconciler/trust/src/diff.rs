@@ -7,12 +7,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::link::Links;
 use crate::object::{
     Checked, EntryMode, Malformed, ObjectKind, ReadError, Tree, TreeEntry, join, limits,
 };
 use crate::oid::Oid;
 use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
+use crate::work::{WorkCounter, count};
 
 /// A file or an empty folder as a tree names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +42,13 @@ pub(crate) struct Change {
 }
 
 /// How many bytes of trees are kept, so that a step finds those that the step before has read.
-const KEPT: usize = 8 << 20;
+const KEPT: usize = 16 << 20;
 
 /// Trees of a store, checked, with those read last.
 pub(crate) struct Trees<'a> {
     objects: Checked<'a>,
     kept: RefCell<Kept<'a>>,
+    work: Rc<WorkCounter>,
 }
 
 #[derive(Default)]
@@ -93,10 +96,11 @@ fn malformed(path: &str, error: &Malformed) -> Reason {
 }
 
 impl<'a> Trees<'a> {
-    pub(crate) fn new(objects: Checked<'a>) -> Self {
+    pub(crate) fn new(objects: Checked<'a>, work: Rc<WorkCounter>) -> Self {
         Self {
             objects,
             kept: RefCell::default(),
+            work,
         }
     }
 
@@ -118,25 +122,74 @@ impl<'a> Trees<'a> {
         Ok(raw)
     }
 
-    /// An entry by its path.
-    pub(crate) fn entry(&self, tree: &Oid, path: &str) -> Result<Option<Leaf>, Reason> {
-        let mut folder = *tree;
-        let mut parts = path.split('/').peekable();
-        while let Some(part) = parts.next() {
-            let raw = self.raw(&folder)?;
-            let tree = Tree::parse(&raw, folder.format()).map_err(|e| malformed(path, &e))?;
-            let Some(entry) = tree.get(part) else {
-                return Ok(None);
-            };
-            if parts.peek().is_none() {
-                return Ok(Leaf::of(entry));
-            }
-            if entry.mode != EntryMode::Folder {
-                return Ok(None);
-            }
-            folder = entry.id;
+    /// Parses a raw tree and counts its entries.
+    fn parse<'r>(&self, path: &str, raw: &'r [u8], id: &Oid) -> Result<Tree<'r>, Reason> {
+        let tree = Tree::parse(raw, id.format()).map_err(|e| malformed(path, &e))?;
+        let entries = count(tree.entries().len());
+        self.work.add(|work| work.tree_entries += entries);
+        Ok(tree)
+    }
+
+    /// Parses one side of a comparison; a missing side has no entries.
+    fn parse_side<'r>(
+        &self,
+        path: &str,
+        raw: Option<&'r Cow<'_, [u8]>>,
+        id: Option<&Oid>,
+    ) -> Result<Tree<'r>, Reason> {
+        match (raw, id) {
+            (Some(raw), Some(id)) => self.parse(path, raw, id),
+            _ => Ok(Tree::default()),
         }
-        Ok(None)
+    }
+
+    /// Returns the files and empty folders at some paths of a tree. Each folder on the way is parsed once.
+    pub(crate) fn leaves<'p>(
+        &self,
+        tree: &Oid,
+        paths: impl IntoIterator<Item = &'p String>,
+    ) -> Result<HashMap<&'p str, Leaf>, Reason> {
+        let mut found = HashMap::new();
+        let rests = paths.into_iter().map(|path| (path.as_str(), path.as_str()));
+        self.gather(tree, rests.collect(), &mut found)?;
+        Ok(found)
+    }
+
+    /// Each path comes with its rest below `folder`.
+    fn gather<'p>(
+        &self,
+        folder: &Oid,
+        paths: Vec<(&'p str, &'p str)>,
+        found: &mut HashMap<&'p str, Leaf>,
+    ) -> Result<(), Reason> {
+        let Some((some, _)) = paths.first() else {
+            return Ok(());
+        };
+        let raw = self.raw(folder)?;
+        let tree = self.parse(some, &raw, folder)?;
+        let mut names: HashMap<&str, Vec<(&'p str, Option<&'p str>)>> = HashMap::new();
+        for (path, rest) in paths {
+            let (name, below) = match rest.split_once('/') {
+                Some((name, below)) => (name, Some(below)),
+                None => (rest, None),
+            };
+            names.entry(name).or_default().push((path, below));
+        }
+        for entry in tree.entries() {
+            let Some(paths) = names.remove(entry.name) else {
+                continue;
+            };
+            let mut inside = Vec::new();
+            for (path, below) in paths {
+                match below {
+                    Some(below) if entry.mode == EntryMode::Folder => inside.push((path, below)),
+                    Some(_) => {}
+                    None => found.extend(Leaf::of(entry).map(|leaf| (path, leaf))),
+                }
+            }
+            self.gather(&entry.id, inside, found)?;
+        }
+        Ok(())
     }
 
     /// The folder `trust` of a root tree.
@@ -147,7 +200,7 @@ impl<'a> Trees<'a> {
     /// The folder of a name within a tree.
     pub(crate) fn folder(&self, tree: &Oid, name: &str) -> Result<Option<Oid>, Reason> {
         let raw = self.raw(tree)?;
-        let parsed = Tree::parse(&raw, tree.format()).map_err(|e| malformed("", &e))?;
+        let parsed = self.parse("", &raw, tree)?;
         Ok(parsed
             .get(name)
             .filter(|entry| entry.mode == EntryMode::Folder)
@@ -166,19 +219,15 @@ impl<'a> Trees<'a> {
             judge,
             changes: Vec::new(),
             folders: 0,
+            links: Links::new(self.objects),
+            path_bytes: 0,
+            tree_bytes: 0,
+            folded: 0,
         };
         if before != after {
             walk.folder("", before, after, 0)?;
         }
         Ok(walk.changes)
-    }
-
-    fn target(&self, id: &Oid) -> Result<String, Reason> {
-        let raw = self
-            .objects
-            .read(id, ObjectKind::Blob, limits::LINK)
-            .map_err(|e| unread(&e))?;
-        Ok(String::from_utf8_lossy(&raw).into_owned())
     }
 }
 
@@ -189,6 +238,11 @@ struct Walk<'t, 'a> {
     /// How many were opened: folders of folders without a file in them change no path, and a few of
     /// them within each other are as many as there are ways through them.
     folders: usize,
+    links: Links<'a>,
+    /// Bytes of the changed paths, of the new side's folders, and of folded names.
+    path_bytes: usize,
+    tree_bytes: u64,
+    folded: u64,
 }
 
 impl Walk<'_, '_> {
@@ -215,10 +269,18 @@ impl Walk<'_, '_> {
         }
         let old_raw = before.map(|id| self.trees.raw(id)).transpose()?;
         let new_raw = after.map(|id| self.trees.raw(id)).transpose()?;
-        let old_tree = tree(path, old_raw.as_deref().map(AsRef::as_ref), before)?;
-        let new_tree = tree(path, new_raw.as_deref().map(AsRef::as_ref), after)?;
+        self.tree_bytes += new_raw.as_deref().map_or(0, |raw| count(raw.len()));
+        if self.tree_bytes > limits::TREES {
+            let message = format!(
+                "the folders that differ have more than {} MiB",
+                limits::TREES >> 20
+            );
+            return Err(Reason::new(ReasonCode::TooLarge, message).paths([path]));
+        }
+        let old_tree = self.trees.parse_side(path, old_raw.as_deref(), before)?;
+        let new_tree = self.trees.parse_side(path, new_raw.as_deref(), after)?;
         if self.judge == Judge::New
-            && let Some((a, b)) = new_tree.collision(&old_tree)
+            && let Some((a, b)) = self.collision(path, &new_tree, &old_tree)?
         {
             let message = format!(
                 "some file systems take the names \"{}\" and \"{}\" for one",
@@ -245,6 +307,20 @@ impl Walk<'_, '_> {
                 self.entry(path, a, b, depth)?;
             }
         }
+    }
+
+    /// Finds two names of a folder that some file system takes for one.
+    fn collision<'r>(
+        &mut self,
+        path: &str,
+        new: &Tree<'r>,
+        old: &Tree<'_>,
+    ) -> Result<Option<(&'r str, &'r str)>, Reason> {
+        let before = self.folded;
+        let found = new.collision(old, &mut self.folded);
+        let folded = self.folded - before;
+        self.trees.work.add(|work| work.folded_bytes += folded);
+        found.map_err(|e| malformed(path, &e))
     }
 
     /// An entry that differs. Both sides, if there, have one name, and are both folders or both none.
@@ -284,110 +360,26 @@ impl Walk<'_, '_> {
                 format!("more than {} paths change", limits::CHANGES),
             ));
         }
+        self.path_bytes += path.len();
+        if self.path_bytes > limits::CHANGED_PATHS {
+            let message = format!(
+                "the paths that change have more than {} MiB",
+                limits::CHANGED_PATHS >> 20
+            );
+            return Err(Reason::new(ReasonCode::TooLarge, message));
+        }
         self.changes.push(Change { path, after });
         Ok(())
     }
 
-    fn kind(&self, path: &str, entry: &TreeEntry<'_>) -> Result<(), Reason> {
+    fn kind(&mut self, path: &str, entry: &TreeEntry<'_>) -> Result<(), Reason> {
         match entry.mode {
             EntryMode::Gitlink => {
                 Err(Reason::new(ReasonCode::Gitlink, "submodules aren't taken").paths([path]))
             }
-            EntryMode::Link => {
-                if path
-                    .split('/')
-                    .next()
-                    .is_some_and(|first| first.eq_ignore_ascii_case(TRUST_PATH))
-                {
-                    return Err(Reason::new(
-                        ReasonCode::Link,
-                        "symbolic links aren't taken in trust/",
-                    )
-                    .paths([path]));
-                }
-                let target = self.trees.target(&entry.id)?;
-                if stays_inside(path, &target) {
-                    Ok(())
-                } else {
-                    Err(Reason::new(
-                        ReasonCode::Link,
-                        format!(
-                            "the symbolic link to \"{}\" leaves the repository",
-                            target.escape_debug()
-                        ),
-                    )
-                    .paths([path]))
-                }
-            }
+            EntryMode::Link => self.links.check(path, &entry.id),
             // The folder's own file in place of a folder, or the other way around, is a change like others.
             EntryMode::File | EntryMode::Executable | EntryMode::Folder => Ok(()),
-        }
-    }
-}
-
-fn tree<'r>(path: &str, raw: Option<&'r [u8]>, id: Option<&Oid>) -> Result<Tree<'r>, Reason> {
-    match (raw, id) {
-        (Some(raw), Some(id)) => Tree::parse(raw, id.format()).map_err(|e| malformed(path, &e)),
-        _ => Ok(Tree::default()),
-    }
-}
-
-/// Whether a link's target, followed name by name from the link's folder, stays within the tree and
-/// out of `.git`. `..` is taken at the beginning only: behind a name it depends on what the name is.
-fn stays_inside(path: &str, target: &str) -> bool {
-    if target.is_empty()
-        || target.starts_with('/')
-        || target.contains('\0')
-        || target.contains('\u{fffd}')
-    {
-        return false;
-    }
-    let mut depth = path.split('/').count() - 1;
-    let mut named = false;
-    for part in target
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-    {
-        if part == ".." {
-            if named || depth == 0 {
-                return false;
-            }
-            depth -= 1;
-        } else {
-            if part.eq_ignore_ascii_case(".git") {
-                return false;
-            }
-            named = true;
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stays_inside;
-
-    #[test]
-    fn links_stay_inside() {
-        for (path, target) in [
-            ("a", "b"),
-            ("a/b", "../c"),
-            ("a/b/c", "../../d"),
-            ("a", "./b/"),
-            ("a/b", ".."),
-        ] {
-            assert!(stays_inside(path, target), "{path} -> {target}");
-        }
-        for (path, target) in [
-            ("a", ".."),
-            ("a/b", "../../c"),
-            ("a", "/etc/passwd"),
-            ("a", ""),
-            ("a/b", "x/../../c"),
-            ("a", ".git/config"),
-            ("a", ".GIT"),
-        ] {
-            assert!(!stays_inside(path, target), "{path} -> {target}");
         }
     }
 }

@@ -27,6 +27,7 @@
 mod diff;
 mod evaluate;
 mod inputs;
+mod link;
 pub mod object;
 mod oid;
 mod outcome;
@@ -36,6 +37,7 @@ mod signature;
 pub mod source;
 mod verdict;
 mod verified;
+mod work;
 
 pub use evaluate::{Held, presume, verify};
 pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
@@ -50,3 +52,4 @@ pub use reason::{Missing, Reason, ReasonCode};
 pub use signature::{Armor, ArmorError, KeyName, KeyNameError, named_key};
 pub use verdict::Verdict;
 pub use verified::{Revision, Verified};
+pub use work::Work;

@@ -10,6 +10,7 @@ use crate::reason::{Missing, Reason};
 use crate::signature::KeyName;
 use crate::verdict::Verdict;
 use crate::verified::{Revision, Verified};
+use crate::work::Work;
 
 /// What a verification found. Serialises to the JSON of `plumb verify -o json`.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +43,9 @@ pub struct Outcome {
     /// Signed rollbacks that were accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollbacks: Vec<Rollback>,
+    /// Work that it took; not part of the JSON.
+    #[serde(skip)]
+    pub work: Work,
     /// Since when enough people say so, of each of those.
     #[serde(skip)]
     pub(crate) revoked_since: BTreeMap<KeyName, Timestamp>,
@@ -161,6 +165,7 @@ impl Outcome {
             unbacked: None,
             off_chain: Vec::new(),
             rollbacks: Vec::new(),
+            work: Work::NONE,
             revision: None,
         }
     }

@@ -114,6 +114,24 @@ fn foreign_bytes_are_bounded() {
 }
 
 #[test]
+fn values_and_diagnostics_have_an_end() {
+    let limits = Limits {
+        values: 5,
+        ..Limits::default()
+    };
+    let code = |text: &str| {
+        let read = parse_with(&"x".into(), text.as_bytes(), limits);
+        read.map_err(|wrong| wrong[0].code)
+    };
+    // The mapping, its key, the list and two numbers.
+    assert!(code("a: [1, 2]").is_ok());
+    assert_eq!(code("a: [1, 2, 3]"), Err(codes::YAML_LIMIT));
+    let wrong = "a: 1\n".repeat(1000);
+    let wrong = parse_with(&"x".into(), wrong.as_bytes(), Limits::default()).unwrap_err();
+    assert_eq!(wrong.len(), 100);
+}
+
+#[test]
 fn nothing_is_null_and_line_ends_of_other_systems_are_fine() {
     assert!(read("").unwrap().is_null());
     assert!(read("# only a comment\n").unwrap().is_null());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::inputs::TagRef;
-use crate::object::{Checked, Malformed, ObjectKind, Tag, Trailers, limits};
+use crate::object::{Checked, Malformed, ObjectKind, Tag, Trailers, limits, quoted, shortened};
 use crate::oid::Oid;
 use crate::policy::Policy;
 use crate::reason::{Reason, ReasonCode};
@@ -56,7 +56,7 @@ pub(super) fn claims(
 pub(super) fn ignored(name: &str, why: impl std::fmt::Display) -> Reason {
     Reason::new(
         ReasonCode::ApprovalIgnored,
-        format!("the approval {name} counts for nothing: {why}"),
+        format!("the approval {} counts for nothing: {why}", shortened(name)),
     )
 }
 
@@ -66,7 +66,7 @@ pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid, name: &str) -> Result<Tag<'a>, 
     if name.strip_prefix("refs/tags/") == Some(tag.name) {
         Ok(tag)
     } else {
-        Err(format!("it calls itself {}", tag.name.escape_debug()))
+        Err(format!("it calls itself {}", quoted(tag.name.as_bytes())))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where a merged branch left the one that it is merged into.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
+use super::graph::Graph;
 use crate::diff::unread;
 use crate::object::{Checked, Commit, ObjectKind, limits};
 use crate::oid::Oid;
@@ -34,18 +35,17 @@ pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
 
 /// Paints the ancestors of both, newest first, until all that is left is an ancestor of both. Dates
 /// are only an order of looking: a commit that gets new paint is looked at again, so false ones cost
-/// time and can't hide a base.
-pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
+/// time and can't hide a base. They could add one, so that ancestors of other bases are left out at the end.
+pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
     let mut paint: HashMap<Oid, u8> = HashMap::new();
     let mut queue: BinaryHeap<(i64, Oid)> = BinaryHeap::new();
     // How many entries of the queue could still lead to a base.
     let mut open = 0_usize;
-    let mut steps = 0_usize;
+    let (mut steps, mut bytes) = (0_usize, 0);
     for (id, color) in [(main, MAIN), (side, SIDE)] {
         let old = paint.entry(id).or_default();
         *old |= color;
-        let seconds = parse(&read(objects, &id)?, &id)?.committer.seconds;
-        queue.push((seconds, id));
+        queue.push((graph.node(&id)?.seconds, id));
         open += 1;
     }
     let mut bases: BTreeSet<Oid> = BTreeSet::new();
@@ -70,14 +70,21 @@ pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, R
             bases.insert(id);
             color |= BELOW_BASE;
         }
-        let raw = read(objects, &id)?;
-        for parent in parse(&raw, &id)?.parents {
+        let node = graph.node(&id)?;
+        bytes += node.bytes;
+        if bytes > limits::SIDE_BYTES {
+            let message = format!(
+                "more than {} MiB of commits lie between the merged branch and where it left",
+                limits::SIDE_BYTES >> 20
+            );
+            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+        }
+        for parent in node.parents.iter().copied() {
             let old = paint.entry(parent).or_default();
             if *old | color != *old {
                 *old |= color;
                 let below = *old & BELOW_BASE != 0;
-                let parent_raw = read(objects, &parent)?;
-                queue.push((parse(&parent_raw, &parent)?.committer.seconds, parent));
+                queue.push((graph.node(&parent)?.seconds, parent));
                 if below {
                     // What waits for it no longer leads to a base.
                     open -= counted.remove(&parent).unwrap_or_default();
@@ -89,6 +96,9 @@ pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, R
         }
     }
     bases.retain(|id| paint.get(id).is_some_and(|color| color & BELOW_BASE == 0));
+    if bases.len() > 1 {
+        drop_ancestors(graph, &mut bases)?;
+    }
     let side = paint
         .iter()
         .filter(|(_, color)| **color == SIDE)
@@ -98,4 +108,27 @@ pub(super) fn fork(objects: Checked<'_>, main: Oid, side: Oid) -> Result<Fork, R
         bases: bases.into_iter().collect(),
         side,
     })
+}
+
+/// Drops the bases that are ancestors of other ones.
+fn drop_ancestors(graph: &Graph<'_>, bases: &mut BTreeSet<Oid>) -> Result<(), Reason> {
+    let (mut seen, mut pending) = (HashSet::new(), Vec::new());
+    for base in &*bases {
+        pending.extend(graph.node(base)?.parents.iter().copied());
+    }
+    while let Some(id) = pending.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if seen.len() > limits::SIDE {
+            let message = format!(
+                "more than {} commits lie below the places where the merged branch left",
+                limits::SIDE
+            );
+            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+        }
+        pending.extend(graph.node(&id)?.parents.iter().copied());
+    }
+    bases.retain(|base| !seen.contains(base));
+    Ok(())
 }

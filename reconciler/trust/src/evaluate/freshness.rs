@@ -23,7 +23,7 @@ use crate::object::{ObjectKind, Trailers, limits};
 use crate::outcome::Outcome;
 use crate::policy::{Authority, Freshness, OnStale};
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{KeyName, examine};
+use crate::signature::KeyName;
 
 /// Where the way ends, and since when its heartbeat is asked for in the same words.
 pub(super) struct End<'e> {
@@ -96,16 +96,7 @@ impl Evaluation<'_> {
         {
             return None;
         }
-        let on_chain = self.chain.position(&parsed.target).is_some()
-            || self
-                .chain
-                .is_at_or_below_floor(self.objects, &parsed.target);
-        let finding = examine(
-            &parent.authority.ring,
-            parsed.payload(),
-            parsed.signature?,
-            parsed.tagger.seconds,
-        );
+        let finding = self.examine_tag(&parent.authority, &parsed)?;
         let (key, seconds) = self
             .lives(
                 &parent.authority,
@@ -114,8 +105,14 @@ impl Evaluation<'_> {
                 Bounds::none().seen(self.seen(&tag.target)),
             )
             .ok()?;
-        let ours = parent.authority.ring.get(key)?.identity == freshness.from;
-        (on_chain && ours).then_some(seconds)
+        if parent.authority.ring.get(key)?.identity != freshness.from {
+            return None;
+        }
+        let on_chain = self.chain.position(&parsed.target).is_some()
+            || self
+                .chain
+                .is_at_or_below_floor(self.objects, &parsed.target);
+        on_chain.then_some(seconds)
     }
 }
 

@@ -18,6 +18,7 @@ mod chain;
 mod coverage;
 mod fork;
 mod freshness;
+mod graph;
 mod history;
 mod policy_step;
 mod presume;
@@ -29,6 +30,7 @@ mod step;
 mod voice;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -42,6 +44,7 @@ use crate::policy::{Authority, first_error};
 use crate::reason::{Reason, ReasonCode};
 use crate::verdict::Verdict;
 use crate::verified::Revision;
+use crate::work::WorkCounter;
 
 pub use presume::{Held, presume};
 
@@ -49,13 +52,17 @@ use ahead::Ahead;
 use approvals::Approvals;
 use chain::Chain;
 use freshness::{End, Hold};
+use graph::Graph;
 use recorded::Recorded;
 use revocation::Revoked;
 use span::Spans;
-use voice::{Bounds, examine_commit};
+use voice::Bounds;
 
 /// How many commits before the floor are asked for their dates.
 const BEFORE_FLOOR: usize = 256;
+
+/// The number of policies kept in memory.
+const AUTHORITIES: usize = 8;
 
 /// An accepted commit, as the next step sees it.
 #[derive(Clone)]
@@ -74,12 +81,14 @@ struct Evaluation<'a> {
     inputs: &'a Inputs<'a>,
     now: i64,
     trees: Trees<'a>,
+    graph: Graph<'a>,
     authorities: HashMap<Oid, Arc<Authority>>,
     chain: Chain,
     approvals: Approvals,
     revoked: Revoked,
     recorded: Recorded,
     spans: Spans,
+    work: Rc<WorkCounter>,
 }
 
 /// Judges everything between the floor and the head.
@@ -87,14 +96,15 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
     let mut outcome = Outcome::at(floor);
     let objects = Checked(objects);
-    let begun = Evaluation::begin(objects, inputs, floor, &mut outcome);
+    let work = Rc::new(WorkCounter::default());
+    let begun = Evaluation::begin(objects, inputs, floor, &work, &mut outcome);
     match begun.map(|(mut evaluation, parent)| evaluation.run(parent, None, &mut outcome)) {
         Ok(None) => {}
         // Nothing that was found after what is held may count: the way is gone again, up to there.
         Ok(Some(hold)) => {
             let mut again = Outcome::at(floor);
             if let Ok((mut evaluation, parent)) =
-                Evaluation::begin(objects, inputs, floor, &mut again)
+                Evaluation::begin(objects, inputs, floor, &work, &mut again)
             {
                 evaluation.run(parent, Some(&hold), &mut again);
             }
@@ -110,6 +120,7 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
             outcome.reasons.push(reason);
         }
     }
+    outcome.work = work.get();
     outcome
 }
 
@@ -119,19 +130,22 @@ impl<'a> Evaluation<'a> {
         objects: Checked<'a>,
         inputs: &'a Inputs<'a>,
         floor: Oid,
+        work: &Rc<WorkCounter>,
         outcome: &mut Outcome,
     ) -> Result<(Self, Parent), Reason> {
         let mut evaluation = Self {
             objects,
             inputs,
             now: inputs.now.as_second(),
-            trees: Trees::new(objects),
+            trees: Trees::new(objects, work.clone()),
+            graph: Graph::new(objects),
             authorities: HashMap::new(),
             chain: Chain::default(),
             approvals: Approvals::default(),
             revoked: Revoked::default(),
             recorded: Recorded::default(),
             spans: Spans::default(),
+            work: work.clone(),
         };
         let raw = objects
             .read(&floor, ObjectKind::Commit, limits::COMMIT)
@@ -213,10 +227,14 @@ impl<'a> Evaluation<'a> {
         if let Some(authority) = self.authorities.get(trust) {
             return Ok(authority.clone());
         }
-        let loaded = Authority::load(self.objects, trust, self.inputs.now);
+        let loaded = Authority::load(self.objects, trust, self.inputs.now, &self.work);
         let authority = Arc::new(
             loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?,
         );
+        // Policies that nobody signed may come one after the other.
+        if self.authorities.len() >= AUTHORITIES {
+            self.authorities.clear();
+        }
         self.authorities.insert(*trust, authority.clone());
         Ok(authority)
     }
@@ -362,7 +380,7 @@ impl<'a> Evaluation<'a> {
             };
             judge.authority = authority;
         }
-        let finding = examine_commit(&judge.authority, commit);
+        let finding = self.examine_commit(&judge.authority, commit);
         let past = |seconds: &i64| *seconds <= self.latest_time(&judge.authority);
         let signed = finding.made().map(|made| made.seconds).filter(past);
         let own = self.own_voice(&judge, commit, finding, Bounds::none());

@@ -73,11 +73,7 @@ impl Evaluation<'_> {
             );
             return Err(Reason::new(ReasonCode::PolicySerial, message).paths([POLICY_PATH]));
         }
-        if let Some(need) = authority
-            .check(super::timestamp(seconds))
-            .unsatisfiable
-            .first()
-        {
+        if let Some(need) = authority.first_unsatisfiable(super::timestamp(seconds)) {
             let message = format!(
                 "{} needs {} of {}, of whom {} have a usable key",
                 need.rule, need.count, need.from, need.usable

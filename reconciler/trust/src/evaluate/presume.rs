@@ -4,6 +4,7 @@
 //! here is accepted, and there is no way from here to [`Verified`](crate::Verified).
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use super::history::History;
 use super::{Evaluation, Parent, revision};
@@ -42,8 +43,13 @@ pub fn presume(
 ) -> Result<(), Reason> {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
     let mut outcome = Outcome::at(floor);
-    let (mut evaluation, mut parent) =
-        Evaluation::begin(Checked(objects), inputs, floor, &mut outcome)?;
+    let (mut evaluation, mut parent) = Evaluation::begin(
+        Checked(objects),
+        inputs,
+        floor,
+        &Rc::default(),
+        &mut outcome,
+    )?;
     let mut history = History::default();
     for at in 0..evaluation.chain.len() {
         let id = evaluation.chain.get(at);

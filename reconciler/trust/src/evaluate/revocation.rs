@@ -7,11 +7,11 @@ use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
 use crate::inputs::{Inputs, Revocations, TagRef};
-use crate::object::{ObjectKind, limits};
+use crate::object::{ObjectKind, Tag, limits};
 use crate::oid::Oid;
 use crate::outcome::{By, RevocationBegun, Signer};
 use crate::policy::{Authority, IdentityIndex, Material, Policy, TRUST_PATH};
-use crate::signature::{KeyName, examine};
+use crate::signature::KeyName;
 use crate::verified::Revision;
 
 /// The keys that have no authority left.
@@ -26,22 +26,29 @@ pub(super) struct Revoked {
     /// Hard revocations of certificates that were in an accepted policy, so that dropping a
     /// certificate and adding it again without its revocation gains nothing.
     certificates: BTreeSet<KeyName>,
-    /// Tags that don't take anything away yet, by the key that they name.
+    /// Tags that don't take anything away yet, by the key that they name, with what they say under the policy that
+    /// holds now.
     waiting: BTreeMap<KeyName, Vec<Waiting>>,
     /// What those stand on.
     targets: HashSet<Oid>,
-    /// Tags that weren't looked at, as the policy hasn't the key that they name.
-    unread: BTreeMap<KeyName, Vec<TagRef>>,
+    /// Signed tags without a voice under the current policy, by their places among the tags. Anybody may push them, so
+    /// they are examined once under each policy and not for each commit.
+    silent: BTreeMap<KeyName, Vec<usize>>,
+    /// Tags that weren't looked at, as the policy hasn't the key that they name, by their places.
+    unread: BTreeMap<KeyName, Vec<usize>>,
     /// Commits that were accepted and then left by a signed rollback.
     left: HashSet<Oid>,
     /// The material of those that have left the policy, so that none goes on in another form.
     materials: BTreeMap<KeyName, Material>,
+    /// True once `left` holds those that were left below the floor.
+    left_below_floor: bool,
 }
 
 struct Waiting {
-    tag: Oid,
-    name: String,
+    /// Its place among the tags.
+    at: usize,
     target: Oid,
+    voice: Voice,
 }
 
 impl Revoked {
@@ -141,27 +148,36 @@ impl Evaluation<'_> {
     /// What is taken away as of the floor.
     pub(super) fn revocations(&self, floor: &Parent) -> Revoked {
         let mut revoked = Revoked::known(self.inputs);
-        for tag in self.inputs.tags {
+        for (at, tag) in self.inputs.tags.iter().enumerate() {
             let named = tag
                 .name
                 .strip_prefix("refs/tags/revoke/")
                 .and_then(|rest| KeyName::from_hex(rest.split('/').next()?).ok());
             if let Some(key) = named {
-                revoked.unread.entry(key).or_default().push(tag.clone());
+                revoked.unread.entry(key).or_default().push(at);
             }
         }
         self.look_at_those_of(&mut revoked, &floor.authority);
-        self.look_at_strangers(&mut revoked);
+        self.look_at_strangers(&mut revoked, &floor.authority);
+        self.find_left(&mut revoked);
+        revoked.remember(&floor.authority);
+        self.revoke(&mut revoked, floor, None);
+        revoked
+    }
+
+    /// Finds the commits that rollbacks below the floor left, once a tag stands on a commit off the chain.
+    fn find_left(&self, revoked: &mut Revoked) {
         let elsewhere = |target: &Oid| {
             self.chain.position(target).is_none()
                 && !self.chain.is_at_or_below_floor(self.objects, target)
         };
-        if revoked.targets.iter().any(elsewhere) {
-            revoked.left = chain::with_left_behind(self.objects, floor.id);
+        if let Some(floor) = self.chain.floor.filter(|_| !revoked.left_below_floor)
+            && revoked.targets.iter().any(elsewhere)
+        {
+            let left = chain::with_left_behind(self.objects, floor);
+            revoked.left.extend(left);
+            revoked.left_below_floor = true;
         }
-        revoked.remember(&floor.authority);
-        self.revoke(&mut revoked, floor, None);
-        revoked
     }
 
     /// Looks at every tag that names a key of the policy. There is no limit but the one on tags
@@ -176,13 +192,30 @@ impl Evaluation<'_> {
             .collect();
         for key in keys {
             let tags = revoked.unread.remove(&key).unwrap_or_default();
-            self.look_at(revoked, &key, &tags);
+            self.look_at(revoked, authority, &key, &tags);
+        }
+    }
+
+    /// Examines all tags again under a new policy.
+    fn look_again(&self, revoked: &mut Revoked, authority: &Authority) {
+        let waiting = std::mem::take(&mut revoked.waiting);
+        let mut again = std::mem::take(&mut revoked.silent);
+        for (key, tags) in waiting {
+            again
+                .entry(key)
+                .or_default()
+                .extend(tags.iter().map(|tag| tag.at));
+        }
+        revoked.targets.clear();
+        for (key, mut tags) in again {
+            tags.sort_unstable();
+            self.look_at(revoked, authority, &key, &tags);
         }
     }
 
     /// Looks at some of the tags that name other keys: these have no authority to lose, but whoever
     /// asks is told that they are revoked.
-    fn look_at_strangers(&self, revoked: &mut Revoked) {
+    fn look_at_strangers(&self, revoked: &mut Revoked, authority: &Authority) {
         let (mut room, mut keys) = (limits::STRANGERS, Vec::new());
         for (key, tags) in &revoked.unread {
             if let Some(rest) = room.checked_sub(tags.len()) {
@@ -192,24 +225,35 @@ impl Evaluation<'_> {
         }
         for key in keys {
             let tags = revoked.unread.remove(&key).unwrap_or_default();
-            self.look_at(revoked, &key, &tags);
+            self.look_at(revoked, authority, &key, &tags);
         }
     }
 
-    fn look_at(&self, revoked: &mut Revoked, key: &KeyName, tags: &[TagRef]) {
-        for tag in tags {
+    fn look_at(&self, revoked: &mut Revoked, authority: &Authority, key: &KeyName, tags: &[usize]) {
+        for at in tags {
+            let Some(tag) = self.inputs.tags.get(*at) else {
+                continue;
+            };
             let Ok(raw) = self.objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else {
                 continue;
             };
             let Ok(parsed) = approvals::parse(&raw, &tag.target, &tag.name) else {
                 continue;
             };
-            let waiting = Waiting {
-                tag: tag.target,
-                name: tag.name.clone(),
-                target: parsed.target,
+            // An unsigned tag never has a voice, under any policy.
+            if parsed.signature.is_none() {
+                continue;
+            }
+            let Some(voice) = self.revoking_voice(authority, tag, &parsed) else {
+                revoked.silent.entry(key.clone()).or_default().push(*at);
+                continue;
             };
             revoked.targets.insert(parsed.target);
+            let waiting = Waiting {
+                at: *at,
+                target: parsed.target,
+                voice,
+            };
             revoked
                 .waiting
                 .entry(key.clone())
@@ -231,10 +275,13 @@ impl Evaluation<'_> {
         let policy_changed = parent.trust != before.trust;
         if policy_changed {
             revoked.remember_materials(&before.authority);
+            self.look_again(&mut revoked, &parent.authority);
             self.look_at_those_of(&mut revoked, &parent.authority);
+            self.find_left(&mut revoked);
         }
         let mut left = HashSet::new();
-        if !revoked.waiting.is_empty()
+        // A tag that is silent may get a voice under a later policy.
+        if (!revoked.waiting.is_empty() || !revoked.silent.is_empty())
             && let Some(from) = chain::left_by(&revision.trailers, revision.parent)
         {
             left = chain::with_left_behind(self.objects, from);
@@ -261,7 +308,7 @@ impl Evaluation<'_> {
         let patient = patient(policy);
         let mut found = Vec::new();
         for (key, tags) in &revoked.waiting {
-            let voices = self.revoking_voices(revoked, parent, at, tags);
+            let voices = self.revoking_voices(revoked, at, tags);
             if !voices.is_empty() && coverage::judge(&patient, &asked, &voices).is_met() {
                 found.push((key.clone(), since(&patient, &asked, voices)));
             }
@@ -286,7 +333,7 @@ impl Evaluation<'_> {
             .iter()
             .filter(|(key, _)| authority.ring.has(key));
         ours.filter_map(|(key, tags)| {
-            let voices = self.revoking_voices(&self.revoked, parent, at, tags);
+            let voices = self.revoking_voices(&self.revoked, at, tags);
             if voices.is_empty() {
                 return None;
             }
@@ -314,15 +361,24 @@ impl Evaluation<'_> {
         .collect()
     }
 
+    /// Returns the voices of the tags whose target is an accepted commit.
     fn revoking_voices(
         &self,
         revoked: &Revoked,
-        parent: &Parent,
         at: Option<usize>,
         tags: &[Waiting],
     ) -> Vec<Voice> {
+        let accepted = |target: &Oid| match (self.chain.position(target), at) {
+            (Some(position), Some(at)) => position <= at,
+            (Some(_), None) => false,
+            (None, _) => {
+                self.chain.is_at_or_below_floor(self.objects, target)
+                    || revoked.left.contains(target)
+            }
+        };
         tags.iter()
-            .filter_map(|tag| self.revoking_voice(revoked, parent, at, tag))
+            .filter(|tag| accepted(&tag.target))
+            .map(|tag| tag.voice.clone())
             .collect()
     }
 
@@ -332,46 +388,18 @@ impl Evaluation<'_> {
         authority.able(self.inputs.now, revoked)
     }
 
+    /// Returns the voice of a tag under a policy, whether or not its target is accepted.
     fn revoking_voice(
         &self,
-        revoked: &Revoked,
-        parent: &Parent,
-        at: Option<usize>,
-        tag: &Waiting,
+        authority: &Authority,
+        tag: &TagRef,
+        parsed: &Tag<'_>,
     ) -> Option<Voice> {
-        let accepted = match (self.chain.position(&tag.target), at) {
-            (Some(position), Some(at)) => position <= at,
-            (Some(_), None) => false,
-            (None, _) => {
-                self.chain.is_at_or_below_floor(self.objects, &tag.target)
-                    || revoked.left.contains(&tag.target)
-            }
-        };
-        if !accepted {
-            return None;
-        }
-        let authority = &parent.authority;
-        let raw = self
-            .objects
-            .read(&tag.tag, ObjectKind::Tag, limits::TAG)
-            .ok()?;
-        let parsed = approvals::parse(&raw, &tag.tag, &tag.name).ok()?;
-        let finding = examine(
-            &authority.ring,
-            parsed.payload(),
-            parsed.signature?,
-            parsed.tagger.seconds,
-        );
+        let finding = self.examine_tag(authority, parsed)?.for_revoking();
         // A key that is revoked itself still speaks here. Of two that revoke each other, which came first is
         // only what they say themselves; and nobody gets authority back because another one loses it.
-        let (key, seconds) = self
-            .weigh(
-                authority,
-                &Revoked::default(),
-                finding.for_revoking(),
-                Bounds::none(),
-            )
-            .ok()?;
+        let weighed = self.weigh(authority, &Revoked::default(), finding, Bounds::none());
+        let (key, seconds) = weighed.ok()?;
         let identity = authority.ring.get(key)?.identity;
         Some(Voice {
             identity,

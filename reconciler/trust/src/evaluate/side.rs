@@ -1,11 +1,11 @@
 //! What a merge brings in: where the branch left, what it changed, and who approved that.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::coverage::{Scope, Voice};
 use super::fork::{Fork, fork, parse, read};
-use super::step::Candidate;
+use super::step::{Candidate, add_note};
 use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::diff::Judge;
@@ -13,7 +13,8 @@ use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, examine};
+use crate::signature::Finding;
+use crate::work::count;
 
 /// How many empty commits at the end of a branch are looked at.
 const EMPTY_COMMITS: usize = 64;
@@ -53,7 +54,7 @@ impl Evaluation<'_> {
             if approved.is_empty() {
                 continue;
             }
-            let taken = fork(self.objects, parent.id, *tip).and_then(|fork| {
+            let taken = fork(&self.graph, parent.id, *tip).and_then(|fork| {
                 self.drop_narrow(candidate, &fork, &mut approved, notes);
                 self.taken(parent, candidate, tip, &fork)
             });
@@ -165,42 +166,37 @@ impl Evaluation<'_> {
         if bases.is_empty() {
             bases.push(None);
         }
-        let mut own: Option<HashSet<String>> = None;
+        let mut own: Option<BTreeSet<String>> = None;
         for base in &bases {
             let diff = self
                 .trees
                 .diff(base.as_ref(), Some(&tip_tree), Judge::Nothing)?;
-            let paths: HashSet<String> = diff.into_iter().map(|change| change.path).collect();
+            let paths: BTreeSet<String> = diff.into_iter().map(|change| change.path).collect();
             own = Some(match own {
                 Some(own) => own.intersection(&paths).cloned().collect(),
                 None => paths,
             });
         }
         let own = own.unwrap_or_default();
+        let leaves = |tree: &Oid| self.trees.leaves(tree, &own);
+        let (approved, before) = (leaves(&tip_tree)?, leaves(&parent.tree)?);
+        let here = leaves(&candidate.commit.tree)?;
         for path in &own {
-            let (here, there) = (
-                self.trees.entry(&candidate.commit.tree, path)?,
-                self.trees.entry(&tip_tree, path)?,
-            );
-            if here != there && self.trees.entry(&parent.tree, path)? != there {
+            let there = approved.get(path.as_str());
+            if here.get(path.as_str()) != there && before.get(path.as_str()) != there {
                 return Ok(Err(path.clone()));
             }
         }
-        let mut taken = HashSet::new();
-        for change in candidate.changes.iter().filter(|c| own.contains(&c.path)) {
-            let path = &change.path;
-            let mut as_approved = self.trees.entry(&tip_tree, path)? == change.after;
-            let before = self.trees.entry(&parent.tree, path)?;
-            for base in &bases {
-                let there = match base {
-                    Some(base) => self.trees.entry(base, path)?,
-                    None => None,
-                };
-                as_approved &= there == before;
-            }
-            if as_approved {
-                taken.insert(path.clone());
-            }
+        let mut taken: HashSet<String> = candidate
+            .changes
+            .iter()
+            .filter(|change| own.contains(&change.path))
+            .filter(|change| approved.get(change.path.as_str()) == change.after.as_ref())
+            .map(|change| change.path.clone())
+            .collect();
+        for base in &bases {
+            let base = base.as_ref().map(leaves).transpose()?.unwrap_or_default();
+            taken.retain(|path| base.get(path.as_str()) == before.get(path.as_str()));
         }
         Ok(Ok(taken))
     }
@@ -230,7 +226,7 @@ impl Evaluation<'_> {
                 voice,
                 base: base_in(message),
             }),
-            Err(reason) => notes.push(reason),
+            Err(reason) => add_note(notes, reason),
         };
         for raw in &candidate.commit.mergetags {
             // That each embedded tag parses and names a parent is known already.
@@ -241,7 +237,7 @@ impl Evaluation<'_> {
                 let name = tag.name.to_owned();
                 let bounds = Bounds::after(at.committer.seconds).seen(carried);
                 let by = By::Mergetag(crate::object::shown(&name).into_owned());
-                let finding = Self::tag_finding(parent, &tag, &name, tip);
+                let finding = self.tag_finding(parent, &tag, &name, tip);
                 let voice = finding.and_then(|finding| {
                     note_time(&finding);
                     let voice = self.voice(parent, finding, bounds, by);
@@ -256,14 +252,18 @@ impl Evaluation<'_> {
                 .as_ref()
                 .ok()
                 .and_then(|raw| Tag::parse(raw, tip.format()).ok());
-            note(
-                self.approval(parent, tag, tip, at.committer.seconds),
-                parsed.map_or(&[][..], |tag| tag.message),
-            );
+            let message = parsed.map_or(&[][..], |tag| tag.message);
+            let voice = self.approval_of(parent, tag, &raw, tip, at.committer.seconds);
+            note(voice, message);
         }
         // Empty commits, each approving the one below it, down to the last that isn't one.
         let (mut id, mut raw) = (*tip, raw.into_owned());
+        let mut room = limits::EMPTY_COMMITS;
         for _ in 0..EMPTY_COMMITS {
+            let Some(rest) = room.checked_sub(count(raw.len())) else {
+                break;
+            };
+            room = rest;
             let at = parse(&raw, &id)?;
             let ([below], true) = (&at.parents[..], at.signature.is_some()) else {
                 break;
@@ -277,11 +277,13 @@ impl Evaluation<'_> {
             let bounds =
                 Bounds::after(next.committer.seconds).seen(earlier(self.seen(&id), carried));
             let name = format!("by the empty commit {}", id.short());
-            let voice = approved_by_commit(parent, &at, &below).and_then(|finding| {
-                note_time(&finding);
-                self.voice(parent, finding, bounds, By::EmptyCommit(id))
-                    .map_err(|reason| reason.to_string())
-            });
+            let voice = self
+                .approved_by_commit(parent, &at, &below)
+                .and_then(|finding| {
+                    note_time(&finding);
+                    self.voice(parent, finding, bounds, By::EmptyCommit(id))
+                        .map_err(|reason| reason.to_string())
+                });
             note(
                 voice.map_err(|why| approvals::ignored(&name, why)),
                 at.message,
@@ -289,6 +291,18 @@ impl Evaluation<'_> {
             (id, raw) = (below, below_raw);
         }
         Ok(voices)
+    }
+
+    /// The signature of an empty commit that says that it approves the commit below it.
+    fn approved_by_commit(
+        &self,
+        parent: &Parent,
+        commit: &Commit<'_>,
+        below: &Oid,
+    ) -> Result<Finding, String> {
+        let trailers = Trailers::parse(commit.message).map_err(|e| e.to_string())?;
+        approvals::claims(&trailers, &parent.authority.policy, below)?;
+        Ok(self.examine_commit(&parent.authority, commit))
     }
 
     /// Under `allSigned`: the first commit of the merged branches that isn't signed by an identity of
@@ -300,10 +314,17 @@ impl Evaluation<'_> {
         commit: &Commit<'_>,
     ) -> Result<Option<Reason>, Reason> {
         let carried = self.seen(id);
+        let mut signed = HashSet::new();
         for tip in commit.parents.iter().skip(1) {
-            let mut side = fork(self.objects, parent.id, *tip)?.side;
-            side.sort();
-            for id in side {
+            let side = fork(&self.graph, parent.id, *tip)?.side;
+            let side: HashSet<Oid> = side.into_iter().collect();
+            // From the tip downwards, so that a stranger who joins many copies of a signed commit (in other
+            // armor) costs no signature check: the join itself fails first.
+            let mut pending = VecDeque::from([*tip]);
+            while let Some(id) = pending.pop_front() {
+                if !side.contains(&id) || !signed.insert(id) {
+                    continue;
+                }
                 let raw = read(self.objects, &id)?;
                 let at = parse(&raw, &id)?;
                 let seen = earlier(self.seen(&id), carried);
@@ -314,6 +335,7 @@ impl Evaluation<'_> {
                     );
                     return Ok(Some(Reason::new(ReasonCode::SideUnsigned, message)));
                 }
+                pending.extend(&at.parents);
             }
         }
         Ok(None)
@@ -325,49 +347,33 @@ impl Evaluation<'_> {
         commit: &Commit<'_>,
         seen: Option<i64>,
     ) -> Result<Result<(), String>, Reason> {
-        let mut authorities = vec![parent.authority.clone()];
         let mut after = None;
         for below in &commit.parents {
-            let raw = read(self.objects, below)?;
-            let at = parse(&raw, below)?;
-            after = after.max(Some(at.committer.seconds));
-            let Some(trust) = self.trees.trust(&at.tree)? else {
-                return Ok(Err(format!("{} has no policy", below.short())));
-            };
-            match self.authority(&trust) {
-                Ok(authority) => authorities.push(authority),
-                Err(reason) => return Ok(Err(reason.to_string())),
-            }
+            after = after.max(Some(self.graph.node(below)?.seconds));
         }
         let bounds = after.map_or(Bounds::none(), Bounds::after);
         let bounds = bounds.seen(seen).of_any_age();
-        for authority in authorities {
-            let finding = match &commit.signature {
-                Some(block) => examine(
-                    &authority.ring,
-                    commit.payload(),
-                    block,
-                    commit.committer.seconds,
-                ),
-                None => Finding::Not(Reason::new(ReasonCode::Uncovered, "it isn't signed")),
+        // The policies of a side branch are parsed only for commits that this policy's identities have signed.
+        let finding = self.examine_commit(&parent.authority, commit);
+        if let Err(reason) = self.weigh(&parent.authority, &self.revoked, finding, bounds) {
+            return Ok(Err(reason.to_string()));
+        }
+        for below in &commit.parents {
+            let tree = parse(&read(self.objects, below)?, below)?.tree;
+            let Some(trust) = self.trees.trust(&tree)? else {
+                return Ok(Err(format!("{} has no policy", below.short())));
             };
+            let authority = match self.authority(&trust) {
+                Ok(authority) => authority,
+                Err(reason) => return Ok(Err(reason.to_string())),
+            };
+            let finding = self.examine_commit(&authority, commit);
             if let Err(reason) = self.weigh(&authority, &self.revoked, finding, bounds) {
                 return Ok(Err(reason.to_string()));
             }
         }
         Ok(Ok(()))
     }
-}
-
-/// The signature of an empty commit that says that it approves the commit below it.
-fn approved_by_commit(
-    parent: &Parent,
-    commit: &Commit<'_>,
-    below: &Oid,
-) -> Result<Finding, String> {
-    let trailers = Trailers::parse(commit.message).map_err(|e| e.to_string())?;
-    approvals::claims(&trailers, &parent.authority.policy, below)?;
-    Ok(super::voice::examine_commit(&parent.authority, commit))
 }
 
 /// Approvals expire: one that is older than `approvals.maxAge` when its branch is merged counts

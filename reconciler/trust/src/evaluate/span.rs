@@ -7,12 +7,12 @@ use std::rc::Rc;
 use super::approvals::{self, Span, ignored};
 use super::coverage::Voice;
 use super::fork::{parse, read};
-use super::step::Candidate;
+use super::step::{Candidate, add_note};
 use super::{Evaluation, Parent};
 use crate::object::{ObjectKind, limits};
 use crate::oid::Oid;
 use crate::reason::Reason;
-use crate::signature::{Finding, examine};
+use crate::signature::Finding;
 
 /// What was found out about tags with a base. Anybody who may push tags can push many, and a tag may span
 /// any step: so a signature is computed once under each policy, the commits between its ends are looked at
@@ -48,7 +48,7 @@ impl Evaluation<'_> {
     ) {
         let mut note = |result: Result<Voice, Reason>| match result {
             Ok(voice) => voices.push(voice),
-            Err(reason) => notes.push(reason),
+            Err(reason) => add_note(notes, reason),
         };
         for tag in self.approvals.of(&candidate.id) {
             note(self.approval(parent, tag, &candidate.id, candidate.seconds));
@@ -123,11 +123,10 @@ impl Evaluation<'_> {
         let read = self.objects.read(&span.tag, ObjectKind::Tag, limits::TAG);
         let raw = read.map_err(|e| ignored(name, e))?;
         let tag = approvals::parse(&raw, &span.tag, name).map_err(|e| ignored(name, e))?;
-        let block = tag
-            .signature
+        let finding = self
+            .examine_tag(&parent.authority, &tag)
             .ok_or_else(|| ignored(name, "it isn't signed"))?;
-        let ring = &parent.authority.ring;
-        match examine(ring, tag.payload(), block, tag.tagger.seconds) {
+        match finding {
             Finding::Good(_) => Ok(()),
             Finding::Void(_, _, reason) | Finding::Not(reason) => Err(ignored(name, reason)),
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::ahead::Looked;
 use super::coverage::{self, Asked, Coverage, Voice};
 use super::history::History;
-use super::voice::{Bounds, examine_commit};
+use super::voice::Bounds;
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
 use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
@@ -19,6 +19,13 @@ use crate::verified::Revision;
 
 /// How many approvals that count for nothing are told of: whoever may push tags can push many.
 const NOTES: usize = 100;
+
+/// Adds a note unless there are more than are told.
+pub(super) fn add_note(notes: &mut Vec<Reason>, note: Reason) {
+    if notes.len() < NOTES {
+        notes.push(note);
+    }
+}
 
 /// What an accepted step leaves for the next.
 type Next = (Parent, Revision);
@@ -124,7 +131,7 @@ impl Evaluation<'_> {
         let raw = raw.map_err(|e| one(unread(&e)))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
         step.subject = commit.subject();
-        let finding = finding.unwrap_or_else(|| examine_commit(&parent.authority, &commit));
+        let finding = self.finding_of(&parent.authority, &commit, finding);
         let candidate = self
             .candidate(parent, at, id, commit, finding)
             .map_err(one)?;

@@ -1,10 +1,12 @@
 //! From a signature to a voice: whose it is, and whether its time is believed.
 
+use std::borrow::Cow;
+
 use super::approvals::{self, ignored};
 use super::coverage::{Scope, Voice};
 use super::revocation::Revoked;
 use super::{Evaluation, Parent};
-use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
+use crate::object::{Commit, ObjectKind, ReadError, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::By;
 use crate::policy::{Authority, BindRef};
@@ -79,6 +81,41 @@ pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Find
 }
 
 impl Evaluation<'_> {
+    /// Examines the signature of a commit.
+    pub(super) fn examine_commit(&self, authority: &Authority, commit: &Commit<'_>) -> Finding {
+        if commit.signature.is_some() {
+            self.work.add(|work| work.signatures += 1);
+        }
+        examine_commit(authority, commit)
+    }
+
+    /// Returns the finding of another thread if there is one, and counts it as work here, so that the counts are
+    /// the same for any number of threads.
+    pub(super) fn finding_of(
+        &self,
+        authority: &Authority,
+        commit: &Commit<'_>,
+        found: Option<Finding>,
+    ) -> Finding {
+        match found {
+            Some(finding) => {
+                if commit.signature.is_some() {
+                    self.work.add(|work| work.signatures += 1);
+                }
+                finding
+            }
+            None => self.examine_commit(authority, commit),
+        }
+    }
+
+    /// Examines the signature of a tag; `None` if it has none.
+    pub(super) fn examine_tag(&self, authority: &Authority, tag: &Tag<'_>) -> Option<Finding> {
+        let block = tag.signature?;
+        self.work.add(|work| work.signatures += 1);
+        let ring = &authority.ring;
+        Some(examine(ring, tag.payload(), block, tag.tagger.seconds))
+    }
+
     /// When an object was first seen here, if that is known.
     pub(super) fn seen(&self, id: &Oid) -> Option<i64> {
         self.inputs
@@ -224,20 +261,35 @@ impl Evaluation<'_> {
         target: &Oid,
         target_seconds: i64,
     ) -> Result<Voice, Reason> {
+        let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
+        self.approval_of(parent, tag, &read, target, target_seconds)
+    }
+
+    /// Returns the voice of an approval tag that was read.
+    pub(super) fn approval_of(
+        &self,
+        parent: &Parent,
+        tag: &Oid,
+        read: &Result<Cow<'_, [u8]>, ReadError>,
+        target: &Oid,
+        target_seconds: i64,
+    ) -> Result<Voice, Reason> {
         let name = self.approvals.name(tag);
         let about = |reason: Reason| reason.of_tag(name);
-        let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
-        let raw = read.map_err(|e| about(ignored(name, e)))?;
-        let parsed = approvals::parse(&raw, tag, name).map_err(|e| about(ignored(name, e)))?;
+        let raw = read.as_ref().map_err(|e| about(ignored(name, e)))?;
+        let parsed = approvals::parse(raw, tag, name).map_err(|e| about(ignored(name, e)))?;
         let by = By::Tag(name.strip_prefix("refs/tags/").unwrap_or(name).to_owned());
         let bounds = Bounds::after(target_seconds).seen(self.seen(tag));
-        let finding = Self::tag_finding(parent, &parsed, name, target).map_err(about)?;
+        let finding = self
+            .tag_finding(parent, &parsed, name, target)
+            .map_err(about)?;
         self.voice(parent, finding, bounds, by)
             .map_err(|reason| about(ignored(name, reason)))
     }
 
     /// The signature of a tag that says that it approves a target.
     pub(super) fn tag_finding(
+        &self,
         parent: &Parent,
         tag: &Tag<'_>,
         name: &str,
@@ -253,11 +305,8 @@ impl Evaluation<'_> {
         }
         let trailers = Trailers::parse(tag.message).map_err(|e| ignored(name, e))?;
         approvals::claims(&trailers, policy, target).map_err(|why| ignored(name, why))?;
-        let block = tag
-            .signature
-            .ok_or_else(|| ignored(name, "it isn't signed"))?;
-        let ring = &parent.authority.ring;
-        Ok(examine(ring, tag.payload(), block, tag.tagger.seconds))
+        self.examine_tag(&parent.authority, tag)
+            .ok_or_else(|| ignored(name, "it isn't signed"))
     }
 
     /// The voice of an approval with this signature.

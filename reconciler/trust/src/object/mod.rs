@@ -39,6 +39,28 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// Cuts foreign text to the length that a message may quote.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= limits::QUOTE {
+        return text.into();
+    }
+    let mut end = limits::QUOTE;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end]).into()
+}
+
+/// Returns the beginning of foreign bytes, escaped, for a message that quotes them.
+pub(crate) fn quoted(bytes: &[u8]) -> String {
+    let part = bytes.get(..limits::QUOTE).unwrap_or(bytes);
+    let mut text = String::from_utf8_lossy(part).escape_debug().to_string();
+    if part.len() < bytes.len() {
+        text.push('…');
+    }
+    text
+}
+
 /// What sort of object it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,10 +1,12 @@
 //! Trees, strictly: names that some file system or program takes for others are refused.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::checked::{Checked, ReadError};
 use super::{Malformed, ObjectKind, Objects, limits};
 use crate::oid::{ObjectFormat, Oid};
+use crate::work::count;
 
 /// What an entry is. Other modes than these are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -92,7 +94,7 @@ impl<'a> Tree<'a> {
             );
             rest = &rest[end + 1 + format.width()..];
             let refused = |why| Malformed::Entry {
-                name: String::from_utf8_lossy(name).escape_debug().to_string(),
+                name: super::quoted(name),
                 why,
             };
             let mode = mode.ok_or_else(|| refused("its mode is none that is taken"))?;
@@ -121,7 +123,12 @@ impl<'a> Tree<'a> {
 
     /// The first two entries that a file system which folds case or composes letters takes for one.
     /// Only those that `before` doesn't have are looked at: the others were, when they were added.
-    pub(crate) fn collision(&self, before: &Tree<'_>) -> Option<(&'a str, &'a str)> {
+    /// Adds the bytes of folded names that aren't ASCII to `folded`; fails above [`limits::FOLDED`].
+    pub(crate) fn collision(
+        &self,
+        before: &Tree<'_>,
+        folded: &mut u64,
+    ) -> Result<Option<(&'a str, &'a str)>, Malformed> {
         // Both are in git's order, in which a folder is another entry than a file of its name.
         let mut old = before.entries.iter().peekable();
         let is_new = |entry: &TreeEntry<'_>| {
@@ -129,15 +136,26 @@ impl<'a> Tree<'a> {
             old.next_if(|other| other.order(entry).is_eq()).is_none()
         };
         if !self.entries.iter().any(is_new) {
-            return None;
+            return Ok(None);
         }
         let mut seen = std::collections::HashMap::with_capacity(self.entries.len());
         for entry in &self.entries {
-            if let Some(other) = seen.insert(fold(entry.name), entry.name) {
-                return Some((other, entry.name));
+            let name = fold(entry.name);
+            if !entry.name.is_ascii() {
+                *folded += count(name.len());
+            }
+            if *folded > limits::FOLDED {
+                let most = usize::try_from(limits::FOLDED).unwrap_or(usize::MAX);
+                return Err(Malformed::TooMany(
+                    "bytes of names after case folding",
+                    most,
+                ));
+            }
+            if let Some(other) = seen.insert(name, entry.name) {
+                return Ok(Some((other, entry.name)));
             }
         }
-        None
+        Ok(None)
     }
 }
 
@@ -228,7 +246,8 @@ impl WalkError {
 pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
     Entries {
         objects: Checked(objects),
-        pending: vec![Pending::Folder(String::new(), *tree, 0)],
+        root: Some(*tree),
+        pending: Vec::new(),
         folders: 0,
     }
 }
@@ -243,14 +262,20 @@ pub fn content<'a>(
     read.map_err(|e: ReadError| WalkError::new(&entry.path, &e))
 }
 
-enum Pending {
-    Folder(String, Oid, usize),
-    File(Entry),
+/// An entry that is yet to be listed. Entries of one folder share its path, which may be long.
+struct Pending {
+    folder: Arc<str>,
+    name: Box<str>,
+    mode: EntryMode,
+    id: Oid,
+    depth: usize,
 }
 
 /// Iterator over a tree's files; see [`entries`]. After an error it ends.
 pub struct Entries<'a> {
     objects: Checked<'a>,
+    /// The tree itself, until it is opened.
+    root: Option<Oid>,
     pending: Vec<Pending>,
     folders: usize,
 }
@@ -272,21 +297,32 @@ impl Entries<'_> {
             .read(id, ObjectKind::Tree, limits::TREE)
             .map_err(|e| WalkError::new(path, &e))?;
         let tree = Tree::parse(&raw, id.format()).map_err(|e| WalkError::new(path, &e))?;
-        for entry in tree.entries().iter().rev() {
-            let path = join(path, entry.name);
-            if path.len() > limits::PATH {
-                return Err(WalkError::new(&path, &"the path is too long"));
-            }
-            self.pending.push(match entry.mode {
-                EntryMode::Folder => Pending::Folder(path, entry.id, depth + 1),
-                mode => Pending::File(Entry {
-                    path,
-                    mode,
-                    id: entry.id,
-                }),
-            });
-        }
+        let folder: Arc<str> = path.into();
+        let pending = tree.entries().iter().rev().map(|entry| Pending {
+            folder: folder.clone(),
+            name: entry.name.into(),
+            mode: entry.mode,
+            id: entry.id,
+            depth: depth + 1,
+        });
+        self.pending.extend(pending);
         Ok(())
+    }
+
+    fn take(&mut self, pending: &Pending) -> Result<Option<Entry>, WalkError> {
+        let path = join(&pending.folder, &pending.name);
+        if path.len() > limits::PATH {
+            return Err(WalkError::new(&path, &"the path is too long"));
+        }
+        if pending.mode == EntryMode::Folder {
+            self.open(&path, &pending.id, pending.depth)?;
+            return Ok(None);
+        }
+        Ok(Some(Entry {
+            path,
+            mode: pending.mode,
+            id: pending.id,
+        }))
     }
 }
 
@@ -305,14 +341,19 @@ impl Iterator for Entries<'_> {
     type Item = Result<Entry, WalkError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(root) = self.root.take()
+            && let Err(error) = self.open("", &root, 0)
+        {
+            return Some(Err(error));
+        }
         loop {
-            match self.pending.pop()? {
-                Pending::File(entry) => return Some(Ok(entry)),
-                Pending::Folder(path, id, depth) => {
-                    if let Err(error) = self.open(&path, &id, depth) {
-                        self.pending.clear();
-                        return Some(Err(error));
-                    }
+            let pending = self.pending.pop()?;
+            match self.take(&pending) {
+                Ok(None) => {}
+                Ok(Some(entry)) => return Some(Ok(entry)),
+                Err(error) => {
+                    self.pending.clear();
+                    return Some(Err(error));
                 }
             }
         }

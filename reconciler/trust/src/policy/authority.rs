@@ -1,14 +1,16 @@
 //! A policy together with its keys, as a tree holds them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use plumb_document::{Diagnostic, Severity, Span};
 
-use super::{KEYS_PATH, KeyFile, KeyFileError, KeyRecord, KeyRing, POLICY_PATH, Policy, codes};
+use super::key_files::{KeyContent, KeyFiles};
+use super::{KEYS_PATH, KeyRecord, KeyRing, POLICY_PATH, Policy, codes};
 use crate::object::{Checked, Entry, EntryMode, ObjectKind, Objects, Tree, entries, limits};
 use crate::oid::Oid;
 use crate::signature::KeyName;
+use crate::work::{WorkCounter, count};
 
 /// A policy and its keys.
 #[derive(Debug)]
@@ -34,34 +36,28 @@ impl Authority {
         keys: impl IntoIterator<Item = (P, B)>,
         now: Timestamp,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let (mut wrong, mut warnings) = (Vec::new(), Vec::new());
-        let (mut files, mut found) = (Vec::new(), HashMap::new());
+        let work = WorkCounter::default();
+        let mut files = KeyFiles::new(&work);
         for (path, bytes) in keys {
-            let path = path.as_ref();
-            let span = Span::of_file(path);
-            match KeyFile::parse(bytes.as_ref()) {
-                Ok(file) => {
-                    let name = file.name();
-                    files.push((path.to_owned(), name.clone()));
-                    if found.insert(name.clone(), file).is_some() {
-                        wrong.push(Diagnostic::error(
-                            codes::KEY_FILE,
-                            &span,
-                            format!("the key {name} has another file already"),
-                        ));
-                    }
-                }
-                Err(error @ KeyFileError::Neither) => {
-                    warnings.push(Diagnostic::warning(
-                        codes::KEY_FILE,
-                        &span,
-                        format!("it is {error}, and isn't used"),
-                    ));
-                }
-                Err(error) => wrong.push(unusable_file(&error, &span)),
-            }
+            files.add(path.as_ref(), bytes.as_ref());
         }
-        let policy = match Policy::parse(policy) {
+        Self::assemble(policy, files, now)
+    }
+
+    fn assemble(
+        policy: &[u8],
+        keys: KeyFiles<'_>,
+        now: Timestamp,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let KeyFiles {
+            work,
+            found,
+            files,
+            mut wrong,
+            mut warnings,
+            ..
+        } = keys;
+        let policy = match Policy::parse_counted(policy, work) {
             Ok(policy) => policy,
             Err(diagnostics) => {
                 wrong.extend(diagnostics);
@@ -92,13 +88,11 @@ impl Authority {
                 }
             }
         }
-        let used = |name: &KeyName| {
-            policy
-                .identities
-                .iter()
-                .any(|identity| identity.keys.iter().any(|key| key.name == *name))
-        };
-        for (path, name) in files.iter().filter(|(_, name)| !used(name)) {
+        let identities = policy.identities.iter();
+        let used: HashSet<&KeyName> = identities
+            .flat_map(|identity| identity.keys.iter().map(|key| &key.name))
+            .collect();
+        for (path, name) in files.iter().filter(|(_, name)| !used.contains(name)) {
             warnings.push(Diagnostic::warning(
                 codes::POLICY_KEY,
                 &Span::of_file(path.as_str()),
@@ -135,6 +129,7 @@ impl Authority {
         objects: Checked<'_>,
         tree: &Oid,
         now: Timestamp,
+        work: &WorkCounter,
     ) -> Result<Self, Vec<Diagnostic>> {
         let fail = |path: &str, message: &dyn std::fmt::Display| {
             vec![Diagnostic::error(
@@ -159,29 +154,41 @@ impl Authority {
             }
             files.push(entry);
         }
-        let read = |entry: &Entry| {
+        let mut room = limits::TRUST_BYTES;
+        let mut read = |entry: &Entry| {
             let bytes = objects
                 .read(&entry.id, ObjectKind::Blob, limits::TRUST_FILE)
                 .map_err(|e| fail(&entry.path, &e))?;
-            Ok::<_, Vec<Diagnostic>>((entry.path.clone(), bytes))
+            let few = || {
+                let message = format!("the files have more than {} MiB", limits::TRUST_BYTES >> 20);
+                fail(folder, &message)
+            };
+            room = room.checked_sub(count(bytes.len())).ok_or_else(few)?;
+            Ok::<_, Vec<Diagnostic>>(bytes)
         };
         let policy = files
             .iter()
             .find(|entry| entry.path == POLICY_PATH)
             .ok_or_else(|| fail(POLICY_PATH, &"the policy is missing"))?;
-        let (_, policy) = read(policy)?;
+        let policy = read(policy)?;
         let in_keys = |entry: &&Entry| {
             entry
                 .path
                 .strip_prefix(KEYS_PATH)
                 .is_some_and(|rest| rest.starts_with('/'))
         };
-        let keys = files
-            .iter()
-            .filter(in_keys)
-            .map(read)
-            .collect::<Result<Vec<_>, _>>()?;
-        Self::new(&policy, keys, now)
+        // One content may stand under many names. It is read once, and no content is kept.
+        let mut keys = KeyFiles::new(work);
+        let mut known: HashMap<Oid, KeyContent> = HashMap::new();
+        for entry in files.iter().filter(in_keys) {
+            if let Some(content) = known.get(&entry.id) {
+                keys.add_again(&entry.path, content);
+            } else {
+                let content = keys.add(&entry.path, &read(entry)?);
+                known.insert(entry.id, content);
+            }
+        }
+        Self::assemble(&policy, keys, now)
     }
 }
 
@@ -207,7 +214,7 @@ pub fn authority(
         .get(super::TRUST_PATH)
         .filter(|entry| entry.mode == EntryMode::Folder)
     {
-        Some(trust) => Authority::load(objects, &trust.id, now),
+        Some(trust) => Authority::load(objects, &trust.id, now, &WorkCounter::default()),
         None => Err(missing("the policy is missing".to_owned())),
     }
 }
@@ -219,15 +226,4 @@ pub(crate) fn first(diagnostics: &[Diagnostic]) -> String {
         .find(|d| d.severity == Severity::Error)
         .or(diagnostics.first());
     error.map_or_else(String::new, |d| format!("{}: {}", d.span, d.message))
-}
-
-/// What is said of a file of `trust/keys/` that no key can be read from.
-fn unusable_file(error: &KeyFileError, span: &Span) -> Diagnostic {
-    let diagnostic = Diagnostic::error(codes::KEY_FILE, span, format!("it is {error}"));
-    match error {
-        KeyFileError::Secret => diagnostic.hint(
-            "take it out of the repository, and don't use it any more: whoever can read the repository has it",
-        ),
-        _ => diagnostic,
-    }
 }

@@ -1,6 +1,6 @@
 //! The keys of a policy, ready to verify with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -44,6 +44,9 @@ pub enum KeyFileError {
     /// It is an SSH certificate.
     #[error("an SSH certificate; only plain keys count")]
     Certificate,
+    /// Together with the other certificates it has more parts and signatures than may be tried with each other.
+    #[error("a certificate with more parts and signatures than the keys of a policy may have")]
+    Large,
     /// It begins as a key and can't be read.
     #[error("a key that can't be read: {0}")]
     Garbled(String),
@@ -56,8 +59,7 @@ impl KeyFile {
         if text.windows(11).any(|w| w == b"PRIVATE KEY") {
             return Err(KeyFileError::Secret);
         }
-        let armored = text.windows(5).any(|w| w == b"-----");
-        if armored || text.first().is_some_and(|b| b & 0x80 != 0) {
+        if Self::is_certificate(bytes) {
             return Self::openpgp(bytes);
         }
         let text = std::str::from_utf8(text).map_err(|_| KeyFileError::Neither)?;
@@ -79,6 +81,12 @@ impl KeyFile {
         let key = ssh_key::PublicKey::from_openssh(line)
             .map_err(|e| KeyFileError::Garbled(e.to_string()))?;
         Ok(Self::Ssh(Arc::new(key)))
+    }
+
+    /// True if the bytes are read as an `OpenPGP` certificate, armored or not.
+    pub(super) fn is_certificate(bytes: &[u8]) -> bool {
+        let text = bytes.trim_ascii();
+        text.windows(5).any(|w| w == b"-----") || text.first().is_some_and(|b| b & 0x80 != 0)
     }
 
     fn openpgp(bytes: &[u8]) -> Result<Self, KeyFileError> {
@@ -130,6 +138,9 @@ pub struct KeyRing {
     by_fingerprint: HashMap<Fingerprint, usize>,
     by_id: HashMap<KeyID, Vec<usize>>,
     ssh: HashMap<[u8; 32], usize>,
+    by_name: HashSet<KeyName>,
+    /// The material of every key.
+    digests: HashSet<[u8; 32]>,
     standard: StandardPolicy<'static>,
     min_rsa_bits: usize,
     /// Revocations of primary keys and subkeys of any key file, by their material.
@@ -243,6 +254,8 @@ impl KeyRing {
             by_fingerprint: HashMap::new(),
             by_id: HashMap::new(),
             ssh: HashMap::new(),
+            by_name: HashSet::new(),
+            digests: HashSet::new(),
             standard: standard(at(now)),
             min_rsa_bits: policy.min_rsa_bits as usize,
             by_material: by_material(files, verified),
@@ -294,9 +307,11 @@ impl KeyRing {
                 if owner != identity {
                     return Err(Shared(owner, identity));
                 }
+                ring.digests.insert(*digest);
             }
             let valid_before = key.valid_before.map(jiff::Timestamp::as_second);
             let revocations = verified.get(&key.name).cloned().unwrap_or_default();
+            ring.by_name.insert(key.name.clone());
             ring.keys.push(RingKey {
                 name: key.name.clone(),
                 identity,
@@ -392,7 +407,11 @@ impl KeyRing {
 
     /// True if a fingerprint is of any key of the ring, of a subkey of one, or of another form of one.
     pub(crate) fn has(&self, name: &KeyName) -> bool {
-        (0..self.keys.len()).any(|key| self.is_part_of(name, key))
+        let form = match name {
+            KeyName::Ssh(digest) => self.digests.contains(digest),
+            KeyName::OpenPgp(_) => self.part(name).is_some(),
+        };
+        form || self.by_name.contains(name)
     }
 
     /// True if a fingerprint is of this key, of a subkey of it, or of another form of either: a revoked

@@ -4,6 +4,8 @@ mod authority;
 mod cert_revocations;
 mod certificate;
 pub mod codes;
+mod identity_set;
+mod key_files;
 mod key_record;
 mod keys;
 mod material;

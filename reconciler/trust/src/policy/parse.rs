@@ -3,32 +3,51 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use plumb_document::{Diagnostic, Span, Spanned};
+use plumb_document::{Diagnostic, Node, Span, Spanned, Value};
 
+use super::identity_set::IdentitySet;
 use super::names;
 use super::{
     Emergency, Freeze, Freshness, Identity, IdentityIndex, Need, POLICY_PATH, Pattern, Policy,
     PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec,
 };
+use crate::object::limits;
 use crate::signature::KeyName;
+use crate::work::{WorkCounter, count};
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";
 
 /// What there may be at most of identities, keys of one, groups and rules.
 const MOST: usize = 1000;
+/// The number of diagnostics returned at most.
+const MOST_DIAGNOSTICS: usize = 100;
+/// The number of unknown names for which the nearest known one is searched.
+const MOST_SEARCHES: usize = 5;
 
 impl Policy {
     /// Reads a policy's text. What it says of itself is checked; whether its keys are there, and
     /// whether its rules can be met, is the [`Authority`](super::Authority)'s.
     pub fn parse(text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
-        let limits = plumb_document::Limits {
+        Self::parse_counted(text, &WorkCounter::default())
+    }
+
+    /// Reads a policy's text, and counts the work.
+    pub(super) fn parse_counted(text: &[u8], work: &WorkCounter) -> Result<Self, Vec<Diagnostic>> {
+        let within = plumb_document::Limits {
             bytes: 1 << 20,
             depth: 16,
             aliased: 1000,
+            values: limits::POLICY_VALUES,
         };
-        let node = plumb_document::parse_with(&Arc::from(POLICY_PATH), text, limits)?;
+        let node = plumb_document::parse_with(&Arc::from(POLICY_PATH), text, within)?;
+        work.add(|work| work.yaml_values += values(&node));
         let document: spec::Document = plumb_document::decode(&node)?;
-        let mut reader = Reader::default();
+        let mut reader = Reader {
+            work,
+            diagnostics: Vec::new(),
+            names: BTreeMap::new(),
+            searches: 0,
+        };
         if *document.kind != "TrustPolicy" {
             reader.wrong(
                 codes::POLICY_KIND,
@@ -52,16 +71,47 @@ impl Policy {
     }
 }
 
-#[derive(Default)]
-struct Reader {
-    diagnostics: Vec<Diagnostic>,
-    names: BTreeMap<String, IdentityIndex>,
+/// Counts a value and those within it.
+fn values(node: &Node) -> u64 {
+    1 + match &node.value {
+        Value::Seq(items) => items.iter().map(values).sum(),
+        Value::Map(map) => map.iter().map(|entry| 1 + values(&entry.value)).sum(),
+        _ => 0,
+    }
 }
 
-impl Reader {
+/// Returns the largest count that the needs ask of each group.
+fn strongest<'n>(needs: impl Iterator<Item = &'n Need>) -> BTreeMap<&'n str, u32> {
+    let mut strongest: BTreeMap<&str, u32> = BTreeMap::new();
+    for need in needs {
+        let most = strongest.entry(&need.from).or_default();
+        *most = need.count.max(*most);
+    }
+    strongest
+}
+
+struct Reader<'w> {
+    work: &'w WorkCounter,
+    diagnostics: Vec<Diagnostic>,
+    names: BTreeMap<String, IdentityIndex>,
+    /// Searches for a near name so far.
+    searches: usize,
+}
+
+impl Reader<'_> {
     fn wrong(&mut self, code: plumb_document::Code, span: &Span, message: impl Into<String>) {
-        self.diagnostics
-            .push(Diagnostic::error(code, span, message));
+        self.add(Diagnostic::error(code, span, message));
+    }
+
+    /// Adds a diagnostic unless the limit is reached.
+    fn add(&mut self, diagnostic: Diagnostic) {
+        if !self.is_full() {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.diagnostics.len() >= MOST_DIAGNOSTICS
     }
 
     fn policy(&mut self, spec: Spanned<spec::Spec>) -> Policy {
@@ -82,7 +132,6 @@ impl Reader {
             .iter()
             .map(|rule| self.rule(rule, &groups))
             .collect();
-        self.trust_rule(&rules, &groups, &spec.rules.span);
         let freeze = spec
             .freeze
             .iter()
@@ -94,6 +143,14 @@ impl Reader {
             bypasses: emergency.bypasses,
             never: self.patterns(&emergency.never),
         });
+        let emergency_needs = emergency.iter().flat_map(|emergency| &emergency.need);
+        let needs = rules
+            .iter()
+            .flat_map(|rule| &rule.need)
+            .chain(emergency_needs);
+        if self.are_few(needs, &groups, &spec.rules.span) {
+            self.trust_rule(&rules, &groups, &spec.rules.span);
+        }
         let min_rsa_bits = spec.crypto.min_rsa_bits.map_or(3072, |bits| {
             if !(2048..=16384).contains(&*bits) {
                 self.wrong(
@@ -222,6 +279,15 @@ impl Reader {
         groups: &BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
     ) -> BTreeMap<String, Vec<IdentityIndex>> {
         let mut read = BTreeMap::new();
+        if groups.len() > MOST
+            && let Some(last) = groups.values().next_back()
+        {
+            self.wrong(
+                codes::POLICY_VALUE,
+                &last.span,
+                format!("more than {MOST} groups"),
+            );
+        }
         for (name, members) in groups {
             if !names::is_group(name) {
                 self.wrong(
@@ -239,14 +305,21 @@ impl Reader {
                     indexes.insert(*index);
                     continue;
                 }
-                let near = plumb_document::closest(member, self.names.keys().map(String::as_str));
+                if self.is_full() {
+                    break;
+                }
+                // Each search compares the name with all identities.
+                self.searches += 1;
+                let near = (self.searches <= MOST_SEARCHES)
+                    .then(|| self.names.keys().map(String::as_str))
+                    .and_then(|names| plumb_document::closest(member, names));
                 let message = format!("there is no identity `{}`", member.value);
                 let mut diagnostic =
                     Diagnostic::error(codes::POLICY_REFERENCE, &member.span, message);
                 if let Some(near) = near {
                     diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));
                 }
-                self.diagnostics.push(diagnostic);
+                self.add(diagnostic);
             }
             read.insert(name.clone(), indexes.into_iter().collect());
         }
@@ -342,6 +415,27 @@ impl Reader {
             .collect()
     }
 
+    /// Checks the number of group members that the needs name together; false if there are too many to compare.
+    fn are_few<'n>(
+        &mut self,
+        needs: impl Iterator<Item = &'n Need>,
+        groups: &BTreeMap<String, Vec<IdentityIndex>>,
+        span: &Span,
+    ) -> bool {
+        let members: usize = needs
+            .map(|need| groups.get(&need.from).map_or(0, Vec::len))
+            .sum();
+        let few = members <= limits::NEED_MEMBERS;
+        if !few {
+            let message = format!(
+                "the needs name groups of more than {} members, counted again for each need",
+                limits::NEED_MEMBERS
+            );
+            self.wrong(codes::POLICY_NEED, span, message);
+        }
+        few
+    }
+
     /// Whatever another rule asks for, the rules that own all of `trust/` ask for too.
     fn trust_rule(
         &mut self,
@@ -362,30 +456,40 @@ impl Reader {
             );
             return;
         }
+        let strongest = strongest(trust.iter().copied());
+        let total = self.names.len();
         let members = |name: &str| groups.get(name).map_or(&[][..], Vec::as_slice);
-        let implied = |need: &Need| {
-            trust.iter().any(|t| {
-                t.count >= need.count
-                    && members(&t.from)
-                        .iter()
-                        .all(|m| members(&need.from).contains(m))
-            })
-        };
-        for need in rules
+        let set = |name: &str| IdentitySet::new(total, members(name).iter().copied());
+        let sets: Vec<(IdentitySet, u32)> = strongest
             .iter()
-            .flat_map(|rule| &rule.need)
-            .filter(|need| !implied(need))
-        {
-            let message = format!(
-                "the rules for `trust/**` are weaker than one that needs {} of `{}`",
-                need.count, need.from
-            );
-            let hint = format!(
-                "let `trust/**` need at least {} of `{}` too",
-                need.count, need.from
-            );
-            self.diagnostics
-                .push(Diagnostic::error(codes::POLICY_TRUST_RULE, span, message).hint(hint));
+            .map(|(name, count)| (set(name), *count))
+            .collect();
+        let needs = rules.iter().flat_map(|rule| &rule.need);
+        for (name, most) in self::strongest(needs.clone()) {
+            let group = set(name);
+            self.work.add(|work| {
+                work.members += sets
+                    .iter()
+                    .map(|(set, _)| 1 + count(set.len()))
+                    .sum::<u64>();
+            });
+            let within = sets.iter().filter(|(set, _)| set.is_subset(&group));
+            let asked = within.map(|(_, count)| *count).max().unwrap_or_default();
+            if asked >= most {
+                continue;
+            }
+            let weaker: BTreeSet<u32> = needs
+                .clone()
+                .filter(|need| need.from == name && need.count > asked)
+                .map(|need| need.count)
+                .collect();
+            for count in weaker {
+                let message = format!(
+                    "the rules for `trust/**` are weaker than one that needs {count} of `{name}`"
+                );
+                let hint = format!("let `trust/**` need at least {count} of `{name}` too");
+                self.add(Diagnostic::error(codes::POLICY_TRUST_RULE, span, message).hint(hint));
+            }
         }
     }
 

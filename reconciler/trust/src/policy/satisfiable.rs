@@ -1,10 +1,11 @@
 //! Whether a policy's rules can be met at all, and who alone could change what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::identity_set::IdentitySet;
 use super::{Authority, Bypass, Emergency, IdentityIndex, Need, Pattern, Policy, Rule, TRUST_PATH};
 use crate::signature::KeyName;
 
@@ -71,31 +72,7 @@ impl Authority {
             }
         }
         let policy = &self.policy;
-        let mut unsatisfiable = Vec::new();
-        let mut check = |rule: String, needs: &[Need]| {
-            for need in needs {
-                let members = policy
-                    .group(&need.from)
-                    .iter()
-                    .filter(|member| usable.contains(member))
-                    .count();
-                let members = u32::try_from(members).unwrap_or(u32::MAX);
-                if members < need.count {
-                    unsatisfiable.push(Unsatisfiable {
-                        rule: rule.clone(),
-                        from: need.from.clone(),
-                        count: need.count,
-                        usable: members,
-                    });
-                }
-            }
-        };
-        for rule in &policy.rules {
-            check(rule.title(), &rule.need);
-        }
-        if let Some(emergency) = &policy.emergency {
-            check("emergency".to_owned(), &emergency.need);
-        }
+        let unsatisfiable = unsatisfiable(policy, &usable);
         let alone = policy
             .rules
             .iter()
@@ -116,6 +93,12 @@ impl Authority {
             unusable,
             doubled: doubled(policy),
         }
+    }
+
+    /// Returns a need that can't be met with the keys as they are at a time.
+    pub(crate) fn first_unsatisfiable(&self, at: Timestamp) -> Option<Unsatisfiable> {
+        let usable = self.able(at, |_| false);
+        unsatisfiable(&self.policy, &usable).into_iter().next()
     }
 
     /// The names of those who could make a signature at a time that counts, once these keys have lost
@@ -147,6 +130,37 @@ impl Authority {
     }
 }
 
+/// Returns the needs that can't be met, the members of each group counted once.
+fn unsatisfiable(policy: &Policy, usable: &BTreeSet<IdentityIndex>) -> Vec<Unsatisfiable> {
+    let of_group = |(name, members): (&String, &Vec<IdentityIndex>)| {
+        let members = members.iter().filter(|member| usable.contains(member));
+        let members = u32::try_from(members.count()).unwrap_or(u32::MAX);
+        (name.clone(), members)
+    };
+    let groups: BTreeMap<String, u32> = policy.groups.iter().map(of_group).collect();
+    let mut found = Vec::new();
+    let mut check = |needs: &[Need], rule: &dyn Fn() -> String| {
+        for need in needs {
+            let members = groups.get(&need.from).copied().unwrap_or_default();
+            if members < need.count {
+                found.push(Unsatisfiable {
+                    rule: rule(),
+                    from: need.from.clone(),
+                    count: need.count,
+                    usable: members,
+                });
+            }
+        }
+    };
+    for rule in &policy.rules {
+        check(&rule.need, &|| rule.title());
+    }
+    if let Some(emergency) = &policy.emergency {
+        check(&emergency.need, &|| "emergency".to_owned());
+    }
+    found
+}
+
 /// Whoever meets each need of the rule, and of every rule that owns at least as much, as one of one.
 fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<String> {
     let everything =
@@ -161,16 +175,15 @@ fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<
 
 /// Those of the usable who meet each need by themselves.
 fn one_of_one(policy: &Policy, usable: &BTreeSet<IdentityIndex>, needs: &[&Need]) -> Vec<String> {
-    let meets = |who: &&IdentityIndex| {
-        needs
-            .iter()
-            .all(|need| need.count == 1 && policy.group(&need.from).contains(who))
-    };
-    usable
-        .iter()
-        .filter(meets)
-        .map(|who| policy.name(*who).to_owned())
-        .collect()
+    if needs.iter().any(|need| need.count != 1) {
+        return Vec::new();
+    }
+    let mut all = IdentitySet::new(policy.identities.len(), usable.iter().copied());
+    let groups: BTreeSet<&str> = needs.iter().map(|need| need.from.as_str()).collect();
+    for group in groups {
+        all.intersect(&members(policy, group));
+    }
+    all.iter().map(|who| policy.name(who).to_owned()).collect()
 }
 
 /// Whoever meets each need of an emergency as one of one, where it takes the place of the rule's counts.
@@ -209,25 +222,33 @@ fn is_kept(emergency: &Emergency, pattern: &Pattern) -> bool {
         .any(|never| never.as_str() == text || !folder.is_empty() && never.owns(&folder))
 }
 
+fn members(policy: &Policy, group: &str) -> IdentitySet {
+    let members = policy.group(group).iter().copied();
+    IdentitySet::new(policy.identities.len(), members)
+}
+
 fn doubled(policy: &Policy) -> Vec<String> {
     let mut found = BTreeSet::new();
     for rule in &policy.rules {
-        for (i, a) in rule.need.iter().enumerate() {
-            for b in rule.need.iter().skip(i + 1).filter(|b| b.from != a.from) {
-                for who in policy
-                    .group(&a.from)
-                    .iter()
-                    .filter(|who| policy.group(&b.from).contains(who))
-                {
+        let mut groups: Vec<(&str, IdentitySet)> = Vec::new();
+        for need in &rule.need {
+            if groups.iter().any(|(name, _)| *name == need.from) {
+                continue;
+            }
+            let own = members(policy, &need.from);
+            for (name, set) in &groups {
+                let mut both = own.clone();
+                both.intersect(set);
+                for who in both.iter() {
                     found.insert(format!(
-                        "{} is in {} and in {}: one signature fills both needs of {}",
-                        policy.name(*who),
-                        a.from,
-                        b.from,
+                        "{} is in {name} and in {}: one signature fills both needs of {}",
+                        policy.name(who),
+                        need.from,
                         rule.title()
                     ));
                 }
             }
+            groups.push((&need.from, own));
         }
     }
     found.into_iter().collect()

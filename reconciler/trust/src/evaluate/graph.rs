@@ -1,0 +1,57 @@
+//! The commit graph: each commit is read once for many walks.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::fork::{parse, read};
+use crate::object::Checked;
+use crate::oid::Oid;
+use crate::reason::Reason;
+use crate::work::count;
+
+/// The number of commits kept in memory. A merge has fifteen sides at most, and they mostly walk the same commits.
+const KEPT: usize = 100_000;
+
+/// A commit's place in the graph.
+pub(super) struct Node {
+    pub(super) parents: Vec<Oid>,
+    pub(super) seconds: i64,
+    /// The commit's size.
+    pub(super) bytes: u64,
+}
+
+/// The commits that walks have read.
+pub(super) struct Graph<'a> {
+    objects: Checked<'a>,
+    known: RefCell<HashMap<Oid, Rc<Node>>>,
+}
+
+impl<'a> Graph<'a> {
+    pub(super) fn new(objects: Checked<'a>) -> Self {
+        Self {
+            objects,
+            known: RefCell::default(),
+        }
+    }
+
+    /// Returns a commit's node; reads the commit unless it is known.
+    pub(super) fn node(&self, id: &Oid) -> Result<Rc<Node>, Reason> {
+        if let Some(node) = self.known.borrow().get(id) {
+            return Ok(node.clone());
+        }
+        let raw = read(self.objects, id)?;
+        let commit = parse(&raw, id)?;
+        let node = Rc::new(Node {
+            parents: commit.parents,
+            seconds: commit.committer.seconds,
+            bytes: count(raw.len()),
+        });
+        let mut known = self.known.borrow_mut();
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        known.insert(*id, node.clone());
+        Ok(node)
+    }
+}

@@ -1,0 +1,142 @@
+//! Symbolic links: their targets must stay within the repository.
+
+use std::collections::HashMap;
+
+use crate::diff::unread;
+use crate::object::{Checked, ObjectKind, limits, quoted};
+use crate::oid::Oid;
+use crate::policy::TRUST_PATH;
+use crate::reason::{Reason, ReasonCode};
+use crate::work::count;
+
+/// The targets of the links that one commit brings, each read once.
+pub(crate) struct Links<'a> {
+    objects: Checked<'a>,
+    known: HashMap<Oid, Climb>,
+    bytes: u64,
+}
+
+/// The way that a target leads out of its link's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Climb {
+    /// It begins with so many `..` and stays below where they lead.
+    Up(usize),
+    /// It leaves the repository from any folder, or could.
+    Out,
+}
+
+impl<'a> Links<'a> {
+    pub(crate) fn new(objects: Checked<'a>) -> Self {
+        Self {
+            objects,
+            known: HashMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Checks that a link isn't in `trust/` and doesn't leave the repository.
+    pub(crate) fn check(&mut self, path: &str, id: &Oid) -> Result<(), Reason> {
+        let first = path.split('/').next();
+        if first.is_some_and(|first| first.eq_ignore_ascii_case(TRUST_PATH)) {
+            let message = "symbolic links aren't taken in trust/";
+            return Err(Reason::new(ReasonCode::Link, message).paths([path]));
+        }
+        let climb = match self.known.get(id) {
+            Some(climb) => *climb,
+            None => self.read(path, id)?,
+        };
+        let depth = path.split('/').count() - 1;
+        if matches!(climb, Climb::Up(up) if up <= depth) {
+            return Ok(());
+        }
+        let target = self.target(id)?;
+        let message = format!(
+            "the symbolic link to \"{}\" leaves the repository",
+            quoted(&target)
+        );
+        Err(Reason::new(ReasonCode::Link, message).paths([path]))
+    }
+
+    fn read(&mut self, path: &str, id: &Oid) -> Result<Climb, Reason> {
+        let target = self.target(id)?;
+        self.bytes += count(target.len());
+        if self.bytes > limits::LINKS {
+            let message = format!(
+                "the targets of symbolic links have more than {} MiB",
+                limits::LINKS >> 20
+            );
+            return Err(Reason::new(ReasonCode::TooLarge, message).paths([path]));
+        }
+        let climb = climb(&String::from_utf8_lossy(&target));
+        self.known.insert(*id, climb);
+        Ok(climb)
+    }
+
+    fn target(&self, id: &Oid) -> Result<Vec<u8>, Reason> {
+        let raw = self.objects.read(id, ObjectKind::Blob, limits::LINK);
+        raw.map(std::borrow::Cow::into_owned)
+            .map_err(|e| unread(&e))
+    }
+}
+
+/// Follows a target name by name. `..` is taken at the beginning only: behind a name it depends on what the name is.
+fn climb(target: &str) -> Climb {
+    if target.is_empty()
+        || target.starts_with('/')
+        || target.contains('\0')
+        || target.contains('\u{fffd}')
+    {
+        return Climb::Out;
+    }
+    let (mut up, mut named) = (0, false);
+    for part in target
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
+        if part == ".." {
+            if named {
+                return Climb::Out;
+            }
+            up += 1;
+        } else {
+            if part.eq_ignore_ascii_case(".git") {
+                return Climb::Out;
+            }
+            named = true;
+        }
+    }
+    Climb::Up(up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Climb, climb};
+
+    #[test]
+    fn links_stay_inside() {
+        let stays = |path: &str, target: &str| {
+            let depth = path.split('/').count() - 1;
+            matches!(climb(target), Climb::Up(up) if up <= depth)
+        };
+        for (path, target) in [
+            ("a", "b"),
+            ("a/b", "../c"),
+            ("a/b/c", "../../d"),
+            ("a", "./b/"),
+            ("a/b", ".."),
+        ] {
+            assert!(stays(path, target), "{path} -> {target}");
+        }
+        for (path, target) in [
+            ("a", ".."),
+            ("a/b", "../../c"),
+            ("a", "/etc/passwd"),
+            ("a", ""),
+            ("a/b", "x/../../c"),
+            ("a", ".git/config"),
+            ("a", ".GIT"),
+        ] {
+            assert!(!stays(path, target), "{path} -> {target}");
+        }
+    }
+}
