@@ -11,7 +11,7 @@ use crate::reason::{Missing, Reason, ReasonCode};
 
 /// A signature that counts.
 #[derive(Debug, Clone)]
-pub(super) struct Voice {
+pub(super) struct CountedSignature {
     pub(super) identity: IdentityIndex,
     /// Its number in the ring.
     pub(super) key: usize,
@@ -22,7 +22,7 @@ pub(super) struct Voice {
     pub(super) binds: bool,
 }
 
-/// Which part of a step a voice covers.
+/// Which part of a step a signature covers.
 #[derive(Debug, Clone)]
 pub(super) enum Scope {
     /// The whole step.
@@ -46,7 +46,7 @@ impl Scope {
     }
 }
 
-impl Voice {
+impl CountedSignature {
     fn covers(&self, path: &str) -> bool {
         match &self.scope {
             Scope::All => true,
@@ -59,12 +59,16 @@ impl Voice {
     }
 }
 
-/// True if the voices together cover each of the paths, and the step itself where it changes none.
-pub(super) fn vouch_for<'p>(voices: &[Voice], mut paths: impl Iterator<Item = &'p str>) -> bool {
-    !voices.is_empty() && paths.all(|path| voices.iter().any(|voice| voice.covers(path)))
+/// True if the signatures together cover each of the paths, and the step itself where it changes none.
+pub(super) fn vouch_for<'p>(
+    signatures: &[CountedSignature],
+    mut paths: impl Iterator<Item = &'p str>,
+) -> bool {
+    !signatures.is_empty()
+        && paths.all(|path| signatures.iter().any(|signature| signature.covers(path)))
 }
 
-/// What the voices of a step have to cover.
+/// What the signatures of a step have to cover.
 pub(super) struct Asked<'p> {
     pub(super) demands: Vec<Demand<'p>>,
     /// The merged branches' last commits. A merge makes all of a branch an ancestor, whether or not it
@@ -145,17 +149,17 @@ struct Had<'p> {
 }
 
 impl<'p> Demand<'p> {
-    fn had(&self, policy: &Policy, voices: &[&Voice]) -> Had<'p> {
+    fn had(&self, policy: &Policy, signatures: &[&CountedSignature]) -> Had<'p> {
         let group = policy.group(&self.need.from);
-        let of_group = |voice: &&&Voice| group.contains(&voice.identity);
-        let everywhere: BTreeSet<IdentityIndex> = voices
+        let of_group = |signature: &&&CountedSignature| group.contains(&signature.identity);
+        let everywhere: BTreeSet<IdentityIndex> = signatures
             .iter()
             .filter(of_group)
             .filter(|v| matches!(v.scope, Scope::All))
             .map(|v| v.identity)
             .collect();
         let count = self.need.count as usize;
-        let partial: Vec<&&Voice> = voices
+        let partial: Vec<&&CountedSignature> = signatures
             .iter()
             .filter(of_group)
             .filter(|v| matches!(v.scope, Scope::Branch { .. }))
@@ -180,8 +184,8 @@ impl<'p> Demand<'p> {
             here.extend(
                 partial
                     .iter()
-                    .filter(|voice| voice.covers(path))
-                    .map(|voice| voice.identity),
+                    .filter(|signature| signature.covers(path))
+                    .map(|signature| signature.identity),
             );
             least = least.min(here.len());
             if here.len() < count {
@@ -205,14 +209,14 @@ impl<'p> Demand<'p> {
     }
 }
 
-/// Whether voices are enough for a step.
+/// What a step's signatures cover, and what they lack.
 pub(super) struct Coverage {
     /// What is missing; nothing if they are enough.
     pub(super) reasons: Vec<Reason>,
     /// Each need.
     pub(super) needs: Vec<NeedMet>,
-    /// The voices that were counted.
-    pub(super) counted: Vec<Voice>,
+    /// The signatures that were counted.
+    pub(super) counted: Vec<CountedSignature>,
 }
 
 impl Coverage {
@@ -231,26 +235,35 @@ impl Coverage {
 
 /// How many signatures of one identity for the same are looked at: more can't matter, and could be made
 /// to take long.
-const VOICES: usize = 16;
+const PER_IDENTITY: usize = 16;
 
-/// Looks for a set of voices that lie within `approvals.maxAge` of each other and meet everything.
-/// Adding a voice can't spoil that: it adds sets, and takes none away.
-pub(super) fn judge(policy: &Policy, asked: &Asked<'_>, voices: &[Voice]) -> Coverage {
-    let mut sorted: Vec<&Voice> = voices.iter().collect();
-    sorted.sort_by_key(|voice| std::cmp::Reverse(voice.seconds));
+/// Looks for a set of signatures that lie within `approvals.maxAge` of each other and meet everything.
+/// Adding a signature can't spoil that: it adds sets, and takes none away.
+pub(super) fn judge(
+    policy: &Policy,
+    asked: &Asked<'_>,
+    signatures: &[CountedSignature],
+) -> Coverage {
+    let mut sorted: Vec<&CountedSignature> = signatures.iter().collect();
+    sorted.sort_by_key(|signature| std::cmp::Reverse(signature.seconds));
     // A copy of a signature in other armor is another object, which anybody can make. It is no other
-    // voice, or copies of one could crowd out the rest of what its identity says.
+    // signature, or copies of one could crowd out the rest of what its identity signed.
     let mut seen: BTreeMap<(IdentityIndex, bool, Option<Oid>), BTreeSet<i64>> = BTreeMap::new();
-    sorted.retain(|voice| {
+    sorted.retain(|signature| {
         let said = seen
-            .entry((voice.identity, voice.binds, voice.scope.branch()))
+            .entry((
+                signature.identity,
+                signature.binds,
+                signature.scope.branch(),
+            ))
             .or_default();
-        matches!(voice.by, By::Commit) || said.len() < VOICES && said.insert(voice.seconds)
+        matches!(signature.by, By::Commit)
+            || said.len() < PER_IDENTITY && said.insert(signature.seconds)
     });
     let mut best: Option<Coverage> = None;
     let mut last = None;
     for newest in 0..sorted.len().max(1) {
-        let within: Vec<&Voice> = match sorted.get(newest) {
+        let within: Vec<&CountedSignature> = match sorted.get(newest) {
             Some(first) => sorted[newest..]
                 .iter()
                 .copied()
@@ -289,13 +302,13 @@ pub(super) fn judge(policy: &Policy, asked: &Asked<'_>, voices: &[Voice]) -> Cov
     })
 }
 
-fn of_window(policy: &Policy, asked: &Asked<'_>, voices: &[&Voice]) -> Coverage {
+fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature]) -> Coverage {
     let mut coverage = Coverage {
         reasons: Vec::new(),
         needs: Vec::new(),
-        counted: voices.iter().map(|v| (*v).clone()).collect(),
+        counted: signatures.iter().map(|v| (*v).clone()).collect(),
     };
-    if voices.is_empty() {
+    if signatures.is_empty() {
         let message = "no identity of the policy has signed or approved it";
         coverage
             .reasons
@@ -303,7 +316,7 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, voices: &[&Voice]) -> Coverage 
     }
     let mut lacking: BTreeMap<&str, (Vec<Missing>, BTreeSet<&str>)> = BTreeMap::new();
     for demand in &asked.demands {
-        let had = demand.had(policy, voices);
+        let had = demand.had(policy, signatures);
         let have = u32::try_from(had.have).unwrap_or(u32::MAX);
         let identities: Vec<&str> = had
             .identities
@@ -336,11 +349,12 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, voices: &[&Voice]) -> Coverage 
             identities: identities.into_iter().map(str::to_owned).collect(),
         });
     }
-    let unapproved = asked
-        .merged
-        .iter()
-        .find(|tip| !voices.iter().any(|voice| voice.covers_merge_of(tip)));
-    if let Some(tip) = unapproved.filter(|_| !voices.is_empty() && lacking.is_empty()) {
+    let unapproved = asked.merged.iter().find(|tip| {
+        !signatures
+            .iter()
+            .any(|signature| signature.covers_merge_of(tip))
+    });
+    if let Some(tip) = unapproved.filter(|_| !signatures.is_empty() && lacking.is_empty()) {
         let message = format!(
             "no signature of the merge and no approval of the merged commit {} covers that it is merged",
             tip.short()
@@ -365,13 +379,20 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, voices: &[&Voice]) -> Coverage 
     }
     // What binds a merged branch doesn't bind what else the merge holds: a merge that was signed for
     // another branch isn't meant here because a part of it is.
-    let binding: Vec<&&Voice> = voices.iter().filter(|voice| voice.binds).collect();
-    let binds = |path: &&str| binding.iter().any(|voice| voice.covers(path));
-    let binds_merge = |tip: &Oid| binding.iter().any(|voice| voice.covers_merge_of(tip));
+    let binding: Vec<&&CountedSignature> = signatures
+        .iter()
+        .filter(|signature| signature.binds)
+        .collect();
+    let binds = |path: &&str| binding.iter().any(|signature| signature.covers(path));
+    let binds_merge = |tip: &Oid| {
+        binding
+            .iter()
+            .any(|signature| signature.covers_merge_of(tip))
+    };
     let mut paths = asked.demands.iter().flat_map(|d| d.paths.iter());
     let bound = policy.bind_ref == BindRef::None
         || !binding.is_empty() && paths.all(binds) && asked.merged.iter().all(binds_merge);
-    if !bound && !voices.is_empty() {
+    if !bound && !signatures.is_empty() {
         let message = format!(
             "no signature says that it is meant for {} of {}",
             policy.reference, policy.repository

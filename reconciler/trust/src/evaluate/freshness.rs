@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::voice::Bounds;
+use super::counted_signature::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::inputs::TagRef;
 use crate::object::{ObjectKind, Trailers, limits};
@@ -98,7 +98,7 @@ impl Evaluation<'_> {
         }
         let finding = self.examine_tag(&parent.authority, &parsed)?;
         let (key, seconds) = self
-            .lives(
+            .check_validity(
                 &parent.authority,
                 &self.revoked,
                 finding,

@@ -8,7 +8,7 @@ use crate::policy::Authority;
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
 
-use super::coverage::Voice;
+use super::coverage::CountedSignature;
 use super::revocation::Revoked;
 
 #[derive(Default)]
@@ -18,10 +18,15 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn note(&mut self, authority: &Authority, commit: Oid, voices: &[Voice]) {
-        for key in voices
+    pub(super) fn note(
+        &mut self,
+        authority: &Authority,
+        commit: Oid,
+        signatures: &[CountedSignature],
+    ) {
+        for key in signatures
             .iter()
-            .filter_map(|voice| authority.ring.get(voice.key))
+            .filter_map(|signature| authority.ring.get(signature.key))
         {
             if let Some((_, count)) = self.used.get_mut(&key.name) {
                 *count += 1;

@@ -5,29 +5,29 @@
 //!
 //! 1. `C` is taken apart strictly; whatever can be read in two ways is a reject.
 //! 2. The trees are compared. Each changed path must be owned by a rule.
-//! 3. Signatures are collected as *voices*: who, when, and which of the changed paths they cover.
-//! 4. All needs of all rules that own a changed path must be met by voices that lie close enough
+//! 3. The signatures that count are collected: whose, of when, and which of the changed paths they cover.
+//! 4. All needs of all rules that own a changed path must be met by signatures that lie close enough
 //!    together in time, one of which says that this branch is meant.
 //! 5. A change of `trust/` must make sense as the next policy.
 //!
 //! The first step that isn't accepted ends it: the others are `ancestor`.
 
-mod ahead;
 mod approvals;
 mod chain;
+mod counted_signature;
 mod coverage;
 mod fork;
 mod freshness;
 mod graph;
 mod history;
 mod policy_step;
+mod prefetch;
 mod presume;
 mod recorded;
 mod revocation;
 mod side;
 mod span;
 mod step;
-mod voice;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -48,15 +48,15 @@ use crate::work::WorkCounter;
 
 pub use presume::{Held, presume};
 
-use ahead::Ahead;
 use approvals::Approvals;
 use chain::Chain;
+use counted_signature::Bounds;
 use freshness::{End, Hold};
 use graph::Graph;
+use prefetch::Prefetch;
 use recorded::Recorded;
 use revocation::Revoked;
 use span::Spans;
-use voice::Bounds;
 
 /// How many commits before the floor are asked for their dates.
 const BEFORE_FLOOR: usize = 256;
@@ -243,16 +243,16 @@ impl<'a> Evaluation<'a> {
     fn run(&mut self, parent: Parent, hold: Option<&Hold>, outcome: &mut Outcome) -> Option<Hold> {
         let (threads, total) = (self.inputs.threads, self.chain.len());
         std::thread::scope(|scope| {
-            let mut ahead = Ahead::start(scope, threads, total);
-            let found = self.run_beside(&mut ahead, parent, hold, outcome);
-            ahead.end();
+            let mut prefetch = Prefetch::start(scope, threads, total);
+            let found = self.run_beside(&mut prefetch, parent, hold, outcome);
+            prefetch.end();
             found
         })
     }
 
     fn run_beside(
         &mut self,
-        ahead: &mut Ahead<'_>,
+        prefetch: &mut Prefetch<'_>,
         mut parent: Parent,
         hold: Option<&Hold>,
         outcome: &mut Outcome,
@@ -277,13 +277,13 @@ impl<'a> Evaluation<'a> {
                 outcome.steps.push(Step::new(id, Verdict::Accept));
                 outcome.reasons.push(hold.reason.clone());
                 hold_at(at, &hold.reason, outcome);
-                ahead.end();
+                prefetch.end();
                 continue;
             }
             let (step, next) = self.step(
                 &parent,
                 at,
-                ahead.take(self.objects, &self.chain, &id, &parent.authority),
+                prefetch.take(self.objects, &self.chain, &id, &parent.authority),
                 &mut history,
             );
             if let Some((next, revision)) = next {
@@ -307,7 +307,7 @@ impl<'a> Evaluation<'a> {
                 parent = next;
             } else {
                 outcome.verdict = step.verdict;
-                ahead.end();
+                prefetch.end();
             }
             outcome.steps.push(step);
             // What is told of many accepted commits is forgotten on the way: it would be most of the memory.
@@ -383,7 +383,7 @@ impl<'a> Evaluation<'a> {
         let finding = self.examine_commit(&judge.authority, commit);
         let past = |seconds: &i64| *seconds <= self.latest_time(&judge.authority);
         let signed = finding.made().map(|made| made.seconds).filter(past);
-        let own = self.own_voice(&judge, commit, finding, Bounds::none());
+        let own = self.own_signature(&judge, commit, finding, Bounds::none());
         let trailers = if own.is_ok() {
             Trailers::parse(commit.message).unwrap_or_default()
         } else {

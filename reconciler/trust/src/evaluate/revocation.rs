@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::coverage::{self, Asked, Scope, Voice};
-use super::voice::Bounds;
+use super::counted_signature::Bounds;
+use super::coverage::{self, Asked, CountedSignature, Scope};
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
 use crate::inputs::{Inputs, Revocations, TagRef};
@@ -31,7 +31,7 @@ pub(super) struct Revoked {
     waiting: BTreeMap<KeyName, Vec<Waiting>>,
     /// What those stand on.
     targets: HashSet<Oid>,
-    /// Signed tags without a voice under the current policy, by their places among the tags. Anybody may push them, so
+    /// Signed tags whose signatures don't count under the current policy, by their places among the tags. Anybody may push them, so
     /// they are examined once under each policy and not for each commit.
     silent: BTreeMap<KeyName, Vec<usize>>,
     /// Tags that weren't looked at, as the policy hasn't the key that they name, by their places.
@@ -48,7 +48,7 @@ struct Waiting {
     /// Its place among the tags.
     at: usize,
     target: Oid,
-    voice: Voice,
+    signature: CountedSignature,
 }
 
 impl Revoked {
@@ -240,11 +240,11 @@ impl Evaluation<'_> {
             let Ok(parsed) = approvals::parse(&raw, &tag.target, &tag.name) else {
                 continue;
             };
-            // An unsigned tag never has a voice, under any policy.
+            // An unsigned tag counts under no policy.
             if parsed.signature.is_none() {
                 continue;
             }
-            let Some(voice) = self.revoking_voice(authority, tag, &parsed) else {
+            let Some(signature) = self.revoking_signature(authority, tag, &parsed) else {
                 revoked.silent.entry(key.clone()).or_default().push(*at);
                 continue;
             };
@@ -252,7 +252,7 @@ impl Evaluation<'_> {
             let waiting = Waiting {
                 at: *at,
                 target: parsed.target,
-                voice,
+                signature,
             };
             revoked
                 .waiting
@@ -280,7 +280,7 @@ impl Evaluation<'_> {
             self.find_left(&mut revoked);
         }
         let mut left = HashSet::new();
-        // A tag that is silent may get a voice under a later policy.
+        // A tag that is silent may count under a later policy.
         if (!revoked.waiting.is_empty() || !revoked.silent.is_empty())
             && let Some(from) = chain::left_by(&revision.trailers, revision.parent)
         {
@@ -308,9 +308,9 @@ impl Evaluation<'_> {
         let patient = patient(policy);
         let mut found = Vec::new();
         for (key, tags) in &revoked.waiting {
-            let voices = self.revoking_voices(revoked, at, tags);
-            if !voices.is_empty() && coverage::judge(&patient, &asked, &voices).is_met() {
-                found.push((key.clone(), since(&patient, &asked, voices)));
+            let signatures = self.revoking_signatures(revoked, at, tags);
+            if !signatures.is_empty() && coverage::judge(&patient, &asked, &signatures).is_met() {
+                found.push((key.clone(), since(&patient, &asked, signatures)));
             }
         }
         for (key, since) in found {
@@ -333,17 +333,17 @@ impl Evaluation<'_> {
             .iter()
             .filter(|(key, _)| authority.ring.has(key));
         ours.filter_map(|(key, tags)| {
-            let voices = self.revoking_voices(&self.revoked, at, tags);
-            if voices.is_empty() {
+            let signatures = self.revoking_signatures(&self.revoked, at, tags);
+            if signatures.is_empty() {
                 return None;
             }
-            let lacking = coverage::judge(&patient, &asked, &voices).reasons;
-            let signer = |voice: Voice| {
+            let lacking = coverage::judge(&patient, &asked, &signatures).reasons;
+            let signer = |signature: CountedSignature| {
                 Some(Signer {
-                    identity: authority.policy.name(voice.identity).to_owned(),
-                    key: authority.ring.get(voice.key)?.name.clone(),
-                    time: timestamp(voice.seconds),
-                    by: match voice.by {
+                    identity: authority.policy.name(signature.identity).to_owned(),
+                    key: authority.ring.get(signature.key)?.name.clone(),
+                    time: timestamp(signature.seconds),
+                    by: match signature.by {
                         By::Tag(name) => By::Tag(name.trim_start_matches("refs/tags/").to_owned()),
                         by => by,
                     },
@@ -351,7 +351,7 @@ impl Evaluation<'_> {
             };
             Some(RevocationBegun {
                 key: key.clone(),
-                signers: voices.into_iter().filter_map(signer).collect(),
+                signers: signatures.into_iter().filter_map(signer).collect(),
                 missing: lacking
                     .into_iter()
                     .flat_map(|reason| reason.missing)
@@ -361,13 +361,13 @@ impl Evaluation<'_> {
         .collect()
     }
 
-    /// Returns the voices of the tags whose target is an accepted commit.
-    fn revoking_voices(
+    /// Returns the counted signatures of the tags whose target is an accepted commit.
+    fn revoking_signatures(
         &self,
         revoked: &Revoked,
         at: Option<usize>,
         tags: &[Waiting],
-    ) -> Vec<Voice> {
+    ) -> Vec<CountedSignature> {
         let accepted = |target: &Oid| match (self.chain.position(target), at) {
             (Some(position), Some(at)) => position <= at,
             (Some(_), None) => false,
@@ -378,7 +378,7 @@ impl Evaluation<'_> {
         };
         tags.iter()
             .filter(|tag| accepted(&tag.target))
-            .map(|tag| tag.voice.clone())
+            .map(|tag| tag.signature.clone())
             .collect()
     }
 
@@ -388,20 +388,20 @@ impl Evaluation<'_> {
         authority.able(self.inputs.now, revoked)
     }
 
-    /// Returns the voice of a tag under a policy, whether or not its target is accepted.
-    fn revoking_voice(
+    /// Returns a tag's signature if it counts under a policy, whether or not its target is accepted.
+    fn revoking_signature(
         &self,
         authority: &Authority,
         tag: &TagRef,
         parsed: &Tag<'_>,
-    ) -> Option<Voice> {
+    ) -> Option<CountedSignature> {
         let finding = self.examine_tag(authority, parsed)?.for_revoking();
         // A key that is revoked itself still speaks here. Of two that revoke each other, which came first is
         // only what they say themselves; and nobody gets authority back because another one loses it.
-        let weighed = self.weigh(authority, &Revoked::default(), finding, Bounds::none());
-        let (key, seconds) = weighed.ok()?;
+        let authorized = self.authorize(authority, &Revoked::default(), finding, Bounds::none());
+        let (key, seconds) = authorized.ok()?;
         let identity = authority.ring.get(key)?.identity;
-        Some(Voice {
+        Some(CountedSignature {
             identity,
             key,
             seconds,
@@ -428,13 +428,14 @@ fn patient(policy: &Policy) -> Policy {
     patient
 }
 
-/// When the first of these voices were enough: of each identity the oldest one, in order of time.
-fn since(policy: &Policy, asked: &Asked<'_>, mut voices: Vec<Voice>) -> i64 {
-    voices.sort_by_key(|voice| voice.seconds);
+/// When the first of these signatures were enough: of each identity the oldest one, in order of time.
+fn since(policy: &Policy, asked: &Asked<'_>, mut signatures: Vec<CountedSignature>) -> i64 {
+    signatures.sort_by_key(|signature| signature.seconds);
     let mut seen = BTreeSet::new();
-    voices.retain(|voice| seen.insert(voice.identity));
-    let enough =
-        (1..=voices.len()).find(|count| coverage::judge(policy, asked, &voices[..*count]).is_met());
-    let last = enough.and_then(|count| voices.get(count.checked_sub(1)?));
-    last.or(voices.last()).map_or(0, |voice| voice.seconds)
+    signatures.retain(|signature| seen.insert(signature.identity));
+    let enough = (1..=signatures.len())
+        .find(|count| coverage::judge(policy, asked, &signatures[..*count]).is_met());
+    let last = enough.and_then(|count| signatures.get(count.checked_sub(1)?));
+    last.or(signatures.last())
+        .map_or(0, |signature| signature.seconds)
 }

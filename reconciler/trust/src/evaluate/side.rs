@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
 
-use super::coverage::{Scope, Voice};
+use super::counted_signature::Bounds;
+use super::coverage::{CountedSignature, Scope};
 use super::fork::{Fork, fork, parse, read};
 use super::step::{Candidate, add_note};
-use super::voice::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::diff::Judge;
 use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
@@ -22,30 +22,30 @@ const EMPTY_COMMITS: usize = 64;
 /// What a merge carries of its branches' approvals.
 #[derive(Default)]
 pub(super) struct Side {
-    pub(super) voices: Vec<Voice>,
+    pub(super) signatures: Vec<CountedSignature>,
     /// The time of the last signature by a key of the policy that the merge carries in itself, whether or
     /// not it counts: nobody's revocation makes a commit older than it is.
     pub(super) latest: Option<i64>,
 }
 
-/// The voice of somebody who approved the tip of a branch.
+/// A counted signature that approves the tip of a branch.
 struct Approver {
-    voice: Voice,
+    signature: CountedSignature,
     /// Since which commit, if that is said: `Approve-Base:`.
     base: Option<String>,
 }
 
 impl Evaluation<'_> {
-    /// The voices of those who approved the tips of merged branches, each for the paths that the
+    /// Returns the signatures that approve the tips of merged branches, each for the paths that the
     /// merge took as they were approved.
-    pub(super) fn side_voices(
+    pub(super) fn side_signatures(
         &self,
         parent: &Parent,
         candidate: &Candidate<'_>,
         notes: &mut Vec<Reason>,
     ) -> Result<Side, Reason> {
         let Side {
-            mut voices,
+            mut signatures,
             mut latest,
         } = Side::default();
         for tip in candidate.commit.parents.iter().skip(1) {
@@ -81,12 +81,12 @@ impl Evaluation<'_> {
                 }
                 Ok(paths) => {
                     let paths = Rc::new(paths);
-                    for Approver { mut voice, .. } in approved {
-                        voice.scope = Scope::Branch {
+                    for Approver { mut signature, .. } in approved {
+                        signature.scope = Scope::Branch {
                             tip: *tip,
                             paths: paths.clone(),
                         };
-                        voices.push(voice);
+                        signatures.push(signature);
                     }
                 }
                 Err(path) => {
@@ -98,7 +98,7 @@ impl Evaluation<'_> {
                 }
             }
         }
-        Ok(Side { voices, latest })
+        Ok(Side { signatures, latest })
     }
 
     /// Drops the approvals that don't reach down to where the branch left: who says since which commit
@@ -125,14 +125,14 @@ impl Evaluation<'_> {
             };
             let whole = said.parse().is_ok_and(|base| reaches(&base));
             if !whole {
-                let name = match &approver.voice.by {
+                let name = match &approver.signature.by {
                     By::Tag(name) | By::Mergetag(name) => name.clone(),
                     By::EmptyCommit(id) => format!("by the empty commit {}", id.short()),
                     By::Commit => String::new(),
                 };
                 let why = "its `Approve-Base:` isn't where the merged branch left, or before: it approves only a part of that";
                 let reason = approvals::ignored(&name, why);
-                notes.push(match approver.voice.by {
+                notes.push(match approver.signature.by {
                     By::Tag(_) => reason.of_tag(&name),
                     _ => reason,
                 });
@@ -210,7 +210,7 @@ impl Evaluation<'_> {
         notes: &mut Vec<Reason>,
         latest: &mut Option<i64>,
     ) -> Result<Vec<Approver>, Reason> {
-        let mut voices = Vec::new();
+        let mut signatures = Vec::new();
         let mut note_time = |finding: &Finding| {
             let past = |seconds: &i64| *seconds <= self.latest_time(&parent.authority);
             let made = finding.made().map(|made| made.seconds).filter(past);
@@ -221,9 +221,9 @@ impl Evaluation<'_> {
         let carried = self.seen(&candidate.id);
         let raw = read(self.objects, tip)?;
         let at = parse(&raw, tip)?;
-        let mut note = |result: Result<Voice, Reason>, message: &[u8]| match result {
-            Ok(voice) => voices.push(Approver {
-                voice,
+        let mut note = |result: Result<CountedSignature, Reason>, message: &[u8]| match result {
+            Ok(signature) => signatures.push(Approver {
+                signature,
                 base: base_in(message),
             }),
             Err(reason) => add_note(notes, reason),
@@ -238,12 +238,12 @@ impl Evaluation<'_> {
                 let bounds = Bounds::after(at.committer.seconds).seen(carried);
                 let by = By::Mergetag(crate::object::shown(&name).into_owned());
                 let finding = self.tag_finding(parent, &tag, &name, tip);
-                let voice = finding.and_then(|finding| {
+                let signature = finding.and_then(|finding| {
                     note_time(&finding);
-                    let voice = self.voice(parent, finding, bounds, by);
-                    voice.map_err(|reason| approvals::ignored(&name, reason))
+                    let signature = self.signature(parent, finding, bounds, by);
+                    signature.map_err(|reason| approvals::ignored(&name, reason))
                 });
-                note(voice, tag.message);
+                note(signature, tag.message);
             }
         }
         for tag in self.approvals.of(tip) {
@@ -253,8 +253,8 @@ impl Evaluation<'_> {
                 .ok()
                 .and_then(|raw| Tag::parse(raw, tip.format()).ok());
             let message = parsed.map_or(&[][..], |tag| tag.message);
-            let voice = self.approval_of(parent, tag, &raw, tip, at.committer.seconds);
-            note(voice, message);
+            let signature = self.approval_of(parent, tag, &raw, tip, at.committer.seconds);
+            note(signature, message);
         }
         // Empty commits, each approving the one below it, down to the last that isn't one.
         let (mut id, mut raw) = (*tip, raw.into_owned());
@@ -277,20 +277,20 @@ impl Evaluation<'_> {
             let bounds =
                 Bounds::after(next.committer.seconds).seen(earlier(self.seen(&id), carried));
             let name = format!("by the empty commit {}", id.short());
-            let voice = self
+            let signature = self
                 .approved_by_commit(parent, &at, &below)
                 .and_then(|finding| {
                     note_time(&finding);
-                    self.voice(parent, finding, bounds, By::EmptyCommit(id))
+                    self.signature(parent, finding, bounds, By::EmptyCommit(id))
                         .map_err(|reason| reason.to_string())
                 });
             note(
-                voice.map_err(|why| approvals::ignored(&name, why)),
+                signature.map_err(|why| approvals::ignored(&name, why)),
                 at.message,
             );
             (id, raw) = (below, below_raw);
         }
-        Ok(voices)
+        Ok(signatures)
     }
 
     /// The signature of an empty commit that says that it approves the commit below it.
@@ -355,7 +355,7 @@ impl Evaluation<'_> {
         let bounds = bounds.seen(seen).of_any_age();
         // The policies of a side branch are parsed only for commits that this policy's identities have signed.
         let finding = self.examine_commit(&parent.authority, commit);
-        if let Err(reason) = self.weigh(&parent.authority, &self.revoked, finding, bounds) {
+        if let Err(reason) = self.authorize(&parent.authority, &self.revoked, finding, bounds) {
             return Ok(Err(reason.to_string()));
         }
         for below in &commit.parents {
@@ -368,7 +368,7 @@ impl Evaluation<'_> {
                 Err(reason) => return Ok(Err(reason.to_string())),
             };
             let finding = self.examine_commit(&authority, commit);
-            if let Err(reason) = self.weigh(&authority, &self.revoked, finding, bounds) {
+            if let Err(reason) = self.authorize(&authority, &self.revoked, finding, bounds) {
                 return Ok(Err(reason.to_string()));
             }
         }
@@ -388,14 +388,14 @@ fn drop_expired(
 ) {
     let policy = &parent.authority.policy;
     let oldest = candidate.seconds - policy.approvals_max_age.0 - policy.skew.0;
-    approved.retain(|Approver { voice, .. }| {
-        let lasts = voice.seconds >= oldest;
+    approved.retain(|Approver { signature, .. }| {
+        let lasts = signature.seconds >= oldest;
         if !lasts {
             let message = format!(
                 "an approval of {} by {} counts for nothing: it is of {}, more than {} before the merge",
                 tip.short(),
-                policy.name(voice.identity),
-                super::timestamp(voice.seconds),
+                policy.name(signature.identity),
+                super::timestamp(signature.seconds),
                 policy.approvals_max_age
             );
             notes.push(Reason::new(ReasonCode::ApprovalIgnored, message));

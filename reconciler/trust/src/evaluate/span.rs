@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::approvals::{self, Span, ignored};
-use super::coverage::Voice;
+use super::coverage::CountedSignature;
 use super::fork::{parse, read};
 use super::step::{Candidate, add_note};
 use super::{Evaluation, Parent};
@@ -38,16 +38,16 @@ struct Sorted {
 const TOLD: usize = 20;
 
 impl Evaluation<'_> {
-    /// The voices of tags of the commit itself, and of those that span it.
-    pub(super) fn direct_voices(
+    /// Adds the signatures of tags of the commit itself, and of those that span it.
+    pub(super) fn direct_signatures(
         &self,
         parent: &Parent,
         candidate: &Candidate<'_>,
-        voices: &mut Vec<Voice>,
+        signatures: &mut Vec<CountedSignature>,
         notes: &mut Vec<Reason>,
     ) {
-        let mut note = |result: Result<Voice, Reason>| match result {
-            Ok(voice) => voices.push(voice),
+        let mut note = |result: Result<CountedSignature, Reason>| match result {
+            Ok(signature) => signatures.push(signature),
             Err(reason) => add_note(notes, reason),
         };
         for tag in self.approvals.of(&candidate.id) {
@@ -76,12 +76,12 @@ impl Evaluation<'_> {
             // The base itself isn't in the span.
             let base = self.chain.position(&span.base);
             if base.is_none_or(|base| base < candidate.at) {
-                note(self.span_voice(parent, span));
+                note(self.span_signature(parent, span));
             }
         }
     }
 
-    fn span_voice(&self, parent: &Parent, span: &Span) -> Result<Voice, Reason> {
+    fn span_signature(&self, parent: &Parent, span: &Span) -> Result<CountedSignature, Reason> {
         let raw = read(self.objects, &span.target)?;
         let target = parse(&raw, &span.target)?.committer.seconds;
         // What it stands on is built on the parent.

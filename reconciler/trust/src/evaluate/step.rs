@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::ahead::Looked;
-use super::coverage::{self, Asked, Coverage, Voice};
+use super::counted_signature::Bounds;
+use super::coverage::{self, Asked, CountedSignature, Coverage};
 use super::history::History;
-use super::voice::Bounds;
+use super::prefetch::Prefetched;
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
 use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
@@ -37,8 +37,8 @@ pub(super) struct Candidate<'c> {
     pub(super) at: usize,
     pub(super) commit: Commit<'c>,
     pub(super) changes: Vec<Change>,
-    /// Its own signature's voice, or why there is none.
-    own: Result<Voice, Reason>,
+    /// Its own signature if it counts, or why it doesn't.
+    own: Result<CountedSignature, Reason>,
     trailers: Trailers,
     /// When it was made: not before its parent, nor before it says so itself, nor before a key of the policy
     /// signed it, revoked or not. Only what is in the commit and before it has a part in this, so that
@@ -60,7 +60,7 @@ impl Candidate<'_> {
     }
 }
 
-/// Whether a candidate's voices are enough.
+/// What a candidate's signatures cover.
 struct Covered {
     coverage: Coverage,
     /// The time that its successors build on: its own, or that of the last signature of a key of the policy
@@ -83,7 +83,7 @@ impl Evaluation<'_> {
         &mut self,
         parent: &Parent,
         at: usize,
-        looked: Option<Looked>,
+        looked: Option<Prefetched>,
         history: &mut History,
     ) -> (Step, Option<Next>) {
         let mut step = Step::new(self.chain.get(at), Verdict::Accept);
@@ -115,7 +115,7 @@ impl Evaluation<'_> {
         &mut self,
         parent: &Parent,
         at: usize,
-        looked: Option<Looked>,
+        looked: Option<Prefetched>,
         step: &mut Step,
         history: &mut History,
     ) -> Result<Next, Vec<Reason>> {
@@ -186,7 +186,7 @@ impl Evaluation<'_> {
         step.signers = coverage
             .counted
             .iter()
-            .map(|voice| signer(parent, voice))
+            .map(|signature| signer(parent, signature))
             .collect();
         let Some((trust, authority)) = next.filter(|_| reasons.is_empty()) else {
             // Why its own signature doesn't count is a reason only where something is missing: a
@@ -275,7 +275,7 @@ impl Evaluation<'_> {
         let past = |seconds: &i64| *seconds <= self.latest_time(&parent.authority);
         let is_made = finding.made().is_some();
         let signed = finding.made().map(|made| made.seconds).filter(past);
-        let own = self.own_voice(parent, &commit, finding, bounds);
+        let own = self.own_signature(parent, &commit, finding, bounds);
         if let Err(reason) = &own
             && reason.code.verdict() == Verdict::Reject
         {
@@ -320,7 +320,7 @@ impl Evaluation<'_> {
         &self,
         parent: &Parent,
         commit: &Commit<'_>,
-        own: &Result<Voice, Reason>,
+        own: &Result<CountedSignature, Reason>,
     ) -> Result<(), Reason> {
         let refused = |message: &str| Reason::new(ReasonCode::RollbackRefused, message);
         if own.is_err() {
@@ -336,7 +336,7 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    /// Whether the voices are enough, and whether they are as an emergency.
+    /// Judges the candidate's signatures by the rules, or as an emergency.
     fn covered(
         &self,
         parent: &Parent,
@@ -351,17 +351,17 @@ impl Evaluation<'_> {
             .filter(|reason| !reason.is_empty());
         let emergency = policy.emergency.as_ref().filter(|_| said.is_some());
         let frozen = self.frozen(policy, candidate).is_some();
-        let mut voices: Vec<Voice> = candidate.own.iter().cloned().collect();
-        self.direct_voices(parent, candidate, &mut voices, &mut step.notes);
-        let mut coverage = coverage::judge(policy, asked, &voices);
+        let mut signatures: Vec<CountedSignature> = candidate.own.iter().cloned().collect();
+        self.direct_signatures(parent, candidate, &mut signatures, &mut step.notes);
+        let mut coverage = coverage::judge(policy, asked, &signatures);
         let mut seconds = candidate.seconds;
         // What the rules have already may still want those who may declare an emergency.
         let wants_more = !coverage.is_met() || frozen && emergency.is_some();
         if wants_more && !candidate.merged().is_empty() {
-            let side = self.side_voices(parent, candidate, &mut step.notes)?;
-            voices.extend(side.voices);
+            let side = self.side_signatures(parent, candidate, &mut step.notes)?;
+            signatures.extend(side.signatures);
             seconds = side.latest.map_or(seconds, |latest| seconds.max(latest));
-            coverage = coverage::judge(policy, asked, &voices);
+            coverage = coverage::judge(policy, asked, &signatures);
         }
         let covered = |coverage, by| Covered {
             coverage,
@@ -397,11 +397,11 @@ impl Evaluation<'_> {
         }
         // Nor does somebody declare it who signs when it is over: a commit that waited for the second
         // signature of an emergency would get around the rules for as long as it lies there.
-        voices.retain(|voice| voice.seconds - candidate.declared <= emergency.ttl.0);
+        signatures.retain(|signature| signature.seconds - candidate.declared <= emergency.ttl.0);
         let declared = coverage::judge(
             policy,
             &coverage::emergency(&emergency.need, &candidate.changes, candidate.merged()),
-            &voices,
+            &signatures,
         );
         let bypasses = |what| emergency.bypasses.contains(&what);
         if !declared.is_met() {
@@ -457,18 +457,18 @@ fn malformed(error: &Malformed) -> Reason {
     Reason::new(code, error.to_string())
 }
 
-fn signer(parent: &Parent, voice: &Voice) -> Signer {
+fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
     Signer {
-        identity: parent.authority.policy.name(voice.identity).to_owned(),
+        identity: parent.authority.policy.name(signature.identity).to_owned(),
         key: parent
             .authority
             .ring
-            .get(voice.key)
+            .get(signature.key)
             .map_or(crate::signature::KeyName::Ssh([0; 32]), |key| {
                 key.name.clone()
             }),
-        time: timestamp(voice.seconds),
-        by: voice.by.clone(),
+        time: timestamp(signature.seconds),
+        by: signature.by.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! STRATEGY. More than half of what a commit costs is arithmetic: its name and its signature. Both follow
 //! from its bytes and from keys alone, so that other threads can do them for the next commits of the
 //! chain, with the keys of the policy that holds now. What they found is taken only for the very bytes
-//! that are judged, and only if the policy is still that one; otherwise, and where nobody looked ahead,
+//! that are judged, and only if the policy is still that one; otherwise, and where nobody looked prefetch,
 //! the judge finds it out itself. So no verdict depends on it, nor on how many threads there are.
 //!
 //! Objects are read by the judge's thread alone. What waits is bounded in commits and in bytes, and is dropped
@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::chain::Chain;
-use super::voice::examine_commit;
+use super::counted_signature::examine_commit;
 use crate::object::{Checked, Commit, ObjectKind, ReadError, limits};
 use crate::oid::Oid;
 use crate::policy::Authority;
@@ -31,7 +31,7 @@ const BATCH_BYTES: usize = 64 << 10;
 const WAITING: usize = 4;
 
 /// A commit that was looked at.
-pub(super) struct Looked {
+pub(super) struct Prefetched {
     id: Oid,
     /// Its bytes, if they are truly of that name.
     raw: Result<Vec<u8>, ReadError>,
@@ -39,7 +39,7 @@ pub(super) struct Looked {
     finding: Option<(Arc<Authority>, Finding)>,
 }
 
-impl Looked {
+impl Prefetched {
     /// Its bytes; and what its signature is worth, if it was held against this policy.
     pub(super) fn by(
         self,
@@ -62,7 +62,7 @@ struct Batch {
 
 impl Batch {
     /// Looks at all of it, or at some if nobody waits for it any more.
-    fn look(self, over: &AtomicBool) -> Vec<Looked> {
+    fn look(self, over: &AtomicBool) -> Vec<Prefetched> {
         let look = |(id, raw): Read| {
             let raw = raw.and_then(|raw| {
                 Checked::named(&id, ObjectKind::Commit, &raw)?;
@@ -74,7 +74,7 @@ impl Batch {
                 let finding = examine_commit(&self.authority, &commit);
                 (self.authority.clone(), finding)
             });
-            Looked { id, raw, finding }
+            Prefetched { id, raw, finding }
         };
         let wanted = |_: &Read| !over.load(Ordering::Relaxed);
         self.commits
@@ -87,34 +87,34 @@ impl Batch {
 
 struct Thread<'scope> {
     todo: SyncSender<Batch>,
-    done: Receiver<Vec<Looked>>,
+    done: Receiver<Vec<Prefetched>>,
     handle: ScopedJoinHandle<'scope, ()>,
 }
 
-/// Who looks ahead, and how far they are. Batches are given in turn and taken back in the same order.
+/// Who looks prefetch, and how far they are. Batches are given in turn and taken back in the same order.
 #[derive(Default)]
-pub(super) struct Ahead<'scope> {
+pub(super) struct Prefetch<'scope> {
     threads: Vec<Thread<'scope>>,
     over: Arc<AtomicBool>,
     /// The next commit of the chain to give away; none if the store failed to give one.
     next: Option<usize>,
     given: usize,
     taken: usize,
-    looked: VecDeque<Looked>,
+    looked: VecDeque<Prefetched>,
 }
 
-impl<'scope> Ahead<'scope> {
+impl<'scope> Prefetch<'scope> {
     /// Starts so many threads as can be had, up to `count`, for a way of so many commits; for one
     /// commit none.
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, count: usize, commits: usize) -> Self {
-        let mut ahead = Self {
+        let mut prefetch = Self {
             next: Some(0),
             ..Self::default()
         };
         for _ in 0..count.min(commits.saturating_sub(1)) {
             let (todo, batches) = sync_channel::<Batch>(WAITING);
             let (looked, done) = sync_channel(WAITING);
-            let over = ahead.over.clone();
+            let over = prefetch.over.clone();
             let work = move || {
                 while let Ok(batch) = batches.recv() {
                     if looked.send(batch.look(&over)).is_err() {
@@ -127,9 +127,9 @@ impl<'scope> Ahead<'scope> {
             let Ok(handle) = builder.spawn_scoped(scope, work) else {
                 break;
             };
-            ahead.threads.push(Thread { todo, done, handle });
+            prefetch.threads.push(Thread { todo, done, handle });
         }
-        ahead
+        prefetch
     }
 
     /// Ends all of it: the judge needs nothing more, or does it alone.
@@ -151,7 +151,7 @@ impl<'scope> Ahead<'scope> {
         chain: &Chain,
         id: &Oid,
         authority: &Arc<Authority>,
-    ) -> Option<Looked> {
+    ) -> Option<Prefetched> {
         self.give(objects, chain, authority);
         if self.looked.is_empty() && !self.threads.is_empty() && self.taken < self.given {
             let thread = &self.threads[self.taken % self.threads.len()];
@@ -241,22 +241,22 @@ spec:
         let id = crate::object::name_of(ObjectKind::Commit, b"", ObjectFormat::Sha1).unwrap();
         std::thread::scope(|scope| {
             let (todo, _batches) = sync_channel::<Batch>(WAITING);
-            let (looked, done) = sync_channel::<Vec<Looked>>(WAITING);
+            let (looked, done) = sync_channel::<Vec<Prefetched>>(WAITING);
             let handle = scope.spawn(move || {
                 let _looked = looked;
                 panic!("as if a signature had");
             });
-            let mut ahead = Ahead {
+            let mut prefetch = Prefetch {
                 threads: vec![Thread { todo, done, handle }],
                 given: 1,
-                ..Ahead::default()
+                ..Prefetch::default()
             };
             let objects = Checked(&Nothing);
             for _ in 0..2 {
-                let looked = ahead.take(objects, &Chain::default(), &id, &authority);
+                let looked = prefetch.take(objects, &Chain::default(), &id, &authority);
                 assert!(looked.is_none(), "the judge does it");
             }
-            assert!(ahead.threads.is_empty());
+            assert!(prefetch.threads.is_empty());
         });
     }
 }

@@ -1,9 +1,9 @@
-//! From a signature to a voice: whose it is, and whether its time is believed.
+//! From a signature to one that counts: whose it is, and whether its time is believed.
 
 use std::borrow::Cow;
 
 use super::approvals::{self, ignored};
-use super::coverage::{Scope, Voice};
+use super::coverage::{CountedSignature, Scope};
 use super::revocation::Revoked;
 use super::{Evaluation, Parent};
 use crate::object::{Commit, ObjectKind, ReadError, Tag, Trailers, limits};
@@ -126,7 +126,7 @@ impl Evaluation<'_> {
 
     /// Whether a good signature counts: its key is neither revoked nor past its end, and its time is
     /// within its bounds and not in the future.
-    pub(super) fn lives(
+    pub(super) fn check_validity(
         &self,
         authority: &Authority,
         revoked: &Revoked,
@@ -184,14 +184,14 @@ impl Evaluation<'_> {
     }
 
     /// The same, of an identity that may approve something.
-    pub(super) fn weigh(
+    pub(super) fn authorize(
         &self,
         authority: &Authority,
         revoked: &Revoked,
         finding: Finding,
         bounds: Bounds,
     ) -> Result<(usize, i64), Reason> {
-        let (key, seconds) = self.lives(authority, revoked, finding, bounds)?;
+        let (key, seconds) = self.check_validity(authority, revoked, finding, bounds)?;
         let identity = authority
             .ring
             .get(key)
@@ -212,16 +212,16 @@ impl Evaluation<'_> {
         Err(Reason::new(ReasonCode::UnknownKey, message))
     }
 
-    /// The voice of a commit's own signature, of which this was found. It binds if its trailer says so, or if nothing must be said.
-    pub(super) fn own_voice(
+    /// Returns a commit's own signature if it counts. It binds if its trailer says so, or if nothing must be said.
+    pub(super) fn own_signature(
         &self,
         parent: &Parent,
         commit: &Commit<'_>,
         finding: Finding,
         bounds: Bounds,
-    ) -> Result<Voice, Reason> {
-        let voice = self
-            .voice(parent, finding, bounds, By::Commit)
+    ) -> Result<CountedSignature, Reason> {
+        let signature = self
+            .signature(parent, finding, bounds, By::Commit)
             .map_err(|reason| self.or_revoked(reason, commit))?;
         let policy = &parent.authority.policy;
         let binds = policy.bind_ref == BindRef::None || {
@@ -230,7 +230,7 @@ impl Evaluation<'_> {
                 .get("deploy-ref")
                 .is_some_and(|said| said == format!("{} {}", policy.repository, policy.reference))
         };
-        Ok(Voice { binds, ..voice })
+        Ok(CountedSignature { binds, ..signature })
     }
 
     /// That the key of a commit isn't known, or that it is revoked: one that was stolen may have left the
@@ -253,19 +253,19 @@ impl Evaluation<'_> {
         )
     }
 
-    /// The voice of an approval tag of the repository.
+    /// Returns the signature of an approval tag of the repository if it counts.
     pub(super) fn approval(
         &self,
         parent: &Parent,
         tag: &Oid,
         target: &Oid,
         target_seconds: i64,
-    ) -> Result<Voice, Reason> {
+    ) -> Result<CountedSignature, Reason> {
         let read = self.objects.read(tag, ObjectKind::Tag, limits::TAG);
         self.approval_of(parent, tag, &read, target, target_seconds)
     }
 
-    /// Returns the voice of an approval tag that was read.
+    /// Returns the signature of an approval tag that was read, if it counts.
     pub(super) fn approval_of(
         &self,
         parent: &Parent,
@@ -273,7 +273,7 @@ impl Evaluation<'_> {
         read: &Result<Cow<'_, [u8]>, ReadError>,
         target: &Oid,
         target_seconds: i64,
-    ) -> Result<Voice, Reason> {
+    ) -> Result<CountedSignature, Reason> {
         let name = self.approvals.name(tag);
         let about = |reason: Reason| reason.of_tag(name);
         let raw = read.as_ref().map_err(|e| about(ignored(name, e)))?;
@@ -283,7 +283,7 @@ impl Evaluation<'_> {
         let finding = self
             .tag_finding(parent, &parsed, name, target)
             .map_err(about)?;
-        self.voice(parent, finding, bounds, by)
+        self.signature(parent, finding, bounds, by)
             .map_err(|reason| about(ignored(name, reason)))
     }
 
@@ -309,17 +309,17 @@ impl Evaluation<'_> {
             .ok_or_else(|| ignored(name, "it isn't signed"))
     }
 
-    /// The voice of an approval with this signature.
-    pub(super) fn voice(
+    /// Returns a signature of an approval if it counts.
+    pub(super) fn signature(
         &self,
         parent: &Parent,
         finding: Finding,
         bounds: Bounds,
         by: By,
-    ) -> Result<Voice, Reason> {
-        let (key, seconds) = self.weigh(&parent.authority, &self.revoked, finding, bounds)?;
+    ) -> Result<CountedSignature, Reason> {
+        let (key, seconds) = self.authorize(&parent.authority, &self.revoked, finding, bounds)?;
         let ring_key = parent.authority.ring.get(key);
-        Ok(Voice {
+        Ok(CountedSignature {
             identity: ring_key.map(|k| k.identity).unwrap_or_default(),
             key,
             seconds,
