@@ -423,3 +423,95 @@ fn own_206_key_file_written_again_without_its_picture_has_lost_no_revocation() {
     });
     w.accepts(step);
 }
+
+/// An unsigned merge of an approved branch that doesn't take either of its two changes.
+#[test]
+fn own_207_notes_are_the_same_in_every_verification() {
+    let (p, mut w) = (people(), World::default());
+    let tip = w.on(w.root).file("lab/a", "1").file("lab/b", "1");
+    let tip = tip.make(&mut w);
+    w.approve(tip, &p.bob);
+    let merge = w.merge(&[w.root, tip]).make(&mut w);
+    let first = format!("{:?}", w.verify(merge));
+    for _ in 0..20 {
+        assert_eq!(format!("{:?}", w.verify(merge)), first);
+    }
+}
+
+/// What `cat revocation.asc >> alice.asc` makes: a second armored block with the revocation alone.
+#[test]
+fn own_208_revocation_in_a_block_of_its_own_counts() {
+    use sequoia_openpgp::armor::{Kind, Writer};
+    use sequoia_openpgp::serialize::Serialize as _;
+    let p = people();
+    let revoked = p.alice.revoked(Why::KeyCompromised, START);
+    let primary = revoked.cert().primary_key();
+    let packet = Packet::from(primary.self_revocations().next().unwrap().clone());
+    let mut block = Writer::new(Vec::new(), Kind::PublicKey).unwrap();
+    packet.serialize(&mut block).unwrap();
+    let block = String::from_utf8(block.finalize().unwrap()).unwrap();
+    let mut w = World::with(|policy| {
+        let file = policy.keys.iter_mut().find(|(file, _)| file == "alice-0");
+        file.unwrap().1.push_str(&block);
+    });
+    let c = w.on(w.root).file("lab/a", "1").sign(&p.alice).make(&mut w);
+    isnt_accepted(&w, c);
+}
+
+#[test]
+fn own_209_designated_retirement_counts_from_its_time_for_a_key_used_before() {
+    let p = people();
+    let named = p.alice.designating(&p.dave, HashAlgorithm::SHA512);
+    let how = Revoking::new(Why::KeyRetired, START + DAY).hash(HashAlgorithm::SHA1);
+    let revoked = named.revoked_by(&p.dave, how);
+    let (mut w, c) = crate::revocations::signed_by_alice(&revoked);
+    w.accepts(c);
+    w.wait(2 * DAY);
+    let next = w.on(c).file("lab/a", "2").sign(&p.alice).make(&mut w);
+    w.alarms(next, R::KeyRevoked);
+}
+
+#[test]
+fn own_210_certificate_revoked_on_this_machine_is_revoked_as_ssh_key() {
+    let pgp = Key::pgp_with_secret("alice", &SECRET, BORN);
+    let ssh = Key::ssh_with_secret("alice", &SECRET);
+    let (mut w, c) = crate::revocations::signed_by_alice(&ssh);
+    w.accepts(c);
+    w.revoked.read(pgp.public().as_bytes()).unwrap();
+    isnt_accepted(&w, c);
+}
+
+/// As `false_dates_add_no_merge_base`, by somebody without a key: two approved branches and their unsigned
+/// merges claim to be old.
+#[test]
+fn own_211_old_dates_of_unsigned_merges_let_no_partial_merge_pass() {
+    let (p, mut w) = (people(), World::default());
+    let root = w.root;
+    let mut fork = root;
+    for (path, content, date) in [
+        ("lab/a", "fixed", START - 7000),
+        ("fleet.yaml", "kind: Fleet\n\n", START - 6000),
+    ] {
+        let branch = w.on(root).file(path, content);
+        let branch = branch.dated(START - 7000).make(&mut w);
+        w.approve(branch, &p.carol);
+        let merge = w.merge(&[fork, branch]).file(path, content);
+        fork = merge.dated(date).make(&mut w);
+        w.accepts(fork);
+    }
+    let here = w.on(root).file("lab/here", "1").make(&mut w);
+    let main = w.merge(&[fork, here]).file("lab/here", "1");
+    let main = main.sign(&p.alice).make(&mut w);
+    w.accepts(main);
+    let there = w.on(root).file("lab/there", "1").make(&mut w);
+    let tip = w
+        .merge(&[fork, there])
+        .file("lab/there", "1")
+        .file("lab/a", "a\n")
+        .file("lab/b", "2")
+        .make(&mut w);
+    w.approve(tip, &p.bob);
+    let merge = w.merge(&[main, tip]).file("lab/there", "1");
+    let merge = merge.file("lab/b", "2").make(&mut w);
+    w.pends(merge, R::Uncovered);
+}

@@ -10,6 +10,7 @@ mod flood_budget;
 mod flood_inputs;
 mod floods;
 mod honest;
+mod invariants;
 mod late;
 mod material;
 mod merges;

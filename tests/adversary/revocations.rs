@@ -25,7 +25,7 @@ fn with_subkey(name: &str) -> Key {
 }
 
 /// A commit of `lab/a` that alice signs, under a policy in which her certificate is this one.
-fn signed_by_alice(certificate: &Key) -> (World, Oid) {
+pub(crate) fn signed_by_alice(certificate: &Key) -> (World, Oid) {
     let mut w = World::with(|policy| policy.identity("alice", &[certificate]));
     let c = w
         .on(w.root)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::oid::Oid;
-use crate::policy::KeyFile;
+use crate::policy::{KeyFile, Material};
 use crate::signature::KeyName;
 
 /// A tag of the repository.
@@ -30,12 +30,15 @@ pub struct Introduction {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocations {
     keys: BTreeSet<KeyName>,
+    /// The material of keys that were given whole, so that their other forms lose their authority too.
+    material: Material,
 }
 
 impl FromIterator<KeyName> for Revocations {
     fn from_iter<I: IntoIterator<Item = KeyName>>(keys: I) -> Self {
         Self {
             keys: keys.into_iter().collect(),
+            material: Material::default(),
         }
     }
 }
@@ -61,6 +64,7 @@ impl Revocations {
     pub fn read(&mut self, file: &[u8]) -> Result<(), RevocationsError> {
         if let Ok(key) = KeyFile::parse(file) {
             self.insert(key.name());
+            self.material.add(&key.material());
             return Ok(());
         }
         for (index, line) in file.split(|b| *b == b'\n').enumerate() {
@@ -82,6 +86,11 @@ impl Revocations {
     /// Whether nothing is taken away.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// The material of keys that were given whole.
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
     }
 
     /// The keys.

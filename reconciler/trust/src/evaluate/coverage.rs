@@ -377,22 +377,7 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
                 .cure("signatures or approval tags by so many of the group: plumb approve COMMIT"),
         );
     }
-    // What binds a merged branch doesn't bind what else the merge holds: a merge that was signed for
-    // another branch isn't meant here because a part of it is.
-    let binding: Vec<&&CountedSignature> = signatures
-        .iter()
-        .filter(|signature| signature.binds)
-        .collect();
-    let binds = |path: &&str| binding.iter().any(|signature| signature.covers(path));
-    let binds_merge = |tip: &Oid| {
-        binding
-            .iter()
-            .any(|signature| signature.covers_merge_of(tip))
-    };
-    let mut paths = asked.demands.iter().flat_map(|d| d.paths.iter());
-    let bound = policy.bind_ref == BindRef::None
-        || !binding.is_empty() && paths.all(binds) && asked.merged.iter().all(binds_merge);
-    if !bound && !signatures.is_empty() {
+    if !is_bound(policy, asked, signatures) && !signatures.is_empty() {
         let message = format!(
             "no signature says that it is meant for {} of {}",
             policy.reference, policy.repository
@@ -406,4 +391,23 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
             .push(Reason::new(ReasonCode::Unbound, message).cure(cure));
     }
     coverage
+}
+
+/// True if the signatures say that this branch is meant, where the policy asks for that.
+fn is_bound(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature]) -> bool {
+    // What binds a merged branch doesn't bind what else the merge holds: a merge that was signed for
+    // another branch isn't meant here because a part of it is.
+    let binding: Vec<&&CountedSignature> = signatures
+        .iter()
+        .filter(|signature| signature.binds)
+        .collect();
+    let binds = |path: &&str| binding.iter().any(|signature| signature.covers(path));
+    let binds_merge = |tip: &Oid| {
+        binding
+            .iter()
+            .any(|signature| signature.covers_merge_of(tip))
+    };
+    let mut paths = asked.demands.iter().flat_map(|d| d.paths.iter());
+    policy.bind_ref == BindRef::None
+        || !binding.is_empty() && paths.all(binds) && asked.merged.iter().all(binds_merge)
 }

@@ -18,6 +18,8 @@ use crate::verified::Revision;
 #[derive(Default)]
 pub(super) struct Revoked {
     local: BTreeSet<KeyName>,
+    /// The material of those that this machine's configuration has whole.
+    local_material: Material,
     /// Those of which enough people said so in tags before. Apart from `local`, as what the tags of such a
     /// key say of others still counts: which tag came first means nothing.
     before: BTreeSet<KeyName>,
@@ -59,7 +61,8 @@ impl Revoked {
             material.is_some_and(|material| authority.ring.is_of(key, material))
         };
         let is = |name: &&KeyName| authority.ring.is_part_of(name, key) || other_form(name);
-        if self.local.iter().any(|name| is(&name)) {
+        let local = authority.ring.is_of(key, &self.local_material);
+        if local || self.local.iter().any(|name| is(&name)) {
             return Some("by this machine's configuration".to_owned());
         }
         if let Some((_, since)) = self.tags.iter().find(|(name, _)| is(name)) {
@@ -95,6 +98,10 @@ impl Revoked {
         };
         Self {
             local: keys(inputs.revoked),
+            local_material: inputs
+                .revoked
+                .map(|revoked| revoked.material().clone())
+                .unwrap_or_default(),
             before: keys(inputs.revoked_before),
             ..Self::default()
         }

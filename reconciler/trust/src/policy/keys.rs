@@ -117,6 +117,20 @@ impl KeyFile {
         }
     }
 
+    /// The material of the key, or of all keys of the certificate.
+    pub(crate) fn material(&self) -> Material {
+        match self {
+            Self::Ssh(key) => Material::of_ssh(key.key_data()),
+            Self::OpenPgp(cert) => {
+                let mut material = Material::default();
+                for part in cert.keys() {
+                    material.add(&Material::of_openpgp(part.key()));
+                }
+                material
+            }
+        }
+    }
+
     /// Whom it says that it belongs to; nothing vouches for it.
     pub fn owner(&self) -> String {
         match self {
