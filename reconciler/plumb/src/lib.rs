@@ -12,13 +12,14 @@ mod demo;
 mod embedded;
 mod git;
 pub mod http;
-mod judgement;
 mod logging;
 pub mod output;
 pub mod report;
+mod repository;
 mod running;
 mod service;
 mod ui;
+mod verdict;
 mod workspace;
 
 use std::process::ExitCode;
