@@ -14,6 +14,7 @@ mod git;
 pub mod http;
 mod logging;
 pub mod output;
+mod public_key;
 pub mod report;
 mod repository;
 mod running;
@@ -21,6 +22,7 @@ mod service;
 mod ui;
 mod verdict;
 mod workspace;
+mod yaml_edit;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! Implements the git hooks; the shims in `hooks/` have no logic.
 
 mod accepted_state;
+mod install;
 mod judge;
 mod message;
 mod pre_push;
@@ -19,6 +20,7 @@ use super::{ControllerAddress, block_on};
 use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
+pub(super) use install::write_commit_hooks;
 pub(super) use tags::{HeartbeatTag, heartbeat_tag};
 
 /// Run a git hook

@@ -1,17 +1,20 @@
+pub(super) mod founders;
+pub(super) mod new_policy;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::trust::commit_hooks::write_commit_hooks;
-use super::trust::founders::{Founders, first_policy};
-use super::trust::new_policy::random_id;
+use super::hook::write_commit_hooks;
 use super::trust::policy_edit::PolicyEdit;
 use crate::embedded;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
+use founders::{Founders, first_policy};
+use new_policy::random_id;
 
 /// Begin a fleet repository, with your own key as the first that is trusted
 ///

@@ -3,17 +3,12 @@
 
 mod add;
 mod check;
-pub(super) mod commit_hooks;
-mod edit;
 mod exceptions;
 mod folder;
-pub(super) mod founders;
 mod heartbeat;
 mod import;
 mod init;
-mod key;
 mod needs;
-pub(super) mod new_policy;
 pub(super) mod policy_edit;
 mod remove;
 mod revocations;

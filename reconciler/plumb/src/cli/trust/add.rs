@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::key::PublicKey;
 use super::policy_edit::{Edited, PolicyEdit};
 use crate::output::{Paint, Shell};
+use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
 
 /// Trust a person's key

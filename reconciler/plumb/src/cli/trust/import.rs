@@ -6,16 +6,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use plumb_trust::Policy;
+use jiff::Timestamp;
 use plumb_trust::policy::{BindRef, POLICY_PATH};
+use plumb_trust::{Authority, Policy};
 use serde::Serialize;
 
-use super::commit_hooks::write_commit_hooks;
 use super::folder::{Folder, must_be_there, owner, top};
-use super::new_policy::{NewPolicy, Person, random_id};
 use super::policy_edit::{PolicyEdit, diff};
+use crate::cli::hook::write_commit_hooks;
+use crate::cli::init::new_policy::{NewPolicy, Person, Rule, random_id};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
+use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure, OrFail as _};
 
 /// Import a policy from another tool
@@ -198,47 +200,47 @@ impl Import {
         };
         let policy = new.text(&random_id()?, &branch);
         let edit = PolicyEdit::create(root, &new, &policy);
-        let (files, commands) = if self.write {
+        let bound = new.bind != BindRef::None;
+        let edited = if self.write {
             let edited = edit.finish("Who may change this fleet")?;
-            (edited.files.into_iter().collect(), edited.commands)
+            if bound {
+                write_commit_hooks(root, &Git::at(root))
+                    .iter()
+                    .for_each(|left| shell.warn(left));
+            }
+            Some(edited)
         } else {
             edit.prove("Import")?;
-            (Vec::new(), Vec::new())
+            None
         };
-        let bound = new.bind != BindRef::None;
-        if self.write && bound {
-            for left in write_commit_hooks(root, &Git::at(root)) {
-                shell.warn(left);
-            }
-        }
         let imported = Imported {
             policy: Some(policy.clone()),
-            commands,
-            files,
+            files: edited
+                .iter()
+                .flat_map(|edited| edited.files.clone())
+                .collect(),
+            commands: edited
+                .iter()
+                .flat_map(|edited| edited.commands.clone())
+                .collect(),
             notes,
         };
         self.shown(&imported, shell, |out, palette| {
-            if imported.files.is_empty() {
+            let Some(edited) = &edited else {
                 out.push_str(&policy);
                 for (path, _) in new.files() {
                     let _ = writeln!(out, "# and {path}");
                 }
                 let _ = writeln!(out, "# --write writes it");
                 return;
-            }
+            };
             for path in &imported.files {
                 let _ = writeln!(out, "{} {path}", palette.paint(Paint::Good, "written:"));
             }
             if bound {
-                let _ = writeln!(
-                    out,
-                    "  each commit names this repository (a commit-msg hook adds it)"
-                );
+                out.push_str("  each commit names this repository (a commit-msg hook adds it)\n");
             }
-            let _ = writeln!(out, "\nnext:");
-            for command in &imported.commands {
-                let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
-            }
+            edited.describe(out, palette);
         })
     }
 
@@ -353,18 +355,35 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
     commands
 }
 
+/// Returns why a key couldn't sign anything that counts under a policy's default settings.
+fn unusable(key: &PublicKey, at: Timestamp) -> Option<String> {
+    let name = || "somebody".to_owned();
+    let alone = NewPolicy {
+        identities: vec![Person {
+            name: name(),
+            keys: vec![(key.clone(), None)],
+        }],
+        groups: vec![("all".to_owned(), vec![name()])],
+        rules: vec![Rule {
+            paths: vec!["**".to_owned()],
+            needs: vec![("all".to_owned(), 1)],
+        }],
+        bind: BindRef::None,
+    };
+    let policy = alone.text("none", "main");
+    match Authority::new(policy.as_bytes(), alone.files(), at) {
+        Ok(authority) => authority.unusable(&key.name, at),
+        Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
+    }
+}
+
 /// People by name; a second key of a name is another key of that person.
 #[derive(Default)]
 struct People(Vec<Person>);
 
 impl People {
     /// Adds a key, unless somebody has it already.
-    fn add(
-        &mut self,
-        name: &str,
-        key: super::key::PublicKey,
-        end: Option<jiff::Timestamp>,
-    ) -> Result<(), String> {
+    fn add(&mut self, name: &str, key: PublicKey, end: Option<Timestamp>) -> Result<(), String> {
         let has = |person: &&Person| person.keys.iter().any(|(own, _)| own.name == key.name);
         if let Some(other) = self.0.iter().find(has) {
             return Err(if other.name == name {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use plumb_trust::policy::POLICY_PATH;
 use serde::Serialize;
 
-use super::commit_hooks::write_commit_hooks;
 use super::folder::top;
-use super::founders::{Founders, first_policy};
-use super::new_policy::random_id;
 use super::policy_edit::{Edited, PolicyEdit};
+use crate::cli::hook::write_commit_hooks;
+use crate::cli::init::founders::{Founders, first_policy};
+use crate::cli::init::new_policy::random_id;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure};

@@ -13,15 +13,15 @@ use plumb_trust::policy::{
 };
 use serde::Serialize;
 
-use super::edit::{EditError, Step, Yaml, scalar};
 use super::exceptions::alone_in_words;
 use super::folder::{Folder, owner};
-use super::key::PublicKey;
 use super::needs::{self, GroupNeed};
-use super::new_policy::NewPolicy;
 use super::revocations::{Revocations, is_nearer};
+use crate::cli::init::new_policy::NewPolicy;
 use crate::output::{Paint, Palette, quoted};
+use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
+use crate::yaml_edit::{EditError, Step, Yaml, scalar};
 
 /// What is left if too few can sign a change of `trust/`.
 pub(super) const NEW_ROOT: &str = "no commit can mend it: whoever keeps the server and the controller names a commit with a mended policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
@@ -109,35 +109,34 @@ impl PolicyEdit {
         }
     }
 
-    /// The groups of the policy before the edit, with their members.
+    /// The policy before the edit; a new one has nobody.
+    fn identities(&self) -> &[Identity] {
+        self.policy
+            .as_ref()
+            .map_or(&[], |policy| &policy.identities)
+    }
+
+    /// The members of each group of the policy before the edit.
     pub(super) fn groups(&self) -> BTreeMap<&str, Vec<&str>> {
-        let Some(policy) = &self.policy else {
-            return BTreeMap::new();
-        };
-        let members = |group: &[usize]| group.iter().map(|index| policy.name(*index)).collect();
-        let groups = policy.groups.iter();
+        let mut groups = BTreeMap::new();
+        if let Some(policy) = &self.policy {
+            for (name, group) in &policy.groups {
+                let members = group.iter().map(|index| policy.name(*index)).collect();
+                groups.insert(name.as_str(), members);
+            }
+        }
         groups
-            .map(|(name, group)| (name.as_str(), members(group)))
-            .collect()
     }
 
-    /// Finds an identity of the policy before the edit.
-    pub(super) fn find(&self, name: &str) -> Option<&Identity> {
-        let identities = self.policy.iter().flat_map(|policy| &policy.identities);
-        identities
-            .into_iter()
-            .find(|identity| identity.name == name)
-    }
-
-    /// Finds an identity that must be there.
+    /// Finds an identity of the policy before the edit, which must be there.
     pub(super) fn identity(&self, name: &str) -> Result<&Identity, Failure> {
-        let identities = self.policy.iter().flat_map(|policy| &policy.identities);
-        let names: Vec<&str> = identities.map(|identity| identity.name.as_str()).collect();
-        self.find(name).ok_or_else(|| {
+        let names = || self.identities().iter().map(|i| i.name.as_str());
+        let found = self.identities().iter().find(|i| i.name == name);
+        found.ok_or_else(|| {
             let failure = Failure::new(format!("the policy has no identity {name}"));
-            match plumb_document::closest(name, names.iter().copied()) {
+            match plumb_document::closest(name, names()) {
                 Some(near) => failure.hint(format!("did you mean {near}?")),
-                None => failure.hint(format!("it has {}", names.join(", "))),
+                None => failure.hint(format!("it has {}", names().collect::<Vec<_>>().join(", "))),
             }
         })
     }
@@ -175,8 +174,8 @@ impl PolicyEdit {
         }
         let form = key.policy_form();
         let identities = [SPEC, Step::Key("identities")];
-        let new = self.find(name).is_none() && self.added.is_empty();
-        let (what, done) = if new {
+        let known = self.identities().iter().any(|i| i.name == name);
+        let (what, done) = if !known && self.added.is_empty() {
             let value = format!("{{keys: [{form}]}}");
             let done = self.yaml.insert(&identities, name, &value);
             (format!("{}: {value}", scalar(name)), done)
@@ -184,7 +183,7 @@ impl PolicyEdit {
             let done = self.yaml.push(&keys_of(name), &form);
             (form, done)
         };
-        done.map_err(|error| by_hand(&error, &what, "spec.identities"))?;
+        done.map_err(|error| by_hand(&error, &format!("write `{what}` into spec.identities")))?;
         self.put_file(name, key);
         self.added.push(key.clone());
         Ok(())
@@ -196,7 +195,7 @@ impl PolicyEdit {
         let name = scalar(name);
         self.yaml
             .push(&path, &name)
-            .map_err(|error| by_hand(&error, &name, &format!("the group {group}")))
+            .map_err(|error| by_hand(&error, &format!("write `{name}` into the group {group}")))
     }
 
     /// Removes a person with their keys and memberships.
@@ -215,7 +214,7 @@ impl PolicyEdit {
         let path = [SPEC, Step::Key("identities"), Step::Key(name)];
         self.yaml
             .remove(&path)
-            .map_err(|error| out_by_hand(&error, name))
+            .map_err(|error| by_hand(&error, &format!("take {name} out")))
     }
 
     fn leave(&mut self, name: &str, group: &str) -> Result<(), Failure> {
@@ -224,7 +223,7 @@ impl PolicyEdit {
         while let Some(at) = self.yaml.position(&path, is) {
             self.yaml
                 .remove(&[&path[..], &[Step::Item(at)]].concat())
-                .map_err(|error| out_by_hand(&error, &format!("{name} of {group}")))?;
+                .map_err(|error| by_hand(&error, &format!("take {name} out of {group}")))?;
         }
         Ok(())
     }
@@ -234,7 +233,7 @@ impl PolicyEdit {
         let path = self.path_of(name, key)?;
         self.yaml
             .remove(&path)
-            .map_err(|error| out_by_hand(&error, &key.to_string()))?;
+            .map_err(|error| by_hand(&error, &format!("take {key} out")))?;
         self.drop_file(key);
         Ok(())
     }
@@ -253,8 +252,8 @@ impl PolicyEdit {
             Err(EditError::Nothing(_)) => self.yaml.insert(&path, "validBefore", &text),
             other => other,
         };
-        let what = format!("validBefore: {text}");
-        done.map_err(|error| by_hand(&error, &what, &format!("the key {key} of {name}")))
+        let what = format!("give {key} of {name} `validBefore: {text}`");
+        done.map_err(|error| by_hand(&error, &what))
     }
 
     /// Replaces the file of a key that the policy has.
@@ -312,7 +311,7 @@ impl PolicyEdit {
         let text = least.to_string();
         self.yaml
             .set(&[SPEC, Step::Key("serial")], &text)
-            .map_err(|error| by_hand(&error, &format!("serial: {text}"), "spec"))
+            .map_err(|error| by_hand(&error, &format!("write `serial: {text}` into spec")))
     }
 
     /// Proves the result and writes it. `what` is the edit in a few words, the commit's subject.
@@ -500,14 +499,9 @@ fn keys_of(name: &str) -> [Step<'_>; 4] {
     [SPEC, identities, Step::Key(name), Step::Key("keys")]
 }
 
-fn by_hand(error: &EditError, what: &str, place: &str) -> Failure {
+fn by_hand(error: &EditError, what: &str) -> Failure {
     Failure::new(format!("{POLICY_PATH}: {error}; nothing was changed"))
-        .hint(format!("write it yourself: `{what}` belongs to {place}"))
-}
-
-fn out_by_hand(error: &EditError, what: &str) -> Failure {
-    Failure::new(format!("{POLICY_PATH}: {error}; nothing was changed"))
-        .hint(format!("take {what} out yourself"))
+        .hint(format!("do it yourself: {what}"))
 }
 
 fn unsatisfiable(what: &str, check: &Satisfiability) -> Failure {

@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -10,15 +9,16 @@ use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Signer};
 use serde::Serialize;
 
 use super::folder::{owner, top};
-use super::founders::{user_name, word};
-use super::key::PublicKey;
 use super::needs::{self, GroupNeed};
 use super::policy_edit::NEW_ROOT;
 use super::revocations;
+use crate::cli::init::founders::{user_name, word};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell, one_of, quoted};
+use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
 use crate::repository::repository_of;
+use crate::verdict::floor::server_head;
 use crate::verdict::{self, FloorSource, Range};
 
 /// Revoke a key at once
@@ -125,7 +125,7 @@ impl Revoke {
         let root = top(&self.folder);
         let git = Git::at(&root);
         let repository = repository_of(&root)?;
-        let on = self.accepted(&repository, &git)?;
+        let on = self.accepted(&repository)?;
         let authority = authority_of(&repository, &on)?;
         let policy = &authority.policy;
         let key = self.key_name(&authority)?;
@@ -251,7 +251,7 @@ impl Revoke {
     }
 
     /// The newest accepted commit: a tag on any other has no effect yet.
-    fn accepted(&self, repository: &Repository, git: &Git) -> Result<Oid, Failure> {
+    fn accepted(&self, repository: &Repository) -> Result<Oid, Failure> {
         if let Some(on) = &self.on {
             return Ok(repository.resolve(on)?);
         }
@@ -264,11 +264,11 @@ impl Revoke {
             .config("plumb.introduction")
             .ok_or_else(unknown)?;
         let floor = verdict::introduction(repository, &introduction)?;
-        let branch = authority_of(repository, &floor)?.policy.branch().to_owned();
-        let remote = git.remote_of(&branch);
-        let head = repository
-            .resolve(&format!("refs/remotes/{remote}/{branch}"))
-            .or_else(|_| repository.resolve(&format!("refs/heads/{branch}")))?;
+        let reference = authority_of(repository, &floor)?.policy.reference;
+        let head = match server_head(repository, &floor) {
+            Some(head) => head,
+            None => repository.resolve(&reference)?,
+        };
         let tags = repository.tags()?;
         let range = Range {
             floor,
@@ -291,15 +291,15 @@ impl Revoke {
         text.parse()
             .or_else(|_| KeyName::from_hex(text))
             .map_err(|error| {
+                let failure = Failure::new(format!("`{text}` is {error}"));
                 let identities = authority.policy.identities.iter();
-                let keys = identities
-                    .filter(|identity| identity.name == *text)
-                    .flat_map(|identity| &identity.keys);
-                keys.fold(
-                    Failure::new(format!("`{text}` is {error}")),
-                    |failure, key| failure.hint(format!("{text} has {}", key.name)),
-                )
-                .hint("run `plumb trust show` for the keys of the policy")
+                let named = identities.filter(|identity| identity.name == *text);
+                named
+                    .flat_map(|identity| &identity.keys)
+                    .fold(failure, |all, key| {
+                        all.hint(format!("{text} has {}", key.name))
+                    })
+                    .hint("run `plumb trust show` for the keys of the policy")
             })
     }
 }
@@ -316,60 +316,53 @@ impl Revoked {
             crate::output::short(&self.commit),
             self.signer
         );
+        let mut line = |text: &str| {
+            out.push_str(text);
+            out.push('\n');
+        };
         if self.identity.is_none() {
-            let _ = writeln!(
-                out,
+            line(&format!(
                 "{note} the policy has no such key now: the tag keeps it from ever counting again"
-            );
+            ));
         }
-        let _ = writeln!(
-            out,
-            "If it is stolen, first run this on the controller's machine; it acts at once and needs nobody else:"
+        line(
+            "If it is stolen, first run this on the controller's machine; it acts at once and needs nobody else:",
         );
         for command in &self.at_once {
-            let _ = writeln!(out, "  {}", bold(command));
+            line(&format!("  {}", bold(command)));
         }
-        let _ = writeln!(out, "push it: {}", bold(&self.push));
+        line(&format!("push it: {}", bold(&self.push)));
         if !self.earlier.is_empty() {
-            let _ = writeln!(
-                out,
-                "{note} it counts together with what was signed before by {}. If you don't mean that, delete yours before you push it: {}",
-                self.earlier_text,
-                bold(&format!("git tag -d {}", self.tag))
-            );
+            let delete = bold(&format!("git tag -d {}", self.tag));
+            let earlier = &self.earlier_text;
+            line(&format!(
+                "{note} it counts together with what was signed before by {earlier}. If you don't mean that, delete yours before you push it: {delete}"
+            ));
         }
         if self.missing.is_empty() {
-            let _ = writeln!(
-                out,
-                "It acts as soon as it is pushed, for everyone who follows the repository."
-            );
+            line("It acts as soon as it is pushed, for everyone who follows the repository.");
         }
         for need in &self.missing {
-            let _ = writeln!(
-                out,
-                "{note} it doesn't act yet: {} more of {} must do the same ({}):\n  {}",
-                need.count,
-                need.from,
-                one_of(&need.members),
-                bold(&format!("plumb trust revoke {}", self.key))
-            );
+            let (count, from, who) = (need.count, &need.from, one_of(&need.members));
+            let again = bold(&format!("plumb trust revoke {}", self.key));
+            line(&format!(
+                "{note} it doesn't act yet: {count} more of {from} must do the same ({who}):\n  {again}"
+            ));
         }
         for lacking in &self.lacking {
-            let _ = writeln!(out, "{note} once it acts, {}", lacking.describe());
+            line(&format!("{note} once it acts, {}", lacking.describe()));
         }
         if too_few(&self.changers) {
-            let _ = writeln!(
-                out,
+            line(&format!(
                 "{note} too few are left then to change trust/, so {NEW_ROOT}"
-            );
+            ));
         }
         for command in &self.afterwards {
-            let _ = writeln!(
-                out,
-                "Afterwards take it out of the policy, in a commit that needs {}:\n  {}",
-                needs::describe(&self.changers),
-                bold(command)
-            );
+            let needs = needs::describe(&self.changers);
+            let command = bold(command);
+            line(&format!(
+                "Afterwards take it out of the policy, in a commit that needs {needs}:\n  {command}"
+            ));
         }
         out
     }

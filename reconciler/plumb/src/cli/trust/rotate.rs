@@ -6,10 +6,10 @@ use plumb_trust::KeyName;
 use plumb_trust::policy::Identity;
 use serde::Serialize;
 
-use super::key::PublicKey;
 use super::policy_edit::{Edited, PolicyEdit};
 use super::remove::key_of;
 use crate::output::{Paint, Shell};
+use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
 
 /// Replace a person's key

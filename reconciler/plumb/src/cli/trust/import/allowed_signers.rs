@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, civil};
 
-use super::super::founders::{Founder, first_policy, word};
-use super::super::key::PublicKey;
-use super::super::new_policy::NewPolicy;
-use super::{Note, People};
+use super::{Note, People, unusable};
+use crate::cli::init::founders::{Founder, first_policy, word};
+use crate::cli::init::new_policy::NewPolicy;
+use crate::public_key::PublicKey;
 
 /// A time without a zone is the reader's own, which may be this much ahead of UTC.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
@@ -207,7 +207,7 @@ fn take(
             .trim_start_matches("error: ")
             .to_owned()
     })?;
-    if let Some(why) = key.unusable(Timestamp::now()) {
+    if let Some(why) = unusable(&key, Timestamp::now()) {
         return Err(format!(
             "the key {} couldn't sign anything that counts: {why}",
             key.name

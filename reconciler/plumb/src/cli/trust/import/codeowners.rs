@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use plumb_trust::Policy;
 use plumb_trust::policy::{Pattern, TRUST_PATH};
 
-use super::super::edit::{EditError, Step, Yaml, scalar};
-use super::super::founders::word;
-use super::super::new_policy::Rule;
 use super::Note;
+use crate::cli::init::founders::word;
+use crate::cli::init::new_policy::Rule;
 use crate::report::Failure;
+use crate::yaml_edit::{EditError, Step, Yaml, scalar};
 
 /// The policy's text with rules of the file, if they fit into it, and what is other here.
 pub(super) fn read(

@@ -7,10 +7,10 @@ use plumb_trust::policy::{BindRef, KeyFile};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::super::founders::word;
-use super::super::key::PublicKey;
-use super::super::new_policy::{NewPolicy, Rule};
-use super::{Note, People};
+use super::{Note, People, unusable};
+use crate::cli::init::founders::word;
+use crate::cli::init::new_policy::{NewPolicy, Rule};
+use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
 
 #[derive(Deserialize)]
@@ -162,7 +162,7 @@ fn keys(
             continue;
         };
         let fingerprint = key.name.clone();
-        if let Some(why) = key.unusable(Timestamp::now()) {
+        if let Some(why) = unusable(&key, Timestamp::now()) {
             notes.push(Note::at(
                 at,
                 format!("{name}: the certificate {fingerprint} is left out, as it couldn't sign anything that counts: {why}"),

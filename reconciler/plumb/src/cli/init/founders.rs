@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use plumb_trust::policy::BindRef;
 
-use super::key::PublicKey;
 use super::new_policy::{NewPolicy, Person, Rule};
 use crate::git::Git;
+use crate::public_key::PublicKey;
 use crate::report::Failure;
 
 /// The options that name the keys of a new policy.
@@ -99,7 +99,7 @@ impl Founder {
 }
 
 /// Turns a name into an identity's.
-pub(super) fn word(name: &str) -> String {
+pub(in crate::cli) fn word(name: &str) -> String {
     let word: String = name
         .to_lowercase()
         .chars()
@@ -116,7 +116,7 @@ pub(super) fn word(name: &str) -> String {
 }
 
 /// A short name of git's user.
-pub(super) fn user_name(git: &Git) -> Option<String> {
+pub(in crate::cli) fn user_name(git: &Git) -> Option<String> {
     let email = git.try_ask(&["config", "user.email"]);
     let local = email.as_deref().and_then(|email| email.split('@').next());
     local.map(str::to_owned).or_else(|| {
@@ -158,8 +158,8 @@ mod tests {
     use std::fs;
 
     use super::super::new_policy::random_id;
-    use super::super::policy_edit::PolicyEdit;
     use super::*;
+    use crate::cli::trust::policy_edit::PolicyEdit;
 
     const ALICE: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7rxd7g5rDhyfqFo4wbFqNOCKV1gPk0iYLZZ7UdtG1C alice\n";

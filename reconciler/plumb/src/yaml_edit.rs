@@ -9,11 +9,11 @@ use plumb_document::{Node, Value, parse};
 
 /// A YAML text that can be edited.
 #[derive(Debug, Clone)]
-pub(super) struct Yaml(String);
+pub(crate) struct Yaml(String);
 
 /// One step down into a document.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// Into a mapping.
     Key(&'a str),
     /// Into a list.
@@ -22,7 +22,7 @@ pub(super) enum Step<'a> {
 
 /// The reason why a text isn't changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EditError {
+pub(crate) enum EditError {
     /// There is no such place.
     #[error("there is no `{0}` to change")]
     Nothing(String),
@@ -32,16 +32,16 @@ pub(super) enum EditError {
 }
 
 impl Yaml {
-    pub(super) fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 
     /// Replaces a scalar.
-    pub(super) fn set(&mut self, path: &[Step<'_>], value: &str) -> Result<(), EditError> {
+    pub(crate) fn set(&mut self, path: &[Step<'_>], value: &str) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let range = node.span.bytes();
         self.change(path, &[(range, value.to_owned())], |data| {
@@ -51,7 +51,7 @@ impl Yaml {
     }
 
     /// Adds an item, written on one line, to the end of a list.
-    pub(super) fn push(&mut self, path: &[Step<'_>], item: &str) -> Result<(), EditError> {
+    pub(crate) fn push(&mut self, path: &[Step<'_>], item: &str) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let Value::Seq(items) = &node.value else {
             return Err(EditError::Layout(dotted(path)));
@@ -77,7 +77,7 @@ impl Yaml {
     }
 
     /// Adds an entry, written on one line, to the end of a mapping.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         path: &[Step<'_>],
         key: &str,
@@ -106,7 +106,7 @@ impl Yaml {
     }
 
     /// Removes an entry or an item, with its line if it has one of its own.
-    pub(super) fn remove(&mut self, path: &[Step<'_>]) -> Result<(), EditError> {
+    pub(crate) fn remove(&mut self, path: &[Step<'_>]) -> Result<(), EditError> {
         let (Some((last, above)), layout) = (path.split_last(), || EditError::Layout(dotted(path)))
         else {
             return Err(EditError::Nothing(String::new()));
@@ -168,7 +168,7 @@ impl Yaml {
     }
 
     /// Finds the first item of a list that matches.
-    pub(super) fn position(
+    pub(crate) fn position(
         &self,
         path: &[Step<'_>],
         is: impl Fn(&serde_json::Value) -> bool,
@@ -295,7 +295,7 @@ fn json_of(text: &str) -> Option<serde_json::Value> {
 }
 
 /// Writes a word so that YAML reads it back as text.
-pub(super) fn scalar(word: &str) -> String {
+pub(crate) fn scalar(word: &str) -> String {
     let plain = read(word)
         .is_some_and(|node| matches!(&node.value, Value::String(text) if &**text == word));
     // In brackets some characters end a word; a leading `*` would be an alias.

@@ -8,9 +8,9 @@ use std::io::Read as _;
 use jiff::Timestamp;
 use plumb_trust::policy::BindRef;
 
-use super::edit::scalar;
-use super::key::PublicKey;
+use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
+use crate::yaml_edit::scalar;
 
 /// The people, groups and rules of a new policy.
 #[derive(Debug)]

@@ -4,22 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jiff::Timestamp;
-use plumb_trust::policy::{BindRef, KEYS_PATH, KeyFile, KeyFileError};
-use plumb_trust::{Authority, KeyName};
+use plumb_trust::KeyName;
+use plumb_trust::policy::{KEYS_PATH, KeyFile, KeyFileError};
 
-use super::new_policy::{NewPolicy, Person, Rule};
 use crate::git::Git;
 use crate::report::{Failure, OrFail as _};
+use crate::yaml_edit::scalar;
 
 /// A public key, and the text of its file in `trust/keys/`.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct PublicKey {
-    pub(in crate::cli) name: KeyName,
-    pub(in crate::cli) file: KeyFile,
-    pub(in crate::cli) text: String,
+pub(crate) struct PublicKey {
+    pub(crate) name: KeyName,
+    pub(crate) file: KeyFile,
+    pub(crate) text: String,
     /// Its source, for messages.
-    pub(in crate::cli) origin: String,
+    pub(crate) origin: String,
 }
 
 /// The prefixes of an SSH public key's line.
@@ -27,7 +26,7 @@ const SSH_KINDS: [&str; 3] = ["ssh-", "ecdsa-", "sk-"];
 
 impl PublicKey {
     /// Reads a file, a fingerprint that gpg or the SSH agent knows, or an SSH public key itself.
-    pub(in crate::cli) fn of(given: &str) -> Result<Self, Failure> {
+    pub(crate) fn of(given: &str) -> Result<Self, Failure> {
         let literal = given.strip_prefix("key::").unwrap_or(given);
         let is_literal = SSH_KINDS.iter().any(|kind| literal.starts_with(kind));
         if is_literal && literal.contains(' ') {
@@ -50,7 +49,7 @@ impl PublicKey {
     }
 
     /// Reads a file.
-    pub(in crate::cli) fn of_file(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of_file(path: &Path) -> Result<Self, Failure> {
         let path = expand(&path.to_string_lossy());
         let bytes =
             std::fs::read(&path).or_fail(|| format!("the key {} can't be read", path.display()))?;
@@ -58,7 +57,7 @@ impl PublicKey {
     }
 
     /// Reads the key that the user's git signs with.
-    pub(in crate::cli) fn of_git(git: &Git) -> Result<Self, Failure> {
+    pub(crate) fn of_git(git: &Git) -> Result<Self, Failure> {
         let none = || {
             Failure::new("git has no `user.signingkey`, so no key to trust is known")
                 .hint("name one: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
@@ -138,7 +137,7 @@ impl PublicKey {
     }
 
     /// Parses a file's bytes.
-    pub(in crate::cli) fn read(bytes: &[u8], origin: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(bytes: &[u8], origin: &str) -> Result<Self, Failure> {
         let refused = |error: &KeyFileError| {
             let failure = Failure::new(format!("{origin} is {error}"));
             match error {
@@ -156,7 +155,7 @@ impl PublicKey {
     }
 
     /// Takes a parsed key.
-    pub(in crate::cli) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
+    pub(crate) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
         let text = file
             .to_text()
             .or_fail(|| format!("{origin} can't be written again"))?;
@@ -169,7 +168,7 @@ impl PublicKey {
     }
 
     /// The error for a key whose signatures would count for nothing.
-    pub(in crate::cli) fn unverifiable(&self, why: &str) -> Failure {
+    pub(crate) fn unverifiable(&self, why: &str) -> Failure {
         Failure::new(format!(
             "{} ({}) couldn't sign anything that counts: {why}",
             self.origin, self.name
@@ -177,29 +176,8 @@ impl PublicKey {
         .hint("make another key, best of Ed25519: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
     }
 
-    /// Returns why it couldn't sign anything that counts under a policy's default settings.
-    pub(in crate::cli) fn unusable(&self, at: Timestamp) -> Option<String> {
-        let alone = NewPolicy {
-            identities: vec![Person {
-                name: "somebody".to_owned(),
-                keys: vec![(self.clone(), None)],
-            }],
-            groups: vec![("all".to_owned(), vec!["somebody".to_owned()])],
-            rules: vec![Rule {
-                paths: vec!["**".to_owned()],
-                needs: vec![("all".to_owned(), 1)],
-            }],
-            bind: BindRef::None,
-        };
-        let policy = alone.text("none", "main");
-        match Authority::new(policy.as_bytes(), alone.files(), at) {
-            Ok(authority) => authority.unusable(&self.name, at),
-            Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
-        }
-    }
-
     /// The first free path for it in the repository.
-    pub(in crate::cli) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
         let ending = match self.name {
             KeyName::OpenPgp(_) => "asc",
             KeyName::Ssh(_) => "pub",
@@ -219,17 +197,13 @@ impl PublicKey {
     }
 
     /// Renders it as the policy names it.
-    pub(in crate::cli) fn policy_form(&self) -> String {
+    pub(crate) fn policy_form(&self) -> String {
         match self.name {
-            KeyName::OpenPgp(_) => format!("{{openpgp: {}}}", quoted_if_digits(&self.name)),
+            // YAML would read a fingerprint of digits only as a number.
+            KeyName::OpenPgp(_) => format!("{{openpgp: {}}}", scalar(&self.name.to_string())),
             KeyName::Ssh(_) => format!("{{ssh: \"{}\"}}", self.name),
         }
     }
-}
-
-/// Quotes a fingerprint that YAML would read as a number: one of digits only, or with one `E` among them.
-fn quoted_if_digits(name: &KeyName) -> String {
-    super::edit::scalar(&name.to_string())
 }
 
 /// Expands `~/` as shells and git do.
