@@ -204,9 +204,9 @@ impl Import {
         let edited = if self.write {
             let edited = edit.finish("Who may change this fleet")?;
             if bound {
-                write_commit_hooks(root, &Git::at(root))
-                    .iter()
-                    .for_each(|left| shell.warn(left));
+                for left in write_commit_hooks(root, &Git::at(root)) {
+                    shell.warn(left);
+                }
             }
             Some(edited)
         } else {

@@ -70,7 +70,7 @@ pub(in crate::cli) struct Edited {
     #[serde(skip)]
     check: Satisfiability,
     #[serde(skip)]
-    pub(super) authority: Authority,
+    pub(in crate::cli) authority: Authority,
 }
 
 impl PolicyEdit {
