@@ -183,7 +183,8 @@ fn a_key_is_given_as_a_file_itself_or_by_the_agent() {
         .spawn()
         .unwrap();
     for _ in 0..200 {
-        if socket.exists() {
+        // The socket is there a moment before the agent listens.
+        if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(20));

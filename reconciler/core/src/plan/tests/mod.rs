@@ -1,7 +1,6 @@
 mod model;
 mod property;
 
-
 use plumb_api::Observed;
 use plumb_api::frame::{DifferenceState, LedgerState};
 use plumb_api::plan::{Consequence, Op};
