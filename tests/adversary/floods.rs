@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use plumb_trust::object::limits;
 use plumb_trust::{
-    Held, Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode as R, TagRef, presume, verify,
+    Held, Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode as R, TagRef, simulate, verify,
 };
 use tests::keys::{DAY, Key, people};
 use tests::objects::{REF, REPOSITORY, START, World};
@@ -358,7 +358,7 @@ fn own_102_many_that_wait_are_looked_behind_in_one_evaluation() {
     let now = jiff::Timestamp::from_second(w.now).unwrap();
     let inputs = Inputs::new(w.root, good, now).tags(&w.tags);
     let mut waiting = Vec::new();
-    presume(&store, &inputs, &mut |next| {
+    simulate(&store, &inputs, &mut |next| {
         waiting.push(next);
         ControlFlow::Continue(())
     })
@@ -376,7 +376,7 @@ fn own_102_many_that_wait_are_looked_behind_in_one_evaluation() {
     }
     // Whoever has enough is told no more.
     let mut told = 0;
-    presume(&store, &inputs, &mut |_| {
+    simulate(&store, &inputs, &mut |_| {
         told += 1;
         ControlFlow::Break(())
     })

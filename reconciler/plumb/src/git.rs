@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use plumb_adapters::git::Repository;
+
 use crate::output::quoted;
 use crate::report::{Failure, OrFail as _};
 
@@ -92,6 +94,15 @@ impl Git {
             .unwrap_or_else(|| "origin".to_owned())
     }
 
+    /// The number of commits that the remote branch has and `commit` doesn't, unless there are none.
+    pub(crate) fn ahead(&self, commit: &str, remote_branch: &str) -> Option<u32> {
+        let range = format!("{commit}..{remote_branch}");
+        self.try_ask(&["rev-list", "--count", &range])?
+            .parse()
+            .ok()
+            .filter(|count| *count > 0)
+    }
+
     /// A tag's name that nothing stands in the way of: this one, or the first with a number behind it.
     ///
     /// # Errors
@@ -172,6 +183,13 @@ impl Git {
                 .hint("`git help check-ref-format` has the rules; say one such as --branch main"),
         )
     }
+}
+
+/// The remote that a branch is pushed to, read without running git.
+pub(crate) fn remote_of(repository: &Repository, branch: &str) -> String {
+    repository
+        .config(&format!("branch.{branch}.remote"))
+        .unwrap_or_else(|| "origin".to_owned())
 }
 
 /// So many more commits.

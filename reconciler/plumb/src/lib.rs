@@ -12,14 +12,17 @@ mod demo;
 mod embedded;
 mod git;
 pub mod http;
-mod judgement;
 mod logging;
 pub mod output;
+mod public_key;
 pub mod report;
+mod repository;
 mod running;
 mod service;
 mod ui;
+mod verdict;
 mod workspace;
+mod yaml_edit;
 
 use std::process::ExitCode;
 

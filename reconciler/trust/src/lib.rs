@@ -39,7 +39,7 @@ mod verdict;
 mod verified;
 mod work;
 
-pub use evaluate::{Held, presume, verify};
+pub use evaluate::{Held, simulate, verify};
 pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
 pub use object::{
     Collision, Entries, Entry, EntryMode, ObjectError, ObjectKind, Objects, Trailer, Trailers,

@@ -167,9 +167,9 @@ pub struct Reason {
     pub paths: Vec<String>,
     /// What a rule lacks.
     pub missing: Vec<Missing>,
-    /// What would cure it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cure: Option<String>,
+    /// What to do about it.
+    #[serde(rename = "cure", skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The approval tag of the repository that it is about, without `refs/tags/`. Whoever looks for one tag
     /// compares this: the message quotes what strangers chose.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +188,7 @@ impl Reason {
             message: shown(&message.into()).into_owned(),
             paths: Vec::new(),
             missing: Vec::new(),
-            cure: None,
+            hint: None,
             tag: None,
         }
     }
@@ -215,10 +215,10 @@ impl Reason {
         self
     }
 
-    /// With what would cure it.
+    /// With what to do about it.
     #[must_use]
-    pub fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.cure = Some(cure.into());
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
         self
     }
 }

@@ -272,9 +272,8 @@ fn what_isnt_accepted_is_held_and_told() {
         &bad[..12],
         "pending",
         "0 of 1",
-        "what helps:",
+        "hint:",
         "git commit --amend --no-edit -S",
-        "git push --force-with-lease origin main",
         &format!("plumb approve {}", &bad[..12]),
         &format!("`plumb explain {}` says who", &bad[..12]),
     ]);

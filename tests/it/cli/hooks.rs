@@ -1,8 +1,8 @@
 //! The hooks of `hooks/` with real pushes by the real git.
 
-mod memory;
+mod accepted_state;
 mod messages;
-mod promises;
+mod pre_push;
 mod servers;
 mod tags;
 
@@ -58,23 +58,6 @@ fn what_nobody_signed_is_refused_and_what_is_signed_goes_through() {
     };
     assert!(at("git commit --amend --no-edit -S") < at("plumb approve"));
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
-    // The server doesn't see from which branch it was pushed.
-    env.git("fleet", &["checkout", "--quiet", "-b", "other"]);
-    env.git(
-        "fleet",
-        &["commit", "--quiet", "--amend", "--no-edit", "-S"],
-    );
-    let advice = said
-        .lines()
-        .find_map(|line| Some(&line[line.find("git push --force")?..]))
-        .unwrap_or_else(|| panic!("{said}"));
-    let mut shell = env.command("sh", "fleet");
-    shell.args(["-c", advice]);
-    Environment::run(shell).exits(0);
-    assert_eq!(
-        env.git("server.git", &["rev-parse", "main"]),
-        env.git("fleet", &["rev-parse", "other"])
-    );
 }
 
 #[test]
@@ -250,7 +233,7 @@ fn what_comes_behind_a_commit_that_waits_is_judged_too() {
     let waits = dated("waits", &hour(48), "-S");
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_eq!(push.code, 0, "{}", push.stderr);
-    let push = push.says(&["[future]", "wait until that time has come"]);
+    let push = push.says(&["[future]", "Wait until that time has come"]);
     assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
     assert_eq!(
         push.stderr.matches("commit --amend").count(),
@@ -342,47 +325,6 @@ fn what_comes_behind_many_that_wait_is_judged_too_or_not_taken() {
 }
 
 #[test]
-fn whose_commits_they_are_isnt_asked_of_the_servers_account() {
-    let env = Environment::new();
-    server(&env);
-    env.key("mallory");
-    let unsigned = |who: &str, text: &str| {
-        env.be(who);
-        env.write("fleet/files/journald.conf", &format!("# {text}\n"));
-        env.commit(text, &["--no-gpg-sign"])
-    };
-    let pushed = |account: &str| {
-        env.git("server.git", &["config", "user.email", account]);
-        let push = env.try_git("fleet", &["push", "origin", "main"]);
-        assert_ne!(push.code, 0);
-        push.stderr
-    };
-    unsigned("alice", "one");
-    unsigned("alice", "two");
-    for account in ["git@server.example", "mallory@fleet.example"] {
-        let said = pushed(account);
-        assert!(said.contains("git rebase --rebase-merges --exec"), "{said}");
-        assert!(!said.contains("by others"), "{said}");
-    }
-    // Nor does the account lend its name to whoever pushes.
-    env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
-    let foreign = unsigned("mallory", "hers");
-    unsigned("alice", "on top");
-    for account in ["git@server.example", "mallory@fleet.example"] {
-        let said = pushed(account);
-        let hers = format!("{} by mallory@fleet.example", &foreign[..12]);
-        assert!(
-            said.contains("commits by others") && said.contains(&hers),
-            "{said}"
-        );
-        assert!(
-            !said.contains("by alice@") && !said.contains("git rebase"),
-            "{said}"
-        );
-    }
-}
-
-#[test]
 fn a_controller_that_is_named_and_silent_is_missed() {
     let env = Environment::new();
     server(&env);
@@ -415,7 +357,7 @@ fn the_client_hook_tells_errors_before_they_leave() {
             .find(what)
             .unwrap_or_else(|| panic!("{}", push.stderr))
     };
-    assert!(hint("git commit --amend --no-edit -S") < hint("hint: git push --no-verify"));
+    assert!(hint("git commit --amend --no-edit -S") < hint("hint: `git push --no-verify`"));
 }
 
 #[test]
@@ -444,7 +386,7 @@ fn the_client_hook_refuses_nothing_that_the_server_takes() {
         .exits(0)
         .says(&[
             "[future]",
-            "it is pushed all the same: the server takes what merely waits",
+            "pushing anyway: the server judges again, and takes a commit that merely waits",
         ]);
     assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), waits);
@@ -454,7 +396,7 @@ fn the_client_hook_refuses_nothing_that_the_server_takes() {
     assert_ne!(push.code, 0);
     push.says(&["refs/heads/main isn't pushed", "[uncovered]"]);
     env.git("fleet", &["reset", "--quiet", "--hard", &waits]);
-    // The same with another date, and the branch set back to what is accepted: the printed cures.
+    // The same with another date, and the branch set back to what is accepted: as hinted.
     dated("Dated anew", 0, &["-S", "--amend"]);
     env.git(
         "fleet",

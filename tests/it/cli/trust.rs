@@ -139,7 +139,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     let run = env.plumb("fleet", &["approve", "HEAD"]).exits(1).says(&[
         &format!("the tag {tag} by alice has done it already"),
         &format!("git push origin refs/tags/{tag}"),
-        "--id makes another one",
+        "create another one with --id",
     ]);
     assert!(
         !run.stderr.contains("fatal:") && !run.stderr.contains("signingkey"),

@@ -8,8 +8,6 @@ mod change;
 mod graph;
 mod refusal;
 mod runs;
-pub mod show;
-pub mod summary;
 #[cfg(test)]
 mod tests;
 

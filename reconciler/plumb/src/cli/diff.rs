@@ -13,9 +13,9 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::{Selection, count, render};
-use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _, render_diagnostics};
+use crate::verdict::{self, FloorSource, Range};
 use crate::workspace::Workspace;
 
 /// Compare what is accepted with what is in the folder, offline
@@ -216,12 +216,12 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let tags = repository.tags()?;
     let range = Range {
         floor,
-        floor_of: FloorOf::Introduction,
+        source: FloorSource::Introduction,
         head,
         tags: &tags,
         now: Timestamp::now(),
     };
-    let outcome = judgement::judge(repository, &range);
+    let outcome = verdict::judge(repository, &range);
     let elsewhere = outcome.revision().is_none()
         || outcome
             .reasons

@@ -11,19 +11,19 @@ use plumb_trust::object::{Commit, limits};
 use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
-use crate::judgement::floor::{Before, before, repository_of, server_head};
-use crate::judgement::place::Reader;
-use crate::judgement::{self, FloorOf, Range, Showing, Telling};
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::repository::repository_of;
+use crate::verdict::floor::{Before, before, server_head};
+use crate::verdict::{self, FloorSource, Range, Verbosity};
 use crate::workspace::Workspace;
 
-/// Answer why: a value on a host, a code, a commit
+/// Explain a value on a host, a code, or a commit
 ///
-/// With a host and an address, every field of that resource with the place that it comes from and what
-/// it overrides. With a code of `check` or `verify`, or the reason of a condition or an event, what it
-/// means and what to do. With a commit, what it needed, what it has, who could give the rest, and the
-/// commands that do; one that the server has is judged as what came in its time.
+/// For a host and an address, it shows every field of that resource with the place that it comes from and what
+/// it overrides. For a code of `check` or `verify`, or the reason of a condition or an event, it says what that
+/// means and what to do. For a commit, it shows what the commit needs, what it has, who could give the rest,
+/// and a hint; a commit that the server has is judged as of its own time.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain DriftHeld\n  plumb explain 4f1d5e0b"
@@ -64,7 +64,7 @@ impl Explain {
         }
         let repository = match repository_of(&self.folder) {
             Ok(repository) => repository,
-            // What is written like a commit is nothing where there is no repository.
+            // Without a repository, a name of a commit means nothing.
             Err(error) if self.what.starts_with("HEAD") => return Err(error.into()),
             Err(_) => return Err(self.unknown()),
         };
@@ -93,20 +93,20 @@ impl Explain {
         Ok(Exit::OK)
     }
 
-    /// Judges a commit by the policy of the one before it. What stands on top of it is looked at too,
-    /// because an approval of a later commit may span it.
+    /// Judges a commit by the policy of the one before it. Commits on top of it are judged too, because an
+    /// approval of a later commit may span it.
     fn commit(repository: &Repository, commit: Oid, shell: &Shell) -> Result<Exit, Failure> {
         let parent = parent_of(repository, commit)?;
         let tags = repository.tags()?;
-        let judge = |floor, floor_of, head| {
+        let judge = |floor, source, head| {
             let range = Range {
                 floor,
-                floor_of,
+                source,
                 head,
                 tags: &tags,
                 now: Timestamp::now(),
             };
-            judgement::judge(repository, &range)
+            verdict::judge(repository, &range)
         };
         let leads = |outcome: &Outcome| {
             outcome
@@ -114,28 +114,28 @@ impl Explain {
                 .first()
                 .is_some_and(|step| step.commit == commit)
         };
-        // What stands on top of it: here, or on the server where HEAD is behind.
+        // Commits on top of it: here, or on the server if HEAD is behind.
         let above = [
             repository.resolve("HEAD").ok(),
             server_head(repository, &parent),
         ];
         let above = above.into_iter().flatten().find_map(|head| {
-            let outcome = judge(parent, FloorOf::Accepted, head);
+            let outcome = judge(parent, FloorSource::Accepted, head);
             leads(&outcome).then_some((head, outcome))
         });
         let on_branch = above.is_some();
         let (newest, mut outcome) =
-            above.unwrap_or_else(|| (commit, judge(parent, FloorOf::Accepted, commit)));
+            above.unwrap_or_else(|| (commit, judge(parent, FloorSource::Accepted, commit)));
         outcome.steps.truncate(1);
-        // One that isn't accepted holds all that come after it, however good they are.
+        // A commit that isn't accepted holds every later one, however good it is.
         let before = before(repository, &tags, commit, newest);
-        // What came in time stays accepted, however it would be judged if it came now.
+        // A commit that was accepted in its time stays accepted, however it would be judged as new.
         let mut today = None;
         if let Some(head) = known_head(repository, &parent, &before, newest)
             && let Some(live) = outcome.steps.first()
             && !live.verdict.is_accept()
         {
-            let past = judge(parent, FloorOf::Introduction, head);
+            let past = judge(parent, FloorSource::Introduction, head);
             if leads(&past) && past.steps.iter().take(1).all(|s| s.verdict.is_accept()) {
                 today = live.reasons.first().cloned();
                 outcome = past;
@@ -155,38 +155,39 @@ impl Explain {
             };
         }
         shell.emit(&outcome, |palette| {
-            let showing = Showing {
-                floor: FloorOf::Accepted,
-                telling: Telling::Full,
-                tip: newest,
-                reader: Reader::User,
-            };
-            let mut text = judgement::describe_as(&outcome, repository, showing, palette);
+            let mut text = verdict::describe_with(
+                &outcome,
+                repository,
+                FloorSource::Accepted,
+                Verbosity::Full,
+                newest,
+                palette,
+            );
             let mut note = |what: &str| {
                 let _ = writeln!(text, "{} {what}", palette.paint(Paint::Warn, "note:"));
             };
             match before {
                 Before::Accepted => {}
-                Before::Held(earlier) => note(&earlier.told()),
+                Before::Held(earlier) => note(&earlier.describe()),
                 Before::Unknown => {
                     let said = repository.config("plumb.introduction");
                     let said = said.map_or_else(String::new, |said| {
                         format!("git's plumb.introduction, {said}, isn't one of the commits before it, so ")
                     });
                     note(&format!(
-                        "{said}the commits before it are taken as given; to have them judged too: git config plumb.introduction COMMIT"
+                        "{said}the commits before it are taken as given; to judge them too, run: git config plumb.introduction COMMIT"
                     ));
                 }
             }
             if let Some(reason) = &today {
                 note(&format!(
-                    "it is judged as what came in its time; if it came now, it wouldn't be accepted: {} [{}]",
+                    "it is judged as of its own time; if it came now, it wouldn't be accepted: {} [{}]",
                     reason.message, reason.code
                 ));
             }
             if !on_branch {
                 note(
-                    "first parents of HEAD don't lead to it, nor those of the server's branch: it is judged as if it came next after its parent",
+                    "neither HEAD nor the server's branch has it among its first parents: it is judged as the next commit after its parent",
                 );
             }
             text
@@ -203,16 +204,16 @@ impl Explain {
         match plumb_document::closest(&self.what, known) {
             Some(near) => failure.hint(format!("did you mean {near}?")),
             None => failure.hint(
-                "for a value on a host, name the resource too: plumb explain HOST file:/etc/motd",
+                "to explain a value on a host, name the resource too: plumb explain HOST file:/etc/motd",
             ),
         }
     }
 }
 
-/// The commit by whose policy one is judged.
+/// The commit whose policy judges this one.
 ///
 /// # Errors
-/// When it has none, or none here.
+/// Fails if there is none, or none in this clone.
 fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
     let unread = || format!("{} can't be read", commit.short());
     let raw = repository
@@ -229,7 +230,7 @@ fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
             commit.short(),
             parent.short()
         ))
-        .hint("a shallow clone can't be judged; fetch all of it: git fetch --unshallow"));
+        .hint("fetch the whole history: git fetch --unshallow"));
     }
     let first = format!("{} is the first commit: nothing judges it", commit.short());
     let introduction = repository.config("plumb.introduction");
@@ -248,8 +249,8 @@ fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
     })
 }
 
-/// The newest commit of a branch whose commits have come already: the server's, as far as it was fetched,
-/// and where there is none, such as on the server itself, the one that was judged from the introduction.
+/// The newest commit that has already arrived: the server's, as far as it was fetched, or, without one, such as
+/// on the server itself, the one that was judged from the introduction.
 fn known_head(repository: &Repository, parent: &Oid, before: &Before, newest: Oid) -> Option<Oid> {
     let fetched = server_head(repository, parent);
     match (before, fetched) {
@@ -259,7 +260,7 @@ fn known_head(repository: &Repository, parent: &Oid, before: &Before, newest: Oi
     }
 }
 
-/// Where everything comes from, the deciding place first.
+/// Lists the place that each field comes from, the deciding one first.
 fn describe(explained: &Explanation, palette: Palette) -> String {
     let mut out = String::new();
     let _ = writeln!(
@@ -286,7 +287,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
                 out,
                 "    {} {}",
                 palette.paint(Paint::Good, "from"),
-                said(origin)
+                place(origin)
             );
         }
         for origin in &field.overrode {
@@ -294,7 +295,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
                 out,
                 "    {} {}",
                 palette.paint(Paint::Dim, "over"),
-                said(origin)
+                place(origin)
             );
         }
     }
@@ -321,7 +322,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
     out
 }
 
-fn said(origin: &Origin) -> String {
+fn place(origin: &Origin) -> String {
     let priority = match origin.priority {
         None | Some("resources") => String::new(),
         Some(priority) => format!(" ({priority})"),

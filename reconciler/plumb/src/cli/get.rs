@@ -1,18 +1,12 @@
 use clap::{Args, Subcommand};
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
-use plumb_trust::ReasonCode;
 use serde::Serialize;
 
 use super::{ControllerAddress, Selection, block_on, select};
 use crate::http::{Fleet, Held, HostObject, Revision, Source};
-use crate::judgement;
-use crate::judgement::cure::{Cure, Givers};
-use crate::judgement::emergency::{Emergency, Freeze};
-use crate::judgement::message::Messages;
-use crate::judgement::others::Others;
-use crate::judgement::place::{Approvals, OnServer, Place, Position, Signature, Start};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
+use crate::verdict::hint::{Hint, HintContext, Position, hint};
 
 /// List what the controller knows
 ///
@@ -39,8 +33,8 @@ enum What {
     },
     /// The branch's newest commits and their verdicts
     ///
-    /// A commit that isn't accepted is listed with what it lacks, and the first of them with the commands
-    /// that help. `plumb explain COMMIT`, in a clone, says who could give what is missing.
+    /// A commit that isn't accepted is listed with what it lacks, and the first of them with a hint. In a
+    /// clone, `plumb explain COMMIT` says who could give what is missing.
     #[command(visible_alias = "revision")]
     Revisions {
         #[command(flatten)]
@@ -193,7 +187,9 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
             .as_ref()
             .filter(|h| h.commit == revision.commit)
         {
-            judgement::describe_cures(&mut text, &cures(held, &fleet.source), palette);
+            if let Some(hint) = hint_of(held, &fleet.source) {
+                hint.describe(&mut text, palette);
+            }
             text.push_str(&format!(
                 "    in a clone, `plumb explain {}` says who could give what is missing\n",
                 short(&held.commit)
@@ -231,44 +227,26 @@ fn describe_source(text: &mut String, source: &Source, palette: Palette) {
     }
 }
 
-/// What helps the commit that holds the branch, as far as a controller tells.
-fn cures(held: &Held, source: &Source) -> Vec<Cure> {
-    let codes: Vec<ReasonCode> = held
-        .codes
-        .iter()
-        .filter_map(|code| code.parse().ok())
-        .collect();
-    let newest = source.head.as_ref() == Some(&held.commit);
-    let branch = source
-        .reference
-        .strip_prefix("refs/heads/")
-        .unwrap_or(&source.reference)
-        .to_owned();
-    let accepted = source
-        .accepted
-        .clone()
-        .unwrap_or_else(|| "ACCEPTED".to_owned());
-    let place = Place {
-        base: accepted.clone(),
-        start: Start::on(&branch, "origin"),
-        on_server: OnServer::Yes,
-        freeze: Freeze::Over,
-        emergency: Emergency::Unknown,
+/// The hint for the commit that holds the branch.
+fn hint_of(held: &Held, source: &Source) -> Option<Hint> {
+    let reference = &source.reference;
+    let context = HintContext {
         commit: held.commit.clone(),
-        tip: source.head.clone().unwrap_or_else(|| held.commit.clone()),
-        accepted,
-        position: if newest {
+        accepted: source
+            .accepted
+            .clone()
+            .unwrap_or_else(|| "ACCEPTED".to_owned()),
+        branch: reference
+            .strip_prefix("refs/heads/")
+            .unwrap_or(reference)
+            .to_owned(),
+        remote: "origin".to_owned(),
+        position: if source.head.as_ref() == Some(&held.commit) {
             Position::Newest
         } else {
             Position::Below
         },
-        branch,
-        remote: "origin".to_owned(),
-        deploy_ref: None,
-        messages: Messages::Plain,
-        signature: Signature::Other,
-        others: Others::Unknown,
-        approvals: Approvals::Here,
     };
-    place.cures(&codes, &Givers::Unknown)
+    let codes = held.codes.iter().filter_map(|code| code.parse().ok());
+    hint(codes, &context)
 }

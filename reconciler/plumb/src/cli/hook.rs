@@ -1,7 +1,8 @@
-//! What the hooks of `hooks/` do; the shims there have no logic.
+//! Implements the git hooks; the shims in `hooks/` have no logic.
 
+mod accepted_state;
+mod install;
 mod judge;
-mod memory;
 mod message;
 mod pre_push;
 mod server;
@@ -19,13 +20,14 @@ use super::{ControllerAddress, block_on};
 use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
+pub(super) use install::write_commit_hooks;
 pub(super) use tags::{HeartbeatTag, heartbeat_tag};
 
-/// Do what a git hook asks for
+/// Run a git hook
 ///
-/// Called by the scripts in hooks/; git tells it on standard input what is pushed. `pre-receive` refuses
-/// what can never be accepted and what no identity covers, and lets through what merely waits for
-/// approvals. It is advice for whoever pushes: the controller judges everything again.
+/// The scripts in hooks/ call this; git passes the pushed refs on standard input. `pre-receive` refuses
+/// commits that can never be accepted and commits that no identity covers, and lets through those that merely
+/// wait for approvals. Hooks only inform whoever pushes: the controller judges everything again.
 #[derive(Debug, Args)]
 pub(super) struct Hook {
     #[command(subcommand)]
@@ -38,7 +40,7 @@ enum Which {
     PreReceive,
     /// On the server, before one ref moves, where `pre-receive` can't be used
     ///
-    /// Approvals that come in the same push don't show to it, so it refuses only what can never be accepted.
+    /// It can't see approvals that come in the same push, so it refuses only what can never be accepted.
     Update {
         /// The ref's full name
         name: String,
@@ -47,33 +49,33 @@ enum Which {
         /// What it would name
         new: String,
     },
-    /// On the server, after they moved: tells the controller, and remembers what is accepted
+    /// On the server, after they moved: notifies the controller, and stores what is accepted
     PostReceive {
         #[command(flatten)]
         controller: ControllerAddress,
     },
-    /// On the client, before a push: checks the manifests, and refuses of the commits what `pre-receive` would
+    /// On the client, before a push: runs `check` and `verify`, and refuses what `pre-receive` would
     PrePush {
-        /// What git passes: the remote's name and address
+        /// The remote's name and address, which git passes
         #[arg(hide = true)]
         remote: Vec<String>,
     },
-    /// On the client: adds `Deploy-Ref:` where the policy asks for it
+    /// On the client: adds `Deploy-Ref:` if the policy asks for it
     CommitMsg {
         /// The file of the message
         file: PathBuf,
     },
-    /// On the client: the same where git asks no `commit-msg`, as in `git revert --no-edit`
+    /// On the client: the same where git runs no `commit-msg`, as in `git revert --no-edit`
     PrepareCommitMsg {
         /// The file of the message
         file: PathBuf,
-        /// What git passes: where the message comes from, and the commit that it is of
+        /// The message's source and its commit, which git passes
         #[arg(hide = true)]
         source: Vec<String>,
     },
 }
 
-/// What a push does to one ref.
+/// The change of one ref in a push.
 struct Update {
     old: Option<Oid>,
     new: Option<Oid>,
@@ -93,11 +95,11 @@ impl Hook {
                 server::update(update, shell)
             }
             Which::PostReceive { controller } => server::post_receive(&controller, shell),
-            Which::PrePush { remote } => pre_push::pre_push(remote.first(), shell),
+            Which::PrePush { remote: _ } => pre_push::pre_push(shell),
             Which::CommitMsg { file } => commit_msg(&file),
             Which::PrepareCommitMsg { file, source } => {
-                // In what is yet to be written, a line of ours would keep git from seeing that nothing was;
-                // and after an editor git asks `commit-msg`.
+                // In a message that is yet to be written, our line would keep git from seeing that it is
+                // empty; and after an editor git runs `commit-msg`.
                 match (source.first().map(String::as_str), Editor::of_git()) {
                     (Some("message" | "commit"), Editor::None) => commit_msg(&file),
                     _ => Ok(Exit::OK),
@@ -107,7 +109,7 @@ impl Hook {
     }
 }
 
-/// Whether git shows the message to somebody before it commits.
+/// The editor that git opens for the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Editor {
     Any,
@@ -115,7 +117,7 @@ enum Editor {
 }
 
 impl Editor {
-    /// Git tells hooks that there is none by an editor that does nothing.
+    /// Reads `GIT_EDITOR`: git sets it to `:` for hooks if it opens no editor.
     fn of_git() -> Self {
         match std::env::var_os("GIT_EDITOR") {
             Some(editor) if editor == ":" => Self::None,
@@ -148,7 +150,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
         _ => Cleanup::Keeps(comment),
     };
     if message::is_empty(&text, cleanup) {
-        // Git gives the commit up, as it should.
+        // Git aborts the commit, as it should.
         return Ok(Exit::OK);
     }
     let meant = format!("{} {}", policy.repository, policy.reference);
@@ -159,7 +161,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-/// The branch that a commit is made on; while it is rebased, `HEAD` is on none.
+/// The branch that a commit is made on. During a rebase, `HEAD` is detached and git's files name it.
 fn branch(git: &Git) -> Option<String> {
     git.try_ask(&["symbolic-ref", "--quiet", "HEAD"])
         .or_else(|| {
@@ -171,7 +173,7 @@ fn branch(git: &Git) -> Option<String> {
         })
 }
 
-/// A policy by its blob's name; none where there is none, or where it is for others to say what is wrong.
+/// Reads a policy by its blob's name. Returns `None` if there is none or it is invalid, which `check` reports.
 fn policy(git: &Git, name: &str) -> Option<Policy> {
     Policy::parse(&git.blob(name).ok()?).ok()
 }
@@ -188,11 +190,11 @@ fn fields<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
     let fields: Vec<_> = line.split(' ').collect();
     <[&str; N]>::try_from(fields).map_err(|_| {
         Failure::new(format!("`{line}` isn't what git tells a hook"))
-            .hint("this is called by git, from hooks/")
+            .hint("let git run this, from hooks/")
     })
 }
 
-/// An object's name; none for git's zeros.
+/// Parses an object's name; git writes zeros for none.
 fn oid(text: &str) -> Result<Option<Oid>, Failure> {
     let oid: Oid = text
         .parse()
@@ -219,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_git_doesnt_say_is_refused() {
+    fn refuses_lines_that_git_does_not_write() {
         for line in ["", "a b", "x y refs/heads/main"] {
             assert!(updates(&[line.to_owned()]).is_err(), "{line}");
         }

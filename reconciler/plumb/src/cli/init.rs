@@ -1,16 +1,20 @@
+pub(super) mod founders;
+pub(super) mod new_policy;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::trust::beginning::random_id;
-use super::trust::commit_hooks::write_commit_hooks;
-use super::trust::founders::{Founders, beginning};
+use super::hook::write_commit_hooks;
+use super::trust::policy_edit::PolicyEdit;
 use crate::embedded;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
+use founders::{Founders, first_policy};
+use new_policy::random_id;
 
 /// Begin a fleet repository, with your own key as the first that is trusted
 ///
@@ -51,12 +55,13 @@ impl Init {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let name = self.fleet_name()?;
         let branch = Git::at(Path::new(".")).branch(&self.branch)?;
-        let beginning = beginning(self.founders.read(&self.dir)?);
+        let new = first_policy(self.founders.read(&self.dir)?);
         refuse_a_fleet(&self.dir)?;
         refuse_what_is_in_the_way(&self.dir)?;
         let repository = random_id()?;
-        let policy = beginning.policy(&repository, &branch);
-        beginning.prove(&policy)?;
+        let policy = new.text(&repository, &branch);
+        let edit = PolicyEdit::create(&self.dir, &new, &policy);
+        edit.prove("this policy")?;
         fs::create_dir_all(&self.dir)
             .or_fail(|| format!("{} can't be made", self.dir.display()))?;
         let mut files = Vec::new();
@@ -74,10 +79,10 @@ impl Init {
             };
             self.write(path, bytes, &mut files)?;
         }
-        files.extend(beginning.write(&self.dir, &policy)?);
+        files.extend(edit.finish("A fleet")?.files);
         let git = Git::at(&self.dir);
         self.own_repository(&git, &branch, shell)?;
-        let people = &beginning.identities;
+        let people = &new.identities;
         let two = people.len() > 1;
         if two {
             for left in write_commit_hooks(&self.dir, &git) {

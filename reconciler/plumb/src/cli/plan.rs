@@ -1,3 +1,5 @@
+mod json;
+mod summary;
 mod text;
 
 use std::collections::BTreeMap;
@@ -11,10 +13,10 @@ use plumb_adapters::git::Repository;
 use plumb_api::frame::{Fence, Observe, Purpose, Reveal, TakeOver};
 use plumb_api::{Epoch, HostName};
 use plumb_core::desired::{HostIntent, HostResult, Lifecycle};
-use plumb_core::plan::show::{FleetPlan, HostPlan, ShownRefusal};
-use plumb_core::plan::{PlanOptions, Planned, goal, plan, show};
+use plumb_core::plan::{PlanOptions, Planned, goal, plan};
 use plumb_core::ports::{HostError, Hosts, Observation};
 
+use self::json::{FleetPlan, HostPlan};
 use super::{Selection, block_on};
 use crate::config::Config;
 use crate::connect::{self, Roads};
@@ -148,20 +150,10 @@ fn machine(
     let mut hosts = BTreeMap::new();
     for intent in intents {
         if let Some(planned) = planned.get(&intent.name) {
-            hosts.insert(intent.name.clone(), show::host(planned, &goal(intent)));
+            hosts.insert(intent.name.clone(), HostPlan::of(planned, &goal(intent)));
         } else if let Some(error) = failed.get(&intent.name) {
-            let refused = ShownRefusal {
-                reason: error.reason(),
-                message: error.to_string(),
-                hint: error.hint(),
-            };
-            hosts.insert(
-                intent.name.clone(),
-                HostPlan {
-                    refused: Some(refused),
-                    ..HostPlan::default()
-                },
-            );
+            let refused = HostPlan::refused(error.reason(), error.to_string(), error.hint());
+            hosts.insert(intent.name.clone(), refused);
         }
     }
     FleetPlan { revision, hosts }

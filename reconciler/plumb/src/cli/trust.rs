@@ -1,20 +1,15 @@
-//! `plumb trust`: who may change what. The files of `trust/` are prepared here; what is signed or
-//! exported is the user's own git's, gpg's and ssh's.
+//! `plumb trust`: who may change what. These commands write the files of `trust/`; the user's own git, gpg and
+//! ssh sign and export.
 
 mod add;
-pub(super) mod beginning;
 mod check;
-pub(super) mod commit_hooks;
-mod draft;
-mod edit;
 mod exceptions;
 mod folder;
-pub(super) mod founders;
 mod heartbeat;
 mod import;
 mod init;
-mod key;
-mod next;
+mod needs;
+pub(super) mod policy_edit;
 mod remove;
 mod revocations;
 mod revoke;
@@ -26,14 +21,14 @@ use clap::{Args, Subcommand};
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
 
-/// Say who may change what
+/// Manage who may change what
 ///
-/// The policy in trust/policy.yaml says which paths need whose signatures; the public keys lie in
-/// trust/keys/. These commands prepare those files, prove that they make sense, and print the commands
-/// that make a change count. Signing is done by your own git, with keys that stay where they are.
+/// The policy in trust/policy.yaml says which paths need whose signatures; the public keys are in trust/keys/.
+/// These commands edit those files, prove that the result can be met, and print the diff and the commands that
+/// make it count. Your own git signs, with keys that stay where they are.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A first second person:\n  plumb trust add bob --key bob.pub --group ops\nA stolen key: plumb trust revoke SHA256:…, then plumb trust remove.\ndocs/trust.md explains the policy."
+    after_help = "Add a second person:\n  plumb trust add bob --key bob.pub --group ops\nAfter a theft: plumb trust revoke SHA256:…, then plumb trust rotate or remove.\ndocs/trust.md explains the policy."
 )]
 pub(super) struct Trust {
     #[command(subcommand)]

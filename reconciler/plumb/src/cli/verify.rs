@@ -4,45 +4,47 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_trust::{Detail, Oid, Progress, Reason};
+use plumb_trust::{Detail, Oid, Progress, Reason, Verdict};
 use serde::Serialize;
 
-use crate::git::Git;
-use crate::judgement::departure::{How, Lost, Upstream};
-use crate::judgement::floor::{ahead, default_floor, repository_of, something_to_judge};
-use crate::judgement::place::Reader;
-use crate::judgement::{self, FloorOf, Range, Showing, Telling};
-use crate::output::{Format, Shell};
+use crate::git::{Git, more_commits};
+use crate::output::{Format, Shell, quoted};
 use crate::report::{Exit, Failure};
+use crate::repository::repository_of;
+use crate::verdict::divergence::{Divergence, DivergenceKind, divergence};
+use crate::verdict::floor::default_floor;
+use crate::verdict::{self, FloorSource, Range, Verbosity};
 
 /// Say which commits are accepted, and what the others lack
 ///
 /// Judges every commit from a floor, which is trusted as given, to a head, each by the trust policy of
-/// its parent, exactly as the controller does. The verdict never comes from git or gpg. For a commit
-/// that waits it says which rule lacks what, who could give it, and the commands that do.
+/// its parent, exactly as the controller does. The verdict never comes from git or gpg. For a commit that
+/// waits it says which rule lacks what, who could give it, and one hint.
 ///
-/// What the server's branch has, as far as it was fetched, came in its time; what it hasn't is judged as
-/// what comes now: an emergency that is over is none any more, and a signature may be too old.
+/// Commits that the server's branch has, as far as it was fetched, are judged as of their own time.
+/// Commits that it doesn't have yet are judged as new: an emergency may have expired, and a signature may be
+/// too old.
 ///
-/// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and
-/// the head is HEAD. Where the upstream branch is the head too, or the head doesn't come after the floor,
-/// nothing can be judged, and that fails. What isn't built on what the server's branch has and is accepted,
-/// as after a `git pull` that merged, is judged from there, as the server does. `--floor` is for programs: it names what was accepted last, so a
-/// head that doesn't come after it is a branch that was set back or rewritten, and can never be accepted.
+/// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and the
+/// head is HEAD. If the upstream branch is the head too, or the head doesn't come after the floor, nothing
+/// can be judged, and the command fails. A head that isn't built on what the server's branch has accepted,
+/// as after a `git pull` that merged, is judged from there, as the server does. `--floor` is for programs:
+/// it names what was accepted last, so a head that doesn't come after it was set back or rewritten and can
+/// never be accepted.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 it couldn't be judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD --explain\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
+    after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 not judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD --explain\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
 )]
 pub(super) struct Verify {
     /// FLOOR..HEAD
     #[arg(conflicts_with_all = ["floor", "head"])]
     range: Option<String>,
 
-    /// Tell of every commit what it needed, and what it has from whom
+    /// Show what every commit needed, and who gave it
     #[arg(long)]
     explain: bool,
 
-    /// The repository: its folder, or its git folder; the one that holds this folder when left out
+    /// The repository's folder or git folder; by default the one that holds this folder
     #[arg(long, value_name = "DIR")]
     git_dir: Option<PathBuf>,
 
@@ -65,56 +67,44 @@ impl Verify {
             Some(folder) => Repository::open(folder)?,
             None => repository_of(Path::new("."))?,
         };
-        let (floor, head, of) = self.ends(&repository)?;
-        something_to_judge(floor, of, head)?;
+        let (floor, head, source) = self.ends(&repository)?;
+        something_to_judge(floor, source, head)?;
         let tags = repository.tags()?;
         let now = self.now.unwrap_or_else(Timestamp::now);
-        let upstream = (of == FloorOf::Introduction)
-            .then(|| Upstream::of(&repository, floor, &tags, now))
+        let left = (source == FloorSource::Introduction)
+            .then(|| divergence(&repository, floor, &tags, now, head))
             .flatten();
-        let lost = upstream.and_then(|upstream| upstream.lost());
-        // Where the server's branch was put elsewhere, what keeps to the old place has left nothing.
-        let departure = upstream
-            .filter(|_| {
-                let kept = |lost: &Lost| lost.is_kept_by(&repository, head);
-                !lost.as_ref().is_some_and(kept)
-            })
-            .and_then(|upstream| upstream.departure(head));
-        let (floor, of) = match departure {
-            Some(departure) if departure.how == How::AsTheBranch => {
-                (departure.accepted, FloorOf::Accepted)
+        let (floor, source) = match left {
+            Some(left) if left.kind == DivergenceKind::Branch => {
+                (left.accepted, FloorSource::Accepted)
             }
-            _ => (floor, of),
+            _ => (floor, source),
         };
         let range = Range {
             floor,
-            floor_of: of,
+            source,
             head,
             tags: &tags,
             now,
         };
-        let telling = if self.explain {
-            Telling::Full
+        let verbosity = if self.explain {
+            Verbosity::Full
         } else {
-            Telling::Short
+            Verbosity::Brief
         };
         let detail = match shell.format {
-            Format::Table => telling.detail(),
+            Format::Table => verbosity.detail(),
             Format::Json | Format::Yaml => Detail::Explain,
         };
         let bar = Bar::new(shell);
-        let outcome = judgement::judge_telling(&repository, &range, detail, &|progress| {
-            bar.tell(progress);
+        let outcome = verdict::judge_with(&repository, &range, detail, &|progress| {
+            bar.update(progress);
         });
         bar.end();
-        let showing = Showing {
-            floor: of,
-            telling,
-            tip: head,
-            reader: Reader::User,
+        let describe = |palette| {
+            verdict::describe_with(&outcome, &repository, source, verbosity, head, palette)
         };
-        let describe = |palette| judgement::describe_as(&outcome, &repository, showing, palette);
-        let unjudged = judgement::unjudged(&outcome, of);
+        let unjudged = verdict::unjudged(&outcome, source);
         match unjudged {
             None => shell.emit(&outcome, describe)?,
             Some(reason) => {
@@ -128,64 +118,89 @@ impl Verify {
                 shell.emit(&unjudged, describe)?;
             }
         }
-        if let Some(lost) = &lost {
-            shell.warn(lost.told());
-        }
-        if let Some(departure) = departure.filter(|departure| departure.how == How::Beside) {
-            let (head, accepted) = (head.short(), departure.accepted.short());
-            shell.warn(format_args!(
-                "{head} isn't built on {accepted}, which the server's branch has and which is accepted: it can only come there by a merge on top of that, or rebased: git rebase --gpg-sign {}",
-                departure.accepted
-            ));
-        }
-        if self.range.is_none() && self.head.is_none() && departure.is_none() {
-            let git = Git::at(repository.git_dir());
-            let upstream = git.try_ask(&["rev-parse", "--abbrev-ref", "@{upstream}"]);
-            let more = upstream.and_then(|name| Some((ahead(&git, "HEAD", &name)?, name)));
-            if let Some((more, name)) = more {
-                let commits = if more == 1 { "commit" } else { "commits" };
-                shell.warn(format_args!(
-                    "{name} has {more} more {commits} than HEAD, not judged here: plumb verify --head {}",
-                    crate::output::quoted(&name)
-                ));
-            }
-        }
+        self.warn(&repository, head, left, shell);
         if unjudged.is_some() {
             return Ok(Exit::FAILED);
         }
-        Ok(judgement::exit(outcome.verdict))
+        Ok(match outcome.verdict {
+            Verdict::Accept => Exit::OK,
+            Verdict::Pending | Verdict::PendingAlarm => Exit::PENDING,
+            Verdict::Reject => Exit::REJECTED,
+        })
     }
 
-    fn ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorOf), Failure> {
-        let (floor, head, of) = match &self.range {
+    /// Warns that the server's branch has commits that weren't judged here.
+    fn warn(&self, repository: &Repository, head: Oid, left: Option<Divergence>, shell: &Shell) {
+        if let Some(left) = left {
+            if left.kind == DivergenceKind::Beside {
+                shell.warn(format_args!(
+                    "{} isn't built on {}, which the server's branch has accepted: rebase it onto that, or merge it on top",
+                    head.short(),
+                    left.accepted.short()
+                ));
+            }
+            return;
+        }
+        if self.range.is_some() || self.head.is_some() {
+            return;
+        }
+        let git = Git::at(repository.git_dir());
+        let upstream = git.try_ask(&["rev-parse", "--abbrev-ref", "@{upstream}"]);
+        if let Some((more, name)) =
+            upstream.and_then(|name| Some((git.ahead("HEAD", &name)?, name)))
+        {
+            shell.warn(format_args!(
+                "{name} has {} than HEAD, not judged here: plumb verify --head {}",
+                more_commits(more),
+                quoted(&name)
+            ));
+        }
+    }
+
+    /// The floor, the head, and who named the floor.
+    fn ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorSource), Failure> {
+        let (floor, head, source) = match &self.range {
             Some(range) => {
                 let (floor, head) = range.split_once("..").ok_or_else(|| {
                     Failure::new(format!("`{range}` has no floor and head"))
                         .hint(format!(
-                            "a commit that is to be judged is the head: plumb verify --head {range}"
+                            "to judge one commit, run: plumb verify --head {range}"
                         ))
-                        .hint("a range is FLOOR..HEAD, such as origin/main..HEAD")
+                        .hint("write a range as FLOOR..HEAD, such as origin/main..HEAD")
                         .exit(Exit::TROUBLE)
                 })?;
                 let head = head.trim_start_matches('.');
-                (Some(floor), Some(head), FloorOf::Given)
+                (Some(floor), Some(head), FloorSource::Given)
             }
             None => (
                 self.floor.as_deref(),
                 self.head.as_deref(),
-                FloorOf::Accepted,
+                FloorSource::Accepted,
             ),
         };
         let head = repository.resolve(head.filter(|head| !head.is_empty()).unwrap_or("HEAD"))?;
-        let (floor, of) = match floor.filter(|floor| !floor.is_empty()) {
-            Some(floor) => (repository.resolve(floor)?, of),
+        let (floor, source) = match floor.filter(|floor| !floor.is_empty()) {
+            Some(floor) => (repository.resolve(floor)?, source),
             None => default_floor(repository)?,
         };
-        Ok((floor, head, of))
+        Ok((floor, head, source))
     }
 }
 
-/// That nothing was judged, because the floor isn't one of the head's branch.
+/// Refuses to call a head accepted because it is its own floor: then nobody judged what the server shows.
+fn something_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), Failure> {
+    if source != FloorSource::Upstream || floor != head {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "nothing was judged: {} is the upstream branch, which is taken as given",
+        head.short()
+    ))
+    .hint("name the root of trust, once: git config plumb.introduction COMMIT; a colleague or the controller's configuration has it")
+    .hint("or name a floor: plumb verify FLOOR..HEAD"))
+}
+
+/// The JSON form of a range whose floor isn't on the head's branch.
 #[derive(Serialize)]
 struct Unjudged<'o> {
     verdict: &'static str,
@@ -195,13 +210,13 @@ struct Unjudged<'o> {
     reasons: [&'o Reason; 1],
 }
 
-/// A bar for ranges that take long; nobody watches one in a log.
+/// A progress bar for long ranges, on a terminal only.
 struct Bar {
     bar: ProgressBar,
-    begun: Cell<bool>,
+    shown: Cell<bool>,
 }
 
-/// Fewer commits are judged before a bar could be read.
+/// The shortest range with a bar: a shorter one ends before the bar could be read.
 const LONG: usize = 2_000;
 
 impl Bar {
@@ -219,16 +234,16 @@ impl Bar {
         }
         Self {
             bar,
-            begun: Cell::new(false),
+            shown: Cell::new(false),
         }
     }
 
-    fn tell(&self, progress: Progress) {
+    fn update(&self, progress: Progress) {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         if progress.total < LONG {
             return;
         }
-        if !self.begun.replace(true) {
+        if !self.shown.replace(true) {
             self.bar.set_length(number(progress.total));
         }
         self.bar.set_position(number(progress.done));

@@ -127,7 +127,7 @@ impl Chain {
                 head.short(),
                 floor.short()
             );
-            return Err(Reason::new(ReasonCode::Rewound, message).cure(REWIND_CURE));
+            return Err(Reason::new(ReasonCode::Rewound, message).hint(REWIND_HINT));
         }
         let refuse = || {
             let message = format!(
@@ -136,7 +136,7 @@ impl Chain {
                 floor.short()
             );
             Reason::new(ReasonCode::NotDescendant, message)
-                .cure(format!("reset the branch to {} and build on that; a merge of the branch belongs on top of it, not the other way around", floor.short()))
+                .hint(format!("reset the branch to {} and build on that; a merge of the branch belongs on top of it, not the other way around", floor.short()))
         };
         let at = self
             .commits
@@ -224,4 +224,4 @@ impl Chain {
     }
 }
 
-const REWIND_CURE: &str = "push the accepted commits again; to go back on purpose, commit on top of them (git revert), or sign a commit with `Rollback-To: FROM TO`";
+const REWIND_HINT: &str = "push the accepted commits again; to go back on purpose, commit on top of them (git revert), or sign a commit with `Rollback-To: FROM TO`";

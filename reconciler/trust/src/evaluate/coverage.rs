@@ -374,7 +374,7 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
             .missing(missing);
         coverage.reasons.push(
             reason
-                .cure("signatures or approval tags by so many of the group: plumb approve COMMIT"),
+                .hint("signatures or approval tags by so many of the group: plumb approve COMMIT"),
         );
     }
     if !is_bound(policy, asked, signatures) && !signatures.is_empty() {
@@ -382,13 +382,13 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
             "no signature says that it is meant for {} of {}",
             policy.reference, policy.repository
         );
-        let cure = format!(
+        let hint = format!(
             "an approval tag, or the trailer `Deploy-Ref: {} {}` in the signed commit",
             policy.repository, policy.reference
         );
         coverage
             .reasons
-            .push(Reason::new(ReasonCode::Unbound, message).cure(cure));
+            .push(Reason::new(ReasonCode::Unbound, message).hint(hint));
     }
     coverage
 }

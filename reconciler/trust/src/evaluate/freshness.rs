@@ -76,7 +76,7 @@ impl Evaluation<'_> {
             policy.name(freshness.from),
             freshness.max_age
         );
-        Some(Reason::new(ReasonCode::HeartbeatStale, message).cure("look whether the git server shows the newest commits, and whether the heartbeat's job runs"))
+        Some(Reason::new(ReasonCode::HeartbeatStale, message).hint("look whether the git server shows the newest commits, and whether the heartbeat's job runs"))
     }
 
     /// When a tag was signed, if it is a heartbeat for this branch that names a commit of its chain.

@@ -22,10 +22,10 @@ mod graph;
 mod history;
 mod policy_step;
 mod prefetch;
-mod presume;
 mod recorded;
 mod revocation;
 mod side;
+mod simulate;
 mod span;
 mod step;
 
@@ -46,7 +46,7 @@ use crate::verdict::Verdict;
 use crate::verified::Revision;
 use crate::work::WorkCounter;
 
-pub use presume::{Held, presume};
+pub use simulate::{Held, simulate};
 
 use approvals::Approvals;
 use chain::Chain;

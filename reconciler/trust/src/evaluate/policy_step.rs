@@ -37,7 +37,7 @@ impl Evaluation<'_> {
                 "a change of trust/ must be alone in its commit",
             )
             .paths(others);
-            return Err(reason.cure("split the commit in two"));
+            return Err(reason.hint("split the commit in two"));
         }
         self.trees.trust(&commit.tree)?.ok_or_else(|| {
             Reason::new(

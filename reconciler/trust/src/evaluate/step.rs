@@ -159,7 +159,7 @@ impl Evaluation<'_> {
             let message = "it was accepted once and then taken off the branch";
             reasons.push(
                 Reason::new(ReasonCode::Tombstoned, message)
-                    .cure("make the change again as a commit of its own"),
+                    .hint("make the change again as a commit of its own"),
             );
         }
         if candidate.commit.committer.seconds > self.latest_time(&parent.authority) {

@@ -149,27 +149,6 @@ fn where_only_update_is_called_what_can_never_be_accepted_is_refused() {
 }
 
 #[test]
-fn signing_what_lies_below_the_tip_is_told_as_a_rebase() {
-    let env = Environment::new();
-    let first = server(&env);
-    env.edit("fleet/files/journald.conf", "2G", "1G");
-    env.commit("Unsigned", &["--no-gpg-sign"]);
-    env.edit("fleet/files/journald.conf", "1G", "3G");
-    env.commit("Signed", &["-S"]);
-    let push = env.try_git("fleet", &["push", "origin", "main"]);
-    assert_ne!(push.code, 0);
-    let command = format!(
-        "git rebase --rebase-merges --exec \"git commit --amend --no-edit -S --allow-empty\" {first}"
-    );
-    push.says(&[&command]);
-    // What it says is what helps.
-    let mut told = env.command("sh", "fleet");
-    told.args(["-c", &command]);
-    Environment::run(told).exits(0);
-    env.git("fleet", &["push", "--quiet", "origin", "main"]);
-}
-
-#[test]
 fn the_branch_that_is_judged_is_the_policy_s() {
     let env = Environment::new();
     env.key("alice");

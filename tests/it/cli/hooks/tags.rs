@@ -171,7 +171,7 @@ fn a_stranger_cant_stand_in_the_way_of_a_revocation_or_an_approval() {
             &["push", "origin", &format!("refs/tags/{name}")],
         );
         assert_ne!(push.code, 0, "{name}");
-        push.says(&["has no last part", "stand in the way"]);
+        push.says(&["has no last part", "name it "]);
         env.git("strangers", &["tag", "-d", name]);
     }
     // A name that can be foreseen is taken; whoever needs it takes the next.
@@ -293,13 +293,13 @@ fn what_git_would_take_for_a_commit_or_the_branch_isnt_taken() {
     for name in [&first[..12], "c0ffee0", "main", "origin/main"] {
         let run = tag(&env, &[], name);
         assert_ne!(run.code, 0, "{name}");
-        run.says(&["is called like", "call it otherwise"]);
+        run.says(&["is named like", "choose another name"]);
         env.git("fleet", &["tag", "-d", name]);
     }
     let branch = format!("main:refs/heads/{}", &first[..12]);
     let run = env.try_git("fleet", &["push", "origin", &branch]);
     assert_ne!(run.code, 0);
-    run.says(&["is called like a commit's id"]);
+    run.says(&["is named like a commit's id"]);
     for name in [
         "refs/tags/HEAD",
         "refs/heads/HEAD",
@@ -308,7 +308,7 @@ fn what_git_would_take_for_a_commit_or_the_branch_isnt_taken() {
     ] {
         let run = env.try_git("fleet", &["push", "origin", &format!("main:{name}")]);
         assert_ne!(run.code, 0, "{name}");
-        run.says(&["is called like what git itself"]);
+        run.says(&["is named like what git itself"]);
     }
     for name in ["v1.0.0", "decade", "approve-me/later"] {
         assert_eq!(tag(&env, &[], name).code, 0, "{name}");

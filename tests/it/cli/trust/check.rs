@@ -204,7 +204,7 @@ fn emergencies_and_freezes_are_told_and_counted() {
     env.key("dave");
     env.trust(&["add", "dave", "--key", "../dave.pub", "--group", "ops"])
         .exits(0)
-        .says(&["in an emergency alice, bob, carol or dave alone can change fleet.yaml"]);
+        .says(&["fleet.yaml can be changed by nobody alone, but for an emergency: alice, bob, carol or dave alone"]);
     // A freeze of everything outlasts everybody.
     env.write("fleet/trust/policy.yaml", &whole("\"**\""));
     let warning = "the freeze from 2020-01-01T00:00:00Z until 2099-01-01T00:00:00Z covers trust/policy.yaml, so nobody can end it early";
@@ -233,7 +233,7 @@ fn what_is_asked_beside_the_rules_is_shown_and_a_heartbeat_that_nobody_takes_is_
         "Merges      whoever approves a merge vouches for the commits that it brings",
         "Time        clocks may differ by 10m; a signature is seen within 14d; those of one commit lie within 7d",
         "RSA keys    at least 3072 bits",
-        "Heartbeat   none: that commits are withheld shows nowhere",
+        "Heartbeat   none: nothing shows that commits are withheld",
     ]);
     env.key("beacon");
     std::fs::copy(
@@ -266,14 +266,14 @@ fn what_is_asked_beside_the_rules_is_shown_and_a_heartbeat_that_nobody_takes_is_
     ]);
     env.trust(&["check"]).exits(0).says(&["nothing is odd"]);
     for (tag, why) in [
-        ("alive/main", "one name for all"),
-        ("heartbeat", "one name for all"),
-        ("heartbeat/*", "seen by no controller"),
+        ("alive/main", "without a `*`"),
+        ("heartbeat", "without a `*`"),
+        ("heartbeat/*", "no controller sees"),
         (
             "alive/*",
-            "may be refused by the server's hooks, such as alive/1",
+            "hooks refuse some heartbeats that are named alive/*, such as alive/1",
         ),
-        ("approve/main/*", "may be refused by the server's hooks"),
+        ("approve/main/*", "hooks refuse some heartbeats"),
     ] {
         env.write("fleet/trust/policy.yaml", &whole(tag));
         env.trust(&["check"])

@@ -67,20 +67,9 @@ fn a_clone_that_is_behind_says_so() {
         "--group",
         "ops",
     ];
-    let run = env.plumb("clone", &add).exits(0).says(&[
-        "origin/main has 1 more commit than main here, and a push would be refused: git pull first",
-    ]);
-    assert!(!run.stdout.contains("another trust/"), "{}", run.stdout);
-    env.git("clone", &["stash", "--quiet", "--include-untracked"]);
-    env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: 2");
-    env.commit("Another policy", &["-S"]);
-    env.git("fleet", &["push", "--quiet", "origin", "main"]);
-    env.git("clone", &["fetch", "--quiet"]);
-    let run = env.plumb("clone", &add).exits(0).says(&[
-        "origin/main has 2 more commits than main here",
-        "it has another trust/ too, so undo this (git restore trust && git clean -f trust), git pull",
-    ]);
-    assert!(!run.stdout.contains("git pull first"), "{}", run.stdout);
+    env.plumb("clone", &add)
+        .exits(0)
+        .says(&["origin/main has 1 more commit than this branch: undo this, run `git pull`"]);
     for undo in [
         &["restore", "trust"][..],
         &["clean", "-q", "-f", "trust"],
@@ -89,16 +78,14 @@ fn a_clone_that_is_behind_says_so() {
         env.git("clone", undo);
     }
     let run = env.plumb("clone", &add).exits(0);
-    assert!(!run.stdout.contains("than main here"), "{}", run.stdout);
+    assert!(!run.stdout.contains("than this branch"), "{}", run.stdout);
     env.git("clone", &["reset", "--quiet", "--hard", "HEAD~1"]);
-    env.plumb("clone", &["approve", "main", "--id", "behind"])
-        .says(&["plumb approve origin/main"]);
     let page = include_str!("../../../../docs/runbooks/plumbcommitverificationfailed.md");
     assert!(page.contains("plumb verify --head origin/main"));
 }
 
 #[test]
-fn a_clone_without_any_approval_is_told_how_to_fetch_them() {
+fn a_clone_without_tags_fetches_approvals_as_hinted() {
     let env = Environment::new();
     let first = env.three();
     env.git(".", &["init", "--quiet", "--bare", "server.git"]);
@@ -114,10 +101,10 @@ fn a_clone_without_any_approval_is_told_how_to_fetch_them() {
     env.git("fleet", &["push", "--quiet", "--tags", "origin"]);
     // A clone that is made without tags, as for checks, fetches none by itself.
     env.git("clone", &["fetch", "--quiet"]);
-    let run = env.plumb("clone", &["verify"]).exits(3).says(&[
-        "[approvals-missing]",
-        "no approval is in this clone at all: fetch those that the server has",
-    ]);
+    let run = env
+        .plumb("clone", &["verify"])
+        .exits(3)
+        .says(&["[approvals-missing]", "Fetch the approvals"]);
     let command = run
         .stdout
         .lines()
@@ -126,26 +113,16 @@ fn a_clone_without_any_approval_is_told_how_to_fetch_them() {
         .unwrap_or_else(|| panic!("{}", run.stdout));
     assert_eq!(
         command,
-        "git fetch origin 'refs/tags/approve/main/*:refs/tags/approve/main/*'"
+        "git fetch origin 'refs/tags/approve/*:refs/tags/approve/*'"
     );
     let mut shell = env.command("sh", "clone");
     shell.args(["-c", command]);
     Environment::run(shell).exits(0);
     env.plumb("clone", &["verify"]).exits(0);
-    // With one here it isn't said again, nor where there is no server.
-    env.edit("fleet/fleet.yaml", "# ours", "# all ours");
-    env.commit("Another", &["-S"]);
-    let run = env.plumb("fleet", &["verify"]).exits(3);
-    assert!(!run.stdout.contains("git fetch"), "{}", run.stdout);
-    env.git("fleet", &["remote", "remove", "origin"]);
-    let tag = env.git("fleet", &["tag", "--list", "approve/*"]);
-    env.git("fleet", &["tag", "--delete", &tag]);
-    let run = env.plumb("fleet", &["verify"]).exits(3);
-    assert!(!run.stdout.contains("git fetch"), "{}", run.stdout);
 }
 
 #[test]
-fn nobody_is_told_to_sign_what_others_wrote() {
+fn no_hint_signs_or_pushes_what_others_made() {
     let env = Environment::new();
     env.fleet();
     env.key("mallory");
@@ -156,12 +133,12 @@ fn nobody_is_told_to_sign_what_others_wrote() {
     env.edit("fleet/files/journald.conf", "1G", "3G");
     env.commit("Alice's", &["-S"]);
     for args in [&["verify"][..], &["explain", "HEAD^"]] {
-        let run = env.plumb("fleet", args).says(&[
-            "commits by others",
-            &format!("{} by mallory@fleet.example", &foreign[..12]),
-            "git push --force-with-lease origin",
-        ]);
-        assert!(!run.stdout.contains("git rebase"), "{}", run.stdout);
+        let run = env
+            .plumb("fleet", args)
+            .says(&["look at it first", &format!("plumb approve {foreign}")]);
+        for never in ["git rebase", "--amend", "git push"] {
+            assert!(!run.stdout.contains(never), "{}", run.stdout);
+        }
     }
 }
 

@@ -168,7 +168,7 @@ fn what_it_is_must_be_clear() {
     env.write("something", "hello\n");
     env.trust(&["import", "../something"])
         .exits(1)
-        .says(&["it isn't clear what", "--format"]);
+        .says(&["the format of", "--format"]);
     env.trust(&["import", "../something", "--format", "allowed-signers"])
         .exits(1)
         .says(&[

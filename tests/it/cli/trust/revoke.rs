@@ -32,7 +32,7 @@ fn a_revoked_key_counts_no_longer_as_soon_as_the_tag_is_there() {
         "signed by alice",
         "acts as soon as it is pushed",
         "git push origin refs/tags/revoke/",
-        "plumb trust remove bob",
+        "plumb trust rotate bob --key FILE --old",
     ]);
     let tag = env.git("fleet", &["tag", "--list", "revoke/*"]);
     assert!(tag.ends_with("/alice"), "{tag}");
@@ -151,11 +151,11 @@ fn a_key_that_nobody_could_do_without_isnt_revoked_unasked() {
         "trust/** needs 2 of ops, and only alice could sign",
         "nothing was revoked",
         &format!("echo '{bob}' | sudo tee -a /etc/plumb/revoked.d/stolen && plumb notify"),
-        &format!("then for everyone who follows the repository: plumb trust revoke {bob} --yes"),
+        &format!(
+            "then revoke it for everyone who follows the repository: plumb trust revoke {bob} --yes"
+        ),
         "if the key is lost, no commit can mend it",
         "git config plumb.introduction COMMIT; docs/walk-lost-key.md",
-        "if it is still at hand",
-        &format!("that it signs: plumb trust rotate bob --key FILE --old {bob}"),
     ]);
     // Neither can be had without the key that is lost.
     assert!(
@@ -188,9 +188,7 @@ fn a_key_that_nobody_could_do_without_isnt_revoked_unasked() {
         .exits(1)
         .says(&[
             "emergency needs 2 of ops, and only alice could sign",
-            "first let somebody join, and push that: plumb trust add NAME --key FILE --group ops",
-            "or first give bob another key: plumb trust rotate bob --key FILE --old SHA256:",
-            "enough are left to change trust/",
+            "replace it first: plumb trust rotate bob --key FILE --old SHA256:",
         ]);
 }
 
@@ -200,13 +198,13 @@ fn what_is_printed_for_afterwards_works() {
     let run = env
         .trust(&["revoke", &carol, "--id", "again"])
         .exits(0)
-        .says(&["in a commit that takes 2 of ops (alice, bob):"]);
+        .says(&["in a commit that needs 2 of ops (alice, bob):"]);
     let commands: Vec<&str> = run
         .stdout
         .lines()
         .filter_map(|line| line.strip_prefix("  plumb trust "))
         .collect();
-    assert_eq!(commands.len(), 2, "{}", run.stdout);
+    assert_eq!(commands.len(), 1, "{}", run.stdout);
     env.key("new");
     for command in commands {
         let command = command.replace("FILE", "../new.pub");
@@ -217,17 +215,6 @@ fn what_is_printed_for_afterwards_works() {
         env.git("fleet", &["reset", "--quiet", "--hard"]);
         env.git("fleet", &["clean", "--quiet", "-d", "--force"]);
     }
-    // Whose key it was can't sign that.
-    env.be("carol");
-    env.trust(&["rotate", "carol", "--key", "../new.pub"])
-        .exits(0)
-        .says(&[
-            &format!("your git signs with {carol}, which is revoked or past its end"),
-            "let one of them make the commit",
-        ]);
-    env.be("alice");
-    env.git("fleet", &["reset", "--quiet", "--hard"]);
-    env.git("fleet", &["clean", "--quiet", "-d", "--force"]);
     // One key of several is taken out alone.
     env.key("laptop");
     env.trust(&["add", "bob", "--key", "../laptop.pub"])
@@ -249,7 +236,7 @@ fn only_those_whose_keys_count_could_give_what_is_missing() {
     let run = env
         .plumb("fleet", &["verify"])
         .exits(3)
-        .says(&["ops: bob could give it", "let bob approve it"]);
+        .says(&["ops: bob could give it"]);
     assert!(!run.stdout.contains("carol"), "{}", run.stdout);
     // Whoever tries all the same is told why not, and since when.
     env.be("carol");
@@ -265,12 +252,9 @@ fn only_those_whose_keys_count_could_give_what_is_missing() {
         env.be(name);
         env.trust(&["revoke", &bob, "--yes"]).exits(0);
     }
-    let run = env.plumb("fleet", &["verify"]).exits(3).says(&[
-        "nobody could give it: no key of the others counts any more",
-        "too few of ops have a key that still counts",
-        "plumb trust add NAME --key FILE --group ops",
-    ]);
-    assert!(!run.stdout.contains("plumb approve"), "{}", run.stdout);
+    env.plumb("fleet", &["verify"])
+        .exits(3)
+        .says(&["nobody could give it: no key of the others counts any more"]);
 }
 
 #[test]
@@ -327,8 +311,10 @@ fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
             .unwrap_or_else(|| panic!("`{what}`: {said}"))
     };
     let look = format!("git show {stolen}");
-    assert!(at(&look) < at(&set_back) && at(&set_back) < at("--amend"));
-    assert!(!said.contains("if it is your commit"), "{said}");
+    assert!(at(&look) < at(&set_back));
+    for never in ["--amend", "plumb approve"] {
+        assert!(!said.contains(never), "{said}");
+    }
     // Bob builds on top of it.
     let key = format!("user.signingkey={}", env.path("drawer.pub").display());
     let own = [
@@ -345,21 +331,10 @@ fn nobody_is_told_to_sign_what_a_thief_may_have_made() {
     let run = env
         .plumb("fleet", &["verify"])
         .exits(3)
-        .says(&[&look, &set_back, "cherry-pick -S"]);
-    for never in ["git rebase", "--amend"] {
+        .says(&[&look, &set_back]);
+    for never in ["git rebase", "--amend", "plumb approve"] {
         assert!(!run.stdout.contains(never), "{}", run.stdout);
     }
-    // Nor where the stolen key's commit lies among bob's own.
-    env.git("fleet", &["reset", "--quiet", "--hard", &accepted]);
-    env.commit("Unsigned", &["--allow-empty", "--no-gpg-sign"]);
-    env.edit("fleet/files/journald.conf", "2G", "9G");
-    env.commit("A thief's", &["-S"]);
-    let run = env.plumb("fleet", &["verify"]).exits(3).says(&[
-        "[uncovered]",
-        "by a revoked key): look at them",
-        &set_back,
-    ]);
-    assert!(!run.stdout.contains("git rebase"), "{}", run.stdout);
 }
 
 fn hex(fingerprint: &str) -> String {

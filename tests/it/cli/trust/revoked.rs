@@ -66,7 +66,7 @@ fn a_policy_that_nobody_could_meet_without_revoked_keys_isnt_written() {
     let (env, _) = without_carol();
     let policy = env.read("fleet/trust/policy.yaml");
     env.trust(&["remove", "bob"]).exits(1).says(&[
-        "without bob",
+        "Remove bob",
         "trust/** would need 2 of ops, and only 1 could sign",
         "nothing was changed",
     ]);
@@ -86,7 +86,7 @@ fn a_policy_that_nobody_could_meet_without_revoked_keys_isnt_written() {
             "too few of ops have a key that still counts, so no commit can mend it",
             "as the new root of trust",
         ]);
-    assert!(!run.stdout.contains("must approve"), "{}", run.stdout);
+    assert!(!run.stdout.contains("plumb approve"), "{}", run.stdout);
     env.trust(&["check"]).exits(0);
 }
 

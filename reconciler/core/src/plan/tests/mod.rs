@@ -1,8 +1,6 @@
 mod model;
 mod property;
 
-use std::collections::BTreeMap;
-
 use plumb_api::Observed;
 use plumb_api::frame::{DifferenceState, LedgerState};
 use plumb_api::plan::{Consequence, Op};
@@ -436,81 +434,4 @@ fn once_made_is_left_alone() {
     let host = settled(&once("1"));
     assert!(planned(&once("2"), &host).plan.is_empty());
     assert_eq!(planned(&once("2"), &Host::default()).plan.changes.len(), 1);
-}
-
-#[test]
-fn programs_read_patches() {
-    let before = intent(&[
-        ("file:/etc/a", json!({"mode": "0644"})),
-        ("file:/etc/b", json!({})),
-    ]);
-    let after = intent(&[
-        ("file:/etc/a", json!({"mode": "0600"})),
-        ("link:/etc/c", json!({"target": "a"})),
-    ]);
-    let planned = planned(&after, &settled(&before));
-    let shown = serde_json::to_value(show::host(&planned, &after.desired)).unwrap();
-    let by_name: BTreeMap<_, _> = shown["changes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|change| (change["resource"].as_str().unwrap(), change))
-        .collect();
-    assert_eq!(
-        by_name["file:/etc/a"],
-        &json!({
-            "resource": "file:/etc/a", "op": "update", "cause": "intent", "certainty": "exact",
-            "patch": [{"op": "replace", "path": "/mode", "value": "0600"}], "consequences": []
-        })
-    );
-    assert_eq!(
-        by_name["file:/etc/b"]["patch"],
-        json!([{"op": "remove", "path": ""}])
-    );
-    assert_eq!(
-        by_name["file:/etc/b"]["consequences"],
-        json!(["removes file:/etc/b"])
-    );
-    assert_eq!(
-        by_name["link:/etc/c"]["patch"],
-        json!([{"op": "add", "path": "", "value": {"target": "a"}}])
-    );
-}
-
-#[test]
-fn hosts_alike_are_one_group() {
-    let intent = intent(&[("file:/etc/a", json!({"content": content("1")}))]);
-    let done = planned(&intent, &settled(&intent));
-    let todo = planned(&intent, &Host::default());
-    let mut other = Host::default();
-    other.has.insert(
-        address("file:/etc/a"),
-        Observed::File(FileObserved {
-            file_type: FileType::File,
-            ..FileObserved::default()
-        }),
-    );
-    let plans: BTreeMap<_, _> = [
-        ("a", todo.clone()),
-        ("b", done),
-        ("c", planned(&intent, &other)),
-        ("d", todo),
-    ]
-    .into_iter()
-    .map(|(name, planned)| (name.parse().unwrap(), planned))
-    .collect();
-    let summary = summary::summarise(&plans);
-    let names =
-        |hosts: &[&plumb_api::HostName]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(names(&summary.groups[0].hosts), ["a", "d"]);
-    assert_eq!(names(&summary.groups[1].hosts), ["c"]);
-    assert_eq!(names(&summary.settled), ["b"]);
-    assert_eq!(
-        (
-            summary.totals.hosts,
-            summary.totals.create,
-            summary.totals.update
-        ),
-        (3, 2, 1)
-    );
 }

@@ -1,53 +1,53 @@
-//! Of what an approval is: a commit of the branch alone, or all of a branch that is to be merged. What is
-//! signed says it (`Approve-Base:`), so that it is of no more than was shown, wherever it ends up.
+//! The scope of an approval: one commit of the branch, or everything of a branch that is to be merged. The tag
+//! states it (`Approve-Base:`), so that it covers no more than was shown, wherever it is merged.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::Oid;
 
 use crate::git::Git;
-use crate::judgement::floor::first_parents;
 use crate::output::short;
 use crate::report::Failure;
+use crate::verdict::floor::first_parents;
 
-/// How many commits are looked at one by one.
-pub(super) const LOOKED_AT: usize = 64;
+/// The number of commits that are shown one by one.
+pub(super) const SHOWN: usize = 64;
 
-/// How many commits are judged with an approval and without it.
+/// The number of commits that are verified before and after.
 const JUDGED: usize = 16;
 
-/// Of what an approval is.
+/// The commits that an approval covers.
 pub(super) struct Scope {
-    /// The commit before all of it; none where there is no such commit.
+    /// The commit before all of them, if there is one.
     pub(super) base: Option<Oid>,
     /// The commits, the approved one first.
     pub(super) commits: Vec<Oid>,
     pub(super) reach: Reach,
 }
 
-/// How far down an approval reaches.
+/// How far down a scope reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// What the commit itself changes.
+    /// The commit alone.
     Commit,
-    /// All that its branch has and the watched branch hasn't.
+    /// Everything that its branch has and the watched branch doesn't.
     Branch,
-    /// To the commit that was said.
-    Said,
+    /// Down to the base that the user gave.
+    Given,
 }
 
 impl Scope {
-    /// Of a commit. `said` is the base that was said; `branch` is the watched one's short name.
+    /// Finds the scope of a commit. `given` is the user's base; `branch` is the watched branch's short name.
     ///
     /// # Errors
-    /// When the base isn't before the commit.
+    /// Fails if the base isn't before the commit.
     pub(super) fn of(
         repository: &Repository,
         git: &Git,
         branch: &str,
         commit: Oid,
-        said: Option<Oid>,
+        given: Option<Oid>,
     ) -> Result<Self, Failure> {
-        if let Some(base) = said {
+        if let Some(base) = given {
             let (before, after) = (base.to_string(), commit.to_string());
             let is_before = git.ask(&["merge-base", "--is-ancestor", &before, &after]);
             if base == commit || is_before.is_err() {
@@ -56,9 +56,9 @@ impl Scope {
                     short(&before),
                     short(&after)
                 ))
-                .hint("--base is the last commit that isn't approved by this"));
+                .hint("give --base the last commit that this doesn't approve"));
             }
-            return Ok(Self::reaching(git, commit, Some(base), Reach::Said));
+            return Ok(Self::reaching(git, commit, Some(base), Reach::Given));
         }
         let parent = first_parents(repository.objects(), commit).nth(1);
         let own = || Ok(Self::reaching(git, commit, parent, Reach::Commit));
@@ -75,7 +75,7 @@ impl Scope {
         };
         let tip = commit.to_string();
         let on_main = |main: &Oid| {
-            // Before the whole branch is walked for nothing.
+            // This is cheaper than walking the whole branch.
             let before = ["merge-base", "--is-ancestor", &tip, &main.to_string()];
             git.ask(&before).is_ok()
                 && first_parents(repository.objects(), *main).any(|id| id == commit)
@@ -105,7 +105,7 @@ impl Scope {
 
     fn reaching(git: &Git, commit: Oid, base: Option<Oid>, reach: Reach) -> Self {
         let commits = match (reach, base) {
-            // A merge brings others, which it answers for itself.
+            // The commits that a merge brings are covered by the merge.
             (Reach::Commit, _) | (_, None) => vec![commit],
             (_, Some(base)) => list(git, &format!("{base}..{commit}")),
         };
@@ -116,9 +116,9 @@ impl Scope {
         }
     }
 
-    /// The commits of it that a verification goes through if they become the watched branch's own, the
-    /// approved one first, each with the one before; as many as are looked at.
-    pub(super) fn way(&self, repository: &Repository, commit: Oid) -> Vec<(Oid, Oid)> {
+    /// The covered commits of the first-parent chain, each with its parent, the approved one first. These are
+    /// the ones that a verification judges if they become the watched branch's own.
+    pub(super) fn chain(&self, repository: &Repository, commit: Oid) -> Vec<(Oid, Oid)> {
         let chain: Vec<Oid> = first_parents(repository.objects(), commit)
             .take(JUDGED + 1)
             .collect();

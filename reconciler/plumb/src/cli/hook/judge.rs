@@ -1,5 +1,5 @@
-//! What of a push is taken: the same for the server's hooks and for the client's, so that a client refuses
-//! nothing that its server takes.
+//! Decides which commits of a push are taken. The server's hooks and the client's share it, so that a client
+//! never rejects a commit that its server would accept.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -9,27 +9,27 @@ use plumb_adapters::git::{Repository, spare_threads};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::{
     Held, Inputs, ObjectKind, Objects as _, Oid, Outcome, Reason, ReasonCode, Step, TagRef,
-    Verdict, presume, verify,
+    Verdict, simulate, verify,
 };
 
 use super::Update;
-use crate::judgement::Telling;
 use crate::report::Failure;
+use crate::verdict::Verbosity;
 
-/// How much of a push a hook is shown.
+/// The part of a push that a hook sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
-    /// All refs of it.
+    /// All refs.
     Whole,
-    /// One ref: approvals that come with it don't show.
+    /// One ref, without the approvals of the same push.
     OneRef,
 }
 
-/// How many commits that wait are looked behind: whoever may push could make a hook work for as long as
-/// they like. More of them are more than anybody means to look at.
+/// The largest number of waiting commits behind which later ones are judged: otherwise whoever may push could
+/// keep a hook busy for as long as they like.
 const BEHIND: usize = 1000;
 
-/// By what a push is judged.
+/// The inputs that a push is judged with.
 #[derive(Clone, Copy)]
 pub(super) struct Judge<'a> {
     pub(super) repository: &'a Repository,
@@ -41,7 +41,7 @@ pub(super) struct Judge<'a> {
     pub(super) tombstones: &'a BTreeSet<Oid>,
 }
 
-/// Why a commit isn't taken.
+/// The reason why a commit isn't taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It can never be accepted.
@@ -51,8 +51,8 @@ pub(super) enum Refusal {
 }
 
 impl Judge<'_> {
-    /// What comes of the way to a tip. Without a floor it begins at the introduction and is history:
-    /// emergencies and freezes that are over don't count against it.
+    /// Judges the commits up to a tip. Without a floor they begin at the introduction and are history:
+    /// emergencies and freezes that are over don't count against them.
     pub(super) fn way(&self, floor: Option<Oid>, tip: Oid) -> Outcome {
         verify(self.repository.objects(), &self.inputs(floor, tip))
     }
@@ -62,14 +62,14 @@ impl Judge<'_> {
             .reference(self.reference)
             .tags(self.tags)
             .tombstones(self.tombstones)
-            .detail(Telling::Short.detail())
+            .detail(Verbosity::Brief.detail())
             .threads(spare_threads());
         inputs.floor = floor;
         inputs
     }
 
-    /// Why the first commit of a way that isn't accepted isn't taken either; none if it merely waits. Of one
-    /// that waits for its date, only that is left to be told.
+    /// Returns why the first held commit isn't taken, or `None` if it merely waits. If it waits for its date,
+    /// that is the only reason that is kept.
     pub(super) fn refusal(&self, view: View, way: &mut Outcome) -> Option<Refusal> {
         if way.verdict == Verdict::Reject {
             return Some(Refusal::Never);
@@ -90,7 +90,7 @@ impl Judge<'_> {
         None
     }
 
-    /// Whether somebody stands behind a commit once the time of its date has come.
+    /// True if an identity covers the commit once the time of its date has come.
     fn is_early(&self, parent: Oid, step: &Step) -> bool {
         let future = |reason: &Reason| reason.code == ReasonCode::Future;
         let dated = || {
@@ -112,8 +112,8 @@ impl Judge<'_> {
             })
     }
 
-    /// What of a push isn't taken though it lies behind a commit that waits: each is judged as if what holds
-    /// it were accepted.
+    /// Finds the first commit behind a waiting one that isn't taken: each is judged as if the commits that
+    /// hold it were accepted.
     pub(super) fn behind(
         &self,
         view: View,
@@ -143,9 +143,8 @@ impl Judge<'_> {
             room = less;
             ControlFlow::Continue(())
         };
-        presume(self.repository.objects(), &inputs, &mut look).map_err(|reason| {
-            Failure::new(format!("what comes behind it can't be judged: {reason}"))
-        })?;
+        simulate(self.repository.objects(), &inputs, &mut look)
+            .map_err(|reason| Failure::new(format!("later commits can't be judged: {reason}")))?;
         let (why, held) = match found {
             None => return Ok(None),
             Some(Behind::Refused(why, held)) => (why, held),
@@ -161,10 +160,9 @@ impl Judge<'_> {
         Ok(Some((why, way)))
     }
 
-    /// Looks whether the introduction is one of the branch at all: if it isn't, nothing was judged, and no
-    /// pusher can help it.
+    /// Fails if the introduction isn't on the branch: then nothing was judged, and no pusher can change that.
     pub(super) fn placed(&self, way: &Outcome) -> Result<(), Failure> {
-        let astray = |reason: &Reason| match reason.code {
+        let misplaced = |reason: &Reason| match reason.code {
             ReasonCode::NotDescendant | ReasonCode::Rewound => {
                 Some("it isn't on the branch".to_owned())
             }
@@ -172,7 +170,7 @@ impl Judge<'_> {
             _ => None,
         };
         let why = if self.repository.objects().has(&self.introduction) {
-            way.reasons.iter().find_map(astray)
+            way.reasons.iter().find_map(misplaced)
         } else {
             Some("there is no such commit here".to_owned())
         };
@@ -183,12 +181,12 @@ impl Judge<'_> {
             "nothing was judged: this repository's plumb.introduction is {}, and {why}",
             self.introduction.short()
         ))
-        .hint("whoever keeps the server names the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
+        .hint("let whoever keeps the server name the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
         .hint("if that is the right one, it is the branch that is another's"))
     }
 }
 
-/// What ends the look behind commits that wait.
+/// What ends the search behind waiting commits.
 enum Behind {
     Refused(Refusal, Box<Held>),
     TooMany,
@@ -196,14 +194,14 @@ enum Behind {
 
 fn too_many(reference: &str, new: Oid) -> Failure {
     Failure::new(format!(
-        "{reference} isn't moved to {}: more than {BEHIND} commits would wait on it, and what comes behind so many isn't looked at",
+        "{reference} isn't moved to {}: more than {BEHIND} commits would wait on it, and none behind so many is judged",
         new.short()
     ))
-    .hint("have what waits accepted first: `plumb approve COMMIT --base COMMIT` approves many at once, and may come in the same push: git push --atomic")
-    .hint("or push fewer at a time; what merely waits may be set back")
+    .hint("approve the waiting commits first: `plumb approve COMMIT --base COMMIT` approves many at once, also in the same push: git push --atomic")
+    .hint("or push fewer at a time; waiting commits may be set back")
 }
 
-/// Why a commit behind others isn't taken; none if it waits like them.
+/// Returns why a commit behind others isn't taken, or `None` if it waits like them.
 fn refusal_of(view: View, held: &Held) -> Option<Refusal> {
     if held.step.verdict == Verdict::Reject {
         return Some(Refusal::Never);
@@ -214,7 +212,7 @@ fn refusal_of(view: View, held: &Held) -> Option<Refusal> {
     (!waits).then_some(Refusal::Uncovered)
 }
 
-/// Whether nobody whom the policy knows stands behind a step.
+/// True if no identity of the policy covers the step.
 fn is_uncovered(step: &Step) -> bool {
     step.reasons
         .iter()

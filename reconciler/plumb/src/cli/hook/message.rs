@@ -1,22 +1,22 @@
-//! Where a message says for which branch its commit is meant: such that [`Trailers`] reads it in what git
-//! makes of the message. Git's own `interpret-trailers` puts it above lines that git may keep, and changes
-//! lines that only look like trailers.
+//! Adds the trailer `Deploy-Ref:` to a commit message so that [`Trailers`] finds it in the message that git
+//! stores. Git's own `interpret-trailers` puts it above lines that git may keep, and changes lines that only
+//! look like trailers.
 
 use plumb_trust::object::Trailers;
 
 /// The trailer's name.
 const NAME: &str = "Deploy-Ref";
 
-/// What git cuts off where a diff was shown, or `commit.cleanup` is `scissors`, begins with it.
+/// The line that begins the part that git cuts off if it showed a diff or `commit.cleanup` is `scissors`.
 const SCISSORS: &[u8] = b"------------------------ >8 ------------------------";
 
-/// What git makes of the message, as far as it tells a hook: an argument of its command line may say
-/// otherwise, so each form is one that holds either way.
+/// How git cleans the message up, as far as a hook can know. An argument of git's command line may say
+/// otherwise, so each form must work either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cleanup<'c> {
-    /// Lines that begin so are taken out.
+    /// Git removes lines that begin with this.
     Strips(&'c [u8]),
-    /// Every line stays. Those that begin so are git's where it has shown them to somebody all the same.
+    /// Git keeps every line. Lines that begin with this are git's own if it opened an editor.
     Keeps(&'c [u8]),
 }
 
@@ -29,10 +29,10 @@ impl Cleanup<'_> {
     }
 }
 
-/// Characters of which git takes the first that no line begins with, for `core.commentChar=auto`.
+/// The characters from which git picks the first that no line begins with, for `core.commentChar=auto`.
 const COMMENT_CHARS: &[u8] = b"#;@!$%^&|:";
 
-/// What comments begin with where git has chosen it: what the last line begins with that it has written.
+/// Finds the comment character that git picked: the last line that git wrote begins with it.
 pub(super) fn comment_of(message: &[u8]) -> &[u8] {
     let (head, tail) = cut(message);
     let line = if tail.is_empty() {
@@ -45,8 +45,7 @@ pub(super) fn comment_of(message: &[u8]) -> &[u8] {
         .unwrap_or(b"#")
 }
 
-/// Whether a message says nothing: what git put there for whoever writes it doesn't count. It begins with
-/// an empty line.
+/// True if a message has no text but git's own comments, which begin with an empty line.
 pub(super) fn is_empty(message: &[u8], cleanup: Cleanup<'_>) -> bool {
     let lines = lines(cut(message).0);
     let (Cleanup::Strips(comment) | Cleanup::Keeps(comment)) = cleanup;
@@ -58,12 +57,12 @@ pub(super) fn is_empty(message: &[u8], cleanup: Cleanup<'_>) -> bool {
             .all(|line| is_blank(line) || line.starts_with(comment))
 }
 
-/// The message with the trailer in its last paragraph, once and with this value.
+/// Puts the trailer into the message's last paragraph, once and with this value.
 pub(super) fn bind(message: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
     let (head, tail) = cut(message);
     let mut bound = bind_part(head, value, cleanup);
     if !tail.is_empty() {
-        // Whether git cuts there isn't known here. Said before it, and at the end, it is read either way.
+        // A hook can't know if git cuts there. A trailer on both sides is found either way.
         bound.push(b'\n');
         bound.extend(bind_part(tail, value, Cleanup::Keeps(b"")));
     }
@@ -83,13 +82,13 @@ fn bind_part(part: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
         })
 }
 
-/// With the trailer among others that the message ends with. Comments after those are put before them, so
-/// that they are the end whether git takes comments out or not.
+/// Adds the trailer to those that the message ends with. Comments after them are moved before them, so that
+/// they are the end if git removes comments and if it doesn't.
 fn joined(lines: &[&[u8]], value: &str, cleanup: Cleanup<'_>) -> Option<Vec<u8>> {
     let counts = |line: &[u8]| !is_blank(line) && !cleanup.strips(line);
     let end = 1 + lines.iter().rposition(|line| counts(line))?;
     let start = 1 + lines[..end].iter().rposition(|line| is_blank(line))?;
-    // A title is none, though it may look like one.
+    // A title isn't a trailer, though it may look like one.
     lines[..start].iter().find(|line| counts(line))?;
     let (inside, block): (Vec<&[u8]>, Vec<&[u8]>) = lines[start..end]
         .iter()
@@ -133,12 +132,12 @@ fn is_named(line: &[u8]) -> bool {
     name.eq_ignore_ascii_case(NAME.as_bytes()) && rest.starts_with(b":")
 }
 
-/// Whether it is read. What is wrong with other trailers is for others to say.
+/// True if the trailer is found. Others report what is wrong with other trailers.
 fn says(message: &[u8], value: &str) -> bool {
     Trailers::parse(message).map_or(true, |trailers| trailers.get(NAME) == Some(value))
 }
 
-/// What comes before the scissors, and from them on.
+/// Splits a message at the scissors line.
 fn cut(message: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0;
     for line in message.split_inclusive(|byte| *byte == b'\n') {

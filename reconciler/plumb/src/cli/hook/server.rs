@@ -1,4 +1,5 @@
-//! The hooks of the bare repository: `pre-receive` and `update` judge, `post-receive` remembers.
+//! The hooks of the bare repository: `pre-receive` and `update` judge a push, `post-receive` stores how far
+//! the branch is accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,29 +9,28 @@ use plumb_adapters::git::{Quarantine, Repository};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::{Authority, KeyName, ObjectKind, Objects as _, Oid, TagRef, Verdict, authority};
 
+use super::accepted_state::{AcceptedState, BranchPosition, branch_position};
 use super::judge::{Judge, Refusal, View};
-use super::memory::{Memory, Standing, standing};
 use super::tags::{self, Kind};
 use super::{ControllerAddress, Update, block_on, lines, updates};
 use crate::config::DEFAULT_SOCKET;
 use crate::http::Command;
-use crate::judgement;
-use crate::judgement::place::Reader;
 use crate::output::{Shell, quoted};
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::verdict;
 
-/// The bare repository, as git shows it to a hook.
+/// The bare repository as git presents it to a hook.
 struct Server {
     repository: Repository,
     reference: String,
     now: Timestamp,
 }
 
-/// What is remembered, as far as it fits.
+/// The parts of the accepted state that apply to the branch as it is.
 #[derive(Default)]
-struct Recalled {
+struct Applicable {
     floor: Option<Oid>,
-    /// The floor, where the branch ends below it.
+    /// The floor, if the branch ends below it.
     set_back: Option<Oid>,
     tombstones: BTreeSet<Oid>,
 }
@@ -51,17 +51,17 @@ pub(super) fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Res
     if !updates.iter().any(matters) {
         return Ok(Exit::OK);
     }
-    let told = tell(controller, shell);
+    let notified = notify(controller, shell);
     let server = Server::open()?;
     if server.repository.config("plumb.introduction").is_some() {
-        server.remember(&updates, shell)?;
+        server.store(&updates, shell)?;
     }
-    told
+    notified
 }
 
-/// A needless fetch costs nothing, so the controller is told of every push that may matter.
-fn tell(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
-    // A git server of its own has no controller, and nobody said that it had one.
+/// Notifies the controller of every push that may matter: a needless fetch costs nothing.
+fn notify(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
+    // A git server on its own machine has no controller unless somebody names one.
     if controller.socket == Path::new(DEFAULT_SOCKET) && !controller.socket.exists() {
         return Ok(Exit::OK);
     }
@@ -69,7 +69,7 @@ fn tell(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> 
     block_on(async { client.tell(&Command::Notify).await })
         .map(|_| Exit::OK)
         .inspect_err(|_| {
-            shell.warn("the controller wasn't told; it sees the push at its next poll");
+            shell.warn("the controller wasn't told; it fetches the push at its next poll");
         })
 }
 
@@ -87,7 +87,7 @@ impl Server {
             let introduction = repository.config("plumb.introduction")?.parse().ok()?;
             Some(introduced(&repository, introduction, now)?.policy.reference)
         };
-        // Where it isn't said, it is the branch that the policy is of: of another, nothing would be judged.
+        // By default it is the branch that the policy names: of another, nothing would be judged.
         let reference = repository
             .config("plumb.ref")
             .or_else(introduced)
@@ -126,12 +126,12 @@ impl Server {
         };
         let introduction = self.introduction()?;
         let tags = self.tags_after(updates)?;
-        // What was accepted so far is the floor: the branch may be set back to it, and not below.
-        let Recalled {
+        // The floor is what was accepted so far: the branch may be set back to it, and not below.
+        let Applicable {
             floor,
             set_back,
             tombstones,
-        } = self.recall(introduction, update.old);
+        } = self.applicable(introduction, update.old);
         let judge = self.judge_by(introduction, &tags, &tombstones);
         let floor = match (set_back, update.old) {
             (Some(accepted), _) => accepted,
@@ -149,22 +149,12 @@ impl Server {
         }
         let mut refusal = judge.refusal(view, &mut outcome);
         if !outcome.is_accept() {
-            shell.say(judgement::describe(
-                &outcome,
-                &self.repository,
-                Reader::Pusher,
-                shell.err,
-            ));
+            shell.say(verdict::describe(&outcome, &self.repository, shell.err));
         }
         if refusal.is_none()
             && let Some((why, way)) = judge.behind(view, &outcome, update)?
         {
-            shell.say(judgement::describe(
-                &way,
-                &self.repository,
-                Reader::Pusher,
-                shell.err,
-            ));
+            shell.say(verdict::describe(&way, &self.repository, shell.err));
             refusal = Some(why);
         }
         let failure = || {
@@ -188,7 +178,7 @@ impl Server {
         }
     }
 
-    /// Says that branches came unseen, where it isn't known which one is to be judged.
+    /// Warns of unjudged branches if it isn't known which one is to be judged.
     fn warn_of_unjudged(&self, updates: &[Update], shell: &Shell) {
         let branch = |update: &Update| update.name.starts_with("refs/heads/");
         let is_told = self.repository.config("plumb.ref").is_some()
@@ -222,9 +212,9 @@ impl Server {
     fn introduction(&self) -> Result<Oid, Failure> {
         let unknown = || {
             Failure::new(
-                "this repository doesn't know its root of trust, so nothing can be judged",
+                "this repository has no root of trust, so nothing can be judged",
             )
-            .hint("whoever keeps the server says it once, in the bare repository: git config plumb.introduction COMMIT")
+            .hint("whoever keeps the server sets it once, in the bare repository: git config plumb.introduction COMMIT")
         };
         let text = self
             .repository
@@ -234,29 +224,30 @@ impl Server {
             .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
     }
 
-    /// What is remembered, for a branch with this tip. A branch that was set back past the hooks keeps its
-    /// floor: hosts run that. Where it went another way, what isn't on it is no floor.
-    fn recall(&self, introduction: Oid, tip: Option<Oid>) -> Recalled {
-        let mut recalled = Recalled::default();
-        let memory = Memory::read(self.repository.git_dir(), &introduction, &self.reference);
-        let Some(memory) = memory else {
-            return recalled;
+    /// The accepted state that applies to a branch with this tip. A branch that was set back past the hooks
+    /// keeps its floor, because hosts run that. On a branch that diverged, a commit that isn't on it is no
+    /// floor.
+    fn applicable(&self, introduction: Oid, tip: Option<Oid>) -> Applicable {
+        let mut applicable = Applicable::default();
+        let state = AcceptedState::read(self.repository.git_dir(), &introduction, &self.reference);
+        let Some(state) = state else {
+            return applicable;
         };
-        recalled.tombstones = memory.tombstones;
+        applicable.tombstones = state.tombstones;
         let objects = self.repository.objects();
-        let there = Some(memory.accepted).filter(|accepted| objects.has(accepted));
-        match standing(objects, memory.accepted, tip) {
-            Standing::On => recalled.floor = there,
-            Standing::SetBack => {
-                recalled.floor = there;
-                recalled.set_back = there;
+        let there = Some(state.accepted).filter(|accepted| objects.has(accepted));
+        match branch_position(objects, state.accepted, tip) {
+            BranchPosition::Contains => applicable.floor = there,
+            BranchPosition::SetBack => {
+                applicable.floor = there;
+                applicable.set_back = there;
             }
-            Standing::Elsewhere(off) => recalled.tombstones.extend(off),
+            BranchPosition::Diverged(off) => applicable.tombstones.extend(off),
         }
-        recalled
+        applicable
     }
 
-    /// The tags as they would be after the push.
+    /// The tags as they will be after the push.
     fn tags_after(&self, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
         let tags = self.repository.tags()?;
         let mut after: BTreeMap<String, Oid> =
@@ -274,8 +265,8 @@ impl Server {
         Ok(tags.map(|(name, target)| TagRef { name, target }).collect())
     }
 
-    /// Writes down how far the branch is accepted, and says what the push came to.
-    fn remember(&self, updates: &[Update], shell: &Shell) -> Result<(), Failure> {
+    /// Stores how far the branch is accepted, and reports the result of the push.
+    fn store(&self, updates: &[Update], shell: &Shell) -> Result<(), Failure> {
         let introduction = self.introduction()?;
         let Some(tip) = self.repository.reference(&self.reference)? else {
             return Ok(());
@@ -286,25 +277,25 @@ impl Server {
             return Ok(());
         }
         let git_dir = self.repository.git_dir();
-        let before = Memory::read(git_dir, &introduction, &self.reference);
-        let Recalled {
+        let before = AcceptedState::read(git_dir, &introduction, &self.reference);
+        let Applicable {
             floor, tombstones, ..
-        } = self.recall(introduction, branch.map_or(Some(tip), |branch| branch.old));
+        } = self.applicable(introduction, branch.map_or(Some(tip), |branch| branch.old));
         let tags = self.repository.tags()?;
         let judge = self.judge_by(introduction, &tags, &tombstones);
         let mut outcome = judge.way(floor, tip);
-        let after = Memory {
+        let after = AcceptedState {
             introduction,
             reference: self.reference.clone(),
             accepted: outcome.accepted,
             tombstones,
         };
-        // Where the way can't be found at all, nothing is learned.
-        let lost = outcome
+        // Without a way from the floor to the tip, nothing is learned.
+        let unjudged = outcome
             .reasons
             .iter()
             .any(|reason| reason.code.verdict() == Verdict::Reject);
-        if !lost && before.as_ref() != Some(&after) {
+        if !unjudged && before.as_ref() != Some(&after) {
             after.write(git_dir)?;
         }
         for (tag, key) in revocations(updates) {
@@ -315,7 +306,7 @@ impl Server {
             });
         }
         if !outcome.is_accept() && branch.is_some() {
-            // The push was judged before it was taken, and what it lacks was said then.
+            // The push was judged before it was taken, and described then.
             return Ok(());
         }
         if outcome.is_accept() {
@@ -326,18 +317,13 @@ impl Server {
             ));
         } else {
             outcome.steps.retain(|step| !step.verdict.is_accept());
-            shell.say(judgement::describe(
-                &outcome,
-                &self.repository,
-                Reader::Pusher,
-                shell.err,
-            ));
+            shell.say(verdict::describe(&outcome, &self.repository, shell.err));
         }
         Ok(())
     }
 }
 
-/// The introduction's policy: the repository and the branch that it names never change.
+/// Reads the introduction's policy: the repository and the branch that it names never change.
 fn introduced(repository: &Repository, introduction: Oid, now: Timestamp) -> Option<Authority> {
     let objects = repository.objects();
     let raw = objects

@@ -1,4 +1,5 @@
-//! Tags that concern trust: they stay as they were pushed, so what can never count isn't taken.
+//! Guards the tags that trust relies on. They stay as they were pushed, so a tag that can never count isn't
+//! taken.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
@@ -9,7 +10,7 @@ use super::Update;
 use crate::output::quoted;
 use crate::report::Failure;
 
-/// What a tag is for, by its folder.
+/// The purpose of a tag, named by its folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Approval,
@@ -18,8 +19,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// That of a ref's full name, and the rest of the name, which is empty for a tag that is called like
-    /// a folder; none for all others.
+    /// Splits a ref's full name into its kind and the rest, which is empty for a tag that is named like a
+    /// folder. Returns `None` for all other refs.
     pub(super) fn of(name: &str) -> Option<(Self, &str)> {
         let tag = name.strip_prefix("refs/tags/")?;
         let (folder, rest) = tag.split_once('/').unwrap_or((tag, ""));
@@ -32,7 +33,7 @@ impl Kind {
         Some((kind, rest))
     }
 
-    /// How such tags are called.
+    /// The form of such tags' names.
     fn form(self) -> &'static str {
         match self {
             Self::Approval => "approve/BRANCH/ID",
@@ -41,8 +42,8 @@ impl Kind {
         }
     }
 
-    /// Whether a tag stands where others of its kind have their folder: git makes no `revoke/X/ID` while
-    /// there is a `revoke/X`, and what is pushed stays.
+    /// True if a tag is named like a folder of other tags of its kind: git creates no `revoke/X/ID` while
+    /// there is a `revoke/X`, and pushed tags stay.
     fn in_the_way(self, rest: &str, branch: &str) -> bool {
         let of_branch = branch
             .strip_prefix(rest)
@@ -51,18 +52,18 @@ impl Kind {
     }
 }
 
-/// What becomes of a tag that is pushed as a heartbeat, by its name.
+/// What the hooks do with a heartbeat tag, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum HeartbeatTag {
     /// The hooks take it and keep it.
     Taken,
     /// They refuse it.
     Refused,
-    /// They take it for no heartbeat; nor does a controller fetch it.
+    /// They don't recognize it as a heartbeat, and no controller fetches it.
     Unseen,
 }
 
-/// What becomes of a tag of this name that is meant as a heartbeat of a branch.
+/// Returns what the hooks do with a tag of this name that is meant as a heartbeat of a branch.
 pub(in crate::cli) fn heartbeat_tag(name: &str, branch: &str) -> HeartbeatTag {
     match Kind::of(&format!("refs/tags/{name}")) {
         Some((kind @ Kind::Heartbeat, rest)) if !kind.in_the_way(rest, branch) => {
@@ -73,12 +74,12 @@ pub(in crate::cli) fn heartbeat_tag(name: &str, branch: &str) -> HeartbeatTag {
     }
 }
 
-/// How many digits make a name look like the id of a commit; git itself shortens to no fewer.
+/// The number of digits that make a name look like a commit's id; git itself abbreviates to no fewer.
 const LIKE_AN_ID: usize = 7;
 
-/// Refuses a new tag or branch that is called like a commit's id or like `HEAD`, and a tag that is called
-/// like the branch: git takes a tag before a branch and both before a shortened id, and as what is pushed both
-/// before a whole id and `HEAD`, so that whoever is told of a commit would be led to another.
+/// Refuses a new tag or branch that is named like a commit's id or like `HEAD`, and a tag that is named like
+/// the branch. Git resolves a tag before a branch and both before an abbreviated id, and in a push both even
+/// before a full id and `HEAD`: a reader who is told of a commit would be led to another.
 pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failure> {
     let (None, Some(_), None) = (update.old, update.new, Kind::of(&update.name)) else {
         return Ok(());
@@ -90,7 +91,7 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
     let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
     let like_an_id =
         name.len() >= LIKE_AN_ID && name.bytes().all(|digit| digit.is_ascii_hexdigit());
-    // `origin/main` is what the branch is called in a clone.
+    // In a clone the branch is called `origin/main`.
     let like_the_branch = tag.is_some()
         && (name == branch || name.split_once('/').is_some_and(|(_, rest)| rest == branch));
     // `HEAD`, `FETCH_HEAD`, `ORIG_HEAD` and others; `@` is short for the first.
@@ -103,16 +104,16 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
     };
     if let Some(what) = what {
         return Err(Failure::new(format!(
-            "{} is called like {what}, and git would take it for that",
+            "{} is named like {what}, and git would take it for that",
             update.name
         ))
-        .hint("call it otherwise"));
+        .hint("choose another name"));
     }
     Ok(())
 }
 
-/// Refuses to take or to move what must stay, and to take what can never count: it would stay for good.
-/// What merely doesn't count yet, such as a signature by a key that the policy may have tomorrow, is taken.
+/// Refuses to move or delete such a tag, and to take one that can never count, because it would stay. A tag
+/// that merely doesn't count yet, such as one by a key that the policy may have tomorrow, is taken.
 pub(super) fn guard(
     update: &Update,
     repository: &Repository,
@@ -135,22 +136,25 @@ pub(super) fn guard(
     let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
     if update.old.is_none() && kind.in_the_way(rest, branch) {
         return Err(Failure::new(format!(
-            "{} has no last part, so it would stand in the way of all that have one",
+            "{} has no last part, so no tag that has one could be created",
             update.name
         ))
-        .hint(format!("such tags are called {}", kind.form())));
+        .hint(format!("name it {}", kind.form())));
     }
     never_counts(&new, &update.name, kind, rest, repository, policy).map_or(Ok(()), |why| {
         let name = update.name.trim_start_matches("refs/tags/");
         Err(
             Failure::new(format!("{} can never count: {why}", update.name))
-                .hint(how(kind))
-                .hint(format!("`git tag -d {}` removes yours; it isn't taken because a pushed one stays for good", quoted(name))),
+                .hint(form_hint(kind))
+                .hint(format!(
+                    "`git tag -d {}` removes yours; it isn't taken because a pushed tag stays",
+                    quoted(name)
+                )),
         )
     })
 }
 
-fn how(kind: Kind) -> &'static str {
+fn form_hint(kind: Kind) -> &'static str {
     match kind {
         Kind::Approval => {
             "`plumb approve COMMIT` makes one; by hand it is `git tag --sign` with `Approve: REPOSITORY REF COMMIT` as the last paragraph"
@@ -230,7 +234,7 @@ mod tests {
     use super::Kind;
 
     #[test]
-    fn only_tags_of_trust_are_watched() {
+    fn recognizes_only_tags_of_trust() {
         assert_eq!(
             Kind::of("refs/tags/approve/main/x"),
             Some((Kind::Approval, "main/x"))
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_stands_in_the_way_where_others_have_their_folder() {
+    fn a_tag_named_like_a_folder_is_in_the_way() {
         for (kind, rest, stands) in [
             (Kind::Revocation, "", true),
             (Kind::Revocation, "ab", true),

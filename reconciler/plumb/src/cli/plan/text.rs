@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use plumb_api::HostName;
 use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
 use plumb_core::plan::Planned;
-use plumb_core::plan::summary::{Group, Summary, Totals, summarise};
 use plumb_core::ports::HostError;
 use plumb_document::Diagnostic;
 use serde_json::Value;
 
 use super::super::count;
+use super::summary::{Group, Summary, Totals, summarise};
 use crate::output::{Paint, Palette, Table};
 
 /// How many hosts are named before the rest is only counted.
@@ -64,7 +64,7 @@ pub(super) fn whole(
         problems: summary
             .groups
             .iter()
-            .map(|group| group.problems.len() * group.hosts.len())
+            .map(|group| group.planned.problems.len() * group.hosts.len())
             .sum(),
     };
     totals(&mut out, &summary, unseen, palette);
@@ -122,7 +122,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
         ),
     };
     let _ = writeln!(out, "{head}");
-    if let Some(refusal) = group.refusal {
+    if let Some(refusal) = &group.planned.refusal {
         let _ = writeln!(
             out,
             "  {} {refusal}",
@@ -134,7 +134,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
     }
     // What a change does beyond its fields stands below it, where a table would tear it apart.
     let mut table = Table::new(["", "", "", "", ""], palette);
-    for change in group.changes {
+    for change in &group.planned.plan.changes {
         let (mark, paint) = mark(change.op);
         table.painted([
             (Some(paint), format!("  {mark} {}", word(change.op))),
@@ -151,7 +151,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
     {
         let _ = writeln!(out, "{line}");
     }
-    for drift in group.held_drift {
+    for drift in &group.planned.held_drift {
         let _ = writeln!(
             out,
             "  {} {}  {} (drift is left as it is: mode {})",
@@ -164,7 +164,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
                 .unwrap_or_default()
         );
     }
-    for troubled in group.problems {
+    for troubled in &group.planned.problems {
         let _ = writeln!(
             out,
             "  {} {}  {}",
@@ -176,7 +176,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             let _ = writeln!(out, "      {} {hint}", palette.paint(Paint::Hint, "hint:"));
         }
     }
-    for blocked in group.blocked {
+    for blocked in &group.planned.blocked {
         let _ = writeln!(
             out,
             "  {} {}  waits for {}",

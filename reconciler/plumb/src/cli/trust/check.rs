@@ -18,10 +18,10 @@ use findings::{Ending, Findings};
 
 /// Prove that the policy can be met, and say who alone could change what
 ///
-/// Looks at trust/ as it lies in the folder. Errors are what would make a commit of it a reject, or
-/// would lock everybody out; warnings are what is probably not meant so: keys that end soon, people in
-/// no group, rules that match nothing, one person in two groups of a rule, a freeze that nobody can end. Keys that `revoke/` tags have
-/// taken authority from aren't counted, as far as the tags were fetched.
+/// Reads trust/ in the folder. An error makes a commit of it a reject, or locks everybody out. A warning is
+/// probably not meant: keys that end soon, people in no group, rules that match nothing, one person in two groups
+/// of a rule, a freeze that nobody can end. Keys that `revoke/` tags have revoked don't count, as far as the tags
+/// were fetched.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # with the keys as they are then"
@@ -36,7 +36,7 @@ pub(super) struct Check {
     now: Option<Timestamp>,
 }
 
-/// What is said.
+/// The result.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Checked {
@@ -47,7 +47,7 @@ struct Checked {
     warnings: Vec<String>,
     unsatisfiable: Vec<Unsatisfiable>,
     alone: Vec<Alone>,
-    /// Who may declare an emergency, and what it does, in words.
+    /// A description of emergencies.
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<String>,
     /// The freezes that aren't over.
@@ -56,7 +56,7 @@ struct Checked {
     ending: Vec<Ending>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     diagnostics: Vec<Diagnostic>,
-    /// How many of the warnings have a place in a file, and are shown there.
+    /// The number of warnings that are shown at their place in a file.
     #[serde(skip)]
     placed: usize,
 }
@@ -89,7 +89,7 @@ impl Checked {
         let revoked = Revocations::of(folder, Timestamp::now());
         let check = revoked.check(authority, at);
         let findings = Findings::of(folder, authority, &revoked, &check, at);
-        let mut warnings: Vec<String> = authority.warnings.iter().map(told).collect();
+        let mut warnings: Vec<String> = authority.warnings.iter().map(located).collect();
         let placed = warnings.len();
         warnings.extend(findings.warnings);
         Self {
@@ -110,11 +110,11 @@ impl Checked {
         }
     }
 
-    /// A policy that can't be read is nothing but its errors.
+    /// The result for an invalid policy: its errors alone.
     fn unreadable(wrong: &[Diagnostic], at: Timestamp) -> Self {
         let (errors, warnings): (Vec<_>, Vec<_>) =
             wrong.iter().partition(|diagnostic| diagnostic.is_error());
-        let all = |diagnostics: Vec<&Diagnostic>| diagnostics.into_iter().map(told).collect();
+        let all = |diagnostics: Vec<&Diagnostic>| diagnostics.into_iter().map(located).collect();
         Self {
             at,
             serial: None,
@@ -132,7 +132,7 @@ impl Checked {
 
     fn describe(&self, snippets: String, palette: Palette) -> String {
         let mut out = snippets;
-        // What has a place in the files was shown there.
+        // Findings with a place in a file were shown there.
         if self.serial.is_some() {
             for alone in &self.alone {
                 let paint = if alone.identities.is_empty() && alone.emergency.is_empty() {
@@ -183,6 +183,6 @@ impl Checked {
     }
 }
 
-fn told(diagnostic: &Diagnostic) -> String {
+fn located(diagnostic: &Diagnostic) -> String {
     format!("{}: {}", diagnostic.span, diagnostic.message)
 }

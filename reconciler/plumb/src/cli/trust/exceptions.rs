@@ -1,4 +1,4 @@
-//! What a policy allows and forbids beside its rules, in words: emergencies and freezes.
+//! Describes what a policy allows and forbids beside its rules: emergencies and freezes.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use plumb_trust::Policy;
 use plumb_trust::policy::{Alone, Bypass, Emergency, Freeze, POLICY_PATH, Pattern};
 
-use super::next::{in_words, of_needs};
+use super::needs;
 use crate::output::one_of;
 
-/// Who may declare an emergency, what it gets around, for how long, and what it never touches; of its
-/// groups, those who are able to sign.
+/// Describes who may declare an emergency, what it bypasses, for how long, and what it never touches. Of its
+/// groups, only those who are `able` to sign are named.
 pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String> {
     let Emergency {
         need,
@@ -18,7 +18,7 @@ pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String
         bypasses,
         never,
     } = policy.emergency.as_ref()?;
-    let needs: Vec<_> = of_needs(policy, need.iter())
+    let all: Vec<_> = needs::strongest(policy, need.iter())
         .into_iter()
         .map(|need| need.only(able))
         .collect();
@@ -38,7 +38,7 @@ pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String
         .collect();
     Some(format!(
         "{}, in a commit that says `Emergency: WHY`, get around {around} for {ttl} after it is signed; never for {}",
-        in_words(&needs),
+        needs::describe(&all),
         never.join(", ")
     ))
 }
@@ -48,7 +48,7 @@ pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &F
     policy.freeze.iter().filter(move |freeze| freeze.to > at)
 }
 
-/// When a freeze is, and what doesn't change then.
+/// Describes when a freeze is in force, and what it covers.
 pub(super) fn of_freeze(freeze: &Freeze, at: Timestamp) -> String {
     let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
     let when = if freeze.from <= at {
@@ -59,7 +59,7 @@ pub(super) fn of_freeze(freeze: &Freeze, at: Timestamp) -> String {
     format!("{when}: {}", paths.join(", "))
 }
 
-/// Why nobody can end a freeze before its time, if nobody can: an emergency never touches `trust/`.
+/// Warns of a freeze that nobody can end early, because an emergency never touches `trust/`.
 pub(super) fn without_an_end(freeze: &Freeze) -> Option<String> {
     let policy = freeze.paths.iter().any(|path| path.owns(POLICY_PATH));
     policy.then(|| {
@@ -70,7 +70,7 @@ pub(super) fn without_an_end(freeze: &Freeze) -> Option<String> {
     })
 }
 
-/// Who could change what a rule owns alone, and how.
+/// Describes who could change a rule's paths alone, and how.
 pub(super) fn alone_in_words(alone: &Alone) -> String {
     match (alone.identities.as_slice(), alone.emergency.as_slice()) {
         ([], []) => "nobody alone".to_owned(),

@@ -1,4 +1,4 @@
-//! `trust/` as it lies in the working tree, beside what the newest commit has.
+//! Reads `trust/` from the working tree and from commits.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,11 +9,10 @@ use plumb_document::{Diagnostic, SourceMap};
 use plumb_trust::policy::{Authority, KEYS_PATH, KeyFile, POLICY_PATH, TRUST_PATH};
 use plumb_trust::{KeyName, Policy};
 
-use super::key::PublicKey;
 use crate::git::Git;
 use crate::report::{Failure, OrFail as _};
 
-/// The folder that holds `trust/`, and what is in it.
+/// A folder that holds `trust/`, with its content.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     pub(super) root: PathBuf,
@@ -23,7 +22,7 @@ pub(super) struct Folder {
     pub(super) keys: BTreeMap<String, Vec<u8>>,
 }
 
-/// The repository's top, if this folder is in one and has no `trust/` itself.
+/// The root of the repository that holds a folder, unless the folder has a `trust/` itself.
 pub(super) fn top(folder: &Path) -> PathBuf {
     if folder.join(POLICY_PATH).exists() {
         return folder.to_owned();
@@ -33,7 +32,7 @@ pub(super) fn top(folder: &Path) -> PathBuf {
         .map_or_else(|| folder.to_owned(), PathBuf::from)
 }
 
-/// Refuses a folder that isn't there.
+/// Fails if the folder doesn't exist.
 pub(super) fn must_be_there(folder: &Path) -> Result<(), Failure> {
     if folder.is_dir() {
         return Ok(());
@@ -44,19 +43,18 @@ pub(super) fn must_be_there(folder: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// A link in `trust/` leads wherever whoever made the commit wants; what is written through it would land
-/// there.
+/// Refuses a symbolic link in `trust/`: a write through it would land wherever the commit's author wants.
 fn refuse_link(root: &Path, path: &str) -> Result<(), Failure> {
     let link = fs::symlink_metadata(root.join(path)).is_ok_and(|found| found.is_symlink());
     if link {
         return Err(Failure::new(format!("{path} is a symbolic link"))
-            .hint("only plain files may stand in trust/, and no commit with a link there is accepted: look at who made it"));
+            .hint("find out who made it: trust/ may hold only plain files, and a commit with a link there is rejected"));
     }
     Ok(())
 }
 
 impl Folder {
-    /// What lies there now.
+    /// Reads what the working tree has.
     pub(super) fn read(folder: &Path) -> Result<Self, Failure> {
         must_be_there(folder)?;
         let root = top(folder);
@@ -83,16 +81,15 @@ impl Folder {
         Git::at(&self.root)
     }
 
-    /// The policy with its keys, as they are at a time.
+    /// Parses the policy with its keys as of a time.
     pub(super) fn authority(&self, now: Timestamp) -> Result<Authority, Vec<Diagnostic>> {
         Authority::new(self.policy.as_bytes(), &self.keys, now)
     }
 
-    /// The same, or what is wrong with it for people.
+    /// Parses the policy, with errors for people.
     pub(super) fn usable(&self) -> Result<Authority, Failure> {
         self.authority(Timestamp::now()).map_err(|wrong| {
-            Failure::new(format!("there is no usable {POLICY_PATH}"))
-                .diagnostics(wrong, self.sources())
+            Failure::new(format!("{POLICY_PATH} is invalid")).diagnostics(wrong, self.sources())
         })
     }
 
@@ -114,13 +111,13 @@ impl Folder {
         })
     }
 
-    /// What the newest commit has: it judges the next one. None before the first commit, or where the
-    /// newest commit has no policy that can be read.
+    /// The policy of the newest commit, which judges the next one. Returns `None` before the first commit, or if
+    /// the newest commit has no valid policy.
     pub(super) fn committed(&self) -> Option<Authority> {
         self.committed_in("HEAD")
     }
 
-    /// What a commit has, likewise.
+    /// The policy of a commit.
     pub(super) fn committed_in(&self, commit: &str) -> Option<Authority> {
         let git = self.git();
         let policy = git.blob(&format!("{commit}:./{POLICY_PATH}")).ok()?;
@@ -145,16 +142,11 @@ impl Folder {
         Authority::new(&policy, keys, Timestamp::now()).ok()
     }
 
-    /// Where the policy's branch is on the server, as far as it was fetched, such as `origin/main`.
+    /// The remote-tracking name of the policy's branch, such as `origin/main`.
     pub(super) fn upstream(&self) -> Option<String> {
         let policy = Policy::parse(self.policy.as_bytes()).ok()?;
         let remote = self.git().remote_of(policy.branch());
         Some(format!("{remote}/{}", policy.branch()))
-    }
-
-    /// Who uses this git, by the key that it signs with.
-    pub(super) fn signer(&self) -> Option<PublicKey> {
-        PublicKey::of_git(&self.git()).ok()
     }
 }
 

@@ -6,24 +6,26 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use plumb_trust::Policy;
+use jiff::Timestamp;
 use plumb_trust::policy::{BindRef, POLICY_PATH};
+use plumb_trust::{Authority, Policy};
 use serde::Serialize;
 
-use super::beginning::{Beginning, Person, random_id};
-use super::commit_hooks::write_commit_hooks;
 use super::folder::{Folder, must_be_there, owner, top};
+use super::policy_edit::{PolicyEdit, diff};
+use crate::cli::hook::write_commit_hooks;
+use crate::cli::init::new_policy::{NewPolicy, Person, Rule, random_id};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
+use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure, OrFail as _};
 
-/// Make a policy of what another tool trusts
+/// Import a policy from another tool
 ///
-/// From sequoia-git's openpgp-policy.toml, from an allowed_signers file of ssh-keygen and git, or from
-/// CODEOWNERS. Prints the policy that it would write, and says line by line what has no equivalent here;
-/// nothing is ever allowed that the file doesn't allow. A policy with `bindRef` that is written comes with
-/// the hooks that add `Deploy-Ref:`. Where there is a policy already, it shows what
-/// would be added to it.
+/// Reads sequoia-git's openpgp-policy.toml, an allowed_signers file of ssh-keygen and git, or CODEOWNERS. Prints
+/// the policy that it would write, and says line by line what has no equivalent here; the policy never allows
+/// anything that the file doesn't allow. --write also installs the hooks that add `Deploy-Ref:` if the policy asks
+/// for it. If there is a policy already, it shows what would be added.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust import openpgp-policy.toml\n  plumb trust import ~/.ssh/allowed_signers --write\n  plumb trust import .github/CODEOWNERS     # rules for the identities that the policy has"
@@ -32,15 +34,15 @@ pub(super) struct Import {
     /// The file
     file: PathBuf,
 
-    /// What the file is; guessed from its name and content when left out
+    /// The file's format; by default guessed from its name and content
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Write trust/, which must not be there yet
+    /// Write trust/, which must not exist yet
     #[arg(long)]
     write: bool,
 
-    /// The branch that hosts follow; the one that is checked out when left out
+    /// The branch that hosts follow; by default the one that is checked out
     #[arg(long)]
     branch: Option<String>,
 
@@ -49,7 +51,7 @@ pub(super) struct Import {
     folder: PathBuf,
 }
 
-/// What can be read.
+/// A format that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// sequoia-git's policy, `openpgp-policy.toml`
@@ -60,7 +62,7 @@ enum Format {
     Codeowners,
 }
 
-/// Something of the file that is other here, or isn't here at all.
+/// A remark on something in the file that is different here, or has no equivalent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Note {
     /// The line, from 1.
@@ -77,7 +79,7 @@ impl Note {
         }
     }
 
-    fn of_all(message: impl Into<String>) -> Self {
+    fn general(message: impl Into<String>) -> Self {
         Self {
             line: None,
             message: message.into(),
@@ -123,11 +125,11 @@ impl Import {
             Format::Codeowners => self.rules(existing.as_ref(), &text, shell),
             Format::SqGit => self.people(existing.as_ref(), sq_git::read(&text)?, &root, shell),
             Format::AllowedSigners => {
-                let (begun, mut notes) = allowed_signers::read(&text);
+                let (new, mut notes) = allowed_signers::read(&text);
                 if existing.is_none() {
-                    notes.extend(allowed_signers::rules(&begun));
+                    notes.extend(allowed_signers::rules(&new));
                 }
-                self.people(existing.as_ref(), (begun, notes), &root, shell)
+                self.people(existing.as_ref(), (new, notes), &root, shell)
             }
         }
     }
@@ -154,25 +156,25 @@ impl Import {
             return Ok(Format::AllowedSigners);
         }
         Err(
-            Failure::new(format!("it isn't clear what {} is", self.file.display()))
-                .hint("say it: --format sq-git, allowed-signers or codeowners"),
+            Failure::new(format!("the format of {} isn't known", self.file.display()))
+                .hint("name it: --format sq-git, allowed-signers or codeowners"),
         )
     }
 
-    /// Identities with their keys.
+    /// Imports identities with their keys.
     fn people(
         &self,
         existing: Option<&Folder>,
-        (beginning, mut notes): (Beginning, Vec<Note>),
+        (new, mut notes): (NewPolicy, Vec<Note>),
         root: &Path,
         shell: &Shell,
     ) -> Result<Exit, Failure> {
-        if beginning.identities.is_empty() {
+        if new.identities.is_empty() {
             return Err(self.nothing(&notes, "no key in it can be trusted here"));
         }
         if let Some(folder) = existing {
             let policy = folder.usable()?.policy;
-            let commands = additions(&policy, &beginning.identities, &mut notes);
+            let commands = additions(&policy, &new.identities, &mut notes);
             let imported = Imported {
                 policy: None,
                 files: Vec::new(),
@@ -196,63 +198,57 @@ impl Import {
                 .try_ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])
                 .unwrap_or_else(|| "main".to_owned()),
         };
-        let policy = beginning.policy(&random_id()?, &branch);
-        beginning.prove(&policy)?;
-        let files = if self.write {
-            beginning.write(root, &policy)?
-        } else {
-            Vec::new()
-        };
-        let bound = beginning.bind != BindRef::None;
-        if self.write && bound {
-            for left in write_commit_hooks(root, &Git::at(root)) {
-                shell.warn(left);
+        let policy = new.text(&random_id()?, &branch);
+        let edit = PolicyEdit::create(root, &new, &policy);
+        let bound = new.bind != BindRef::None;
+        let edited = if self.write {
+            let edited = edit.finish("Who may change this fleet")?;
+            if bound {
+                for left in write_commit_hooks(root, &Git::at(root)) {
+                    shell.warn(left);
+                }
             }
-        }
+            Some(edited)
+        } else {
+            edit.prove("Import")?;
+            None
+        };
         let imported = Imported {
             policy: Some(policy.clone()),
-            commands: if self.write {
-                vec![
-                    "plumb trust check".to_owned(),
-                    "git add trust && git commit -S -m 'Who may change this fleet'".to_owned(),
-                    "git config plumb.introduction $(git rev-parse HEAD)".to_owned(),
-                ]
-            } else {
-                Vec::new()
-            },
-            files,
+            files: edited
+                .iter()
+                .flat_map(|edited| edited.files.clone())
+                .collect(),
+            commands: edited
+                .iter()
+                .flat_map(|edited| edited.commands.clone())
+                .collect(),
             notes,
         };
         self.shown(&imported, shell, |out, palette| {
-            if imported.files.is_empty() {
+            let Some(edited) = &edited else {
                 out.push_str(&policy);
-                for (path, _) in beginning.files() {
+                for (path, _) in new.files() {
                     let _ = writeln!(out, "# and {path}");
                 }
                 let _ = writeln!(out, "# --write writes it");
                 return;
-            }
+            };
             for path in &imported.files {
                 let _ = writeln!(out, "{} {path}", palette.paint(Paint::Good, "written:"));
             }
             if bound {
-                let _ = writeln!(
-                    out,
-                    "  each commit names this repository (a commit-msg hook adds it)"
-                );
+                out.push_str("  each commit names this repository (a commit-msg hook adds it)\n");
             }
-            let _ = writeln!(out, "\nnext:");
-            for command in &imported.commands {
-                let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
-            }
+            edited.describe(out, palette);
         })
     }
 
-    /// Rules for people whom a policy has.
+    /// Imports rules for the identities of an existing policy.
     fn rules(&self, existing: Option<&Folder>, text: &str, shell: &Shell) -> Result<Exit, Failure> {
         let Some(folder) = existing else {
             return Err(Failure::new(
-                "CODEOWNERS says who owns what and names no keys, so it makes no policy alone",
+                "CODEOWNERS names no keys, so it makes no policy alone",
             )
             .hint("begin with the keys: plumb trust init --ssh-key alice=alice.pub …, or import an allowed_signers file")
             .hint("name the identities as CODEOWNERS does, without the @"));
@@ -260,7 +256,7 @@ impl Import {
         let policy = folder.usable()?.policy;
         let (changed, notes) = codeowners::read(text, &policy, &folder.policy);
         let changed = changed.map_err(|failure| {
-            let notes = notes.iter().map(|note| self.told(note));
+            let notes = notes.iter().map(|note| self.located(note));
             notes.fold(failure, Failure::hint)
         })?;
         if changed == folder.policy {
@@ -273,27 +269,7 @@ impl Import {
             notes,
         };
         self.shown(&imported, shell, |out, palette| {
-            let diff = similar::TextDiff::from_lines(&folder.policy, &changed);
-            let unified = diff
-                .unified_diff()
-                .context_radius(2)
-                .header(&format!("a/{POLICY_PATH}"), &format!("b/{POLICY_PATH}"))
-                .to_string();
-            for line in unified.lines() {
-                let paint = match line.as_bytes().first() {
-                    Some(b'+') => Some(Paint::Good),
-                    Some(b'-') => Some(Paint::Error),
-                    _ => None,
-                };
-                match paint {
-                    Some(paint) => {
-                        let _ = writeln!(out, "{}", palette.paint(paint, line));
-                    }
-                    None => {
-                        let _ = writeln!(out, "{line}");
-                    }
-                }
-            }
+            diff(out, &folder.policy, &changed, palette);
             let _ = writeln!(
                 out,
                 "# write what you want of it into {POLICY_PATH}, raise `serial`, and prove it: plumb trust check"
@@ -308,7 +284,7 @@ impl Import {
         text: impl FnOnce(&mut String, Palette),
     ) -> Result<Exit, Failure> {
         for note in &imported.notes {
-            shell.warn(self.told(note));
+            shell.warn(self.located(note));
         }
         shell.emit(imported, |palette| {
             let mut out = String::new();
@@ -322,10 +298,10 @@ impl Import {
         let failure = Failure::new(format!("{}: {why}", self.file.display()));
         notes
             .iter()
-            .fold(failure, |failure, note| failure.hint(self.told(note)))
+            .fold(failure, |failure, note| failure.hint(self.located(note)))
     }
 
-    fn told(&self, note: &Note) -> String {
+    fn located(&self, note: &Note) -> String {
         match note.line {
             Some(line) => format!("{}:{line}: {}", self.file.display(), note.message),
             None => format!("{}: {}", self.file.display(), note.message),
@@ -333,8 +309,7 @@ impl Import {
     }
 }
 
-/// The commands that add keys which a policy doesn't have. That a name is the same doesn't say that the
-/// person is.
+/// The commands that add keys which a policy doesn't have. Two people may have the same name.
 fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<String> {
     let mut commands = Vec::new();
     for person in people {
@@ -348,7 +323,7 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
             owners.any(|owner| owner == Some(name))
         };
         if let Some(name) = known.filter(|name| !has(name)) {
-            notes.push(Note::of_all(format!(
+            notes.push(Note::general(format!(
                 "{name} is in the policy already, with other keys: if {} of this file is somebody else, say another name in the command, or one of them signs for the other",
                 person.name
             )));
@@ -357,7 +332,7 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
         for (key, end) in &person.keys {
             if let Some(owner) = owner(policy, &key.name) {
                 if owner != name {
-                    notes.push(Note::of_all(format!(
+                    notes.push(Note::general(format!(
                         "the key {} of {} is left out: the policy has it as {owner}'s, and one key counts for one identity",
                         key.name, person.name
                     )));
@@ -380,18 +355,35 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
     commands
 }
 
+/// Returns why a key couldn't sign anything that counts under a policy's default settings.
+fn unusable(key: &PublicKey, at: Timestamp) -> Option<String> {
+    let name = || "somebody".to_owned();
+    let alone = NewPolicy {
+        identities: vec![Person {
+            name: name(),
+            keys: vec![(key.clone(), None)],
+        }],
+        groups: vec![("all".to_owned(), vec![name()])],
+        rules: vec![Rule {
+            paths: vec!["**".to_owned()],
+            needs: vec![("all".to_owned(), 1)],
+        }],
+        bind: BindRef::None,
+    };
+    let policy = alone.text("none", "main");
+    match Authority::new(policy.as_bytes(), alone.files(), at) {
+        Ok(authority) => authority.unusable(&key.name, at),
+        Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
+    }
+}
+
 /// People by name; a second key of a name is another key of that person.
 #[derive(Default)]
 struct People(Vec<Person>);
 
 impl People {
     /// Adds a key, unless somebody has it already.
-    fn add(
-        &mut self,
-        name: &str,
-        key: super::key::PublicKey,
-        end: Option<jiff::Timestamp>,
-    ) -> Result<(), String> {
+    fn add(&mut self, name: &str, key: PublicKey, end: Option<Timestamp>) -> Result<(), String> {
         let has = |person: &&Person| person.keys.iter().any(|(own, _)| own.name == key.name);
         if let Some(other) = self.0.iter().find(has) {
             return Err(if other.name == name {

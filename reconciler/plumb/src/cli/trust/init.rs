@@ -4,20 +4,21 @@ use std::path::PathBuf;
 use plumb_trust::policy::POLICY_PATH;
 use serde::Serialize;
 
-use super::beginning::random_id;
-use super::commit_hooks::write_commit_hooks;
 use super::folder::top;
-use super::founders::{Founders, beginning};
+use super::policy_edit::{Edited, PolicyEdit};
+use crate::cli::hook::write_commit_hooks;
+use crate::cli::init::founders::{Founders, first_policy};
+use crate::cli::init::new_policy::random_id;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure};
 
-/// Begin a policy in a repository that has none
+/// Create a policy in a repository that has none
 ///
-/// Writes trust/policy.yaml and the first public keys into a repository that is there already;
-/// `plumb init` begins a whole fleet. Your key is taken from git's `user.signingkey`, or from --ssh-key
-/// and --openpgp; private keys are never read. With one key the policy asks for one signature; with
-/// keys of two people, for two where it matters.
+/// Writes trust/policy.yaml and the first public keys into an existing repository; `plumb init` creates a whole
+/// fleet. Your key is taken from git's `user.signingkey`, or from --ssh-key and --openpgp; private keys are
+/// never read. With one key the policy asks for one signature; with keys of two people, for two on changes of
+/// trust/ and fleet.yaml.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust init\n  plumb trust init --ssh-key alice=alice.pub --openpgp bob=bob.asc"
@@ -30,7 +31,7 @@ pub(super) struct Init {
     #[command(flatten)]
     founders: Founders,
 
-    /// The branch that hosts follow; the one that is checked out when left out
+    /// The branch that hosts follow; by default the one that is checked out
     #[arg(long)]
     branch: Option<String>,
 }
@@ -42,8 +43,8 @@ struct Begun {
     #[serde(rename = "ref")]
     reference: String,
     identities: Vec<String>,
-    files: Vec<String>,
-    commands: Vec<String>,
+    #[serde(flatten)]
+    edited: Edited,
 }
 
 impl Init {
@@ -52,14 +53,14 @@ impl Init {
         if !self.dir.is_dir() || git.ask(&["rev-parse", "--git-dir"]).is_err() {
             return Err(
                 Failure::new(format!("{} is in no git repository", self.dir.display()))
-                    .hint("`plumb init DIR` begins a fleet with one; `git init` makes one here"),
+                    .hint("create a fleet with `plumb init DIR`, or a repository with `git init`"),
             );
         }
         let root = top(&self.dir);
         if root.join("trust").exists() {
             return Err(
                 Failure::new(format!("{} has a trust/ already", root.display()))
-                    .hint("`plumb trust show` says what it asks for; `plumb trust add` adds a key"),
+                    .hint("run `plumb trust show` to see it, `plumb trust add` to add a key"),
             );
         }
         let branch = match &self.branch {
@@ -68,31 +69,25 @@ impl Init {
                 .try_ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])
                 .ok_or_else(|| {
                     Failure::new("no branch is checked out")
-                        .hint("say which one hosts follow: --branch main")
+                        .hint("name the one that hosts follow: --branch main")
                 })?,
         };
-        let beginning = beginning(self.founders.read(&root)?);
+        let new = first_policy(self.founders.read(&root)?);
         let repository = random_id()?;
-        let policy = beginning.policy(&repository, &branch);
-        beginning.prove(&policy)?;
-        let files = beginning.write(&root, &policy)?;
-        let people = &beginning.identities;
-        let two = people.len() > 1;
+        let text = new.text(&repository, &branch);
+        let edited = PolicyEdit::create(&root, &new, &text).finish("Who may change this fleet")?;
+        let two = new.identities.len() > 1;
         if two {
             for left in write_commit_hooks(&root, &Git::at(&root)) {
                 shell.warn(left);
             }
         }
+        let people = new.identities.iter();
         let begun = Begun {
             repository,
             reference: format!("refs/heads/{branch}"),
-            identities: people.iter().map(|person| person.name.clone()).collect(),
-            files,
-            commands: vec![
-                "plumb trust check".to_owned(),
-                "git add trust && git commit -S -m 'Who may change this fleet'".to_owned(),
-                "git config plumb.introduction $(git rev-parse HEAD)".to_owned(),
-            ],
+            identities: people.map(|person| person.name.clone()).collect(),
+            edited,
         };
         shell.emit(&begun, |palette| {
             let mut out = format!(
@@ -100,7 +95,7 @@ impl Init {
                 palette.paint(Paint::Good, "begun:"),
                 begun.reference
             );
-            for person in people {
+            for person in &new.identities {
                 for (key, _) in &person.keys {
                     let _ = writeln!(
                         out,
@@ -117,17 +112,11 @@ impl Init {
                 if two {
                     "one signature changes hosts, two change trust/ and fleet.yaml; each commit names this repository (a commit-msg hook adds it)"
                 } else {
-                    "one signature is enough for everything (count 1, bindRef none): whoever has this key owns the fleet.\n  With a second person: plumb trust add NAME --key FILE --group ops"
+                    "one signature is enough for everything (count 1, bindRef none): whoever has this key owns the fleet.\n  Add a second person with: plumb trust add NAME --key FILE --group ops"
                 }
             );
-            let _ = writeln!(out, "\nnext:");
-            for command in &begun.commands {
-                let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
-            }
-            let _ = writeln!(
-                out,
-                "That commit is the introduction: nothing judges it, every later one is judged from it on.\nName it in the controller's configuration."
-            );
+            begun.edited.describe(&mut out, palette);
+            let _ = writeln!(out, "Name that commit in the controller's configuration.");
             out
         })?;
         Ok(Exit::OK)

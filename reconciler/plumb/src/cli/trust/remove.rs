@@ -1,26 +1,24 @@
 use std::path::PathBuf;
 
+use plumb_trust::KeyName;
 use plumb_trust::policy::Identity;
-use plumb_trust::{KeyName, Policy};
 use serde::Serialize;
 
-use super::draft::Draft;
-use super::folder::Folder;
-use super::next::{Next, who_alone};
+use super::policy_edit::{Edited, PolicyEdit};
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure};
 
-/// Trust a person, or one of their keys, no longer
+/// Stop trusting a person, or one of their keys
 ///
-/// Takes the identity out of the policy with its keys and memberships, or one key of it. What could
-/// then no longer be changed by anybody is refused. It acts on the commits after it; a stolen key is
-/// revoked first, which acts at once: plumb trust revoke.
+/// Removes the identity with its keys and memberships, or one of its keys. It refuses to leave something that
+/// nobody could change any more. The removal acts on the commits after it; revoke a stolen key first, which
+/// acts at once: plumb trust revoke.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust remove bob\n  plumb trust remove alice --key SHA256:…"
 )]
 pub(super) struct Remove {
-    /// Whose
+    /// The person
     name: String,
 
     /// One key only, by its fingerprint
@@ -39,80 +37,52 @@ struct Removed {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(flatten)]
-    next: Next,
+    edited: Edited,
 }
 
 impl Remove {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let folder = Folder::read(&self.folder)?;
-        let policy = folder.usable()?.policy;
-        let identity = identity(&policy, &self.name)?;
-        let mut draft = Draft::new(folder.clone());
+        let name = &self.name;
+        let mut edit = PolicyEdit::read(&self.folder)?;
+        let identity = edit.identity(name)?;
         let what = match &self.key {
             None => {
-                draft.remove_identity(&self.name)?;
-                self.name.clone()
+                edit.remove_identity(name)?;
+                name.clone()
             }
             Some(text) => {
                 let key = key_of(identity, text)?;
                 if identity.keys.len() == 1 {
-                    return Err(
-                        Failure::new(format!("{key} is the only key of {}", self.name))
-                            .hint(format!(
-                                "the whole person: plumb trust remove {}",
-                                self.name
-                            ))
-                            .hint(format!(
-                                "another key in its place: plumb trust rotate {} --key NEW",
-                                self.name
-                            )),
-                    );
+                    return Err(Failure::new(format!("{key} is the only key of {name}"))
+                        .hint(format!("remove the person: plumb trust remove {name}"))
+                        .hint(format!(
+                            "or replace the key: plumb trust rotate {name} --key NEW"
+                        )));
                 }
-                draft.remove_key(&self.name, &key)?;
-                format!("the key {key} of {}", self.name)
+                edit.remove_key(name, &key)?;
+                format!("the key {key} of {name}")
             }
         };
-        let written = draft.write(&format!("without {what} "))?;
         let removed = Removed {
-            identity: self.name.clone(),
+            identity: name.clone(),
             key: self.key.clone(),
-            next: Next::new(&folder, &written, &format!("Trust {what} no longer")),
+            edited: edit.finish(&format!("Remove {what}"))?,
         };
         shell.emit(&removed, |palette| {
             let mut out = format!("{} {what}\n", palette.paint(Paint::Good, "removed:"));
-            who_alone(&mut out, &written.check);
-            removed.next.describe(&mut out, palette);
+            removed.edited.describe(&mut out, palette);
             out
         })?;
         Ok(Exit::OK)
     }
 }
 
-/// An identity of the policy.
-pub(super) fn identity<'p>(policy: &'p Policy, name: &str) -> Result<&'p Identity, Failure> {
-    let names = || policy.identities.iter().map(|i| i.name.as_str());
-    policy
-        .identities
-        .iter()
-        .find(|identity| identity.name == name)
-        .ok_or_else(|| {
-            let failure = Failure::new(format!("the policy has no identity {name}"));
-            match plumb_document::closest(name, names()) {
-                Some(near) => failure.hint(format!("did you mean {near}?")),
-                None => failure.hint(format!("it has {}", names().collect::<Vec<_>>().join(", "))),
-            }
-        })
-}
-
-/// A key of an identity by its fingerprint.
+/// Finds a key of an identity by its fingerprint.
 pub(super) fn key_of(identity: &Identity, text: &str) -> Result<KeyName, Failure> {
     let own = || {
         let keys = identity.keys.iter().map(|key| key.name.to_string());
-        format!(
-            "{} has {}",
-            identity.name,
-            keys.collect::<Vec<_>>().join(", ")
-        )
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        format!("{} has {keys}", identity.name)
     };
     let name: KeyName = text
         .parse()

@@ -1,5 +1,5 @@
-//! The revocations that are in force, as far as this clone knows: they aren't in `trust/`, and take
-//! away what it gives.
+//! The revocations that are in force as far as this clone knows. They aren't in `trust/`; they revoke keys of
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use plumb_trust::policy::{Authority, Satisfiability, Unsatisfiable};
 use plumb_trust::{By, KeyName, Oid, RevocationBegun, Signer};
 
 use super::folder::{Folder, owner};
-use crate::judgement::{self, FloorOf, Range};
+use crate::verdict::{self, FloorSource, Range};
 
-/// The keys that `revoke/` tags have taken authority from.
+/// The keys that `revoke/` tags have revoked.
 #[derive(Debug, Default)]
 pub(super) struct Revocations {
     since: BTreeMap<KeyName, Timestamp>,
@@ -20,8 +20,8 @@ pub(super) struct Revocations {
 }
 
 impl Revocations {
-    /// Those that count for the newest commit here, and for what the server has as far as it was
-    /// fetched. Where git knows no introduction, each of the two is taken as accepted.
+    /// Finds those that count for the newest commit here, and for the server's branch as of the last fetch. If git
+    /// knows no introduction, each of the two is taken as accepted.
     pub(super) fn of(folder: &Folder, now: Timestamp) -> Self {
         let mut found = Self::read(folder, now).unwrap_or_default();
         found.names = found.since.keys().cloned().collect();
@@ -48,20 +48,20 @@ impl Revocations {
         heads.dedup();
         let mut all = Self::default();
         for head in heads {
-            let judged = |floor, floor_of| {
+            let judged = |floor, source| {
                 let range = Range {
                     floor,
-                    floor_of,
+                    source,
                     head,
                     tags: &tags,
                     now,
                 };
-                let outcome = judgement::judge(&repository, &range);
+                let outcome = verdict::judge(&repository, &range);
                 outcome.revision().is_some().then_some(outcome)
             };
             let outcome = introduction
-                .and_then(|floor| judged(floor, FloorOf::Introduction))
-                .or_else(|| judged(head, FloorOf::Accepted));
+                .and_then(|floor| judged(floor, FloorSource::Introduction))
+                .or_else(|| judged(head, FloorSource::Accepted));
             let found = outcome.iter().flat_map(plumb_trust::Outcome::revoked_since);
             all.since.extend(found.map(|(key, at)| (key.clone(), at)));
             let begun = outcome.into_iter().flat_map(|outcome| outcome.begun);
@@ -71,12 +71,12 @@ impl Revocations {
         Some(all)
     }
 
-    /// The keys, or parts of them.
+    /// The revoked keys and subkeys.
     pub(super) fn names(&self) -> &[KeyName] {
         &self.names
     }
 
-    /// Since when a key of a policy counts for nothing, if it is revoked.
+    /// The time since when a key of a policy is revoked.
     pub(super) fn since(&self, authority: &Authority, key: &KeyName) -> Option<Timestamp> {
         self.since
             .iter()
@@ -84,7 +84,7 @@ impl Revocations {
             .map(|(_, since)| *since)
     }
 
-    /// Why a key of a policy could make no signature now that counts; nothing if it could.
+    /// Returns why a key could make no signature that counts now, or `None` if it could.
     pub(super) fn unusable(
         &self,
         authority: &Authority,
@@ -92,18 +92,18 @@ impl Revocations {
         now: Timestamp,
     ) -> Option<String> {
         self.since(authority, key)
-            .map(|since| format!("it is {}", told(since)))
+            .map(|since| format!("it is {}", describe(since)))
             .or_else(|| authority.unusable(key, now))
     }
 
-    /// The revocations that aren't enough yet.
+    /// The revocations that lack signatures.
     pub(super) fn begun(&self) -> impl Iterator<Item = &RevocationBegun> {
         self.begun.values()
     }
 
-    /// The same in words: who has signed them, and what is missing.
-    pub(super) fn half_made(&self, authority: &Authority) -> Vec<String> {
-        let told = |begun: &RevocationBegun| {
+    /// Describes the revocations that lack signatures: who signed them, and what is missing.
+    pub(super) fn incomplete(&self, authority: &Authority) -> Vec<String> {
+        let text = |begun: &RevocationBegun| {
             let whose = owner(&authority.policy, &begun.key)
                 .map_or_else(String::new, |name| format!(" of {name}"));
             let mut most: BTreeMap<&str, u32> = BTreeMap::new();
@@ -122,18 +122,18 @@ impl Revocations {
                 missing.join(" and "),
             )
         };
-        self.begun.values().map(told).collect()
+        self.begun.values().map(text).collect()
     }
 
-    /// A policy as it can be met without them.
+    /// Checks if a policy can be met without the revoked keys.
     pub(super) fn check(&self, authority: &Authority, at: Timestamp) -> Satisfiability {
         authority.check_without(&self.names, at)
     }
 }
 
-/// Whose tags began a revocation: each with its name and date, and whether the signing key is revoked itself.
+/// Lists the tags that began a revocation: each with its signer and date, and if the signing key is revoked.
 pub(super) fn signers(signers: &[Signer], is_revoked: impl Fn(&KeyName) -> bool) -> String {
-    let told = |signer: &Signer| {
+    let text = |signer: &Signer| {
         let tag = match &signer.by {
             By::Tag(name) => name.as_str(),
             _ => "",
@@ -145,16 +145,16 @@ pub(super) fn signers(signers: &[Signer], is_revoked: impl Fn(&KeyName) -> bool)
         };
         format!("{}{revoked} ({tag} of {})", signer.identity, signer.time)
     };
-    signers.iter().map(told).collect::<Vec<_>>().join(", ")
+    signers.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// That a key is revoked, as verdicts say it.
-pub(super) fn told(since: Timestamp) -> String {
+/// Describes a revocation in the words of verdicts.
+pub(super) fn describe(since: Timestamp) -> String {
     format!("revoked by a revoke/ tag since {since}")
 }
 
-/// Whether a policy that can't be met is nearer to it than before: nothing lacks more, and something
-/// less. What revocations have left with too few is mended person by person.
+/// True if a policy that can't be met is nearer to it than before: nothing lacks more, and something lacks less.
+/// A policy with too few people left is mended person by person.
 pub(super) fn is_nearer(before: &[Unsatisfiable], now: &[Unsatisfiable]) -> bool {
     let mut gained = before.len() > now.len();
     for lacking in now {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_with_too_few_may_come_nearer_and_no_farther() {
+    fn an_unmet_policy_may_only_come_nearer() {
         let before = [lacking("**", 3, 1), lacking("trust/**", 3, 1)];
         let nearer = [lacking("**", 3, 2), lacking("trust/**", 3, 1)];
         assert!(is_nearer(&before, &nearer));

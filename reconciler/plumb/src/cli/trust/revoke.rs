@@ -1,7 +1,4 @@
-mod left;
-
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -12,30 +9,29 @@ use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Signer};
 use serde::Serialize;
 
 use super::folder::{owner, top};
-use super::founders::{user_name, word};
-use super::key::PublicKey;
-use super::next::{Wanted, wanted};
+use super::needs::{self, GroupNeed};
+use super::policy_edit::NEW_ROOT;
 use super::revocations;
+use crate::cli::init::founders::{user_name, word};
 use crate::git::Git;
-use crate::judgement::floor::repository_of;
-use crate::judgement::{self, FloorOf, Range};
 use crate::output::{Paint, Palette, Shell, one_of, quoted};
-use crate::report::{Exit, Failure, OrFail as _};
-pub(super) use left::NEW_ROOT;
-use left::{Lacking, Left};
+use crate::public_key::PublicKey;
+use crate::report::{Exit, Failure};
+use crate::repository::repository_of;
+use crate::verdict::floor::server_head;
+use crate::verdict::{self, FloorSource, Range};
 
-/// Take a key's authority away at once
+/// Revoke a key at once
 ///
-/// Makes a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts
-/// as soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/
-/// needs have made one. Revoking can't be taken back: a revoked key never counts again here. Where it
-/// would leave too few to meet a rule of the policy, or the policy has no such key, that is said, and
-/// --yes revokes all the same.
+/// Creates a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts as
+/// soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/ needs have
+/// created one. It can't be undone: a revoked key never counts again here. If it leaves too few to meet a rule,
+/// or the policy has no such key, the command says so, and --yes revokes anyway.
 ///
-/// What acts at once and takes nobody's signature is a file in `revoked.d` on the controller's machine:
-/// the commands for it are printed first.
+/// A file in `revoked.d` on the controller's machine acts at once and needs nobody's signature: the commands for
+/// it are printed first.
 ///
-/// Afterwards take the key out of the policy too: plumb trust remove.
+/// Afterwards take the key out of the policy: plumb trust rotate, or plumb trust remove.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…\n  plumb trust revoke SHA256:… --yes     # stolen, though too few are left then"
@@ -45,25 +41,50 @@ pub(super) struct Revoke {
     #[arg(value_name = "FINGERPRINT|FILE")]
     key: String,
 
-    /// Why, for those who look at the tag later
+    /// The reason, for those who read the tag later
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// An accepted commit for the tag to stand on; the newest one when left out
+    /// The accepted commit that the tag points to; by default the newest one
     #[arg(long, value_name = "COMMIT")]
     on: Option<String>,
 
-    /// The tag's last part; made of your name when left out, with a number where that is taken
+    /// The tag's last part; by default your name, with a number if that is taken
     #[arg(long)]
     id: Option<String>,
 
-    /// Revoke it even if too few are left then to meet a rule, or if the policy has no such key
+    /// Revoke it even if that leaves too few to meet a rule, or if the policy has no such key
     #[arg(short, long)]
     yes: bool,
 
     /// The repository's folder
     #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
     folder: PathBuf,
+}
+
+/// A rule that nobody can meet any more.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Lacking {
+    /// The rule's patterns, or `emergency`.
+    rule: String,
+    from: String,
+    count: u32,
+    /// Those of the group whose keys still count.
+    left: Vec<String>,
+}
+
+impl Lacking {
+    fn describe(&self) -> String {
+        let left = match self.left.as_slice() {
+            [] => "nobody of them".to_owned(),
+            some => format!("only {}", some.join(" and ")),
+        };
+        format!(
+            "{} needs {} of {}, and {left} could sign",
+            self.rule, self.count, self.from
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -75,28 +96,28 @@ struct Revoked {
     tag: String,
     commit: String,
     signer: String,
-    /// Who has made such a tag that counts.
+    /// Those who have created such a tag that counts.
     revokers: BTreeSet<String>,
-    /// What is still missing before it acts.
-    missing: Vec<Wanted>,
-    /// Tags that were here before and count together with it.
+    /// The signatures that are still missing before it acts.
+    missing: Vec<GroupNeed>,
+    /// Earlier tags that count together with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     earlier: Vec<Signer>,
-    /// The same in words.
+    /// The earlier tags in words.
     #[serde(skip)]
-    others: String,
+    earlier_text: String,
     /// Rules that nobody can meet any more once it acts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lacking: Vec<Lacking>,
-    /// What makes the controller count it for nothing at once, on its machine.
+    /// The commands that revoke the key on the controller's machine.
     at_once: Vec<String>,
     push: String,
-    /// What takes the key out of the policy then, if enough are left for that.
+    /// The command that takes the key out of the policy then, unless too few are left for that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     afterwards: Vec<String>,
-    /// Who may sign that, in words; why nobody may.
+    /// The signatures that a change of trust/ needs then, with those who are left.
     #[serde(skip)]
-    changers: Result<String, &'static str>,
+    changers: Vec<GroupNeed>,
 }
 
 impl Revoke {
@@ -104,100 +125,102 @@ impl Revoke {
         let root = top(&self.folder);
         let git = Git::at(&root);
         let repository = repository_of(&root)?;
-        let on = self.accepted(&repository, &git)?;
+        let on = self.accepted(&repository)?;
         let authority = authority_of(&repository, &on)?;
         let policy = &authority.policy;
         let key = self.key_name(&authority)?;
         let now = Timestamp::now();
-        let before = judgement::taken_as_accepted(&repository, on, now)?;
-        let already = before.revoked;
-        if !self.yes && !is_of(&authority, &key) {
+        let before = verdict::judge_accepted(&repository, on, now)?;
+        if !self.yes && !has_key(&authority, &key) {
             return Err(Failure::new(format!(
                 "the policy has no key {key}; nothing was revoked"
             ))
-            .hint("`plumb trust show` lists its keys: is it mistyped?")
+            .hint("compare it with `plumb trust show`: it may be mistyped")
             .hint(format!(
-                "a key that was in it, and shall never count again: plumb trust revoke {key} --yes"
+                "or keep a former key from ever counting again: plumb trust revoke {key} --yes"
             )));
         }
-        let left = Left::of(&authority, &already, &key, now);
-        if !left.lacking.is_empty() && !self.yes {
-            return Err(left.refused());
+        let revoked = [&before.revoked[..], std::slice::from_ref(&key)].concat();
+        let lacking = lacking(&authority, &before.revoked, &revoked, now);
+        let able = authority.able_without(&revoked, now);
+        let changers: Vec<GroupNeed> = needs::of_paths(policy, [TRUST_PATH].into_iter())
+            .into_iter()
+            .map(|need| need.only(&able))
+            .collect();
+        if !lacking.is_empty() && !self.yes {
+            return Err(refused(&authority, &key, &lacking, &changers));
         }
-        let hex = key.to_hex();
         let begun = before.begun.into_iter().filter(|begun| begun.key == key);
         let earlier: Vec<Signer> = begun.flat_map(|begun| begun.signers).collect();
-        let others = revocations::signers(&earlier, |key| already.contains(key));
         let tag = self
-            .tag(&git, &repository, &authority, &hex)
-            .map_err(|failure| stolen(failure, &key))?;
-        let whose = owner(policy, &key).map(str::to_owned);
-        let mut message = format!(
-            "Revoke {key}{}\n",
-            whose
-                .as_ref()
-                .map_or_else(String::new, |name| format!(" of {name}"))
-        );
-        if let Some(reason) = &self.reason {
-            let _ = write!(message, "\n{reason}\n");
-        }
-        git.run(&["tag", "--sign", "--cleanup=verbatim", "--message", &message, &tag, &on.to_string()])
-            .map_err(|failure| {
-                stolen(failure, &key)
-                    .hint("git signs with `user.signingkey` in the format `gpg.format` (openpgp or ssh); `git config --global user.signingkey KEY` sets it")
-            })?;
-        let maker = match Self::signer(&repository, &authority, &tag) {
-            Ok(name) => name,
-            Err(why) => {
-                git.run(&["tag", "--delete", &tag])?;
-                let failure = Failure::new(format!(
-                    "the tag's signature would count for nothing, so it wasn't kept: {why}"
-                ));
-                return Err(stolen(failure, &key).hint(format!(
-                    "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or let one of them revoke it: {}",
-                    one_of(&members(&wanted(policy, [TRUST_PATH].into_iter())))
-                )));
-            }
-        };
-        let by = revokers(&repository, &authority, &hex)?;
-        let signed: Vec<&str> = by.iter().map(String::as_str).collect();
-        // Whoever's key is past its end can't revoke any more; one that a tag names can.
+            .tag(&git, &repository, &authority, &key)
+            .map_err(|failure| or_at_once(failure, &key))?;
+        let signer = self
+            .sign(&git, &repository, &authority, &key, &tag, on)
+            .map_err(|failure| or_at_once(failure, &key))?;
+        let by = revokers(&repository, &authority, &key.to_hex())?;
         let able = authority.able_without(&[], now);
-        let missing: Vec<Wanted> = wanted(policy, [TRUST_PATH].into_iter())
-            .into_iter()
-            .filter_map(|need| {
-                let (count, others) = need.rest(&signed);
-                let others = others.into_iter().filter(|name| able.contains(name));
-                let members = others.map(str::to_owned).collect();
-                (count > 0).then(|| Wanted {
-                    count,
-                    members,
-                    ..need.clone()
-                })
-            })
-            .collect();
+        let missing = needs::of_paths(policy, [TRUST_PATH].into_iter());
+        let missing = missing.into_iter().filter_map(|need| need.after(&by));
         let remote = git.remote_of(policy.branch());
         let revoked = Revoked {
             key: key.to_string(),
-            identity: whose,
+            identity: owner(policy, &key).map(str::to_owned),
             commit: on.to_string(),
-            signer: maker,
+            signer,
+            missing: missing.map(|need| need.only(&able)).collect(),
             revokers: by,
-            missing,
+            earlier_text: revocations::signers(&earlier, |key| before.revoked.contains(key)),
             earlier,
-            others,
+            lacking,
             at_once: at_once(&key),
             push: format!("git push {} refs/tags/{tag}", quoted(&remote)),
             tag,
-            afterwards: match left.signers() {
-                Ok(_) => left.afterwards(),
-                Err(_) => Vec::new(),
+            afterwards: if too_few(&changers) {
+                Vec::new()
+            } else {
+                afterwards(&authority, &key).into_iter().collect()
             },
-            changers: left.signers(),
-            lacking: left.lacking,
+            changers,
         };
-        shell.emit(&revoked, |palette| revoked.describe(&on, palette))?;
+        shell.emit(&revoked, |palette| revoked.describe(palette))?;
         Ok(Exit::OK)
+    }
+
+    /// Creates the tag and returns its signer. A tag that would count for nothing is deleted.
+    fn sign(
+        &self,
+        git: &Git,
+        repository: &Repository,
+        authority: &Authority,
+        key: &KeyName,
+        tag: &str,
+        on: Oid,
+    ) -> Result<String, Failure> {
+        let whose = owner(&authority.policy, key);
+        let whose = whose.map_or_else(String::new, |name| format!(" of {name}"));
+        let reason = self.reason.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!("\n{reason}\n"));
+        let message = format!("Revoke {key}{whose}\n{reason}");
+        git.run(&["tag", "--sign", "--cleanup=verbatim", "--message", &message, tag, &on.to_string()])
+            .map_err(|failure| {
+                failure.hint("set the key that git signs with, in the format `gpg.format` (openpgp or ssh): git config --global user.signingkey KEY")
+            })?;
+        let why = match signer(repository, authority, tag) {
+            Ok(name) => return Ok(name),
+            Err(why) => why,
+        };
+        git.run(&["tag", "--delete", tag])?;
+        let needs = needs::of_paths(&authority.policy, [TRUST_PATH].into_iter());
+        let members: BTreeSet<String> = needs.into_iter().flat_map(|need| need.members).collect();
+        let members: Vec<String> = members.into_iter().collect();
+        Err(Failure::new(format!(
+            "the tag's signature would count for nothing, so it wasn't kept: {why}"
+        ))
+        .hint(format!(
+            "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or let one of them revoke it: {}",
+            one_of(&members)
+        )))
     }
 
     /// The tag's name.
@@ -206,63 +229,60 @@ impl Revoke {
         git: &Git,
         repository: &Repository,
         authority: &Authority,
-        hex: &str,
+        key: &KeyName,
     ) -> Result<String, Failure> {
-        let folder = format!("revoke/{}", free_folder(git, hex)?);
+        let folder = format!("revoke/{}", free_folder(git, &key.to_hex())?);
         if let Some(id) = &self.id {
             return git.new_tag(&folder, id);
         }
         let name = user_name(git).map(|name| word(&name)).ok_or_else(|| {
             Failure::new("git doesn't know who you are")
-                .hint("git config --global user.email YOU@EXAMPLE, or say --id")
+                .hint("run `git config --global user.email YOU@EXAMPLE`, or give --id")
         })?;
         let tag = format!("{folder}/{name}");
-        if let Ok(name) = Self::signer(repository, authority, &tag) {
+        if let Ok(name) = signer(repository, authority, &tag) {
             return Err(
                 Failure::new(format!("the tag {tag} by {name} has done it already"))
-                    .hint("it acts once it is pushed; --id makes another one"),
+                    .hint("push it, so that it acts; or create another one with --id"),
             );
         }
-        // Anybody could foresee the name, and what is pushed stays.
+        // Anybody can predict the name, and a pushed tag stays.
         git.free_tag(&tag)
     }
 
-    /// The newest commit that is accepted: a tag on any other says nothing yet.
-    fn accepted(&self, repository: &Repository, git: &Git) -> Result<Oid, Failure> {
+    /// The newest accepted commit: a tag on any other has no effect yet.
+    fn accepted(&self, repository: &Repository) -> Result<Oid, Failure> {
         if let Some(on) = &self.on {
             return Ok(repository.resolve(on)?);
         }
         let unknown = || {
             Failure::new("it isn't known which commits are accepted here")
-                .hint("say the root of trust, once: git config plumb.introduction COMMIT")
-                .hint("or the commit: --on COMMIT, one that hosts run")
+                .hint("name the root of trust, once: git config plumb.introduction COMMIT")
+                .hint("or name a commit that hosts run: --on COMMIT")
         };
         let introduction = repository
             .config("plumb.introduction")
             .ok_or_else(unknown)?;
-        let floor = judgement::introduction(repository, &introduction)?;
-        let branch = authority_of(repository, &floor)?.policy.branch().to_owned();
-        // What the server has counts, as far as it was fetched.
-        let remote = git.remote_of(&branch);
-        let head = repository
-            .resolve(&format!("refs/remotes/{remote}/{branch}"))
-            .or_else(|_| repository.resolve(&format!("refs/heads/{branch}")))?;
+        let floor = verdict::introduction(repository, &introduction)?;
+        let reference = authority_of(repository, &floor)?.policy.reference;
+        let head = match server_head(repository, &floor) {
+            Some(head) => head,
+            None => repository.resolve(&reference)?,
+        };
         let tags = repository.tags()?;
         let range = Range {
             floor,
-            floor_of: FloorOf::Introduction,
+            source: FloorSource::Introduction,
             head,
             tags: &tags,
             now: Timestamp::now(),
         };
-        let outcome = judgement::judge(repository, &range);
-        match outcome.revision() {
-            Some(_) => Ok(outcome.accepted),
-            None => Err(unknown()),
-        }
+        let outcome = verdict::judge(repository, &range);
+        outcome.revision().ok_or_else(unknown)?;
+        Ok(outcome.accepted)
     }
 
-    /// The key that is meant; what people may mistake for one is told apart.
+    /// Parses the key that is meant. People may give a name instead.
     fn key_name(&self, authority: &Authority) -> Result<KeyName, Failure> {
         let text = &self.key;
         if std::path::Path::new(text).is_file() {
@@ -272,135 +292,165 @@ impl Revoke {
             .or_else(|_| KeyName::from_hex(text))
             .map_err(|error| {
                 let failure = Failure::new(format!("`{text}` is {error}"));
-                let keys = |name: &str, failure: Failure| {
-                    let identity = authority.policy.identities.iter().find(|i| i.name == name);
-                    identity
-                        .into_iter()
-                        .flat_map(|identity| &identity.keys)
-                        .fold(failure, |failure, key| {
-                            failure.hint(format!("{name} has {}", key.name))
-                        })
-                };
-                keys(text, failure).hint("`plumb trust show` lists the keys of the policy")
+                let identities = authority.policy.identities.iter();
+                let named = identities.filter(|identity| identity.name == *text);
+                named
+                    .flat_map(|identity| &identity.keys)
+                    .fold(failure, |all, key| {
+                        all.hint(format!("{text} has {}", key.name))
+                    })
+                    .hint("run `plumb trust show` for the keys of the policy")
             })
-    }
-
-    fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<String, String> {
-        let read = || -> Result<Vec<u8>, Failure> {
-            let name = format!("refs/tags/{tag}");
-            let id = repository
-                .reference(&name)?
-                .ok_or_else(|| Failure::new(format!("{name} isn't there")))?;
-            let raw = repository
-                .objects()
-                .read(&id, ObjectKind::Tag, limits::TAG)
-                .or_fail(|| format!("{name} can't be read"))?;
-            Ok(raw.into_owned())
-        };
-        let raw = read().map_err(|failure| failure.render(Palette::plain()).trim().to_owned())?;
-        let (identity, _) = authority
-            .signer_of_tag(&raw, repository.format())
-            .map_err(|reason| reason.to_string())?;
-        let grouped = authority.policy.groups.values().any(|group| {
-            group
-                .iter()
-                .any(|m| authority.policy.name(*m) == identity.name)
-        });
-        if grouped {
-            Ok(identity.name.clone())
-        } else {
-            Err(format!("{} is in no group", identity.name))
-        }
     }
 }
 
 impl Revoked {
-    fn describe(&self, on: &Oid, palette: Palette) -> String {
+    fn describe(&self, palette: Palette) -> String {
+        let note = palette.paint(Paint::Warn, "note:");
+        let bold = |command: &str| palette.paint(Paint::Bold, command);
         let mut out = format!(
             "{} {} as {}, on {}\n  signed by {}\n",
             palette.paint(Paint::Good, "revoked:"),
             self.key,
             self.tag,
-            on.short(),
+            crate::output::short(&self.commit),
             self.signer
         );
+        let mut line = |text: &str| {
+            out.push_str(text);
+            out.push('\n');
+        };
         if self.identity.is_none() {
-            let _ = writeln!(
-                out,
-                "{} the policy has no such key now: this keeps it from ever counting again, and tells of what it approved before",
-                palette.paint(Paint::Warn, "note:")
-            );
+            line(&format!(
+                "{note} the policy has no such key now: the tag keeps it from ever counting again"
+            ));
         }
-        let _ = writeln!(
-            out,
-            "If it is stolen, first, on the controller's machine; that acts at once and takes nobody else:"
+        line(
+            "If it is stolen, first run this on the controller's machine; it acts at once and needs nobody else:",
         );
         for command in &self.at_once {
-            let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
+            line(&format!("  {}", bold(command)));
         }
-        let _ = writeln!(out, "push it: {}", palette.paint(Paint::Bold, &self.push));
+        line(&format!("push it: {}", bold(&self.push)));
         if !self.earlier.is_empty() {
-            let _ = writeln!(
-                out,
-                "{} it counts together with what was signed before by {}. If that isn't meant, take yours back before you push it: {}",
-                palette.paint(Paint::Warn, "note:"),
-                self.others,
-                palette.paint(Paint::Bold, format!("git tag -d {}", self.tag))
-            );
+            let delete = bold(&format!("git tag -d {}", self.tag));
+            let earlier = &self.earlier_text;
+            line(&format!(
+                "{note} it counts together with what was signed before by {earlier}. If you don't mean that, delete yours before you push it: {delete}"
+            ));
         }
         if self.missing.is_empty() {
-            let _ = writeln!(
-                out,
-                "It acts as soon as it is pushed, for everyone who follows the repository."
-            );
+            line("It acts as soon as it is pushed, for everyone who follows the repository.");
         }
         for need in &self.missing {
-            let _ = writeln!(
-                out,
-                "{} it doesn't act yet: {} more of {} must do the same ({}):\n  {}",
-                palette.paint(Paint::Warn, "note:"),
-                need.count,
-                need.from,
-                one_of(&need.members),
-                palette.paint(Paint::Bold, format!("plumb trust revoke {}", self.key))
-            );
+            let (count, from, who) = (need.count, &need.from, one_of(&need.members));
+            let again = bold(&format!("plumb trust revoke {}", self.key));
+            line(&format!(
+                "{note} it doesn't act yet: {count} more of {from} must do the same ({who}):\n  {again}"
+            ));
         }
         for lacking in &self.lacking {
-            let _ = writeln!(
-                out,
-                "{} once it acts, {}",
-                palette.paint(Paint::Warn, "note:"),
-                lacking.told()
-            );
+            line(&format!("{note} once it acts, {}", lacking.describe()));
         }
-        match &self.changers {
-            Err(why) => {
-                let _ = writeln!(out, "{} {why}", palette.paint(Paint::Warn, "note:"));
-            }
-            Ok(changers) if !self.afterwards.is_empty() => {
-                let _ = writeln!(
-                    out,
-                    "Afterwards take it out of the policy, in a commit that takes {changers}:"
-                );
-                for command in &self.afterwards {
-                    let _ = writeln!(out, "  {}", palette.paint(Paint::Bold, command));
-                }
-            }
-            Ok(_) => {}
+        if too_few(&self.changers) {
+            line(&format!(
+                "{note} too few are left then to change trust/, so {NEW_ROOT}"
+            ));
+        }
+        for command in &self.afterwards {
+            let needs = needs::describe(&self.changers);
+            let command = bold(command);
+            line(&format!(
+                "Afterwards take it out of the policy, in a commit that needs {needs}:\n  {command}"
+            ));
         }
         out
     }
 }
 
-/// A failure that keeps nobody from what acts without a tag.
-fn stolen(failure: Failure, key: &KeyName) -> Failure {
+/// The needs that can't be met any more, and could before.
+fn lacking(
+    authority: &Authority,
+    already: &[KeyName],
+    revoked: &[KeyName],
+    now: Timestamp,
+) -> Vec<Lacking> {
+    let before = authority.check_without(already, now).unsatisfiable;
+    let able = authority.able_without(revoked, now);
+    let policy = &authority.policy;
+    let after = authority.check_without(revoked, now).unsatisfiable;
+    let new = after.into_iter().filter(|need| !before.contains(need));
+    new.map(|need| {
+        let members = policy.group(&need.from).iter();
+        let left = members.map(|member| policy.name(*member));
+        Lacking {
+            left: left
+                .filter(|name| able.contains(name))
+                .map(str::to_owned)
+                .collect(),
+            rule: need.rule,
+            from: need.from,
+            count: need.count,
+        }
+    })
+    .collect()
+}
+
+/// True if those who are left can't change `trust/`.
+fn too_few(changers: &[GroupNeed]) -> bool {
+    changers
+        .iter()
+        .any(|need| need.members.len() < usize::try_from(need.count).unwrap_or(usize::MAX))
+}
+
+/// The error for a revocation that would leave a rule that nobody can meet.
+fn refused(
+    authority: &Authority,
+    key: &KeyName,
+    lacking: &[Lacking],
+    changers: &[GroupNeed],
+) -> Failure {
+    let whose = owner(&authority.policy, key);
+    let whose = whose.map_or_else(String::new, |name| format!(" of {name}"));
+    let lacking: Vec<_> = lacking.iter().map(Lacking::describe).collect();
+    let failure = Failure::new(format!(
+        "without {key}{whose} too few are left: {}; nothing was revoked",
+        lacking.join("; ")
+    ));
+    let failure = or_at_once(failure, key).hint(format!(
+        "then revoke it for everyone who follows the repository: plumb trust revoke {key} --yes"
+    ));
+    if too_few(changers) {
+        return failure.hint(format!("if the key is lost, {NEW_ROOT}"));
+    }
+    failure.maybe_hint(
+        afterwards(authority, key).map(|command| {
+            format!("if the key is lost, or it can wait, replace it first: {command}")
+        }),
+    )
+}
+
+/// The command that takes a key out of the policy.
+fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
+    let name = owner(&authority.policy, key)?;
+    let mut identities = authority.policy.identities.iter();
+    let identity = identities.find(|identity| identity.name == name)?;
+    Some(if identity.keys.len() > 1 {
+        format!("plumb trust remove {name} --key {key}")
+    } else {
+        format!("plumb trust rotate {name} --key FILE --old {key}")
+    })
+}
+
+/// Adds the commands that work without a tag.
+fn or_at_once(failure: Failure, key: &KeyName) -> Failure {
     failure.hint(format!(
-        "if the key is stolen, don't wait. On the controller's machine, which acts at once and takes nobody else: {}",
+        "if the key is stolen, don't wait. On the controller's machine, which acts at once and needs nobody else: {}",
         at_once(key).join(" && ")
     ))
 }
 
-/// What makes a controller count a key for nothing, at its next look and then now.
+/// The commands that make a controller count a key for nothing at once.
 fn at_once(key: &KeyName) -> Vec<String> {
     vec![
         "sudo mkdir -p /etc/plumb/revoked.d".to_owned(),
@@ -409,52 +459,74 @@ fn at_once(key: &KeyName) -> Vec<String> {
     ]
 }
 
-/// How many ways to write a fingerprint are tried.
-const WAYS: u32 = 64;
+/// The number of spellings of a fingerprint that are tried.
+const SPELLINGS: u32 = 64;
 
-/// A fingerprint as a folder of tags: in other letters, upper and lower case, where somebody has made a tag
-/// that is called like the folder. Git makes none in it then, and whoever has the key may well have pushed it.
+/// Spells a fingerprint as a folder of tags, in other letter cases if somebody has created a tag that is named
+/// like the folder. Git then creates none in it, and whoever has the key may well have pushed it.
 fn free_folder(git: &Git, hex: &str) -> Result<String, Failure> {
     let listed = git.ask(&["for-each-ref", "--format=%(refname)", "refs/tags/revoke"])?;
-    let stands = |name: &str| {
-        listed
-            .lines()
-            .any(|tag| tag == format!("refs/tags/revoke/{name}"))
+    let taken = |name: &str| {
+        let tag = format!("refs/tags/revoke/{name}");
+        listed.lines().any(|listed| listed == tag)
     };
-    let written = |way: u32| {
+    let spelled = |spelling: u32| {
         let mut letter = 0_u32;
         hex.chars()
             .map(|c| {
                 if !c.is_ascii_alphabetic() {
                     return c;
                 }
-                let upper = way.checked_shr(letter).unwrap_or(0) & 1 == 1;
+                let upper = spelling.checked_shr(letter).unwrap_or(0) & 1 == 1;
                 letter += 1;
                 if upper { c.to_ascii_uppercase() } else { c }
             })
             .collect::<String>()
     };
-    Ok((0..WAYS)
-        .map(written)
-        .find(|name| !stands(name))
+    Ok((0..SPELLINGS)
+        .map(spelled)
+        .find(|name| !taken(name))
         .unwrap_or_else(|| hex.to_owned()))
 }
 
-/// Whether it is a key of the policy, or a part of one.
-fn is_of(authority: &Authority, key: &KeyName) -> bool {
+/// True if the policy has this key, or a certificate that it is a part of.
+fn has_key(authority: &Authority, key: &KeyName) -> bool {
     let mut keys = authority.policy.identities.iter().flat_map(|i| &i.keys);
     keys.any(|own| own.name == *key || authority.is_part_of(key, &own.name))
 }
 
 /// The policy of a commit, which must have one.
 fn authority_of(repository: &Repository, commit: &Oid) -> Result<Authority, Failure> {
-    judgement::authority(repository, commit).map_err(|diagnostics| {
-        Failure::new(format!("{} has no usable {POLICY_PATH}", commit.short()))
+    verdict::authority(repository, commit).map_err(|diagnostics| {
+        Failure::new(format!("{} has no valid {POLICY_PATH}", commit.short()))
             .diagnostics(diagnostics, plumb_document::SourceMap::default())
     })
 }
 
-/// Who has made a tag that takes this key away.
+/// The identity that signed a tag, if it is in a group.
+fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<String, String> {
+    let name = format!("refs/tags/{tag}");
+    let id = repository
+        .reference(&name)
+        .map_err(|error| error.to_string())?;
+    let id = id.ok_or_else(|| format!("{name} isn't there"))?;
+    let raw = repository
+        .objects()
+        .read(&id, ObjectKind::Tag, limits::TAG)
+        .map_err(|error| error.to_string())?;
+    let (identity, _) = authority
+        .signer_of_tag(&raw, repository.format())
+        .map_err(|reason| reason.to_string())?;
+    let policy = &authority.policy;
+    let mut members = policy.groups.values().flatten();
+    if members.any(|member| policy.name(*member) == identity.name) {
+        Ok(identity.name.clone())
+    } else {
+        Err(format!("{} is in no group", identity.name))
+    }
+}
+
+/// Those who have created a tag that revokes this key.
 fn revokers(
     repository: &Repository,
     authority: &Authority,
@@ -469,14 +541,9 @@ fn revokers(
             .strip_prefix("revoke/")
             .and_then(|rest| rest.split('/').next())
             .is_some_and(|own| own.eq_ignore_ascii_case(hex));
-        if of_key && let Ok(signer) = Revoke::signer(repository, authority, short) {
+        if of_key && let Ok(signer) = signer(repository, authority, short) {
             names.insert(signer);
         }
     }
     Ok(names)
-}
-
-fn members(needs: &[Wanted]) -> Vec<String> {
-    let names: BTreeSet<&String> = needs.iter().flat_map(|need| &need.members).collect();
-    names.into_iter().cloned().collect()
 }

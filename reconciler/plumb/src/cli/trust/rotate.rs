@@ -6,36 +6,32 @@ use plumb_trust::KeyName;
 use plumb_trust::policy::Identity;
 use serde::Serialize;
 
-use super::add::refuse_another;
-use super::draft::Draft;
-use super::folder::Folder;
-use super::founders::unverifiable;
-use super::key::PublicKey;
-use super::next::Next;
-use super::remove::{identity, key_of};
+use super::policy_edit::{Edited, PolicyEdit};
+use super::remove::key_of;
 use crate::output::{Paint, Shell};
+use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
 
-/// Give a person a new key in place of an old one
+/// Replace a person's key
 ///
-/// Adds the new key, and removes the old one or gives it an end. When the key is a newer copy of a
-/// certificate that the policy has (a later expiry, new subkeys), its file is refreshed; a copy that
-/// has forgotten a revocation is refused.
+/// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a certificate
+/// that the policy has (with a later expiry or new subkeys), its file is refreshed; a copy that has lost a
+/// revocation is refused.
 ///
-/// The commit is judged by the policy before it, so it is signed with the old key.
+/// The policy before the commit judges it, so sign the commit with the old key.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust rotate alice --key ~/.ssh/new.pub\n  plumb trust rotate alice --key ~/.ssh/new.pub --valid-before 2027-01-01T00:00:00Z\n  plumb trust rotate bob --key 77AA…     # gpg has the extended certificate"
 )]
 pub(super) struct Rotate {
-    /// Whose
+    /// The person
     name: String,
 
     /// The new public key: its file, its fingerprint, or an SSH key itself
     #[arg(long, value_name = "FILE|FINGERPRINT|KEY")]
     key: String,
 
-    /// The old key, by its fingerprint; needed when the person has several
+    /// The old key, by its fingerprint; needed if the person has several
     #[arg(long, value_name = "FINGERPRINT")]
     old: Option<String>,
 
@@ -53,20 +49,13 @@ pub(super) struct Rotate {
 struct Rotated {
     identity: String,
     key: String,
+    /// The old key, unless only its file was refreshed.
     #[serde(skip_serializing_if = "Option::is_none")]
     old: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_before: Option<Timestamp>,
     #[serde(flatten)]
-    next: Next,
-}
-
-/// What becomes of the old key.
-enum Old {
-    /// It is the same key; only its file is newer.
-    Same,
-    /// It is another one.
-    Other(KeyName),
+    edited: Edited,
 }
 
 impl Rotate {
@@ -75,101 +64,67 @@ impl Rotate {
             return Err(Failure::new(format!("--valid-before {end} has passed"))
                 .hint("leave it out to remove the old key"));
         }
-        let folder = Folder::read(&self.folder)?;
-        let policy = folder.usable()?.policy;
-        let identity = identity(&policy, &self.name)?;
+        let name = &self.name;
+        let mut edit = PolicyEdit::read(&self.folder)?;
+        let identity = edit.identity(name)?;
         let key = PublicKey::of(&self.key)?;
-        let mut draft = Draft::new(folder.clone());
-        let old = if identity.keys.iter().any(|own| own.name == key.name) {
-            self.refresh(&folder, &key)?;
-            draft.refresh(&self.name, &key);
-            Old::Same
+        let (old, what) = if identity.keys.iter().any(|own| own.name == key.name) {
+            self.refuse_useless_copy(&edit, &key)?;
+            edit.put_file(name, &key);
+            (None, format!("Newer certificate of {name}"))
         } else {
-            refuse_another(&policy, &self.name, &key)?;
             let old = self.old(identity)?;
-            draft.add_key(&self.name, &key)?;
+            edit.add_key(name, &key)?;
             match self.valid_before {
-                Some(end) => draft.end_key(&self.name, &old, end)?,
-                None => draft.remove_key(&self.name, &old)?,
+                Some(end) => edit.end_key(name, &old, end)?,
+                None => edit.remove_key(name, &old)?,
             }
-            Old::Other(old)
+            (Some(old), format!("Another key of {name}"))
         };
-        // A copy that is revoked or past its end is taken too: that is what others must learn.
-        let unusable = draft.unusable(&key.name)?;
-        if let (Old::Other(_), Some(why)) = (&old, &unusable) {
-            return Err(unverifiable(&key, why));
-        }
-        let written = draft.write("")?;
-        let what = match old {
-            Old::Same => format!("Newer certificate of {}", self.name),
-            Old::Other(_) => format!("Another key of {}", self.name),
-        };
+        // A refreshed copy that is revoked or expired is taken: that is what others must learn.
+        let unusable = edit.unusable(&key.name)?;
         let rotated = Rotated {
-            identity: self.name.clone(),
+            identity: name.clone(),
             key: key.name.to_string(),
-            old: match &old {
-                Old::Same => None,
-                Old::Other(old) => Some(old.to_string()),
-            },
+            old: old.as_ref().map(ToString::to_string),
             valid_before: self.valid_before,
-            next: Next::new(&folder, &written, &what),
+            edited: edit.finish(&what)?,
         };
-        let end = written.authority.end_of(&key.name, Timestamp::now());
         shell.emit(&rotated, |palette| {
-            let mut out = String::new();
-            match (&old, self.valid_before) {
-                (Old::Same, _) => {
-                    let _ = writeln!(
-                        out,
-                        "{} the certificate {} of {}{}",
-                        palette.paint(Paint::Good, "refreshed:"),
-                        key.name,
-                        self.name,
-                        end.map_or_else(String::new, |end| format!(", good until {end}"))
-                    );
-                }
-                (Old::Other(old), Some(end)) => {
-                    let _ = writeln!(
-                        out,
-                        "{} {} has the key {} ({}); {old} counts until {end}",
-                        palette.paint(Paint::Good, "rotated:"),
-                        self.name,
-                        key.name,
-                        key.file.kind()
-                    );
-                }
-                (Old::Other(old), None) => {
-                    let _ = writeln!(
-                        out,
-                        "{} {} has the key {} ({}) in place of {old}",
-                        palette.paint(Paint::Good, "rotated:"),
-                        self.name,
-                        key.name,
-                        key.file.kind()
-                    );
-                }
-            }
+            let end = rotated.edited.authority.end_of(&key.name, Timestamp::now());
+            let (title, key) = match &old {
+                None => ("refreshed:", format!("the certificate {}", key.name)),
+                Some(_) => ("rotated:", format!("the key {} ({})", key.name, key.file.kind())),
+            };
+            let rest = match (&old, self.valid_before, end) {
+                (None, _, None) => String::new(),
+                (None, _, Some(end)) => format!(", good until {end}"),
+                (Some(old), Some(end), _) => format!("; {old} counts until {end}"),
+                (Some(old), None, _) => format!(", in place of {old}"),
+            };
+            let title = palette.paint(Paint::Good, title);
+            let mut out = format!("{title} {name} has {key}{rest}\n");
             if let Some(why) = &unusable {
+                let note = palette.paint(Paint::Warn, "note:");
                 let _ = writeln!(
                     out,
-                    "{} nothing that it signs from now on counts: {why}",
-                    palette.paint(Paint::Warn, "note:")
+                    "{note} nothing that it signs from now on counts: {why}"
                 );
             }
-            if matches!(old, Old::Other(_)) {
+            if old.is_some() {
                 let _ = writeln!(
                     out,
-                    "  The new key counts from the commit after this one: sign this one with a key that is trusted now."
+                    "  The new key counts from the next commit on: sign this one with a key that is trusted now."
                 );
             }
-            rotated.next.describe(&mut out, palette);
+            rotated.edited.describe(&mut out, palette);
             out
         })?;
         Ok(Exit::OK)
     }
 
-    /// Whether a newer copy of a certificate may take the place of the one that is there.
-    fn refresh(&self, folder: &Folder, key: &PublicKey) -> Result<(), Failure> {
+    /// Refuses a copy of a certificate that has lost a revocation, or that says nothing new.
+    fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(
                 "{} has the key {} already, so there is no old one to end",
@@ -177,7 +132,7 @@ impl Rotate {
             ))
             .hint("leave --old and --valid-before out to refresh its file"));
         }
-        let Some((path, file)) = folder.file_of(&key.name) else {
+        let Some((path, file)) = edit.file_of(&key.name) else {
             return Ok(());
         };
         if key.file.loses_revocation_of(&file) {
@@ -186,35 +141,36 @@ impl Rotate {
                 key.origin
             ))
             .hint(format!(
-                "join the two and export again: gpg --import {path} && plumb trust rotate {} --key {}",
+                "merge the two and export again: gpg --import {path} && plumb trust rotate {} --key {}",
                 self.name, key.name
             )));
         }
-        let same = file.to_text().is_ok_and(|text| text == key.text);
-        if same {
+        if file.to_text().is_ok_and(|text| text == key.text) {
             return Err(Failure::new(format!(
                 "{} says nothing that {path} doesn't say already",
                 key.origin
             ))
-            .hint("an OpenPGP key gets a later expiry with: gpg --quick-set-expire FINGERPRINT 1y")
-            .hint("another key is a rotation: give its file or fingerprint"));
+            .hint("give an OpenPGP key a later expiry first: gpg --quick-set-expire FINGERPRINT 1y")
+            .hint("or give the file or fingerprint of another key"));
         }
         Ok(())
     }
 
+    /// The old key, which needs a name if there are several.
     fn old(&self, identity: &Identity) -> Result<KeyName, Failure> {
         match (&self.old, identity.keys.as_slice()) {
             (Some(text), _) => key_of(identity, text),
             (None, [only]) => Ok(only.name.clone()),
             (None, keys) => {
                 let failure = Failure::new(format!(
-                    "{} has {} keys, and it isn't said which one is old",
+                    "{} has {} keys, and the old one isn't named",
                     self.name,
                     keys.len()
                 ));
-                Err(keys.iter().fold(failure, |failure, key| {
+                let hint = |failure: Failure, key: &plumb_trust::policy::PolicyKey| {
                     failure.hint(format!("--old {}", key.name))
-                }))
+                };
+                Err(keys.iter().fold(failure, hint))
             }
         }
     }

@@ -14,10 +14,10 @@ use super::revocations::{self, Revocations};
 use crate::output::{Paint, Palette, Shell, Table};
 use crate::report::{Exit, Failure, render_diagnostics};
 
-/// The policy in words: its identities, and who can approve what
+/// Describe the policy: its identities, and who can approve what
 ///
-/// Reads trust/ as it lies in the folder, and which keys the `revoke/` tags here have taken authority
-/// from. `plumb trust check` looks for what is wrong with it.
+/// Reads trust/ in the folder, and which keys the `revoke/` tags of this clone have revoked.
+/// `plumb trust check` looks for errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The repository's folder
@@ -30,10 +30,10 @@ pub(super) struct Show {
 struct Shown<'a> {
     policy: &'a Policy,
     check: &'a Satisfiability,
-    /// Keys of the policy that tags have taken authority from, and since when.
+    /// Revoked keys of the policy, and since when.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     revoked: BTreeMap<String, Timestamp>,
-    /// Revocations of keys of the policy that aren't enough yet.
+    /// Revocations of keys of the policy that lack signatures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     revocations_begun: Vec<&'a RevocationBegun>,
 }
@@ -71,10 +71,15 @@ fn keys_with(authority: &Authority, revoked: &Revocations) -> BTreeMap<String, T
         .collect()
 }
 
-/// A key with its file, and what there is to say of it.
-fn told(key: &PolicyKey, folder: &Folder, authority: &Authority, revoked: &Revocations) -> String {
+/// Describes a key with its file and its end.
+fn describe_key(
+    key: &PolicyKey,
+    folder: &Folder,
+    authority: &Authority,
+    revoked: &Revocations,
+) -> String {
     let mark = match (revoked.since(authority, &key.name), key.valid_before) {
-        (Some(since), _) => Some(revocations::told(since)),
+        (Some(since), _) => Some(revocations::describe(since)),
         (None, Some(until)) => Some(format!("until {until}")),
         (None, None) => None,
     };
@@ -90,7 +95,7 @@ fn told(key: &PolicyKey, folder: &Folder, authority: &Authority, revoked: &Revoc
     }
 }
 
-/// What the policy is of, and what it asks beside its rules.
+/// Describes the repository, the branch and the settings.
 fn settings(policy: &Policy, palette: Palette) -> String {
     let bold = |text: &str| palette.paint(Paint::Bold, text);
     let bind = match policy.bind_ref {
@@ -118,7 +123,7 @@ fn settings(policy: &Policy, palette: Palette) -> String {
             "RSA keys",
             &format!("at least {} bits", policy.min_rsa_bits),
         ),
-        ("Heartbeat", &heartbeat::told(policy)),
+        ("Heartbeat", &heartbeat::describe(policy)),
     ] {
         let _ = writeln!(out, "{} {value}", bold(&format!("{name:<11}")));
     }
@@ -147,7 +152,7 @@ fn text(
         let keys: Vec<_> = identity
             .keys
             .iter()
-            .map(|key| told(key, folder, authority, revoked))
+            .map(|key| describe_key(key, folder, authority, revoked))
             .collect();
         table.row([identity.name.clone(), groups.join(", "), keys.join(", ")]);
     }
@@ -190,7 +195,7 @@ fn text(
         out,
         "\nAll rules that match a changed path must hold; a path that none matches can't change."
     );
-    beside_the_rules(&mut out, policy, &able, now, palette);
+    describe_exceptions(&mut out, policy, &able, now, palette);
     for lacking in &check.unsatisfiable {
         let _ = writeln!(
             out,
@@ -202,19 +207,19 @@ fn text(
             lacking.usable
         );
     }
-    let half_made = revoked.half_made(authority);
+    let incomplete = revoked.incomplete(authority);
     for note in check
         .unusable
         .iter()
         .chain(&check.doubled)
-        .chain(&half_made)
+        .chain(&incomplete)
     {
         let _ = writeln!(out, "{} {note}", palette.paint(Paint::Warn, "note:"));
     }
     out
 }
 
-fn beside_the_rules(
+fn describe_exceptions(
     out: &mut String,
     policy: &Policy,
     able: &BTreeSet<&str>,

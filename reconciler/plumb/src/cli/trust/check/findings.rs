@@ -1,4 +1,4 @@
-//! What is wrong with a policy that can be read, and what is odd about it.
+//! Finds errors of a valid policy, and settings that are probably not meant.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
 use crate::workspace::never;
 
-/// A key that ends before this long is told.
+/// Warn of a key that ends within this time.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How far ahead it is looked whether the policy can still be met.
+/// Warn of a policy that can't be met any more within this time.
 const AHEAD: SignedDuration = SignedDuration::from_hours(365 * 24);
-/// How many paths are named at most.
+/// The largest number of paths that are named.
 const NAMED: usize = 5;
 
-/// Whether `trust/` differs between a commit and another, or what lies here.
+/// True if `trust/` differs between a commit and another, or the working tree.
 fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
     let git = folder.git();
     let mut changed = vec!["diff", "--name-only", commit];
@@ -36,7 +36,7 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
     git.try_ask(&changed).is_some() || other.is_none() && git.try_ask(&untracked).is_some()
 }
 
-/// What can't be done any more where a rule, or an emergency, lacks somebody.
+/// Describes what can't be done any more if a rule, or an emergency, lacks somebody.
 fn no_longer(rule: &str) -> String {
     if rule == "emergency" {
         "no emergency can be declared any more".to_owned()
@@ -54,7 +54,7 @@ pub(super) struct Ending {
     end: Timestamp,
 }
 
-/// What was found.
+/// The errors and warnings.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) errors: Vec<String>,
@@ -78,8 +78,10 @@ impl Findings {
         findings.rules(folder, authority);
         let endless = freezes(&authority.policy, at).filter_map(without_an_end);
         findings.warnings.extend(endless);
-        findings.warnings.extend(revoked.half_made(authority));
-        findings.warnings.extend(heartbeat::odd(&authority.policy));
+        findings.warnings.extend(revoked.incomplete(authority));
+        findings
+            .warnings
+            .extend(heartbeat::warning(&authority.policy));
         findings
     }
 
@@ -87,7 +89,7 @@ impl Findings {
         for lacking in &check.unsatisfiable {
             self.errors.push(never(lacking));
         }
-        // Without a spare, one lost key locks everybody out for good.
+        // Without a spare, one lost key locks everybody out.
         let policy = &authority.policy;
         let tight: BTreeSet<&str> = policy
             .rules_for(TRUST_PATH)
@@ -105,12 +107,12 @@ impl Findings {
         }
     }
 
-    /// What a verification would say of a commit of what lies here.
+    /// Finds what a verification of a commit of the working tree would reject.
     fn against_the_newest_commit(&mut self, folder: &Folder, authority: &Authority) {
         let Some(newest) = folder.committed() else {
             return;
         };
-        // A newest commit that is itself refused for its serial is what is to be mended.
+        // If the newest commit is itself rejected for its serial, the next one must mend it.
         let refused = |before: &Authority| {
             newest.policy.serial <= before.policy.serial && differs(folder, "HEAD^", Some("HEAD"))
         };
@@ -143,7 +145,7 @@ impl Findings {
                         "the key {} of {} is {}, and counts for nothing: plumb trust rotate {} --key NEW --old {}, or plumb trust remove",
                         key.name,
                         identity.name,
-                        revocations::told(since),
+                        revocations::describe(since),
                         identity.name,
                         key.name
                     ));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, civil};
 
-use super::super::beginning::Beginning;
-use super::super::founders::{Founder, beginning, word};
-use super::super::key::PublicKey;
-use super::{Note, People};
+use super::{Note, People, unusable};
+use crate::cli::init::founders::{Founder, first_policy, word};
+use crate::cli::init::new_policy::NewPolicy;
+use crate::public_key::PublicKey;
 
 /// A time without a zone is the reader's own, which may be this much ahead of UTC.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
@@ -21,7 +21,7 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// What the file says, in this policy's words: everybody in one group. Who may change the policy
 /// itself isn't in such a file, so that needs two of them where there are two.
-pub(super) fn read(text: &str) -> (Beginning, Vec<Note>) {
+pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     let (mut people, mut notes) = (People::default(), Vec::new());
     let mut names = Names::default();
     for (at, line) in lines(text) {
@@ -37,15 +37,15 @@ pub(super) fn read(text: &str) -> (Beginning, Vec<Note>) {
             key: key.clone(),
         })
     });
-    let mut begun = beginning(first.collect());
-    begun.identities = people.0;
-    (begun, notes)
+    let mut new = first_policy(first.collect());
+    new.identities = people.0;
+    (new, notes)
 }
 
 /// What to know of the policy that is made of such a file.
-pub(super) fn rules(begun: &Beginning) -> Option<Note> {
-    (begun.identities.len() > 1).then(|| {
-        Note::of_all(
+pub(super) fn rules(new: &NewPolicy) -> Option<Note> {
+    (new.identities.len() > 1).then(|| {
+        Note::general(
             "such a file doesn't say who may change it: one signature changes hosts here, two change trust/ and fleet.yaml",
         )
     })
@@ -207,7 +207,7 @@ fn take(
             .trim_start_matches("error: ")
             .to_owned()
     })?;
-    if let Some(why) = key.unusable(Timestamp::now()) {
+    if let Some(why) = unusable(&key, Timestamp::now()) {
         return Err(format!(
             "the key {} couldn't sign anything that counts: {why}",
             key.name

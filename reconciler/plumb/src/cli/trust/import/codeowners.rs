@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use plumb_trust::Policy;
 use plumb_trust::policy::{Pattern, TRUST_PATH};
 
-use super::super::beginning::Rule;
-use super::super::edit::{EditError, Step, Yaml, scalar};
-use super::super::founders::word;
 use super::Note;
+use crate::cli::init::founders::word;
+use crate::cli::init::new_policy::Rule;
 use crate::report::Failure;
+use crate::yaml_edit::{EditError, Step, Yaml, scalar};
 
 /// The policy's text with rules of the file, if they fit into it, and what is other here.
 pub(super) fn read(
@@ -50,7 +50,7 @@ pub(super) fn read(
     }
     if let Some(rule) = trust_rule(policy, &groups, &rules) {
         let names: Vec<_> = rule.needs.iter().map(|(name, _)| name.as_str()).collect();
-        notes.push(Note::of_all(format!(
+        notes.push(Note::general(format!(
             "whoever changes trust/ could change these rules, so it must need as much: 1 of {}",
             names.join(" and 1 of ")
         )));

@@ -7,10 +7,10 @@ use plumb_trust::policy::{BindRef, KeyFile};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::super::beginning::{Beginning, Rule};
-use super::super::founders::word;
-use super::super::key::PublicKey;
-use super::{Note, People};
+use super::{Note, People, unusable};
+use crate::cli::init::founders::word;
+use crate::cli::init::new_policy::{NewPolicy, Rule};
+use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
 
 #[derive(Deserialize)]
@@ -71,17 +71,17 @@ impl Authorization {
 /// There a commit needs one signer with `sign_commit`, and a change of the policy one with `add_user`
 /// or `retire_user`, depending on what it changes. Here a change of `trust/` is of one kind: it needs
 /// somebody who may add and somebody who may retire (one person with both rights is both).
-pub(super) fn read(text: &str) -> Result<(Beginning, Vec<Note>), Failure> {
+pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
     let document: Document =
         toml::from_str(text).or_fail(|| "it can't be read as sequoia-git's policy".to_owned())?;
     let mut notes = Vec::new();
     if document.version.is_some_and(|version| version != 0) {
-        notes.push(Note::of_all(
+        notes.push(Note::general(
             "its version isn't 0, the only one that is known here: compare the policy with care",
         ));
     }
     for key in document.other.keys() {
-        notes.push(Note::of_all(format!(
+        notes.push(Note::general(format!(
             "`{key}` isn't known here and is left out"
         )));
     }
@@ -128,7 +128,7 @@ pub(super) fn read(text: &str) -> Result<(Beginning, Vec<Note>), Failure> {
         }
     }
     Ok((
-        beginning(people, signers, adders, retirers, &mut notes)?,
+        policy_of(people, signers, adders, retirers, &mut notes)?,
         notes,
     ))
 }
@@ -162,7 +162,7 @@ fn keys(
             continue;
         };
         let fingerprint = key.name.clone();
-        if let Some(why) = key.unusable(Timestamp::now()) {
+        if let Some(why) = unusable(&key, Timestamp::now()) {
             notes.push(Note::at(
                 at,
                 format!("{name}: the certificate {fingerprint} is left out, as it couldn't sign anything that counts: {why}"),
@@ -183,13 +183,13 @@ fn keys(
     any
 }
 
-fn beginning(
+fn policy_of(
     people: People,
     signers: Vec<String>,
     adders: Vec<String>,
     retirers: Vec<String>,
     notes: &mut Vec<Note>,
-) -> Result<Beginning, Failure> {
+) -> Result<NewPolicy, Failure> {
     for (who, right) in [
         (&signers, "sign_commit"),
         (&adders, "add_user"),
@@ -211,17 +211,17 @@ fn beginning(
         groups.push(("maintainers".to_owned(), adders));
         trust.push(need("maintainers"));
     } else {
-        notes.push(Note::of_all(
+        notes.push(Note::general(
             "`add_user` and `retire_user` are two rights there; here a change of trust/ needs somebody with each",
         ));
         groups.push(("adders".to_owned(), adders));
         groups.push(("retirers".to_owned(), retirers));
         trust.extend([need("adders"), need("retirers")]);
     }
-    notes.push(Note::of_all(
+    notes.push(Note::general(
         "one signature is enough there, wherever it is meant; so this begins with count 1 and `bindRef: none`. Raise them to ask for more",
     ));
-    Ok(Beginning {
+    Ok(NewPolicy {
         identities: people.0,
         groups,
         rules: vec![

@@ -32,10 +32,13 @@ fn allowed_signers_become_identities() {
     let text = format!(
         "# ours\nalice@example.com,alice@home {ALICE}\n\nbob@example.com namespaces=\"git\",valid-before=\"20991231Z\" {BOB}\n"
     );
-    let (beginning, mut notes) = allowed_signers::read(&text);
-    notes.extend(allowed_signers::rules(&beginning));
-    let written = beginning.policy("fleet", "main");
-    beginning.prove(&written).unwrap();
+    let (new, mut notes) = allowed_signers::read(&text);
+    notes.extend(allowed_signers::rules(&new));
+    let written = new.text("fleet", "main");
+    let folder = tempfile::tempdir().unwrap();
+    PolicyEdit::create(folder.path(), &new, &written)
+        .prove("Import")
+        .unwrap();
     let policy = policy(&written);
     let names: Vec<_> = policy.identities.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob"]);
@@ -61,12 +64,8 @@ fn what_allowed_signers_say_and_a_policy_cant_is_left_out_line_by_line() {
     let text = format!(
         "*@example.com {ALICE}\ncarol cert-authority {ALICE}\ndave namespaces=\"file\" {ALICE}\nerin valid-after=\"20991231Z\" {ALICE}\nfrank verify-required {ALICE}\ngina valid-before=\"20000101Z\" {ALICE}\nhal ssh-ed25519 garbled\nalice {ALICE}\nmallory {ALICE}\nbob {BOB}\n"
     );
-    let (beginning, notes) = allowed_signers::read(&text);
-    let names: Vec<_> = beginning
-        .identities
-        .iter()
-        .map(|p| p.name.as_str())
-        .collect();
+    let (new, notes) = allowed_signers::read(&text);
+    let names: Vec<_> = new.identities.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob"]);
     says(
         &notes,
@@ -91,14 +90,10 @@ fn what_a_name_loses_is_said_and_no_file_is_called_after_somebody_else() {
     says(&notes, &["1: Ünal@example.com is called nal here"]);
     assert_eq!(notes.len(), 1, "{}", said(&notes));
     let text = format!("anna-2@x {BOB}\nanna {ALICE}\n");
-    let (mut beginning, _) = allowed_signers::read(&text);
-    let another = beginning.identities[1].keys[0].clone();
-    beginning.identities[1].keys.push(another);
-    let paths: Vec<_> = beginning
-        .files()
-        .into_iter()
-        .map(|(path, _)| path)
-        .collect();
+    let (mut new, _) = allowed_signers::read(&text);
+    let another = new.identities[1].keys[0].clone();
+    new.identities[1].keys.push(another);
+    let paths: Vec<_> = new.files().into_iter().map(|(path, _)| path).collect();
     assert_eq!(
         paths,
         [

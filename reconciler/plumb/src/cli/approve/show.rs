@@ -1,68 +1,68 @@
-//! What is being approved, before anything is signed. It is a stranger's text until then: commits are read by
-//! our own parser, which takes out what can't be seen, and git is asked only for what it quotes. Who is said
-//! to have written something is free text; who signed it is looked up beside that.
+//! Shows what is approved before anything is signed. Until then it is a stranger's text: our own parser reads
+//! the commits and removes invisible characters, and git is asked only for what it quotes. An author is free
+//! text, so the signer is row up beside it.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::policy::Authority;
 use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, ReasonCode, named_key};
 
-use super::scope::{LOOKED_AT, Reach, Scope};
+use super::scope::{Reach, SHOWN, Scope};
 use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Failure, OrFail as _};
 
-/// By what it is told who signed: the policy before all of it, and the keys that are revoked by now.
-pub(super) struct Witness {
+/// The policy before the scope, and the keys that are revoked by now.
+pub(super) struct KnownKeys {
     pub(super) authority: Option<Authority>,
     pub(super) revoked: Vec<KeyName>,
 }
 
-/// What was shown.
+/// The commits that were shown.
 pub(super) struct Shown {
     /// The commit's subject.
     pub(super) subject: String,
-    /// The commits that a revoked key has signed, or says to have.
+    /// The commits with a signature that names a revoked key.
     pub(super) by_revoked: Vec<Oid>,
 }
 
-/// Shows on stderr all that is approved.
+/// Writes all commits of the scope, their signers and their changes to stderr.
 ///
 /// # Errors
-/// When the commit can't be read: no verification could accept it.
+/// Fails if the commit can't be read: no verification could accept it.
 pub(super) fn show(
     git: &Git,
     repository: &Repository,
     scope: &Scope,
     commit: Oid,
-    witness: &Witness,
+    keys: &KnownKeys,
     shell: &Shell,
 ) -> Result<Shown, Failure> {
-    let first = look(repository, commit, witness)?;
+    let first = read(repository, commit, keys)?;
     let mut by_revoked = Vec::new();
-    let mut tell = |id: Oid, looked: &Looked| {
-        shell.say(&looked.line);
-        if looked.signer == Signer::Revoked {
+    let mut tell = |id: Oid, row: &Row| {
+        shell.say(&row.line);
+        if row.signer == SignerKey::Revoked {
             by_revoked.push(id);
         }
     };
     tell(commit, &first);
-    let others = scope.commits.iter().take(LOOKED_AT);
+    let others = scope.commits.iter().take(SHOWN);
     for other in others.filter(|other| **other != commit) {
-        match look(repository, *other, witness) {
-            Ok(looked) => tell(*other, &looked),
-            // Of another it is enough to know that it is there.
+        match read(repository, *other, keys) {
+            Ok(row) => tell(*other, &row),
+            // Of the others it is enough to know that they are there.
             Err(_) => shell.say(format_args!("{} can't be read", other.short())),
         }
     }
-    let more = scope.commits.len().saturating_sub(LOOKED_AT);
+    let more = scope.commits.len().saturating_sub(SHOWN);
     if more > 0 {
         shell.warn(format_args!("{more} more commits aren't shown one by one"));
     }
     let from = scope
         .base
         .map_or_else(|| format!("{commit}^"), |base| base.to_string());
-    // No colour, no program of the repository's choice, names with controls in quotes.
+    // No colour, no program that the repository chooses, names with control characters in quotes.
     if let Some(stat) = git.try_ask(&[
         "-c",
         "core.quotePath=true",
@@ -77,7 +77,7 @@ pub(super) fn show(
     }
     if let (Reach::Branch, count @ 2..) = (scope.reach, scope.commits.len()) {
         shell.say(format_args!(
-            "These {count} commits are approved together: the branch as it is, also where it is merged."
+            "These {count} commits are approved together, also if the branch is merged."
         ));
     }
     Ok(Shown {
@@ -86,70 +86,73 @@ pub(super) fn show(
     })
 }
 
-/// Who signed a commit.
+/// The state of the signer's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signer {
-    /// Somebody, nobody, or it isn't known.
-    Any,
-    /// Whoever has a key that is revoked.
+enum SignerKey {
+    /// Not revoked, unknown, or there is no signature.
+    Other,
+    /// Revoked.
     Revoked,
 }
 
-struct Looked {
+struct Row {
     /// The commit in one line.
     line: String,
     subject: String,
-    signer: Signer,
+    signer: SignerKey,
 }
 
-fn look(repository: &Repository, id: Oid, witness: &Witness) -> Result<Looked, Failure> {
+fn read(repository: &Repository, id: Oid, keys: &KnownKeys) -> Result<Row, Failure> {
     let unread = || format!("the commit {} can't be read", id.short());
     let raw = repository
         .objects()
         .read(&id, ObjectKind::Commit, limits::COMMIT)
         .or_fail(unread)?;
     let commit = Commit::parse(&raw, id.format()).or_fail(unread)?;
-    let (signer, who) = signer(&raw, &commit, witness, id);
+    let (signer, who) = signer(&raw, &commit, keys, id);
     let subject = commit.subject();
-    Ok(Looked {
+    Ok(Row {
         line: format!("{} {}: {subject} ({who})", id.short(), commit.author_name()),
         subject,
         signer,
     })
 }
 
-/// Who signed a commit, in words.
-fn signer(raw: &[u8], commit: &Commit<'_>, witness: &Witness, id: Oid) -> (Signer, String) {
+/// The state of the signer's key, and a description of the signer.
+fn signer(raw: &[u8], commit: &Commit<'_>, keys: &KnownKeys, id: Oid) -> (SignerKey, String) {
     let Some(block) = commit.signature.as_deref() else {
-        return (Signer::Any, "not signed".to_owned());
+        return (SignerKey::Other, "not signed".to_owned());
     };
     let named = named_key(block);
-    let is_revoked = |key: &KeyName| witness.revoked.contains(key);
-    let found = witness
+    let is_revoked = |key: &KeyName| keys.revoked.contains(key);
+    let found = keys
         .authority
         .as_ref()
         .map(|authority| authority.signer_of_commit(raw, id.format()));
     match found {
         Some(Ok((identity, key))) if is_revoked(key) => (
-            Signer::Revoked,
+            SignerKey::Revoked,
             format!("signed by the revoked key {key} of {}", identity.name),
         ),
-        Some(Ok((identity, _))) => (Signer::Any, format!("signed by {}", identity.name)),
+        Some(Ok((identity, _))) => (SignerKey::Other, format!("signed by {}", identity.name)),
         Some(Err(reason)) if reason.code == ReasonCode::KeyRevoked => {
-            (Signer::Revoked, reason.message)
+            (SignerKey::Revoked, reason.message)
         }
         _ if named.as_ref().is_some_and(is_revoked) => {
             let key = named.map(|key| key.to_string()).unwrap_or_default();
-            (Signer::Revoked, format!("signed by the revoked key {key}"))
+            (
+                SignerKey::Revoked,
+                format!("signed by the revoked key {key}"),
+            )
         }
         Some(Err(reason)) if reason.code == ReasonCode::UnknownKey => (
-            Signer::Any,
+            SignerKey::Other,
             "signed by a key that the policy doesn't have".to_owned(),
         ),
         Some(Err(reason)) => (
-            Signer::Any,
+            SignerKey::Other,
             format!("its signature doesn't count: {}", reason.message),
         ),
-        None => (Signer::Any, "signed".to_owned()),
+        None => (SignerKey::Other, "signed".to_owned()),
     }
 }

@@ -1,24 +1,23 @@
-//! The first keys of a policy, and the policy that they make: what `plumb init` and `plumb trust init`
-//! share.
+//! The first keys of a policy, and the policy that they make; `plumb init` and `plumb trust init` share it.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use plumb_trust::policy::BindRef;
 
-use super::beginning::{Beginning, Person, Rule};
-use super::key::PublicKey;
+use super::new_policy::{NewPolicy, Person, Rule};
 use crate::git::Git;
+use crate::public_key::PublicKey;
 use crate::report::Failure;
 
-/// Whose keys a new policy trusts.
+/// The options that name the keys of a new policy.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Founders {
-    /// An SSH public key, as a file; with a name before it for more than one person
+    /// The file of an SSH public key; with a name before it for more than one person
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(in crate::cli) ssh_key: Vec<String>,
 
-    /// An OpenPGP certificate, as a file
+    /// The file of an OpenPGP certificate
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(in crate::cli) openpgp: Vec<String>,
 }
@@ -31,7 +30,7 @@ pub(in crate::cli) struct Founder {
 }
 
 impl Founders {
-    /// The keys that were given, or else the one that git signs with in this folder.
+    /// Reads the given keys, or else the one that git signs with in this folder.
     pub(in crate::cli) fn read(&self, folder: &Path) -> Result<Vec<Founder>, Failure> {
         let mut founders = Vec::new();
         for given in self.ssh_key.iter().chain(&self.openpgp) {
@@ -64,7 +63,7 @@ impl Founders {
                 .any(|other| other.key.name == founder.key.name)
             {
                 return Err(Failure::new("the same key is given twice")
-                    .hint("two signatures are worth something only from two people's keys"));
+                    .hint("give keys of two people: two signatures by one key are one"));
             }
         }
         Ok(founders)
@@ -72,7 +71,7 @@ impl Founders {
 }
 
 impl Founder {
-    /// From `FILE` or `NAME=FILE`.
+    /// Reads `FILE` or `NAME=FILE`.
     pub(in crate::cli) fn from_file(given: &str) -> Result<Self, Failure> {
         let (name, file) = match given.split_once('=') {
             Some((name, file)) => (Some(name.to_owned()), file),
@@ -91,7 +90,7 @@ impl Founder {
         let identity = word(identity);
         if identity.is_empty() {
             return Err(
-                Failure::new(format!("it isn't known whose key {} is", key.origin))
+                Failure::new(format!("the owner of {} isn't known", key.origin))
                     .hint("name the person: --ssh-key alice=FILE"),
             );
         }
@@ -99,8 +98,8 @@ impl Founder {
     }
 }
 
-/// A name as identities have it.
-pub(super) fn word(name: &str) -> String {
+/// Turns a name into an identity's.
+pub(in crate::cli) fn word(name: &str) -> String {
     let word: String = name
         .to_lowercase()
         .chars()
@@ -116,8 +115,8 @@ pub(super) fn word(name: &str) -> String {
     word.chars().take(64).collect()
 }
 
-/// A short name for who uses this git.
-pub(super) fn user_name(git: &Git) -> Option<String> {
+/// A short name of git's user.
+pub(in crate::cli) fn user_name(git: &Git) -> Option<String> {
     let email = git.try_ask(&["config", "user.email"]);
     let local = email.as_deref().and_then(|email| email.split('@').next());
     local.map(str::to_owned).or_else(|| {
@@ -128,18 +127,9 @@ pub(super) fn user_name(git: &Git) -> Option<String> {
     })
 }
 
-/// A key whose signatures would count for nothing.
-pub(super) fn unverifiable(key: &PublicKey, why: &str) -> Failure {
-    Failure::new(format!(
-        "{} ({}) couldn't sign anything that counts: {why}",
-        key.origin, key.name
-    ))
-    .hint("make another key; Ed25519 is the best choice: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
-}
-
-/// What new founders begin with: with one, count 1 and no binding; with more, two signatures where it
-/// matters.
-pub(in crate::cli) fn beginning(founders: Vec<Founder>) -> Beginning {
+/// Builds the first policy: with one founder, count 1 and no binding; with more, two signatures for trust/ and
+/// fleet.yaml.
+pub(in crate::cli) fn first_policy(founders: Vec<Founder>) -> NewPolicy {
     let names: Vec<String> = founders.iter().map(|f| f.identity.clone()).collect();
     let two = names.len() > 1;
     let rule = |path: &str, count| Rule {
@@ -155,7 +145,7 @@ pub(in crate::cli) fn beginning(founders: Vec<Founder>) -> Beginning {
         name: founder.identity,
         keys: vec![(founder.key, None)],
     });
-    Beginning {
+    NewPolicy {
         bind: if two { BindRef::Trailer } else { BindRef::None },
         identities: identities.collect(),
         groups: vec![("ops".to_owned(), names)],
@@ -167,8 +157,9 @@ pub(in crate::cli) fn beginning(founders: Vec<Founder>) -> Beginning {
 mod tests {
     use std::fs;
 
-    use super::super::beginning::random_id;
+    use super::super::new_policy::random_id;
     use super::*;
+    use crate::cli::trust::policy_edit::PolicyEdit;
 
     const ALICE: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7rxd7g5rDhyfqFo4wbFqNOCKV1gPk0iYLZZ7UdtG1C alice\n";
@@ -181,12 +172,14 @@ mod tests {
         Founder::from_file(&format!("{name}={}", path.display())).unwrap()
     }
 
-    fn begun(founders: Vec<Founder>) -> plumb_trust::Policy {
-        let beginning = beginning(founders);
-        let text = beginning.policy(&random_id().unwrap(), "main");
-        let authority = beginning
-            .prove(&text)
-            .unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"));
+    fn policy_of(founders: Vec<Founder>) -> plumb_trust::Policy {
+        let folder = tempfile::tempdir().unwrap();
+        let new = first_policy(founders);
+        let text = new.text(&random_id().unwrap(), "main");
+        let authority = PolicyEdit::create(folder.path(), &new, &text)
+            .finish("Begin")
+            .unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"))
+            .authority;
         assert!(authority.warnings.is_empty(), "{:?}", authority.warnings);
         authority.policy
     }
@@ -194,7 +187,7 @@ mod tests {
     #[test]
     fn one_key_makes_a_one_person_policy() {
         let folder = tempfile::tempdir().unwrap();
-        let policy = begun(vec![founder(folder.path(), "alice", ALICE)]);
+        let policy = policy_of(vec![founder(folder.path(), "alice", ALICE)]);
         assert_eq!(policy.bind_ref, BindRef::None);
         assert!(policy.rules.iter().all(|rule| rule.need[0].count == 1));
     }
@@ -202,7 +195,7 @@ mod tests {
     #[test]
     fn two_keys_make_a_two_person_policy() {
         let folder = tempfile::tempdir().unwrap();
-        let policy = begun(vec![
+        let policy = policy_of(vec![
             founder(folder.path(), "alice", ALICE),
             founder(folder.path(), "bob", BOB),
         ]);
@@ -225,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_made_to_fit() {
+    fn names_become_identities() {
         assert_eq!(word("Neal H. Walfield"), "neal-h.-walfield");
         assert_eq!(word("@alice"), "alice");
         assert_eq!(word("¡!"), "");

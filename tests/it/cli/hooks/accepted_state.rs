@@ -3,7 +3,7 @@
 use super::{install, server};
 use crate::cli::environment::Environment;
 
-const MEMORY: &str = "server.git/plumb/accepted";
+const ACCEPTED: &str = "server.git/plumb/accepted";
 
 /// A signed change, pushed.
 fn push(env: &Environment, size: &str) -> String {
@@ -31,7 +31,7 @@ fn a_push_is_judged_from_the_newest_accepted_commit() {
     push(&env, "2");
     let newest = push(&env, "3");
     assert_eq!(
-        env.read(MEMORY),
+        env.read(ACCEPTED),
         format!("introduction {first}\nref refs/heads/main\naccepted {newest}\n")
     );
     let refs = env.git("server.git", &["for-each-ref", "--format=%(refname)"]);
@@ -40,7 +40,7 @@ fn a_push_is_judged_from_the_newest_accepted_commit() {
     lose(&env, &lost);
     push(&env, "4");
     // Without it, it is, and missing.
-    std::fs::remove_file(env.path(MEMORY)).unwrap();
+    std::fs::remove_file(env.path(ACCEPTED)).unwrap();
     change(&env, "5");
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
@@ -53,7 +53,7 @@ fn what_is_remembered_counts_only_where_it_fits() {
     let first = server(&env);
     let second = push(&env, "1");
     let third = push(&env, "2");
-    let whole = env.read(MEMORY);
+    let whole = env.read(ACCEPTED);
     // A commit that isn't on the branch, another root of trust, another branch, and no memory at all:
     // the branch is judged from its introduction, and comes to the same end.
     let stray = env.git(
@@ -80,7 +80,7 @@ fn what_is_remembered_counts_only_where_it_fits() {
     ] {
         let wrong = whole.replace(&from, &to);
         assert_ne!(wrong, whole);
-        env.write(MEMORY, &wrong);
+        env.write(ACCEPTED, &wrong);
         let below = env.try_git(
             "fleet",
             &["push", "--force", "origin", &format!("{second}:main")],
@@ -91,10 +91,10 @@ fn what_is_remembered_counts_only_where_it_fits() {
         );
         below.says(&["[rewound]"]);
         let again = push(&env, &to);
-        assert!(env.read(MEMORY).contains(&format!("accepted {again}\n")));
+        assert!(env.read(ACCEPTED).contains(&format!("accepted {again}\n")));
         env.git("fleet", &["reset", "--quiet", "--hard", &third]);
         env.git("server.git", &["update-ref", "refs/heads/main", &third]);
-        std::fs::remove_file(env.path(MEMORY)).unwrap();
+        std::fs::remove_file(env.path(ACCEPTED)).unwrap();
     }
 }
 
@@ -115,7 +115,7 @@ fn what_was_accepted_and_taken_off_the_branch_is_known_again() {
     push.exits(0)
         .says(&["pendingAlarm", "[tombstoned]", &third[..12]]);
     // It is remembered beyond that push.
-    assert!(env.read(MEMORY).contains(&format!("tombstone {third}\n")));
+    assert!(env.read(ACCEPTED).contains(&format!("tombstone {third}\n")));
     change(&env, "3");
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
@@ -128,7 +128,7 @@ fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
     let first = server(&env);
     let second = push(&env, "1");
     let third = push(&env, "2");
-    let remembered = env.read(MEMORY);
+    let remembered = env.read(ACCEPTED);
     let main = "refs/heads/main";
     for (past, below) in [
         (&["update-ref", main, &first][..], vec![&second]),
@@ -162,12 +162,12 @@ fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
                 &format!("git push origin {third}~0:{main}"),
             ]);
         }
-        assert_eq!(env.read(MEMORY), remembered);
+        assert_eq!(env.read(ACCEPTED), remembered);
         // What it says is what helps.
         env.try_git("fleet", &["push", "origin", &format!("{third}:{main}")])
             .exits(0)
             .says(&[&format!("accepted up to {}", &third[..12])]);
-        assert_eq!(env.read(MEMORY), remembered);
+        assert_eq!(env.read(ACCEPTED), remembered);
         let below = env.try_git(
             "fleet",
             &["push", "--force", "origin", &format!("{first}:main")],
@@ -261,7 +261,7 @@ fn a_freeze_doesnt_hold_what_came_before_it() {
     env.edit("fleet/profiles/sshd.yaml", "kind:", "# x\nkind:");
     let other = env.commit("Not frozen", &["-S"]);
     env.git("fleet", &["push", "--quiet", "origin", "main"]);
-    assert!(env.read(MEMORY).contains(&format!("accepted {other}\n")));
+    assert!(env.read(ACCEPTED).contains(&format!("accepted {other}\n")));
     // What comes now is.
     change(&env, "too late");
     env.try_git("fleet", &["push", "origin", "main"])

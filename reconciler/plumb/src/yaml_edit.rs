@@ -1,47 +1,47 @@
-//! Changes of a YAML text at its places: comments and layout stay as they are.
+//! Edits YAML in place: comments and layout stay as they are.
 //!
-//! Each change is made in the text and, beside it, in the data; what the changed text says must be
-//! exactly the changed data. So a layout that this doesn't understand is refused, never garbled.
+//! Each change is made in the text and, beside it, in the data; the changed text must parse to exactly the
+//! changed data. So a layout that this doesn't understand is refused, never garbled.
 
 use std::sync::Arc;
 
 use plumb_document::{Node, Value, parse};
 
-/// A text, and changes of it.
+/// A YAML text that can be edited.
 #[derive(Debug, Clone)]
-pub(super) struct Yaml(String);
+pub(crate) struct Yaml(String);
 
 /// One step down into a document.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// Into a mapping.
     Key(&'a str),
     /// Into a list.
     Item(usize),
 }
 
-/// Why a text isn't changed.
+/// The reason why a text isn't changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EditError {
-    /// It isn't YAML, or not where this goes.
+pub(crate) enum EditError {
+    /// There is no such place.
     #[error("there is no `{0}` to change")]
     Nothing(String),
-    /// It is written in a way that can't be changed without touching something else.
+    /// The change would touch something else.
     #[error("`{0}` is written in a way that can't be changed without touching something else")]
     Layout(String),
 }
 
 impl Yaml {
-    pub(super) fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 
     /// Replaces a scalar.
-    pub(super) fn set(&mut self, path: &[Step<'_>], value: &str) -> Result<(), EditError> {
+    pub(crate) fn set(&mut self, path: &[Step<'_>], value: &str) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let range = node.span.bytes();
         self.change(path, &[(range, value.to_owned())], |data| {
@@ -51,20 +51,22 @@ impl Yaml {
     }
 
     /// Adds an item, written on one line, to the end of a list.
-    pub(super) fn push(&mut self, path: &[Step<'_>], item: &str) -> Result<(), EditError> {
+    pub(crate) fn push(&mut self, path: &[Step<'_>], item: &str) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let Value::Seq(items) = &node.value else {
-            return Err(EditError::Layout(told(path)));
+            return Err(EditError::Layout(dotted(path)));
         };
         let place = if self.is_flow(&node) {
             Self::after_in_flow(&node, items.last(), item)
         } else {
-            let last = items.last().ok_or_else(|| EditError::Layout(told(path)))?;
+            let last = items
+                .last()
+                .ok_or_else(|| EditError::Layout(dotted(path)))?;
             let start = last.span.bytes().start;
             let line = self.line_start(start);
             let dash = self.0[line..start]
                 .find('-')
-                .ok_or_else(|| EditError::Layout(told(path)))?;
+                .ok_or_else(|| EditError::Layout(dotted(path)))?;
             let indent = " ".repeat(dash);
             self.line_after(last.span.bytes().end, &format!("{indent}- {item}"))
         };
@@ -75,7 +77,7 @@ impl Yaml {
     }
 
     /// Adds an entry, written on one line, to the end of a mapping.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         path: &[Step<'_>],
         key: &str,
@@ -83,14 +85,14 @@ impl Yaml {
     ) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let Value::Map(map) = &node.value else {
-            return Err(EditError::Layout(told(path)));
+            return Err(EditError::Layout(dotted(path)));
         };
         let entry = format!("{}: {value}", scalar(key));
         let last = map.iter().last();
         let place = if self.is_flow(&node) {
             Self::after_in_flow(&node, last.map(|entry| &entry.value), &entry)
         } else {
-            let last = last.ok_or_else(|| EditError::Layout(told(path)))?;
+            let last = last.ok_or_else(|| EditError::Layout(dotted(path)))?;
             let start = last.key.span.bytes().start;
             let indent = " ".repeat(start - self.line_start(start));
             let end = last.value.span.bytes().end.max(last.key.span.bytes().end);
@@ -103,9 +105,9 @@ impl Yaml {
         })
     }
 
-    /// Takes an entry or an item out, with its line where it has one of its own.
-    pub(super) fn remove(&mut self, path: &[Step<'_>]) -> Result<(), EditError> {
-        let (Some((last, above)), layout) = (path.split_last(), || EditError::Layout(told(path)))
+    /// Removes an entry or an item, with its line if it has one of its own.
+    pub(crate) fn remove(&mut self, path: &[Step<'_>]) -> Result<(), EditError> {
+        let (Some((last, above)), layout) = (path.split_last(), || EditError::Layout(dotted(path)))
         else {
             return Err(EditError::Nothing(String::new()));
         };
@@ -116,14 +118,14 @@ impl Yaml {
                 .map(|entry| entry.key.span.bytes().start..entry.value.span.bytes().end)
                 .collect(),
             Value::Seq(items) => items.iter().map(|item| item.span.bytes()).collect(),
-            _ => return Err(EditError::Nothing(told(path))),
+            _ => return Err(EditError::Nothing(dotted(path))),
         };
         let at = match (&parent.value, last) {
             (Value::Map(map), Step::Key(key)) => map.iter().position(|e| &*e.key.text == *key),
             (Value::Seq(items), Step::Item(at)) => (*at < items.len()).then_some(*at),
             _ => None,
         };
-        let at = at.ok_or_else(|| EditError::Nothing(told(path)))?;
+        let at = at.ok_or_else(|| EditError::Nothing(dotted(path)))?;
         let own = ranges[at].clone();
         let empty = if matches!(parent.value, Value::Map(_)) {
             "{}"
@@ -134,7 +136,7 @@ impl Yaml {
             match (ranges.get(at + 1), at.checked_sub(1).map(|at| &ranges[at])) {
                 (Some(next), _) => (own.start..next.start, String::new()),
                 (None, Some(before)) if self.0[before.end..own.start].contains('\n') => {
-                    // What stands behind the one before is its own; a comma at the end is allowed.
+                    // A comment behind the one before belongs to that; a trailing comma is allowed.
                     let gap = self.0[..own.start]
                         .trim_end_matches([' ', '\n', '\r'])
                         .len();
@@ -147,7 +149,7 @@ impl Yaml {
                 (None, None) => (own, String::new()),
             }
         } else if ranges.len() == 1 {
-            // Nothing would be left, which is written as an empty one beside its key.
+            // Nothing would be left: an empty one is written beside its key.
             let from = key.ok_or_else(layout)?;
             (from..own.end, format!(": {empty}"))
         } else {
@@ -165,8 +167,8 @@ impl Yaml {
         })
     }
 
-    /// The first item of a list that is as wanted.
-    pub(super) fn position(
+    /// Finds the first item of a list that matches.
+    pub(crate) fn position(
         &self,
         path: &[Step<'_>],
         is: impl Fn(&serde_json::Value) -> bool,
@@ -180,9 +182,9 @@ impl Yaml {
             .position(|item| serde_json::to_value(item).is_ok_and(|value| is(&value)))
     }
 
-    /// The node at a path, and where the key that it stands behind ends.
+    /// Finds the node at a path, and the end of its key.
     fn find(&self, path: &[Step<'_>]) -> Result<(Option<usize>, Node), EditError> {
-        let nothing = || EditError::Nothing(told(path));
+        let nothing = || EditError::Nothing(dotted(path));
         let mut node = read(&self.0).ok_or_else(nothing)?;
         let mut key = None;
         for step in path {
@@ -202,14 +204,14 @@ impl Yaml {
         Ok((key, node))
     }
 
-    /// Makes changes of the text, if what it says then is what it said with the change of the data.
+    /// Changes the text, if it then parses to the changed data.
     fn change(
         &mut self,
         path: &[Step<'_>],
         places: &[(std::ops::Range<usize>, String)],
         of_data: impl FnOnce(&mut serde_json::Value) -> Option<()>,
     ) -> Result<(), EditError> {
-        let layout = || EditError::Layout(told(path));
+        let layout = || EditError::Layout(dotted(path));
         let mut wanted = json_of(&self.0).ok_or_else(layout)?;
         let mut at = &mut wanted;
         for step in path {
@@ -238,7 +240,7 @@ impl Yaml {
         self.0[node.span.bytes().start.min(self.0.len())..].starts_with(['[', '{'])
     }
 
-    /// Where something is added to a list or mapping in brackets.
+    /// The edit that adds something to a list or mapping in brackets.
     fn after_in_flow(
         node: &Node,
         last: Option<&Node>,
@@ -252,7 +254,7 @@ impl Yaml {
         (start..start, new.to_owned())
     }
 
-    /// A new line behind the one that this place is on.
+    /// The edit that adds a line after the one at this offset.
     fn line_after(&self, place: usize, line: &str) -> (std::ops::Range<usize>, String) {
         let end = self.line_end(place);
         let break_ = if self.0.contains("\r\n") {
@@ -272,8 +274,8 @@ impl Yaml {
         self.0[..place].rfind('\n').map_or(0, |at| at + 1)
     }
 
-    /// Behind the end of the line that this place is on; a place at a line's beginning is the end of
-    /// the one before.
+    /// The offset after the end of the line at this offset; an offset at a line's beginning is the end of the line
+    /// before.
     fn line_end(&self, place: usize) -> usize {
         if place > 0 && self.0[..place].ends_with('\n') {
             return place;
@@ -292,11 +294,11 @@ fn json_of(text: &str) -> Option<serde_json::Value> {
     serde_json::to_value(read(text)?).ok()
 }
 
-/// A word as YAML reads it back as text.
-pub(super) fn scalar(word: &str) -> String {
+/// Writes a word so that YAML reads it back as text.
+pub(crate) fn scalar(word: &str) -> String {
     let plain = read(word)
         .is_some_and(|node| matches!(&node.value, Value::String(text) if &**text == word));
-    // In brackets some characters end a word; one that begins with `*` would be an alias.
+    // In brackets some characters end a word; a leading `*` would be an alias.
     if plain && !word.contains([',', '[', ']', '{', '}', ':', '#', '*']) {
         word.to_owned()
     } else {
@@ -304,8 +306,8 @@ pub(super) fn scalar(word: &str) -> String {
     }
 }
 
-/// A path for messages.
-fn told(path: &[Step<'_>]) -> String {
+/// Renders a path for messages.
+fn dotted(path: &[Step<'_>]) -> String {
     let words = path.iter().map(|step| match step {
         Step::Key(key) => (*key).to_owned(),
         Step::Item(at) => format!("item {}", at + 1),

@@ -36,7 +36,7 @@ pub struct Held {
 ///
 /// # Errors
 /// When the floor can't be read, or the head isn't on a way from it.
-pub fn presume(
+pub fn simulate(
     objects: &dyn Objects,
     inputs: &Inputs<'_>,
     tell: &mut dyn FnMut(Held) -> ControlFlow<()>,
@@ -61,7 +61,7 @@ pub fn presume(
         let once_due = evaluation.once_due(&parent, at, &step, &mut history);
         step.notes = Vec::new();
         let after = parent.id;
-        let stand_in = evaluation.presumed(&parent, at, id);
+        let stand_in = evaluation.simulated(&parent, at, id);
         if let Err(reason) = &stand_in
             && !step.reasons.contains(reason)
         {
@@ -84,7 +84,7 @@ pub fn presume(
 
 impl Evaluation<'_> {
     /// A commit that isn't accepted, as the next step would see it if it were.
-    fn presumed(&mut self, before: &Parent, at: usize, id: Oid) -> Result<Parent, Reason> {
+    fn simulated(&mut self, before: &Parent, at: usize, id: Oid) -> Result<Parent, Reason> {
         let raw = self
             .objects
             .read(&id, ObjectKind::Commit, limits::COMMIT)
@@ -129,7 +129,7 @@ impl Evaluation<'_> {
         let commit = Commit::parse(&raw, step.commit.format()).ok()?;
         let now = self.now;
         self.now = now.max(commit.committer.seconds);
-        // If it is accepted then, it takes away what it takes away as a commit that is presumed to be, too.
+        // If it is accepted then, it takes away what it takes away as a commit that is simulated to be, too.
         let (mut due, _) = self.step(parent, at, None, history);
         self.now = now;
         due.notes = Vec::new();

@@ -1,4 +1,4 @@
-//! The client's hooks that add `Deploy-Ref:`: nobody should have to type it.
+//! Installs the client's hooks that add `Deploy-Ref:`.
 
 use std::fs;
 use std::io;
@@ -18,8 +18,8 @@ const HOOKS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Puts them into a clone. A hook that is there already stays. What is left to be done by hand is
-/// returned, with the exact commands: a policy that was just written is good without them.
+/// Installs the hooks into a clone. A hook that is there already stays. Returns what is left to do by hand, with
+/// the exact commands: a policy that was just written is good without them.
 pub(in crate::cli) fn write_commit_hooks(folder: &Path, git: &Git) -> Vec<String> {
     let mut left = Vec::new();
     for (name, text) in HOOKS {

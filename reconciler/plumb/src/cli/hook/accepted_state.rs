@@ -1,9 +1,9 @@
-//! What the server's hooks remember from one push to the next, so that each push is judged from the
-//! newest accepted commit and not from the introduction.
+//! The accepted state that the server's hooks keep from one push to the next, so that each push is judged
+//! from the newest accepted commit and not from the introduction.
 //!
-//! It is a file in the bare repository, where no push reaches; whoever can write there can replace the
-//! hooks too. It counts only for the introduction and the branch that it was written for, and only
-//! while the commit that it names lies on the branch, or the branch was set back below it past the hooks.
+//! It is a file in the bare repository, which no push can reach; whoever can write there can replace the
+//! hooks too. It counts only for the introduction and the branch that it was written for, and only while its
+//! commit is on the branch, or the branch was set back below it past the hooks.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 use plumb_adapters::git::ObjectStore;
 use plumb_trust::Oid;
 
-use crate::judgement::floor::first_parents;
 use crate::report::{Failure, OrFail as _};
+use crate::verdict::floor::first_parents;
 
-/// Where it lies, from the repository's git folder.
+/// The file's path in the repository's git folder.
 const PATH: &str = "plumb/accepted";
 
-/// A longer file isn't ours.
+/// The largest file that is read; a larger one isn't ours.
 const LARGEST: u64 = 4 << 20;
 
-/// What is remembered.
+/// How far a branch is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(super) struct AcceptedState {
     /// The root of trust that it follows from.
     pub(super) introduction: Oid,
     /// The branch.
@@ -35,15 +35,16 @@ pub(super) struct Memory {
     pub(super) tombstones: BTreeSet<Oid>,
 }
 
-impl Memory {
-    /// What is remembered of a branch. Whatever doesn't fit is nothing: it is only found out anew.
+impl AcceptedState {
+    /// Reads the state of a branch. Returns `None` for anything that doesn't fit: a push is then judged from
+    /// the introduction.
     pub(super) fn read(git_dir: &Path, introduction: &Oid, reference: &str) -> Option<Self> {
         let path = git_dir.join(PATH);
         if std::fs::metadata(&path).ok()?.len() > LARGEST {
             return None;
         }
         Self::parse(&std::fs::read_to_string(path).ok()?)
-            .filter(|memory| memory.introduction == *introduction && memory.reference == reference)
+            .filter(|state| state.introduction == *introduction && state.reference == reference)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -79,7 +80,7 @@ impl Memory {
         text
     }
 
-    /// Writes it down. Of two pushes at once one wins, and both are true.
+    /// Writes the file. Of two pushes at once one wins, and both are true.
     pub(super) fn write(&self, git_dir: &Path) -> Result<(), Failure> {
         let path = git_dir.join(PATH);
         let failed = || format!("{} can't be written", path.display());
@@ -87,7 +88,7 @@ impl Memory {
         std::fs::create_dir_all(&folder).or_fail(failed)?;
         let mut file = tempfile::NamedTempFile::new_in(&folder).or_fail(failed)?;
         file.write_all(self.text().as_bytes()).or_fail(failed)?;
-        // Servers on which several people push give the repository's folders to a group.
+        // On a server where several people push, the repository's folders belong to a group.
         let mode = std::fs::metadata(&folder).or_fail(failed)?.permissions();
         let mode = std::os::unix::fs::PermissionsExt::mode(&mode) & 0o666;
         file.as_file()
@@ -98,49 +99,53 @@ impl Memory {
     }
 }
 
-/// How a branch stands to an accepted commit.
+/// Where a branch is relative to an accepted commit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The commit is on it.
-    On,
-    /// It ends below the commit: it was set back, past the hooks.
+pub(super) enum BranchPosition {
+    /// The branch has the commit.
+    Contains,
+    /// The branch ends below the commit: it was set back, past the hooks.
     SetBack,
-    /// It went another way: these accepted commits aren't on it.
-    Elsewhere(Vec<Oid>),
+    /// The branch left the commit's chain: these accepted commits aren't on it.
+    Diverged(Vec<Oid>),
 }
 
-/// How the branch with this tip stands to an accepted commit; none is a branch that was deleted.
-pub(super) fn standing(objects: &ObjectStore, accepted: Oid, tip: Option<Oid>) -> Standing {
+/// Compares a branch with an accepted commit; a branch without a tip was deleted.
+pub(super) fn branch_position(
+    objects: &ObjectStore,
+    accepted: Oid,
+    tip: Option<Oid>,
+) -> BranchPosition {
     let Some(tip) = tip else {
-        return Standing::SetBack;
+        return BranchPosition::SetBack;
     };
     let mut chain = HashSet::new();
     for id in first_parents(objects, tip) {
         if id == accepted {
-            return Standing::On;
+            return BranchPosition::Contains;
         }
         chain.insert(id);
     }
     let mut off = Vec::new();
     for id in first_parents(objects, accepted) {
         if id == tip {
-            return Standing::SetBack;
+            return BranchPosition::SetBack;
         }
         if chain.contains(&id) {
             break;
         }
         off.push(id);
     }
-    Standing::Elsewhere(off)
+    BranchPosition::Diverged(off)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn memory() -> Memory {
+    fn state() -> AcceptedState {
         let id = |digit: &str| digit.repeat(40).parse().unwrap();
-        Memory {
+        AcceptedState {
             introduction: id("1"),
             reference: "refs/heads/main".to_owned(),
             accepted: id("2"),
@@ -149,25 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_as_it_was_written_and_only_for_what_it_is_of() {
+    fn reads_what_was_written_for_the_same_introduction_and_branch() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = memory();
+        let state = state();
         let read = |introduction: &Oid, reference: &str| {
-            Memory::read(folder.path(), introduction, reference)
+            AcceptedState::read(folder.path(), introduction, reference)
         };
-        assert_eq!(read(&memory.introduction, "refs/heads/main"), None);
-        memory.write(folder.path()).unwrap();
+        assert_eq!(read(&state.introduction, "refs/heads/main"), None);
+        state.write(folder.path()).unwrap();
         assert_eq!(
-            read(&memory.introduction, "refs/heads/main"),
-            Some(memory.clone())
+            read(&state.introduction, "refs/heads/main"),
+            Some(state.clone())
         );
-        assert_eq!(read(&memory.accepted, "refs/heads/main"), None);
-        assert_eq!(read(&memory.introduction, "refs/heads/next"), None);
+        assert_eq!(read(&state.accepted, "refs/heads/main"), None);
+        assert_eq!(read(&state.introduction, "refs/heads/next"), None);
     }
 
     #[test]
-    fn what_isnt_ours_is_nothing() {
-        let text = memory().text();
+    fn ignores_a_file_that_does_not_parse() {
+        let text = state().text();
         for wrong in [
             String::new(),
             text.replace("accepted", "believed"),
@@ -175,7 +180,7 @@ mod tests {
             text.lines().take(2).collect::<Vec<_>>().join("\n"),
             format!("{text}\n\n"),
         ] {
-            assert_eq!(Memory::parse(&wrong), None, "{wrong}");
+            assert_eq!(AcceptedState::parse(&wrong), None, "{wrong}");
         }
     }
 }

@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
 
 use jiff::Timestamp;
-use plumb_document::SourceMap;
-use plumb_trust::Authority;
-use plumb_trust::policy::{BindRef, POLICY_PATH};
+use plumb_trust::policy::BindRef;
 
-use super::edit::scalar;
-use super::founders::unverifiable;
-use super::key::PublicKey;
+use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
+use crate::yaml_edit::scalar;
 
-/// Whom a new policy trusts, and with what.
+/// The people, groups and rules of a new policy.
 #[derive(Debug)]
-pub(in crate::cli) struct Beginning {
+pub(in crate::cli) struct NewPolicy {
     pub(in crate::cli) identities: Vec<Person>,
     /// Groups by name, with the names of their members.
     pub(in crate::cli) groups: Vec<(String, Vec<String>)>,
@@ -26,23 +22,23 @@ pub(in crate::cli) struct Beginning {
     pub(in crate::cli) bind: BindRef,
 }
 
-/// Somebody, with keys and when each ends.
+/// A person with their keys and the end of each.
 #[derive(Debug)]
 pub(in crate::cli) struct Person {
     pub(in crate::cli) name: String,
     pub(in crate::cli) keys: Vec<(PublicKey, Option<Timestamp>)>,
 }
 
-/// Paths, and what a change of them needs: so many of each group.
+/// Paths, and the number of each group that a change of them needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Rule {
     pub(in crate::cli) paths: Vec<String>,
     pub(in crate::cli) needs: Vec<(String, u32)>,
 }
 
-impl Beginning {
-    /// The policy's text.
-    pub(in crate::cli) fn policy(&self, repository: &str, branch: &str) -> String {
+impl NewPolicy {
+    /// Renders the policy.
+    pub(in crate::cli) fn text(&self, repository: &str, branch: &str) -> String {
         let bind = match self.bind {
             BindRef::None => "none   ",
             BindRef::Trailer => "trailer",
@@ -112,7 +108,7 @@ spec:
         text
     }
 
-    /// The files of the keys: paths and texts. None is called as the first one of somebody else is.
+    /// The paths and texts of the key files. None has the name of another person's first file.
     pub(in crate::cli) fn files(&self) -> Vec<(String, &str)> {
         let mut taken = BTreeSet::new();
         let of_another = |path: &str, own: &str| {
@@ -134,49 +130,10 @@ spec:
         }
         files
     }
-
-    /// Refuses what can't be read, what nobody could meet, and keys that couldn't sign anything.
-    pub(in crate::cli) fn prove(&self, policy: &str) -> Result<Authority, Failure> {
-        let now = Timestamp::now();
-        let authority = Authority::new(policy.as_bytes(), self.files(), now).map_err(|wrong| {
-            let mut sources = SourceMap::default();
-            sources.insert(POLICY_PATH.into(), policy.as_bytes().into());
-            Failure::new("this makes no policy").diagnostics(wrong, sources)
-        })?;
-        for (key, _) in self.identities.iter().flat_map(|person| &person.keys) {
-            if let Some(why) = authority.unusable(&key.name, now) {
-                return Err(unverifiable(key, &why));
-            }
-        }
-        if let Some(lacking) = authority.check(now).unsatisfiable.first() {
-            return Err(Failure::new(format!(
-                "{} would need {} of {}, and only {} could sign",
-                lacking.rule, lacking.count, lacking.from, lacking.usable
-            )));
-        }
-        Ok(authority)
-    }
-
-    /// Writes it into a folder that has no `trust/`; the paths that were written.
-    pub(in crate::cli) fn write(&self, root: &Path, policy: &str) -> Result<Vec<String>, Failure> {
-        let mut written = Vec::new();
-        let files = self.files();
-        let policy = (POLICY_PATH.to_owned(), policy);
-        for (path, text) in files.into_iter().chain([policy]) {
-            let whole = root.join(&path);
-            if let Some(folder) = whole.parent() {
-                fs::create_dir_all(folder)
-                    .or_fail(|| format!("{} can't be made", folder.display()))?;
-            }
-            fs::write(&whole, text).or_fail(|| format!("{} can't be written", whole.display()))?;
-            written.push(path);
-        }
-        Ok(written)
-    }
 }
 
 impl Rule {
-    /// How the policy has it, on one line.
+    /// Renders the rule on one line.
     pub(in crate::cli) fn form(&self) -> String {
         let paths: Vec<_> = self.paths.iter().map(|path| scalar(path)).collect();
         let needs: Vec<_> = self
@@ -192,12 +149,12 @@ impl Rule {
     }
 }
 
-/// A random UUID: what tells this fleet from a fork of it.
+/// Creates a random UUID, which tells this fleet from a fork of it.
 pub(in crate::cli) fn random_id() -> Result<String, Failure> {
     let mut bytes = [0_u8; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
-        .or_fail(|| "the system gives no random numbers".to_owned())?;
+        .or_fail(|| "/dev/urandom can't be read".to_owned())?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut id = String::new();
@@ -215,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_uuids() {
+    fn creates_uuids() {
         let (a, b) = (random_id().unwrap(), random_id().unwrap());
         assert_ne!(a, b);
         assert_eq!((a.len(), a.as_bytes()[14]), (36, b'4'));

@@ -1,33 +1,32 @@
-//! Public keys as people give them: a file, a fingerprint, the key itself, or the one that git signs
+//! Reads public keys as people give them: a file, a fingerprint, the key itself, or the one that git signs
 //! with. Private keys are never read.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jiff::Timestamp;
-use plumb_trust::policy::{BindRef, KEYS_PATH, KeyFile, KeyFileError};
-use plumb_trust::{Authority, KeyName};
+use plumb_trust::KeyName;
+use plumb_trust::policy::{KEYS_PATH, KeyFile, KeyFileError};
 
-use super::beginning::{Beginning, Person, Rule};
 use crate::git::Git;
 use crate::report::{Failure, OrFail as _};
+use crate::yaml_edit::scalar;
 
 /// A public key, and the text of its file in `trust/keys/`.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct PublicKey {
-    pub(in crate::cli) name: KeyName,
-    pub(in crate::cli) file: KeyFile,
-    pub(in crate::cli) text: String,
-    /// Where it was found, for messages.
-    pub(in crate::cli) origin: String,
+pub(crate) struct PublicKey {
+    pub(crate) name: KeyName,
+    pub(crate) file: KeyFile,
+    pub(crate) text: String,
+    /// Its source, for messages.
+    pub(crate) origin: String,
 }
 
-/// Beginnings of an SSH public key's line.
+/// The prefixes of an SSH public key's line.
 const SSH_KINDS: [&str; 3] = ["ssh-", "ecdsa-", "sk-"];
 
 impl PublicKey {
-    /// From a file, a fingerprint that gpg or the SSH agent knows, or an SSH public key itself.
-    pub(in crate::cli) fn of(given: &str) -> Result<Self, Failure> {
+    /// Reads a file, a fingerprint that gpg or the SSH agent knows, or an SSH public key itself.
+    pub(crate) fn of(given: &str) -> Result<Self, Failure> {
         let literal = given.strip_prefix("key::").unwrap_or(given);
         let is_literal = SSH_KINDS.iter().any(|kind| literal.starts_with(kind));
         if is_literal && literal.contains(' ') {
@@ -49,19 +48,19 @@ impl PublicKey {
         }
     }
 
-    /// From a file.
-    pub(in crate::cli) fn of_file(path: &Path) -> Result<Self, Failure> {
+    /// Reads a file.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, Failure> {
         let path = expand(&path.to_string_lossy());
         let bytes =
             std::fs::read(&path).or_fail(|| format!("the key {} can't be read", path.display()))?;
         Self::read(&bytes, &path.display().to_string())
     }
 
-    /// The key that the user's git signs with.
-    pub(in crate::cli) fn of_git(git: &Git) -> Result<Self, Failure> {
+    /// Reads the key that the user's git signs with.
+    pub(crate) fn of_git(git: &Git) -> Result<Self, Failure> {
         let none = || {
-            Failure::new("git has no `user.signingkey`, so it isn't known which key to trust")
-                .hint("say one: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
+            Failure::new("git has no `user.signingkey`, so no key to trust is known")
+                .hint("name one: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
                 .hint("or set it: git config --global gpg.format ssh && git config --global user.signingkey ~/.ssh/id_ed25519.pub")
         };
         let key = git
@@ -71,7 +70,7 @@ impl PublicKey {
         match format.as_str() {
             "ssh" => Self::ssh_of_git(&key),
             "" | "openpgp" => Self::of_gpg(&key)
-                .map_err(|failure| failure.hint("say the certificate's file with --openpgp")),
+                .map_err(|failure| failure.hint("name the certificate's file with --openpgp")),
             other => Err(Failure::new(format!(
                 "git signs in the format {other}, which Plumb doesn't take"
             ))
@@ -97,9 +96,9 @@ impl PublicKey {
         })
     }
 
-    /// What gpg has under a name, without what others certified.
+    /// Exports a key of gpg without the certifications of others.
     fn of_gpg(name: &str) -> Result<Self, Failure> {
-        // A `!` picks one subkey to sign with; it is the whole certificate that is trusted.
+        // A `!` picks one subkey to sign with; the policy trusts the whole certificate.
         let name = name.trim_end_matches('!');
         let output = Command::new("gpg")
             .args(["--batch", "--armor", "--export"])
@@ -108,12 +107,12 @@ impl PublicKey {
             .or_fail(|| format!("gpg can't be run to export the key {name}"))?;
         if output.stdout.is_empty() {
             return Err(Failure::new(format!("gpg has no public key {name}"))
-                .hint("`gpg --import FILE` takes it up, or name the file itself"));
+                .hint("import it with `gpg --import FILE`, or name the file itself"));
         }
         Self::read(&output.stdout, &format!("the key {name} of gpg"))
     }
 
-    /// The key of this fingerprint that the SSH agent holds.
+    /// Finds the key of this fingerprint in the SSH agent.
     fn of_agent(fingerprint: &str) -> Result<Self, Failure> {
         let none = |failure: Failure| {
             failure.hint(
@@ -137,8 +136,8 @@ impl PublicKey {
         })
     }
 
-    /// From a file's bytes.
-    pub(in crate::cli) fn read(bytes: &[u8], origin: &str) -> Result<Self, Failure> {
+    /// Parses a file's bytes.
+    pub(crate) fn read(bytes: &[u8], origin: &str) -> Result<Self, Failure> {
         let refused = |error: &KeyFileError| {
             let failure = Failure::new(format!("{origin} is {error}"));
             match error {
@@ -155,8 +154,8 @@ impl PublicKey {
         Self::of_key_file(file, origin)
     }
 
-    /// From a key that is read already.
-    pub(in crate::cli) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
+    /// Takes a parsed key.
+    pub(crate) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
         let text = file
             .to_text()
             .or_fail(|| format!("{origin} can't be written again"))?;
@@ -168,29 +167,17 @@ impl PublicKey {
         })
     }
 
-    /// Why it couldn't sign anything that counts, under the rules that a policy has where it says nothing.
-    pub(in crate::cli) fn unusable(&self, at: Timestamp) -> Option<String> {
-        let alone = Beginning {
-            identities: vec![Person {
-                name: "somebody".to_owned(),
-                keys: vec![(self.clone(), None)],
-            }],
-            groups: vec![("all".to_owned(), vec!["somebody".to_owned()])],
-            rules: vec![Rule {
-                paths: vec!["**".to_owned()],
-                needs: vec![("all".to_owned(), 1)],
-            }],
-            bind: BindRef::None,
-        };
-        let policy = alone.policy("none", "main");
-        match Authority::new(policy.as_bytes(), alone.files(), at) {
-            Ok(authority) => authority.unusable(&self.name, at),
-            Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
-        }
+    /// The error for a key whose signatures would count for nothing.
+    pub(crate) fn unverifiable(&self, why: &str) -> Failure {
+        Failure::new(format!(
+            "{} ({}) couldn't sign anything that counts: {why}",
+            self.origin, self.name
+        ))
+        .hint("make another key, best of Ed25519: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
     }
 
-    /// Where it would lie in the repository for a person, if that place is free.
-    pub(in crate::cli) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
+    /// The first free path for it in the repository.
+    pub(crate) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
         let ending = match self.name {
             KeyName::OpenPgp(_) => "asc",
             KeyName::Ssh(_) => "pub",
@@ -209,21 +196,17 @@ impl PublicKey {
         }
     }
 
-    /// How the policy names it.
-    pub(in crate::cli) fn policy_form(&self) -> String {
+    /// Renders it as the policy names it.
+    pub(crate) fn policy_form(&self) -> String {
         match self.name {
-            KeyName::OpenPgp(_) => format!("{{openpgp: {}}}", quoted_if_digits(&self.name)),
+            // YAML would read a fingerprint of digits only as a number.
+            KeyName::OpenPgp(_) => format!("{{openpgp: {}}}", scalar(&self.name.to_string())),
             KeyName::Ssh(_) => format!("{{ssh: \"{}\"}}", self.name),
         }
     }
 }
 
-/// A fingerprint of nothing but digits, or with one `E` among them, would be a number in YAML.
-fn quoted_if_digits(name: &KeyName) -> String {
-    super::edit::scalar(&name.to_string())
-}
-
-/// `~/` as shells and git have it.
+/// Expands `~/` as shells and git do.
 fn expand(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),

@@ -1,0 +1,255 @@
+//! Verifies the commits of an approval before and after the tag exists.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use plumb_adapters::git::Repository;
+use plumb_trust::object::limits;
+use plumb_trust::policy::Authority;
+use plumb_trust::{ObjectKind, Objects as _, Oid, Reason, ReasonCode, Step, TagRef, Verdict};
+use serde::Serialize;
+
+use super::scope::Scope;
+use crate::git::Git;
+use crate::output::{Paint, Palette, Shell};
+use crate::report::{Failure, OrFail as _};
+use crate::verdict::floor::{self, Before, HeldBefore};
+use crate::verdict::{self, FloorSource, Range};
+
+/// The effect of an approval on the commits that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Effect {
+    /// With it they have everything that they need.
+    Completes,
+    /// It counts, and more is missing.
+    Counts,
+    /// It changes nothing.
+    Nothing,
+}
+
+/// The verdicts on the covered commits before the tag exists.
+pub(super) struct BeforeApproval {
+    /// Each covered commit of the first-parent chain with its parent, the approved one first.
+    chain: Vec<(Oid, Oid)>,
+    now: Timestamp,
+    authority: Authority,
+    tags: Vec<TagRef>,
+    steps: Vec<Step>,
+}
+
+/// The verdicts on the covered commits before and after the tag exists.
+pub(super) struct AfterApproval {
+    /// The approver.
+    pub(super) identity: String,
+    /// Each commit before and after, the approved one first.
+    steps: Vec<(Step, Step)>,
+    /// The commit before them that holds them.
+    pub(super) held: Option<HeldBefore>,
+}
+
+impl BeforeApproval {
+    /// Verifies without the approval. Returns `None` if the policy or the objects aren't all here.
+    ///
+    /// # Errors
+    /// Fails if the commit can never be accepted: then there is nothing to approve.
+    pub(super) fn before(
+        repository: &Repository,
+        scope: &Scope,
+        commit: Oid,
+    ) -> Result<Option<Self>, Failure> {
+        let chain = scope.chain(repository, commit);
+        let Some((parent, _)) = chain.first() else {
+            return Ok(None);
+        };
+        let Ok(authority) = verdict::authority(repository, parent) else {
+            return Ok(None);
+        };
+        let (tags, now) = (repository.tags()?, Timestamp::now());
+        let Some(steps) = judge(repository, &chain, &tags, now) else {
+            return Ok(None);
+        };
+        if let Some(step) = steps.first().filter(|s| s.verdict == Verdict::Reject) {
+            // A missing object may be elsewhere; nothing else helps such a commit.
+            let missing = |reason: &&Reason| reason.code == ReasonCode::MissingObject;
+            return step
+                .reasons
+                .iter()
+                .find(|reason| !missing(reason))
+                .map_or(Ok(None), |reason| Err(rejected(step, reason)));
+        }
+        Ok(Some(Self {
+            chain,
+            now,
+            authority,
+            tags,
+            steps,
+        }))
+    }
+
+    /// Verifies again with the approval. A tag that can't count is deleted.
+    pub(super) fn after(
+        self,
+        git: &Git,
+        repository: &Repository,
+        tag: &str,
+    ) -> Result<AfterApproval, Failure> {
+        // Open it again: the tag is new.
+        let repository = Repository::open(repository.git_dir())?;
+        let name = format!("refs/tags/{tag}");
+        let unread = || format!("the tag {tag} can't be read");
+        let target = repository
+            .reference(&name)?
+            .ok_or_else(|| Failure::new(unread()))?;
+        let raw = repository
+            .objects()
+            .read(&target, ObjectKind::Tag, limits::TAG)
+            .or_fail(unread)?;
+        let signer = self.authority.signer_of_tag(&raw, repository.format());
+        let identity = match signer {
+            Ok((identity, _)) => identity.name.clone(),
+            Err(reason) => return Err(not_kept(git, tag, &reason)),
+        };
+        let own = TagRef { name, target };
+        let unjudged = || Failure::new("the commit can't be judged again");
+        let &(_, newest) = self.chain.first().ok_or_else(unjudged)?;
+        // The signer's key may be revoked by now: that shows in the notes of the verdict. They are limited, so
+        // approvals by others, which anybody may push, are left out here.
+        let others = |tag: &&TagRef| !tag.name.starts_with("refs/tags/approve/");
+        let mut alone: Vec<TagRef> = self.tags.iter().filter(others).cloned().collect();
+        alone.push(own.clone());
+        let judged = judge(&repository, &self.chain[..1], &alone, self.now).ok_or_else(unjudged)?;
+        let ignored = |note: &&Reason| {
+            note.code == ReasonCode::ApprovalIgnored && note.tag.as_deref() == Some(tag)
+        };
+        let mut notes = judged.iter().flat_map(|step| &step.notes);
+        if let Some(reason) = notes.find(ignored) {
+            return Err(not_kept(git, tag, reason));
+        }
+        let mut tags = self.tags;
+        tags.push(own);
+        let steps = judge(&repository, &self.chain, &tags, self.now).ok_or_else(unjudged)?;
+        let held = match floor::before(&repository, &tags, newest, newest) {
+            Before::Held(earlier) => Some(earlier),
+            Before::Accepted | Before::Unknown => None,
+        };
+        Ok(AfterApproval {
+            identity,
+            steps: self.steps.into_iter().zip(steps).collect(),
+            held,
+        })
+    }
+}
+
+/// Judges each commit of a chain from its parent, on the way to the newest: an approval of that one may span
+/// the others.
+fn judge(
+    repository: &Repository,
+    chain: &[(Oid, Oid)],
+    tags: &[TagRef],
+    now: Timestamp,
+) -> Option<Vec<Step>> {
+    let (_, head) = chain.first()?;
+    chain
+        .iter()
+        .map(|(parent, commit)| {
+            let range = Range {
+                floor: *parent,
+                source: FloorSource::Accepted,
+                head: *head,
+                tags,
+                now,
+            };
+            let steps = verdict::judge(repository, &range).steps;
+            steps.into_iter().find(|step| step.commit == *commit)
+        })
+        .collect()
+}
+
+fn rejected(step: &Step, reason: &Reason) -> Failure {
+    Failure::new(format!(
+        "{} can never be accepted, so nothing was signed: {reason} [{}]",
+        step.commit.short(),
+        reason.code
+    ))
+    .maybe_hint(reason.hint.clone())
+    .hint(format!(
+        "run `plumb explain {}` for what the code means",
+        reason.code
+    ))
+}
+
+impl AfterApproval {
+    /// The effect of the approval; one without any is warned of.
+    pub(super) fn effect(&self, shell: &Shell) -> Effect {
+        let have = |step: &Step| step.needs.iter().map(|need| need.have).sum::<u32>();
+        let changes = |(before, after): &(Step, Step)| {
+            !before.verdict.is_accept()
+                && (have(before) != have(after) || before.reasons != after.reasons)
+        };
+        if self.steps.iter().any(changes) {
+            let complete = self
+                .steps
+                .iter()
+                .all(|(_, after)| after.verdict.is_accept());
+            return if complete {
+                Effect::Completes
+            } else {
+                Effect::Counts
+            };
+        }
+        let complete = self
+            .steps
+            .iter()
+            .all(|(before, _)| before.verdict.is_accept());
+        shell.warn(if complete {
+            "this approval changes nothing: the commit has everything that it needs without it".to_owned()
+        } else {
+            format!(
+                "this approval changes nothing: {} counts already, or is in no group that the changed paths need",
+                self.identity
+            )
+        });
+        Effect::Nothing
+    }
+
+    /// Appends what each commit has with the approval, and what it still lacks.
+    pub(super) fn describe(&self, out: &mut String, palette: Palette) {
+        let waiting = |(before, _): &&(Step, Step)| !before.verdict.is_accept();
+        for (_, step) in self.steps.iter().filter(waiting) {
+            let commit = step.commit.short();
+            if step.verdict.is_accept() {
+                let _ = writeln!(
+                    out,
+                    "{commit} has all that it needs with it, by {}",
+                    self.identity
+                );
+                continue;
+            }
+            let note = palette.paint(Paint::Warn, "note:");
+            let _ = writeln!(
+                out,
+                "{note} by {}, and {commit} isn't accepted yet:",
+                self.identity
+            );
+            for reason in &step.reasons {
+                let _ = writeln!(out, "  {} [{}]", reason.message, reason.code);
+            }
+            for need in step.needs.iter().filter(|need| need.have < need.count) {
+                let _ = writeln!(out, "  {}: {}", need.from, verdict::who_could(need));
+            }
+        }
+    }
+}
+
+/// Deletes an approval that would count for nothing, and explains why it would.
+fn not_kept(git: &Git, tag: &str, why: &Reason) -> Failure {
+    if let Err(failure) = git.run(&["tag", "--delete", tag]) {
+        return failure;
+    }
+    Failure::new(format!(
+        "the approval would count for nothing, so it wasn't kept: {why}"
+    ))
+    .hint("sign with a key of the policy: `plumb trust show` lists them, `git config user.signingkey KEY` sets yours")
+    .hint("trust a new key with a change of trust/: plumb trust add NAME --key FILE --group GROUP")
+}

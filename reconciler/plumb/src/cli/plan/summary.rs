@@ -1,0 +1,173 @@
+//! Summarises the plans of a fleet for one screen: hosts with the same plan form one group.
+
+use std::collections::BTreeMap;
+
+use plumb_api::HostName;
+use plumb_api::plan::{Cause, Consequence, Op};
+use plumb_core::plan::Planned;
+
+/// The plans of a fleet in groups.
+#[derive(Debug)]
+pub(super) struct Summary<'a> {
+    /// Hosts that aren't as desired; the largest group first.
+    pub(super) groups: Vec<Group<'a>>,
+    /// Hosts for which nothing is to be done.
+    pub(super) settled: Vec<&'a HostName>,
+    /// The totals of all hosts.
+    pub(super) totals: Totals,
+}
+
+/// Hosts with the same plan.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    /// The hosts, by name.
+    pub(super) hosts: Vec<&'a HostName>,
+    /// The plan of each.
+    pub(super) planned: &'a Planned,
+}
+
+/// How much is done, and how dangerous it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    /// Hosts that change.
+    pub(super) hosts: u32,
+    pub(super) create: u32,
+    pub(super) update: u32,
+    pub(super) replace: u32,
+    pub(super) delete: u32,
+    /// Restarts and reloads on their own.
+    pub(super) run: u32,
+    /// Changes that correct drift.
+    pub(super) drift: u32,
+    /// Changes of what changed on the host and in git.
+    pub(super) conflict: u32,
+    /// Running things that are interrupted.
+    pub(super) disrupted: u32,
+    /// Machines that restart.
+    pub(super) reboots: u32,
+    /// Hosts on which a login may be cut.
+    pub(super) sessions_at_risk: u32,
+    /// Hosts on which nothing may be done.
+    pub(super) refused: u32,
+}
+
+impl Totals {
+    fn add(&mut self, planned: &Planned) {
+        self.hosts += u32::from(!planned.plan.is_empty());
+        self.refused += u32::from(planned.refusal.is_some());
+        let mut at_risk = false;
+        for change in &planned.plan.changes {
+            *match change.op {
+                Op::Create => &mut self.create,
+                Op::Update => &mut self.update,
+                Op::Replace => &mut self.replace,
+                Op::Delete => &mut self.delete,
+                Op::Run => &mut self.run,
+            } += 1;
+            self.drift += u32::from(change.cause == Cause::Drift);
+            self.conflict += u32::from(change.cause == Cause::Conflict);
+            for consequence in &change.consequences {
+                self.disrupted += u32::from(consequence.disrupts());
+                self.reboots += u32::from(*consequence == Consequence::Reboots);
+                at_risk |= matches!(consequence, Consequence::SessionsAtRisk(_));
+            }
+        }
+        self.sessions_at_risk += u32::from(at_risk);
+    }
+}
+
+/// Groups the plans of a fleet.
+pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
+    let mut groups: BTreeMap<String, Group<'_>> = BTreeMap::new();
+    let mut settled = Vec::new();
+    let mut totals = Totals::default();
+    for (host, planned) in plans {
+        totals.add(planned);
+        let nothing = planned.plan.is_empty()
+            && planned.refusal.is_none()
+            && planned.problems.is_empty()
+            && planned.drift_to_tell().next().is_none();
+        if nothing {
+            settled.push(host);
+            continue;
+        }
+        let hosts = Vec::new();
+        let group = groups.entry(likeness(planned));
+        let group = group.or_insert(Group { hosts, planned });
+        group.hosts.push(host);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by(|a, b| {
+        let larger = b.hosts.len().cmp(&a.hosts.len());
+        larger.then_with(|| a.hosts.cmp(&b.hosts))
+    });
+    Summary {
+        groups,
+        settled,
+        totals,
+    }
+}
+
+/// A text that is equal for plans that look the same to a reader; preconditions don't count.
+fn likeness(planned: &Planned) -> String {
+    let changes = planned.plan.changes.iter().map(|change| {
+        let what = (change.op, &change.address, change.cause, change.certainty);
+        format!("{what:?} {:?} {:?}", change.fields, change.consequences)
+    });
+    let changes: Vec<String> = changes.collect();
+    let rest = (&planned.held_drift, &planned.problems, &planned.blocked);
+    format!("{changes:?} {rest:?} {:?}", planned.refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::Digest;
+    use plumb_api::plan::{Certainty, Change, ChangeId, Plan};
+
+    use super::*;
+
+    fn planned(op: Option<Op>) -> Planned {
+        let change = |op| Change {
+            id: ChangeId(0),
+            address: "file:/etc/a".parse().unwrap(),
+            op,
+            cause: Cause::Intent,
+            certainty: Certainty::Exact,
+            fields: Vec::new(),
+            consequences: Vec::new(),
+            precondition: None,
+            after: Vec::new(),
+        };
+        Planned {
+            plan: Plan {
+                target: Digest::of_bytes(b""),
+                changes: op.map(change).into_iter().collect(),
+                confirm: Vec::new(),
+                forget: Vec::new(),
+            },
+            refusal: None,
+            held_drift: Vec::new(),
+            problems: Vec::new(),
+            blocked: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hosts_with_the_same_plan_are_one_group() {
+        let plans = [
+            ("a", Some(Op::Create)),
+            ("b", None),
+            ("c", Some(Op::Update)),
+            ("d", Some(Op::Create)),
+        ];
+        let plans = plans.map(|(name, op)| (name.parse().unwrap(), planned(op)));
+        let plans = BTreeMap::from(plans);
+        let summary = summarise(&plans);
+        let names = |hosts: &[&HostName]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&summary.groups[0].hosts), ["a", "d"]);
+        assert_eq!(names(&summary.groups[1].hosts), ["c"]);
+        assert_eq!(names(&summary.settled), ["b"]);
+        let totals = summary.totals;
+        assert_eq!((totals.hosts, totals.create, totals.update), (3, 2, 1));
+    }
+}

@@ -1,0 +1,48 @@
+//! Opens the repository that a command works on, and explains why one can't be used.
+
+use std::path::Path;
+
+use plumb_adapters::git::{Repository, RepositoryError};
+
+use crate::git::nothing_committed;
+use crate::report::Failure;
+
+/// Opens the repository that holds a folder, which may lie anywhere in it, as git does.
+pub(crate) fn repository_of(folder: &Path) -> Result<Repository, RepositoryError> {
+    let whole = folder.canonicalize().ok();
+    let around = whole
+        .iter()
+        .flat_map(|folder| folder.ancestors())
+        .find(|folder| folder.join(".git").exists());
+    let repository = Repository::open(around.unwrap_or(folder))?;
+    if repository.is_own() {
+        Ok(repository)
+    } else {
+        Err(RepositoryError::Foreign(repository.git_dir().to_owned()))
+    }
+}
+
+impl From<RepositoryError> for Failure {
+    fn from(error: RepositoryError) -> Self {
+        // `HEAD` is missing only where its branch isn't born.
+        if matches!(&error, RepositoryError::Unknown(name) if name == "HEAD") {
+            return nothing_committed();
+        }
+        let hint = match &error {
+            RepositoryError::Missing { .. } => Some("name the repository's folder, or its .git"),
+            RepositoryError::Unknown(_) => {
+                Some("name a branch, a tag or a commit id; `git fetch` may bring it")
+            }
+            RepositoryError::Ambiguous { .. } => Some(
+                "write the full name, such as refs/heads/main, or the full id; anybody who may push can create a tag that is named like a branch or an id: git tag -d NAME",
+            ),
+            RepositoryError::Foreign(_) => Some(
+                "run this in a clone of your own, because the settings of that one could say what is trusted; `plumb verify --git-dir DIR` judges it from outside",
+            ),
+            RepositoryError::NoCommit(_)
+            | RepositoryError::Objects { .. }
+            | RepositoryError::Refs { .. } => None,
+        };
+        Self::new(error.to_string()).maybe_hint(hint.map(str::to_owned))
+    }
+}

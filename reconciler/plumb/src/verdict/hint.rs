@@ -1,0 +1,250 @@
+//! One hint per commit that isn't accepted, looked up by its deciding reason.
+
+use std::fmt::Write as _;
+
+use plumb_adapters::git::Repository;
+use plumb_trust::{Oid, Outcome, ReasonCode};
+
+use crate::git::remote_of;
+use crate::output::{Paint, Palette, quoted};
+
+/// What a reader can do about a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// One or two sentences.
+    pub(crate) text: &'static str,
+    /// At most three commands.
+    pub(crate) commands: Vec<String>,
+}
+
+/// Whether other commits stand on top of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// It is the newest commit, which can be amended.
+    Newest,
+    /// Others stand on it.
+    Below,
+}
+
+/// The values that are filled into the commands.
+#[derive(Debug, Clone)]
+pub(crate) struct HintContext {
+    /// The commit, in full: a tag may be named like an abbreviation.
+    pub(crate) commit: String,
+    /// The last accepted commit, in full.
+    pub(crate) accepted: String,
+    /// The branch's short name.
+    pub(crate) branch: String,
+    /// The remote that the branch is pushed to.
+    pub(crate) remote: String,
+    /// Where the commit stands on its branch.
+    pub(crate) position: Position,
+}
+
+impl HintContext {
+    /// Takes the branch from the policy of the accepted commit.
+    pub(crate) fn of(repository: &Repository, outcome: &Outcome, commit: Oid, tip: Oid) -> Self {
+        let authority = super::authority(repository, &outcome.accepted);
+        let branch = authority.map_or_else(
+            |_| "main".to_owned(),
+            |authority| authority.policy.branch().to_owned(),
+        );
+        Self {
+            commit: commit.to_string(),
+            accepted: outcome.accepted.to_string(),
+            remote: remote_of(repository, &branch),
+            branch,
+            position: if commit == tip {
+                Position::Newest
+            } else {
+                Position::Below
+            },
+        }
+    }
+
+    fn fill(&self, command: &str) -> String {
+        command
+            .replace("{commit}", &self.commit)
+            .replace("{accepted}", &self.accepted)
+            .replace("{branch}", &quoted(&self.branch))
+            .replace("{remote}", &quoted(&self.remote))
+    }
+}
+
+/// A row of the table: the text, the command for whoever made the commit (it acts on the newest one), and
+/// commands for everybody.
+struct Row(&'static str, Option<&'static str>, &'static [&'static str]);
+
+const SIGN: &str = "git commit --amend --no-edit -S --allow-empty";
+const SIGN_WITH: &str = "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty";
+const DECLARE: &str = "git commit --amend --no-edit -S --allow-empty --trailer 'Emergency: WHY'";
+const FETCH_APPROVALS: &str = "git fetch {remote} 'refs/tags/approve/*:refs/tags/approve/*'";
+const LOOK: &str = "git log --show-signature {accepted}..{commit}";
+const UNDO: &str = "git revert -S COMMIT";
+const APPROVE: &str = "plumb approve {commit}";
+// `~0`: git takes even a tag that is named like the full id before the commit.
+const PUSH_ACCEPTED: &str = "git push {remote} {accepted}~0:refs/heads/{branch}";
+const SET_BACK: &str = "git push --force-with-lease {remote} {accepted}~0:refs/heads/{branch}";
+
+/// The table: one row for the reasons that a reader can do the same about.
+fn row_of(code: ReasonCode) -> Option<Row> {
+    Some(match code {
+        // These hold nothing up by themselves.
+        ReasonCode::Ancestor | ReasonCode::ApprovalIgnored | ReasonCode::HistoryRevoked => {
+            return None;
+        }
+        ReasonCode::Uncovered => Row(
+            "If you made this commit, sign it. If not, look at it first: whoever signs or approves it vouches for it.",
+            Some(SIGN),
+            &[APPROVE],
+        ),
+        ReasonCode::ApprovalsMissing => Row(
+            "Fetch the approvals that the server has. Those who are named above give the others, once they have looked at the commit.",
+            None,
+            &[FETCH_APPROVALS, APPROVE],
+        ),
+        ReasonCode::Unbound => Row(
+            "If you made this commit, amend it with the hook commit-msg in place, which adds where it is meant. An approval says it too.",
+            Some(SIGN),
+            &[APPROVE],
+        ),
+        ReasonCode::UnknownKey
+        | ReasonCode::UnsupportedSignature
+        | ReasonCode::WeakCrypto
+        | ReasonCode::KeyMisused
+        | ReasonCode::KeyExpired => Row(
+            "If you made this commit, sign it with a key of the policy that counts. If not, look at it first: whoever approves it vouches for it.",
+            Some(SIGN_WITH),
+            &["plumb trust show", APPROVE],
+        ),
+        ReasonCode::KeyRevoked => Row(
+            "Look at it: whoever has the revoked key may have made it. Unless it is certainly its author's, set the branch back to what is accepted; nobody signs or approves it unseen.",
+            None,
+            &["git show {commit}", SET_BACK],
+        ),
+        ReasonCode::Future => Row(
+            "Wait until that time has come: the commit is judged again then. If you made it with a wrong clock, set the clock right and sign it anew.",
+            Some(SIGN),
+            &[],
+        ),
+        ReasonCode::Frozen => Row(
+            "Wait until the freeze has ended: the commit is judged again then. If it is yours and the policy has an `emergency`, declare one instead.",
+            Some(DECLARE),
+            &[],
+        ),
+        ReasonCode::SideUnsigned => Row(
+            "Let those who made the commits of the merged branch sign them, each their own. Then merge that branch again.",
+            None,
+            &[LOOK],
+        ),
+        ReasonCode::Backdated | ReasonCode::SeenLate | ReasonCode::Tombstoned => Row(
+            "If you made this commit and it is still wanted, set the clock right and sign it anew.",
+            Some(SIGN),
+            &[],
+        ),
+        ReasonCode::HeartbeatStale => Row(
+            "Check that the job that makes the heartbeat runs, and that the server shows the newest commits.",
+            None,
+            &["git ls-remote {remote} {branch} 'alive/*'"],
+        ),
+        ReasonCode::BadSignature | ReasonCode::MalformedSignature => Row(
+            "Look at it: it was changed after it was signed, or it is a forgery. Set the branch back to what is accepted if the server has it.",
+            None,
+            &["git show --show-signature {commit}", SET_BACK],
+        ),
+        ReasonCode::MalformedCommit
+        | ReasonCode::MalformedTree
+        | ReasonCode::TooLarge
+        | ReasonCode::MergetagMismatch
+        | ReasonCode::DuplicateTrailer
+        | ReasonCode::Gitlink
+        | ReasonCode::Link
+        | ReasonCode::PolicyNotIsolated => Row(
+            "Set the branch back to what is accepted if the server has the commit. Then make the change again without what is named above; a change of trust/ is a commit of its own.",
+            None,
+            &[SET_BACK],
+        ),
+        ReasonCode::NoRule => Row(
+            "Let a rule own that path first (`**` owns everything), in a commit before this one.",
+            None,
+            &["$EDITOR trust/policy.yaml", "plumb trust check"],
+        ),
+        ReasonCode::PolicyInvalid
+        | ReasonCode::PolicyUnsatisfiable
+        | ReasonCode::PolicySerial
+        | ReasonCode::PolicyMoved
+        | ReasonCode::RevocationDropped => Row(
+            "Set the branch back to what is accepted if the server has the commit. Then mend trust/ until the check finds no error, and commit again.",
+            None,
+            &[SET_BACK, "plumb trust check"],
+        ),
+        ReasonCode::MissingObject | ReasonCode::CorruptObject => Row(
+            "Fetch the whole history: a shallow clone can't be judged. If an object is broken, a fresh clone may have it whole.",
+            None,
+            &["git fetch --unshallow {remote}", "git fsck --full"],
+        ),
+        ReasonCode::NotDescendant => Row(
+            "Build on what is accepted: rebase your own commits onto it, and merge those of others on top of it.",
+            None,
+            &["git fetch {remote}", LOOK],
+        ),
+        ReasonCode::Rewound | ReasonCode::RollbackRefused => Row(
+            "Push the accepted commits again. To go back on purpose, undo on top of them.",
+            None,
+            &[PUSH_ACCEPTED, UNDO],
+        ),
+        ReasonCode::EmergencyExpired => Row(
+            "If you made this commit and the emergency lasts, sign it anew. As an ordinary change it needs the approvals of its paths, and waits for the end of a freeze.",
+            Some(SIGN),
+            &[],
+        ),
+        ReasonCode::EmergencyForbidden => Row(
+            "Make that change without `Emergency:`, with the approvals that its paths need.",
+            None,
+            &[],
+        ),
+    })
+}
+
+/// The hint for the deciding reason: a revoked key before everything else, then the worst verdict, and of
+/// one verdict the most specific reason.
+pub(crate) fn hint(
+    codes: impl IntoIterator<Item = ReasonCode>,
+    context: &HintContext,
+) -> Option<Hint> {
+    // Approvals are missing whatever else is wrong.
+    let rank = |code: &ReasonCode| {
+        let revoked = *code == ReasonCode::KeyRevoked;
+        let specific = *code != ReasonCode::ApprovalsMissing;
+        (revoked, code.verdict(), specific, *code)
+    };
+    let deciding = codes
+        .into_iter()
+        .filter(|code| row_of(*code).is_some())
+        .max_by_key(rank)?;
+    let Row(text, amend, commands) = row_of(deciding)?;
+    let amend = amend.filter(|_| context.position == Position::Newest);
+    let commands = amend.iter().chain(commands);
+    Some(Hint {
+        text,
+        commands: commands.map(|command| context.fill(command)).collect(),
+    })
+}
+
+impl Hint {
+    /// Appends the hint as an indented paragraph.
+    pub(crate) fn describe(&self, out: &mut String, palette: Palette) {
+        let _ = writeln!(
+            out,
+            "    {} {}",
+            palette.paint(Paint::Hint, "hint:"),
+            self.text
+        );
+        for command in &self.commands {
+            let _ = writeln!(out, "        {}", palette.paint(Paint::Bold, command));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
