@@ -364,12 +364,12 @@ fn followers(manifests: &Manifests, host: &HostName, wanted: &Address) -> Vec<St
         .iter()
         .filter_map(|(address, one)| names((address, one.spec())))
         .collect();
-    let fed = wanted
+    let dependents = wanted
         .kind()
-        .feeds(wanted.name())
+        .dependents(wanted.name())
         .into_iter()
         .filter(|address| resources.contains_key(address));
-    all.extend(fed.map(|address| address.to_string()));
+    all.extend(dependents.map(|address| address.to_string()));
     all
 }
 

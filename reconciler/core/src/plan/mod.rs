@@ -209,7 +209,7 @@ fn look(
 
 /// Marks the changes whose place is taken by something that goes in the same plan.
 fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
-    let place = |address: &Address| address.kind().occupies(address.name()).map(str::to_owned);
+    let place = |address: &Address| address.kind().path(address.name());
     let goes = |address: &Address| goal.get(address).is_none_or(Spec::wants_absent);
     let vacated: BTreeSet<_> = drafts
         .keys()

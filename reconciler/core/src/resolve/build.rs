@@ -9,7 +9,7 @@ use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode_with};
 use super::content;
 use crate::compose::{Field, PatchedResource, Piece, Says, Scope, Sight, conflict, merge};
 use crate::desired::DesiredResource;
-use crate::manifest::{Manifests, ObjectIdSet, Problems, SPEC_FIELDS, unsupported_diagnostic};
+use crate::manifest::{Manifests, ObjectIdSet, Problems, unsupported_diagnostic};
 use crate::render::{Context, Reads, view};
 
 /// A resource, with what was worked out about it once for all hosts that have it.
@@ -20,10 +20,10 @@ pub(crate) struct Built {
     pub(crate) contents: Vec<(Digest, Arc<[u8]>)>,
     /// What comes before it.
     pub(crate) requires: Vec<Dependency>,
-    /// What comes after it without being asked.
-    pub(crate) feeds: Vec<Address>,
-    /// What it has to itself, such as a path.
-    pub(crate) claims: Option<String>,
+    /// What reacts to it unnamed, and so comes after it.
+    pub(crate) dependents: Vec<Address>,
+    /// The path that it owns.
+    pub(crate) path: Option<String>,
     /// Where its fields are written.
     pub(crate) places: Vec<(Arc<str>, Node)>,
 }
@@ -228,7 +228,7 @@ fn finish(
     let kind = address.kind();
     let mut diagnostics = Vec::new();
     for field in &fields {
-        if SPEC_FIELDS.contains(&(kind.as_str(), &*field.key.text)) {
+        if kind.unsupported().contains(&&*field.key.text) {
             diagnostics.push(unsupported_diagnostic(
                 &field.key.span,
                 &format!("`{}` of a {kind}", field.key.text),
@@ -266,15 +266,15 @@ fn finish(
         return Err(diagnostics);
     }
     let requires = spec.requires(address.name());
-    let feeds = kind.feeds(address.name());
-    let claims = kind.claims(address.name());
+    let dependents = kind.dependents(address.name());
+    let path = kind.path(address.name());
     match DesiredResource::new(spec) {
         Ok(resource) => Ok(Arc::new(Built {
             resource: Arc::new(resource),
             contents,
             requires,
-            feeds,
-            claims,
+            dependents,
+            path,
             places,
         })),
         Err(error) => Err(vec![Diagnostic::error(

@@ -47,28 +47,28 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                 Some(_) | None => {}
             }
         }
-        for address in &one.built.feeds {
+        for address in &one.built.dependents {
             if let Some(later) = find(address) {
                 before[later].push(index(at));
             }
         }
     }
-    diagnostics.extend(claims(placed));
+    diagnostics.extend(paths(placed));
     if diagnostics.is_empty() {
         diagnostics.extend(circle(placed, &before));
     }
     diagnostics
 }
 
-/// Errors about what two resources of different types have to themselves.
-fn claims(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
+/// Errors about two resources that own one path.
+fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let mut taken: HashMap<&str, &Placed<'_>> = HashMap::with_capacity(placed.len());
     let mut diagnostics = Vec::new();
     for one in placed {
-        let Some(claim) = &one.built.claims else {
+        let Some(path) = &one.built.path else {
             continue;
         };
-        if let Some(first) = taken.insert(claim, one) {
+        if let Some(first) = taken.insert(path, one) {
             let message = format!(
                 "`{}` and `{}` are the same place on the host, and would undo one another",
                 first.address, one.address

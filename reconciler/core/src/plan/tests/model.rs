@@ -226,7 +226,7 @@ impl Host {
         for (address, resource) in goal.resources() {
             let spec = resource.spec();
             let reacts = spec.triggers(address.name()).iter().any(|t| t.on == *input)
-                || input.kind().feeds(input.name()).contains(address);
+                || input.kind().dependents(input.name()).contains(address);
             if let (true, Some(Observed::Service(service))) = (reacts, self.has.get_mut(address))
                 && service.state == Some(ServiceState::Started)
             {
