@@ -7,6 +7,7 @@
 //! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
 //! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
 //! - [`resource`] — what can be desired on a host, what can be observed, and the one notion of equality.
+//! - [`period`] — lengths of time as manifests write them.
 //! - [`plan`], [`report`] — what will be done, and what came of it.
 //! - [`frame`] — what travels between a controller and an agent, and how it is framed.
 
@@ -15,6 +16,7 @@ pub mod digest;
 pub mod frame;
 pub mod kind;
 pub mod name;
+pub mod period;
 pub mod plan;
 pub mod report;
 pub mod resource;

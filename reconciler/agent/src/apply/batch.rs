@@ -49,7 +49,7 @@ impl Run<'_> {
         }
         let lanes = || ready.iter().map(|(_, lane)| *lane);
         let chosen = lanes()
-            .find(|lane| *lane < Lane::Services)
+            .find(|lane| !matches!(lane, Lane::Last(_)))
             .or_else(|| lanes().min())?;
         Some(
             ready

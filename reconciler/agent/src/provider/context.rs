@@ -111,13 +111,13 @@ impl<'a> ObserveContext<'a> {
         let asked = |inquiry: Inquiry| self.of_inquiry(inquiry, items);
         let asked = &asked;
         let observed: Vec<(usize, Result<Observed>)> = thread::scope(|scope| {
-            let slow: Vec<_> = Inquiry::SLOW
+            let inquiries: BTreeSet<Inquiry> = items
+                .iter()
+                .map(|item| of(item.address.kind()).inquiry())
+                .filter(|inquiry| *inquiry != Inquiry::Files)
+                .collect();
+            let slow: Vec<_> = inquiries
                 .into_iter()
-                .filter(|inquiry| {
-                    items
-                        .iter()
-                        .any(|item| of(item.address.kind()).inquiry() == *inquiry)
-                })
                 .map(|inquiry| scope.spawn(move || asked(inquiry)))
                 .collect();
             let mut all = asked(Inquiry::Files);

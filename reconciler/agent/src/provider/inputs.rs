@@ -24,13 +24,6 @@ pub(super) enum LastStart {
     Unknown,
 }
 
-/// When an input without a mark counts as moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unrecorded {
-    /// If we changed it after this, in microseconds since boot.
-    Since(u64),
-}
-
 /// The inputs of resources, as desired and as the ledger has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
@@ -126,21 +119,20 @@ impl Inputs<'_> {
         Some(marks)
     }
 
-    /// Returns what a resource lacks that has read its inputs at some time.
-    pub(super) fn stale(&self, address: &Address, spec: &Spec, unrecorded: Unrecorded) -> Stale {
+    /// Returns what a resource lacks that has read its inputs. One without a mark counts as moved if
+    /// we changed it since then, in microseconds of this boot.
+    pub(super) fn stale(&self, address: &Address, spec: &Spec, since: u64) -> Stale {
         let recorded = self
             .ledger
             .entry(address)
             .and_then(|entry| entry.inputs.as_ref());
         let moved = |input: &Address| match recorded.and_then(|marks| marks.get(input)) {
             Some(mark) => self.mark(input).as_ref() != Some(mark),
-            None => match unrecorded {
-                Unrecorded::Since(start) => self
-                    .ledger
-                    .entry(input)
-                    .and_then(|entry| entry.changed.as_ref())
-                    .is_some_and(|changed| after_start(changed, start)),
-            },
+            None => self
+                .ledger
+                .entry(input)
+                .and_then(|entry| entry.changed.as_ref())
+                .is_some_and(|changed| after_start(changed, since)),
         };
         let sorted = self.sorted(address, spec);
         let taken_away = recorded.into_iter().flatten().any(|(input, _)| {
@@ -248,7 +240,7 @@ mod tests {
     fn stale(desired: &Desired, ledger: &Ledger, since: u64) -> Stale {
         let service = address(APP);
         let spec = &desired.get(&service).unwrap().spec;
-        Inputs { desired, ledger }.stale(&service, spec, Unrecorded::Since(since))
+        Inputs { desired, ledger }.stale(&service, spec, since)
     }
 
     fn app() -> Vec<(&'static str, serde_json::Value)> {

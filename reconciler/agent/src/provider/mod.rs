@@ -75,29 +75,21 @@ pub(crate) enum Sandbox {
 pub(crate) enum Inquiry {
     /// Files and the kernel.
     Files,
-    /// The package manager.
-    Packages,
-    /// systemd.
-    Units,
+    /// Other programs, which take their time: `systemd`, `dpkg`. Types that name the same one are
+    /// observed one after the other.
+    Programs(&'static str),
 }
 
-impl Inquiry {
-    /// Those that wait for other programs.
-    const SLOW: [Self; 2] = [Self::Packages, Self::Units];
-}
-
-/// The changes that are done in one batch with one another. Those from [`Lane::Services`] on wait
-/// for all others that are ready, so that what they read is in place.
+/// The changes that are done in one batch with one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
-    /// Files, accounts, kernel settings.
-    Files,
-    /// Packages: one transaction.
-    Packages,
-    /// Unit files: one reload of systemd.
-    Units,
-    /// Services.
-    Services,
+    /// With all types that name no lane of their own.
+    Shared,
+    /// With those of the same type alone.
+    Own(Kind),
+    /// With those of the same lane, when nothing else is ready, so that what they read is in place;
+    /// the lower lane first.
+    Last(u8),
 }
 
 /// A primitive type on a machine.
@@ -113,7 +105,7 @@ pub(crate) trait Provider: Sync {
     }
 
     fn lane(&self) -> Lane {
-        Lane::Files
+        Lane::Shared
     }
 
     fn batch(&self) -> Batch {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{PackageObserved, PackageSpec, PackageState};
-use plumb_api::{Address, Observed, Spec};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::apt::{self, Options, Transaction};
 use super::policy_rc::Starting;
@@ -20,11 +20,11 @@ pub(crate) struct Packages;
 
 impl Provider for Packages {
     fn inquiry(&self) -> Inquiry {
-        Inquiry::Packages
+        Inquiry::Programs("dpkg")
     }
 
     fn lane(&self) -> Lane {
-        Lane::Packages
+        Lane::Own(Kind::Package)
     }
 
     fn written(&self, _address: &Address) -> Option<String> {

@@ -5,7 +5,6 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ServiceSpec, ServiceState, Stale};
 use plumb_api::{Observed, Spec};
 
-use super::inputs::Unrecorded;
 use super::systemd;
 use super::unit_state::{check_install, check_known, read};
 use super::{
@@ -23,11 +22,11 @@ impl Provider for Services {
     }
 
     fn inquiry(&self) -> Inquiry {
-        Inquiry::Units
+        Inquiry::Programs("systemd")
     }
 
     fn lane(&self) -> Lane {
-        Lane::Services
+        Lane::Last(0)
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -51,9 +50,7 @@ impl Provider for Services {
                 let since = shown
                     .micros("ActiveEnterTimestampMonotonic")
                     .max(shown.micros("ExecMainStartTimestampMonotonic"));
-                observed.stale = cx
-                    .inputs
-                    .stale(item.address, item.spec, Unrecorded::Since(since));
+                observed.stale = cx.inputs.stale(item.address, item.spec, since);
             }
             Ok(Observed::Service(observed))
         };

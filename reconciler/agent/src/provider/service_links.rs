@@ -46,13 +46,10 @@ fn link(sys: &Sys, path: &str) -> Result<Option<String>> {
 }
 
 fn unit_text(sys: &Sys, unit: &str) -> Option<String> {
-    [
-        UnitSpec::FOLDER,
-        "/usr/lib/systemd/system",
-        "/lib/systemd/system",
-    ]
-    .iter()
-    .find_map(|folder| sys.text(&format!("{folder}/{unit}")))
+    [UnitSpec::FOLDER]
+        .iter()
+        .chain(&UnitSpec::VENDOR_FOLDERS)
+        .find_map(|folder| sys.text(&format!("{folder}/{unit}")))
 }
 
 /// The folders in which `[Install]` wants a link.

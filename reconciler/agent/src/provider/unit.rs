@@ -1,8 +1,8 @@
 //! `unit`: a file in `/etc/systemd/system`, and one reload of systemd per batch.
 
-use plumb_api::report::ErrorCode;
-use plumb_api::resource::{Content, FileType, Mode, Presence, UnitObserved, UnitSpec};
-use plumb_api::{Address, Observed, Spec};
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::{Content, FileType, Mode, Presence, UnitObserved, UnitSpec, VendorUnit};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::systemd;
@@ -11,7 +11,7 @@ use super::{
     Sandbox, each, wrong_type,
 };
 use crate::error::{Result, fail};
-use crate::sys::FileKind;
+use crate::sys::{FileKind, Sys};
 
 pub(crate) struct Units;
 
@@ -21,11 +21,11 @@ impl Provider for Units {
     }
 
     fn inquiry(&self) -> Inquiry {
-        Inquiry::Units
+        Inquiry::Programs("systemd")
     }
 
     fn lane(&self) -> Lane {
-        Lane::Units
+        Lane::Own(Kind::Unit)
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -33,6 +33,9 @@ impl Provider for Units {
             let Spec::Unit(spec) = item.spec else {
                 return wrong_type(item.address);
             };
+            if spec.vendor_unit == VendorUnit::Refuse {
+                check_vendor(cx.sys, item.address.name())?;
+            }
             let wish = Wish {
                 content: spec.content.is_some(),
                 owner: None,
@@ -136,6 +139,22 @@ impl GiveBack for Units {
             unit.needs_reload = false;
         }
         observed
+    }
+}
+
+/// Refuses to override a unit that a package brings.
+fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
+    let vendor = UnitSpec::VENDOR_FOLDERS
+        .iter()
+        .map(|folder| format!("{folder}/{name}"))
+        .find(|path| sys.exists(path));
+    match vendor {
+        None => Ok(()),
+        Some(path) => Err(AgentError::new(
+            ErrorCode::Refused,
+            format!("a package brings a unit of this name: {path}"),
+        )
+        .hint("give yours another name, or change the package's by a drop-in")),
     }
 }
 

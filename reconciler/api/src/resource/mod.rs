@@ -33,7 +33,7 @@ pub use link::{LinkObserved, LinkSpec};
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use service::{ServiceObserved, ServiceSpec, ServiceState, Stale};
 pub use sysctl::{SysctlObserved, SysctlSpec};
-pub use unit::{UnitObserved, UnitSpec};
+pub use unit::{UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
 
 use crate::canonical::NotCanonical;

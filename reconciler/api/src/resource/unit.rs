@@ -20,12 +20,35 @@ pub struct UnitSpec {
     /// The unit's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// `override` (default) or `refuse`: whether a unit file takes the place of one of the same name that
+    /// a package brings.
+    #[serde(default, skip_serializing_if = "VendorUnit::is_override")]
+    pub vendor_unit: VendorUnit,
     /// Comes after these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
     /// `always` (default) or `once`.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
+}
+
+/// What becomes of a unit of the same name that a package brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum VendorUnit {
+    /// It is overridden.
+    #[default]
+    Override,
+    /// Its presence is an error.
+    Refuse,
+}
+
+impl VendorUnit {
+    /// True for the default; it is left out of the canonical form.
+    pub fn is_override(&self) -> bool {
+        *self == Self::Override
+    }
 }
 
 /// What is found of a unit file.
@@ -76,6 +99,10 @@ fn unit_of(name: &str) -> &str {
 impl UnitSpec {
     /// Where systemd looks for the administrator's units.
     pub const FOLDER: &'static str = "/etc/systemd/system";
+
+    /// Where systemd looks for the units of packages.
+    pub const VENDOR_FOLDERS: [&'static str; 2] =
+        ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
     /// Returns the path of a unit file, a drop-in or an enablement link.
     pub fn path_in_folder(name: &str) -> String {
