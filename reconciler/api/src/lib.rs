@@ -4,6 +4,7 @@
 //! agent on every host, so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
 //!
 //! - [`name`] — names that can't be swapped: hosts, fleets, controllers, addresses.
+//! - [`address`] — addresses of resources, primitive and composite.
 //! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
 //! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
 //! - [`resource`] — what can be desired on a host, what can be observed, and the one notion of equality.
@@ -11,6 +12,7 @@
 //! - [`plan`], [`report`] — what will be done, and what came of it.
 //! - [`frame`] — what travels between a controller and an agent, and how it is framed.
 
+pub mod address;
 pub mod canonical;
 pub mod digest;
 pub mod frame;
@@ -23,6 +25,7 @@ pub mod resource;
 #[cfg(feature = "schema")]
 mod schema;
 
+pub use address::{AnyAddress, AnyKind, CompositeAddress};
 pub use digest::Digest;
 pub use name::{Address, ControllerId, Epoch, FleetName, HostName};
-pub use resource::{Kind, Observed, Resource, Spec};
+pub use resource::{CompositeKind, CompositeSpec, Kind, Observed, Resource, Spec};

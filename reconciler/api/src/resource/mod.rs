@@ -1,18 +1,22 @@
 //! What can be desired on a host, what can be observed there, and the one notion of equality.
 //!
 //! A new primitive type is one file here, one provider in the agent, and one line in `resources!`.
-//! What a type says of itself is the trait [`Resource`].
+//! What a type says of itself is the trait [`Resource`]. Composite types expand to primitive ones,
+//! see [`Composite`].
 //!
 //! "Manage only what you list": a field that the manifest doesn't name is `None` in the spec, is
 //! not observed for comparison and is never changed.
 
+mod composite;
 mod contract;
+mod cron;
 mod directory;
 mod field;
 mod file;
 mod group;
 mod link;
 mod package;
+mod program;
 mod registry;
 mod service;
 mod sysctl;
@@ -24,7 +28,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use composite::{Composite, Named};
 pub use contract::{Dependency, Owners, Problem, Resource, Strength, Trigger};
+pub use cron::CronSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
 pub use file::{FileObserved, FileSpec};
@@ -36,6 +42,7 @@ pub use sysctl::{SysctlObserved, SysctlSpec};
 pub use unit::{UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
 
+use crate::address::AnyAddress;
 use crate::canonical::NotCanonical;
 use crate::digest::Digest;
 use crate::name::Address;
@@ -60,6 +67,11 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
+}
+
+composite::composites! {
+    /// A program that cron runs.
+    Cron("cron"): CronSpec;
 }
 
 /// The text names no resource type.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use plumb_api::plan::{Cause, Certainty, Change, Op};
-use plumb_api::{Address, HostName};
+use plumb_api::{Address, AnyAddress, HostName};
 use serde::Serialize;
 
 use super::Planned;
@@ -46,6 +46,9 @@ pub struct HostPlan {
 pub struct ShownChange {
     /// `type:name`.
     pub resource: Address,
+    /// The composite that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<AnyAddress>,
     /// What is done.
     pub op: Op,
     /// Who moved.
@@ -111,6 +114,11 @@ pub fn host(planned: &Planned, goal: &DesiredState) -> HostPlan {
             .iter()
             .map(|change| ShownChange {
                 resource: change.address.clone(),
+                from: planned
+                    .origins
+                    .get(&change.address)
+                    .cloned()
+                    .map(AnyAddress::Composite),
                 op: change.op,
                 cause: change.cause,
                 certainty: change.certainty,

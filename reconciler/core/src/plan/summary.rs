@@ -24,6 +24,8 @@ pub struct Summary<'a> {
 pub struct Group<'a> {
     /// The hosts, by name.
     pub hosts: Vec<&'a HostName>,
+    /// The plan of one of them, which names their resources.
+    pub planned: &'a Planned,
     /// What is done on each.
     pub changes: &'a [Change],
     /// Drift that is left on each.
@@ -110,6 +112,7 @@ pub fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
             .entry(likeness(planned))
             .or_insert_with(|| Group {
                 hosts: Vec::new(),
+                planned,
                 changes: &planned.plan.changes,
                 held_drift: &planned.held_drift,
                 problems: &planned.problems,

@@ -22,16 +22,13 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                     Diagnostic::error(
                         code::CYCLE,
                         place(one, &dependency.address),
-                        format!("`{}` comes after itself", one.address),
+                        format!("{one} comes after itself"),
                     )
                     .hint("take the line away"),
                 ),
                 None if dependency.strength == Strength::Explicit => {
                     let wanted = dependency.address.to_string();
-                    let message = format!(
-                        "`{}` names `{wanted}`, which isn't on this host",
-                        one.address
-                    );
+                    let message = format!("{one} names `{wanted}`, which isn't on this host");
                     let diagnostic = Diagnostic::error(
                         code::UNKNOWN_REFERENCE,
                         place(one, &dependency.address),
@@ -70,8 +67,7 @@ fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
         };
         if let Some(first) = taken.insert(path, one) {
             let message = format!(
-                "`{}` and `{}` are the same place on the host, and would undo one another",
-                first.address, one.address
+                "{first} and {one} are the same place on the host, and would undo one another"
             );
             diagnostics.push(
                 Diagnostic::error(code::CONFLICT, one.span, message)

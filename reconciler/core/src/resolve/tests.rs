@@ -1,4 +1,5 @@
 mod composing;
+mod composites;
 mod facts;
 mod holding;
 mod rendering;

@@ -514,3 +514,15 @@ fn hosts_alike_are_one_group() {
         (3, 2, 1)
     );
 }
+
+#[test]
+fn plan_names_the_composite_of_a_part() {
+    let part = "file:/etc/cron.d/a";
+    let mut intent = intent(&[(part, json!({"content": content("1")}))]);
+    let origin = CompositeAddress::new(plumb_api::CompositeKind::Cron, "a").unwrap();
+    let origins = BTreeMap::from([(address(part), origin)]);
+    intent.desired = intent.desired.with_origins(origins);
+    let planned = planned(&intent, &Host::default());
+    let named = planned.name(&planned.plan.changes[0].address);
+    assert_eq!(named, "file:/etc/cron.d/a (from cron:a)");
+}
