@@ -6,6 +6,7 @@
 mod apt;
 mod at_path;
 mod bus;
+mod command;
 mod context;
 mod directory;
 mod file;
@@ -195,6 +196,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::User => &user::Users,
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
+        Kind::Command => &command::Commands,
     }
 }
 

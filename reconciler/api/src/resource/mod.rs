@@ -7,6 +7,7 @@
 //! "Manage only what you list": a field that the manifest doesn't name is `None` in the spec, is
 //! not observed for comparison and is never changed.
 
+mod command;
 mod composite;
 mod contract;
 mod cron;
@@ -28,6 +29,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use contract::{Dependency, Owners, Problem, Resource, Strength, Trigger};
 pub use cron::CronSpec;
@@ -67,6 +69,8 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
+    /// A program that runs when something asks for it.
+    Command("command"): CommandSpec, CommandObserved;
 }
 
 composite::composites! {

@@ -8,8 +8,9 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    DirectoryObserved, FileObserved, FileType, GroupObserved, LinkObserved, PackageObserved,
-    Presence, ServiceObserved, ServiceState, Stale, SysctlObserved, UnitObserved, UserObserved,
+    CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved, LinkObserved,
+    PackageObserved, Presence, ServiceObserved, ServiceState, Stale, SysctlObserved, UnitObserved,
+    UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -66,6 +67,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::User => Observed::User(UserObserved::default()),
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
+        Kind::Command => Observed::Command(CommandObserved::default()),
     }
 }
 
@@ -311,6 +313,9 @@ impl Host {
                 o.running.clone_from(&s.value);
                 o.persisted.clone_from(&s.value);
                 Observed::Sysctl(o)
+            }
+            (Spec::Command(_), Observed::Command(_)) => {
+                Observed::Command(CommandObserved::default())
             }
             (spec, found) => panic!("{spec:?} on {found:?}"),
         }
