@@ -6,6 +6,7 @@
 mod apt;
 mod at_path;
 mod bus;
+mod check;
 mod command;
 mod context;
 mod directory;
@@ -197,6 +198,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
         Kind::Command => &command::Commands,
+        Kind::Check => &check::Checks,
     }
 }
 

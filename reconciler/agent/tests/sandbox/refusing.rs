@@ -321,9 +321,10 @@ fn sandbox_has_no_types_that_run_programs() {
     let root = Root::new();
     let state = State::new()
         .with("command:x", json!({"run": ["/bin/true"], "creates": "/a"}))
+        .with("check:x", json!({"tcp": "localhost:1"}))
         .with("package:btop", json!({}));
     let report = root.driver().observe(&state);
-    assert_eq!(report.differences.len(), 2);
+    assert_eq!(report.differences.len(), 3);
     for difference in &report.differences {
         let DifferenceState::Unsupported(error) = &difference.state else {
             panic!("{difference:?}");

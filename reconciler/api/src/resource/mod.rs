@@ -7,6 +7,7 @@
 //! "Manage only what you list": a field that the manifest doesn't name is `None` in the spec, is
 //! not observed for comparison and is never changed.
 
+mod check;
 mod command;
 mod composite;
 mod contract;
@@ -29,6 +30,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use check::{CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port};
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use contract::{Dependency, Owners, Problem, Resource, Strength, Trigger};
@@ -71,6 +73,8 @@ registry::resources! {
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
     /// A program that runs when something asks for it.
     Command("command"): CommandSpec, CommandObserved;
+    /// Something that must hold once all changes are made.
+    Check("check"): CheckSpec, CheckObserved;
 }
 
 composite::composites! {

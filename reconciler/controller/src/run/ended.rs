@@ -89,6 +89,7 @@ fn reason(code: ErrorCode) -> &'static str {
         ErrorCode::UnsafePath => "UnsafePath",
         ErrorCode::ValidateFailed => "ValidateFailed",
         ErrorCode::CommandFailed => "CommandFailed",
+        ErrorCode::CheckFailed => "CheckFailed",
         ErrorCode::TimedOut => "TimedOut",
         ErrorCode::PackageLock => "PackageLock",
         ErrorCode::NotFound => "NotFound",

@@ -8,9 +8,9 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved, LinkObserved,
-    PackageObserved, Presence, ServiceObserved, ServiceState, Stale, SysctlObserved, UnitObserved,
-    UserObserved,
+    CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
+    LinkObserved, PackageObserved, Presence, ServiceObserved, ServiceState, Stale, SysctlObserved,
+    UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -68,6 +68,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
+        Kind::Check => Observed::Check(CheckObserved::default()),
     }
 }
 
@@ -317,6 +318,7 @@ impl Host {
             (Spec::Command(_), Observed::Command(_)) => {
                 Observed::Command(CommandObserved::default())
             }
+            (Spec::Check(_), Observed::Check(_)) => Observed::Check(CheckObserved::default()),
             (spec, found) => panic!("{spec:?} on {found:?}"),
         }
     }
