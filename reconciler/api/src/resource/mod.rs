@@ -22,6 +22,7 @@ mod program;
 mod registry;
 mod service;
 mod sysctl;
+mod timer;
 mod unit;
 mod user;
 
@@ -43,6 +44,7 @@ pub use link::{LinkObserved, LinkSpec};
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use service::{ServiceObserved, ServiceSpec, ServiceState, Stale};
 pub use sysctl::{SysctlObserved, SysctlSpec};
+pub use timer::{Schedule, TimerSpec};
 pub use unit::{UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
 
@@ -80,6 +82,8 @@ registry::resources! {
 composite::composites! {
     /// A program that cron runs.
     Cron("cron"): CronSpec;
+    /// A program that systemd runs at times.
+    Timer("timer"): TimerSpec;
 }
 
 /// The text names no resource type.

@@ -7,6 +7,7 @@
 
 mod cron;
 mod part;
+mod timer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ macro_rules! expanders {
 
 expanders! {
     Cron => cron::expand;
+    Timer => timer::expand;
 }
 
 /// The parts of all composites of a host.

@@ -4,6 +4,7 @@ mod facts;
 mod holding;
 mod rendering;
 mod template;
+mod timer;
 
 use serde_json::Value;
 
