@@ -21,6 +21,7 @@ mod package;
 mod program;
 mod registry;
 mod service;
+mod sudoers;
 mod sysctl;
 mod timer;
 mod unit;
@@ -43,6 +44,7 @@ pub use group::{GroupObserved, GroupSpec};
 pub use link::{LinkObserved, LinkSpec};
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use service::{ServiceObserved, ServiceSpec, ServiceState, Stale};
+pub use sudoers::SudoersSpec;
 pub use sysctl::{SysctlObserved, SysctlSpec};
 pub use timer::{Schedule, TimerSpec};
 pub use unit::{UnitObserved, UnitSpec, VendorUnit};
@@ -84,6 +86,8 @@ composite::composites! {
     Cron("cron"): CronSpec;
     /// A program that systemd runs at times.
     Timer("timer"): TimerSpec;
+    /// What a user or a group may run as others.
+    Sudoers("sudoers"): SudoersSpec;
 }
 
 /// The text names no resource type.

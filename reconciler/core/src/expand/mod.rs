@@ -7,6 +7,7 @@
 
 mod cron;
 mod part;
+mod sudoers;
 mod timer;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ macro_rules! expanders {
 expanders! {
     Cron => cron::expand;
     Timer => timer::expand;
+    Sudoers => sudoers::expand;
 }
 
 /// The parts of all composites of a host.

@@ -3,6 +3,7 @@ mod composites;
 mod facts;
 mod holding;
 mod rendering;
+mod sudoers;
 mod template;
 mod timer;
 
