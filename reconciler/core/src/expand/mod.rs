@@ -201,3 +201,40 @@ impl Declared {
         crate::resolve::problem_at(&self.address, problem, &self.places, &self.span)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::Kind;
+    use serde_json::json;
+
+    use super::*;
+    use crate::compose::merge;
+
+    #[test]
+    fn composites_that_disagree_about_a_part_conflict() {
+        let spec = json!({"schedule": "@daily", "user": "root", "run": ["/bin/true"]});
+        let spec = CompositeKind::Cron.decode(spec).unwrap();
+        let span = Span::of_file("hosts/a.yaml");
+        let piece = |by: &str, mode: &str| {
+            let part = Part::new(Kind::File, "/etc/x").field("mode", mode);
+            let scope = Scope {
+                by: by.into(),
+                instance: None,
+            };
+            Piece::new(
+                "file:/etc/x".parse().unwrap(),
+                Priority::Parts,
+                span.clone(),
+                Arc::new(part.fields(&spec, &span)),
+                Arc::new(scope),
+            )
+        };
+        let first = piece("cron:a", "0644");
+        assert!(merge(&[&first, &piece("cron:b", "0644")]).is_ok());
+        let wrong = merge(&[&first, &piece("cron:b", "0600")]).unwrap_err();
+        assert_eq!(
+            wrong[0].message,
+            "`file:/etc/x#mode` is set twice at the priority `defaults`: the text \"0644\" by cron:a, the text \"0600\" by cron:b"
+        );
+    }
+}
