@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use plumb_api::Kind;
+use plumb_api::{CompositeKind, Kind};
 use serde_json::Value;
 
 /// A documentation comment as one line, without links of rustdoc.
@@ -71,6 +71,27 @@ fn names(schema: &Value) -> Vec<String> {
         .collect()
 }
 
+/// One type.
+fn section(page: &mut String, kind: &str, schema: &Value) {
+    let _ = write!(page, "\n## {kind}\n\n");
+    for paragraph in schema["description"]
+        .as_str()
+        .unwrap_or_default()
+        .split("\n\n")
+    {
+        let _ = write!(page, "{}\n\n", text(&Value::from(paragraph)));
+    }
+    page.push_str("| field | takes | meaning |\n|---|---|---|\n");
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let _ = writeln!(
+            page,
+            "| `{name}` | {} | {} |",
+            takes(field),
+            text(&field["description"])
+        );
+    }
+}
+
 /// The page.
 fn page() -> String {
     let mut page = String::from(
@@ -82,23 +103,19 @@ fn page() -> String {
     );
     for kind in Kind::ALL {
         let schema = serde_json::to_value(kind.schema()).expect("schemas are JSON");
-        let _ = write!(page, "\n## {kind}\n\n");
-        for paragraph in schema["description"]
-            .as_str()
-            .unwrap_or_default()
-            .split("\n\n")
-        {
-            let _ = write!(page, "{}\n\n", text(&Value::from(paragraph)));
-        }
-        page.push_str("| field | takes | meaning |\n|---|---|---|\n");
-        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            let _ = writeln!(
-                page,
-                "| `{name}` | {} | {} |",
-                takes(field),
-                text(&field["description"])
-            );
-        }
+        section(&mut page, kind.as_str(), &schema);
+    }
+    page.push_str(
+        "\n# Composite types\n\n\
+         A composite type expands to resources of the types above, its parts. `plumb explain` and plans \
+         name the composite beside each part. A part is below everything that a manifest says about the \
+         same address: a resource of your own there wins field by field. `remove` and `drift.ignore` take \
+         a composite's address or a part's; `after`, `restartOn` and the like take a composite for all of \
+         its parts.\n",
+    );
+    for kind in CompositeKind::ALL {
+        let schema = serde_json::to_value(kind.schema()).expect("schemas are JSON");
+        section(&mut page, kind.as_str(), &schema);
     }
     page
 }

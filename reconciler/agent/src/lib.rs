@@ -7,6 +7,7 @@
 //! - `provider` — one per resource type: observe, apply, give back.
 //! - `book` — what the host remembers: holder, ledger, journal, originals, desired state.
 //! - `observe`, `apply` — the two things that a controller asks for.
+//! - `recover` — an interrupted run, rolled forward at the next contact.
 //! - `serve`, `wire` — the session.
 
 mod apply;
@@ -15,6 +16,7 @@ mod book;
 mod error;
 mod observe;
 mod provider;
+mod recover;
 mod serve;
 mod sys;
 mod wire;

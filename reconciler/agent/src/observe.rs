@@ -8,12 +8,12 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{FileType, Manage};
-use plumb_api::{Address, Digest, Kind, Observed, Spec};
+use plumb_api::resource::Manage;
+use plumb_api::{Address, Digest, Observed, Spec};
 
-use crate::book::{Desired, Entry, Holder, Ledger, Loaded, phrase};
+use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
-use crate::provider::{self, Inputs, Item, View};
+use crate::provider::{self, Inputs, Item, ObserveContext};
 use crate::sys::Sys;
 
 /// The longest text that is shown.
@@ -38,9 +38,10 @@ pub(crate) fn summary(
 }
 
 /// What would take a resource of the ledger back; none where nothing is known of what was before.
-pub(crate) fn back(address: &Address, entry: &Entry) -> Option<Spec> {
+pub(crate) fn restore_spec(address: &Address, entry: &Entry) -> Option<Spec> {
     let original = entry.original.as_ref()?;
-    Some(provider::of(address.kind()).back(&original.observed, entry.spec.as_ref()))
+    let keeper = provider::of(address.kind()).give_back()?;
+    Some(keeper.restore_spec(&original.observed, entry.spec.as_ref()))
 }
 
 /// Whether differences of a resource that is only made once are nobody's business any more: it was
@@ -50,8 +51,7 @@ pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChan
         return false;
     }
     let confirmed = entry.is_some_and(|entry| entry.spec.is_some());
-    let has_state = !matches!(spec.kind(), Kind::Service | Kind::Sysctl);
-    confirmed || has_state && fields.iter().all(|change| change.field != "state")
+    confirmed || spec.kind().made(fields)
 }
 
 /// Compares the host with what is desired.
@@ -68,7 +68,7 @@ pub(crate) fn report(
         .resources
         .iter()
         .filter(|(address, _)| desired.get(address).is_none())
-        .map(|(address, entry)| (address, back(address, entry)))
+        .map(|(address, entry)| (address, restore_spec(address, entry)))
         .collect();
     let wanted = desired.iter().map(|(address, leaf)| Item {
         address,
@@ -81,8 +81,8 @@ pub(crate) fn report(
         })
     });
     let items: Vec<Item<'_>> = wanted.chain(unwanted).collect();
-    let view = View::new(sys, &ledger.owners, Inputs { desired, ledger }, &items);
-    let outcomes = view.observe(&items);
+    let context = ObserveContext::new(sys, &ledger.owners, Inputs { desired, ledger }, &items);
+    let outcomes = context.observe(&items);
     let mut report = ObserveReport {
         target,
         ledger: summary(ledger, loaded.state.clone(), holder),
@@ -120,7 +120,7 @@ fn add(
     let entry = ledger.entry(item.address);
     let original = entry
         .and_then(|entry| entry.original.as_ref())
-        .and_then(|original| phrase(&original.observed));
+        .and_then(provider::describe);
     let mut difference = Difference {
         address: item.address.clone(),
         state: DifferenceState::Differs,
@@ -181,15 +181,9 @@ fn waiting(sys: &Sys) -> Option<String> {
 
 /// A text that may be shown: world-readable, not long, UTF-8.
 fn text(sys: &Sys, difference: &Difference) -> Option<String> {
-    let path = match (&difference.observed, difference.address.kind()) {
-        (Some(Observed::File(file)), Kind::File) if file.file_type == FileType::File => {
-            difference.address.name().to_owned()
-        }
-        (Some(Observed::Unit(unit)), Kind::Unit) if unit.file_type == FileType::File => {
-            format!("/etc/systemd/system/{}", difference.address.name())
-        }
-        _ => return None,
-    };
+    let address = &difference.address;
+    let observed = difference.observed.as_ref()?;
+    let path = provider::of(address.kind()).text_path(address, observed)?;
     let (dir, leaf) = sys.root().parent(&path).ok()??;
     let file = dir.open(leaf).ok()??;
     let found = dir.look_at(&file, leaf).ok()?;

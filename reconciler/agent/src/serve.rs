@@ -1,19 +1,17 @@
 //! A session: requests in, answers out, until the controller goes.
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use plumb_api::Digest;
-use plumb_api::frame::{
-    Apply, FrameError, Incoming, LedgerState, Observe, Purpose, Request, Response,
-};
+use plumb_api::frame::{Apply, FrameError, Incoming, Observe, Purpose, Request, Response};
 use plumb_api::report::{AgentError, ErrorCode};
 
 use crate::apply;
 use crate::blobs::Blobs;
-use crate::book::{self, Desired, Holder, Home, Loaded};
+use crate::book::{self, Desired, Holder, Home};
 use crate::error::{Result, fail};
 use crate::observe;
+use crate::recover::recover;
 use crate::sys::Sys;
 use crate::wire::Wire;
 
@@ -187,35 +185,4 @@ fn keep_state(home: &Home, desired: &Desired, base: Option<Digest>) -> Result<()
         Err(error) if error.code == ErrorCode::NoSpace => Ok(()),
         outcome => outcome,
     }
-}
-
-/// Writes what an interrupted run left in the journal into the ledger, under the host's lock.
-pub(crate) fn recover(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
-    if loaded.unfinished.is_none() {
-        return Ok(());
-    }
-    let Some(_lock) = home.lock("lock", Duration::from_secs(1))? else {
-        return Err(locked());
-    };
-    // It may have been at its end a moment ago.
-    *loaded = book::load(sys, Some(home))?;
-    roll_forward(sys, home, loaded)
-}
-
-/// The same for who holds the lock.
-pub(crate) fn roll_forward(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
-    let Some(begin) = loaded.unfinished.take() else {
-        return Ok(());
-    };
-    for address in loaded.ledger.resources.keys() {
-        apply::remove_temporary(sys, address, &begin.temporary)?;
-    }
-    book::write(home, &mut loaded.ledger)?;
-    loaded.state = LedgerState::Sound;
-    Ok(())
-}
-
-pub(crate) fn locked() -> AgentError {
-    AgentError::new(ErrorCode::Locked, "another run is at work on this host")
-        .hint("it ends by itself; a run whose controller is gone ends after the change it is at")
 }

@@ -4,23 +4,28 @@
 //! agent on every host, so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
 //!
 //! - [`name`] — names that can't be swapped: hosts, fleets, controllers, addresses.
+//! - [`address`] — addresses of resources, primitive and composite.
 //! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
 //! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
 //! - [`resource`] — what can be desired on a host, what can be observed, and the one notion of equality.
+//! - [`period`] — lengths of time as manifests write them.
 //! - [`plan`], [`report`] — what will be done, and what came of it.
 //! - [`frame`] — what travels between a controller and an agent, and how it is framed.
 
+pub mod address;
 pub mod canonical;
 pub mod digest;
 pub mod frame;
 pub mod kind;
 pub mod name;
+pub mod period;
 pub mod plan;
 pub mod report;
 pub mod resource;
 #[cfg(feature = "schema")]
 mod schema;
 
+pub use address::{AnyAddress, AnyKind, CompositeAddress};
 pub use digest::Digest;
 pub use name::{Address, ControllerId, Epoch, FleetName, HostName};
-pub use resource::{Kind, Observed, Resource, Spec};
+pub use resource::{CompositeKind, CompositeSpec, Kind, Observed, Resource, Spec};

@@ -132,6 +132,17 @@ pub struct Epoch(pub u64);
 /// The longest name of a resource, in bytes: Linux' `PATH_MAX`.
 pub const MAX_RESOURCE_NAME: usize = 4096;
 
+/// Checks what holds for the names of all resources.
+pub(crate) fn check_resource_name(name: &str) -> Result<(), InvalidName> {
+    if name.is_empty() || name.len() > MAX_RESOURCE_NAME || name.contains(char::is_control) {
+        return Err(InvalidName::new(
+            name,
+            "a resource's name has 1 to 4096 bytes and no control characters",
+        ));
+    }
+    Ok(())
+}
+
 /// The address of a resource on a host: `file:/etc/motd`, `service:nginx`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
@@ -146,12 +157,7 @@ impl Address {
     /// # Errors
     /// When the type doesn't take such a name (a file's is an absolute path without `..`, and so on).
     pub fn new(kind: Kind, name: &str) -> Result<Self, InvalidName> {
-        if name.is_empty() || name.len() > MAX_RESOURCE_NAME || name.contains(char::is_control) {
-            return Err(InvalidName::new(
-                name,
-                "a resource's name has 1 to 4096 bytes and no control characters",
-            ));
-        }
+        check_resource_name(name)?;
         kind.check_name(name)
             .map_err(|problem| InvalidName::new(name, problem))?;
         Ok(Self {

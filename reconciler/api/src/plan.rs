@@ -92,6 +92,8 @@ pub enum Consequence {
     Reloads(String),
     /// This unit is stopped.
     Stops(String),
+    /// This command or check runs.
+    Runs(String),
     /// This is removed.
     Removes(String),
     /// What was there before Plumb is given back.
@@ -118,6 +120,7 @@ impl fmt::Display for Consequence {
             Self::Restarts(unit) => write!(f, "restarts {unit}"),
             Self::Reloads(unit) => write!(f, "reloads {unit}"),
             Self::Stops(unit) => write!(f, "stops {unit}"),
+            Self::Runs(what) => write!(f, "runs {what}"),
             Self::Removes(what) => write!(f, "removes {what}"),
             Self::GivesBack(what) => write!(f, "gives back {what}"),
             Self::Reboots => f.write_str("reboots"),

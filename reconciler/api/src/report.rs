@@ -49,6 +49,8 @@ pub enum ErrorCode {
     ValidateFailed,
     /// A program failed.
     CommandFailed,
+    /// Something that must hold doesn't.
+    CheckFailed,
     /// A program took too long.
     TimedOut,
     /// The package manager is locked by another.
@@ -81,6 +83,7 @@ impl ErrorCode {
             | Self::PreconditionFailed
             | Self::MissingContent
             | Self::CommandFailed
+            | Self::CheckFailed
             | Self::TimedOut
             | Self::NotFound
             | Self::Io

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::address::AnyAddress;
 use crate::digest::Digest;
 use crate::name::Address;
+use crate::period::Period;
 use crate::resource::{Mode, Principal};
 
 /// Texts with a form of their own: the schema is a string with a pattern and what it is.
@@ -31,5 +33,7 @@ texts! {
     Mode, "Mode", "^[0-7]{3,4}$", "octal mode in quotes";
     Principal, "Principal", "^([A-Za-z_][A-Za-z0-9_.$-]{0,31}|[0-9]{1,10})$", "name, or number in quotes";
     Address, "Address", "^[a-z][A-Za-z]*:.+$", "address";
+    AnyAddress, "Address", "^[a-z][A-Za-z]*:.+$", "address";
+    Period, "Period", "^[0-9]+(ms|s|m|h|d)$", "length of time such as 30s";
     Digest, "Digest", "^[0-9a-f]{64}$", "SHA-256";
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plumb_api::canonical::NotCanonical;
 use plumb_api::frame::Delta;
 pub use plumb_api::kind::{DriftMode, Existing};
-use plumb_api::{Address, Digest, FleetName, HostName, Spec};
+use plumb_api::{Address, CompositeAddress, Digest, FleetName, HostName, Spec};
 use plumb_document::Diagnostic;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,9 @@ impl DesiredResource {
 pub struct DesiredState {
     digest: Digest,
     resources: BTreeMap<Address, Arc<DesiredResource>>,
+    /// The composites that resources are parts of. They are not part of the digest: a host doesn't
+    /// know them.
+    origins: BTreeMap<Address, CompositeAddress>,
 }
 
 impl DesiredState {
@@ -53,7 +56,23 @@ impl DesiredState {
                 .iter()
                 .map(|(address, resource)| (address, resource.digest)),
         );
-        Self { digest, resources }
+        Self {
+            digest,
+            resources,
+            origins: BTreeMap::new(),
+        }
+    }
+
+    /// The same state with the composites that its resources are parts of.
+    #[must_use]
+    pub fn with_origins(mut self, origins: BTreeMap<Address, CompositeAddress>) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// The composite that a resource is a part of.
+    pub fn origin(&self, address: &Address) -> Option<&CompositeAddress> {
+        self.origins.get(address)
     }
 
     /// The digest of the whole.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use plumb_api::resource::Strength;
-use plumb_api::{Address, HostName};
+use plumb_api::{Address, AnyAddress, HostName};
 use plumb_document::{Diagnostic, Node, Span, closest};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -23,6 +23,12 @@ pub struct Explanation {
     pub host: HostName,
     /// What was asked for.
     pub address: String,
+    /// The composite that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<String>,
+    /// The parts that it comes to, if it is a composite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// Its fields, or a profile's parameters.
     pub fields: Vec<FieldOrigin>,
     /// Why it is there: the places that ask for it, each with how that was reached.
@@ -160,10 +166,11 @@ pub fn explain<R>(
             let sight = Sight {
                 host: &facts.value,
                 fleet: &fleet,
+                reads: &reads,
             };
             let composed = compose(manifests, manifest, facts, &sight, |composed| {
                 let slots: Vec<_> = composed.slots().collect();
-                let known: BTreeSet<Address> = slots
+                let known: BTreeSet<AnyAddress> = slots
                     .iter()
                     .map(|(address, _)| (*address).clone())
                     .collect();
@@ -171,6 +178,7 @@ pub fn explain<R>(
                 let words = Words {
                     manifests,
                     sight: &sight,
+                    expansion: composed.expansion(),
                 };
                 match found {
                     None => Ok(Err(closest_address(&wanted.to_string(), &known))),
@@ -187,7 +195,7 @@ pub fn explain<R>(
                     near,
                 }),
                 Ok(Ok(mut explanation)) => {
-                    explanation.before = followers(manifests, name, &wanted);
+                    explanation.before = followers(manifests, name, &wanted, &explanation.parts);
                     if let Some(field) = field {
                         explanation.address = format!("{wanted}#{field}");
                         let known = explanation.fields.iter().map(|o| o.field.as_str());
@@ -214,7 +222,7 @@ fn json(node: &Node) -> Json {
 
 fn word(priority: Priority) -> &'static str {
     match priority {
-        Priority::Defaults => "defaults",
+        Priority::Parts | Priority::Defaults => "defaults",
         Priority::Resources => "resources",
         Priority::Force => "force",
     }
@@ -275,9 +283,9 @@ fn of_field(words: &Words<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Dia
 fn of_slot(
     words: &Words<'_>,
     facts: &HostFacts,
-    address: &Address,
+    address: &AnyAddress,
     slot: &Slot<'_, '_>,
-    known: &BTreeSet<Address>,
+    known: &BTreeSet<AnyAddress>,
 ) -> Result<Explanation, Vec<Diagnostic>> {
     let mut fields = Vec::new();
     let mut because = Vec::new();
@@ -300,7 +308,13 @@ fn of_slot(
                 });
             }
         }
-        Slot::Patched(resource) => {
+        Slot::Patched { resource, parts } => {
+            let patched = |name: &str| resource.fields.iter().any(|one| &*one.key.text == name);
+            for field in merge(parts)? {
+                if !patched(&field.name) {
+                    fields.push(of_field(words, &field)?);
+                }
+            }
             for field in &resource.fields {
                 let origin = Origin {
                     place: field.key.span.clone(),
@@ -323,9 +337,21 @@ fn of_slot(
         }
     }
     fields.sort_by(|a, b| a.field.cmp(&b.field));
+    let (part_of, parts) = match address {
+        AnyAddress::Primitive(address) => {
+            let origin = words.expansion.origin(address);
+            (origin.map(ToString::to_string), Vec::new())
+        }
+        AnyAddress::Composite(address) => {
+            let parts = words.expansion.parts(address).unwrap_or_default();
+            (None, parts.iter().map(ToString::to_string).collect())
+        }
+    };
     Ok(Explanation {
         host: facts.name.clone(),
         address: address.to_string(),
+        part_of,
+        parts,
         active: None,
         after: before(&fields, known),
         fields,
@@ -335,7 +361,7 @@ fn of_slot(
 }
 
 /// What the fields name that must come first.
-fn before(fields: &[FieldOrigin], known: &BTreeSet<Address>) -> Vec<String> {
+fn before(fields: &[FieldOrigin], known: &BTreeSet<AnyAddress>) -> Vec<String> {
     let texts = fields
         .iter()
         .flat_map(|field| field.value.as_array().into_iter().flatten());
@@ -346,30 +372,37 @@ fn before(fields: &[FieldOrigin], known: &BTreeSet<Address>) -> Vec<String> {
     unique.into_iter().map(str::to_owned).collect()
 }
 
-/// The resources of a host that name this one.
-fn followers(manifests: &Manifests, host: &HostName, wanted: &Address) -> Vec<String> {
+/// Returns the resources of a host that name this one, or a part of it.
+fn followers(
+    manifests: &Manifests,
+    host: &HostName,
+    wanted: &AnyAddress,
+    parts: &[String],
+) -> Vec<String> {
     let Some(crate::desired::HostResult::Ready(intent)) = crate::resolve::one_of(manifests, host)
     else {
         return Vec::new();
     };
+    let own = |address: &Address| parts.contains(&address.to_string());
+    let is_wanted = |address: &Address| wanted.primitive() == Some(address) || own(address);
     let names = |(address, spec): (&Address, &plumb_api::Spec)| {
         let explicit = spec.requires(address.name());
         let named = explicit
             .iter()
-            .any(|one| one.address == *wanted && one.strength == Strength::Explicit);
-        named.then(|| address.to_string())
+            .any(|one| is_wanted(&one.address) && one.strength == Strength::Explicit);
+        (named && !own(address)).then(|| address.to_string())
     };
     let resources = intent.desired.resources();
     let mut all: Vec<String> = resources
         .iter()
         .filter_map(|(address, one)| names((address, one.spec())))
         .collect();
-    let fed = wanted
-        .kind()
-        .feeds(wanted.name())
+    let dependents = wanted
+        .primitive()
         .into_iter()
+        .flat_map(|wanted| wanted.kind().dependents(wanted.name()))
         .filter(|address| resources.contains_key(address));
-    all.extend(fed.map(|address| address.to_string()));
+    all.extend(dependents.map(|address| address.to_string()));
     all
 }
 
@@ -437,6 +470,8 @@ fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation,
     Ok(Explanation {
         host: host.clone(),
         address: format!("profile:{key}"),
+        part_of: None,
+        parts: Vec::new(),
         fields: fields.collect(),
         because: because.collect(),
         active: Some(instance.active),
@@ -449,6 +484,12 @@ fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation,
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.address, self.host)?;
+        if let Some(composite) = &self.part_of {
+            writeln!(f, "  part of {composite}")?;
+        }
+        for part in &self.parts {
+            writeln!(f, "  expands to {part}")?;
+        }
         for reason in &self.because {
             write!(f, "  asked for at {} by {}", reason.place, reason.by)?;
             if !reason.through.is_empty() {

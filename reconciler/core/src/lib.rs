@@ -1,10 +1,11 @@
 //! Pure: manifests, resolve, plan, rollout, alerting rules, and the ports.
 //!
-//! Floor 1. No I/O, clock or environment: time is an argument. It names no primitive resource type;
-//! what differs between types lives with the types, in `plumb-api`.
+//! Floor 1. No I/O, clock or environment: time is an argument. Outside of `expand` it names no
+//! resource type; what differs between types lives with the types, in `plumb-api`.
 //!
 //! - [`manifest`] — a repository's files to objects, each error at its place.
 //! - [`mod@resolve`] — objects to what each host should be; what can't be resolved is held.
+//! - `expand` — composite resources to primitive ones, a file per type.
 //! - [`desired`] — what a revision wants of each host.
 //! - [`mod@explain`] — where every value comes from.
 //! - [`status`] — conditions and targets.
@@ -18,6 +19,7 @@ pub mod alert;
 pub mod alerting;
 mod compose;
 pub mod desired;
+mod expand;
 pub mod explain;
 pub mod manifest;
 mod parallel;

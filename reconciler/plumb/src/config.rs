@@ -4,7 +4,6 @@
 //! SSH, and where things lie on this machine. Read strictly, every error with its place.
 
 mod form;
-mod period;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +17,7 @@ use serde::Deserialize;
 
 use crate::report::{Failure, OrFail as _};
 
-pub use period::Period;
+pub use plumb_api::period::Period;
 
 /// Where the configuration is looked for.
 pub const DEFAULT_FILE: &str = "/etc/plumb/controller.yaml";

@@ -286,6 +286,23 @@ fn a_value_leads_to_its_line() {
 }
 
 #[test]
+fn explain_names_the_composite_of_a_part() {
+    let env = Environment::new();
+    env.fleet();
+    let host = env.read("fleet/hosts/linda.yaml");
+    env.write(
+        "fleet/hosts/linda.yaml",
+        &format!("{host}  defaults: {{cron: {{report: {{schedule: \"@daily\", user: root, run: [/bin/true]}}}}}}\n"),
+    );
+    env.plumb("fleet", &["explain", "linda", "file:/etc/cron.d/report"])
+        .exits(0)
+        .says(&["part of cron:report", "mode: 0644", "hosts/linda.yaml:"]);
+    env.plumb("fleet", &["explain", "linda", "cron:report"])
+        .exits(0)
+        .says(&["expands to file:/etc/cron.d/report", "schedule: @daily"]);
+}
+
+#[test]
 fn diff_tells_by_its_exit_code() {
     let env = Environment::new();
     let first = env.fleet();

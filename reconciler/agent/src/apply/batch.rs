@@ -5,25 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumb_api::frame::ProgressState;
 use plumb_api::plan::{Certainty, ChangeId, FieldChange, Op};
 use plumb_api::report::{AgentError, ErrorCode, Outcome};
-use plumb_api::resource::ServiceState;
 use plumb_api::{Address, Digest, Kind, Observed, Spec};
 
 use super::{Doing, Run, Step};
 use crate::book::{Holder, Journal, Moment, Record};
 use crate::error::{Result, fail};
 use crate::observe::left_alone;
-use crate::provider::{self, Batch, Effect, Inputs, Item, View, Work, inputs_after};
-
-/// Which changes are done together: services at the very end of what is ready, so that all that
-/// they read is in place.
-fn lane(kind: Kind) -> u8 {
-    match kind {
-        Kind::Package => 1,
-        Kind::Unit => 2,
-        Kind::Service => 3,
-        _ => 0,
-    }
-}
+use crate::provider::{
+    self, Batch, Effect, Inputs, Item, ItemChange, Lane, ObserveContext, inputs_after,
+};
 
 impl Run<'_> {
     /// Does all changes, as far as it comes; the error is why it stopped.
@@ -52,17 +42,15 @@ impl Run<'_> {
                     }
                 }
                 if step.outcome.is_none() && !waits {
-                    ready.push((place, lane(step.change.address.kind())));
+                    ready.push((place, provider::of(step.change.address.kind()).lane()));
                 }
             }
             outcomes.insert(step.change.id, step.outcome.clone());
         }
-        let services = lane(Kind::Service);
-        let chosen = ready
-            .iter()
-            .map(|(_, lane)| *lane)
-            .find(|lane| *lane != services)
-            .or_else(|| ready.first().map(|(_, lane)| *lane))?;
+        let lanes = || ready.iter().map(|(_, lane)| *lane);
+        let chosen = lanes()
+            .find(|lane| !matches!(lane, Lane::Last(_)))
+            .or_else(|| lanes().min())?;
         Some(
             ready
                 .into_iter()
@@ -110,9 +98,9 @@ impl Run<'_> {
             desired: self.desired,
             ledger: &self.ledger,
         };
-        let view = View::new(self.sys, &self.ledger.owners, inputs, &items);
-        let outcomes = view.observe(&items);
-        self.hands.accounts = view.accounts;
+        let context = ObserveContext::new(self.sys, &self.ledger.owners, inputs, &items);
+        let outcomes = context.observe(&items);
+        self.context.accounts = context.accounts;
         outcomes
     }
 
@@ -264,7 +252,7 @@ impl Run<'_> {
             if !doing.iter().any(done) {
                 continue;
             }
-            if let Err(error) = provider::of(*kind).settle(&mut self.hands) {
+            if let Err(error) = provider::of(*kind).settle(&mut self.context) {
                 for work in doing.iter_mut() {
                     if self.steps[work.step].change.address.kind() == *kind
                         && matches!(work.effect, Some(Ok(_)))
@@ -274,8 +262,8 @@ impl Run<'_> {
                 }
             }
         }
-        self.hands.sync_directories()?;
-        let records = std::mem::take(&mut self.hands.records);
+        self.context.sync_directories()?;
+        let records = std::mem::take(&mut self.context.records);
         self.record(&records)?;
         stopped
     }
@@ -304,17 +292,17 @@ impl Run<'_> {
             let step = &self.steps[doing.step];
             let address = &step.change.address;
             self.wire.progress(address, ProgressState::Started);
-            if let (Spec::Service(spec), Some(_)) = (&*step.spec, step.digest) {
+            if step.digest.is_some() {
                 let inputs = Inputs {
                     desired: self.desired,
                     ledger: &self.ledger,
                 };
-                doing.inputs = Some(inputs.marks(address, spec));
+                doing.inputs = inputs.marks(address, &step.spec);
             }
         }
         for doing in doing.iter() {
             let step = &self.steps[doing.step];
-            work.push(Work {
+            work.push(ItemChange {
                 address: &step.change.address,
                 spec: doing.spec(step),
                 observed: &doing.observed,
@@ -325,14 +313,14 @@ impl Run<'_> {
         let Some(kind) = work.first().map(|work| work.address.kind()) else {
             return;
         };
-        let effects = provider::of(kind).apply(&mut self.hands, &work);
+        let effects = provider::of(kind).apply(&mut self.context, &work);
         drop(work);
         for (doing, effect) in doing.iter_mut().zip(effects) {
             doing.effect = Some(effect);
         }
     }
 
-    /// What the ledger must know at once of a service that was started or reloaded.
+    /// Returns the record of a start or a reload, which the ledger must have at once.
     fn started(&self, work: &Doing) -> Option<Record> {
         let step = &self.steps[work.step];
         let Some(Ok(effect @ (Effect::Started | Effect::Reloaded))) = &work.effect else {
@@ -346,14 +334,13 @@ impl Run<'_> {
 
     fn inputs_after(&self, work: &Doing, effect: Effect) -> Option<BTreeMap<Address, Digest>> {
         let step = &self.steps[work.step];
-        let Spec::Service(spec) = &*step.spec else {
-            return None;
-        };
+        let address = &step.change.address;
         let before = self
             .ledger
-            .entry(&step.change.address)
+            .entry(address)
             .and_then(|entry| entry.inputs.as_ref());
-        Some(inputs_after(spec, before, work.inputs.clone()?, effect))
+        let now = work.inputs.clone()?;
+        Some(inputs_after(address, &step.spec, before, now, effect))
     }
 
     /// Looks again and says what came of it.
@@ -434,7 +421,7 @@ impl Run<'_> {
             (Some(Ok(effect @ (Effect::Started | Effect::Reloaded))), _) => {
                 self.inputs_after(work, *effect)
             }
-            (_, Some(Observed::Service(now))) if now.state == Some(ServiceState::Started) => {
+            (_, Some(now)) if provider::of(address.kind()).has_read_inputs(now) => {
                 self.inputs_after(work, Effect::Done)
             }
             _ => None,

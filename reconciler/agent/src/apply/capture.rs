@@ -1,42 +1,25 @@
 //! What was there before the first touch: kept, so that it can be given back.
 
+use std::collections::BTreeMap;
+
 use plumb_api::report::ErrorCode;
-use plumb_api::resource::{FileType, Stale};
-use plumb_api::{Address, Kind, Observed, Spec};
+use plumb_api::{Address, Digest, Observed, Spec};
 
 use super::{Doing, Run};
 use crate::book::{Original, Record};
 use crate::error::{Result, fail};
-use crate::provider::{self, Inputs, Item, View, inputs_after, missing_parents};
+use crate::provider::{
+    self, Effect, Inputs, Item, ObserveContext, has_inputs, inputs_after, kept_content,
+    missing_parents,
+};
 use crate::sys::Sys;
 
-/// The path of a resource that is a file, a directory or a link.
-fn path_of(address: &Address) -> Option<String> {
-    match address.kind() {
-        Kind::File | Kind::Directory | Kind::Link => Some(address.name().to_owned()),
-        Kind::Unit => Some(format!("/etc/systemd/system/{}", address.name())),
-        Kind::Sysctl => Some("/etc/sysctl.d/x".to_owned()),
-        _ => None,
-    }
-}
-
-/// Takes away a temporary file that a killed run left beside a resource.
-pub(crate) fn remove_temporary(sys: &Sys, address: &Address, temporary: &str) -> Result<()> {
-    let Some(path) = path_of(address) else {
-        return Ok(());
-    };
-    // A path that can't be walked safely has nothing of ours in it either.
-    if let Ok(Some((dir, _))) = sys.root().parent(&path) {
-        dir.unlink(temporary)?;
-    }
-    Ok(())
-}
-
 impl Run<'_> {
-    /// Whether this work is about to overwrite what is kept only by its name, or wasn't ours so far.
+    /// True if this work is about to overwrite what is kept only by its name, or wasn't ours so far.
     fn needs_original(&self, work: &Doing) -> Result<bool> {
         let step = &self.steps[work.step];
-        if step.digest.is_none() {
+        let keeps = provider::of(step.change.address.kind()).give_back();
+        if step.digest.is_none() || keeps.is_none() {
             return Ok(false);
         }
         let Some(original) = work
@@ -46,8 +29,8 @@ impl Run<'_> {
         else {
             return Ok(true);
         };
-        match original.content() {
-            Some(content) if overwrites(work) => Ok(!self.hands.originals.has(&content)?),
+        match kept_content(original) {
+            Some(content) if overwrites(work) => Ok(!self.context.originals.has(&content)?),
             _ => Ok(false),
         }
     }
@@ -56,19 +39,19 @@ impl Run<'_> {
     pub(super) fn capture(&self, doing: &[Doing]) -> Vec<Result<Option<Original>>> {
         let needed: Vec<Result<bool>> =
             doing.iter().map(|work| self.needs_original(work)).collect();
-        let specs: Vec<Spec> = doing
+        let specs: Vec<(&Address, Spec)> = doing
             .iter()
-            .map(|work| provider::of(self.steps[work.step].change.address.kind()).everything())
-            .collect();
-        let items: Vec<Item<'_>> = doing
-            .iter()
-            .zip(&specs)
             .zip(&needed)
             .filter(|(_, needed)| matches!(needed, Ok(true)))
-            .map(|((work, spec), _)| Item {
-                address: &self.steps[work.step].change.address,
-                spec,
+            .filter_map(|(work, _)| {
+                let address = &self.steps[work.step].change.address;
+                let keeper = provider::of(address.kind()).give_back()?;
+                Some((address, keeper.full_spec()))
             })
+            .collect();
+        let items: Vec<Item<'_>> = specs
+            .iter()
+            .map(|(address, spec)| Item { address, spec })
             .collect();
         let mut observed = self.look_at(&items).into_iter();
         doing
@@ -94,7 +77,7 @@ impl Run<'_> {
             desired: self.desired,
             ledger: &self.ledger,
         };
-        View::new(self.sys, &self.ledger.owners, inputs, items).observe(items)
+        ObserveContext::new(self.sys, &self.ledger.owners, inputs, items).observe(items)
     }
 
     fn keep(&self, work: &Doing, observed: Observed) -> Result<Original> {
@@ -104,19 +87,19 @@ impl Run<'_> {
             .before
             .as_ref()
             .and_then(|entry| entry.original.clone());
-        let wanted = earlier.as_ref().and_then(Original::content);
-        let path = path_of(address).unwrap_or_default();
+        let wanted = earlier.as_ref().and_then(kept_content);
+        let path = address.kind().path(address.name()).unwrap_or_default();
         // The first original counts as long as its bytes can be had: from the host, or, where it
         // drifted since, from what was sent to put it back.
         if let (Some(earlier), Some(wanted)) = (earlier, wanted) {
-            if original.content() == Some(wanted) {
+            if kept_content(&original) == Some(wanted) {
                 original = earlier;
-            } else if let Some(mut blob) = self.hands.blobs.open(&wanted.sha256)? {
-                self.hands.originals.keep(&mut blob, &path)?;
+            } else if let Some(mut blob) = self.context.blobs.open(&wanted.sha256)? {
+                self.context.originals.keep(&mut blob, &path)?;
                 return Ok(earlier);
             }
         }
-        if original.content().is_some() && overwrites(work) {
+        if kept_content(&original).is_some() && overwrites(work) {
             self.keep_bytes(&mut original, &path)?;
         }
         Ok(original)
@@ -129,11 +112,9 @@ impl Run<'_> {
         let Some(mut file) = dir.open(leaf)? else {
             return Ok(());
         };
-        let kept = self.hands.originals.keep(&mut file, path)?;
-        match &mut original.observed {
-            Observed::File(file) => file.content = Some(kept),
-            Observed::Unit(unit) => unit.content = Some(kept),
-            _ => {}
+        let kept = self.context.originals.keep(&mut file, path)?;
+        if let Some(keeper) = provider::of(original.observed.kind()).give_back() {
+            keeper.set_content(&mut original.observed, kept);
         }
         Ok(())
     }
@@ -152,21 +133,22 @@ impl Run<'_> {
                 .entry(address)
                 .is_none_or(|entry| entry.original.is_none())
         };
-        let specs: Vec<Spec> = confirmed
+        let specs: Vec<(&Address, Spec)> = confirmed
             .iter()
-            .map(|(address, leaf)| match &leaf.spec {
-                // A service is observed with its own spec: whether it is stale depends on it.
-                spec @ Spec::Service(_) => spec.clone(),
-                _ => provider::of(address.kind()).everything(),
+            .filter_map(|(address, leaf)| {
+                // Whether inputs were read depends on the resource's own spec.
+                if has_inputs(address, &leaf.spec) {
+                    return Some((*address, leaf.spec.clone()));
+                }
+                let keeper = provider::of(address.kind()).give_back()?;
+                is_new(address).then(|| (*address, keeper.full_spec()))
             })
             .collect();
-        let items: Vec<Item<'_>> = confirmed
+        let items: Vec<Item<'_>> = specs
             .iter()
-            .zip(&specs)
-            .filter(|((address, _), _)| is_new(address) || address.kind() == Kind::Service)
-            .map(|((address, _), spec)| Item { address, spec })
+            .map(|(address, spec)| Item { address, spec })
             .collect();
-        let mut observed: std::collections::BTreeMap<&Address, Observed> = items
+        let mut observed: BTreeMap<&Address, Observed> = items
             .iter()
             .zip(self.look_at(&items))
             .filter_map(|(item, observed)| Some((item.address, observed.ok()?)))
@@ -175,63 +157,61 @@ impl Run<'_> {
             .into_iter()
             .map(|(address, leaf)| {
                 let found = observed.remove(address);
-                let inputs = match (&leaf.spec, &found) {
-                    (Spec::Service(spec), Some(Observed::Service(now)))
-                        if now.state.is_some_and(|state| {
-                            state == plumb_api::resource::ServiceState::Started
-                        }) && now.stale == Stale::No =>
-                    {
-                        let inputs = Inputs {
-                            desired: self.desired,
-                            ledger: &self.ledger,
-                        };
-                        let before = self
-                            .ledger
-                            .entry(address)
-                            .and_then(|entry| entry.inputs.as_ref());
-                        let marks = inputs.marks(address, spec);
-                        Some(inputs_after(spec, before, marks, provider::Effect::Done))
-                    }
-                    _ => None,
-                };
+                let provider = provider::of(address.kind());
+                let inputs = found
+                    .as_ref()
+                    .filter(|found| provider.has_read_inputs(found))
+                    .and_then(|_| self.confirmed_inputs(address, &leaf.spec));
+                let keeps = is_new(address) && provider.give_back().is_some();
                 Record::Confirmed {
                     address: address.clone(),
                     spec: Box::new(leaf.spec.clone()),
                     digest: leaf.digest,
                     original: found
-                        .filter(|_| is_new(address))
+                        .filter(|_| keeps)
                         .map(|observed| original(self.sys, address, observed)),
                     inputs,
                 }
             })
             .collect()
     }
+
+    /// Returns the marks of a resource that others started: those that the ledger lacks are added.
+    fn confirmed_inputs(
+        &self,
+        address: &Address,
+        spec: &Spec,
+    ) -> Option<BTreeMap<Address, Digest>> {
+        let inputs = Inputs {
+            desired: self.desired,
+            ledger: &self.ledger,
+        };
+        let before = self
+            .ledger
+            .entry(address)
+            .and_then(|entry| entry.inputs.as_ref());
+        let now = inputs.marks(address, spec)?;
+        Some(inputs_after(address, spec, before, now, Effect::Done))
+    }
 }
 
-/// Whether the bytes that are there now will be gone.
+/// True if the bytes that are there now will be gone.
 fn overwrites(work: &Doing) -> bool {
     work.fields
         .iter()
         .any(|change| change.field == "content" || change.field == "state")
 }
 
-fn original(sys: &Sys, address: &Address, mut observed: Observed) -> Original {
-    let absent = match &mut observed {
-        Observed::File(file) => file.file_type == FileType::Absent,
-        Observed::Directory(directory) => directory.file_type == FileType::Absent,
-        Observed::Link(link) => link.file_type == FileType::Absent,
-        Observed::Unit(unit) => {
-            unit.needs_reload = false;
-            unit.file_type == FileType::Absent
-        }
-        Observed::Service(service) => {
-            service.stale = Stale::No;
-            false
-        }
-        Observed::Sysctl(sysctl) => sysctl.persisted.is_none(),
-        _ => false,
+/// What was there before the first change, and the folders above it that weren't.
+fn original(sys: &Sys, address: &Address, observed: Observed) -> Original {
+    let path = address
+        .kind()
+        .path(address.name())
+        .filter(|_| !observed.exists());
+    let observed = match provider::of(address.kind()).give_back() {
+        Some(keeper) => keeper.lasting(observed),
+        None => observed,
     };
-    let path = path_of(address).filter(|_| absent);
     Original {
         observed,
         made: path

@@ -19,13 +19,11 @@ use crate::book::{
     self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, Next, Original, Originals, Record,
 };
 use crate::error::{Result, fail};
-use crate::observe::{back, known, summary, unknown};
-use crate::provider::{self, Effect, Hands};
-use crate::serve::{locked, roll_forward};
+use crate::observe::{known, restore_spec, summary, unknown};
+use crate::provider::{self, ApplyContext, Effect};
+use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::wire::Wire;
-
-pub(crate) use capture::remove_temporary;
 
 /// So long a run waits for the one before it, which has just been told that it is superseded.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +47,7 @@ struct Run<'a> {
     wire: &'a Wire,
     ledger: Ledger,
     journal: Option<Journal>,
-    hands: Hands<'a>,
+    context: ApplyContext<'a>,
     steps: Vec<Step<'a>>,
 }
 
@@ -62,7 +60,7 @@ struct Doing {
     fields: Vec<FieldChange>,
     before: Option<Entry>,
     original: Option<Original>,
-    /// A service's inputs as they are when it is started.
+    /// Its inputs as they are when it is started.
     inputs: Option<BTreeMap<Address, Digest>>,
     effect: Option<Result<Effect>>,
 }
@@ -124,7 +122,7 @@ pub(crate) fn run(
         ledger.absorb(&opened.1);
         Some(opened.0)
     };
-    let hands = Hands {
+    let context = ApplyContext {
         sys,
         home,
         accounts: Accounts::default(),
@@ -143,7 +141,7 @@ pub(crate) fn run(
         wire,
         ledger,
         journal,
-        hands,
+        context,
         steps,
     };
     let stopped = wire.alive(|| run.drive()).err();
@@ -152,7 +150,7 @@ pub(crate) fn run(
         mut ledger, steps, ..
     } = run;
     next.write(home, &mut ledger)?;
-    originals.retain(&provider::originals_named(&ledger))?;
+    originals.retain(&provider::contents_of_originals(&ledger))?;
     let results = steps
         .into_iter()
         .map(|step| ChangeResult {
@@ -228,7 +226,7 @@ fn steps<'a>(
             (Cow::Borrowed(&leaf.spec), Some(leaf.digest))
         } else {
             let entry = ledger.entry(&change.address);
-            let Some(spec) = entry.and_then(|entry| back(&change.address, entry)) else {
+            let Some(spec) = entry.and_then(|entry| restore_spec(&change.address, entry)) else {
                 return Err(unknown(&change.address));
             };
             (Cow::Owned(spec), None)

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use plumb_api::Address;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::{Address, Kind};
 use rustix::fs::{StatVfs, StatVfsMountFlags};
 use serde::Serialize;
 
 use super::Step;
 use crate::book::{Desired, Home, Ledger};
 use crate::error::{Result, fail};
+use crate::provider;
 use crate::sys::{Dir, Sys};
 
 /// What a record holds beside its spec, generously.
@@ -54,7 +55,7 @@ pub(super) fn check(sys: &Sys, home: &Home, steps: &[Step<'_>]) -> Result<()> {
     let mut targets: BTreeMap<u64, Target> = BTreeMap::new();
     for step in steps {
         let address = &step.change.address;
-        let Some(path) = written(address) else {
+        let Some(path) = provider::of(address.kind()).written(address) else {
             continue;
         };
         let Ok(Some((dir, folder))) = nearest(sys, &path) else {
@@ -80,18 +81,6 @@ pub(super) fn check(sys: &Sys, home: &Home, steps: &[Step<'_>]) -> Result<()> {
         enough(target)?;
     }
     Ok(())
-}
-
-/// The path that a change writes to.
-fn written(address: &Address) -> Option<String> {
-    match address.kind() {
-        Kind::File | Kind::Directory | Kind::Link => Some(address.name().to_owned()),
-        Kind::Unit => Some(format!("/etc/systemd/system/{}", address.name())),
-        Kind::Sysctl => Some("/etc/sysctl.d/80-plumb.conf".to_owned()),
-        Kind::User | Kind::Group => Some("/etc/passwd".to_owned()),
-        Kind::Package => Some("/var/lib/dpkg/status".to_owned()),
-        Kind::Service => None,
-    }
 }
 
 /// The nearest folder above a path that is there.

@@ -2,17 +2,21 @@
 //! before, what was being done when the power went.
 
 mod desired;
+mod entry;
 mod holder;
 mod home;
 mod journal;
 mod ledger;
 mod original;
+mod record;
 mod store;
 
 pub(crate) use desired::Desired;
+pub(crate) use entry::{Entry, Moment, Owner, Owners};
 pub(crate) use holder::Holder;
 pub(crate) use home::{Home, PATH};
-pub(crate) use journal::{Begin, Journal, Record};
-pub(crate) use ledger::{Entry, Ledger, Moment, Owner, Owners};
-pub(crate) use original::{Original, Originals, phrase};
+pub(crate) use journal::Journal;
+pub(crate) use ledger::Ledger;
+pub(crate) use original::{Original, Originals};
+pub(crate) use record::{Begin, Record};
 pub(crate) use store::{Loaded, Next, load, refuse_lost, write};

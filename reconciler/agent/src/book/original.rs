@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use plumb_api::Observed;
 use plumb_api::report::ErrorCode;
-use plumb_api::resource::{Content, FileType, Presence, ServiceState};
+use plumb_api::resource::Content;
 use rustix::fs::renameat;
 use serde::{Deserialize, Serialize};
 
@@ -87,71 +87,5 @@ impl Originals {
         file.seek(SeekFrom::Start(0))
             .at("read the original of", path)?;
         Ok(file)
-    }
-}
-
-impl Original {
-    /// The content that giving it back needs.
-    pub(crate) fn content(&self) -> Option<Content> {
-        match &self.observed {
-            Observed::File(file) => file.content,
-            Observed::Unit(unit) => unit.content,
-            _ => None,
-        }
-    }
-}
-
-/// What was there, in a phrase for people; none where nothing was.
-pub(crate) fn phrase(observed: &Observed) -> Option<String> {
-    let at_path = |file_type: FileType, content: Option<&Content>| match file_type {
-        FileType::Absent => None,
-        FileType::File => Some(match content {
-            Some(content) => format!("a file of {} bytes", content.size),
-            None => "a file".to_owned(),
-        }),
-        FileType::Directory => Some("a directory".to_owned()),
-        FileType::Link => Some("a symbolic link".to_owned()),
-        FileType::Other => Some("something that is neither file, directory nor link".to_owned()),
-    };
-    match observed {
-        Observed::File(file) => at_path(file.file_type, file.content.as_ref()),
-        Observed::Unit(unit) => at_path(unit.file_type, unit.content.as_ref()),
-        Observed::Directory(directory) => at_path(directory.file_type, None),
-        Observed::Link(link) => match &link.target {
-            Some(target) => Some(format!("a link to {target}")),
-            None => at_path(link.file_type, None),
-        },
-        Observed::Package(package) => package
-            .version
-            .as_ref()
-            .map(|version| format!("the installed version {version}")),
-        Observed::Service(service) if service.known => {
-            let runs = match service.state {
-                Some(ServiceState::Started) => "running",
-                _ => "stopped",
-            };
-            let boot = match (service.masked, service.enabled) {
-                (true, _) => ", masked",
-                (false, Some(true)) => ", enabled",
-                (false, Some(false)) => ", disabled",
-                (false, None) => "",
-            };
-            Some(format!("a unit that was {runs}{boot}"))
-        }
-        Observed::Service(_) => None,
-        Observed::User(user) => (user.state == Some(Presence::Present)).then(|| match user.uid {
-            Some(uid) => format!("a user with the id {uid}"),
-            None => "a user".to_owned(),
-        }),
-        Observed::Group(group) => {
-            (group.state == Some(Presence::Present)).then(|| match group.gid {
-                Some(gid) => format!("a group with the id {gid}"),
-                None => "a group".to_owned(),
-            })
-        }
-        Observed::Sysctl(sysctl) => sysctl
-            .running
-            .as_ref()
-            .map(|value| format!("the value {value}")),
     }
 }

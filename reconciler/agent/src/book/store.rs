@@ -7,8 +7,9 @@ use plumb_api::frame::LedgerState;
 use plumb_api::report::{AgentError, ErrorCode};
 
 use super::home::{Durable, Home, PATH, Sealed, put, seal, unseal};
-use super::journal::{Begin, Found, Journal, reserve};
+use super::journal::{Found, Journal, reserve};
 use super::ledger::Ledger;
+use super::record::{Begin, Record};
 use crate::error::Result;
 use crate::sys::{Sys, create_new};
 
@@ -106,7 +107,7 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
     };
     match journal {
         Found::Sound { begin, records } if begin.base == loaded.ledger.sequence => {
-            loaded.ledger.absorb(&super::Record::Begin(begin.clone()));
+            loaded.ledger.absorb(&Record::Begin(begin.clone()));
             for record in &records {
                 loaded.ledger.absorb(record);
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use plumb_api::report::{AgentError, ErrorCode};
 
-use super::policy_rc::{MARK, POLICY, remove_policy, with_policy};
+use super::policy_rc::{MARK, POLICY, Starting, remove_policy, with_policy};
 use crate::book::{Home, PATH};
 use crate::error::{At, Result};
 use crate::sys::{Output, Program, Sys, create_new};
@@ -30,15 +30,6 @@ pub(crate) struct Transaction {
     pub downgrade: bool,
     /// Some of them are held by the manifest itself, and held again afterwards.
     pub held: bool,
-}
-
-/// Whether packages may start their services when they are installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum Starting {
-    /// They start when their `service` says so, with their configuration in place.
-    #[default]
-    Denied,
-    Allowed,
 }
 
 /// What all packages of a transaction have in common.

@@ -5,7 +5,7 @@ use std::io::Read;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, FileObserved, FileType, Mode, Principal};
 
-use super::{Hands, View};
+use super::{ApplyContext, ObserveContext};
 use crate::book::{Original, Owner, Record};
 use crate::error::{At, Result};
 use crate::sys::{
@@ -33,9 +33,23 @@ pub(crate) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
+/// What was at a path, in a phrase for people; `None` if nothing was.
+pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option<String> {
+    match file_type {
+        FileType::Absent => None,
+        FileType::File => Some(match content {
+            Some(content) => format!("a file of {} bytes", content.size),
+            None => "a file".to_owned(),
+        }),
+        FileType::Directory => Some("a directory".to_owned()),
+        FileType::Link => Some("a symbolic link".to_owned()),
+        FileType::Other => Some("something that is neither file, directory nor link".to_owned()),
+    }
+}
+
 /// What is at a path, in the wished fields.
-pub(crate) fn observe(view: &View<'_>, path: &str, wish: Wish<'_>) -> Result<FileObserved> {
-    let Some((dir, leaf)) = view.sys.root().parent(path)? else {
+pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Result<FileObserved> {
+    let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
         return Ok(FileObserved::default());
     };
     let Some(mut found) = dir.look(leaf)? else {
@@ -49,7 +63,7 @@ pub(crate) fn observe(view: &View<'_>, path: &str, wish: Wish<'_>) -> Result<Fil
             content = Some(copy_hashed(&mut file, &mut std::io::sink()).at("read", path)?);
         }
     }
-    let (owner, group) = owners(view, path, &found, wish);
+    let (owner, group) = owners(cx, path, &found, wish);
     Ok(FileObserved {
         file_type: file_type(found.kind),
         content,
@@ -60,20 +74,20 @@ pub(crate) fn observe(view: &View<'_>, path: &str, wish: Wish<'_>) -> Result<Fil
 }
 
 fn owners(
-    view: &View<'_>,
+    cx: &ObserveContext<'_>,
     path: &str,
     found: &Found,
     wish: Wish<'_>,
 ) -> (Option<Principal>, Option<Principal>) {
-    if view.sys.is_sandbox() {
-        let owner = view.owners.get(path);
+    if cx.sys.is_sandbox() {
+        let owner = cx.owners.get(path);
         let or_root = |known: Option<&Principal>| known.cloned().or_else(|| ROOT.parse().ok());
         let translate = |known: Option<Principal>, wish: &Principal, same: bool| {
             if same { Some(wish.clone()) } else { known }
         };
         let user = wish.owner.and_then(|wish| {
             let known = or_root(owner.map(|owner| &owner.user));
-            let id = |name: &Principal| view.accounts.uid_of(name);
+            let id = |name: &Principal| cx.accounts.uid_of(name);
             let same = known
                 .as_ref()
                 .is_some_and(|known| known == wish || id(known).is_some() && id(known) == id(wish));
@@ -81,7 +95,7 @@ fn owners(
         });
         let group = wish.group.and_then(|wish| {
             let known = or_root(owner.map(|owner| &owner.group));
-            let id = |name: &Principal| view.accounts.gid_of(name);
+            let id = |name: &Principal| cx.accounts.gid_of(name);
             let same = known
                 .as_ref()
                 .is_some_and(|known| known == wish || id(known).is_some() && id(known) == id(wish));
@@ -91,9 +105,9 @@ fn owners(
     }
     (
         wish.owner
-            .and_then(|wish| view.accounts.owner(found.uid, wish)),
+            .and_then(|wish| cx.accounts.owner(found.uid, wish)),
         wish.group
-            .and_then(|wish| view.accounts.group_owner(found.gid, wish)),
+            .and_then(|wish| cx.accounts.group_owner(found.gid, wish)),
     )
 }
 
@@ -162,18 +176,18 @@ pub(crate) fn ids(
 
 /// Notes a path's owner, in a sandbox.
 pub(crate) fn note_owner(
-    hands: &mut Hands<'_>,
+    cx: &mut ApplyContext<'_>,
     path: &str,
     owner: Option<&Principal>,
     group: Option<&Principal>,
 ) {
-    if !hands.sys.is_sandbox() || (owner.is_none() && group.is_none()) {
+    if !cx.sys.is_sandbox() || (owner.is_none() && group.is_none()) {
         return;
     }
     let Ok(root) = ROOT.parse::<Principal>() else {
         return;
     };
-    let before = hands.owners.get(path);
+    let before = cx.owners.get(path);
     let owner = Owner {
         user: owner
             .or(before.map(|owner| &owner.user))
@@ -185,8 +199,8 @@ pub(crate) fn note_owner(
             .clone(),
     };
     if before != Some(&owner) {
-        hands.owners.insert(path.to_owned(), owner.clone());
-        hands.records.push(Record::Owned {
+        cx.owners.insert(path.to_owned(), owner.clone());
+        cx.records.push(Record::Owned {
             path: path.to_owned(),
             owner: Some(owner),
         });
@@ -194,9 +208,9 @@ pub(crate) fn note_owner(
 }
 
 /// Forgets a path's owner, in a sandbox.
-pub(crate) fn forget_owner(hands: &mut Hands<'_>, path: &str) {
-    if hands.owners.remove(path).is_some() {
-        hands.records.push(Record::Owned {
+pub(crate) fn forget_owner(cx: &mut ApplyContext<'_>, path: &str) {
+    if cx.owners.remove(path).is_some() {
+        cx.records.push(Record::Owned {
             path: path.to_owned(),
             owner: None,
         });
@@ -230,22 +244,22 @@ fn check_hard_links(path: &str, found: &Found) -> Result<()> {
 }
 
 /// Puts a file in place, or changes what is there.
-pub(crate) fn put(hands: &mut Hands<'_>, path: &str, put: &Put<'_>) -> Result<()> {
-    place(hands, path, put, None)
+pub(crate) fn put(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>) -> Result<()> {
+    place(cx, path, put, None)
 }
 
 /// Puts a file of our own making in place.
 pub(crate) fn put_bytes(
-    hands: &mut Hands<'_>,
+    cx: &mut ApplyContext<'_>,
     path: &str,
     put: &Put<'_>,
     bytes: &[u8],
 ) -> Result<()> {
-    place(hands, path, put, Some(bytes))
+    place(cx, path, put, Some(bytes))
 }
 
-fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>) -> Result<()> {
-    let (dir, leaf, _) = hands.sys.root().make_parent(path)?;
+fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>) -> Result<()> {
+    let (dir, leaf, _) = cx.sys.root().make_parent(path)?;
     let found = dir.look(leaf)?;
     match &found {
         Some(found) if found.kind != FileKind::File => {
@@ -255,8 +269,8 @@ fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>)
         None => {}
     }
     let (uid, gid) = ids(
-        hands.sys,
-        &hands.accounts,
+        cx.sys,
+        &cx.accounts,
         put.owner,
         put.group,
         found.as_ref(),
@@ -269,7 +283,7 @@ fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>)
             let now = dir.look_at(&file, leaf)?;
             check_hard_links(path, &now)?;
             Meta::over(&now, uid, gid, listed).give_over(&file, &now, path)?;
-            note_owner(hands, path, put.owner, put.group);
+            note_owner(cx, path, put.owner, put.group);
             return Ok(());
         }
         (Bytes::Renew(content), Some(before)) => {
@@ -278,7 +292,7 @@ fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>)
         (Bytes::Stay, None) => (Content::of(b""), Box::new(std::io::empty())),
         (Bytes::New(content) | Bytes::Renew(content), _) => match bytes {
             Some(bytes) => (content, Box::new(bytes)),
-            None => (content, hands.content(&content, path)?),
+            None => (content, cx.content(&content, path)?),
         },
     };
     let meta = match (put.bytes, &found) {
@@ -288,10 +302,10 @@ fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>)
     let spot = Spot {
         dir: &dir,
         leaf,
-        temporary: hands.temporary,
+        temporary: cx.temporary,
         before: found,
     };
-    let mut check = |candidate: Candidate<'_>| validate(hands, put.validate, candidate, path);
+    let mut check = |candidate: Candidate<'_>| validate(cx, put.validate, candidate, path);
     replace(&spot, &mut reader, Some(content), meta, &mut check).map_err(|error| {
         match (put.bytes, error.code) {
             // Its bytes were read from the host itself, a moment after they were compared.
@@ -300,8 +314,8 @@ fn place(hands: &mut Hands<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u8]>)
         }
     })?;
     drop(reader);
-    keep_for_sync(hands, dir)?;
-    note_owner(hands, path, put.owner, put.group);
+    keep_for_sync(cx, dir)?;
+    note_owner(cx, path, put.owner, put.group);
     Ok(())
 }
 
@@ -323,15 +337,15 @@ fn replaced(path: &str) -> AgentError {
 }
 
 /// Remembers that a directory's entries changed.
-pub(crate) fn keep_for_sync(hands: &mut Hands<'_>, dir: Dir) -> Result<()> {
+pub(crate) fn keep_for_sync(cx: &mut ApplyContext<'_>, dir: Dir) -> Result<()> {
     let this = dir.itself()?;
-    for other in &hands.unsynced {
+    for other in &cx.unsynced {
         let other = other.itself()?;
         if (other.device, other.inode) == (this.device, this.inode) {
             return Ok(());
         }
     }
-    hands.unsynced.push(dir);
+    cx.unsynced.push(dir);
     Ok(())
 }
 
@@ -344,21 +358,21 @@ const CANDIDATES: &str = "candidates";
 /// found, if root alone may write there. Elsewhere another file could have the candidate's name by the
 /// time it is opened: a copy of the same bytes in the agent's folder is judged, under the file's name.
 fn validate(
-    hands: &Hands<'_>,
+    cx: &ApplyContext<'_>,
     words: &[String],
     mut candidate: Candidate<'_>,
     path: &str,
 ) -> Result<()> {
-    if words.is_empty() || hands.sys.is_sandbox() {
+    if words.is_empty() || cx.sys.is_sandbox() {
         return Ok(());
     }
     let (folder, leaf) = split(path);
-    if hands.sys.root().is_roots_alone(folder) {
-        return accepts(hands.sys, words, &candidate.path, path);
+    if cx.sys.root().is_roots_alone(folder) {
+        return accepts(cx.sys, words, &candidate.path, path);
     }
-    let private = hands.home.folder(CANDIDATES)?;
+    let private = cx.home.folder(CANDIDATES)?;
     let copy = candidate.copy_to(&private, leaf)?;
-    let outcome = accepts(hands.sys, words, &copy, path);
+    let outcome = accepts(cx.sys, words, &copy, path);
     private.unlink(leaf)?;
     outcome
 }
@@ -387,8 +401,8 @@ fn accepts(sys: &Sys, words: &[String], candidate: &str, path: &str) -> Result<(
 }
 
 /// Takes a file or a link away; nothing there is as good.
-pub(crate) fn remove(hands: &mut Hands<'_>, path: &str, wanted: FileKind) -> Result<()> {
-    let Some((dir, leaf)) = hands.sys.root().parent(path)? else {
+pub(crate) fn remove(cx: &mut ApplyContext<'_>, path: &str, wanted: FileKind) -> Result<()> {
+    let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
         return Ok(());
     };
     match dir.look(leaf)? {
@@ -397,21 +411,21 @@ pub(crate) fn remove(hands: &mut Hands<'_>, path: &str, wanted: FileKind) -> Res
         }
         Some(_) => {
             dir.unlink(leaf)?;
-            keep_for_sync(hands, dir)?;
+            keep_for_sync(cx, dir)?;
         }
         None => {}
     }
-    forget_owner(hands, path);
+    forget_owner(cx, path);
     Ok(())
 }
 
 /// Takes away the folders that were made for a resource, those that are empty.
-pub(crate) fn remove_made(hands: &mut Hands<'_>, original: Option<&Original>) -> Result<()> {
+pub(crate) fn remove_made(cx: &mut ApplyContext<'_>, original: Option<&Original>) -> Result<()> {
     for folder in original
         .iter()
         .flat_map(|original| original.made.iter().rev())
     {
-        let Some((dir, leaf)) = hands.sys.root().parent(folder)? else {
+        let Some((dir, leaf)) = cx.sys.root().parent(folder)? else {
             continue;
         };
         let is_directory = dir
@@ -420,7 +434,7 @@ pub(crate) fn remove_made(hands: &mut Hands<'_>, original: Option<&Original>) ->
         if !is_directory || !dir.remove_directory(leaf)? {
             break;
         }
-        keep_for_sync(hands, dir)?;
+        keep_for_sync(cx, dir)?;
     }
     Ok(())
 }

@@ -5,14 +5,21 @@ use plumb_api::resource::{DirectoryObserved, DirectorySpec, FileType, Mode, Pres
 use plumb_api::{Observed, Spec};
 
 use super::at_path::{self, ROOT, Wish};
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
+    wrong_type,
+};
 use crate::error::Result;
 use crate::sys::{FileKind, Meta};
 
 pub(crate) struct Directories;
 
 impl Provider for Directories {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::Directory(spec) = item.spec else {
                 return wrong_type(item.address);
@@ -23,7 +30,7 @@ impl Provider for Directories {
                 group: spec.group.as_ref(),
                 mode: spec.mode.is_some(),
             };
-            let found = at_path::observe(view, item.address.name(), wish)?;
+            let found = at_path::observe(cx, item.address.name(), wish)?;
             Ok(Observed::Directory(DirectoryObserved {
                 file_type: found.file_type,
                 owner: found.owner,
@@ -34,7 +41,17 @@ impl Provider for Directories {
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, one)
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Directories {
+    fn full_spec(&self) -> Spec {
         Spec::Directory(DirectorySpec {
             owner: ROOT.parse().ok(),
             group: ROOT.parse().ok(),
@@ -43,7 +60,7 @@ impl Provider for Directories {
         })
     }
 
-    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
         let absent = DirectoryObserved::default();
         let original = match original {
             Observed::Directory(original) if original.file_type == FileType::Directory => original,
@@ -62,25 +79,28 @@ impl Provider for Directories {
         })
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, one)
+    fn describe(&self, original: &Observed) -> Option<String> {
+        match original {
+            Observed::Directory(original) => at_path::describe(original.file_type, None),
+            _ => None,
+        }
     }
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Directory(spec) = work.spec else {
         return wrong_type(work.address);
     };
     if spec.state == Presence::Absent {
-        remove(hands, work)
+        remove(cx, work)
     } else {
-        put(hands, spec, work.address.name())
+        put(cx, spec, work.address.name())
     }
 }
 
-fn remove(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+fn remove(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let path = work.address.name();
-    let Some((dir, leaf)) = hands.sys.root().parent(path)? else {
+    let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
         return Ok(Effect::Done);
     };
     match dir.look(leaf)? {
@@ -100,14 +120,14 @@ fn remove(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
         }
         _ => {}
     }
-    at_path::keep_for_sync(hands, dir)?;
-    at_path::forget_owner(hands, path);
-    at_path::remove_made(hands, work.original)?;
+    at_path::keep_for_sync(cx, dir)?;
+    at_path::forget_owner(cx, path);
+    at_path::remove_made(cx, work.original)?;
     Ok(Effect::Done)
 }
 
-fn put(hands: &mut Hands<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect> {
-    let (dir, leaf, _) = hands.sys.root().make_parent(path)?;
+fn put(cx: &mut ApplyContext<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect> {
+    let (dir, leaf, _) = cx.sys.root().make_parent(path)?;
     let before = dir.look(leaf)?;
     match &before {
         Some(found) if found.kind != FileKind::Directory => {
@@ -119,14 +139,7 @@ fn put(hands: &mut Hands<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect
     }
     let this = dir.sub(leaf)?;
     let (owner, group) = (spec.owner.as_ref(), spec.group.as_ref());
-    let (uid, gid) = at_path::ids(
-        hands.sys,
-        &hands.accounts,
-        owner,
-        group,
-        before.as_ref(),
-        path,
-    )?;
+    let (uid, gid) = at_path::ids(cx.sys, &cx.accounts, owner, group, before.as_ref(), path)?;
     let found = this.itself()?;
     let listed = spec.mode.map(Mode::bits);
     let meta = match before {
@@ -134,7 +147,7 @@ fn put(hands: &mut Hands<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect
         None => Meta::over(&found, uid, gid, Some(listed.unwrap_or(0o755))),
     };
     meta.give_over(this.fd(), &found, path)?;
-    at_path::keep_for_sync(hands, dir)?;
-    at_path::note_owner(hands, path, owner, group);
+    at_path::keep_for_sync(cx, dir)?;
+    at_path::note_owner(cx, path, owner, group);
     Ok(Effect::Done)
 }

@@ -1,17 +1,24 @@
 //! `file`.
 
 use plumb_api::resource::{Content, FileObserved, FileSpec, FileType, Presence};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
+    wrong_type,
+};
 use crate::error::Result;
 use crate::sys::FileKind;
 
 pub(crate) struct Files;
 
 impl Provider for Files {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::File(spec) = item.spec else {
                 return wrong_type(item.address);
@@ -22,12 +29,29 @@ impl Provider for Files {
                 group: spec.group.as_ref(),
                 mode: spec.mode.is_some(),
             };
-            at_path::observe(view, item.address.name(), wish).map(Observed::File)
+            at_path::observe(cx, item.address.name(), wish).map(Observed::File)
         };
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn text_path(&self, address: &Address, observed: &Observed) -> Option<String> {
+        let Observed::File(found) = observed else {
+            return None;
+        };
+        (found.file_type == FileType::File).then(|| address.name().to_owned())
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, one)
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Files {
+    fn full_spec(&self) -> Spec {
         Spec::File(FileSpec {
             content: Some(Content::of(b"")),
             owner: ROOT.parse().ok(),
@@ -37,7 +61,7 @@ impl Provider for Files {
         })
     }
 
-    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
         let absent = FileObserved::default();
         let original = match original {
             Observed::File(original) if original.file_type == FileType::File => original,
@@ -57,19 +81,35 @@ impl Provider for Files {
         })
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, one)
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::File(original) = original else {
+            return None;
+        };
+        at_path::describe(original.file_type, original.content.as_ref())
+    }
+
+    fn content(&self, original: &Observed) -> Option<Content> {
+        match original {
+            Observed::File(original) => original.content,
+            _ => None,
+        }
+    }
+
+    fn set_content(&self, original: &mut Observed, kept: Content) {
+        if let Observed::File(original) = original {
+            original.content = Some(kept);
+        }
     }
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::File(spec) = work.spec else {
         return wrong_type(work.address);
     };
     let path = work.address.name();
     if spec.state == Presence::Absent {
-        at_path::remove(hands, path, FileKind::File)?;
-        at_path::remove_made(hands, work.original)?;
+        at_path::remove(cx, path, FileKind::File)?;
+        at_path::remove_made(cx, work.original)?;
         return Ok(Effect::Done);
     }
     let missing = work.changes("state");
@@ -85,6 +125,6 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
         mode: spec.mode,
         validate: &spec.validate,
     };
-    at_path::put(hands, path, &put)?;
+    at_path::put(cx, path, &put)?;
     Ok(Effect::Done)
 }

@@ -1,21 +1,32 @@
 //! `group`.
 
 use plumb_api::resource::{GroupObserved, GroupSpec, Membership, Presence};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Observed, Spec};
 
 use super::passwd;
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
+    wrong_type,
+};
 use crate::error::Result;
 
 pub(crate) struct Groups;
 
 impl Provider for Groups {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn written(&self, _address: &Address) -> Option<String> {
+        Some("/etc/passwd".to_owned())
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::Group(spec) = item.spec else {
                 return wrong_type(item.address);
             };
-            let group = view.accounts.group(item.address.name());
+            let group = cx.accounts.group(item.address.name());
             let state = if group.is_some() {
                 Presence::Present
             } else {
@@ -32,7 +43,21 @@ impl Provider for Groups {
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, |cx, work| {
+            let outcome = one(cx, work);
+            cx.accounts = crate::sys::Accounts::load(cx.sys);
+            outcome
+        })
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Groups {
+    fn full_spec(&self) -> Spec {
         Spec::Group(GroupSpec {
             gid: Some(0),
             members: Some(std::collections::BTreeSet::new()),
@@ -40,7 +65,7 @@ impl Provider for Groups {
         })
     }
 
-    fn back(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
         let original = match original {
             Observed::Group(original) if original.state == Some(Presence::Present) => original,
             _ => {
@@ -64,17 +89,19 @@ impl Provider for Groups {
         })
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, |hands, work| {
-            let outcome = one(hands, work);
-            hands.accounts = crate::sys::Accounts::load(hands.sys);
-            outcome
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::Group(original) = original else {
+            return None;
+        };
+        (original.state == Some(Presence::Present)).then(|| match original.gid {
+            Some(gid) => format!("a group with the id {gid}"),
+            None => "a group".to_owned(),
         })
     }
 }
 
 /// The members that the change leads to, as the comparison has them.
-fn wanted_members(work: &Work<'_>) -> Option<Vec<String>> {
+fn wanted_members(work: &ItemChange<'_>) -> Option<Vec<String>> {
     let change = work
         .fields
         .iter()
@@ -88,17 +115,17 @@ fn wanted_members(work: &Work<'_>) -> Option<Vec<String>> {
     )
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Group(spec) = work.spec else {
         return wrong_type(work.address);
     };
     let name = work.address.name().to_owned();
-    if hands.sys.is_sandbox() {
-        passwd::sandbox_group(hands, &name, spec, wanted_members(work).as_deref())?;
+    if cx.sys.is_sandbox() {
+        passwd::sandbox_group(cx, &name, spec, wanted_members(work).as_deref())?;
         return Ok(Effect::Done);
     }
     if spec.state == Presence::Absent {
-        passwd::tool(hands.sys, "groupdel", &[name])?;
+        passwd::tool(cx.sys, "groupdel", &[name])?;
         return Ok(Effect::Done);
     }
     let gid = spec.gid.map(|gid| gid.to_string());
@@ -111,15 +138,15 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
             args.extend(["-g".to_owned(), gid]);
         }
         args.push(name.clone());
-        passwd::tool(hands.sys, "groupadd", &args)?;
+        passwd::tool(cx.sys, "groupadd", &args)?;
     } else if let Some(gid) = gid.filter(|_| work.changes("gid")) {
-        passwd::tool(hands.sys, "groupmod", &["-g".to_owned(), gid, name.clone()])?;
+        passwd::tool(cx.sys, "groupmod", &["-g".to_owned(), gid, name.clone()])?;
     }
     let members =
         wanted_members(work).filter(|members| !(members.is_empty() && work.changes("state")));
     if let Some(members) = members {
         passwd::tool(
-            hands.sys,
+            cx.sys,
             "gpasswd",
             &["-M".to_owned(), members.join(","), name],
         )?;

@@ -1,20 +1,21 @@
 //! The restart as state.
 //!
-//! The ledger keeps, per service, a mark of each input at the service's last start: a digest of the
+//! The ledger keeps, per resource that has inputs, a mark of each at its last start: a digest of the
 //! input's spec (without what only orders it) and of the generation of its last change by us. The
 //! generation moves in the journal before the change itself, so whenever a run is cut off, an input
 //! that may have changed has another mark than the running unit knows, and the unit is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_api::resource::{ServiceSpec, Stale};
-use plumb_api::{Address, Digest, Kind};
+use plumb_api::plan::Consequence;
+use plumb_api::resource::Stale;
+use plumb_api::{Address, Digest, Spec};
 
 use super::Effect;
 use crate::book::{Desired, Ledger, Moment};
 use crate::sys::boot_id;
 
-/// What the ledger knows of a service's last start by us.
+/// The ledger's knowledge of a service's last start by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastStart {
     /// Since the machine was booted.
@@ -23,22 +24,47 @@ pub(super) enum LastStart {
     Unknown,
 }
 
-/// What the inputs of services are, as desired and as the ledger has them.
+/// The inputs of resources, as desired and as the ledger has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     pub desired: &'a Desired,
     pub ledger: &'a Ledger,
 }
 
+/// True if a resource reacts to changes of others.
+pub(crate) fn has_inputs(address: &Address, spec: &Spec) -> bool {
+    spec.on_input(address.name()).is_some() || !spec.triggers(address.name()).is_empty()
+}
+
+/// The inputs of a resource by what their changes lead to.
+struct Sorted {
+    restarting: BTreeSet<Address>,
+    reloading: BTreeSet<Address>,
+}
+
 impl Inputs<'_> {
-    /// The inputs whose change restarts a service: those it names, and the units and drop-ins that
-    /// feed it, those to be taken away included.
-    fn restarting(&self, address: &Address, spec: &ServiceSpec) -> BTreeSet<Address> {
-        let desired = self.desired.iter().map(|(address, _)| address);
-        let feeding = desired.chain(self.ledger.resources.keys()).filter(|other| {
-            other.kind() == Kind::Unit && Kind::Unit.feeds(other.name()).contains(address)
-        });
-        spec.restart_on.iter().chain(feeding).cloned().collect()
+    /// Returns the inputs that a resource names, and those that it has unnamed: a service the units
+    /// and drop-ins of its unit, those to be taken away included.
+    fn sorted(&self, address: &Address, spec: &Spec) -> Sorted {
+        let mut sorted = Sorted {
+            restarting: BTreeSet::new(),
+            reloading: BTreeSet::new(),
+        };
+        for trigger in spec.triggers(address.name()) {
+            if reloads(&trigger.effect) {
+                sorted.reloading.insert(trigger.on);
+            } else {
+                sorted.restarting.insert(trigger.on);
+            }
+        }
+        if spec.on_input(address.name()).is_some() {
+            let desired = self.desired.iter().map(|(address, _)| address);
+            let unnamed = desired
+                .chain(self.ledger.resources.keys())
+                .filter(|input| is_unnamed_input(input, address));
+            sorted.restarting.extend(unnamed.cloned());
+        }
+        sorted
     }
 
     fn mark(&self, input: &Address) -> Option<Digest> {
@@ -52,7 +78,7 @@ impl Inputs<'_> {
             None => serde_json::Value::Null,
         };
         if let Some(fields) = json.as_object_mut() {
-            // These say when and how it is put there, not what the service reads.
+            // These say when and how it is put there, not what is read.
             for field in ["after", "manage", "validate"] {
                 fields.remove(field);
             }
@@ -61,7 +87,7 @@ impl Inputs<'_> {
         Digest::of("input", &(json, generation)).ok()
     }
 
-    /// Whether we started it since the machine did: systemd forgets a oneshot that has ended.
+    /// Returns whether we started it since the machine did: systemd forgets a oneshot that has ended.
     pub(super) fn last_start(&self, address: &Address) -> LastStart {
         let started = self.ledger.entry(address).is_some_and(|entry| {
             let changed = entry.changed.as_ref();
@@ -74,40 +100,47 @@ impl Inputs<'_> {
         }
     }
 
-    /// The marks of all inputs of a service, as they are now.
-    pub(crate) fn marks(&self, address: &Address, spec: &ServiceSpec) -> BTreeMap<Address, Digest> {
-        let reloading = spec.reload_on.iter().cloned();
-        self.restarting(address, spec)
+    /// Returns the marks of all inputs of a resource, as they are now; `None` if it can't have any.
+    pub(crate) fn marks(
+        &self,
+        address: &Address,
+        spec: &Spec,
+    ) -> Option<BTreeMap<Address, Digest>> {
+        if !has_inputs(address, spec) {
+            return None;
+        }
+        let sorted = self.sorted(address, spec);
+        let marks = sorted
+            .restarting
             .into_iter()
-            .chain(reloading)
+            .chain(sorted.reloading)
             .filter_map(|input| self.mark(&input).map(|mark| (input, mark)))
-            .collect()
+            .collect();
+        Some(marks)
     }
 
-    /// What a running service lacks.
-    pub(super) fn stale(&self, address: &Address, spec: &ServiceSpec, active_since: u64) -> Stale {
+    /// Returns what a resource lacks that has read its inputs. One without a mark counts as moved if
+    /// we changed it since then, in microseconds of this boot.
+    pub(super) fn stale(&self, address: &Address, spec: &Spec, since: u64) -> Stale {
         let recorded = self
             .ledger
             .entry(address)
             .and_then(|entry| entry.inputs.as_ref());
         let moved = |input: &Address| match recorded.and_then(|marks| marks.get(input)) {
             Some(mark) => self.mark(input).as_ref() != Some(mark),
-            // Never recorded: it moved if we changed it after the unit was started.
             None => self
                 .ledger
                 .entry(input)
                 .and_then(|entry| entry.changed.as_ref())
-                .is_some_and(|changed| after_start(changed, active_since)),
+                .is_some_and(|changed| after_start(changed, since)),
         };
-        let restarting = self.restarting(address, spec);
+        let sorted = self.sorted(address, spec);
         let taken_away = recorded.into_iter().flatten().any(|(input, _)| {
-            input.kind() == Kind::Unit
-                && Kind::Unit.feeds(input.name()).contains(address)
-                && !restarting.contains(input)
+            is_unnamed_input(input, address) && !sorted.restarting.contains(input)
         });
-        if taken_away || restarting.iter().any(moved) {
+        if taken_away || sorted.restarting.iter().any(moved) {
             Stale::Restart
-        } else if spec.reload_on.iter().any(moved) {
+        } else if sorted.reloading.iter().any(moved) {
             Stale::Reload
         } else {
             Stale::No
@@ -115,16 +148,26 @@ impl Inputs<'_> {
     }
 }
 
-/// Whether something happened after a unit's start, by the clock of this boot: whatever happened in
+fn reloads(effect: &Consequence) -> bool {
+    matches!(effect, Consequence::Reloads(_))
+}
+
+/// True if a resource is an input of another one without being named.
+fn is_unnamed_input(input: &Address, of: &Address) -> bool {
+    input.kind().dependents(input.name()).contains(of)
+}
+
+/// True if something happened after a unit's start, by the clock of this boot: whatever happened in
 /// another boot was before it.
 fn after_start(changed: &Moment, active_since: u64) -> bool {
     changed.boot == boot_id() && changed.micros >= active_since
 }
 
-/// The marks that a service has after a change: all as they were when it began if the service was
-/// started, those of `reloadOn` if it was reloaded, those that had none if nothing of the sort was done.
+/// Returns the marks that a resource has after a change: all as they were when it began if it was
+/// started, those of inputs that reload it if it was reloaded, and those that had none otherwise.
 pub(crate) fn inputs_after(
-    spec: &ServiceSpec,
+    address: &Address,
+    spec: &Spec,
     before: Option<&BTreeMap<Address, Digest>>,
     now: BTreeMap<Address, Digest>,
     effect: Effect,
@@ -132,9 +175,13 @@ pub(crate) fn inputs_after(
     if effect == Effect::Started {
         return now;
     }
+    let triggers = spec.triggers(address.name());
     let mut kept = before.cloned().unwrap_or_default();
     for (input, mark) in now {
-        let reloaded = effect == Effect::Reloaded && spec.reload_on.contains(&input);
+        let reloaded = effect == Effect::Reloaded
+            && triggers
+                .iter()
+                .any(|trigger| trigger.on == input && reloads(&trigger.effect));
         if reloaded || !kept.contains_key(&input) {
             kept.insert(input, mark);
         }
@@ -148,8 +195,8 @@ mod tests {
 
     use super::*;
     use crate::book::Entry;
-    use plumb_api::Spec;
     use plumb_api::frame::Delta;
+    use plumb_api::resource::ServiceSpec;
 
     fn address(text: &str) -> Address {
         text.parse().unwrap()
@@ -179,14 +226,12 @@ mod tests {
     /// A service that was started with all of its inputs as the ledger has them.
     fn started(desired: &Desired, ledger: &mut Ledger) {
         let service = address(APP);
-        let Some(Spec::Service(spec)) = desired.get(&service).map(|leaf| leaf.spec.clone()) else {
-            panic!("no service");
-        };
-        let marks = Inputs { desired, ledger }.marks(&service, &spec);
+        let spec = &desired.get(&service).unwrap().spec;
+        let marks = Inputs { desired, ledger }.marks(&service, spec);
         ledger.resources.insert(
             service,
             Entry {
-                inputs: Some(marks),
+                inputs: marks,
                 ..Entry::default()
             },
         );
@@ -194,10 +239,8 @@ mod tests {
 
     fn stale(desired: &Desired, ledger: &Ledger, since: u64) -> Stale {
         let service = address(APP);
-        let Some(Spec::Service(spec)) = desired.get(&service).map(|leaf| leaf.spec.clone()) else {
-            panic!("no service");
-        };
-        Inputs { desired, ledger }.stale(&service, &spec, since)
+        let spec = &desired.get(&service).unwrap().spec;
+        Inputs { desired, ledger }.stale(&service, spec, since)
     }
 
     fn app() -> Vec<(&'static str, serde_json::Value)> {
@@ -319,11 +362,12 @@ mod tests {
     #[test]
     fn a_reload_renews_only_what_it_reads() {
         let (restart, reload) = (address("file:/etc/app"), address("file:/etc/app.d"));
-        let spec = ServiceSpec {
+        let service = address(APP);
+        let spec = Spec::Service(ServiceSpec {
             restart_on: vec![restart.clone()],
             reload_on: vec![reload.clone()],
             ..ServiceSpec::default()
-        };
+        });
         let mark = |text: &str| Digest::of_bytes(text.as_bytes());
         let before = BTreeMap::from([
             (restart.clone(), mark("old")),
@@ -333,17 +377,23 @@ mod tests {
             (restart.clone(), mark("new")),
             (reload.clone(), mark("new")),
         ]);
-        let after = inputs_after(&spec, Some(&before), now.clone(), Effect::Reloaded);
+        let after = inputs_after(
+            &service,
+            &spec,
+            Some(&before),
+            now.clone(),
+            Effect::Reloaded,
+        );
         assert_eq!(
             (after[&restart], after[&reload]),
             (mark("old"), mark("new"))
         );
         assert_eq!(
-            inputs_after(&spec, Some(&before), now.clone(), Effect::Done),
+            inputs_after(&service, &spec, Some(&before), now.clone(), Effect::Done),
             before
         );
         assert_eq!(
-            inputs_after(&spec, Some(&before), now.clone(), Effect::Started),
+            inputs_after(&service, &spec, Some(&before), now.clone(), Effect::Started),
             now
         );
     }

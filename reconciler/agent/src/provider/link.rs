@@ -5,20 +5,27 @@ use plumb_api::{Observed, Spec};
 use rustix::fs::{renameat, symlinkat};
 
 use super::at_path;
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
+    wrong_type,
+};
 use crate::error::{At, Result};
 use crate::sys::FileKind;
 
 pub(crate) struct Links;
 
 impl Provider for Links {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::Link(spec) = item.spec else {
                 return wrong_type(item.address);
             };
             let mut observed = LinkObserved::default();
-            if let Some((dir, leaf)) = view.sys.root().parent(item.address.name())? {
+            if let Some((dir, leaf)) = cx.sys.root().parent(item.address.name())? {
                 if let Some(found) = dir.look(leaf)? {
                     observed.file_type = at_path::file_type(found.kind);
                     if found.kind == FileKind::Link && spec.target.is_some() {
@@ -31,14 +38,24 @@ impl Provider for Links {
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, one)
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Links {
+    fn full_spec(&self) -> Spec {
         Spec::Link(LinkSpec {
             target: Some("/".to_owned()),
             ..LinkSpec::default()
         })
     }
 
-    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
         let target = match original {
             Observed::Link(original) if original.file_type == FileType::Link => {
                 original.target.clone()
@@ -56,12 +73,18 @@ impl Provider for Links {
         })
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, one)
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::Link(original) = original else {
+            return None;
+        };
+        match &original.target {
+            Some(target) => Some(format!("a link to {target}")),
+            None => at_path::describe(original.file_type, None),
+        }
     }
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Link(spec) = work.spec else {
         return wrong_type(work.address);
     };
@@ -71,19 +94,19 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
         .as_deref()
         .filter(|_| spec.state == Presence::Present)
     else {
-        at_path::remove(hands, path, FileKind::Link)?;
-        at_path::remove_made(hands, work.original)?;
+        at_path::remove(cx, path, FileKind::Link)?;
+        at_path::remove_made(cx, work.original)?;
         return Ok(Effect::Done);
     };
-    let (dir, leaf, _) = hands.sys.root().make_parent(path)?;
+    let (dir, leaf, _) = cx.sys.root().make_parent(path)?;
     if let Some(found) = dir.look(leaf)? {
         if found.kind != FileKind::Link {
             return Err(at_path::in_the_way(path, found.kind, "a link"));
         }
     }
-    dir.unlink(hands.temporary)?;
-    symlinkat(target, dir.fd(), hands.temporary).at("make the link", path)?;
-    renameat(dir.fd(), hands.temporary, dir.fd(), leaf).at("put the link in place at", path)?;
-    at_path::keep_for_sync(hands, dir)?;
+    dir.unlink(cx.temporary)?;
+    symlinkat(target, dir.fd(), cx.temporary).at("make the link", path)?;
+    renameat(dir.fd(), cx.temporary, dir.fd(), leaf).at("put the link in place at", path)?;
+    at_path::keep_for_sync(cx, dir)?;
     Ok(Effect::Done)
 }

@@ -5,19 +5,35 @@ use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{PackageObserved, PackageSpec, PackageState};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Kind, Observed, Spec};
 
-use super::apt::{self, Options, Starting, Transaction};
-use super::{Batch, Effect, Hands, Item, Provider, View, Work, not_in_a_sandbox, wrong_type};
+use super::apt::{self, Options, Transaction};
+use super::policy_rc::Starting;
+use super::{
+    ApplyContext, Batch, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext,
+    Provider, wrong_type,
+};
 use crate::error::Result;
 use crate::sys::{Program, Sys};
 
 pub(crate) struct Packages;
 
 impl Provider for Packages {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn inquiry(&self) -> Inquiry {
+        Inquiry::Programs("dpkg")
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Own(Kind::Package)
+    }
+
+    fn written(&self, _address: &Address) -> Option<String> {
+        Some("/var/lib/dpkg/status".to_owned())
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let names: BTreeSet<&str> = items.iter().map(|item| item.address.name()).collect();
-        let installed = match query(view.sys, &names) {
+        let installed = match query(cx.sys, &names) {
             Ok(installed) => installed,
             Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -29,7 +45,7 @@ impl Provider for Packages {
         let candidates = if latest.is_empty() {
             Ok(BTreeMap::new())
         } else {
-            candidates(view.sys, &latest)
+            candidates(cx.sys, &latest)
         };
         let one = |item: &Item<'_>| {
             let Spec::Package(spec) = item.spec else {
@@ -47,13 +63,35 @@ impl Provider for Packages {
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn batch(&self) -> Batch {
+        Batch::Whole
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        let outcome = transact(cx, work);
+        let one = |work: &ItemChange<'_>| match &outcome {
+            Ok(exceptions) => match exceptions.get(work.address.name()) {
+                Some(exception) => exception.clone(),
+                None => Ok(Effect::Done),
+            },
+            Err(error) => Err(error.clone()),
+        };
+        work.iter().map(one).collect()
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Packages {
+    fn full_spec(&self) -> Spec {
         Spec::Package(PackageSpec::default())
     }
 
     /// A package that was there stays, in whatever version; one that we brought goes, and its
     /// configuration and data stay: purging could delete a database.
-    fn back(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
         let Observed::Package(original) = original else {
             return Spec::Package(PackageSpec::default());
         };
@@ -73,20 +111,12 @@ impl Provider for Packages {
         })
     }
 
-    fn batch(&self) -> Batch {
-        Batch::Whole
-    }
-
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        let outcome = transact(hands, work);
-        let one = |work: &Work<'_>| match &outcome {
-            Ok(exceptions) => match exceptions.get(work.address.name()) {
-                Some(exception) => exception.clone(),
-                None => Ok(Effect::Done),
-            },
-            Err(error) => Err(error.clone()),
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::Package(original) = original else {
+            return None;
         };
-        work.iter().map(one).collect()
+        let version = original.version.as_ref()?;
+        Some(format!("the installed version {version}"))
     }
 }
 
@@ -107,9 +137,6 @@ fn read(status: &str, version: &str) -> PackageObserved {
 }
 
 fn query(sys: &Sys, names: &BTreeSet<&str>) -> Result<BTreeMap<String, PackageObserved>> {
-    if sys.is_sandbox() {
-        return Err(not_in_a_sandbox("packages"));
-    }
     let format = "-f=${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
     let args = ["-W", format, "--"]
         .into_iter()
@@ -190,7 +217,7 @@ struct Wanted {
     failures: BTreeMap<String, AgentError>,
 }
 
-fn sort(work: &[Work<'_>]) -> Result<Wanted> {
+fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
     let mut wanted = Wanted::default();
     for work in work {
         let (Spec::Package(spec), Observed::Package(observed)) = (work.spec, work.observed) else {
@@ -258,11 +285,8 @@ fn sort(work: &[Work<'_>]) -> Result<Wanted> {
 type Exceptions = BTreeMap<String, Result<Effect>>;
 
 /// Does the batch, in as few transactions as its options allow.
-fn transact(hands: &Hands<'_>, work: &[Work<'_>]) -> Result<Exceptions> {
-    if hands.sys.is_sandbox() {
-        return Err(not_in_a_sandbox("packages"));
-    }
-    let (sys, home) = (hands.sys, hands.home);
+fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions> {
+    let (sys, home) = (cx.sys, cx.home);
     apt::wait_for_others(sys, home, Duration::from_secs(30 * 60))?;
     let mut wanted = sort(work)?;
     if !wanted.broken.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, GroupSpec, Mode, Presence, UserSpec};
 
-use super::Hands;
+use super::ApplyContext;
 use super::at_path::{self, Bytes, Put};
 use crate::error::Result;
 use crate::sys::{Accounts, Program, Sys};
@@ -59,7 +59,7 @@ fn free(taken: &dyn Fn(u32) -> bool, system: bool) -> u32 {
     }
 }
 
-fn write(hands: &mut Hands<'_>, path: &str, lines: &[String]) -> Result<()> {
+fn write(cx: &mut ApplyContext<'_>, path: &str, lines: &[String]) -> Result<()> {
     let mut text = lines.join("\n");
     if !text.is_empty() {
         text.push('\n');
@@ -71,7 +71,7 @@ fn write(hands: &mut Hands<'_>, path: &str, lines: &[String]) -> Result<()> {
         mode: Some(Mode::from_bits(0o644)),
         validate: &[],
     };
-    at_path::put_bytes(hands, path, &put, text.as_bytes())
+    at_path::put_bytes(cx, path, &put, text.as_bytes())
 }
 
 /// A file's lines, the one of this name apart.
@@ -101,14 +101,14 @@ fn place(lines: &mut Vec<String>, at: Option<usize>, line: Option<String>) {
 
 /// Makes a sandbox's group as its spec says.
 pub(crate) fn sandbox_group(
-    hands: &mut Hands<'_>,
+    cx: &mut ApplyContext<'_>,
     name: &str,
     spec: &GroupSpec,
     members: Option<&[String]>,
 ) -> Result<()> {
     const PATH: &str = "/etc/group";
-    let accounts = Accounts::load(hands.sys);
-    let (mut all, at) = lines(hands.sys, PATH, name);
+    let accounts = Accounts::load(cx.sys);
+    let (mut all, at) = lines(cx.sys, PATH, name);
     let line = (spec.state == Presence::Present).then(|| {
         let before = accounts.group(name);
         let taken = |gid| accounts.groups.iter().any(|group| group.gid == gid);
@@ -125,25 +125,25 @@ pub(crate) fn sandbox_group(
         format!("{name}:x:{gid}:{members}")
     });
     place(&mut all, at, line);
-    write(hands, PATH, &all)
+    write(cx, PATH, &all)
 }
 
 /// Makes a sandbox's user as its spec says.
 pub(crate) fn sandbox_user(
-    hands: &mut Hands<'_>,
+    cx: &mut ApplyContext<'_>,
     name: &str,
     spec: &UserSpec,
     groups: Option<&[String]>,
 ) -> Result<()> {
     const PATH: &str = "/etc/passwd";
-    let accounts = Accounts::load(hands.sys);
+    let accounts = Accounts::load(cx.sys);
     let before = accounts.user(name).cloned();
-    let (mut all, at) = lines(hands.sys, PATH, name);
+    let (mut all, at) = lines(cx.sys, PATH, name);
     if spec.state == Presence::Absent {
         place(&mut all, at, None);
-        write(hands, PATH, &all)?;
+        write(cx, PATH, &all)?;
         for group in accounts.memberships(name) {
-            change_members(hands, &group, |members| {
+            change_members(cx, &group, |members| {
                 members.remove(name);
             })?;
         }
@@ -165,8 +165,8 @@ pub(crate) fn sandbox_user(
                     system: spec.system,
                     ..GroupSpec::default()
                 };
-                sandbox_group(hands, name, &own, None)?;
-                Accounts::load(hands.sys)
+                sandbox_group(cx, name, &own, None)?;
+                Accounts::load(cx.sys)
                     .group(name)
                     .map_or(uid, |group| group.gid)
             }
@@ -193,28 +193,28 @@ pub(crate) fn sandbox_user(
         at,
         Some(format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}")),
     );
-    write(hands, PATH, &all)?;
+    write(cx, PATH, &all)?;
     if before.is_none() && spec.create_home.unwrap_or(!spec.system) {
-        let (dir, leaf, _) = hands.sys.root().make_parent(&home)?;
+        let (dir, leaf, _) = cx.sys.root().make_parent(&home)?;
         dir.make_directory(leaf, 0o755)?;
         let owner = name.parse().ok();
-        at_path::note_owner(hands, &home, owner.as_ref(), owner.as_ref());
+        at_path::note_owner(cx, &home, owner.as_ref(), owner.as_ref());
     }
     if let Some(groups) = groups {
-        let now = Accounts::load(hands.sys).memberships(name);
+        let now = Accounts::load(cx.sys).memberships(name);
         for group in now.iter().filter(|group| !groups.contains(group)) {
-            change_members(hands, group, |members| {
+            change_members(cx, group, |members| {
                 members.remove(name);
             })?;
         }
         for group in groups.iter().filter(|group| !now.contains(*group)) {
-            change_members(hands, group, |members| {
+            change_members(cx, group, |members| {
                 members.insert(name.to_owned());
             })?;
         }
     } else if before.is_none() {
         for group in spec.groups.iter().flatten() {
-            change_members(hands, group, |members| {
+            change_members(cx, group, |members| {
                 members.insert(name.to_owned());
             })?;
         }
@@ -223,11 +223,11 @@ pub(crate) fn sandbox_user(
 }
 
 fn change_members(
-    hands: &mut Hands<'_>,
+    cx: &mut ApplyContext<'_>,
     group: &str,
     change: impl Fn(&mut BTreeSet<String>),
 ) -> Result<()> {
-    let accounts = Accounts::load(hands.sys);
+    let accounts = Accounts::load(cx.sys);
     let Some(found) = accounts.group(group) else {
         return Ok(());
     };
@@ -238,5 +238,5 @@ fn change_members(
         gid: Some(found.gid),
         ..GroupSpec::default()
     };
-    sandbox_group(hands, group, &same, Some(&members))
+    sandbox_group(cx, group, &same, Some(&members))
 }

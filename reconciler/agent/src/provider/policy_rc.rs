@@ -2,9 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::apt::Starting;
 use crate::error::Result;
 use crate::sys::{Program, Sys};
+
+/// Whether packages may start their services when they are installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Starting {
+    /// They start when their `service` says so, with their configuration in place.
+    #[default]
+    Denied,
+    Allowed,
+}
 
 /// The hook of Debian's maintainer scripts that is asked before a service is started.
 pub(super) const POLICY: &str = "/usr/sbin/policy-rc.d";

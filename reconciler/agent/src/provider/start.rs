@@ -7,9 +7,9 @@ use plumb_api::resource::{ServiceSpec, ServiceState};
 use plumb_api::{Observed, Spec};
 
 use super::inputs::LastStart;
-use super::service::{check_install, check_known, read};
 use super::systemd::{self, Shown, Snapshot};
-use super::{Effect, Work, wrong_type};
+use super::unit_state::{check_install, check_known, read};
+use super::{Effect, ItemChange, wrong_type};
 use crate::error::Result;
 use crate::sys::{Output, Sys, monotonic_micros};
 
@@ -25,13 +25,13 @@ pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
 
 /// A service of the step, and what came of it so far.
 struct Starting<'a, 'w> {
-    work: &'a Work<'w>,
+    work: &'a ItemChange<'w>,
     unit: String,
     outcome: Result<Effect>,
 }
 
 /// Starts and enables all of them, each with its own outcome, in their order.
-pub(super) fn together(sys: &Sys, work: &[Work<'_>]) -> Vec<Result<Effect>> {
+pub(super) fn together(sys: &Sys, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
     let mut all: Vec<Starting<'_, '_>> = work
         .iter()
         .map(|work| Starting {
@@ -45,7 +45,7 @@ pub(super) fn together(sys: &Sys, work: &[Work<'_>]) -> Vec<Result<Effect>> {
     all.into_iter().map(|one| one.outcome).collect()
 }
 
-fn check(work: &Work<'_>) -> Result<Effect> {
+fn check(work: &ItemChange<'_>) -> Result<Effect> {
     let (Spec::Service(spec), Observed::Service(observed)) = (work.spec, work.observed) else {
         return wrong_type(work.address);
     };

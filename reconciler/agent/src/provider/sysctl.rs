@@ -6,7 +6,10 @@ use plumb_api::resource::{Content, Mode, Presence, SysctlObserved, SysctlSpec};
 use plumb_api::{Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT};
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
+    wrong_type,
+};
 use crate::error::{Result, fail};
 use crate::sys::{FileKind, Sys};
 
@@ -25,13 +28,8 @@ fn kernel_path(key: &str) -> String {
     format!("/proc/sys/{swapped}")
 }
 
-/// Our file for a key. `/` can't be in a file's name, and `+` isn't in any key.
-fn file_path(key: &str) -> String {
-    format!("/etc/sysctl.d/80-plumb-{}.conf", key.replace('/', "+"))
-}
-
 fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
-    let Some(bytes) = sys.root().read(&file_path(key), 64 << 10)? else {
+    let Some(bytes) = sys.root().read(&SysctlSpec::file(key), 64 << 10)? else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&bytes);
@@ -60,12 +58,16 @@ fn running(key: &str) -> Result<Option<String>> {
 }
 
 impl Provider for Sysctls {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let key = item.address.name();
-            let persisted = persisted(view.sys, key)?;
+            let persisted = persisted(cx.sys, key)?;
             // A sandbox has no kernel of its own: only the file counts.
-            let running = if view.sys.is_sandbox() {
+            let running = if cx.sys.is_sandbox() {
                 persisted.clone()
             } else {
                 running(key)?
@@ -73,27 +75,6 @@ impl Provider for Sysctls {
             Ok(Observed::Sysctl(SysctlObserved { running, persisted }))
         };
         items.iter().map(one).collect()
-    }
-
-    fn everything(&self) -> Spec {
-        Spec::Sysctl(SysctlSpec::default())
-    }
-
-    /// Giving back is "not persisted, and running as before", which no manifest can say.
-    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
-        let (running, persisted) = match original {
-            Observed::Sysctl(original) => (original.running.clone(), original.persisted.clone()),
-            _ => (None, None),
-        };
-        Spec::Sysctl(SysctlSpec {
-            state: if persisted.is_some() {
-                Presence::Present
-            } else {
-                Presence::Absent
-            },
-            value: persisted.or(running),
-            ..SysctlSpec::default()
-        })
     }
 
     fn compare(&self, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
@@ -115,29 +96,64 @@ impl Provider for Sysctls {
         changes
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, one)
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, one)
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
     }
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+impl GiveBack for Sysctls {
+    fn full_spec(&self) -> Spec {
+        Spec::Sysctl(SysctlSpec::default())
+    }
+
+    /// Giving back is "not persisted, and running as before", which no manifest can say.
+    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+        let (running, persisted) = match original {
+            Observed::Sysctl(original) => (original.running.clone(), original.persisted.clone()),
+            _ => (None, None),
+        };
+        Spec::Sysctl(SysctlSpec {
+            state: if persisted.is_some() {
+                Presence::Present
+            } else {
+                Presence::Absent
+            },
+            value: persisted.or(running),
+            ..SysctlSpec::default()
+        })
+    }
+
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::Sysctl(original) = original else {
+            return None;
+        };
+        let value = original.running.as_ref()?;
+        Some(format!("the value {value}"))
+    }
+}
+
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Sysctl(spec) = work.spec else {
         return wrong_type(work.address);
     };
     let key = work.address.name();
     if let Some(value) = spec.value.as_deref().filter(|_| work.changes("running")) {
-        if !hands.sys.is_sandbox() {
+        if !cx.sys.is_sandbox() {
             set(key, value)?;
         }
     }
     if work.changes("persisted") {
-        let path = file_path(key);
+        let path = SysctlSpec::file(key);
         if spec.state == Presence::Absent {
-            at_path::remove(hands, &path, FileKind::File)?;
-            at_path::remove_made(hands, work.original)?;
+            at_path::remove(cx, &path, FileKind::File)?;
+            at_path::remove_made(cx, work.original)?;
         } else if let Some(value) = &spec.value {
             let text = format!("# Written by plumb.\n{key} = {}\n", SysctlSpec::fold(value));
-            put_text(hands, &path, &text)?;
+            put_text(cx, &path, &text)?;
         }
     }
     Ok(Effect::Done)
@@ -161,7 +177,7 @@ fn set(key: &str, value: &str) -> Result<()> {
     }
 }
 
-fn put_text(hands: &mut Hands<'_>, path: &str, text: &str) -> Result<()> {
+fn put_text(cx: &mut ApplyContext<'_>, path: &str, text: &str) -> Result<()> {
     let root = ROOT.parse().ok();
     let put = Put {
         bytes: Bytes::New(Content::of(text.as_bytes())),
@@ -170,5 +186,5 @@ fn put_text(hands: &mut Hands<'_>, path: &str, text: &str) -> Result<()> {
         mode: Some(Mode::from_bits(0o644)),
         validate: &[],
     };
-    at_path::put_bytes(hands, path, &put, text.as_bytes())
+    at_path::put_bytes(cx, path, &put, text.as_bytes())
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::ServiceSpec;
-use plumb_api::{Address, Kind};
 
 use super::bus;
 use crate::error::{Result, fail};
@@ -50,22 +48,6 @@ impl Shown {
 
     pub(crate) fn needs_reload(&self) -> bool {
         self.is("NeedDaemonReload", "yes")
-    }
-}
-
-/// The unit that a resource is about.
-pub(crate) fn unit_of(address: &Address) -> Option<String> {
-    match address.kind() {
-        Kind::Service => Some(ServiceSpec::unit(address.name())),
-        Kind::Unit => {
-            let name = address.name();
-            Some(
-                name.split_once(".d/")
-                    .map_or(name, |(unit, _)| unit)
-                    .to_owned(),
-            )
-        }
-        _ => None,
     }
 }
 

@@ -1,42 +1,53 @@
 //! `unit`: a file in `/etc/systemd/system`, and one reload of systemd per batch.
 
-use plumb_api::report::ErrorCode;
-use plumb_api::resource::{Content, FileType, Mode, Presence, UnitObserved, UnitSpec};
-use plumb_api::{Observed, Spec};
+use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::{Content, FileType, Mode, Presence, UnitObserved, UnitSpec, VendorUnit};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::systemd;
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
+    Sandbox, each, wrong_type,
+};
 use crate::error::{Result, fail};
-use crate::sys::FileKind;
-
-const FOLDER: &str = "/etc/systemd/system";
+use crate::sys::{FileKind, Sys};
 
 pub(crate) struct Units;
 
-/// Where a unit's file is.
-pub(crate) fn path(name: &str) -> String {
-    format!("{FOLDER}/{name}")
-}
-
 impl Provider for Units {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn inquiry(&self) -> Inquiry {
+        Inquiry::Programs("systemd")
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Own(Kind::Unit)
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::Unit(spec) = item.spec else {
                 return wrong_type(item.address);
             };
+            if spec.vendor_unit == VendorUnit::Refuse {
+                check_vendor(cx.sys, item.address.name())?;
+            }
             let wish = Wish {
                 content: spec.content.is_some(),
                 owner: None,
                 group: None,
                 mode: false,
             };
-            let found = at_path::observe(view, &path(item.address.name()), wish)?;
-            let needs_reload = if view.sys.is_sandbox() {
+            let found = at_path::observe(cx, &UnitSpec::path_in_folder(item.address.name()), wish)?;
+            let needs_reload = if cx.sys.is_sandbox() {
                 false
             } else {
-                let unit = systemd::unit_of(item.address).unwrap_or_default();
-                view.systemd()?
+                let unit = item.spec.unit(item.address.name()).unwrap_or_default();
+                cx.systemd()?
                     .get(&unit)
                     .is_some_and(systemd::Shown::needs_reload)
             };
@@ -49,14 +60,45 @@ impl Provider for Units {
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn text_path(&self, address: &Address, observed: &Observed) -> Option<String> {
+        let Observed::Unit(found) = observed else {
+            return None;
+        };
+        (found.file_type == FileType::File).then(|| UnitSpec::path_in_folder(address.name()))
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, one)
+    }
+
+    fn settle(&self, cx: &mut ApplyContext<'_>) -> Result<()> {
+        if cx.sys.is_sandbox() {
+            return Ok(());
+        }
+        let output = systemd::control(cx.sys, &["daemon-reload"])?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        fail(
+            ErrorCode::CommandFailed,
+            format!("systemd can't reload its units: {}", output.complaint()),
+        )
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Units {
+    fn full_spec(&self) -> Spec {
         Spec::Unit(UnitSpec {
             content: Some(Content::of(b"")),
             ..UnitSpec::default()
         })
     }
 
-    fn back(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
         let content = match original {
             Observed::Unit(original) if original.file_type == FileType::File => original.content,
             _ => None,
@@ -72,33 +114,58 @@ impl Provider for Units {
         })
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, one)
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::Unit(original) = original else {
+            return None;
+        };
+        at_path::describe(original.file_type, original.content.as_ref())
     }
 
-    fn settle(&self, hands: &mut Hands<'_>) -> Result<()> {
-        if hands.sys.is_sandbox() {
-            return Ok(());
+    fn content(&self, original: &Observed) -> Option<Content> {
+        match original {
+            Observed::Unit(original) => original.content,
+            _ => None,
         }
-        let output = systemd::control(hands.sys, &["daemon-reload"])?;
-        if output.status == 0 {
-            return Ok(());
+    }
+
+    fn set_content(&self, original: &mut Observed, kept: Content) {
+        if let Observed::Unit(original) = original {
+            original.content = Some(kept);
         }
-        fail(
-            ErrorCode::CommandFailed,
-            format!("systemd can't reload its units: {}", output.complaint()),
-        )
+    }
+
+    fn lasting(&self, mut observed: Observed) -> Observed {
+        if let Observed::Unit(unit) = &mut observed {
+            unit.needs_reload = false;
+        }
+        observed
     }
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+/// Refuses to override a unit that a package brings.
+fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
+    let vendor = UnitSpec::VENDOR_FOLDERS
+        .iter()
+        .map(|folder| format!("{folder}/{name}"))
+        .find(|path| sys.exists(path));
+    match vendor {
+        None => Ok(()),
+        Some(path) => Err(AgentError::new(
+            ErrorCode::Refused,
+            format!("a package brings a unit of this name: {path}"),
+        )
+        .hint("give yours another name, or change the package's by a drop-in")),
+    }
+}
+
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Unit(spec) = work.spec else {
         return wrong_type(work.address);
     };
-    let path = path(work.address.name());
+    let path = UnitSpec::path_in_folder(work.address.name());
     if spec.state == Presence::Absent {
-        at_path::remove(hands, &path, FileKind::File)?;
-        at_path::remove_made(hands, work.original)?;
+        at_path::remove(cx, &path, FileKind::File)?;
+        at_path::remove_made(cx, work.original)?;
         return Ok(Effect::Done);
     }
     if work.changes("state") || work.changes("content") {
@@ -110,7 +177,7 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
             mode: Some(Mode::from_bits(0o644)),
             validate: &[],
         };
-        at_path::put(hands, &path, &put)?;
+        at_path::put(cx, &path, &put)?;
     }
     Ok(Effect::Done)
 }

@@ -2,37 +2,45 @@
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Membership, Presence, Principal, UserObserved, UserSpec};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Observed, Spec};
 
 use super::at_path::ROOT;
 use super::passwd;
-use super::{Effect, Hands, Item, Provider, View, Work, each, wrong_type};
+use super::{
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
+    wrong_type,
+};
 use crate::error::Result;
 
 pub(crate) struct Users;
 
 impl Provider for Users {
-    fn observe(&self, view: &View<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
+    fn written(&self, _address: &Address) -> Option<String> {
+        Some("/etc/passwd".to_owned())
+    }
+
+    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::User(spec) = item.spec else {
                 return wrong_type(item.address);
             };
             let name = item.address.name();
-            let Some(user) = view.accounts.user(name) else {
+            let Some(user) = cx.accounts.user(name) else {
                 return Ok(Observed::User(UserObserved {
                     state: Some(Presence::Absent),
                     ..UserObserved::default()
                 }));
             };
-            let group = |wish: &Principal| view.accounts.group_owner(user.gid, wish);
+            let group = |wish: &Principal| cx.accounts.group_owner(user.gid, wish);
             Ok(Observed::User(UserObserved {
                 state: Some(Presence::Present),
                 uid: spec.uid.map(|_| user.uid),
                 group: spec.group.as_ref().and_then(group),
-                groups: spec
-                    .groups
-                    .as_ref()
-                    .map(|_| view.accounts.memberships(name)),
+                groups: spec.groups.as_ref().map(|_| cx.accounts.memberships(name)),
                 home: spec.home.as_ref().map(|_| user.home.clone()),
                 shell: spec.shell.as_ref().map(|_| user.shell.clone()),
                 comment: spec.comment.as_ref().map(|_| user.comment.clone()),
@@ -41,7 +49,21 @@ impl Provider for Users {
         items.iter().map(one).collect()
     }
 
-    fn everything(&self) -> Spec {
+    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
+        each(cx, work, |cx, work| {
+            let outcome = one(cx, work);
+            cx.accounts = crate::sys::Accounts::load(cx.sys);
+            outcome
+        })
+    }
+
+    fn give_back(&self) -> Option<&dyn GiveBack> {
+        Some(self)
+    }
+}
+
+impl GiveBack for Users {
+    fn full_spec(&self) -> Spec {
         Spec::User(UserSpec {
             uid: Some(0),
             group: ROOT.parse().ok(),
@@ -53,7 +75,7 @@ impl Provider for Users {
         })
     }
 
-    fn back(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
         let absent = UserSpec {
             state: Presence::Absent,
             ..UserSpec::default()
@@ -93,17 +115,19 @@ impl Provider for Users {
         })
     }
 
-    fn apply(&self, hands: &mut Hands<'_>, work: &[Work<'_>]) -> Vec<Result<Effect>> {
-        each(hands, work, |hands, work| {
-            let outcome = one(hands, work);
-            hands.accounts = crate::sys::Accounts::load(hands.sys);
-            outcome
+    fn describe(&self, original: &Observed) -> Option<String> {
+        let Observed::User(original) = original else {
+            return None;
+        };
+        (original.state == Some(Presence::Present)).then(|| match original.uid {
+            Some(uid) => format!("a user with the id {uid}"),
+            None => "a user".to_owned(),
         })
     }
 }
 
 /// The groups that the change leads to, as the comparison has them.
-fn wanted_groups(work: &Work<'_>) -> Option<Vec<String>> {
+fn wanted_groups(work: &ItemChange<'_>) -> Option<Vec<String>> {
     let change = work.fields.iter().find(|change| change.field == "groups")?;
     let groups = change.to.as_ref()?.as_array()?;
     Some(
@@ -114,7 +138,7 @@ fn wanted_groups(work: &Work<'_>) -> Option<Vec<String>> {
     )
 }
 
-fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
+fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::User(spec) = work.spec else {
         return wrong_type(work.address);
     };
@@ -129,25 +153,25 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
         ))
     };
     for group in spec.groups.iter().flatten() {
-        if hands.accounts.group(group).is_none() {
+        if cx.accounts.group(group).is_none() {
             return Err(missing(group));
         }
     }
     if let Some(group) = &spec.group {
-        let known = hands.accounts.gid_of(group);
+        let known = cx.accounts.gid_of(group);
         if known.is_none() {
             return Err(missing(group.as_str()));
         }
     }
-    if hands.sys.is_sandbox() {
-        passwd::sandbox_user(hands, name, spec, wanted_groups(work).as_deref())?;
+    if cx.sys.is_sandbox() {
+        passwd::sandbox_user(cx, name, spec, wanted_groups(work).as_deref())?;
         return Ok(Effect::Done);
     }
     if spec.state == Presence::Absent {
         // Never `--remove`: a home is its owner's.
-        passwd::tool(hands.sys, "userdel", &[name.to_owned()])?;
+        passwd::tool(cx.sys, "userdel", &[name.to_owned()])?;
     } else if work.changes("state") {
-        passwd::tool(hands.sys, "useradd", &create(hands, name, spec))?;
+        passwd::tool(cx.sys, "useradd", &create(cx, name, spec))?;
     } else {
         let mut args = Vec::new();
         let mut option = |flag: &str, value: Option<String>| {
@@ -168,12 +192,12 @@ fn one(hands: &mut Hands<'_>, work: &Work<'_>) -> Result<Effect> {
         option("-c", field("comment").and(spec.comment.clone()));
         option("-G", wanted_groups(work).map(|groups| groups.join(",")));
         args.push(name.to_owned());
-        passwd::tool(hands.sys, "usermod", &args)?;
+        passwd::tool(cx.sys, "usermod", &args)?;
     }
     Ok(Effect::Done)
 }
 
-fn create(hands: &Hands<'_>, name: &str, spec: &UserSpec) -> Vec<String> {
+fn create(cx: &ApplyContext<'_>, name: &str, spec: &UserSpec) -> Vec<String> {
     let mut args = Vec::new();
     if spec.system {
         args.push("-r".to_owned());
@@ -185,7 +209,7 @@ fn create(hands: &Hands<'_>, name: &str, spec: &UserSpec) -> Vec<String> {
     };
     option("-u", spec.uid.map(|uid| uid.to_string()));
     // A group of the user's own name may be there already: useradd wouldn't take it by itself.
-    let own = hands.accounts.group(name).map(|group| group.name.clone());
+    let own = cx.accounts.group(name).map(|group| group.name.clone());
     option(
         "-g",
         spec.group

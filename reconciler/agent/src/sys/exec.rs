@@ -1,7 +1,7 @@
 //! Running the host's programs: a cleared environment, a time limit, bounded output.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -26,6 +26,10 @@ pub(crate) struct Program<'a> {
     env: Vec<(&'a str, &'a str)>,
     limit: Duration,
     log: Option<File>,
+    /// The working directory.
+    pub(crate) directory: &'a str,
+    /// What it reads from its standard input.
+    pub(crate) input: Option<&'a [u8]>,
 }
 
 /// What a program said.
@@ -45,6 +49,8 @@ impl<'a> Program<'a> {
             env: Vec::new(),
             limit: Duration::from_secs(60),
             log: None,
+            directory: "/",
+            input: None,
         }
     }
 
@@ -83,8 +89,11 @@ impl<'a> Program<'a> {
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", "/root")
             .envs(self.env.iter().copied())
-            .current_dir("/")
-            .stdin(Stdio::null())
+            .current_dir(self.directory)
+            .stdin(match self.input {
+                Some(_) => Stdio::piped(),
+                None => Stdio::null(),
+            })
             // Its own group: the end of our session is not its end, and a time-out ends all of it.
             .process_group(0);
         if let Some(log) = self.log.take() {
@@ -93,7 +102,7 @@ impl<'a> Program<'a> {
         } else {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
-        let child = command.spawn().map_err(|error| {
+        let mut child = command.spawn().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
                 AgentError::new(
                     ErrorCode::Unsupported,
@@ -103,7 +112,14 @@ impl<'a> Program<'a> {
                 AgentError::new(ErrorCode::Io, format!("can't run `{}`: {error}", self.name))
             }
         })?;
-        self.wait(child)
+        let stdin = child.stdin.take();
+        thread::scope(|scope| {
+            // On a thread: a program that writes before it reads would block us both.
+            if let (Some(mut stdin), Some(input)) = (stdin, self.input) {
+                scope.spawn(move || stdin.write_all(input));
+            }
+            self.wait(child)
+        })
     }
 
     /// Runs it and takes any status but 0 for a failure.

@@ -285,10 +285,10 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
             .triggers(address.name())
             .iter()
             .any(|trigger| changing.contains(&trigger.on));
-        let fed = changing
+        let dependent = changing
             .iter()
-            .any(|other| other.kind().feeds(other.name()).contains(address));
-        if (triggered || fed) && !changing.contains(address) {
+            .any(|other| other.kind().dependents(other.name()).contains(address));
+        if (triggered || dependent) && !changing.contains(address) {
             predicted.push(address.clone());
         }
     }
@@ -323,15 +323,16 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
     let mut removals = Vec::new();
     let before = |address: &Address, known: &BTreeMap<Address, ChangeId>| -> Vec<ChangeId> {
         let spec = &state.specs[address];
-        let fed = known
+        let dependent = known
             .iter()
-            .filter(|(other, _)| other.kind().feeds(other.name()).contains(address))
+            .filter(|(other, _)| other.kind().dependents(other.name()).contains(address))
             .map(|(_, id)| *id);
         let required = spec
             .requires(address.name())
             .into_iter()
             .filter_map(|d| known.get(&d.address).copied());
-        fed.chain(required)
+        dependent
+            .chain(required)
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect()

@@ -315,3 +315,24 @@ fn garbage_on_the_wire_ends_the_session_with_a_reason() {
     }
     assert_eq!(serve(&sys, &b""[..], std::io::sink()), End::Closed);
 }
+
+#[test]
+fn sandbox_has_no_types_that_run_programs() {
+    let root = Root::new();
+    let state = State::new()
+        .with("command:x", json!({"run": ["/bin/true"], "creates": "/a"}))
+        .with("check:x", json!({"tcp": "localhost:1"}))
+        .with("package:btop", json!({}));
+    let report = root.driver().observe(&state);
+    assert_eq!(report.differences.len(), 3);
+    for difference in &report.differences {
+        let DifferenceState::Unsupported(error) = &difference.state else {
+            panic!("{difference:?}");
+        };
+        let kind = difference.address.kind();
+        assert_eq!(
+            error.message,
+            format!("a sandbox has no `{kind}` resources")
+        );
+    }
+}

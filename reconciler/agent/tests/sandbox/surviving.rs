@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::driver::{State, failures, plan};
 use crate::{Root, everything};
 
-/// Copies the agent's folder aside.
-fn copy(from: &Path, to: &Path) {
+/// Copies the agent's folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to).unwrap();
     fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Resource, check_path, differs, lies_in, parents, principals,
+    Dependency, LIFELINE_PATHS, Owners, Resource, check_path, differs, lies_in, parents, principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -56,13 +56,15 @@ pub struct DirectoryObserved {
 impl Resource for DirectorySpec {
     type Observed = DirectoryObserved;
 
+    const UNSUPPORTED: &'static [&'static str] = &["recurse", "purge"];
+
     const RANK: u8 = 40;
 
     fn check_name(name: &str) -> Result<(), String> {
         check_path(name)
     }
 
-    fn claims(name: &str) -> Option<String> {
+    fn path(name: &str) -> Option<String> {
         Some(name.to_owned())
     }
 
@@ -104,7 +106,7 @@ impl Resource for DirectorySpec {
 
     fn requires(&self, name: &str) -> Vec<Dependency> {
         let mut all = parents(name);
-        all.extend(principals(self.owner.as_ref(), self.group.as_ref()));
+        all.extend(principals(self.owners()));
         all
     }
 
@@ -117,16 +119,19 @@ impl Resource for DirectorySpec {
             && !matches!(observed.file_type, FileType::Absent | FileType::Directory)
     }
 
-    fn occupies(name: &str) -> Option<&str> {
-        Some(name)
-    }
-
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
     }
 
     fn wants_absent(&self) -> bool {
         self.state == Presence::Absent
+    }
+
+    fn owners(&self) -> Owners<'_> {
+        Owners {
+            user: self.owner.as_ref(),
+            group: self.group.as_ref(),
+        }
     }
 
     fn after(&self) -> &[Address] {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Problem, Resource, check_path, differs, lies_in, parents,
+    Dependency, LIFELINE_PATHS, Owners, Problem, Resource, check_path, differs, lies_in, parents,
     principals,
 };
 use crate::name::Address;
@@ -68,13 +68,15 @@ pub struct FileObserved {
 impl Resource for FileSpec {
     type Observed = FileObserved;
 
+    const UNSUPPORTED: &'static [&'static str] = &["backup"];
+
     const RANK: u8 = 45;
 
     fn check_name(name: &str) -> Result<(), String> {
         check_path(name)
     }
 
-    fn claims(name: &str) -> Option<String> {
+    fn path(name: &str) -> Option<String> {
         Some(name.to_owned())
     }
 
@@ -141,7 +143,7 @@ impl Resource for FileSpec {
 
     fn requires(&self, name: &str) -> Vec<Dependency> {
         let mut all = parents(name);
-        all.extend(principals(self.owner.as_ref(), self.group.as_ref()));
+        all.extend(principals(self.owners()));
         all
     }
 
@@ -153,16 +155,19 @@ impl Resource for FileSpec {
         !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::File)
     }
 
-    fn occupies(name: &str) -> Option<&str> {
-        Some(name)
-    }
-
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
     }
 
     fn wants_absent(&self) -> bool {
         self.state == Presence::Absent
+    }
+
+    fn owners(&self) -> Owners<'_> {
+        Owners {
+            user: self.owner.as_ref(),
+            group: self.group.as_ref(),
+        }
     }
 
     fn after(&self) -> &[Address] {

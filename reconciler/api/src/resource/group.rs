@@ -138,7 +138,7 @@ impl Resource for GroupSpec {
         observed.state == Some(Presence::Present)
     }
 
-    fn disturbs(&self) -> bool {
+    fn invalidates(&self) -> bool {
         self.members.is_some()
     }
 

@@ -48,7 +48,7 @@ impl Resource for LinkSpec {
         check_path(name)
     }
 
-    fn claims(name: &str) -> Option<String> {
+    fn path(name: &str) -> Option<String> {
         Some(name.to_owned())
     }
 
@@ -107,10 +107,6 @@ impl Resource for LinkSpec {
 
     fn replaces(&self, observed: &LinkObserved) -> bool {
         !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::Link)
-    }
-
-    fn occupies(name: &str) -> Option<&str> {
-        Some(name)
     }
 
     fn lifeline(name: &str) -> bool {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::Manage;
-use super::{Dependency, Problem, Resource, differs};
+use super::{Problem, Resource, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
@@ -176,10 +176,6 @@ impl Resource for PackageSpec {
         changes
     }
 
-    fn requires(&self, _name: &str) -> Vec<Dependency> {
-        Vec::new()
-    }
-
     fn consequences(&self, name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
         let removed = self.wants_absent() && fields.iter().any(|change| change.field == "state");
         removed
@@ -192,7 +188,7 @@ impl Resource for PackageSpec {
         observed.version.is_some() || observed.broken
     }
 
-    fn disturbs(&self) -> bool {
+    fn invalidates(&self) -> bool {
         true
     }
 

@@ -114,7 +114,9 @@ impl Resource for ServiceSpec {
 
     const RANK: u8 = 90;
 
-    const ANSWERS: &'static [&'static str] = &["inputs"];
+    const REFERENCES: &'static [&'static str] = Self::SETS;
+
+    const REACTIONS: &'static [&'static str] = &["inputs"];
 
     fn check_name(name: &str) -> Result<(), String> {
         // One spelling only: an address is an identity.
@@ -227,11 +229,11 @@ impl Resource for ServiceSpec {
         all
     }
 
-    fn fed(&self, name: &str) -> Option<Consequence> {
+    fn on_input(&self, name: &str) -> Option<Consequence> {
         Some(Consequence::Restarts(unit_name(name)))
     }
 
-    fn answers(&self, observed: Option<&ServiceObserved>) -> bool {
+    fn reacts(&self, observed: Option<&ServiceObserved>) -> bool {
         let may_run = self.state != Some(ServiceState::Stopped) && self.masked != Some(true);
         // One that doesn't run yet reads its inputs when it starts.
         may_run && observed.is_none_or(|found| found.state == Some(ServiceState::Started))
@@ -246,7 +248,12 @@ impl Resource for ServiceSpec {
         matches!(stem, "ssh" | "sshd" | "plumb" | "plumb-controller")
     }
 
-    fn wants_absent(&self) -> bool {
+    fn unit(&self, name: &str) -> Option<String> {
+        Some(unit_name(name))
+    }
+
+    /// `state` says whether it runs, not whether it is there.
+    fn made(_differing: &[FieldChange]) -> bool {
         false
     }
 

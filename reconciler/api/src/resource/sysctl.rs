@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Manage, Presence};
-use super::{Dependency, Problem, Resource};
+use super::{Problem, Resource};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -49,6 +49,12 @@ impl SysctlSpec {
     /// A value with each run of white space as one space: the kernel prints tabs.
     pub fn fold(value: &str) -> String {
         fold(value)
+    }
+
+    /// Returns the path of Plumb's own file for a key.
+    pub fn file(key: &str) -> String {
+        // `/` can't be in a file's name, and `+` isn't in any key.
+        format!("/etc/sysctl.d/80-plumb-{}.conf", key.replace('/', "+"))
     }
 }
 
@@ -106,8 +112,12 @@ impl Resource for SysctlSpec {
         changes
     }
 
-    fn requires(&self, _name: &str) -> Vec<Dependency> {
-        Vec::new()
+    fn path(name: &str) -> Option<String> {
+        Some(Self::file(name))
+    }
+
+    fn made(_differing: &[FieldChange]) -> bool {
+        false
     }
 
     fn exists(observed: &SysctlObserved) -> bool {

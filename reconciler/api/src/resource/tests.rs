@@ -109,15 +109,15 @@ fn a_stale_service_restarts_only_while_it_runs() {
 
 #[test]
 fn drop_ins_restart_and_order_like_their_unit() {
-    let feeds = |name: &str| {
+    let dependents = |name: &str| {
         Kind::Unit
-            .feeds(name)
+            .dependents(name)
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
     };
-    assert_eq!(feeds("nginx.service.d/limits.conf"), ["service:nginx"]);
-    assert_eq!(feeds("backup.timer"), ["service:backup.timer"]);
+    assert_eq!(dependents("nginx.service.d/limits.conf"), ["service:nginx"]);
+    assert_eq!(dependents("backup.timer"), ["service:backup.timer"]);
     assert!(
         Kind::Service.check_name("nginx.service").is_err(),
         "one spelling only"

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Presence};
-use super::{Dependency, Kind, Problem, Resource, differs};
+use super::{Kind, Problem, Resource, differs};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -20,12 +20,35 @@ pub struct UnitSpec {
     /// The unit's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// `override` (default) or `refuse`: whether a unit file takes the place of one of the same name that
+    /// a package brings.
+    #[serde(default, skip_serializing_if = "VendorUnit::is_override")]
+    pub vendor_unit: VendorUnit,
     /// Comes after these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
     /// `always` (default) or `once`.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
+}
+
+/// What becomes of a unit of the same name that a package brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum VendorUnit {
+    /// It is overridden.
+    #[default]
+    Override,
+    /// Its presence is an error.
+    Refuse,
+}
+
+impl VendorUnit {
+    /// True for the default; it is left out of the canonical form.
+    pub fn is_override(&self) -> bool {
+        *self == Self::Override
+    }
 }
 
 /// What is found of a unit file.
@@ -55,7 +78,7 @@ const SUFFIXES: [&str; 9] = [
     ".swap",
 ];
 
-/// Whether this is a systemd unit's name (systemd.unit(5)).
+/// True if this is a systemd unit's name (systemd.unit(5)).
 pub(super) fn is_unit_name(name: &str) -> bool {
     let stem = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
     name.len() <= 255
@@ -68,9 +91,23 @@ pub(super) fn is_unit_name(name: &str) -> bool {
         })
 }
 
-/// The unit that a unit file or drop-in belongs to.
+/// Returns the unit that a unit file or drop-in belongs to.
 fn unit_of(name: &str) -> &str {
     name.split_once(".d/").map_or(name, |(unit, _)| unit)
+}
+
+impl UnitSpec {
+    /// Where systemd looks for the administrator's units.
+    pub const FOLDER: &'static str = "/etc/systemd/system";
+
+    /// Where systemd looks for the units of packages.
+    pub const VENDOR_FOLDERS: [&'static str; 2] =
+        ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+    /// Returns the path of a unit file, a drop-in or an enablement link.
+    pub fn path_in_folder(name: &str) -> String {
+        format!("{}/{name}", Self::FOLDER)
+    }
 }
 
 impl Resource for UnitSpec {
@@ -102,8 +139,12 @@ impl Resource for UnitSpec {
         }
     }
 
-    fn claims(name: &str) -> Option<String> {
-        Some(format!("/etc/systemd/system/{name}"))
+    fn path(name: &str) -> Option<String> {
+        Some(Self::path_in_folder(name))
+    }
+
+    fn unit(&self, name: &str) -> Option<String> {
+        Some(unit_of(name).to_owned())
     }
 
     fn check(&self, _name: &str) -> Vec<Problem> {
@@ -144,11 +185,7 @@ impl Resource for UnitSpec {
         changes
     }
 
-    fn requires(&self, _name: &str) -> Vec<Dependency> {
-        Vec::new()
-    }
-
-    fn feeds(name: &str) -> Vec<Address> {
+    fn dependents(name: &str) -> Vec<Address> {
         let unit = unit_of(name);
         let service = unit.strip_suffix(".service").unwrap_or(unit);
         Address::new(Kind::Service, service).into_iter().collect()
@@ -163,7 +200,7 @@ impl Resource for UnitSpec {
     }
 
     fn lifeline(name: &str) -> bool {
-        Self::feeds(name)
+        Self::dependents(name)
             .iter()
             .any(|service| service.kind().is_lifeline(service.name()))
     }

@@ -105,6 +105,8 @@ impl Resource for UserSpec {
 
     const SETS: &'static [&'static str] = &["after", "groups"];
 
+    const UNSUPPORTED: &'static [&'static str] = &["password", "moveHome"];
+
     const RANK: u8 = 20;
 
     fn check_name(name: &str) -> Result<(), String> {
@@ -241,7 +243,7 @@ impl Resource for UserSpec {
         observed.state == Some(Presence::Present)
     }
 
-    fn disturbs(&self) -> bool {
+    fn invalidates(&self) -> bool {
         true
     }
 

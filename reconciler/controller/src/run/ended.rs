@@ -89,6 +89,7 @@ fn reason(code: ErrorCode) -> &'static str {
         ErrorCode::UnsafePath => "UnsafePath",
         ErrorCode::ValidateFailed => "ValidateFailed",
         ErrorCode::CommandFailed => "CommandFailed",
+        ErrorCode::CheckFailed => "CheckFailed",
         ErrorCode::TimedOut => "TimedOut",
         ErrorCode::PackageLock => "PackageLock",
         ErrorCode::NotFound => "NotFound",
@@ -207,7 +208,7 @@ impl Ended {
         let mut waiting = planned.blocked.len();
         for result in results {
             match &result.outcome {
-                Outcome::Failed(error) => errors.push((result.address.to_string(), error)),
+                Outcome::Failed(error) => errors.push((planned.name(&result.address), error)),
                 Outcome::Skipped(_) | Outcome::Stopped => waiting += 1,
                 Outcome::Applied | Outcome::Unchanged => {}
             }
@@ -216,7 +217,7 @@ impl Ended {
             planned
                 .problems
                 .iter()
-                .map(|troubled| (troubled.address.to_string(), &troubled.error)),
+                .map(|troubled| (planned.name(&troubled.address), &troubled.error)),
         );
         match Failed::of_resources(&errors, waiting) {
             Some(failed) => Self::Partly(failed),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use minijinja::Value as Jinja;
-use plumb_api::{Address, Kind};
+use plumb_api::{AnyAddress, AnyKind};
 use plumb_document::{Diagnostic, Entry, Map, Node, Span, Style, Value, closest};
 
 use super::params::Params;
@@ -36,7 +36,7 @@ impl Scope {
 /// What one block says about one address.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    pub(crate) address: Address,
+    pub(crate) address: AnyAddress,
     pub(crate) priority: Priority,
     /// Where the address is written.
     pub(crate) span: Span,
@@ -44,14 +44,58 @@ pub(crate) struct Piece {
     pub(crate) scope: Arc<Scope>,
     /// What its expressions look at.
     pub(crate) uses: Uses,
+    /// True if it may name a composite: which parts that means depends on the host.
+    names_composites: bool,
     /// What it comes to where nothing else speaks of the address and no fact of the host is used.
     pub(crate) built: OnceLock<Result<Arc<Built>, Problems>>,
+}
+
+impl Piece {
+    /// A piece without expressions.
+    pub(crate) fn new(
+        address: AnyAddress,
+        priority: Priority,
+        span: Span,
+        fields: Arc<Map>,
+        scope: Arc<Scope>,
+    ) -> Self {
+        Self {
+            names_composites: names_composites(&address, &fields),
+            address,
+            priority,
+            span,
+            fields,
+            scope,
+            uses: Uses::default(),
+            built: OnceLock::new(),
+        }
+    }
+
+    /// True if it comes to the same on every host.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.uses.is_shared() && !self.names_composites
+    }
+}
+
+/// True if a field that refers to other resources holds a composite's address, or an expression.
+fn names_composites(address: &AnyAddress, fields: &Map) -> bool {
+    let AnyKind::Primitive(kind) = address.kind() else {
+        return false;
+    };
+    let items = kind
+        .references()
+        .iter()
+        .filter_map(|field| fields.get(field)?.as_seq())
+        .flatten();
+    items
+        .filter_map(Node::as_str)
+        .any(|text| text.contains("{{") || matches!(text.parse(), Ok(AnyAddress::Composite(_))))
 }
 
 /// A resource whose name depends on the host.
 #[derive(Debug)]
 pub(crate) struct Late {
-    kind: Kind,
+    kind: AnyKind,
     name: Node,
     value: Node,
     priority: Priority,
@@ -97,7 +141,7 @@ impl Fragment {
             return;
         };
         for Entry { key, value } in types.iter() {
-            let Ok(kind) = key.text.parse::<Kind>() else {
+            let Ok(kind) = key.text.parse::<AnyKind>() else {
                 diagnostics.push(unknown_type(&key.text, &key.span));
                 continue;
             };
@@ -131,7 +175,7 @@ impl Fragment {
     fn piece(
         &self,
         manifests: &Manifests,
-        kind: Kind,
+        kind: AnyKind,
         name: &Node,
         value: &Node,
         priority: Priority,
@@ -153,7 +197,7 @@ impl Fragment {
                 )]);
             }
         };
-        let address = Address::new(kind, &text).map_err(|error| {
+        let address = AnyAddress::new(kind, &text).map_err(|error| {
             vec![Diagnostic::error(
                 code::INVALID_NAME,
                 &name.span,
@@ -168,16 +212,10 @@ impl Fragment {
                 "write {text}: {{}} for a resource with nothing but its name"
             ))]);
         };
-        let uses = manifests.engine.uses(value);
         let span = name.span.clone();
         Ok(Piece {
-            address,
-            priority,
-            span,
-            fields,
-            scope: self.scope.clone(),
-            uses,
-            built: OnceLock::new(),
+            uses: manifests.engine.uses(value),
+            ..Piece::new(address, priority, span, fields, self.scope.clone())
         })
     }
 
@@ -219,7 +257,7 @@ pub(crate) fn check_types(blocks: &[Block]) -> Vec<Diagnostic> {
         .iter()
         .filter_map(|block| block.node.as_map())
         .flatten();
-    let unknown = types.filter(|entry| entry.key.text.parse::<Kind>().is_err());
+    let unknown = types.filter(|entry| entry.key.text.parse::<AnyKind>().is_err());
     unknown
         .map(|entry| unknown_type(&entry.key.text, &entry.key.span))
         .collect()
@@ -234,7 +272,7 @@ fn unknown_type(name: &str, span: &Span) -> Diagnostic {
         span,
         format!("there is no resource type `{name}`"),
     );
-    let all: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let all: Vec<&str> = AnyKind::all().map(AnyKind::as_str).collect();
     match closest(name, all.iter().copied()) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!("there are {}", all.join(", "))),

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plumb_api::Address;
+use plumb_api::AnyAddress;
 use plumb_document::{Diagnostic, Span};
 
-use super::Sight;
 use super::fragment::{Fragment, Piece, Scope};
-use super::patch::{self, Patched};
+use super::patch::{self, PatchState, Patched};
+use super::{Priority, Sight};
+use crate::expand::{Declared, Expansion};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, Problems, closest_address, code,
 };
+use crate::resolve::{Words, composite};
 
 /// What speaks about one host: fragments shared with others, and its own.
 pub(crate) struct Voices {
@@ -19,18 +21,24 @@ pub(crate) struct Voices {
     late: Vec<Piece>,
 }
 
-/// A host's pieces in order of address, and what patches made of some.
+/// A host's pieces in order of address, those of parts among them, and what patches made of some.
 pub(crate) struct Composed<'a> {
     pieces: Vec<&'a Piece>,
-    patched: Patched,
+    patched: &'a Patched,
+    expansion: &'a Expansion,
 }
 
 /// Everything that speaks about one address.
 pub(crate) enum Slot<'s, 'a> {
     /// Pieces, to be merged.
     Pieces(&'s [&'a Piece]),
-    /// Fields that a patch made.
-    Patched(&'s super::patch::PatchedResource),
+    /// Fields that a patch made, and the parts below them.
+    Patched {
+        /// What the patch made.
+        resource: &'s super::patch::PatchedResource,
+        /// The pieces of parts at the same address.
+        parts: &'s [&'a Piece],
+    },
 }
 
 impl Voices {
@@ -96,7 +104,7 @@ pub(crate) fn compose<T>(
     let voices = Voices::of(manifests, host, facts)?;
     let mut pieces = voices.pieces();
     let mut problems = Problems::default();
-    remove(host, &mut pieces, &mut problems);
+    let removed = remove(host, &mut pieces, &mut problems);
     let patched = match patch::apply(manifests, host, &pieces, sight) {
         Ok(patched) => patched,
         Err(diagnostics) => {
@@ -104,7 +112,27 @@ pub(crate) fn compose<T>(
             Patched::default()
         }
     };
-    let composed = Composed { pieces, patched };
+    let expansion = match expand(manifests, &pieces, &patched, sight) {
+        Ok(expansion) => expansion,
+        Err(more) => {
+            problems.merge(more);
+            return Err(problems);
+        }
+    };
+    removed.check(&pieces, &expansion, &mut problems);
+    let parts = expansion
+        .pieces()
+        .iter()
+        .filter(|part| !removed.addresses.contains(&part.address));
+    pieces.extend(parts);
+    if !expansion.pieces().is_empty() {
+        pieces.sort_by(|a: &&Piece, b| a.address.cmp(&b.address));
+    }
+    let composed = Composed {
+        pieces,
+        patched: &patched,
+        expansion: &expansion,
+    };
     match then(&composed) {
         Ok(value) => problems.or(value),
         Err(more) => {
@@ -114,12 +142,50 @@ pub(crate) fn compose<T>(
     }
 }
 
-/// Takes away what the host doesn't want of what others brought.
-fn remove(host: &Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) {
-    if host.remove.is_empty() {
-        return;
+/// Expands the composites among some pieces.
+fn expand(
+    manifests: &Manifests,
+    pieces: &[&Piece],
+    patched: &Patched,
+    sight: &Sight<'_>,
+) -> Result<Expansion, Problems> {
+    let nothing = Expansion::default();
+    let is_composite = |address: &AnyAddress| matches!(address, AnyAddress::Composite(_));
+    let any = pieces.iter().any(|piece| is_composite(&piece.address))
+        || patched.iter().any(|(address, _)| is_composite(address));
+    if !any {
+        return Ok(nothing);
     }
-    let mut unwanted: BTreeSet<Address> = BTreeSet::new();
+    let composed = Composed {
+        pieces: pieces.to_vec(),
+        patched,
+        expansion: &nothing,
+    };
+    let words = Words {
+        manifests,
+        sight,
+        expansion: &nothing,
+    };
+    let mut problems = Problems::default();
+    let mut all: Vec<Declared> = Vec::new();
+    for (address, slot) in composed.slots() {
+        let AnyAddress::Composite(address) = address else {
+            continue;
+        };
+        match composite(&words, address, &slot) {
+            Ok(declared) => all.push(declared),
+            Err(more) => problems.merge(more),
+        }
+    }
+    problems.or(())?;
+    Expansion::of(&all, |address| {
+        composed.slots().any(|(other, _)| other == address)
+    })
+}
+
+/// Takes away what the host doesn't want of what others brought.
+fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) -> Removed<'h> {
+    let mut removed = Removed::default();
     for (layer, node) in &host.remove {
         let text = node.as_str().unwrap_or_default();
         match text.parse::<FieldRef>() {
@@ -139,13 +205,10 @@ fn remove(host: &Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) {
                             .hint("take one of them away"),
                     );
                 } else if there.is_empty() && *layer == Layer::Host {
-                    problems.diagnostics.push(nothing(
-                        &node.span,
-                        text,
-                        pieces.iter().map(|piece| &piece.address),
-                    ));
+                    // It may be a part.
+                    removed.absent.push((&node.span, address.clone()));
                 }
-                unwanted.insert(address);
+                removed.addresses.insert(address);
             }
             Ok(FieldRef::Resource(_, Some(_))) => problems.diagnostics.push(
                 Diagnostic::error(
@@ -164,10 +227,35 @@ fn remove(host: &Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) {
             }
         }
     }
-    pieces.retain(|piece| !unwanted.contains(&piece.address));
+    pieces.retain(|piece| !removed.addresses.contains(&piece.address));
+    removed
 }
 
-fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a Address>) -> Diagnostic {
+/// The addresses that a host removes.
+#[derive(Default)]
+struct Removed<'h> {
+    addresses: BTreeSet<AnyAddress>,
+    /// Those that no piece speaks of, and where they are written.
+    absent: Vec<(&'h Span, AnyAddress)>,
+}
+
+impl Removed<'_> {
+    /// Reports removals of what neither a manifest nor a composite brings.
+    fn check(&self, pieces: &[&Piece], expansion: &Expansion, problems: &mut Problems) {
+        for (span, address) in &self.absent {
+            let is_part = |part: &Piece| part.address == *address;
+            if !expansion.pieces().iter().any(is_part) {
+                let all = pieces.iter().copied().chain(expansion.pieces());
+                let all = all.map(|piece| &piece.address);
+                problems
+                    .diagnostics
+                    .push(nothing(span, &address.to_string(), all));
+            }
+        }
+    }
+}
+
+fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a AnyAddress>) -> Diagnostic {
     let message = format!("nothing brings `{what}`, so there is nothing to remove");
     let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, message);
     match closest_address(what, all) {
@@ -177,22 +265,48 @@ fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a Address>) 
 }
 
 impl<'a> Composed<'a> {
-    /// What speaks about each address, in order of address.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (&Address, Slot<'_, 'a>)> {
+    /// Returns everything that speaks about each address, composites' among them.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (&AnyAddress, Slot<'_, 'a>)> {
         let untouched = self
             .pieces
             .chunk_by(|a, b| a.address == b.address)
-            .filter(|pieces| !self.patched.touches(&pieces[0].address))
-            .map(|pieces| (&pieces[0].address, Slot::Pieces(pieces)));
-        let patched = self
-            .patched
-            .iter()
-            .map(|(address, resource)| (address, Slot::Patched(resource)));
+            .filter_map(|pieces| {
+                let address = &pieces[0].address;
+                let slot = match self.patched.at(address) {
+                    PatchState::Untouched => pieces,
+                    // What a composite brings stays.
+                    PatchState::Removed => parts_of(pieces),
+                    PatchState::Changed => &[],
+                };
+                (!slot.is_empty()).then_some((address, Slot::Pieces(slot)))
+            });
+        let patched = self.patched.iter().map(|(address, resource)| {
+            let from = self
+                .pieces
+                .partition_point(|piece| piece.address < *address);
+            let same = self.pieces[from..]
+                .chunk_by(|a, b| a.address == b.address)
+                .next()
+                .filter(|pieces| pieces[0].address == *address);
+            let parts = same.map(parts_of).unwrap_or_default();
+            (address, Slot::Patched { resource, parts })
+        });
         untouched.chain(patched)
+    }
+
+    /// The parts of the host's composites.
+    pub(crate) fn expansion(&self) -> &'a Expansion {
+        self.expansion
     }
 
     /// How many pieces there are.
     pub(crate) fn len(&self) -> usize {
         self.pieces.len()
     }
+}
+
+/// The pieces of parts among those of one address: they come last.
+fn parts_of<'s, 'a>(pieces: &'s [&'a Piece]) -> &'s [&'a Piece] {
+    let from = pieces.partition_point(|piece| piece.priority != Priority::Parts);
+    &pieces[from..]
 }

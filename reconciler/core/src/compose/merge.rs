@@ -1,6 +1,6 @@
 //! One resource's fields out of the pieces that speak of it.
 
-use plumb_api::Address;
+use plumb_api::AnyAddress;
 use plumb_document::{Diagnostic, Key, Node};
 
 use super::Priority;
@@ -142,7 +142,7 @@ fn is_template(pick: &Pick<'_>) -> bool {
 }
 
 /// The error about two places that set one field, with the line that would decide.
-pub(crate) fn conflict(address: &Address, first: &Pick<'_>, second: &Pick<'_>) -> Diagnostic {
+pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>) -> Diagnostic {
     let name = &first.key.text;
     let diagnostic = Diagnostic::error(
         code::CONFLICT,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use plumb_document::{Diagnostic, Map, Node, Value, closest};
 
 use crate::manifest::{Broken, Profile, code};
+use crate::render::Reads;
 
 pub(crate) use fragment::{Fragments, Piece, Scope, check_types};
 pub(crate) use gather::{Slot, compose};
@@ -30,6 +31,8 @@ pub(crate) use patch::PatchedResource;
 /// Which of two places that set a field decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Priority {
+    /// The parts of composites: below everything that a manifest says.
+    Parts,
     /// `defaults`, and everything of `Fleet.hostDefaults` but its `force`.
     Defaults,
     /// `resources`.
@@ -53,7 +56,7 @@ impl Priority {
     pub(crate) fn of_defaults(field: &str) -> Option<Self> {
         match Self::own(field)? {
             Self::Force => Some(Self::Force),
-            Self::Defaults | Self::Resources => Some(Self::Defaults),
+            Self::Parts | Self::Defaults | Self::Resources => Some(Self::Defaults),
         }
     }
 }
@@ -61,7 +64,7 @@ impl Priority {
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Defaults => "defaults",
+            Self::Parts | Self::Defaults => "defaults",
             Self::Resources => "resources",
             Self::Force => "force",
         })
@@ -216,6 +219,8 @@ pub(crate) fn no_profile<'a>(
 pub(crate) struct Sight<'a> {
     pub(crate) host: &'a minijinja::Value,
     pub(crate) fleet: &'a minijinja::Value,
+    /// Objects with errors that rendering asked about.
+    pub(crate) reads: &'a Reads,
 }
 
 /// The map of a node, or an empty one for nothing.

@@ -9,7 +9,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plumb_api::{Address, Kind};
+use plumb_api::{AnyAddress, AnyKind};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode};
 use serde::Deserialize;
 
@@ -21,7 +21,18 @@ use crate::render::has_expression;
 
 /// The resources that patches touched; nothing where one was removed.
 #[derive(Debug, Default)]
-pub(crate) struct Patched(BTreeMap<Address, Option<PatchedResource>>);
+pub(crate) struct Patched(BTreeMap<AnyAddress, Option<PatchedResource>>);
+
+/// How patches left an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PatchState {
+    /// As it was.
+    Untouched,
+    /// Nothing of what manifests said is left.
+    Removed,
+    /// With other fields.
+    Changed,
+}
 
 /// A resource that a patch touched.
 #[derive(Debug, Clone)]
@@ -40,13 +51,17 @@ pub(crate) struct PatchedField {
 }
 
 impl Patched {
-    /// Whether an address was touched.
-    pub(crate) fn touches(&self, address: &Address) -> bool {
-        !self.0.is_empty() && self.0.contains_key(address)
+    /// Returns how patches left an address.
+    pub(crate) fn at(&self, address: &AnyAddress) -> PatchState {
+        match self.0.get(address) {
+            None => PatchState::Untouched,
+            Some(None) => PatchState::Removed,
+            Some(Some(_)) => PatchState::Changed,
+        }
     }
 
     /// The touched resources that are still there.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Address, &PatchedResource)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&AnyAddress, &PatchedResource)> {
         self.0
             .iter()
             .filter_map(|(address, resource)| Some((address, resource.as_ref()?)))
@@ -76,7 +91,7 @@ enum Op {
 
 /// Where a pointer leads.
 struct Target {
-    address: Address,
+    address: AnyAddress,
     field: Option<String>,
     rest: Vec<String>,
 }
@@ -210,11 +225,11 @@ impl Work<'_> {
                 ),
             ]);
         };
-        let kind = kind.parse::<Kind>();
+        let kind = kind.parse::<AnyKind>();
         match kind
             .ok()
             .filter(|_| root.is_empty() && resources == "resources")
-            .map(|kind| Address::new(kind, &name))
+            .map(|kind| AnyAddress::new(kind, &name))
         {
             Some(Ok(address)) => Ok(Target {
                 address,
@@ -231,8 +246,11 @@ impl Work<'_> {
     }
 
     /// The resource at an address as patched so far; none where nothing is there.
-    fn load(&mut self, address: &Address) -> Result<&mut Option<PatchedResource>, Vec<Diagnostic>> {
-        if !self.patched.touches(address) {
+    fn load(
+        &mut self,
+        address: &AnyAddress,
+    ) -> Result<&mut Option<PatchedResource>, Vec<Diagnostic>> {
+        if !self.patched.0.contains_key(address) {
             let pieces: Vec<&Piece> = self
                 .pieces
                 .iter()

@@ -32,7 +32,7 @@ pub(crate) use network::Network;
 pub(crate) use object::Broken;
 pub(crate) use profile::{Profile, include};
 pub(crate) use reference::{FieldRef, closest_address};
-pub(crate) use unsupported::{SPEC_FIELDS, TYPES, diagnostic as unsupported_diagnostic};
+pub(crate) use unsupported::{TYPES, diagnostic as unsupported_diagnostic};
 
 /// The files of a revision, by path from the repository's root.
 ///

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use plumb_api::Address;
+use plumb_api::AnyAddress;
 use plumb_api::name::InvalidName;
 use plumb_document::closest;
 
@@ -10,7 +10,7 @@ use plumb_document::closest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldRef {
     /// A resource, or one field of it.
-    Resource(Address, Option<String>),
+    Resource(AnyAddress, Option<String>),
     /// A profile's instance, by its key.
     Profile(String),
 }
@@ -34,11 +34,11 @@ impl FromStr for FieldRef {
 }
 
 /// The address among these that was probably meant.
-pub(crate) fn closest_address<'a>(
+pub(crate) fn closest_address<A: ToString>(
     wanted: &str,
-    all: impl IntoIterator<Item = &'a Address>,
+    all: impl IntoIterator<Item = A>,
 ) -> Option<String> {
-    let texts: Vec<String> = all.into_iter().map(ToString::to_string).collect();
+    let texts: Vec<String> = all.into_iter().map(|address| address.to_string()).collect();
     closest(wanted, texts.iter().map(String::as_str)).map(str::to_owned)
 }
 
@@ -52,13 +52,13 @@ mod tests {
             "profile:metrics".parse(),
             Ok(FieldRef::Profile("metrics".into()))
         );
-        let motd: Address = "file:/etc/motd".parse().unwrap();
+        let motd: AnyAddress = "file:/etc/motd".parse().unwrap();
         assert_eq!(
             "file:/etc/motd#content".parse(),
             Ok(FieldRef::Resource(motd.clone(), Some("content".into())))
         );
         assert_eq!("file:/etc/motd".parse(), Ok(FieldRef::Resource(motd, None)));
-        let odd: Address = "file:/etc/x#1".parse().unwrap();
+        let odd: AnyAddress = "file:/etc/x#1".parse().unwrap();
         assert_eq!("file:/etc/x#1".parse(), Ok(FieldRef::Resource(odd, None)));
     }
 }

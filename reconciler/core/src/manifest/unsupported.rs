@@ -33,7 +33,8 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
     }
 }
 
-/// Resource types of the language that have no provider yet.
+/// Resource types of the language. A type that isn't registered is reported as unsupported, not as
+/// unknown.
 pub(crate) const TYPES: &[&str] = &[
     "archive",
     "authorizedKeys",
@@ -72,15 +73,6 @@ pub(crate) const TYPES: &[&str] = &[
     "wifi",
     "wireguard",
     "zram",
-];
-
-/// Fields of specs that have no provider yet.
-pub(crate) const SPEC_FIELDS: &[(&str, &str)] = &[
-    ("user", "password"),
-    ("user", "moveHome"),
-    ("file", "backup"),
-    ("directory", "recurse"),
-    ("directory", "purge"),
 ];
 
 /// The error about one of them.

@@ -47,10 +47,10 @@ pub(super) fn judge(
         (Some(_), None) => Some(fields.clone()),
         (None, _) => None,
     };
-    let answers = spec.kind().answer_fields();
+    let reactions = spec.kind().reaction_fields();
     let mut judged = Judged::default();
     for change in fields {
-        let cause = if answers.contains(&change.field.as_str()) {
+        let cause = if reactions.contains(&change.field.as_str()) {
             Cause::Intent
         } else {
             cause_of(&change, drifted.as_deref())

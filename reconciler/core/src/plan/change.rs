@@ -19,7 +19,7 @@ pub(super) struct Draft {
     consequences: BTreeSet<Consequence>,
     precondition: Option<Digest>,
     foreign: bool,
-    disturbs: bool,
+    invalidates: bool,
 }
 
 impl Draft {
@@ -33,15 +33,15 @@ impl Draft {
         let cause = cause::united(moved.iter().map(|moved| moved.cause));
         let fields: Vec<_> = moved.into_iter().map(|moved| moved.change).collect();
         let exists = found.is_none_or(Observed::exists);
-        let answers = spec.kind().answer_fields();
+        let runs = spec.kind().run_fields();
         let op = if spec.wants_absent() {
             Op::Delete
+        } else if fields.iter().all(|f| runs.contains(&f.field.as_str())) {
+            Op::Run
         } else if !exists {
             Op::Create
         } else if found.is_some_and(|found| spec.replaces(found)) {
             Op::Replace
-        } else if fields.iter().all(|f| answers.contains(&f.field.as_str())) {
-            Op::Run
         } else {
             Op::Update
         };
@@ -58,12 +58,12 @@ impl Draft {
         Some(Self {
             op,
             cause,
-            certainty: Certainty::Exact,
+            certainty: spec.certainty(),
             fields,
             consequences,
             precondition: found.and_then(|found| found.digest().ok()),
             foreign: difference.confirmed.is_none() && exists && op != Op::Run,
-            disturbs: spec.disturbs(),
+            invalidates: spec.invalidates(),
             address,
         })
     }
@@ -97,32 +97,36 @@ impl Draft {
             consequences: [consequence].into(),
             precondition: found.and_then(|found| found.digest().ok()),
             foreign: false,
-            disturbs: confirmed.is_some_and(Spec::disturbs),
+            invalidates: confirmed.is_some_and(Spec::invalidates),
         }
     }
 
-    /// What runs because something else in the plan changes.
-    pub(super) fn run(address: &Address, cause: Cause) -> Self {
+    /// Something that runs because something else in the plan changes.
+    pub(super) fn run(address: &Address, spec: &Spec, cause: Cause) -> Self {
         Self {
             address: address.clone(),
             op: Op::Run,
             cause,
-            certainty: Certainty::Predicted,
+            certainty: match spec.certainty() {
+                Certainty::Opaque => Certainty::Opaque,
+                Certainty::Exact | Certainty::Predicted => Certainty::Predicted,
+            },
             fields: Vec::new(),
             consequences: BTreeSet::new(),
             precondition: None,
             foreign: false,
-            disturbs: false,
+            invalidates: spec.invalidates(),
         }
     }
 
     /// Adds what the resource does because others in the plan change.
-    pub(super) fn answer(&mut self, effect: Consequence) {
+    pub(super) fn react(&mut self, effect: Consequence) {
         let (rank, word) = match effect {
             Consequence::Reloads(_) => (1, "reloaded"),
+            Consequence::Runs(_) => (2, "done"),
             _ => (2, "restarted"),
         };
-        // A restart reloads too, so the stronger answer stands alone.
+        // A restart reloads too, so the stronger reaction stands alone.
         let weaker = |c: &Consequence| matches!(c, Consequence::Reloads(_));
         let stronger = self
             .consequences
@@ -133,7 +137,7 @@ impl Draft {
         }
         self.consequences.retain(|c| !weaker(c));
         self.consequences.insert(effect);
-        for field in self.address.kind().answer_fields() {
+        for field in self.address.kind().reaction_fields() {
             self.fields.retain(|change| change.field != *field);
             self.fields.push(FieldChange::new(field, "stale", word));
         }
@@ -181,9 +185,9 @@ impl Draft {
         self.foreign
     }
 
-    /// Whether other resources may look otherwise after it.
-    pub(super) fn disturbs(&self) -> bool {
-        self.disturbs || self.op == Op::Replace
+    /// True if other resources may look otherwise after it.
+    pub(super) fn invalidates(&self) -> bool {
+        self.invalidates || self.op == Op::Replace
     }
 
     /// Gives it its place.

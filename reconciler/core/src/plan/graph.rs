@@ -166,9 +166,9 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
                 }
             }
         }
-        for fed in address.kind().feeds(address.name()) {
+        for dependent in address.kind().dependents(address.name()) {
             // As firm as if it were written: a restart before its cause would be none.
-            wish(Strength::Explicit, &fed, address);
+            wish(Strength::Explicit, &dependent, address);
         }
     }
     let mut edges = Edges::default();
@@ -184,9 +184,9 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
 
 /// Resources that can't be at the same time: the one that goes makes room for the one that comes.
 fn rivals(all: &BTreeSet<&Address>, goes: impl Fn(&Address) -> bool) -> Vec<(Address, Address)> {
-    let mut places: BTreeMap<&str, Vec<&Address>> = BTreeMap::new();
+    let mut places: BTreeMap<String, Vec<&Address>> = BTreeMap::new();
     for address in all {
-        if let Some(place) = address.kind().occupies(address.name()) {
+        if let Some(place) = address.kind().path(address.name()) {
             places.entry(place).or_default().push(address);
         }
     }
@@ -323,8 +323,8 @@ fn foresee(
     after: &BTreeMap<Address, BTreeSet<Address>>,
     sequence: &[Address],
 ) {
-    let mut disturbed = false;
-    // What comes after a disturbing change by order, and not only by place, is a prediction.
+    let mut invalidated = false;
+    // What comes after an invalidating change by order, and not only by place, is a prediction.
     let mut predicted: BTreeSet<&Address> = BTreeSet::new();
     for address in sequence {
         let behind = after
@@ -337,14 +337,14 @@ fn foresee(
         };
         if behind {
             draft.predicted();
-        } else if disturbed {
+        } else if invalidated {
             draft.unforeseen();
         }
-        if draft.disturbs() {
-            disturbed = true;
+        if draft.invalidates() {
+            invalidated = true;
         }
         let comes_or_goes = matches!(draft.op(), Op::Create | Op::Replace | Op::Delete);
-        if behind || (draft.disturbs() && comes_or_goes) {
+        if behind || (draft.invalidates() && comes_or_goes) {
             predicted.insert(address);
         }
     }

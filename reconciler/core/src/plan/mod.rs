@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumb_api::frame::{Difference, DifferenceState, ObserveReport};
 use plumb_api::plan::{Cause, Change, FieldChange, Plan};
 use plumb_api::report::AgentError;
-use plumb_api::{Address, Spec};
+use plumb_api::{Address, CompositeAddress, Spec};
 
 use crate::desired::{DesiredState, DriftMode, HostIntent, Lifecycle};
 
@@ -44,6 +44,8 @@ pub struct Planned {
     pub problems: Vec<Troubled>,
     /// Resources that differ and wait for one of [`problems`](Self::problems).
     pub blocked: Vec<Blocked>,
+    /// The composites that resources of this plan are parts of.
+    pub origins: BTreeMap<Address, CompositeAddress>,
 }
 
 /// Fields of a resource that moved on the host and are left as they are.
@@ -82,6 +84,14 @@ impl Planned {
             && self.plan.is_settled()
             && self.problems.is_empty()
             && self.drift_to_tell().next().is_none()
+    }
+
+    /// Returns an address with the composite that it is a part of, for people.
+    pub fn name(&self, address: &Address) -> String {
+        match self.origins.get(address) {
+            Some(origin) => format!("{address} (from {origin})"),
+            None => address.to_string(),
+        }
     }
 
     /// Drift that is left and that somebody wants to hear of.
@@ -132,6 +142,14 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
         held_drift: Vec::new(),
         problems: Vec::new(),
         blocked: Vec::new(),
+        origins: observed
+            .differences
+            .iter()
+            .filter_map(|difference| {
+                let origin = goal.origin(&difference.address)?;
+                Some((difference.address.clone(), origin.clone()))
+            })
+            .collect(),
     };
     let mode = options.drift.unwrap_or(intent.drift.mode);
     let mut drafts = BTreeMap::new();
@@ -151,6 +169,14 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     block(&edges, &mut drafts, &mut planned);
     runs::predict(&goal, &found, &mut drafts);
     planned.plan.changes = graph::lay_out(drafts, &edges);
+    // What runs because others change may be a part that doesn't differ itself.
+    for change in &planned.plan.changes {
+        if let Some(origin) = goal.origin(&change.address) {
+            planned
+                .origins
+                .insert(change.address.clone(), origin.clone());
+        }
+    }
     planned.plan.confirm = in_goal(&goal, &observed.unconfirmed);
     planned.plan.forget = observed
         .gone
@@ -207,7 +233,7 @@ fn look(
 
 /// Marks the changes whose place is taken by something that goes in the same plan.
 fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
-    let place = |address: &Address| address.kind().occupies(address.name()).map(str::to_owned);
+    let place = |address: &Address| address.kind().path(address.name());
     let goes = |address: &Address| goal.get(address).is_none_or(Spec::wants_absent);
     let vacated: BTreeSet<_> = drafts
         .keys()

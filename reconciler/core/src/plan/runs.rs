@@ -1,4 +1,4 @@
-//! What runs because something else of the plan changes: restarts and reloads.
+//! What runs because something else of the plan changes: restarts, reloads, commands and checks.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,7 @@ use super::cause;
 use super::change::Draft;
 use crate::desired::DesiredState;
 
-/// Adds to each resource that answers changes what it will do, as a change of its own where it has
-/// none.
+/// Adds what each resource does because others change, as a change of its own if it has none.
 pub(super) fn predict(
     goal: &DesiredState,
     found: &BTreeMap<&Address, &Difference>,
@@ -19,7 +18,7 @@ pub(super) fn predict(
 ) {
     for (address, resource) in goal.resources() {
         let spec = resource.spec();
-        let Some(answer) = answer(address, spec, drafts) else {
+        let Some(reaction) = reaction(address, spec, drafts) else {
             continue;
         };
         let difference = found.get(address);
@@ -29,25 +28,44 @@ pub(super) fn predict(
         }
         let observed = difference.and_then(|difference| difference.observed.as_ref());
         let known = difference.is_none_or(|d| d.state == DifferenceState::Differs);
-        if !known || !spec.answers(observed) {
-            continue;
+        if known && spec.reacts(observed) {
+            add(address, spec, reaction, drafts);
         }
-        let draft = drafts
-            .entry(address.clone())
-            .or_insert_with(|| Draft::run(address, answer.cause));
-        for effect in answer.effects {
-            draft.answer(effect);
+    }
+    if drafts.is_empty() {
+        return;
+    }
+    for (address, resource) in goal.resources() {
+        let spec = resource.spec();
+        let known = found
+            .get(address)
+            .is_none_or(|d| d.state == DifferenceState::Differs);
+        if let Some(effect) = spec.on_any_change(address.name()).filter(|_| known) {
+            let reaction = Reaction {
+                cause: Cause::Intent,
+                effects: vec![effect],
+            };
+            add(address, spec, reaction, drafts);
         }
     }
 }
 
-/// What a resource does because inputs of it change.
-struct Answer {
+/// What a resource does because others change.
+struct Reaction {
     cause: Cause,
     effects: Vec<Consequence>,
 }
 
-fn answer(address: &Address, spec: &Spec, drafts: &BTreeMap<Address, Draft>) -> Option<Answer> {
+fn add(address: &Address, spec: &Spec, reaction: Reaction, drafts: &mut BTreeMap<Address, Draft>) {
+    let draft = drafts
+        .entry(address.clone())
+        .or_insert_with(|| Draft::run(address, spec, reaction.cause));
+    for effect in reaction.effects {
+        draft.react(effect);
+    }
+}
+
+fn reaction(address: &Address, spec: &Spec, drafts: &BTreeMap<Address, Draft>) -> Option<Reaction> {
     let mut causes = Vec::new();
     let mut effects = Vec::new();
     for trigger in spec.triggers(address.name()) {
@@ -56,17 +74,17 @@ fn answer(address: &Address, spec: &Spec, drafts: &BTreeMap<Address, Draft>) -> 
             effects.push(trigger.effect);
         }
     }
-    if let Some(effect) = spec.fed(address.name()) {
-        let feeding = drafts.values().filter(|draft| {
+    if let Some(effect) = spec.on_input(address.name()) {
+        let inputs = drafts.values().filter(|draft| {
             let input = draft.address();
-            input.kind().feeds(input.name()).contains(address)
+            input.kind().dependents(input.name()).contains(address)
         });
-        for input in feeding {
+        for input in inputs {
             causes.push(input.cause());
             effects.push(effect.clone());
         }
     }
-    (!effects.is_empty()).then(|| Answer {
+    (!effects.is_empty()).then(|| Reaction {
         cause: cause::united(causes.into_iter()),
         effects,
     })

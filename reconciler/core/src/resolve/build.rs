@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use plumb_api::resource::Dependency;
-use plumb_api::{Address, Digest};
+use plumb_api::resource::{Dependency, Problem};
+use plumb_api::{Address, AnyAddress, AnyKind, CompositeAddress, Digest};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode_with};
 
 use super::content;
-use crate::compose::{Field, PatchedResource, Piece, Says, Scope, Sight, conflict, merge};
+use crate::compose::{Field, PatchedResource, Piece, Says, Scope, Sight, Slot, conflict, merge};
 use crate::desired::DesiredResource;
-use crate::manifest::{Manifests, ObjectIdSet, Problems, SPEC_FIELDS, unsupported_diagnostic};
+use crate::expand::{Declared, Expansion};
+use crate::manifest::{
+    Manifests, ObjectIdSet, Problems, closest_address, code, unsupported_diagnostic,
+};
 use crate::render::{Context, Reads, view};
 
 /// A resource, with what was worked out about it once for all hosts that have it.
@@ -20,10 +23,10 @@ pub(crate) struct Built {
     pub(crate) contents: Vec<(Digest, Arc<[u8]>)>,
     /// What comes before it.
     pub(crate) requires: Vec<Dependency>,
-    /// What comes after it without being asked.
-    pub(crate) feeds: Vec<Address>,
-    /// What it has to itself, such as a path.
-    pub(crate) claims: Option<String>,
+    /// What reacts to it unnamed, and so comes after it.
+    pub(crate) dependents: Vec<Address>,
+    /// The path that it owns.
+    pub(crate) path: Option<String>,
     /// Where its fields are written.
     pub(crate) places: Vec<(Arc<str>, Node)>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Built {
 pub(crate) struct Words<'a> {
     pub(crate) manifests: &'a Manifests,
     pub(crate) sight: &'a Sight<'a>,
+    /// The parts that the address of a composite means.
+    pub(crate) expansion: &'a Expansion,
 }
 
 impl Words<'_> {
@@ -56,6 +61,60 @@ impl Words<'_> {
         contents.push((digest, bytes));
         Ok(spec)
     }
+
+    /// Puts the parts of composites in the place of their addresses: after a composite means after
+    /// all of its parts, and a change of any of them is a change of it.
+    fn references(
+        &self,
+        address: &AnyAddress,
+        fields: &mut [Done],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let AnyKind::Primitive(kind) = address.kind() else {
+            return;
+        };
+        for field in fields {
+            let Some(items) = field.node.as_seq() else {
+                continue;
+            };
+            let composite = |item: &Node| match item.as_str()?.parse() {
+                Ok(AnyAddress::Composite(composite)) => Some(composite),
+                _ => None,
+            };
+            if !kind.references().contains(&&*field.key.text)
+                || !items.iter().any(|item| composite(item).is_some())
+            {
+                continue;
+            }
+            let mut all = Vec::with_capacity(items.len());
+            for item in items {
+                let Some(named) = composite(item) else {
+                    all.push(item.clone());
+                    continue;
+                };
+                match self.expansion.parts(&named) {
+                    Some(parts) => all.extend(
+                        parts
+                            .iter()
+                            .map(|part| Node::string(part.to_string(), item.span.clone())),
+                    ),
+                    None => diagnostics.push(self.missing(address, &named, item)),
+                }
+            }
+            all.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            all.dedup();
+            field.node = Node::seq(all, field.node.span.clone());
+        }
+    }
+
+    fn missing(&self, address: &AnyAddress, named: &CompositeAddress, item: &Node) -> Diagnostic {
+        let message = format!("`{address}` names `{named}`, which isn't on this host");
+        let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &item.span, message);
+        match closest_address(&named.to_string(), self.expansion.composites()) {
+            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+            None => diagnostic.hint("add it, or take the reference away"),
+        }
+    }
 }
 
 /// A field whose value is known.
@@ -64,20 +123,29 @@ struct Done {
     node: Node,
 }
 
-/// Builds what some pieces say about one address.
+/// Builds what some pieces say about the address of a primitive resource.
 pub(super) fn pieces(
     manifests: &Manifests,
+    address: &Address,
     pieces: &[&Piece],
     sight: &Sight<'_>,
-    reads: &Reads,
+    expansion: &Expansion,
 ) -> Result<Arc<Built>, Problems> {
-    let [piece] = pieces else {
-        return merged(&Words { manifests, sight }, pieces)
-            .map_err(|diagnostics| problems(diagnostics, reads));
+    let build = |sight: &Sight<'_>, expansion: &Expansion| {
+        let words = Words {
+            manifests,
+            sight,
+            expansion,
+        };
+        merged(&words, pieces)
+            .and_then(|(fields, contents)| finish(address, &pieces[0].span, fields, contents))
+            .map_err(|diagnostics| problems(diagnostics, sight.reads))
     };
-    if !piece.uses.is_shared() {
-        return merged(&Words { manifests, sight }, pieces)
-            .map_err(|diagnostics| problems(diagnostics, reads));
+    let [piece] = pieces else {
+        return build(sight, expansion);
+    };
+    if !piece.is_shared() {
+        return build(sight, expansion);
     }
     let once = || {
         // Its own record: what it asks of the fleet holds all hosts that have it.
@@ -87,17 +155,45 @@ pub(super) fn pieces(
         let sight = Sight {
             host: &nobody,
             fleet: &fleet,
+            reads: &reads,
         };
-        merged(
-            &Words {
-                manifests,
-                sight: &sight,
-            },
-            pieces,
-        )
-        .map_err(|diagnostics| problems(diagnostics, &reads))
+        build(&sight, &Expansion::default())
     };
     piece.built.get_or_init(once).clone()
+}
+
+/// Decodes what a slot says about a composite.
+pub(crate) fn composite(
+    words: &Words<'_>,
+    address: &CompositeAddress,
+    slot: &Slot<'_, '_>,
+) -> Result<Declared, Problems> {
+    let declared = || {
+        let (span, (fields, _)) = match slot {
+            Slot::Pieces(pieces) => (&pieces[0].span, merged(words, pieces)?),
+            Slot::Patched { resource, parts } => {
+                (&resource.span, patched_fields(words, resource, parts)?)
+            }
+        };
+        let (tree, places) = tree(&AnyAddress::Composite(address.clone()), span, fields)?;
+        let spec = decode_with(&tree, |decoder| address.kind().decode(decoder))?;
+        let wrong: Vec<Diagnostic> = spec
+            .check(address.name())
+            .into_iter()
+            .map(|problem| problem_at(address, problem, &places, span))
+            .collect();
+        if wrong.is_empty() {
+            Ok(Declared {
+                address: address.clone(),
+                spec,
+                span: span.clone(),
+                places,
+            })
+        } else {
+            Err(wrong)
+        }
+    };
+    declared().map_err(|diagnostics| problems(diagnostics, words.sight.reads))
 }
 
 /// Errors, or the objects that they come from: what asked about an object with errors is held by it.
@@ -117,7 +213,10 @@ fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
     }
 }
 
-fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Arc<Built>, Vec<Diagnostic>> {
+/// Fields that are rendered, and the contents that they name.
+type Fields = (Vec<Done>, Vec<(Digest, Arc<[u8]>)>);
+
+fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic>> {
     let Some(first) = pieces.first() else {
         return Err(Vec::new());
     };
@@ -130,15 +229,17 @@ fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Arc<Built>, Vec<Diagno
             Err(more) => diagnostics.extend(more),
         }
     }
-    if !diagnostics.is_empty() {
-        return Err(diagnostics);
+    words.references(&first.address, &mut done, &mut diagnostics);
+    if diagnostics.is_empty() {
+        Ok((done, contents))
+    } else {
+        Err(diagnostics)
     }
-    finish(&first.address, &first.span, done, contents)
 }
 
 fn one_field(
     words: &Words<'_>,
-    address: &Address,
+    address: &AnyAddress,
     field: &Field<'_>,
     contents: &mut Vec<(Digest, Arc<[u8]>)>,
 ) -> Result<Done, Vec<Diagnostic>> {
@@ -190,32 +291,115 @@ fn one_field(
     }
 }
 
-/// Builds what a patch made.
+/// Builds what a patch made of a primitive resource.
 pub(super) fn patched(
     manifests: &Manifests,
     address: &Address,
     resource: &PatchedResource,
+    parts: &[&Piece],
     sight: &Sight<'_>,
-    reads: &Reads,
+    expansion: &Expansion,
 ) -> Result<Arc<Built>, Problems> {
-    let words = Words { manifests, sight };
-    let mut contents = Vec::new();
+    let words = Words {
+        manifests,
+        sight,
+        expansion,
+    };
+    patched_fields(&words, resource, parts)
+        .and_then(|(mut fields, contents)| {
+            let mut diagnostics = Vec::new();
+            words.references(&address.clone().into(), &mut fields, &mut diagnostics);
+            if diagnostics.is_empty() {
+                finish(address, &resource.span, fields, contents)
+            } else {
+                Err(diagnostics)
+            }
+        })
+        .map_err(|diagnostics| problems(diagnostics, sight.reads))
+}
+
+/// The fields that a patch made, above those of parts at the same address.
+fn patched_fields(
+    words: &Words<'_>,
+    resource: &PatchedResource,
+    parts: &[&Piece],
+) -> Result<Fields, Vec<Diagnostic>> {
+    let (mut done, mut contents) = if parts.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        merged(words, parts)?
+    };
     let mut diagnostics = Vec::new();
-    let mut done = Vec::new();
     for field in &resource.fields {
         match words.value(&field.key.text, &field.node, &field.scope, &mut contents) {
-            Ok(node) => done.push(Done {
-                key: field.key.clone(),
-                node,
-            }),
+            Ok(node) => {
+                done.retain(|under: &Done| under.key.text != field.key.text);
+                done.push(Done {
+                    key: field.key.clone(),
+                    node,
+                });
+            }
             Err(more) => diagnostics.extend(more),
         }
     }
-    if !diagnostics.is_empty() {
-        return Err(problems(diagnostics, reads));
+    if diagnostics.is_empty() {
+        Ok((done, contents))
+    } else {
+        Err(diagnostics)
     }
-    finish(address, &resource.span, done, contents)
-        .map_err(|diagnostics| problems(diagnostics, reads))
+}
+
+/// Where each field of a resource is written.
+type Places = Vec<(Arc<str>, Node)>;
+
+/// Fields as one tree, if this version does all of them.
+fn tree(
+    address: &AnyAddress,
+    span: &Span,
+    fields: Vec<Done>,
+) -> Result<(Node, Places), Vec<Diagnostic>> {
+    let kind = address.kind();
+    let unsupported: Vec<Diagnostic> = fields
+        .iter()
+        .filter(|field| kind.unsupported().contains(&&*field.key.text))
+        .map(|field| {
+            unsupported_diagnostic(
+                &field.key.span,
+                &format!("`{}` of a {kind}", field.key.text),
+            )
+        })
+        .collect();
+    if !unsupported.is_empty() {
+        return Err(unsupported);
+    }
+    let places = fields
+        .iter()
+        .map(|field| (field.key.text.clone(), field.node.clone()))
+        .collect();
+    let map: Map = fields
+        .into_iter()
+        .map(|Done { key, node }| Entry { key, value: node })
+        .collect();
+    Ok((Node::map(map, span.clone()), places))
+}
+
+/// A problem of a spec as an error at its field's place.
+pub(crate) fn problem_at(
+    address: &impl std::fmt::Display,
+    problem: Problem,
+    places: &[(Arc<str>, Node)],
+    span: &Span,
+) -> Diagnostic {
+    let place = places
+        .iter()
+        .find(|(name, _)| **name == *problem.field)
+        .map_or(span, |(_, node)| &node.span);
+    Diagnostic::error(
+        plumb_document::codes::INVALID_VALUE,
+        place,
+        format!("`{address}`: {}", problem.message),
+    )
+    .hint(problem.hint)
 }
 
 /// Fields to a typed, checked resource.
@@ -226,55 +410,26 @@ fn finish(
     contents: Vec<(Digest, Arc<[u8]>)>,
 ) -> Result<Arc<Built>, Vec<Diagnostic>> {
     let kind = address.kind();
-    let mut diagnostics = Vec::new();
-    for field in &fields {
-        if SPEC_FIELDS.contains(&(kind.as_str(), &*field.key.text)) {
-            diagnostics.push(unsupported_diagnostic(
-                &field.key.span,
-                &format!("`{}` of a {kind}", field.key.text),
-            ));
-        }
-    }
-    if !diagnostics.is_empty() {
-        return Err(diagnostics);
-    }
-    let places: Vec<(Arc<str>, Node)> = fields
-        .iter()
-        .map(|field| (field.key.text.clone(), field.node.clone()))
-        .collect();
-    let map: Map = fields
-        .into_iter()
-        .map(|Done { key, node }| Entry { key, value: node })
-        .collect();
-    let tree = Node::map(map, span.clone());
+    let (tree, places) = tree(&address.clone().into(), span, fields)?;
     let spec = decode_with(&tree, |decoder| kind.decode(decoder))?;
-    for problem in spec.check(address.name()) {
-        let place = places
-            .iter()
-            .find(|(name, _)| **name == *problem.field)
-            .map_or(span, |(_, node)| &node.span);
-        diagnostics.push(
-            Diagnostic::error(
-                plumb_document::codes::INVALID_VALUE,
-                place,
-                format!("`{address}`: {}", problem.message),
-            )
-            .hint(problem.hint),
-        );
-    }
-    if !diagnostics.is_empty() {
-        return Err(diagnostics);
+    let wrong: Vec<Diagnostic> = spec
+        .check(address.name())
+        .into_iter()
+        .map(|problem| problem_at(address, problem, &places, span))
+        .collect();
+    if !wrong.is_empty() {
+        return Err(wrong);
     }
     let requires = spec.requires(address.name());
-    let feeds = kind.feeds(address.name());
-    let claims = kind.claims(address.name());
+    let dependents = kind.dependents(address.name());
+    let path = kind.path(address.name());
     match DesiredResource::new(spec) {
         Ok(resource) => Ok(Arc::new(Built {
             resource: Arc::new(resource),
             contents,
             requires,
-            feeds,
-            claims,
+            dependents,
+            path,
             places,
         })),
         Err(error) => Err(vec![Diagnostic::error(

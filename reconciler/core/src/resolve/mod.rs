@@ -10,11 +10,12 @@ mod order;
 mod rendered;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use minijinja::Value as Jinja;
 use plumb_api::kind::HostState;
-use plumb_api::{Address, Digest, HostName};
+use plumb_api::{Address, AnyAddress, CompositeAddress, Digest, HostName};
 use plumb_document::{Diagnostic, Span};
 
 use crate::compose::{Sight, Slot, check_types, compose};
@@ -22,6 +23,7 @@ use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
 };
+use crate::expand::Expansion;
 use crate::manifest::{
     FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address,
     code,
@@ -29,7 +31,7 @@ use crate::manifest::{
 use crate::parallel;
 use crate::render::{Reads, view};
 
-pub(crate) use build::{Built, Words};
+pub(crate) use build::{Built, Words, composite, problem_at};
 pub use rendered::rendered;
 
 /// Resolves all hosts of a fleet.
@@ -195,6 +197,18 @@ pub(crate) struct Placed<'a> {
     pub(crate) address: &'a Address,
     pub(crate) built: Arc<Built>,
     pub(crate) span: &'a Span,
+    /// The composite that it is a part of.
+    pub(crate) origin: Option<&'a CompositeAddress>,
+}
+
+impl fmt::Display for Placed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.address)?;
+        match self.origin {
+            Some(origin) => write!(f, " (from `{origin}`)"),
+            None => Ok(()),
+        }
+    }
 }
 
 fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
@@ -211,6 +225,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     let sight = Sight {
         host: &facts.value,
         fleet: &fleet,
+        reads: &reads,
     };
     let mut intent = intent(manifests, name, host, facts)?;
     if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {
@@ -222,14 +237,18 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     let composed = compose(manifests, host, facts, &sight, |composed| {
         let mut problems = Problems::default();
         let mut placed = Vec::with_capacity(composed.len());
+        let expansion = composed.expansion();
         for (address, slot) in composed.slots() {
+            let Some(address) = address.primitive() else {
+                continue;
+            };
             let (built, span) = match slot {
                 Slot::Pieces(pieces) => (
-                    build::pieces(manifests, pieces, &sight, &reads),
+                    build::pieces(manifests, address, pieces, &sight, expansion),
                     &pieces[0].span,
                 ),
-                Slot::Patched(resource) => (
-                    build::patched(manifests, address, resource, &sight, &reads),
+                Slot::Patched { resource, parts } => (
+                    build::patched(manifests, address, resource, parts, &sight, expansion),
                     &resource.span,
                 ),
             };
@@ -238,6 +257,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
                     address,
                     built,
                     span,
+                    origin: expansion.origin(address),
                 }),
                 Err(more) => problems.merge(more),
             }
@@ -246,7 +266,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
         if problems.is_empty() {
             placed.sort_by(|a, b| a.address.cmp(b.address));
             problems.diagnostics.extend(order::check(&placed));
-            let (ignore, wrong) = drift(host, &placed);
+            let (ignore, wrong) = drift(host, &placed, expansion);
             problems.diagnostics.extend(wrong);
             ignored = ignore;
         }
@@ -259,15 +279,15 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
             .iter()
             .map(|placed| (placed.address.clone(), placed.built.resource.clone()))
             .collect();
-        Ok((ignored, resources, contents))
+        Ok((ignored, resources, contents, expansion.origins().clone()))
     });
-    let (ignore, resources, contents) = composed.map_err(|mut problems| {
+    let (ignore, resources, contents, origins) = composed.map_err(|mut problems| {
         // What a patch asked for.
         problems.because.extend(reads.take());
         problems
     })?;
     intent.drift.ignore = ignore;
-    intent.desired = DesiredState::new(resources);
+    intent.desired = DesiredState::new(resources).with_origins(origins);
     Ok(One { intent, contents })
 }
 
@@ -307,7 +327,11 @@ fn intent(
 }
 
 /// Reads `drift.ignore`, whose addresses must be there.
-fn drift(host: &Host, placed: &[Placed<'_>]) -> (BTreeSet<FieldAddress>, Vec<Diagnostic>) {
+fn drift(
+    host: &Host,
+    placed: &[Placed<'_>],
+    expansion: &Expansion,
+) -> (BTreeSet<FieldAddress>, Vec<Diagnostic>) {
     let mut ignored = BTreeSet::new();
     let mut diagnostics = Vec::new();
     let nodes = host
@@ -317,19 +341,33 @@ fn drift(host: &Host, placed: &[Placed<'_>]) -> (BTreeSet<FieldAddress>, Vec<Dia
         .unwrap_or_default();
     for (text, node) in host.spec.drift.ignore.iter().zip(nodes) {
         match text.parse::<FieldRef>() {
-            Ok(FieldRef::Resource(address, field)) => {
+            Ok(FieldRef::Resource(AnyAddress::Composite(address), field)) => {
+                match (expansion.parts(&address), field) {
+                    (Some(parts), None) => ignored.extend(parts.iter().map(|part| FieldAddress {
+                        address: part.clone(),
+                        field: None,
+                    })),
+                    (Some(parts), Some(field)) => {
+                        let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+                        let message =
+                            format!("`{address}` has no drift of its `{field}`: its parts drift");
+                        diagnostics.push(
+                            Diagnostic::error(code::INVALID_NAME, &node.span, message)
+                                .hint(format!("name a field of a part: {}", parts.join(", "))),
+                        );
+                    }
+                    (None, _) if node.span.file() == &host.file => {
+                        diagnostics.push(not_here(&node.span, text, expansion.composites()));
+                    }
+                    (None, _) => {}
+                }
+            }
+            Ok(FieldRef::Resource(AnyAddress::Primitive(address), field)) => {
                 // What the fleet's defaults ignore needn't be on every host.
                 let by_host = node.span.file() == &host.file;
                 if by_host && !placed.iter().any(|placed| *placed.address == address) {
-                    let message = format!("there is no `{address}` on this host");
-                    let diagnostic =
-                        Diagnostic::error(code::UNKNOWN_REFERENCE, &node.span, message);
-                    diagnostics.push(
-                        match closest_address(text, placed.iter().map(|placed| placed.address)) {
-                            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                            None => diagnostic.hint("take the line away"),
-                        },
-                    );
+                    let all = placed.iter().map(|placed| placed.address);
+                    diagnostics.push(not_here(&node.span, text, all));
                 }
                 ignored.insert(FieldAddress { address, field });
             }
@@ -349,6 +387,17 @@ fn drift(host: &Host, placed: &[Placed<'_>]) -> (BTreeSet<FieldAddress>, Vec<Dia
         }
     }
     (ignored, diagnostics)
+}
+
+/// The error about an address that a host doesn't have.
+fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = A>) -> Diagnostic {
+    let address = text.split('#').next().unwrap_or(text);
+    let message = format!("there is no `{address}` on this host");
+    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, message);
+    match closest_address(address, all) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint("take the line away"),
+    }
 }
 
 /// An undefined value, for what no fact of a host goes into.

@@ -22,16 +22,13 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                     Diagnostic::error(
                         code::CYCLE,
                         place(one, &dependency.address),
-                        format!("`{}` comes after itself", one.address),
+                        format!("{one} comes after itself"),
                     )
                     .hint("take the line away"),
                 ),
                 None if dependency.strength == Strength::Explicit => {
                     let wanted = dependency.address.to_string();
-                    let message = format!(
-                        "`{}` names `{wanted}`, which isn't on this host",
-                        one.address
-                    );
+                    let message = format!("{one} names `{wanted}`, which isn't on this host");
                     let diagnostic = Diagnostic::error(
                         code::UNKNOWN_REFERENCE,
                         place(one, &dependency.address),
@@ -47,31 +44,30 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                 Some(_) | None => {}
             }
         }
-        for address in &one.built.feeds {
+        for address in &one.built.dependents {
             if let Some(later) = find(address) {
                 before[later].push(index(at));
             }
         }
     }
-    diagnostics.extend(claims(placed));
+    diagnostics.extend(paths(placed));
     if diagnostics.is_empty() {
         diagnostics.extend(circle(placed, &before));
     }
     diagnostics
 }
 
-/// Errors about what two resources of different types have to themselves.
-fn claims(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
+/// Errors about two resources that own one path.
+fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let mut taken: HashMap<&str, &Placed<'_>> = HashMap::with_capacity(placed.len());
     let mut diagnostics = Vec::new();
     for one in placed {
-        let Some(claim) = &one.built.claims else {
+        let Some(path) = &one.built.path else {
             continue;
         };
-        if let Some(first) = taken.insert(claim, one) {
+        if let Some(first) = taken.insert(path, one) {
             let message = format!(
-                "`{}` and `{}` are the same place on the host, and would undo one another",
-                first.address, one.address
+                "{first} and {one} are the same place on the host, and would undo one another"
             );
             diagnostics.push(
                 Diagnostic::error(code::CONFLICT, one.span, message)

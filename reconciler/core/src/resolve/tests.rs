@@ -1,8 +1,11 @@
 mod composing;
+mod composites;
 mod facts;
 mod holding;
 mod rendering;
+mod sudoers;
 mod template;
+mod timer;
 
 use serde_json::Value;
 

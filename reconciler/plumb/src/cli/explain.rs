@@ -269,6 +269,12 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
         palette.paint(Paint::Bold, &explained.address),
         palette.paint(Paint::Bold, &explained.host)
     );
+    if let Some(composite) = &explained.part_of {
+        let _ = writeln!(out, "  part of {composite}");
+    }
+    if !explained.parts.is_empty() {
+        let _ = writeln!(out, "  expands to {}", explained.parts.join(", "));
+    }
     for field in &explained.fields {
         let value = match &field.value {
             serde_json::Value::String(text) if !text.contains('\n') => text.clone(),

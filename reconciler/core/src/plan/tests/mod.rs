@@ -1,3 +1,5 @@
+mod checks;
+mod commands;
 mod model;
 mod property;
 
@@ -434,4 +436,16 @@ fn once_made_is_left_alone() {
     let host = settled(&once("1"));
     assert!(planned(&once("2"), &host).plan.is_empty());
     assert_eq!(planned(&once("2"), &Host::default()).plan.changes.len(), 1);
+}
+
+#[test]
+fn plan_names_the_composite_of_a_part() {
+    let part = "file:/etc/cron.d/a";
+    let mut intent = intent(&[(part, json!({"content": content("1")}))]);
+    let origin = CompositeAddress::new(plumb_api::CompositeKind::Cron, "a").unwrap();
+    let origins = BTreeMap::from([(address(part), origin)]);
+    intent.desired = intent.desired.with_origins(origins);
+    let planned = planned(&intent, &Host::default());
+    let named = planned.name(&planned.plan.changes[0].address);
+    assert_eq!(named, "file:/etc/cron.d/a (from cron:a)");
 }

@@ -8,8 +8,9 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    DirectoryObserved, FileObserved, FileType, GroupObserved, LinkObserved, PackageObserved,
-    Presence, ServiceObserved, ServiceState, Stale, SysctlObserved, UnitObserved, UserObserved,
+    CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
+    LinkObserved, PackageObserved, Presence, ServiceObserved, ServiceState, Stale, SysctlObserved,
+    UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -66,6 +67,8 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::User => Observed::User(UserObserved::default()),
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
+        Kind::Command => Observed::Command(CommandObserved::default()),
+        Kind::Check => Observed::Check(CheckObserved::default()),
     }
 }
 
@@ -226,7 +229,7 @@ impl Host {
         for (address, resource) in goal.resources() {
             let spec = resource.spec();
             let reacts = spec.triggers(address.name()).iter().any(|t| t.on == *input)
-                || input.kind().feeds(input.name()).contains(address);
+                || input.kind().dependents(input.name()).contains(address);
             if let (true, Some(Observed::Service(service))) = (reacts, self.has.get_mut(address))
                 && service.state == Some(ServiceState::Started)
             {
@@ -312,6 +315,10 @@ impl Host {
                 o.persisted.clone_from(&s.value);
                 Observed::Sysctl(o)
             }
+            (Spec::Command(_), Observed::Command(_)) => {
+                Observed::Command(CommandObserved::default())
+            }
+            (Spec::Check(_), Observed::Check(_)) => Observed::Check(CheckObserved::default()),
             (spec, found) => panic!("{spec:?} on {found:?}"),
         }
     }

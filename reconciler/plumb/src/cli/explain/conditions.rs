@@ -119,6 +119,10 @@ pub(super) const HOSTS: &[Reason] = &[
         "A program on the host failed. The message has its name and its last words.",
     ),
     (
+        "CheckFailed",
+        "A `check` of the host fails. The message says what it found; the host is tried again by itself.",
+    ),
+    (
         "TimedOut",
         "A program on the host took longer than it may. It is tried again by itself.",
     ),

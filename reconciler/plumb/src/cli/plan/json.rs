@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
-use plumb_api::{Address, HostName};
+use plumb_api::{Address, AnyAddress, HostName};
 use plumb_core::desired::{DesiredState, DriftMode};
 use plumb_core::plan::Planned;
 use serde::Serialize;
@@ -36,6 +36,9 @@ pub(super) struct HostPlan {
 #[derive(Debug, Serialize)]
 struct JsonChange {
     resource: Address,
+    /// The composite that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<AnyAddress>,
     op: Op,
     cause: Cause,
     certainty: Certainty,
@@ -79,6 +82,11 @@ impl HostPlan {
     pub(super) fn of(planned: &Planned, goal: &DesiredState) -> Self {
         let change = |change: &Change| JsonChange {
             resource: change.address.clone(),
+            from: planned
+                .origins
+                .get(&change.address)
+                .cloned()
+                .map(AnyAddress::Composite),
             op: change.op,
             cause: change.cause,
             certainty: change.certainty,
@@ -188,6 +196,7 @@ mod tests {
             held_drift: Vec::new(),
             problems: Vec::new(),
             blocked: Vec::new(),
+            origins: BTreeMap::new(),
         };
         serde_json::to_value(HostPlan::of(&planned, &goal)).unwrap()
     }

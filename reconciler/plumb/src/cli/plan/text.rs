@@ -138,7 +138,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
         let (mark, paint) = mark(change.op);
         table.painted([
             (Some(paint), format!("  {mark} {}", word(change.op))),
-            (None, change.address.to_string()),
+            (None, group.planned.name(&change.address)),
             (cause_paint(change.cause), cause(change.cause).to_owned()),
             (Some(Paint::Dim), certainty(change.certainty).to_owned()),
             (None, beyond(change)),
@@ -156,7 +156,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             out,
             "  {} {}  {} (drift is left as it is: mode {})",
             palette.paint(Paint::Warn, "! drifted"),
-            drift.address,
+            group.planned.name(&drift.address),
             fields(&drift.fields),
             serde_json::to_value(drift.mode)
                 .ok()
@@ -169,7 +169,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             out,
             "  {} {}  {}",
             palette.paint(Paint::Error, "! can't look"),
-            troubled.address,
+            group.planned.name(&troubled.address),
             troubled.error
         );
         if let Some(hint) = &troubled.error.hint {
@@ -343,6 +343,7 @@ mod tests {
                     held_drift: Vec::new(),
                     problems: Vec::new(),
                     blocked: Vec::new(),
+                    origins: std::collections::BTreeMap::new(),
                 };
                 (name.parse().unwrap(), planned)
             })

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::{Serialize, Serializer};
 
 /// A length of time, never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +54,12 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
@@ -62,7 +69,7 @@ impl fmt::Display for Period {
             ("m", 60_000),
             ("s", 1000),
         ] {
-            if milliseconds.is_multiple_of(size) {
+            if milliseconds % size == 0 {
                 return write!(f, "{}{unit}", milliseconds / size);
             }
         }

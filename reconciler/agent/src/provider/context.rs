@@ -1,0 +1,200 @@
+//! What providers observe and change with.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::OnceLock;
+use std::thread;
+
+use plumb_api::plan::FieldChange;
+use plumb_api::report::ErrorCode;
+use plumb_api::resource::{Content, Principal};
+use plumb_api::{Address, Kind, Observed, Spec};
+
+use super::{Inputs, Inquiry, Sandbox, not_in_a_sandbox, of, systemd};
+use crate::blobs::Blobs;
+use crate::book::{Home, Original, Originals, Owners, Record};
+use crate::error::{Result, fail};
+use crate::sys::{Accounts, Dir, Sys};
+
+/// A resource to observe, and the spec that says which of its fields are asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Item<'a> {
+    pub address: &'a Address,
+    pub spec: &'a Spec,
+}
+
+/// The machine as providers see it when they observe.
+pub(crate) struct ObserveContext<'a> {
+    pub sys: &'a Sys,
+    pub accounts: Accounts,
+    pub owners: &'a Owners,
+    pub inputs: Inputs<'a>,
+    units: Vec<String>,
+    systemd: OnceLock<Result<systemd::Snapshot>>,
+}
+
+/// The means by which providers change the machine.
+pub(crate) struct ApplyContext<'a> {
+    pub sys: &'a Sys,
+    pub home: &'a Home,
+    pub accounts: Accounts,
+    pub owners: Owners,
+    pub blobs: &'a Blobs,
+    pub originals: &'a Originals,
+    /// The name that this run's temporary files have.
+    pub temporary: &'a str,
+    /// Records of what was done, for the ledger.
+    pub records: Vec<Record>,
+    /// Directories whose entries changed and aren't durable yet.
+    pub unsynced: Vec<Dir>,
+}
+
+/// A resource to change, as it was found a moment ago.
+pub(crate) struct ItemChange<'a> {
+    pub address: &'a Address,
+    pub spec: &'a Spec,
+    pub observed: &'a Observed,
+    pub fields: &'a [FieldChange],
+    /// Set when what was there before is given back.
+    pub original: Option<&'a Original>,
+}
+
+impl ItemChange<'_> {
+    /// True if this field is to change.
+    pub(crate) fn changes(&self, field: &str) -> bool {
+        self.fields.iter().any(|change| change.field == field)
+    }
+}
+
+impl<'a> ObserveContext<'a> {
+    /// Loads the accounts as they are now; names that aren't local are asked of the name service at
+    /// once.
+    pub(crate) fn new(
+        sys: &'a Sys,
+        owners: &'a Owners,
+        inputs: Inputs<'a>,
+        items: &[Item<'_>],
+    ) -> Self {
+        let mut accounts = Accounts::load(sys);
+        let (mut users, mut groups) = (BTreeSet::new(), BTreeSet::new());
+        for item in items {
+            let owners = item.spec.owners();
+            users.extend(owners.user.and_then(Principal::name));
+            groups.extend(owners.group.and_then(Principal::name));
+        }
+        accounts.ask(sys, users, groups);
+        let units: BTreeSet<String> = items
+            .iter()
+            .filter_map(|item| item.spec.unit(item.address.name()))
+            .collect();
+        Self {
+            sys,
+            accounts,
+            owners,
+            inputs,
+            units: units.into_iter().collect(),
+            systemd: OnceLock::new(),
+        }
+    }
+
+    /// Returns what systemd says of the units among the items; it is asked once.
+    pub(super) fn systemd(&self) -> Result<&systemd::Snapshot> {
+        self.systemd
+            .get_or_init(|| systemd::show(self.sys, &self.units))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// Observes items of all types, those that ask other programs side by side with the rest.
+    pub(crate) fn observe(&self, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+        let mut outcomes: Vec<Option<Result<Observed>>> = items.iter().map(|_| None).collect();
+        let asked = |inquiry: Inquiry| self.of_inquiry(inquiry, items);
+        let asked = &asked;
+        let observed: Vec<(usize, Result<Observed>)> = thread::scope(|scope| {
+            let inquiries: BTreeSet<Inquiry> = items
+                .iter()
+                .map(|item| of(item.address.kind()).inquiry())
+                .filter(|inquiry| *inquiry != Inquiry::Files)
+                .collect();
+            let slow: Vec<_> = inquiries
+                .into_iter()
+                .map(|inquiry| scope.spawn(move || asked(inquiry)))
+                .collect();
+            let mut all = asked(Inquiry::Files);
+            for thread in slow {
+                all.extend(thread.join().unwrap_or_default());
+            }
+            all
+        });
+        for (place, outcome) in observed {
+            outcomes[place] = Some(outcome);
+        }
+        outcomes
+            .into_iter()
+            .zip(items)
+            .map(|(outcome, item)| {
+                outcome.unwrap_or_else(|| {
+                    fail(
+                        ErrorCode::Internal,
+                        format!("{} wasn't observed", item.address),
+                    )
+                })
+            })
+            .collect()
+    }
+
+    /// Observes the items of one inquiry, each with its place.
+    fn of_inquiry(&self, inquiry: Inquiry, items: &[Item<'_>]) -> Vec<(usize, Result<Observed>)> {
+        let mut all = Vec::new();
+        for kind in Kind::ALL {
+            let provider = of(*kind);
+            if provider.inquiry() != inquiry {
+                continue;
+            }
+            let (places, mine): (Vec<usize>, Vec<Item<'_>>) = items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| item.address.kind() == *kind)
+                .map(|(place, item)| (place, *item))
+                .unzip();
+            if mine.is_empty() {
+                continue;
+            }
+            let outcomes = if self.sys.is_sandbox() && provider.sandbox() == Sandbox::Unsupported {
+                let error = not_in_a_sandbox(&format!("`{kind}` resources"));
+                mine.iter().map(|_| Err(error.clone())).collect()
+            } else {
+                provider.observe(self, &mine)
+            };
+            all.extend(places.into_iter().zip(outcomes));
+        }
+        all
+    }
+}
+
+impl ApplyContext<'_> {
+    /// Opens a content: sent with this plan, or kept as an original.
+    pub(crate) fn content(&self, content: &Content, path: &str) -> Result<Box<dyn Read>> {
+        if content.size == 0 {
+            return Ok(Box::new(std::io::empty()));
+        }
+        if let Some(blob) = self.blobs.open(&content.sha256)? {
+            return Ok(blob);
+        }
+        if self.originals.has(content)? {
+            return Ok(Box::new(self.originals.must(content, path)?));
+        }
+        fail(
+            ErrorCode::MissingContent,
+            format!(
+                "the content for {path} ({} bytes) didn't come with the plan",
+                content.size
+            ),
+        )
+    }
+
+    /// Makes changed directories durable.
+    pub(crate) fn sync_directories(&mut self) -> Result<()> {
+        self.unsynced.drain(..).try_for_each(|dir| dir.sync())
+    }
+}

@@ -1,0 +1,139 @@
+//! Services in a sandbox, where nothing runs: enablement is links, a mask is a link to `/dev/null`.
+
+use plumb_api::Address;
+use plumb_api::report::ErrorCode;
+use plumb_api::resource::{ServiceObserved, ServiceSpec, Stale, UnitSpec};
+
+use super::{Effect, ItemChange, not_in_a_sandbox};
+use crate::error::{At, Result, fail};
+use crate::sys::{FileKind, Sys};
+
+/// Observes a unit by its links.
+pub(super) fn observe(sys: &Sys, address: &Address, spec: &ServiceSpec) -> Result<ServiceObserved> {
+    if spec.state.is_some() {
+        return Err(not_in_a_sandbox("running services")
+            .hint("in a sandbox a service may say `enabled` and `masked`, not `state`"));
+    }
+    let unit = ServiceSpec::unit(address.name());
+    let masked = link(sys, &UnitSpec::path_in_folder(&unit))?.as_deref() == Some("/dev/null");
+    let text = unit_text(sys, &unit);
+    let wanted = text.as_deref().map(install_links).unwrap_or_default();
+    let mut there = 0;
+    for folder in &wanted {
+        if link(sys, &UnitSpec::path_in_folder(&format!("{folder}/{unit}")))?.is_some() {
+            there += 1;
+        }
+    }
+    let enabled = match &text {
+        Some(_) if wanted.is_empty() => None,
+        Some(_) => Some(there == wanted.len()),
+        None => Some(false),
+    };
+    Ok(ServiceObserved {
+        known: text.is_some(),
+        state: None,
+        enabled,
+        masked,
+        stale: Stale::No,
+    })
+}
+
+fn link(sys: &Sys, path: &str) -> Result<Option<String>> {
+    match sys.root().parent(path)? {
+        Some((dir, leaf)) => dir.target(leaf),
+        None => Ok(None),
+    }
+}
+
+fn unit_text(sys: &Sys, unit: &str) -> Option<String> {
+    [UnitSpec::FOLDER]
+        .iter()
+        .chain(&UnitSpec::VENDOR_FOLDERS)
+        .find_map(|folder| sys.text(&format!("{folder}/{unit}")))
+}
+
+/// The folders in which `[Install]` wants a link.
+fn install_links(text: &str) -> Vec<String> {
+    let mut folders = Vec::new();
+    let mut section = "";
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            continue;
+        };
+        let ending = match (section, key.trim()) {
+            ("[Install]", "WantedBy") => "wants",
+            ("[Install]", "RequiredBy") => "requires",
+            _ => continue,
+        };
+        let good = |target: &&str| {
+            target
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
+        };
+        folders.extend(
+            value
+                .split_whitespace()
+                .filter(good)
+                .map(|target| format!("{target}.{ending}")),
+        );
+    }
+    folders
+}
+
+pub(super) fn apply(
+    sys: &Sys,
+    unit: &str,
+    work: &ItemChange<'_>,
+    spec: &ServiceSpec,
+) -> Result<Effect> {
+    let root = sys.root();
+    let put = |path: &str, target: &str| {
+        let (dir, leaf, _) = root.make_parent(path)?;
+        match dir.look(leaf)? {
+            Some(found) if found.kind != FileKind::Link => {
+                return Err(super::at_path::in_the_way(path, found.kind, "a link"));
+            }
+            Some(_) => {
+                dir.unlink(leaf)?;
+            }
+            None => {}
+        }
+        rustix::fs::symlinkat(target, dir.fd(), leaf).at("make the link", path)?;
+        dir.sync()
+    };
+    let take = |path: &str| match root.parent(path)? {
+        Some((dir, leaf)) if dir.target(leaf)?.is_some() => {
+            dir.unlink(leaf)?;
+            dir.sync()
+        }
+        _ => Ok(()),
+    };
+    if work.changes("masked") && spec.masked == Some(false) {
+        take(&UnitSpec::path_in_folder(unit))?;
+    }
+    if work.changes("enabled") {
+        let text = unit_text(sys, unit).unwrap_or_default();
+        let folders = install_links(&text);
+        if folders.is_empty() && spec.enabled == Some(true) {
+            return fail(
+                ErrorCode::NotFound,
+                format!("{unit} can't be enabled: no such unit with an [Install] section"),
+            );
+        }
+        for folder in folders {
+            let path = UnitSpec::path_in_folder(&format!("{folder}/{unit}"));
+            if spec.enabled == Some(true) {
+                put(&path, &UnitSpec::path_in_folder(unit))?;
+            } else {
+                take(&path)?;
+            }
+        }
+    }
+    if work.changes("masked") && spec.masked == Some(true) {
+        put(&UnitSpec::path_in_folder(unit), "/dev/null")?;
+    }
+    Ok(Effect::Done)
+}

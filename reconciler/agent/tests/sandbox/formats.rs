@@ -1,0 +1,106 @@
+//! Formats on disk: the state that earlier agents left is read.
+//!
+//! `fixtures/state-v1` was written by the agent of version 0.1.0: `finished` after two runs,
+//! `interrupted` with the second one cut off after its first confirmation.
+
+use std::path::Path;
+
+use plumb_api::frame::{LedgerState, Lineage};
+use serde_json::json;
+
+use crate::Root;
+use crate::driver::{Driver, State, failures, plan};
+use crate::surviving::copy;
+
+fn base() -> State {
+    State::new()
+        .with("group:web", json!({"gid": 800}))
+        .with(
+            "user:www",
+            json!({"uid": 801, "group": "web", "home": "/srv/www", "createHome": false}),
+        )
+        .with(
+            "directory:/srv/www",
+            json!({"owner": "www", "group": "web", "mode": "2750"}),
+        )
+        .with("link:/etc/localtime", json!({"target": "/usr/share/zoneinfo/UTC"}))
+        .with(
+            "unit:app.service",
+            json!({"content": "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"}),
+        )
+        .with(
+            "unit:app.service.d/limits.conf",
+            json!({"content": "[Service]\nLimitNOFILE=4096\n"}),
+        )
+        .with("service:app", json!({"enabled": true, "restartOn": ["file:/etc/b"]}))
+        .with("sysctl:net.ipv4.ip_forward", json!({"value": "1"}))
+}
+
+/// The state of the fixture's second run.
+fn second() -> State {
+    base()
+        .with("file:/etc/b", json!({"content": "b2\n", "owner": "www"}))
+        .with("file:/etc/c", json!({"content": "c\n"}))
+        .with(
+            "file:/etc/motd",
+            json!({"content": "second\n", "mode": "0600"}),
+        )
+}
+
+/// A host as the second run leaves it, with the agent's folder of a fixture.
+fn host(fixture: &str) -> Root {
+    let root = Root::new();
+    root.write("/etc/motd", "the admin's\n");
+    root.driver().converge(&second());
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state-v1");
+    copy(&fixtures.join(fixture), &root.path("/var/lib/plumb"));
+    root
+}
+
+fn apply(driver: &mut Driver, state: &State) {
+    let report = driver.observe(state);
+    let lineage = Lineage::DescendsFrom(report.ledger.revision.clone().unwrap());
+    let report = driver
+        .try_apply_with(state, plan(state, &report), lineage)
+        .unwrap();
+    assert_eq!(failures(&report), Vec::<String>::new());
+}
+
+#[test]
+fn reads_state_of_finished_run() {
+    let root = host("finished");
+    let mut driver = root.driver();
+    let report = driver.observe(&second());
+    assert_eq!(
+        (
+            report.ledger.state,
+            report.ledger.sequence,
+            report.ledger.resources
+        ),
+        (LedgerState::Sound, 2, 11)
+    );
+    assert!(report.differences.is_empty(), "{:#?}", report.differences);
+    assert!(report.unconfirmed.is_empty(), "{:?}", report.unconfirmed);
+    apply(&mut driver, &second().without("file:/etc/motd"));
+    assert_eq!(root.read("/etc/motd"), "the admin's\n");
+}
+
+#[test]
+fn rolls_interrupted_run_forward_from_its_journal() {
+    let root = host("interrupted");
+    let mut driver = root.driver();
+    let report = driver.observe(&second());
+    assert_eq!(
+        (report.ledger.state, report.ledger.sequence),
+        (LedgerState::Sound, 2)
+    );
+    let unconfirmed: Vec<String> = report.unconfirmed.iter().map(ToString::to_string).collect();
+    assert_eq!(unconfirmed, ["file:/etc/c", "file:/etc/motd"]);
+    apply(&mut driver, &second());
+    apply(
+        &mut driver,
+        &second().without("file:/etc/motd").without("file:/etc/c"),
+    );
+    assert_eq!(root.read("/etc/motd"), "the admin's\n");
+    assert!(!root.has("/etc/c"));
+}

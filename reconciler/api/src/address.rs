@@ -1,0 +1,242 @@
+//! Addresses of resources of either sort: `file:/etc/motd`, `cron:report`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::name::{Address, InvalidName, check_resource_name};
+use crate::resource::{CompositeKind, Kind};
+
+/// A resource type of either sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AnyKind {
+    /// A type that agents know.
+    Primitive(Kind),
+    /// A type that expands to primitive ones.
+    Composite(CompositeKind),
+}
+
+/// The address of a composite resource: `cron:report`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CompositeAddress {
+    kind: CompositeKind,
+    name: Arc<str>,
+}
+
+/// The address of a resource of either sort.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AnyAddress {
+    /// Of a resource that agents know.
+    Primitive(Address),
+    /// Of a resource that expands to others.
+    Composite(CompositeAddress),
+}
+
+impl AnyKind {
+    /// Returns every type, primitive ones first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let composite = CompositeKind::ALL.iter().copied().map(Self::Composite);
+        Kind::ALL
+            .iter()
+            .copied()
+            .map(Self::Primitive)
+            .chain(composite)
+    }
+
+    /// The name in manifests and addresses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primitive(kind) => kind.as_str(),
+            Self::Composite(kind) => kind.as_str(),
+        }
+    }
+
+    /// Fields that are sets: where several places name one, they unite.
+    pub fn sets(self) -> &'static [&'static str] {
+        match self {
+            Self::Primitive(kind) => kind.sets(),
+            Self::Composite(kind) => kind.sets(),
+        }
+    }
+
+    /// Fields of the language that this version doesn't do.
+    pub fn unsupported(self) -> &'static [&'static str] {
+        match self {
+            Self::Primitive(kind) => kind.unsupported(),
+            Self::Composite(kind) => kind.unsupported(),
+        }
+    }
+}
+
+impl FromStr for AnyKind {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let found = Self::all().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| {
+            let all: Vec<_> = Self::all().map(Self::as_str).collect();
+            let problem = format!("no such resource type; there are {}", all.join(", "));
+            InvalidName::new(text, problem)
+        })
+    }
+}
+
+impl fmt::Display for AnyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl CompositeAddress {
+    /// Makes an address; the name is checked by the rules of its type.
+    ///
+    /// # Errors
+    /// When the type doesn't take such a name.
+    pub fn new(kind: CompositeKind, name: &str) -> Result<Self, InvalidName> {
+        check_resource_name(name)?;
+        kind.check_name(name)
+            .map_err(|problem| InvalidName::new(name, problem))?;
+        Ok(Self {
+            kind,
+            name: name.into(),
+        })
+    }
+
+    /// The resource's type.
+    pub fn kind(&self) -> CompositeKind {
+        self.kind
+    }
+
+    /// The resource's name within its type.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for CompositeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.as_str(), self.name)
+    }
+}
+
+impl fmt::Debug for CompositeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CompositeAddress({self})")
+    }
+}
+
+impl AnyAddress {
+    /// Makes an address; the name is checked by the rules of its type.
+    ///
+    /// # Errors
+    /// When the type doesn't take such a name.
+    pub fn new(kind: AnyKind, name: &str) -> Result<Self, InvalidName> {
+        match kind {
+            AnyKind::Primitive(kind) => Address::new(kind, name).map(Self::Primitive),
+            AnyKind::Composite(kind) => CompositeAddress::new(kind, name).map(Self::Composite),
+        }
+    }
+
+    /// The resource's type.
+    pub fn kind(&self) -> AnyKind {
+        match self {
+            Self::Primitive(address) => AnyKind::Primitive(address.kind()),
+            Self::Composite(address) => AnyKind::Composite(address.kind()),
+        }
+    }
+
+    /// The resource's name within its type.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Primitive(address) => address.name(),
+            Self::Composite(address) => address.name(),
+        }
+    }
+
+    /// The address, if it is a primitive resource's.
+    pub fn primitive(&self) -> Option<&Address> {
+        match self {
+            Self::Primitive(address) => Some(address),
+            Self::Composite(_) => None,
+        }
+    }
+}
+
+impl From<Address> for AnyAddress {
+    fn from(address: Address) -> Self {
+        Self::Primitive(address)
+    }
+}
+
+impl FromStr for AnyAddress {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let Some((kind, name)) = text.split_once(':') else {
+            return Err(InvalidName::new(
+                text,
+                "an address is TYPE:NAME, such as file:/etc/motd",
+            ));
+        };
+        Self::new(kind.parse()?, name)
+    }
+}
+
+impl fmt::Display for AnyAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primitive(address) => address.fmt(f),
+            Self::Composite(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for AnyAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primitive(address) => address.fmt(f),
+            Self::Composite(address) => fmt::Debug::fmt(address, f),
+        }
+    }
+}
+
+impl Serialize for AnyAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AnyAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_both_sorts_of_address() {
+        for text in ["file:/etc/motd", "cron:report"] {
+            let address: AnyAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+            assert_eq!(address.primitive().is_some(), text.starts_with("file"));
+        }
+    }
+
+    #[test]
+    fn primitive_address_rejects_composite_type() {
+        assert!("cron:report".parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn no_type_is_of_both_sorts() {
+        for kind in CompositeKind::ALL {
+            assert!(kind.as_str().parse::<Kind>().is_err(), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! `check`: something that must hold once all changes are made.
+
+use serde::{Deserialize, Serialize};
+
+use super::command::check_plain_name;
+use super::field::Manage;
+use super::program::check_program;
+use super::service::unit_name;
+use super::unit::is_unit_name;
+use super::{Problem, Resource, differs};
+use crate::name::Address;
+use crate::period::Period;
+use crate::plan::{Consequence, FieldChange};
+
+/// Something that must hold on the host; it changes nothing. Its name is free.
+///
+/// It has exactly one of `http`, `tcp`, `run` and `unit`. It is looked at whenever the host is, and
+/// once more after all changes of a run, when it has `within` to come true. While it fails, the host
+/// isn't Ready, for the reason `CheckFailed`, and what comes `after` it isn't changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckSpec {
+    /// A request that must be answered: `{url, status}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCheck>,
+    /// `HOST:PORT` that must take a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
+    /// A program and its arguments that must exit with 0. It must only read; each try has 10 seconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run: Vec<String>,
+    /// A systemd unit that must be active; `.service` is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// How long it may take to come true after changes, such as `30s` (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Period>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
+}
+
+/// An HTTP request that must be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpCheck {
+    /// The address, `http` only; redirects aren't followed.
+    pub url: String,
+    /// The status of the answer; 200 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckObserved {
+    /// Its result. Why it failed is said by the run after changes, so that an observation doesn't
+    /// differ by the wording of an error.
+    pub result: CheckResult,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckResult {
+    /// It holds.
+    #[default]
+    Passed,
+    /// It doesn't.
+    Failed,
+}
+
+/// The parts of an `http` address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpUrl<'a> {
+    /// A name or an address, without brackets.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// What follows, beginning with `/`.
+    pub path: &'a str,
+}
+
+/// Splits `HOST:PORT` or `[ADDRESS]:PORT`.
+pub fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-:".contains(&b);
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (!host.is_empty() && host.bytes().all(good)).then_some((host, port))
+}
+
+impl HttpCheck {
+    /// Splits the address; `None` if it isn't `http://HOST[:PORT][/PATH]`.
+    pub fn parts(&self) -> Option<HttpUrl<'_>> {
+        let rest = self.url.strip_prefix("http://")?;
+        let slash = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(slash);
+        let clean = |b: u8| b.is_ascii_graphic() && b != b'#';
+        if !path.bytes().all(clean) {
+            return None;
+        }
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
+        let (host, port) = if has_port {
+            host_and_port(authority)?
+        } else {
+            let host = authority.trim_start_matches('[').trim_end_matches(']');
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"._-:".contains(&b);
+            if host.is_empty() || !host.bytes().all(good) {
+                return None;
+            }
+            (host, 80)
+        };
+        let path = if path.is_empty() { "/" } else { path };
+        Some(HttpUrl { host, port, path })
+    }
+}
+
+impl Resource for CheckSpec {
+    type Observed = CheckObserved;
+
+    const UNSUPPORTED: &'static [&'static str] = &["certificate"];
+
+    const RANK: u8 = 95;
+
+    const REACTIONS: &'static [&'static str] = &["result"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_plain_name(name)
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let forms = [
+            self.http.is_some(),
+            self.tcp.is_some(),
+            !self.run.is_empty(),
+            self.unit.is_some(),
+        ];
+        if forms.into_iter().filter(|there| *there).count() != 1 {
+            problems.push(Problem {
+                field: "run",
+                message: "a check has exactly one of `http`, `tcp`, `run` and `unit`".to_owned(),
+                hint: "make several checks of it".to_owned(),
+            });
+        }
+        if self
+            .http
+            .as_ref()
+            .is_some_and(|http| http.parts().is_none())
+        {
+            problems.push(Problem {
+                field: "http",
+                message: "`url` isn't of the form http://HOST[:PORT][/PATH]".to_owned(),
+                hint: "for https, run a program: `run: [/usr/bin/curl, -fsS, \"https://…\"]`"
+                    .to_owned(),
+            });
+        }
+        if self
+            .tcp
+            .as_ref()
+            .is_some_and(|tcp| host_and_port(tcp).is_none())
+        {
+            problems.push(Problem {
+                field: "tcp",
+                message: "`tcp` isn't HOST:PORT".to_owned(),
+                hint: "write `tcp: \"127.0.0.1:5432\"`".to_owned(),
+            });
+        }
+        if !self.run.is_empty() {
+            problems.extend(check_program("run", &self.run));
+        }
+        if self
+            .unit
+            .as_ref()
+            .is_some_and(|unit| !is_unit_name(&unit_name(unit)))
+        {
+            problems.push(Problem {
+                field: "unit",
+                message: "`unit` names no systemd unit".to_owned(),
+                hint: "write it as a service is named: nginx, backup.timer".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn unit(&self, _name: &str) -> Option<String> {
+        self.unit.as_deref().map(unit_name)
+    }
+
+    fn compare(&self, observed: &CheckObserved) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        differs(
+            &mut changes,
+            "result",
+            Some(&CheckResult::Passed),
+            Some(&observed.result),
+        );
+        changes
+    }
+
+    fn exists(_observed: &CheckObserved) -> bool {
+        true
+    }
+
+    fn on_any_change(&self, name: &str) -> Option<Consequence> {
+        Some(Consequence::Runs(format!("check {name}")))
+    }
+
+    fn after(&self) -> &[Address] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        Manage::Always
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_http_addresses() {
+        let parts = |url: &str| {
+            let http = HttpCheck {
+                url: url.to_owned(),
+                status: None,
+            };
+            http.parts()
+                .map(|url| (url.host.to_owned(), url.port, url.path.to_owned()))
+        };
+        let made = |host: &str, port, path: &str| Some((host.to_owned(), port, path.to_owned()));
+        assert_eq!(
+            parts("http://127.0.0.1:8080/healthz?x=1"),
+            made("127.0.0.1", 8080, "/healthz?x=1")
+        );
+        assert_eq!(parts("http://web.example"), made("web.example", 80, "/"));
+        assert_eq!(parts("http://[::1]:90/"), made("::1", 90, "/"));
+        assert_eq!(parts("http://[::1]/x"), made("::1", 80, "/x"));
+        for wrong in [
+            "https://x/",
+            "http://",
+            "http://x:0/",
+            "http://a b/",
+            "http://x/a b",
+            "x",
+        ] {
+            assert_eq!(parts(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rejects_check_of_no_form_or_of_two() {
+        let mut check = CheckSpec::default();
+        assert_eq!(check.check("x")[0].field, "run");
+        check.unit = Some("nginx".to_owned());
+        assert!(check.check("x").is_empty());
+        check.tcp = Some("localhost:80".to_owned());
+        assert_eq!(check.check("x").len(), 1);
+    }
+}

@@ -1,0 +1,133 @@
+//! Composite types: what expands to primitive resources before a plan is made.
+//!
+//! A new composite type is one file here, one in `core/src/expand/`, and one line in `composites!`
+//! and in its registry there. An agent never sees one: [`Spec`](super::Spec) can't hold it.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::contract::Problem;
+use super::field::Manage;
+use crate::address::AnyAddress;
+
+/// A composite type's spec.
+pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
+    /// Fields that are sets: where several places name one, they unite. Other fields must agree.
+    const SETS: &'static [&'static str] = &["after"];
+
+    /// Fields of the language that this version doesn't do.
+    const UNSUPPORTED: &'static [&'static str] = &[];
+
+    /// Checks a resource's name.
+    ///
+    /// # Errors
+    /// What is wrong with it and what would be right, as a phrase.
+    fn check_name(name: &str) -> Result<(), String>;
+
+    /// Returns what can't hold whatever the host is like.
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Returns the resources that its fields name beside `after`: the host must have them.
+    fn names(&self) -> Vec<Named> {
+        Vec::new()
+    }
+
+    /// Explicit ordering by the manifest; every part inherits it.
+    fn after(&self) -> &[AnyAddress];
+
+    /// How long it is managed; every part inherits it.
+    fn manage(&self) -> Manage;
+}
+
+/// A field that names a resource of the same host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The field.
+    pub field: &'static str,
+    /// The host must have one of these.
+    pub any_of: Vec<AnyAddress>,
+}
+
+/// Makes the closed set of composite types: `CompositeKind`, `CompositeSpec`, and every method of
+/// [`Composite`] for any of them.
+macro_rules! composites {
+    ($($(#[$doc:meta])* $variant:ident($text:literal): $spec:ident;)*) => {
+        /// A composite resource type.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum CompositeKind { $($(#[$doc])* $variant,)* }
+
+        /// What is desired of one composite resource.
+        #[derive(Clone, PartialEq, Debug)]
+        pub enum CompositeSpec { $($(#[$doc])* $variant($spec),)* }
+
+        impl CompositeKind {
+            /// Every type, in the order in which they expand.
+            pub const ALL: &'static [CompositeKind] = &[$(CompositeKind::$variant,)*];
+
+            /// The name in manifests and addresses.
+            pub fn as_str(self) -> &'static str {
+                match self { $(CompositeKind::$variant => $text,)* }
+            }
+
+            /// Checks a name of this type.
+            ///
+            /// # Errors
+            /// What is wrong with it, as a phrase.
+            pub fn check_name(self, name: &str) -> Result<(), String> {
+                match self { $(CompositeKind::$variant => $spec::check_name(name),)* }
+            }
+
+            /// Fields that are sets: where several places name one, they unite.
+            pub fn sets(self) -> &'static [&'static str] {
+                match self { $(CompositeKind::$variant => <$spec as Composite>::SETS,)* }
+            }
+
+            /// Fields of the language that this version doesn't do.
+            pub fn unsupported(self) -> &'static [&'static str] {
+                match self { $(CompositeKind::$variant => <$spec as Composite>::UNSUPPORTED,)* }
+            }
+
+            /// The JSON schema of this type's spec, with everything that it names inlined.
+            #[cfg(feature = "schema")]
+            pub fn schema(self) -> schemars::Schema {
+                let settings = schemars::generate::SchemaSettings::draft2020_12();
+                let generator = settings.with(|s| s.inline_subschemas = true).into_generator();
+                match self { $(CompositeKind::$variant => generator.into_root_schema_for::<$spec>(),)* }
+            }
+
+            /// Decodes a spec of this type.
+            ///
+            /// # Errors
+            /// The deserializer's.
+            pub fn decode<'de, D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<CompositeSpec, D::Error> {
+                match self { $(CompositeKind::$variant => $spec::deserialize(deserializer).map(CompositeSpec::$variant),)* }
+            }
+        }
+
+        impl CompositeSpec {
+            /// Returns what can't hold whatever the host is like.
+            pub fn check(&self, name: &str) -> Vec<Problem> {
+                match self { $(CompositeSpec::$variant(spec) => spec.check(name),)* }
+            }
+
+            /// Returns the resources that its fields name beside `after`.
+            pub fn names(&self) -> Vec<Named> {
+                match self { $(CompositeSpec::$variant(spec) => spec.names(),)* }
+            }
+
+            /// Explicit ordering by the manifest; every part inherits it.
+            pub fn after(&self) -> &[AnyAddress] {
+                match self { $(CompositeSpec::$variant(spec) => spec.after(),)* }
+            }
+
+            /// How long it is managed; every part inherits it.
+            pub fn manage(&self) -> Manage {
+                match self { $(CompositeSpec::$variant(spec) => spec.manage(),)* }
+            }
+        }
+    };
+}
+
+pub(super) use composites;

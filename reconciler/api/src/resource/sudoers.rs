@@ -1,0 +1,85 @@
+//! `sudoers`: what a user or a group may run as others.
+
+use serde::{Deserialize, Serialize};
+
+use super::composite::Composite;
+use super::contract::Problem;
+use super::field::{Manage, Principal};
+use crate::address::AnyAddress;
+
+/// What a user or a group may run as others, as a file in `/etc/sudoers.d` that `visudo` accepts. Its
+/// name is the file's. Expands to that `file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SudoersSpec {
+    /// The user. Either this or `group` is required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Principal>,
+    /// The group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Principal>,
+    /// Programs by absolute path, with arguments if only those are allowed; or `ALL`.
+    pub commands: Vec<String>,
+    /// The user as whom they run; `ALL` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<Principal>,
+    /// No password is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_password: bool,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+impl Composite for SudoersSpec {
+    const SETS: &'static [&'static str] = &["after", "commands"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        // sudo skips files with a dot in their name, or a `~` at its end, without a word.
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+        if name.len() <= 200 && name.bytes().all(good) {
+            Ok(())
+        } else {
+            Err(
+                "a file in /etc/sudoers.d has only letters, digits, `_` and `-` in its name"
+                    .to_owned(),
+            )
+        }
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.user.is_some() == self.group.is_some() {
+            problems.push(Problem {
+                field: "user",
+                message: "it is for a `user` or for a `group`".to_owned(),
+                hint: "write one of them".to_owned(),
+            });
+        }
+        // A command that begins with `!` only looks like a ban: a copy of the program isn't banned.
+        let good = |command: &String| {
+            (command == "ALL" || command.starts_with('/')) && !command.contains(char::is_control)
+        };
+        if self.commands.is_empty() || !self.commands.iter().all(good) {
+            problems.push(Problem {
+                field: "commands",
+                message: "a command is an absolute path, with arguments or without, or ALL"
+                    .to_owned(),
+                hint: "write [ALL], or [/usr/bin/systemctl restart nginx]".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

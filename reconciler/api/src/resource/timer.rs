@@ -1,0 +1,155 @@
+//! `timer`: a program that systemd runs at times.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::is_variable;
+use super::composite::{Composite, Named};
+use super::contract::Problem;
+use super::field::{Manage, Principal};
+use super::program::check_program;
+use super::unit::is_unit_name;
+use super::{CompositeKind, Kind};
+use crate::address::{AnyAddress, AnyKind};
+use crate::period::Period;
+
+/// A program that systemd runs at times. Expands to the units `NAME.service` and `NAME.timer` and the
+/// service `NAME.timer`, which is started and enabled.
+///
+/// The service is hardened: `PrivateTmp`, `NoNewPrivileges`, `ProtectSystem=full` (`/usr`, `/boot` and
+/// `/etc` are read-only), `ProtectKernelTunables`, `ProtectKernelModules`, `ProtectControlGroups`,
+/// `RestrictSUIDSGID`, `RestrictRealtime`, `LockPersonality`. A drop-in of your own
+/// (`unit: {NAME.service.d/local.conf: …}`) loosens it. A unit of that name that a package brings is
+/// never overridden: it is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimerSpec {
+    /// The program and its arguments. No shell reads them; the program is an absolute path.
+    pub run: Vec<String>,
+    /// When: `{onBoot, every, calendar, persistent, randomDelay}`.
+    pub schedule: Schedule,
+    /// The user that runs it; root when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Principal>,
+    /// A timer or a service of this host that is started when it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<String>,
+    /// Variables of the program.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+/// When a timer elapses; at least one of `onBoot`, `every` and `calendar`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Schedule {
+    /// So long after the machine has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_boot: Option<Period>,
+    /// So long after it last ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Period>,
+    /// At these times, as in systemd.time(7): `Sat 02:00`, `daily`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<String>,
+    /// A time of `calendar` that passed while the machine was off is made up for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub persistent: bool,
+    /// Up to so much later, at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_delay: Option<Period>,
+}
+
+impl Composite for TimerSpec {
+    const UNSUPPORTED: &'static [&'static str] = &["credentials"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        if is_unit_name(&format!("{name}.timer")) && !name.contains('@') {
+            Ok(())
+        } else {
+            Err("a timer is named like its units, without `.timer`: backup".to_owned())
+        }
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = check_program("run", &self.run).into_iter().collect();
+        let schedule = &self.schedule;
+        let mut wrong = |field: &'static str, message: &str, hint: &str| {
+            problems.push(Problem {
+                field,
+                message: message.to_owned(),
+                hint: hint.to_owned(),
+            });
+        };
+        if schedule.on_boot.is_none() && schedule.every.is_none() && schedule.calendar.is_none() {
+            wrong(
+                "schedule",
+                "nothing says when it runs",
+                "add `onBoot`, `every` or `calendar`",
+            );
+        }
+        let bad_calendar = |calendar: &String| {
+            calendar.trim().is_empty() || calendar.contains(|c: char| c.is_control())
+        };
+        if schedule.calendar.as_ref().is_some_and(bad_calendar) {
+            wrong(
+                "schedule",
+                "`calendar` is no time of systemd.time(7)",
+                "`systemd-analyze calendar \"Sat 02:00\"` shows what a text means",
+            );
+        }
+        if schedule.persistent && schedule.calendar.is_none() {
+            wrong(
+                "schedule",
+                "`persistent` has a meaning for `calendar` only",
+                "leave it out, or add `calendar`",
+            );
+        }
+        let good = |(name, value): (&String, &String)| {
+            is_variable(name) && !value.contains(|c: char| c.is_control())
+        };
+        if !self.environment.iter().all(good) {
+            wrong(
+                "environment",
+                "a variable's name is letters, digits and `_`, its value has one line",
+                "put longer texts into a file that the program reads",
+            );
+        }
+        problems
+    }
+
+    fn names(&self) -> Vec<Named> {
+        let Some(name) = &self.on_failure else {
+            return Vec::new();
+        };
+        let kinds = [
+            AnyKind::Composite(CompositeKind::Timer),
+            AnyKind::Primitive(Kind::Service),
+        ];
+        let any_of = kinds
+            .into_iter()
+            .filter_map(|kind| AnyAddress::new(kind, name).ok())
+            .collect();
+        vec![Named {
+            field: "onFailure",
+            any_of,
+        }]
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

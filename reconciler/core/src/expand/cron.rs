@@ -1,0 +1,50 @@
+//! `cron`: one file in `/etc/cron.d`.
+
+use plumb_api::Kind;
+use plumb_api::resource::CronSpec;
+
+use super::{Outcome, Part, Typed};
+
+/// Each is a file of its own.
+pub(super) fn expand(all: &[Typed<'_, CronSpec>]) -> Vec<Outcome> {
+    all.iter()
+        .map(|one| Ok(vec![part(one.name, one.spec)]))
+        .collect()
+}
+
+fn part(name: &str, spec: &CronSpec) -> Part {
+    let words: Vec<String> = spec.run.iter().map(|word| quoted(word)).collect();
+    let text = format!(
+        "# Written by plumb.\n{} {} {}\n",
+        spec.schedule,
+        spec.user,
+        words.join(" ")
+    );
+    Part::new(Kind::File, format!("/etc/cron.d/{name}"))
+        .field("content", text)
+        .field("owner", "root")
+        .field("group", "root")
+        .field("mode", "0644")
+}
+
+/// A word that neither the shell nor cron (`%` is a line's end) reads anything into.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''").replace('%', r"\%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_words_for_shell_and_cron() {
+        for (word, written) in [
+            ("/usr/bin/x", "'/usr/bin/x'"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("+%F", r"'+\%F'"),
+        ] {
+            assert_eq!(quoted(word), written);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Expansion: composite resources to the primitive ones that they stand for.
+//!
+//! Composites are composed, merged, patched and rendered like any resource. Then the function of
+//! their type says which parts they come to. Types expand in the order of [`CompositeKind::ALL`]
+//! into primitive types; neither an expander nor the frame sees the machine. A part is merged below
+//! everything that a manifest says about its address.
+
+mod cron;
+mod part;
+mod sudoers;
+mod timer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plumb_api::resource::{Named, Problem};
+use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec};
+use plumb_document::{Diagnostic, Span};
+
+pub(crate) use part::Part;
+
+use crate::compose::{Piece, Priority, Scope};
+use crate::manifest::{Problems, code};
+
+/// A composite resource of a host.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) address: CompositeAddress,
+    pub(crate) spec: CompositeSpec,
+    /// Where it is written.
+    pub(crate) span: Span,
+    /// Where its fields are written.
+    pub(crate) places: Vec<(Arc<str>, plumb_document::Node)>,
+}
+
+/// The parts of one composite, or what is wrong with it.
+pub(crate) type Outcome = Result<Vec<Part>, Vec<Problem>>;
+
+/// Typed resource of a type, for its expander.
+#[derive(Clone, Copy)]
+pub(crate) struct Typed<'a, S> {
+    pub(crate) name: &'a str,
+    pub(crate) spec: &'a S,
+}
+
+/// Registers expanders: pure functions that expand all resources of their type on a host, each with
+/// its own outcome, in their order.
+macro_rules! expanders {
+    ($($kind:ident => $expand:path;)*) => {
+        /// Expands all resources of one type.
+        fn expand(kind: CompositeKind, all: &[&Declared]) -> Vec<Outcome> {
+            match kind {
+                $(CompositeKind::$kind => {
+                    let typed: Vec<_> = all
+                        .iter()
+                        .filter_map(|declared| match &declared.spec {
+                            CompositeSpec::$kind(spec) => Some(Typed {
+                                name: declared.address.name(),
+                                spec,
+                            }),
+                            #[allow(unreachable_patterns, reason = "there may be one type only")]
+                            _ => None,
+                        })
+                        .collect();
+                    $expand(&typed)
+                })*
+            }
+        }
+    };
+}
+
+expanders! {
+    Cron => cron::expand;
+    Timer => timer::expand;
+    Sudoers => sudoers::expand;
+}
+
+/// The parts of all composites of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Expansion {
+    pieces: Vec<Piece>,
+    parts: BTreeMap<CompositeAddress, Vec<Address>>,
+    origins: BTreeMap<Address, CompositeAddress>,
+}
+
+impl Expansion {
+    /// Expands a host's composites. `is_there` tells which resources the host's manifests declare.
+    pub(crate) fn of(
+        all: &[Declared],
+        is_there: impl Fn(&AnyAddress) -> bool,
+    ) -> Result<Self, Problems> {
+        let mut expansion = Self::default();
+        let mut problems = Problems::default();
+        for declared in all {
+            for named in declared.spec.names() {
+                if !named.any_of.iter().any(&is_there) {
+                    problems.diagnostics.push(declared.missing(&named));
+                }
+            }
+        }
+        for kind in CompositeKind::ALL {
+            let of_kind: Vec<&Declared> = all
+                .iter()
+                .filter(|declared| declared.address.kind() == *kind)
+                .collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            let outcomes = expand(*kind, &of_kind);
+            for (declared, outcome) in of_kind.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(parts) => expansion.add(declared, parts, &mut problems),
+                    Err(wrong) => problems.diagnostics.extend(
+                        wrong
+                            .into_iter()
+                            .map(|problem| declared.diagnostic(problem)),
+                    ),
+                }
+            }
+        }
+        problems.or(expansion)
+    }
+
+    fn add(&mut self, declared: &Declared, parts: Vec<Part>, problems: &mut Problems) {
+        let scope = Arc::new(Scope {
+            by: declared.address.to_string().into(),
+            instance: None,
+        });
+        let mut addresses = Vec::with_capacity(parts.len());
+        for part in parts {
+            let address = match Address::new(part.kind, &part.name) {
+                Ok(address) => address,
+                Err(error) => {
+                    let message =
+                        format!("`{}` expands to an invalid name: {error}", declared.address);
+                    let diagnostic = Diagnostic::error(code::INVALID_NAME, &declared.span, message);
+                    problems.diagnostics.push(diagnostic);
+                    continue;
+                }
+            };
+            let fields = part.fields(&declared.spec, &declared.span);
+            self.origins
+                .entry(address.clone())
+                .or_insert_with(|| declared.address.clone());
+            addresses.push(address.clone());
+            self.pieces.push(Piece::new(
+                address.into(),
+                Priority::Parts,
+                declared.span.clone(),
+                Arc::new(fields),
+                scope.clone(),
+            ));
+        }
+        self.parts.insert(declared.address.clone(), addresses);
+    }
+
+    /// The parts as pieces, to be merged with what manifests say about their addresses.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The parts of a composite; `None` if the host doesn't have it.
+    pub(crate) fn parts(&self, composite: &CompositeAddress) -> Option<&[Address]> {
+        self.parts.get(composite).map(Vec::as_slice)
+    }
+
+    /// The composite that a resource is a part of.
+    pub(crate) fn origin(&self, part: &Address) -> Option<&CompositeAddress> {
+        self.origins.get(part)
+    }
+
+    /// Every part with its composite.
+    pub(crate) fn origins(&self) -> &BTreeMap<Address, CompositeAddress> {
+        &self.origins
+    }
+
+    /// Every composite of the host.
+    pub(crate) fn composites(&self) -> impl Iterator<Item = &CompositeAddress> {
+        self.parts.keys()
+    }
+}
+
+impl Declared {
+    /// The error about a field that names what the host doesn't have.
+    fn missing(&self, named: &Named) -> Diagnostic {
+        let any: Vec<String> = named.any_of.iter().map(|one| format!("`{one}`")).collect();
+        let problem = Problem {
+            field: named.field,
+            message: format!("this host has no {}", any.join(" or ")),
+            hint: format!("add it, or leave out `{}`", named.field),
+        };
+        let diagnostic = self.diagnostic(problem);
+        Diagnostic {
+            code: code::UNKNOWN_REFERENCE,
+            ..diagnostic
+        }
+    }
+
+    /// A problem of its spec as an error at the field's place.
+    fn diagnostic(&self, problem: Problem) -> Diagnostic {
+        crate::resolve::problem_at(&self.address, problem, &self.places, &self.span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::Kind;
+    use serde_json::json;
+
+    use super::*;
+    use crate::compose::merge;
+
+    #[test]
+    fn composites_that_disagree_about_a_part_conflict() {
+        let spec = json!({"schedule": "@daily", "user": "root", "run": ["/bin/true"]});
+        let spec = CompositeKind::Cron.decode(spec).unwrap();
+        let span = Span::of_file("hosts/a.yaml");
+        let piece = |by: &str, mode: &str| {
+            let part = Part::new(Kind::File, "/etc/x").field("mode", mode);
+            let scope = Scope {
+                by: by.into(),
+                instance: None,
+            };
+            Piece::new(
+                "file:/etc/x".parse().unwrap(),
+                Priority::Parts,
+                span.clone(),
+                Arc::new(part.fields(&spec, &span)),
+                Arc::new(scope),
+            )
+        };
+        let first = piece("cron:a", "0644");
+        assert!(merge(&[&first, &piece("cron:b", "0644")]).is_ok());
+        let wrong = merge(&[&first, &piece("cron:b", "0600")]).unwrap_err();
+        assert_eq!(
+            wrong[0].message,
+            "`file:/etc/x#mode` is set twice at the priority `defaults`: the text \"0644\" by cron:a, the text \"0600\" by cron:b"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! One primitive resource that a composite comes to.
+
+use std::sync::Arc;
+
+use plumb_api::resource::Manage;
+use plumb_api::{CompositeSpec, Kind};
+use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
+use serde_json::Value as Json;
+
+/// A primitive resource that a composite comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Part {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    fields: Vec<(&'static str, Json)>,
+}
+
+impl Part {
+    /// A part without fields.
+    pub(crate) fn new(kind: Kind, name: impl Into<String>) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Adds a field, as a manifest would write it. `content` is text.
+    pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// The fields as nodes at the place of the composite, with what every part inherits of it.
+    pub(super) fn fields(&self, composite: &CompositeSpec, span: &Span) -> Map {
+        let mut fields = self.fields.clone();
+        let inherited: Vec<Json> = composite
+            .after()
+            .iter()
+            .map(|address| address.to_string().into())
+            .collect();
+        if !inherited.is_empty() {
+            match fields.iter_mut().find(|(name, _)| *name == "after") {
+                Some((_, Json::Array(after))) => after.extend(inherited),
+                _ => fields.push(("after", inherited.into())),
+            }
+        }
+        if composite.manage() == Manage::Once {
+            fields.push(("manage", "once".into()));
+        }
+        fields
+            .into_iter()
+            .map(|(name, value)| Entry {
+                key: key(name, span),
+                value: node(&value, span),
+            })
+            .collect()
+    }
+}
+
+fn key(text: &str, span: &Span) -> Key {
+    Key {
+        text: text.into(),
+        span: span.clone(),
+    }
+}
+
+/// A value as a node that is never taken for an expression.
+fn node(value: &Json, span: &Span) -> Node {
+    let value = match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => {
+            let spelling = number.to_string().into();
+            match number.as_i64() {
+                Some(int) => Value::Int(int, spelling),
+                None => Value::Float(number.as_f64().unwrap_or_default(), spelling),
+            }
+        }
+        Json::String(text) => Value::String(text.as_str().into()),
+        Json::Array(items) => Value::Seq(Arc::new(
+            items.iter().map(|item| node(item, span)).collect(),
+        )),
+        Json::Object(entries) => Value::Map(Arc::new(
+            entries
+                .iter()
+                .map(|(name, value)| Entry {
+                    key: key(name, span),
+                    value: node(value, span),
+                })
+                .collect(),
+        )),
+    };
+    Node {
+        value,
+        span: span.clone(),
+        style: Style::Made,
+    }
+}

@@ -1,0 +1,116 @@
+//! `timer`: a service, a timer, and the timer's state.
+
+use std::fmt::Write as _;
+
+use plumb_api::Kind;
+use plumb_api::period::Period;
+use plumb_api::resource::{ServiceSpec, TimerSpec};
+
+use super::{Outcome, Part, Typed};
+
+/// Directives that hold for every job; the type's documentation lists them.
+const HARDENING: &str = "PrivateTmp=yes
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictSUIDSGID=yes
+RestrictRealtime=yes
+LockPersonality=yes
+";
+
+/// Each has units of its own.
+pub(super) fn expand(all: &[Typed<'_, TimerSpec>]) -> Vec<Outcome> {
+    all.iter()
+        .map(|one| Ok(parts(one.name, one.spec)))
+        .collect()
+}
+
+fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
+    let unit = |ending: &str, text: String| {
+        Part::new(Kind::Unit, format!("{name}.{ending}"))
+            .field("content", text)
+            .field("vendorUnit", "refuse")
+    };
+    let state = Part::new(Kind::Service, format!("{name}.timer"))
+        .field("state", "started")
+        .field("enabled", true)
+        .field("after", vec![format!("unit:{name}.service")]);
+    vec![
+        unit("service", service(name, spec)),
+        unit("timer", timer(name, spec)),
+        state,
+    ]
+}
+
+fn service(name: &str, spec: &TimerSpec) -> String {
+    let mut text =
+        format!("# Written by plumb.\n[Unit]\nDescription={name}, run by {name}.timer\n");
+    // A job that fails at once must not be started over and over.
+    text.push_str("StartLimitIntervalSec=10s\nStartLimitBurst=5\n");
+    if let Some(on_failure) = &spec.on_failure {
+        let _ = writeln!(text, "OnFailure={}", ServiceSpec::unit(on_failure));
+    }
+    text.push_str("\n[Service]\nType=oneshot\n");
+    if let Some(user) = &spec.user {
+        let _ = writeln!(text, "User={user}");
+    }
+    for (name, value) in &spec.environment {
+        let _ = writeln!(text, "Environment={}", quoted(&format!("{name}={value}")));
+    }
+    let words: Vec<String> = spec
+        .run
+        .iter()
+        .map(|word| quoted(word).replace('$', "$$"))
+        .collect();
+    let _ = writeln!(text, "ExecStart={}", words.join(" "));
+    text.push_str(HARDENING);
+    text
+}
+
+fn timer(name: &str, spec: &TimerSpec) -> String {
+    let schedule = &spec.schedule;
+    let mut text =
+        format!("# Written by plumb.\n[Unit]\nDescription=Times of {name}.service\n\n[Timer]\n");
+    let mut line = |directive: &str, period: Option<Period>| {
+        if let Some(period) = period {
+            let _ = writeln!(text, "{directive}={}ms", period.duration().as_millis());
+        }
+    };
+    line("OnBootSec", schedule.on_boot);
+    line("OnUnitActiveSec", schedule.every);
+    // What only repeats needs a first time.
+    let first = schedule
+        .every
+        .filter(|_| schedule.on_boot.is_none() && schedule.calendar.is_none());
+    line("OnActiveSec", first);
+    line("RandomizedDelaySec", schedule.random_delay);
+    if let Some(calendar) = &schedule.calendar {
+        let _ = writeln!(text, "OnCalendar={calendar}");
+    }
+    if schedule.persistent {
+        text.push_str("Persistent=yes\n");
+    }
+    text.push_str("\n[Install]\nWantedBy=timers.target\n");
+    text
+}
+
+/// A word as systemd.service(5) quotes it, with its specifiers taken as they are.
+fn quoted(word: &str) -> String {
+    let escaped = word
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_words_for_systemd() {
+        assert_eq!(quoted(r#"a "b" \ 100%"#), r#""a \"b\" \\ 100%%""#);
+    }
+}
