@@ -82,8 +82,10 @@ impl Trailers {
             };
             let word =
                 !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            // What programs act on is written as git writes it; others' trailers are only passed over.
-            if !word || !value.starts_with(' ') && is_ours(name) {
+            // What programs act on is written as git writes it; others' trailers are only passed over. An
+            // address (`https://…`) is prose, and so is a heading such as git's own `Conflicts:`.
+            let loose = !is_ours(name) && !value.is_empty() && !value.starts_with("//");
+            if !word || !value.starts_with(' ') && !loose {
                 return Ok(Self::default());
             }
             picked = false;

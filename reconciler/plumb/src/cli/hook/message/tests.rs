@@ -44,7 +44,7 @@ fn it_is_a_paragraph_of_its_own_after_prose() {
         ),
         (
             "Subject\n\n(cherry picked from commit c0ffee)\nDeploy-Ref: r refs/heads/main\n",
-            "Subject\n\n(cherry picked from commit c0ffee)\nDeploy-Ref: r refs/heads/main\n\nDeploy-Ref: r refs/heads/main\n",
+            "Subject\n\n(cherry picked from commit c0ffee)\nDeploy-Ref: r refs/heads/main\n",
         ),
         (
             "Merge branch 'side'\n\n# Conflicts:\n#\tfile\n",
@@ -133,7 +133,7 @@ fn what_isnt_text_stays_as_it_is() {
     let bound = bind(b"Subject\n\nFor: \xff\n", VALUE, KEEPS);
     assert_eq!(
         bound,
-        b"Subject\n\nFor: \xff\n\nDeploy-Ref: r refs/heads/main\n"
+        b"Subject\n\nFor: \xff\nDeploy-Ref: r refs/heads/main\n"
     );
 }
 
