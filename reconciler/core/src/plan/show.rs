@@ -149,7 +149,7 @@ pub fn host(planned: &Planned, goal: &DesiredState) -> HostPlan {
             })
             .collect(),
         refused: planned.refusal.as_ref().map(|refusal| ShownRefusal {
-            reason: refusal.reason(),
+            reason: refusal.reason().as_str(),
             message: refusal.to_string(),
             hint: refusal.hint().map(str::to_owned),
         }),

@@ -151,7 +151,7 @@ fn machine(
             hosts.insert(intent.name.clone(), show::host(planned, &goal(intent)));
         } else if let Some(error) = failed.get(&intent.name) {
             let refused = ShownRefusal {
-                reason: error.reason(),
+                reason: error.reason().as_str(),
                 message: error.to_string(),
                 hint: error.hint(),
             };

@@ -7,14 +7,17 @@ use super::fixture::{Fleet, is};
 const ELSEWHERE: &str = "a111111111111111111111111111111111111111";
 
 fn verified(fleet: &Fleet) -> (String, String) {
-    let source = fleet.handle().source();
+    let source = fleet.handle().fleet().source;
     let condition = source.conditions.get(SourceVerified).unwrap();
-    (condition.reason.clone(), condition.message.clone())
+    (condition.reason.to_string(), condition.message.clone())
 }
 
 fn told(fleet: &Fleet, reason: &str) -> usize {
     let events = fleet.handle().events(None, 100);
-    events.iter().filter(|e| e.reason == reason).count()
+    events
+        .iter()
+        .filter(|e| e.reason.as_str() == reason)
+        .count()
 }
 
 #[tokio::test(start_paused = true)]
@@ -30,7 +33,7 @@ async fn an_introduction_that_isnt_there_is_named_kept_nowhere_and_mended_by_cor
         message.contains(ELSEWHERE) && message.contains("memory refs/heads/main"),
         "{message}"
     );
-    let source = fleet.handle().source();
+    let source = fleet.handle().fleet().source;
     assert_eq!(
         (source.accepted, source.held.map(|held| held.commit)),
         (None, None),
@@ -50,8 +53,18 @@ async fn an_introduction_that_isnt_there_is_named_kept_nowhere_and_mended_by_cor
     fleet.start().await;
     fleet.until("a", "ready", |status| is(status, Ready)).await;
     fleet.rest(5).await;
-    assert_eq!(fleet.handle().source().accepted, Some(right.to_string()));
-    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    assert_eq!(
+        fleet.handle().fleet().source.accepted,
+        Some(right.to_string())
+    );
+    assert!(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
     assert!(fleet.alerts().is_empty());
 }
 
@@ -66,14 +79,21 @@ async fn an_introduction_off_the_branch_is_neither_kept_nor_driven() {
     fleet.start().await;
     fleet.rest(60).await;
     assert_eq!(verified(&fleet).0, "IntroductionUnusable");
-    assert_eq!(fleet.handle().source().accepted, None);
+    assert_eq!(fleet.handle().fleet().source.accepted, None);
     assert_eq!(fleet.motd("a"), None);
     fleet.stop().await;
 
     fleet.settings.introduction = right;
     fleet.start().await;
     fleet.until("a", "ready", |status| is(status, Ready)).await;
-    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +111,14 @@ async fn a_changed_introduction_is_judged_from_anew_and_never_leads_below_what_w
     fleet.settings.introduction = second;
     fleet.start().await;
     fleet.rest(5).await;
-    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
     fleet.stop().await;
 
     // The branch is set back, and an introduction that allows it is no way below the floor.
@@ -105,7 +132,7 @@ async fn a_changed_introduction_is_judged_from_anew_and_never_leads_below_what_w
         message.contains(&second.to_string()) && message.contains("--take-over"),
         "{message}"
     );
-    let accepted = fleet.handle().source().accepted;
+    let accepted = fleet.handle().fleet().source.accepted;
     assert_eq!(accepted, Some(second.to_string()));
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
     assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
@@ -118,7 +145,14 @@ async fn a_changed_introduction_is_judged_from_anew_and_never_leads_below_what_w
     fleet.repository.reset(second);
     fleet.handle().notify().unwrap();
     fleet.rest(5).await;
-    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
     assert!(fleet.alerts().is_empty());
 }
 
@@ -138,7 +172,7 @@ async fn what_was_accepted_and_isnt_in_the_repository_is_named() {
     let (reason, message) = verified(&fleet);
     assert_eq!(reason, "FloorMissing");
     assert!(message.contains(&second.to_string()), "{message}");
-    assert_eq!(fleet.handle().source().held, None);
+    assert_eq!(fleet.handle().fleet().source.held, None);
     assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
 }

@@ -1,18 +1,20 @@
-//! What judging begins with: the introduction of the configuration, or the commit that was accepted
-//! last. Where it isn't there, no commit of the branch can be judged, and none is to blame.
+//! The trust root: the introduction of the configuration, or the commit that was accepted last. Where it
+//! isn't in the repository, no commit of the branch can be verified, and none is to blame.
 //!
 //! The configuration is the operator's own, and is believed over what was kept: a floor that was
 //! accepted from another introduction isn't taken as given. It stays a lower bound: what the new
 //! introduction leads to must hold it, so that correcting the configuration never sets a fleet back.
 
+use plumb_core::fleet::TrustRootFault;
+use plumb_core::reason::ConditionReason;
 use plumb_trust::source::{Source, SourceError};
 use plumb_trust::{Oid, Outcome, Reason, ReasonCode, Verdict};
 
-use crate::source::Look;
+use crate::source_poll::Poll;
 
-/// Why nothing of the branch can be judged.
+/// Why no commit of the branch can be verified.
 #[derive(Debug, Clone)]
-pub(crate) enum Unfounded {
+pub(crate) enum TrustRootError {
     /// The introduction isn't in the repository.
     IntroductionMissing { introduction: Oid },
     /// It is there, and nothing can be judged from it.
@@ -23,33 +25,40 @@ pub(crate) enum Unfounded {
     FloorOffChain { floor: Oid, introduction: Oid },
 }
 
-/// What to do where a repository was replaced on purpose.
+/// The hint for a repository that was replaced on purpose.
 const BEGIN_ANEW: &str = "to give up what was accepted on purpose, stop the controller, move state.redb out of its state folder and start it once with --take-over; each host still refuses to be set back";
 
-impl Unfounded {
-    /// The reason of a condition, in CamelCase.
-    pub(crate) const fn reason(&self) -> &'static str {
-        match self {
-            Self::IntroductionMissing { .. } => "IntroductionMissing",
-            Self::IntroductionUnusable { .. } => "IntroductionUnusable",
-            Self::FloorMissing { .. } => "FloorMissing",
-            Self::FloorOffChain { .. } => "FloorOffChain",
-        }
-    }
-
-    /// What is wrong and what a person can do about it.
-    pub(crate) fn message(&self, source: &str) -> String {
-        match self {
-            Self::IntroductionUnusable { reason, .. } => self.told(source, &reason.to_string()),
-            _ => self.told(source, ""),
-        }
-    }
-
-    /// The same for alerts: without the reason's text, which may quote what isn't trusted.
-    pub(crate) fn because(&self, source: &str) -> String {
-        match self {
-            Self::IntroductionUnusable { reason, .. } => self.told(source, reason.code.as_str()),
-            _ => self.told(source, ""),
+impl TrustRootError {
+    /// The fault as the loop takes it. Alerts don't get the reason's text, which may quote what isn't
+    /// trusted.
+    pub(crate) fn fault(&self, source: &str) -> TrustRootFault {
+        let (reason, message, alert) = match self {
+            Self::IntroductionMissing { .. } => {
+                let message = self.told(source, "");
+                (
+                    ConditionReason::IntroductionMissing,
+                    message.clone(),
+                    message,
+                )
+            }
+            Self::IntroductionUnusable { reason, .. } => (
+                ConditionReason::IntroductionUnusable,
+                self.told(source, &reason.to_string()),
+                self.told(source, reason.code.as_str()),
+            ),
+            Self::FloorMissing { .. } => {
+                let message = self.told(source, "");
+                (ConditionReason::FloorMissing, message.clone(), message)
+            }
+            Self::FloorOffChain { .. } => {
+                let message = self.told(source, "");
+                (ConditionReason::FloorOffChain, message.clone(), message)
+            }
+        };
+        TrustRootFault {
+            reason,
+            message,
+            alert,
         }
     }
 
@@ -74,44 +83,49 @@ impl Unfounded {
     }
 }
 
-/// Whether a verdict about the branch rests on something.
+/// Finds the reason why a verdict about the branch rests on nothing, if that is so.
 ///
 /// # Errors
 /// When the source fails meanwhile.
-pub(crate) async fn unfounded(
+pub(crate) async fn trust_root_error(
     source: &dyn Source,
-    look: &Look,
+    poll: &Poll,
     outcome: &Outcome,
-) -> Result<Option<Unfounded>, SourceError> {
-    let introduction = look.introduction;
+) -> Result<Option<TrustRootError>, SourceError> {
+    let introduction = poll.introduction;
     let lacking = outcome
         .revision()
         .is_none()
         .then(|| outcome.reasons.first())
         .flatten()
         .is_some_and(|reason| reason.code == ReasonCode::MissingObject);
-    if let Some(floor) = look.floor {
-        return Ok(lacking.then_some(Unfounded::FloorMissing { floor }));
+    if let Some(floor) = poll.floor() {
+        return Ok(lacking.then_some(TrustRootError::FloorMissing { floor }));
     }
     if lacking {
-        return Ok(Some(Unfounded::IntroductionMissing { introduction }));
+        return Ok(Some(TrustRootError::IntroductionMissing { introduction }));
     }
     let refused = outcome
         .reasons
         .iter()
         .find(|reason| reason.code.verdict() == Verdict::Reject);
     if let Some(reason) = refused {
-        return Ok(Some(Unfounded::IntroductionUnusable {
+        return Ok(Some(TrustRootError::IntroductionUnusable {
             introduction,
             reason: reason.clone(),
         }));
     }
-    let Some(floor) = look.bound.filter(|bound| outcome.off_chain.contains(bound)) else {
+    let Some(floor) = poll
+        .bound()
+        .filter(|bound| outcome.off_chain.contains(bound))
+    else {
         return Ok(None);
     };
     Ok(Some(match source.descends(introduction, floor).await {
-        Err(SourceError::Missing(missing)) if missing == floor => Unfounded::FloorMissing { floor },
-        Ok(_) | Err(SourceError::Missing(_)) => Unfounded::FloorOffChain {
+        Err(SourceError::Missing(missing)) if missing == floor => {
+            TrustRootError::FloorMissing { floor }
+        }
+        Ok(_) | Err(SourceError::Missing(_)) => TrustRootError::FloorOffChain {
             floor,
             introduction,
         },

@@ -1,42 +1,35 @@
-//! Alerts on their way: each Alertmanager gets all of them, on its own.
+//! The Alertmanagers: each gets all alerts, by a task of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_core::alert::Alert;
+use plumb_core::fleet::Event;
 use plumb_core::ports::{AlertError, AlertSink};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// How long after a post that wasn't taken the next one is tried.
-const AGAIN: Duration = Duration::from_secs(5);
+use crate::settings::SinkMaker;
 
-/// What came of a post.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Posted {
-    pub(crate) sink: String,
-    pub(crate) result: Result<(), AlertError>,
-}
+/// How long after a post that failed the next one is tried.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The Alertmanagers, each with a task of its own: one that hangs holds up no other.
 pub(crate) struct Posters {
     tasks: JoinSet<()>,
     current: watch::Sender<Arc<[Alert]>>,
-    results: mpsc::UnboundedSender<Posted>,
+    events: mpsc::UnboundedSender<Event>,
     /// By address, those that the fleet named.
     named: BTreeMap<String, tokio::task::AbortHandle>,
 }
 
 impl Posters {
-    pub(crate) fn new(
-        sinks: &[Arc<dyn AlertSink>],
-        results: mpsc::UnboundedSender<Posted>,
-    ) -> Self {
+    pub(crate) fn new(sinks: &[Arc<dyn AlertSink>], events: mpsc::UnboundedSender<Event>) -> Self {
         let mut posters = Self {
             tasks: JoinSet::new(),
             current: watch::Sender::new(Arc::from([])),
-            results,
+            events,
             named: BTreeMap::new(),
         };
         for sink in sinks {
@@ -47,15 +40,15 @@ impl Posters {
 
     fn start(&mut self, sink: Arc<dyn AlertSink>) -> tokio::task::AbortHandle {
         let alerts = self.current.subscribe();
-        self.tasks.spawn(post(sink, alerts, self.results.clone()))
+        self.tasks.spawn(post(sink, alerts, self.events.clone()))
     }
 
-    /// The Alertmanagers that the fleet names now; `make` makes those that are new.
+    /// Posts to the Alertmanagers that the fleet names now; `make` makes those that are new.
     pub(crate) fn follow(
         &mut self,
         addresses: &[String],
         own: &[Arc<dyn AlertSink>],
-        mut make: impl FnMut(&str) -> Option<Arc<dyn AlertSink>>,
+        make: &SinkMaker,
     ) {
         self.named.retain(|address, task| {
             let stays = addresses.contains(address);
@@ -72,15 +65,22 @@ impl Posters {
             if known || self.named.contains_key(address) {
                 continue;
             }
-            if let Some(sink) = make(address) {
-                let task = self.start(sink);
-                self.named.insert(address.clone(), task);
+            match make(address) {
+                Ok(sink) => {
+                    let task = self.start(sink);
+                    self.named.insert(address.clone(), task);
+                }
+                Err(error) => {
+                    let event = Event::AlertmanagerInvalid(format!("{address}: {error}"));
+                    // The loop listens as long as this is alive.
+                    let _ = self.events.send(event);
+                }
             }
         }
     }
 
-    /// Tells all of them the alerts as they are now.
-    pub(crate) fn tell(&self, alerts: Vec<Alert>) {
+    /// Sends the alerts as they are now to all of them.
+    pub(crate) fn send(&self, alerts: Vec<Alert>) {
         self.current.send_replace(alerts.into());
     }
 }
@@ -88,7 +88,7 @@ impl Posters {
 async fn post(
     sink: Arc<dyn AlertSink>,
     mut alerts: watch::Receiver<Arc<[Alert]>>,
-    results: mpsc::UnboundedSender<Posted>,
+    events: mpsc::UnboundedSender<Event>,
 ) {
     // A sink that is new gets what there is.
     alerts.mark_changed();
@@ -102,15 +102,15 @@ async fn post(
         }
         let result = sink.post(&now).await;
         let again = matches!(result, Err(AlertError::Unreachable(_)));
-        let posted = Posted {
+        let posted = Event::AlertsPosted {
             sink: sink.name().to_owned(),
             result,
         };
-        if results.send(posted).is_err() {
+        if events.send(posted).is_err() {
             return;
         }
         if again {
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
             alerts.mark_changed();
         }
     }
