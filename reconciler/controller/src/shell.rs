@@ -209,6 +209,8 @@ impl Shell {
                 self.wake_at = Some(Instant::now() + wait);
             }
             Effect::Answer { request, answer } => {
+                // Whoever asked looks at the view next.
+                self.publish();
                 if let Some(asker) = self.answers.remove(&request) {
                     // Whoever asked may be gone.
                     let _ = asker.send(answer);
