@@ -376,10 +376,7 @@ fn own_204_floor_knows_when_its_commit_was_signed() {
 fn own_205_trailers_that_git_reads_bind() {
     let p = people();
     let mut held = Vec::new();
-    for line in [
-        "Closes:#12",
-        "Signed-off-by: a <a@b>\n[alice: rebased]",
-    ] {
+    for line in ["Closes:#12", "Signed-off-by: a <a@b>\n[alice: rebased]"] {
         let mut w = World::with(|policy| "trailer".clone_into(&mut policy.bind_ref));
         let message = format!("a change\n\n{line}\nDeploy-Ref: {REPOSITORY} {REF}\n");
         let c = w.on(w.root).file("lab/a", "1").message(&message);

@@ -1,57 +1,48 @@
-//! The loop: queue, reconcilers, rollout, status. Knows ports, never adapters.
+//! The shell around the loop of `plumb_core::fleet`: it awaits events, performs effects and publishes
+//! views. Knows ports, never adapters.
 //!
-//! One task owns all state: it looks at the source, keeps a queue with one entry per host, gives out
-//! targets as the rollout allows, starts one run per host, and takes in what came of each. Runs and
-//! looks change no state; so there is one writer, and a panic fails one host.
+//! One task owns the state and is its only writer. Runs, polls, posts and writes are tasks of their own:
+//! what comes of each is an event, so a panic fails one host. Others read the published view and never
+//! wait for the loop.
 //!
 //! [`Controller::start`] puts it together; [`Handle`] is what others see of it.
 
-mod alerts;
-mod backoff;
-mod conditions;
-mod desired;
-mod driver;
-mod event;
-mod ground;
+mod accepted;
+mod clock;
 mod handle;
-mod metrics;
-mod persist;
-mod queue;
+mod lineage;
+mod posters;
 mod run;
 mod settings;
-mod source;
+mod shell;
+mod source_poll;
+mod store_writer;
 #[cfg(test)]
 mod stories;
-mod view;
-mod world;
+mod trust_root;
 
 use tokio::task::JoinHandle;
 
-pub use backoff::Waits;
-pub use desired::Accepted;
-pub use event::{Event, EventKind};
-pub use handle::{CommandError, Handle};
-pub use metrics::{BOUNDS, Histogram, MetricsSnapshot, Sample};
-pub use persist::LoadError;
+pub use accepted::Accepted;
+pub use handle::Handle;
+pub use plumb_core::fleet::{CommandError, Waits};
 pub use settings::{Parts, RevokedReader, Settings, SinkMaker};
-pub use view::{
-    AlertView, FleetView, HeldView, HostView, QueueView, RevisionView, RolloutView, SourceView,
-};
+pub use store_writer::LoadError;
 
 /// The controller.
 #[derive(Debug)]
 pub struct Controller;
 
 impl Controller {
-    /// Reads what was kept, begins a new epoch, and drives the fleet until it is stopped by the
-    /// handle ([`Handle::drain`], [`Handle::abort`]) or the last handle is gone.
+    /// Reads what was stored, begins a new epoch, and drives the fleet until the handle stops it
+    /// ([`Handle::drain`], [`Handle::abort`]) or the last handle is gone.
     ///
     /// # Errors
-    /// When what was kept can't be read: nothing is driven without it.
+    /// When what was stored can't be read: nothing is driven without it.
     pub async fn start(
         parts: Parts,
         settings: Settings,
     ) -> Result<(Handle, JoinHandle<()>), LoadError> {
-        driver::start(parts, settings).await
+        shell::start(parts, settings).await
     }
 }

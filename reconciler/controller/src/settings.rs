@@ -7,17 +7,16 @@ use std::time::Duration;
 use plumb_api::HostName;
 use plumb_api::frame::TakeOver;
 use plumb_core::alerting;
+use plumb_core::fleet::Waits;
 use plumb_core::ports::{AlertSink, Clock, Hosts, Route, Store};
 use plumb_trust::source::Source;
 use plumb_trust::{Oid, Revocations};
-
-use crate::backoff::Waits;
 
 /// Makes the sink for an Alertmanager's address; the error says what is wrong with the address.
 pub type SinkMaker = dyn Fn(&str) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
 
 /// Reads the keys that this machine's configuration takes authority away from; the error says what
-/// can't be read. Asked at each look at the source, so that a key is revoked without a restart.
+/// can't be read. It is called at each poll of the source, so that a key is revoked without a restart.
 pub type RevokedReader = dyn Fn() -> Result<Revocations, String> + Send + Sync;
 
 /// What a controller is made of.
@@ -44,6 +43,10 @@ pub struct Parts {
 pub struct Settings {
     /// The version of this program.
     pub version: String,
+    /// The address of the repository for people, without credentials.
+    pub source_url: String,
+    /// The branch.
+    pub source_ref: String,
     /// The root of trust.
     pub introduction: Oid,
     /// How often the source is asked for news.
@@ -71,6 +74,8 @@ impl Settings {
     pub fn new(introduction: Oid) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            source_url: String::new(),
+            source_ref: String::new(),
             introduction,
             poll: Duration::from_mins(1),
             resync: Duration::from_mins(30),

@@ -8,7 +8,10 @@
 //! - `expand` — composite resources to primitive ones, a file per type.
 //! - [`desired`] — what a revision wants of each host.
 //! - [`mod@explain`] — where every value comes from.
+//! - [`fleet`] — the loop as a state machine.
 //! - [`status`] — conditions and targets.
+//! - [`reason`] — the reasons of conditions and records.
+//! - [`view`] — the API's model.
 //! - [`alert`] — an alert as it travels.
 //! - [`plan`] — from what differs to what is done.
 //! - [`rollout`] — how a change spreads.
@@ -21,11 +24,14 @@ mod compose;
 pub mod desired;
 mod expand;
 pub mod explain;
+pub mod fleet;
 pub mod manifest;
 mod parallel;
 pub mod plan;
 pub mod ports;
+pub mod reason;
 mod render;
 pub mod resolve;
 pub mod rollout;
 pub mod status;
+pub mod view;

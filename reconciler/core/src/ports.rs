@@ -8,11 +8,12 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use plumb_api::frame::{Apply, Facts, Observe, ObserveReport, Progress, Report};
-use plumb_api::report::{AgentError, Retry};
+use plumb_api::report::AgentError;
 use plumb_api::{Digest, HostName};
 
 use crate::alert::Alert;
 use crate::desired::Endpoint;
+use crate::reason::ConditionReason;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -178,33 +179,18 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// When it is worth trying again.
-    pub fn retry(&self) -> Retry {
+    /// The reason of the host's conditions; it owns when the run is tried again.
+    pub fn reason(&self) -> ConditionReason {
         match self {
-            Self::Unreachable { .. }
-            | Self::Broken { .. }
-            | Self::AgentFailed { .. }
-            | Self::Silent { .. } => Retry::Transient,
-            Self::HostKeyMismatch { .. }
-            | Self::NoHostKey { .. }
-            | Self::Denied { .. }
-            | Self::NoAgent { .. } => Retry::Stalled,
-            Self::Agent { error, .. } => error.code.retry(),
-        }
-    }
-
-    /// The reason of a condition, in CamelCase.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Unreachable { .. } => "Unreachable",
-            Self::HostKeyMismatch { .. } => "HostKeyMismatch",
-            Self::NoHostKey { .. } => "NoHostKey",
-            Self::Denied { .. } => "AccessDenied",
-            Self::NoAgent { .. } => "NoAgent",
-            Self::AgentFailed { .. } => "AgentFailed",
-            Self::Broken { .. } => "ConnectionBroken",
-            Self::Silent { .. } => "Silent",
-            Self::Agent { .. } => "AgentError",
+            Self::Unreachable { .. } => ConditionReason::Unreachable,
+            Self::HostKeyMismatch { .. } => ConditionReason::HostKeyMismatch,
+            Self::NoHostKey { .. } => ConditionReason::NoHostKey,
+            Self::Denied { .. } => ConditionReason::AccessDenied,
+            Self::NoAgent { .. } => ConditionReason::NoAgent,
+            Self::AgentFailed { .. } => ConditionReason::AgentFailed,
+            Self::Broken { .. } => ConditionReason::ConnectionBroken,
+            Self::Silent { .. } => ConditionReason::Silent,
+            Self::Agent { error, .. } => error.code.into(),
         }
     }
 

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
 
+use crate::reason::ConditionReason;
+
 /// A condition's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConditionType {
@@ -53,7 +55,7 @@ pub struct Condition {
     /// Whether it holds.
     pub status: ConditionStatus,
     /// Why, in one CamelCase word that programs may rely on.
-    pub reason: String,
+    pub reason: ConditionReason,
     /// Why, in a sentence for people.
     pub message: String,
     /// The revision that was looked at.

@@ -25,6 +25,7 @@ mod trust;
 mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -186,7 +187,7 @@ impl Selection {
 /// The chosen hosts of those that there are.
 fn select<'a>(
     selection: &Selection,
-    hosts: &'a [HostObject],
+    hosts: &'a [Arc<HostObject>],
 ) -> Result<Vec<&'a HostObject>, Failure> {
     let selector = selection.selector()?;
     if let Selector::Names(names) = &selector {
@@ -203,6 +204,7 @@ fn select<'a>(
     }
     Ok(hosts
         .iter()
+        .map(|host| &**host)
         .filter(|host| selector.matches(host.metadata.name.as_str(), &host.metadata.labels))
         .collect())
 }
@@ -256,7 +258,7 @@ fn count(number: usize, noun: &str) -> String {
 /// As [`select`], where choosing none can only be a mistake: an empty list would mean all.
 fn select_some<'a>(
     selection: &Selection,
-    hosts: &'a [HostObject],
+    hosts: &'a [Arc<HostObject>],
 ) -> Result<Vec<&'a HostObject>, Failure> {
     let chosen = select(selection, hosts)?;
     match &selection.selector {

@@ -317,7 +317,7 @@ fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
     running
         .plumb(&["apply"])
         .exits(0)
-        .says(&["asleep", "left out: git has it no longer"]);
+        .says(&["asleep", "left out: removed from git"]);
 }
 
 #[test]

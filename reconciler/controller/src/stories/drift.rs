@@ -21,7 +21,11 @@ async fn drift_is_corrected_and_alerts_only_if_it_comes_again() {
     assert_eq!(reason(&fleet.status("a"), Drifted), "DriftCorrected");
     assert!(fleet.alerts().is_empty() && is(&fleet.status("a"), Ready));
     let events = fleet.handle().events(Some(&"a".parse().unwrap()), 10);
-    assert!(events.iter().any(|event| event.reason == "DriftCorrected"));
+    assert!(
+        events
+            .iter()
+            .any(|event| event.reason.as_str() == "DriftCorrected")
+    );
 
     fleet.machines.meddle("a", "/etc/motd", "again");
     fleet.look("a").await;

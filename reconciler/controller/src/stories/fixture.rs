@@ -235,6 +235,7 @@ impl Fleet {
         let host = self.handle().host(&name.parse().unwrap());
         host.unwrap_or_else(|| panic!("there is no host {name}"))
             .status
+            .clone()
     }
 
     /// Lets time pass until a host's status is so; a story that waits for an hour has failed.
@@ -243,6 +244,8 @@ impl Fleet {
         loop {
             let host = self.handle().host(&name.parse().unwrap());
             if host.as_ref().is_some_and(|host| so(&host.status)) {
+                // The published view lags behind what hosts show directly.
+                tokio::time::sleep(Duration::from_millis(150)).await;
                 return;
             }
             assert!(
@@ -261,7 +264,7 @@ impl Fleet {
 
     /// The names of the alerts that fire, in order.
     pub(super) fn alerts(&self) -> Vec<String> {
-        let all = self.handle().alerts();
+        let all = self.handle().view().alerts.clone();
         let mut names: Vec<_> = all
             .iter()
             .map(|alert| alert.labels["alertname"].clone())
@@ -299,7 +302,7 @@ pub(super) fn is(status: &HostStatus, kind: ConditionType) -> bool {
 pub(super) fn reason(status: &HostStatus, kind: ConditionType) -> String {
     let condition = status.conditions.get(kind);
     condition
-        .map(|condition| condition.reason.clone())
+        .map(|condition| condition.reason.to_string())
         .unwrap_or_default()
 }
 

@@ -265,7 +265,7 @@ async fn a_wrong_key_stalls_and_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn a_signed_rollback_leads_hosts_back_across_a_restart_and_late() {
     let mut fleet = Fleet::settled(&["a", "b"]).await;
-    let first = fleet.handle().source().accepted.unwrap();
+    let first = fleet.handle().fleet().source.accepted.unwrap();
     let through = async |fleet: &Fleet, name: &str, commit: &str| {
         let at = |status: &plumb_core::status::HostStatus| {
             is(status, Ready) && status.revision.as_deref() == Some(commit)
@@ -309,7 +309,7 @@ async fn a_signed_rollback_leads_hosts_back_across_a_restart_and_late() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_store_and_a_branch_that_was_set_back_hold_each_host_with_an_alarm() {
     let mut fleet = Fleet::settled(&["a", "b"]).await;
-    let first = fleet.handle().source().accepted.unwrap();
+    let first = fleet.handle().fleet().source.accepted.unwrap();
     let second = fleet.push(&["a"], "two").to_string();
     fleet
         .until("a", "through", |status| {
@@ -329,7 +329,7 @@ async fn a_lost_store_and_a_branch_that_was_set_back_hold_each_host_with_an_alar
     fleet.until("b", "ready", |status| is(status, Ready)).await;
     fleet.rest(5).await;
     assert_eq!(
-        fleet.handle().source().accepted,
+        fleet.handle().fleet().source.accepted,
         Some(first),
         "verified anew from the introduction"
     );
@@ -353,5 +353,5 @@ async fn a_lost_store_and_a_branch_that_was_set_back_hold_each_host_with_an_alar
     fleet.repository.reset(second.parse().unwrap());
     fleet.handle().notify().unwrap();
     fleet.until("a", "ready", |status| is(status, Ready)).await;
-    assert_eq!(fleet.handle().source().accepted, Some(second));
+    assert_eq!(fleet.handle().fleet().source.accepted, Some(second));
 }

@@ -140,10 +140,10 @@ async fn conditions_of_a_host_that_cant_be_worked_on_agree() {
     let events = fleet.handle().events(None, 200);
     let resolved = events
         .iter()
-        .find(|event| event.reason == "AlertResolved")
+        .find(|event| event.reason.as_str() == "AlertResolved")
         .unwrap();
     assert!(
-        resolved.message.contains("is resolved; it had said: "),
+        resolved.message.contains("is resolved; it said: "),
         "{}",
         resolved.message
     );

@@ -2,10 +2,11 @@
 
 mod drift;
 mod fixture;
-mod ground;
+
 mod hosts;
 mod identity;
 mod life;
 mod repository;
 mod spread;
 mod trust;
+mod trust_root;

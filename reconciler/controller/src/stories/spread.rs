@@ -209,6 +209,7 @@ async fn a_crash_fails_one_host_and_never_the_loop() {
     fleet.until("a", "ready", |status| is(status, Ready)).await;
     let panics = fleet
         .handle()
+        .fleet()
         .metrics()
         .counters
         .into_iter()

@@ -9,16 +9,16 @@ use super::fixture::{Fleet, host, is};
 #[tokio::test(start_paused = true)]
 async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     let fleet = Fleet::settled(&["a"]).await;
-    let accepted = fleet.handle().source().accepted.unwrap();
+    let accepted = fleet.handle().fleet().source.accepted.unwrap();
     let bad = fleet
         .repository
         .commit(&[("hosts/a.yaml", &host("a", "evil", ""))]);
     fleet.handle().notify().unwrap();
     fleet.rest(1).await;
-    let source = fleet.handle().source();
+    let source = fleet.handle().fleet().source;
     assert_eq!(source.accepted.as_ref(), Some(&accepted));
     assert_eq!(source.held.as_ref().unwrap().commit, bad.to_string());
-    let told = fleet.handle().revisions();
+    let told = fleet.handle().fleet().revisions;
     let told = told.iter().find(|view| view.commit == bad.to_string());
     let summary = &told.unwrap().summary;
     assert!(
@@ -43,10 +43,10 @@ async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     fleet.look("a").await;
     assert_eq!(fleet.motd("a").as_deref(), Some("one"));
     assert_eq!(
-        fleet.handle().source().held.unwrap().commit,
+        fleet.handle().fleet().source.held.unwrap().commit,
         bad.to_string()
     );
-    assert_eq!(fleet.handle().source().held.unwrap().behind, 1);
+    assert_eq!(fleet.handle().fleet().source.held.unwrap().behind, 1);
 
     // Approved after all: both are driven, and the alert is resolved for real.
     fleet.repository.bless(bad);
@@ -68,7 +68,7 @@ async fn an_unsigned_commit_is_held_and_alerts_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_branch_that_is_set_back_is_refused_across_a_restart() {
     let mut fleet = Fleet::settled(&["a"]).await;
-    let first = fleet.handle().source().accepted.unwrap();
+    let first = fleet.handle().fleet().source.accepted.unwrap();
     let second = fleet.push(&["a"], "two").to_string();
     fleet
         .until("a", "through", |status| {
@@ -79,11 +79,17 @@ async fn a_branch_that_is_set_back_is_refused_across_a_restart() {
     fleet.handle().notify().unwrap();
     fleet.rest(1).await;
     assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
-    assert_eq!(fleet.handle().source().accepted.as_ref(), Some(&second));
+    assert_eq!(
+        fleet.handle().fleet().source.accepted.as_ref(),
+        Some(&second)
+    );
     fleet.stop().await;
     fleet.start().await;
     fleet.rest(5).await;
-    assert_eq!(fleet.handle().source().accepted.as_ref(), Some(&second));
+    assert_eq!(
+        fleet.handle().fleet().source.accepted.as_ref(),
+        Some(&second)
+    );
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
     assert_eq!(fleet.alerts(), ["PlumbCommitVerificationFailed"]);
 }
@@ -97,9 +103,9 @@ async fn a_repository_that_is_off_is_a_condition_and_hosts_are_driven_on() {
     };
     fleet.repository.go_down(Some(down));
     fleet.rest(300).await;
-    let source = fleet.handle().source();
+    let source = fleet.handle().fleet().source;
     let ready = source.conditions.get(Ready).unwrap();
-    assert_eq!(ready.reason, "Unreachable");
+    assert_eq!(ready.reason.as_str(), "Unreachable");
     let fetches = fleet.repository.fetches();
     fleet.rest(600).await;
     assert!(
@@ -122,12 +128,12 @@ async fn a_repository_that_is_off_is_a_condition_and_hosts_are_driven_on() {
             fleet.motd("a").as_deref() == Some("two")
         })
         .await;
-    assert!(fleet.handle().source().conditions.is_true(Ready));
+    assert!(fleet.handle().fleet().source.conditions.is_true(Ready));
     let reasons: Vec<_> = fleet
         .handle()
         .events(None, 100)
         .into_iter()
-        .map(|e| e.reason)
+        .map(|e| e.reason.to_string())
         .collect();
     assert!(reasons.contains(&"FetchFailed".to_owned()), "{reasons:?}");
 }
@@ -179,9 +185,16 @@ async fn a_hold_goes_on_firing_while_the_branch_cannot_be_seen() {
     assert_eq!(after.starts_at, before.starts_at);
     assert!(after.ends_at > before.ends_at);
     fleet.repository.go_down(None);
-    fleet
-        .repository
-        .reset(fleet.handle().source().accepted.unwrap().parse().unwrap());
+    fleet.repository.reset(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .accepted
+            .unwrap()
+            .parse()
+            .unwrap(),
+    );
     // The wait between looks has grown meanwhile; the longest is a quarter of an hour.
     fleet.rest(1200).await;
     assert!(fleet.alerts().is_empty());
@@ -190,14 +203,14 @@ async fn a_hold_goes_on_firing_while_the_branch_cannot_be_seen() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_driven_from_a_floor_that_cannot_be_kept() {
     let mut fleet = Fleet::settled(&["a"]).await;
-    let first = fleet.handle().source().accepted.unwrap();
+    let first = fleet.handle().fleet().source.accepted.unwrap();
     fleet.store.fill();
     let second = fleet.push(&["a"], "two");
     fleet.rest(300).await;
-    let source = fleet.handle().source();
+    let source = fleet.handle().fleet().source;
     assert_eq!(source.accepted.as_ref(), Some(&first));
     let verified = source.conditions.get(SourceVerified).unwrap();
-    assert_eq!(verified.reason, "NotKept");
+    assert_eq!(verified.reason.as_str(), "NotKept");
     assert!(
         verified.message.contains("no space left"),
         "{}",
@@ -206,7 +219,10 @@ async fn nothing_is_driven_from_a_floor_that_cannot_be_kept() {
     assert_eq!(fleet.motd("a").as_deref(), Some("one"));
     let told = |fleet: &Fleet| {
         let events = fleet.handle().events(None, 100);
-        events.iter().filter(|e| e.reason == "StoreFailed").count()
+        events
+            .iter()
+            .filter(|e| e.reason.as_str() == "StoreFailed")
+            .count()
     };
     assert_eq!(
         told(&fleet),
@@ -224,13 +240,20 @@ async fn nothing_is_driven_from_a_floor_that_cannot_be_kept() {
         })
         .await;
     assert_eq!(fleet.motd("a").as_deref(), Some("two"));
-    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
     fleet.kill().await;
     fleet.repository.reset(first.parse().unwrap());
     fleet.start().await;
     fleet.rest(5).await;
     assert_eq!(
-        fleet.handle().source().accepted,
+        fleet.handle().fleet().source.accepted,
         Some(second.to_string()),
         "it was kept before it was driven"
     );
@@ -245,7 +268,7 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
     *fleet.revoked.lock().unwrap() = Ok(revoked.clone());
     fleet.handle().notify().unwrap();
     fleet.rest(1).await;
-    assert_eq!(fleet.handle().source().revoked, [key]);
+    assert_eq!(fleet.handle().fleet().source.revoked, [key]);
     assert_eq!(
         fleet.repository.told_revoked(),
         revoked,
@@ -255,16 +278,16 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
     assert!(
         events
             .iter()
-            .any(|e| e.reason == "KeyRevoked" && e.message.contains(key))
+            .any(|e| e.reason.as_str() == "KeyRevoked" && e.message.contains(key))
     );
 
     // A file that can't be read may name the key that signed the next commit.
     *fleet.revoked.lock().unwrap() = Err("the file thief.asc can't be read".to_owned());
     let second = fleet.push(&["a"], "two");
     fleet.rest(200).await;
-    let source = fleet.handle().source();
+    let source = fleet.handle().fleet().source;
     let verified = source.conditions.get(SourceVerified).unwrap().clone();
-    assert_eq!(verified.reason, "RevocationsUnreadable");
+    assert_eq!(verified.reason.as_str(), "RevocationsUnreadable");
     assert!(
         verified.message.contains("thief.asc"),
         "{}",
@@ -280,7 +303,14 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
             status.revision.as_ref() == Some(&second.to_string())
         })
         .await;
-    assert!(fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,8 +321,9 @@ async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
         .unwrap();
     let told = |fleet: &Fleet, reason: &str| {
         let events = fleet.handle().events(None, 100);
-        let about =
-            |e: &&crate::event::Event| e.reason == reason && e.message.contains(&key.to_string());
+        let about = |e: &&plumb_core::view::EventRecord| {
+            e.reason.as_str() == reason && e.message.contains(&key.to_string())
+        };
         events.iter().filter(about).count()
     };
     fleet.repository.revoke(std::slice::from_ref(&key));
@@ -316,11 +347,14 @@ async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
     fleet.rest(5).await;
     assert_eq!(told(&fleet, "RevokeTagGone"), 1);
     assert!(fleet.repository.told_revoked_before().contains(&key));
-    assert_eq!(fleet.handle().source().revoked_by_tags, [key.to_string()]);
+    assert_eq!(
+        fleet.handle().fleet().source.revoked_by_tags,
+        [key.to_string()]
+    );
     // While it runs it isn't said again, nor where a branch that was set back lets no tag be looked at.
     fleet.handle().notify().unwrap();
     fleet.rest(5).await;
-    let accepted = fleet.handle().source().accepted.unwrap();
+    let accepted = fleet.handle().fleet().source.accepted.unwrap();
     let second = fleet.push(&["a"], "two");
     fleet
         .until("a", "through", |status| {
@@ -330,7 +364,14 @@ async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
     fleet.repository.reset(accepted.parse().unwrap());
     fleet.handle().notify().unwrap();
     fleet.rest(5).await;
-    assert!(!fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        !fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
     assert_eq!(told(&fleet, "RevokeTagGone"), 1);
 
     // Where this machine's configuration takes it away, no tag has to.
@@ -345,7 +386,7 @@ async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
 #[tokio::test(start_paused = true)]
 async fn a_branch_that_is_set_back_says_nothing_of_tags_at_a_start() {
     let mut fleet = Fleet::settled(&["a"]).await;
-    let first = fleet.handle().source().accepted.unwrap();
+    let first = fleet.handle().fleet().source.accepted.unwrap();
     let key: KeyName = "SHA256:I+V3AoHAkCS9K+icDSXFKTl4Lv+LXRtvARNmHdmerWg"
         .parse()
         .unwrap();
@@ -360,10 +401,17 @@ async fn a_branch_that_is_set_back_says_nothing_of_tags_at_a_start() {
     fleet.repository.reset(first.parse().unwrap());
     fleet.start().await;
     fleet.rest(5).await;
-    assert!(!fleet.handle().source().conditions.is_true(SourceVerified));
+    assert!(
+        !fleet
+            .handle()
+            .fleet()
+            .source
+            .conditions
+            .is_true(SourceVerified)
+    );
     let events = fleet.handle().events(None, 100);
     assert!(
-        !events.iter().any(|e| e.reason == "RevokeTagGone"),
+        !events.iter().any(|e| e.reason.as_str() == "RevokeTagGone"),
         "{events:?}"
     );
 }
@@ -384,6 +432,9 @@ async fn a_key_stays_revoked_though_that_cant_be_kept() {
     fleet.rest(5).await;
     assert!(fleet.repository.told_revoked_before().contains(&key));
     let events = fleet.handle().events(None, 100);
-    let revoked = events.iter().filter(|e| e.reason == "KeyRevoked").count();
+    let revoked = events
+        .iter()
+        .filter(|e| e.reason.as_str() == "KeyRevoked")
+        .count();
     assert_eq!(revoked, 1, "it is told once");
 }

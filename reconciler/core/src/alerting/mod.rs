@@ -1,21 +1,107 @@
-//! Which alerts fire, as a function of statuses and time; and the book that keeps when they began.
+//! The alerting rules, as functions of statuses and time, and the set of active alerts.
 
-mod book;
+mod active;
 mod labels;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-pub use book::{Book, Entry, Moved};
+use jiff::Timestamp;
+use plumb_api::HostName;
+
+pub use active::{ActiveAlert, ActiveAlerts, AlertChanges};
 pub use labels::label_name;
-pub use rules::{
-    DRIFT_CORRECTING, Facts, HeldCommit, Hold, HostFacts, OF_COMMITS, Settings, firing,
-};
+pub use rules::{HeldCommit, Hold, HostFacts, Rules, Settings};
 
-/// What makes two alerts the same one.
+/// The labels that identify an alert.
 pub type Labels = BTreeMap<String, String>;
+
+/// The alerts that Plumb raises; `docs/alerts.md` has a runbook for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertName {
+    /// A commit isn't accepted and somebody should look at once, or nothing can be verified.
+    CommitVerificationFailed,
+    /// A commit waits for approvals.
+    ApprovalPending,
+    /// A rollout stopped because hosts failed.
+    RolloutHalted,
+    /// A host moved away from its target.
+    HostDrifted,
+    /// A host keeps its last state because its manifests have errors.
+    HostHeld,
+    /// A host ran a revision that isn't on the verified chain.
+    HostOffVerifiedChain,
+    /// A host fails to reach its target.
+    HostReconcileFailing,
+    /// A host was deleted from git.
+    HostReleased,
+    /// A host can't be reached.
+    HostUnreachable,
+}
+
+impl AlertName {
+    /// The value of the label `alertname`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CommitVerificationFailed => "PlumbCommitVerificationFailed",
+            Self::ApprovalPending => "PlumbApprovalPending",
+            Self::RolloutHalted => "PlumbRolloutHalted",
+            Self::HostDrifted => "PlumbHostDrifted",
+            Self::HostHeld => "PlumbHostHeld",
+            Self::HostOffVerifiedChain => "PlumbHostOffVerifiedChain",
+            Self::HostReconcileFailing => "PlumbHostReconcileFailing",
+            Self::HostReleased => "PlumbHostReleased",
+            Self::HostUnreachable => "PlumbHostUnreachable",
+        }
+    }
+
+    /// The value of the label `severity`.
+    pub const fn severity(self) -> &'static str {
+        match self {
+            Self::CommitVerificationFailed | Self::RolloutHalted | Self::HostOffVerifiedChain => {
+                "critical"
+            }
+            Self::ApprovalPending => "info",
+            Self::HostDrifted
+            | Self::HostHeld
+            | Self::HostReconcileFailing
+            | Self::HostReleased
+            | Self::HostUnreachable => "warning",
+        }
+    }
+}
+
+impl fmt::Display for AlertName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The object that raises an alert.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertScope {
+    /// The source.
+    Source,
+    /// The rollouts.
+    Rollouts,
+    /// A host.
+    Host(HostName),
+}
+
+impl AlertScope {
+    /// The scope of an alert with these labels.
+    pub fn of(labels: &Labels) -> Self {
+        let host = labels.get("host").and_then(|host| host.parse().ok());
+        match (host, labels.get("alertname")) {
+            (Some(host), _) => Self::Host(host),
+            (None, Some(name)) if name == AlertName::RolloutHalted.as_str() => Self::Rollouts,
+            (None, _) => Self::Source,
+        }
+    }
+}
 
 /// An alert that fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,4 +110,25 @@ pub struct Firing {
     pub labels: Labels,
     /// Everything that changes.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// The alerts of one object now, and when time alone changes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// The alerts that fire.
+    pub firing: Vec<Firing>,
+    /// The next time at which another alert fires if nothing else happens.
+    pub next: Option<Timestamp>,
+}
+
+impl Outlook {
+    /// Returns true if `after` has passed since `since`; otherwise remembers when it will have.
+    fn lasted(&mut self, since: Timestamp, after: jiff::SignedDuration, now: Timestamp) -> bool {
+        if now.duration_since(since) >= after {
+            return true;
+        }
+        let at = since + after;
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        false
+    }
 }

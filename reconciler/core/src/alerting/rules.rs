@@ -5,20 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::HostName;
 
-use super::{Firing, labels};
+use super::{AlertName, Firing, Outlook, labels};
 use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
-
-/// The reason of `Drifted` while drift that was found for the first time is being put back: alone
-/// among them, it doesn't alert.
-pub const DRIFT_CORRECTING: &str = "DriftCorrecting";
-
-/// The reasons of hosts that ran what the verified chain doesn't lead to: somebody drives them, or set
-/// the branch back.
-const OFF_CHAIN: [&str; 2] = ["OffVerifiedChain", "WouldGoBack"];
-
-/// The alerts that commits raise. While the branch can't be looked at, those that fire go on.
-pub const OF_COMMITS: [&str; 2] = ["PlumbCommitVerificationFailed", "PlumbApprovalPending"];
+use crate::view::CommitVerdict;
 
 /// How long things may last before they alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,21 +37,6 @@ impl Default for Settings {
     }
 }
 
-/// Everything that alerts are made of.
-#[derive(Debug, Clone)]
-pub struct Facts<'a> {
-    /// The fleet's name, once it is known.
-    pub fleet: Option<&'a str>,
-    /// Its hosts.
-    pub hosts: Vec<HostFacts<'a>>,
-    /// The first commit that isn't accepted.
-    pub held: Option<HeldCommit>,
-    /// Why no commit of the branch can be judged, where that is so; no text of an author is in it.
-    pub unfounded: Option<&'a str>,
-    /// The rollout, and whether it is halted.
-    pub rollout: Option<&'a Rollout>,
-}
-
 /// A host's part.
 #[derive(Debug, Clone, Copy)]
 pub struct HostFacts<'a> {
@@ -71,15 +46,23 @@ pub struct HostFacts<'a> {
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// A commit that isn't accepted. No text of its author is in it: what isn't trusted doesn't speak
-/// through our alerts.
+/// A commit that isn't accepted. Alerts use `because` alone, which has no text of the commit's author:
+/// what isn't trusted doesn't speak through Plumb's alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCommit {
     /// The commit.
     pub commit: String,
+    /// Its verdict.
+    pub verdict: CommitVerdict,
     /// Why it is held.
     pub hold: Hold,
-    /// The reasons' codes and what is missing, in words of ours.
+    /// The reasons, a sentence each, as the page shows them.
+    pub reasons: Vec<String>,
+    /// The same reasons as conditions and records have them, in one line.
+    pub message: String,
+    /// The codes of the reasons.
+    pub codes: Vec<String>,
+    /// The codes and what is missing, in Plumb's own words.
     pub because: String,
     /// How many commits wait behind it.
     pub behind: usize,
@@ -98,42 +81,22 @@ pub enum Hold {
     Waiting,
 }
 
-/// The alerts that fire now.
-pub fn firing(facts: &Facts<'_>, settings: &Settings, now: Timestamp) -> Vec<Firing> {
-    let mut all = Vec::new();
-    for host in &facts.hosts {
-        of_host(facts, *host, settings, now, &mut all);
-    }
-    if let Some(held) = &facts.held {
-        all.extend(of_commit(facts, held, settings, now));
-    }
-    if let Some(why) = facts.unfounded {
-        let maker = Maker {
-            facts,
-            settings,
-            name: "PlumbCommitVerificationFailed",
-            severity: "critical",
-        };
-        let summary = "no commit of the branch can be judged".to_owned();
-        all.push(maker.alert(None, summary, format!("{why}."), None));
-    }
-    if let Some(rollout) = facts.rollout.filter(|rollout| !rollout.failed().is_empty()) {
-        all.push(of_rollout(facts, rollout, settings));
-    }
-    all
+/// The rules with their settings, for one fleet at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The fleet's name, once it is known.
+    pub fleet: Option<&'a str>,
+    /// When alerts fire.
+    pub settings: &'a Settings,
+    /// The time.
+    pub now: Timestamp,
 }
 
-/// Makes an alert: name, severity and host are its identity.
-struct Maker<'a> {
-    facts: &'a Facts<'a>,
-    settings: &'a Settings,
-    name: &'static str,
-    severity: &'static str,
-}
-
-impl Maker<'_> {
+impl Rules<'_> {
+    /// Makes an alert: name, severity, fleet and host are its identity.
     fn alert(
         &self,
+        name: AlertName,
         host: Option<&HostFacts<'_>>,
         summary: String,
         description: String,
@@ -142,9 +105,9 @@ impl Maker<'_> {
         let none = BTreeMap::new();
         let labels = labels::all(
             [
-                ("alertname", self.name.to_owned()),
-                ("severity", self.severity.to_owned()),
-                ("fleet", self.facts.fleet.unwrap_or_default().to_owned()),
+                ("alertname", name.to_string()),
+                ("severity", name.severity().to_owned()),
+                ("fleet", self.fleet.unwrap_or_default().to_owned()),
                 (
                     "host",
                     host.map(|h| h.status.host.to_string()).unwrap_or_default(),
@@ -158,7 +121,7 @@ impl Maker<'_> {
             ("description".to_owned(), description),
             (
                 "runbook_url".to_owned(),
-                format!("{runbooks}/{}", self.name.to_lowercase()),
+                format!("{runbooks}/{}", name.as_str().to_lowercase()),
             ),
         ]);
         if let Some(revision) = revision {
@@ -169,174 +132,183 @@ impl Maker<'_> {
             annotations,
         }
     }
-}
 
-fn of_host(
-    facts: &Facts<'_>,
-    host: HostFacts<'_>,
-    settings: &Settings,
-    now: Timestamp,
-    all: &mut Vec<Firing>,
-) {
-    let status = host.status;
-    let conditions = &status.conditions;
-    let name = &status.host;
-    let revision = status
-        .target
-        .as_ref()
-        .map(|target| target.revision.as_str())
-        .or(status.revision.as_deref());
-    let mut fire = |alert, severity, summary: String, description: String| {
-        let maker = Maker {
-            facts,
-            settings,
-            name: alert,
-            severity,
+    /// The alerts of a host.
+    pub fn of_host(&self, host: HostFacts<'_>) -> Outlook {
+        let mut outlook = Outlook::default();
+        let status = host.status;
+        let conditions = &status.conditions;
+        let name = &status.host;
+        let revision = status
+            .target
+            .as_ref()
+            .map(|target| target.revision.as_str())
+            .or(status.revision.as_deref());
+        let alert = |alert, summary: String, description: String| {
+            self.alert(alert, Some(&host), summary, description, revision)
         };
-        all.push(maker.alert(Some(&host), summary, description, revision));
-    };
-    let held = |kind, status: ConditionStatus| -> Option<&Condition> {
-        conditions
-            .get(kind)
-            .filter(|condition| condition.status == status)
-    };
-    if let Some(synced) = held(ConditionType::Synced, ConditionStatus::False) {
-        if synced.reason == "Released" {
-            fire(
-                "PlumbHostReleased",
-                "warning",
-                format!("{name} is no longer in git and no longer driven"),
-                format!(
-                    "What Plumb made on it stays as it is. `plumb forget {name}` ends this alert; to have it taken back, put the Host into git again with `state: retired`."
+        let held = |kind, status: ConditionStatus| -> Option<&Condition> {
+            conditions
+                .get(kind)
+                .filter(|condition| condition.status == status)
+        };
+        if let Some(synced) = held(ConditionType::Synced, ConditionStatus::False) {
+            match synced.reason.alert() {
+                Some(AlertName::HostReleased) => {
+                    outlook.firing.push(alert(
+                        AlertName::HostReleased,
+                        format!("{name} is no longer in git and no longer driven"),
+                        format!(
+                            "What Plumb made on it stays as it is. `plumb forget {name}` ends this alert; to have it taken back, put the Host into git again with `state: retired`."
+                        ),
+                    ));
+                    // Nothing else is known of a host that isn't looked at.
+                    return outlook;
+                }
+                Some(AlertName::HostHeld)
+                    if outlook.lasted(
+                        synced.last_transition_time,
+                        self.settings.hold_after,
+                        self.now,
+                    ) =>
+                {
+                    outlook.firing.push(alert(
+                        AlertName::HostHeld,
+                        format!("{name} keeps its last state: its manifests can't be used"),
+                        synced.message.clone(),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if conditions.is_true(ConditionType::Suspended) {
+            return outlook;
+        }
+        let drifted = held(ConditionType::Drifted, ConditionStatus::True);
+        if let Some(drifted) = drifted.filter(|drifted| drifted.reason.alert().is_some()) {
+            outlook.firing.push(alert(
+                AlertName::HostDrifted,
+                format!("{name} moved away from what git says"),
+                drifted.message.clone(),
+            ));
+        }
+        if let Some(stalled) = held(ConditionType::Stalled, ConditionStatus::True) {
+            let (name, summary) = match stalled.reason.alert() {
+                Some(AlertName::HostOffVerifiedChain) => (
+                    AlertName::HostOffVerifiedChain,
+                    format!(
+                        "{name} ran a revision that the branch doesn't lead to, and is left as it is"
+                    ),
                 ),
-            );
-            // Nothing else is known of a host that isn't looked at.
-            return;
-        }
-        let since = synced.last_transition_time;
-        if synced.reason == "ManifestInvalid" && now.duration_since(since) >= settings.hold_after {
-            fire(
-                "PlumbHostHeld",
-                "warning",
-                format!("{name} keeps its last state: its manifests can't be used"),
-                synced.message.clone(),
-            );
-        }
-    }
-    if conditions.is_true(ConditionType::Suspended) {
-        return;
-    }
-    let drifted = held(ConditionType::Drifted, ConditionStatus::True);
-    if let Some(drifted) = drifted.filter(|drifted| drifted.reason != DRIFT_CORRECTING) {
-        fire(
-            "PlumbHostDrifted",
-            "warning",
-            format!("{name} moved away from what git says"),
-            drifted.message.clone(),
-        );
-    }
-    if let Some(stalled) = held(ConditionType::Stalled, ConditionStatus::True) {
-        if OFF_CHAIN.contains(&stalled.reason.as_str()) {
-            fire(
-                "PlumbHostOffVerifiedChain",
-                "critical",
-                format!(
-                    "{name} ran a revision that the branch doesn't lead to, and is left as it is"
+                _ => (
+                    AlertName::HostReconcileFailing,
+                    format!("{name} can't be brought to what git says until something changes"),
                 ),
-                stalled.message.clone(),
-            );
-            return;
+            };
+            outlook
+                .firing
+                .push(alert(name, summary, stalled.message.clone()));
+            return outlook;
         }
-        fire(
-            "PlumbHostReconcileFailing",
-            "warning",
-            format!("{name} can't be brought to what git says until something changes"),
-            stalled.message.clone(),
-        );
-        return;
-    }
-    if let Some(unreachable) = held(ConditionType::Reachable, ConditionStatus::False) {
-        let since = unreachable.last_transition_time;
-        if now.duration_since(since) >= settings.unreachable_after {
-            fire(
-                "PlumbHostUnreachable",
-                "warning",
-                format!("{name} can't be reached"),
-                unreachable.message.clone(),
-            );
+        if let Some(unreachable) = held(ConditionType::Reachable, ConditionStatus::False) {
+            let since = unreachable.last_transition_time;
+            if outlook.lasted(since, self.settings.unreachable_after, self.now) {
+                outlook.firing.push(alert(
+                    AlertName::HostUnreachable,
+                    format!("{name} can't be reached"),
+                    unreachable.message.clone(),
+                ));
+            }
+        } else if status.failures >= self.settings.failures {
+            let why = conditions.get(ConditionType::Ready);
+            outlook.firing.push(alert(
+                AlertName::HostReconcileFailing,
+                format!("{name} fails to come to what git says"),
+                why.map(|ready| ready.message.clone()).unwrap_or_default(),
+            ));
         }
-    } else if status.failures >= settings.failures {
-        let why = conditions.get(ConditionType::Ready);
-        fire(
-            "PlumbHostReconcileFailing",
-            "warning",
-            format!("{name} fails to come to what git says"),
-            why.map(|ready| ready.message.clone()).unwrap_or_default(),
-        );
+        outlook
     }
-}
 
-fn of_commit(
-    facts: &Facts<'_>,
-    held: &HeldCommit,
-    settings: &Settings,
-    now: Timestamp,
-) -> Option<Firing> {
-    let short: String = held.commit.chars().take(12).collect();
-    let stays = match &held.accepted {
-        Some(accepted) => format!(
-            "The fleet stays at {}.",
-            accepted.chars().take(12).collect::<String>()
-        ),
-        None => "Nothing was accepted before it.".to_owned(),
-    };
-    let behind = match held.behind {
-        0 => String::new(),
-        n => format!(" {n} more commits wait behind it."),
-    };
-    let (name, severity, summary) = match held.hold {
-        Hold::Alarm => (
-            "PlumbCommitVerificationFailed",
-            "critical",
-            format!("commit {short} isn't accepted"),
-        ),
-        Hold::Waiting if now.duration_since(held.since) >= settings.pending_after => (
-            "PlumbApprovalPending",
-            "info",
-            format!("commit {short} waits for approval"),
-        ),
-        Hold::Waiting => return None,
-    };
-    let maker = Maker {
-        facts,
-        settings,
-        name,
-        severity,
-    };
-    let description = format!("{} {stays}{behind}", held.because);
-    Some(maker.alert(None, summary, description, Some(&held.commit)))
-}
+    /// The alerts of the source: of the first commit that isn't accepted, or of why nothing can be
+    /// verified.
+    pub fn of_source(&self, held: Option<&HeldCommit>, root_error: Option<&str>) -> Outlook {
+        let mut outlook = Outlook::default();
+        if let Some(held) = held
+            && (held.hold == Hold::Alarm
+                || outlook.lasted(held.since, self.settings.pending_after, self.now))
+        {
+            outlook.firing.push(self.of_commit(held));
+        }
+        if let Some(why) = root_error {
+            outlook.firing.push(self.alert(
+                AlertName::CommitVerificationFailed,
+                None,
+                "no commit of the branch can be judged".to_owned(),
+                format!("{why}."),
+                None,
+            ));
+        }
+        outlook
+    }
 
-fn of_rollout(facts: &Facts<'_>, rollout: &Rollout, settings: &Settings) -> Firing {
-    let maker = Maker {
-        facts,
-        settings,
-        name: "PlumbRolloutHalted",
-        severity: "critical",
-    };
-    let failed: Vec<(&HostName, _)> = rollout.failed().iter().collect();
-    let first: Vec<_> = failed
-        .iter()
-        .take(5)
-        .map(|(host, failure)| format!("{host}: {}", failure.reason))
-        .collect();
-    maker.alert(
-        None,
-        format!("no further hosts change: {} failed", failed.len()),
-        format!(
-            "{}. It goes on when these hosts come through, or with a commit that changes what they should be.",
-            first.join("; ")
-        ),
-        rollout.revision(),
-    )
+    fn of_commit(&self, held: &HeldCommit) -> Firing {
+        let short: String = held.commit.chars().take(12).collect();
+        let stays = match &held.accepted {
+            Some(accepted) => format!(
+                "The fleet stays at {}.",
+                accepted.chars().take(12).collect::<String>()
+            ),
+            None => "Nothing was accepted before it.".to_owned(),
+        };
+        let behind = match held.behind {
+            0 => String::new(),
+            n => format!(" {n} more commits wait behind it."),
+        };
+        let (name, summary) = match held.hold {
+            Hold::Alarm => (
+                AlertName::CommitVerificationFailed,
+                format!("commit {short} isn't accepted"),
+            ),
+            Hold::Waiting => (
+                AlertName::ApprovalPending,
+                format!("commit {short} waits for approval"),
+            ),
+        };
+        let description = format!("{} {stays}{behind}", held.because);
+        self.alert(name, None, summary, description, Some(&held.commit))
+    }
+
+    /// The alert of halted rollouts.
+    pub fn of_rollouts<'r>(&self, halted: impl IntoIterator<Item = &'r Rollout>) -> Outlook {
+        let mut failed: Vec<(&HostName, &str)> = Vec::new();
+        let mut revision = None;
+        for rollout in halted {
+            let hosts = rollout.failed().iter();
+            failed.extend(hosts.map(|(host, failure)| (host, failure.reason.as_str())));
+            revision = rollout.revision().or(revision);
+        }
+        if failed.is_empty() {
+            return Outlook::default();
+        }
+        let first: Vec<_> = failed
+            .iter()
+            .take(5)
+            .map(|(host, reason)| format!("{host}: {reason}"))
+            .collect();
+        let firing = self.alert(
+            AlertName::RolloutHalted,
+            None,
+            format!("no further hosts change: {} failed", failed.len()),
+            format!(
+                "{}. It goes on when these hosts come through, or with a commit that changes what they should be.",
+                first.join("; ")
+            ),
+            revision,
+        );
+        Outlook {
+            firing: vec![firing],
+            next: None,
+        }
+    }
 }

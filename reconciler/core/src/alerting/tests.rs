@@ -1,8 +1,10 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::rollout::{Candidate, Ended, Limits, Rollout};
+use crate::reason::ConditionReason;
+use crate::rollout::{Candidate, HostOutcome, Limits, Rollout};
 use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
+use crate::view::CommitVerdict;
 use jiff::Timestamp;
 use plumb_api::Digest;
 
@@ -18,33 +20,37 @@ fn set(
     status: &mut HostStatus,
     kind: ConditionType,
     value: ConditionStatus,
-    reason: &str,
+    reason: ConditionReason,
     when: i64,
 ) {
     status.conditions.set(Condition {
         kind,
         status: value,
-        reason: reason.to_owned(),
+        reason,
         message: format!("because {reason}"),
         observed_generation: None,
         last_transition_time: at(when),
     });
 }
 
+fn rules<'a>(fleet: Option<&'a str>, settings: &'a Settings, when: i64) -> Rules<'a> {
+    Rules {
+        fleet,
+        settings,
+        now: at(when),
+    }
+}
+
 fn names(status: &HostStatus, when: i64) -> Vec<String> {
     let labels = BTreeMap::new();
-    let facts = Facts {
-        fleet: None,
-        hosts: vec![HostFacts {
-            status,
-            labels: &labels,
-        }],
-        held: None,
-        unfounded: None,
-        rollout: None,
+    let host = HostFacts {
+        status,
+        labels: &labels,
     };
-    let all = firing(&facts, &Settings::default(), at(when));
-    all.iter()
+    let outlook = rules(None, &Settings::default(), when).of_host(host);
+    outlook
+        .firing
+        .iter()
         .map(|firing| firing.labels["alertname"].clone())
         .collect()
 }
@@ -56,7 +62,7 @@ fn labels_are_the_identity_and_fit_for_prometheus() {
         &mut status,
         ConditionType::Drifted,
         ConditionStatus::True,
-        "DriftHeld",
+        ConditionReason::DriftHeld,
         0,
     );
     let labels = BTreeMap::from([
@@ -67,17 +73,13 @@ fn labels_are_the_identity_and_fit_for_prometheus() {
         ("severity".to_owned(), "mine".to_owned()),
         ("empty".to_owned(), String::new()),
     ]);
-    let facts = Facts {
-        fleet: Some("home"),
-        hosts: vec![HostFacts {
-            status: &status,
-            labels: &labels,
-        }],
-        held: None,
-        unfounded: None,
-        rollout: None,
+    let host = HostFacts {
+        status: &status,
+        labels: &labels,
     };
-    let all = firing(&facts, &Settings::default(), at(0));
+    let all = rules(Some("home"), &Settings::default(), 0)
+        .of_host(host)
+        .firing;
     let shown: Vec<_> = all[0]
         .labels
         .iter()
@@ -110,7 +112,7 @@ fn hosts_alert_by_condition_and_time() {
         &mut off,
         ConditionType::Reachable,
         ConditionStatus::False,
-        "Unreachable",
+        ConditionReason::Unreachable,
         0,
     );
     off.failures = 9;
@@ -128,7 +130,7 @@ fn hosts_alert_by_condition_and_time() {
         &mut stalled,
         ConditionType::Stalled,
         ConditionStatus::True,
-        "HostKeyMismatch",
+        ConditionReason::HostKeyMismatch,
         0,
     );
     assert_eq!(
@@ -142,7 +144,7 @@ fn hosts_alert_by_condition_and_time() {
         &mut held,
         ConditionType::Synced,
         ConditionStatus::False,
-        "ManifestInvalid",
+        ConditionReason::ManifestInvalid,
         0,
     );
     assert!(names(&held, 59).is_empty());
@@ -153,7 +155,7 @@ fn hosts_alert_by_condition_and_time() {
         &mut released,
         ConditionType::Synced,
         ConditionStatus::False,
-        "Released",
+        ConditionReason::Released,
         0,
     );
     assert_eq!(names(&released, 60), ["PlumbHostReleased"]);
@@ -163,7 +165,7 @@ fn hosts_alert_by_condition_and_time() {
         &mut suspended,
         ConditionType::Suspended,
         ConditionStatus::True,
-        "Suspended",
+        ConditionReason::Suspended,
         0,
     );
     assert!(names(&suspended, 0).is_empty());
@@ -174,19 +176,20 @@ fn held_commits_alert_at_once_unless_they_only_wait() {
     let held = |hold| HeldCommit {
         commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00".to_owned(),
         hold,
+        verdict: CommitVerdict::Reject,
+        reasons: Vec::new(),
+        message: String::new(),
+        codes: Vec::new(),
         because: "uncovered: no identity of the policy has signed it.".to_owned(),
         behind: 2,
         accepted: Some("5afe".repeat(10)),
         since: at(0),
     };
-    let facts = |hold| Facts {
-        fleet: None,
-        hosts: Vec::new(),
-        held: Some(held(hold)),
-        unfounded: None,
-        rollout: None,
+    let source = |hold, when| {
+        let held = held(hold);
+        rules(None, &Settings::default(), when).of_source(Some(&held), None)
     };
-    let alarm = firing(&facts(Hold::Alarm), &Settings::default(), at(0));
+    let alarm = source(Hold::Alarm, 0).firing;
     assert_eq!(
         alarm[0].labels["alertname"],
         "PlumbCommitVerificationFailed"
@@ -201,8 +204,9 @@ fn held_commits_alert_at_once_unless_they_only_wait() {
         alarm[0].annotations["description"],
         "uncovered: no identity of the policy has signed it. The fleet stays at 5afe5afe5afe. 2 more commits wait behind it."
     );
-    assert!(firing(&facts(Hold::Waiting), &Settings::default(), at(59)).is_empty());
-    let waiting = firing(&facts(Hold::Waiting), &Settings::default(), at(60));
+    let early = source(Hold::Waiting, 59);
+    assert_eq!((early.firing.len(), early.next), (0, Some(at(60))));
+    let waiting = source(Hold::Waiting, 60).firing;
     assert_eq!(waiting[0].labels["alertname"], "PlumbApprovalPending");
     assert_eq!(waiting[0].labels["severity"], "info");
 }
@@ -225,17 +229,21 @@ fn a_halt_says_who_failed() {
             failures: 1,
         },
     );
-    rollout.ended(&host, wants, Ended::Failed("apt failed".to_owned()), at(0));
-    let facts = Facts {
-        fleet: None,
-        hosts: Vec::new(),
-        held: None,
-        unfounded: None,
-        rollout: Some(&rollout),
-    };
-    let all = firing(&facts, &Settings::default(), at(0));
+    rollout.host_ended(
+        &host,
+        wants,
+        HostOutcome::Failed("apt failed".to_owned()),
+        at(0),
+    );
+    let all = rules(None, &Settings::default(), 0)
+        .of_rollouts([&rollout])
+        .firing;
     assert_eq!(all[0].labels["alertname"], "PlumbRolloutHalted");
     assert!(all[0].annotations["description"].starts_with("a: apt failed. It goes on"));
+}
+
+fn scope() -> AlertScope {
+    AlertScope::Source
 }
 
 fn drifted(message: &str) -> Vec<Firing> {
@@ -246,46 +254,54 @@ fn drifted(message: &str) -> Vec<Firing> {
 }
 
 #[test]
-fn the_book_keeps_beginnings_and_resolves_for_real() {
-    let mut book = Book::default();
-    let moved = book.update(drifted("one file"), at(0));
+fn active_alerts_keep_their_beginning_and_resolve_for_real() {
+    let mut active = ActiveAlerts::default();
+    let moved = active.update(&scope(), drifted("one file"), at(0));
     assert!(moved.is_news() && moved.began.len() == 1);
-    let first = book.alerts("", at(0)).remove(0);
+    let first = active.to_send("", at(0)).remove(0);
     assert_eq!((first.starts_at, first.ends_at), (at(0), at(4)));
 
     // Nothing new a minute later, but for how long it holds.
-    assert!(book.update(drifted("one file"), at(1)).is_empty());
-    let again = book.alerts("", at(1)).remove(0);
+    assert!(
+        active
+            .update(&scope(), drifted("one file"), at(1))
+            .is_empty()
+    );
+    let again = active.to_send("", at(1)).remove(0);
     assert_eq!((again.starts_at, again.ends_at), (at(0), at(5)));
 
-    let moved = book.update(drifted("two files"), at(2));
+    let moved = active.update(&scope(), drifted("two files"), at(2));
     assert!(!moved.is_news() && moved.changed.len() == 1);
 
-    // A restart of ours: the book is read back as it was kept.
+    // A restart: the alerts are read back as they were stored.
     let key = moved.changed[0].clone();
-    let kept = serde_json::to_string(book.get(&key).unwrap()).unwrap();
-    let mut book = Book::load([(key, serde_json::from_str(&kept).unwrap())]);
-    assert!(book.update(drifted("two files"), at(30)).is_empty());
-    assert_eq!(book.alerts("", at(30))[0].starts_at, at(0));
+    let kept = serde_json::to_string(active.get(&key).unwrap()).unwrap();
+    let mut active = ActiveAlerts::load([(key, serde_json::from_str(&kept).unwrap())]);
+    assert!(
+        active
+            .update(&scope(), drifted("two files"), at(30))
+            .is_empty()
+    );
+    assert_eq!(active.to_send("", at(30))[0].starts_at, at(0));
 
-    let moved = book.update(Vec::new(), at(31));
+    let moved = active.update(&scope(), Vec::new(), at(31));
     assert!(moved.is_news() && moved.resolved.len() == 1);
     for minute in 31..=46 {
-        book.update(Vec::new(), at(minute));
-        let repeated = book.alerts("", at(minute));
+        active.update(&scope(), Vec::new(), at(minute));
+        let repeated = active.to_send("", at(minute));
         assert_eq!(repeated[0].ends_at, at(31), "resolved for real");
     }
-    let moved = book.update(Vec::new(), at(47));
-    assert_eq!(moved.dropped.len(), 1);
-    assert!(book.alerts("", at(47)).is_empty());
+    assert_eq!(active.expire(at(46)).len(), 0);
+    assert_eq!(active.expire(at(47)).len(), 1);
+    assert!(active.to_send("", at(47)).is_empty());
 }
 
 #[test]
 fn what_fires_again_begins_again() {
-    let mut book = Book::default();
-    book.update(drifted("a"), at(0));
-    book.update(Vec::new(), at(5));
-    book.update(drifted("a"), at(6));
-    let alert = book.alerts("", at(6)).remove(0);
+    let mut active = ActiveAlerts::default();
+    active.update(&scope(), drifted("a"), at(0));
+    active.update(&scope(), Vec::new(), at(5));
+    active.update(&scope(), drifted("a"), at(6));
+    let alert = active.to_send("", at(6)).remove(0);
     assert_eq!((alert.starts_at, alert.ends_at), (at(6), at(10)));
 }

@@ -1,11 +1,11 @@
 //! When nothing may be done on a host at all.
 
 use plumb_api::frame::{LedgerState, ObserveReport};
-use plumb_api::report::Retry;
 use plumb_api::{Address, Digest};
 
 use super::change::Draft;
 use crate::desired::{DesiredState, Existing, HostIntent, Lifecycle};
+use crate::reason::ConditionReason;
 
 /// Why nothing may be done on a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,23 +50,14 @@ fn more(addresses: &[Address]) -> String {
 }
 
 impl Refusal {
-    /// When it is worth trying again.
-    pub fn retry(&self) -> Retry {
+    /// The reason of the host's conditions; it owns when the run is tried again.
+    pub fn reason(&self) -> ConditionReason {
         match self {
-            Self::LedgerLost(_) | Self::Empty { .. } | Self::Existing { .. } => Retry::Stalled,
-            Self::Waiting(_) => Retry::Waiting,
-            Self::OtherTarget { .. } => Retry::Transient,
-        }
-    }
-
-    /// The reason of a condition, in CamelCase.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::LedgerLost(_) => "LedgerLost",
-            Self::Empty { .. } => "EmptyDesiredState",
-            Self::Existing { .. } => "ExistingDiffers",
-            Self::Waiting(_) => "Waiting",
-            Self::OtherTarget { .. } => "OtherTarget",
+            Self::LedgerLost(_) => ConditionReason::LedgerLost,
+            Self::Empty { .. } => ConditionReason::EmptyDesiredState,
+            Self::Existing { .. } => ConditionReason::ExistingDiffers,
+            Self::Waiting(_) => ConditionReason::Waiting,
+            Self::OtherTarget { .. } => ConditionReason::OtherTarget,
         }
     }
 

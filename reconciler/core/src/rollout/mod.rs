@@ -22,8 +22,10 @@ pub struct Rollout {
     goal: Option<Digest>,
     first: Option<HostName>,
     stage: Stage,
-    flying: BTreeMap<HostName, Flight>,
-    away: BTreeMap<HostName, Digest>,
+    #[serde(rename = "flying")]
+    in_flight: BTreeMap<HostName, Flight>,
+    #[serde(rename = "away")]
+    unreachable: BTreeMap<HostName, Digest>,
     failed: BTreeMap<HostName, Failure>,
 }
 
@@ -78,9 +80,9 @@ pub struct Candidate {
     pub target: Option<Digest>,
 }
 
-/// What a run of a host came to.
+/// The outcome of a host's run towards its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum HostOutcome {
     /// It is as its target says.
     Reached,
     /// It isn't yet, and nothing is wrong.
@@ -114,22 +116,31 @@ impl Rollout {
         let still = |host: &HostName, digest: &Digest| wants.get(host) == Some(digest);
         self.failed
             .retain(|host, failure| still(host, &failure.digest));
-        self.flying
+        self.in_flight
             .retain(|host, flight| still(host, &flight.digest));
-        self.away.retain(|host, digest| still(host, digest));
+        self.unreachable.retain(|host, digest| still(host, digest));
         self.revision = Some(revision.to_owned());
         self.goal = Some(goal);
         self.first = None;
         self.stage = Stage::First;
     }
 
-    /// A host's run towards a target is over.
-    pub fn ended(&mut self, host: &HostName, digest: Digest, ended: Ended, now: Timestamp) {
-        match ended {
-            Ended::Reached => {
-                self.flying
+    /// Takes in the outcome of a host's run towards a target. Returns true if the rollout changed.
+    pub fn host_ended(
+        &mut self,
+        host: &HostName,
+        digest: Digest,
+        outcome: HostOutcome,
+        now: Timestamp,
+    ) -> bool {
+        if !self.names(host) {
+            return false;
+        }
+        match outcome {
+            HostOutcome::Reached => {
+                self.in_flight
                     .retain(|h, flight| h != host || flight.digest != digest);
-                self.away.retain(|h, d| h != host || *d != digest);
+                self.unreachable.retain(|h, d| h != host || *d != digest);
                 // A host that comes through after all has shown what the halt was waiting for.
                 self.failed
                     .retain(|h, failure| h != host || failure.digest != digest);
@@ -137,46 +148,55 @@ impl Rollout {
                     self.stage = Stage::Rest;
                 }
             }
-            Ended::UnderWay => {
-                if self.away.get(host) == Some(&digest) {
-                    self.away.remove(host);
-                    self.flying.insert(
+            HostOutcome::UnderWay => {
+                if self.unreachable.get(host) == Some(&digest) {
+                    self.unreachable.remove(host);
+                    self.in_flight.insert(
                         host.clone(),
                         Flight {
                             digest,
                             contact: Contact::Made,
                         },
                     );
-                } else if let Some(flight) = self.flying.get_mut(host) {
+                } else if let Some(flight) = self.in_flight.get_mut(host) {
                     flight.contact = Contact::Made;
                 }
             }
-            Ended::Unreachable(reason) => {
-                let Some(flight) = self.flying.get(host).filter(|f| f.digest == digest) else {
-                    return;
+            HostOutcome::Unreachable(reason) => {
+                let Some(flight) = self.in_flight.get(host).filter(|f| f.digest == digest) else {
+                    return false;
                 };
                 if flight.contact == Contact::Made {
                     self.fail(host, digest, reason, now);
                 } else {
-                    self.flying.remove(host);
-                    self.away.insert(host.clone(), digest);
+                    self.in_flight.remove(host);
+                    self.unreachable.insert(host.clone(), digest);
                     if self.first.as_ref() == Some(host) {
                         self.first = None;
                     }
                 }
             }
-            Ended::Failed(reason) => {
-                let here = self.flying.get(host).is_some_and(|f| f.digest == digest);
-                if here || self.away.get(host) == Some(&digest) {
+            HostOutcome::Failed(reason) => {
+                let here = self.in_flight.get(host).is_some_and(|f| f.digest == digest);
+                if here || self.unreachable.get(host) == Some(&digest) {
                     self.fail(host, digest, reason, now);
                 }
             }
         }
+        true
+    }
+
+    /// True if the rollout remembers anything of a host.
+    fn names(&self, host: &HostName) -> bool {
+        self.in_flight.contains_key(host)
+            || self.unreachable.contains_key(host)
+            || self.failed.contains_key(host)
+            || self.first.as_ref() == Some(host)
     }
 
     fn fail(&mut self, host: &HostName, digest: Digest, reason: String, now: Timestamp) {
-        self.flying.remove(host);
-        self.away.remove(host);
+        self.in_flight.remove(host);
+        self.unreachable.remove(host);
         let stage = if self.first.as_ref() == Some(host) && self.stage == Stage::First {
             Stage::First
         } else {
@@ -207,14 +227,14 @@ impl Rollout {
                 let waiting = self
                     .first
                     .as_ref()
-                    .is_some_and(|first| self.flying.contains_key(first));
+                    .is_some_and(|first| self.in_flight.contains_key(first));
                 if waiting {
                     return Vec::new();
                 }
                 affected.next().into_iter().collect()
             }
             Stage::Rest => {
-                let free = limits.at_once.max(1).saturating_sub(self.flying.len());
+                let free = limits.at_once.max(1).saturating_sub(self.in_flight.len());
                 affected.take(free).collect()
             }
         };
@@ -222,7 +242,7 @@ impl Rollout {
             self.first = assigned.first().map(|candidate| candidate.host.clone());
         }
         for candidate in &assigned {
-            self.flying.insert(
+            self.in_flight.insert(
                 candidate.host.clone(),
                 Flight {
                     digest: candidate.wants,
@@ -230,7 +250,7 @@ impl Rollout {
                 },
             );
         }
-        if assigned.is_empty() && self.flying.is_empty() {
+        if assigned.is_empty() && self.in_flight.is_empty() {
             // All that could be reached is reached: what comes back later goes carefully again.
             self.stage = Stage::First;
         }
@@ -240,14 +260,39 @@ impl Rollout {
             .collect()
     }
 
-    /// A host isn't driven any more (suspended, released, someone else's): nothing waits for it.
-    pub fn leave_out(&mut self, host: &HostName) {
-        self.flying.remove(host);
-        self.away.remove(host);
+    /// Forgets a host that isn't driven any more (suspended, released, superseded): nothing waits for it.
+    /// Returns true if the rollout changed.
+    pub fn leave_out(&mut self, host: &HostName) -> bool {
+        if !self.names(host) {
+            return false;
+        }
+        self.in_flight.remove(host);
+        self.unreachable.remove(host);
         self.failed.remove(host);
         if self.first.as_ref() == Some(host) {
             self.first = None;
         }
+        true
+    }
+
+    /// Gives a host its new name.
+    pub fn rename(&mut self, old: &HostName, new: &HostName) -> bool {
+        if !self.names(old) {
+            return false;
+        }
+        if let Some(flight) = self.in_flight.remove(old) {
+            self.in_flight.insert(new.clone(), flight);
+        }
+        if let Some(digest) = self.unreachable.remove(old) {
+            self.unreachable.insert(new.clone(), digest);
+        }
+        if let Some(failure) = self.failed.remove(old) {
+            self.failed.insert(new.clone(), failure);
+        }
+        if self.first.as_ref() == Some(old) {
+            self.first = Some(new.clone());
+        }
+        true
     }
 
     /// Whether no new targets are given out.
@@ -263,7 +308,7 @@ impl Rollout {
 
     /// The hosts on their way.
     pub fn on_their_way(&self) -> impl Iterator<Item = &HostName> {
-        self.flying.keys()
+        self.in_flight.keys()
     }
 
     /// The revision that is spread.

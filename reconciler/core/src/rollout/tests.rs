@@ -66,19 +66,19 @@ impl Story {
         assigned.iter().map(ToString::to_string).collect()
     }
 
-    fn ended(&mut self, name: &str, ended: Ended) {
+    fn ended(&mut self, name: &str, outcome: HostOutcome) {
         let name = host(name);
         let digest = self.targets[&name];
-        self.rollout.ended(&name, digest, ended, now());
+        self.rollout.host_ended(&name, digest, outcome, now());
     }
 }
 
-fn failed() -> Ended {
-    Ended::Failed("a program failed".to_owned())
+fn failed() -> HostOutcome {
+    HostOutcome::Failed("a program failed".to_owned())
 }
 
-fn unreachable() -> Ended {
-    Ended::Unreachable("no answer".to_owned())
+fn unreachable() -> HostOutcome {
+    HostOutcome::Unreachable("no answer".to_owned())
 }
 
 #[test]
@@ -88,12 +88,12 @@ fn one_goes_alone_then_the_rest_some_at_a_time() {
     story.push("r2", &["b", "c", "d"]);
     assert_eq!(story.assign(), ["b"]);
     assert!(story.assign().is_empty());
-    story.ended("b", Ended::UnderWay);
+    story.ended("b", HostOutcome::UnderWay);
     assert!(story.assign().is_empty());
-    story.ended("b", Ended::Reached);
+    story.ended("b", HostOutcome::Reached);
     assert_eq!(story.assign(), ["c", "d"]);
-    story.ended("c", Ended::Reached);
-    story.ended("d", Ended::Reached);
+    story.ended("c", HostOutcome::Reached);
+    story.ended("d", HostOutcome::Reached);
     assert!(story.assign().is_empty());
     story.push("r3", &["a", "c"]);
     assert_eq!(story.assign(), ["a"], "the next one begins carefully again");
@@ -117,7 +117,7 @@ fn a_failure_halts_and_outlives_revisions_that_do_not_concern_it() {
     );
     story.push("r4", &["a"]);
     assert_eq!(story.assign(), ["a"]);
-    story.ended("a", Ended::Reached);
+    story.ended("a", HostOutcome::Reached);
     assert_eq!(story.assign(), ["b", "c"]);
 }
 
@@ -129,7 +129,7 @@ fn a_host_that_comes_through_after_all_ends_the_halt() {
     story.ended("a", failed());
     story.ended("a", unreachable());
     assert!(story.assign().is_empty());
-    story.ended("a", Ended::Reached);
+    story.ended("a", HostOutcome::Reached);
     assert_eq!(story.assign(), ["b"]);
 }
 
@@ -141,12 +141,12 @@ fn lost_means_failed_and_never_reached_means_left_out() {
     story.ended("a", unreachable());
     story.off.push("a");
     assert_eq!(story.assign(), ["b"], "another one goes first");
-    story.ended("b", Ended::UnderWay);
+    story.ended("b", HostOutcome::UnderWay);
     story.ended("b", unreachable());
     assert!(story.assign().is_empty() && story.rollout.is_halted(LIMITS));
-    story.ended("b", Ended::Reached);
+    story.ended("b", HostOutcome::Reached);
     assert_eq!(story.assign(), ["c"]);
-    story.ended("c", Ended::Reached);
+    story.ended("c", HostOutcome::Reached);
     // The one that was left out has its target; if it fails, that counts.
     story.off.clear();
     assert!(story.assign().is_empty());
@@ -175,7 +175,7 @@ fn the_first_one_halts_whatever_is_allowed_to_fail() {
         })
         .collect();
     rollout.assign(&candidates, generous);
-    rollout.ended(&host("a"), digest("2"), failed(), now());
+    rollout.host_ended(&host("a"), digest("2"), failed(), now());
     assert!(rollout.is_halted(generous));
 }
 

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plumb_api::HostName;
+use plumb_core::reason::ConditionReason;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -242,8 +243,11 @@ fn not_fetched(fleet: &Fleet) -> Option<String> {
 fn left_out(host: &HostObject) -> Option<&Condition> {
     let ready = host.status.conditions.get(ConditionType::Ready)?;
     let left = matches!(
-        ready.reason.as_str(),
-        "Dormant" | "Unmanaged" | "Suspended" | "Released"
+        ready.reason,
+        ConditionReason::Dormant
+            | ConditionReason::Unmanaged
+            | ConditionReason::Suspended
+            | ConditionReason::Released
     );
     (left && ready.status == ConditionStatus::Unknown).then_some(ready)
 }

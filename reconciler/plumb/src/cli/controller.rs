@@ -22,7 +22,7 @@ use crate::http::{self, Listeners};
 use crate::logging::{self, LogFormat};
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
-use crate::running::Running;
+use crate::running::{Running, without_login};
 use crate::service::{self, Stops};
 
 /// Follow the repository and drive its hosts
@@ -93,11 +93,7 @@ async fn serve(
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
         .or_fail(|| format!("the state in {} can't be used", config.state.display()))?;
-    let view = Running::new(
-        handle.clone(),
-        &config.source.url.value,
-        &config.source.reference.value,
-    );
+    let view = Running::new(handle.clone());
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(http::serve(listeners, Arc::new(view), stopped));
     tracing::info!(
@@ -186,6 +182,10 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
         .or_fail(|| "the introduction isn't a commit's id".to_owned())?;
     let mut settings = Settings::new(introduction);
     env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
+    settings.source_url = without_login(&config.source.url.value);
+    settings
+        .source_ref
+        .clone_from(&config.source.reference.value);
     settings.poll = config.source.poll.duration();
     settings.resync = config.resync.duration();
     settings.concurrency = usize::try_from(config.concurrency()).unwrap_or(usize::MAX);

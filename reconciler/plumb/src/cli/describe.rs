@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use plumb_api::HostName;
@@ -53,7 +54,10 @@ impl Describe {
             return Err(Failure::new(format!("the fleet has no host {name}"))
                 .hint("`plumb get hosts` lists them; a host appears when the commit with its manifest is accepted"));
         };
-        let whole = Whole { host, events };
+        let whole = Whole {
+            host: Arc::unwrap_or_clone(host),
+            events,
+        };
         shell.emit(&whole, |palette| text(&whole, now, palette))?;
         Ok(Exit::OK)
     }
@@ -107,7 +111,7 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
             format!("{:?}", condition.kind),
             word.to_owned(),
             age(condition.last_transition_time, now),
-            condition.reason.clone(),
+            condition.reason.to_string(),
             condition.message.clone(),
         ]);
     }
@@ -118,7 +122,7 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
         let paint = (event.kind == EventKind::Warning).then_some(Paint::Warn);
         table.painted([
             (None, age(event.time, now)),
-            (paint, event.reason.clone()),
+            (paint, event.reason.to_string()),
             (None, event.message.clone()),
         ]);
     }

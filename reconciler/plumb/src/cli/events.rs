@@ -55,7 +55,7 @@ impl Events {
                                 .as_ref()
                                 .map_or_else(|| "-".to_owned(), ToString::to_string),
                         ),
-                        (None, event.reason.clone()),
+                        (None, event.reason.to_string()),
                         (None, event.message.clone()),
                     ]);
                 }

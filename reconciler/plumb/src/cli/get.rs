@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand};
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
+use plumb_core::view::CommitVerdict;
 use serde::Serialize;
 
 use super::{ControllerAddress, Selection, block_on, select};
@@ -161,14 +162,14 @@ fn why(host: &HostObject) -> String {
 fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> String {
     let mut table = Table::new(["COMMIT", "VERDICT", "AGE", "HOSTS", "SUMMARY"], palette);
     for revision in revisions {
-        let paint = match revision.verdict.as_str() {
-            "accept" => Paint::Good,
-            "pending" => Paint::Warn,
-            _ => Paint::Error,
+        let paint = match revision.verdict {
+            CommitVerdict::Accept => Paint::Good,
+            CommitVerdict::Pending => Paint::Warn,
+            CommitVerdict::PendingAlarm | CommitVerdict::Reject => Paint::Error,
         };
         table.painted([
             (None, short(&revision.commit).to_owned()),
-            (Some(paint), revision.verdict.clone()),
+            (Some(paint), revision.verdict.to_string()),
             (None, age(revision.time, fleet.now)),
             (None, revision.hosts.to_string()),
             (None, revision.summary.clone()),

@@ -152,7 +152,8 @@ fn machine(
         if let Some(planned) = planned.get(&intent.name) {
             hosts.insert(intent.name.clone(), HostPlan::of(planned, &goal(intent)));
         } else if let Some(error) = failed.get(&intent.name) {
-            let refused = HostPlan::refused(error.reason(), error.to_string(), error.hint());
+            let refused =
+                HostPlan::refused(error.reason().as_str(), error.to_string(), error.hint());
             hosts.insert(intent.name.clone(), refused);
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use plumb_core::reason::ConditionReason;
 use plumb_core::status::ConditionType;
 
 use crate::report::Failure;
@@ -298,7 +299,7 @@ async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure
             let drift = events
                 .into_iter()
                 .rev()
-                .find(|event| event.reason.contains("Drift"));
+                .find(|event| event.reason == ConditionReason::DriftCorrected);
             drift.ok_or_else(|| "no event speaks of drift".to_owned())
         })
         .await?;

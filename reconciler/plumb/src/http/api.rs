@@ -103,31 +103,26 @@ async fn fleet(State(view): Seen) -> axum::Json<Fleet> {
     axum::Json(view.fleet().await)
 }
 
-async fn hosts(State(view): Seen) -> axum::Json<Items<HostObject>> {
-    axum::Json(Items {
-        items: view.fleet().await.hosts,
-    })
+async fn hosts(State(view): Seen) -> Response {
+    let fleet = view.fleet().await;
+    let items = fleet.hosts.iter().map(AsRef::as_ref).collect();
+    axum::Json(Items::<&HostObject> { items }).into_response()
 }
 
 async fn host(
     State(view): Seen,
     axum::extract::Path(name): axum::extract::Path<String>,
-) -> Result<axum::Json<HostObject>, (StatusCode, axum::Json<Refused>)> {
-    let found = view
-        .fleet()
-        .await
-        .hosts
-        .into_iter()
-        .find(|host| host.metadata.name.as_str() == name);
-    found.map(axum::Json).ok_or_else(|| {
-        (
-            StatusCode::NOT_FOUND,
-            axum::Json(Refused {
-                message: format!("the fleet has no host {name}"),
-                hint: Some("`plumb get hosts` lists them".to_owned()),
-            }),
-        )
-    })
+) -> Response {
+    let fleet = view.fleet().await;
+    let found = name.parse().ok().and_then(|name| fleet.host(&name));
+    if let Some(host) = found {
+        return axum::Json(host.as_ref()).into_response();
+    }
+    let refused = Refused {
+        message: format!("the fleet has no host {name}"),
+        hint: Some("`plumb get hosts` lists them".to_owned()),
+    };
+    (StatusCode::NOT_FOUND, axum::Json(refused)).into_response()
 }
 
 async fn revisions(State(view): Seen) -> axum::Json<Items<Revision>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use plumb_controller::{BOUNDS, Histogram, MetricsSnapshot, Sample};
+use plumb_core::fleet::{BOUNDS, Histogram, MetricsSnapshot, Sample};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};

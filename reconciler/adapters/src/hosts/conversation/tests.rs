@@ -181,7 +181,7 @@ async fn what_an_agent_answers_must_be_what_was_asked() {
         end.write_all(&bytes(&answer)).await.unwrap();
         let error = conversation.observe(question()).await.unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
-        assert_eq!(error.retry(), Retry::Transient);
+        assert_eq!(error.reason().retry(), Some(Retry::Transient));
         let next = conversation.facts().await.unwrap_err();
         assert!(matches!(next, HostError::Broken { .. }));
         drop(conversation);
@@ -206,7 +206,7 @@ async fn an_agents_error_is_an_answer() {
         error.to_string(),
         "web1: another run holds the lock\u{fffd}"
     );
-    assert_eq!(error.retry(), Retry::Waiting);
+    assert_eq!(error.reason().retry(), Some(Retry::Waiting));
     drop(conversation);
     assert_eq!(parked.load(Ordering::Relaxed), 1);
     drop(agent.await.unwrap());

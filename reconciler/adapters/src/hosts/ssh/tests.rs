@@ -88,7 +88,7 @@ async fn another_host_key_is_refused_and_shown() {
             shown: format!("ssh-ed25519 {shown} at 127.0.0.1:{}", stage.port),
         }
     );
-    assert_eq!(error.retry(), Retry::Stalled);
+    assert_eq!(error.reason().retry(), Some(Retry::Stalled));
     assert_eq!(stage.commands(), 0);
     // A pinned key of a type that the server doesn't have.
     let other = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHwf2HMM5TRXvo2SQJjsNkiDD5KqiiNjrGVv3UUh+mMT5RHxiRtOnlqvjhQtBq0VpmpCV/PwUdhOig4vkbqAcEc=".to_owned();
@@ -189,7 +189,7 @@ async fn a_server_that_runs_nothing_or_hangs_up_is_told_apart() {
     let error = facts(&connector, &stage.target(key(HOST).public_key()))
         .await
         .unwrap_err();
-    assert_eq!(error.retry(), Retry::Transient);
+    assert_eq!(error.reason().retry(), Some(Retry::Transient));
 }
 
 #[tokio::test]

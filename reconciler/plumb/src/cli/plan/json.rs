@@ -117,7 +117,7 @@ impl HostPlan {
             problems: problems.collect(),
             blocked: blocked.collect(),
             refused: planned.refusal.as_ref().map(|refusal| JsonRefusal {
-                reason: refusal.reason(),
+                reason: refusal.reason().as_str(),
                 message: refusal.to_string(),
                 hint: refusal.hint().map(str::to_owned),
             }),

@@ -1,10 +1,12 @@
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use plumb_controller::MetricsSnapshot;
+use plumb_core::fleet::MetricsSnapshot;
+use plumb_core::reason::ConditionReason;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus};
+use plumb_core::view::CommitVerdict;
 
 use super::*;
-use crate::http::view::{AlertState, Done, EventKind, Held, Metadata, Rollout, Source};
+use crate::http::view::{AlertState, Done, EventKind, Held, Rollout, Source};
 
 /// A controller that says what it is told to say.
 struct Scripted;
@@ -20,7 +22,7 @@ impl View for Scripted {
                 time: "2026-11-24T02:00:00Z".parse().unwrap(),
                 kind: EventKind::Warning,
                 host,
-                reason: "Drifted".to_owned(),
+                reason: ConditionReason::DriftFound,
                 message: "<script>alert(1)</script>".to_owned(),
                 revision: None,
             }]
@@ -55,26 +57,25 @@ impl View for Scripted {
 
 fn host(name: &str, reachable: ConditionStatus) -> HostObject {
     let mut conditions = Conditions::default();
-    let mut set = |kind, status, reason: &str| {
+    let mut set = |kind, status, reason| {
         conditions.set(Condition {
             kind,
             status,
-            reason: reason.to_owned(),
+            reason,
             message: "as it is & was".to_owned(),
             observed_generation: None,
             last_transition_time: "2026-11-24T01:00:00Z".parse().unwrap(),
         });
     };
-    set(ConditionType::Reachable, reachable, "Connected");
-    set(ConditionType::Ready, reachable, "Applied");
-    HostObject {
-        api_version: "plumb.dev/v1alpha1".to_owned(),
-        kind: "Host".to_owned(),
-        metadata: Metadata {
-            name: name.parse().unwrap(),
-            labels: [("site".to_owned(), "home".to_owned())].into(),
-        },
-        status: HostStatus {
+    set(
+        ConditionType::Reachable,
+        reachable,
+        ConditionReason::Connected,
+    );
+    set(ConditionType::Ready, reachable, ConditionReason::Settled);
+    HostObject::new(
+        [("site".to_owned(), "home".to_owned())].into(),
+        HostStatus {
             host: name.parse().unwrap(),
             revision: Some("a".repeat(40)),
             target: None,
@@ -87,7 +88,7 @@ fn host(name: &str, reachable: ConditionStatus) -> HostObject {
             resources: 12,
             differing: Vec::new(),
         },
-    }
+    )
 }
 
 pub(in crate::http) fn fleet() -> Fleet {
@@ -104,15 +105,16 @@ pub(in crate::http) fn fleet() -> Fleet {
             accepted: Some("a".repeat(40)),
             held: Some(Held {
                 commit: "b".repeat(40),
-                verdict: "pending".to_owned(),
+                verdict: CommitVerdict::Pending,
+                behind: 0,
                 reasons: vec!["<b>2 of ops</b> are needed".to_owned()],
                 codes: vec!["approvals-missing".to_owned()],
             }),
             ..Source::default()
         },
         hosts: vec![
-            host("linda", ConditionStatus::True),
-            host("cloud", ConditionStatus::False),
+            host("cloud", ConditionStatus::False).into(),
+            host("linda", ConditionStatus::True).into(),
         ],
         revisions: Vec::new(),
         alerts: vec![AlertState {
@@ -121,6 +123,11 @@ pub(in crate::http) fn fleet() -> Fleet {
             since: "2026-11-24T01:00:00Z".parse().unwrap(),
         }],
         rollout: Rollout::default(),
+        epoch: 1,
+        ready: false,
+        queue: plumb_core::view::QueueView::default(),
+        records: Arc::default(),
+        counters: Arc::default(),
     }
 }
 

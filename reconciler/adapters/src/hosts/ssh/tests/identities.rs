@@ -22,7 +22,7 @@ async fn a_login_that_fails_says_what_was_tried() {
         reason.contains("key3 (SHA256:") && reason.contains("isn't taken"),
         "{reason}"
     );
-    assert_eq!(error.retry(), Retry::Stalled);
+    assert_eq!(error.reason().retry(), Some(Retry::Stalled));
 
     let mut settings = stage.settings(OURS);
     settings.identities = vec![
@@ -110,7 +110,7 @@ async fn sudo_makes_another_login_root_or_says_why_not() {
         error.to_string(),
         "web1 doesn't let deploy in: sudo: a password is required"
     );
-    assert_eq!(error.retry(), Retry::Stalled);
+    assert_eq!(error.reason().retry(), Some(Retry::Stalled));
     sudo("[ \"$1 $2\" = \"-n --\" ] || exit 9; shift 2; exec \"$@\"");
     assert_eq!(facts(&connector, &target).await.unwrap().hostname, "web1");
 }

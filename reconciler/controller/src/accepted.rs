@@ -1,0 +1,69 @@
+//! The gate between verified revisions and the loop.
+
+use std::sync::Arc;
+
+use plumb_core::fleet::FleetRevision;
+use plumb_core::manifest::{Fleet, Sources, load};
+use plumb_core::resolve::resolve;
+use plumb_trust::source::Files;
+use plumb_trust::{Revision, Verified};
+
+/// A resolved revision that was verified: the only thing that hosts are driven to.
+///
+/// It is made of a fleet of a [`Verified`] revision, which only trust gives. Any other fleet can be
+/// checked, rendered and planned, but hosts aren't driven to it:
+///
+/// ```compile_fail,E0308
+/// use plumb_core::manifest::{Sources, load};
+///
+/// let fleet = load(Sources { revision: "a worktree", files: Default::default() }).fleet;
+/// let accepted = plumb_controller::Accepted::of(&fleet);
+/// ```
+///
+/// ```compile_fail,E0308
+/// use plumb_core::manifest::Fleet;
+/// use plumb_trust::Revision;
+///
+/// fn unverified(fleet: &Fleet<Revision>) -> plumb_controller::Accepted {
+///     plumb_controller::Accepted::of(fleet)
+/// }
+/// ```
+///
+/// The same with a verified one compiles:
+///
+/// ```
+/// use plumb_core::manifest::Fleet;
+/// use plumb_trust::{Revision, Verified};
+///
+/// fn verified(fleet: &Fleet<Verified<Revision>>) -> plumb_controller::Accepted {
+///     plumb_controller::Accepted::of(fleet)
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Accepted(Arc<FleetRevision>);
+
+impl Accepted {
+    /// What a verified revision wants of each host.
+    pub fn of(fleet: &Fleet<Verified<Revision>>) -> Self {
+        let revision = fleet.revision().get();
+        Self(Arc::new(FleetRevision::new(
+            revision.commit().to_string(),
+            revision.subject().to_owned(),
+            resolve(fleet),
+        )))
+    }
+
+    /// Loads a verified revision's files.
+    pub(crate) fn load(revision: Verified<Revision>, files: Files) -> Self {
+        let files = files
+            .into_iter()
+            .map(|(path, bytes)| (path.into(), bytes))
+            .collect();
+        Self::of(&load(Sources { revision, files }).fleet)
+    }
+
+    /// The revision, as the loop takes it.
+    pub(crate) fn into_revision(self) -> Arc<FleetRevision> {
+        self.0
+    }
+}

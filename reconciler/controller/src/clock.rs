@@ -1,0 +1,59 @@
+//! The loop's time.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use plumb_core::ports::Clock;
+use tokio::time::Instant;
+
+/// The wall clock, made monotonic: it follows every step forward, and while the wall clock was set back
+/// it goes on by itself. A clock that is set back must not stop polls, retries and alerts.
+pub(crate) struct LoopClock {
+    wall: Arc<dyn Clock>,
+    anchor: (Instant, Timestamp),
+}
+
+impl LoopClock {
+    pub(crate) fn new(wall: Arc<dyn Clock>) -> Self {
+        let anchor = (Instant::now(), wall.now());
+        Self { wall, anchor }
+    }
+
+    /// Now; never earlier than before.
+    pub(crate) fn now(&mut self) -> Timestamp {
+        let instant = Instant::now();
+        let (since, at) = self.anchor;
+        let passed = at.saturating_add(instant - since).unwrap_or(at);
+        let now = self.wall.now().max(passed);
+        self.anchor = (instant, now);
+        now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Wall(Mutex<Timestamp>);
+
+    impl Clock for Wall {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn goes_on_while_the_wall_clock_is_set_back() {
+        let wall = Arc::new(Wall(Mutex::new("2026-01-02T00:00:00Z".parse().unwrap())));
+        let mut clock = LoopClock::new(wall.clone());
+        let first = clock.now();
+        *wall.0.lock().unwrap() = "2026-01-01T00:00:00Z".parse().unwrap();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(clock.now(), first + Duration::from_secs(5));
+        *wall.0.lock().unwrap() = "2026-01-03T00:00:00Z".parse().unwrap();
+        assert_eq!(clock.now(), wall.now());
+    }
+}

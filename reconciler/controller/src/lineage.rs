@@ -1,0 +1,88 @@
+//! How a host's target relates to the revision that it ran last. A host is led back by a signed rollback
+//! only, and never over a commit that isn't on the verified chain.
+
+use plumb_api::frame::{LedgerSummary, Lineage};
+use plumb_api::report::Retry;
+use plumb_core::fleet::{RunEnd, RunFailure, StartRun};
+use plumb_core::reason::ConditionReason;
+use plumb_trust::Oid;
+use plumb_trust::source::{Source, SourceError, SourceRetry};
+
+/// Finds the lineage that the agent is shown; or the reason why nothing is done on the host.
+pub(crate) async fn lineage(
+    run: &StartRun,
+    source: &dyn Source,
+    ledger: &LedgerSummary,
+) -> Result<Result<Lineage, RunEnd>, RunFailure> {
+    let Some(mark) = &ledger.revision else {
+        return Ok(Ok(Lineage::First));
+    };
+    if mark.0 == run.target.revision {
+        return Ok(Ok(Lineage::DescendsFrom(mark.clone())));
+    }
+    let (Ok(ran), Ok(goal)) = (mark.0.parse::<Oid>(), run.target.revision.parse::<Oid>()) else {
+        return Ok(Err(RunEnd::OffChain(mark.0.clone())));
+    };
+    let failed = |error: SourceError| source_failed(run, &error);
+    if source.descends(ran, goal).await.map_err(failed)? {
+        return Ok(Ok(Lineage::DescendsFrom(mark.clone())));
+    }
+    if was_left(run, source, ran, goal).await {
+        return Ok(Ok(Lineage::RollsBackFrom(mark.clone())));
+    }
+    // A commit that isn't in the repository at all is off the chain too.
+    let newer = source.descends(goal, ran).await.unwrap_or(false);
+    Ok(Err(if newer {
+        RunEnd::Newer(mark.0.clone())
+    } else {
+        RunEnd::OffChain(mark.0.clone())
+    }))
+}
+
+/// Whether signed rollbacks lead from a commit to the goal: it lies on the part of the chain that one
+/// of them left, and the goal comes after that one, or after another that left it in turn.
+async fn was_left(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> bool {
+    // What can't be read isn't shown to be so.
+    let descends = async |above: Oid, below: Oid| {
+        above == below || source.descends(above, below).await.unwrap_or(false)
+    };
+    let mut at = ran;
+    let mut left: Vec<[Oid; 3]> = run
+        .rollbacks
+        .iter()
+        .filter_map(|rollback| {
+            let from = rollback.from.parse().ok()?;
+            let to = rollback.to.parse().ok()?;
+            Some([from, to, rollback.commit.parse().ok()?])
+        })
+        .collect();
+    loop {
+        let mut found = None;
+        for (index, [from, to, _]) in left.iter().enumerate() {
+            if descends(at, *from).await && descends(*to, at).await {
+                found = Some(index);
+                break;
+            }
+        }
+        let Some(index) = found else {
+            return false;
+        };
+        [_, _, at] = left.remove(index);
+        if descends(at, goal).await {
+            return true;
+        }
+    }
+}
+
+/// The failure of a run that couldn't compare revisions.
+fn source_failed(run: &StartRun, error: &SourceError) -> RunFailure {
+    let host = &run.fence.host;
+    let message = format!("the revision that {host} ran last can't be compared: {error}");
+    RunFailure {
+        retry: match error.retry() {
+            SourceRetry::Transient => Retry::Transient,
+            SourceRetry::Stalled => Retry::Stalled,
+        },
+        ..RunFailure::of_controller(ConditionReason::SourceFailed, message)
+    }
+}

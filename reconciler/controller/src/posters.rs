@@ -1,0 +1,117 @@
+//! The Alertmanagers: each gets all alerts, by a task of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumb_core::alert::Alert;
+use plumb_core::fleet::Event;
+use plumb_core::ports::{AlertError, AlertSink};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::settings::SinkMaker;
+
+/// How long after a post that failed the next one is tried.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The Alertmanagers, each with a task of its own: one that hangs holds up no other.
+pub(crate) struct Posters {
+    tasks: JoinSet<()>,
+    current: watch::Sender<Arc<[Alert]>>,
+    events: mpsc::UnboundedSender<Event>,
+    /// By address, those that the fleet named.
+    named: BTreeMap<String, tokio::task::AbortHandle>,
+}
+
+impl Posters {
+    pub(crate) fn new(sinks: &[Arc<dyn AlertSink>], events: mpsc::UnboundedSender<Event>) -> Self {
+        let mut posters = Self {
+            tasks: JoinSet::new(),
+            current: watch::Sender::new(Arc::from([])),
+            events,
+            named: BTreeMap::new(),
+        };
+        for sink in sinks {
+            posters.start(sink.clone());
+        }
+        posters
+    }
+
+    fn start(&mut self, sink: Arc<dyn AlertSink>) -> tokio::task::AbortHandle {
+        let alerts = self.current.subscribe();
+        self.tasks.spawn(post(sink, alerts, self.events.clone()))
+    }
+
+    /// Posts to the Alertmanagers that the fleet names now; `make` makes those that are new.
+    pub(crate) fn follow(
+        &mut self,
+        addresses: &[String],
+        own: &[Arc<dyn AlertSink>],
+        make: &SinkMaker,
+    ) {
+        self.named.retain(|address, task| {
+            let stays = addresses.contains(address);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for address in addresses {
+            // One that the configuration names too would get everything twice.
+            let known = own
+                .iter()
+                .any(|sink| sink.name().trim_end_matches('/') == address.trim_end_matches('/'));
+            if known || self.named.contains_key(address) {
+                continue;
+            }
+            match make(address) {
+                Ok(sink) => {
+                    let task = self.start(sink);
+                    self.named.insert(address.clone(), task);
+                }
+                Err(error) => {
+                    let event = Event::AlertmanagerInvalid(format!("{address}: {error}"));
+                    // The loop listens as long as this is alive.
+                    let _ = self.events.send(event);
+                }
+            }
+        }
+    }
+
+    /// Sends the alerts as they are now to all of them.
+    pub(crate) fn send(&self, alerts: Vec<Alert>) {
+        self.current.send_replace(alerts.into());
+    }
+}
+
+async fn post(
+    sink: Arc<dyn AlertSink>,
+    mut alerts: watch::Receiver<Arc<[Alert]>>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    // A sink that is new gets what there is.
+    alerts.mark_changed();
+    loop {
+        if alerts.changed().await.is_err() {
+            return;
+        }
+        let now = alerts.borrow_and_update().clone();
+        if now.is_empty() {
+            continue;
+        }
+        let result = sink.post(&now).await;
+        let again = matches!(result, Err(AlertError::Unreachable(_)));
+        let posted = Event::AlertsPosted {
+            sink: sink.name().to_owned(),
+            result,
+        };
+        if events.send(posted).is_err() {
+            return;
+        }
+        if again {
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            alerts.mark_changed();
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! One poll of the source: fetch, verify, and load what is accepted. What comes of it is an event, in the
+//! loop's own terms: commits, keys and reasons as text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::report::Retry;
+use plumb_core::alerting::{HeldCommit, Hold};
+use plumb_core::fleet::{
+    BranchVerdict, FleetRevision, PollRequest, RollbackRecord, SourceFault, SourcePoll,
+    StepVerdict, Verification, with_hint,
+};
+use plumb_core::reason::ConditionReason;
+use plumb_core::view::CommitVerdict;
+use plumb_trust::source::{Fetched, Source, SourceError, SourceRetry, VerifyRequest};
+use plumb_trust::{Detail, Oid, Outcome, Reason, ReasonCode, Revocations, Step, Verdict};
+
+use crate::accepted::Accepted;
+use crate::settings::RevokedReader;
+use crate::trust_root::{TrustRootError, trust_root_error};
+
+/// What a poll of the source must know.
+pub(crate) struct Poll {
+    pub(crate) introduction: Oid,
+    pub(crate) revoked: Arc<RevokedReader>,
+    pub(crate) now: Timestamp,
+    pub(crate) request: PollRequest,
+}
+
+impl Poll {
+    /// The last commit that was accepted from this introduction.
+    pub(crate) fn floor(&self) -> Option<Oid> {
+        named(self.request.floor.as_deref())
+    }
+
+    /// The last commit that was accepted from another introduction.
+    pub(crate) fn bound(&self) -> Option<Oid> {
+        named(self.request.bound.as_deref())
+    }
+
+    fn loaded(&self) -> Option<Oid> {
+        named(self.request.loaded.as_deref())
+    }
+}
+
+/// The commit that a text names. Stored names were checked at the start; others came from here.
+fn named(text: Option<&str>) -> Option<Oid> {
+    text?.parse().ok()
+}
+
+/// What was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// The branch as it is now.
+    Branch,
+    /// What was accepted before, because the branch can't be fetched.
+    Floor,
+}
+
+/// The result of a verification.
+struct VerifiedBranch {
+    head: Oid,
+    outcome: Outcome,
+    first_seen: BTreeMap<Oid, Timestamp>,
+}
+
+/// The result of a poll that crashed.
+pub(crate) fn crashed() -> SourcePoll {
+    SourcePoll {
+        fetched: Err(SourceFault {
+            reason: ConditionReason::Panicked,
+            message:
+                "polling the repository crashed; this is a defect of Plumb, its log says where"
+                    .to_owned(),
+            retry: Retry::Transient,
+        }),
+        took: Duration::ZERO,
+        revoked: None,
+        verification: Verification::NotDone,
+        accepted: None,
+        fault: None,
+    }
+}
+
+/// The fault that an error of the source stands for.
+fn fault(error: &SourceError) -> SourceFault {
+    SourceFault {
+        reason: reason(error),
+        message: with_hint(error.to_string(), error.hint()),
+        retry: match error.retry() {
+            SourceRetry::Transient => Retry::Transient,
+            SourceRetry::Stalled => Retry::Stalled,
+        },
+    }
+}
+
+fn reason(error: &SourceError) -> ConditionReason {
+    match error {
+        SourceError::Unreachable { .. } => ConditionReason::Unreachable,
+        SourceError::Timeout { .. } => ConditionReason::Timeout,
+        SourceError::Denied { .. } => ConditionReason::AccessDenied,
+        SourceError::HostKey { .. } => ConditionReason::HostKeyUnknown,
+        SourceError::NoRepository { .. } => ConditionReason::NoRepository,
+        SourceError::Empty { .. } => ConditionReason::RepositoryEmpty,
+        SourceError::NoBranch { .. } => ConditionReason::NoBranch,
+        SourceError::Excessive { .. } => ConditionReason::TooLarge,
+        SourceError::Garbled { .. } => ConditionReason::Garbled,
+        SourceError::Format { .. } => ConditionReason::FormatChanged,
+        SourceError::Program { .. } => ConditionReason::ProgramMissing,
+        SourceError::Mirror { .. } => ConditionReason::MirrorFailed,
+        SourceError::Missing(_) => ConditionReason::CommitMissing,
+        SourceError::Files { .. } => ConditionReason::FilesUnreadable,
+        SourceError::Closed => ConditionReason::Closed,
+    }
+}
+
+/// Polls the source once.
+pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
+    let start = tokio::time::Instant::now();
+    let fetched = source.fetch().await;
+    let revoked = read_revoked(&poll.revoked).await;
+    let mut polled = SourcePoll {
+        fetched: match &fetched {
+            Ok(fetched) => Ok(fetched.head.to_string()),
+            Err(error) => Err(fault(error)),
+        },
+        took: start.elapsed(),
+        revoked: Some(match &revoked {
+            Ok(revoked) => Ok(revoked.iter().map(ToString::to_string).collect()),
+            Err(error) => Err(error.clone()),
+        }),
+        verification: Verification::NotDone,
+        accepted: None,
+        fault: None,
+    };
+    let Ok(revoked) = revoked else {
+        return polled;
+    };
+    let mut basis = Basis::Branch;
+    let fetched = match (fetched, poll.floor()) {
+        (Ok(fetched), _) => fetched,
+        // What was accepted before goes on being driven while the repository can't be fetched.
+        (Err(_), Some(floor)) if poll.loaded().is_none() => {
+            basis = Basis::Floor;
+            Fetched {
+                head: floor,
+                tags: Vec::new(),
+            }
+        }
+        (Err(_), _) => return polled,
+    };
+    match verify(source.as_ref(), &poll, &revoked, fetched, basis).await {
+        Ok(Err(error)) => {
+            let fault = error.fault(&source.describe());
+            polled.verification = Verification::NoTrustRoot(fault);
+        }
+        Ok(Ok(verified)) => {
+            match load(source.as_ref(), &verified.outcome, poll.loaded()).await {
+                Ok(accepted) => polled.accepted = accepted,
+                Err(error) => polled.fault = Some(fault(&error)),
+            }
+            if basis == Basis::Branch {
+                let verdict = Box::new(verified.verdict(poll.now));
+                polled.verification = Verification::Branch(verdict);
+            }
+        }
+        Err(error) => polled.fault = Some(fault(&error)),
+    }
+    polled
+}
+
+/// Loads what is accepted, unless it is loaded already.
+async fn load(
+    source: &dyn Source,
+    outcome: &Outcome,
+    loaded: Option<Oid>,
+) -> Result<Option<Arc<FleetRevision>>, SourceError> {
+    let revision = outcome.revision().filter(|r| Some(r.commit()) != loaded);
+    let Some(revision) = revision else {
+        return Ok(None);
+    };
+    let files = source.files(revision.clone()).await?;
+    // Loading and resolving a fleet takes its time; the loop goes on meanwhile.
+    let load = move || Accepted::load(revision, files).into_revision();
+    Ok(tokio::task::spawn_blocking(load).await.ok())
+}
+
+/// Reads the folder beside the loop.
+async fn read_revoked(reader: &Arc<RevokedReader>) -> Result<Revocations, String> {
+    let reader = reader.clone();
+    let read = tokio::task::spawn_blocking(move || reader()).await;
+    read.unwrap_or_else(|error| Err(format!("reading the revoked keys crashed: {error}")))
+}
+
+async fn verify(
+    source: &dyn Source,
+    poll: &Poll,
+    revoked: &Revocations,
+    fetched: Fetched,
+    basis: Basis,
+) -> Result<Result<VerifiedBranch, TrustRootError>, SourceError> {
+    let seen = poll.request.first_seen.iter();
+    let seen = seen.filter_map(|(commit, at)| Some((commit.parse().ok()?, *at)));
+    let mut first_seen: BTreeMap<Oid, Timestamp> = seen.collect();
+    let before = poll.request.revoked_before.iter();
+    let revoked_before: Revocations = before.filter_map(|key| key.parse().ok()).collect();
+    // At the very first poll everything is history: nothing is known of when it came.
+    let history = poll.floor().is_none();
+    if !history {
+        first_seen.entry(fetched.head).or_insert(poll.now);
+        for tag in &fetched.tags {
+            first_seen.entry(tag.target).or_insert(poll.now);
+        }
+    }
+    loop {
+        let request = VerifyRequest {
+            introduction: poll.introduction,
+            floor: poll.floor(),
+            head: fetched.head,
+            tags: fetched.tags.clone(),
+            now: poll.now,
+            first_seen: first_seen.clone(),
+            revoked: revoked.clone(),
+            revoked_before: revoked_before.clone(),
+            lower_bounds: poll.bound().into_iter().collect(),
+            detail: Detail::Brief,
+            ..VerifyRequest::new(poll.introduction, fetched.head, poll.now)
+        };
+        let outcome = source.verify(request).await?;
+        if basis == Basis::Branch
+            && let Some(error) = trust_root_error(source, poll, &outcome).await?
+        {
+            return Ok(Err(error));
+        }
+        // Which commits are new is known only behind a verification. Their times are asked of them
+        // in a second one, before anything is done with the verdict.
+        let mut news = false;
+        for step in outcome.steps.iter().filter(|_| !history) {
+            first_seen.entry(step.commit).or_insert_with(|| {
+                news = true;
+                poll.now
+            });
+        }
+        if news {
+            continue;
+        }
+        let current: std::collections::BTreeSet<_> = outcome
+            .steps
+            .iter()
+            .map(|step| step.commit)
+            .chain(fetched.tags.iter().map(|tag| tag.target))
+            .collect();
+        if history {
+            for oid in &current {
+                first_seen.entry(*oid).or_insert(poll.now);
+            }
+        }
+        // What is accepted is never asked for its age again.
+        first_seen.retain(|oid, _| current.contains(oid) && *oid != outcome.accepted);
+        return Ok(Ok(VerifiedBranch {
+            head: fetched.head,
+            outcome,
+            first_seen,
+        }));
+    }
+}
+
+/// Loads a revision that was accepted before: hosts are still driven to it.
+pub(crate) async fn load_old(
+    source: Arc<dyn Source>,
+    introduction: Oid,
+    accepted: &str,
+    commit: &str,
+    now: Timestamp,
+) -> Result<Option<Arc<FleetRevision>>, SourceError> {
+    let (Some(accepted), Some(commit)) = (named(Some(accepted)), named(Some(commit))) else {
+        return Ok(None);
+    };
+    // Each step of the chain between the two was accepted when it was new; nothing else may be
+    // trusted as a floor.
+    let on_chain =
+        source.descends(introduction, commit).await? && source.descends(commit, accepted).await?;
+    if !on_chain {
+        return Ok(None);
+    }
+    let mut request = VerifyRequest::new(introduction, commit, now);
+    request.floor = Some(commit);
+    let outcome = source.verify(request).await?;
+    if outcome.revision().is_none_or(|r| r.commit() != commit) {
+        return Ok(None);
+    }
+    load(source.as_ref(), &outcome, None).await
+}
+
+/// The reasons that hold a head: those of the first step that isn't accepted, or of the whole.
+fn reasons(outcome: &Outcome) -> (Option<&Step>, &[Reason]) {
+    match outcome.first_held() {
+        Some(step) => (Some(step), &step.reasons),
+        None => (None, &outcome.reasons),
+    }
+}
+
+/// Whether somebody should look at it at once.
+fn is_alarming(verdict: Verdict, reasons: &[Reason]) -> bool {
+    matches!(verdict, Verdict::Reject | Verdict::PendingAlarm)
+        || reasons.iter().any(|reason| {
+            matches!(
+                reason.code,
+                ReasonCode::Uncovered | ReasonCode::UnknownKey | ReasonCode::UnsupportedSignature
+            )
+        })
+}
+
+const fn commit_verdict(verdict: Verdict) -> CommitVerdict {
+    match verdict {
+        Verdict::Accept => CommitVerdict::Accept,
+        Verdict::Pending => CommitVerdict::Pending,
+        Verdict::PendingAlarm => CommitVerdict::PendingAlarm,
+        Verdict::Reject => CommitVerdict::Reject,
+    }
+}
+
+impl VerifiedBranch {
+    /// The verdict in the loop's terms.
+    fn verdict(self, now: Timestamp) -> BranchVerdict {
+        let held = self.held(now);
+        let text = |keys: &[plumb_trust::KeyName]| keys.iter().map(ToString::to_string).collect();
+        let Self {
+            head,
+            outcome,
+            first_seen,
+        } = self;
+        tracing::debug!(%head, verdict = %outcome.verdict, "verified");
+        BranchVerdict {
+            head: head.to_string(),
+            accepted: outcome.accepted.to_string(),
+            held,
+            steps: outcome
+                .steps
+                .iter()
+                .map(|step| StepVerdict {
+                    commit: step.commit.to_string(),
+                    verdict: commit_verdict(step.verdict),
+                    summary: step.subject.clone(),
+                    reasons: step.reasons.iter().map(ToString::to_string).collect(),
+                })
+                .collect(),
+            first_seen: first_seen
+                .into_iter()
+                .map(|(commit, at)| (commit.to_string(), at))
+                .collect(),
+            rollbacks: outcome
+                .rollbacks
+                .iter()
+                .map(|rollback| RollbackRecord {
+                    from: rollback.from.to_string(),
+                    to: rollback.to.to_string(),
+                    commit: rollback.commit.to_string(),
+                })
+                .collect(),
+            revoked: text(&outcome.revoked),
+            unbacked: outcome.unbacked.as_deref().map(text),
+        }
+    }
+
+    /// The first commit that isn't accepted. What alerts say of it are codes and counts, nothing that its
+    /// author wrote.
+    fn held(&self, now: Timestamp) -> Option<HeldCommit> {
+        if self.outcome.is_accept() {
+            return None;
+        }
+        let (step, reasons) = reasons(&self.outcome);
+        let commit = step.map_or(self.head, |step| step.commit);
+        let verdict = step.map_or(self.outcome.verdict, |step| step.verdict);
+        let at = self.outcome.steps.iter().position(|s| s.commit == commit);
+        let because: Vec<_> = reasons.iter().map(in_our_words).collect();
+        let sentences: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+        Some(HeldCommit {
+            commit: commit.to_string(),
+            verdict: commit_verdict(verdict),
+            hold: if is_alarming(verdict, reasons) {
+                Hold::Alarm
+            } else {
+                Hold::Waiting
+            },
+            // Those who may look at the page see what is missing, and not who could give it.
+            reasons: reasons
+                .iter()
+                .map(|reason| format!("{reason} [{}]", reason.code))
+                .collect(),
+            message: sentences.join("; "),
+            codes: reasons.iter().map(|r| r.code.to_string()).collect(),
+            because: format!("{}.", because.join("; ")),
+            behind: at.map_or(0, |at| self.outcome.steps.len() - at - 1),
+            accepted: Some(self.outcome.accepted.to_string()),
+            since: self.first_seen.get(&commit).copied().unwrap_or(now),
+        })
+    }
+}
+
+fn in_our_words(reason: &Reason) -> String {
+    let missing: Vec<_> = reason
+        .missing
+        .iter()
+        .map(|missing| {
+            format!(
+                "needs {} of {}, has {}",
+                missing.count, missing.from, missing.have
+            )
+        })
+        .collect();
+    if missing.is_empty() {
+        reason.code.as_str().to_owned()
+    } else {
+        format!("{} ({})", reason.code, missing.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_source_have_the_reasons_that_they_name() {
+        let text = String::new;
+        let errors = [
+            SourceError::Unreachable {
+                source_url: text(),
+                reason: text(),
+            },
+            SourceError::Timeout {
+                source_url: text(),
+                after: Duration::ZERO,
+            },
+            SourceError::Denied {
+                source_url: text(),
+                reason: text(),
+            },
+            SourceError::HostKey {
+                source_url: text(),
+                reason: text(),
+            },
+            SourceError::NoRepository {
+                source_url: text(),
+                reason: text(),
+            },
+            SourceError::Empty { source_url: text() },
+            SourceError::Excessive {
+                source_url: text(),
+                reason: text(),
+            },
+            SourceError::Garbled {
+                source_url: text(),
+                reason: text(),
+            },
+            SourceError::Program {
+                program: text(),
+                reason: text(),
+            },
+            SourceError::Mirror {
+                folder: text(),
+                reason: text(),
+            },
+            SourceError::Closed,
+        ];
+        for error in errors {
+            assert_eq!(reason(&error).as_str(), error.reason());
+        }
+    }
+}

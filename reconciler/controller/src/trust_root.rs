@@ -1,0 +1,134 @@
+//! The trust root: the introduction of the configuration, or the commit that was accepted last. Where it
+//! isn't in the repository, no commit of the branch can be verified, and none is to blame.
+//!
+//! The configuration is the operator's own, and is believed over what was kept: a floor that was
+//! accepted from another introduction isn't taken as given. It stays a lower bound: what the new
+//! introduction leads to must hold it, so that correcting the configuration never sets a fleet back.
+
+use plumb_core::fleet::TrustRootFault;
+use plumb_core::reason::ConditionReason;
+use plumb_trust::source::{Source, SourceError};
+use plumb_trust::{Oid, Outcome, Reason, ReasonCode, Verdict};
+
+use crate::source_poll::Poll;
+
+/// Why no commit of the branch can be verified.
+#[derive(Debug, Clone)]
+pub(crate) enum TrustRootError {
+    /// The introduction isn't in the repository.
+    IntroductionMissing { introduction: Oid },
+    /// It is there, and nothing can be judged from it.
+    IntroductionUnusable { introduction: Oid, reason: Reason },
+    /// What was accepted last isn't in the repository.
+    FloorMissing { floor: Oid },
+    /// What was accepted from another introduction isn't on what this one leads to.
+    FloorOffChain { floor: Oid, introduction: Oid },
+}
+
+/// The hint for a repository that was replaced on purpose.
+const BEGIN_ANEW: &str = "to give up what was accepted on purpose, stop the controller, move state.redb out of its state folder and start it once with --take-over; each host still refuses to be set back";
+
+impl TrustRootError {
+    /// The fault as the loop takes it. Alerts don't get the reason's text, which may quote what isn't
+    /// trusted.
+    pub(crate) fn fault(&self, source: &str) -> TrustRootFault {
+        let (reason, message, alert) = match self {
+            Self::IntroductionMissing { .. } => {
+                let message = self.told(source, "");
+                (
+                    ConditionReason::IntroductionMissing,
+                    message.clone(),
+                    message,
+                )
+            }
+            Self::IntroductionUnusable { reason, .. } => (
+                ConditionReason::IntroductionUnusable,
+                self.told(source, &reason.to_string()),
+                self.told(source, reason.code.as_str()),
+            ),
+            Self::FloorMissing { .. } => {
+                let message = self.told(source, "");
+                (ConditionReason::FloorMissing, message.clone(), message)
+            }
+            Self::FloorOffChain { .. } => {
+                let message = self.told(source, "");
+                (ConditionReason::FloorOffChain, message.clone(), message)
+            }
+        };
+        TrustRootFault {
+            reason,
+            message,
+            alert,
+        }
+    }
+
+    fn told(&self, source: &str, why: &str) -> String {
+        match self {
+            Self::IntroductionMissing { introduction } => format!(
+                "the introduction {introduction} of the controller's configuration isn't in {source}; nothing is accepted: correct `introduction` or `source` there and restart the controller"
+            ),
+            Self::IntroductionUnusable { introduction, .. } => format!(
+                "nothing can be judged from the introduction {introduction} of the controller's configuration ({why}), so nothing of {source} is accepted: it must be a commit on the branch with a trust/policy.yaml that holds; correct `introduction` there and restart the controller, or mend the branch"
+            ),
+            Self::FloorMissing { floor } => format!(
+                "{floor}, which was accepted last, isn't in {source}; nothing new is accepted: push it again, for the branch was replaced or the address is another repository's; {BEGIN_ANEW}"
+            ),
+            Self::FloorOffChain {
+                floor,
+                introduction,
+            } => format!(
+                "{floor}, which was accepted last, isn't on what the introduction {introduction} of the controller's configuration leads to in {source}; nothing new is accepted: correct `introduction` there, or push a branch that holds both; {BEGIN_ANEW}"
+            ),
+        }
+    }
+}
+
+/// Finds the reason why a verdict about the branch rests on nothing, if that is so.
+///
+/// # Errors
+/// When the source fails meanwhile.
+pub(crate) async fn trust_root_error(
+    source: &dyn Source,
+    poll: &Poll,
+    outcome: &Outcome,
+) -> Result<Option<TrustRootError>, SourceError> {
+    let introduction = poll.introduction;
+    let lacking = outcome
+        .revision()
+        .is_none()
+        .then(|| outcome.reasons.first())
+        .flatten()
+        .is_some_and(|reason| reason.code == ReasonCode::MissingObject);
+    if let Some(floor) = poll.floor() {
+        return Ok(lacking.then_some(TrustRootError::FloorMissing { floor }));
+    }
+    if lacking {
+        return Ok(Some(TrustRootError::IntroductionMissing { introduction }));
+    }
+    let refused = outcome
+        .reasons
+        .iter()
+        .find(|reason| reason.code.verdict() == Verdict::Reject);
+    if let Some(reason) = refused {
+        return Ok(Some(TrustRootError::IntroductionUnusable {
+            introduction,
+            reason: reason.clone(),
+        }));
+    }
+    let Some(floor) = poll
+        .bound()
+        .filter(|bound| outcome.off_chain.contains(bound))
+    else {
+        return Ok(None);
+    };
+    Ok(Some(match source.descends(introduction, floor).await {
+        Err(SourceError::Missing(missing)) if missing == floor => {
+            TrustRootError::FloorMissing { floor }
+        }
+        Ok(_) | Err(SourceError::Missing(_)) => TrustRootError::FloorOffChain {
+            floor,
+            introduction,
+        },
+        Err(error) => return Err(error),
+    }))
+}

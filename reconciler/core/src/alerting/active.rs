@@ -1,0 +1,218 @@
+//! The set of active alerts: when each began, what was sent, and what is resolved.
+//!
+//! Alertmanager forgets everything when it restarts and holds an alert for firing only until its
+//! end, so firing ones are sent again each minute and resolved ones for a quarter of an hour. When
+//! Plumb restarts nothing is resolved: the set is persisted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use plumb_api::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::{AlertScope, Firing, Labels};
+use crate::alert::Alert;
+
+/// How long a firing alert holds without being sent again.
+const HOLDS: SignedDuration = SignedDuration::from_mins(4);
+
+/// How long a resolved one is repeated.
+const REPEATED: SignedDuration = SignedDuration::from_mins(15);
+
+/// An alert that fires, or was resolved a short while ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveAlert {
+    /// Its identity.
+    pub labels: Labels,
+    /// Everything that changes.
+    pub annotations: BTreeMap<String, String>,
+    /// When it began.
+    pub starts_at: Timestamp,
+    /// When it was resolved; it fires while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// The alerts that fire, and those resolved a short while ago.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActiveAlerts {
+    all: BTreeMap<String, ActiveAlert>,
+    /// The keys of each object's alerts, so that one object is updated without reading the others.
+    by_scope: BTreeMap<AlertScope, BTreeSet<String>>,
+    /// Resolved alerts in the order in which they are dropped.
+    resolved: BTreeSet<(Timestamp, String)>,
+}
+
+/// The keys of the alerts that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AlertChanges {
+    /// Alerts that began.
+    pub began: Vec<String>,
+    /// Alerts that are resolved.
+    pub resolved: Vec<String>,
+    /// Alerts whose annotations changed.
+    pub changed: Vec<String>,
+    /// Alerts that are no longer sent.
+    pub dropped: Vec<String>,
+}
+
+impl AlertChanges {
+    /// True if the changes should be sent at once.
+    pub fn is_news(&self) -> bool {
+        !self.began.is_empty() || !self.resolved.is_empty()
+    }
+
+    /// True if nothing changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds the changes of another object.
+    pub fn extend(&mut self, other: Self) {
+        self.began.extend(other.began);
+        self.resolved.extend(other.resolved);
+        self.changed.extend(other.changed);
+        self.dropped.extend(other.dropped);
+    }
+}
+
+/// The key under which an alert is kept.
+fn key(labels: &Labels) -> String {
+    // Labels are texts, which always have a canonical form.
+    Digest::of("alert", labels).map_or_else(|_| format!("{labels:?}"), |digest| digest.to_string())
+}
+
+impl ActiveAlerts {
+    /// The set as it was persisted.
+    pub fn load(alerts: impl IntoIterator<Item = (String, ActiveAlert)>) -> Self {
+        let mut active = Self::default();
+        for (key, alert) in alerts {
+            active.insert(key, alert);
+        }
+        active
+    }
+
+    fn insert(&mut self, key: String, alert: ActiveAlert) {
+        if let Some(old) = self.all.get(&key)
+            && let Some(at) = old.resolved_at
+        {
+            self.resolved.remove(&(at, key.clone()));
+        }
+        if let Some(at) = alert.resolved_at {
+            self.resolved.insert((at, key.clone()));
+        }
+        let scope = AlertScope::of(&alert.labels);
+        self.by_scope.entry(scope).or_default().insert(key.clone());
+        self.all.insert(key, alert);
+    }
+
+    /// Brings the alerts of one object to what fires now.
+    pub fn update(
+        &mut self,
+        scope: &AlertScope,
+        firing: Vec<Firing>,
+        now: Timestamp,
+    ) -> AlertChanges {
+        let mut changes = AlertChanges::default();
+        let firing: BTreeMap<_, _> = firing.into_iter().map(|f| (key(&f.labels), f)).collect();
+        let known = self.by_scope.get(scope).into_iter().flatten();
+        let ended: Vec<_> = known
+            .filter(|key| !firing.contains_key(*key))
+            .cloned()
+            .collect();
+        for key in ended {
+            if let Some(alert) = self.all.get_mut(&key)
+                && alert.resolved_at.is_none()
+            {
+                alert.resolved_at = Some(now);
+                self.resolved.insert((now, key.clone()));
+                changes.resolved.push(key);
+            }
+        }
+        for (key, firing) in firing {
+            match self.all.get_mut(&key) {
+                Some(alert) if alert.resolved_at.is_none() => {
+                    if alert.annotations != firing.annotations {
+                        alert.annotations = firing.annotations;
+                        changes.changed.push(key);
+                    }
+                }
+                _ => {
+                    let alert = ActiveAlert {
+                        labels: firing.labels,
+                        annotations: firing.annotations,
+                        starts_at: now,
+                        resolved_at: None,
+                    };
+                    self.insert(key.clone(), alert);
+                    changes.began.push(key);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Drops the alerts that were resolved long enough ago; returns their keys.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<String> {
+        let mut dropped = Vec::new();
+        while let Some((at, key)) = self.resolved.first().cloned() {
+            if now.duration_since(at) <= REPEATED {
+                break;
+            }
+            self.resolved.remove(&(at, key.clone()));
+            if let Some(alert) = self.all.remove(&key) {
+                let scope = AlertScope::of(&alert.labels);
+                if let Some(keys) = self.by_scope.get_mut(&scope) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.by_scope.remove(&scope);
+                    }
+                }
+            }
+            dropped.push(key);
+        }
+        dropped
+    }
+
+    /// All alerts as they are sent now.
+    pub fn to_send(&self, generator_url: &str, now: Timestamp) -> Vec<Alert> {
+        self.all
+            .values()
+            .map(|alert| Alert {
+                labels: alert.labels.clone(),
+                annotations: alert.annotations.clone(),
+                starts_at: alert.starts_at,
+                ends_at: alert.resolved_at.unwrap_or(now + HOLDS),
+                generator_url: generator_url.to_owned(),
+            })
+            .collect()
+    }
+
+    /// True if there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The objects that have alerts.
+    pub fn scopes(&self) -> impl Iterator<Item = &AlertScope> {
+        self.by_scope.keys()
+    }
+
+    /// All alerts by key, firing and resolved.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &ActiveAlert)> {
+        self.all.iter()
+    }
+
+    /// The alert with this key.
+    pub fn get(&self, key: &str) -> Option<&ActiveAlert> {
+        self.all.get(key)
+    }
+
+    /// The alerts that fire.
+    pub fn firing(&self) -> impl Iterator<Item = &ActiveAlert> {
+        self.all
+            .values()
+            .filter(|alert| alert.resolved_at.is_none())
+    }
+}

@@ -1,0 +1,299 @@
+//! A newly accepted revision: which hosts are in it, which left, and what is wanted of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use plumb_api::HostName;
+
+use super::backoff::Backoff;
+use super::effect::Effect;
+use super::host::{HostMode, HostState, Progress, Wanted};
+use super::persist::{Pending, put_source, put_target};
+use super::queue::Trigger;
+use super::revision::mode;
+use super::{FleetRevision, OldRevision, Step};
+use crate::alerting::AlertScope;
+use crate::desired::HostResult;
+use crate::ports::{Table, Write};
+use crate::reason::ConditionReason;
+use crate::view::{CommitVerdict, EventKind, RevisionView};
+
+impl Step<'_> {
+    /// Takes a revision over as what hosts are to be driven to.
+    pub(super) fn activate(&mut self, revision: &Arc<FleetRevision>) {
+        if let Some(previous) = self.state.head.replace(revision.clone()) {
+            let commit = previous.commit().to_owned();
+            self.state
+                .older
+                .insert(commit, OldRevision::Loaded(previous));
+        }
+        self.state.head_commit = Some(Arc::from(revision.commit()));
+        self.rename_hosts(revision);
+        self.remember_revision(revision);
+        for host in revision.hosts().keys() {
+            self.meet(host);
+        }
+        self.release_hosts(revision);
+        self.lead_rollout(revision);
+        self.collect();
+        let errors = revision.errors();
+        if errors > 0 {
+            let message =
+                format!("{errors} errors in the manifests hold hosts; `plumb check` shows them");
+            let revision = Some(revision.commit().to_owned());
+            self.warn(None, ConditionReason::ManifestsInvalid, message, revision);
+        }
+        let alertmanagers = revision.alertmanagers().to_vec();
+        self.effects
+            .push(Effect::FollowAlertmanagers(alertmanagers));
+        // The fleet's name is a label of every alert.
+        self.alerts_changed(AlertScope::Source);
+        self.alerts_changed(AlertScope::Rollouts);
+    }
+
+    /// A host that has another name now keeps everything that is known of it.
+    fn rename_hosts(&mut self, revision: &FleetRevision) {
+        for (new, result) in revision.hosts() {
+            let HostResult::Ready(intent) = result else {
+                continue;
+            };
+            if self.state.hosts.contains_key(new) {
+                continue;
+            }
+            let left = |old: &&HostName| {
+                self.state.hosts.contains_key(*old) && !revision.hosts().contains_key(*old)
+            };
+            if let Some(old) = intent.formerly.iter().find(left).cloned()
+                && let Some(host) = self.state.hosts.remove(&old)
+            {
+                self.rename(host, &old, new);
+            }
+        }
+    }
+
+    fn rename(&mut self, mut host: HostState, old: &HostName, new: &HostName) {
+        host.name = new.clone();
+        let tables = [Table::Hosts, Table::Targets].into_iter();
+        let mut writes: Vec<_> = tables
+            .map(|table| Write::Delete(table, old.to_string()))
+            .collect();
+        if let Some(target) = &host.target {
+            writes.extend(put_target(new, target));
+        }
+        host.renaming = true;
+        let pending = Pending::Renamed {
+            old: Some(old.clone()),
+            new: new.clone(),
+        };
+        self.persist(writes, pending);
+        if let Some(run) = host.in_flight {
+            self.state.runs.insert(run, new.clone());
+        }
+        if host.assigning.take().is_some() {
+            // What is being written for the old name is of no use.
+            self.leave_out(old);
+        }
+        self.state.queue.rename(old, new);
+        self.state.candidates.remove(old);
+        self.forget_deadline(old, host.alert_at.take());
+        let mut changed = false;
+        for rollout in &mut self.state.rollouts {
+            changed |= rollout.rename(old, new);
+        }
+        self.alerts_changed(AlertScope::Host(old.clone()));
+        self.state.hosts.insert(new.clone(), host);
+        if changed {
+            self.rollouts_changed();
+        }
+    }
+
+    /// A host's records are durable under its new name.
+    pub(super) fn renamed(&mut self, name: &HostName) {
+        if let Some(host) = self.state.hosts.get_mut(name)
+            && host.renaming
+        {
+            host.renaming = false;
+            self.touch(name);
+            self.state.queue.add(name, self.now, Trigger::Target);
+        }
+    }
+
+    /// Remembers the revision itself.
+    fn remember_revision(&mut self, revision: &FleetRevision) {
+        let state = &mut *self.state;
+        state.limits.failures = revision.halt_failures();
+        let source = &mut state.source;
+        source.accepted = Some(revision.commit().to_owned());
+        source.record.fleet = Some(revision.fleet().to_string());
+        let summary = revision.subject().to_owned();
+        let revisions = &mut source.record.revisions;
+        if let Some(view) = revisions.iter_mut().find(|r| r.commit == revision.commit()) {
+            view.summary = summary;
+        } else {
+            let view = RevisionView {
+                commit: revision.commit().to_owned(),
+                verdict: CommitVerdict::Accept,
+                time: self.now,
+                summary,
+                reasons: Vec::new(),
+                hosts: 0,
+            };
+            revisions.insert(0, view);
+        }
+        self.writes.extend(put_source(&self.state.source.record));
+    }
+
+    /// Meets a host of the newest revision: what is wanted of it, how it is treated, and whether it is
+    /// scheduled.
+    pub(super) fn meet(&mut self, name: &HostName) {
+        let Some(head) = self.state.head.clone() else {
+            return;
+        };
+        let Some(result) = head.hosts().get(name) else {
+            return;
+        };
+        self.touched.insert(name.clone());
+        let state = &mut *self.state;
+        let host = state
+            .hosts
+            .entry(name.clone())
+            .or_insert_with(|| HostState::new(name.clone()));
+        host.head.clone_from(&state.head_commit);
+        // Somebody changed something: what waits for that is tried at once.
+        let stalled = host.progress.is_stalled();
+        let was_driven = host.mode == HostMode::Driven;
+        match result {
+            HostResult::Held(diagnostics) => {
+                let message = diagnostics.first().map_or_else(
+                    || "its manifests can't be used".to_owned(),
+                    |d| format!("{}: {}", d.span, d.message),
+                );
+                host.wanted = Wanted::Held(message);
+                // How a held host is treated isn't known: as before, then.
+                if host.mode == HostMode::Released {
+                    host.mode = HostMode::Driven;
+                }
+            }
+            HostResult::Ready(intent) => {
+                host.labels.clone_from(&intent.labels);
+                host.mode = mode(intent, self.now);
+                let wanted = head.goal(name);
+                host.wanted = wanted.map_or(Wanted::Unknown, Wanted::State);
+                // The same state is wanted: the newer revision is what it has.
+                if let Some(target) = &mut host.target
+                    && Some(target.digest) == wanted
+                    && target.revision != head.commit()
+                {
+                    if host.revision.as_ref() == Some(&target.revision) {
+                        host.revision = Some(head.commit().to_owned());
+                    }
+                    head.commit().clone_into(&mut target.revision);
+                    self.writes.extend(put_target(name, target));
+                }
+            }
+        }
+        let run_at = match &host.mode {
+            HostMode::Driven if matches!(host.wanted, Wanted::State(_)) => Some(self.now),
+            HostMode::Driven => host.target.as_ref().map(|_| self.now),
+            HostMode::Suspended(pause) => pause.until,
+            HostMode::Dormant | HostMode::Unmanaged | HostMode::Released => None,
+        };
+        if host.mode == HostMode::Driven && !was_driven {
+            host.progress = Progress::Begun;
+        }
+        if stalled {
+            host.backoff = Backoff::default();
+        }
+        let driven = host.mode == HostMode::Driven;
+        if !driven {
+            state.queue.remove(name);
+            self.leave_out(name);
+        }
+        // A host that is checked regularly anyway isn't scheduled for each commit.
+        if let Some(at) = run_at
+            && (stalled || !driven || !was_driven || !self.state.queue.holds(name))
+        {
+            self.state.queue.add(name, at, Trigger::Resync);
+        }
+    }
+
+    /// Hosts that git has no longer are left as they are, and told of until they are forgotten.
+    fn release_hosts(&mut self, revision: &FleetRevision) {
+        let hosts = self.state.hosts.iter();
+        let left: Vec<_> = hosts
+            .filter(|(name, host)| {
+                !revision.hosts().contains_key(*name) && host.wanted != Wanted::Nothing
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in left {
+            let Some(host) = self.state.hosts.get_mut(&name) else {
+                continue;
+            };
+            let news = host.mode != HostMode::Released;
+            host.mode = HostMode::Released;
+            host.wanted = Wanted::Nothing;
+            host.backoff = Backoff::default();
+            self.touched.insert(name.clone());
+            self.state.queue.remove(&name);
+            self.leave_out(&name);
+            if news {
+                let message = "removed from git; the host is left as it is".to_owned();
+                let revision = Some(revision.commit().to_owned());
+                self.warn(Some(&name), ConditionReason::Released, message, revision);
+            }
+        }
+    }
+
+    /// Leads the rollout to the newest revision.
+    fn lead_rollout(&mut self, revision: &FleetRevision) {
+        let hosts = self.state.hosts.iter();
+        let wants: BTreeMap<_, _> = hosts
+            .filter_map(|(name, host)| Some((name.clone(), host.wanted_digest()?)))
+            .collect();
+        if let Some(rollout) = self.state.rollouts.last_mut() {
+            rollout.lead_to(revision.commit(), &wants);
+        }
+        self.rollouts_changed();
+    }
+
+    /// Drops states and revisions that no host is driven to any more.
+    fn collect(&mut self) {
+        let mut states = BTreeSet::new();
+        let mut revisions = BTreeSet::new();
+        for host in self.state.hosts.values() {
+            states.extend(host.held);
+            for target in host.target.iter().chain(&host.assigning) {
+                states.insert(target.digest);
+                revisions.insert(target.revision.clone());
+            }
+        }
+        let gone = self.state.states.keys();
+        let gone: Vec<_> = gone.filter(|one| !states.contains(one)).copied().collect();
+        for digest in gone {
+            self.state.states.remove(&digest);
+            self.writes
+                .push(Write::Delete(Table::States, digest.to_string()));
+        }
+        self.state.older.retain(|commit, old| {
+            matches!(old, OldRevision::Loading) || revisions.contains(commit)
+        });
+    }
+
+    /// Meets a forgotten host anew, or stops telling of it.
+    pub(super) fn tell_forgotten(&mut self, host: &HostName, in_git: bool) {
+        let message = if in_git {
+            "forgotten; it is met as if for the first time"
+        } else {
+            "forgotten"
+        };
+        let reason = ConditionReason::Forgotten;
+        self.record(
+            Some(host),
+            EventKind::Normal,
+            reason,
+            message.to_owned(),
+            None,
+        );
+    }
+}

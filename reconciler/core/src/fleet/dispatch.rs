@@ -1,0 +1,319 @@
+//! From a host that is due to a run on it.
+
+use std::sync::Arc;
+
+use plumb_api::HostName;
+use plumb_api::frame::{Fence, PROTOCOL};
+
+use super::effect::{CommandError, Effect, RequestId, RunId, StartRun};
+use super::host::{HostMode, Progress};
+use super::persist::Pending;
+use super::queue::Trigger;
+use super::run::RunMode;
+use super::{FleetRevision, OldRevision, Step, later};
+use crate::desired::{HostIntent, Lifecycle};
+use crate::ports::{Table, Write};
+use crate::status::Target;
+
+/// How long a revision that couldn't be loaded isn't tried again.
+const RELOAD_INTERVAL: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// The desired state behind a host's target.
+enum Route {
+    /// This intent leads there, with the contents of these revisions.
+    Intent(Arc<HostIntent>, Vec<Arc<FleetRevision>>),
+    /// The revision is being loaded, or the host is held and nothing says how it is reached.
+    Wait,
+    /// The state can't be made again.
+    Lost,
+}
+
+impl Step<'_> {
+    /// Starts runs on the hosts that are due, as far as there are free slots.
+    pub(super) fn dispatch(&mut self) {
+        if self.state.draining {
+            return;
+        }
+        while let Some((host, trigger)) = self.state.queue.take(self.now) {
+            match self.run_for(&host, trigger) {
+                Some(run) => {
+                    if let Some(host) = self.state.hosts.get_mut(&host) {
+                        host.in_flight = Some(run.id);
+                    }
+                    self.state.runs.insert(run.id, host);
+                    self.effects.push(Effect::StartRun(Box::new(run)));
+                }
+                // Whatever changes that schedules it again.
+                None => self.state.queue.finish(&host),
+            }
+        }
+    }
+
+    fn run_for(&mut self, name: &HostName, trigger: Trigger) -> Option<StartRun> {
+        let head = self.state.head.clone()?;
+        let own = head.intent(name).cloned();
+        let host = self.state.hosts.get_mut(name)?;
+        // While a new target is written the old one may be neither driven to nor given up.
+        let is_written = host.forgetting || host.renaming || host.assigning.is_some();
+        if is_written || !head.hosts().contains_key(name) {
+            return None;
+        }
+        match &host.mode {
+            HostMode::Driven => {}
+            HostMode::Suspended(pause) if pause.until.is_some_and(|until| until <= self.now) => {
+                host.mode = HostMode::Driven;
+                host.progress = Progress::Resumed;
+                self.touched.insert(name.clone());
+            }
+            HostMode::Suspended(pause) => {
+                if let Some(until) = pause.until {
+                    self.state.queue.finish(name);
+                    self.state.queue.add(name, until, Trigger::Resync);
+                }
+                return None;
+            }
+            HostMode::Dormant | HostMode::Unmanaged | HostMode::Released => return None,
+        }
+        let Some(target) = host.target.clone() else {
+            let intent = own?;
+            let target = Target {
+                revision: head.commit().to_owned(),
+                digest: head.goal(name).unwrap_or(intent.desired.digest()),
+            };
+            return self.start(name, trigger, intent, target, RunMode::Look, vec![head]);
+        };
+        let mode = if host.superseded {
+            RunMode::Look
+        } else {
+            RunMode::Drive
+        };
+        match self.route(&head, name, own.as_ref(), &target) {
+            Route::Intent(intent, contents) => {
+                self.start(name, trigger, intent, target, mode, contents)
+            }
+            Route::Wait => None,
+            Route::Lost => {
+                // It gets what is newest, in its turn.
+                self.lose_target(name);
+                if let Some(host) = self.state.hosts.get_mut(name) {
+                    host.blank = true;
+                }
+                self.state.queue.add(name, self.now, Trigger::Retry);
+                None
+            }
+        }
+    }
+
+    /// The intent that leads a host to its target.
+    fn route(
+        &mut self,
+        head: &Arc<FleetRevision>,
+        host: &HostName,
+        own: Option<&Arc<HostIntent>>,
+        target: &Target,
+    ) -> Route {
+        if let Some(own) = own.filter(|_| head.goal(host) == Some(target.digest)) {
+            return Route::Intent(own.clone(), vec![head.clone()]);
+        }
+        let old = if target.revision == head.commit() {
+            Some(head.clone())
+        } else {
+            self.load_older(&target.revision);
+            match self.state.older.get(&target.revision) {
+                Some(OldRevision::Loaded(old)) => Some(old.clone()),
+                Some(OldRevision::Loading) => return Route::Wait,
+                Some(OldRevision::Missing(_)) | None => None,
+            }
+        };
+        let mut contents = vec![head.clone()];
+        contents.extend(old.clone());
+        let then = old.as_ref().and_then(|old| {
+            let intent = old.intent(host)?;
+            (old.goal(host)? == target.digest).then(|| intent.clone())
+        });
+        let stored = self.state.states.get(&target.digest);
+        // How it is reached and what is done about drift is as the newest revision says; what is
+        // desired on it is as its target says.
+        let ways = own
+            .cloned()
+            .or_else(|| old.as_ref().and_then(|old| old.intent(host).cloned()));
+        match (then, stored, ways) {
+            (Some(then), _, Some(ways)) => Route::Intent(
+                Arc::new(HostIntent {
+                    lifecycle: then.lifecycle,
+                    desired: then.desired.clone(),
+                    ..(*ways).clone()
+                }),
+                contents,
+            ),
+            (None, Some(stored), Some(ways)) => Route::Intent(
+                Arc::new(HostIntent {
+                    lifecycle: Lifecycle::Active,
+                    desired: (**stored).clone(),
+                    ..(*ways).clone()
+                }),
+                contents,
+            ),
+            (None, None, Some(_)) => Route::Lost,
+            (_, _, None) => Route::Wait,
+        }
+    }
+
+    /// Begins to load a revision that hosts are still driven to, unless that failed a moment ago.
+    fn load_older(&mut self, commit: &str) {
+        let again = match self.state.older.get(commit) {
+            None => true,
+            Some(OldRevision::Missing(since)) => later(*since, RELOAD_INTERVAL) <= self.now,
+            Some(OldRevision::Loading | OldRevision::Loaded(_)) => false,
+        };
+        if !again {
+            return;
+        }
+        let record = &self.state.source.record;
+        let accepted = record.floor_from(&self.state.settings.introduction);
+        let old = match accepted.cloned() {
+            Some(accepted) => {
+                let commit = commit.to_owned();
+                self.effects.push(Effect::LoadRevision { commit, accepted });
+                OldRevision::Loading
+            }
+            None => OldRevision::Missing(self.now),
+        };
+        self.state.older.insert(commit.to_owned(), old);
+    }
+
+    pub(super) fn revision_loaded(&mut self, commit: String, revision: Option<Arc<FleetRevision>>) {
+        let hosts = self.state.hosts.values();
+        let waiting: Vec<_> = hosts
+            .filter(|host| {
+                let target = host.target.as_ref();
+                target.is_some_and(|target| target.revision == commit)
+            })
+            .map(|host| host.name.clone())
+            .collect();
+        let old = revision.map_or(OldRevision::Missing(self.now), OldRevision::Loaded);
+        self.state.older.insert(commit, old);
+        for host in waiting {
+            self.state.queue.add(&host, self.now, Trigger::Target);
+        }
+    }
+
+    fn start(
+        &mut self,
+        name: &HostName,
+        trigger: Trigger,
+        intent: Arc<HostIntent>,
+        target: Target,
+        mode: RunMode,
+        contents: Vec<Arc<FleetRevision>>,
+    ) -> Option<StartRun> {
+        let state = &mut *self.state;
+        let host = state.hosts.get(name)?;
+        let id = RunId(state.next_id);
+        state.next_id += 1;
+        Some(StartRun {
+            id,
+            trigger,
+            base: host.held.and_then(|held| state.states.get(&held).cloned()),
+            ledger_sequence: host.ledger_sequence,
+            fence: Fence {
+                protocol: PROTOCOL,
+                fleet: state.head.as_ref()?.fleet().clone(),
+                host: name.clone(),
+                formerly: intent.formerly.clone(),
+                controller: state.identity.id.clone(),
+                epoch: state.identity.epoch,
+                take_over: state.settings.take_over,
+            },
+            rollbacks: state.source.record.rollbacks.clone(),
+            intent,
+            target,
+            mode,
+            contents,
+        })
+    }
+
+    /// A host has no target any more: its ledger is read before anything is changed on it.
+    pub(super) fn lose_target(&mut self, name: &HostName) {
+        if let Some(host) = self.state.hosts.get_mut(name) {
+            host.target = None;
+            host.met = false;
+            self.touched.insert(name.clone());
+            self.writes
+                .push(Write::Delete(Table::Targets, name.to_string()));
+        }
+    }
+
+    /// A person wants these hosts reconciled now.
+    pub(super) fn reconcile_asked(&mut self, hosts: Vec<HostName>, request: RequestId) {
+        let unknown = hosts.iter().find(|h| !self.state.hosts.contains_key(*h));
+        let answer = if let Some(unknown) = unknown {
+            Err(CommandError::NoSuchHost(unknown.clone()))
+        } else {
+            let hosts = if hosts.is_empty() {
+                self.state.hosts.keys().cloned().collect()
+            } else {
+                hosts
+            };
+            for name in &hosts {
+                // What was given up is tried again: that is what being asked means.
+                if let Some(host) = self.state.hosts.get_mut(name) {
+                    host.superseded = false;
+                    self.touched.insert(name.clone());
+                }
+                self.state.queue.add(name, self.now, Trigger::Manual);
+            }
+            Ok(hosts)
+        };
+        self.effects.push(Effect::Answer { request, answer });
+    }
+
+    /// A person wants a host forgotten. It is as soon as its records are deleted.
+    pub(super) fn forget_asked(&mut self, name: &HostName, request: RequestId) {
+        let answer = match self.state.hosts.get_mut(name) {
+            None => Err(CommandError::NoSuchHost(name.clone())),
+            Some(host) if host.in_flight.is_some() || host.assigning.is_some() || host.renaming => {
+                Err(CommandError::Busy(name.clone()))
+            }
+            Some(host) => {
+                host.forgetting = true;
+                self.touched.insert(name.clone());
+                Ok(())
+            }
+        };
+        if let Err(error) = answer {
+            let answer = Err(error);
+            self.effects.push(Effect::Answer { request, answer });
+            return;
+        }
+        let writes = [Table::Hosts, Table::Targets]
+            .into_iter()
+            .map(|table| Write::Delete(table, name.to_string()))
+            .collect();
+        self.persist(writes, Pending::Forget(name.clone(), request));
+    }
+
+    /// A host's records are deleted.
+    pub(super) fn forgotten(&mut self, name: &HostName, request: RequestId) {
+        let Some(host) = self.state.hosts.remove(name) else {
+            let answer = Err(CommandError::NoSuchHost(name.clone()));
+            self.effects.push(Effect::Answer { request, answer });
+            return;
+        };
+        let revision = host.object.status.revision.clone();
+        self.state.tally_revision(revision, None);
+        self.state.queue.remove(name);
+        self.state.candidates.remove(name);
+        self.forget_deadline(name, host.alert_at);
+        self.leave_out(name);
+        self.alerts_changed(crate::alerting::AlertScope::Host(name.clone()));
+        let head = self.state.head.as_ref();
+        let in_git = head.is_some_and(|head| head.hosts().contains_key(name));
+        self.tell_forgotten(name, in_git);
+        if in_git {
+            self.meet(name);
+        }
+        let answer = Ok(vec![name.clone()]);
+        self.effects.push(Effect::Answer { request, answer });
+    }
+}

@@ -1,0 +1,444 @@
+//! The loop as a pure state machine: everything that it knows and decides.
+//!
+//! [`step`] takes in one [`Event`] and returns the [`Effect`]s that follow, in their order. It does no I/O
+//! and reads no clock: the shell in `plumb-controller` awaits events, performs effects and publishes
+//! [`FleetState::view`]. A step costs the same however many hosts the fleet has: it derives the objects
+//! of the hosts that it touched, and nothing else.
+//!
+//! Two rules keep hosts safe. A host's target, the accepted floor and a raised epoch count only once
+//! [`Event::Persisted`] says that they are durable, so nothing is changed on a host that a restart would
+//! not know of. And a host has at most one run.
+
+mod activate;
+mod assign;
+mod backoff;
+mod conditions;
+mod dispatch;
+mod effect;
+mod host;
+mod metrics;
+mod notify;
+mod persist;
+mod queue;
+mod records;
+mod revision;
+mod run;
+mod run_result;
+mod source;
+mod source_poll;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::frame::TakeOver;
+use plumb_api::{Digest, HostName};
+
+use crate::alerting::{self, ActiveAlerts, AlertScope};
+use crate::desired::DesiredState;
+use crate::rollout::{Limits, Rollout};
+use crate::status::HostStatus;
+use crate::view::{AlertView, FleetView, HostObject, QueueView, RolloutView};
+
+pub use backoff::Waits;
+pub use conditions::conditions;
+pub use effect::{
+    CommandError, Effect, Event, PersistId, PhaseTimes, PollRequest, RequestId, RunId, RunPhase,
+    StartRun,
+};
+pub use host::HostState;
+pub use metrics::{BOUNDS, Counters, Histogram, MetricsSnapshot, Sample};
+pub use queue::Trigger;
+pub use records::RecordLog;
+pub use revision::FleetRevision;
+pub use run::{
+    ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunFailure, RunMode, RunReport,
+    with_hint,
+};
+pub use source::{
+    BranchVerdict, RollbackRecord, SourceFault, SourcePoll, SourceRecord, StepVerdict,
+    TrustRootFault, Verification,
+};
+pub use stored::{Identity, Persisted, RecordError};
+
+use backoff::Jitter;
+use host::WaitReason;
+use persist::{Pending, StoreHealth};
+use queue::Queue;
+use source::SourceState;
+
+/// How the loop behaves.
+#[derive(Debug, Clone)]
+pub struct LoopSettings {
+    /// The version of this program.
+    pub version: String,
+    /// The address of the repository, without credentials.
+    pub source_url: String,
+    /// The branch.
+    pub source_ref: String,
+    /// Address and branch in one text.
+    pub source_description: String,
+    /// The root of trust: a commit in hexadecimal.
+    pub introduction: String,
+    /// How often the source is polled.
+    pub poll: Duration,
+    /// How often each host is checked without any other reason.
+    pub resync: Duration,
+    /// How many hosts run at the same time.
+    pub concurrency: usize,
+    /// Whether hosts of another controller are taken over.
+    pub take_over: TakeOver,
+    /// How waits grow after failures.
+    pub waits: Waits,
+    /// When alerts fire.
+    pub alerting: alerting::Settings,
+    /// Where to look, for alerts: the page's address.
+    pub generator_url: String,
+}
+
+/// A revision before the newest one that hosts are still driven to.
+#[derive(Debug)]
+enum OldRevision {
+    Loading,
+    Loaded(Arc<FleetRevision>),
+    /// It couldn't be loaded at this time.
+    Missing(Timestamp),
+}
+
+/// Everything that the loop knows.
+#[derive(Debug)]
+pub struct FleetState {
+    settings: LoopSettings,
+    identity: Identity,
+    source: SourceState,
+    head: Option<Arc<FleetRevision>>,
+    /// The newest revision's commit, shared by its hosts.
+    head_commit: Option<Arc<str>>,
+    older: BTreeMap<String, OldRevision>,
+    hosts: BTreeMap<HostName, HostState>,
+    rollouts: Vec<Rollout>,
+    limits: Limits,
+    /// What hosts without their newest target wait for.
+    wait: WaitReason,
+    /// The hosts that may be given a new target.
+    candidates: BTreeSet<HostName>,
+    queue: Queue,
+    runs: BTreeMap<RunId, HostName>,
+    /// Desired states that hosts hold or are driven to.
+    states: BTreeMap<Digest, Arc<DesiredState>>,
+    active_alerts: ActiveAlerts,
+    /// The objects whose alerts are worked out next.
+    unsettled_alerts: BTreeSet<AlertScope>,
+    alerts_at: Option<Timestamp>,
+    /// When time alone changes the alerts of a host.
+    alert_deadlines: BTreeSet<(Timestamp, HostName)>,
+    source_alert_at: Option<Timestamp>,
+    resend_at: Timestamp,
+    /// Alertmanagers that don't take alerts.
+    sinks_failing: BTreeSet<String>,
+    records: Arc<RecordLog>,
+    counters: Arc<Counters>,
+    /// How many hosts run each revision.
+    hosts_on: BTreeMap<String, u32>,
+    pending: BTreeMap<PersistId, Pending>,
+    store: StoreHealth,
+    /// Records whose deletion failed.
+    undeleted: BTreeSet<(crate::ports::Table, String)>,
+    next_id: u64,
+    wake_at: Option<Timestamp>,
+    draining: bool,
+    jitter: Jitter,
+}
+
+/// Takes in an event and returns what follows, in its order.
+pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect> {
+    let mut step = Step {
+        state,
+        now,
+        effects: Vec::new(),
+        writes: Vec::new(),
+        touched: BTreeSet::new(),
+    };
+    step.take_in(event);
+    step.finish();
+    step.effects
+}
+
+/// A step in progress.
+struct Step<'a> {
+    state: &'a mut FleetState,
+    now: Timestamp,
+    effects: Vec<Effect>,
+    /// Records that changed; they are written together.
+    writes: Vec<crate::ports::Write>,
+    /// Hosts whose objects are derived before the step ends.
+    touched: BTreeSet<HostName>,
+}
+
+/// The first twelve digits of a commit, for messages.
+fn short_commit(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+/// A time after this one.
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+impl FleetState {
+    /// The state of a controller that starts with what was stored.
+    pub fn new(
+        persisted: Persisted,
+        identity: Identity,
+        settings: LoopSettings,
+        now: Timestamp,
+    ) -> Self {
+        let seed = identity.id.as_str().bytes();
+        let seed = seed.fold(identity.epoch.0, |seed, byte| {
+            seed.rotate_left(5) ^ u64::from(byte)
+        });
+        let limits = Limits {
+            at_once: settings.concurrency,
+            failures: 1,
+        };
+        let mut hosts_on = BTreeMap::new();
+        for host in persisted.hosts.values() {
+            if let Some(revision) = &host.revision {
+                *hosts_on.entry(revision.clone()).or_default() += 1;
+            }
+        }
+        Self {
+            queue: Queue::new(settings.concurrency),
+            wait: assign::wait_reason(&persisted.rollouts, limits),
+            source: SourceState::new(persisted.source, now),
+            settings,
+            identity,
+            head: None,
+            head_commit: None,
+            older: BTreeMap::new(),
+            hosts: persisted.hosts,
+            rollouts: persisted.rollouts,
+            limits,
+            candidates: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            states: persisted.states,
+            active_alerts: persisted.alerts,
+            unsettled_alerts: BTreeSet::new(),
+            alerts_at: None,
+            alert_deadlines: BTreeSet::new(),
+            source_alert_at: None,
+            resend_at: now,
+            sinks_failing: BTreeSet::new(),
+            records: Arc::new(persisted.records),
+            counters: Arc::new(Counters::new()),
+            hosts_on,
+            pending: BTreeMap::new(),
+            store: StoreHealth::Working,
+            undeleted: BTreeSet::new(),
+            next_id: 0,
+            wake_at: None,
+            draining: false,
+            jitter: Jitter::new(seed),
+        }
+    }
+
+    /// The hosts.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostState> {
+        self.hosts.values()
+    }
+
+    /// True if nothing may begin any more and nothing runs.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.runs.is_empty()
+    }
+
+    /// Everything that others see.
+    pub fn view(&self, now: Timestamp) -> FleetView {
+        let revisions = self.source.record.revisions.iter().cloned();
+        let rollout = self.rollouts.last();
+        FleetView {
+            name: self.source.record.fleet.clone(),
+            version: self.settings.version.clone(),
+            epoch: self.identity.epoch.0,
+            now,
+            source: self.source.view(&self.settings),
+            hosts: self
+                .hosts
+                .values()
+                .map(|host| host.object.clone())
+                .collect(),
+            revisions: revisions
+                .map(|mut revision| {
+                    revision.hosts = self.hosts_on.get(&revision.commit).copied().unwrap_or(0);
+                    revision
+                })
+                .collect(),
+            alerts: self.active_alerts.firing().map(AlertView::from).collect(),
+            rollout: rollout.map_or_else(RolloutView::default, |rollout| RolloutView {
+                revision: rollout.revision().map(str::to_owned),
+                halted: self.rollouts.iter().any(|r| r.is_halted(self.limits)),
+                on_their_way: rollout.on_their_way().cloned().collect(),
+                failed: rollout
+                    .failed()
+                    .iter()
+                    .map(|(host, failure)| (host.clone(), failure.reason.clone()))
+                    .collect(),
+            }),
+            ready: self.head.is_some(),
+            queue: self.queue_view(now),
+            records: self.records.clone(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn queue_view(&self, now: Timestamp) -> QueueView {
+        let oldest = self.queue.oldest().filter(|at| *at <= now);
+        QueueView {
+            due: self.queue.due(now),
+            waiting: self.queue.waiting(),
+            running: self.queue.running(),
+            oldest: oldest.map_or(Duration::ZERO, |at| now.duration_since(at).unsigned_abs()),
+        }
+    }
+
+    /// Counts a host that moved from one revision to another.
+    fn tally_revision(&mut self, from: Option<String>, to: Option<&String>) {
+        if from.as_ref() == to {
+            return;
+        }
+        if let Some(from) = from
+            && let Some(count) = self.hosts_on.get_mut(&from)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.hosts_on.remove(&from);
+            }
+        }
+        if let Some(to) = to {
+            *self.hosts_on.entry(to.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl Step<'_> {
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::Started => self.started(),
+            Event::Woke => self.state.wake_at = None,
+            Event::SourcePolled(poll) => self.source_polled(*poll),
+            Event::RevisionLoaded { commit, revision } => self.revision_loaded(commit, revision),
+            Event::RunEnded(report) => self.run_ended(&report),
+            Event::Persisted { id, result } => self.persisted(id, result.as_ref().copied()),
+            Event::AlertsPosted { sink, result } => self.alerts_posted(sink, result),
+            Event::AlertmanagerInvalid(message) => {
+                let reason = crate::reason::ConditionReason::AlertmanagerInvalid;
+                self.warn(None, reason, message, None);
+            }
+            Event::Notified => self.notified(),
+            Event::ReconcileAsked { hosts, request } => self.reconcile_asked(hosts, request),
+            Event::ForgetAsked { host, request } => self.forget_asked(&host, request),
+            Event::DrainAsked => self.state.draining = true,
+        }
+    }
+
+    /// Alerts that fired before the start go on until their objects say otherwise.
+    fn started(&mut self) {
+        let hosts = self.state.hosts.keys().cloned().map(AlertScope::Host);
+        let mut scopes: BTreeSet<_> = hosts.collect();
+        scopes.extend(self.state.active_alerts.scopes().cloned());
+        scopes.insert(AlertScope::Rollouts);
+        for scope in scopes {
+            self.alerts_changed(scope);
+        }
+    }
+
+    /// What follows from the state, whatever the event was.
+    fn finish(&mut self) {
+        self.retry_store_if_due();
+        self.poll_if_due();
+        self.settle();
+        self.assign_targets();
+        self.dispatch();
+        self.settle();
+        self.alerts_if_due();
+        self.persist_records();
+        self.schedule_wake();
+    }
+
+    /// A host's state changed.
+    fn touch(&mut self, host: &HostName) {
+        self.touched.insert(host.clone());
+    }
+
+    /// Derives the objects of the touched hosts anew.
+    fn settle(&mut self) {
+        while let Some(name) = self.touched.pop_first() {
+            let state = &mut *self.state;
+            let Some(host) = state.hosts.get_mut(&name) else {
+                continue;
+            };
+            host.wait = Some(state.wait.clone()).filter(|_| host.is_pending());
+            if host.is_candidate() {
+                state.candidates.insert(name.clone());
+            } else {
+                state.candidates.remove(&name);
+            }
+            let status = HostStatus {
+                host: name.clone(),
+                revision: host.revision.clone(),
+                target: host.target.clone(),
+                held: host.held,
+                ledger_sequence: host.ledger_sequence,
+                conditions: conditions(host, self.now),
+                last_seen: host.last_seen,
+                last_success: host.last_success,
+                failures: host.failures,
+                resources: host.resources,
+                differing: host.differing.clone(),
+            };
+            let object = HostObject::new(host.labels.clone(), status);
+            if *host.object == object {
+                continue;
+            }
+            let before = std::mem::replace(&mut host.object, Arc::new(object));
+            let revision = host.revision.clone();
+            self.writes.extend(persist::put_host(&host.record()));
+            let before = before.status.revision.clone();
+            self.state.tally_revision(before, revision.as_ref());
+            self.alerts_changed(AlertScope::Host(name));
+        }
+    }
+
+    /// Asks to be woken when time alone changes something.
+    fn schedule_wake(&mut self) {
+        let state = &*self.state;
+        let idle = state.source.phase == source::PollPhase::Idle;
+        let poll = Some(state.source.next_poll).filter(|_| idle && !state.draining);
+        let run = state.queue.next_time().filter(|_| !state.draining);
+        let run = run.filter(|_| state.head.is_some());
+        let store = self.store_retry_at();
+        let next = [poll, run, store, self.next_alert_time()];
+        let next = next.into_iter().flatten().min();
+        if let Some(at) = next
+            && self.state.wake_at != Some(at)
+        {
+            self.state.wake_at = Some(at);
+            self.effects.push(Effect::WakeAt(at));
+        }
+    }
+}
+
+impl From<&alerting::ActiveAlert> for AlertView {
+    fn from(alert: &alerting::ActiveAlert) -> Self {
+        let summary = alert.annotations.get("summary");
+        Self {
+            summary: summary.cloned().unwrap_or_default(),
+            labels: alert.labels.clone(),
+            since: alert.starts_at,
+        }
+    }
+}

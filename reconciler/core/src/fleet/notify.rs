@@ -1,0 +1,194 @@
+//! Alerts: which fire, when they are sent, and what the Alertmanagers answer.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::HostName;
+
+use super::effect::Effect;
+use super::persist::put_alert;
+use super::{Step, later};
+use crate::alerting::{AlertChanges, AlertScope, HostFacts, Outlook, Rules};
+use crate::ports::{AlertError, Table, Write};
+use crate::reason::ConditionReason;
+use crate::view::EventKind;
+
+/// How soon after a change alerts are worked out: what changes back at once is never sent.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// How often alerts are sent again.
+const RESEND_INTERVAL: Duration = Duration::from_mins(1);
+
+impl Step<'_> {
+    /// The alerts of an object are worked out again soon.
+    pub(super) fn alerts_changed(&mut self, scope: AlertScope) {
+        self.state.unsettled_alerts.insert(scope);
+        let at = later(self.now, DEBOUNCE);
+        let alerts_at = &mut self.state.alerts_at;
+        *alerts_at = Some(alerts_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Remembers when time alone changes a host's alerts.
+    fn set_deadline(&mut self, name: &HostName, at: Option<Timestamp>) {
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        let before = std::mem::replace(&mut host.alert_at, at);
+        self.forget_deadline(name, before);
+        if let Some(at) = at {
+            self.state.alert_deadlines.insert((at, name.clone()));
+        }
+    }
+
+    pub(super) fn forget_deadline(&mut self, name: &HostName, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.state.alert_deadlines.remove(&(at, name.clone()));
+        }
+    }
+
+    /// When alerts are worked out or sent next.
+    pub(super) fn next_alert_time(&self) -> Option<Timestamp> {
+        let state = &*self.state;
+        let deadline = state.alert_deadlines.first().map(|(at, _)| *at);
+        let resend = Some(state.resend_at).filter(|_| !state.active_alerts.is_empty());
+        [state.alerts_at, deadline, state.source_alert_at, resend]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Works out the alerts of the objects that changed or whose time has come, and sends what is news.
+    pub(super) fn alerts_if_due(&mut self) {
+        if self.next_alert_time().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let state = &mut *self.state;
+        state.alerts_at = None;
+        let mut scopes = std::mem::take(&mut state.unsettled_alerts);
+        while let Some((at, host)) = state.alert_deadlines.first().cloned() {
+            if at > self.now {
+                break;
+            }
+            state.alert_deadlines.pop_first();
+            scopes.insert(AlertScope::Host(host));
+        }
+        if state.source_alert_at.is_some_and(|at| at <= self.now) {
+            scopes.insert(AlertScope::Source);
+        }
+        let mut changes = AlertChanges::default();
+        for scope in scopes {
+            let Some(outlook) = self.outlook(&scope) else {
+                continue;
+            };
+            match &scope {
+                AlertScope::Host(host) => self.set_deadline(host, outlook.next),
+                AlertScope::Source => self.state.source_alert_at = outlook.next,
+                AlertScope::Rollouts => {}
+            }
+            let active = &mut self.state.active_alerts;
+            changes.extend(active.update(&scope, outlook.firing, self.now));
+        }
+        changes.dropped = self.state.active_alerts.expire(self.now);
+        if changes.is_news() || self.now >= self.state.resend_at {
+            let url = &self.state.settings.generator_url;
+            let alerts = self.state.active_alerts.to_send(url, self.now);
+            self.effects.push(Effect::PostAlerts(alerts));
+            self.state.resend_at = later(self.now, RESEND_INTERVAL);
+        }
+        self.persist_alerts(&changes);
+        self.record_alerts(&changes);
+    }
+
+    /// The alerts of an object now; `None` if nothing is known of it.
+    fn outlook(&self, scope: &AlertScope) -> Option<Outlook> {
+        let state = &*self.state;
+        let rules = Rules {
+            fleet: state.source.record.fleet.as_deref(),
+            settings: &state.settings.alerting,
+            now: self.now,
+        };
+        Some(match scope {
+            AlertScope::Host(name) => match state.hosts.get(name) {
+                Some(host) => rules.of_host(HostFacts {
+                    status: &host.object.status,
+                    labels: &host.object.metadata.labels,
+                }),
+                None => Outlook::default(),
+            },
+            // Before the branch was verified, what fired before the start goes on.
+            AlertScope::Source if !state.source.verified => return None,
+            AlertScope::Source => {
+                let fault = state.source.root_fault.as_ref();
+                rules.of_source(
+                    state.source.held.as_ref(),
+                    fault.map(|fault| fault.alert.as_str()),
+                )
+            }
+            AlertScope::Rollouts => {
+                let rollouts = state.rollouts.iter();
+                rules.of_rollouts(rollouts.filter(|r| r.is_halted(state.limits)))
+            }
+        })
+    }
+
+    fn persist_alerts(&mut self, changes: &AlertChanges) {
+        let active = &self.state.active_alerts;
+        let touched = changes.began.iter().chain(&changes.resolved);
+        let touched = touched.chain(&changes.changed);
+        let puts = touched.filter_map(|key| put_alert(key, active.get(key)?));
+        self.writes.extend(puts);
+        let dropped = changes.dropped.iter();
+        let deletes = dropped.map(|key| Write::Delete(Table::Alerts, key.clone()));
+        self.writes.extend(deletes);
+    }
+
+    fn record_alerts(&mut self, changes: &AlertChanges) {
+        let began = changes.began.iter().map(|key| (key, EventKind::Warning));
+        let resolved = changes.resolved.iter();
+        let resolved = resolved.map(|key| (key, EventKind::Normal));
+        let mut records = Vec::new();
+        for (key, kind) in began.chain(resolved) {
+            let Some(alert) = self.state.active_alerts.get(key) else {
+                continue;
+            };
+            let text = |name: &str| alert.labels.get(name).map_or("", String::as_str);
+            let summary = alert.annotations.get("summary").map_or("", String::as_str);
+            let name = text("alertname");
+            let host = text("host").parse::<HostName>().ok();
+            let (reason, message) = match kind {
+                EventKind::Warning => (
+                    ConditionReason::AlertFires,
+                    format!("{name} fires: {summary}"),
+                ),
+                EventKind::Normal => (
+                    ConditionReason::AlertResolved,
+                    format!("{name} is resolved; it said: {summary}"),
+                ),
+            };
+            records.push((host, kind, reason, message));
+        }
+        for (host, kind, reason, message) in records {
+            self.record(host.as_ref(), kind, reason, message, None);
+        }
+    }
+
+    /// Counts an answer, and tells when an Alertmanager begins or ends to fail.
+    pub(super) fn alerts_posted(&mut self, sink: String, result: Result<(), AlertError>) {
+        self.counters().posted(result.as_ref().err());
+        match result {
+            Ok(()) => {
+                if self.state.sinks_failing.remove(&sink) {
+                    let message = format!("{sink} takes alerts again");
+                    let reason = ConditionReason::AlertmanagerRecovered;
+                    self.record(None, EventKind::Normal, reason, message, None);
+                }
+            }
+            Err(error) => {
+                let message = format!("{sink} {error}");
+                if self.state.sinks_failing.insert(sink) {
+                    self.warn(None, ConditionReason::AlertmanagerFailing, message, None);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Writes to the store, and what follows once they are durable.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plumb_api::{Epoch, HostName};
+
+use super::backoff::Waits;
+use super::effect::{CommandError, Effect, PersistId, RequestId};
+use super::source::SourceRecord;
+use super::source_poll::PendingFloor;
+use super::stored::{HostRecord, Identity, state_to_bytes};
+use super::{Step, later};
+use crate::alerting::ActiveAlert;
+use crate::desired::DesiredState;
+use crate::ports::{StoreError, Table, Write};
+use crate::reason::ConditionReason;
+use crate::rollout::Rollout;
+use crate::status::Target;
+
+/// The first wait after a write that failed.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait after a write that failed.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+pub(super) const IDENTITY: &str = "identity";
+pub(super) const SOURCE: &str = "source";
+pub(super) const ROLLOUT: &str = "rollout";
+
+/// What follows from a write once it is acknowledged.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Nothing: records of what happened. Their deletions are repeated if they fail.
+    Records(Vec<(Table, String)>),
+    /// Nothing: every record.
+    Everything,
+    /// The accepted floor counts, and the revision is activated.
+    Floor(Box<PendingFloor>),
+    /// These hosts have their new target.
+    Targets(Vec<HostName>),
+    /// The host has the target that its ledger told of.
+    Rebuilt(HostName),
+    /// The host has its new name. `old` is none where the write is repeated.
+    Renamed {
+        old: Option<HostName>,
+        new: HostName,
+    },
+    /// The raised epoch counts, and the host is taken over.
+    Epoch(Epoch, HostName),
+    /// The host is forgotten, and whoever asked is told.
+    Forget(HostName, RequestId),
+}
+
+/// Whether the store takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreHealth {
+    /// The last write was durable.
+    Working,
+    /// Writes fail. At `retry_at` everything is written again.
+    Failing { failures: u32, retry_at: Timestamp },
+}
+
+impl Step<'_> {
+    /// Asks for a write, and remembers what follows.
+    pub(super) fn persist(&mut self, writes: Vec<Write>, pending: Pending) {
+        let id = PersistId(self.state.next_id);
+        self.state.next_id += 1;
+        self.state.pending.insert(id, pending);
+        self.effects.push(Effect::Persist { id, writes });
+    }
+
+    /// Writes the records that this step changed, as one.
+    pub(super) fn persist_records(&mut self) {
+        if !self.writes.is_empty() {
+            let writes = std::mem::take(&mut self.writes);
+            let deleted = writes.iter().filter_map(|write| match write {
+                Write::Delete(table, key) => Some((*table, key.clone())),
+                Write::Put(..) => None,
+            });
+            let deleted = deleted.collect();
+            self.persist(writes, Pending::Records(deleted));
+        }
+    }
+
+    /// A write is durable, or failed.
+    pub(super) fn persisted(&mut self, id: PersistId, result: Result<(), &StoreError>) {
+        let Some(pending) = self.state.pending.remove(&id) else {
+            return;
+        };
+        match result {
+            Ok(()) => self.store_works(&pending),
+            Err(error) => self.store_failed(error),
+        }
+        match pending {
+            Pending::Records(deleted) => {
+                if result.is_err() {
+                    self.state.undeleted.extend(deleted);
+                }
+            }
+            Pending::Everything => {
+                if result.is_ok() {
+                    self.state.undeleted.clear();
+                }
+            }
+            Pending::Renamed { old, new } => {
+                if result.is_ok() {
+                    self.renamed(&new);
+                } else if let Some(old) = old {
+                    let tables = [Table::Hosts, Table::Targets].into_iter();
+                    let gone = tables.map(|table| (table, old.to_string()));
+                    self.state.undeleted.extend(gone);
+                }
+            }
+            Pending::Rebuilt(host) => self.rebuilt_persisted(&host, result.is_ok()),
+            Pending::Floor(pending) => self.floor_persisted(*pending, result),
+            Pending::Targets(hosts) => self.targets_persisted(&hosts, result.is_ok()),
+            Pending::Epoch(epoch, host) => {
+                if result.is_ok() {
+                    self.state.identity.epoch = epoch;
+                    self.taken_over(&host);
+                }
+            }
+            Pending::Forget(host, request) => match result {
+                Ok(()) => self.forgotten(&host, request),
+                Err(error) => {
+                    if let Some(host) = self.state.hosts.get_mut(&host) {
+                        host.forgetting = false;
+                    }
+                    self.touch(&host);
+                    let answer = Err(CommandError::Store(error.clone()));
+                    self.effects.push(Effect::Answer { request, answer });
+                }
+            },
+        }
+    }
+
+    fn store_works(&mut self, pending: &Pending) {
+        if self.state.store == StoreHealth::Working {
+            return;
+        }
+        self.state.store = StoreHealth::Working;
+        if !matches!(pending, Pending::Everything) {
+            self.persist_everything();
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        let failures = match self.state.store {
+            StoreHealth::Working => {
+                let message = format!("the controller's state can't be written: {error}");
+                self.warn(None, ConditionReason::StoreFailed, message, None);
+                1
+            }
+            // Several writes of one moment fail together.
+            StoreHealth::Failing { failures, retry_at } if self.now < retry_at => {
+                self.state.store = StoreHealth::Failing { failures, retry_at };
+                return;
+            }
+            StoreHealth::Failing { failures, .. } => failures.saturating_add(1),
+        };
+        let wait = Waits::grown(FIRST_WAIT, failures.saturating_sub(1), LONGEST_WAIT);
+        let retry_at = later(self.now, self.state.jitter.around(wait));
+        self.state.store = StoreHealth::Failing { failures, retry_at };
+    }
+
+    /// When the store is tried again; `None` while it works.
+    pub(super) fn store_retry_at(&self) -> Option<Timestamp> {
+        match self.state.store {
+            StoreHealth::Working => None,
+            StoreHealth::Failing { retry_at, .. } => Some(retry_at),
+        }
+    }
+
+    /// Tries the store again when its wait is over.
+    pub(super) fn retry_store_if_due(&mut self) {
+        let StoreHealth::Failing { failures, retry_at } = self.state.store else {
+            return;
+        };
+        if self.now < retry_at {
+            return;
+        }
+        let wait = Waits::grown(FIRST_WAIT, failures, LONGEST_WAIT);
+        let retry_at = later(self.now, self.state.jitter.around(wait));
+        self.state.store = StoreHealth::Failing {
+            failures: failures.saturating_add(1),
+            retry_at,
+        };
+        self.persist_everything();
+    }
+
+    /// Writes every record, as those of failed writes are lost.
+    fn persist_everything(&mut self) {
+        let state = &*self.state;
+        let mut writes: Vec<_> = put_source(&state.source.record).into_iter().collect();
+        writes.extend(put_rollouts(&state.rollouts));
+        writes.extend(state.states.values().filter_map(|state| put_state(state)));
+        for host in state.hosts.values() {
+            writes.extend(put_host(&host.record()));
+            match &host.target {
+                Some(target) => writes.extend(put_target(&host.name, target)),
+                None => writes.push(Write::Delete(Table::Targets, host.name.to_string())),
+            }
+        }
+        let alerts = state.active_alerts.iter();
+        writes.extend(alerts.filter_map(|(key, alert)| put_alert(key, alert)));
+        writes.extend(state.records.puts());
+        let undeleted = state.undeleted.iter();
+        let gone = undeleted.filter(|(table, key)| !writes_to(&writes, *table, key));
+        let deletes: Vec<_> = gone
+            .map(|(table, key)| Write::Delete(*table, key.clone()))
+            .collect();
+        writes.extend(deletes);
+        let is_written = |name: &HostName| {
+            let mut pending = state.pending.values();
+            pending.any(|one| matches!(one, Pending::Renamed { new, .. } if new == name))
+        };
+        let renaming = state.hosts.values().filter(|host| host.renaming);
+        let lost = renaming.filter(|host| !is_written(&host.name));
+        let lost: Vec<_> = lost
+            .map(|host| (host.name.clone(), host.target.clone()))
+            .collect();
+        self.persist(writes, Pending::Everything);
+        for (new, target) in lost {
+            let writes = target.and_then(|target| put_target(&new, &target));
+            let pending = Pending::Renamed { old: None, new };
+            self.persist(writes.into_iter().collect(), pending);
+        }
+    }
+}
+
+/// True if one of the writes sets this record.
+fn writes_to(writes: &[Write], table: Table, key: &str) -> bool {
+    writes
+        .iter()
+        .any(|write| matches!(write, Write::Put(t, k, _) if *t == table && k == key))
+}
+
+fn put<T: serde::Serialize>(table: Table, key: &str, value: &T) -> Option<Write> {
+    // Records are texts, numbers and times: each has a form.
+    let bytes = serde_json::to_vec(value).ok()?;
+    Some(Write::Put(table, key.to_owned(), bytes))
+}
+
+pub(super) fn put_identity(identity: &Identity) -> Option<Write> {
+    put(Table::Controller, IDENTITY, identity)
+}
+
+pub(super) fn put_source(record: &SourceRecord) -> Option<Write> {
+    put(Table::Sources, SOURCE, record)
+}
+
+/// Every rollout: the first under the name that it always had.
+pub(super) fn put_rollouts(rollouts: &[Rollout]) -> impl Iterator<Item = Write> {
+    rollouts.iter().enumerate().filter_map(|(index, rollout)| {
+        let key = match index {
+            0 => ROLLOUT.to_owned(),
+            n => format!("{ROLLOUT}-{n}"),
+        };
+        put(Table::Rollouts, &key, rollout)
+    })
+}
+
+pub(super) fn put_host(record: &HostRecord) -> Option<Write> {
+    put(Table::Hosts, record.status.host.as_str(), record)
+}
+
+pub(super) fn put_target(host: &HostName, target: &Target) -> Option<Write> {
+    put(Table::Targets, host.as_str(), target)
+}
+
+pub(super) fn put_state(state: &DesiredState) -> Option<Write> {
+    let bytes = state_to_bytes(state)?;
+    Some(Write::Put(Table::States, state.digest().to_string(), bytes))
+}
+
+pub(super) fn put_alert(key: &str, alert: &ActiveAlert) -> Option<Write> {
+    put(Table::Alerts, key, alert)
+}

@@ -1,0 +1,272 @@
+//! The queue of hosts: one entry per host, the earliest time wins, one run per host, bounded concurrency.
+//!
+//! A host that is scheduled while it runs is parked and runs exactly once more; it never blocks another
+//! one. Time is an argument: the queue never sleeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use plumb_api::HostName;
+
+/// Why a host is scheduled; never part of the entry's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trigger {
+    /// A person asked.
+    Manual,
+    /// Its target changed.
+    Target,
+    /// A failed or waiting run is tried again.
+    Retry,
+    /// Its regular check is due.
+    Resync,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Manual => "manual",
+            Self::Target => "target",
+            Self::Retry => "retry",
+            Self::Resync => "resync",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    at: Timestamp,
+    trigger: Trigger,
+}
+
+impl Entry {
+    /// The earlier time, and the stronger trigger.
+    fn merged(self, other: Self) -> Self {
+        Self {
+            at: self.at.min(other.at),
+            trigger: self.trigger.min(other.trigger),
+        }
+    }
+}
+
+/// Hosts with the times at which they run.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: BTreeMap<HostName, Entry>,
+    by_time: BTreeSet<(Timestamp, HostName)>,
+    running: BTreeSet<HostName>,
+    parked: BTreeMap<HostName, Entry>,
+    limit: usize,
+}
+
+impl Queue {
+    /// A queue that lets at most `limit` hosts run at the same time.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            by_time: BTreeSet::new(),
+            running: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            limit: limit.max(1),
+        }
+    }
+
+    /// Schedules a host. If it is already queued, the earlier time wins.
+    pub(super) fn add(&mut self, host: &HostName, at: Timestamp, trigger: Trigger) {
+        let entry = Entry { at, trigger };
+        if self.running.contains(host) {
+            let parked = self.parked.entry(host.clone()).or_insert(entry);
+            *parked = parked.merged(entry);
+            return;
+        }
+        let entry = match self.waiting.get(host) {
+            Some(old) => {
+                self.by_time.remove(&(old.at, host.clone()));
+                old.merged(entry)
+            }
+            None => entry,
+        };
+        self.by_time.insert((entry.at, host.clone()));
+        self.waiting.insert(host.clone(), entry);
+    }
+
+    /// Takes the first host that is due, if there is a free slot.
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<(HostName, Trigger)> {
+        self.next_time().filter(|at| *at <= now)?;
+        let (_, host) = self.by_time.pop_first()?;
+        let entry = self.waiting.remove(&host)?;
+        self.running.insert(host.clone());
+        Some((host, entry.trigger))
+    }
+
+    /// When [`take`](Self::take) has a host; `None` while nothing waits or all slots are taken.
+    pub(super) fn next_time(&self) -> Option<Timestamp> {
+        let full = self.running.len() >= self.limit;
+        let (at, _) = self.by_time.first().filter(|_| !full)?;
+        Some(*at)
+    }
+
+    /// Frees the slot of a host. If it was scheduled meanwhile, it waits for that time now.
+    pub(super) fn finish(&mut self, host: &HostName) {
+        if !self.running.remove(host) {
+            return;
+        }
+        if let Some(entry) = self.parked.remove(host) {
+            self.add(host, entry.at, entry.trigger);
+        }
+    }
+
+    /// Removes a host; a run of it goes on and isn't repeated.
+    pub(super) fn remove(&mut self, host: &HostName) {
+        if let Some(entry) = self.waiting.remove(host) {
+            self.by_time.remove(&(entry.at, host.clone()));
+        }
+        self.parked.remove(host);
+    }
+
+    /// Gives a host its new name, also while it runs.
+    pub(super) fn rename(&mut self, old: &HostName, new: &HostName) {
+        let entry = self.waiting.get(old).or(self.parked.get(old)).copied();
+        self.remove(old);
+        if self.running.remove(old) {
+            self.running.insert(new.clone());
+        }
+        if let Some(entry) = entry {
+            self.add(new, entry.at, entry.trigger);
+        }
+    }
+
+    /// True if a host is queued or runs.
+    pub(super) fn holds(&self, host: &HostName) -> bool {
+        self.waiting.contains_key(host) || self.running.contains(host)
+    }
+
+    /// How many hosts run.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many hosts are due.
+    pub(super) fn due(&self, now: Timestamp) -> usize {
+        self.by_time.iter().take_while(|(at, _)| *at <= now).count()
+    }
+
+    /// How many hosts wait, due or not.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The time of the first entry.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    fn host(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+    }
+
+    fn taken(queue: &mut Queue, seconds: i64) -> Option<(String, Trigger)> {
+        let (host, trigger) = queue.take(at(seconds))?;
+        Some((host.to_string(), trigger))
+    }
+
+    #[test]
+    fn earliest_time_wins_and_a_host_is_queued_once() {
+        let mut queue = Queue::new(8);
+        queue.add(&host("a"), at(60), Trigger::Resync);
+        queue.add(&host("a"), at(5), Trigger::Retry);
+        queue.add(&host("a"), at(90), Trigger::Manual);
+        assert_eq!((queue.waiting(), queue.oldest()), (1, Some(at(5))));
+        assert_eq!(taken(&mut queue, 4), None);
+        assert_eq!(
+            taken(&mut queue, 5),
+            Some(("a".to_owned(), Trigger::Manual))
+        );
+        queue.finish(&host("a"));
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[test]
+    fn a_running_host_runs_exactly_once_more_and_blocks_nobody() {
+        let mut queue = Queue::new(8);
+        queue.add(&host("a"), at(0), Trigger::Resync);
+        assert!(taken(&mut queue, 0).is_some());
+        for _ in 0..5 {
+            queue.add(&host("a"), at(0), Trigger::Manual);
+        }
+        queue.add(&host("b"), at(0), Trigger::Resync);
+        assert_eq!(taken(&mut queue, 0).unwrap().0, "b");
+        assert_eq!(taken(&mut queue, 0), None, "one run per host");
+        queue.finish(&host("a"));
+        assert_eq!(
+            taken(&mut queue, 0),
+            Some(("a".to_owned(), Trigger::Manual))
+        );
+        queue.finish(&host("a"));
+        assert_eq!(taken(&mut queue, 0), None, "once more, not five times");
+    }
+
+    #[test]
+    fn concurrency_is_bounded_while_entries_go_on_merging() {
+        let mut queue = Queue::new(2);
+        for name in ["a", "b", "c"] {
+            queue.add(&host(name), at(0), Trigger::Target);
+        }
+        assert!(taken(&mut queue, 0).is_some() && taken(&mut queue, 0).is_some());
+        assert_eq!((taken(&mut queue, 0), queue.next_time()), (None, None));
+        queue.add(&host("c"), at(0), Trigger::Manual);
+        assert_eq!(
+            (queue.waiting(), queue.running(), queue.due(at(0))),
+            (1, 2, 1)
+        );
+        queue.finish(&host("b"));
+        assert_eq!(
+            taken(&mut queue, 0),
+            Some(("c".to_owned(), Trigger::Manual))
+        );
+    }
+
+    #[test]
+    fn a_removed_host_does_not_come_back() {
+        let mut queue = Queue::new(1);
+        queue.add(&host("a"), at(0), Trigger::Resync);
+        queue.remove(&host("a"));
+        assert_eq!(taken(&mut queue, 0), None);
+        queue.add(&host("a"), at(0), Trigger::Resync);
+        assert!(taken(&mut queue, 0).is_some() && queue.holds(&host("a")));
+        queue.add(&host("a"), at(0), Trigger::Resync);
+        queue.remove(&host("a"));
+        queue.finish(&host("a"));
+        assert_eq!(taken(&mut queue, 0), None);
+    }
+
+    #[test]
+    fn a_renamed_host_keeps_its_slot_and_its_time() {
+        let mut queue = Queue::new(1);
+        queue.add(&host("old"), at(0), Trigger::Resync);
+        assert!(taken(&mut queue, 0).is_some());
+        queue.add(&host("old"), at(7), Trigger::Manual);
+        queue.rename(&host("old"), &host("new"));
+        assert_eq!(
+            taken(&mut queue, 9),
+            None,
+            "its run goes on under the new name"
+        );
+        queue.finish(&host("new"));
+        assert_eq!(
+            taken(&mut queue, 7),
+            Some(("new".to_owned(), Trigger::Manual))
+        );
+    }
+}

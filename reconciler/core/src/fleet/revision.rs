@@ -1,0 +1,104 @@
+//! What a revision wants of each host, as the loop reads it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use plumb_api::{Digest, FleetName, HostName};
+use plumb_document::Severity;
+
+use super::host::HostMode;
+use crate::desired::{Contents, HostIntent, HostResult, Lifecycle, Resolved};
+use crate::plan::goal;
+
+/// A resolved revision. The controller makes one from a verified revision only.
+#[derive(Debug)]
+pub struct FleetRevision {
+    commit: String,
+    subject: String,
+    resolved: Resolved,
+    goals: BTreeMap<HostName, Digest>,
+}
+
+impl FleetRevision {
+    /// The resolved fleet of a commit with this subject.
+    pub fn new(commit: String, subject: String, resolved: Resolved) -> Self {
+        let ready = resolved.hosts.iter().filter_map(|(name, result)| {
+            let HostResult::Ready(intent) = result else {
+                return None;
+            };
+            Some((name.clone(), goal(intent).digest()))
+        });
+        Self {
+            goals: ready.collect(),
+            commit,
+            subject,
+            resolved,
+        }
+    }
+
+    /// The commit in hexadecimal.
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// The first line of the commit's message.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The contents that the specs name.
+    pub fn contents(&self) -> &Contents {
+        &self.resolved.contents
+    }
+
+    pub(super) fn fleet(&self) -> &FleetName {
+        &self.resolved.fleet
+    }
+
+    pub(super) fn hosts(&self) -> &BTreeMap<HostName, HostResult> {
+        &self.resolved.hosts
+    }
+
+    pub(super) fn intent(&self, host: &HostName) -> Option<&Arc<HostIntent>> {
+        match self.resolved.hosts.get(host)? {
+            HostResult::Ready(intent) => Some(intent),
+            HostResult::Held(_) => None,
+        }
+    }
+
+    /// The digest that a host is to have; `None` if the host is held.
+    pub(super) fn goal(&self, host: &HostName) -> Option<Digest> {
+        self.goals.get(host).copied()
+    }
+
+    pub(super) fn alertmanagers(&self) -> &[String] {
+        &self.resolved.alertmanagers
+    }
+
+    pub(super) fn halt_failures(&self) -> u32 {
+        self.resolved.halt_failures
+    }
+
+    /// How many errors the manifests have.
+    pub(super) fn errors(&self) -> usize {
+        let diagnostics = self.resolved.diagnostics.iter();
+        diagnostics
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .count()
+    }
+}
+
+/// How the loop treats a host by its manifest.
+pub(super) fn mode(intent: &HostIntent, now: Timestamp) -> HostMode {
+    let pause = intent
+        .suspend
+        .as_ref()
+        .filter(|pause| pause.until.is_none_or(|until| until > now));
+    match (intent.lifecycle, pause) {
+        (Lifecycle::Dormant, _) => HostMode::Dormant,
+        (Lifecycle::Unmanaged, _) => HostMode::Unmanaged,
+        (_, Some(pause)) => HostMode::Suspended(pause.clone()),
+        (Lifecycle::Active | Lifecycle::Retired, None) => HostMode::Driven,
+    }
+}

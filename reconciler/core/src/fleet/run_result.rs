@@ -1,0 +1,478 @@
+//! What came of a host's run: its state, when it is tried again, and what others learn of it.
+
+use plumb_api::frame::{LedgerState, LedgerSummary, TakeOver};
+use plumb_api::plan::Cause;
+use plumb_api::report::Retry;
+use plumb_api::{Address, Epoch, HostName};
+
+use super::host::{Drift, HostMode, Progress, Reach};
+use super::persist::{Pending, put_identity, put_state, put_target};
+use super::queue::Trigger;
+use super::run::{ChangeOutcome, Contact, FailedIn, RunEnd, RunMode, RunReport, with_hint};
+use super::stored::Identity;
+use super::{Step, later, short_commit};
+use crate::plan::{Planned, goal};
+use crate::reason::ConditionReason;
+use crate::rollout::HostOutcome;
+use crate::status::{ConditionType, Target};
+use crate::view::EventKind;
+
+/// How many differing addresses a status names.
+const NAMED: usize = 20;
+
+/// A failure of a run, whatever its kind: reason, message, and when it is worth trying again.
+type Failure = (ConditionReason, String, Retry);
+
+impl Step<'_> {
+    pub(super) fn run_ended(&mut self, report: &RunReport) {
+        let Some(name) = self.state.runs.remove(&report.id) else {
+            return;
+        };
+        self.state.queue.finish(&name);
+        self.counters().run(report);
+        let Some(host) = self.state.hosts.get_mut(&name) else {
+            return;
+        };
+        host.in_flight = None;
+        self.touched.insert(name.clone());
+        if host.mode == HostMode::Released {
+            return;
+        }
+        let failure = failure_of(&name, &report.end);
+        self.record_run(&name, report, failure.as_ref());
+        self.schedule_next(&name, report, failure.as_ref());
+        self.update_host(&name, report, failure);
+        if report.mode == RunMode::Drive
+            && let Some(outcome) = outcome_of(&report.end)
+        {
+            self.host_ended(&name, &report.target, &outcome);
+        }
+        match &report.end {
+            RunEnd::Looked => self.ledger_read(&name, report),
+            RunEnd::Newer(_) => self.target_outdated(&name, report),
+            RunEnd::Failed(failure) if failure.reason == ConditionReason::Superseded => {
+                self.superseded(&name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Schedules the host, counted from now, the end of the run.
+    fn schedule_next(&mut self, name: &HostName, report: &RunReport, failure: Option<&Failure>) {
+        let state = &mut *self.state;
+        let Some(host) = state.hosts.get_mut(name) else {
+            return;
+        };
+        let (at, trigger) = if let Some((reason, _, retry)) = failure {
+            let waits = &state.settings.waits;
+            let (now, jitter) = (self.now, &mut state.jitter);
+            let next = host.backoff.failed(*reason, *retry, waits, now, jitter);
+            if next.counted {
+                host.failures = host.failures.saturating_add(1);
+            }
+            (next.at, Trigger::Retry)
+        } else {
+            if report.end == RunEnd::Settled {
+                host.failures = 0;
+                host.backoff.reset();
+            }
+            let wait = state.jitter.around(state.settings.resync);
+            (later(self.now, wait), Trigger::Resync)
+        };
+        if host.mode == HostMode::Driven {
+            state.queue.add(name, at, trigger);
+        }
+    }
+
+    /// Takes over what the run found out.
+    fn update_host(&mut self, name: &HostName, report: &RunReport, failure: Option<Failure>) {
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        match &report.end {
+            RunEnd::Failed(failure) if failure.contact == Contact::Lost => {
+                host.reach = Reach::Lost {
+                    reason: failure.reason,
+                    message: failure.message.clone(),
+                };
+            }
+            // A run that never came to the host says nothing of it.
+            RunEnd::Failed(_) if report.observed.is_none() && report.phases.is_empty() => {}
+            _ => host.reach = Reach::Connected,
+        }
+        if let Some(observed) = &report.observed {
+            host.last_seen = Some(self.now);
+            host.ledger_sequence = Some(observed.ledger.sequence);
+            host.resources = observed.resources;
+            if report.mode == RunMode::Drive {
+                host.held = Some(report.target.digest);
+            }
+        }
+        if let Some(planned) = &report.planned {
+            if report.mode == RunMode::Drive && planned.refusal.is_none() {
+                let (drift, runs) = drift_of(report, planned, host.drift_runs);
+                host.drift_runs = runs;
+                host.drift = Some(drift);
+            }
+            host.differing = differing(report, planned);
+        }
+        match (&report.end, failure) {
+            (RunEnd::Settled, _) => {
+                host.revision = Some(report.target.revision.clone());
+                host.progress = Progress::Settled(report.target.revision.clone());
+                let drift = host.drift.as_ref().map(|drift| drift.reason);
+                if drift != Some(ConditionReason::DriftHeld) {
+                    host.last_success = Some(self.now);
+                }
+            }
+            (_, Some((reason, message, retry))) => {
+                host.progress = Progress::Failed {
+                    reason,
+                    message,
+                    retry,
+                };
+            }
+            // A host that is stalled stays so until a run drives it.
+            (_, None) if host.progress.is_stalled() => {}
+            (_, None) => host.progress = Progress::Observed,
+        }
+    }
+
+    /// A host was observed before anything may be changed on it: its own ledger says what it is kept at
+    /// until its turn comes.
+    fn ledger_read(&mut self, name: &HostName, report: &RunReport) {
+        let Some(ledger) = report.observed.as_ref().map(|o| o.ledger.clone()) else {
+            return;
+        };
+        let head = self.state.head.clone();
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        if host.superseded {
+            self.try_to_take_over(name, &ledger);
+            return;
+        }
+        if host.assigning.is_some() || host.target.is_some() {
+            return;
+        }
+        let wanted = host.wanted_digest();
+        let sound = ledger.state == LedgerState::Sound;
+        let target = match (ledger.confirmed, ledger.revision) {
+            (Some(confirmed), _) if sound && Some(confirmed) == wanted => Some(Target {
+                revision: report.target.revision.clone(),
+                digest: confirmed,
+            }),
+            (Some(digest), Some(revision)) if sound && !host.blank => Some(Target {
+                revision: revision.0,
+                digest,
+            }),
+            _ => None,
+        };
+        let Some(target) = target else {
+            host.met = true;
+            return;
+        };
+        let mut writes: Vec<_> = put_target(name, &target).into_iter().collect();
+        if Some(target.digest) == wanted
+            && let Some(intent) = head.as_ref().and_then(|head| head.intent(name))
+        {
+            let desired = std::sync::Arc::new(goal(intent));
+            writes.extend(put_state(&desired));
+            self.state.states.insert(desired.digest(), desired);
+        }
+        host.assigning = Some(target);
+        self.persist(writes, Pending::Rebuilt(name.clone()));
+    }
+
+    /// A target that was rebuilt from a host's ledger is durable, or isn't.
+    pub(super) fn rebuilt_persisted(&mut self, name: &HostName, durable: bool) {
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        let Some(target) = host.assigning.take() else {
+            return;
+        };
+        self.touched.insert(name.clone());
+        if durable {
+            host.target = Some(target);
+        }
+        // Not durable: its ledger is read again, but not before the store is tried again.
+        let at = self.store_retry_at().unwrap_or(self.now);
+        self.state.queue.add(name, at, Trigger::Target);
+    }
+
+    /// The host ran something newer than its target. Unless that is newer than all that is accepted, the
+    /// target was out of date: the host is met anew.
+    fn target_outdated(&mut self, name: &HostName, report: &RunReport) {
+        let host = self.state.hosts.get(name);
+        if host.is_none_or(|host| host.assigning.is_some()) {
+            return;
+        }
+        let head = self.state.head.as_ref().map(|head| head.commit());
+        if report.mode == RunMode::Drive && head != Some(report.target.revision.as_str()) {
+            self.lose_target(name);
+            self.state.queue.add(name, self.now, Trigger::Target);
+        }
+    }
+
+    /// Another controller drives this host: this one stops.
+    fn superseded(&mut self, name: &HostName) {
+        if let Some(host) = self.state.hosts.get_mut(name) {
+            host.superseded = true;
+        }
+        self.leave_out(name);
+        if self.state.settings.take_over == TakeOver::Yes {
+            // Its ledger says which epoch has to be surpassed.
+            self.state.queue.add(name, self.now, Trigger::Retry);
+        }
+    }
+
+    fn try_to_take_over(&mut self, name: &HostName, ledger: &LedgerSummary) {
+        let identity = &self.state.identity;
+        let ours = ledger.controller.as_ref() == Some(&identity.id);
+        let take_over = self.state.settings.take_over == TakeOver::Yes;
+        if ours && ledger.epoch.is_none_or(|epoch| epoch <= identity.epoch) {
+            if let Some(host) = self.state.hosts.get_mut(name) {
+                host.superseded = false;
+            }
+            self.state.queue.add(name, self.now, Trigger::Retry);
+        } else if take_over {
+            let highest = ledger.epoch.unwrap_or(identity.epoch);
+            if highest < identity.epoch {
+                self.taken_over(name);
+                return;
+            }
+            let epoch = Epoch(highest.0.saturating_add(1));
+            let raised = Identity {
+                id: identity.id.clone(),
+                epoch,
+            };
+            // An epoch that a restart would fall behind must not reach a host.
+            let writes = put_identity(&raised).into_iter().collect();
+            self.persist(writes, Pending::Epoch(epoch, name.clone()));
+        }
+    }
+
+    /// A host of another controller is this one's now.
+    pub(super) fn taken_over(&mut self, name: &HostName) {
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        host.superseded = false;
+        self.touched.insert(name.clone());
+        let message = "taken over from another controller".to_owned();
+        self.warn(Some(name), ConditionReason::TakenOver, message, None);
+        self.state.queue.add(name, self.now, Trigger::Retry);
+    }
+
+    /// Records what was changed, what drifted and what went wrong; not that nothing happened.
+    fn record_run(&mut self, name: &HostName, report: &RunReport, failure: Option<&Failure>) {
+        let revision = || Some(report.target.revision.clone());
+        let applied = |intended: bool| -> Vec<String> {
+            let changes = report.applied();
+            changes
+                .filter(|change| (change.cause == Cause::Intent) == intended)
+                .map(|change| change.address.to_string())
+                .collect()
+        };
+        let corrected = applied(false);
+        if !corrected.is_empty() {
+            let message = format!("drift corrected: {}", first_of(&corrected));
+            let reason = ConditionReason::DriftCorrected;
+            self.warn(Some(name), reason, message, revision());
+        }
+        let planned = report.planned.as_ref();
+        let held: Vec<_> = planned
+            .filter(|planned| planned.refusal.is_none())
+            .into_iter()
+            .flat_map(Planned::drift_to_tell)
+            .map(|held| held.address.to_string())
+            .collect();
+        let drifted = self.reason_of(name, ConditionType::Drifted);
+        if !held.is_empty() && drifted != Some(ConditionReason::DriftHeld) {
+            let message = format!("drift left as found: {}", first_of(&held));
+            self.warn(Some(name), ConditionReason::DriftFound, message, revision());
+        }
+        let intended = applied(true);
+        if !intended.is_empty() {
+            let count = intended.len();
+            let changes = if count == 1 { "change" } else { "changes" };
+            let message = format!("{count} {changes}: {}", first_of(&intended));
+            let (kind, reason) = (EventKind::Normal, ConditionReason::Applied);
+            self.record(Some(name), kind, reason, message, revision());
+        }
+        let ready = self.reason_of(name, ConditionType::Ready);
+        match failure {
+            Some((reason, message, _)) if ready != Some(*reason) => {
+                self.warn(Some(name), *reason, message.clone(), revision());
+            }
+            None if report.end == RunEnd::Settled => {
+                let recovered = ready.is_some_and(|ready| ready.retry().is_some());
+                if recovered {
+                    let message = "it is as its target says again".to_owned();
+                    let (kind, reason) = (EventKind::Normal, ConditionReason::Recovered);
+                    self.record(Some(name), kind, reason, message, revision());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reason_of(&self, host: &HostName, kind: ConditionType) -> Option<ConditionReason> {
+        let host = self.state.hosts.get(host)?;
+        let condition = host.object.status.conditions.get(kind)?;
+        Some(condition.reason)
+    }
+}
+
+/// The first addresses, and how many more.
+fn first_of(all: &[String]) -> String {
+    match all.len() {
+        0..=3 => all.join(", "),
+        n => format!("{} and {} more", all[..3].join(", "), n - 3),
+    }
+}
+
+/// The failure that an end stands for, if it is one.
+fn failure_of(host: &HostName, end: &RunEnd) -> Option<Failure> {
+    let stalled = |reason, message| Some((reason, message, Retry::Stalled));
+    match end {
+        RunEnd::Settled | RunEnd::Looked => None,
+        RunEnd::Partly(failure) | RunEnd::Failed(failure) => {
+            Some((failure.reason, failure.message.clone(), failure.retry))
+        }
+        RunEnd::Refused(refusal) => {
+            let reason = refusal.reason();
+            let hint = refusal.hint().map(str::to_owned);
+            let message = with_hint(refusal.to_string(), hint);
+            Some((reason, message, reason.retry().unwrap_or(Retry::Transient)))
+        }
+        RunEnd::Newer(ran) => stalled(
+            ConditionReason::WouldGoBack,
+            format!(
+                "the host ran {}, which is newer than its target; to go back, push a signed commit with a `Rollback-To:` trailer",
+                short_commit(ran)
+            ),
+        ),
+        RunEnd::OffChain(ran) => stalled(
+            ConditionReason::OffVerifiedChain,
+            format!(
+                "the host ran {}, which isn't on the verified chain: somebody else drives it or drove it; nothing is changed on it",
+                short_commit(ran)
+            ),
+        ),
+        RunEnd::Rewound { known, found } => stalled(
+            ConditionReason::LedgerRewound,
+            format!(
+                "the host's ledger went back from {known} to {found}: the machine was put back to an earlier state; run `plumb forget {host}` to accept that"
+            ),
+        ),
+    }
+}
+
+/// What a driving run means to the rollout.
+fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
+    Some(match end {
+        RunEnd::Settled => HostOutcome::Reached,
+        RunEnd::Looked => return None,
+        RunEnd::Refused(refusal) if refusal.reason().retry() == Some(Retry::Waiting) => {
+            HostOutcome::UnderWay
+        }
+        RunEnd::Refused(refusal) => HostOutcome::Failed(refusal.to_string()),
+        RunEnd::Partly(failure) | RunEnd::Failed(failure) if failure.retry == Retry::Waiting => {
+            HostOutcome::UnderWay
+        }
+        // It can't be reached; if it was being changed, it is lost.
+        RunEnd::Failed(failure)
+            if failure.contact == Contact::Lost && failure.failed_in != FailedIn::Change =>
+        {
+            HostOutcome::Unreachable(failure.message.clone())
+        }
+        // What went wrong in the controller says nothing of the host.
+        RunEnd::Failed(failure) if failure.reason == ConditionReason::SourceFailed => {
+            HostOutcome::UnderWay
+        }
+        RunEnd::Partly(failure) | RunEnd::Failed(failure) => {
+            HostOutcome::Failed(failure.message.clone())
+        }
+        RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => HostOutcome::Failed(
+            "what the host ran before isn't below its target; see its conditions".to_owned(),
+        ),
+    })
+}
+
+/// Drift as a driving run found it, and how many runs in a row found some. Drift that is left is told at
+/// once; drift that was corrected only if it comes again.
+fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
+    let names =
+        |all: Vec<&Address>| -> Vec<String> { all.into_iter().map(ToString::to_string).collect() };
+    let held = planned.drift_to_tell().map(|held| &held.address);
+    let held = names(held.collect());
+    let mut corrected = Vec::new();
+    let mut remaining = Vec::new();
+    for change in planned.corrections() {
+        if report.applied().any(|applied| applied.id == change.id) {
+            corrected.push(&change.address);
+        } else {
+            remaining.push(&change.address);
+        }
+    }
+    let (corrected, remaining) = (names(corrected), names(remaining));
+    let runs = if corrected.is_empty() && remaining.is_empty() {
+        0
+    } else {
+        runs.saturating_add(1)
+    };
+    let (reason, message) = if !held.is_empty() {
+        (
+            ConditionReason::DriftHeld,
+            format!("{} drifted and is left as found", first_of(&held)),
+        )
+    } else if !remaining.is_empty() && runs == 1 {
+        (
+            ConditionReason::DriftCorrecting,
+            format!("{} drifted and isn't corrected yet", first_of(&remaining)),
+        )
+    } else if !remaining.is_empty() {
+        (
+            ConditionReason::DriftRemains,
+            format!(
+                "{} couldn't be corrected in {runs} runs",
+                first_of(&remaining)
+            ),
+        )
+    } else if runs > 1 {
+        (
+            ConditionReason::DriftRecurs,
+            format!(
+                "{} drifted again, {runs} runs in a row",
+                first_of(&corrected)
+            ),
+        )
+    } else if runs == 1 {
+        (
+            ConditionReason::DriftCorrected,
+            format!("{} drifted and was corrected", first_of(&corrected)),
+        )
+    } else {
+        (ConditionReason::NoDrift, "no drift was found".to_owned())
+    };
+    (Drift { reason, message }, runs)
+}
+
+/// The addresses that still differ, the first of them.
+fn differing(report: &RunReport, planned: &Planned) -> Vec<String> {
+    let done: std::collections::BTreeSet<_> = report
+        .outcomes
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, ChangeOutcome::Applied | ChangeOutcome::Unchanged))
+        .map(|(change, _)| &change.address)
+        .collect();
+    planned
+        .differing()
+        .into_iter()
+        .filter(|address| !done.contains(address))
+        .take(NAMED)
+        .map(ToString::to_string)
+        .collect()
+}

@@ -1,0 +1,383 @@
+//! From a poll of the source to the accepted floor and the newest revision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumb_api::report::Retry;
+
+use super::backoff::Waits;
+use super::effect::{Effect, PollRequest};
+use super::persist::{Pending, put_source};
+use super::source::{
+    BranchVerdict, PollPhase, SourceFault, SourcePoll, SourceRecord, TrustRootFault, Verification,
+    held_message,
+};
+use super::{FleetRevision, Step, later, short_commit};
+use crate::alerting::{AlertScope, HeldCommit};
+use crate::ports::StoreError;
+use crate::reason::ConditionReason;
+use crate::status::ConditionType;
+use crate::view::{CommitVerdict, EventKind, RevisionView};
+
+/// How many revisions are remembered.
+const REVISIONS: usize = 50;
+
+/// How many signed rollbacks are remembered; a host that missed more of them is looked after by hand.
+const ROLLBACKS: usize = 100;
+
+/// The first wait after a fetch that failed.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+
+/// The longest wait after a fetch that failed, unless polls are rarer.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// A verdict whose floor is being written, and the revision that is activated behind it.
+#[derive(Debug)]
+pub(super) struct PendingFloor {
+    verdict: BranchVerdict,
+    record: SourceRecord,
+    accepted: Option<Arc<FleetRevision>>,
+}
+
+impl Step<'_> {
+    /// Begins a poll when its time has come.
+    pub(super) fn poll_if_due(&mut self) {
+        let source = &mut self.state.source;
+        if self.state.draining || source.phase != PollPhase::Idle || source.next_poll > self.now {
+            return;
+        }
+        source.phase = PollPhase::Fetching;
+        source.poll_begun = Some(self.now);
+        let record = &source.record;
+        let floor = record
+            .floor_from(&self.state.settings.introduction)
+            .cloned();
+        let request = PollRequest {
+            bound: record.floor.clone().filter(|_| floor.is_none()),
+            floor,
+            first_seen: record.first_seen.clone(),
+            revoked_before: record.revoked.clone(),
+            loaded: self
+                .state
+                .head
+                .as_ref()
+                .map(|head| head.commit().to_owned()),
+        };
+        self.effects.push(Effect::FetchSource(Box::new(request)));
+    }
+
+    pub(super) fn notified(&mut self) {
+        let source = &mut self.state.source;
+        source.next_poll = self.now;
+        source.again = source.phase != PollPhase::Idle;
+    }
+
+    pub(super) fn source_polled(&mut self, poll: SourcePoll) {
+        let wait = self.fetched(&poll);
+        self.state.source.next_poll = later(self.now, wait);
+        if let Some(revoked) = poll.revoked {
+            self.revocations_read(revoked);
+        }
+        match poll.verification {
+            Verification::NotDone => {
+                if let Some(accepted) = poll.accepted {
+                    self.activate(&accepted);
+                }
+                self.poll_ended();
+            }
+            Verification::NoTrustRoot(fault) => {
+                self.no_trust_root(fault);
+                self.poll_ended();
+            }
+            Verification::Branch(verdict) => self.persist_floor(*verdict, poll.accepted),
+        }
+    }
+
+    fn poll_ended(&mut self) {
+        let source = &mut self.state.source;
+        source.phase = PollPhase::Idle;
+        source.last_poll = source.poll_begun;
+        if std::mem::take(&mut source.again) {
+            source.next_poll = self.now;
+        }
+        source.derive(self.now);
+        self.alerts_changed(AlertScope::Source);
+    }
+
+    /// Takes in the result of the fetch; returns how long to wait for the next one.
+    fn fetched(&mut self, poll: &SourcePoll) -> Duration {
+        let repo = self.state.settings.source_description.clone();
+        self.counters().fetched(&repo, poll);
+        let fault = poll.fetched.as_ref().err().or(poll.fault.as_ref());
+        self.fetch_result(fault.cloned());
+        let state = &mut *self.state;
+        let (source, poll_interval) = (&mut state.source, state.settings.poll);
+        let wait = match &poll.fetched {
+            Ok(head) => {
+                source.fetch_failures = 0;
+                source.head = Some(head.clone());
+                source.last_fetch = Some(self.now);
+                poll_interval
+            }
+            Err(fault) => {
+                let longest = poll_interval.max(LONGEST_WAIT);
+                let grown = Waits::grown(FIRST_WAIT, source.fetch_failures, longest);
+                source.fetch_failures = source.fetch_failures.saturating_add(1);
+                match fault.retry {
+                    Retry::Transient | Retry::Waiting => grown,
+                    Retry::Stalled => grown.max(poll_interval),
+                }
+            }
+        };
+        state.jitter.around(wait)
+    }
+
+    /// Keeps the result, and tells when it changes.
+    fn fetch_result(&mut self, fault: Option<SourceFault>) {
+        let source = &mut self.state.source;
+        let before = source.reason(ConditionType::Ready);
+        let message = fault.as_ref().map(|fault| fault.message.clone());
+        let reason = fault.as_ref().map(|fault| fault.reason);
+        source.fetch = Some(fault.map_or(Ok(()), Err));
+        source.derive(self.now);
+        match (reason, message) {
+            (Some(reason), Some(message)) if before != Some(reason) => {
+                let kind = EventKind::Warning;
+                self.record(None, kind, ConditionReason::FetchFailed, message, None);
+            }
+            (None, _) if before.is_some_and(|before| before != ConditionReason::Fetched) => {
+                let message = "the repository was fetched at the last attempt".to_owned();
+                let kind = EventKind::Normal;
+                self.record(None, kind, ConditionReason::FetchRecovered, message, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in the keys that this machine's configuration takes authority away from. While they can't
+    /// be read nothing new is accepted: one of them may have signed it.
+    fn revocations_read(&mut self, revoked: Result<Vec<String>, String>) {
+        match revoked {
+            Ok(now) => {
+                let before = self.state.source.revoked.replace(now.clone());
+                // At the start nothing is known of what is new.
+                let Some(before) = before else {
+                    return;
+                };
+                for key in missing_from(&now, &before) {
+                    let message = format!("{key} has no authority any more on this machine");
+                    self.warn(None, ConditionReason::KeyRevoked, message, None);
+                }
+                for key in missing_from(&before, &now) {
+                    let message = format!("{key} is no longer revoked on this machine");
+                    self.warn(None, ConditionReason::KeyRestored, message, None);
+                }
+            }
+            Err(error) => {
+                let message = format!("nothing new is accepted until this is mended: {error}");
+                let reason = ConditionReason::RevocationsUnreadable;
+                if self.block(reason, &message) {
+                    self.warn(None, reason, message, None);
+                }
+            }
+        }
+    }
+
+    /// Says why nothing new is driven; returns true if that is news.
+    fn block(&mut self, reason: ConditionReason, message: &str) -> bool {
+        let source = &mut self.state.source;
+        let news = source.reason(ConditionType::SourceVerified) != Some(reason);
+        source.blocked = Some((reason, message.to_owned()));
+        source.derive(self.now);
+        news
+    }
+
+    /// Nothing can be verified. No commit is held for that, and hosts stay as they are.
+    fn no_trust_root(&mut self, fault: TrustRootFault) {
+        let source = &mut self.state.source;
+        let (reason, message) = (fault.reason, fault.message.clone());
+        let news = source.reason(ConditionType::SourceVerified) != Some(reason);
+        source.verified = true;
+        source.held = None;
+        source.blocked = None;
+        source.root_fault = Some(fault);
+        if news {
+            self.warn(None, reason, message, None);
+        }
+    }
+
+    /// Writes the accepted floor. Nothing may be driven from what a restart would not take for accepted:
+    /// by then the branch may have been set back, and it would be taken for the newest.
+    fn persist_floor(&mut self, verdict: BranchVerdict, accepted: Option<Arc<FleetRevision>>) {
+        let source = &mut self.state.source;
+        let mut record = source.record.clone();
+        self.tell_of_tags(&verdict);
+        record.rollbacks.extend(verdict.rollbacks.iter().cloned());
+        let many = record.rollbacks.len().saturating_sub(ROLLBACKS);
+        record.rollbacks.drain(..many);
+        record
+            .revoked
+            .extend(missing_from(&verdict.revoked, &record.revoked));
+        record.first_seen.clone_from(&verdict.first_seen);
+        record.introduction = Some(self.state.settings.introduction.clone());
+        record.floor = Some(verdict.accepted.clone());
+        let source = &mut self.state.source;
+        // Whether it can be written or not: the tag may be gone by the next poll.
+        source.record.revoked.clone_from(&record.revoked);
+        source.phase = PollPhase::Persisting;
+        let writes = put_source(&record).into_iter().collect();
+        let pending = PendingFloor {
+            verdict,
+            record,
+            accepted,
+        };
+        self.persist(writes, Pending::Floor(Box::new(pending)));
+    }
+
+    /// The floor is durable, or isn't.
+    pub(super) fn floor_persisted(
+        &mut self,
+        pending: PendingFloor,
+        result: Result<(), &StoreError>,
+    ) {
+        let PendingFloor {
+            verdict,
+            record,
+            accepted,
+        } = pending;
+        let before = self.state.source.record.floor.clone();
+        match result {
+            Ok(()) => {
+                self.state.source.floor_failures = 0;
+                self.state.source.record.rollbacks = record.rollbacks;
+            }
+            // It was durable before.
+            Err(_) if before.as_ref() == Some(&verdict.accepted) => {}
+            Err(error) => {
+                let stay = before.map_or_else(
+                    || "nothing is driven".to_owned(),
+                    |floor| format!("hosts stay at {}", short_commit(&floor)),
+                );
+                let message = format!(
+                    "{} is accepted, but the controller's state can't be written: {error}; {stay} until it can",
+                    short_commit(&verdict.accepted)
+                );
+                self.block(ConditionReason::NotKept, &message);
+                self.retry_floor();
+                self.poll_ended();
+                return;
+            }
+        }
+        self.take_verdict(verdict);
+        if let Some(accepted) = accepted {
+            self.activate(&accepted);
+        }
+        self.poll_ended();
+    }
+
+    fn retry_floor(&mut self) {
+        let state = &mut *self.state;
+        let source = &mut state.source;
+        let wait = Waits::grown(FIRST_WAIT, source.floor_failures, state.settings.poll);
+        source.floor_failures = source.floor_failures.saturating_add(1);
+        let at = later(self.now, state.jitter.around(wait));
+        source.next_poll = source.next_poll.min(at);
+    }
+
+    /// Takes over a verdict whose floor is durable: tells what was accepted and what is held.
+    fn take_verdict(&mut self, verdict: BranchVerdict) {
+        self.remember(&verdict);
+        let introduction = self.state.settings.introduction.clone();
+        let source = &mut self.state.source;
+        let moved = source.record.floor.as_ref() != Some(&verdict.accepted);
+        source.record.floor = Some(verdict.accepted.clone());
+        source.record.introduction = Some(introduction);
+        source.record.first_seen = verdict.first_seen;
+        source.verified = true;
+        source.root_fault = None;
+        source.blocked = None;
+        let before = std::mem::replace(&mut source.held, verdict.held.clone());
+        self.writes.extend(put_source(&self.state.source.record));
+        if moved {
+            let message = format!("{} is accepted", short_commit(&verdict.accepted));
+            let revision = Some(verdict.accepted);
+            let reason = ConditionReason::RevisionAccepted;
+            self.record(None, EventKind::Normal, reason, message, revision);
+        }
+        let same = |held: &HeldCommit| (held.commit.clone(), held.because.clone());
+        if before.as_ref().map(same) == verdict.held.as_ref().map(same) {
+            return;
+        }
+        if let Some(held) = &verdict.held {
+            let revision = Some(held.commit.clone());
+            let message = held_message(held);
+            self.warn(None, ConditionReason::CommitHeld, message, revision);
+        } else {
+            let message = "no commit is held any more".to_owned();
+            let reason = ConditionReason::HoldEnded;
+            self.record(None, EventKind::Normal, reason, message, None);
+        }
+    }
+
+    /// Tells of keys that signed tags took authority away from, and of those whose tags are no longer
+    /// enough, as one was deleted or its signer left the policy: these keys stay revoked, as whoever
+    /// deletes a tag may be who has the key.
+    fn tell_of_tags(&mut self, verdict: &BranchVerdict) {
+        let known = self.state.source.record.revoked.clone();
+        for key in missing_from(&verdict.revoked, &known) {
+            let message = format!("{key} has no authority any more: signed revoke/ tags say so");
+            self.warn(None, ConditionReason::KeyRevoked, message, None);
+        }
+        // Where no way to the head was found no tag was read.
+        let Some(unbacked) = &verdict.unbacked else {
+            return;
+        };
+        let told = std::mem::replace(&mut self.state.source.unbacked, unbacked.clone());
+        for key in missing_from(unbacked, &told) {
+            let message = format!(
+                "the revoke/ tags of {key} are no longer enough: one was deleted, or its signer has left the policy; the key stays revoked here"
+            );
+            self.warn(None, ConditionReason::RevokeTagGone, message, None);
+        }
+    }
+
+    /// Remembers each commit's verdict, and counts those that are new or changed.
+    fn remember(&mut self, verdict: &BranchVerdict) {
+        let now = self.now;
+        for step in &verdict.steps {
+            let revisions = &mut self.state.source.record.revisions;
+            let known = revisions.iter().position(|r| r.commit == step.commit);
+            // The floor is a step too where it was accepted long ago; it is counted once.
+            let changed = known.is_none_or(|at| revisions[at].verdict != step.verdict);
+            let old = known.map(|at| &revisions[at]);
+            let summary = old.map(|old| &old.summary).filter(|text| !text.is_empty());
+            let view = RevisionView {
+                commit: step.commit.clone(),
+                verdict: step.verdict,
+                time: old.filter(|_| !changed).map_or(now, |old| old.time),
+                summary: summary.unwrap_or(&step.summary).clone(),
+                reasons: step.reasons.clone(),
+                hosts: 0,
+            };
+            match known {
+                Some(at) => revisions[at] = view,
+                None => revisions.insert(0, view),
+            }
+            if changed {
+                self.counters().verified(step.verdict);
+            }
+        }
+        // What left the branch without having been accepted is no longer told of as held.
+        let steps: std::collections::BTreeSet<_> =
+            verdict.steps.iter().map(|step| &step.commit).collect();
+        let revisions = &mut self.state.source.record.revisions;
+        revisions.retain(|r| r.verdict == CommitVerdict::Accept || steps.contains(&r.commit));
+        revisions.truncate(REVISIONS);
+    }
+}
+
+/// The items of the first list that the second doesn't have.
+fn missing_from<T: PartialEq + Clone>(first: &[T], second: &[T]) -> Vec<T> {
+    let all = first.iter().filter(|one| !second.contains(one));
+    all.cloned().collect()
+}

@@ -1,0 +1,349 @@
+//! What outlives the process: the form of each record, and the state that is made of them.
+//!
+//! A record that was written by an earlier version is read: what it lacks is taken from its conditions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plumb_api::report::Retry;
+use plumb_api::{Address, ControllerId, Digest, Epoch, HostName, Spec};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::host::{Drift, HostMode, HostState, Progress, Reach};
+use super::persist::{IDENTITY, SOURCE, put_identity};
+use super::records::RecordLog;
+use super::source::SourceRecord;
+use crate::alerting::{ActiveAlert, ActiveAlerts};
+use crate::desired::{DesiredResource, DesiredState, Suspension};
+use crate::ports::{Records, Table, Write};
+use crate::reason::ConditionReason;
+use crate::rollout::Rollout;
+use crate::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus, Target};
+use crate::view::HostObject;
+
+/// Who this controller is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Its name, made once.
+    pub id: ControllerId,
+    /// How often it has started.
+    pub epoch: Epoch,
+}
+
+impl Identity {
+    /// The identity of a controller that starts: one epoch after the stored one, or `fresh`. Returns the
+    /// write that must be durable before anything else is done.
+    ///
+    /// # Errors
+    /// When the stored one can't be read.
+    pub fn begin(
+        stored: Option<&[u8]>,
+        fresh: impl FnOnce() -> ControllerId,
+    ) -> Result<(Self, Option<Write>), RecordError> {
+        let identity = match stored {
+            Some(bytes) => {
+                let old: Self = decode(IDENTITY, bytes)?;
+                Self {
+                    epoch: Epoch(old.epoch.0.saturating_add(1)),
+                    ..old
+                }
+            }
+            None => Self {
+                id: fresh(),
+                epoch: Epoch(1),
+            },
+        };
+        let write = put_identity(&identity);
+        Ok((identity, write))
+    }
+
+    /// The key of the stored identity in [`Table::Controller`].
+    pub const KEY: &'static str = IDENTITY;
+}
+
+/// What is remembered of a host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HostRecord {
+    pub(super) status: HostStatus,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    /// Runs in a row that found drift.
+    #[serde(default)]
+    pub(super) drift_runs: u32,
+    /// What the conditions are derived from; none in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) facts: Option<HostRecordFacts>,
+}
+
+/// What a host's conditions are derived from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HostRecordFacts {
+    mode: HostMode,
+    reach: Reach,
+    progress: Progress,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drift: Option<Drift>,
+}
+
+impl HostRecordFacts {
+    /// The facts that the conditions of an earlier version stand for.
+    fn of(status: &HostStatus) -> Self {
+        let conditions = &status.conditions;
+        let reach = match conditions.get(ConditionType::Reachable) {
+            Some(reachable) if reachable.status == ConditionStatus::False => Reach::Lost {
+                reason: reachable.reason,
+                message: reachable.message.clone(),
+            },
+            Some(_) => Reach::Connected,
+            None => Reach::Unknown,
+        };
+        let drift = conditions.get(ConditionType::Drifted).map(|drifted| Drift {
+            reason: drifted.reason,
+            message: drifted.message.clone(),
+        });
+        Self {
+            mode: mode_of(conditions),
+            reach,
+            progress: progress_of(conditions, status.revision.as_ref()),
+            drift,
+        }
+    }
+}
+
+fn mode_of(conditions: &Conditions) -> HostMode {
+    if let Some(paused) = conditions.get(ConditionType::Suspended) {
+        return HostMode::Suspended(Suspension {
+            reason: paused.message.clone(),
+            until: None,
+        });
+    }
+    match conditions
+        .get(ConditionType::Ready)
+        .map(|ready| ready.reason)
+    {
+        Some(ConditionReason::Released) => HostMode::Released,
+        Some(ConditionReason::Dormant) => HostMode::Dormant,
+        Some(ConditionReason::Unmanaged) => HostMode::Unmanaged,
+        _ => HostMode::Driven,
+    }
+}
+
+fn progress_of(conditions: &Conditions, revision: Option<&String>) -> Progress {
+    let Some(ready) = conditions.get(ConditionType::Ready) else {
+        return Progress::Begun;
+    };
+    match ready.reason {
+        ConditionReason::Settled | ConditionReason::Drifted => {
+            Progress::Settled(revision.cloned().unwrap_or_default())
+        }
+        ConditionReason::NewTarget => Progress::NewTarget,
+        ConditionReason::AwaitingTurn => Progress::Observed,
+        ConditionReason::Resumed => Progress::Resumed,
+        // A held host without a target: its manifest says so, not a run.
+        ConditionReason::ManifestInvalid => Progress::Begun,
+        reason => failure_of(conditions, ready, reason),
+    }
+}
+
+fn failure_of(conditions: &Conditions, ready: &Condition, reason: ConditionReason) -> Progress {
+    let retry = match reason.retry() {
+        _ if conditions.is_true(ConditionType::Stalled) => Retry::Stalled,
+        Some(Retry::Stalled) => Retry::Transient,
+        Some(retry) => retry,
+        None => return Progress::Begun,
+    };
+    Progress::Failed {
+        reason,
+        message: ready.message.clone(),
+        retry,
+    }
+}
+
+impl HostState {
+    /// The record of this host.
+    pub(super) fn record(&self) -> HostRecord {
+        HostRecord {
+            status: self.object.status.clone(),
+            labels: self.labels.clone(),
+            drift_runs: self.drift_runs,
+            facts: Some(HostRecordFacts {
+                mode: self.mode.clone(),
+                reach: self.reach.clone(),
+                progress: self.progress.clone(),
+                drift: self.drift.clone(),
+            }),
+        }
+    }
+
+    fn of_record(name: HostName, record: HostRecord) -> Self {
+        let mut status = record.status;
+        status.host = name.clone();
+        let facts = record.facts.unwrap_or_else(|| HostRecordFacts::of(&status));
+        Self {
+            labels: record.labels.clone(),
+            mode: facts.mode,
+            reach: facts.reach,
+            progress: facts.progress,
+            drift: facts.drift,
+            drift_runs: record.drift_runs,
+            revision: status.revision.clone(),
+            held: status.held,
+            ledger_sequence: status.ledger_sequence,
+            last_seen: status.last_seen,
+            last_success: status.last_success,
+            failures: status.failures,
+            resources: status.resources,
+            differing: status.differing.clone(),
+            object: Arc::new(HostObject::new(record.labels, status)),
+            ..Self::new(name)
+        }
+    }
+}
+
+/// A record that safety depends on can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the record `{key}` can't be read: {reason}")]
+pub struct RecordError {
+    /// Which.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordError> {
+    serde_json::from_slice(bytes).map_err(|error| RecordError {
+        key: key.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Everything that was stored, and the records that couldn't be read and are made anew.
+#[derive(Debug)]
+pub struct Persisted {
+    pub(super) source: SourceRecord,
+    pub(super) hosts: BTreeMap<HostName, HostState>,
+    pub(super) rollouts: Vec<Rollout>,
+    pub(super) alerts: ActiveAlerts,
+    pub(super) records: RecordLog,
+    pub(super) states: BTreeMap<Digest, Arc<DesiredState>>,
+    unreadable: Vec<RecordError>,
+}
+
+impl Persisted {
+    /// The tables that are read at the start.
+    pub const TABLES: [Table; 7] = [
+        Table::Sources,
+        Table::Hosts,
+        Table::Targets,
+        Table::Rollouts,
+        Table::Alerts,
+        Table::Events,
+        Table::States,
+    ];
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// When the source's record or a rollout can't be read: nothing may be driven without them.
+    pub fn read(mut tables: BTreeMap<Table, Records>) -> Result<Self, RecordError> {
+        let mut unreadable = Vec::new();
+        let mut take = |table| tables.remove(&table).unwrap_or_default();
+        let mut source = SourceRecord::default();
+        for (key, bytes) in take(Table::Sources) {
+            if key == SOURCE {
+                source = decode(&key, &bytes)?;
+            }
+        }
+        let mut hosts = BTreeMap::new();
+        for (name, record) in named(take(Table::Hosts), &mut unreadable) {
+            let state = HostState::of_record(HostName::clone(&name), record);
+            hosts.insert(name, state);
+        }
+        // The target is a record of its own: a host whose status is lost must keep what it is driven to.
+        for (name, target) in named::<HostName, Target>(take(Table::Targets), &mut unreadable) {
+            let host = hosts
+                .entry(name.clone())
+                .or_insert_with(|| HostState::new(name));
+            host.target = Some(target);
+        }
+        let rollouts = take(Table::Rollouts);
+        let rollouts = rollouts.iter().map(|(key, bytes)| decode(key, bytes));
+        let mut rollouts = rollouts.collect::<Result<Vec<Rollout>, _>>()?;
+        if rollouts.is_empty() {
+            rollouts.push(Rollout::default());
+        }
+        let alerts = named::<String, ActiveAlert>(take(Table::Alerts), &mut unreadable);
+        let records = named(take(Table::Events), &mut unreadable);
+        let mut states = BTreeMap::new();
+        for (key, bytes) in take(Table::States) {
+            if let Ok(digest) = key.parse()
+                && let Some(state) = state_from_bytes(&bytes, digest)
+            {
+                states.insert(digest, Arc::new(state));
+            }
+        }
+        Ok(Self {
+            source,
+            hosts,
+            rollouts,
+            alerts: ActiveAlerts::load(alerts),
+            records: RecordLog::load(records),
+            states,
+            unreadable,
+        })
+    }
+
+    /// What is remembered of the source.
+    pub fn source(&self) -> &SourceRecord {
+        &self.source
+    }
+
+    /// The records that couldn't be read; they are made anew.
+    pub fn unreadable(&self) -> &[RecordError] {
+        &self.unreadable
+    }
+}
+
+/// The records of a table whose keys and bytes can be read; the others are named.
+fn named<K: std::str::FromStr, T: DeserializeOwned>(
+    records: Records,
+    unreadable: &mut Vec<RecordError>,
+) -> Vec<(K, T)> {
+    let mut all = Vec::new();
+    for (key, bytes) in records {
+        match (key.parse(), decode(&key, &bytes)) {
+            (Ok(name), Ok(value)) => all.push((name, value)),
+            (Ok(_), Err(error)) => unreadable.push(error),
+            (Err(_), _) => unreadable.push(RecordError {
+                key,
+                reason: "its key is no name".to_owned(),
+            }),
+        }
+    }
+    all
+}
+
+/// The bytes of a desired state: its resources by address.
+pub(super) fn state_to_bytes(state: &DesiredState) -> Option<Vec<u8>> {
+    let specs: BTreeMap<&Address, &Spec> = state
+        .resources()
+        .iter()
+        .map(|(address, resource)| (address, resource.spec()))
+        .collect();
+    serde_json::to_vec(&specs).ok()
+}
+
+/// A stored desired state; `None` if it can't be read or isn't the one that its digest says.
+fn state_from_bytes(bytes: &[u8], digest: Digest) -> Option<DesiredState> {
+    let specs: BTreeMap<Address, Spec> = serde_json::from_slice(bytes).ok()?;
+    let resources = specs
+        .into_iter()
+        .map(|(address, spec)| Some((address, Arc::new(DesiredResource::new(spec).ok()?))))
+        .collect::<Option<_>>()?;
+    let state = DesiredState::new(resources);
+    (state.digest() == digest).then_some(state)
+}

@@ -1,0 +1,203 @@
+//! What holds after each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plumb_core::alerting::{HostFacts, Rules, Settings};
+use plumb_core::fleet::{Effect, Event, conditions};
+use plumb_core::status::ConditionType::{
+    Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
+};
+use plumb_core::status::{Condition, ConditionStatus, ConditionType};
+use plumb_core::view::{FleetView, HostObject};
+
+use crate::world::{Checked, World, stored_target, written_target};
+
+/// What is remembered from step to step.
+#[derive(Debug, Default)]
+pub struct Watch {
+    halted: bool,
+    /// When something other than time last happened.
+    last_change: Option<jiff::Timestamp>,
+}
+
+/// An event in one word, for traces.
+pub fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Started => "started",
+        Event::Woke => "woke",
+        Event::SourcePolled(_) => "source polled",
+        Event::RevisionLoaded { .. } => "revision loaded",
+        Event::RunEnded(_) => "run ended",
+        Event::Persisted { result: Ok(()), .. } => "persisted",
+        Event::Persisted { .. } => "persist failed",
+        Event::AlertsPosted { .. } => "alerts posted",
+        Event::AlertmanagerInvalid(_) => "alertmanager invalid",
+        Event::Notified => "notified",
+        Event::ReconcileAsked { .. } => "reconcile asked",
+        Event::ForgetAsked { .. } => "forget asked",
+        Event::DrainAsked => "drain asked",
+    }
+}
+
+/// Checks a controller's state and what it asks for.
+pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checked {
+    let now = world.now;
+    let controller = &world.controllers[which];
+    let Some(state) = &controller.state else {
+        return Ok(());
+    };
+    let view = state.view(now);
+    for host in state.hosts() {
+        let object = host.object();
+        sane(object)?;
+        let derived = conditions(host, now);
+        if view.ready && derived != object.status.conditions {
+            let (name, stored) = (&object.metadata.name, &object.status.conditions);
+            return Err(format!(
+                "{name}'s status isn't the one derived from its state: {stored:?} != {derived:?}"
+            ));
+        }
+    }
+    counted(&view)?;
+    let halted = controller.watch.halted && view.rollout.halted;
+    if halted {
+        spared(world, which, effects)?;
+    }
+    let quiet = effects
+        .iter()
+        .all(|effect| matches!(effect, Effect::WakeAt(_) | Effect::PostAlerts(_)));
+    let last_change = world.controllers[which].watch.last_change;
+    let rested = last_change.is_some_and(|at| now.duration_since(at).as_secs() >= 1);
+    if quiet && rested {
+        alerts_match(&view)?;
+    }
+    let watch = &mut world.controllers[which].watch;
+    watch.halted = view.rollout.halted;
+    if !quiet || watch.last_change.is_none() {
+        watch.last_change = Some(now);
+    }
+    Ok(())
+}
+
+/// The rules that every status keeps to.
+fn sane(object: &HostObject) -> Checked {
+    let conditions = &object.status.conditions;
+    let is = |kind| conditions.is_true(kind);
+    let ready = conditions.get(Ready);
+    let broken = [
+        (is(Ready) && is(Stalled), "ready and stalled"),
+        (is(Ready) && is(Reconciling), "ready and reconciling"),
+        (is(Stalled) && is(Reconciling), "stalled and reconciling"),
+        (is(Ready) && !is(Reachable), "ready and not reachable"),
+        (
+            is(Synced) && object.status.target.is_none(),
+            "synced without a target",
+        ),
+        (
+            ready.is_none() && conditions.iter().next().is_some(),
+            "nothing is said of readiness",
+        ),
+        (
+            object.status.differing.len() > 20,
+            "too many addresses are named",
+        ),
+    ];
+    for (broken, what) in broken {
+        if broken {
+            return Err(format!("{}: {what}: {conditions:?}", object.metadata.name));
+        }
+    }
+    let there = |kind| conditions.get(kind);
+    for condition in [Reconciling, Stalled, Suspended]
+        .into_iter()
+        .filter_map(there)
+    {
+        let differs = |ready: &Condition| ready.reason != condition.reason;
+        let disagrees = condition.kind == Stalled && ready.is_some_and(differs);
+        if condition.status != ConditionStatus::True || disagrees {
+            return Err(format!("{}: {conditions:?}", object.metadata.name));
+        }
+    }
+    for condition in conditions.iter() {
+        if condition.message.is_empty() && condition.kind != ConditionType::Suspended {
+            return Err(format!("{}: an empty message", object.metadata.name));
+        }
+    }
+    Ok(())
+}
+
+/// Counters that are kept are those that are counted.
+fn counted(view: &FleetView) -> Checked {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for host in &view.hosts {
+        if let Some(revision) = &host.status.revision {
+            *counts.entry(revision).or_default() += 1;
+        }
+    }
+    for revision in &view.revisions {
+        let counted = counts.get(revision.commit.as_str()).copied().unwrap_or(0);
+        if revision.hosts != counted {
+            let (commit, kept) = (&revision.commit, revision.hosts);
+            return Err(format!(
+                "{commit}: {kept} hosts are kept, {counted} counted"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A halted rollout gives no host a new target; a target may be rebuilt from what the host's ledger says.
+fn spared(world: &World, which: usize, effects: &[Effect]) -> Checked {
+    let controller = &world.controllers[which];
+    for effect in effects {
+        let Effect::Persist { writes, .. } = effect else {
+            continue;
+        };
+        for (host, digest) in writes.iter().filter_map(written_target) {
+            let before = stored_target(controller, &host).map(|target| target.digest);
+            let machine = world.names.get(&host).map(|at| &world.machines[*at]);
+            let lies = machine.is_some_and(|machine| machine.fault.is_some());
+            let confirmed = machine.and_then(|machine| machine.confirmed);
+            if before.is_some() && before != Some(digest) && confirmed != Some(digest) && !lies {
+                return Err(format!(
+                    "{host} gets a new target while the rollout is halted"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Alerts fire exactly with their conditions.
+fn alerts_match(view: &FleetView) -> Checked {
+    let settings = Settings::default();
+    let rules = Rules {
+        fleet: view.name.as_deref(),
+        settings: &settings,
+        now: view.now,
+    };
+    let mut expected = BTreeSet::new();
+    for host in &view.hosts {
+        let outlook = rules.of_host(HostFacts {
+            status: &host.status,
+            labels: &host.metadata.labels,
+        });
+        expected.extend(outlook.firing.into_iter().map(|firing| firing.labels));
+    }
+    let fires = view.alerts.iter().map(|alert| alert.labels.clone());
+    let of_hosts: BTreeSet<_> = fires.filter(|labels| labels.contains_key("host")).collect();
+    if of_hosts != expected {
+        return Err(format!("alerts fire: {of_hosts:?}, expected: {expected:?}"));
+    }
+    let halted = view
+        .alerts
+        .iter()
+        .any(|alert| alert.labels["alertname"] == "PlumbRolloutHalted");
+    if halted != view.rollout.halted {
+        return Err(format!(
+            "halted is {}, its alert {halted}",
+            view.rollout.halted
+        ));
+    }
+    Ok(())
+}
