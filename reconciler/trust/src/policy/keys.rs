@@ -1,13 +1,12 @@
 //! The keys of a policy, ready to verify with.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::VerifyingKey;
-use sequoia_openpgp::cert::{Cert, CertParser};
+use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::packet::{Key, key};
-use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::HashAlgorithm;
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
@@ -16,133 +15,9 @@ use ssh_key::public::KeyData;
 use super::cert_revocations::{AnyKey, CertRevocations, KeyRevocation, newest_binding};
 use super::material::{Material, rsa_bits};
 use super::moments::moments;
-use super::{IdentityIndex, Policy};
+use super::{IdentityIndex, KeyFile, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
-
-/// The content of a key's file.
-#[derive(Debug, Clone)]
-pub enum KeyFile {
-    /// An `OpenPGP` certificate.
-    OpenPgp(Arc<Cert>),
-    /// An SSH public key.
-    Ssh(Arc<ssh_key::PublicKey>),
-}
-
-/// Why a file isn't a key's file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyFileError {
-    /// It is none.
-    #[error("neither an OpenPGP certificate nor an SSH public key")]
-    Neither,
-    /// It has several.
-    #[error("more than one certificate or key; put each into a file of its own")]
-    Several,
-    /// It has a secret key.
-    #[error("a secret key")]
-    Secret,
-    /// It is an SSH certificate.
-    #[error("an SSH certificate; only plain keys count")]
-    Certificate,
-    /// Together with the other certificates it has more parts and signatures than may be tried with each other.
-    #[error("a certificate with more parts and signatures than the keys of a policy may have")]
-    Large,
-    /// It begins as a key and can't be read.
-    #[error("a key that can't be read: {0}")]
-    Garbled(String),
-}
-
-impl KeyFile {
-    /// Reads a key's file.
-    pub fn parse(bytes: &[u8]) -> Result<Self, KeyFileError> {
-        let text = bytes.trim_ascii();
-        if text.windows(11).any(|w| w == b"PRIVATE KEY") {
-            return Err(KeyFileError::Secret);
-        }
-        if Self::is_certificate(bytes) {
-            return Self::openpgp(bytes);
-        }
-        let text = std::str::from_utf8(text).map_err(|_| KeyFileError::Neither)?;
-        let mut lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let line = lines.next().ok_or(KeyFileError::Neither)?;
-        let kind = line.split(' ').next().unwrap_or_default();
-        if !(kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-")) {
-            return Err(KeyFileError::Neither);
-        }
-        if lines.next().is_some() {
-            return Err(KeyFileError::Several);
-        }
-        if kind.contains("-cert-v") {
-            return Err(KeyFileError::Certificate);
-        }
-        let key = ssh_key::PublicKey::from_openssh(line)
-            .map_err(|e| KeyFileError::Garbled(e.to_string()))?;
-        Ok(Self::Ssh(Arc::new(key)))
-    }
-
-    /// True if the bytes are read as an `OpenPGP` certificate, armored or not.
-    pub(super) fn is_certificate(bytes: &[u8]) -> bool {
-        let text = bytes.trim_ascii();
-        text.windows(5).any(|w| w == b"-----") || text.first().is_some_and(|b| b & 0x80 != 0)
-    }
-
-    fn openpgp(bytes: &[u8]) -> Result<Self, KeyFileError> {
-        let garbled = |e: sequoia_openpgp::anyhow::Error| KeyFileError::Garbled(e.to_string());
-        let mut certs = CertParser::from_bytes(bytes).map_err(garbled)?;
-        let cert = certs
-            .next()
-            .ok_or(KeyFileError::Neither)?
-            .map_err(garbled)?;
-        if certs.next().is_some() {
-            return Err(KeyFileError::Several);
-        }
-        if cert.is_tsk() {
-            return Err(KeyFileError::Secret);
-        }
-        Ok(Self::OpenPgp(Arc::new(cert)))
-    }
-
-    /// Its fingerprint.
-    pub fn name(&self) -> KeyName {
-        match self {
-            Self::OpenPgp(cert) => KeyName::OpenPgp(cert.fingerprint().to_hex()),
-            Self::Ssh(key) => KeyName::Ssh(
-                key.fingerprint(ssh_key::HashAlg::Sha256)
-                    .sha256()
-                    .unwrap_or_default(),
-            ),
-        }
-    }
-
-    /// The material of the key, or of all keys of the certificate.
-    pub(crate) fn material(&self) -> Material {
-        match self {
-            Self::Ssh(key) => Material::of_ssh(key.key_data()),
-            Self::OpenPgp(cert) => {
-                let mut material = Material::default();
-                for part in cert.keys() {
-                    material.add(&Material::of_openpgp(part.key()));
-                }
-                material
-            }
-        }
-    }
-
-    /// Whom it says that it belongs to; nothing vouches for it.
-    pub fn owner(&self) -> String {
-        match self {
-            Self::OpenPgp(cert) => cert
-                .userids()
-                .next()
-                .map(|id| id.userid().to_string())
-                .unwrap_or_default(),
-            Self::Ssh(key) => key.comment().to_owned(),
-        }
-    }
-}
 
 /// The keys of a policy, found by what signatures name.
 #[derive(Debug)]
