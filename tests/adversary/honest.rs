@@ -53,7 +53,14 @@ fn own_181_emergency_without_its_need_stays_frozen() {
         .make(&mut w);
     w.approve(merge, &p.bob);
     w.seen.insert(merge, moment(w.now));
-    w.pends(merge, R::Frozen);
+    let outcome = w.pends(merge, R::Frozen);
+    let frozen = &outcome.steps[0].reasons[0];
+    assert!(
+        frozen.message.contains("has 1 of 2 from sec"),
+        "{}",
+        frozen.message
+    );
+    assert_eq!(frozen.missing[0].have, 1);
 }
 
 #[test]

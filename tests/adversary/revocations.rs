@@ -323,3 +323,19 @@ fn own_139_designated_revocation_that_a_step_brings_counts_and_is_kept() {
     let (w, _, back) = dropped_and_added(&revoked, &named);
     w.rejects(back, R::RevocationDropped);
 }
+
+#[test]
+fn own_212_weak_self_signature_ends_a_key_and_prolongs_none() {
+    let p = people();
+    for hash in WEAK {
+        let (w, c) = signed_by_alice(&p.alice.ended_at(START - DAY, hash));
+        w.alarms(c, R::KeyExpired);
+        // It holds from its own time on.
+        let (w, c) = signed_by_alice(&p.alice.ended_at(START + DAY, hash));
+        w.accepts(c);
+        // Nor does a weak one prolong what a strong one ended.
+        let ended = p.alice.ended_at(START - DAY, HashAlgorithm::SHA512);
+        let (w, c) = signed_by_alice(&ended.bound_again(START - 60, hash));
+        w.alarms(c, R::KeyExpired);
+    }
+}

@@ -131,6 +131,26 @@ impl Key {
         with(self, vec![binding.into()])
     }
 
+    /// The same certificate with a new self-signature of its user ID that ends the key, made at a time with a
+    /// hash.
+    #[must_use]
+    pub fn ended_at(&self, seconds: i64, hash: HashAlgorithm) -> Self {
+        let user = self.cert().userids().next().unwrap().userid().clone();
+        let primary = self.cert().primary_key().key();
+        let age = std::time::Duration::from_secs(u64::try_from(seconds - BORN).unwrap());
+        let binding = SignatureBuilder::new(SignatureType::PositiveCertification)
+            .set_hash_algo(hash)
+            .set_signature_creation_time(at(seconds - 60))
+            .unwrap()
+            .set_key_flags(KeyFlags::empty().set_signing().set_certification())
+            .unwrap()
+            .set_key_validity_period(age)
+            .unwrap()
+            .sign_userid_binding(&mut signer(self), primary, &user)
+            .unwrap();
+        with(self, vec![binding.into()])
+    }
+
     /// The same certificate with the last subkey of another one as its own, as whoever has both makes it.
     #[must_use]
     pub fn adopting_subkey_of(&self, other: &Self) -> Self {

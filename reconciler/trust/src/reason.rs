@@ -102,7 +102,7 @@ codes! {
     PolicyMoved = "policy-moved", Reject;
     /// A rule of the new policy could never be met by its identities.
     PolicyUnsatisfiable = "policy-unsatisfiable", Reject;
-    /// The new policy's copy of a certificate has lost a revocation.
+    /// A key of the new policy has lost a revocation that it, a part of it or another form of it had in an accepted one. Put the revocation back, or leave the key out. Where a designated revoker made it, the revoker's key file stays in trust/keys/.
     RevocationDropped = "revocation-dropped", Reject;
     /// Submodules aren't taken: they name what no signature here covers.
     Gitlink = "gitlink", Reject;

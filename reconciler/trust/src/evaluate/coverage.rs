@@ -356,12 +356,12 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
     });
     if let Some(tip) = unapproved.filter(|_| !signatures.is_empty() && lacking.is_empty()) {
         let message = format!(
-            "no signature of the merge and no approval of the merged commit {} covers that it is merged",
+            "no identity of the policy has signed the merge, and it takes nothing of the merged commit {} that is approved",
             tip.short()
         );
         coverage
             .reasons
-            .push(Reason::new(ReasonCode::ApprovalsMissing, message));
+            .push(Reason::new(ReasonCode::Uncovered, message));
     }
     for (rule, (missing, paths)) in lacking {
         let words: Vec<String> = missing

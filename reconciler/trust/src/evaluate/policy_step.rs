@@ -26,17 +26,14 @@ impl Evaluation<'_> {
         if !changes.iter().any(|change| in_trust(&change.path)) {
             return Ok(parent.trust);
         }
-        let others: Vec<&str> = changes
+        let (ours, others): (Vec<&str>, Vec<&str>) = changes
             .iter()
             .map(|c| c.path.as_str())
-            .filter(|path| !in_trust(path))
-            .collect();
-        if !others.is_empty() {
-            let reason = Reason::new(
-                ReasonCode::PolicyNotIsolated,
-                "a change of trust/ must be alone in its commit",
-            )
-            .paths(others);
+            .partition(|path| in_trust(path));
+        if let (Some(first), false) = (ours.first(), others.is_empty()) {
+            let message =
+                format!("a change of trust/ must be alone in its commit, and it changes {first}");
+            let reason = Reason::new(ReasonCode::PolicyNotIsolated, message).paths(others);
             return Err(reason.hint("split the commit in two"));
         }
         self.trees.trust(&commit.tree)?.ok_or_else(|| {
@@ -52,6 +49,7 @@ impl Evaluation<'_> {
         &mut self,
         parent: &Parent,
         trust: Oid,
+        changes: &[Change],
         seconds: i64,
     ) -> Result<(Oid, Arc<Authority>), Reason> {
         if trust == parent.trust {
@@ -71,7 +69,8 @@ impl Evaluation<'_> {
                 "a change of trust/ must raise the policy's `serial`: it is {} and was {}",
                 new.serial, old.serial
             );
-            return Err(Reason::new(ReasonCode::PolicySerial, message).paths([POLICY_PATH]));
+            let paths = changes.iter().map(|change| &change.path);
+            return Err(Reason::new(ReasonCode::PolicySerial, message).paths(paths));
         }
         if let Some(need) = authority.first_unsatisfiable(super::timestamp(seconds)) {
             let message = format!(

@@ -43,7 +43,7 @@ impl Evaluation<'_> {
             Some(key) => Err(Reason::new(
                 ReasonCode::RevocationDropped,
                 format!(
-                    "the key {key} has lost a revocation that an accepted policy had of it, or of a part or another form of it; a designated revoker's needs the revoker's key file"
+                    "the key {key} has lost a revocation that an accepted policy had of it, or of a part or another form of it"
                 ),
             )),
         }

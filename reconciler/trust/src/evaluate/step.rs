@@ -12,7 +12,7 @@ use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::{Signer, Step};
 use crate::policy::{Bypass, Policy};
-use crate::reason::{Reason, ReasonCode};
+use crate::reason::{Missing, Reason, ReasonCode};
 use crate::signature::Finding;
 use crate::verdict::Verdict;
 use crate::verified::Revision;
@@ -68,6 +68,8 @@ struct Covered {
     /// made before them.
     seconds: i64,
     by: Means,
+    /// What a declared emergency lacks.
+    emergency_lacks: Vec<Missing>,
 }
 
 /// By what a candidate is covered.
@@ -145,12 +147,13 @@ impl Evaluation<'_> {
             mut coverage,
             seconds,
             by,
+            emergency_lacks,
         } = self
             .covered(parent, &candidate, &asked, step)
             .map_err(one)?;
         // Nobody's policy is read before somebody of the old one stands behind all of its commit.
         let next = if coverage::vouch_for(&coverage.counted, candidate.paths()) {
-            let next = self.next_policy(parent, new_trust, candidate.seconds);
+            let next = self.next_policy(parent, new_trust, &candidate.changes, candidate.seconds);
             Some(next.map_err(one)?)
         } else {
             None
@@ -170,7 +173,8 @@ impl Evaluation<'_> {
             reasons.push(Reason::new(ReasonCode::Future, message));
         }
         if by == Means::Rules {
-            reasons.extend(self.frozen(policy, &candidate));
+            let frozen = self.frozen(policy, &candidate);
+            reasons.extend(frozen.map(|reason| with_lacks(reason, emergency_lacks)));
         }
         if coverage.is_met() && policy.side_branches == crate::policy::SideBranches::AllSigned {
             reasons.extend(
@@ -367,6 +371,7 @@ impl Evaluation<'_> {
             coverage,
             seconds,
             by,
+            emergency_lacks: Vec::new(),
         };
         let Some(emergency) = emergency else {
             return Ok(covered(coverage, Means::Rules));
@@ -405,7 +410,11 @@ impl Evaluation<'_> {
         );
         let bypasses = |what| emergency.bypasses.contains(&what);
         if !declared.is_met() {
-            return Ok(covered(coverage, Means::Rules));
+            let lacking = declared.reasons.into_iter();
+            return Ok(Covered {
+                emergency_lacks: lacking.flat_map(|reason| reason.missing).collect(),
+                ..covered(coverage, Means::Rules)
+            });
         }
         let counts = if bypasses(Bypass::Counts) {
             declared
@@ -447,6 +456,23 @@ impl Evaluation<'_> {
             .paths(paths.map(|c| &c.path)),
         )
     }
+}
+
+/// A freeze that a declared emergency doesn't get around yet.
+fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
+    if lacks.is_empty() {
+        return frozen;
+    }
+    let lacking: Vec<String> = lacks
+        .iter()
+        .map(|m| format!("{} of {} from {}", m.have, m.count, m.from))
+        .collect();
+    let message = format!(
+        "{}; the emergency that it declares has {}",
+        frozen.message,
+        lacking.join(" and ")
+    );
+    Reason { message, ..frozen }.missing(lacks)
 }
 
 fn malformed(error: &Malformed) -> Reason {

@@ -5,13 +5,14 @@
 //! (RFC 4880, 5.2.3.15).
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use sequoia_openpgp::cert::amalgamation::ValidAmalgamation as _;
 use sequoia_openpgp::cert::amalgamation::key::{PrimaryKey as _, ValidErasedKeyAmalgamation};
 use sequoia_openpgp::cert::{Cert, ValidCert};
 use sequoia_openpgp::packet::{Key, Signature, key};
+use sequoia_openpgp::policy::{HashAlgoSecurity, Policy as _, StandardPolicy};
 use sequoia_openpgp::types::RevocationType;
 use sequoia_openpgp::{Fingerprint, KeyHandle};
 
@@ -176,14 +177,37 @@ impl KeyRevocation {
 /// The keys that a certificate designates as revokers in any of its self-signatures. gpg never takes a
 /// designation back either.
 fn revokers(cert: &Cert) -> impl Iterator<Item = Fingerprint> {
+    primary_signatures(cert)
+        .flat_map(|signature| signature.revocation_keys())
+        .map(|named| named.revoker().1.clone())
+}
+
+/// True if one of a key's self-signatures that is newer than the one that counts ends it. The hash may be too
+/// weak to give anything, but not to take it.
+pub(super) fn is_ended_by_weak_signature<'s, R: key::KeyRole>(
+    standard: &StandardPolicy<'_>,
+    key: &Key<key::PublicParts, R>,
+    mut signatures: impl Iterator<Item = &'s Signature>,
+    bound: Option<i64>,
+    seconds: i64,
+) -> bool {
+    let at = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    signatures.any(|signature| {
+        let made = signature.signature_creation_time().map_or(0, seconds_of);
+        let strength = HashAlgoSecurity::CollisionResistance;
+        made <= seconds
+            && bound.is_none_or(|bound| bound < made)
+            && standard.signature(signature, strength).is_err()
+            && signature.key_alive(key, at).is_err()
+    })
+}
+
+/// The self-signatures of a certificate's primary key and of its user IDs.
+pub(super) fn primary_signatures(cert: &Cert) -> impl Iterator<Item = &Signature> {
     let users = cert
         .userids()
         .flat_map(|user| user.self_signatures().collect::<Vec<_>>());
-    cert.primary_key()
-        .self_signatures()
-        .chain(users)
-        .flat_map(|signature| signature.revocation_keys())
-        .map(|named| named.revoker().1.clone())
+    cert.primary_key().self_signatures().chain(users)
 }
 
 /// When the newest self-signature of a certificate's primary key was made.

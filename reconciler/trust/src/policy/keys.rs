@@ -12,7 +12,10 @@ use sequoia_openpgp::types::HashAlgorithm;
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
 use ssh_key::public::KeyData;
 
-use super::cert_revocations::{AnyKey, CertRevocations, KeyRevocation, newest_binding};
+use super::cert_revocations::{
+    AnyKey, CertRevocations, KeyRevocation, is_ended_by_weak_signature, newest_binding,
+    primary_signatures, seconds_of,
+};
 use super::material::{Material, rsa_bits};
 use super::moments::moments;
 use super::{IdentityIndex, KeyFile, Policy};
@@ -405,6 +408,11 @@ impl KeyRing {
             expired(&"its certificate has no signature of its own that counts then")
         })?;
         valid.alive().map_err(|e| expired(&e))?;
+        let ended = "a newer signature of its own, with a weak hash, ends it";
+        let (primary, own) = (cert.primary_key().key(), primary_signatures(cert));
+        if is_ended_by_weak_signature(&self.standard, primary, own, bound, seconds) {
+            return Err(expired(&ended));
+        }
         let Some(part) = valid.keys().find(|k| k.key().fingerprint() == *part) else {
             return Err(Reason::new(
                 ReasonCode::KeyMisused,
@@ -415,6 +423,11 @@ impl KeyRing {
             return Err(revoked(by));
         }
         part.alive().map_err(|e| expired(&e))?;
+        let bound = part.binding_signature().signature_creation_time();
+        let (bound, own) = (bound.map(seconds_of), part.amalgamation().self_signatures());
+        if is_ended_by_weak_signature(&self.standard, part.key(), own, bound, seconds) {
+            return Err(expired(&ended));
+        }
         if !part.for_signing() {
             return Err(Reason::new(
                 ReasonCode::KeyMisused,
