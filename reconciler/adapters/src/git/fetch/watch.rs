@@ -28,7 +28,7 @@ impl Default for Patience {
     }
 }
 
-/// The reason for which the watch ended a fetch.
+/// The reason why the watch ended a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No byte arrived for this long.
@@ -98,7 +98,7 @@ impl Watch {
         &self.state.stop
     }
 
-    /// Returns the reason for which the watch ended the fetch, if it did.
+    /// Returns the reason why the watch ended the fetch, if it did.
     pub(crate) fn ended(&self) -> Option<Ended> {
         *self
             .state
