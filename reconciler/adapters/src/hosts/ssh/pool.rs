@@ -31,7 +31,7 @@ struct Rack {
 }
 
 impl Pool {
-    /// Takes the host's kept connection, if it is still open and silent and the host's settings are unchanged.
+    /// Takes the host's kept connection, if it is open and silent and the host's settings are unchanged.
     pub(super) fn take(&self, ways: &Ways) -> Option<Parked> {
         let (_, same, mut parked) = {
             let mut rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
