@@ -198,7 +198,7 @@ fn worth_retrying(status: StatusCode) -> bool {
         || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-/// Reads an error response as one short line, for logs and the status page.
+/// Reads an error response as one short line, for logs and the controller's page.
 async fn read(mut response: reqwest::Response) -> String {
     let mut body = Vec::new();
     while body.len() <= BODY {
