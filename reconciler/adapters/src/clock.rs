@@ -1,4 +1,4 @@
-//! The time of this machine.
+//! This machine's clock.
 
 use jiff::Timestamp;
 use plumb_core::ports::Clock;

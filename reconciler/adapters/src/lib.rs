@@ -1,4 +1,5 @@
-//! The ports on real things: git, hosts, store, Alertmanager, clock; and the folder of revoked keys.
+//! Implements the core's ports for git, hosts, the store, Alertmanager and the clock, and reads the folder
+//! of revoked keys.
 
 pub mod alertmanager;
 pub mod clock;

@@ -1,7 +1,7 @@
-//! The folder of keys that this machine's configuration takes authority away from.
+//! Reads the folder of keys that this machine's configuration revokes.
 //!
-//! Each file names keys: fingerprints, one to a line, or one certificate or public key. What can't be
-//! read is an error and is never left out: the key that it was to name would keep its authority.
+//! Each file names keys: fingerprints, one per line, or one certificate or public key. An unreadable
+//! file is an error and is never skipped: the key that it should name would keep its authority.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -10,82 +10,82 @@ use std::path::{Path, PathBuf};
 
 use plumb_trust::{Revocations, RevocationsError};
 
-/// A file of this folder is no longer, in bytes.
+/// The maximum size of one file, in bytes.
 pub const MAX_FILE: u64 = 256 << 10;
 
-/// The folder has no more files.
+/// The maximum number of files in the folder.
 pub const MAX_FILES: usize = 1000;
 
-/// Why the folder can't be used.
+/// The folder of revoked keys can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokedError {
-    /// It can't be read.
+    /// The folder can't be read.
     #[error("the folder of revoked keys {path} can't be read: {error}")]
     Folder {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         error: io::Error,
     },
-    /// It has more than [`MAX_FILES`] files.
+    /// The folder has more than [`MAX_FILES`] files.
     #[error("the folder of revoked keys {path} has more than {MAX_FILES} files")]
     TooMany {
-        /// Which.
+        /// The folder.
         path: PathBuf,
     },
     /// A file can't be read.
     #[error("the file of revoked keys {path} can't be read: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         error: io::Error,
     },
-    /// It isn't a regular file.
+    /// An entry of the folder isn't a regular file.
     #[error("{path} among the revoked keys isn't a file")]
     NoFile {
-        /// Which.
+        /// The entry.
         path: PathBuf,
     },
-    /// It is longer than [`MAX_FILE`].
+    /// A file is longer than [`MAX_FILE`].
     #[error("the file of revoked keys {path} is longer than {MAX_FILE} bytes")]
     TooLong {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// It isn't what such a file is.
+    /// A file isn't a list of fingerprints, a certificate or a public key.
     #[error("the file of revoked keys {path} can't be used: {error}")]
     Garbled {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The parse error.
         #[source]
         error: RevocationsError,
     },
-    /// It names no key, as one that wasn't written to its end.
+    /// A file names no key, as if it was written only in part.
     #[error("the file of revoked keys {path} names no key: finish it, or remove it")]
     Empty {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
 }
 
-/// Where revoked keys are named.
+/// The folder that names revoked keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RevokedFolder {
-    /// In a folder that must be there.
+    /// A configured folder; it is an error if it is missing.
     Named(PathBuf),
-    /// In the usual folder, if it is there.
+    /// The default folder; it may be missing.
     Usual(PathBuf),
 }
 
 impl RevokedFolder {
-    /// Reads it. Files whose names begin with a dot are left out: editors leave such behind.
+    /// Reads all keys in the folder. It skips names that begin with a dot: editors leave such files behind.
     ///
     /// # Errors
-    /// When anything in it can't be read or understood.
+    /// Returns an error if the folder or any file in it can't be read or parsed.
     pub fn read(&self) -> Result<Revocations, RevokedError> {
         let mut all = Revocations::default();
         for path in self.files()? {
@@ -137,7 +137,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, RevokedError> {
         path: path.to_owned(),
         error,
     };
-    // A pipe is opened without waiting for its other end, and then refused.
+    // Non-blocking: opening a pipe would otherwise wait for a writer before the check below rejects it.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file: File = OpenOptions::new()
         .read(true)

@@ -1,10 +1,10 @@
-//! The one TLS provider of the process.
+//! The process-wide TLS provider.
 
-/// Makes ring the process' TLS provider, unless one is set already. The binary calls it first of
-/// all; clients made here call it too, because an HTTP client without a provider would panic.
+/// Installs ring as the process's TLS provider, unless one is installed already. The binary calls it
+/// first of all; the HTTP clients here call it too, because a client without a provider panics.
 pub fn install_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Losing a race against another thread that installs the same provider is no failure.
+        // Losing the race against another thread is harmless: that thread installs the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -1,7 +1,7 @@
-//! Alertmanager's API v2, from the side of one that raises alerts.
+//! Posts alerts to Alertmanager's API v2.
 //!
-//! Measured on Alertmanager 0.25: one bad alert makes the whole answer a 400 although the good ones
-//! beside it are taken, so a refusal never keeps the batches after it from being sent.
+//! Measured on Alertmanager 0.25: one bad alert makes the whole response a 400, although the good alerts
+//! in the same request are accepted. So a rejected batch never keeps later batches from being sent.
 
 #[cfg(test)]
 mod tests;
@@ -14,15 +14,15 @@ use plumb_core::alert::Alert;
 use plumb_core::ports::{AlertError, AlertSink};
 use reqwest::{Client, StatusCode, Url, header};
 
-/// As many alerts as go into one request.
+/// The maximum number of alerts in one request.
 const BATCH: usize = 256;
 
-/// How much of a refusal is kept.
+/// The maximum length of an error response that is kept, in bytes.
 const BODY: usize = 512;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One Alertmanager. Each of a cluster is its own sink: a load balancer in front would lose alerts.
+/// One Alertmanager. Each member of a cluster needs its own sink: behind a load balancer, alerts get lost.
 #[derive(Debug)]
 pub struct Alertmanager {
     name: String,
@@ -31,17 +31,17 @@ pub struct Alertmanager {
     login: Option<Login>,
 }
 
-/// How we show who we are.
+/// The credentials for an Alertmanager.
 #[derive(Clone)]
 pub enum Login {
-    /// A user and a password.
+    /// HTTP basic authentication.
     Basic {
         /// The user.
         user: String,
         /// The password.
         password: String,
     },
-    /// A token.
+    /// A bearer token.
     Bearer(String),
 }
 
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// An address that no Alertmanager can be at.
+/// An address that can't be used for an Alertmanager.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not a URL.
@@ -71,15 +71,15 @@ pub enum AddressError {
 }
 
 impl Alertmanager {
-    /// The one at this address: `http://HOST:PORT`, a path prefix behind it where there is one.
-    /// `USER:PASSWORD@` in it is used to log in and shown nowhere.
+    /// Makes the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the address
+    /// is used to log in and never shown.
     pub fn new(address: &str) -> Result<Self, AddressError> {
         let mut base =
             Url::parse(address).map_err(|error| AddressError::NotUrl(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(AddressError::Scheme(base.scheme().to_owned()));
         }
-        // The client takes user and password out of the URL and sends them as a header.
+        // reqwest sends the user and password of `endpoint` as a header; `base` is for display.
         let mut endpoint = base.clone();
         endpoint.set_query(None);
         endpoint.set_fragment(None);
@@ -87,7 +87,7 @@ impl Alertmanager {
             "{}/api/v2/alerts",
             base.path().trim_end_matches('/')
         ));
-        // Neither fails for a URL with a host, which every http one has.
+        // These calls fail only for a URL without a host, and every http URL has one.
         let _ = base.set_username("");
         let _ = base.set_password(None);
         base.set_query(None);
@@ -97,7 +97,7 @@ impl Alertmanager {
         let client = Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(TIMEOUT)
-            // A redirected POST arrives as a GET and would look like success.
+            // A redirected POST would be repeated as a GET and look like success.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("plumb/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -110,7 +110,7 @@ impl Alertmanager {
         })
     }
 
-    /// Logs in by this instead of what the address has.
+    /// Logs in with `login` instead of the user and password in the address.
     #[must_use]
     pub fn with_login(mut self, login: Login) -> Self {
         let _ = self.endpoint.set_username("");
@@ -184,7 +184,7 @@ impl AlertSink for Alertmanager {
     }
 }
 
-/// A blip is bridged here; a longer outage is the loop's, which sends everything again each minute.
+/// The retries for a short outage. The loop handles a longer one: it resends all alerts every minute.
 fn blips() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
@@ -198,7 +198,7 @@ fn worth_retrying(status: StatusCode) -> bool {
         || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-/// What the server said, as one short line: it goes into logs and onto the page.
+/// Reads an error response as one short line, for logs and the controller's page.
 async fn read(mut response: reqwest::Response) -> String {
     let mut body = Vec::new();
     while body.len() <= BODY {
@@ -228,7 +228,7 @@ fn describe(error: reqwest::Error) -> String {
     chain(&error.without_url())
 }
 
-/// The innermost cause says it best: the outer layers only repeat that a request failed.
+/// Returns the innermost cause; the outer layers only repeat that a request failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

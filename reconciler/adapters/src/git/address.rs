@@ -1,4 +1,4 @@
-//! Where a repository is.
+//! Parses and shows the addresses of repositories.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,55 +6,55 @@ use std::path::PathBuf;
 use gix::bstr::ByteSlice;
 use gix::url::Scheme;
 
-/// The address of a repository, in one of the forms that git takes.
+/// The address of a repository, in one of the forms that git accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// A folder of this machine.
+    /// A folder on this machine.
     Folder(PathBuf),
-    /// Over the user's `ssh`.
+    /// SSH, through the user's `ssh` program.
     Ssh {
-        /// Who to log in as; ssh's own configuration decides when none.
+        /// The login name; `None` leaves it to ssh's configuration.
         user: Option<String>,
-        /// The machine.
+        /// The host.
         host: String,
-        /// Its port; ssh's own configuration decides when none.
+        /// The port; `None` leaves it to ssh's configuration.
         port: Option<u16>,
-        /// The repository's path there.
+        /// The repository's path on the host.
         path: String,
     },
-    /// Over HTTP.
+    /// HTTPS, or HTTP to this machine.
     Http {
-        /// The whole address; may hold a login.
+        /// The whole URL, which may include a user and password.
         url: Box<gix::Url>,
     },
 }
 
-/// Text that isn't the address of a repository.
+/// A text that isn't a usable address of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It can't be read.
+    /// It can't be parsed.
     #[error(
         "this isn't a repository's address; write a folder, file://, ssh://, user@host:path or https://"
     )]
     Unreadable,
-    /// A form that isn't taken.
+    /// Its scheme isn't supported.
     #[error("{0}:// isn't taken; use ssh:// or https://")]
     Scheme(String),
-    /// Contents of a fleet would travel in the clear.
+    /// It is `http://` to another machine, which would send the fleet's contents unencrypted.
     #[error(
         "http:// to another machine would show the fleet to everyone on the way; use https:// or ssh://"
     )]
     Clear,
-    /// A part that a program would take for an option.
+    /// A part begins with a dash, so that ssh or git would take it for an option.
     #[error("{0:?} begins with a dash, which ssh and git would take for an option")]
     Dash(String),
-    /// A part that isn't text.
+    /// A part isn't UTF-8, or the text has a line break or NUL.
     #[error("the address holds something that isn't UTF-8, or a line break")]
     Text,
 }
 
 impl Address {
-    /// Reads an address.
+    /// Parses an address.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if text.contains(['\0', '\n', '\r']) {
             return Err(AddressError::Text);
@@ -73,7 +73,7 @@ impl Address {
                 let user = url.user().map(str::to_owned);
                 let host = url.host().ok_or(AddressError::Unreadable)?.to_owned();
                 let path = url.path.to_str().map_err(|_| AddressError::Text)?;
-                // ssh://host/~user/x names a home; the first slash is the address' own.
+                // `ssh://host/~user/x` means a home directory; the slash before `~` isn't part of the path.
                 let path = match path.strip_prefix("/~") {
                     Some(home) => format!("~{home}"),
                     None => path.to_owned(),
@@ -107,7 +107,7 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// For people: never a password.
+    /// Writes the address for people, without the user and password of a URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => write!(f, "{}", path.display()),

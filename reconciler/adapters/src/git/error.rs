@@ -1,6 +1,6 @@
-//! Gix' errors in words for people.
+//! Turns gix errors into short messages.
 
-/// The innermost cause, on one line: the layers around it only say which step of gix failed.
+/// Returns the innermost cause on one line; the outer layers only name the step of gix that failed.
 pub(super) fn innermost(error: &gix::Error) -> String {
     let mut text = error.probable_cause().to_string();
     if text.is_empty() {
@@ -9,7 +9,7 @@ pub(super) fn innermost(error: &gix::Error) -> String {
     one_line(&text)
 }
 
-/// Text of others, made fit for one line of a message.
+/// Makes untrusted text fit on one line of a message: at most 400 characters, no control characters.
 pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 400;
     let mut line: String = text

@@ -1,4 +1,4 @@
-//! The files that manifests may come from: of a revision, or of a folder that is being worked on.
+//! Reads the files that manifests may come from, of a revision or of a working folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,58 +10,58 @@ use plumb_trust::object::{EntryMode, ObjectKind, Objects, Tree, content, entries
 use plumb_trust::source::Files;
 use plumb_trust::{Oid, object};
 
-/// The places of a fleet's repository, files first; everything else in it is never read.
+/// The root manifest. Only it and the files in `FOLDERS` are read.
 const ROOT: &str = "fleet.yaml";
 const FOLDERS: [&str; 7] = [
     "files", "hosts", "images", "networks", "profiles", "secrets", "trust",
 ];
 
-/// Bytes of one file.
+/// The maximum size of one file, in bytes.
 pub const FILE: u64 = 16 << 20;
-/// Bytes of all files.
+/// The maximum size of all files together, in bytes.
 pub const TOTAL: u64 = 512 << 20;
-/// Files.
+/// The maximum number of files.
 pub const COUNT: usize = 100_000;
 
-/// Why files can't be read.
+/// The files can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilesError {
-    /// The objects are garbled, missing or too large.
+    /// A git object is corrupt, missing or too large.
     #[error("{0}")]
     Tree(String),
-    /// A file is too large.
+    /// A file is larger than [`FILE`].
     #[error("{path} is larger than {FILE} bytes")]
     Large {
-        /// Which.
+        /// The file's path.
         path: String,
     },
-    /// Together they are too large.
+    /// All files together are larger than [`TOTAL`].
     #[error("the files are larger than {TOTAL} bytes together")]
     Total,
-    /// There are too many.
+    /// There are more than [`COUNT`] files.
     #[error("there are more than {COUNT} files")]
     Count,
-    /// A name isn't text.
+    /// A file name isn't UTF-8.
     #[error("{path:?} isn't UTF-8; rename it")]
     Name {
-        /// The path, as far as it can be shown.
+        /// The path, with the invalid bytes replaced.
         path: String,
     },
-    /// The disk.
+    /// A file or folder can't be read from disk.
     #[error("{path} can't be read: {reason}")]
     Io {
-        /// Which.
+        /// The path.
         path: String,
-        /// Why.
+        /// The I/O error.
         reason: String,
     },
 }
 
-/// The files of a tree object.
+/// Reads the files of a tree object.
 ///
-/// A symbolic link stands for the text of its target, as where git has no links: a manifest that is one
-/// is an error of its own and doesn't look like one that was deleted. Under `files/`, links are left
-/// out: they would let a change in one place reach another that other rules guard.
+/// A symbolic link is read as a file that holds its target's path, as git checks it out where the file
+/// system has no links. So a manifest that is a link fails to parse instead of looking deleted. Links under
+/// `files/` are skipped: through them, a change to one path could reach another that other rules protect.
 pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
     let wrong = |error: &dyn std::fmt::Display| FilesError::Tree(error.to_string());
     let raw = objects
@@ -114,7 +114,7 @@ fn taken(path: &str, mode: EntryMode) -> bool {
     }
 }
 
-/// The same places of a folder, as they are now: for `check`, `render` and `diff`. No link is followed.
+/// Reads the same paths from a working folder, for `check`, `render` and `diff`. It follows no links.
 pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
     let mut gathered = Gathered::default();
     let root = folder.join(ROOT);
@@ -170,7 +170,7 @@ impl Gathered {
             let path = format!("{shown}/{name}");
             let about = entry.metadata().map_err(|error| failed(&error))?;
             if about.is_dir() {
-                // A repository of its own is none of ours, as for git.
+                // Skips nested repositories, as git does.
                 if !entry.path().join(".git").exists() {
                     self.walk(&path, &entry.path(), depth + 1)?;
                 }

@@ -1,4 +1,4 @@
-//! How a bare repository lies on disk.
+//! Creates bare repositories and reads their object format.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use plumb_trust::ObjectFormat;
 
 use super::mirror::MirrorError;
 
-/// Makes an empty bare repository in a folder that is there.
+/// Creates an empty bare repository in an existing folder.
 pub(super) fn create(folder: &Path, format: ObjectFormat, head: &str) -> io::Result<()> {
     for part in [
         "objects/info",
@@ -29,11 +29,11 @@ pub(super) fn create(folder: &Path, format: ObjectFormat, head: &str) -> io::Res
         }
     };
     fs::write(folder.join("config"), config)?;
-    // Last: with it, git takes the folder for a repository.
+    // Written last: git takes a folder for a repository once it has `HEAD`.
     fs::write(folder.join("HEAD"), format!("ref: {head}\n"))
 }
 
-/// The hash of a repository that [`create`] made.
+/// Returns the object format of a repository that [`create`] made.
 pub(super) fn format(folder: &Path) -> Result<ObjectFormat, MirrorError> {
     let config = fs::read_to_string(folder.join("config"))?;
     let mut named = config.lines().filter_map(|line| {

@@ -1,8 +1,8 @@
 //! The bare copy of a repository in the state folder.
 //!
-//! It holds objects, and in one file (`packed-refs`, so that git's own tools can read it) what was
-//! fetched whole last. A branch that was rewound takes nothing away: old commits stay readable, since
-//! hosts may still be driven to one of them.
+//! It holds objects and a record of the last complete fetch, in `packed-refs` so that git's own tools can
+//! read it. A rewound branch removes nothing: old commits stay readable, because one of them may still be
+//! the target of hosts.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ use super::objects::{self, Open};
 /// The mirror can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MirrorError {
-    /// The disk, or the rights to it.
+    /// An I/O error.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Something lies there that is no mirror.
+    /// The folder holds something that isn't a mirror.
     #[error("{0}")]
     Strange(String),
 }
@@ -36,7 +36,7 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
-    /// The mirror in this folder.
+    /// Opens the mirror in a folder and cleans it, if it exists.
     pub(super) fn at(path: PathBuf) -> Result<Self, MirrorError> {
         let mirror = Self {
             path,
@@ -54,7 +54,7 @@ impl Mirror {
         &self.path
     }
 
-    /// The hash of what was fetched; none before the first fetch.
+    /// The object format; `None` before the first fetch.
     pub(super) fn format(&self) -> Option<ObjectFormat> {
         self.format.get().copied()
     }
@@ -64,7 +64,7 @@ impl Mirror {
         self.path.join("objects")
     }
 
-    /// Opens it for a fetch, and makes it first where it is missing.
+    /// Opens the mirror for a fetch, and creates it if it is missing.
     pub(super) fn open_for(&self, format: ObjectFormat) -> Result<MirrorStore, MirrorError> {
         if self.format().is_none() {
             fs::DirBuilder::new()
@@ -82,8 +82,8 @@ impl Mirror {
         })
     }
 
-    /// Takes away what would let other objects, or a shortened history, show through, and what an
-    /// interrupted fetch left.
+    /// Removes alternates, grafts and `shallow`, which would show other objects or a shortened history, and
+    /// the leftovers of interrupted fetches.
     fn clean(&self) -> Result<(), MirrorError> {
         for file in ["objects/info/alternates", "info/grafts", "shallow"] {
             remove(&self.path.join(file))?;
@@ -107,7 +107,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// How many packs there are.
+    /// Counts the packs.
     pub(super) fn packs(&self) -> usize {
         let Ok(files) = fs::read_dir(self.objects().join("pack")) else {
             return 0;
@@ -118,7 +118,7 @@ impl Mirror {
             .count()
     }
 
-    /// Forgets what was fetched, so that the next fetch gets everything again. The objects stay.
+    /// Removes the record of the last fetch, so that the next one gets everything again. The objects stay.
     pub(super) fn forget(&self) -> Result<(), MirrorError> {
         remove(&self.path.join("packed-refs"))
     }
@@ -139,12 +139,12 @@ pub(super) struct MirrorStore {
     handle: gix::odb::Handle,
 }
 
-/// What was fetched whole last.
+/// The refs of the last complete fetch.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    /// Everything that a branch or tag named.
+    /// The objects that branches and tags named.
     pub(super) targets: BTreeSet<Oid>,
-    /// The branches alone.
+    /// The objects that branches named.
     pub(super) branches: Vec<Oid>,
 }
 
@@ -161,7 +161,7 @@ impl MirrorStore {
         self.path.join("objects/pack")
     }
 
-    /// What was fetched whole last. Lines that can't be read count as not fetched.
+    /// Reads the refs of the last complete fetch. An unreadable line counts as not fetched.
     pub(super) fn recorded(&self) -> Result<Recorded, MirrorError> {
         let text = match fs::read_to_string(self.path.join("packed-refs")) {
             Ok(text) => text,
@@ -182,7 +182,7 @@ impl MirrorStore {
         Ok(recorded)
     }
 
-    /// Remembers what is there whole now.
+    /// Records the refs of a complete fetch.
     pub(super) fn record(&self, branch: &str, fetched: &Fetched) -> Result<(), MirrorError> {
         let mut lines: Vec<_> = fetched
             .tags
@@ -207,7 +207,7 @@ impl MirrorStore {
         Ok(())
     }
 
-    /// A file for a pack that is being received.
+    /// Creates the file for a pack to receive.
     pub(super) fn incoming(&self) -> Result<Incoming, MirrorError> {
         let path = self
             .packs()
@@ -223,7 +223,7 @@ impl MirrorStore {
     }
 }
 
-/// A pack that is being received; gone when dropped.
+/// The file of a pack that is being received; it is removed on drop.
 pub(super) struct Incoming {
     path: PathBuf,
     file: File,
@@ -237,7 +237,7 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // One that stays is taken away before the next fetch.
+        // If removing fails, the next fetch removes the file.
         let _ = fs::remove_file(&self.path);
     }
 }

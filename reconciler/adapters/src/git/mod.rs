@@ -1,13 +1,13 @@
-//! Git: repositories watched, read in place, and written.
+//! Watches git repositories, reads them in place, and writes them.
 //!
-//! Nothing here judges. Objects are handed to `plumb-trust` as they lie on disk, and only what it
-//! accepted is read out as files. A server is believed in nothing: what it sends is bounded before it
-//! is built, and its branch is told as it is, rewound or not.
+//! This module makes no trust decisions. It hands raw objects to `plumb-trust` and reads files only of
+//! revisions that `plumb-trust` accepted. It doesn't trust the server: it checks the size of a pack before
+//! it builds objects from it, and it reports the branch's head as the server names it, rewound or not.
 //!
-//! - [`GitSource`] — a watched branch, fetched into a mirror: trust's port.
-//! - [`Repository`] — a repository in place, a hook's quarantine included.
-//! - [`files`] — the places of a repository that manifests come from.
-//! - [`mod@write`], [`sign`] — raw objects, refs and throw-away keys, for the demo and tests.
+//! - [`GitSource`]: a watched branch, fetched into a mirror; implements trust's `Source` port.
+//! - [`Repository`]: a repository in place, including a hook's quarantine.
+//! - [`files`]: the paths of a repository that manifests come from.
+//! - [`mod@write`], [`sign`]: raw objects, refs and throw-away keys, for the demo and tests.
 
 mod address;
 mod error;

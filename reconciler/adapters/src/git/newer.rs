@@ -1,4 +1,4 @@
-//! Which commits stand on top of one, and whose they say they are.
+//! Lists the commits between two commits, with their committers.
 
 use std::collections::HashSet;
 
@@ -7,21 +7,21 @@ use plumb_trust::object::{Commit, ObjectKind, Objects as _, limits};
 
 use super::Repository;
 
-/// How many commits are looked at; a person who is told of more reads none of them.
+/// The maximum number of commits to list; nobody reads a longer list.
 const MOST: usize = 1000;
 
-/// How far below the older commit merged branches are followed to where they left it.
+/// The maximum number of the older commit's first parents that are marked as known, to end side branches.
 const BELOW: usize = 20_000;
 
-/// How many characters of an address are taken.
+/// The maximum length of a committer's address, in characters.
 const ADDRESS: usize = 100;
 
-/// A commit on top of another.
+/// A commit that the newer history has and the older one hasn't.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newer {
     /// The commit.
     pub commit: Oid,
-    /// Its committer's address, as far as it can be shown. Anybody can write any.
+    /// The committer's address, printable characters only. It is unverified: anybody can write any.
     pub committer: String,
 }
 
@@ -31,9 +31,12 @@ struct Read {
 }
 
 impl Repository {
-    /// The commits that the newer of two has and the older hasn't, merged branches included, the oldest
-    /// first. None where the older isn't a first parent on the way, where one can't be read, or where
-    /// they are too many.
+    /// Lists the commits that `newer` has and `older` hasn't: those of merged branches first, then those of
+    /// the mainline, oldest first. Only first parents of `older` count as known: commits that were merged
+    /// into it are listed too if a later side branch starts from them.
+    ///
+    /// Returns `None` if `older` isn't on the mainline of `newer`, if a commit can't be read, or if there are
+    /// more than 1000.
     pub fn newer(&self, older: Oid, newer: Oid) -> Option<Vec<Newer>> {
         let mut found = Vec::new();
         let mut sides = Vec::new();

@@ -1,4 +1,4 @@
-//! Raw objects, as they lie in a repository's object folders.
+//! Reads raw objects from a repository's object folders.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -9,24 +9,24 @@ use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use plumb_trust::object::{ObjectError, ObjectKind, Objects};
 use plumb_trust::{ObjectFormat, Oid};
 
-/// No single buffer may be larger, whatever an object or a delta claims to be.
+/// The maximum size of one buffer in bytes, whatever size an object or a delta claims to have.
 const ALLOCATION: usize = 64 << 20;
 
-/// What is kept of the room in which objects are put together.
+/// The maximum capacity of the scratch buffer that is kept between reads, in bytes.
 const ROOM: usize = 1 << 20;
 
-/// How long a store stays open: it sees packs that come later only in slots that it has from the beginning,
-/// and to make and drop them takes a while.
+/// The expected lifetime of a store. gix finds packs that arrive later only if it has free slots for them;
+/// it allocates all slots at opening, and allocating and dropping them takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
-    /// For a command, a hook or a fetch.
+    /// A command, a hook or a fetch.
     Shortly,
-    /// As long as the controller runs.
+    /// The controller's whole runtime.
     ForLong,
 }
 
 impl Open {
-    /// How many packs there may be at least before the store has to be opened anew.
+    /// The minimum number of pack slots; with more packs than slots, the store must be reopened.
     const fn packs(self) -> usize {
         match self {
             Self::Shortly => 256,
@@ -35,33 +35,33 @@ impl Open {
     }
 }
 
-/// What is kept of inflated delta bases; trees of a large fleet are long chains.
+/// The cache size for inflated delta bases, in bytes; trees of a large fleet are long delta chains.
 const PACK_CACHE: usize = 32 << 20;
 
-/// Beside more threads than these, the one that judges has nothing to wait for.
+/// The maximum number of helper threads; with more, the verifying thread gains nothing.
 const SPARE_THREADS: usize = 3;
 
-/// How many threads this process may have at once beside the one that judges, for
-/// [`Inputs::threads`](plumb_trust::Inputs::threads): 0 to 3, by the processors that it may run on.
+/// Returns the number of helper threads for [`Inputs::threads`](plumb_trust::Inputs::threads): one less than
+/// the processors that this process may use, at most 3.
 pub fn spare_threads() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (processors - 1).min(SPARE_THREADS)
 }
 
-/// Objects of one or more object folders. Replace refs and grafts don't exist here; the folders'
-/// alternates count, because what is read is checked against its name anyway.
+/// Reads objects of one or more object folders. It ignores replace refs and grafts. It follows the folders'
+/// alternates, which is safe because every object is checked against its name.
 ///
-/// It belongs to one thread: reading goes through caches.
+/// It belongs to one thread, because reads use unsynchronized caches.
 pub struct ObjectStore {
     stores: Vec<gix::odb::Handle>,
     format: ObjectFormat,
     missed: Cell<bool>,
-    // Where objects are put together: of one with deltas, much more is needed than comes out.
+    // The scratch buffer for inflating: an object with deltas needs much more space than its own size.
     room: RefCell<Vec<u8>>,
 }
 
 impl ObjectStore {
-    /// The objects in these folders, looked for in this order.
+    /// Opens the objects in these folders, which are searched in this order.
     pub fn open(folders: &[PathBuf], format: ObjectFormat, open: Open) -> std::io::Result<Self> {
         let stores = folders
             .iter()
@@ -78,17 +78,17 @@ impl ObjectStore {
         })
     }
 
-    /// What the objects are named by.
+    /// The hash that names the objects.
     pub fn format(&self) -> ObjectFormat {
         self.format
     }
 
-    /// Whether an object was asked for in vain since this was asked last.
+    /// Returns true if a read missed an object since the last call.
     pub(super) fn take_missed(&self) -> bool {
         self.missed.take()
     }
 
-    /// Whether an object is there.
+    /// True if the object exists.
     pub fn has(&self, id: &Oid) -> bool {
         let Some(id) = name(id) else { return false };
         self.stores
@@ -96,7 +96,7 @@ impl ObjectStore {
             .any(|store| gix::objs::Exists::exists(store, &id))
     }
 
-    /// What an object is, without inflating it.
+    /// Returns an object's kind without inflating it.
     pub fn kind(&self, id: &Oid) -> Option<ObjectKind> {
         let id = name(id)?;
         self.stores
@@ -113,9 +113,9 @@ impl Objects for ObjectStore {
         }
         let id = name(id).ok_or(ObjectError::Missing)?;
         for store in &self.stores {
-            // Before it is inflated, its header says how large it is: many that are too large may be
-            // looked at. Of commits and trees the first too large one ends everything, and the header of
-            // a long chain of deltas costs as much as half the object; the bound on allocations is enough.
+            // Checks the size before inflating, since there may be many oversized blobs and tags. The first
+            // oversized commit or tree ends the verification, and reading the header of a long delta chain
+            // costs half as much as the object: for them the allocation limit is enough.
             if matches!(kind, ObjectKind::Blob | ObjectKind::Tag) {
                 match store.try_header(&id) {
                     Ok(Some(header)) if object_kind(header.kind) != kind => {
@@ -145,7 +145,7 @@ impl Objects for ObjectStore {
     }
 }
 
-/// A bounded handle to the objects of a folder, without caches.
+/// Opens a folder of objects with bounded allocations and without caches.
 pub(super) fn handle(
     folder: &Path,
     format: ObjectFormat,
@@ -197,12 +197,12 @@ pub(super) fn format(kind: gix::hash::Kind) -> ObjectFormat {
     }
 }
 
-/// Gix' own name for an object.
+/// Converts an object name to gix's type.
 pub(super) fn name(id: &Oid) -> Option<gix::ObjectId> {
     gix::ObjectId::try_from(id.as_bytes()).ok()
 }
 
-/// Ours for one of gix'.
+/// Converts an object name from gix's type.
 pub(super) fn oid(id: &gix::oid) -> Option<Oid> {
     Oid::from_bytes(id.as_bytes()).ok()
 }

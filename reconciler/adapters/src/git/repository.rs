@@ -1,4 +1,4 @@
-//! A repository that is there already, read in place: for `plumb verify --git-dir` and for hooks.
+//! Reads an existing repository in place, for `plumb verify --git-dir` and for hooks.
 
 use std::path::{Path, PathBuf};
 
@@ -10,19 +10,19 @@ use super::error::innermost;
 use super::fetch::TAGS;
 use super::objects::{self, ObjectStore, Open};
 
-/// Where git keeps pushed objects until the hooks have agreed: what `GIT_OBJECT_DIRECTORY` and
-/// `GIT_ALTERNATE_OBJECT_DIRECTORIES` say to a hook.
+/// The folders in which git keeps pushed objects until the hooks accept them, from a hook's
+/// `GIT_OBJECT_DIRECTORY` and `GIT_ALTERNATE_OBJECT_DIRECTORIES`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Quarantine {
     /// The folder of the new objects.
     pub objects: Option<PathBuf>,
-    /// Folders of the objects that were there before.
+    /// The folders of the objects that existed before.
     pub alternates: Vec<PathBuf>,
 }
 
 impl Quarantine {
-    /// From the values of git's variables, as a hook gets them. A folder that begins with a quote is
-    /// written as in C.
+    /// Parses the values of git's variables in a hook. An alternate that begins with a quote is unquoted as a
+    /// C string.
     pub fn from_values(objects: Option<&str>, alternates: Option<&str>) -> Self {
         Self {
             objects: objects.filter(|path| !path.is_empty()).map(PathBuf::from),
@@ -52,67 +52,67 @@ fn split(list: &str) -> Vec<PathBuf> {
     folders
 }
 
-/// A repository in place. Replace refs, grafts and shallow boundaries don't show through it.
+/// A repository in place. It ignores replace refs, grafts and shallow boundaries.
 pub struct Repository {
     gix: gix::Repository,
     objects: ObjectStore,
 }
 
-/// Why a repository can't be read.
+/// A repository, or something in it, that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RepositoryError {
-    /// There is none.
+    /// There is no repository.
     #[error("there is no git repository at {path}: {reason}")]
     Missing {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         reason: String,
     },
-    /// Its objects can't be read.
+    /// The objects can't be read.
     #[error("the objects of {path} can't be read: {reason}")]
     Objects {
-        /// Where.
+        /// The repository's path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         reason: String,
     },
-    /// Its branches and tags can't be read.
+    /// The branches and tags can't be read.
     #[error("the branches and tags of {path} can't be read: {reason}")]
     Refs {
-        /// Where.
+        /// The git folder.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         reason: String,
     },
-    /// Something isn't in it.
+    /// A name names no commit here.
     #[error("{0:?} names no commit here")]
     Unknown(String),
-    /// A name means several things: whoever may push a tag chooses what it is called.
+    /// A name is ambiguous. It isn't guessed, because whoever may push a tag chooses its name.
     #[error("{name:?} means more than one thing here: {}", meanings.join(", "))]
     Ambiguous {
         /// The name.
         name: String,
-        /// What it could mean, in full.
+        /// The full names of all meanings.
         meanings: Vec<String>,
     },
-    /// It is somebody else's, who could have said in it what is trusted.
+    /// The repository belongs to another user, who could have configured what is trusted.
     #[error("the repository at {0} belongs to another user")]
     Foreign(PathBuf),
-    /// It is in it, and is something else.
+    /// The name names an existing object that isn't a commit.
     #[error("{0:?} is no commit, but a file or a folder of one")]
     NoCommit(String),
 }
 
 impl Repository {
-    /// Opens the repository at this path: its git folder, or a folder whose `.git` it is.
+    /// Opens the repository at a path: a git folder, or a folder that contains `.git`.
     pub fn open(path: &Path) -> Result<Self, RepositoryError> {
         Self::open_with(path, &Quarantine::default())
     }
 
-    /// Opens it as a hook sees it.
+    /// Opens the repository with a hook's quarantine.
     pub fn open_with(path: &Path, quarantine: &Quarantine) -> Result<Self, RepositoryError> {
-        // Nothing of the machine's or the user's configuration may change what is read here.
+        // Isolated: the configuration of the machine and the user must not change what is read.
         let gix = gix::open_opts(path, gix::open::Options::isolated()).map_err(|error| {
             RepositoryError::Missing {
                 path: path.to_owned(),
@@ -145,17 +145,17 @@ impl Repository {
         self.gix.git_dir()
     }
 
-    /// What its objects are named by.
+    /// The hash that names its objects.
     pub fn format(&self) -> ObjectFormat {
         self.objects.format()
     }
 
-    /// Its raw objects.
+    /// Its object store.
     pub fn objects(&self) -> &ObjectStore {
         &self.objects
     }
 
-    /// The tags that concern trust, by name.
+    /// Returns the tags under `approve/`, `alive/` and `revoke/`, sorted by name.
     pub fn tags(&self) -> Result<Vec<TagRef>, RepositoryError> {
         let failed = |error: &gix::Error| self.refs_error(error);
         let mut tags = Vec::new();
@@ -176,7 +176,7 @@ impl Repository {
         Ok(tags)
     }
 
-    /// What a branch or tag (by its full name) names itself, unpeeled.
+    /// Returns the object that a ref (full name) names, unpeeled.
     pub fn reference(&self, name: &str) -> Result<Option<Oid>, RepositoryError> {
         let found = self
             .gix
@@ -195,13 +195,13 @@ impl Repository {
         Ok(objects::oid(&id))
     }
 
-    /// Whether it is this process's user's, or of who ran `sudo`.
+    /// True if the current user owns the git folder, or under `sudo` the user who called it.
     pub fn is_own(&self) -> bool {
         gix::sec::identity::is_path_owned_by_current_user(self.gix.git_dir()).unwrap_or(false)
     }
 
-    /// The commit that a person means: a full or short hash, `HEAD`, a branch, a tag, `X~2`. Git takes a tag
-    /// before a branch and both before a short hash, and says so at most; here nothing is taken then.
+    /// Resolves a full or short hash, `HEAD`, a branch, a tag or `X~2` to a commit. An ambiguous name is an
+    /// error; git would prefer a tag to a branch, and both to a short hash, and at most warn.
     pub fn resolve(&self, text: &str) -> Result<Oid, RepositoryError> {
         let unknown = || RepositoryError::Unknown(text.to_owned());
         let commit = |id: Oid| {
@@ -231,7 +231,7 @@ impl Repository {
         commit(objects::oid(&id).ok_or_else(unknown)?)
     }
 
-    /// Everything that the name at the beginning of an expression could stand for.
+    /// Lists all refs and objects that the name at the beginning of an expression could mean.
     fn meanings(&self, text: &str) -> Vec<String> {
         let end = text.find(['^', '~', ':']).or_else(|| text.find("@{"));
         let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
@@ -250,8 +250,8 @@ impl Repository {
             found.is_some_and(|found| found.name().as_bstr() == full.as_str())
         };
         let mut meanings: Vec<String> = full.into_iter().filter(is_there).collect();
-        // A hash that isn't here may have been meant all the same, where the name is as long as one that is
-        // shown to people.
+        // A name of 7 or more hex digits may be meant as a short hash even if no such object is here: that
+        // is the length of hashes that are shown to people.
         let hash = gix::hash::Prefix::from_hex(name).ok();
         let meant = |prefix| {
             name.len() >= 7
@@ -267,7 +267,7 @@ impl Repository {
         meanings
     }
 
-    /// The commit behind a tag.
+    /// Returns the commit behind a tag.
     fn peel(&self, mut id: Oid) -> Option<Oid> {
         for _ in 0..8 {
             match self.objects.kind(&id)? {
@@ -286,7 +286,7 @@ impl Repository {
         None
     }
 
-    /// A value of the repository's own configuration, `plumb.introduction` for example.
+    /// Returns a value of the repository's own configuration, for example `plumb.introduction`.
     pub fn config(&self, key: &str) -> Option<String> {
         self.gix
             .config_snapshot()

@@ -1,5 +1,5 @@
-//! Signs with keys that are made on the spot: for the demo and tests. A user's own keys stay with the
-//! user's own programs.
+//! Signs with freshly generated keys, for the demo and tests. Users sign with their own keys through their
+//! own programs.
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
@@ -12,9 +12,9 @@ use openpgp::policy::StandardPolicy;
 use openpgp::serialize::SerializeInto as _;
 use openpgp::serialize::stream::{Armorer, Message};
 
-/// Signs what a commit or tag says.
+/// Signs the content of commits and tags.
 pub trait Signer: Send + Sync {
-    /// The armored signature over these bytes, its last line ended.
+    /// Returns the armored signature over these bytes; it ends with a newline.
     fn sign(&self, payload: &[u8]) -> Result<String, SignError>;
 }
 
@@ -24,7 +24,7 @@ impl<F: Fn(&[u8]) -> Result<String, SignError> + Send + Sync> Signer for F {
     }
 }
 
-/// A signature couldn't be made.
+/// A signature that couldn't be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SignError(pub String);
@@ -35,20 +35,20 @@ impl SignError {
     }
 }
 
-/// An SSH key, Ed25519.
+/// An Ed25519 SSH key.
 pub struct SshSigner {
     key: ssh_key::PrivateKey,
 }
 
 impl SshSigner {
-    /// Makes a new key; the comment says whose it is.
+    /// Generates a key; the comment names its owner.
     pub fn generate(comment: &str) -> Result<Self, SignError> {
         let mut seed = [0; 32];
         openpgp::crypto::random(&mut seed).map_err(|error| SignError::of(&error))?;
         Self::from_seed(&seed, comment)
     }
 
-    /// The key of these 32 bytes, always the same one.
+    /// Makes the key from a 32-byte seed; the same seed gives the same key.
     pub fn from_seed(seed: &[u8; 32], comment: &str) -> Result<Self, SignError> {
         let pair = Ed25519Keypair::from_seed(seed);
         let key = ssh_key::PrivateKey::new(KeypairData::Ed25519(pair), comment)
@@ -56,7 +56,7 @@ impl SshSigner {
         Ok(Self { key })
     }
 
-    /// The public key's line, as `trust/keys/` takes it.
+    /// Returns the public key's line, in the format of `trust/keys/`.
     pub fn public(&self) -> Result<String, SignError> {
         let line = self
             .key
@@ -66,12 +66,12 @@ impl SshSigner {
         Ok(format!("{line}\n"))
     }
 
-    /// Its fingerprint, `SHA256:…`.
+    /// Returns the fingerprint, `SHA256:…`.
     pub fn fingerprint(&self) -> String {
         self.key.fingerprint(ssh_key::HashAlg::Sha256).to_string()
     }
 
-    /// The private key in OpenSSH's form, without a passphrase.
+    /// Returns the private key in OpenSSH format, without a passphrase.
     pub fn private(&self) -> Result<String, SignError> {
         let text = self
             .key
@@ -97,15 +97,15 @@ impl Signer for SshSigner {
     }
 }
 
-/// An OpenPGP certificate with a signing key, Ed25519.
+/// An OpenPGP certificate with an Ed25519 signing key.
 pub struct OpenPgpSigner {
     cert: openpgp::Cert,
 }
 
 impl OpenPgpSigner {
-    /// Makes a new certificate for this name and address (`Alice <alice@example.org>`).
+    /// Generates a certificate for a name and address (`Alice <alice@example.org>`).
     pub fn generate(user: &str) -> Result<Self, SignError> {
-        // A minute ago: another machine's clock may be a little behind ours.
+        // One minute in the past, because the clock of a verifying machine may be slightly behind.
         let created = SystemTime::now() - Duration::from_mins(1);
         let (cert, _) = CertBuilder::new()
             .add_userid(user)
@@ -116,7 +116,7 @@ impl OpenPgpSigner {
         Ok(Self { cert })
     }
 
-    /// The armored certificate, as `trust/keys/` takes it.
+    /// Returns the armored certificate, in the format of `trust/keys/`.
     pub fn public(&self) -> Result<String, SignError> {
         let armor = self
             .cert
@@ -126,7 +126,7 @@ impl OpenPgpSigner {
         String::from_utf8(armor).map_err(|error| SignError::of(&error))
     }
 
-    /// Its fingerprint, in upper-case hexadecimal digits.
+    /// Returns the fingerprint, in upper-case hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         self.cert.fingerprint().to_hex()
     }

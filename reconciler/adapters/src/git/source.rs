@@ -1,7 +1,7 @@
-//! A watched branch, fetched into a mirror.
+//! Watches a branch and fetches it into a mirror.
 //!
-//! Two threads serve it, because gix blocks: one talks to the server, and may wait for long; the other
-//! reads the mirror, so that a slow server never keeps hosts from being driven to what is accepted.
+//! Two threads do the work, because gix blocks: one talks to the server and may wait for long; the other
+//! reads the mirror, so that a slow server never delays hosts on their way to an accepted revision.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,19 +23,19 @@ use super::files;
 use super::mirror::{Mirror, MirrorError};
 use super::objects::{ObjectStore, Open, spare_threads};
 
-/// What is said of a panic.
+/// The reason that is reported for a panic.
 const UNFORESEEN: &str = "reading it failed in a way that wasn't foreseen; please report it";
 
-/// How often, at most, everything is fetched anew because something was missing.
+/// The minimum time between two full refetches after a missing object, and between two repacks.
 const ANEW: Duration = Duration::from_hours(1);
 
-/// How often it is said how far a long verification is.
+/// The interval of log lines about a long verification.
 const TOLD: Duration = Duration::from_secs(5);
 
-/// How many packs may pile up.
+/// The number of packs above which the mirror is repacked.
 const PACKS: usize = 50;
 
-/// What a source watches, and how.
+/// The settings of a watched branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitOptions {
     /// The repository's address.
@@ -44,16 +44,16 @@ pub struct GitOptions {
     pub reference: String,
     /// The folder of the mirror.
     pub mirror: PathBuf,
-    /// How `ssh` is started.
+    /// The `ssh` program and its options.
     pub ssh: Ssh,
-    /// What a server may send at most.
+    /// The bounds on what the server may send.
     pub limits: Limits,
-    /// How long it may take.
+    /// The time limits of a fetch.
     pub patience: Patience,
 }
 
 impl GitOptions {
-    /// With the usual bounds.
+    /// Makes options with the default bounds.
     pub fn new(
         url: impl Into<String>,
         reference: impl Into<String>,
@@ -70,24 +70,24 @@ impl GitOptions {
     }
 }
 
-/// A source that can't be.
+/// A source that can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum GitSourceError {
-    /// Its address.
+    /// The address is invalid.
     #[error("{0}")]
     Address(#[from] AddressError),
-    /// Its branch.
+    /// The branch's name isn't a full ref name under `refs/heads/`.
     #[error("{0:?} isn't the full name of a branch; write refs/heads/main")]
     Branch(String),
-    /// Its mirror.
+    /// The mirror can't be used.
     #[error("the copy of the repository in {folder} can't be used: {reason}")]
     Mirror {
-        /// Where.
+        /// The mirror's folder.
         folder: PathBuf,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// Its threads.
+    /// A worker thread can't be started.
     #[error("no thread for it: {0}")]
     Thread(std::io::Error),
 }
@@ -110,7 +110,7 @@ enum Read {
 }
 
 impl GitSource {
-    /// Watches a branch. Nothing is fetched yet.
+    /// Starts to watch a branch, without fetching it yet.
     pub fn open(options: GitOptions) -> Result<Self, GitSourceError> {
         let address = Address::parse(&options.url)?;
         let branch = options
@@ -229,15 +229,15 @@ impl Drop for GitSource {
         self.closed.store(true, Ordering::Relaxed);
         self.fetches = None;
         self.reads = None;
-        // A conversation under way is ended within moments, a verification when it is done. Neither is
-        // waited for: what they write is whole or absent.
+        // Doesn't wait: the watch ends a fetch within moments, and the reader ends after its current job. All
+        // that they write is either complete or absent.
         self.threads.clear();
     }
 }
 
 struct Shared {
     mirror: Mirror,
-    // An object was missing: what was recorded as fetched whole isn't.
+    // Set when an object is missing: the record of the last complete fetch is wrong then.
     incomplete: AtomicBool,
     reference: String,
 }
@@ -257,7 +257,7 @@ impl Fetcher {
             if self.closed.load(Ordering::Relaxed) {
                 return;
             }
-            // What a server sends goes through much code of others: a panic there fails one fetch.
+            // Untrusted data passes through much third-party code: a panic there fails one fetch only.
             let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_else(|_| {
                 Err(SourceError::Garbled {
                     source_url: self.address.to_string(),
@@ -269,7 +269,7 @@ impl Fetcher {
         }
     }
 
-    /// Each fetch that brings something leaves a pack, and every read looks into all of them.
+    /// Repacks the mirror if it has many packs: each fetch may add one, and every read searches all of them.
     fn tidy(&mut self) {
         let mirror = &self.shared.mirror;
         if mirror.packs() > PACKS && self.tidied.is_none_or(|last| last.elapsed() > ANEW) {
@@ -339,13 +339,13 @@ impl Reader {
         }
     }
 
-    /// What strangers pushed goes through much code of others: a panic there fails one answer.
+    /// Runs a read and turns a panic into an error: pushed data passes through much third-party code.
     fn unless_it_panics<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         catch_unwind(AssertUnwindSafe(|| read(self))).unwrap_or_else(|_| {
-            // What it left half done may be wrong.
+            // The panic may have left the store inconsistent.
             self.store = None;
             Err(SourceError::Garbled {
                 source_url: self.shared.mirror.path().display().to_string(),
@@ -354,7 +354,7 @@ impl Reader {
         })
     }
 
-    /// Before the answer goes out: who got it may fetch at once.
+    /// Records missed objects. Called before the answer is sent, because the caller may fetch at once.
     fn note_missed(&self) {
         if self.store.as_ref().is_some_and(ObjectStore::take_missed) {
             self.shared.incomplete.store(true, Ordering::Relaxed);

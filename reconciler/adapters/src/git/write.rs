@@ -1,6 +1,6 @@
-//! Writes raw objects and refs: what `plumb init` and `plumb demo` make, and tests.
+//! Writes raw objects and refs, for `plumb init`, `plumb demo` and tests.
 //!
-//! Objects are put together byte by byte, so that a signer sees exactly what git will show a verifier.
+//! It builds objects byte by byte, so that a signer signs exactly the bytes that git gives a verifier.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,42 +16,42 @@ use super::layout;
 use super::objects;
 use super::sign::{SignError, Signer};
 
-/// A bare repository that is written to.
+/// A bare repository to write to.
 pub struct Writer {
     folder: PathBuf,
     format: ObjectFormat,
     store: gix::odb::loose::Store,
 }
 
-/// It couldn't be written.
+/// An object or ref that couldn't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The disk, or the rights to it.
+    /// An I/O error.
     #[error("{path} can't be written: {reason}")]
     Io {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// It isn't a repository.
+    /// The folder isn't a bare repository.
     #[error("there is no bare repository at {0}")]
     NoRepository(PathBuf),
     /// The signer failed.
     #[error("it can't be signed: {0}")]
     Sign(#[from] SignError),
-    /// A path or a name that git can't hold.
+    /// A path or ref name that git doesn't accept.
     #[error("{0:?} can't be a name in a repository")]
     Name(String),
 }
 
-/// What an entry of a tree is.
+/// The mode of a tree entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// A file.
+    /// A regular file.
     #[default]
     File,
-    /// A file that can be executed.
+    /// An executable file.
     Executable,
     /// A symbolic link; its content is the target.
     Link,
@@ -67,14 +67,14 @@ impl Mode {
     }
 }
 
-/// Who, and when.
+/// An author, committer or tagger, with the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// The name.
     pub name: String,
-    /// The address.
+    /// The email address.
     pub email: String,
-    /// Seconds since 1970.
+    /// The time, in seconds since 1970-01-01 UTC.
     pub time: i64,
 }
 
@@ -90,41 +90,41 @@ impl Person {
     }
 }
 
-/// A commit to be made.
+/// A commit to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCommit {
-    /// Its files.
+    /// Its tree.
     pub tree: Oid,
     /// Its parents, in order.
     pub parents: Vec<Oid>,
-    /// Who made it.
+    /// Its author, who is also its committer.
     pub author: Person,
     /// Its message.
     pub message: String,
 }
 
-/// A tag of a commit to be made.
+/// An annotated tag of a commit, to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTag {
     /// Its name, without `refs/tags/`.
     pub name: String,
-    /// The commit.
+    /// The commit that it names.
     pub target: Oid,
-    /// Who made it.
+    /// Its tagger.
     pub tagger: Person,
     /// Its message.
     pub message: String,
 }
 
 impl Writer {
-    /// Makes an empty bare repository whose `HEAD` is this branch (its full name).
+    /// Creates an empty bare repository whose `HEAD` names this branch (full ref name).
     pub fn create(folder: &Path, format: ObjectFormat, head: &str) -> Result<Self, WriteError> {
         fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
         layout::create(folder, format, head).map_err(|error| failed(folder, &error))?;
         Ok(Self::at(folder, format))
     }
 
-    /// Opens a bare repository.
+    /// Opens an existing bare repository.
     pub fn open(folder: &Path) -> Result<Self, WriteError> {
         if !folder.join("HEAD").is_file() {
             return Err(WriteError::NoRepository(folder.to_owned()));
@@ -145,12 +145,12 @@ impl Writer {
         }
     }
 
-    /// Where it is.
+    /// The repository's folder.
     pub fn path(&self) -> &Path {
         &self.folder
     }
 
-    /// Writes raw bytes as an object, whatever they are.
+    /// Writes raw bytes as an object, without checking them.
     pub fn raw(&self, kind: ObjectKind, bytes: &[u8]) -> Result<Oid, WriteError> {
         let kind = match kind {
             ObjectKind::Commit => gix::objs::Kind::Commit,
@@ -169,7 +169,7 @@ impl Writer {
         objects::oid(&id).ok_or_else(|| reason("the object has no name".to_owned()))
     }
 
-    /// Writes these files and their folders; the tree's name.
+    /// Writes files and the trees of their folders; returns the name of the root tree.
     pub fn tree<'a>(
         &self,
         files: impl IntoIterator<Item = (&'a str, Mode, &'a [u8])>,
@@ -186,7 +186,7 @@ impl Writer {
         let mut entries = Vec::with_capacity(folder.entries.len());
         for (name, entry) in &folder.entries {
             entries.push(match entry {
-                // Git sorts folders as if their names ended in a slash.
+                // Git sorts folders as if their names ended with a slash.
                 Item::Folder(inner) => (format!("{name}/"), "40000", name, self.folder(inner)?),
                 Item::File(mode, blob) => (name.clone(), mode.octal(), name, *blob),
             });
@@ -224,7 +224,7 @@ impl Writer {
             ObjectFormat::Sha1 => "gpgsig",
             ObjectFormat::Sha256 => "gpgsig-sha256",
         };
-        // Each line of a header's value but the first begins with a space.
+        // Continuation lines of a header's value begin with a space.
         let folded = signature.trim_end().replace('\n', "\n ");
         self.raw(
             ObjectKind::Commit,
@@ -232,7 +232,7 @@ impl Writer {
         )
     }
 
-    /// Writes an annotated tag, signed if there is a signer, and the ref that names it.
+    /// Writes an annotated tag, signed if there is a signer, and its ref.
     pub fn tag(&self, tag: &NewTag, signer: Option<&dyn Signer>) -> Result<Oid, WriteError> {
         let mut text = format!(
             "object {}\ntype commit\ntag {}\ntagger {}\n\n{}\n",
@@ -250,7 +250,7 @@ impl Writer {
         Ok(id)
     }
 
-    /// Makes a branch or tag (by its full name) name this, whatever it named before.
+    /// Points a ref (full name) to an object, whatever it named before.
     pub fn set_ref(&self, name: &str, id: &Oid) -> Result<(), WriteError> {
         let path = self.ref_path(name)?;
         let failed = |error: io::Error| failed(&path, &error);
@@ -262,7 +262,7 @@ impl Writer {
         fs::rename(&lock, &path).map_err(failed)
     }
 
-    /// What a branch or tag names, if it was written here.
+    /// Reads a loose ref; returns `None` if it doesn't exist.
     pub fn get_ref(&self, name: &str) -> Result<Option<Oid>, WriteError> {
         let path = self.ref_path(name)?;
         match fs::read_to_string(&path) {

@@ -1,4 +1,4 @@
-//! Where agent binaries come from: built in, or from a few known folders.
+//! Finds agent binaries: embedded in the program, or in a few known folders.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,28 +25,28 @@ impl AgentBinary {
         }
     }
 
-    /// Its architecture, as `uname -m` says it.
+    /// The architecture, as `uname -m` prints it.
     pub fn arch(&self) -> &str {
         &self.arch
     }
 
-    /// The digest of its bytes, by which hosts keep it.
+    /// The digest of the bytes; hosts keep the agent under it.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The program.
+    /// The bytes of the binary.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
 }
 
-/// The architectures, as `uname -m` says them, that are looked for where a host's isn't known.
+/// The architectures, as `uname -m` prints them, that are tried if a host's is unknown.
 const KNOWN: [&str; 7] = [
     "x86_64", "aarch64", "armv7l", "i686", "riscv64", "ppc64le", "s390x",
 ];
 
-/// Where a system's package puts agents.
+/// The folder in which a system package installs agents.
 const SYSTEM: &str = "/usr/lib/plumb/agents";
 
 #[derive(Debug)]
@@ -56,23 +56,24 @@ struct Cached {
     binary: Arc<AgentBinary>,
 }
 
-/// Finds agents. A binary on disk is read once and again when it has changed.
+/// Finds agents. It caches a binary on disk until its size or modification time changes.
 #[derive(Debug, Default)]
 pub struct Agents {
     embedded: BTreeMap<String, Arc<AgentBinary>>,
-    /// `{arch}` stands for the architecture.
+    /// Path patterns, in search order; `{arch}` stands for the architecture.
     places: Vec<String>,
     cache: Mutex<BTreeMap<PathBuf, Cached>>,
 }
 
 impl Agents {
-    /// None at all.
+    /// Makes an empty set of agents.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Those that lie beside a program: `agents/ARCH/plumb-agent` in its folder, where `cargo agents`
-    /// puts them if it lies in a cargo target folder, and then the system's.
+    /// Finds the agents beside a program: in `agents/ARCH/plumb-agent` in its folder, then in the cargo
+    /// target folder that contains its folder, where `cargo agents` puts them, then in the system package's
+    /// folder.
     pub fn beside(program: &Path) -> Self {
         let folder = program.parent().unwrap_or(Path::new("/"));
         Self::default()
@@ -81,7 +82,7 @@ impl Agents {
             .folder(Path::new(SYSTEM))
     }
 
-    /// Also looks for `ARCH/plumb-agent` in a folder, after the places so far.
+    /// Adds a folder that holds `ARCH/plumb-agent`, to be searched last.
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {
         self.places
@@ -89,7 +90,7 @@ impl Agents {
         self
     }
 
-    /// Also looks in a cargo target folder, after the places so far.
+    /// Adds a cargo target folder, to be searched last.
     #[must_use]
     pub fn target(mut self, target: &Path) -> Self {
         self.places.push(format!(
@@ -99,7 +100,7 @@ impl Agents {
         self
     }
 
-    /// One that is built into the program; it comes before any on disk.
+    /// Adds an agent that is embedded in the program; it takes precedence over any on disk.
     #[must_use]
     pub fn embed(mut self, arch: &str, bytes: &[u8]) -> Self {
         let binary = Arc::new(AgentBinary::new(arch, bytes));
@@ -107,7 +108,7 @@ impl Agents {
         self
     }
 
-    /// The agent for an architecture, if there is one.
+    /// Returns the agent for an architecture, if there is one.
     pub fn find(&self, arch: &str) -> Option<Arc<AgentBinary>> {
         if !is_arch(arch) {
             return None;
@@ -120,7 +121,7 @@ impl Agents {
             .find_map(|place| self.read(arch, Path::new(&place.replace("{arch}", arch))))
     }
 
-    /// All that there are.
+    /// Returns the agents of all known architectures.
     pub fn all(&self) -> Vec<Arc<AgentBinary>> {
         KNOWN.iter().filter_map(|arch| self.find(arch)).collect()
     }
@@ -149,7 +150,7 @@ impl Agents {
     }
 }
 
-/// Whether a text can be an architecture: it goes into paths and commands.
+/// True if a text may be an architecture. It goes into paths and commands, so few characters are allowed.
 pub(super) fn is_arch(text: &str) -> bool {
     (1..=32).contains(&text.len())
         && text

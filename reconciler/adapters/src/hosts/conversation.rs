@@ -1,4 +1,4 @@
-//! A conversation with an agent: one request, its answer, and what becomes of it when there is none.
+//! Exchanges requests and responses with an agent, and handles agents that don't respond.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,12 +18,12 @@ use super::frames::{Inbox, Sending};
 use super::line::{Epitaph, Line};
 use super::untrusted::{self, Refusal};
 
-/// How long an agent may be silent.
+/// The time limits for a silent agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Before an answer to a question: it looks at a whole machine.
+    /// The limit before the answer to a question, for which the agent may observe the whole machine.
     pub answer: Duration,
-    /// During an apply, whose long steps give signs of life every ten seconds.
+    /// The limit during an apply; the agent sends progress every ten seconds in long steps.
     pub sign_of_life: Duration,
 }
 
@@ -36,45 +36,45 @@ impl Default for Patience {
     }
 }
 
-/// An agent that ended before its first word.
+/// An agent that ended before it sent a response.
 #[derive(Debug)]
 pub(super) struct StillBorn {
-    /// What is known of its end.
+    /// The known facts about its end.
     pub(super) epitaph: Epitaph,
-    /// What came instead of a frame, if anything did.
+    /// The output that came instead of a frame, if any.
     pub(super) said: Option<String>,
-    /// Whether the request may be asked again on another connection.
+    /// The rule for sending the request again on another connection.
     pub(super) again: Again,
 }
 
-/// Whether a request may be sent twice, where it can't be known whether the first was heard.
+/// The rule for sending a request again when it is unknown whether the agent received it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
-    /// It only looks.
+    /// The request only reads.
     May,
-    /// It changes the host.
+    /// The request changes the host.
     MayNot,
 }
 
-/// What stands behind a line: it was made by someone, who knows what to do when it fails at once.
+/// The maker of a line, which handles an agent that fails at once.
 pub(super) trait Origin: Send {
-    /// Puts right what kept the agent from starting and gives a new line, or says what is wrong.
+    /// Repairs what kept the agent from starting and returns a new line, or returns the error.
     fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>>;
 
-    /// Takes back a line that is in order, at the end of a conversation.
+    /// Takes back a usable line at the end of a conversation.
     fn park(self: Box<Self>, line: Line);
 }
 
-/// How a line stands.
+/// The state of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Nothing was heard on it yet.
+    /// No response has arrived on it yet.
     New,
-    /// Something was, and no request is open.
+    /// A response has arrived, and no request is open.
     Proven,
-    /// A request is open, or was given up: what comes next can't be told apart.
+    /// A request is open or was abandoned: a late response would be taken for that of the next request.
     Open,
-    /// It is over.
+    /// The line can't be used any more.
     Over,
 }
 
@@ -88,16 +88,16 @@ pub(super) struct Conversation {
     origin: Option<Box<dyn Origin>>,
 }
 
-/// Why a request wasn't answered.
+/// The reason why a request has no answer.
 enum Trouble {
-    /// The line ended before a word was heard on it.
+    /// The line ended before any response on it.
     StillBorn(Epitaph, Option<String>),
-    /// Anything else: it is final.
+    /// Any other failure, which is final.
     Final(HostError),
 }
 
 impl Conversation {
-    /// A conversation that begins.
+    /// Starts a session over a line.
     pub(super) fn new(
         host: HostName,
         patience: Patience,
@@ -121,7 +121,7 @@ impl Conversation {
         }
     }
 
-    /// Sends a request and hands its responses to `take`, until that has what it wants.
+    /// Sends a request and passes its responses to `take`, until `take` returns an answer.
     async fn ask<T: Send>(
         &mut self,
         sending: &Sending,
@@ -158,7 +158,7 @@ impl Conversation {
         }
     }
 
-    /// One try: the outer error is the line's, the inner one the agent's answer.
+    /// Sends the request once. The outer error is the line's, the inner result is the agent's answer.
     async fn attempt<T: Send>(
         &mut self,
         sending: &Sending,
@@ -201,7 +201,8 @@ impl Conversation {
                             Err(refusal) => return Err(Trouble::Final(broken(refusal))),
                         },
                     };
-                    // An answer to half a request: the other half would be taken for the next one.
+                    // The agent answered before it got the whole request: it would take the rest for the next
+                    // one.
                     self.standing = if whole {
                         Standing::Proven
                     } else {
@@ -224,7 +225,7 @@ impl Conversation {
             }
             tokio::select! {
                 done = &mut send, if !whole => {
-                    // Where sending failed, receiving says why: the end comes there too.
+                    // If sending failed, receiving fails too and gives the reason.
                     whole = true;
                     seen = pieces.load(Ordering::Relaxed);
                     if done.is_ok() {
@@ -371,7 +372,7 @@ impl Session for Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        // A line on which nothing was asked is as good as new.
+        // Without an open request, the line can be reused.
         if matches!(self.standing, Standing::Proven | Standing::New)
             && let (Some(line), Some(origin)) = (self.line.take(), self.origin.take())
         {

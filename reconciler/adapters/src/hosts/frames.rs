@@ -1,4 +1,4 @@
-//! Frames over a line: the bounds of [`plumb_api::frame`], read as the bytes come.
+//! Encodes and decodes frames over a line, with the bounds of [`plumb_api::frame`].
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use plumb_api::frame::{self, FrameError, Incoming, MAX_BLOB, MAX_FRAME, Request,
 
 use super::untrusted;
 
-/// How much is sent in one go: a sign of life is told between two of them.
+/// The number of bytes sent at once. Each sent piece restarts the time limit for a silent agent.
 const PIECE: usize = 256 << 10;
 
-/// What is sent for one request, kept until it is known to have been heard.
+/// The bytes of one request, kept so that they can be sent again on another line.
 pub(super) struct Sending {
     contents: Vec<(Digest, Arc<[u8]>)>,
     message: Vec<u8>,
 }
 
 impl Sending {
-    /// A request, with the contents that go before it.
+    /// Encodes a request and the contents that precede it.
     pub(super) fn new(
         request: &Request,
         contents: Vec<(Digest, Arc<[u8]>)>,
@@ -30,7 +30,7 @@ impl Sending {
         Ok(Self { contents, message })
     }
 
-    /// The bytes, in pieces. Contents are copied piece by piece, so that a large one isn't held twice.
+    /// Returns the bytes in pieces. It copies contents piece by piece, so that a large one isn't held twice.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Vec<u8>> + Send + '_ {
         let contents = self.contents.iter().flat_map(|(digest, bytes)| {
             let mut first = Vec::with_capacity(37);
@@ -44,17 +44,17 @@ impl Sending {
     }
 }
 
-/// What has come and isn't read yet.
+/// The received bytes that aren't decoded yet.
 #[derive(Default)]
 pub(super) struct Inbox(Vec<u8>);
 
 impl Inbox {
-    /// Where to put what comes.
+    /// The buffer to append received bytes to.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 
-    /// The next response, once it is there whole. Its length is looked at as soon as it is known.
+    /// Decodes the next response if it is complete. It checks the length as soon as the header has arrived.
     pub(super) fn next(&mut self) -> Result<Option<Response>, FrameError> {
         let Some(&[a, b, c, d, kind]) = self.0.first_chunk::<5>() else {
             return Ok(None);
@@ -80,7 +80,7 @@ impl Inbox {
         }
     }
 
-    /// The beginning of what came, fit for a message.
+    /// Returns the beginning of the buffer as printable text, for a message.
     pub(super) fn preview(&self) -> Option<String> {
         let start = self.0.get(..200).unwrap_or(&self.0);
         let text = untrusted::printable(String::from_utf8_lossy(start).trim(), 120);

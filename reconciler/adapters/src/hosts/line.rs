@@ -1,51 +1,51 @@
-//! A line to an agent: bytes both ways, and what is left when it has ended.
+//! A line to an agent: a byte stream in each direction, and the facts about its end.
 
 use std::fmt;
 use std::io;
 
 use futures::future::BoxFuture;
 
-/// Bytes towards an agent's standard input.
+/// The stream to an agent's standard input.
 pub(super) trait Outgoing: Send {
-    /// Sends these; done when they are handed over, not when they have arrived.
+    /// Sends bytes. It returns when they are handed over, not when they have arrived.
     fn send(&mut self, bytes: Vec<u8>) -> BoxFuture<'_, io::Result<()>>;
 }
 
-/// Bytes from an agent's standard output.
+/// The stream from an agent's standard output.
 pub(super) trait Incoming: Send {
-    /// Appends what comes next and says how many bytes; none when the agent has closed it.
-    /// Dropping the future loses nothing.
+    /// Appends the next bytes to `into` and returns their number; 0 means that the agent closed the stream.
+    /// Cancel-safe: dropping the future loses no bytes.
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>>;
 
-    /// What is known of the end, after [`receive`](Self::receive) said that it came.
+    /// Returns the facts about the end. Call it after [`receive`](Self::receive) returned 0 or an error.
     fn epitaph(&mut self) -> BoxFuture<'_, Epitaph>;
 }
 
-/// Both ways together.
+/// Both directions of a line.
 pub(super) struct Line {
-    /// To the agent.
+    /// The stream to the agent.
     pub(super) to: Box<dyn Outgoing>,
-    /// From the agent.
+    /// The stream from the agent.
     pub(super) from: Box<dyn Incoming>,
 }
 
-/// How a program ended.
+/// The way in which a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// With this status.
+    /// It exited with this status.
     Status(u32),
-    /// By this signal.
+    /// This signal killed it.
     Signal(String),
 }
 
-/// What is known of an agent that has ended.
+/// The facts about an agent's end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Epitaph {
-    /// How it ended, if that was told.
+    /// The exit status or signal, if known.
     pub(super) exit: Option<Exit>,
-    /// What it wrote on standard error.
+    /// The last bytes of its standard error.
     pub(super) stderr: Tail,
-    /// What else is known: why the connection ended.
+    /// Another cause, such as the end of the connection.
     pub(super) cause: Option<String>,
 }
 
@@ -66,27 +66,27 @@ impl fmt::Display for Epitaph {
     }
 }
 
-/// The last of what a program wrote: as much as fits a message.
+/// The last bytes that a program wrote, as many as fit a message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tail(Vec<u8>);
 
-/// How much of it is kept, in bytes.
+/// The maximum number of bytes that are kept.
 const TAIL: usize = 2048;
 
 impl Tail {
-    /// Adds what was written; the oldest of it goes.
+    /// Appends bytes and drops the oldest ones over the limit.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         let excess = self.0.len().saturating_sub(TAIL);
         self.0.drain(..excess);
     }
 
-    /// As text fit for a message.
+    /// Returns the bytes as printable text.
     pub(super) fn text(&self) -> String {
         super::untrusted::printable(String::from_utf8_lossy(&self.0).trim(), TAIL)
     }
 
-    /// The rest of the line that begins so.
+    /// Returns the rest of the first line that begins with `start`.
     pub(super) fn line_after(&self, start: &str) -> Option<String> {
         String::from_utf8_lossy(&self.0)
             .lines()

@@ -1,7 +1,7 @@
-//! Reaches hosts: over SSH, this very machine, or a folder that stands for one. Behind each is the
-//! same agent, which speaks frames on its standard input and output.
+//! Connects to hosts: over SSH, to this machine, or to a folder that serves as a sandbox. Each route leads
+//! to the same agent, which exchanges frames on its standard input and output.
 //!
-//! What a host says is untrusted, whichever way it came: see `untrusted`.
+//! All output of a host is untrusted, by any route: see `untrusted`.
 
 mod agents;
 mod conversation;
@@ -23,7 +23,7 @@ pub use ssh::{Identity, Limits, ScanError, Settings, ShownKey, Timeouts, check_k
 use conversation::Conversation;
 use ssh::Ssh;
 
-/// Reaches hosts by all routes.
+/// Connects to hosts by all routes.
 pub struct Connector {
     program: Program,
     patience: Patience,
@@ -31,8 +31,8 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// A connector whose `local` and `sandbox` agents are `program`, and which places `agents` on
-    /// hosts over SSH.
+    /// Makes a connector that runs `program` as the agent of `local` and `sandbox` hosts, and places `agents`
+    /// on hosts over SSH.
     pub fn new(program: Program, agents: Agents, settings: Settings) -> Self {
         Self {
             program,
@@ -41,10 +41,10 @@ impl Connector {
         }
     }
 
-    /// The host keys that a machine shows, to be compared and pinned. Nothing is logged in to.
+    /// Returns the host keys that a machine shows, to be compared and pinned. It doesn't log in.
     ///
     /// # Errors
-    /// When it can't be reached, or shows none of a type that is taken.
+    /// Returns an error if the machine can't be reached or has no key of an accepted type.
     pub async fn scan_host_keys(
         &self,
         address: &str,

@@ -1,4 +1,4 @@
-//! Agents that are processes of this machine: `local`, and `sandbox`.
+//! Runs agents as processes of this machine, for `local` and `sandbox` hosts.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::conversation::{Origin, StillBorn};
 use super::line::{Epitaph, Exit, Incoming, Line, Outgoing, Tail};
 
-/// The program that is an agent when it is called so, and the arguments that make it one.
+/// A program, and the arguments that make it run as an agent.
 #[derive(Debug, Clone)]
 pub struct Program {
     path: PathBuf,
@@ -26,7 +26,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program that is an agent by itself.
+    /// Uses a program that is an agent without arguments.
     pub fn agent(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -34,7 +34,7 @@ impl Program {
         }
     }
 
-    /// A `plumb` that is one under `__agent`.
+    /// Uses a `plumb` binary, whose `__agent` command is an agent.
     pub fn plumb(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -43,10 +43,10 @@ impl Program {
     }
 }
 
-/// How long an ended program may take to say how it ended.
+/// The time limit for an ended program's exit status, and then for the rest of its standard error.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Starts the agent of this very machine; with sudo where we aren't root ourselves.
+/// Starts the agent of this machine, with sudo if this process isn't root.
 pub(super) fn local(host: &HostName, program: &Program) -> Result<(Line, Process), HostError> {
     if rustix::process::geteuid().is_root() {
         start(host, Command::new(&program.path), program, None, User::Root)
@@ -57,7 +57,7 @@ pub(super) fn local(host: &HostName, program: &Program) -> Result<(Line, Process
     }
 }
 
-/// Starts an agent whose whole machine is a folder.
+/// Starts an agent whose machine is the folder `root`.
 pub(super) fn sandbox(
     host: &HostName,
     program: &Program,
@@ -89,7 +89,7 @@ fn start(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A Ctrl-C at our terminal asks us to drain; it must not end an apply in the middle.
+        // Ctrl-C at our terminal requests a drain; it must not kill the agent during an apply.
         .process_group(0);
     let name = command.as_std().get_program().display().to_string();
     let failed = |error: &io::Error| HostError::AgentFailed {
@@ -160,7 +160,7 @@ impl Incoming for Output {
     fn epitaph(&mut self) -> BoxFuture<'_, Epitaph> {
         Box::pin(async move {
             let status = timeout(LAST_WORDS, self.child.wait()).await;
-            // What it wrote last may still be in the pipe.
+            // The last output may still be in the pipe.
             let _ = timeout(LAST_WORDS, &mut self.reader).await;
             let exit = status.ok().and_then(Result::ok).and_then(|status| {
                 use std::os::unix::process::ExitStatusExt;
@@ -183,18 +183,18 @@ impl Incoming for Output {
     }
 }
 
-/// As whom an agent of this machine runs.
+/// The user that an agent of this machine runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum User {
-    /// We are root.
+    /// Root, because this process is root.
     Root,
-    /// Root, by sudo.
+    /// Root, through sudo.
     Sudo,
-    /// Ourselves: a sandbox needs no more.
+    /// This process's own user, which is enough for a sandbox.
     Own,
 }
 
-/// Where a line to a process comes from.
+/// The maker of a line to a process. It never starts a second one: it only explains the failure.
 pub(super) struct Process {
     host: HostName,
     user: User,
@@ -225,7 +225,7 @@ impl Origin for Process {
         Box::pin(async move { Err(error) })
     }
 
-    /// Starting one anew takes a few milliseconds: the process ends with its standard input.
+    /// Drops the line, and the process ends with its standard input: starting another takes milliseconds.
     fn park(self: Box<Self>, line: Line) {
         drop(line);
     }

@@ -1,5 +1,5 @@
-//! What an agent says is untrusted: a host may be anyone's by now. Texts are cut and made printable,
-//! and an answer that doesn't fit its question is refused whole.
+//! Checks all output of agents, because a host may be compromised. It truncates texts and makes them
+//! printable, and it rejects an answer as a whole if it doesn't fit the request.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,18 @@ use plumb_api::frame::{
 use plumb_api::report::{AgentError, MAX_MESSAGE, Outcome};
 use plumb_api::{Address, Digest};
 
-/// The longest short text: names of machines, reasons in a sentence.
+/// The maximum length of a short text such as a name or reason, in bytes.
 const SHORT: usize = 512;
-/// The longest text of a file that may be shown.
+/// The maximum length of a file's text that may be shown, in bytes.
 const TEXT: usize = 64 << 10;
-/// The most resources that a host may speak of.
+/// The maximum number of resources in an answer.
 const RESOURCES: usize = 100_000;
 
-/// An answer that doesn't fit, as a phrase.
+/// The reason for rejecting an answer, as a phrase.
 pub(super) type Refusal = String;
 
-/// The text without what would move a terminal's cursor or turn its direction, cut to a length.
+/// Replaces control and bidirectional formatting characters, except for newlines and tabs, and truncates the
+/// text to `most` bytes.
 pub(super) fn printable(text: &str, most: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(most));
     for c in text.chars() {
@@ -48,7 +49,7 @@ fn tidy(text: &mut String, most: usize) {
     }
 }
 
-/// An error of an agent, fit to be shown.
+/// Makes the texts of an agent's error printable.
 pub(super) fn error(mut error: AgentError) -> AgentError {
     tidy(&mut error.message, MAX_MESSAGE);
     if let Some(hint) = &mut error.hint {
@@ -57,7 +58,7 @@ pub(super) fn error(mut error: AgentError) -> AgentError {
     error
 }
 
-/// A machine's facts, fit to be kept.
+/// Makes the texts of a machine's facts printable.
 pub(super) fn facts(mut facts: Facts) -> Facts {
     for text in [
         &mut facts.hostname,
@@ -95,7 +96,7 @@ fn same_target(asked: Digest, told: Digest) -> Result<(), Refusal> {
     }
 }
 
-/// An observation that answers this question.
+/// Checks an observation against its request.
 pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<ObserveReport, Refusal> {
     same_target(asked.target, told.target)?;
     let spoken = told.differences.len() + told.unconfirmed.len() + told.gone.len();
@@ -117,8 +118,8 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
         let dropped = asked.delta.remove.contains(address);
         let foreign = match difference.state {
             DifferenceState::Undesired => desired,
-            // Without a base the question holds the whole state; with one, all that isn't known here
-            // to have been dropped may be part of it.
+            // Without a base, the request holds the full desired state. With a base, every resource may be
+            // part of the state unless the request removes it.
             _ => dropped || asked.base.is_none() && !desired,
         };
         if foreign {
@@ -170,7 +171,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
     Ok(told)
 }
 
-/// Progress on this plan.
+/// Checks progress against the plan.
 pub(super) fn progress(asked: &Apply, told: Progress) -> Result<Progress, Refusal> {
     if asked.plan.changes.iter().any(|c| c.address == told.address) {
         Ok(told)
@@ -183,7 +184,7 @@ fn outside(address: &Address) -> Refusal {
     format!("it works on {address}, which isn't in the plan")
 }
 
-/// A report on this plan.
+/// Checks a report against the plan.
 pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal> {
     same_target(asked.plan.target, told.target)?;
     ledger(&mut told.ledger)?;

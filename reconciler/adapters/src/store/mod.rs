@@ -1,7 +1,7 @@
-//! What must outlive the process, in one file of redb.
+//! Persists the controller's records in one redb file.
 //!
-//! One thread owns the database: its calls block and sync to disk. Commits that wait together are
-//! made durable together, so that many hosts changing at once cost one sync.
+//! One thread owns the database, because its calls block and sync to disk. Commits that wait in the queue
+//! at the same time share one sync, so many hosts that change at once cost one sync.
 
 mod owner;
 #[cfg(test)]
@@ -29,9 +29,10 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the store in this folder, which is made (for its owner alone) where it is missing.
+    /// Opens the store in `folder`, and creates the folder with mode 0700 if it is missing.
     ///
-    /// It is the folder's only user until it is dropped: another one gets [`StoreError::Busy`].
+    /// The store locks its file until it is dropped: a second one gets [`StoreError::Busy`]. After a failed
+    /// job the lock is free until the next job reopens the file.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         prepare(folder).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => StoreError::Denied {
@@ -48,7 +49,7 @@ impl RedbStore {
                 let path = path.clone();
                 move || match Owner::open(path) {
                     Ok(mut owner) => {
-                        // Nobody waits only if the opener is gone, and then the queue is closed too.
+                        // Sending fails only if `open` is gone, and then the queue is closed too.
                         let _ = opened.send(Ok(()));
                         owner.run(&queue);
                     }
@@ -66,7 +67,7 @@ impl RedbStore {
         })
     }
 
-    /// The file that it is in.
+    /// The path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -106,7 +107,7 @@ impl Store for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        // The lock must be free when this returns: a restart in the same process opens it again.
+        // Waits until the lock is free: a restart in the same process reopens the file.
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -118,7 +119,7 @@ fn ended() -> StoreError {
     StoreError::Failed("its thread has ended; restart the controller".to_owned())
 }
 
-/// Statuses and alerts say much about a fleet: the folder is its owner's alone.
+/// Creates the folder for its owner alone: statuses and alerts reveal much about a fleet.
 fn prepare(folder: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)

@@ -12,13 +12,13 @@ use redb::{
 };
 use tokio::sync::oneshot;
 
-/// The format of the records. A program refuses a higher one, and raises a lower one when it opens.
+/// The format version of the records. [`Owner::open`] refuses a higher one.
 pub(super) const FORMAT: u64 = 1;
 
-/// Enough for the working set of a large fleet; redb would take a gigabyte.
+/// The cache size in bytes, enough for the working set of a large fleet; redb's default is 1 GiB.
 const CACHE: usize = 32 << 20;
 
-/// How many commits may share one sync.
+/// The maximum number of commits that share one sync.
 const SHARED: usize = 256;
 
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("plumb");
@@ -43,8 +43,8 @@ pub(super) enum Job {
 
 pub(super) struct Owner {
     path: PathBuf,
-    // None after a failure: redb refuses everything after an I/O error until it is opened anew,
-    // and a disk that was full may have room again.
+    // `None` after a failed job: after an I/O error redb refuses everything until the file is reopened,
+    // and a disk that was full may have space again.
     database: Option<Database>,
 }
 
@@ -57,11 +57,11 @@ impl Owner {
         })
     }
 
-    /// Works until the store is dropped.
+    /// Handles jobs until the store is dropped.
     pub(super) fn run(&mut self, queue: &mpsc::Receiver<Job>) {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| queue.recv().ok()) {
-            // An answer that nobody waits for any more is no failure.
+            // Sending fails if the caller no longer waits, which is harmless.
             match job {
                 Job::Get { table, key, answer } => {
                     let _ = answer.send(self.with(|database| get(database, table, &key)));
@@ -110,11 +110,11 @@ impl Owner {
     }
 }
 
-/// What the first bytes of a file of redb are, by its design document.
+/// The first bytes of every redb file, from redb's design document.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// Refuses a file that is there and was never a store, or isn't one any more. An empty one above all:
-/// it would be taken for a new controller's, which no host lets in.
+/// Rejects an existing file that isn't a store, such as an empty or truncated one: redb would initialize an
+/// empty file as the store of a new controller, which every host would refuse.
 fn examine(path: &std::path::Path) -> Result<(), StoreError> {
     let shown = || path.display().to_string();
     let mut first = [0; MAGIC.len()];

@@ -1,22 +1,22 @@
-//! What a pack may be at most.
+//! The bounds on a fetch.
 
-/// Bounds on what a server may make us receive, inflate and hold.
+/// The bounds on what a server may make us receive, inflate and hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one pack as it travels.
+    /// Bytes of one pack as received.
     pub pack: u64,
     /// Objects in one pack.
     pub objects: u32,
     /// Bytes of one object, inflated.
     pub object: u64,
-    /// Bytes of all objects of a pack, inflated, that any pack may have.
+    /// Total inflated bytes that any pack may have, whatever its size.
     pub inflated: u64,
-    /// How many times its own size a pack may inflate to beyond that. Histories of large folders
-    /// reach some hundreds.
+    /// Inflated bytes per byte of a pack. A pack may pass `inflated` within this ratio; the
+    /// histories of large folders reach some hundreds.
     pub ratio: u64,
-    /// Bytes of all objects that one chain of deltas needs at once.
+    /// Total bytes of the objects in one delta chain, which are needed at the same time.
     pub chain: u64,
-    /// Branches and tags that a server may tell of.
+    /// Branches and tags that a server may advertise.
     pub refs: usize,
 }
 
@@ -34,30 +34,30 @@ impl Default for Limits {
     }
 }
 
-/// A bound that was passed.
+/// A bound that a server exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// The pack itself.
+    /// The size of the pack.
     #[error("its pack is larger than {0} bytes")]
     Pack(u64),
     /// The number of objects.
     #[error("its pack holds more than {0} objects")]
     Objects(u32),
-    /// One object.
+    /// The size of one object.
     #[error("an object of its pack is larger than {0} bytes")]
     Object(u64),
-    /// All objects.
+    /// The inflated size of all objects.
     #[error("its pack of {pack} bytes inflates to more than {limit} bytes")]
     Inflated {
         /// The pack's size.
         pack: u64,
-        /// What it may inflate to.
+        /// The bound on the inflated size, in bytes.
         limit: u64,
     },
-    /// A chain of deltas.
+    /// The size of a delta chain.
     #[error("a chain of deltas in its pack needs more than {0} bytes at once")]
     Chain(u64),
-    /// Branches and tags.
+    /// The number of branches and tags.
     #[error("it has more than {0} matching branches and tags")]
     Refs(usize),
 }

@@ -1,4 +1,4 @@
-//! Gets a branch and some tags into a mirror, within bounds.
+//! Fetches a branch and the trust tags into a mirror, within bounds.
 
 mod limits;
 mod negotiate;
@@ -31,20 +31,20 @@ use super::error::{innermost, one_line};
 use super::mirror::{Mirror, MirrorError};
 use super::objects;
 
-/// The folders of tags that concern trust.
+/// The prefixes of tags that concern trust.
 pub(super) const TAGS: [&str; 3] = [
     "refs/tags/approve/",
     "refs/tags/alive/",
     "refs/tags/revoke/",
 ];
 
-/// The folder of branches.
+/// The prefix of branches.
 const HEADS: &str = "refs/heads/";
 
-/// As many branches are named where the wanted one isn't there.
+/// The maximum number of branches to list when the wanted one is missing.
 const BRANCHES: usize = 5;
 
-/// What is fetched from where, and how.
+/// A fetch: its source, branch, bounds and time limits.
 pub(super) struct Request<'a> {
     pub(super) address: &'a Address,
     pub(super) branch: &'a str,
@@ -54,7 +54,7 @@ pub(super) struct Request<'a> {
     pub(super) closed: Arc<AtomicBool>,
 }
 
-/// What can go wrong on the way, before it is known what the server's program said of it.
+/// A failed fetch, before the watch's reason and the program's stderr are taken into account.
 enum Failure {
     Gix(gix::Error),
     Exceeded(Exceeded),
@@ -104,7 +104,7 @@ impl Request<'_> {
         })?;
         let result = self.converse(opened.transport, mirror, &watch);
         let ended = watch.ended();
-        // Ends the program, so that what it said is whole.
+        // Kills the program, so that its stderr is complete.
         drop(watch);
         result
             .map_err(|failure| self.explain(failure, ended, opened.complaints, source_url, mirror))
@@ -125,7 +125,7 @@ impl Request<'_> {
         let mut handshake = gix::protocol::handshake(
             &mut transport,
             Service::UploadPack,
-            // The login was sent already; asked for another, there is none.
+            // The login was sent already; there is no other one to offer.
             |_| Ok(None),
             Vec::new(),
             &mut progress,
@@ -183,8 +183,8 @@ impl Request<'_> {
         Ok(refs)
     }
 
-    /// Why there is no head: a server that tells only of what it was asked for is asked for its
-    /// branches, so that a misspelt one doesn't look like an empty repository.
+    /// Returns the reason for a missing head. A protocol v2 server lists only the requested refs, so this
+    /// asks it for its branches: a misspelt branch must not look like an empty repository.
     fn without_head(
         &self,
         mut refs: Vec<Ref>,
@@ -218,7 +218,7 @@ impl Request<'_> {
         }
     }
 
-    /// Out of what the server tells of, which may be more than was asked for.
+    /// Picks the head and the trust tags from the advertised refs, which may be more than requested.
     fn choose(&self, refs: &[Ref]) -> Option<Fetched> {
         let mut head = None;
         let mut tags = Vec::new();
@@ -313,7 +313,7 @@ impl Request<'_> {
     }
 }
 
-/// Asks for the refs that begin so.
+/// Lists the refs that begin with one of the prefixes.
 fn list<'a>(
     prefixes: impl Iterator<Item = &'a str>,
     handshake: &gix::protocol::Handshake,
@@ -328,7 +328,7 @@ fn list<'a>(
     Ok(command.invoke_blocking(transport, progress, false)?)
 }
 
-/// A branch's short name, if it is text.
+/// Returns the short name of a branch, if the ref is a branch and UTF-8.
 fn branch_name(told: &Ref) -> Option<String> {
     let (Ref::Direct { full_ref_name, .. }
     | Ref::Peeled { full_ref_name, .. }
@@ -341,7 +341,7 @@ fn branch_name(told: &Ref) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// The tag's full name, if it is one that concerns trust and is text.
+/// Returns the full name of a tag, if it concerns trust and is UTF-8.
 fn tag_name(name: &BStr) -> Option<String> {
     gix::validate::reference::name(name).ok()?;
     let name = name.to_str().ok()?;
@@ -350,7 +350,7 @@ fn tag_name(name: &BStr) -> Option<String> {
         .then(|| name.to_owned())
 }
 
-/// What kind of failure it is, from what the program said or gix found.
+/// Classifies a failure by the program's stderr or by gix's error.
 fn classify(
     error: &gix::Error,
     complaints: &[String],
@@ -359,7 +359,7 @@ fn classify(
 ) -> SourceError {
     let said = complaints.join("\n");
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    // The line that tells most: git's own `fatal:` comes after ssh's reason.
+    // The first line that isn't a warning: ssh's reason comes before git's own `fatal:`.
     let reason = complaints
         .iter()
         .find(|line| !line.starts_with("Warning:") && !line.starts_with("debug"))
@@ -407,7 +407,7 @@ fn classify(
     let text = format!("{error:#}");
     let all: Vec<_> = error.classify().map(|found| found.class()).collect();
     if all.contains(&gix::error::Class::Unauthenticated) {
-        // Gix speaks of a credential helper, of which there is none here.
+        // gix's message names a credential helper, which isn't used here.
         let reason = match login {
             Some(_) => "it refuses the login of the address".to_owned(),
             None => "it asks for a login".to_owned(),

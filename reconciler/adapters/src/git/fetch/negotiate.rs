@@ -1,4 +1,4 @@
-//! Says what we want and have, and receives what is missing.
+//! Negotiates a fetch and receives the missing objects.
 
 use std::sync::atomic::AtomicBool;
 
@@ -17,7 +17,7 @@ use super::Failure;
 use super::limits::Limits;
 use super::pack;
 
-/// A server that has told of its branches.
+/// A connection to a server that has sent its capabilities and refs.
 pub(super) struct Conversation<'a, T> {
     pub(super) handshake: &'a mut gix::protocol::Handshake,
     pub(super) transport: &'a mut T,
@@ -25,7 +25,7 @@ pub(super) struct Conversation<'a, T> {
     pub(super) hash: gix::hash::Kind,
 }
 
-/// The hash that the server's objects are named by; a server that doesn't say so is of the time of SHA-1.
+/// Returns the server's object format. A server that doesn't name one predates SHA-256.
 pub(super) fn object_hash(
     capabilities: &Capabilities,
 ) -> std::result::Result<gix::hash::Kind, Failure> {
@@ -45,7 +45,7 @@ pub(super) fn object_hash(
     }
 }
 
-/// Receives what of these is missing in the mirror.
+/// Receives the objects of a fetch that the mirror lacks.
 pub(super) fn receive<T: Transport>(
     store: &MirrorStore,
     mut conversation: Conversation<'_, T>,
@@ -92,7 +92,7 @@ pub(super) fn receive<T: Transport>(
             trace_packetlines: false,
         },
         fetch::Options {
-            // Never written: a server that offers only a part of the history is refused.
+            // Never written: `reject_shallow_remote` refuses a server with a partial history.
             shallow_file: store.path().join("shallow"),
             shallow: &Shallow::NoChange,
             tags: Tags::None,
@@ -104,7 +104,7 @@ pub(super) fn receive<T: Transport>(
     }
     outcome?;
     end(&mut conversation);
-    // Not said by the pack itself: it may be whole and hold nothing of what was asked for.
+    // A valid pack may still lack the objects that were requested.
     if wanted
         .iter()
         .all(|id| gix::objs::Exists::exists(store.handle(), id))
@@ -121,11 +121,11 @@ fn end<T: Transport>(conversation: &mut Conversation<'_, T>) {
     if conversation.handshake.server_protocol_version != Protocol::V2 {
         return;
     }
-    // A courtesy: the server may have hung up already.
+    // A courtesy: the server may have closed the connection already.
     let _ = gix::protocol::indicate_end_of_interaction(&mut *conversation.transport, false);
 }
 
-/// What we tell the server: what we want, and commits that we have.
+/// The negotiation's state: the wanted objects and the commits that the mirror has.
 struct Told<'find> {
     graph: Graph<'find, 'static>,
     negotiator: Box<dyn Negotiator>,
@@ -136,7 +136,7 @@ struct Told<'find> {
 impl Negotiate for Told<'_> {
     fn mark_complete_and_common_ref(&mut self) -> Result<negotiate::Action> {
         for tip in std::mem::take(&mut self.tips) {
-            // One that can't be read isn't told: then more is sent than needed.
+            // An unreadable tip is skipped; the server then sends more than needed.
             if let Ok(Some(_)) = self
                 .graph
                 .get_or_insert_commit(tip, |data| data.flags |= Flags::COMPLETE)

@@ -1,4 +1,4 @@
-//! Takes a pack in: first as a file within bounds, then measured, and only then indexed.
+//! Receives a pack: writes it to a bounded file, measures it, and only then indexes it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -12,7 +12,7 @@ use super::Failure;
 use super::limits::{Exceeded, Limits};
 use super::scan::{ScanError, scan};
 
-/// Receives a pack into the mirror. On failure nothing of it stays.
+/// Receives a pack into the mirror. On failure it leaves nothing behind.
 pub(super) fn receive(
     from: &mut dyn BufRead,
     store: &MirrorStore,
@@ -53,7 +53,7 @@ pub(super) fn receive(
         },
     )
     .map_err(|error| Failure::Garbled(innermost(&error)))?;
-    // The mark against a concurrent gc; nobody collects garbage in a mirror.
+    // The `.keep` file protects against a concurrent gc, which a mirror never runs.
     if let Some(keep) = outcome.keep_path {
         std::fs::remove_file(keep).map_err(file)?;
     }

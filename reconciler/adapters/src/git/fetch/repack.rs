@@ -1,4 +1,4 @@
-//! Makes one pack of many.
+//! Combines the packs of a mirror into one.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::transport::apart;
 use super::watch::{Patience, Watch};
 
-/// Has git put the packs of a mirror together. Nothing is thrown away: an old head of a rewound branch
-/// may be what hosts are driven to. Where there is no git the packs stay, and reading gets slower.
+/// Runs `git repack` on a mirror. It keeps unreachable objects: an old head of a rewound branch may still be
+/// the target of hosts. Without git the packs stay, and reading gets slower.
 pub(crate) fn repack(mirror: &Path, closed: &Arc<AtomicBool>) -> io::Result<()> {
     let patience = Patience {
         idle: Duration::from_mins(15),
@@ -33,7 +33,7 @@ pub(crate) fn repack(mirror: &Path, closed: &Arc<AtomicBool>) -> io::Result<()> 
     let output = child.stdout.take();
     watch.adopt(child);
     if let Some(output) = output {
-        // It says nothing, and its end is the end of this.
+        // git prints nothing here; the end of its output means that it has ended.
         watch.hear(output).read_to_end(&mut Vec::new())?;
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! Measures a received pack before anything is built from it.
 //!
-//! A pack of a few kilobytes can stand for terabytes: deltas copy their base again and again. So each
-//! entry's declared size, and the size that each delta says it results in, are added up from the
-//! headers, and only the streams themselves are inflated, into a small buffer that is thrown away.
+//! A pack of a few kilobytes can expand to terabytes, because deltas copy their base repeatedly. So this adds
+//! up the declared size of each entry and the declared result size of each delta. It inflates only the
+//! streams themselves, into a small buffer that is thrown away.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
@@ -12,21 +12,21 @@ use gix::zlib::{Decompress, FlushDecompress, Status};
 
 use super::limits::{Exceeded, Limits};
 
-/// Why a pack isn't used.
+/// A pack that is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ScanError {
-    /// It passes a bound.
+    /// The pack exceeds a bound.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
-    /// It isn't a pack.
+    /// The pack is malformed.
     #[error("{0}")]
     Corrupt(String),
-    /// It can't be read back.
+    /// The pack's file can't be read.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Measures the pack of `length` bytes.
+/// Measures a pack of `length` bytes.
 pub(crate) fn scan(
     pack: impl Read,
     length: u64,
@@ -51,8 +51,8 @@ pub(crate) fn scan(
         limit: most,
     };
     let mut total: u64 = 0;
-    // Where each entry begins, and what its chain up to it needs. Bases named by hash may lie anywhere,
-    // so chains that begin with one are counted as if each were built on the one before.
+    // The offset of each entry, and the bytes that its chain needs. A base named by hash may be anywhere,
+    // so such deltas are counted as if each were built on the one before.
     let mut chains: HashMap<u64, u64> = HashMap::new();
     let mut by_name: u64 = 0;
     let mut inflate = Decompress::new();
@@ -107,13 +107,13 @@ pub(crate) fn scan(
     Ok(())
 }
 
-/// Inflates one stream of `size` bytes and keeps only its beginning.
+/// Inflates one stream of `size` bytes and returns its first 20 bytes.
 fn measure(
     pack: &mut Counted<impl BufRead>,
     inflate: &mut Decompress,
     size: u64,
 ) -> Result<Vec<u8>, ScanError> {
-    // Two sizes of at most ten bytes each stand at the beginning of a delta.
+    // A delta begins with two sizes of at most ten bytes each.
     const PREFIX: usize = 20;
     let corrupt = |why: &str| ScanError::Corrupt(why.to_owned());
     let mut prefix = Vec::with_capacity(PREFIX);
@@ -159,7 +159,7 @@ fn measure(
     Ok(prefix)
 }
 
-/// The size that a delta results in: the second of the two sizes at its beginning.
+/// Returns the result size of a delta: the second of the two sizes at its beginning.
 fn delta_result(prefix: &[u8]) -> Result<u64, ScanError> {
     let mut bytes = prefix.iter();
     let mut size = || -> Option<u64> {

@@ -1,4 +1,4 @@
-//! The way to a server: a program at the other end of two pipes, or HTTP.
+//! Opens a transport to a server: a program behind pipes, or HTTP.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -17,20 +17,20 @@ use gix::protocol::transport::client::git::blocking_io::Connection;
 use super::super::address::Address;
 use super::watch::Watch;
 
-/// How `ssh` is started.
+/// The `ssh` program and its options.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ssh {
-    /// A command line for the shell, as in `GIT_SSH_COMMAND`; `ssh` when none.
+    /// A shell command line, as in `GIT_SSH_COMMAND`; `None` means `ssh`.
     pub command: Option<String>,
-    /// The private key to log in with; ssh's own choice when none.
+    /// The private key to log in with; `None` leaves it to ssh.
     pub key: Option<PathBuf>,
-    /// The only file of known hosts; ssh's own choice when none.
+    /// The only file of known hosts; `None` leaves it to ssh.
     pub known_hosts: Option<PathBuf>,
 }
 
 impl Ssh {
     fn arguments(&self) -> Vec<OsString> {
-        // Nobody is there to answer a question, and a dead connection must be noticed.
+        // Nobody is there to answer a prompt, and a dead connection must be noticed.
         let mut all: Vec<OsString> = [
             "-o",
             "BatchMode=yes",
@@ -59,20 +59,20 @@ impl Ssh {
     }
 }
 
-/// A conversation's two ends: what gix talks to, and what the program at the other end complains of.
+/// An open transport, and the stderr of the program behind it.
 pub(crate) struct Opened {
     pub(crate) transport: Box<dyn Transport + Send>,
     pub(crate) complaints: Complaints,
 }
 
-/// The program couldn't be started.
+/// A program that couldn't be started.
 #[derive(Debug)]
 pub(crate) struct NotStarted {
     pub(crate) program: String,
     pub(crate) error: std::io::Error,
 }
 
-/// Opens the way to a repository; what it starts is under the watch.
+/// Opens a transport to a repository, and puts the program that it starts under the watch.
 pub(crate) fn open(address: &Address, ssh: &Ssh, watch: &Watch) -> Result<Opened, NotStarted> {
     let (command, program) = match address {
         Address::Folder(path) => (upload_pack(path), "git"),
@@ -108,7 +108,7 @@ fn upload_pack(path: &std::path::Path) -> Command {
 
 fn over_ssh(ssh: &Ssh, user: Option<&str>, host: &str, port: Option<u16>, path: &str) -> Command {
     let mut command = match &ssh.command {
-        // As git does it: the text is the shell's, the arguments are not.
+        // As git does: the shell interprets the command line, but not the arguments.
         Some(text) => {
             let mut command = Command::new("/bin/sh");
             command.arg("-c").arg(format!("{text} \"$@\"")).arg(text);
@@ -130,7 +130,7 @@ fn over_ssh(ssh: &Ssh, user: Option<&str>, host: &str, port: Option<u16>, path: 
     command
 }
 
-/// One word for the server's shell. A home (`~bob/`) stays outside of the quotes, or it would be no home.
+/// Quotes a path as one word for the server's shell. `~bob/` stays unquoted, or it wouldn't be expanded.
 fn quoted(path: &str) -> String {
     let (home, rest) = match path.strip_prefix('~') {
         Some(home) => match home.split_once('/') {
@@ -188,8 +188,8 @@ fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Res
     })
 }
 
-/// Sets a program apart: what git was told about another repository, by a hook that called us, must
-/// not reach it; it asks nobody anything; and it can be ended with all that it started.
+/// Isolates a program: it doesn't inherit the `GIT_*` variables of a hook that called us, which name another
+/// repository; it doesn't prompt; and it leads a process group, which can be killed as a whole.
 pub(super) fn apart(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GIT_") {
@@ -202,7 +202,7 @@ pub(super) fn apart(command: &mut Command) {
         .process_group(0);
 }
 
-/// The last that a program wrote to its standard error.
+/// The last lines that a program wrote to its standard error.
 #[derive(Default)]
 pub(crate) struct Complaints {
     lines: Arc<Mutex<Vec<String>>>,
@@ -210,7 +210,7 @@ pub(crate) struct Complaints {
 }
 
 impl Complaints {
-    /// As many lines as are kept, and as many bytes of each.
+    /// The maximum number of lines kept, and below it the maximum bytes of each.
     const LINES: usize = 40;
     const LINE: u64 = 1000;
 
@@ -247,7 +247,7 @@ impl Complaints {
         })
     }
 
-    /// All that was said. The program must have ended.
+    /// Returns all kept lines. It waits for the end of the program's standard error.
     pub(crate) fn all(mut self) -> Vec<String> {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -1,7 +1,7 @@
-//! Ends a conversation that gives no sign of life.
+//! Ends a fetch that stalls.
 //!
-//! A pipe has no timeout: a server that stops in the middle would hold the thread for ever. The
-//! watch ends the program at the other end of the pipe instead, which ends the read.
+//! A pipe has no timeout: a server that stops in the middle would block the thread for ever. The watch kills
+//! the program at the other end of the pipe instead, which ends the read.
 
 use std::io::{self, Read};
 use std::process::Child;
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a fetch may take.
+/// The time limits of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Without a byte from the server.
+    /// The maximum time without a byte from the server.
     pub idle: Duration,
-    /// In all.
+    /// The maximum time in total.
     pub total: Duration,
 }
 
@@ -28,20 +28,20 @@ impl Default for Patience {
     }
 }
 
-/// Why a conversation was ended.
+/// The reason why the watch ended a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// No byte for this long.
+    /// No byte arrived for this long.
     Idle(Duration),
-    /// It took this long in all.
+    /// The fetch took longer than this in total.
     Total(Duration),
-    /// The source is closed.
+    /// The source was closed.
     Closed,
 }
 
 struct State {
     begin: Instant,
-    // Milliseconds after `begin` at which a byte came last.
+    // Milliseconds from `begin` to the last received byte.
     heard: AtomicU64,
     stop: AtomicBool,
     done: AtomicBool,
@@ -49,7 +49,7 @@ struct State {
     child: Mutex<Option<Child>>,
 }
 
-/// One conversation under watch. Dropping it ends the watch, and the program if it still runs.
+/// Watches one fetch. Dropping it stops the watch and kills the program if it still runs.
 pub(crate) struct Watch {
     state: Arc<State>,
     thread: Option<thread::JoinHandle<()>>,
@@ -76,7 +76,7 @@ impl Watch {
         })
     }
 
-    /// Ends this program too when the conversation ends.
+    /// Hands over the program, which is killed when the fetch ends.
     pub(crate) fn adopt(&self, child: Child) {
         *self
             .state
@@ -85,7 +85,7 @@ impl Watch {
             .unwrap_or_else(PoisonError::into_inner) = Some(child);
     }
 
-    /// A reader whose bytes count as signs of life.
+    /// Wraps a reader, each read of which resets the idle timeout.
     pub(crate) fn hear<R: Read>(&self, inner: R) -> Heard<R> {
         Heard {
             inner,
@@ -93,12 +93,12 @@ impl Watch {
         }
     }
 
-    /// Set when the conversation must end: gix looks at it between steps.
+    /// The flag that is set when the fetch must end; gix checks it between steps.
     pub(crate) fn interrupt(&self) -> &AtomicBool {
         &self.state.stop
     }
 
-    /// Why it was ended by the watch, if it was.
+    /// Returns the reason why the watch ended the fetch, if it did.
     pub(crate) fn ended(&self) -> Option<Ended> {
         *self
             .state
@@ -113,7 +113,7 @@ impl Drop for Watch {
         self.state.done.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // The watching thread only sleeps and looks at clocks.
+            // Joining is quick: the thread only sleeps and reads clocks.
             let _ = thread.join();
         }
         self.state.kill();
@@ -151,7 +151,7 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(mut child) = child {
-            // The program leads a group of its own, so that what a shell in between started ends too.
+            // The program leads a process group, so that the children of a shell in between are killed too.
             if let Ok(Some(group)) = i32::try_from(child.id()).map(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
@@ -161,7 +161,7 @@ impl State {
     }
 }
 
-/// See [`Watch::hear`].
+/// The reader that [`Watch::hear`] returns.
 pub(crate) struct Heard<R> {
     inner: R,
     state: Arc<State>,

@@ -1,4 +1,4 @@
-//! A program on a host, over a channel of a connection.
+//! Runs a program on a host, over a channel of a connection.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use super::connection::{Aside, Connection, plain};
 use crate::hosts::line::{Epitaph, Exit, Incoming, Line, Outgoing};
 
-/// How long a server may take to say how a program ended.
+/// The time limit for a server to report a program's exit status.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Runs a command and gives the line to it, without waiting to hear whether it started.
+/// Runs a command and returns the line to it, without waiting until it has started.
 pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, String> {
     let failed = |error: russh::Error| match connection.aside.ended() {
         Some(why) => why,
@@ -31,7 +31,7 @@ pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, 
         .channel_open_session()
         .await
         .map_err(failed)?;
-    // An answer is asked for, but not waited for: a refusal would otherwise never be heard of.
+    // Requests a reply without waiting for it: otherwise the server wouldn't report a refusal.
     channel.exec(true, command).await.map_err(failed)?;
     let (read, write) = channel.split();
     Ok(Line {
@@ -62,14 +62,14 @@ impl Outgoing for Input {
     }
 }
 
-/// How much of a channel has ended.
+/// The part of a channel that is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closed {
-    /// Nothing.
+    /// Nothing is closed.
     No,
-    /// The program's output; how it ended may still come.
+    /// The program's output is closed; its exit status may still arrive.
     Output,
-    /// All.
+    /// The channel is closed.
     Wholly,
 }
 
@@ -81,7 +81,7 @@ struct Output {
 }
 
 impl Output {
-    /// Takes what a message says about the end; gives back what is output.
+    /// Records what a message says about the end, and returns the message if it is output.
     fn note(&mut self, message: Option<ChannelMsg>) -> Option<ChannelMsg> {
         match message {
             Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.epitaph.stderr.push(&data),

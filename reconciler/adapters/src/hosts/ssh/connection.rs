@@ -1,4 +1,4 @@
-//! One SSH connection to a host: dialled, its key checked, logged in.
+//! Opens an SSH connection to a host: connects, checks the host key, logs in.
 
 use std::fmt;
 use std::io;
@@ -17,14 +17,14 @@ use super::pace::Pace;
 use super::pins::{Pins, fingerprint};
 use super::{Known, Settings};
 
-/// How long each step of connecting may take.
+/// The time limits for the steps of connecting.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Until a TCP connection stands, for each address.
+    /// The limit for resolving the name, and for the TCP connection to each address.
     pub connect: Duration,
-    /// Until keys are exchanged.
+    /// The limit for the key exchange.
     pub handshake: Duration,
-    /// Until we are logged in.
+    /// The limit for the login.
     pub login: Duration,
 }
 
@@ -38,18 +38,18 @@ impl Default for Timeouts {
     }
 }
 
-/// Why an endpoint didn't give a connection.
+/// The reason why connecting to an endpoint failed.
 #[derive(Debug)]
 pub(super) enum NoConnection {
-    /// No answer, or none that is SSH.
+    /// The endpoint didn't answer, or not as an SSH server.
     Unreachable(String),
-    /// Another key than the pinned ones.
+    /// It showed a host key that isn't pinned.
     WrongKey(String),
-    /// It doesn't let us in.
+    /// The login failed.
     Refused(String),
 }
 
-/// What a connection tells aside.
+/// The facts that the handler of a connection records: the host key and the cause of the end.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     shown: OnceLock<PublicKey>,
@@ -62,7 +62,7 @@ impl Aside {
         self.shown.get()
     }
 
-    /// Why the connection ended, if it has.
+    /// Returns the cause of the connection's end, if it has ended.
     pub(super) fn ended(&self) -> Option<String> {
         self.ended
             .lock()
@@ -71,15 +71,15 @@ impl Aside {
     }
 }
 
-/// Which host key is taken.
+/// The host keys to accept.
 pub(super) enum Trust {
-    /// One of these.
+    /// Any of these keys.
     Pinned(Pins),
-    /// None: the key is only looked at.
+    /// No key: the handler only records the one that is shown.
     Nothing,
 }
 
-/// Watches over a connection: its host key, and its end.
+/// Handles a connection's events: it checks the host key and records the end.
 pub(super) struct Watcher {
     trust: Trust,
     aside: Arc<Aside>,
@@ -124,7 +124,7 @@ impl Handler for Watcher {
     }
 }
 
-/// A library's error in words that people know.
+/// Turns a russh error into a message in common terms.
 pub(super) fn plain(error: &russh::Error) -> String {
     match error {
         russh::Error::IO(error) => plain_io(error),
@@ -164,7 +164,7 @@ fn listed(names: &[String]) -> String {
     crate::hosts::untrusted::printable(&names.join(", "), 300)
 }
 
-/// An endpoint as people write it.
+/// An endpoint in the form `HOST:PORT`, with brackets around IPv6 addresses.
 pub(super) struct Place<'a>(pub(super) &'a str, pub(super) u16);
 
 impl fmt::Display for Place<'_> {
@@ -177,7 +177,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// A connection that is logged in.
+/// A connection after login.
 pub(super) struct Connection {
     pub(super) handle: Handle<Watcher>,
     pub(super) aside: Arc<Aside>,
@@ -185,12 +185,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Whether it still stands, as far as is known.
+    /// True if the connection isn't known to have ended.
     pub(super) fn stands(&self) -> bool {
         !self.handle.is_closed() && self.aside.ended().is_none()
     }
 
-    /// Why it ended, for a message.
+    /// Returns the cause of its end, for a message.
     pub(super) fn why(&self) -> String {
         self.aside
             .ended()
@@ -198,7 +198,7 @@ impl Connection {
     }
 }
 
-/// Dials an endpoint and logs in.
+/// Connects to an endpoint and logs in.
 pub(super) async fn open(
     endpoint: &Endpoint,
     pins: &Pins,
@@ -262,7 +262,7 @@ pub(super) async fn open(
     })
 }
 
-/// What we say of ourselves to a server.
+/// Makes the client's configuration.
 pub(super) fn config(preferred: Preferred, keepalive: Duration) -> Arc<client::Config> {
     Arc::new(client::Config {
         client_id: SshId::Standard(concat!("SSH-2.0-plumb_", env!("CARGO_PKG_VERSION")).into()),
@@ -274,7 +274,7 @@ pub(super) fn config(preferred: Preferred, keepalive: Duration) -> Arc<client::C
     })
 }
 
-/// Opens a TCP connection: the name's addresses in the resolver's order.
+/// Opens a TCP connection. It tries the name's addresses in the resolver's order.
 pub(super) async fn dial(
     address: &str,
     port: u16,
@@ -293,7 +293,7 @@ pub(super) async fn dial(
         pace.connect().await;
         match timeout(timeouts.connect, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // Frames are whole requests: waiting for more to send only costs time.
+                // Frames are complete requests: Nagle's algorithm would only delay them.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -304,7 +304,7 @@ pub(super) async fn dial(
     Err(unreachable(last))
 }
 
-/// A watcher that trusts nothing, to look at a key.
+/// Makes a handler that accepts no host key and only records it.
 pub(super) fn onlooker(aside: &Arc<Aside>) -> Watcher {
     Watcher {
         trust: Trust::Nothing,

@@ -1,4 +1,4 @@
-//! Logging in by public key, from a file or an ssh-agent. Nothing else is tried.
+//! Logs in by public key, from a key file or an ssh-agent, and by no other method.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use super::Known;
 use super::connection::{Watcher, plain};
 
-/// Where a key to log in with comes from.
+/// The source of a login key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// A private key file without a passphrase.
@@ -21,13 +21,15 @@ pub enum Identity {
     Agent(PathBuf),
 }
 
-/// Keys of an agent that are offered: servers count each as a failed try, six by default.
+/// The maximum number of an ssh-agent's keys to offer. Servers count each as a failed attempt and allow six
+/// by default.
 const OFFERED: usize = 5;
 
-/// Why we aren't let in.
+/// The reason why the login failed.
 pub(super) struct Refused(pub(super) String);
 
-/// Logs in with the first identity that the server takes; the one that it took last comes first.
+/// Logs in with the first identity that the server accepts. Of an ssh-agent's keys, it first tries
+/// the one that the endpoint accepted last.
 pub(super) async fn enter(
     handle: &mut Handle<Watcher>,
     endpoint: &Endpoint,
@@ -55,10 +57,10 @@ pub(super) async fn enter(
     }))
 }
 
-/// Looks whether a key file can be logged in with, before any host is asked.
+/// Checks that a key file can be used to log in, before connecting to any host.
 ///
 /// # Errors
-/// What is wrong with it, in words that name it.
+/// Returns a message that names the file and the problem.
 pub fn check_key_file(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| unread(path, &error))?;
     decode(path, &text).map(drop)
@@ -68,7 +70,7 @@ fn unread(path: &Path, error: &std::io::Error) -> String {
     format!("the key file {} can't be read: {error}", path.display())
 }
 
-/// Reads a private key file.
+/// Reads and decodes a private key file.
 async fn read(path: &Path) -> Result<PrivateKey, String> {
     let text = tokio::fs::read_to_string(path).await;
     decode(path, &text.map_err(|error| unread(path, &error))?)
@@ -143,7 +145,7 @@ async fn by_agent(
         }
     };
     if let Some(binding) = handle.agent_session_binding() {
-        // Agents that don't know it say so, and sign all the same.
+        // An ssh-agent without this extension returns an error, and signs nevertheless.
         let _ = agent.bind_session(binding, false).await;
     }
     let mut keys = match agent.request_identities().await {

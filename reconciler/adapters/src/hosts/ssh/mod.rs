@@ -1,4 +1,4 @@
-//! Hosts over SSH: one connection, the agent on it, kept warm for a short while.
+//! Connects to hosts over SSH. A connection and its agent are kept for a short while after a session.
 
 mod channel;
 mod connection;
@@ -33,23 +33,22 @@ use super::agents::{AgentBinary, Agents};
 use super::conversation::{Conversation, Patience};
 use super::line::Line;
 
-/// How hosts are reached over SSH.
+/// The settings for hosts over SSH.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The keys to log in with, in order.
+    /// The login keys, in the order in which they are tried.
     pub identities: Vec<Identity>,
-    /// How long connecting may take.
+    /// The time limits for connecting.
     pub timeouts: Timeouts,
-    /// How long an agent may be silent.
+    /// The time limits for a silent agent.
     pub patience: Patience,
-    /// How often a quiet connection is asked whether it stands; two without an answer end it.
+    /// The interval of keepalives on an idle connection; two unanswered ones end it.
     pub keepalive: Duration,
-    /// How long a connection and its agent are kept after a session, for the next one. Nothing is
-    /// kept when it is zero.
+    /// The time for which a connection and its agent are kept for the next session. Zero disables keeping.
     pub keep_warm: Duration,
-    /// How fast connections are made.
+    /// The bounds on the rate of connecting.
     pub limits: Limits,
-    /// Where everything of ours lies on a host: `/var/lib/plumb`, but in tests.
+    /// The folder of Plumb's state on a host: `/var/lib/plumb`, except in tests.
     pub state_folder: String,
 }
 
@@ -67,7 +66,7 @@ impl Default for Settings {
     }
 }
 
-/// What was learnt of hosts while connecting, and saves a turn the next time.
+/// Facts learned while connecting, which save a round trip the next time.
 #[derive(Debug, Default)]
 struct Known {
     arches: Mutex<HashMap<HostName, String>>,
@@ -96,7 +95,7 @@ impl Known {
     }
 }
 
-/// Reaches hosts over SSH.
+/// Connects to hosts over SSH.
 pub(super) struct Ssh {
     settings: Settings,
     agents: Arc<Agents>,
@@ -105,7 +104,7 @@ pub(super) struct Ssh {
     pool: Arc<Pool>,
 }
 
-/// The ways to one host.
+/// The settings of one host that decide how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ways {
     name: HostName,
@@ -125,7 +124,7 @@ impl Ssh {
         }
     }
 
-    /// A session with a host's agent: the one kept warm, or a new one.
+    /// Opens a session with a host's agent, on a kept connection or a new one.
     pub(super) async fn session(
         self: &Arc<Self>,
         target: &HostTarget,
@@ -153,12 +152,12 @@ impl Ssh {
         ))
     }
 
-    /// The host keys that a machine shows.
+    /// Returns the host keys that a machine shows.
     pub(super) async fn scan(&self, address: &str, port: u16) -> Result<Vec<ShownKey>, ScanError> {
         scan::scan(address, port, &self.settings, &self.pace).await
     }
 
-    /// Connects, and starts the agent without waiting to hear whether it is there.
+    /// Connects and starts the agent, without waiting to learn if the host has it.
     async fn fresh(&self, ways: &Ways) -> Result<(Connection, Line), HostError> {
         let connection = self.connect(ways).await?;
         let line = self.start(ways, &connection).await?;
@@ -177,7 +176,7 @@ impl Ssh {
             })
     }
 
-    /// The agents that may be the host's: one where its architecture is known.
+    /// Returns the agents that may fit the host: exactly one if its architecture is known.
     fn candidates(&self, ways: &Ways) -> Result<Vec<Arc<AgentBinary>>, HostError> {
         match self.known.arch(&ways.name).or_else(|| ways.arch.clone()) {
             Some(arch) => self.agent(ways, &arch).map(|agent| vec![agent]),
@@ -192,7 +191,7 @@ impl Ssh {
         })
     }
 
-    /// Tries the endpoints in order.
+    /// Connects to the first endpoint that accepts, in order.
     async fn connect(&self, ways: &Ways) -> Result<Connection, HostError> {
         let host = || ways.name.clone();
         let pins =
@@ -206,7 +205,7 @@ impl Ssh {
             match tried {
                 Ok(connection) => return Ok(connection),
                 Err(NoConnection::Unreachable(why)) => all.push(format!("{place}: {why}")),
-                // Perhaps another machine has this address where we are now: the next way may be right.
+                // On this network another machine may have the address: the next endpoint may be right.
                 Err(NoConnection::WrongKey(shown)) => {
                     all.push(format!("{place}: another host key"));
                     worst.get_or_insert(HostError::HostKeyMismatch {

@@ -1,5 +1,5 @@
-//! What stands behind a line over SSH: it connects anew, or places the agent, when that is what
-//! keeps a session from its first word.
+//! Handles a session over SSH that fails before the first response: it reconnects, or places the agent on the
+//! host, if that is the cause.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use super::{Ssh, Ways};
 use crate::hosts::conversation::{Again, Origin, StillBorn};
 use crate::hosts::line::{Epitaph, Exit, Line};
 
-/// How far a session's beginning is.
+/// The stage of a session's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It was kept warm: the connection may be dead without our knowing.
+    /// The connection was kept from an earlier session, and may be dead without our knowledge.
     Reused,
     /// The connection is new.
     Fresh,
-    /// The agent was just placed: it must be there now.
+    /// The agent was just placed, so it must exist.
     Placed,
 }
 
-/// Where a line over SSH comes from.
+/// The maker of a line over SSH.
 pub(super) struct SshOrigin {
     ssh: Arc<Ssh>,
     ways: Ways,
@@ -97,7 +97,7 @@ impl SshOrigin {
         }
     }
 
-    /// An end before the first word, by what is known of it.
+    /// Explains an end before the first response.
     fn explain(&self, end: &StillBorn) -> HostError {
         let host = self.ways.name.clone();
         let Some(connection) = &self.connection else {

@@ -1,4 +1,4 @@
-//! How fast connections are made: a fleet that comes back at once must not be a herd.
+//! Limits the rate of connecting, so that a fleet that comes back at once doesn't cause a thundering herd.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-/// Bounds on connecting, over all hosts.
+/// The bounds on connecting, over all hosts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// At most so many connects in any second.
+    /// The maximum number of TCP connects in any second.
     pub per_second: usize,
-    /// At most so many handshakes at a time.
+    /// The maximum number of handshakes at the same time, including the logins that follow them.
     pub handshakes: usize,
 }
 
@@ -25,11 +25,11 @@ impl Default for Limits {
     }
 }
 
-/// Keeps the pace.
+/// Limits the rate of connects and the number of handshakes.
 #[derive(Debug)]
 pub(super) struct Pace {
     per_second: usize,
-    /// When the last connects were let through, oldest first.
+    /// The times of the last connects, oldest first.
     recent: Mutex<VecDeque<Instant>>,
     handshakes: Arc<Semaphore>,
 }
@@ -45,7 +45,7 @@ impl Pace {
 
     /// Waits until a connect is allowed.
     pub(super) async fn connect(&self) {
-        // Held while waiting: those who come later are behind us, in order.
+        // Keeps the lock while it waits, so that callers proceed in order.
         let mut recent = self.recent.lock().await;
         if recent.len() >= self.per_second
             && let Some(oldest) = recent.pop_front()
@@ -55,7 +55,7 @@ impl Pace {
         recent.push_back(Instant::now());
     }
 
-    /// Waits until a handshake is allowed; it is under way as long as the permit is held.
+    /// Waits until a handshake is allowed. It counts as running until the permit is dropped.
     pub(super) async fn handshake(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.handshakes).acquire_owned().await.ok()
     }

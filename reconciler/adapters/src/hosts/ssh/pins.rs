@@ -1,4 +1,4 @@
-//! Pinned host keys: the only ones that are taken, and the only types that are asked for.
+//! Pinned host keys: the only keys that are accepted, and the only key types that are offered.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use russh::Preferred;
 use russh::keys::ssh_key::EcdsaCurve;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
-/// The host keys that one host may show.
+/// The host keys that a host may show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pins(Vec<PublicKey>);
 
 impl Pins {
-    /// Reads them as a manifest has them (`ssh-ed25519 AAAA… [comment]`); none if there is none of a
-    /// type that we check.
+    /// Parses the lines of a manifest (`ssh-ed25519 AAAA… [comment]`). It skips lines that it can't parse and
+    /// keys of other types than [`TYPES`], and returns `None` if no key is left.
     pub(super) fn parse(lines: &[String]) -> Option<Self> {
         let keys: Vec<_> = lines
             .iter()
@@ -22,12 +22,12 @@ impl Pins {
         (!keys.is_empty()).then_some(Self(keys))
     }
 
-    /// Whether this is one of them. Comments don't count.
+    /// True if the key is pinned. Comments are ignored.
     pub(super) fn hold(&self, shown: &PublicKey) -> bool {
         self.0.iter().any(|pin| pin.key_data() == shown.key_data())
     }
 
-    /// Their types, for people.
+    /// Lists the types of the pinned keys, for messages.
     pub(super) fn types(&self) -> String {
         let mut types: Vec<_> = self
             .0
@@ -38,7 +38,7 @@ impl Pins {
         types.join(", ")
     }
 
-    /// What is offered to the server: its other keys could only lead to a mismatch.
+    /// Returns the algorithms to offer. Only pinned key types: any other key of the server would mismatch.
     pub(super) fn preferred(&self) -> Preferred {
         let mut key: Vec<Algorithm> = Vec::new();
         for pin in &self.0 {
@@ -51,7 +51,7 @@ impl Pins {
     }
 }
 
-/// Offers these host key types and, for the rest, what the library calls safe.
+/// Offers these host key types, and russh's defaults for all other algorithms.
 pub(super) fn preferred(key: Vec<Algorithm>) -> Preferred {
     Preferred {
         key: Cow::Owned(key),
@@ -59,9 +59,8 @@ pub(super) fn preferred(key: Vec<Algorithm>) -> Preferred {
     }
 }
 
-/// The types of host key that are taken. RSA isn't among them: its only implementation here has no
-/// constant time (RUSTSEC-2023-0071), and every server that was installed in the last ten years has
-/// one of these as well.
+/// The accepted types of host keys. RSA is excluded: its only available implementation isn't constant-time
+/// (RUSTSEC-2023-0071), and every server that was installed in the last ten years also has one of these.
 pub(super) const TYPES: [Algorithm; 4] = [
     Algorithm::Ed25519,
     Algorithm::Ecdsa {
@@ -75,7 +74,7 @@ pub(super) const TYPES: [Algorithm; 4] = [
     },
 ];
 
-/// A key as people compare it: its type and fingerprint.
+/// Formats a key's type and fingerprint, as people compare them.
 pub(super) fn fingerprint(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
 }

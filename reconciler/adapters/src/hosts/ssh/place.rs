@@ -1,7 +1,7 @@
-//! The agent on a host: how it is started, and how it gets there.
+//! Starts the agent on a host, and places it there if it is missing.
 //!
-//! It lies in `/var/lib/plumb/agents/SHA256/plumb-agent`, in folders that root alone may enter, under
-//! the digest of its bytes: whether a host has this very agent is known by the attempt to start it.
+//! The agent is `/var/lib/plumb/agents/SHA256/plumb-agent`, named by its digest, in folders that only root
+//! may enter. An attempt to start it shows if the host has exactly this agent.
 
 use std::fmt::Write as _;
 use std::pin::pin;
@@ -15,26 +15,26 @@ use super::connection::Connection;
 use crate::hosts::agents::{AgentBinary, is_arch};
 use crate::hosts::line::{Epitaph, Exit};
 
-/// Where everything of ours lies on a host.
+/// The folder of Plumb's state on a host.
 pub(super) const STATE: &str = "/var/lib/plumb";
-/// What the starting script says, with the architecture, where the agent isn't there.
+/// The prefix of the start script's output if the agent is missing; the architecture follows.
 const MISSING: &str = "plumb-missing ";
-/// How much is sent in one go.
+/// The number of bytes sent at once.
 const PIECE: usize = 256 << 10;
-/// How long an upload may stand still.
+/// The time limit for an upload without progress.
 const STILL: Duration = Duration::from_secs(30);
 
-/// As whom we are logged in.
+/// The kind of login on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Login {
-    /// As root.
+    /// The login is root.
     Root,
-    /// As someone whom sudo makes root.
+    /// The login becomes root through sudo.
     Sudo,
 }
 
 impl Login {
-    /// By the user's name.
+    /// Returns the kind of login for a user name.
     pub(super) fn of(user: &str) -> Self {
         if user == "root" {
             Self::Root
@@ -43,7 +43,7 @@ impl Login {
         }
     }
 
-    /// A command that runs a script as root, whatever the login shell. The script has no single quote.
+    /// Returns the command that runs a script as root, with any login shell. The script has no single quote.
     fn command(self, script: &str) -> String {
         match self {
             Self::Root => format!("exec /bin/sh -c '{script}'"),
@@ -52,7 +52,7 @@ impl Login {
     }
 }
 
-/// The command that starts one of these agents: the one, or the one for the host's architecture.
+/// Returns the command that starts an agent: the only one given, or that for the host's architecture.
 pub(super) fn start(login: Login, state: &str, agents: &[Arc<AgentBinary>]) -> String {
     let path = |agent: &AgentBinary| format!("{state}/agents/{}/plumb-agent", agent.digest());
     let mut script = String::new();
@@ -72,7 +72,7 @@ pub(super) fn start(login: Login, state: &str, agents: &[Arc<AgentBinary>]) -> S
     login.command(&script)
 }
 
-/// The host's architecture, if an end says that the agent isn't there.
+/// Returns the host's architecture, if the program ended because the agent is missing.
 pub(super) fn missing(end: &Epitaph) -> Option<String> {
     if end.exit != Some(Exit::Status(127)) {
         return None;
@@ -80,8 +80,8 @@ pub(super) fn missing(end: &Epitaph) -> Option<String> {
     end.stderr.line_after(MISSING).filter(|arch| is_arch(arch))
 }
 
-/// The command that takes an agent from its standard input. Nothing is left of one that didn't come
-/// whole; of older ones the last is kept, as what it started may still need it.
+/// Returns the command that installs an agent from its standard input. It removes an incomplete upload, and
+/// all but the last of the older agents: processes that the last one started may still need it.
 fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
     let digest = agent.digest();
     let script = [
@@ -99,7 +99,7 @@ fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
     login.command(&script.join(" "))
 }
 
-/// Puts an agent onto a host, over a connection that stands.
+/// Places an agent on a host, over an open connection.
 pub(super) async fn place(
     connection: &Connection,
     state: &str,
@@ -112,7 +112,7 @@ pub(super) async fn place(
     let command = placing(Login::of(&connection.user), state, agent);
     let mut line = channel::run(connection, &command).await.map_err(failed)?;
     let mut ignored = Vec::new();
-    // The empty piece ends the script's input.
+    // The empty piece ends the script's standard input.
     let pieces = agent.bytes().chunks(PIECE).map(<[u8]>::to_vec);
     'sending: for piece in pieces.chain(std::iter::once(Vec::new())) {
         let mut send = pin!(timeout(STILL, line.to.send(piece)));
@@ -123,7 +123,7 @@ pub(super) async fn place(
                     Ok(Err(_)) => break 'sending,
                     Err(_) => return Err(failed(format!("the upload stood still for {} s", STILL.as_secs()))),
                 },
-                // A script that fails ends early: it would never read on.
+                // A failing script ends early and stops reading: without this, the upload would block.
                 count = line.from.receive(&mut ignored) => match count {
                     Ok(1..) => ignored.clear(),
                     Ok(0) | Err(_) => break 'sending,

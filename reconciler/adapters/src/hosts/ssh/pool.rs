@@ -1,7 +1,7 @@
-//! Sessions that are kept warm: a connection with its agent, for a short while after its last use.
+//! Keeps a connection and its agent for a short while after its last session.
 //!
-//! Nothing runs on a host while nobody is connected: when the time is up the connection is closed,
-//! and the agent ends with its standard input.
+//! Nothing runs on a host without a connection: when the time is up, the pool closes the connection, and the
+//! agent ends with its standard input.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use super::Ways;
 use super::connection::Connection;
 use crate::hosts::line::Line;
 
-/// A session at rest.
+/// A kept connection with its agent.
 pub(super) struct Parked {
     pub(super) connection: Connection,
     pub(super) line: Line,
 }
 
-/// Sessions at rest, one for each host at most.
+/// The kept connections, at most one per host.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<Rack>);
 
@@ -31,20 +31,20 @@ struct Rack {
 }
 
 impl Pool {
-    /// The host's session at rest, if there is one that still stands.
+    /// Takes the host's kept connection, if it is open and silent and the host's settings are unchanged.
     pub(super) fn take(&self, ways: &Ways) -> Option<Parked> {
         let (_, same, mut parked) = {
             let mut rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             rack.parked.remove(&ways.name)?
         };
-        // An agent at rest says nothing: whatever came is not an answer to what we are about to ask.
+        // An idle agent sends nothing: any output isn't an answer to the next request.
         let silent = parked.line.from.receive(&mut Vec::new()).now_or_never();
         (same == *ways && parked.connection.stands() && silent.is_none()).then_some(parked)
     }
 
-    /// Keeps a session for this long.
+    /// Keeps a connection for the duration `long`.
     pub(super) fn keep(self: &Arc<Self>, ways: Ways, parked: Parked, long: Duration) {
-        // Without a runtime nothing could end it: it is let go.
+        // Without a runtime, no timer could close the connection: drop it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -71,7 +71,7 @@ impl Pool {
         });
     }
 
-    /// How many are at rest.
+    /// Counts the kept connections.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The host keys that a machine shows, for pinning them.
+//! Reads the host keys that a machine shows, for pinning.
 
 use std::sync::Arc;
 
@@ -11,29 +11,29 @@ use super::connection::{Aside, NoConnection, Place, config, dial, onlooker, plai
 use super::pace::Pace;
 use super::pins::{TYPES, preferred};
 
-/// A host key that a machine showed. Showing it proves that the machine has it, not that it is the
-/// right machine: a person compares the fingerprint.
+/// A host key that a machine showed. That proves that the machine has the key, not that it is the right
+/// machine: a person must compare the fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownKey {
-    /// As it is pinned: `ssh-ed25519 AAAA…`.
+    /// The line to pin: `ssh-ed25519 AAAA…`.
     pub line: String,
-    /// Its type: `ssh-ed25519`.
+    /// The key type: `ssh-ed25519`.
     pub kind: String,
-    /// `SHA256:…`, as `ssh-keygen -lf` prints it.
+    /// The fingerprint `SHA256:…`, as `ssh-keygen -lf` prints it.
     pub fingerprint: String,
 }
 
-/// No host key could be had.
+/// A machine that showed no host key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place} shows no host key: {reason}")]
 pub struct ScanError {
-    /// Where.
+    /// The endpoint.
     pub place: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Asks a machine for its host keys, one connection for each type, and logs in nowhere.
+/// Reads a machine's host keys, with one connection per key type and without logging in.
 pub(super) async fn scan(
     address: &str,
     port: u16,
@@ -61,7 +61,7 @@ pub(super) async fn scan(
     Ok(keys)
 }
 
-/// The key of one type, if there is one.
+/// Reads the host key of one type; returns `None` if the server has none.
 async fn look(
     address: &str,
     port: u16,
