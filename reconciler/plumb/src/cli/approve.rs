@@ -69,7 +69,7 @@ pub(super) struct Approve {
 struct Approved {
     tag: String,
     commit: String,
-    /// The commit before everything that is approved.
+    /// The commit before the approved ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     repository: String,

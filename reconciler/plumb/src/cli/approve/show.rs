@@ -1,6 +1,6 @@
 //! Shows what is approved before anything is signed. Until then it is a stranger's text: our own parser reads
 //! the commits and removes invisible characters, and git is asked only for what it quotes. An author is free
-//! text, so the signer is row up beside it.
+//! text, so the signer is shown beside it.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, limits};
@@ -51,7 +51,7 @@ pub(super) fn show(
     for other in others.filter(|other| **other != commit) {
         match read(repository, *other, keys) {
             Ok(row) => tell(*other, &row),
-            // Of the others it is enough to know that they are there.
+            // The other commits need not be readable.
             Err(_) => shell.say(format_args!("{} can't be read", other.short())),
         }
     }

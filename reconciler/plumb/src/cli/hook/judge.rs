@@ -46,7 +46,7 @@ pub(super) struct Judge<'a> {
 pub(super) enum Refusal {
     /// It can never be accepted.
     Never,
-    /// Nobody of the policy stands behind it.
+    /// No identity of the policy covers it.
     Uncovered,
 }
 
@@ -186,7 +186,7 @@ impl Judge<'_> {
     }
 }
 
-/// What ends the search behind waiting commits.
+/// The reason why the search behind waiting commits ended.
 enum Behind {
     Refused(Refusal, Box<Held>),
     TooMany,
