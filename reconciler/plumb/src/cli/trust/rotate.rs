@@ -81,7 +81,7 @@ impl Rotate {
             }
             (Some(old), format!("Another key of {name}"))
         };
-        // A refreshed copy that is revoked or expired is taken: that is what others must learn.
+        // A refreshed copy that is revoked or expired is accepted: others must learn of that.
         let unusable = edit.unusable(&key.name)?;
         let rotated = Rotated {
             identity: name.clone(),
