@@ -118,7 +118,7 @@ struct Document {
     api_version: Option<Spanned<String>>,
     kind: Spanned<String>,
     #[serde(default)]
-    #[allow(dead_code)] // taken so that a name may be written; a machine has one controller
+    #[allow(dead_code)] // accepted so that a name may be written; a machine has one controller
     metadata: Option<Metadata>,
     spec: Config,
 }

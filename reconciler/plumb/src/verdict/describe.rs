@@ -216,7 +216,7 @@ fn describe_reason(out: &mut String, reason: &Reason, step: Option<&Step>, palet
     }
 }
 
-/// Names those who could give what a need lacks.
+/// Names the people who could give a need's missing signatures.
 pub(crate) fn who_could(need: &NeedMet) -> String {
     let all = need.identities.len().saturating_add(need.could.len());
     let enough = usize::try_from(need.count).is_ok_and(|count| all >= count);

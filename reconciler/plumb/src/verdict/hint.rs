@@ -22,7 +22,7 @@ pub(crate) struct Hint {
 pub(crate) enum Position {
     /// It is the newest commit, which can be amended.
     Newest,
-    /// Others stand on it.
+    /// It has commits on top.
     Below,
 }
 
@@ -71,7 +71,7 @@ impl HintContext {
     }
 }
 
-/// A row of the table: the text, the command for whoever made the commit (it acts on the newest one), and
+/// A row of the table: the text, the command for the commit's author (it changes the newest commit), and
 /// commands for everybody.
 struct Row(&'static str, Option<&'static str>, &'static [&'static str]);
 

@@ -12,7 +12,7 @@ use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Failure, OrFail as _};
 
-/// The policy before the scope, and the keys that are revoked by now.
+/// The policy before the scope, and the keys that are revoked now.
 pub(super) struct KnownKeys {
     pub(super) authority: Option<Authority>,
     pub(super) revoked: Vec<KeyName>,

@@ -1,5 +1,4 @@
-//! Guards the tags that trust relies on. They stay as they were pushed, so a tag that can never count isn't
-//! taken.
+//! Guards the tags that trust relies on. Pushed tags stay, so the hooks refuse a tag that can never count.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
@@ -55,7 +54,7 @@ impl Kind {
 /// The hooks' treatment of a heartbeat tag, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum HeartbeatTag {
-    /// The hooks take it and keep it.
+    /// The hooks accept and keep it.
     Taken,
     /// They refuse it.
     Refused,

@@ -71,7 +71,7 @@ pub(super) fn whole(
     out
 }
 
-/// Counts of hosts and resources that the plan says nothing of.
+/// Counts of hosts and resources that the plan leaves out.
 #[derive(Clone, Copy)]
 struct Unseen {
     /// Hosts that couldn't be observed.

@@ -109,7 +109,7 @@ impl PolicyEdit {
         }
     }
 
-    /// The policy before the edit; a new one has nobody.
+    /// The identities of the policy before the edit; none for a new policy.
     fn identities(&self) -> &[Identity] {
         self.policy
             .as_ref()

@@ -123,7 +123,7 @@ impl Rotate {
         Ok(Exit::OK)
     }
 
-    /// Refuses a copy of a certificate that has lost a revocation, or that says nothing new.
+    /// Refuses a copy of a certificate that has lost a revocation, or that adds nothing.
     fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(
