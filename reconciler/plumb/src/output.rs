@@ -41,7 +41,7 @@ pub enum ColorChoice {
 pub enum Paint {
     /// Good, added.
     Good,
-    /// Suspicious, changed.
+    /// A warning, changed.
     Warn,
     /// Bad, removed.
     Error,
