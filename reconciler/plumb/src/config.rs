@@ -348,7 +348,7 @@ impl Config {
         self.concurrency.value
     }
 
-    /// The page's address, if there is a page.
+    /// The page's address: `url`, or else one made of `listen`. Returns `None` without either.
     pub fn page(&self) -> Option<String> {
         self.url
             .clone()

@@ -82,7 +82,7 @@ const FETCH_APPROVALS: &str = "git fetch {remote} 'refs/tags/approve/*:refs/tags
 const LOOK: &str = "git log --show-signature {accepted}..{commit}";
 const UNDO: &str = "git revert -S COMMIT";
 const APPROVE: &str = "plumb approve {commit}";
-// `~0` makes git look up the commit: it would prefer a tag that is named like the full id.
+// `~0` makes git resolve the commit: without it, git prefers a tag that is named like the full id.
 const PUSH_ACCEPTED: &str = "git push {remote} {accepted}~0:refs/heads/{branch}";
 const SET_BACK: &str = "git push --force-with-lease {remote} {accepted}~0:refs/heads/{branch}";
 

@@ -102,7 +102,7 @@ fn verify(
     Ok(())
 }
 
-/// The newest first parent of `local` that the server has.
+/// Returns the newest commit on the first-parent chain of `local` that the server's branch has too.
 fn fork(repository: &Repository, remote: Oid, local: Oid) -> Option<Oid> {
     let objects = repository.objects();
     let there: HashSet<Oid> = first_parents(objects, remote).collect();

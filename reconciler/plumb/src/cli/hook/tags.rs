@@ -54,7 +54,7 @@ impl Kind {
 /// The hooks' treatment of a heartbeat tag, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum HeartbeatTag {
-    /// The hooks accept and keep it.
+    /// The hooks let it through and keep it.
     Taken,
     /// They refuse it.
     Refused,
@@ -112,7 +112,7 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
 }
 
 /// Refuses to move or delete a tag of trust, and to create one that can never count, because it would stay. A
-/// tag that merely doesn't count yet, such as one by a key that the policy may have tomorrow, is accepted.
+/// tag that merely doesn't count yet, such as one by a key that the policy may have tomorrow, passes.
 pub(super) fn guard(
     update: &Update,
     repository: &Repository,

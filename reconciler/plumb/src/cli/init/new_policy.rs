@@ -108,7 +108,7 @@ spec:
         text
     }
 
-    /// The paths and texts of the key files. Names are chosen so that no two people's files collide.
+    /// The paths and texts of the key files. No file takes the path that another person's first file has.
     pub(in crate::cli) fn files(&self) -> Vec<(String, &str)> {
         let mut taken = BTreeSet::new();
         let of_another = |path: &str, own: &str| {
