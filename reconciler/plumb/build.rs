@@ -31,8 +31,8 @@ fn main() -> io::Result<()> {
     fs::write(out.join("agents.rs"), agents()?)
 }
 
-/// The listed agents. One that is listed and missing fails the build: a package that lacks it would
-/// fail on every host.
+/// Generates the list of embedded agents. A listed agent that is missing fails the build, because a package
+/// without it would fail on every host.
 fn agents() -> io::Result<String> {
     println!("cargo::rerun-if-env-changed=PLUMB_EMBED_AGENTS");
     let list = env::var("PLUMB_EMBED_AGENTS").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The command line: one file per command, its doc comment being its help.
+//! The command line. Each command has a file, and its doc comment is its help.
 
 #![allow(clippy::doc_markdown)] // these doc comments are help texts, which show backticks as they are
 
@@ -174,7 +174,7 @@ struct Selection {
 }
 
 impl Selection {
-    /// As a selector; everything where nothing was said.
+    /// Parses the selector. Names become a selector of names; without either, all hosts match.
     fn selector(&self) -> Result<Selector, Failure> {
         match &self.selector {
             Some(text) => Selector::parse(text).map_err(|error| Failure::new(error.to_string())),
@@ -184,7 +184,7 @@ impl Selection {
     }
 }
 
-/// The chosen hosts of those that there are.
+/// Selects hosts among those that the controller has. A name that it doesn't have is an error.
 fn select<'a>(
     selection: &Selection,
     hosts: &'a [Arc<HostObject>],
@@ -209,7 +209,8 @@ fn select<'a>(
         .collect())
 }
 
-/// The repository's folder and hosts, from words of which the first may be a folder.
+/// Splits words into the repository's folder and host names. The first word is the folder if it looks like
+/// one.
 fn folder_and_hosts(mut words: Vec<String>) -> (PathBuf, Vec<String>) {
     let is_folder = words.first().is_some_and(|word| {
         word.contains('/') || word == "." || PathBuf::from(word).join("fleet.yaml").exists()
@@ -222,7 +223,7 @@ fn folder_and_hosts(mut words: Vec<String>) -> (PathBuf, Vec<String>) {
     (PathBuf::from(folder), words)
 }
 
-/// The chosen hosts of a fleet's manifests.
+/// Selects hosts among a fleet's manifests. A name without a manifest is an error.
 fn select_names<R>(selection: &Selection, fleet: &Fleet<R>) -> Result<Vec<HostName>, Failure> {
     let selector = selection.selector()?;
     if let Selector::Names(names) = &selector {
@@ -247,7 +248,7 @@ fn select_names<R>(selection: &Selection, fleet: &Fleet<R>) -> Result<Vec<HostNa
         .collect())
 }
 
-/// A number with its noun.
+/// Formats a number with its noun.
 fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
@@ -255,7 +256,8 @@ fn count(number: usize, noun: &str) -> String {
     }
 }
 
-/// As [`select`], where choosing none can only be a mistake: an empty list would mean all.
+/// Selects hosts as [`select`] does, but fails if a selector matches none: the controller takes an empty list
+/// for all hosts.
 fn select_some<'a>(
     selection: &Selection,
     hosts: &'a [Arc<HostObject>],
@@ -270,7 +272,7 @@ fn select_some<'a>(
     }
 }
 
-/// Runs what waits for sockets or hosts.
+/// Runs a future on a new runtime, for commands that wait for sockets or hosts.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     use crate::report::OrFail as _;
     tokio::runtime::Builder::new_multi_thread()

@@ -1,7 +1,7 @@
 //! The controller's own configuration: the `Controller` document of `/etc/plumb/controller.yaml`.
 //!
-//! It is the one thing that a repository can't change: the root of trust, who may be driven without
-//! SSH, and where things lie on this machine. Read strictly, every error with its place.
+//! It holds what a repository must not decide: the root of trust, the hosts that are driven without SSH, and
+//! paths on this machine. It is read strictly, and every error has its place.
 
 mod form;
 
@@ -19,13 +19,13 @@ use crate::report::{Failure, OrFail as _};
 
 pub use plumb_api::period::Period;
 
-/// Where the configuration is looked for.
+/// The default path of the configuration.
 pub const DEFAULT_FILE: &str = "/etc/plumb/controller.yaml";
 
-/// Where the controller's socket is, unless it is said.
+/// The default path of the controller's socket.
 pub const DEFAULT_SOCKET: &str = "/run/plumb/plumb.sock";
 
-/// The `Controller` document's `spec`, checked.
+/// The checked `spec` of the `Controller` document.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
@@ -33,59 +33,59 @@ pub struct Config {
     pub source: SourceConfig,
     /// The root of trust.
     pub introduction: Introduction,
-    /// What must outlive the process; one controller's.
+    /// The folder of state that must outlive the process. Each controller needs its own.
     #[serde(default = "default_state")]
     pub state: PathBuf,
-    /// Where the CLI talks to the controller.
+    /// The Unix socket on which the controller serves the CLI.
     #[serde(default = "default_socket")]
     pub socket: PathBuf,
-    /// Where health, metrics and the page are served; nowhere when left out.
+    /// The TCP address that serves health, metrics and the page. If left out, nothing is served on TCP.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
-    /// The page's address as people reach it, for links in alerts; `http://LISTEN` when left out. The
-    /// page is answered by this name, by `localhost` and by the address that it listens on.
+    /// The page's address as people reach it, for links in alerts; by default `http://LISTEN`. The page
+    /// answers to this name, to `localhost` and to the address that it listens on.
     #[serde(default)]
     pub url: Option<String>,
-    /// How hosts are logged in to.
+    /// The SSH login to hosts.
     #[serde(default)]
     pub ssh: SshConfig,
-    /// Alertmanagers from the first moment on; the Fleet adds more.
+    /// Alertmanagers that are known before the Fleet is read; the Fleet adds more.
     #[serde(default)]
     alertmanagers: Vec<Spanned<String>>,
-    /// How often each host is looked at without any other reason.
+    /// The interval at which each host is observed without any other reason.
     #[serde(default = "default_resync")]
     pub resync: Period,
-    /// Keys without authority, whatever the repository's policy says; `revoked.d` beside the
-    /// configuration when left out.
+    /// The folder of keys that count for nothing, whatever the repository's policy says; by default
+    /// `revoked.d` beside the configuration.
     #[serde(default)]
     revoked: Option<PathBuf>,
-    /// Hosts that are this machine.
+    /// Hosts that are this machine, driven without SSH.
     #[serde(default)]
     pub local: Vec<HostName>,
-    /// Hosts that are folders of this machine, relative to `state`.
+    /// Hosts that are folders of this machine. A relative path begins at `state`.
     #[serde(default)]
     sandbox: BTreeMap<HostName, Spanned<PathBuf>>,
-    /// Who may build on this machine.
+    /// The builders that may use this machine. Building isn't implemented yet, so any entry is an error.
     #[serde(default)]
     builders: Vec<Spanned<String>>,
-    /// Where people find the runbooks of alerts: `RUNBOOKS/plumbhostdrifted`.
+    /// The base URL of the alerts' runbooks: `RUNBOOKS/plumbhostdrifted`.
     #[serde(default)]
     pub runbooks: Option<String>,
-    /// How many hosts are worked on at the same time.
+    /// The number of hosts that are worked on at once.
     #[serde(default = "default_concurrency")]
     concurrency: Spanned<u32>,
 }
 
-/// The repository that is followed.
+/// The followed repository.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceConfig {
-    /// A folder, `file://`, `ssh://`, `user@host:path` or `https://`.
+    /// The address: a folder, `file://`, `ssh://`, `user@host:path` or `https://`.
     pub url: Spanned<String>,
-    /// The branch, in full.
+    /// The branch's full name.
     #[serde(rename = "ref", default = "default_ref")]
     pub reference: Spanned<String>,
-    /// How often it is asked for news.
+    /// The interval at which the branch is polled.
     #[serde(default = "default_poll")]
     pub poll: Period,
 }
@@ -94,18 +94,18 @@ pub struct SourceConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Introduction {
-    /// Its whole id.
+    /// Its full id.
     pub commit: Spanned<String>,
 }
 
-/// How hosts are logged in to.
+/// The SSH login to hosts.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SshConfig {
     /// A private key without a passphrase.
     #[serde(default)]
     pub key: Option<PathBuf>,
-    /// Whether the keys of the agent at `SSH_AUTH_SOCK` are tried too.
+    /// Also try the keys of the agent at `SSH_AUTH_SOCK`.
     #[serde(default)]
     pub agent: bool,
 }
@@ -118,7 +118,7 @@ struct Document {
     api_version: Option<Spanned<String>>,
     kind: Spanned<String>,
     #[serde(default)]
-    #[allow(dead_code)] // taken so that a name may be written; a machine has one controller
+    #[allow(dead_code)] // accepted so that a name may be written; a machine has one controller
     metadata: Option<Metadata>,
     spec: Config,
 }
@@ -155,7 +155,7 @@ fn default_concurrency() -> Spanned<u32> {
     made(64)
 }
 
-/// A default, at no place of the file.
+/// Wraps a default value, which has no place in the file.
 fn made<T>(value: T) -> Spanned<T> {
     Spanned {
         value,
@@ -167,7 +167,7 @@ impl Config {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it can't be read, or everything that is wrong in it, with places.
+    /// Fails if it can't be read. Otherwise returns everything that is wrong in it, with places.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read(path)
             .or_fail(|| {
@@ -187,10 +187,10 @@ impl Config {
         })
     }
 
-    /// Reads a text.
+    /// Parses a text.
     ///
     /// # Errors
-    /// Everything that is wrong in it.
+    /// Returns everything that is wrong in it.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let file: Arc<str> = file.into();
         let node = parse(&file, text)?;
@@ -322,7 +322,7 @@ impl Config {
         }
     }
 
-    /// The folder of keys without authority, for a configuration in this file.
+    /// Returns the folder of keys that count for nothing, for a configuration in this file.
     pub fn revoked(&self, file: &Path) -> RevokedFolder {
         let beside = file.parent().unwrap_or(Path::new("."));
         match &self.revoked {
@@ -331,7 +331,7 @@ impl Config {
         }
     }
 
-    /// Alertmanagers' addresses.
+    /// The addresses of the Alertmanagers.
     pub fn alertmanagers(&self) -> impl Iterator<Item = &str> {
         self.alertmanagers.iter().map(|url| url.value.as_str())
     }
@@ -343,12 +343,12 @@ impl Config {
             .map(|(host, folder)| (host, self.state.join(&folder.value)))
     }
 
-    /// How many hosts are worked on at the same time.
+    /// The number of hosts that are worked on at once.
     pub fn concurrency(&self) -> u32 {
         self.concurrency.value
     }
 
-    /// The page's address, where there is one.
+    /// The page's address: `url`, or else one made of `listen`. Returns `None` without either.
     pub fn page(&self) -> Option<String> {
         self.url
             .clone()

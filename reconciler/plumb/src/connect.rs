@@ -1,4 +1,4 @@
-//! How hosts are reached from here: the connector of a configuration, and each host's route.
+//! Connects to hosts from this machine: the connector of a configuration, and each host's route.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use crate::config::{Config, SshConfig};
 use crate::embedded::AGENTS;
 use crate::report::{Failure, OrFail as _};
 
-/// Routes that a configuration opens beside SSH, and the way to take any of them.
+/// The hosts that a configuration drives without SSH.
 pub(crate) struct Roads {
     local: Vec<HostName>,
     sandboxes: Vec<(HostName, PathBuf)>,
 }
 
 impl Roads {
-    /// The roads of a controller's configuration.
+    /// Takes the routes of a controller's configuration.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             local: config.local.clone(),
@@ -29,7 +29,7 @@ impl Roads {
         }
     }
 
-    /// SSH alone: what there is without a configuration.
+    /// Without a configuration, every host is reached by SSH.
     pub(crate) fn ssh_only() -> Self {
         Self {
             local: Vec::new(),
@@ -37,7 +37,7 @@ impl Roads {
         }
     }
 
-    /// How a host is reached. A repository can't choose: only the configuration opens `local` and
+    /// Returns the route to a host. A repository can't choose it: only the configuration opens `local` and
     /// `sandbox`.
     pub(crate) fn to(&self, intent: &HostIntent) -> HostTarget {
         HostTarget {
@@ -61,10 +61,10 @@ impl Roads {
     }
 }
 
-/// The connector that a configuration describes.
+/// Builds the connector that a configuration describes.
 ///
 /// # Errors
-/// When this program's own file isn't known, which `local` and `sandbox` start as the agent.
+/// Fails if the path of this program isn't known, which `local` and `sandbox` start as the agent.
 pub(crate) fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
     let program = own_program()?;
     let mut identities = Vec::new();
@@ -86,10 +86,11 @@ pub(crate) fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
     Ok(Connector::new(Program::plumb(&program), agents, settings))
 }
 
-/// A controller's: its key file is looked at first, so that no host is blamed for it later.
+/// Builds a controller's connector. It checks the key file first, so that a bad key isn't reported as a
+/// host's failure later.
 ///
 /// # Errors
-/// When the key file can't be logged in with, or as [`connector`].
+/// Fails if the key file can't be used, or as [`connector`] does.
 pub(crate) fn controllers(ssh: &SshConfig) -> Result<Connector, Failure> {
     if let Some(key) = &ssh.key {
         check_key_file(key).map_err(|wrong| {
@@ -102,7 +103,7 @@ pub(crate) fn controllers(ssh: &SshConfig) -> Result<Connector, Failure> {
     connector(ssh)
 }
 
-/// A person's own SSH: their agent, and the usual key files.
+/// The user's own SSH keys: their agent, and the usual key files.
 pub(crate) fn personal() -> SshConfig {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let key = home.and_then(|home| {
@@ -123,10 +124,10 @@ fn agent_socket() -> Option<PathBuf> {
         .filter(|path| path.exists())
 }
 
-/// The file of this program.
+/// The path of this program.
 ///
 /// # Errors
-/// When the system doesn't say.
+/// Fails if the system doesn't report it.
 pub(crate) fn own_program() -> Result<PathBuf, Failure> {
     std::env::current_exe().or_fail(|| "this program's own file isn't known".to_owned())
 }

@@ -1,6 +1,6 @@
-//! `plumb demo`: the whole way on this machine, told as it goes and observed at each step. Throw-away
-//! keys, a repository with our hooks, three folders that stand for hosts, a receiver that stands for
-//! Alertmanager, and the real controller as a process of its own, so that it can be killed.
+//! `plumb demo`: shows Plumb on this machine, and observes the result of each step. It uses throw-away keys,
+//! a repository with our hooks, three folders that stand for hosts, a receiver that stands for Alertmanager,
+//! and the real controller as a process of its own, so that it can be killed.
 
 mod alertmanager;
 mod fleet;
@@ -19,19 +19,19 @@ use crate::report::{Exit, Failure};
 use story::Story;
 use world::World;
 
-/// Whether the demonstration stays up when its story is told.
+/// The action after the last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It ends.
+    /// End.
     End,
-    /// It stays until it is interrupted, for a look around.
+    /// Stay up until interrupted, so that the user can look around.
     Stay,
 }
 
-/// Tells the story. Each step must be observed, or the failure says which wasn't.
+/// Runs the steps. The result of each must be observed.
 ///
 /// # Errors
-/// The step that failed, and why.
+/// Names the step that failed, and why.
 pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let story = Story::new(shell.out);
@@ -68,7 +68,7 @@ pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-/// Stays up until it is interrupted.
+/// Stays up until interrupted.
 async fn stay(world: &World, story: &Story, shell: &Shell) {
     let bold = |text: &str| shell.out.paint(Paint::Bold, text);
     story.say("It stays up for a look around; Ctrl-C ends it and removes everything.");
@@ -89,6 +89,6 @@ async fn stay(world: &World, story: &Story, shell: &Shell) {
     ] {
         story.say(&format!("  {what:<15} {}", bold(&how)));
     }
-    // Without a way to hear of the interruption, ending at once is the better failure.
+    // If the interruption can't be awaited, end at once.
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -1,9 +1,9 @@
-//! What is built into the binary: the fleet repository that `plumb init` begins with, as it stands in
+//! Files that are built into the binary: the fleet repository that `plumb init` begins with, from
 //! `fleet-repo-template/`, and agents.
 
-/// Every file of it: its path and its bytes.
+/// The paths and bytes of the template's files.
 pub(crate) const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/template.rs"));
 
-/// The agents that a package brings, by architecture; a build from source has none and finds those of
-/// `cargo agents` beside itself.
+/// The packaged agents, by architecture. A build from source has none, and finds those of `cargo agents`
+/// beside its own file.
 pub(crate) const AGENTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));

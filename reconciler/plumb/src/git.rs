@@ -1,5 +1,5 @@
-//! The user's own git, for what must be done with the user's keys and settings: signing, looking up
-//! names. Verdicts never come from it.
+//! Runs the user's own git, for work that needs the user's keys and settings: signing, resolving names.
+//! Verdicts never come from it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) struct Git {
 }
 
 impl Git {
-    /// The repository that holds this folder.
+    /// Opens the repository that holds this folder.
     pub(crate) fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -30,10 +30,10 @@ impl Git {
         command
     }
 
-    /// What git says, without the line's end.
+    /// Runs git and returns its output, without the trailing newline.
     ///
     /// # Errors
-    /// When git can't be run or fails; its own words are the cause.
+    /// Fails if git can't be run or fails; its stderr is the cause.
     pub(crate) fn ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, Failure> {
         let output = self
             .command(args)
@@ -48,15 +48,15 @@ impl Git {
         }
     }
 
-    /// What git says, if it has something to say.
+    /// Runs git and returns its output, or `None` if it fails or prints nothing.
     pub(crate) fn try_ask<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
         self.ask(args).ok().filter(|text| !text.is_empty())
     }
 
-    /// A blob's bytes.
+    /// Reads a blob.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// Fails if there is none of that name.
     pub(crate) fn blob(&self, name: &str) -> Result<Vec<u8>, Failure> {
         let args = ["cat-file", "blob", name];
         let output = self
@@ -74,7 +74,7 @@ impl Git {
     /// Runs git on the user's terminal, so that it may ask for a passphrase or a touch.
     ///
     /// # Errors
-    /// When git can't be run or fails; it has said why on stderr itself.
+    /// Fails if git can't be run or fails; git itself reports why on stderr.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(), Failure> {
         let status = self
             .command(args)
@@ -94,7 +94,8 @@ impl Git {
             .unwrap_or_else(|| "origin".to_owned())
     }
 
-    /// The number of commits that the remote branch has and `commit` doesn't, unless there are none.
+    /// The number of commits that the remote branch has and `commit` doesn't. Returns `None` if there are
+    /// none.
     pub(crate) fn ahead(&self, commit: &str, remote_branch: &str) -> Option<u32> {
         let range = format!("{commit}..{remote_branch}");
         self.try_ask(&["rev-list", "--count", &range])?
@@ -103,10 +104,10 @@ impl Git {
             .filter(|count| *count > 0)
     }
 
-    /// A tag's name that nothing stands in the way of: this one, or the first with a number behind it.
+    /// Returns a free name for a tag: this one, or the first free one with a number appended.
     ///
     /// # Errors
-    /// When a tag is called like a folder of it, so that no name under that folder can be had.
+    /// Fails if an existing tag is named like a folder of the name, so that git can create nothing below it.
     pub(crate) fn free_tag(&self, name: &str) -> Result<String, Failure> {
         let top = name.split('/').next().unwrap_or(name);
         let listed = self.ask(&[
@@ -143,10 +144,10 @@ impl Git {
         Ok(free)
     }
 
-    /// The name that a tag is given with `--id`, where there is none of that name yet.
+    /// Returns the name of a new tag with the user's `--id`.
     ///
     /// # Errors
-    /// When that can't be a tag's name, or the name is taken.
+    /// Fails if git allows no such tag name, or the tag exists.
     pub(crate) fn new_tag(&self, folder: &str, id: &str) -> Result<String, Failure> {
         let tag = format!("{folder}/{id}");
         let whole = format!("refs/tags/{tag}");
@@ -167,10 +168,10 @@ impl Git {
         Ok(tag)
     }
 
-    /// A branch's name, without `refs/heads/`, as git takes it.
+    /// Checks a branch's name, and returns it without `refs/heads/`.
     ///
     /// # Errors
-    /// When it can't be a branch's name.
+    /// Fails if git allows no such branch name.
     pub(crate) fn branch(&self, name: &str) -> Result<String, Failure> {
         let name = name.strip_prefix("refs/heads/").unwrap_or(name);
         let whole = format!("refs/heads/{name}");
@@ -192,7 +193,7 @@ pub(crate) fn remote_of(repository: &Repository, branch: &str) -> String {
         .unwrap_or_else(|| "origin".to_owned())
 }
 
-/// So many more commits.
+/// Formats a number of additional commits.
 pub(crate) fn more_commits(count: u32) -> String {
     match count {
         1 => "1 more commit".to_owned(),
@@ -200,7 +201,7 @@ pub(crate) fn more_commits(count: u32) -> String {
     }
 }
 
-/// A repository without a commit.
+/// The failure for a repository without a commit.
 pub(crate) fn nothing_committed() -> Failure {
     Failure::new("nothing is committed here yet")
         .hint("commit first: git add --all && git commit -S")

@@ -1,5 +1,5 @@
-//! What the controller tells and takes over HTTP: everything on its Unix socket, for the CLI; health,
-//! metrics and a read-only page on TCP. It knows the controller by [`View`] alone.
+//! The controller's HTTP server and client: the whole API on its Unix socket, for the CLI; health, metrics
+//! and a read-only page on TCP. It knows the controller by [`View`] alone.
 
 mod api;
 mod client;

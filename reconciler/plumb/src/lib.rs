@@ -1,7 +1,7 @@
 //! The binary: command line, HTTP, page, configuration, errors for people.
 //!
-//! Floor 4. It puts the others together: [`config`] says how, `cli` runs commands, [`http`] serves
-//! what the controller knows, [`report`] turns errors into text and exit codes.
+//! Floor 4. It connects the other crates: [`config`] holds the settings, `cli` runs commands, [`http`] serves
+//! the controller's state, [`report`] turns errors into text and exit codes.
 
 #![allow(clippy::format_push_string)] // texts for people are short and made once
 
@@ -28,10 +28,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// The whole program.
+/// Runs the program.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    // An agent answers on stdout in frames: nothing else may look at its command line or write there.
+    // The agent speaks its protocol on stdout, so nothing else may parse its command line or write there.
     if arguments.next().is_some_and(|first| first == "__agent") {
         return plumb_agent::main(arguments);
     }

@@ -17,13 +17,13 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// The environment variable that filters.
+/// The environment variable with the filter.
 const FILTER: &str = "PLUMB_LOG";
 
 /// Starts logging to stderr.
 ///
 /// # Errors
-/// When the filter can't be read.
+/// Fails if the filter can't be parsed.
 pub(crate) fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> {
     let filter = match std::env::var(FILTER) {
         Ok(text) => EnvFilter::try_new(&text).map_err(|error| {
@@ -33,13 +33,13 @@ pub(crate) fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> 
         })?,
         Err(_) => EnvFilter::new("info"),
     };
-    // The journal has times of its own.
+    // The journal adds its own times.
     let timeless = std::env::var_os("JOURNAL_STREAM").is_some();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(!palette.is_plain());
-    // A second start, in a test, keeps the first.
+    // A second start, as in tests, keeps the first.
     let _ = match (format, timeless) {
         (LogFormat::Json, _) => builder.json().flatten_event(true).try_init(),
         (LogFormat::Text, true) => builder.without_time().with_target(false).try_init(),

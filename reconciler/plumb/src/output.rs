@@ -1,5 +1,5 @@
-//! What goes to stdout and how: tables for people, JSON and YAML for programs, colour where it is
-//! wanted. Progress and errors go to stderr.
+//! Output on stdout: tables for people, JSON and YAML for programs, and colour if wanted. Progress and errors
+//! go to stderr.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::report::{Failure, OrFail as _};
 
-/// In which form data is written.
+/// The form of data on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -24,7 +24,7 @@ pub enum Format {
     Yaml,
 }
 
-/// When colour is used.
+/// The choice of colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ColorChoice {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -36,12 +36,12 @@ pub enum ColorChoice {
     Never,
 }
 
-/// What a piece of text means; the palette decides how it looks.
+/// The meaning of a piece of text, from which the palette chooses its look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {
     /// Good, added.
     Good,
-    /// Worth a look, changed.
+    /// A warning, changed.
     Warn,
     /// Bad, removed.
     Error,
@@ -53,24 +53,24 @@ pub enum Paint {
     Bold,
 }
 
-/// Whether text is coloured.
+/// The choice between coloured and plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Palette {
     colored: bool,
 }
 
 impl Palette {
-    /// Without colour.
+    /// A palette without colour.
     pub const fn plain() -> Self {
         Self { colored: false }
     }
 
-    /// With colour.
+    /// A palette with colour.
     pub const fn colored() -> Self {
         Self { colored: true }
     }
 
-    /// What a choice means for a stream.
+    /// Resolves a choice for a stream.
     fn of(choice: ColorChoice, stream: &impl io::IsTerminal) -> Self {
         let colored = match choice {
             ColorChoice::Always => true,
@@ -84,12 +84,12 @@ impl Palette {
         Self { colored }
     }
 
-    /// Whether it is without colour.
+    /// True if it has no colour.
     pub fn is_plain(self) -> bool {
         !self.colored
     }
 
-    /// Text in the colour of its meaning.
+    /// Paints text in the colour of its meaning.
     pub fn paint(self, paint: Paint, text: impl fmt::Display) -> String {
         if !self.colored {
             return text.to_string();
@@ -97,9 +97,8 @@ impl Palette {
         format!("{}{text}{PLAIN}", paint.start())
     }
 
-    /// Text as it may go to a terminal: our own colours stay, and every other control and character that
-    /// can't be seen is written out. What strangers wrote is filtered where it is read; this is the wall
-    /// behind that, for what was forgotten.
+    /// Makes text safe for a terminal: keeps our own colours, and escapes every other control or invisible
+    /// character. Text by strangers is filtered where it is read; this catches what was missed there.
     fn walled(self, text: &str) -> Cow<'_, str> {
         let foreign = |c: char| invisible(c) && !matches!(c, '\n' | '\t');
         let ours = |rest: &str| {
@@ -142,7 +141,7 @@ impl Paint {
         Self::Bold,
     ];
 
-    /// What a terminal begins the colour at.
+    /// The escape sequence that begins the colour.
     const fn start(self) -> &'static str {
         match self {
             Self::Good => "\u{1b}[32m",
@@ -155,13 +154,13 @@ impl Paint {
     }
 }
 
-/// What can't be seen, in text whose lines are its own.
+/// True if a character is invisible, except for newlines.
 fn foreign(c: char) -> bool {
     invisible(c) && c != '\n'
 }
 
-/// JSON with what can't be seen written as JSON writes it: it stands only within strings, where that is
-/// the same text to a program.
+/// Escapes invisible characters in JSON. They occur only within strings, where a program reads the escape as
+/// the same character.
 fn escaped(json: &str) -> Cow<'_, str> {
     escaped_by(json, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
@@ -185,8 +184,8 @@ fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     out.into()
 }
 
-/// Data as YAML. Where something in it can't be seen, all of it is in quotes, with that written out: JSON,
-/// whose strings are YAML's, but for what takes two of JSON's escapes and one of YAML's.
+/// Renders data as YAML. If it has invisible characters, the result is JSON with those escaped: YAML reads
+/// JSON's strings, but needs its own `\U` escape for characters that JSON writes as two surrogates.
 fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
     let unwritten = || "the answer can't be written as YAML".to_owned();
     let text = serde_saphyr::to_string(data).or_fail(unwritten)?;
@@ -201,7 +200,7 @@ fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
     Ok(written.into_owned())
 }
 
-/// How a command speaks: chosen once, from the command line and the terminal.
+/// A command's output settings, chosen once from the command line and the terminal.
 #[derive(Debug)]
 pub struct Shell {
     /// The form of data.
@@ -213,7 +212,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// From the options.
+    /// Resolves the options.
     pub fn new(format: Format, color: ColorChoice) -> Self {
         Self {
             format,
@@ -222,10 +221,10 @@ impl Shell {
         }
     }
 
-    /// Writes data: `table` makes the text for people.
+    /// Writes data in the chosen form; `table` renders the text for people.
     ///
     /// # Errors
-    /// When stdout can't be written; a reader that went away is no error.
+    /// Fails if stdout can't be written. A closed pipe is no error.
     pub fn emit<T: Serialize>(
         &self,
         data: &T,
@@ -247,7 +246,7 @@ impl Shell {
     /// Writes text to stdout.
     ///
     /// # Errors
-    /// As [`emit`](Self::emit).
+    /// Fails as [`emit`](Self::emit) does.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -258,14 +257,14 @@ impl Shell {
         }
     }
 
-    /// Tells how far things are, on stderr.
+    /// Reports progress on stderr.
     pub fn say(&self, text: impl fmt::Display) {
         let text = text.to_string();
-        // Nobody to tell is no reason to stop.
+        // A closed stderr is no reason to stop.
         let _ = writeln!(io::stderr(), "{}", self.err.walled(&text));
     }
 
-    /// Something that deserves a look, on stderr.
+    /// Writes a warning to stderr.
     pub fn warn(&self, text: impl fmt::Display) {
         self.say(format_args!(
             "{} {text}",
@@ -273,20 +272,20 @@ impl Shell {
         ));
     }
 
-    /// Whether a person can be asked.
+    /// True if a person can answer questions on this terminal.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 }
 
-/// Rows under a heading, as kubectl has them: no borders, three spaces between columns.
+/// A table without borders, as kubectl prints it: three spaces between columns.
 pub struct Table {
     rows: Vec<Vec<(Option<Paint>, String)>>,
     palette: Palette,
 }
 
 impl Table {
-    /// A table with these headings.
+    /// Creates a table with these headings.
     pub fn new<const N: usize>(headings: [&str; N], palette: Palette) -> Self {
         let headings = headings.map(|heading| (Some(Paint::Bold), heading.to_owned()));
         Self {
@@ -301,7 +300,7 @@ impl Table {
             .push(cells.into_iter().map(|cell| (None, cell)).collect());
     }
 
-    /// Adds a row of which some cells have a colour.
+    /// Adds a row with colours for some cells.
     pub fn painted<const N: usize>(&mut self, cells: [(Option<Paint>, String); N]) {
         self.rows.push(cells.into());
     }
@@ -319,7 +318,7 @@ impl fmt::Display for Table {
         };
         let widths: Vec<_> = (0..columns).map(width).collect();
         for row in &self.rows {
-            // Nothing is padded behind the last cell that says something.
+            // No padding after the last cell with text.
             let last = row.iter().rposition(|(_, text)| !text.is_empty());
             for (column, (paint, text)) in row.iter().enumerate() {
                 if last.is_none_or(|last| column > last) {
@@ -340,7 +339,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// How long ago, in one unit: `12s`, `5m`, `3h`, `9d`.
+/// Formats a duration in one unit: `12s`, `5m`, `3h`, `9d`.
 pub fn age(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
     match seconds {
@@ -356,10 +355,10 @@ pub fn short(oid: &str) -> &str {
     oid.get(..12).unwrap_or(oid)
 }
 
-/// A name as it stands in a command that people may copy: in quotes where a shell would read more than a
-/// name, as POSIX has them.
+/// Quotes a name for a command that people may copy. Only names that a shell would change are quoted, in
+/// POSIX's way.
 pub fn quoted(name: &str) -> Cow<'_, str> {
-    // A tilde is one but at the beginning.
+    // A shell expands a tilde only at the beginning.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-~".contains(&b);
     if !name.is_empty() && !name.starts_with('~') && name.bytes().all(plain) {
         return name.into();
@@ -367,7 +366,7 @@ pub fn quoted(name: &str) -> Cow<'_, str> {
     format!("'{}'", name.replace('\'', "'\\''")).into()
 }
 
-/// Names as one of several.
+/// Joins names as alternatives: `a, b or c`.
 pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     match names.as_slice() {

@@ -17,7 +17,7 @@ pub(crate) struct PublicKey {
     pub(crate) name: KeyName,
     pub(crate) file: KeyFile,
     pub(crate) text: String,
-    /// Its source, for messages.
+    /// The source of the key, for messages.
     pub(crate) origin: String,
 }
 
@@ -85,7 +85,7 @@ impl PublicKey {
         if let Some(text) = literal {
             return Self::read(text.as_bytes(), "user.signingkey");
         }
-        // Git is given the private key's file too; the public one lies beside it.
+        // `user.signingkey` may name the private key's file; the public one lies beside it.
         let path = expand(key);
         let public = PathBuf::from(format!("{}.pub", path.display()));
         let is_public = path.extension().is_some_and(|e| e == "pub");
@@ -154,7 +154,7 @@ impl PublicKey {
         Self::of_key_file(file, origin)
     }
 
-    /// Takes a parsed key.
+    /// Takes over a parsed key.
     pub(crate) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
         let text = file
             .to_text()
@@ -176,7 +176,7 @@ impl PublicKey {
         .hint("make another key, best of Ed25519: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
     }
 
-    /// The first free path for it in the repository.
+    /// Returns the first free path for the key's file in the repository.
     pub(crate) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
         let ending = match self.name {
             KeyName::OpenPgp(_) => "asc",

@@ -1,8 +1,8 @@
-//! Errors for people: the only place that decides how a failure reads and with what code the
-//! program exits, and the only renderer of snippets.
+//! Errors for people. Nothing else decides how a failure reads, which code the program exits with, or how
+//! snippets look.
 //!
-//! A failure is a message, the causes behind it, hints, and diagnostics with places. Libraries give
-//! typed errors; a command says what it was about with [`OrFail::or_fail`].
+//! A failure is a message, its causes, hints, and diagnostics with places. Libraries return typed errors; a
+//! command adds what it was doing with [`OrFail::or_fail`].
 
 mod snippet;
 
@@ -16,7 +16,7 @@ use crate::output::{Paint, Palette};
 
 pub use snippet::render_diagnostics;
 
-/// With what code the program exits; `docs/exit-codes.md` lists them.
+/// The program's exit code; `docs/exit-codes.md` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(u8);
 
@@ -27,20 +27,20 @@ impl Exit {
     pub const FAILED: Self = Self(1);
     /// `diff`: something differs.
     pub const DIFFERS: Self = Self(1);
-    /// `diff` failed; also what a wrong command line exits with.
+    /// `diff` failed; also the code for a wrong command line.
     pub const TROUBLE: Self = Self(2);
     /// `verify`: something is missing that may still come.
     pub const PENDING: Self = Self(3);
     /// `verify`: it can never be accepted.
     pub const REJECTED: Self = Self(4);
 
-    /// The code as the system has it.
+    /// The number.
     pub fn code(self) -> u8 {
         self.0
     }
 }
 
-/// Why a command failed, ready to be shown. Boxed, because results carry it everywhere.
+/// The error of a command, ready to be shown. Boxed, because every result carries it.
 #[derive(Debug)]
 pub struct Failure(Box<Told>);
 
@@ -55,7 +55,7 @@ struct Told {
 }
 
 impl Failure {
-    /// A failure: lower-case, what couldn't be done and why, without a full stop.
+    /// Creates a failure. The message names what failed and why, in lower case and without a full stop.
     pub fn new(message: impl Into<String>) -> Self {
         Self(Box::new(Told {
             message: message.into(),
@@ -67,7 +67,7 @@ impl Failure {
         }))
     }
 
-    /// With what lies behind it: the error and its sources, each said once.
+    /// Adds an error and its sources as causes. A text that is already shown isn't repeated.
     #[must_use]
     pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
@@ -87,14 +87,14 @@ impl Failure {
         self
     }
 
-    /// With what to do about it.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hints.push(hint.into());
         self
     }
 
-    /// With a hint where there is one.
+    /// Adds a hint, if there is one.
     #[must_use]
     pub fn maybe_hint(self, hint: Option<String>) -> Self {
         match hint {
@@ -103,7 +103,7 @@ impl Failure {
         }
     }
 
-    /// With places, and the texts that they point into.
+    /// Adds diagnostics, and the texts that they point into.
     #[must_use]
     pub fn diagnostics(mut self, diagnostics: Vec<Diagnostic>, sources: SourceMap) -> Self {
         self.0.diagnostics = diagnostics;
@@ -111,19 +111,19 @@ impl Failure {
         self
     }
 
-    /// With another exit code than 1.
+    /// Sets another exit code than 1.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
         self.0.exit = exit;
         self
     }
 
-    /// The code to exit with.
+    /// Returns the exit code.
     pub fn code(&self) -> Exit {
         self.0.exit
     }
 
-    /// The whole as text: diagnostics with snippets, the message, causes and hints.
+    /// Renders everything: diagnostics with snippets, the message, causes and hints.
     pub fn render(&self, palette: Palette) -> String {
         let mut out = render_diagnostics(&self.0.diagnostics, &self.0.sources, palette);
         let _ = writeln!(
@@ -142,12 +142,12 @@ impl Failure {
     }
 }
 
-/// Says what was being done when an error came.
+/// Turns an error into a failure that names what was being done.
 pub trait OrFail<T> {
-    /// The value, or a failure with this message and the error as its cause.
+    /// Returns the value, or a failure with this message and the error as its cause.
     ///
     /// # Errors
-    /// The failure.
+    /// Returns that failure.
     fn or_fail(self, message: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 

@@ -7,7 +7,7 @@ use plumb_adapters::git::{Repository, RepositoryError};
 use crate::git::nothing_committed;
 use crate::report::Failure;
 
-/// Opens the repository that holds a folder, which may lie anywhere in it, as git does.
+/// Opens the repository that holds a folder. As in git, the folder may be anywhere inside it.
 pub(crate) fn repository_of(folder: &Path) -> Result<Repository, RepositoryError> {
     let whole = folder.canonicalize().ok();
     let around = whole
@@ -24,7 +24,7 @@ pub(crate) fn repository_of(folder: &Path) -> Result<Repository, RepositoryError
 
 impl From<RepositoryError> for Failure {
     fn from(error: RepositoryError) -> Self {
-        // `HEAD` is missing only where its branch isn't born.
+        // `HEAD` is missing only if its branch has no commit yet.
         if matches!(&error, RepositoryError::Unknown(name) if name == "HEAD") {
             return nothing_committed();
         }

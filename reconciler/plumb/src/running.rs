@@ -1,4 +1,4 @@
-//! A running controller as HTTP shows it.
+//! Implements the HTTP server's [`View`] for a running controller.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -8,16 +8,16 @@ use plumb_core::fleet::MetricsSnapshot;
 
 use crate::http::{Command, Done, Event, Fleet, Refused, View};
 
-/// How many events are shown at once.
+/// The largest number of events in an answer.
 const EVENTS: usize = 200;
 
-/// A running controller behind the API.
+/// A running controller, behind the [`View`] that HTTP serves.
 pub(crate) struct Running {
     handle: Handle,
 }
 
 impl Running {
-    /// The API of this controller.
+    /// Wraps the handle of a running controller.
     pub(crate) fn new(handle: Handle) -> Self {
         Self { handle }
     }
@@ -62,7 +62,7 @@ impl View for Running {
                 }
                 Command::Forget { host } => {
                     self.handle.forget(host.clone()).await.map_err(refused)?;
-                    // One that git still has stays, and is met as if for the first time.
+                    // A host that git still has isn't removed; only the record of its ledger is dropped.
                     let message = match self.handle.host(&host) {
                         None => format!("{host} is forgotten"),
                         Some(_) => format!("{host} is in git and stays; what was known of it is forgotten, and it is met anew"),
@@ -78,7 +78,7 @@ impl View for Running {
     }
 }
 
-/// An address without its login: it is shown to everyone who may look at the page.
+/// Removes the login from an address, which everyone who may open the page can see.
 pub(crate) fn without_login(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {

@@ -1,4 +1,4 @@
-//! Being a service: telling systemd, and being told to stop.
+//! Integration with a service manager: notifies systemd, and receives requests to stop.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::{Failure, OrFail as _};
 
-/// Tells the service manager something, if there is one: `READY=1`, `STOPPING=1`.
+/// Notifies the service manager of a state, such as `READY=1` or `STOPPING=1`, if there is one.
 pub(crate) fn notify(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
@@ -32,10 +32,10 @@ pub(crate) struct Stops {
 }
 
 impl Stops {
-    /// Takes over both signals; from now on they no longer end the process by themselves.
+    /// Takes over both signals: they no longer end the process by themselves.
     ///
     /// # Errors
-    /// When the system doesn't let us.
+    /// Fails if the system doesn't allow it.
     pub(crate) fn new() -> Result<Self, Failure> {
         let take = |kind| signal(kind).or_fail(|| "signals can't be waited for".to_owned());
         Ok(Self {
@@ -44,7 +44,7 @@ impl Stops {
         })
     }
 
-    /// The next one.
+    /// Waits for the next request.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,5 +1,5 @@
-//! The page: the fleet on one screen, worst first. Plain HTML, no script; everything escaped by the
-//! template engine.
+//! The page: the fleet on one screen, worst hosts first. Plain HTML without scripts; the template engine
+//! escapes everything.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use crate::http::{AlertState, Event, EventKind, Fleet, HostObject};
 use crate::output::{age, short};
 
-/// What the page shows.
+/// The page's data.
 #[derive(Template)]
 #[template(path = "page.html")]
 pub(crate) struct Page<'a> {
@@ -19,7 +19,7 @@ pub(crate) struct Page<'a> {
     ready: usize,
 }
 
-/// A host's line.
+/// A host, as a row of the page.
 struct Row<'a> {
     name: String,
     labels: String,
@@ -32,7 +32,7 @@ struct Row<'a> {
     conditions: Vec<Shown<'a>>,
 }
 
-/// A condition.
+/// A condition, as the page shows it.
 struct Shown<'a> {
     kind: String,
     tone: &'static str,
@@ -40,7 +40,7 @@ struct Shown<'a> {
     age: String,
 }
 
-/// An event.
+/// An event, as the page shows it.
 struct Happened<'a> {
     tone: &'static str,
     age: String,
@@ -49,7 +49,7 @@ struct Happened<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// The page of a fleet, with its newest events.
+    /// Prepares the page of a fleet, with its newest events.
     pub(crate) fn new(fleet: &'a Fleet, events: &'a [Event]) -> Self {
         let mut hosts: Vec<_> = fleet
             .hosts
@@ -109,7 +109,8 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Whether a condition is good news: for some, true is bad.
+/// Rates a condition as good, bad or in between. Some types are bad if they are true, others if they are
+/// false.
 fn tone(condition: &Condition) -> &'static str {
     let bad_when_true = match condition.kind {
         ConditionType::Drifted

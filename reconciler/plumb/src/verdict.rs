@@ -1,5 +1,5 @@
-//! Verdicts on the command line: judges a range of a repository and describes the result. Who could give a
-//! missing approval is said here and not in alerts, which others may read.
+//! Verdicts on the command line: judges a range of a repository and describes the result. Only this describes
+//! who could give a missing approval; alerts don't, because others may read them.
 
 mod describe;
 pub(crate) mod divergence;
@@ -23,20 +23,20 @@ pub(crate) use describe::{describe, describe_with, unjudged, who_could};
 pub(crate) struct Range<'a> {
     /// The commit that is trusted as given.
     pub(crate) floor: Oid,
-    /// Who named the floor. What follows an accepted floor has just arrived. In any other range, commits
-    /// that the server's branch has are history: emergencies and freezes that are over don't count against
-    /// them. Without a known server branch, everything after an introduction is history, and everything
-    /// after any other floor has just arrived.
+    /// The source of the floor. Commits after an accepted floor have just arrived. In any other range,
+    /// commits that the server's branch has are history: emergencies and freezes that are over don't count
+    /// against them. Without a known server branch, everything after an introduction is history, and
+    /// everything after any other floor has just arrived.
     pub(crate) source: FloorSource,
     /// The candidate.
     pub(crate) head: Oid,
     /// The tags that count.
     pub(crate) tags: &'a [TagRef],
-    /// The time of the judgement.
+    /// The time of the verdict.
     pub(crate) now: Timestamp,
 }
 
-/// Who named the floor of a range.
+/// The source of a range's floor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FloorSource {
     /// An earlier verdict accepted it.
@@ -49,7 +49,7 @@ pub(crate) enum FloorSource {
     Upstream,
 }
 
-/// How much is said of accepted commits.
+/// The amount of detail about accepted commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     /// The verdict and the signers.
@@ -97,7 +97,7 @@ pub(crate) fn judge_with(
     verify(repository.objects(), &inputs)
 }
 
-/// Judges a commit that is taken as accepted: its tags still take effect.
+/// Judges a commit that is taken as accepted, for the effect of its tags.
 pub(crate) fn judge_accepted(
     repository: &Repository,
     commit: Oid,

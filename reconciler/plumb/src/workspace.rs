@@ -1,5 +1,5 @@
-//! A fleet's files as they lie in a folder or a commit, loaded and resolved for a look. What comes of
-//! it can't drive a host: the controller takes only verified revisions.
+//! Loads and resolves a fleet's files from a folder or a commit, for inspection. The result can't drive a
+//! host: the controller takes only verified revisions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use plumb_trust::{ObjectKind, Objects as _, Oid};
 
 use crate::report::{Failure, OrFail as _};
 
-/// Where files were read from.
+/// The source of a fleet's files.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// A folder, whatever is in it now.
+    /// A folder, with its current content.
     Folder,
     /// A commit.
     Commit(Oid),
 }
 
 impl Origin {
-    /// The commit; a folder has none.
+    /// Returns the commit, or `None` for a folder.
     pub(crate) fn commit(&self) -> Option<String> {
         match self {
             Self::Folder => None,
@@ -40,19 +40,19 @@ impl Origin {
 pub(crate) struct Workspace {
     /// The fleet.
     pub(crate) fleet: Fleet<Origin>,
-    /// What it wants of each host.
+    /// The resolved intent of each host.
     pub(crate) resolved: Resolved,
-    /// Everything that was found, the policy's too.
+    /// All diagnostics, including the policy's.
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// The texts of all files, for snippets.
     pub(crate) sources: SourceMap,
 }
 
 impl Workspace {
-    /// What is in a folder now.
+    /// Loads the current content of a folder.
     ///
     /// # Errors
-    /// When there is no fleet, or its files can't be read.
+    /// Fails if there is no fleet, or its files can't be read.
     pub(crate) fn of_folder(folder: &Path) -> Result<Self, Failure> {
         if !folder.join("fleet.yaml").exists() {
             return Err(Failure::new(format!(
@@ -66,10 +66,10 @@ impl Workspace {
         Ok(Self::new(Origin::Folder, files))
     }
 
-    /// What a commit has.
+    /// Loads the files of a commit.
     ///
     /// # Errors
-    /// When the commit or its files can't be read.
+    /// Fails if the commit or its files can't be read.
     pub(crate) fn of_commit(repository: &Repository, commit: &Oid) -> Result<Self, Failure> {
         let what = || format!("the files of {} can't be read", commit.short());
         let raw = repository
@@ -111,7 +111,7 @@ impl Workspace {
         }
     }
 
-    /// How many errors there are.
+    /// The number of errors.
     pub(crate) fn errors(&self) -> usize {
         self.diagnostics
             .iter()
@@ -120,7 +120,7 @@ impl Workspace {
     }
 }
 
-/// What is wrong with the policy of these files.
+/// Returns the diagnostics of these files' policy.
 fn of_policy(files: &Files) -> Vec<Diagnostic> {
     let Some(policy) = files.get(POLICY_PATH) else {
         return Vec::new();
@@ -139,7 +139,8 @@ fn of_policy(files: &Files) -> Vec<Diagnostic> {
     }
 }
 
-/// What the policy asks for and nobody could give: a commit of such a policy is rejected.
+/// Returns an error for each need of the policy that nobody could meet. Commits with such a policy are
+/// rejected.
 fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
     let lacking = authority.check(Timestamp::now()).unsatisfiable;
     let lacking = lacking.into_iter().map(|lacking| {
@@ -151,7 +152,7 @@ fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
     lacking.collect()
 }
 
-/// That a need can't be met, in a sentence.
+/// Describes a need that can't be met.
 pub(crate) fn never(lacking: &Unsatisfiable) -> String {
     let usable = match lacking.usable {
         0 => "none".to_owned(),
@@ -168,7 +169,7 @@ pub(crate) fn never(lacking: &Unsatisfiable) -> String {
     )
 }
 
-/// Where the policy has this group, for there somebody is missing.
+/// Finds the place of a group in the policy, because that is where people are missing.
 fn group(policy: &[u8], name: &str) -> Option<Span> {
     let document = plumb_document::parse(&POLICY_PATH.into(), policy).ok()?;
     let groups = document.get("spec")?.get("groups")?.as_map()?;

@@ -1,7 +1,7 @@
 //! Edits YAML in place: comments and layout stay as they are.
 //!
-//! Each change is made in the text and, beside it, in the data; the changed text must parse to exactly the
-//! changed data. So a layout that this doesn't understand is refused, never garbled.
+//! Each change is made both in the text and in the parsed data, and the changed text must parse to exactly
+//! the changed data. So a layout that this doesn't understand is rejected, never garbled.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) enum Step<'a> {
     Item(usize),
 }
 
-/// The reason why a text isn't changed.
+/// The reason why a text can't be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
     /// There is no such place.
@@ -136,7 +136,7 @@ impl Yaml {
             match (ranges.get(at + 1), at.checked_sub(1).map(|at| &ranges[at])) {
                 (Some(next), _) => (own.start..next.start, String::new()),
                 (None, Some(before)) if self.0[before.end..own.start].contains('\n') => {
-                    // A comment behind the one before belongs to that; a trailing comma is allowed.
+                    // Keep a comment on the previous item's line. A trailing comma is allowed.
                     let gap = self.0[..own.start]
                         .trim_end_matches([' ', '\n', '\r'])
                         .len();
@@ -149,7 +149,7 @@ impl Yaml {
                 (None, None) => (own, String::new()),
             }
         } else if ranges.len() == 1 {
-            // Nothing would be left: an empty one is written beside its key.
+            // Nothing would be left, so the key gets an empty mapping or list.
             let from = key.ok_or_else(layout)?;
             (from..own.end, format!(": {empty}"))
         } else {
@@ -182,7 +182,7 @@ impl Yaml {
             .position(|item| serde_json::to_value(item).is_ok_and(|value| is(&value)))
     }
 
-    /// Finds the node at a path, and the end of its key.
+    /// Finds the node at a path, and the end of the key that it belongs to.
     fn find(&self, path: &[Step<'_>]) -> Result<(Option<usize>, Node), EditError> {
         let nothing = || EditError::Nothing(dotted(path));
         let mut node = read(&self.0).ok_or_else(nothing)?;
@@ -204,7 +204,7 @@ impl Yaml {
         Ok((key, node))
     }
 
-    /// Changes the text, if it then parses to the changed data.
+    /// Changes the text, and fails if it doesn't parse to the changed data.
     fn change(
         &mut self,
         path: &[Step<'_>],
@@ -254,7 +254,7 @@ impl Yaml {
         (start..start, new.to_owned())
     }
 
-    /// The edit that adds a line after the one at this offset.
+    /// Returns the edit that adds a line after the one at this offset.
     fn line_after(&self, place: usize, line: &str) -> (std::ops::Range<usize>, String) {
         let end = self.line_end(place);
         let break_ = if self.0.contains("\r\n") {
@@ -274,8 +274,8 @@ impl Yaml {
         self.0[..place].rfind('\n').map_or(0, |at| at + 1)
     }
 
-    /// The offset after the end of the line at this offset; an offset at a line's beginning is the end of the line
-    /// before.
+    /// Returns the offset after the line at this offset, its newline included. An offset at a line's
+    /// beginning counts as the end of the line before.
     fn line_end(&self, place: usize) -> usize {
         if place > 0 && self.0[..place].ends_with('\n') {
             return place;
@@ -294,11 +294,11 @@ fn json_of(text: &str) -> Option<serde_json::Value> {
     serde_json::to_value(read(text)?).ok()
 }
 
-/// Writes a word so that YAML reads it back as text.
+/// Quotes a word if YAML would otherwise not read it back as text.
 pub(crate) fn scalar(word: &str) -> String {
     let plain = read(word)
         .is_some_and(|node| matches!(&node.value, Value::String(text) if &**text == word));
-    // In brackets some characters end a word; a leading `*` would be an alias.
+    // Within brackets some characters end a word, and a leading `*` is an alias.
     if plain && !word.contains([',', '[', ']', '{', '}', ':', '#', '*']) {
         word.to_owned()
     } else {

@@ -42,7 +42,7 @@ pub(super) struct Apply {
 #[serde(rename_all = "camelCase")]
 struct Applied {
     revision: Option<String>,
-    /// Why the repository couldn't be fetched, so that what was pushed last isn't in it.
+    /// The error of the last fetch. The newest push isn't in `revision` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_fetched: Option<String>,
     ready: Vec<HostName>,
@@ -55,23 +55,24 @@ struct Applied {
 struct Waiting {
     host: HostName,
     message: String,
-    /// Whether waiting helps.
+    /// The outlook, which decides if the command goes on waiting.
     #[serde(skip)]
     hope: Hope,
 }
 
-/// Whether a host may get there by itself.
+/// The outlook of a host that isn't ready yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hope {
     Some,
-    /// Somebody must change something.
+    /// It stays as it is until somebody changes something.
     Stalled,
 }
 
-/// How often the controller is asked.
+/// The interval at which the controller is asked.
 const OFTEN: Duration = Duration::from_millis(250);
 
-/// So long a host that was stalled before may be so without having been looked at anew.
+/// The time after which a host that was stalled before the command counts as stalled even if it wasn't
+/// observed again.
 const LOOKED_AT_BY_THEN: Duration = Duration::from_secs(5);
 
 impl Apply {
@@ -130,8 +131,8 @@ impl Apply {
         }
     }
 
-    /// Has the controller fetch, and waits until a look that was begun since has ended: an earlier one
-    /// may have missed the push.
+    /// Makes the controller fetch, and waits for the end of a poll that began after that: an earlier one may
+    /// have missed the push.
     async fn fetch(&self, client: &Client, deadline: Instant) -> Result<Fleet, Failure> {
         let asked = client.fleet().await?.now;
         client.tell(&Command::Notify).await?;
@@ -180,7 +181,7 @@ impl Apply {
             .into_iter()
             .map(|host| host.metadata.name.clone())
             .collect();
-        // Hosts that were stalled before are so until they were looked at anew.
+        // `Stalled` may be left from before this command. It counts once a host has been observed again.
         let mut stale: BTreeSet<_> = fleet
             .hosts
             .iter()
@@ -233,13 +234,13 @@ impl Apply {
     }
 }
 
-/// Why the last look couldn't fetch, if it couldn't.
+/// Returns the error of the source's last fetch.
 fn not_fetched(fleet: &Fleet) -> Option<String> {
     let ready = fleet.source.conditions.get(ConditionType::Ready)?;
     (ready.status == ConditionStatus::False).then(|| ready.message.clone())
 }
 
-/// Why a host isn't driven at all, if it isn't: its readiness isn't spoken of then.
+/// Returns the condition that explains why a host isn't driven, or `None` if it is driven.
 fn left_out(host: &HostObject) -> Option<&Condition> {
     let ready = host.status.conditions.get(ConditionType::Ready)?;
     let left = matches!(
@@ -303,7 +304,7 @@ fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> Waiting {
     }
 }
 
-/// A host is there when it is as its target says and that target is the newest revision.
+/// True if a host is as its target says and that target is the newest accepted revision.
 fn is_there(host: &HostObject, fleet: &Fleet) -> bool {
     host.status.conditions.is_true(ConditionType::Ready)
         && host.status.conditions.is_true(ConditionType::Synced)

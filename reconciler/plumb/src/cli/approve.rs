@@ -69,7 +69,7 @@ pub(super) struct Approve {
 struct Approved {
     tag: String,
     commit: String,
-    /// The commit before everything that is approved.
+    /// The commit before the approved ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     repository: String,
@@ -169,7 +169,7 @@ impl Approve {
         Ok(Exit::OK)
     }
 
-    /// Refuses commits that a revoked key signed, unless the user looked at them.
+    /// Refuses commits that a revoked key signed, unless the user passed `--signed-by-revoked`.
     fn refuse_revoked(&self, shown: &Shown) -> Result<(), Failure> {
         let Some(revoked) = shown.by_revoked.first().filter(|_| !self.signed_by_revoked) else {
             return Ok(());
@@ -227,7 +227,7 @@ fn message(shown: &Shown, scope: &Scope, policy: &Policy, commit: &str) -> Strin
     )
 }
 
-/// The policy and the revoked keys that tell who signed the commits of a scope.
+/// Returns the policy and the revoked keys that identify the signers of a scope's commits.
 fn known_keys(
     repository: &Repository,
     git: &Git,

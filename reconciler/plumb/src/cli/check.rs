@@ -64,7 +64,7 @@ impl Check {
     }
 }
 
-/// Checks what a commit has, for the pre-push hook.
+/// Checks the manifests and the policy of a commit, for the pre-push hook.
 pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Result<(), Failure> {
     let workspace = Workspace::of_commit(repository, commit)?;
     let errors = workspace.errors();

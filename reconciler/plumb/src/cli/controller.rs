@@ -66,7 +66,7 @@ async fn serve(
     take_over: TakeOver,
 ) -> Result<Exit, Failure> {
     let mut stops = Stops::new()?;
-    // A key whose revocation can't be read keeps its authority: nothing begins then.
+    // Refuse to start: a key whose revocation can't be read would keep its authority.
     read_revoked(&revoked).map_err(|message| {
         Failure::new(message).hint("each file there has fingerprints, one to a line, or one certificate or public key; docs/trust.md shows it")
     })?;
@@ -86,7 +86,7 @@ async fn serve(
             )
         })?;
     }
-    // The store first: it says whether another controller lives here.
+    // Open the store first: its lock shows if another controller uses this state folder.
     let parts = parts(&config, revoked)?;
     let listeners = Listeners::open(&config.socket, config.listen, config.url.as_deref()).await?;
     let address = listeners.address();
@@ -132,7 +132,7 @@ async fn serve(
             let _ = driving.await;
         }
     }
-    // Nobody is left to hear of it when the server is gone already.
+    // Sending fails if the server has already ended; then there is nothing to stop.
     let _ = stop.send(true);
     let _ = server.await;
     tracing::info!("ended");
@@ -144,7 +144,7 @@ fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
     let hosts = connect::controllers(&config.ssh)?;
     let mirror = config.state.join("mirror");
     let mut options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
-    // As git itself does it: whoever runs the controller says how ssh is called.
+    // Git honours `GIT_SSH_COMMAND` too: whoever runs the controller chooses how ssh is called.
     options.ssh.command = std::env::var("GIT_SSH_COMMAND").ok();
     let source = GitSource::open(options)
         .or_fail(|| format!("the source {} can't be followed", config.source.url.value))?;
@@ -198,7 +198,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// The routes that only this machine's configuration opens.
+/// The routes that only the controller's configuration can open.
 fn routes(config: &Config) -> BTreeMap<plumb_api::HostName, Route> {
     let local = config.local.iter().map(|host| (host.clone(), Route::Local));
     let sandboxes = config

@@ -58,17 +58,17 @@ struct Differences {
 
 #[derive(Serialize)]
 struct HostDifference {
-    /// What becomes of the host itself, where something does.
+    /// The change of the host itself, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Fate>,
     changes: Vec<Difference>,
 }
 
-/// What becomes of a host itself.
+/// A change of a host itself, not of its resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Fate {
-    /// Its file is gone: it is left as it is, and no longer driven.
+    /// Its manifest was removed: the host is left as it is and no longer driven.
     Leaves,
     /// It had another name.
     RenamedFrom(HostName),
@@ -108,7 +108,7 @@ impl Diff {
         };
         let mut chosen: BTreeSet<HostName> = match super::select_names(&selection, &new.fleet) {
             Ok(names) => names.into_iter().collect(),
-            // A host that was removed is only in the old one.
+            // A host that was removed is only in the old fleet.
             Err(failure) if selection.hosts.is_empty() => return Err(failure),
             Err(_) => BTreeSet::new(),
         };
@@ -164,7 +164,7 @@ impl Diff {
     }
 }
 
-/// Hosts that are the same under another name, as the controller takes them: by `formerly`.
+/// Maps the new name of each renamed host to its old one. As in the controller, `formerly` names it.
 fn renamed<'a>(
     old: &'a BTreeMap<HostName, HostResult>,
     new: &'a BTreeMap<HostName, HostResult>,
@@ -186,7 +186,7 @@ fn renamed<'a>(
     renamed
 }
 
-/// A rendered host's resources by address.
+/// The resources of a rendered host, by address.
 fn specs(host: &Value) -> BTreeMap<String, Value> {
     let types = host["resources"].as_object().into_iter().flatten();
     types
@@ -197,7 +197,8 @@ fn specs(host: &Value) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// The newest commit that is known here to be accepted.
+/// Returns the newest accepted commit, as far as this clone knows. Without `plumb.introduction` it is the
+/// upstream branch or HEAD.
 fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let head = repository
         .resolve("@{upstream}")
@@ -287,7 +288,7 @@ fn patch(was: &Value, will: &Value) -> Vec<Value> {
     operations
 }
 
-/// The fields that differ, texts line by line.
+/// Renders the difference of two specs as a line diff of their fields.
 fn fields(was: &Value, will: &Value) -> String {
     let (was, will) = (render::fields(was), render::fields(will));
     let diff = TextDiff::from_lines(&was, &will);
@@ -302,7 +303,7 @@ fn fields(was: &Value, will: &Value) -> String {
 
 fn text(differences: &Differences, palette: Palette) -> String {
     let mut out = String::new();
-    // Hosts that change alike are said once.
+    // Hosts with the same changes are listed together.
     let mut groups: Vec<(Vec<&HostName>, &HostDifference)> = Vec::new();
     for (name, host) in &differences.hosts {
         let alike = |other: &HostDifference| {

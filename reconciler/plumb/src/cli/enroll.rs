@@ -156,8 +156,8 @@ impl Enroll {
         self.port.unwrap_or(22)
     }
 
-    /// The manifest that is there already. Whether its keys can be written in place is known before
-    /// anybody is asked to compare fingerprints.
+    /// Reads the existing manifest. Fails early if its keys can't be replaced in place, before anybody
+    /// compares fingerprints.
     fn old(file: &Path) -> Result<Option<String>, Failure> {
         if !file.exists() {
             return Ok(None);
@@ -170,8 +170,7 @@ impl Enroll {
         Ok(Some(old))
     }
 
-    /// What was said on the command line and isn't so in the manifests: nothing but `hostKeys` is
-    /// written into a file that is there already.
+    /// Warns of arguments that differ from an existing manifest: only its `hostKeys` are written.
     fn tell_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
         let Ok(workspace) = Workspace::of_folder(&self.folder) else {
             return;
@@ -211,7 +210,7 @@ impl Enroll {
         }
     }
 
-    /// The way to the machine, as `connect` has it.
+    /// Renders the endpoint as an item of `connect`.
     fn way(&self) -> String {
         format!(
             "{{user: {}, address: {}, port: {}}}",
@@ -236,7 +235,7 @@ impl Enroll {
             .collect()
     }
 
-    /// Shows the keys and asks, unless the answer was given.
+    /// Shows the fingerprints and asks for confirmation, unless `--yes` was given.
     fn confirm(&self, keys: &[ShownKey], shell: &Shell) -> Result<(), Failure> {
         shell.say(format_args!("{} port {} shows:", self.address, self.port()));
         for key in keys {
@@ -255,7 +254,7 @@ impl Enroll {
                     .hint("compare them, then say --yes"),
             );
         }
-        // A question that can't be written is answered by what follows it.
+        // If the question can't be written, the answer that follows decides.
         let _ = write!(std::io::stderr(), "Are these {}'s keys? [y/N] ", self.name);
         let mut answer = String::new();
         std::io::stdin()
@@ -269,7 +268,7 @@ impl Enroll {
         }
     }
 
-    /// The machine's architecture, if we can log in already; the controller asks again if not.
+    /// Asks the machine for its architecture, if we can log in already. If not, the controller asks later.
     async fn ask_arch(
         &self,
         connector: &Connector,
@@ -335,7 +334,7 @@ fn irreplaceable(file: &Path, keys: &[String]) -> Failure {
     ))
 }
 
-/// A YAML list in its own line for each key.
+/// Renders host keys as a YAML list, one per line.
 fn list(keys: &[String]) -> String {
     let lines: Vec<_> = keys
         .iter()
@@ -344,12 +343,13 @@ fn list(keys: &[String]) -> String {
     lines.concat()
 }
 
-/// Text in quotes, which YAML and JSON share.
+/// Quotes text as JSON does, which YAML reads too.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The manifest with other host keys, and nothing else of it touched: neither comments nor order.
+/// Replaces a manifest's host keys, and keeps comments and order. Returns `None` if the list's layout isn't
+/// understood.
 fn repin(text: &str, keys: &[String]) -> Option<String> {
     if !text.contains("hostKeys") {
         return pin(text, keys);
@@ -386,7 +386,7 @@ fn repin(text: &str, keys: &[String]) -> Option<String> {
     done.then_some(out)
 }
 
-/// The manifest with its first host keys, at the beginning of its `spec`.
+/// Adds host keys to a manifest that has none, at the beginning of its `spec`.
 fn pin(text: &str, keys: &[String]) -> Option<String> {
     let at = text
         .split_inclusive('\n')

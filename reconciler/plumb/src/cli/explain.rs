@@ -64,7 +64,7 @@ impl Explain {
         }
         let repository = match repository_of(&self.folder) {
             Ok(repository) => repository,
-            // Without a repository, a name of a commit means nothing.
+            // `HEAD` can only mean a commit, so report the repository that is missing.
             Err(error) if self.what.starts_with("HEAD") => return Err(error.into()),
             Err(_) => return Err(self.unknown()),
         };
@@ -341,7 +341,7 @@ fn place(origin: &Origin) -> String {
     format!("{}  {}{priority}: {written}", origin.place, origin.by)
 }
 
-/// Every code with its explanation.
+/// Lists every code with its explanation.
 fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
     let diagnostics = [
         plumb_document::CODES,

@@ -83,7 +83,7 @@ impl Get {
     }
 }
 
-/// A condition's status as a cell; what is bad is coloured.
+/// Renders a condition's status as a cell, coloured if it is bad.
 fn cell(host: &HostObject, kind: ConditionType) -> (Option<Paint>, String) {
     let good_when_true = !matches!(kind, ConditionType::Drifted);
     match host.status.conditions.get(kind).map(|c| c.status) {
@@ -139,7 +139,7 @@ fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String 
     text
 }
 
-/// The message of the condition that most needs a look.
+/// Returns the first line of the most serious condition's message, at most 72 characters long.
 fn why(host: &HostObject) -> String {
     let conditions = &host.status.conditions;
     let bad = |kind, bad| conditions.get(kind).filter(|c| c.status == bad);
@@ -200,8 +200,8 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
     text
 }
 
-/// What is wrong with the source itself, and whose signatures count for nothing. A held commit's reasons
-/// stand beside it.
+/// Appends the source's failed conditions and the revoked keys. A held commit's reasons are shown with the
+/// commit, so `SourceVerified` is left out then.
 fn describe_source(text: &mut String, source: &Source, palette: Palette) {
     use std::fmt::Write as _;
     let conditions: Vec<Condition> = source.conditions.clone().into();
@@ -228,7 +228,7 @@ fn describe_source(text: &mut String, source: &Source, palette: Palette) {
     }
 }
 
-/// The hint for the commit that holds the branch.
+/// Returns the hint for the commit that holds the branch.
 fn hint_of(held: &Held, source: &Source) -> Option<Hint> {
     let reference = &source.reference;
     let context = HintContext {

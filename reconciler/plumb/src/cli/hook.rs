@@ -98,8 +98,8 @@ impl Hook {
             Which::PrePush { remote: _ } => pre_push::pre_push(shell),
             Which::CommitMsg { file } => commit_msg(&file),
             Which::PrepareCommitMsg { file, source } => {
-                // In a message that is yet to be written, our line would keep git from seeing that it is
-                // empty; and after an editor git runs `commit-msg`.
+                // If the message is yet to be written, our line would hide from git that it is empty. After
+                // an editor, git runs `commit-msg` anyway.
                 match (source.first().map(String::as_str), Editor::of_git()) {
                     (Some("message" | "commit"), Editor::None) => commit_msg(&file),
                     _ => Ok(Exit::OK),
@@ -161,7 +161,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-/// The branch that a commit is made on. During a rebase, `HEAD` is detached and git's files name it.
+/// Finds the branch that a commit is made on. During a rebase, `HEAD` is detached and git's files name it.
 fn branch(git: &Git) -> Option<String> {
     git.try_ask(&["symbolic-ref", "--quiet", "HEAD"])
         .or_else(|| {

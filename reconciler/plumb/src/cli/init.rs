@@ -66,7 +66,7 @@ impl Init {
             .or_fail(|| format!("{} can't be made", self.dir.display()))?;
         let mut files = Vec::new();
         for (path, bytes) in embedded::FILES {
-            // The template's own keys are for its tests; a policy that trusts them would be anyone's.
+            // The template's keys are public test keys: never trust them in a real fleet.
             if path.starts_with("trust/") {
                 continue;
             }
@@ -158,7 +158,8 @@ impl Init {
             .map_err(|failure| failure.hint("say one with --name"))
     }
 
-    /// A fleet is a repository of its own, inside another one too: what is committed in it is judged.
+    /// Makes the folder a git repository of its own, even inside another one, because each of the fleet's
+    /// commits is judged.
     fn own_repository(&self, git: &Git, branch: &str, shell: &Shell) -> Result<(), Failure> {
         if self.dir.join(".git").exists() {
             let head = git.try_ask(&["symbolic-ref", "--quiet", "HEAD"]);
@@ -200,7 +201,8 @@ fn refuse_a_fleet(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses to write over anything: what would be written is either not there, or in the way.
+/// Refuses to overwrite anything: fails if a file of the new fleet, or a file in the way of one of its
+/// folders, exists.
 fn refuse_what_is_in_the_way(dir: &Path) -> Result<(), Failure> {
     let there = |path: &Path| path.symlink_metadata().is_ok();
     let mut taken: Vec<String> = Vec::new();
@@ -234,7 +236,7 @@ fn refuse_what_is_in_the_way(dir: &Path) -> Result<(), Failure> {
     .hint("nothing was written; name another folder, or move these away"))
 }
 
-/// The template's `fleet.yaml` under another name.
+/// Sets the name in the template's `fleet.yaml`.
 fn rename(bytes: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut done = false;

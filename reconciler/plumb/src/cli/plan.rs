@@ -24,7 +24,7 @@ use crate::output::Shell;
 use crate::report::{Exit, Failure, render_diagnostics};
 use crate::workspace::Workspace;
 
-/// How many hosts are looked at at the same time.
+/// The number of hosts that are observed at once.
 const AT_ONCE: usize = 64;
 
 /// Look at the hosts and say what would change on each
@@ -57,7 +57,7 @@ pub(super) struct Plan {
     config: Option<PathBuf>,
 }
 
-/// What looking at a host came to.
+/// The result of observing a host.
 enum Looked {
     Planned(Box<Planned>),
     Failed(HostError),
@@ -140,7 +140,7 @@ fn driven(lifecycle: Lifecycle) -> bool {
     matches!(lifecycle, Lifecycle::Active | Lifecycle::Retired)
 }
 
-/// The plans for programs.
+/// Builds the JSON form of the plans.
 fn machine(
     revision: Option<String>,
     intents: &[Arc<HostIntent>],
@@ -169,7 +169,7 @@ async fn look_at_all(
 ) -> Vec<(HostName, Looked)> {
     let progress = ProgressBar::with_draw_target(
         u64::try_from(intents.len()).ok(),
-        // Nobody watches a bar in a log.
+        // A progress bar is only of use on a terminal.
         if shell.can_ask() {
             ProgressDrawTarget::stderr()
         } else {
@@ -224,7 +224,7 @@ async fn look_at(
         .await?;
     match observed {
         Observation::Report(report) => Ok(plan(intent, &report, PlanOptions::default())),
-        // The whole state was sent; an agent that asks for it is broken.
+        // We sent the whole state, so an agent that asks for it is broken.
         Observation::NeedState => Err(HostError::Broken {
             host: intent.name.clone(),
             reason: "the agent asks for the state that it was just sent".to_owned(),
@@ -232,7 +232,7 @@ async fn look_at(
     }
 }
 
-/// Who looks: nobody's controller, so that no host takes it for its own.
+/// The controller id of `plumb plan`. It is no real controller's, so that no host takes it for its own.
 #[allow(clippy::expect_used)] // a literal that is a label
 fn onlooker() -> plumb_api::ControllerId {
     "plumb-plan".parse().expect("a label")

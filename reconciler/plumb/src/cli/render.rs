@@ -96,7 +96,7 @@ fn text(rendered: &Value, palette: Palette) -> String {
     out
 }
 
-/// A spec's fields a line each, texts as they would stand in a file.
+/// Renders a spec one field per line, with texts as they would stand in a file.
 pub(super) fn fields(spec: &Value) -> String {
     let mut text = String::new();
     for (field, value) in spec.as_object().into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! `plumb trust`: who may change what. These commands write the files of `trust/`; the user's own git, gpg and
-//! ssh sign and export.
+//! `plumb trust`: edits and checks the policy of who may change what. These commands write the files of
+//! `trust/`; the user's own git, gpg and ssh sign and export.
 
 mod add;
 mod check;

@@ -187,7 +187,8 @@ impl Verify {
     }
 }
 
-/// Refuses to call a head accepted because it is its own floor: then nobody judged what the server shows.
+/// Refuses a head that equals its own floor, the upstream branch: it would be called accepted although
+/// nothing was judged.
 fn something_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), Failure> {
     if source != FloorSource::Upstream || floor != head {
         return Ok(());
@@ -200,7 +201,7 @@ fn something_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), 
     .hint("or name a floor: plumb verify FLOOR..HEAD"))
 }
 
-/// The JSON form of a range whose floor isn't on the head's branch.
+/// The JSON form of a range that can't be judged, because its floor isn't on the head's branch.
 #[derive(Serialize)]
 struct Unjudged<'o> {
     verdict: &'static str,
@@ -210,13 +211,13 @@ struct Unjudged<'o> {
     reasons: [&'o Reason; 1],
 }
 
-/// A progress bar for long ranges, on a terminal only.
+/// A progress bar for long ranges, shown on a terminal only.
 struct Bar {
     bar: ProgressBar,
     shown: Cell<bool>,
 }
 
-/// The shortest range with a bar: a shorter one ends before the bar could be read.
+/// The shortest range with a bar: shorter ones end before anybody could read it.
 const LONG: usize = 2_000;
 
 impl Bar {

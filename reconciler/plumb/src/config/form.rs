@@ -1,9 +1,9 @@
-//! The form of the configuration's fields, for whoever wrote another one: what a decoder says of a type
-//! in general leads astray where only one form is right.
+//! Hints on the form of the configuration's fields: a decoder's general message about a type misleads where
+//! only one form is right.
 
 use plumb_document::{Diagnostic, Node, codes};
 
-/// How each field that isn't plain text is written.
+/// The form of each field that isn't plain text.
 const FORMS: &[(&str, &str)] = &[
     (
         "source",
@@ -26,7 +26,7 @@ const FORMS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Says how a field is written, of each error about its form.
+/// Gives each error about a field's form a hint with the right form.
 pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
     let Some(spec) = document.get("spec").and_then(Node::as_map) else {
         return;
@@ -64,7 +64,7 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
     }
 }
 
-/// Whether a more exact hint was given already.
+/// True if a more exact hint was given already.
 fn spoken_of(diagnostic: &Diagnostic) -> bool {
     let hint = diagnostic.hint.as_deref();
     hint.is_some_and(|hint| hint.contains("poll: 2s"))

@@ -1,4 +1,5 @@
-//! The real Alertmanager, where it is installed: what our receiver sees is looked for there too.
+//! The real Alertmanager, if it is installed: the demonstration looks for each alert in it and in our
+//! receiver.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,13 +11,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::report::{Failure, OrFail as _};
 
-/// The names that distributions give it.
+/// The program's names in distributions.
 const NAMES: [&str; 2] = ["prometheus-alertmanager", "alertmanager"];
 
-/// How long it may take to start.
+/// The longest time that it may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running Alertmanager; it ends with this.
+/// A running Alertmanager. Dropping this kills it.
 pub(super) struct Alertmanager {
     pub(super) url: String,
     _process: Child,
@@ -28,7 +29,8 @@ struct Active {
 }
 
 impl Alertmanager {
-    /// Starts it, where it is installed. One that is installed and doesn't start is told as the error.
+    /// Starts Alertmanager, or returns `None` if it isn't installed. Fails if it is installed and doesn't
+    /// start.
     pub(super) async fn start(folder: &Path, port: u16) -> Result<Option<Self>, Failure> {
         let Some(program) = find() else {
             return Ok(None);
@@ -70,7 +72,7 @@ impl Alertmanager {
         }
     }
 
-    /// Whether an alert of this name, and of this host if it is said, is active there.
+    /// True if Alertmanager has an active alert of this name, and of this host if one is given.
     pub(super) async fn has(&self, name: &str, host: Option<&str>) -> Result<bool, String> {
         let answer = reqwest::get(format!("{}/api/v2/alerts", self.url)).await;
         let active: Vec<Active> = match answer {

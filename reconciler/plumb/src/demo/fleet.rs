@@ -6,7 +6,7 @@ use crate::report::Failure;
 
 use super::keys::Person;
 
-/// The policy: two groups, and a path that takes one identity of each.
+/// Renders the policy: two groups, and a path that needs one identity of each.
 pub(super) fn policy(repository: &str, alice: &Person, bob: &Person, carol: &Person) -> String {
     format!(
         "kind: TrustPolicy
@@ -32,7 +32,7 @@ spec:
     )
 }
 
-/// What is there from the first commit on, beside the policy.
+/// The files of the first commit, besides the policy.
 pub(super) const FIRST: &[(&str, &str)] = &[
     (
         "fleet.yaml",
@@ -63,7 +63,7 @@ spec:
     ),
 ];
 
-/// What is pushed after the policy: three hosts and what they have.
+/// The files of the second commit: three hosts and their resources.
 pub(super) const MANIFESTS: &[(&str, &str)] = &[
     (
         "hosts/web-1.yaml",
@@ -120,7 +120,7 @@ spec:
     ),
 ];
 
-/// The controller's configuration: quick enough to be watched.
+/// Renders the controller's configuration, with intervals short enough to watch.
 pub(super) fn controller(
     folder: &Path,
     bare: &Path,
@@ -144,7 +144,7 @@ spec:
     )
 }
 
-/// A manifest with one text in place of another, which must be there.
+/// Replaces one text in a manifest by another. Fails if it isn't there.
 pub(super) fn edited(text: &str, from: &str, to: &str) -> Result<String, Failure> {
     if text.contains(from) {
         Ok(text.replace(from, to))

@@ -1,10 +1,10 @@
-//! Throw-away people: each has a new key that exists for one demonstration and in this process only.
+//! Throw-away signers: each has a new key that exists only in this process.
 
 use plumb_adapters::git::sign::{OpenPgpSigner, SignError, Signer, SshSigner};
 
 use crate::report::{Failure, OrFail as _};
 
-/// Somebody who signs.
+/// A signer.
 pub(super) struct Person {
     pub(super) name: &'static str,
     key: Key,
@@ -16,7 +16,7 @@ enum Key {
 }
 
 impl Person {
-    /// Somebody with a new SSH key.
+    /// Creates a person with a new SSH key.
     pub(super) fn with_ssh(name: &'static str) -> Result<Self, Failure> {
         let key =
             SshSigner::generate(name).or_fail(|| format!("no SSH key can be made for {name}"))?;
@@ -26,7 +26,7 @@ impl Person {
         })
     }
 
-    /// Somebody with a new `OpenPGP` certificate.
+    /// Creates a person with a new `OpenPGP` certificate.
     pub(super) fn with_openpgp(name: &'static str) -> Result<Self, Failure> {
         let key = OpenPgpSigner::generate(&format!("{name} <{name}@fleet.example>"))
             .or_fail(|| format!("no OpenPGP key can be made for {name}"))?;
@@ -36,7 +36,7 @@ impl Person {
         })
     }
 
-    /// Which sort of key it is, for people.
+    /// The kind of key, for people.
     pub(super) fn kind(&self) -> &'static str {
         match self.key {
             Key::Ssh(_) => "SSH",
@@ -44,7 +44,7 @@ impl Person {
         }
     }
 
-    /// The public key's file under `trust/keys/`.
+    /// The path and text of the public key's file under `trust/keys/`.
     pub(super) fn file(&self) -> Result<(String, String), Failure> {
         let (ending, text) = match &self.key {
             Key::Ssh(key) => ("pub", key.public()),
@@ -54,7 +54,7 @@ impl Person {
         Ok((format!("trust/keys/{}.{ending}", self.name), text))
     }
 
-    /// How a policy names the key.
+    /// Renders the key as a policy names it.
     pub(super) fn policy_form(&self) -> String {
         match &self.key {
             Key::Ssh(key) => format!("{{ssh: \"{}\"}}", key.fingerprint()),

@@ -1,5 +1,4 @@
-//! Takes alerts as Alertmanager does (`POST /api/v2/alerts`), keeps them and shows what changes: what
-//! the demonstration has in its place.
+//! Receives alerts in Alertmanager's place (`POST /api/v2/alerts`) and keeps the newest form of each.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,21 +16,21 @@ use crate::report::{Failure, OrFail as _};
 
 type Labels = BTreeMap<String, String>;
 
-/// Every alert that came, in its last form.
+/// Every received alert, in its newest form.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Received(Arc<Mutex<BTreeMap<Labels, Alert>>>);
 
-/// How an alert stands.
+/// The state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It fires.
     Firing,
-    /// It did, and was resolved.
+    /// It fired and was resolved.
     Resolved,
 }
 
 impl Received {
-    /// The newest alert of a name and, if it is said, of a host.
+    /// Finds the newest alert of a name and, if one is given, of a host.
     pub(super) fn find(&self, name: &str, host: Option<&str>) -> Option<(Alert, Standing)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is = |labels: &Labels| {

@@ -1,5 +1,5 @@
-//! The demonstration's repository: a bare one with our hooks, a working one beside it, commits and
-//! tags that are put together and signed in this process. The user's own git configuration stays out.
+//! The demonstration's repositories: a bare one with our hooks, and a working one. This process makes and
+//! signs the commits and tags. The user's own git configuration stays out.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,28 +15,28 @@ use crate::report::{Failure, OrFail as _};
 
 use super::keys::Person;
 
-/// The branch that is followed.
+/// The followed branch.
 const BRANCH: &str = "refs/heads/main";
 
-/// The two repositories.
+/// The bare and the working repository.
 pub(super) struct Repository {
     bare: PathBuf,
     work: PathBuf,
     home: PathBuf,
     program: PathBuf,
     socket: PathBuf,
-    /// The repository's own name, as the policy has it.
+    /// The repository's id, as in the policy.
     pub(super) id: String,
 }
 
-/// What came of a push.
+/// The result of a push.
 pub(super) struct Pushed {
     pub(super) accepted: bool,
     pub(super) said: String,
 }
 
 impl Repository {
-    /// Makes both, with our hooks in the bare one.
+    /// Creates both, with our hooks in the bare one.
     pub(super) fn new(folder: &Path, program: &Path, socket: &Path) -> Result<Self, Failure> {
         let repository = Self {
             bare: folder.join("fleet.git"),
@@ -78,13 +78,13 @@ impl Repository {
         &self.work
     }
 
-    /// Tells the hooks which commit is trusted as given.
+    /// Configures the introduction that the hooks use.
     pub(super) fn introduce(&self, commit: &str) -> Result<(), Failure> {
         self.git(&self.bare, &["config", "plumb.introduction", commit])
             .map(drop)
     }
 
-    /// Writes a file of the working folder.
+    /// Writes a file into the working folder.
     pub(super) fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
         let whole = self.work.join(file);
         if let Some(folder) = whole.parent() {
@@ -93,12 +93,12 @@ impl Repository {
         fs::write(&whole, bytes).or_fail(|| format!("{} can't be written", whole.display()))
     }
 
-    /// A file of the working folder.
+    /// Reads a file of the working folder.
     pub(super) fn read(&self, file: &str) -> Result<String, Failure> {
         fs::read_to_string(self.work.join(file)).or_fail(|| format!("{file} can't be read"))
     }
 
-    /// Commits everything in the working folder, signed by somebody or by nobody, and returns its id.
+    /// Commits everything in the working folder, signed if a signer is given, and returns the commit's id.
     pub(super) fn commit(&self, message: &str, signer: Option<&Person>) -> Result<String, Failure> {
         self.git(&self.work, &["add", "--all"])?;
         let tree = self.git(&self.work, &["write-tree"])?;
@@ -123,7 +123,7 @@ impl Repository {
         Ok(made.to_string())
     }
 
-    /// Tags a commit as approved by somebody, and returns the tag's name.
+    /// Creates a person's approval tag for a commit, and returns its name.
     pub(super) fn approve(&self, commit: &str, person: &Person) -> Result<String, Failure> {
         let tag = NewTag {
             name: format!("approve/main/{}-{}", short(commit), person.name),
@@ -151,7 +151,7 @@ impl Repository {
             .map(drop)
     }
 
-    /// Pushes a ref as anyone would; the hooks decide.
+    /// Pushes refs as anyone would; the hooks judge them.
     pub(super) fn push(&self, what: &[&str]) -> Result<Pushed, Failure> {
         let output = self
             .command(
@@ -166,8 +166,8 @@ impl Repository {
         })
     }
 
-    /// Puts the working branch into the bare repository past its hooks, as somebody with access to
-    /// the git server could.
+    /// Puts the working branch into the bare repository past its hooks, as somebody with access to the git
+    /// server could.
     pub(super) fn smuggle(&self) -> Result<(), Failure> {
         let work = path(&self.work);
         self.git(
@@ -194,7 +194,7 @@ impl Repository {
         }
     }
 
-    /// Git with a home of its own. The hooks find this very program by `PLUMB`.
+    /// Prepares git with a home of its own. The hooks find this program by `PLUMB`.
     fn command(&self, folder: &Path, args: &[&str]) -> Command {
         let mut command = Command::new("git");
         command

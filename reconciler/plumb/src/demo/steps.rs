@@ -1,5 +1,5 @@
-//! The story, step by step. Each does something and then looks for what must come of it: on the
-//! hosts' files, at the receiver, and in what the controller says, never only in the last.
+//! The steps of the demonstration. Each acts and then checks the result in the hosts' files, at the receiver
+//! and in the controller's answers, never in the answers alone.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use super::world::{HOSTS, World};
 
 type Running<'a> = BoxFuture<'a, Result<(), Failure>>;
 
-/// A step: its name, what it is about, and how it goes.
+/// A step: its name, its topic, and its code.
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) run: for<'a> fn(&'a mut World, &'a Story) -> Running<'a>,
 }
 
-/// The whole story.
+/// Lists all steps in order.
 pub(super) fn all() -> Vec<Step> {
     vec![
         Step {
@@ -343,7 +343,7 @@ async fn drift_told(world: &mut World, story: &Story) -> Result<(), Failure> {
 }
 
 async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
-    // The kill must fall between two hosts; where the controller is quicker than that, once more.
+    // The kill must fall between two hosts. If the controller was faster, try again.
     for round in 1..=5 {
         let text = world.repository.read("profiles/base.yaml")?;
         let (from, _) = text
@@ -399,7 +399,7 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
     ))
 }
 
-/// Pushes; a refusal is a failure.
+/// Pushes, and fails if the hooks reject it.
 fn push(world: &World, what: &[&str]) -> Result<(), Failure> {
     let pushed = world.repository.push(what)?;
     if pushed.accepted {
@@ -412,7 +412,7 @@ fn push(world: &World, what: &[&str]) -> Result<(), Failure> {
     }
 }
 
-/// Waits until every host runs a commit, by what the controller says.
+/// Waits until the controller reports that every host runs a commit.
 async fn converged(world: &mut World, story: &Story, commit: &str) -> Result<(), Failure> {
     let seen = &*world;
     story
@@ -508,7 +508,7 @@ fn is(found: Option<&String>, wanted: &str, what: &str) -> Result<(), String> {
     }
 }
 
-/// That a plan in JSON changes nothing.
+/// Fails if a plan in JSON has changes.
 fn nothing_planned(plan: &str) -> Result<(), Failure> {
     let plan: serde_json::Value = serde_json::from_str(plan)
         .map_err(|error| Failure::new(format!("the plan isn't JSON: {error}")))?;

@@ -1,4 +1,4 @@
-//! Telling what happens, while it happens.
+//! Prints the demonstration's progress.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crate::output::{Paint, Palette};
 use crate::report::Failure;
 
-/// How long something may take to be observed.
+/// The longest time in which something must be observed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often it is looked for.
+/// The interval between observations.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Tells the story on stdout.
+/// Prints the story on stdout.
 pub(super) struct Story {
     palette: Palette,
     out: std::io::Stdout,
@@ -41,7 +41,7 @@ impl Story {
         self.say(&format!("     {}", self.palette.paint(Paint::Dim, about)));
     }
 
-    /// Something that is done.
+    /// Prints an action.
     pub(super) fn does(&self, what: &str) {
         self.say(&format!(
             "   {} {what}",
@@ -49,7 +49,7 @@ impl Story {
         ));
     }
 
-    /// Something that was observed.
+    /// Prints an observation.
     pub(super) fn saw(&self, what: &str) {
         self.say(&format!(
             "   {} {what}",
@@ -57,7 +57,7 @@ impl Story {
         ));
     }
 
-    /// The words of a program, indented.
+    /// Prints the output of a program, indented, up to `most` lines.
     pub(super) fn quotes(&self, text: &str, most: usize) {
         let lines: Vec<_> = text
             .lines()
@@ -88,12 +88,12 @@ impl Story {
     }
 
     pub(super) fn say(&self, text: &str) {
-        // A reader that went away doesn't stop the demonstration.
+        // A closed stdout doesn't stop the demonstration.
         let _ = writeln!(&self.out, "{text}");
     }
 
-    /// Looks again and again until something is so, and tells how long it took. `look` says either
-    /// what was found, or what is still missing.
+    /// Repeats `look` until it succeeds, and prints how long that took. `look` returns the result, or what is
+    /// still missing.
     pub(super) async fn observe<T, F>(
         &self,
         what: &str,

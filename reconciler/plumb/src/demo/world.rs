@@ -1,4 +1,4 @@
-//! Everything that the demonstration is made of.
+//! The demonstration's processes and folders.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ use super::repository::Repository;
 /// The hosts' names.
 pub(super) const HOSTS: [&str; 3] = ["vault", "web-1", "web-2"];
 
-/// Everything that the demonstration is made of. It goes when this is dropped.
+/// The demonstration's processes and folders. Dropping this removes the folders.
 pub(super) struct World {
     pub(super) alice: Person,
     pub(super) bob: Person,
@@ -31,18 +31,18 @@ pub(super) struct World {
     pub(super) client: Client,
     pub(super) page: String,
     pub(super) socket: PathBuf,
-    /// The commit that hosts were last seen to run.
+    /// The newest accepted commit, as last observed.
     pub(super) accepted: String,
     program: PathBuf,
     alertmanagers: Vec<String>,
-    /// The real one, where it is installed.
+    /// The real Alertmanager, if it is installed.
     pub(super) alertmanager: Option<Alertmanager>,
     controller: Option<Child>,
     folder: TempDir,
 }
 
 impl World {
-    /// Puts everything together; nothing runs yet but the receiver.
+    /// Prepares the folders, keys and repositories, and starts only the receiver and Alertmanager.
     pub(super) async fn new() -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("plumb-demo-")
@@ -79,7 +79,7 @@ impl World {
         self.folder.path().join("state/hosts").join(host)
     }
 
-    /// A file of a host; none where it isn't there.
+    /// Reads a file of a host, or returns `None` if it can't be read.
     pub(super) fn host_file(&self, host: &str, path: &str) -> Option<String> {
         fs::read_to_string(self.host_folder(host).join(path.trim_start_matches('/'))).ok()
     }
@@ -93,12 +93,12 @@ impl World {
         .or_fail(|| format!("{path} of {host} can't be written"))
     }
 
-    /// The controller's configuration file.
+    /// The path of the controller's configuration.
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("controller.yaml")
     }
 
-    /// Writes the controller's configuration, which knows the root of trust.
+    /// Writes the controller's configuration, with this introduction.
     pub(super) fn write_config(&self, introduction: &str) -> Result<(), Failure> {
         let listen = self.page.trim_start_matches("http://");
         let text = fleet::controller(
@@ -136,7 +136,7 @@ impl World {
         Ok(())
     }
 
-    /// Kills the controller without a word, as a lost machine would.
+    /// Kills the controller with SIGKILL, as a lost machine would end it.
     pub(super) async fn kill_controller(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.controller.take() {
             child
@@ -147,7 +147,7 @@ impl World {
         Ok(())
     }
 
-    /// What another `plumb` says; its failure is ours.
+    /// Runs another `plumb` and returns its output. Fails if that command fails.
     pub(super) async fn ask(&self, args: &[&str]) -> Result<String, Failure> {
         let output = self
             .plumb()
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// What the controller knows; none while it doesn't answer.
+    /// Returns the controller's view of the fleet. Fails if it doesn't answer.
     pub(super) async fn fleet(&self) -> Result<Fleet, String> {
         self.client
             .fleet()
@@ -183,14 +183,14 @@ impl World {
         lines[from..].join("\n")
     }
 
-    /// Ends the controller as a service manager would, so that its agents end with it.
+    /// Ends the controller as a service manager would, so that its agents end too.
     pub(super) async fn close(mut self) {
         let Some(mut child) = self.controller.take() else {
             return;
         };
         if let Some(id) = child.id() {
             let mut kill = Command::new("kill");
-            // Where the signal can't be sent, the kill below ends it all the same.
+            // If the signal can't be sent, the kill below ends it.
             let _ = kill.arg("-TERM").arg(id.to_string()).status().await;
         }
         let patience = std::time::Duration::from_secs(5);
@@ -227,7 +227,7 @@ impl World {
     }
 }
 
-/// A port of the loopback that was free a moment ago.
+/// Returns a port of the loopback that was free a moment ago.
 fn free_port() -> Result<u16, Failure> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

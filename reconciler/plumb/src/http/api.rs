@@ -1,4 +1,4 @@
-//! Routes, and what each answers.
+//! The routes and their handlers.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::ui::Page;
 
 type Seen = State<Arc<dyn View>>;
 
-/// A list, as Kubernetes writes it.
+/// A list, in Kubernetes' form.
 #[derive(Serialize)]
 struct Items<T> {
     items: Vec<T>,
 }
 
-/// What anyone on the network may see: health, metrics, the page. Nothing is changed here.
+/// The read-only routes for anyone on the network: health, metrics, the page.
 pub(super) fn public(view: Arc<dyn View>) -> Router {
     Router::new()
         .route("/", get(page))
@@ -34,7 +34,7 @@ pub(super) fn public(view: Arc<dyn View>) -> Router {
         .layer(axum::middleware::map_response(harden))
 }
 
-/// What those who may open the socket see and say.
+/// The routes for everyone who may open the socket: the public ones and the API, with commands.
 pub(super) fn private(view: Arc<dyn View>) -> Router {
     Router::new()
         .route("/api/v1/fleet", get(fleet))
@@ -47,7 +47,8 @@ pub(super) fn private(view: Arc<dyn View>) -> Router {
         .merge(public(view))
 }
 
-/// Nothing from elsewhere is loaded, run or framed, whatever a manifest smuggles into a name.
+/// Adds headers that keep the page from loading, running or being framed by anything else, whatever a
+/// manifest puts into a name.
 async fn harden(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let headers = response.headers_mut();

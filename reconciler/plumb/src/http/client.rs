@@ -1,4 +1,4 @@
-//! The CLI's side: HTTP over the controller's Unix socket.
+//! The CLI's HTTP client for the controller's Unix socket.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use serde::de::DeserializeOwned;
 use crate::http::view::{Command, Done, Event, Fleet, Refused};
 use crate::report::{Failure, OrFail as _};
 
-/// Speaks with a running controller.
+/// A client of a running controller.
 pub struct Client {
     http: reqwest::Client,
     socket: PathBuf,
 }
 
 impl Client {
-    /// A client for the controller at this socket.
+    /// Creates a client for the controller at this socket. It doesn't connect yet.
     ///
     /// # Errors
-    /// When an HTTP client can't be made.
+    /// Fails if the HTTP client can't be created.
     pub fn new(socket: &Path) -> Result<Self, Failure> {
         let http = reqwest::Client::builder()
             .unix_socket(socket)
@@ -32,18 +32,18 @@ impl Client {
         })
     }
 
-    /// Everything that the controller knows.
+    /// Returns the controller's view of the fleet.
     ///
     /// # Errors
-    /// When no controller answers.
+    /// Fails if no controller answers.
     pub async fn fleet(&self) -> Result<Fleet, Failure> {
         self.send(self.http.get("http://plumb/api/v1/fleet")).await
     }
 
-    /// The newest events, oldest first.
+    /// Returns the newest events, oldest first.
     ///
     /// # Errors
-    /// When no controller answers.
+    /// Fails if no controller answers.
     pub async fn events(&self, host: Option<&HostName>) -> Result<Vec<Event>, Failure> {
         let url = match host {
             Some(host) => format!("http://plumb/api/v1/events?host={host}"),
@@ -52,10 +52,10 @@ impl Client {
         self.send(self.http.get(url)).await
     }
 
-    /// Says something to the controller.
+    /// Sends a command to the controller.
     ///
     /// # Errors
-    /// When no controller answers, or it refuses.
+    /// Fails if no controller answers, or it refuses the command.
     pub async fn tell(&self, command: &Command) -> Result<Done, Failure> {
         self.send(self.http.post("http://plumb/api/v1/commands").json(command))
             .await
@@ -98,7 +98,7 @@ impl Client {
     }
 }
 
-/// The last of an error's causes: the one that a person can do something about.
+/// Returns the last of an error's causes, the one that a person can do something about.
 fn root(error: &dyn std::error::Error) -> String {
     let mut last = error;
     while let Some(next) = last.source() {

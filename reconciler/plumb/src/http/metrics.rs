@@ -1,4 +1,4 @@
-//! Prometheus' view of the fleet, as `OpenMetrics` text. `docs/metrics.md` lists the names.
+//! Renders the controller's metrics as `OpenMetrics` text. `docs/metrics.md` lists the names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 type Labels = Vec<(&'static str, String)>;
 
-/// What each metric is, as the exposition says it.
+/// The help text of each metric.
 const HELP: &[(&str, &str)] = &[
     ("plumb_build_info", "The version that runs"),
     (
@@ -82,7 +82,7 @@ const HELP: &[(&str, &str)] = &[
     ),
 ];
 
-/// All metrics as `OpenMetrics` text.
+/// Renders all metrics as `OpenMetrics` text.
 pub(super) fn render(snapshot: MetricsSnapshot) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot(snapshot)));
@@ -91,7 +91,7 @@ pub(super) fn render(snapshot: MetricsSnapshot) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// The type that the text has.
+/// The content type of the rendered text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl Collector for Snapshot {
     }
 }
 
-/// The series of each metric together, as the text form asks.
+/// Groups series by the name of their metric, as the text form needs them.
 fn by_name<T>(all: &[T], name: impl Fn(&T) -> &'static str) -> BTreeMap<&'static str, Vec<&T>> {
     let mut grouped: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for one in all {
@@ -170,7 +170,7 @@ fn labels(labels: &BTreeMap<&'static str, String>) -> Labels {
         .collect()
 }
 
-/// Counts for each bound, and behind the last the rest; the encoder adds them up.
+/// The count of each bucket, the last one unbounded; the encoder makes them cumulative.
 fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
     let below: u64 = histogram.buckets.iter().sum();
     let bounded = BOUNDS.into_iter().zip(histogram.buckets.iter().copied());

@@ -1,9 +1,8 @@
-//! The names that the page may be asked for by.
+//! The host names under which the page may be requested.
 //!
-//! A page of somewhere else can point a name of its own at this machine (DNS rebinding) and read what
-//! is here as if it were its own; only the `Host` header gives it away. So a request for any other
-//! name is refused. An address can't be pointed elsewhere, so the listening one and the loopback are
-//! always right.
+//! A malicious page can make its own name resolve to this machine (DNS rebinding) and then read what is here
+//! as if it were its own; only the `Host` header gives it away. So a request for any unknown name is refused.
+//! An address can't be rebound, so the listening address and the loopback are always accepted.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,16 +11,16 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-/// The names that are answered.
+/// The accepted names.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     listen: IpAddr,
-    /// The host of the page's address as people reach it.
+    /// The host in the page's configured address.
     configured: Option<String>,
 }
 
 impl Names {
-    /// Those of a listener whose page people reach at this address, if it has another than its own.
+    /// Collects the names of a listener. `url` is the page's configured address, if there is one.
     pub(super) fn new(listen: SocketAddr, url: Option<&str>) -> Self {
         let uri: Option<Uri> = url.and_then(|url| url.parse().ok());
         Self {
@@ -30,7 +29,7 @@ impl Names {
         }
     }
 
-    /// Whether a request is for one of them. `asked` is a host without its port.
+    /// True if a request for this host, given without its port, is accepted.
     fn answers(&self, asked: &str) -> bool {
         let asked = asked
             .strip_suffix('.')
@@ -44,7 +43,7 @@ impl Names {
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(&asked);
         literal.parse::<IpAddr>().is_ok_and(|address| {
-            // Whoever listens on every address is reached at each of them.
+            // A listener on the unspecified address is reached at every address of this machine.
             self.listen.is_unspecified() || address == self.listen || address.is_loopback()
         })
     }
@@ -62,7 +61,8 @@ impl Names {
     }
 }
 
-/// The host that a request is for, without the port; none where it doesn't say exactly one.
+/// Returns the host that a request is for, without the port, or `None` if the request doesn't name exactly
+/// one.
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let mut all = headers.get_all(header::HOST).iter();
     let (first, more) = (all.next(), all.next());
@@ -82,7 +82,7 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     match (uri.host(), header) {
         (None, Some(header)) => Some(header.host().to_owned()),
         (Some(host), None) => Some(host.to_owned()),
-        // Both are said by proxies, and say the same then.
+        // Proxies send both; they must agree.
         (Some(host), Some(header)) => {
             (header.host().eq_ignore_ascii_case(host)).then(|| host.to_owned())
         }
@@ -90,7 +90,7 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// Refuses what is asked for by another name.
+/// Refuses requests for other names.
 pub(super) async fn check(State(names): State<Names>, request: Request, next: Next) -> Response {
     match host_of(request.uri(), request.headers()) {
         Some(host) if names.answers(&host) => next.run(request).await,

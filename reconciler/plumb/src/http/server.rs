@@ -1,4 +1,4 @@
-//! Listening: one Unix socket for the CLI, one TCP address for everyone.
+//! The HTTP listeners: a Unix socket for the CLI, and a TCP address for everyone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use super::names::{self, Names};
 use super::view::View;
 use crate::report::{Failure, OrFail as _};
 
-/// Sockets that are open, before anything is served on them: a second controller fails here and
-/// not after it has begun to work.
+/// The open sockets, on which nothing is served yet: a second controller fails here, before it has begun to
+/// work.
 pub struct Listeners {
     unix: UnixListener,
     path: PathBuf,
@@ -23,11 +23,11 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens both. `url` is the page's address as people reach it: requests on TCP that are for any
-    /// other name are refused, but for those to addresses of this machine.
+    /// Opens both. `url` is the page's address as people reach it: requests on TCP for any other name are
+    /// refused, except for addresses of this machine.
     ///
     /// # Errors
-    /// When one of them is taken or can't be opened.
+    /// Fails if one of them is in use or can't be opened.
     pub async fn open(
         socket: &Path,
         listen: Option<SocketAddr>,
@@ -52,7 +52,7 @@ impl Listeners {
         })
     }
 
-    /// The TCP address, with the port that the system chose where 0 was asked for.
+    /// The TCP address. If port 0 was configured, it has the port that the system chose.
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|(tcp, _)| tcp.local_addr().ok())
     }
@@ -67,7 +67,7 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
             .or_fail(|| format!("the socket's folder {} can't be made", folder.display()))
             .map_err(|failure| failure.hint(SOCKET_HINT))?;
     }
-    // A socket file outlives a killed controller; one that answers belongs to a living one.
+    // A socket file outlives a killed controller. If it answers, another controller runs.
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         return Err(
             Failure::new(format!("another controller answers at {shown}"))
@@ -90,17 +90,17 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-/// Serves until told to stop; open requests are finished.
+/// Serves until `stop` becomes true; open requests are finished.
 ///
 /// # Errors
-/// When a listener fails.
+/// Fails if a listener fails.
 pub async fn serve(
     listeners: Listeners,
     view: Arc<dyn View>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let until = |mut stop: watch::Receiver<bool>| async move {
-        // A sender that is gone means the same as being told.
+        // A dropped sender also means to stop.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let unix = axum::serve(listeners.unix, api::private(view.clone()))
@@ -114,7 +114,7 @@ pub async fn serve(
         }
         None => unix.await,
     };
-    // The next controller removes it too; that this one is gone is said sooner this way.
+    // The next controller would remove the file too, but until then the CLI can tell that none runs.
     let _ = std::fs::remove_file(listeners.path);
     result
 }

@@ -1,4 +1,4 @@
-//! What can be asked of a controller and said to it, in the form that travels.
+//! The queries and commands of a controller, and their wire form.
 
 use futures::future::BoxFuture;
 use plumb_api::HostName;
@@ -12,59 +12,59 @@ pub use plumb_core::view::{
 
 /// A running controller, as HTTP sees it.
 pub trait View: Send + Sync {
-    /// Everything that it knows, at one moment.
+    /// Returns its view of the fleet, all at one moment.
     fn fleet(&self) -> BoxFuture<'_, Fleet>;
 
-    /// The newest events, oldest first; of one host, if it is named.
+    /// Returns the newest events, oldest first; if a host is given, only that host's.
     fn events(&self, host: Option<HostName>) -> BoxFuture<'_, Vec<Event>>;
 
-    /// What is counted and measured.
+    /// Returns its counters, gauges and histograms.
     fn metrics(&self) -> MetricsSnapshot;
 
-    /// Whether it is ready: its store is open and it has read the source at least once.
+    /// True if its store is open and it has read the source at least once.
     fn ready(&self) -> bool;
 
-    /// Says something to it.
+    /// Carries out a command.
     fn tell(&self, command: Command) -> BoxFuture<'_, Result<Done, Refused>>;
 }
 
-/// Something that is said to a controller.
+/// A command for a controller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "command")]
 pub enum Command {
-    /// The branch may have moved: fetch now.
+    /// Fetch now: the branch may have moved.
     Notify,
-    /// Look at these hosts now; at all of them when none are named.
+    /// Reconcile these hosts now; all hosts if none are named.
     Reconcile {
         /// The hosts.
         hosts: Vec<HostName>,
     },
-    /// A host that git no longer has: stop speaking of it.
+    /// Drop a host that git no longer has. Of a host that git has, drop only the record of its ledger.
     Forget {
         /// The host.
         host: HostName,
     },
 }
 
-/// It is done, or begun.
+/// The success of a command, which is done or begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
-    /// What, in a sentence without a full stop.
+    /// A sentence about it, without a full stop.
     pub message: String,
-    /// The hosts that it concerns.
+    /// The affected hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostName>,
 }
 
-/// It can't be done.
+/// The refusal of a command.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{message}")]
 pub struct Refused {
-    /// Why, lower-case and without a full stop.
+    /// The reason, in lower case and without a full stop.
     pub message: String,
-    /// What would help.
+    /// A suggestion for the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

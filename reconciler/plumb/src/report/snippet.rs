@@ -1,4 +1,4 @@
-//! Diagnostics as text with the lines that they speak of.
+//! Renders diagnostics with the lines that they point at.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use plumb_document::{Diagnostic, Severity, SourceMap, Span};
 
 use crate::output::Palette;
 
-/// Every diagnostic with its snippet, errors last, so that they are what is seen first in a terminal.
+/// Renders every diagnostic with its snippet. Errors come last, because a terminal shows the end first.
 pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Palette) -> String {
     let theme = if palette.is_plain() {
         GraphicalTheme::unicode_nocolor()
@@ -23,7 +23,7 @@ pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Pale
     for diagnostic in warnings.into_iter().chain(errors) {
         let shown = Shown::new(diagnostic, sources);
         if handler.render_report(&mut out, &shown).is_err() {
-            // A snippet that can't be drawn must not cost the message.
+            // If the snippet can't be drawn, show at least the message.
             out.push_str(&diagnostic.to_string());
         }
         if !out.ends_with('\n') {
@@ -70,7 +70,7 @@ impl Shown {
             }
         }
         let source = named(&diagnostic.span, sources);
-        // Without a text there is nothing to draw; the place is said in words instead.
+        // Without the file's text there is no snippet, so the message names the place.
         let message = if source.is_some() {
             diagnostic.message.clone()
         } else {

@@ -19,7 +19,8 @@ const SHOWN: usize = 72;
 /// The number of paths that are listed under a reason.
 const PATHS: usize = 5;
 
-/// A commit's own text on one line. It may try to move the cursor or to turn the line around.
+/// Renders a commit's own text on one line. It may hold control characters that move the cursor or reverse
+/// the line.
 fn shown(text: &str) -> String {
     text.chars()
         .filter(|c| !invisible(*c))
@@ -27,7 +28,7 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
-/// The first line of a commit's message; for display only, so that a malformed commit has one too.
+/// Returns the first line of a commit's message. For display only, so that a malformed commit has one too.
 fn subject(repository: &Repository, commit: &Oid) -> String {
     let raw = repository
         .objects()
@@ -42,7 +43,7 @@ fn subject(repository: &Repository, commit: &Oid) -> String {
     shown(line.unwrap_or_default())
 }
 
-/// The reason that a commit gives for being an emergency.
+/// Returns the reason that a commit declares for an emergency.
 fn declared_emergency(repository: &Repository, commit: &Oid) -> Option<String> {
     let raw = repository
         .objects()
@@ -81,7 +82,7 @@ pub(crate) fn describe_with(
         describe_unjudged(&mut out, outcome, reason, repository, source, palette);
         return out;
     }
-    // If nothing was judged, the head repeats the reason of the range.
+    // If nothing was judged, the head of the text already has the range's reason.
     if off_branch(outcome).is_none() {
         for reason in &outcome.reasons {
             describe_reason(&mut out, reason, None, palette);
@@ -215,7 +216,7 @@ fn describe_reason(out: &mut String, reason: &Reason, step: Option<&Step>, palet
     }
 }
 
-/// Names those who could give what a need lacks.
+/// Names the people who could give a need's missing signatures.
 pub(crate) fn who_could(need: &NeedMet) -> String {
     let all = need.identities.len().saturating_add(need.could.len());
     let enough = usize::try_from(need.count).is_ok_and(|count| all >= count);

@@ -18,7 +18,7 @@ pub(crate) struct Divergence {
     pub(crate) kind: DivergenceKind,
 }
 
-/// How a head left the accepted commits.
+/// The kind of a divergence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DivergenceKind {
     /// It is the branch itself, or merged the branch as its second parent: the server rejects it.
@@ -27,8 +27,8 @@ pub(crate) enum DivergenceKind {
     Beside,
 }
 
-/// Returns what the server's branch has accepted and `head` isn't built on. Returns `None` if nothing was
-/// fetched of that branch, or if it already has `head`.
+/// Returns the commit that the server's branch has accepted and `head` isn't built on. Returns `None` if that
+/// branch was never fetched, or if it already has `head`.
 pub(crate) fn divergence(
     repository: &Repository,
     introduction: Oid,
@@ -50,7 +50,7 @@ pub(crate) fn divergence(
     if own.contains(&server) {
         return None;
     }
-    // The server's branch is history here: its emergencies and freezes may be over.
+    // Judge the server's branch as history: its emergencies and freezes may be over.
     let inputs = Inputs::new(introduction, server, now)
         .tags(tags)
         .threads(spare_threads());

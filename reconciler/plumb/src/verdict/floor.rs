@@ -1,4 +1,4 @@
-//! Chooses the floor that a range is judged from, and judges what lies before a commit.
+//! Chooses the floor that a range is judged from, and judges the commits before a commit.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::{FloorSource, Range, introduction, judge};
 use crate::git::remote_of;
 use crate::report::Failure;
 
-/// The floor of a range for which none was given: git's `plumb.introduction`, or the upstream branch.
+/// Returns the floor for a range without a given one: git's `plumb.introduction`, or the upstream branch.
 pub(crate) fn default_floor(repository: &Repository) -> Result<(Oid, FloorSource), Failure> {
     if let Some(text) = repository.config("plumb.introduction") {
         return Ok((introduction(repository, &text)?, FloorSource::Introduction));
@@ -34,13 +34,13 @@ pub(crate) struct HeldBefore {
 }
 
 impl HeldBefore {
-    /// The reason of a later commit that it holds.
+    /// Returns the reason that a later commit gets because this one holds it.
     pub(crate) fn reason(&self) -> Reason {
         let message = format!("{} before it isn't accepted", self.commit.short());
         Reason::new(ReasonCode::Ancestor, message)
     }
 
-    /// A sentence for people, with the command that says more.
+    /// Describes the hold in a sentence, with the command that explains more.
     pub(crate) fn describe(&self) -> String {
         let held = self.commit.short();
         format!("{held} before it isn't accepted, and holds later commits: plumb explain {held}")
@@ -58,7 +58,7 @@ pub(crate) enum Before {
     Unknown,
 }
 
-/// Judges what lies before a commit. `head` is the commit or one on top of it: an approval of a later
+/// Judges the commits before a commit. `head` is the commit or one on top of it: an approval of a later
 /// commit may span earlier ones.
 pub(crate) fn before(repository: &Repository, tags: &[TagRef], commit: Oid, head: Oid) -> Before {
     let Ok((floor, source)) = default_floor(repository) else {
@@ -88,8 +88,8 @@ pub(crate) fn before(repository: &Repository, tags: &[TagRef], commit: Oid, head
     }
 }
 
-/// The tip of the server's branch as of the last fetch; `commit` has the policy that names the branch.
-/// Returns `None` in a repository that nothing is fetched into, such as the server's own.
+/// Returns the tip of the server's branch as of the last fetch; `commit` has the policy that names the
+/// branch. Returns `None` in a repository that nothing is fetched into, such as the server's own.
 pub(crate) fn server_head(repository: &Repository, commit: &Oid) -> Option<Oid> {
     let authority = super::authority(repository, commit).ok()?;
     let branch = authority.policy.branch();
@@ -109,8 +109,8 @@ pub(crate) fn first_parents(objects: &ObjectStore, from: Oid) -> impl Iterator<I
     std::iter::successors(Some(from), parent).take(limits::CHAIN)
 }
 
-/// The commits of a range that have just arrived: those that the server's branch doesn't have. Returns
-/// `None` if that branch isn't known.
+/// Returns the commits of a range that have just arrived: those that the server's branch doesn't have.
+/// Returns `None` if that branch isn't known.
 pub(super) fn arriving(
     repository: &Repository,
     range: &Range<'_>,

@@ -8,7 +8,7 @@ use plumb_trust::{Oid, Outcome, ReasonCode};
 use crate::git::remote_of;
 use crate::output::{Paint, Palette, quoted};
 
-/// What a reader can do about a commit.
+/// A hint on a commit for its reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hint {
     /// One or two sentences.
@@ -17,12 +17,12 @@ pub(crate) struct Hint {
     pub(crate) commands: Vec<String>,
 }
 
-/// Whether other commits stand on top of a commit.
+/// The position of a commit on its branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
     /// It is the newest commit, which can be amended.
     Newest,
-    /// Others stand on it.
+    /// It has commits on top.
     Below,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct HintContext {
     pub(crate) branch: String,
     /// The remote that the branch is pushed to.
     pub(crate) remote: String,
-    /// Where the commit stands on its branch.
+    /// The position of the commit on its branch.
     pub(crate) position: Position,
 }
 
@@ -71,7 +71,7 @@ impl HintContext {
     }
 }
 
-/// A row of the table: the text, the command for whoever made the commit (it acts on the newest one), and
+/// A row of the table: the text, the command for the commit's author (it changes the newest commit), and
 /// commands for everybody.
 struct Row(&'static str, Option<&'static str>, &'static [&'static str]);
 
@@ -82,11 +82,11 @@ const FETCH_APPROVALS: &str = "git fetch {remote} 'refs/tags/approve/*:refs/tags
 const LOOK: &str = "git log --show-signature {accepted}..{commit}";
 const UNDO: &str = "git revert -S COMMIT";
 const APPROVE: &str = "plumb approve {commit}";
-// `~0`: git takes even a tag that is named like the full id before the commit.
+// `~0` makes git resolve the commit: without it, git prefers a tag that is named like the full id.
 const PUSH_ACCEPTED: &str = "git push {remote} {accepted}~0:refs/heads/{branch}";
 const SET_BACK: &str = "git push --force-with-lease {remote} {accepted}~0:refs/heads/{branch}";
 
-/// The table: one row for the reasons that a reader can do the same about.
+/// Returns the table's row for a reason; reasons with the same remedy share one.
 fn row_of(code: ReasonCode) -> Option<Row> {
     Some(match code {
         // These hold nothing up by themselves.
@@ -206,13 +206,13 @@ fn row_of(code: ReasonCode) -> Option<Row> {
     })
 }
 
-/// The hint for the deciding reason: a revoked key before everything else, then the worst verdict, and of
-/// one verdict the most specific reason.
+/// Returns the hint for the deciding reason: a revoked key before everything else, then the worst verdict,
+/// and within a verdict the most specific reason.
 pub(crate) fn hint(
     codes: impl IntoIterator<Item = ReasonCode>,
     context: &HintContext,
 ) -> Option<Hint> {
-    // Approvals are missing whatever else is wrong.
+    // Missing approvals are the least specific: they come with every other reason.
     let rank = |code: &ReasonCode| {
         let revoked = *code == ReasonCode::KeyRevoked;
         let specific = *code != ReasonCode::ApprovalsMissing;

@@ -24,7 +24,7 @@ pub(super) struct Scope {
     pub(super) reach: Reach,
 }
 
-/// How far down a scope reaches.
+/// The extent of a scope, from the approved commit down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// The commit alone.

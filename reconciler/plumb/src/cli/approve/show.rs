@@ -1,6 +1,6 @@
 //! Shows what is approved before anything is signed. Until then it is a stranger's text: our own parser reads
 //! the commits and removes invisible characters, and git is asked only for what it quotes. An author is free
-//! text, so the signer is row up beside it.
+//! text, so the signer is shown beside it.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, limits};
@@ -12,7 +12,7 @@ use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Failure, OrFail as _};
 
-/// The policy before the scope, and the keys that are revoked by now.
+/// The policy before the scope, and the keys that are revoked now.
 pub(super) struct KnownKeys {
     pub(super) authority: Option<Authority>,
     pub(super) revoked: Vec<KeyName>,
@@ -51,7 +51,7 @@ pub(super) fn show(
     for other in others.filter(|other| **other != commit) {
         match read(repository, *other, keys) {
             Ok(row) => tell(*other, &row),
-            // Of the others it is enough to know that they are there.
+            // The other commits need not be readable.
             Err(_) => shell.say(format_args!("{} can't be read", other.short())),
         }
     }

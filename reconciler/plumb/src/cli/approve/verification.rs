@@ -70,7 +70,7 @@ impl BeforeApproval {
             return Ok(None);
         };
         if let Some(step) = steps.first().filter(|s| s.verdict == Verdict::Reject) {
-            // A missing object may be elsewhere; nothing else helps such a commit.
+            // A missing object may exist in another clone. Nothing else helps a rejected commit.
             let missing = |reason: &&Reason| reason.code == ReasonCode::MissingObject;
             return step
                 .reasons
@@ -141,8 +141,8 @@ impl BeforeApproval {
     }
 }
 
-/// Judges each commit of a chain from its parent, on the way to the newest: an approval of that one may span
-/// the others.
+/// Judges each commit of a chain by its parent's policy, with the whole chain up to the newest commit: an
+/// approval of the newest may span the others.
 fn judge(
     repository: &Repository,
     chain: &[(Oid, Oid)],
@@ -180,7 +180,7 @@ fn rejected(step: &Step, reason: &Reason) -> Failure {
 }
 
 impl AfterApproval {
-    /// The effect of the approval; one without any is warned of.
+    /// Returns the effect of the approval, and warns if it has none.
     pub(super) fn effect(&self, shell: &Shell) -> Effect {
         let have = |step: &Step| step.needs.iter().map(|need| need.have).sum::<u32>();
         let changes = |(before, after): &(Step, Step)| {

@@ -2,7 +2,7 @@
 
 use plumb_core::reason::ConditionReason;
 
-/// Every reason and its meaning.
+/// Lists every reason with its meaning.
 pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let reasons = ConditionReason::ALL.iter();
     reasons.map(|reason| (reason.as_str(), reason.meaning()))

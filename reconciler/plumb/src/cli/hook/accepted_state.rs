@@ -22,7 +22,7 @@ const PATH: &str = "plumb/accepted";
 /// The largest file that is read; a larger one isn't ours.
 const LARGEST: u64 = 4 << 20;
 
-/// How far a branch is accepted.
+/// The accepted commit of a branch, as of the last push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AcceptedState {
     /// The root of trust that it follows from.
@@ -80,7 +80,7 @@ impl AcceptedState {
         text
     }
 
-    /// Writes the file. Of two pushes at once one wins, and both are true.
+    /// Writes the file. If two pushes write at once, the last one wins; both contents are true.
     pub(super) fn write(&self, git_dir: &Path) -> Result<(), Failure> {
         let path = git_dir.join(PATH);
         let failed = || format!("{} can't be written", path.display());
@@ -99,7 +99,7 @@ impl AcceptedState {
     }
 }
 
-/// Where a branch is relative to an accepted commit.
+/// The position of a branch relative to an accepted commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BranchPosition {
     /// The branch has the commit.

@@ -18,8 +18,9 @@ const HOOKS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Installs the hooks into a clone. A hook that is there already stays. Returns what is left to do by hand, with
-/// the exact commands: a policy that was just written is good without them.
+/// Installs the hooks into a clone; an existing hook stays. Returns the steps that are left to do by hand,
+/// with the exact commands. The caller only warns of them: the policy that it has just written is valid
+/// without hooks.
 pub(in crate::cli) fn write_commit_hooks(folder: &Path, git: &Git) -> Vec<String> {
     let mut left = Vec::new();
     for (name, text) in HOOKS {

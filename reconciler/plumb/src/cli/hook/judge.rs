@@ -1,5 +1,5 @@
-//! Decides which commits of a push are taken. The server's hooks and the client's share it, so that a client
-//! never rejects a commit that its server would accept.
+//! Decides which commits of a push the hooks refuse. The server's hooks and the client's share it, so that a
+//! client never rejects a commit that its server would accept.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -25,8 +25,8 @@ pub(super) enum View {
     OneRef,
 }
 
-/// The largest number of waiting commits behind which later ones are judged: otherwise whoever may push could
-/// keep a hook busy for as long as they like.
+/// The largest number of waiting commits behind which later ones are judged. Without it, anybody who may push
+/// could keep a hook busy for as long as they like.
 const BEHIND: usize = 1000;
 
 /// The inputs that a push is judged with.
@@ -41,12 +41,12 @@ pub(super) struct Judge<'a> {
     pub(super) tombstones: &'a BTreeSet<Oid>,
 }
 
-/// The reason why a commit isn't taken.
+/// The reason why a commit is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It can never be accepted.
     Never,
-    /// Nobody of the policy stands behind it.
+    /// No identity of the policy covers it.
     Uncovered,
 }
 
@@ -68,8 +68,8 @@ impl Judge<'_> {
         inputs
     }
 
-    /// Returns why the first held commit isn't taken, or `None` if it merely waits. If it waits for its date,
-    /// that is the only reason that is kept.
+    /// Returns why the first held commit is refused, or `None` if it merely waits. If it waits for its date,
+    /// only that reason is kept.
     pub(super) fn refusal(&self, view: View, way: &mut Outcome) -> Option<Refusal> {
         if way.verdict == Verdict::Reject {
             return Some(Refusal::Never);
@@ -112,7 +112,7 @@ impl Judge<'_> {
             })
     }
 
-    /// Finds the first commit behind a waiting one that isn't taken: each is judged as if the commits that
+    /// Finds the first commit behind a waiting one that is refused: each is judged as if the commits that
     /// hold it were accepted.
     pub(super) fn behind(
         &self,
@@ -186,7 +186,7 @@ impl Judge<'_> {
     }
 }
 
-/// What ends the search behind waiting commits.
+/// The reason why the search behind waiting commits ended.
 enum Behind {
     Refused(Refusal, Box<Held>),
     TooMany,
@@ -201,7 +201,7 @@ fn too_many(reference: &str, new: Oid) -> Failure {
     .hint("or push fewer at a time; waiting commits may be set back")
 }
 
-/// Returns why a commit behind others isn't taken, or `None` if it waits like them.
+/// Returns why a commit behind others is refused, or `None` if it waits like them.
 fn refusal_of(view: View, held: &Held) -> Option<Refusal> {
     if held.step.verdict == Verdict::Reject {
         return Some(Refusal::Never);

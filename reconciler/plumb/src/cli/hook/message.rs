@@ -10,8 +10,8 @@ const NAME: &str = "Deploy-Ref";
 /// The line that begins the part that git cuts off if it showed a diff or `commit.cleanup` is `scissors`.
 const SCISSORS: &[u8] = b"------------------------ >8 ------------------------";
 
-/// How git cleans the message up, as far as a hook can know. An argument of git's command line may say
-/// otherwise, so each form must work either way.
+/// The cleanup that git does on the message, as far as a hook can know. An argument of git's command line may
+/// override it, so each form must work either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cleanup<'c> {
     /// Git removes lines that begin with this.
@@ -132,7 +132,7 @@ fn is_named(line: &[u8]) -> bool {
     name.eq_ignore_ascii_case(NAME.as_bytes()) && rest.starts_with(b":")
 }
 
-/// True if the trailer is found. Others report what is wrong with other trailers.
+/// True if [`Trailers`] finds the trailer, or the message's trailers are malformed, which others report.
 fn says(message: &[u8], value: &str) -> bool {
     Trailers::parse(message).map_or(true, |trailers| trailers.get(NAME) == Some(value))
 }

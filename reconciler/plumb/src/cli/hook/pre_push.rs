@@ -58,7 +58,7 @@ fn verify(
         .old
         .and_then(|remote| fork(repository, remote, local));
     let Some(introduction) = named.or(fork) else {
-        // The first push of a clone without an introduction: there is nothing to judge by.
+        // On the first push of a clone without an introduction, there is no policy to judge by.
         return Ok(());
     };
     let judge = Judge {
@@ -102,15 +102,15 @@ fn verify(
     Ok(())
 }
 
-/// The newest commit of the first parents of `local` that the server has.
+/// Returns the newest commit on the first-parent chain of `local` that the server's branch has too.
 fn fork(repository: &Repository, remote: Oid, local: Oid) -> Option<Oid> {
     let objects = repository.objects();
     let there: HashSet<Oid> = first_parents(objects, remote).collect();
     first_parents(objects, local).find(|id| there.contains(id))
 }
 
-/// The newest commit that the server has accepted for certain, if `local` isn't built on it. An approval in
-/// this clone may not be on the server yet, so none counts.
+/// Returns the newest commit that the server has certainly accepted, if `local` isn't built on it. Approvals
+/// of this clone may not be on the server yet, so none counts.
 fn left_behind(judge: &Judge<'_>, remote: Oid, local: Oid) -> Option<Oid> {
     let is_approval = |tag: &TagRef| matches!(Kind::of(&tag.name), Some((Kind::Approval, _)));
     let tags: Vec<TagRef> = judge

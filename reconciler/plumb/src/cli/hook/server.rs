@@ -61,7 +61,7 @@ pub(super) fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Res
 
 /// Notifies the controller of every push that may matter: a needless fetch costs nothing.
 fn notify(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
-    // A git server on its own machine has no controller unless somebody names one.
+    // On a machine that only serves git there is no controller, unless the caller names its socket.
     if controller.socket == Path::new(DEFAULT_SOCKET) && !controller.socket.exists() {
         return Ok(Exit::OK);
     }
@@ -87,7 +87,7 @@ impl Server {
             let introduction = repository.config("plumb.introduction")?.parse().ok()?;
             Some(introduced(&repository, introduction, now)?.policy.reference)
         };
-        // By default it is the branch that the policy names: of another, nothing would be judged.
+        // By default, judge the branch that the policy names: it can judge no other.
         let reference = repository
             .config("plumb.ref")
             .or_else(introduced)
@@ -126,7 +126,7 @@ impl Server {
         };
         let introduction = self.introduction()?;
         let tags = self.tags_after(updates)?;
-        // The floor is what was accepted so far: the branch may be set back to it, and not below.
+        // The floor is the newest accepted commit: the branch may be set back to it, and not below.
         let Applicable {
             floor,
             set_back,
@@ -178,7 +178,7 @@ impl Server {
         }
     }
 
-    /// Warns of unjudged branches if it isn't known which one is to be judged.
+    /// Warns of branches that aren't judged, if neither `plumb.ref` nor the policy names the branch to judge.
     fn warn_of_unjudged(&self, updates: &[Update], shell: &Shell) {
         let branch = |update: &Update| update.name.starts_with("refs/heads/");
         let is_told = self.repository.config("plumb.ref").is_some()
@@ -224,9 +224,9 @@ impl Server {
             .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
     }
 
-    /// The accepted state that applies to a branch with this tip. A branch that was set back past the hooks
-    /// keeps its floor, because hosts run that. On a branch that diverged, a commit that isn't on it is no
-    /// floor.
+    /// Returns the accepted state that applies to a branch with this tip. A branch that was set back past the
+    /// hooks keeps its floor, because hosts run that revision. A branch that diverged has no floor, because
+    /// the accepted commit isn't on it.
     fn applicable(&self, introduction: Oid, tip: Option<Oid>) -> Applicable {
         let mut applicable = Applicable::default();
         let state = AcceptedState::read(self.repository.git_dir(), &introduction, &self.reference);
@@ -247,7 +247,7 @@ impl Server {
         applicable
     }
 
-    /// The tags as they will be after the push.
+    /// Returns the tags as they will be after the push.
     fn tags_after(&self, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
         let tags = self.repository.tags()?;
         let mut after: BTreeMap<String, Oid> =
@@ -290,7 +290,7 @@ impl Server {
             accepted: outcome.accepted,
             tombstones,
         };
-        // Without a way from the floor to the tip, nothing is learned.
+        // If the floor isn't on the way to the tip, the outcome says nothing of the branch.
         let unjudged = outcome
             .reasons
             .iter()
@@ -306,7 +306,7 @@ impl Server {
             });
         }
         if !outcome.is_accept() && branch.is_some() {
-            // The push was judged before it was taken, and described then.
+            // `pre-receive` has judged and described the push.
             return Ok(());
         }
         if outcome.is_accept() {
@@ -333,7 +333,7 @@ fn introduced(repository: &Repository, introduction: Oid, now: Timestamp) -> Opt
     authority(objects, &commit.tree, now).ok()
 }
 
-/// The revocations of a push, and the keys that they name.
+/// Lists the revocation tags of a push with the keys that they name.
 fn revocations(updates: &[Update]) -> impl Iterator<Item = (&str, KeyName)> {
     updates.iter().filter_map(|update| {
         let (kind, rest) = Kind::of(&update.name)?;

@@ -1,5 +1,4 @@
-//! Guards the tags that trust relies on. They stay as they were pushed, so a tag that can never count isn't
-//! taken.
+//! Guards the tags that trust relies on. Pushed tags stay, so the hooks refuse a tag that can never count.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
@@ -10,7 +9,7 @@ use super::Update;
 use crate::output::quoted;
 use crate::report::Failure;
 
-/// The purpose of a tag, named by its folder.
+/// The purpose of a tag, which its folder names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Approval,
@@ -33,7 +32,7 @@ impl Kind {
         Some((kind, rest))
     }
 
-    /// The form of such tags' names.
+    /// The form of this kind's names, for messages.
     fn form(self) -> &'static str {
         match self {
             Self::Approval => "approve/BRANCH/ID",
@@ -52,10 +51,10 @@ impl Kind {
     }
 }
 
-/// What the hooks do with a heartbeat tag, by its name.
+/// The hooks' treatment of a heartbeat tag, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum HeartbeatTag {
-    /// The hooks take it and keep it.
+    /// The hooks let it through and keep it.
     Taken,
     /// They refuse it.
     Refused,
@@ -79,7 +78,7 @@ const LIKE_AN_ID: usize = 7;
 
 /// Refuses a new tag or branch that is named like a commit's id or like `HEAD`, and a tag that is named like
 /// the branch. Git resolves a tag before a branch and both before an abbreviated id, and in a push both even
-/// before a full id and `HEAD`: a reader who is told of a commit would be led to another.
+/// before a full id and `HEAD`: whoever passes the id of one commit to git would get another.
 pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failure> {
     let (None, Some(_), None) = (update.old, update.new, Kind::of(&update.name)) else {
         return Ok(());
@@ -112,8 +111,8 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
     Ok(())
 }
 
-/// Refuses to move or delete such a tag, and to take one that can never count, because it would stay. A tag
-/// that merely doesn't count yet, such as one by a key that the policy may have tomorrow, is taken.
+/// Refuses to move or delete a tag of trust, and to create one that can never count, because it would stay. A
+/// tag that merely doesn't count yet, such as one by a key that the policy may have tomorrow, passes.
 pub(super) fn guard(
     update: &Update,
     repository: &Repository,
@@ -210,7 +209,7 @@ fn never_counts(
                 .map(|_| format!("`{fingerprint}` isn't a fingerprint in hexadecimal digits"));
         }
     };
-    // Tags of another branch are for whoever watches that one.
+    // Whoever follows another branch judges its approvals and heartbeats.
     if !rest.starts_with(&format!("{}/", policy.branch())) {
         return None;
     }

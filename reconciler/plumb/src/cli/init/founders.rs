@@ -98,7 +98,7 @@ impl Founder {
     }
 }
 
-/// Turns a name into an identity's.
+/// Turns a name into one that an identity can have.
 pub(in crate::cli) fn word(name: &str) -> String {
     let word: String = name
         .to_lowercase()
@@ -115,7 +115,7 @@ pub(in crate::cli) fn word(name: &str) -> String {
     word.chars().take(64).collect()
 }
 
-/// A short name of git's user.
+/// Returns a short name of git's user.
 pub(in crate::cli) fn user_name(git: &Git) -> Option<String> {
     let email = git.try_ask(&["config", "user.email"]);
     let local = email.as_deref().and_then(|email| email.split('@').next());

@@ -1,4 +1,4 @@
-//! A policy that is written for the first time, with the files of its keys.
+//! Writes a new policy and the files of its keys.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -108,7 +108,7 @@ spec:
         text
     }
 
-    /// The paths and texts of the key files. None has the name of another person's first file.
+    /// The paths and texts of the key files. No file takes the path that another person's first file has.
     pub(in crate::cli) fn files(&self) -> Vec<(String, &str)> {
         let mut taken = BTreeSet::new();
         let of_another = |path: &str, own: &str| {
@@ -149,7 +149,7 @@ impl Rule {
     }
 }
 
-/// Creates a random UUID, which tells this fleet from a fork of it.
+/// Creates a random UUID, which distinguishes this fleet from its forks.
 pub(in crate::cli) fn random_id() -> Result<String, Failure> {
     let mut bytes = [0_u8; 16];
     fs::File::open("/dev/urandom")

@@ -21,12 +21,12 @@ pub(super) struct FleetPlan {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct HostPlan {
     changes: Vec<JsonChange>,
-    /// Drift that is left as it is.
+    /// Drift that isn't corrected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<JsonDrift>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<JsonProblem>,
-    /// Changes that wait for one of the problems.
+    /// Changes that a problem blocks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocked: Vec<JsonBlocked>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ struct JsonRefusal {
 }
 
 impl HostPlan {
-    /// The plan of a host that leads to `goal`.
+    /// Builds the plan of a host from its current state to `goal`.
     pub(super) fn of(planned: &Planned, goal: &DesiredState) -> Self {
         let change = |change: &Change| JsonChange {
             resource: change.address.clone(),
@@ -124,7 +124,7 @@ impl HostPlan {
         }
     }
 
-    /// The plan of a host that can't be planned for.
+    /// Builds the plan of a host that can't be planned for.
     pub(super) fn refused(reason: &'static str, message: String, hint: Option<String>) -> Self {
         Self {
             refused: Some(JsonRefusal {
@@ -137,7 +137,7 @@ impl HostPlan {
     }
 }
 
-/// A change as a JSON Patch on the resource, which appears, disappears, or changes some fields.
+/// Renders a change as a JSON Patch of the resource, which is created, deleted, or changed in some fields.
 fn patch(change: &Change, goal: &DesiredState) -> Patch {
     let path = PointerBuf::root();
     let spec = goal.get(&change.address);

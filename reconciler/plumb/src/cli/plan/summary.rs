@@ -26,7 +26,7 @@ pub(super) struct Group<'a> {
     pub(super) planned: &'a Planned,
 }
 
-/// How much is done, and how dangerous it is.
+/// Counts of changes, by kind and by danger.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Totals {
     /// Hosts that change.
@@ -39,7 +39,7 @@ pub(super) struct Totals {
     pub(super) run: u32,
     /// Changes that correct drift.
     pub(super) drift: u32,
-    /// Changes of what changed on the host and in git.
+    /// Changes of fields that both git and the host changed.
     pub(super) conflict: u32,
     /// Running things that are interrupted.
     pub(super) disrupted: u32,
@@ -108,7 +108,7 @@ pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
     }
 }
 
-/// A text that is equal for plans that look the same to a reader; preconditions don't count.
+/// Returns a key that is equal for plans that look the same to a reader. It leaves preconditions out.
 fn likeness(planned: &Planned) -> String {
     let changes = planned.plan.changes.iter().map(|change| {
         let what = (change.op, &change.address, change.cause, change.certainty);

@@ -1,5 +1,5 @@
-//! A plan on one screen: hosts that do the same are said once, who moved and how sure it is on each
-//! line, what it does beyond, and the totals by danger.
+//! Renders a plan on one screen: hosts with the same plan form one group, each line has the cause and the
+//! certainty of a change and its consequences, and the totals by danger come last.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use super::super::count;
 use super::summary::{Group, Summary, Totals, summarise};
 use crate::output::{Paint, Palette, Table};
 
-/// How many hosts are named before the rest is only counted.
+/// The largest number of hosts that are named; the rest is only counted.
 const NAMED: usize = 6;
 
 pub(super) fn whole(
@@ -71,14 +71,14 @@ pub(super) fn whole(
     out
 }
 
-/// What isn't known of what would be done.
+/// Counts of hosts and resources that the plan leaves out.
 #[derive(Clone, Copy)]
 struct Unseen {
-    /// Hosts that weren't looked at.
+    /// Hosts that couldn't be observed.
     failed: usize,
     /// Hosts whose manifests have errors.
     held: usize,
-    /// Resources that couldn't be looked at.
+    /// Resources that couldn't be observed.
     problems: usize,
 }
 
@@ -132,7 +132,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
         }
     }
-    // What a change does beyond its fields stands below it, where a table would tear it apart.
+    // The fields and consequences are the last column, because their length varies most.
     let mut table = Table::new(["", "", "", "", ""], palette);
     for change in &group.planned.plan.changes {
         let (mark, paint) = mark(change.op);
@@ -224,7 +224,7 @@ fn cause_paint(cause: Cause) -> Option<Paint> {
     }
 }
 
-/// What is only predicted is said; what is exact needs no word.
+/// Names the certainty of a change.
 fn certainty(certainty: Certainty) -> &'static str {
     match certainty {
         Certainty::Exact => "exact",
@@ -233,7 +233,7 @@ fn certainty(certainty: Certainty) -> &'static str {
     }
 }
 
-/// The fields that change, and what the change does beyond them.
+/// Lists the fields that change, and the change's consequences.
 fn beyond(change: &Change) -> String {
     let mut parts = Vec::new();
     if matches!(change.op, Op::Update | Op::Replace) {
@@ -257,7 +257,8 @@ fn fields(changes: &[FieldChange]) -> String {
     all.join(", ")
 }
 
-/// A value that fits into a line; none for what would only be noise there, as digests are.
+/// Renders a value that fits into a line. Returns `None` for lists, mappings and long texts, which would only
+/// be noise.
 fn brief(value: Option<&Value>) -> Option<String> {
     let text = match value {
         None | Some(Value::Null) => "nothing".to_owned(),

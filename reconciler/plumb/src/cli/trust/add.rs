@@ -52,7 +52,7 @@ impl Add {
         let mut keys = Vec::new();
         for given in &self.key {
             let key = PublicKey::of(given)?;
-            // Whoever joins a group may repeat a key that they have.
+            // Somebody who joins a group may give a key that they already have.
             if joins.is_empty() || edit.owner(&key.name) != Some(name) {
                 edit.add_key(name, &key)?;
                 keys.push(key);

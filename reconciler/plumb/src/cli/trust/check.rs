@@ -36,7 +36,7 @@ pub(super) struct Check {
     now: Option<Timestamp>,
 }
 
-/// The result.
+/// The result of a check, as it is printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Checked {
@@ -110,7 +110,7 @@ impl Checked {
         }
     }
 
-    /// The result for an invalid policy: its errors alone.
+    /// Builds the result for an invalid policy, which has nothing but its diagnostics.
     fn unreadable(wrong: &[Diagnostic], at: Timestamp) -> Self {
         let (errors, warnings): (Vec<_>, Vec<_>) =
             wrong.iter().partition(|diagnostic| diagnostic.is_error());
@@ -132,7 +132,8 @@ impl Checked {
 
     fn describe(&self, snippets: String, palette: Palette) -> String {
         let mut out = snippets;
-        // Findings with a place in a file were shown there.
+        // The snippets already show each finding with a place in a file: the errors of an invalid policy, and
+        // the first `placed` warnings.
         if self.serial.is_some() {
             for alone in &self.alone {
                 let paint = if alone.identities.is_empty() && alone.emergency.is_empty() {

@@ -1,4 +1,4 @@
-//! Describes what a policy allows and forbids beside its rules: emergencies and freezes.
+//! Describes emergencies and freezes, the exceptions from a policy's rules.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String
     ))
 }
 
-/// The freezes that are in force at a time, or will be.
+/// Lists the freezes that are in force at a time or begin after it.
 pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &Freeze> {
     policy.freeze.iter().filter(move |freeze| freeze.to > at)
 }

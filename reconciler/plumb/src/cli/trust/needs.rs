@@ -22,7 +22,7 @@ impl GroupNeed {
         self
     }
 
-    /// What is still needed once these have signed, unless nothing is.
+    /// Returns the need that is left after these people have signed, or `None` if it is met.
     pub(super) fn after(mut self, signed: &BTreeSet<String>) -> Option<Self> {
         let all = self.members.len();
         self.members.retain(|member| !signed.contains(member));
@@ -41,7 +41,7 @@ pub(super) fn describe(needs: &[GroupNeed]) -> String {
     needs.iter().map(need).collect::<Vec<_>>().join(" and ")
 }
 
-/// The needs of a change of these paths, the strongest of each group.
+/// Returns the needs of a change of these paths: the largest count of each group.
 pub(super) fn of_paths<'p>(
     policy: &Policy,
     paths: impl Iterator<Item = &'p str>,
@@ -53,7 +53,7 @@ pub(super) fn of_paths<'p>(
     strongest(policy, rules)
 }
 
-/// These needs, the strongest of each group.
+/// Reduces needs to the largest count of each group.
 pub(super) fn strongest<'n>(
     policy: &Policy,
     needs: impl Iterator<Item = &'n Need>,

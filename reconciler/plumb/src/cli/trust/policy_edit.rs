@@ -23,12 +23,12 @@ use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
 use crate::yaml_edit::{EditError, Step, Yaml, scalar};
 
-/// What is left if too few can sign a change of `trust/`.
+/// The hint if too few people can sign a change of `trust/`.
 pub(super) const NEW_ROOT: &str = "no commit can mend it: whoever keeps the server and the controller names a commit with a mended policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
 
 const SPEC: Step<'static> = Step::Key("spec");
 
-/// `trust/` as it will be.
+/// An edit of `trust/`, with the result so far.
 #[derive(Debug)]
 pub(in crate::cli) struct PolicyEdit {
     before: Folder,
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Edited {
     serial: u64,
     /// The commands that make it count, in order.
     pub(super) commands: Vec<String>,
-    /// What the policy of the newest commit asks of it; nothing before the first commit.
+    /// The needs that the policy of the newest commit has for this edit; empty before the first commit.
     needs: Vec<GroupNeed>,
     /// The owner of the key that git signs with, if that key counts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ impl PolicyEdit {
         }
     }
 
-    /// The policy before the edit; a new one has nobody.
+    /// The identities of the policy before the edit; none for a new policy.
     fn identities(&self) -> &[Identity] {
         self.policy
             .as_ref()
@@ -333,7 +333,8 @@ impl PolicyEdit {
         let now = Timestamp::now();
         let check = self.revoked.check(&authority, now);
         if !check.unsatisfiable.is_empty() {
-            // Revocations may have left too few already: then an edit may make it better.
+            // Revocations may already have left too few people. An edit that comes nearer to a policy that
+            // can be met is allowed then.
             let before = self.before.authority(now);
             let before = before.map(|before| self.revoked.check(&before, now).unsatisfiable);
             if !before.is_ok_and(|before| is_nearer(&before, &check.unsatisfiable)) {

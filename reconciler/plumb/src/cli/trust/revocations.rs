@@ -1,4 +1,4 @@
-//! The revocations that are in force as far as this clone knows. They aren't in `trust/`; they revoke keys of
+//! The revocations that are in force as far as this clone knows. They aren't in `trust/`, but revoke keys of
 //! it.
 
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ pub(super) struct Revocations {
 }
 
 impl Revocations {
-    /// Finds those that count for the newest commit here, and for the server's branch as of the last fetch. If git
-    /// knows no introduction, each of the two is taken as accepted.
+    /// Finds the revocations that count for the newest commit here, and for the server's branch as of the
+    /// last fetch. If git knows no introduction, each of the two is taken as accepted.
     pub(super) fn of(folder: &Folder, now: Timestamp) -> Self {
         let mut found = Self::read(folder, now).unwrap_or_default();
         found.names = found.since.keys().cloned().collect();
@@ -76,7 +76,7 @@ impl Revocations {
         &self.names
     }
 
-    /// The time since when a key of a policy is revoked.
+    /// Returns the time since when a key of a policy is revoked.
     pub(super) fn since(&self, authority: &Authority, key: &KeyName) -> Option<Timestamp> {
         self.since
             .iter()

@@ -70,7 +70,7 @@ struct Lacking {
     rule: String,
     from: String,
     count: u32,
-    /// Those of the group whose keys still count.
+    /// The members of the group whose keys still count.
     left: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ struct Revoked {
     tag: String,
     commit: String,
     signer: String,
-    /// Those who have created such a tag that counts.
+    /// The people who have created such a tag that counts.
     revokers: BTreeSet<String>,
     /// The signatures that are still missing before it acts.
     missing: Vec<GroupNeed>,
@@ -112,10 +112,11 @@ struct Revoked {
     /// The commands that revoke the key on the controller's machine.
     at_once: Vec<String>,
     push: String,
-    /// The command that takes the key out of the policy then, unless too few are left for that.
+    /// The command that takes the key out of the policy afterwards; empty if too few people are left for
+    /// that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     afterwards: Vec<String>,
-    /// The signatures that a change of trust/ needs then, with those who are left.
+    /// The signatures that a change of trust/ needs afterwards, from the people who are left.
     #[serde(skip)]
     changers: Vec<GroupNeed>,
 }
@@ -250,7 +251,7 @@ impl Revoke {
         git.free_tag(&tag)
     }
 
-    /// The newest accepted commit: a tag on any other has no effect yet.
+    /// Returns the newest accepted commit: a tag on any other has no effect yet.
     fn accepted(&self, repository: &Repository) -> Result<Oid, Failure> {
         if let Some(on) = &self.on {
             return Ok(repository.resolve(on)?);
@@ -282,7 +283,7 @@ impl Revoke {
         Ok(outcome.accepted)
     }
 
-    /// Parses the key that is meant. People may give a name instead.
+    /// Parses the key to revoke. Explains the error if a person's name was given instead.
     fn key_name(&self, authority: &Authority) -> Result<KeyName, Failure> {
         let text = &self.key;
         if std::path::Path::new(text).is_file() {
@@ -368,7 +369,7 @@ impl Revoked {
     }
 }
 
-/// The needs that can't be met any more, and could before.
+/// Returns the needs that this revocation makes impossible to meet.
 fn lacking(
     authority: &Authority,
     already: &[KeyName],
@@ -396,7 +397,7 @@ fn lacking(
     .collect()
 }
 
-/// True if those who are left can't change `trust/`.
+/// True if the people who are left can't change `trust/`.
 fn too_few(changers: &[GroupNeed]) -> bool {
     changers
         .iter()
@@ -442,7 +443,7 @@ fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
     })
 }
 
-/// Adds the commands that work without a tag.
+/// Adds a hint with the commands that work without a tag.
 fn or_at_once(failure: Failure, key: &KeyName) -> Failure {
     failure.hint(format!(
         "if the key is stolen, don't wait. On the controller's machine, which acts at once and needs nobody else: {}",
@@ -450,7 +451,7 @@ fn or_at_once(failure: Failure, key: &KeyName) -> Failure {
     ))
 }
 
-/// The commands that make a controller count a key for nothing at once.
+/// The commands that make a controller ignore a key at once.
 fn at_once(key: &KeyName) -> Vec<String> {
     vec![
         "sudo mkdir -p /etc/plumb/revoked.d".to_owned(),
@@ -462,8 +463,8 @@ fn at_once(key: &KeyName) -> Vec<String> {
 /// The number of spellings of a fingerprint that are tried.
 const SPELLINGS: u32 = 64;
 
-/// Spells a fingerprint as a folder of tags, in other letter cases if somebody has created a tag that is named
-/// like the folder. Git then creates none in it, and whoever has the key may well have pushed it.
+/// Spells a fingerprint as a folder of tags. If somebody has created a tag named like the folder, git creates
+/// no tags in it, so other letter cases are tried. Whoever has the key may well have pushed such a tag.
 fn free_folder(git: &Git, hex: &str) -> Result<String, Failure> {
     let listed = git.ask(&["for-each-ref", "--format=%(refname)", "refs/tags/revoke"])?;
     let taken = |name: &str| {
@@ -526,7 +527,7 @@ fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<S
     }
 }
 
-/// Those who have created a tag that revokes this key.
+/// Lists the people who have created a tag that revokes this key.
 fn revokers(
     repository: &Repository,
     authority: &Authority,

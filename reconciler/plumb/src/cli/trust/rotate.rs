@@ -81,7 +81,7 @@ impl Rotate {
             }
             (Some(old), format!("Another key of {name}"))
         };
-        // A refreshed copy that is revoked or expired is taken: that is what others must learn.
+        // A refreshed copy that is revoked or expired is accepted: others must learn of that.
         let unusable = edit.unusable(&key.name)?;
         let rotated = Rotated {
             identity: name.clone(),
@@ -123,7 +123,7 @@ impl Rotate {
         Ok(Exit::OK)
     }
 
-    /// Refuses a copy of a certificate that has lost a revocation, or that says nothing new.
+    /// Refuses a copy of a certificate that has lost a revocation, or that adds nothing.
     fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(

@@ -30,7 +30,7 @@ pub(super) struct Show {
 struct Shown<'a> {
     policy: &'a Policy,
     check: &'a Satisfiability,
-    /// Revoked keys of the policy, and since when.
+    /// Revoked keys of the policy, with the time since when they are revoked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     revoked: BTreeMap<String, Timestamp>,
     /// Revocations of keys of the policy that lack signatures.

@@ -36,7 +36,7 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
     git.try_ask(&changed).is_some() || other.is_none() && git.try_ask(&untracked).is_some()
 }
 
-/// Describes what can't be done any more if a rule, or an emergency, lacks somebody.
+/// Describes what nobody can do any more if a rule, or an emergency, lacks people.
 fn no_longer(rule: &str) -> String {
     if rule == "emergency" {
         "no emergency can be declared any more".to_owned()

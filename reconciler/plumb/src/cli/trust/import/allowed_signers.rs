@@ -1,4 +1,4 @@
-//! `allowed_signers` of ssh-keygen(1) and git: principals, options, a key.
+//! Imports `allowed_signers` of ssh-keygen(1) and git: lines of principals, options and a key.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use crate::cli::init::founders::{Founder, first_policy, word};
 use crate::cli::init::new_policy::NewPolicy;
 use crate::public_key::PublicKey;
 
-/// A time without a zone is the reader's own, which may be this much ahead of UTC.
+/// The largest offset ahead of UTC. A time without a zone is in the reader's own, which may be any.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
 
-/// Whether a text's first line that says something is such a line.
+/// True if the first line with content is one of `allowed_signers`.
 pub(super) fn looks_like(text: &str) -> bool {
     lines(text).next().is_some_and(|(_, line)| {
         Line::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
     })
 }
 
-/// What the file says, in this policy's words: everybody in one group. Who may change the policy
-/// itself isn't in such a file, so that needs two of them where there are two.
+/// Imports the file into a policy with everybody in one group. The file doesn't say who may change the policy
+/// itself, so two people must sign that if there are two.
 pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     let (mut people, mut notes) = (People::default(), Vec::new());
     let mut names = Names::default();
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
             notes.push(Note::at(at, format!("left out: {why}")));
         }
     }
-    // The form of `plumb trust init`, with all keys of each.
+    // Build the policy as `plumb trust init` does, then give each person all of their keys.
     let first = people.0.iter().filter_map(|person| {
         let (key, _) = person.keys.first()?;
         Some(Founder {
@@ -42,7 +42,7 @@ pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     (new, notes)
 }
 
-/// What to know of the policy that is made of such a file.
+/// Describes the rules that the imported policy makes up, because such a file has none.
 pub(super) fn rules(new: &NewPolicy) -> Option<Note> {
     (new.identities.len() > 1).then(|| {
         Note::general(
@@ -58,7 +58,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// A line, taken apart.
+/// A line, split into its parts.
 struct Line<'a> {
     principals: &'a str,
     options: Vec<(String, Option<String>)>,
@@ -105,8 +105,8 @@ impl<'a> Line<'a> {
 /// An option's name in lower case, and its value.
 type Setting = (String, Option<String>);
 
-/// Options, separated by commas, values in quotes; and where they end. What ssh-keygen refuses is refused: a
-/// value without quotes, something after them, an option that is there twice.
+/// Parses options, which are separated by commas and have quoted values, and returns the offset of their end.
+/// It rejects what ssh-keygen rejects: a value without quotes, text after a closing quote, a repeated option.
 fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
     let mut found: Vec<Setting> = Vec::new();
     let mut at = 0;
@@ -136,14 +136,15 @@ fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
     }
 }
 
-/// The first quote that no backslash stands before.
+/// Finds the first quote without a backslash before it.
 fn closing_quote(text: &str) -> Option<usize> {
     text.char_indices()
         .find(|(at, c)| *c == '"' && !text[..*at].ends_with('\\'))
         .map(|(at, _)| at)
 }
 
-/// Takes a line's key up, or says why not. What is told and taken all the same goes to the notes.
+/// Adds a line's key to its person, or returns why not. Differences that don't prevent the import become
+/// notes.
 fn take(
     line: &str,
     at: usize,
@@ -217,8 +218,8 @@ fn take(
     people.add(&name, key, end)
 }
 
-/// What each principal is called here. Two that differ are two people, however alike their names are:
-/// one identity of both would let one of them sign for two.
+/// The names that principals get in the policy, by principal. Two principals are two people, however alike
+/// their names are: if they shared an identity, one could sign for both.
 #[derive(Default)]
 struct Names(BTreeMap<String, String>);
 
@@ -233,7 +234,7 @@ impl Names {
             .or_insert_with(|| name.to_owned());
     }
 
-    /// The principal that has a name.
+    /// Finds the principal that has a name.
     fn bearer(&self, name: &str) -> Option<&String> {
         self.0
             .iter()
@@ -241,7 +242,7 @@ impl Names {
             .map(|(principal, _)| principal)
     }
 
-    /// A name like this one that nobody has, and who has this one.
+    /// Finds a free name, with a number if this one is taken. Also returns the principal that has this one.
     fn free(&self, name: &str) -> (String, Option<String>) {
         let Some(other) = self.bearer(name) else {
             return (name.to_owned(), None);
@@ -256,7 +257,7 @@ impl Names {
     }
 }
 
-/// Whose the key is: the first principal, which must be one person.
+/// Returns the name of the key's owner, the first principal, who must be one person.
 fn principal(
     list: &str,
     at: usize,
@@ -312,18 +313,18 @@ fn principal(
     Ok(name)
 }
 
-/// Whether one of the patterns means the namespace of git's signatures.
+/// True if one of the patterns matches `git`, the namespace of git's signatures.
 fn for_git(list: &str) -> Result<bool, String> {
     if list.contains(['!', '?']) {
         return Err(format!(
             "`namespaces=\"{list}\"` can't be translated: write the names out"
         ));
     }
-    // As ssh-keygen takes them: upper and lower case differ, and a blank is a part of a name.
+    // As in ssh-keygen, case matters, and a blank is part of a name.
     Ok(list.split(',').any(|pattern| matches(pattern, "git")))
 }
 
-/// Whether a pattern of literal characters and stars means a whole word.
+/// True if a pattern of literal characters and stars matches the whole word.
 fn matches(pattern: &str, word: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == word,
@@ -335,7 +336,7 @@ fn matches(pattern: &str, word: &str) -> bool {
     }
 }
 
-/// `YYYYMMDD[Z]`, `YYYYMMDDHHMM[SS][Z]`: the earliest and the latest moment that it can mean.
+/// Parses `YYYYMMDD[Z]` or `YYYYMMDDHHMM[SS][Z]` into the earliest and the latest moment that it can mean.
 fn time(text: &str) -> Option<(Timestamp, Timestamp)> {
     let (digits, zone) = match text.strip_suffix(['Z', 'z']) {
         Some(digits) => (digits, SignedDuration::ZERO),
@@ -360,7 +361,7 @@ fn time(text: &str) -> Option<(Timestamp, Timestamp)> {
     )
     .ok()?;
     let utc = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-    // UTC-12 is as far behind as clocks are.
+    // No time zone is further behind than UTC-12.
     let behind = if zone.is_zero() {
         SignedDuration::ZERO
     } else {

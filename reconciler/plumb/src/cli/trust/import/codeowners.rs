@@ -1,8 +1,8 @@
-//! CODEOWNERS, as GitHub has it: patterns of paths, and who owns them.
+//! Imports CODEOWNERS in GitHub's form: patterns of paths with their owners.
 //!
-//! There the last line that matches a path counts alone; here every rule that matches must hold. So
-//! where lines overlap with other owners, what comes of it asks for more than there, which is said,
-//! and never for less.
+//! In CODEOWNERS only the last line that matches a path counts; here every rule that matches must be met. So
+//! where lines with different owners overlap, the imported policy asks for more than the file, and a note
+//! says so. It never asks for less.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use crate::cli::init::new_policy::Rule;
 use crate::report::Failure;
 use crate::yaml_edit::{EditError, Step, Yaml, scalar};
 
-/// The policy's text with rules of the file, if they fit into it, and what is other here.
+/// Adds the file's rules to a policy's text, which fails if the text's layout isn't understood. Also returns
+/// notes on the differences.
 pub(super) fn read(
     text: &str,
     policy: &Policy,
@@ -39,7 +40,7 @@ pub(super) fn read(
             continue;
         }
         let needs = vec![(group, 1)];
-        // Lines with the same owners are one rule.
+        // Lines with the same owners share a rule.
         match rules.iter_mut().find(|rule| rule.needs == needs) {
             Some(rule) => rule.paths.push(line.pattern.clone()),
             None => rules.push(Rule {
@@ -68,19 +69,19 @@ pub(super) fn read(
     (added.map(|()| yaml.text().to_owned()), notes)
 }
 
-/// A line that can be translated.
+/// A line that can be imported.
 struct Owned {
     at: usize,
-    /// As it is written.
+    /// The pattern in the file.
     written: String,
-    /// As it is here.
+    /// The pattern in the policy.
     pattern: String,
     /// Identities of the policy.
     owners: BTreeSet<String>,
 }
 
 fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Option<Owned> {
-    // A comment may follow the owners.
+    // Text after ` #` is a comment, which is removed below.
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -114,7 +115,7 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
     }
     let pattern = match pattern(&written) {
         Ok(pattern) => {
-            // A star at the end is of the files right in that folder there.
+            // In CODEOWNERS a star at the end matches only files directly in that folder.
             if pattern != "**" && (pattern == "*" || pattern.ends_with("/*")) {
                 say(format!(
                     "stricter here: `{written}` owns what is deeper in that folder too"
@@ -153,7 +154,7 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
     })
 }
 
-/// A line's pattern, in which a backslash keeps a space, and the rest.
+/// Splits a line into its pattern and the rest. `\ ` is a space within the pattern.
 fn split(line: &str) -> (String, &str) {
     let mut pattern = String::new();
     let mut characters = line.char_indices();
@@ -171,7 +172,7 @@ fn split(line: &str) -> (String, &str) {
     (pattern, "")
 }
 
-/// The same paths in our words. What a pattern there matches as a folder, it owns whole, as here.
+/// Translates a pattern. If it matches a folder, it owns everything in the folder, in CODEOWNERS and here.
 fn pattern(written: &str) -> Result<String, String> {
     if let Some(c) = written
         .chars()
@@ -186,7 +187,7 @@ fn pattern(written: &str) -> Result<String, String> {
     if anchored.is_empty() {
         return Err("matches nothing".to_owned());
     }
-    // Without a slash but at its end, a pattern matches at any depth.
+    // A pattern with no slash except at its end matches at any depth.
     let anywhere = !whole.contains('/');
     let made = match (anywhere, anchored) {
         (true, "*" | "**") => "**".to_owned(),
@@ -197,7 +198,8 @@ fn pattern(written: &str) -> Result<String, String> {
     Ok(made)
 }
 
-/// The identities that an owner is, and what was taken for granted.
+/// Resolves an owner to identities, and returns a note if it is a team, which is taken for the group of that
+/// name.
 fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<String>), String> {
     if owner.contains(',') {
         return Err("owners are separated by spaces".to_owned());
@@ -226,7 +228,8 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
         .ok_or_else(|| format!("the policy has no identity {name}"))
 }
 
-/// Where the last line would count alone there and both hold here.
+/// Notes the lines that overlap with earlier ones of other owners: in CODEOWNERS the last one counts alone,
+/// here both must be met.
 fn overlaps(lines: &[Owned], notes: &mut Vec<Note>) {
     for (at, line) in lines.iter().enumerate() {
         let earlier = lines[..at].iter().filter(|other| {
@@ -248,7 +251,7 @@ fn overlaps(lines: &[Owned], notes: &mut Vec<Note>) {
     }
 }
 
-/// Whether a path could match both. Unclear cases count as yes: it only leads to a note.
+/// True if some path could match both patterns. Unclear cases count as true, which only leads to a note.
 fn may_overlap(a: &str, b: &str) -> bool {
     let fixed = |pattern: &str| -> Vec<String> {
         pattern
@@ -262,7 +265,7 @@ fn may_overlap(a: &str, b: &str) -> bool {
     a[..shorter] == b[..shorter]
 }
 
-/// Whether the policy asks for somebody of this group already.
+/// True if the policy already has a rule with this pattern and a need of this group.
 fn has_rule(policy: &Policy, pattern: &str, group: &str) -> bool {
     policy.rules.iter().any(|rule| {
         rule.paths.iter().any(|own| own.as_str() == pattern)
@@ -270,7 +273,7 @@ fn has_rule(policy: &Policy, pattern: &str, group: &str) -> bool {
     })
 }
 
-/// The groups of the policy, and those that are made for lines.
+/// The groups of the policy, and new ones for the owners of lines.
 struct Groups<'p> {
     policy: &'p Policy,
     new: Vec<(String, BTreeSet<String>)>,
@@ -290,7 +293,7 @@ impl Groups<'_> {
         }
     }
 
-    /// A group of exactly these.
+    /// Finds or adds a group with exactly these members.
     fn of(&mut self, owners: &BTreeSet<String>, line: usize) -> String {
         let known = self
             .policy
@@ -319,7 +322,8 @@ impl Groups<'_> {
     }
 }
 
-/// What `trust/**` must need besides what it needs already.
+/// Returns the rule for `trust/**` that adds the needs of the new rules, if the policy doesn't have them
+/// there.
 fn trust_rule(policy: &Policy, groups: &Groups<'_>, rules: &[Rule]) -> Option<Rule> {
     let owns_trust = |rule: &&Rule| {
         rule.paths
@@ -352,7 +356,7 @@ fn trust_rule(policy: &Policy, groups: &Groups<'_>, rules: &[Rule]) -> Option<Ru
     })
 }
 
-/// Members as the policy has them.
+/// Renders members as a YAML list on one line.
 fn list(members: &BTreeSet<String>) -> String {
     let members: Vec<_> = members.iter().map(|member| scalar(member)).collect();
     format!("[{}]", members.join(", "))

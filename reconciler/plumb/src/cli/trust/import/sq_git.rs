@@ -1,4 +1,4 @@
-//! sequoia-git's `openpgp-policy.toml`: rights of people whose certificates stand in the file.
+//! Imports sequoia-git's `openpgp-policy.toml`: people with certificates and rights.
 
 use std::collections::BTreeMap;
 
@@ -28,14 +28,14 @@ struct Document {
 struct Authorization {
     #[serde(default)]
     keyring: String,
-    /// `sign_commit = true` and its like.
+    /// Rights by name, such as `sign_commit = true`.
     #[serde(flatten)]
     rights: BTreeMap<String, toml::Value>,
 }
 
-/// Rights that mean something here.
+/// Rights that are imported.
 const RIGHTS: [&str; 3] = ["sign_commit", "add_user", "retire_user"];
-/// Rights that are known and mean nothing here.
+/// Rights that are known but have no equivalent here.
 const OTHERS: [&str; 3] = ["sign_tag", "sign_archive", "audit"];
 
 impl Authorization {
@@ -43,7 +43,7 @@ impl Authorization {
         self.rights.get(right) == Some(&toml::Value::Boolean(true))
     }
 
-    /// What of its rights is left out, and why.
+    /// Lists the rights that aren't imported, and why.
     fn left_out(&self) -> Vec<String> {
         let mut why = Vec::new();
         for (right, value) in &self.rights {
@@ -66,11 +66,11 @@ impl Authorization {
     }
 }
 
-/// What the file says, in this policy's words.
+/// Imports the file into a policy.
 ///
-/// There a commit needs one signer with `sign_commit`, and a change of the policy one with `add_user`
-/// or `retire_user`, depending on what it changes. Here a change of `trust/` is of one kind: it needs
-/// somebody who may add and somebody who may retire (one person with both rights is both).
+/// In sequoia-git a commit needs one signer with `sign_commit`, and a change of the policy one with
+/// `add_user` or `retire_user`, depending on the change. Here all changes of `trust/` need the same: somebody
+/// who may add and somebody who may retire (one person with both rights is both).
 pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
     let document: Document =
         toml::from_str(text).or_fail(|| "it can't be read as sequoia-git's policy".to_owned())?;
@@ -133,7 +133,7 @@ pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
     ))
 }
 
-/// Takes the certificates of somebody up; whether there is one that can sign.
+/// Adds a person's certificates. Returns true if at least one of them can sign.
 fn keys(
     people: &mut People,
     name: &str,
@@ -238,7 +238,7 @@ fn policy_of(
     })
 }
 
-/// A short name of `Name <address>` or of a plain name.
+/// Returns a short name for `Name <address>` or a plain name.
 fn name_of(title: &str) -> String {
     let address = title
         .split_once('<')
@@ -246,7 +246,7 @@ fn name_of(title: &str) -> String {
     word(address.filter(|part| !part.is_empty()).unwrap_or(title))
 }
 
-/// The line of a place in a text, from 1.
+/// Returns the line number of an offset in a text, from 1.
 fn line(text: &str, place: usize) -> usize {
     text.get(..place)
         .map_or(1, |before| before.matches('\n').count() + 1)
