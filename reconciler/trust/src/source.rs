@@ -93,7 +93,7 @@ pub trait Source: Send + Sync {
     fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>>;
 }
 
-/// The prospects of trying a source again.
+/// The chance that trying a source again helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SourceRetry {
     /// The error may pass by itself.
@@ -222,7 +222,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Returns the prospects of trying again.
+    /// Returns the chance that trying again helps.
     pub const fn retry(&self) -> SourceRetry {
         match self {
             Self::Unreachable { .. }
