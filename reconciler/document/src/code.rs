@@ -1,10 +1,10 @@
-//! The closed list of diagnostic codes of this crate, each with its explanation for `plumb explain CODE`.
+//! The diagnostic codes of this crate: a closed list, each with its explanation for `plumb explain CODE`.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A diagnostic's code: stable, kebab-case, what programs compare.
+/// A diagnostic's code: stable, in kebab-case, for programs to compare.
 #[derive(Clone, Copy)]
 pub struct Code {
     id: &'static str,
@@ -12,17 +12,18 @@ pub struct Code {
 }
 
 impl Code {
-    /// A code with what it means and what to do about it. Other crates declare their own with this.
+    /// Makes a code with its explanation: its meaning, and what to do. Other crates declare their own codes
+    /// with this.
     pub const fn new(id: &'static str, explanation: &'static str) -> Self {
         Self { id, explanation }
     }
 
-    /// The code as text.
+    /// Returns the code as text.
     pub const fn as_str(&self) -> &'static str {
         self.id
     }
 
-    /// What it means and what to do, in a sentence or two.
+    /// Returns the meaning of the code and what to do, in a sentence or two.
     pub const fn explanation(&self) -> &'static str {
         self.explanation
     }
@@ -56,7 +57,7 @@ impl Serialize for Code {
 
 macro_rules! codes {
     ($($name:ident $id:literal $explanation:literal;)*) => {
-        /// The codes that reading and decoding YAML can give.
+        /// The codes of reading and decoding YAML.
         pub mod codes {
             use super::Code;
             $(#[doc = $explanation] pub const $name: Code = Code::new($id, $explanation);)*

@@ -1,4 +1,4 @@
-//! Typed values out of trees, each error at its place.
+//! Decodes typed values from trees; each error has its place.
 
 mod access;
 mod error;
@@ -19,19 +19,19 @@ use error::Error;
 
 pub use error::Error as DecodeError;
 
-/// How many errors of one tree are told at once.
+/// The largest number of errors that are reported of one tree.
 const MOST_ERRORS: usize = 32;
 
-/// Reads a typed value out of a tree. Nothing (`null`) where a mapping belongs is an empty mapping.
+/// Decodes a typed value from a tree. `null` in place of a mapping is an empty mapping.
 ///
 /// # Errors
-/// Every unknown field and every value that doesn't fit, as far as one doesn't hide the next.
+/// Returns every unknown field and every value that doesn't fit, unless one hides the next.
 pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Diagnostic>> {
     decode_with(node, |decoder| T::deserialize(decoder))
 }
 
-/// Reads a value out of a tree with a function that is given the deserializer, for types that are
-/// chosen at run time. The function may be called several times, to find more than the first error.
+/// Decodes a value from a tree with a function that gets the deserializer, for types that are chosen at run
+/// time. The function may be called several times, to find more than the first error.
 ///
 /// # Errors
 /// As [`decode`].
@@ -43,7 +43,8 @@ pub fn decode_with<T>(
     let mut skipped_keys: Vec<String> = Vec::new();
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     loop {
-        // serde stops at the first error: the entry that caused it is left out and the rest read again.
+        // serde stops at the first error, so the entry that caused it is left out and the rest is decoded
+        // again.
         match read(Decoder { node, skip: &skip }) {
             Ok(value) if diagnostics.is_empty() => return Ok(value),
             Ok(_) => return Err(diagnostics),
@@ -85,7 +86,7 @@ impl<'a> Decoder<'a> {
         Error::wrong_type(wanted, &self.node.describe()).at(&self.node.span)
     }
 
-    /// Text was wanted and something else is there.
+    /// Returns the error that text was expected and another type found.
     fn not_text(&self) -> Error {
         let error = self.wrong("text");
         if self.node.style == Style::Made && !self.node.is_null() {
@@ -150,7 +151,8 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
             Value::Seq(items) => Items::visit(self, items, visitor),
             Value::Map(map) => Entries::visit(self, map.iter(), visitor),
         };
-        // A type that takes several forms says so itself; the hint about quotes is ours to give.
+        // A type's own error stands, unless the type wanted text: the error of this crate has a hint about
+        // quotes.
         result.map_err(|error| match &self.node.value {
             Value::Bool(_) | Value::Int(..) | Value::Float(..) if error.wanted_text() => {
                 self.not_text()

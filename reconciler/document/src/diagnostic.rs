@@ -1,4 +1,4 @@
-//! What is wrong, where, and what to do, as a value.
+//! Diagnostics: an error or warning with its place and a hint, as a value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,46 +9,46 @@ use serde::ser::{SerializeStruct as _, Serializer};
 use crate::code::Code;
 use crate::span::Span;
 
-/// Whether a diagnostic holds the objects that it concerns.
+/// The severity of a diagnostic: if it holds the objects that it concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// What it concerns can't be used.
+    /// The object that it concerns can't be used.
     Error,
-    /// Something that is probably not meant so, but can be used.
+    /// The object can be used, but something is probably not intended.
     Warning,
 }
 
-/// Another place that a diagnostic speaks of.
+/// Another place that a diagnostic refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
     /// The place.
     pub span: Span,
-    /// What is there.
+    /// The text about the place.
     pub message: String,
 }
 
-/// One thing that is wrong, with its place and what to do about it.
+/// An error or warning, with its place and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Its code.
     pub code: Code,
-    /// Whether it holds something.
+    /// The severity.
     pub severity: Severity,
     /// The place.
     pub span: Span,
-    /// What is wrong, in one sentence without a full stop.
+    /// The message: one sentence without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// A hint about the remedy.
     pub hint: Option<String>,
-    /// Other places that belong to it.
+    /// Other places that it refers to.
     pub related: Vec<Label>,
-    /// The hosts that it holds, in order of name; filled in by whoever knows.
+    /// The hosts that it holds, in order of name; filled in by a caller that knows them.
     pub hosts: Vec<String>,
 }
 
 impl Diagnostic {
-    /// An error at a place.
+    /// Makes an error at a place.
     pub fn error(code: Code, span: &Span, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -61,7 +61,7 @@ impl Diagnostic {
         }
     }
 
-    /// A warning at a place.
+    /// Makes a warning at a place.
     pub fn warning(code: Code, span: &Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -69,14 +69,14 @@ impl Diagnostic {
         }
     }
 
-    /// With what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub fn hint<'a>(mut self, hint: impl Into<Cow<'a, str>>) -> Self {
         self.hint = Some(hint.into().into_owned());
         self
     }
 
-    /// With another place that belongs to it.
+    /// Adds another place that it refers to.
     #[must_use]
     pub fn related(mut self, span: &Span, message: impl Into<String>) -> Self {
         self.related.push(Label {
@@ -86,13 +86,13 @@ impl Diagnostic {
         self
     }
 
-    /// Whether it holds what it concerns.
+    /// True if it is an error, which holds the object that it concerns.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
-/// One line per place and one for the hint, without a snippet: `file:3:5: error[code]: message`.
+/// Writes one line for each place and one for the hint, without a snippet: `file:3:5: error[code]: message`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {

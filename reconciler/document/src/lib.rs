@@ -1,9 +1,9 @@
-//! YAML text to a tree of spanned nodes; diagnostics as values.
+//! Parses YAML text to a tree of spanned nodes, with diagnostics as values.
 //!
-//! [`parse`] reads one strict YAML document into a [`Node`], each with its place in the text.
-//! [`decode`] reads a typed value out of such a tree, so that every error about a value has the place
-//! of that value, also after trees were merged or rendered. Errors are [`Diagnostic`]s: this crate
-//! prints nothing; whoever renders them takes the text for a snippet from a [`SourceMap`].
+//! [`parse`] reads one strict YAML document into [`Node`]s, each with its place in the text. [`decode`] reads
+//! a typed value from such a tree, so that every error about a value has the place of that value, also after
+//! trees were merged or rendered. Errors are [`Diagnostic`]s: this crate prints nothing, and a renderer takes
+//! the text for a snippet from a [`SourceMap`].
 //!
 //! Node clones are cheap (reference counts), so that trees can be shared and merged freely.
 

@@ -1,4 +1,4 @@
-//! The tree that YAML is read into.
+//! The tree of values that a YAML document is parsed into.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::span::Span;
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// Where it is written; for a merged mapping, where its first part is.
+    /// The place of the value; of a merged mapping, the place of its first part.
     pub span: Span,
-    /// How a scalar is written.
+    /// The notation of a scalar.
     pub style: Style,
 }
 
-/// How a scalar is written in the file.
+/// The notation of a scalar in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Without quotes, or no scalar at all.
@@ -26,11 +26,11 @@ pub enum Style {
     Quoted,
     /// As a block (`|` or `>`).
     Block,
-    /// Not at all: it is what an expression gave, and is never taken for an expression again.
+    /// A value that an expression gave or that Plumb made; it is never rendered as an expression.
     Made,
 }
 
-/// What a node holds. Numbers keep their spelling, for hints and because `1.10` isn't `1.1`.
+/// The value of a node. Numbers keep their spelling, for hints and because `1.10` isn't `1.1`.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// Nothing, `~` or `null`.
@@ -52,9 +52,9 @@ pub enum Value {
 /// A mapping's key and its place.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// The key as text, whatever it looks like.
+    /// The key as text, also if it looks like a number or a truth value.
     pub text: Arc<str>,
-    /// Where it is written.
+    /// The place of the key.
     pub span: Span,
 }
 
@@ -74,17 +74,17 @@ pub struct Map {
 }
 
 impl Map {
-    /// The entry of a key.
+    /// Returns the entry of a key.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| &*entry.key.text == key)
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.value)
     }
 
-    /// The value of a key, to be changed.
+    /// Returns the value of a key, for changes.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         self.entries
             .iter_mut()
@@ -92,7 +92,7 @@ impl Map {
             .map(|entry| &mut entry.value)
     }
 
-    /// Sets a key; a key that is there keeps its position and gets the new place.
+    /// Sets a key and returns its old value. An existing key keeps its position and gets the new place.
     pub fn insert(&mut self, key: Key, value: Node) -> Option<Node> {
         if let Some(entry) = self
             .entries
@@ -106,12 +106,12 @@ impl Map {
         None
     }
 
-    /// Adds an entry whose key is known to be new, without looking for it.
+    /// Adds an entry whose key is known to be new, without a search.
     pub(crate) fn push_new(&mut self, entry: Entry) {
         self.entries.push(entry);
     }
 
-    /// Takes a key out.
+    /// Removes a key and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Node> {
         let position = self
             .entries
@@ -120,17 +120,17 @@ impl Map {
         Some(self.entries.remove(position).value)
     }
 
-    /// The entries in order.
+    /// Returns the entries in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
         self.entries.iter()
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -156,7 +156,7 @@ impl FromIterator<Entry> for Map {
 }
 
 impl Node {
-    /// A node that was made rather than read, at the place that it comes from.
+    /// Makes a node that wasn't parsed, at the place that it derives from.
     pub fn new(value: Value, span: Span) -> Self {
         Self {
             value,
@@ -165,7 +165,7 @@ impl Node {
         }
     }
 
-    /// Text.
+    /// Makes text.
     pub fn string(text: impl Into<Arc<str>>, span: Span) -> Self {
         Self {
             value: Value::String(text.into()),
@@ -174,22 +174,22 @@ impl Node {
         }
     }
 
-    /// A mapping.
+    /// Makes a mapping.
     pub fn map(map: Map, span: Span) -> Self {
         Self::new(Value::Map(Arc::new(map)), span)
     }
 
-    /// A list.
+    /// Makes a list.
     pub fn seq(items: Vec<Node>, span: Span) -> Self {
         Self::new(Value::Seq(Arc::new(items)), span)
     }
 
-    /// A whole number.
+    /// Makes a whole number.
     pub fn int(number: i64, span: Span) -> Self {
         Self::new(Value::Int(number, number.to_string().into()), span)
     }
 
-    /// The mapping, if it is one.
+    /// Returns the mapping, if it is one.
     pub fn as_map(&self) -> Option<&Map> {
         match &self.value {
             Value::Map(map) => Some(map),
@@ -197,7 +197,7 @@ impl Node {
         }
     }
 
-    /// The list's items, if it is one.
+    /// Returns the list's items, if it is one.
     pub fn as_seq(&self) -> Option<&[Node]> {
         match &self.value {
             Value::Seq(items) => Some(items),
@@ -205,7 +205,7 @@ impl Node {
         }
     }
 
-    /// The text, if it is text.
+    /// Returns the text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
@@ -213,17 +213,17 @@ impl Node {
         }
     }
 
-    /// Whether it is nothing.
+    /// True if the value is null.
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
     }
 
-    /// The value of a key, if this is a mapping that has it.
+    /// Returns the value of a key, if this is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_map()?.get(key)
     }
 
-    /// What sort of value it is, as a phrase for messages: `a list`, `the number 1.10`.
+    /// Describes the value in a phrase for messages: `a list`, `the number 1.10`.
     pub fn describe(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
@@ -242,8 +242,8 @@ impl Node {
     }
 }
 
-/// Equality is of values, not of places; a number equals one of the same spelling or value, and the
-/// order of a mapping's keys means nothing.
+/// Compares values and not places. Whole numbers compare by value, other numbers by spelling, and mappings
+/// without the order of their keys.
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {

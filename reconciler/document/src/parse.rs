@@ -1,4 +1,4 @@
-//! One strict YAML document to a tree.
+//! Parses one strict YAML document to a tree.
 
 mod tabs;
 
@@ -15,20 +15,20 @@ use crate::node::{Entry, Key, Map, Node, Style, Value};
 use crate::scalar;
 use crate::span::Span;
 
-/// How much a document may hold; everything is foreign text.
+/// Limits on a document, because its text may come from strangers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The file's size in bytes.
     pub bytes: usize,
-    /// How deep values may be nested.
+    /// The greatest depth of nested values.
     pub depth: usize,
-    /// How many values the file's aliases may stand for, all together.
+    /// The number of values that the file's aliases may stand for in total.
     pub aliased: usize,
     /// The number of values that the file may hold, keys included and aliases aside.
     pub values: usize,
 }
 
-/// The number of diagnostics returned at most.
+/// The number of diagnostics at which parsing stops.
 const MOST_DIAGNOSTICS: usize = 100;
 
 impl Default for Limits {
@@ -42,18 +42,19 @@ impl Default for Limits {
     }
 }
 
-/// Reads a file's only document within the default limits.
+/// Parses a file's only document within the default limits.
 ///
 /// # Errors
-/// Everything that is wrong with it as YAML, in the order of the file; after a syntax error nothing more is read.
+/// Returns every YAML error, in the order of the file. Parsing stops at a syntax error, at a second document,
+/// and at a limit of depth, values or diagnostics.
 pub fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Vec<Diagnostic>> {
     parse_with(file, bytes, Limits::default())
 }
 
-/// Reads a file's only document.
+/// Parses a file's only document.
 ///
 /// # Errors
-/// As [`parse`].
+/// The same as [`parse`].
 pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node, Vec<Diagnostic>> {
     let whole = Span::of_file(file.clone());
     if bytes.len() > limits.bytes {
@@ -91,7 +92,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
     } = builder;
     if let Some(offset) = tabs.first_outside_text() {
         let span = span_at(file, text, offset);
-        // A syntax error behind a tab is the tab's fault.
+        // A syntax error in a file with a misplaced tab is probably caused by the tab.
         diagnostics.retain(|diagnostic| diagnostic.code != codes::YAML_SYNTAX);
         diagnostics.push(
             Diagnostic::error(
@@ -110,14 +111,14 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
     }
 }
 
-/// A collection that is being read.
+/// A collection that is being parsed.
 struct Open {
     span: Span,
     anchor: usize,
-    /// How many values it holds so far, itself included.
+    /// The number of values so far, including the collection itself.
     size: usize,
-    /// In block notation the closing event stands where the next token begins, so the last value
-    /// within says where the collection ends.
+    /// In block notation the closing event is at the beginning of the next token, so the last value within
+    /// tells the end of the collection.
     style: granit::StructureStyle,
     last: usize,
     items: Items,
@@ -132,7 +133,7 @@ enum Items {
     },
 }
 
-/// Where a mapping stands between a key and its value.
+/// The state of a mapping between a key and its value.
 enum Pending {
     /// The next node is a key.
     Key,
@@ -159,7 +160,7 @@ impl Builder<'_> {
     fn run(&mut self) {
         let mut options = Options::default();
         options.set_emit_comments(self.tabs.any());
-        // Our own depth limit is smaller and has a message of its own.
+        // The depth limit of this crate is smaller and has its own message.
         options.flow_nesting_limit = 1 << 10;
         options.block_nesting_limit = 1 << 10;
         let mut documents = 0;
@@ -319,7 +320,8 @@ impl Builder<'_> {
 
     fn alias(&mut self, id: usize, span: &Span) {
         let Some((node, size)) = self.anchors.get(&id) else {
-            // The parser resolves aliases; one without a finished node refers to what it stands in.
+            // The parser resolves aliases, so an alias without a finished node refers to a collection that
+            // contains it.
             self.error(Diagnostic::error(
                 codes::YAML_LIMIT,
                 span,
@@ -350,7 +352,7 @@ impl Builder<'_> {
         self.finish(node, 0, size);
     }
 
-    /// Puts a finished node where it belongs.
+    /// Adds a finished node to its parent, or makes it the root.
     fn finish(&mut self, node: Node, anchor: usize, size: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), size));
@@ -392,7 +394,7 @@ impl Builder<'_> {
     fn span(&self, at: &granit::Span) -> Span {
         let start = offset_of(&at.start, self.text);
         let end = offset_of(&at.end, self.text).max(start);
-        // A block's text ends with its last line, and not where the next line begins.
+        // The parser's span of a block ends where the next line begins; cut it to the end of the last line.
         let text = self.text.get(start..end).unwrap_or_default();
         let end = start + text.trim_end().len();
         Span::new(

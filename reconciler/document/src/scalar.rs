@@ -1,10 +1,10 @@
-//! What a plain scalar means: YAML 1.2's core schema, and nothing of YAML 1.1.
+//! Resolves plain scalars by YAML 1.2's core schema, without YAML 1.1.
 
 use std::sync::Arc;
 
 use crate::node::Value;
 
-/// The value of a plain scalar. `yes`, `no`, `on` and `1_000` are text; numbers keep their spelling.
+/// Returns the value of a plain scalar. `yes`, `no`, `on` and `1_000` are text; numbers keep their spelling.
 pub(crate) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
@@ -12,7 +12,7 @@ pub(crate) fn resolve(text: &str) -> Value {
         "false" | "False" | "FALSE" => return Value::Bool(false),
         _ => {}
     }
-    // Most scalars are words: only what can begin a number is looked at further.
+    // Most scalars are words, so only those that can begin a number are examined further.
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
         return Value::String(text.into());
     }
@@ -73,7 +73,7 @@ fn float(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// Whether a number's spelling has a leading zero, which is octal to some readers and decimal to others.
+/// True if a number's spelling has a leading zero, which is octal to some readers and decimal to others.
 pub(crate) fn has_leading_zero(raw: &str) -> bool {
     let digits = raw.strip_prefix(['-', '+']).unwrap_or(raw);
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())

@@ -1,7 +1,7 @@
-//! "Did you mean": the known word that is nearest to what was written.
+//! Finds the known word nearest to a misspelt one, for "did you mean".
 
-/// The candidate nearest to `word`, if any is near enough to have been meant: at most a third of its
-/// letters changed, added, left out or swapped, or the same but for case, `-` and `_`.
+/// Returns the candidate nearest to `word`, if one is near enough: at most one letter or a third of the
+/// letters changed, added, left out or swapped. Case, `-` and `_` don't count.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     candidates
@@ -24,7 +24,7 @@ fn fold(word: &str) -> Vec<char> {
         .collect()
 }
 
-/// Damerau–Levenshtein distance with neighbouring swaps.
+/// Computes the Damerau–Levenshtein distance, with swaps of neighbouring letters.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut previous: Vec<usize> = (0..=b.len()).collect();

@@ -1,4 +1,4 @@
-//! Where something stands in a file, and the text of files.
+//! Places in files, and the text of files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// A range from its parts: `line` and `column` count from 1 and in characters, `start` and `end` are byte offsets.
+    /// Makes a range: `line` and `column` count from 1 and in characters, `bytes` are byte offsets.
     pub fn new(file: Arc<str>, line: u32, column: u32, bytes: std::ops::Range<u32>) -> Self {
         Self {
             file,
@@ -28,7 +28,7 @@ impl Span {
         }
     }
 
-    /// The beginning of a file, for what concerns it as a whole.
+    /// Returns the beginning of a file, for a diagnostic about the whole file.
     pub fn of_file(file: impl Into<Arc<str>>) -> Self {
         Self {
             file: file.into(),
@@ -39,22 +39,22 @@ impl Span {
         }
     }
 
-    /// The file's path within the repository.
+    /// Returns the file's path within the repository.
     pub fn file(&self) -> &Arc<str> {
         &self.file
     }
 
-    /// The line, from 1.
+    /// Returns the line, from 1.
     pub fn line(&self) -> u32 {
         self.line
     }
 
-    /// The column in characters, from 1.
+    /// Returns the column in characters, from 1.
     pub fn column(&self) -> u32 {
         self.column
     }
 
-    /// The byte range within the file.
+    /// Returns the byte range within the file.
     pub fn bytes(&self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -83,7 +83,7 @@ impl Serialize for Span {
     }
 }
 
-/// The text of every file that diagnostics may point into, for whoever draws snippets.
+/// The text of every file that diagnostics may refer to, for renderers of snippets.
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap(BTreeMap<Arc<str>, Arc<[u8]>>);
 
@@ -93,14 +93,14 @@ impl SourceMap {
         self.0.insert(file, text);
     }
 
-    /// A file's text, if it is UTF-8.
+    /// Returns a file's text, if it is UTF-8.
     pub fn text(&self, file: &str) -> Option<&str> {
         self.0
             .get(file)
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
-    /// The text that a span covers.
+    /// Returns the text that a span covers.
     pub fn slice(&self, span: &Span) -> Option<&str> {
         self.text(span.file())?.get(span.bytes())
     }

@@ -9,15 +9,15 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::span::Span;
 
-/// The name by which our deserializer knows that the place is wanted.
+/// The type name by which the deserializer of this crate recognizes that a type wants the place.
 pub(crate) const NAME: &str = "$plumb_document::Spanned";
 
-/// A value and where it was written. Equality is of values alone.
+/// A value and its place. Equality is of values alone.
 #[derive(Debug, Clone)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Its place; [`decode`](crate::decode) alone can give it.
+    /// The place of the value; only [`decode`](crate::decode) can give it.
     pub span: Span,
 }
 
@@ -67,7 +67,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     }
 }
 
-/// A span on its way through serde's data model, as text.
+/// A span in the form of text, to pass through serde's data model.
 struct Place(Span);
 
 pub(crate) fn place_to_text(span: &Span) -> String {

@@ -1,6 +1,6 @@
-//! What differs between two trees. Renames are a removal and an addition; only folders whose names
-//! differ are opened. An empty folder is a leaf like a file: what a commit changes is the tree, and git
-//! itself never makes such a folder.
+//! Compares two trees. A rename is a removal and an addition; only folders whose ids differ are opened. An
+//! empty folder is a leaf like a file, because a signature covers the tree and not only its files; git itself
+//! never makes such a folder.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -24,7 +24,7 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// The entry as a leaf; a folder that holds something is none.
+    /// Returns the entry as a leaf, or `None` for a folder that isn't empty.
     fn of(entry: &TreeEntry<'_>) -> Option<Self> {
         let leaf = entry.mode != EntryMode::Folder || entry.id.is_empty_tree();
         leaf.then_some(Self {
@@ -41,10 +41,10 @@ pub(crate) struct Change {
     pub(crate) after: Option<Leaf>,
 }
 
-/// How many bytes of trees are kept, so that a step finds those that the step before has read.
+/// Bytes of trees to cache, so that a step finds the trees that the step before has read.
 const KEPT: usize = 16 << 20;
 
-/// Trees of a store, checked, with those read last.
+/// Checked trees of a store, with a cache of those read last.
 pub(crate) struct Trees<'a> {
     objects: Checked<'a>,
     kept: RefCell<Kept<'a>>,
@@ -57,12 +57,12 @@ struct Kept<'a> {
     bytes: usize,
 }
 
-/// Whether the new side is judged, or only compared.
+/// The treatment of the new side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judge {
-    /// Names and kinds of what is new are judged: it could become the fleet's state.
+    /// Checks names and kinds of new entries, because they could become the fleet's state.
     New,
-    /// Only compared.
+    /// Compares only.
     Nothing,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Trees<'a> {
         }
     }
 
-    /// Returns the files and empty folders at some paths of a tree. Each folder on the way is parsed once.
+    /// Returns the files and empty folders at `paths` of a tree. Parses each folder on the way once.
     pub(crate) fn leaves<'p>(
         &self,
         tree: &Oid,
@@ -155,7 +155,7 @@ impl<'a> Trees<'a> {
         Ok(found)
     }
 
-    /// Each path comes with its rest below `folder`.
+    /// Adds the leaves at `paths` to `found`. Each path comes with its rest below `folder`.
     fn gather<'p>(
         &self,
         folder: &Oid,
@@ -192,12 +192,12 @@ impl<'a> Trees<'a> {
         Ok(())
     }
 
-    /// The folder `trust` of a root tree.
+    /// Returns the folder `trust` of a root tree.
     pub(crate) fn trust(&self, tree: &Oid) -> Result<Option<Oid>, Reason> {
         self.folder(tree, TRUST_PATH)
     }
 
-    /// The folder of a name within a tree.
+    /// Returns the folder called `name` of a tree.
     pub(crate) fn folder(&self, tree: &Oid, name: &str) -> Result<Option<Oid>, Reason> {
         let raw = self.raw(tree)?;
         let parsed = self.parse("", &raw, tree)?;
@@ -207,7 +207,7 @@ impl<'a> Trees<'a> {
             .map(|entry| entry.id))
     }
 
-    /// The paths that differ, in order.
+    /// Returns the paths that differ, in order.
     pub(crate) fn diff(
         &self,
         before: Option<&Oid>,
@@ -235,11 +235,11 @@ struct Walk<'t, 'a> {
     trees: &'t Trees<'a>,
     judge: Judge,
     changes: Vec<Change>,
-    /// How many were opened: folders of folders without a file in them change no path, and a few of
-    /// them within each other are as many as there are ways through them.
+    /// Folders opened so far. Folders without a file change no path, and a few of them nested in each other
+    /// can be reached in exponentially many ways, so the limits of paths don't bound them.
     folders: usize,
     links: Links<'a>,
-    /// Bytes of the changed paths, of the new side's folders, and of folded names.
+    /// Bytes of the changed paths, of the new side's folders, and of folded names, for the limits.
     path_bytes: usize,
     tree_bytes: u64,
     folded: u64,
@@ -323,7 +323,8 @@ impl Walk<'_, '_> {
         found.map_err(|e| malformed(path, &e))
     }
 
-    /// An entry that differs. Both sides, if there, have one name, and are both folders or both none.
+    /// Handles an entry that differs. If both sides are there, they have the same name, and both or neither
+    /// are folders.
     fn entry(
         &mut self,
         folder: &str,
@@ -378,7 +379,7 @@ impl Walk<'_, '_> {
                 Err(Reason::new(ReasonCode::Gitlink, "submodules aren't taken").paths([path]))
             }
             EntryMode::Link => self.links.check(path, &entry.id),
-            // The folder's own file in place of a folder, or the other way around, is a change like others.
+            // Replacing a folder by a file, or the other way around, is a change like any other.
             EntryMode::File | EntryMode::Executable | EntryMode::Folder => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! What a verification is told from outside.
+//! Inputs of a verification.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::signature::KeyName;
 pub struct TagRef {
     /// Its full name: `refs/tags/…`.
     pub name: String,
-    /// What it names: the tag object, or a commit if it is a lightweight tag.
+    /// The tag object, or the commit of a lightweight tag.
     pub target: Oid,
 }
 
@@ -22,15 +22,15 @@ pub struct TagRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Introduction {
-    /// The commit that is believed because somebody wrote it down, and whose policy is the first.
+    /// The commit that is trusted by configuration, and whose policy is the first.
     pub commit: Oid,
 }
 
-/// What this machine's own configuration takes authority away from.
+/// Keys that this machine's configuration revokes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocations {
     keys: BTreeSet<KeyName>,
-    /// The material of keys that were given whole, so that their other forms lose their authority too.
+    /// The material of keys that were given whole, so that the same key in another form is revoked too.
     material: Material,
 }
 
@@ -43,24 +43,25 @@ impl FromIterator<KeyName> for Revocations {
     }
 }
 
-/// A file of local revocations that can't be read. It isn't skipped: what it was to take away would stay.
+/// A file of local revocations that can't be read. It isn't skipped, because the keys that it names would
+/// keep their authority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "line {line} is no fingerprint; write 40 hexadecimal digits for OpenPGP or SHA256:… for SSH, one to a line"
 )]
 pub struct RevocationsError {
-    /// The line.
+    /// The line, from 1.
     pub line: usize,
 }
 
 impl Revocations {
-    /// Takes a key's authority away.
+    /// Revokes a key.
     pub fn insert(&mut self, key: KeyName) {
         self.keys.insert(key);
     }
 
-    /// Takes away what a file names: fingerprints, one to a line, `#` begins a comment; or a whole
-    /// certificate or SSH public key.
+    /// Revokes the keys that a file names: fingerprints, one to a line, with `#` before comments; or one
+    /// whole certificate or SSH public key.
     pub fn read(&mut self, file: &[u8]) -> Result<(), RevocationsError> {
         if let Ok(key) = KeyFile::parse(file) {
             self.insert(key.name());
@@ -78,41 +79,41 @@ impl Revocations {
         Ok(())
     }
 
-    /// Whether a key has none left.
+    /// True if `key` is revoked.
     pub fn contains(&self, key: &KeyName) -> bool {
         self.keys.contains(key)
     }
 
-    /// Whether nothing is taken away.
+    /// True if no key is revoked.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The material of keys that were given whole.
+    /// Returns the material of keys that were given whole.
     pub(crate) fn material(&self) -> &Material {
         &self.material
     }
 
-    /// The keys.
+    /// Returns the keys.
     pub fn iter(&self) -> impl Iterator<Item = &KeyName> {
         self.keys.iter()
     }
 }
 
-/// How much is told of accepted commits.
+/// The amount of detail that is reported of accepted commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detail {
-    /// Nothing but that they are: a few bytes each.
+    /// Only that they are accepted: a few bytes for each.
     #[default]
     Brief,
-    /// The same; of so many of the newest, who signed and what was needed.
+    /// Signers and needs of this many of the newest; only the acceptance of the rest.
     Newest(usize),
-    /// Who signed and what was needed.
+    /// Signers and needs of all.
     Explain,
 }
 
 impl Detail {
-    /// Of how many of the newest accepted commits more is told than that they are.
+    /// Returns the number of the newest accepted commits whose signers and needs are reported.
     pub(crate) const fn kept(self) -> usize {
         match self {
             Self::Brief => 0,
@@ -122,52 +123,54 @@ impl Detail {
     }
 }
 
-/// How far a verification has come.
+/// The progress of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Commits looked at.
+    /// Commits judged.
     pub done: usize,
-    /// Commits to look at.
+    /// Commits to judge.
     pub total: usize,
 }
 
-/// What a verification is told from outside: objects are an argument of [`verify`](crate::verify) itself.
+/// Inputs of a verification, other than the objects, which are an argument of [`verify`](crate::verify).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Inputs<'a> {
     /// The root of trust.
     pub introduction: Oid,
-    /// The last accepted commit, trusted as given; without one, the introduction is it.
+    /// The last accepted commit, trusted as given; `None` means the introduction.
     pub floor: Option<Oid>,
     /// The candidate.
     pub head: Oid,
-    /// The repository's tags. Their order means nothing.
+    /// The repository's tags, in any order.
     pub tags: &'a [TagRef],
-    /// The time.
+    /// The time to verify at.
     pub now: Timestamp,
-    /// The branch, if the policy must be of it: `refs/heads/main`.
+    /// The branch that the policy must be for, if it matters: `refs/heads/main`.
     pub reference: Option<&'a str>,
-    /// When commits and tags were first seen here. Those that aren't in it are history to us, and no age is asked of them.
+    /// Times of first sight of commits and tags on this machine. Objects that aren't in it are history, whose
+    /// age isn't checked.
     pub first_seen: Option<&'a BTreeMap<Oid, Timestamp>>,
-    /// What this machine takes authority away from.
+    /// Keys that this machine's configuration revokes.
     pub revoked: Option<&'a Revocations>,
-    /// What signed tags took away before, wherever those tags are now: whoever deletes a tag gives nothing back.
+    /// Keys that signed tags revoked before, even if those tags are gone: deleting a tag gives no authority
+    /// back.
     pub revoked_before: Option<&'a Revocations>,
-    /// Commits that were accepted once and then taken off the branch.
+    /// Tombstones: commits that were accepted once and then taken off the branch.
     pub tombstones: Option<&'a BTreeSet<Oid>>,
     /// Commits that hosts have run: each must lie on the verified chain.
     pub lower_bounds: &'a [Oid],
-    /// How much is told of accepted commits.
+    /// The amount of detail that is reported of accepted commits.
     pub detail: Detail,
-    /// Told now and then how far it is.
+    /// Called from time to time with the progress.
     pub progress: Option<&'a dyn Fn(Progress)>,
-    /// How many other threads may look at signatures ahead of the judge, on a long way; none unless it
-    /// is said. No verdict depends on it.
+    /// Threads that check signatures ahead of the judge on a long chain; 0 by default. No verdict depends on
+    /// it.
     pub threads: usize,
 }
 
 impl<'a> Inputs<'a> {
-    /// The least that must be said. The introduction is the floor, there are no tags.
+    /// Makes inputs from the required values. The introduction is the floor, and there are no tags.
     pub const fn new(introduction: Oid, head: Oid, now: Timestamp) -> Self {
         Self {
             introduction,
@@ -187,83 +190,83 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// With the last accepted commit.
+    /// Sets the last accepted commit.
     #[must_use]
     pub const fn floor(mut self, floor: Oid) -> Self {
         self.floor = Some(floor);
         self
     }
 
-    /// With the repository's tags.
+    /// Sets the repository's tags.
     #[must_use]
     pub const fn tags(mut self, tags: &'a [TagRef]) -> Self {
         self.tags = tags;
         self
     }
 
-    /// With the branch that the policy must be of.
+    /// Sets the branch that the policy must be for.
     #[must_use]
     pub const fn reference(mut self, reference: &'a str) -> Self {
         self.reference = Some(reference);
         self
     }
 
-    /// With the times at which commits and tags were first seen.
+    /// Sets the times at which commits and tags were first seen.
     #[must_use]
     pub const fn first_seen(mut self, first_seen: &'a BTreeMap<Oid, Timestamp>) -> Self {
         self.first_seen = Some(first_seen);
         self
     }
 
-    /// With what this machine takes authority away from.
+    /// Sets the keys that this machine's configuration revokes.
     #[must_use]
     pub const fn revoked(mut self, revoked: &'a Revocations) -> Self {
         self.revoked = Some(revoked);
         self
     }
 
-    /// With what signed tags took away before.
+    /// Sets the keys that signed tags revoked before.
     #[must_use]
     pub const fn revoked_before(mut self, revoked: &'a Revocations) -> Self {
         self.revoked_before = Some(revoked);
         self
     }
 
-    /// With the commits that were accepted once and then taken off the branch.
+    /// Sets the commits that were accepted once and then taken off the branch.
     #[must_use]
     pub const fn tombstones(mut self, tombstones: &'a BTreeSet<Oid>) -> Self {
         self.tombstones = Some(tombstones);
         self
     }
 
-    /// With the commits that hosts have run.
+    /// Sets the commits that hosts have run.
     #[must_use]
     pub const fn lower_bounds(mut self, lower_bounds: &'a [Oid]) -> Self {
         self.lower_bounds = lower_bounds;
         self
     }
 
-    /// With who signed accepted commits, and what they needed.
+    /// Reports signers and needs of all accepted commits.
     #[must_use]
     pub const fn explain(self) -> Self {
         self.detail(Detail::Explain)
     }
 
-    /// With how much is told of accepted commits.
+    /// Sets the amount of detail that is reported of accepted commits.
     #[must_use]
     pub const fn detail(mut self, detail: Detail) -> Self {
         self.detail = detail;
         self
     }
 
-    /// With somebody to tell how far it is.
+    /// Sets the callback for progress.
     #[must_use]
     pub const fn progress(mut self, progress: &'a dyn Fn(Progress)) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// With so many other threads that may look at signatures ahead of the judge.
+    /// Sets the number of threads that check signatures ahead of the judge.
     #[must_use]
     pub const fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;

@@ -1,10 +1,10 @@
-//! Raw git objects in, verdict out: the signed-commit policy of a fleet repository.
+//! Judges raw git objects by the signed-commit policy of a fleet repository.
 //!
-//! [`verify`] judges every commit between a floor that is trusted and a candidate head, by the policy
-//! that stands in each commit's *parent*. It reads objects through [`Objects`] and is told everything
-//! else by [`Inputs`], the time included: there is no I/O, no clock, no environment and no git here.
+//! [`verify`] judges every commit between a trusted floor and a candidate head, by the policy in each
+//! commit's *parent*. It reads objects through [`Objects`] and gets everything else, the time included, from
+//! [`Inputs`]: this crate uses no I/O, no clock, no environment and no git.
 //!
-//! What is accepted leaves as [`Verified`], which nothing else can make.
+//! An accepted revision leaves as [`Verified`], which nothing else can make.
 //!
 //! ```
 //! use plumb_trust::{Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode, Verdict, verify};

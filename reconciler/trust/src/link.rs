@@ -1,4 +1,4 @@
-//! Symbolic links: their targets must stay within the repository.
+//! Checks that the targets of symbolic links stay within the repository.
 
 use std::collections::HashMap;
 
@@ -9,19 +9,19 @@ use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
 use crate::work::count;
 
-/// The targets of the links that one commit brings, each read once.
+/// The targets of the links that one commit brings. Each target is read once.
 pub(crate) struct Links<'a> {
     objects: Checked<'a>,
     known: HashMap<Oid, Climb>,
     bytes: u64,
 }
 
-/// The way that a target leads out of its link's folder.
+/// The folders that a target leads up from its link's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Climb {
-    /// It begins with so many `..` and stays below where they lead.
+    /// The target begins with this many `..` and stays below the folder that they lead to.
     Up(usize),
-    /// It leaves the repository from any folder, or could.
+    /// The target leaves the repository from any folder, or could.
     Out,
 }
 
@@ -79,7 +79,8 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Follows a target name by name. `..` is taken at the beginning only: behind a name it depends on what the name is.
+/// Follows a target name by name. Accepts `..` only at the beginning: after a name, its meaning depends on
+/// whether the name is itself a link.
 fn climb(target: &str) -> Climb {
     if target.is_empty()
         || target.starts_with('/')

@@ -1,11 +1,11 @@
-//! Object names.
+//! Names of git objects.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The hash that a repository names its objects by.
+/// The hash that names a repository's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectFormat {
     /// 20 bytes; computed with detection of collision attacks.
@@ -15,7 +15,7 @@ pub enum ObjectFormat {
 }
 
 impl ObjectFormat {
-    /// The length of a name in bytes.
+    /// Returns the length of a name in bytes.
     pub const fn width(self) -> usize {
         match self {
             Self::Sha1 => 20,
@@ -28,7 +28,7 @@ impl ObjectFormat {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Oid {
     format: ObjectFormat,
-    // The bytes behind the format's length are always zero, so that the derived comparisons hold.
+    // The bytes after the format's length are always zero, so that the derived comparisons hold.
     bytes: [u8; 32],
 }
 
@@ -42,7 +42,7 @@ const EMPTY_TREE_SHA256: [u8; 32] = *b"\x6e\xf1\x9b\x41\x22\x5c\x53\x69\xf1\xc1\
 pub struct OidError;
 
 impl Oid {
-    /// A name from its 20 or 32 bytes.
+    /// Makes a name from its 20 or 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, OidError> {
         let format = match bytes.len() {
             20 => ObjectFormat::Sha1,
@@ -54,7 +54,7 @@ impl Oid {
         Ok(Self { format, bytes: all })
     }
 
-    /// A name from its lower-case hexadecimal digits.
+    /// Parses a name from its lower-case hexadecimal digits.
     pub fn from_hex(hex: &[u8]) -> Result<Self, OidError> {
         let format = match hex.len() {
             40 => ObjectFormat::Sha1,
@@ -68,17 +68,17 @@ impl Oid {
         Ok(Self { format, bytes })
     }
 
-    /// The name's bytes.
+    /// Returns the name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.format.width()]
     }
 
-    /// Which hash it is of.
+    /// Returns the hash that made the name.
     pub const fn format(&self) -> ObjectFormat {
         self.format
     }
 
-    /// The first twelve digits, for tables and messages.
+    /// Returns the first twelve digits, for tables and messages.
     pub fn short(&self) -> String {
         let mut hex = self.to_string();
         hex.truncate(12);
@@ -93,7 +93,7 @@ impl Oid {
         }
     }
 
-    /// Whether it is git's name for "nothing": all zeros.
+    /// True if all bytes are zero, which is git's name for "nothing".
     pub fn is_null(&self) -> bool {
         self.bytes == [0; 32]
     }

@@ -1,4 +1,4 @@
-//! What a verification found.
+//! The result of a verification.
 
 use std::collections::BTreeMap;
 
@@ -12,69 +12,69 @@ use crate::verdict::Verdict;
 use crate::verified::{Revision, Verified};
 use crate::work::Work;
 
-/// What a verification found. Serialises to the JSON of `plumb verify -o json`.
+/// The result of a verification. Serialises to the JSON of `plumb verify -o json`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Outcome {
-    /// That of the first commit that isn't accepted; accept if there is none.
+    /// The verdict of the first commit that isn't accepted; accept if there is none.
     pub verdict: Verdict,
     /// The end of the longest accepted prefix: the floor if nothing new is accepted.
     pub accepted: Oid,
     /// Each commit from the floor to the head, in order.
     pub steps: Vec<Step>,
-    /// What concerns the whole rather than one commit, such as a stale heartbeat.
+    /// Reasons that concern the whole rather than one commit, such as a stale heartbeat.
     pub reasons: Vec<Reason>,
-    /// Keys that `revoke/` tags take authority away from.
+    /// Keys that `revoke/` tags revoke.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<KeyName>,
-    /// Keys of the accepted policy that `revoke/` tags name and take nothing from, as they aren't enough yet.
+    /// Keys of the accepted policy that `revoke/` tags name without enough signatures to revoke them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<RevocationBegun>,
-    /// Keys of the accepted policy that tags took authority away from before
-    /// ([`Inputs::revoked_before`](crate::Inputs::revoked_before)) and take it from no more: one was
-    /// deleted, or who signed it has left. They stay revoked. Nothing if no way was found, as then no tag
-    /// was looked at; those that this machine's configuration takes away aren't among them.
+    /// Keys of the accepted policy that tags revoked before
+    /// ([`Inputs::revoked_before`](crate::Inputs::revoked_before)) and that the present tags don't revoke: a
+    /// tag was deleted, or its signer has left. The keys stay revoked. `None` if no chain was found, because
+    /// then no tag was checked. Keys that this machine's configuration revokes aren't included.
     #[serde(skip)]
     pub unbacked: Option<Vec<KeyName>>,
-    /// Lower bounds that aren't on the verified chain: those hosts are held.
+    /// Lower bounds that aren't on the verified chain. Their hosts are held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub off_chain: Vec<Oid>,
     /// Signed rollbacks that were accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollbacks: Vec<Rollback>,
-    /// Work that it took; not part of the JSON.
+    /// Work that the verification took; not part of the JSON.
     #[serde(skip)]
     pub work: Work,
-    /// Since when enough people say so, of each of those.
+    /// The time at which each key of `revoked` had enough signatures against it.
     #[serde(skip)]
     pub(crate) revoked_since: BTreeMap<KeyName, Timestamp>,
     #[serde(skip)]
     pub(crate) revision: Option<Revision>,
 }
 
-/// One commit and what became of it.
+/// One commit and its verdict.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Step {
     /// The commit.
     pub commit: Oid,
-    /// What became of it.
+    /// The commit's verdict.
     pub verdict: Verdict,
-    /// The first line of its message, without control characters; only of the first commit that isn't
-    /// accepted, if it could be read.
+    /// The first line of its message, without control characters. Only the first commit that isn't accepted
+    /// has one, and only if the commit could be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// Why; empty if it is accepted.
+    /// Reasons for the verdict; empty if the commit is accepted.
     pub reasons: Vec<Reason>,
-    /// What was noticed and changes nothing.
+    /// Observations that don't affect the verdict.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Reason>,
-    /// Who signed or approved it; of accepted commits only if asked for.
+    /// The signers and approvers; of accepted commits only on request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<Signer>,
-    /// What its rules needed; of accepted commits only if asked for.
+    /// The needs of its rules; of accepted commits only on request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<NeedMet>,
 }
@@ -84,23 +84,23 @@ pub struct Step {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Signer {
-    /// Whose it is.
+    /// The identity that signed.
     pub identity: String,
-    /// By which key.
+    /// The key that signed.
     pub key: KeyName,
-    /// When it was made, as it says.
+    /// The time that the signature claims.
     pub time: jiff::Timestamp,
-    /// What carried it.
+    /// The object that carried the signature.
     pub by: By,
 }
 
-/// What carried a signature.
+/// The carrier of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum By {
     /// The commit itself.
     Commit,
-    /// An approval tag of this name.
+    /// An approval tag, by its name.
     Tag(String),
     /// A tag that a merge embeds.
     Mergetag(String),
@@ -108,7 +108,7 @@ pub enum By {
     EmptyCommit(Oid),
 }
 
-/// A need of a rule, and whether it was met.
+/// A need of a rule, and the identities that meet it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -117,42 +117,42 @@ pub struct NeedMet {
     pub rule: String,
     /// The group.
     pub from: String,
-    /// How many of it are needed.
+    /// Identities that are needed.
     pub count: u32,
-    /// How many are there.
+    /// Identities that have approved: the smallest number over the rule's paths.
     pub have: u32,
-    /// Who they are: those who cover every path that the rule owns.
+    /// The identities that have approved every path that the rule owns.
     pub identities: Vec<String>,
-    /// Who could give what is missing: those of the group whose key still counts.
+    /// Identities of the group that could still approve, because they have a key that counts.
     pub could: Vec<String>,
 }
 
-/// A revocation that isn't enough yet.
+/// A revocation that doesn't have enough signatures yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RevocationBegun {
-    /// The key that it names.
+    /// The key that the tags name.
     pub key: KeyName,
-    /// Whose tags count for it.
+    /// The signers whose tags count for it.
     pub signers: Vec<Signer>,
-    /// What it needs besides.
+    /// Needs that aren't met yet.
     pub missing: Vec<Missing>,
 }
 
 /// A signed rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rollback {
-    /// The floor that was left.
+    /// The floor before the rollback.
     pub from: Oid,
-    /// The earlier commit that it went back to.
+    /// The earlier commit that the branch went back to.
     pub to: Oid,
-    /// The commit that says so.
+    /// The commit that declares the rollback.
     pub commit: Oid,
 }
 
 impl Outcome {
-    /// Nothing is accepted but the floor.
+    /// Makes an outcome that accepts nothing but the floor.
     pub(crate) const fn at(floor: Oid) -> Self {
         Self {
             verdict: Verdict::Reject,
@@ -170,24 +170,24 @@ impl Outcome {
         }
     }
 
-    /// The accepted revision: the only maker of [`Verified`]. There is none only if the floor itself
-    /// can't be read.
+    /// Returns the accepted revision, as the only maker of [`Verified`]. Returns `None` only if the floor
+    /// itself can't be read.
     pub fn revision(&self) -> Option<Verified<Revision>> {
         self.revision.clone().map(Verified::vouch)
     }
 
-    /// The keys that `revoke/` tags take authority away from, each with the time since which enough
-    /// people say so.
+    /// Returns the keys that `revoke/` tags revoke, each with the time at which there were enough signatures
+    /// against it.
     pub fn revoked_since(&self) -> impl Iterator<Item = (&KeyName, Timestamp)> {
         self.revoked_since.iter().map(|(key, since)| (key, *since))
     }
 
-    /// The first commit that isn't accepted.
+    /// Returns the first commit that isn't accepted.
     pub fn first_held(&self) -> Option<&Step> {
         self.steps.iter().find(|step| !step.verdict.is_accept())
     }
 
-    /// Whether everything up to the head is accepted, and nothing else is wrong.
+    /// True if everything up to the head is accepted, and nothing else is wrong.
     pub const fn is_accept(&self) -> bool {
         self.verdict.is_accept()
     }

@@ -1,4 +1,4 @@
-//! Why a verdict is what it is, as data. The words for people are made here and nowhere else.
+//! Reasons of verdicts, as data. The words for people are made here and nowhere else.
 
 use serde::{Serialize, Serializer};
 
@@ -7,7 +7,7 @@ use crate::verdict::Verdict;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $id:literal, $verdict:ident;)*) => {
-        /// The closed list of reasons. In JSON, and for `plumb explain CODE`, they are kebab-case.
+        /// The closed list of reasons. Codes are kebab-case in JSON and for `plumb explain CODE`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ReasonCode { $($(#[doc = $doc])* $name,)* }
 
@@ -15,17 +15,17 @@ macro_rules! codes {
             /// Every code, in order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The code as programs see it.
+            /// Returns the code as programs read it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $id,)* }
             }
 
-            /// The verdict that this reason alone leads to.
+            /// Returns the verdict that this reason alone leads to.
             pub const fn verdict(self) -> Verdict {
                 match self { $(Self::$name => Verdict::$verdict,)* }
             }
 
-            /// What it means and what to do.
+            /// Returns the meaning of the code, and what to do.
             pub const fn explanation(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc, "\n"),*).trim_ascii(),)* }
             }
@@ -144,14 +144,14 @@ impl Serialize for ReasonCode {
     }
 }
 
-/// How much of a need is there.
+/// A need that isn't met, with its count so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// The group.
     pub from: String,
-    /// How many of it are needed.
+    /// Identities that are needed.
     pub count: u32,
-    /// How many are there.
+    /// Identities that have approved: the smallest number over the rule's paths.
     pub have: u32,
 }
 
@@ -159,29 +159,29 @@ pub struct Missing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reason {
-    /// Which it is.
+    /// The kind of reason.
     pub code: ReasonCode,
-    /// It in words, with what it concerns.
+    /// The message for people, with the subject that it concerns.
     pub message: String,
     /// The paths that it concerns, at most [`Reason::PATHS`] of them.
     pub paths: Vec<String>,
-    /// What a rule lacks.
+    /// Needs that a rule lacks.
     pub missing: Vec<Missing>,
-    /// What to do about it.
+    /// A hint about the remedy.
     #[serde(rename = "cure", skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The approval tag of the repository that it is about, without `refs/tags/`. Whoever looks for one tag
-    /// compares this: the message quotes what strangers chose.
+    /// The approval tag that the reason is about, without `refs/tags/`. Code that looks for one tag compares
+    /// this field and not the message, which quotes text that strangers chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Box<str>>,
 }
 
 impl Reason {
-    /// How many paths are named at most.
+    /// The largest number of paths that a reason names.
     pub const PATHS: usize = 20;
 
-    /// A reason in words. They may quote what a stranger wrote, and people read them on terminals and in
-    /// alerts: whatever can't be seen in them is written out.
+    /// Makes a reason. The message may quote a stranger's text, and people read it on terminals and in
+    /// alerts, so invisible characters are escaped.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -193,14 +193,14 @@ impl Reason {
         }
     }
 
-    /// About an approval tag of the repository, by its full name.
+    /// Sets the approval tag of the repository that the reason is about, from its full name.
     #[must_use]
     pub(crate) fn of_tag(mut self, name: &str) -> Self {
         self.tag = name.strip_prefix("refs/tags/").map(Into::into);
         self
     }
 
-    /// With the paths that it concerns.
+    /// Adds the paths that the reason concerns.
     #[must_use]
     pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.paths
@@ -208,14 +208,14 @@ impl Reason {
         self
     }
 
-    /// With what a rule lacks.
+    /// Sets the needs that a rule lacks.
     #[must_use]
     pub fn missing(mut self, missing: Vec<Missing>) -> Self {
         self.missing = missing;
         self
     }
 
-    /// With what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -1,7 +1,7 @@
-//! The port to a repository: what the loop needs of one, in terms of verdicts and not of git.
+//! The port to a repository, in terms of verdicts and not of git.
 //!
-//! A source gives raw objects to [`verify`](crate::verify) and files of what came out accepted; it never
-//! judges by itself.
+//! A source gives raw objects to [`verify`](crate::verify) and reads the files of accepted revisions. It
+//! never judges by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,16 +18,17 @@ use crate::verified::{Revision, Verified};
 /// The files of a revision: their contents by path from the root.
 pub type Files = BTreeMap<String, Arc<[u8]>>;
 
-/// What a repository has now.
+/// The state of a repository at a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// The watched branch's newest commit, whatever it is: a rewound branch is told as it is.
+    /// The newest commit of the watched branch. A rewound branch is reported as it is.
     pub head: Oid,
     /// Its tags under `approve/`, `alive/` and `revoke/`, by name.
     pub tags: Vec<TagRef>,
 }
 
-/// A verification to be done beside the objects. See [`Inputs`](crate::Inputs) for each field.
+/// A verification that the source runs where it keeps the objects. See [`Inputs`](crate::Inputs) for each
+/// field.
 #[derive(Debug, Clone)]
 pub struct VerifyRequest {
     /// The root of trust.
@@ -38,24 +39,25 @@ pub struct VerifyRequest {
     pub head: Oid,
     /// The repository's tags.
     pub tags: Vec<TagRef>,
-    /// The time.
+    /// The time to verify at.
     pub now: Timestamp,
-    /// When commits and tags were first seen here.
+    /// Times of first sight of commits and tags on this machine.
     pub first_seen: BTreeMap<Oid, Timestamp>,
     /// Commits that were accepted once and then taken off the branch.
     pub tombstones: BTreeSet<Oid>,
-    /// What this machine takes authority away from.
+    /// Keys that this machine's configuration revokes.
     pub revoked: Revocations,
-    /// What signed tags took away before.
+    /// Keys that signed tags revoked before.
     pub revoked_before: Revocations,
     /// Commits that hosts have run.
     pub lower_bounds: Vec<Oid>,
-    /// How much is told of accepted commits.
+    /// The amount of detail that is reported of accepted commits.
     pub detail: Detail,
 }
 
 impl VerifyRequest {
-    /// The least that must be said; nothing was seen, revoked or buried before.
+    /// Makes a request from the required values, without tags, times of first sight, tombstones or
+    /// revocations.
     pub fn new(introduction: Oid, head: Oid, now: Timestamp) -> Self {
         Self {
             introduction,
@@ -75,32 +77,32 @@ impl VerifyRequest {
 
 /// A watched branch of a repository.
 pub trait Source: Send + Sync {
-    /// Which: the address (without a password) and the branch, for people.
+    /// Returns the address (without a password) and the branch, for people.
     fn describe(&self) -> String;
 
-    /// Gets the watched branch and the tags that concern trust, and nothing else, within bounds.
+    /// Fetches the watched branch and the tags that concern trust, and nothing else, within limits.
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, SourceError>>;
 
-    /// Verifies, beside the objects.
+    /// Verifies a range of commits where the source keeps the objects.
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Outcome, SourceError>>;
 
-    /// The files of a revision that manifests may come from.
+    /// Reads the files of a revision that manifests may come from.
     fn files(&self, revision: Verified<Revision>) -> BoxFuture<'_, Result<Files, SourceError>>;
 
-    /// Whether one commit is another, or one of its ancestors by first parents.
+    /// Returns `true` if `ancestor` is `descendant` or one of its ancestors by first parents.
     fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>>;
 }
 
-/// When it is worth trying a source again.
+/// The chance that trying a source again helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SourceRetry {
-    /// It may pass by itself.
+    /// The error may pass by itself.
     Transient,
-    /// It won't pass until somebody changes something; the next poll looks all the same.
+    /// The error lasts until somebody changes something. The next poll tries all the same.
     Stalled,
 }
 
-/// Why a repository couldn't be used. Its kind decides retry, condition and alert together.
+/// An error of a repository. Its kind decides retry, condition and alert together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The server doesn't answer.
@@ -108,39 +110,39 @@ pub enum SourceError {
     Unreachable {
         /// The address.
         source_url: String,
-        /// What was seen.
+        /// The observed error.
         reason: String,
     },
-    /// It answered and then fell silent, or took too long.
+    /// The server answered and then fell silent, or took too long.
     #[error("{source_url} gave no answer within {} s", after.as_secs())]
     Timeout {
         /// The address.
         source_url: String,
-        /// How long was waited.
+        /// The time that was waited.
         after: Duration,
     },
-    /// It doesn't let us in.
+    /// The server denies access.
     #[error("{source_url} doesn't let us in: {reason}")]
     Denied {
         /// The address.
         source_url: String,
-        /// What it said.
+        /// The server's message.
         reason: String,
     },
-    /// It shows a host key that isn't known.
+    /// The server shows a host key that isn't known.
     #[error("{source_url} shows a host key that ssh doesn't know: {reason}")]
     HostKey {
         /// The address.
         source_url: String,
-        /// What ssh said.
+        /// The message of ssh.
         reason: String,
     },
-    /// There is no repository.
+    /// The server has no such repository.
     #[error("there is no repository at {source_url}: {reason}")]
     NoRepository {
         /// The address.
         source_url: String,
-        /// What it said.
+        /// The server's message.
         reason: String,
     },
     /// The repository has no commit at all.
@@ -149,61 +151,61 @@ pub enum SourceError {
         /// The address.
         source_url: String,
     },
-    /// The watched branch isn't there.
+    /// The watched branch doesn't exist.
     #[error("{source_url} has no branch {}; it has {}", branch.strip_prefix("refs/heads/").unwrap_or(branch), branches.join(", "))]
     NoBranch {
         /// The address.
         source_url: String,
         /// The full name of the branch.
         branch: String,
-        /// Short names of branches that are there, a few of them.
+        /// Short names of a few branches that exist.
         branches: Vec<String>,
     },
-    /// It sends more than may be sent.
+    /// The server sends more than a limit allows.
     #[error("what {source_url} sends is refused: {reason}")]
     Excessive {
         /// The address.
         source_url: String,
-        /// Which bound it passes.
+        /// The limit that was exceeded.
         reason: String,
     },
-    /// What it sends can't be read.
+    /// The server's data can't be read.
     #[error("what {source_url} sends can't be read: {reason}")]
     Garbled {
         /// The address.
         source_url: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// Its objects are named by another hash than before.
+    /// The server names objects by another hash than before.
     #[error(
         "{source_url} names its objects by {found:?}, and what was fetched before by {known:?}"
     )]
     Format {
         /// The address.
         source_url: String,
-        /// Its hash now.
+        /// The server's hash now.
         found: ObjectFormat,
-        /// The hash of the objects here.
+        /// The hash of the objects that were fetched before.
         known: ObjectFormat,
     },
-    /// A program that is needed isn't there.
+    /// A program that is needed doesn't start.
     #[error("{program} can't be started: {reason}")]
     Program {
-        /// Which.
+        /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The copy in the state folder fails.
+    /// The local copy in the state folder fails.
     #[error("the copy of the repository in {folder} can't be used: {reason}")]
     Mirror {
-        /// Where.
+        /// The folder.
         folder: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A commit that isn't there.
+    /// A commit isn't in the repository.
     #[error("the commit {0} isn't in the repository")]
     Missing(Oid),
     /// The files of a revision can't be read.
@@ -211,16 +213,16 @@ pub enum SourceError {
     Files {
         /// The commit.
         revision: Oid,
-        /// What is wrong, and where.
+        /// The problem and its place.
         reason: String,
     },
-    /// The source was closed meanwhile.
+    /// The source was closed.
     #[error("the source is closed")]
     Closed,
 }
 
 impl SourceError {
-    /// When it is worth trying again.
+    /// Returns the chance that trying again helps.
     pub const fn retry(&self) -> SourceRetry {
         match self {
             Self::Unreachable { .. }
@@ -241,7 +243,7 @@ impl SourceError {
         }
     }
 
-    /// The reason of a condition, in CamelCase.
+    /// Returns the reason of a condition, in CamelCase.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "Unreachable",
@@ -262,7 +264,7 @@ impl SourceError {
         }
     }
 
-    /// What a person can do about it, where there is something to say.
+    /// Returns a hint for people, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Denied { reason, .. } if reason.contains("dubious ownership") => Some(

@@ -1,23 +1,23 @@
-//! What became of a commit.
+//! Verdicts of commits.
 
-/// What became of a commit, or of a range of them.
+/// The verdict of a commit, or of a range of commits.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
-    /// It is approved: what it says is desired.
+    /// The commit is approved: its content is desired.
     Accept,
     /// Something is missing that approvals can give.
     Pending,
-    /// The same, and somebody should look at it at once.
+    /// Pending, and somebody should examine the commit at once.
     PendingAlarm,
-    /// It can never be accepted; the branch must be reset to below it.
+    /// The commit can never be accepted. The branch must be reset to below it.
     Reject,
 }
 
 impl Verdict {
-    /// The word for it in tables and in JSON.
+    /// Returns the word for tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -27,7 +27,7 @@ impl Verdict {
         }
     }
 
-    /// Whether it is approved.
+    /// True if the commit is accepted.
     pub const fn is_accept(self) -> bool {
         matches!(self, Self::Accept)
     }

@@ -33,12 +33,12 @@ impl<T> Verified<T> {
         Self(value)
     }
 
-    /// The value.
+    /// Returns the value.
     pub const fn get(&self) -> &T {
         &self.0
     }
 
-    /// The value, no longer known to be accepted.
+    /// Returns the value, without the proof that it was accepted.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -52,7 +52,7 @@ impl<T> std::ops::Deref for Verified<T> {
     }
 }
 
-/// A commit with what is worth knowing of it.
+/// A commit with the facts that its consumers need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
     pub(crate) commit: Oid,
@@ -65,37 +65,37 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// The commit.
+    /// Returns the commit.
     pub const fn commit(&self) -> Oid {
         self.commit
     }
 
-    /// Its tree: the files that it holds.
+    /// Returns its tree: the files that it holds.
     pub const fn tree(&self) -> Oid {
         self.tree
     }
 
-    /// Its first parent; the first commit of all has none.
+    /// Returns its first parent, or `None` for a root commit.
     pub const fn parent(&self) -> Option<Oid> {
         self.parent
     }
 
-    /// When it was committed, as it says.
+    /// Returns the commit time that the commit claims.
     pub const fn committed(&self) -> Timestamp {
         self.committed
     }
 
-    /// The first line of its message.
+    /// Returns the first line of its message.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Who wrote it, as it says. For display only: nothing vouches for it.
+    /// Returns the author that the commit claims. For display only: nothing vouches for it.
     pub fn author(&self) -> &str {
         &self.author
     }
 
-    /// The trailers of its message, if an identity of the policy has signed them; otherwise none.
+    /// Returns the trailers of its message if an identity of the policy has signed them, and none otherwise.
     pub const fn trailers(&self) -> &Trailers {
         &self.trailers
     }

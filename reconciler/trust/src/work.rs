@@ -1,4 +1,4 @@
-//! Counted work: what a verification did, in numbers that are the same on every machine.
+//! Counts the work of a verification, in numbers that are the same on every machine.
 
 use std::cell::Cell;
 

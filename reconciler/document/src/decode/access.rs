@@ -1,4 +1,4 @@
-//! Lists, mappings and choices as serde walks them.
+//! Access for serde to lists, mappings and enums.
 
 use std::slice::Iter;
 
@@ -122,7 +122,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
     }
 }
 
-/// A choice: a word, or a mapping with one key.
+/// An enum: a word, or a mapping with one key.
 pub(super) struct EnumOf<'a> {
     decoder: Decoder<'a>,
     entry: Option<&'a Entry>,

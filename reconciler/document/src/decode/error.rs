@@ -1,4 +1,4 @@
-//! serde's errors, in words for people and with a place.
+//! Turns serde's errors into messages for people, with a place.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::similar::closest;
 use crate::span::Span;
 
-/// An error on its way up; the first node on the way gives it its place.
+/// An error on its way up the tree. The first node on the way sets its place.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
@@ -19,9 +19,9 @@ struct Parts {
     message: String,
     hint: Option<String>,
     span: Option<Span>,
-    /// The innermost mapping entry that it came from.
+    /// The innermost mapping entry that the error came from.
     entry: Option<(Span, String)>,
-    /// The name of the field that is missing.
+    /// The name of the missing field.
     missing: Option<String>,
     wanted_text: bool,
 }
@@ -51,13 +51,13 @@ impl Error {
         self
     }
 
-    /// Gives it a place, unless it has one.
+    /// Sets the place, unless it is set.
     pub(super) fn at(mut self, span: &Span) -> Self {
         self.0.span.get_or_insert_with(|| span.clone());
         self
     }
 
-    /// Names the mapping entry that it came from, unless one is named.
+    /// Sets the mapping entry that the error came from, unless it is set.
     pub(super) fn in_entry(mut self, key: &Span, name: &str) -> Self {
         self.0
             .entry
@@ -65,17 +65,17 @@ impl Error {
         self
     }
 
-    /// The innermost mapping entry that it came from.
+    /// Returns the innermost mapping entry that the error came from.
     pub(super) fn entry(&self) -> Option<&(Span, String)> {
         self.0.entry.as_ref()
     }
 
-    /// The name of the field that is missing.
+    /// Returns the name of the missing field.
     pub(super) fn missing(&self) -> Option<&String> {
         self.0.missing.as_ref()
     }
 
-    /// Whether text would have been right.
+    /// True if text was expected.
     pub(super) fn wanted_text(&self) -> bool {
         self.0.wanted_text
     }
@@ -100,7 +100,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Words as a list for a message.
+/// Joins words to a list for a message.
 pub(super) fn list(words: &[&str]) -> String {
     words
         .iter()
@@ -131,7 +131,7 @@ fn found(unexpected: Unexpected<'_>) -> String {
     }
 }
 
-/// What a type says it expects, without words of Rust.
+/// Describes the expected type without Rust's terms.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {

@@ -1,11 +1,11 @@
-//! A mapping's key as serde asks for it: a field's name, text, a number, a choice.
+//! Decodes a mapping's key as serde asks for it: as a field's name, text, a number, an enum.
 
 use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::error::Error;
 
-/// A key's text.
+/// The text of a key.
 pub(super) struct KeyDecoder<'a>(pub(super) &'a str);
 
 macro_rules! numbers {

@@ -1,10 +1,10 @@
-//! Tabs may stand inside quoted text, block text and comments, and nowhere else.
+//! Finds misplaced tabs: a tab is allowed only inside quoted text, block text and comments.
 
 use serde_saphyr::granit_parser::ScalarStyle;
 
 use crate::span::Span;
 
-/// The offsets of a text's tabs that no text or comment was found around yet.
+/// The offsets of a text's tabs for which no scalar or comment was found yet.
 pub(super) struct Tabs<'a> {
     text: &'a str,
     offsets: Vec<usize>,
@@ -23,12 +23,12 @@ impl<'a> Tabs<'a> {
         }
     }
 
-    /// Whether there are any left.
+    /// True if there are any left.
     pub(super) fn any(&self) -> bool {
         !self.offsets.is_empty()
     }
 
-    /// A scalar was read: tabs inside its quotes, or in its block behind the indentation, are its own.
+    /// Drops the tabs of a scalar: those inside its quotes, or after the indentation of its block.
     pub(super) fn scalar(&mut self, style: ScalarStyle, span: &Span) {
         if self.offsets.is_empty() || style == ScalarStyle::Plain {
             return;
@@ -50,13 +50,13 @@ impl<'a> Tabs<'a> {
         }
     }
 
-    /// A comment was read.
+    /// Drops the tabs of a comment.
     pub(super) fn comment(&mut self, span: &Span) {
         let range = span.bytes();
         self.offsets.retain(|offset| !range.contains(offset));
     }
 
-    /// The first tab that belongs to no text and no comment.
+    /// Returns the first tab that belongs to no scalar and no comment.
     pub(super) fn first_outside_text(&self) -> Option<usize> {
         self.offsets.first().copied()
     }

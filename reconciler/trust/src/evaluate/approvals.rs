@@ -1,4 +1,4 @@
-//! Approval tags: which there are, for what.
+//! The approval tags of a repository, by the commits that they approve.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,25 +9,25 @@ use crate::oid::Oid;
 use crate::policy::Policy;
 use crate::reason::{Reason, ReasonCode};
 
-/// The approval tags of a repository, found by what they approve. Only names are kept: the objects
-/// are read again when they are looked at.
+/// The approval tags of a repository, by target. Only names are kept; the tag objects are read again when
+/// they are examined.
 #[derive(Default)]
 pub(super) struct Approvals {
     by_target: HashMap<Oid, Vec<Oid>>,
     /// Tags with an `Approve-Base:`.
     pub(super) spans: Vec<Span>,
-    /// Full names by tag object.
+    /// Full names, by tag object.
     names: HashMap<Oid, String>,
 }
 
-/// A tag that approves more than its target.
+/// A tag that approves more commits than its target.
 pub(super) struct Span {
     pub(super) tag: Oid,
     pub(super) target: Oid,
     pub(super) base: Oid,
 }
 
-/// Whether the trailers of an approval say that they approve a target for this repository and branch.
+/// Checks that the trailers of an approval name this target, repository and branch.
 pub(super) fn claims(
     trailers: &Trailers,
     policy: &Policy,
@@ -52,7 +52,7 @@ pub(super) fn claims(
     Ok(())
 }
 
-/// What is wrong with a tag that can't be an approval at all.
+/// Returns the reason that an approval tag is ignored.
 pub(super) fn ignored(name: &str, why: impl std::fmt::Display) -> Reason {
     Reason::new(
         ReasonCode::ApprovalIgnored,
@@ -60,7 +60,7 @@ pub(super) fn ignored(name: &str, why: impl std::fmt::Display) -> Reason {
     )
 }
 
-/// A tag's own name must be the one that it is found under; it is what the signer signed.
+/// Parses a tag. Its own name, which the signer signed, must be the name of its ref.
 pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid, name: &str) -> Result<Tag<'a>, String> {
     let tag = Tag::parse(raw, id.format()).map_err(|e: Malformed| e.to_string())?;
     if name.strip_prefix("refs/tags/") == Some(tag.name) {
@@ -80,12 +80,13 @@ impl Approvals {
             .filter(|tag| tag.name.starts_with(&prefix))
             .take(limits::TAGS)
         {
-            // What can't be read is a lightweight tag, or nothing; it can't approve and can't disturb.
+            // An object that can't be read is a lightweight tag, or missing. It can't approve, and is no
+            // error.
             let Ok(raw) = objects.read(&tag.target, ObjectKind::Tag, limits::TAG) else {
                 continue;
             };
             let Ok(parsed) = Tag::parse(&raw, tag.target.format()) else {
-                // Still noted for the commit that it seems to name, if it seems to name one.
+                // Keep it for the commit that it seems to name, so that a note can mention it there.
                 if let Some(target) = raw
                     .get(7..7 + tag.target.format().width() * 2)
                     .and_then(|hex| Oid::from_hex(hex).ok())
@@ -111,8 +112,8 @@ impl Approvals {
         approvals
     }
 
-    /// One tag object may be found under several names: the name that is its own counts, so that
-    /// nobody can spoil an approval by pushing it again under another.
+    /// Adds a tag. One tag object may have several refs: the ref with the tag's own name counts, so that
+    /// nobody can spoil an approval by pushing it again under another name.
     fn insert(&mut self, target: Oid, tag: &TagRef, own: Option<&str>) {
         match self.names.entry(tag.target) {
             Entry::Vacant(vacant) => {
@@ -127,12 +128,12 @@ impl Approvals {
         }
     }
 
-    /// The tags of a commit.
+    /// Returns the tags of a commit.
     pub(super) fn of(&self, target: &Oid) -> &[Oid] {
         self.by_target.get(target).map_or(&[], Vec::as_slice)
     }
 
-    /// The full name that a tag is found under.
+    /// Returns the full name of a tag's ref.
     pub(super) fn name(&self, tag: &Oid) -> &str {
         self.names.get(tag).map_or("", String::as_str)
     }

@@ -1,4 +1,4 @@
-//! The way from the floor to the head, along first parents.
+//! The chain of first parents from the floor to the head.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -8,10 +8,10 @@ use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
 
-/// How far below the floor is looked to say what went wrong, or where a base is.
+/// Commits below the floor to search for a cause of failure, for a base, or for a lower bound.
 const BELOW: usize = 20_000;
 
-/// Commits from behind the floor to the head, oldest first.
+/// The commits after the floor up to the head, oldest first.
 #[derive(Default)]
 pub(super) struct Chain {
     pub(super) floor: Option<Oid>,
@@ -19,7 +19,7 @@ pub(super) struct Chain {
     positions: OnceCell<HashMap<Oid, usize>>,
     /// The commit that the first step goes back to, if it is a signed rollback.
     pub(super) rollback: Option<Oid>,
-    /// The floor and what was walked of its first-parent ancestors, and where to go on.
+    /// The floor and its first-parent ancestors that were walked, and the commit to continue at.
     ancestors: RefCell<Ancestors>,
 }
 
@@ -41,21 +41,22 @@ fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {
     parent_in(&raw, id)
 }
 
-/// The first parents below a commit, the commit itself first, at most so many.
+/// Returns a commit and its first-parent ancestors, newest first, at most [`BELOW`] of them.
 fn below(objects: Checked<'_>, from: Oid) -> impl Iterator<Item = Oid> {
     let next = move |id: &Oid| first_parent(objects, id).ok().flatten();
     std::iter::successors(Some(from), next).take(BELOW)
 }
 
-/// What a signed rollback says that it leaves, if it goes back to its parent.
+/// Returns the commit that a signed rollback declares to leave, if the rollback goes back to its own parent.
 pub(super) fn left_by(trailers: &Trailers, parent: Option<Oid>) -> Option<Oid> {
     let (from, to) = trailers.get("rollback-to")?.split_once(' ')?;
     (to.parse::<Oid>().ok()? == parent?).then(|| from.parse().ok())?
 }
 
-/// A commit, those before it, and those that the rollbacks among them left, at most so many. What was
-/// accepted once stays so for what only takes authority away: going back must not bring a revoked key
-/// back. A commit that claims a rollback without being one adds others, of which the same may be said.
+/// Returns a commit, its first-parent ancestors, and the commits that the rollbacks among them left, at most
+/// [`BELOW`] of them. A revocation stays in force after a rollback, so that going back can't restore a
+/// revoked key. A commit that only claims a rollback adds the commits that it names too, which can add
+/// revocations but can't give authority.
 pub(super) fn with_left_behind(objects: Checked<'_>, from: Oid) -> HashSet<Oid> {
     let (mut seen, mut pending) = (HashSet::new(), vec![from]);
     while let Some(id) = pending.pop() {
@@ -75,7 +76,7 @@ pub(super) fn with_left_behind(objects: Checked<'_>, from: Oid) -> HashSet<Oid> 
 }
 
 impl Chain {
-    /// Finds the way.
+    /// Finds the chain from the floor to the head.
     pub(super) fn find(objects: Checked<'_>, floor: &Oid, head: &Oid) -> Result<Self, Reason> {
         let ancestors = RefCell::new(Ancestors {
             seen: HashSet::new(),
@@ -98,8 +99,8 @@ impl Chain {
                 ));
             }
             chain.commits.push(at);
-            // Names aren't computed on the way down: each step upwards computes its commit's, and
-            // looks whether its first parent is the one that was walked.
+            // The walk down doesn't check names: the judge checks each commit's name, and that its first
+            // parent is the one that was walked.
             let raw = objects
                 .peek(&at, ObjectKind::Commit, limits::COMMIT)
                 .map_err(|e| unread(&e))?;
@@ -112,14 +113,14 @@ impl Chain {
         Ok(chain)
     }
 
-    /// The head's chain doesn't meet the floor: only a signed rollback may do that.
+    /// Handles a head whose chain doesn't meet the floor, which only a signed rollback may have.
     fn rolled_back(
         mut self,
         objects: Checked<'_>,
         floor: &Oid,
         head: &Oid,
     ) -> Result<Self, Reason> {
-        // The highest commit of the chain that is on the floor's own chain is where it went back to.
+        // The branch went back to the highest commit of the chain that is also on the floor's own chain.
         let ancestors: HashSet<Oid> = below(objects, *floor).collect();
         if ancestors.contains(head) {
             let message = format!(
@@ -178,7 +179,7 @@ impl Chain {
         self.commits[at]
     }
 
-    /// Where a commit is in the chain.
+    /// Returns the position of a commit in the chain.
     pub(super) fn position(&self, id: &Oid) -> Option<usize> {
         let index = || {
             self.commits
@@ -190,8 +191,8 @@ impl Chain {
         self.positions.get_or_init(index).get(id).copied()
     }
 
-    /// Whether a commit is the floor or one of its first-parent ancestors, as far as is looked. The
-    /// walk goes on where the last one ended, so that many questions cost one walk.
+    /// True if a commit is the floor or one of its first-parent ancestors, within [`BELOW`]. Each call
+    /// continues the walk of the last one, so that many calls cost one walk.
     pub(super) fn is_at_or_below_floor(&self, objects: Checked<'_>, id: &Oid) -> bool {
         let mut ancestors = self.ancestors.borrow_mut();
         while !ancestors.seen.contains(id) && ancestors.seen.len() < BELOW {
@@ -204,8 +205,8 @@ impl Chain {
         ancestors.seen.contains(id)
     }
 
-    /// The commits from behind `base` to `to` with the one before each, oldest first, if `base` lies
-    /// on the chain or not too far below it.
+    /// Returns the commits from `base` to the commit at `to`, both included, oldest first. Returns `None`
+    /// unless `base` is on the chain, or at most [`BELOW`] commits below it.
     pub(super) fn between(&self, objects: Checked<'_>, base: &Oid, to: usize) -> Option<Vec<Oid>> {
         if let Some(from) = self.position(base) {
             return (from < to).then(|| self.commits[from..=to].to_vec());

@@ -1,4 +1,4 @@
-//! From a signature to one that counts: whose it is, and whether its time is believed.
+//! Decides if a signature counts: its identity, its key and its time.
 
 use std::borrow::Cow;
 
@@ -13,31 +13,31 @@ use crate::policy::{Authority, BindRef};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::{Finding, Made, examine, named_key};
 
-/// In live sync a key must still be live this long before its signature was first seen, so that an
-/// expired key can't sign for days gone by.
+/// In live sync a key must still be live this long before the first sight of its signature, so that an
+/// expired key can't sign with a date in the past.
 const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
 
-/// What the time of a signature is held against.
+/// Limits on the time of a signature.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// It was made after this, but for the skew of clocks.
+    /// The signature was made after this, within the skew of clocks.
     after: Option<i64>,
-    /// When it came here, if that is known.
+    /// The first sight of the signature's object on this machine, if known.
     seen: Option<i64>,
     age: Age,
 }
 
-/// Whether a signature may claim to be much older than its first sight.
+/// The limit on a signature's age at first sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
-    /// By `time.maxAge` at most.
+    /// At most `time.maxAge`.
     Asked,
-    /// Work on a branch may lie for long before it is merged; its key must still be live.
+    /// No limit: work on a branch may wait long before it is merged. Its key must still be live.
     NotAsked,
 }
 
 impl Bounds {
-    /// None but the clock.
+    /// Returns bounds that only the clock limits.
     pub(super) const fn none() -> Self {
         Self {
             after: None,
@@ -46,7 +46,7 @@ impl Bounds {
         }
     }
 
-    /// Made after a moment.
+    /// Returns bounds for a signature that was made after a time.
     pub(super) const fn after(seconds: i64) -> Self {
         Self {
             after: Some(seconds),
@@ -54,20 +54,20 @@ impl Bounds {
         }
     }
 
-    /// Come here at a moment, if that is known.
+    /// Sets the time of first sight, if known.
     pub(super) const fn seen(mut self, seen: Option<i64>) -> Self {
         self.seen = seen;
         self
     }
 
-    /// However old it claims to be.
+    /// Removes the limit on the age.
     pub(super) const fn of_any_age(mut self) -> Self {
         self.age = Age::NotAsked;
         self
     }
 }
 
-/// What the signature of a commit is worth under a policy.
+/// Examines the signature of a commit under a policy.
 pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Finding {
     match &commit.signature {
         Some(block) => examine(
@@ -89,8 +89,8 @@ impl Evaluation<'_> {
         examine_commit(authority, commit)
     }
 
-    /// Returns the finding of another thread if there is one, and counts it as work here, so that the counts are
-    /// the same for any number of threads.
+    /// Returns the finding of another thread, or examines the signature if there is none. Counts both as
+    /// work, so that the counts are the same for any number of threads.
     pub(super) fn finding_of(
         &self,
         authority: &Authority,
@@ -116,7 +116,7 @@ impl Evaluation<'_> {
         Some(examine(ring, tag.payload(), block, tag.tagger.seconds))
     }
 
-    /// When an object was first seen here, if that is known.
+    /// Returns the time of first sight of an object on this machine, if known.
     pub(super) fn seen(&self, id: &Oid) -> Option<i64> {
         self.inputs
             .first_seen
@@ -124,8 +124,8 @@ impl Evaluation<'_> {
             .map(|seen| seen.as_second())
     }
 
-    /// Whether a good signature counts: its key is neither revoked nor past its end, and its time is
-    /// within its bounds and not in the future.
+    /// Checks that a good signature counts: its key is neither revoked nor expired, and its time is within
+    /// the bounds and not in the future. Returns the key's number in the ring and the time.
     pub(super) fn check_validity(
         &self,
         authority: &Authority,
@@ -161,8 +161,8 @@ impl Evaluation<'_> {
             );
             return Err(Reason::new(ReasonCode::Backdated, message));
         }
-        // A signature may be looked at long after it was made; the key must have been live then, and,
-        // where it is known when it came here, still shortly before that.
+        // A signature may be judged long after it was made. The key must have been live when it was made and,
+        // if the first sight is known, still shortly before that.
         let live_at = seen.map_or(seconds, |seen| seconds.max(seen - LIVE_BEFORE_SEEN));
         if ring_key.valid_before.is_some_and(|end| live_at >= end) {
             return Err(Reason::new(
@@ -183,7 +183,8 @@ impl Evaluation<'_> {
         Ok((key, seconds))
     }
 
-    /// The same, of an identity that may approve something.
+    /// Checks the same as [`check_validity`](Self::check_validity), and that the signer's identity is in a
+    /// group.
     pub(super) fn authorize(
         &self,
         authority: &Authority,
@@ -212,7 +213,8 @@ impl Evaluation<'_> {
         Err(Reason::new(ReasonCode::UnknownKey, message))
     }
 
-    /// Returns a commit's own signature if it counts. It binds if its trailer says so, or if nothing must be said.
+    /// Returns a commit's own signature if it counts. It binds if the trailer names this branch, or if the
+    /// policy asks for no binding.
     pub(super) fn own_signature(
         &self,
         parent: &Parent,
@@ -233,8 +235,8 @@ impl Evaluation<'_> {
         Ok(CountedSignature { binds, ..signature })
     }
 
-    /// That the key of a commit isn't known, or that it is revoked: one that was stolen may have left the
-    /// policy since, and who has it is no harmless stranger.
+    /// Replaces the reason that a commit's key is unknown by one that it is revoked, if it is. A stolen key
+    /// may have left the policy since, and its holder is no harmless stranger.
     fn or_revoked(&self, unknown: Reason, commit: &Commit<'_>) -> Reason {
         if unknown.code != ReasonCode::UnknownKey {
             return unknown;
@@ -287,7 +289,7 @@ impl Evaluation<'_> {
             .map_err(|reason| about(ignored(name, reason)))
     }
 
-    /// The signature of a tag that says that it approves a target.
+    /// Returns the signature of a tag that declares to approve `target`.
     pub(super) fn tag_finding(
         &self,
         parent: &Parent,
@@ -329,7 +331,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// The last moment that isn't in the future, as far as clocks may differ.
+    /// Returns the latest time that isn't in the future, within the skew of clocks.
     pub(super) fn latest_time(&self, authority: &Authority) -> i64 {
         self.now.saturating_add(authority.policy.skew.0)
     }

@@ -1,4 +1,4 @@
-//! Who covers what, and whether that is enough.
+//! Counts signatures against the needs of the rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -13,22 +13,22 @@ use crate::reason::{Missing, Reason, ReasonCode};
 #[derive(Debug, Clone)]
 pub(super) struct CountedSignature {
     pub(super) identity: IdentityIndex,
-    /// Its number in the ring.
+    /// The key's number in the ring.
     pub(super) key: usize,
     pub(super) seconds: i64,
     pub(super) by: By,
     pub(super) scope: Scope,
-    /// Whether it says that this branch is meant.
+    /// True if it names this branch.
     pub(super) binds: bool,
 }
 
-/// Which part of a step a signature covers.
+/// The part of a step that a signature covers.
 #[derive(Debug, Clone)]
 pub(super) enum Scope {
     /// The whole step.
     All,
-    /// The changed paths that the step took from one merged branch as they were approved; never none,
-    /// as an approval that covers nothing of a step doesn't count for it.
+    /// The changed paths that the step took from one merged branch as they were approved. Never empty,
+    /// because an approval that covers nothing of a step doesn't count for it.
     Branch {
         /// The branch's last commit, a parent of the step.
         tip: Oid,
@@ -59,7 +59,7 @@ impl CountedSignature {
     }
 }
 
-/// True if the signatures together cover each of the paths, and the step itself where it changes none.
+/// True if the signatures together cover each of the paths. Without paths, one signature is enough.
 pub(super) fn vouch_for<'p>(
     signatures: &[CountedSignature],
     mut paths: impl Iterator<Item = &'p str>,
@@ -68,22 +68,22 @@ pub(super) fn vouch_for<'p>(
         && paths.all(|path| signatures.iter().any(|signature| signature.covers(path)))
 }
 
-/// What the signatures of a step have to cover.
+/// The demands that the signatures of a step must meet.
 pub(super) struct Asked<'p> {
     pub(super) demands: Vec<Demand<'p>>,
-    /// The merged branches' last commits. A merge makes all of a branch an ancestor, whether or not it
-    /// takes any of its files, so that each has to be covered like a path.
+    /// The last commits of the merged branches. A merge makes all of a branch an ancestor, whether or not it
+    /// takes any of its files, so each last commit must be covered like a path.
     pub(super) merged: &'p [Oid],
 }
 
-/// A need, and the paths that it is about.
+/// A need, and the paths that it applies to.
 pub(super) struct Demand<'p> {
     title: String,
     need: &'p Need,
     paths: Rc<Vec<&'p str>>,
 }
 
-/// What the rules ask of a step.
+/// Returns the demands that the rules make of a step.
 pub(super) fn asked<'p>(
     policy: &'p Policy,
     changes: &'p [Change],
@@ -116,7 +116,7 @@ pub(super) fn asked<'p>(
     Ok(Asked { demands, merged })
 }
 
-/// What an emergency asks: its own need, of everything that changes.
+/// Returns the demands of an emergency: its own need, for every changed path.
 pub(super) fn emergency<'p>(
     need: &'p [Need],
     changes: &'p [Change],
@@ -140,10 +140,10 @@ fn of<'p>(title: &str, needs: &'p [Need], paths: &Rc<Vec<&'p str>>) -> Vec<Deman
         .collect()
 }
 
-/// How much of a demand is there.
+/// The identities that have met a demand so far.
 struct Had<'p> {
     have: usize,
-    /// Those who cover all of its paths.
+    /// The identities that cover all of its paths.
     identities: BTreeSet<IdentityIndex>,
     lacking: Vec<&'p str>,
 }
@@ -209,9 +209,9 @@ impl<'p> Demand<'p> {
     }
 }
 
-/// What a step's signatures cover, and what they lack.
+/// The coverage of a step by its signatures.
 pub(super) struct Coverage {
-    /// What is missing; nothing if they are enough.
+    /// Reasons for what is missing; empty if the signatures are enough.
     pub(super) reasons: Vec<Reason>,
     /// Each need.
     pub(super) needs: Vec<NeedMet>,
@@ -224,7 +224,7 @@ impl Coverage {
         self.reasons.is_empty()
     }
 
-    /// Of those who could give what is missing, keeps those who are able to sign at all.
+    /// Keeps only those able to sign among the identities that could still approve.
     pub(super) fn keep_able(&mut self, policy: &Policy, able: &BTreeSet<IdentityIndex>) {
         let able: BTreeSet<&str> = able.iter().map(|who| policy.name(*who)).collect();
         for need in &mut self.needs {
@@ -233,12 +233,12 @@ impl Coverage {
     }
 }
 
-/// How many signatures of one identity for the same are looked at: more can't matter, and could be made
-/// to take long.
+/// Signatures of one identity, for the same part of a step, that are counted at most. More can't matter, and
+/// anybody could add copies to make the judge slow.
 const PER_IDENTITY: usize = 16;
 
-/// Looks for a set of signatures that lie within `approvals.maxAge` of each other and meet everything.
-/// Adding a signature can't spoil that: it adds sets, and takes none away.
+/// Finds signatures that lie within `approvals.maxAge` of each other and meet all demands, or else those that
+/// come closest. Adding a signature can't break that: it adds sets and removes none.
 pub(super) fn judge(
     policy: &Policy,
     asked: &Asked<'_>,
@@ -246,8 +246,8 @@ pub(super) fn judge(
 ) -> Coverage {
     let mut sorted: Vec<&CountedSignature> = signatures.iter().collect();
     sorted.sort_by_key(|signature| std::cmp::Reverse(signature.seconds));
-    // A copy of a signature in other armor is another object, which anybody can make. It is no other
-    // signature, or copies of one could crowd out the rest of what its identity signed.
+    // A copy of a signature in other armor is another object, which anybody can make. Copies count once, so
+    // that they can't crowd out the other signatures of their identity.
     let mut seen: BTreeMap<(IdentityIndex, bool, Option<Oid>), BTreeSet<i64>> = BTreeMap::new();
     sorted.retain(|signature| {
         let said = seen
@@ -271,7 +271,7 @@ pub(super) fn judge(
                 .collect(),
             None => Vec::new(),
         };
-        // A window that ends where the last one did is a part of it.
+        // A window with the same end as the last one is a part of it.
         let end = newest + within.len();
         if last == Some(end) && !within.is_empty() {
             continue;
@@ -393,10 +393,10 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
     coverage
 }
 
-/// True if the signatures say that this branch is meant, where the policy asks for that.
+/// True if the signatures name this branch, where the policy asks for that.
 fn is_bound(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature]) -> bool {
-    // What binds a merged branch doesn't bind what else the merge holds: a merge that was signed for
-    // another branch isn't meant here because a part of it is.
+    // A signature that binds a merged branch binds nothing else of the merge: a merge that was signed for
+    // another branch isn't bound to this one because a part of it is.
     let binding: Vec<&&CountedSignature> = signatures
         .iter()
         .filter(|signature| signature.binds)

@@ -1,4 +1,4 @@
-//! Where a merged branch left the one that it is merged into.
+//! Finds the fork point of a merged branch.
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
@@ -8,10 +8,10 @@ use crate::object::{Checked, Commit, ObjectKind, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
 
-/// Where two commits have last been one, and what only the second has.
+/// The last common ancestors of two commits, and the commits that only the second has.
 pub(super) struct Fork {
     pub(super) bases: Vec<Oid>,
-    /// The commits of the side alone.
+    /// The commits that only the side has.
     pub(super) side: Vec<Oid>,
 }
 
@@ -33,13 +33,13 @@ pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
         .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
 }
 
-/// Paints the ancestors of both, newest first, until all that is left is an ancestor of both. Dates
-/// are only an order of looking: a commit that gets new paint is looked at again, so false ones cost
-/// time and can't hide a base. They could add one, so that ancestors of other bases are left out at the end.
+/// Paints the ancestors of both commits, newest first, until all that is left is an ancestor of both. Dates
+/// only order the walk: a commit that gets new paint is visited again, so false dates cost time and can't
+/// hide a base. They could add a base, so bases that are ancestors of other bases are dropped at the end.
 pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
     let mut paint: HashMap<Oid, u8> = HashMap::new();
     let mut queue: BinaryHeap<(i64, Oid)> = BinaryHeap::new();
-    // How many entries of the queue could still lead to a base.
+    // Entries of the queue that could still lead to a base.
     let mut open = 0_usize;
     let (mut steps, mut bytes) = (0_usize, 0);
     for (id, color) in [(main, MAIN), (side, SIDE)] {
@@ -86,7 +86,7 @@ pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reas
                 let below = *old & BELOW_BASE != 0;
                 queue.push((graph.node(&parent)?.seconds, parent));
                 if below {
-                    // What waits for it no longer leads to a base.
+                    // Its entries in the queue no longer lead to a base.
                     open -= counted.remove(&parent).unwrap_or_default();
                 } else {
                     *counted.entry(parent).or_default() += 1;
@@ -110,7 +110,7 @@ pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reas
     })
 }
 
-/// Drops the bases that are ancestors of other ones.
+/// Drops the bases that are ancestors of other bases.
 fn drop_ancestors(graph: &Graph<'_>, bases: &mut BTreeSet<Oid>) -> Result<(), Reason> {
     let (mut seen, mut pending) = (HashSet::new(), Vec::new());
     for base in &*bases {

@@ -1,16 +1,16 @@
-//! The heartbeat: a signed sign of life that names the head, so that withholding commits shows.
+//! Checks the heartbeat: a signed tag that names the head, so that withheld commits show.
 //!
-//! STRATEGY. What counts is what the policy at the end of the accepted way asks for, so that the verdict is
-//! the same wherever one begins. A stale heartbeat that holds lets nothing be accepted after the commit since
-//! which the policy asks for it in these words, or after the floor if that is later:
+//! STRATEGY. The policy at the end of the accepted chain decides, so that the verdict is the same for every
+//! floor. A stale heartbeat with `onStale: hold` holds every commit after the one that first asked for this
+//! heartbeat in these words, or after the floor if that is later:
 //!
-//! - The commit that first asks for a heartbeat needs none itself: the key that makes heartbeats is known
-//!   only from there on. Nothing after it is accepted without one.
-//! - The commit that ends or changes it is judged by its signatures alone, however stale the old one is.
-//!   Whoever withholds commits can show no change that nobody signed, and whoever has such a commit has seen
-//!   the branch up to there; to hold it because of a heartbeat that no job makes any more would hold
-//!   everybody for good who begins before it. From there on the branch is as safe from being withheld as
-//!   that commit says.
+//! - The commit that first asks for a heartbeat needs none itself: the heartbeat's key is known only from
+//!   there on. Nothing after it is accepted without one.
+//! - The commit that ends or changes the heartbeat is judged by its signatures alone, however stale the old
+//!   one is. Whoever withholds commits can't forge such a commit, and whoever has received it has seen the
+//!   branch up to there. Holding it for a heartbeat that no job makes any more would hold everybody for good
+//!   whose floor is before it. From there on, the branch is as safe from withheld commits as that commit
+//!   says.
 
 use std::collections::BTreeSet;
 
@@ -25,23 +25,24 @@ use crate::policy::{Authority, Freshness, OnStale};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
 
-/// Where the way ends, and since when its heartbeat is asked for in the same words.
+/// The end of the accepted chain, and the start of its present heartbeat.
 pub(super) struct End<'e> {
     /// The last accepted commit, whose policy is in force.
     pub(super) parent: &'e Parent,
-    /// How many commits of the chain lead up to the one that first asked what is asked now, itself included;
-    /// none if the floor asks it.
+    /// The number of commits of the chain up to and including the one that first asked for the present
+    /// heartbeat; 0 if the floor asks for it.
     pub(super) asked: usize,
 }
 
-/// What a stale heartbeat holds: everything after so many commits of the chain.
+/// The effect of a stale heartbeat: it holds every commit after the first `after` of the chain.
 pub(super) struct Hold {
     pub(super) after: usize,
     pub(super) reason: Reason,
 }
 
 impl Evaluation<'_> {
-    /// Notes a stale heartbeat by the policy at the end of the way, and says what it holds.
+    /// Adds the reason if the heartbeat is stale by the policy at the end of the chain. Returns the hold if
+    /// the policy asks for one.
     pub(super) fn heartbeat(&self, end: &End<'_>, outcome: &mut Outcome) -> Option<Hold> {
         let freshness = end.parent.authority.policy.freshness.as_ref()?;
         let reason = self.stale(end.parent, freshness)?;
@@ -52,7 +53,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// Why the heartbeat is stale, if it is.
+    /// Returns the reason if the heartbeat is stale.
     fn stale(&self, parent: &Parent, freshness: &Freshness) -> Option<Reason> {
         let policy = &parent.authority.policy;
         let newest = self
@@ -79,7 +80,8 @@ impl Evaluation<'_> {
         Some(Reason::new(ReasonCode::HeartbeatStale, message).hint("look whether the git server shows the newest commits, and whether the heartbeat's job runs"))
     }
 
-    /// When a tag was signed, if it is a heartbeat for this branch that names a commit of its chain.
+    /// Returns the time of a tag's signature if the tag is a heartbeat for this branch that names a commit of
+    /// its chain.
     fn beat(&self, parent: &Parent, freshness: &Freshness, tag: &TagRef) -> Option<i64> {
         let policy = &parent.authority.policy;
         let raw = self
@@ -116,14 +118,15 @@ impl Evaluation<'_> {
     }
 }
 
-/// By their names, so that no number of other tags leaves these out.
+/// True if a tag's name is a heartbeat's. The names filter before the limit on tags, so that no number of
+/// other tags crowds out heartbeats.
 fn is_beat(freshness: &Freshness, tag: &TagRef) -> bool {
     tag.name
         .strip_prefix("refs/tags/")
         .is_some_and(|name| freshness.tag.owns(name))
 }
 
-/// Whether two policies ask for the same heartbeat, of the same keys.
+/// True if two policies ask for the same heartbeat, by the same keys.
 pub(super) fn asks_the_same(one: &Authority, other: &Authority) -> bool {
     let asked = |authority: &Authority| {
         let policy = &authority.policy;

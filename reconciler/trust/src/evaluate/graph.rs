@@ -10,10 +10,10 @@ use crate::oid::Oid;
 use crate::reason::Reason;
 use crate::work::count;
 
-/// The number of commits kept in memory. A merge has fifteen sides at most, and they mostly walk the same commits.
+/// Commits that are cached. A merge has fifteen sides at most, and they mostly walk the same commits.
 const KEPT: usize = 100_000;
 
-/// A commit's place in the graph.
+/// A commit's node in the graph.
 pub(super) struct Node {
     pub(super) parents: Vec<Oid>,
     pub(super) seconds: i64,

@@ -1,4 +1,4 @@
-//! Which keys approved what was accepted on the way, for when one turns out to be revoked.
+//! Records the keys that approved accepted commits, for an alarm if one of them turns out to be revoked.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::revocation::Revoked;
 
 #[derive(Default)]
 pub(super) struct History {
-    /// The first commit and how many.
+    /// The first commit that each key approved, and their number.
     used: HashMap<KeyName, (Oid, usize)>,
 }
 
@@ -36,7 +36,8 @@ impl History {
         }
     }
 
-    /// An alarm for each key that approved accepted history and is revoked hard by its end.
+    /// Adds an alarm for each key that approved accepted commits and is revoked at the end of the chain,
+    /// other than by a soft revocation.
     pub(super) fn judge(&self, revoked: &Revoked, outcome: &mut Outcome) {
         let mut found: Vec<_> = self
             .used

@@ -1,16 +1,17 @@
-//! From the floor to the head, step by step.
+//! Judges the chain from the floor to the head, step by step.
 //!
-//! STRATEGY. The first-parent chain is walked from the head down to the floor, reading of each commit
-//! no more than its parent. Then, upwards, each step `P → C` is judged by the policy of `P` alone:
+//! STRATEGY. The first-parent chain is walked from the head down to the floor, and only the parent of each
+//! commit is read. Then, upwards, the policy of `P` alone judges each step `P → C`:
 //!
-//! 1. `C` is taken apart strictly; whatever can be read in two ways is a reject.
-//! 2. The trees are compared. Each changed path must be owned by a rule.
-//! 3. The signatures that count are collected: whose, of when, and which of the changed paths they cover.
-//! 4. All needs of all rules that own a changed path must be met by signatures that lie close enough
-//!    together in time, one of which says that this branch is meant.
-//! 5. A change of `trust/` must make sense as the next policy.
+//! 1. `C` is parsed strictly; anything that can be read in two ways is a reject.
+//! 2. The trees are compared. A rule must own each changed path.
+//! 3. The signatures that count are collected, with their identities, their times, and the changed paths that
+//!    they cover.
+//! 4. Signatures that lie close enough together in time must meet all needs of all rules that own a changed
+//!    path. If the policy asks for it, signatures that name this branch must cover every changed path.
+//! 5. A change of `trust/` must be valid as the next policy.
 //!
-//! The first step that isn't accepted ends it: the others are `ancestor`.
+//! The first step that isn't accepted ends the judging: the steps after it are `ancestor`.
 
 mod approvals;
 mod chain;
@@ -58,24 +59,24 @@ use recorded::Recorded;
 use revocation::Revoked;
 use span::Spans;
 
-/// How many commits before the floor are asked for their dates.
+/// Commits before the floor whose dates are read.
 const BEFORE_FLOOR: usize = 256;
 
-/// The number of policies kept in memory.
+/// Policies that are cached.
 const AUTHORITIES: usize = 8;
 
-/// An accepted commit, as the next step sees it.
+/// An accepted commit, as the next step needs it.
 #[derive(Clone)]
 struct Parent {
     id: Oid,
     tree: Oid,
     trust: Oid,
-    /// When it was made, as far as what it carries can tell; never before its own parent.
+    /// The commit's time, as far as the commit itself shows it; never before its parent's.
     seconds: i64,
     authority: Arc<Authority>,
 }
 
-/// What all steps share.
+/// The state that all steps share.
 struct Evaluation<'a> {
     objects: Checked<'a>,
     inputs: &'a Inputs<'a>,
@@ -91,7 +92,7 @@ struct Evaluation<'a> {
     work: Rc<WorkCounter>,
 }
 
-/// Judges everything between the floor and the head.
+/// Judges every commit between the floor and the head.
 pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
     let mut outcome = Outcome::at(floor);
@@ -100,7 +101,7 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let begun = Evaluation::begin(objects, inputs, floor, &work, &mut outcome);
     match begun.map(|(mut evaluation, parent)| evaluation.run(parent, None, &mut outcome)) {
         Ok(None) => {}
-        // Nothing that was found after what is held may count: the way is gone again, up to there.
+        // Nothing found after the hold may count, so the chain is judged again up to there.
         Ok(Some(hold)) => {
             let mut again = Outcome::at(floor);
             if let Ok((mut evaluation, parent)) =
@@ -125,7 +126,7 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Reads the floor and finds the way from it to the head.
+    /// Reads the floor and finds the chain from it to the head.
     fn begin(
         objects: Checked<'a>,
         inputs: &'a Inputs<'a>,
@@ -197,10 +198,10 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// When the floor was made. Each verification begins with a floor, so its own date isn't enough: the
-    /// merge of a forge, which nobody signed, may claim to be as old as it likes. Commits before it that
-    /// were accepted after the introduction weren't from the future then; dates of before the
-    /// introduction mean nothing here.
+    /// Returns the time of the floor. Each verification begins at a floor, so the floor's own date isn't
+    /// enough: a forge's unsigned merge may claim any age. Commits between the introduction and the floor
+    /// were accepted, so they weren't from the future then, and their dates count. Dates from before the
+    /// introduction don't.
     fn made(&self, floor: Oid, commit: &Commit<'_>) -> i64 {
         let mut latest = commit.committer.seconds;
         let (mut at, mut next) = (floor, commit.parents.first().copied());
@@ -222,7 +223,7 @@ impl<'a> Evaluation<'a> {
         latest
     }
 
-    /// The policy and keys of a `trust` folder, read once.
+    /// Returns the policy and keys of a `trust` folder, from a cache if it has them.
     fn authority(&mut self, trust: &Oid) -> Result<Arc<Authority>, Reason> {
         if let Some(authority) = self.authorities.get(trust) {
             return Ok(authority.clone());
@@ -231,7 +232,7 @@ impl<'a> Evaluation<'a> {
         let authority = Arc::new(
             loaded.map_err(|wrong| Reason::new(ReasonCode::PolicyInvalid, first_error(&wrong)))?,
         );
-        // Policies that nobody signed may come one after the other.
+        // Unsigned commits may bring one policy after the other, so the cache is bounded.
         if self.authorities.len() >= AUTHORITIES {
             self.authorities.clear();
         }
@@ -239,7 +240,8 @@ impl<'a> Evaluation<'a> {
         Ok(authority)
     }
 
-    /// Goes the way, up to what is held if that is known. Says what a heartbeat holds of what was accepted.
+    /// Judges the chain, up to the hold if there is one. Returns a hold if the heartbeat turns out to hold
+    /// accepted commits.
     fn run(&mut self, parent: Parent, hold: Option<&Hold>, outcome: &mut Outcome) -> Option<Hold> {
         let (threads, total) = (self.inputs.threads, self.chain.len());
         std::thread::scope(|scope| {
@@ -310,7 +312,8 @@ impl<'a> Evaluation<'a> {
                 prefetch.end();
             }
             outcome.steps.push(step);
-            // What is told of many accepted commits is forgotten on the way: it would be most of the memory.
+            // The details of most accepted commits are dropped on the way, because they would take most of
+            // the memory.
             if accepted > at
                 && let Some(old) = at.checked_sub(self.inputs.detail.kept())
                 && let Some(step) = outcome.steps.get_mut(old)
@@ -346,7 +349,8 @@ impl<'a> Evaluation<'a> {
         None
     }
 
-    /// Lower bounds must lie on the chain up to what is accepted, or below its beginning.
+    /// Collects the lower bounds that are neither on the accepted part of the chain nor at or below the
+    /// floor.
     fn bounds(&self, outcome: &mut Outcome) {
         for bound in self.inputs.lower_bounds {
             let on_chain = self
@@ -359,9 +363,10 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The trailers of the floor, if an identity had signed them by the policy that judged it: that of
-    /// its parent, so that a commit which brings its own signer's key orders nothing. The introduction is
-    /// believed as it is. Beside them, when a key of that policy signed the floor.
+    /// Returns the floor's trailers, if an identity had signed them by the policy that judged it, and the
+    /// time of the floor's signature by a key of that policy. It is the policy of the floor's parent, so that
+    /// the trailers of a commit which brings its own signer's key have no effect. The introduction is trusted
+    /// as it is, and judged by its own policy.
     fn own_trailers(&mut self, floor: &Parent, commit: &Commit<'_>) -> (Trailers, Option<i64>) {
         let mut judge = floor.clone();
         if let Some(parent) = commit
@@ -393,7 +398,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// A step that isn't looked at.
+/// Returns the step of a commit that isn't judged.
 fn behind(id: Oid) -> Step {
     let reason = Reason::new(ReasonCode::Ancestor, "a commit before it isn't accepted");
     Step {
@@ -402,8 +407,8 @@ fn behind(id: Oid) -> Step {
     }
 }
 
-/// Holds the first commit after the accepted ones, if there is one, for a reason beside its own; what can
-/// never be accepted stays a reject.
+/// Holds the first commit after the accepted ones, if there is one, for a reason other than its own. A reject
+/// stays a reject.
 fn hold_at(accepted: usize, reason: &Reason, outcome: &mut Outcome) {
     let verdict = reason.code.verdict();
     if let Some(step) = outcome.steps.get_mut(accepted)

@@ -1,4 +1,4 @@
-//! A step that changes `trust/`.
+//! Steps that change `trust/`.
 
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use crate::oid::Oid;
 use crate::policy::{Authority, POLICY_PATH, TRUST_PATH};
 use crate::reason::{Reason, ReasonCode};
 
-/// Whether a path is of `trust/`.
+/// True if a path is `trust` or within it.
 pub(super) fn in_trust(path: &str) -> bool {
     path.strip_prefix(TRUST_PATH)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Evaluation<'_> {
-    /// The folder `trust` that a step brings, if it changes it: alone, and without taking it away.
+    /// Returns the folder `trust` after a step. A step that changes it may change nothing else, and may not
+    /// remove it.
     pub(super) fn new_trust(
         &self,
         parent: &Parent,
@@ -44,7 +45,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// The policy that holds from a step on, if it makes sense as the next one.
+    /// Returns the policy that is in force after a step, if it is valid as the next one.
     pub(super) fn next_policy(
         &mut self,
         parent: &Parent,

@@ -1,13 +1,13 @@
-//! Commits that other threads look at before it is their turn.
+//! Checks commits on other threads before the judge gets to them.
 //!
-//! STRATEGY. More than half of what a commit costs is arithmetic: its name and its signature. Both follow
-//! from its bytes and from keys alone, so that other threads can do them for the next commits of the
-//! chain, with the keys of the policy that holds now. What they found is taken only for the very bytes
-//! that are judged, and only if the policy is still that one; otherwise, and where nobody looked prefetch,
-//! the judge finds it out itself. So no verdict depends on it, nor on how many threads there are.
+//! STRATEGY. More than half of the cost of a commit is arithmetic: its name and its signature. Both depend
+//! only on its bytes and on keys, so other threads can compute them for the next commits of the chain, with
+//! the keys of the policy in force. The judge uses a result only for the very bytes that it judges, and only
+//! if the policy is still the same; otherwise, and for commits that no thread has checked, the judge computes
+//! it. So no verdict depends on prefetching, nor on the number of threads.
 //!
-//! Objects are read by the judge's thread alone. What waits is bounded in commits and in bytes, and is dropped
-//! at the first commit that isn't accepted. A thread that fails leaves its work to the judge.
+//! Only the judge's thread reads objects. The commits that wait are bounded in number and in bytes, and
+//! dropped at the first commit that isn't accepted. The judge does the work of a thread that fails.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -23,24 +23,24 @@ use crate::oid::Oid;
 use crate::policy::Authority;
 use crate::signature::Finding;
 
-/// How many commits a thread is given at once: to wake one costs as much as a few signatures.
+/// Commits in a batch: waking a thread costs as much as a few signatures.
 const BATCH: usize = 32;
-/// How many bytes of commits a thread is given at once, but for the last commit.
+/// Bytes of commits in a batch, not counting the last commit.
 const BATCH_BYTES: usize = 64 << 10;
-/// How many batches a thread has before it, the one that it looks at included.
+/// Batches that a thread may have in its queue, including the one that it works on.
 const WAITING: usize = 4;
 
-/// A commit that was looked at.
+/// A commit that another thread has checked.
 pub(super) struct Prefetched {
     id: Oid,
-    /// Its bytes, if they are truly of that name.
+    /// The commit's bytes, if they have its name.
     raw: Result<Vec<u8>, ReadError>,
-    /// What its signature is worth by these keys, if it has the form of a commit.
+    /// The finding about its signature by these keys, if the bytes parse as a commit.
     finding: Option<(Arc<Authority>, Finding)>,
 }
 
 impl Prefetched {
-    /// Its bytes; and what its signature is worth, if it was held against this policy.
+    /// Returns the commit's bytes, and the finding if it was made under this policy.
     pub(super) fn by(
         self,
         authority: &Arc<Authority>,
@@ -51,17 +51,17 @@ impl Prefetched {
     }
 }
 
-/// What the store gave for a commit.
+/// The store's answer for a commit.
 type Read = (Oid, Result<Vec<u8>, ReadError>);
 
-/// What a thread is given: commits as they were read, and a policy.
+/// The work of a thread: commits as the store gave them, and a policy.
 struct Batch {
     commits: Vec<Read>,
     authority: Arc<Authority>,
 }
 
 impl Batch {
-    /// Looks at all of it, or at some if nobody waits for it any more.
+    /// Checks the commits of the batch, or only some of them if the judge needs no more.
     fn look(self, over: &AtomicBool) -> Vec<Prefetched> {
         let look = |(id, raw): Read| {
             let raw = raw.and_then(|raw| {
@@ -91,12 +91,13 @@ struct Thread<'scope> {
     handle: ScopedJoinHandle<'scope, ()>,
 }
 
-/// Who looks prefetch, and how far they are. Batches are given in turn and taken back in the same order.
+/// The threads and the state of their batches. The judge deals out batches in turn and collects them in the
+/// same order.
 #[derive(Default)]
 pub(super) struct Prefetch<'scope> {
     threads: Vec<Thread<'scope>>,
     over: Arc<AtomicBool>,
-    /// The next commit of the chain to give away; none if the store failed to give one.
+    /// The position in the chain of the next commit to deal out; `None` if the store failed to read one.
     next: Option<usize>,
     given: usize,
     taken: usize,
@@ -104,8 +105,7 @@ pub(super) struct Prefetch<'scope> {
 }
 
 impl<'scope> Prefetch<'scope> {
-    /// Starts so many threads as can be had, up to `count`, for a way of so many commits; for one
-    /// commit none.
+    /// Starts up to `count` threads for a chain of `commits`; none for a single commit.
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, count: usize, commits: usize) -> Self {
         let mut prefetch = Self {
             next: Some(0),
@@ -123,7 +123,7 @@ impl<'scope> Prefetch<'scope> {
                 }
             };
             let builder = Builder::new().name("signatures".to_owned());
-            // What can't be started isn't needed.
+            // A thread that can't be started isn't needed: the judge does the work.
             let Ok(handle) = builder.spawn_scoped(scope, work) else {
                 break;
             };
@@ -132,19 +132,19 @@ impl<'scope> Prefetch<'scope> {
         prefetch
     }
 
-    /// Ends all of it: the judge needs nothing more, or does it alone.
+    /// Stops all threads: the judge needs nothing more, or does the work alone.
     pub(super) fn end(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         for Thread { todo, done, handle } in self.threads.drain(..) {
             drop((todo, done));
-            // If it panicked the judge did its work.
+            // If the thread panicked, the judge has done its work.
             let _ = handle.join();
         }
         self.looked.clear();
     }
 
-    /// The next commit of the chain, if it was looked at; and gives away those to come. It is asked for
-    /// each commit in turn.
+    /// Returns the next commit of the chain if a thread has checked it, and deals out further commits. The
+    /// judge must call this for each commit in turn.
     pub(super) fn take(
         &mut self,
         objects: Checked<'_>,
@@ -183,7 +183,7 @@ impl<'scope> Prefetch<'scope> {
         }
     }
 
-    /// Reads the next commits. One that can't be read ends it.
+    /// Reads the next batch of commits. A commit that can't be read ends the prefetching.
     fn batch(&mut self, objects: Checked<'_>, chain: &Chain) -> Option<Vec<Read>> {
         let (mut commits, mut bytes) = (Vec::with_capacity(BATCH), 0);
         while commits.len() < BATCH && bytes < BATCH_BYTES {

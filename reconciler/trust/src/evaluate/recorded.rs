@@ -1,4 +1,4 @@
-//! Revocations that accepted policies have had: no later one comes back without them.
+//! Revocations that accepted policies had, so that no later policy restores a key without them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,12 +10,12 @@ use crate::oid::Oid;
 use crate::policy::{Authority, KEYS_PATH, KeyFile, KeyRecord, RecordedRevocations, TRUST_PATH};
 use crate::reason::{Reason, ReasonCode};
 
-/// The revocations on the chain, as far as it was looked at.
+/// The recorded revocations of the policies on the chain.
 #[derive(Default)]
 pub(super) struct Recorded {
     revocations: RecordedRevocations,
-    /// True once everything from the introduction to the floor was looked at. Most steps need nothing of
-    /// it: a key that every policy since has had has kept its revocations in each of them.
+    /// True once everything from the introduction to the floor was read. Most steps don't need that: a key
+    /// that every policy since has had has kept its revocations in each of them.
     whole: bool,
 }
 
@@ -49,7 +49,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Looks at the key files of every commit from the floor down to the introduction, and of those that a
+    /// Reads the key files of every commit from the floor down to the introduction, and of the commits that a
     /// signed rollback left.
     fn record_history(&mut self) -> Result<(), Reason> {
         let mut pending: Vec<Oid> = self.inputs.floor.into_iter().collect();
@@ -77,14 +77,14 @@ impl Evaluation<'_> {
     }
 }
 
-/// The name of the folder of keys within `trust`.
+/// Returns the name of the folder of keys within `trust`.
 fn keys_folder() -> &'static str {
     KEYS_PATH
         .strip_prefix(TRUST_PATH)
         .map_or(KEYS_PATH, |rest| rest.trim_start_matches('/'))
 }
 
-/// The revocations in a folder of keys. A file that can't be read as a key was none that counted.
+/// Returns the revocations in a folder of keys. Skips files that aren't keys, because those never counted.
 fn record_of(objects: Checked<'_>, keys: &Oid) -> Result<KeyRecord, Reason> {
     let unread = |message: String| Reason::new(ReasonCode::MissingObject, message);
     let mut files = HashMap::new();

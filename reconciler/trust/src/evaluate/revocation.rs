@@ -1,4 +1,4 @@
-//! Authority that is taken away: by this machine's configuration, by `revoke/` tags, by certificates.
+//! Revokes keys: by this machine's configuration, by `revoke/` tags, by certificates.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -14,47 +14,46 @@ use crate::policy::{Authority, IdentityIndex, Material, Policy, TRUST_PATH};
 use crate::signature::KeyName;
 use crate::verified::Revision;
 
-/// The keys that have no authority left.
+/// The keys that are revoked.
 #[derive(Default)]
 pub(super) struct Revoked {
     local: BTreeSet<KeyName>,
-    /// The material of those that this machine's configuration has whole.
+    /// The material of keys that this machine's configuration has whole.
     local_material: Material,
-    /// Those of which enough people said so in tags before. Apart from `local`, as what the tags of such a
-    /// key say of others still counts: which tag came first means nothing.
+    /// Keys that tags revoked before. Apart from `local`, because tags by such a key can still revoke others:
+    /// the order of tags doesn't matter.
     before: BTreeSet<KeyName>,
-    /// With the time since which enough people say so.
+    /// Keys that tags revoke, with the time at which there were enough signatures.
     tags: BTreeMap<KeyName, i64>,
     /// Hard revocations of certificates that were in an accepted policy, so that dropping a
     /// certificate and adding it again without its revocation gains nothing.
     certificates: BTreeSet<KeyName>,
-    /// Tags that don't take anything away yet, by the key that they name, with what they say under the policy that
-    /// holds now.
+    /// Tags that don't revoke yet, by the key that they name, with their signatures under the current policy.
     waiting: BTreeMap<KeyName, Vec<Waiting>>,
-    /// What those stand on.
+    /// The targets of the waiting tags.
     targets: HashSet<Oid>,
-    /// Signed tags whose signatures don't count under the current policy, by their places among the tags. Anybody may push them, so
-    /// they are examined once under each policy and not for each commit.
+    /// Signed tags whose signatures don't count under the current policy, by their positions among the tags.
+    /// Anybody may push them, so they are examined once under each policy and not for each commit.
     silent: BTreeMap<KeyName, Vec<usize>>,
-    /// Tags that weren't looked at, as the policy hasn't the key that they name, by their places.
+    /// Tags that weren't examined because the policy doesn't have the key that they name, by their positions.
     unread: BTreeMap<KeyName, Vec<usize>>,
     /// Commits that were accepted and then left by a signed rollback.
     left: HashSet<Oid>,
-    /// The material of those that have left the policy, so that none goes on in another form.
+    /// The material of revoked keys that have left the policy, so that none returns in another form.
     materials: BTreeMap<KeyName, Material>,
-    /// True once `left` holds those that were left below the floor.
+    /// True once `left` holds the commits that rollbacks below the floor left.
     left_below_floor: bool,
 }
 
 struct Waiting {
-    /// Its place among the tags.
+    /// The tag's position among the tags.
     at: usize,
     target: Oid,
     signature: CountedSignature,
 }
 
 impl Revoked {
-    /// Who took away the authority of a key of an authority's ring, if somebody did.
+    /// Returns the cause of the revocation of a key of the ring, for messages, if the key is revoked.
     pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<String> {
         let other_form = |name: &KeyName| {
             let material = self.materials.get(name);
@@ -75,7 +74,8 @@ impl Revoked {
         before.then(|| "by its certificate in an earlier policy".to_owned())
     }
 
-    /// Who took away the authority of a key that the policy doesn't have, if somebody did.
+    /// Returns the cause of the revocation of a key that the policy doesn't have, for messages, if the key is
+    /// revoked.
     pub(super) fn by_name(&self, key: &KeyName) -> Option<&'static str> {
         if self.local.contains(key) {
             Some("by this machine's configuration")
@@ -90,7 +90,7 @@ impl Revoked {
         }
     }
 
-    /// What this machine's configuration takes away, and what it remembers.
+    /// Returns the keys that this machine's configuration revokes, and those that tags revoked before.
     pub(super) fn known(inputs: &Inputs<'_>) -> Self {
         let keys = |revoked: Option<&Revocations>| {
             let keys = revoked.into_iter().flat_map(Revocations::iter);
@@ -107,12 +107,12 @@ impl Revoked {
         }
     }
 
-    /// Those that tags take away, each with the time since which enough people say so.
+    /// Returns the keys that tags revoke, each with the time at which there were enough signatures.
     pub(super) fn by_tags(&self) -> impl Iterator<Item = (&KeyName, i64)> {
         self.tags.iter().map(|(key, since)| (key, *since))
     }
 
-    /// Those that tags took away before and take away no more, and that would have authority in this policy.
+    /// Returns the keys that tags revoked before but not now, and that would have authority in this policy.
     pub(super) fn unbacked(&self, authority: &Authority) -> Vec<KeyName> {
         let gone = |key: &&KeyName| {
             !self.tags.contains_key(key) && !self.local.contains(key) && authority.ring.has(key)
@@ -127,7 +127,7 @@ impl Revoked {
             || self.certificates.contains(key)
     }
 
-    /// Remembers the material of the revoked keys of a policy that is left.
+    /// Remembers the material of the revoked keys of a policy that ends.
     fn remember_materials(&mut self, authority: &Authority) {
         let names = self
             .local
@@ -152,7 +152,7 @@ impl Revoked {
 }
 
 impl Evaluation<'_> {
-    /// What is taken away as of the floor.
+    /// Returns the revocations as of the floor.
     pub(super) fn revocations(&self, floor: &Parent) -> Revoked {
         let mut revoked = Revoked::known(self.inputs);
         for (at, tag) in self.inputs.tags.iter().enumerate() {
@@ -172,7 +172,7 @@ impl Evaluation<'_> {
         revoked
     }
 
-    /// Finds the commits that rollbacks below the floor left, once a tag stands on a commit off the chain.
+    /// Finds the commits that rollbacks below the floor left, if a tag's target is a commit off the chain.
     fn find_left(&self, revoked: &mut Revoked) {
         let elsewhere = |target: &Oid| {
             self.chain.position(target).is_none()
@@ -187,9 +187,9 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Looks at every tag that names a key of the policy. There is no limit but the one on tags
-    /// altogether, beyond which a source gives nothing at all: whoever may push tags could otherwise
-    /// push so many that the one which takes a stolen key away isn't among those that are looked at.
+    /// Examines every tag that names a key of the policy. The only limit is the one on all tags, beyond which
+    /// a source gives nothing at all: with a lower one, whoever may push tags could push so many that the tag
+    /// which revokes a stolen key isn't examined.
     fn look_at_those_of(&self, revoked: &mut Revoked, authority: &Authority) {
         let keys: Vec<KeyName> = revoked
             .unread
@@ -220,8 +220,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Looks at some of the tags that name other keys: these have no authority to lose, but whoever
-    /// asks is told that they are revoked.
+    /// Examines some of the tags that name other keys. Those keys have no authority to lose, but a commit
+    /// signed by one of them is reported as signed by a revoked key.
     fn look_at_strangers(&self, revoked: &mut Revoked, authority: &Authority) {
         let (mut room, mut keys) = (limits::STRANGERS, Vec::new());
         for (key, tags) in &revoked.unread {
@@ -269,8 +269,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Looks whether a revoke tag waits for this accepted commit or one that it left by going back, or
-    /// may count as the policy is no longer the one of `before`.
+    /// Applies the tags that wait for this accepted commit or for one that it left by a rollback, and those
+    /// that may count because the policy has changed since `before`.
     pub(super) fn revoke_after(
         &mut self,
         before: &Parent,
@@ -303,9 +303,9 @@ impl Evaluation<'_> {
         self.revoked = revoked;
     }
 
-    /// Lets those tags count that stand on an accepted commit and together meet what a change of
-    /// `trust/` needs. They are judged without each other, so that their order means nothing, and
-    /// without an age: they only take away.
+    /// Applies the tags whose targets are accepted commits and whose signatures together meet the needs of a
+    /// change of `trust/`. Tags are judged independently of each other, so that their order doesn't matter,
+    /// and without a limit on their age, because they only revoke.
     fn revoke(&self, revoked: &mut Revoked, parent: &Parent, at: Option<usize>) {
         let policy = &parent.authority.policy;
         let change = [change()];
@@ -326,7 +326,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// The keys of the policy for which there are such tags, and not enough.
+    /// Returns the keys of the policy that tags name without enough signatures to revoke them.
     pub(super) fn begun(&self, parent: &Parent, at: Option<usize>) -> Vec<RevocationBegun> {
         let authority = &parent.authority;
         let change = [change()];
@@ -389,7 +389,7 @@ impl Evaluation<'_> {
             .collect()
     }
 
-    /// Those who have a key of a policy that still counts now.
+    /// Returns the identities that have a key of the policy that still counts now.
     pub(super) fn able(&self, authority: &Authority) -> BTreeSet<IdentityIndex> {
         let revoked = |key| self.revoked.by(authority, key).is_some();
         authority.able(self.inputs.now, revoked)
@@ -403,8 +403,8 @@ impl Evaluation<'_> {
         parsed: &Tag<'_>,
     ) -> Option<CountedSignature> {
         let finding = self.examine_tag(authority, parsed)?.for_revoking();
-        // A key that is revoked itself still speaks here. Of two that revoke each other, which came first is
-        // only what they say themselves; and nobody gets authority back because another one loses it.
+        // A tag by a revoked key still counts here. If two keys revoke each other, only their own claims say
+        // which came first; and nobody may get authority back because another loses it.
         let authorized = self.authorize(authority, &Revoked::default(), finding, Bounds::none());
         let (key, seconds) = authorized.ok()?;
         let identity = authority.ring.get(key)?.identity;
@@ -419,7 +419,7 @@ impl Evaluation<'_> {
     }
 }
 
-/// What a revocation needs is what a change of the whole folder does.
+/// Returns the change that a revocation is judged as: one of the whole folder `trust`.
 fn change() -> Change {
     Change {
         path: TRUST_PATH.to_owned(),
@@ -427,7 +427,7 @@ fn change() -> Change {
     }
 }
 
-/// A policy that asks neither how old signatures are nor where they are meant.
+/// Returns a copy of the policy without limits on the age and binding of signatures.
 fn patient(policy: &Policy) -> Policy {
     let mut patient = policy.clone();
     patient.approvals_max_age = crate::policy::Seconds(i64::MAX / 4);
@@ -435,7 +435,8 @@ fn patient(policy: &Policy) -> Policy {
     patient
 }
 
-/// When the first of these signatures were enough: of each identity the oldest one, in order of time.
+/// Returns the time at which there were enough signatures: takes each identity's oldest one, in order of
+/// time.
 fn since(policy: &Policy, asked: &Asked<'_>, mut signatures: Vec<CountedSignature>) -> i64 {
     signatures.sort_by_key(|signature| signature.seconds);
     let mut seen = BTreeSet::new();

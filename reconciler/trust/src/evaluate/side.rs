@@ -1,4 +1,4 @@
-//! What a merge brings in: where the branch left, what it changed, and who approved that.
+//! Judges the sides of a merge: their fork points, their changes, and their approvals.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
@@ -16,28 +16,28 @@ use crate::reason::{Reason, ReasonCode};
 use crate::signature::Finding;
 use crate::work::count;
 
-/// How many empty commits at the end of a branch are looked at.
+/// Empty commits at the end of a branch that are examined.
 const EMPTY_COMMITS: usize = 64;
 
-/// What a merge carries of its branches' approvals.
+/// The approvals of the branches that a merge carries.
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) signatures: Vec<CountedSignature>,
-    /// The time of the last signature by a key of the policy that the merge carries in itself, whether or
-    /// not it counts: nobody's revocation makes a commit older than it is.
+    /// The time of the last signature by a key of the policy in the merge itself, whether or not it counts: a
+    /// revocation must not make a commit older than it is.
     pub(super) latest: Option<i64>,
 }
 
-/// A counted signature that approves the tip of a branch.
+/// A counted signature that approves the last commit (tip) of a branch.
 struct Approver {
     signature: CountedSignature,
-    /// Since which commit, if that is said: `Approve-Base:`.
+    /// The commit since which it approves, if it says so: `Approve-Base:`.
     base: Option<String>,
 }
 
 impl Evaluation<'_> {
-    /// Returns the signatures that approve the tips of merged branches, each for the paths that the
-    /// merge took as they were approved.
+    /// Returns the signatures that approve the tips of merged branches, each for the paths that the merge
+    /// took as they were approved.
     pub(super) fn side_signatures(
         &self,
         parent: &Parent,
@@ -61,7 +61,7 @@ impl Evaluation<'_> {
             let taken = match taken {
                 Ok(_) if approved.is_empty() => continue,
                 Ok(taken) => taken,
-                // Without its approvals the merge may still be covered, so they make nothing worse.
+                // The merge may still be covered without these approvals, so this is only a note.
                 Err(reason) => {
                     let why = format!(
                         "the approvals of {} count for nothing: {reason}",
@@ -101,9 +101,9 @@ impl Evaluation<'_> {
         Ok(Side { signatures, latest })
     }
 
-    /// Drops the approvals that don't reach down to where the branch left: who says since which commit
-    /// something is approved has looked at no more. A base that the merge's first parent has among its
-    /// ancestors leaves nothing of the branch out.
+    /// Drops the approvals that don't reach down to the fork point: an approval with a base covers nothing
+    /// before that base. A base that the merge's first parent has among its ancestors leaves out nothing of
+    /// the branch.
     fn drop_narrow(
         &self,
         candidate: &Candidate<'_>,
@@ -141,13 +141,13 @@ impl Evaluation<'_> {
         });
     }
 
-    /// The changed paths that the merge has as the tip has them, if it took the tip's whole change;
+    /// Returns the changed paths that the merge has as the tip has them, if it took the tip's whole change;
     /// otherwise a path that it didn't take.
     ///
-    /// Whoever approved the tip approved going from its bases to it. Where the branch has meanwhile
-    /// changed a path too, the merge goes from something else that they never saw: taking the tip's
-    /// side would undo, in silence and with an old approval, what was put in since. So a path counts
-    /// only if the parent still has it as every base has it.
+    /// Whoever approved the tip approved the change from its bases to it. If the mainline has meanwhile
+    /// changed a path too, the merge starts from content that they never saw: taking the tip's side would
+    /// silently undo the newer change with an old approval. So a path counts only if the parent still has it
+    /// as every base has it.
     fn taken(
         &self,
         parent: &Parent,
@@ -158,7 +158,7 @@ impl Evaluation<'_> {
         let tree_of =
             |id: &Oid| -> Result<Oid, Reason> { Ok(parse(&read(self.objects, id)?, id)?.tree) };
         let tip_tree = tree_of(tip)?;
-        // What the tip changed since every base; without a base, everything that it has.
+        // The paths that the tip changed since every base; without a base, all its paths.
         let mut bases = Vec::new();
         for base in &fork.bases {
             bases.push(Some(tree_of(base)?));
@@ -201,7 +201,7 @@ impl Evaluation<'_> {
         Ok(Ok(taken))
     }
 
-    /// Who approved a tip: embedded tags, tags of it, and empty commits at its end.
+    /// Returns the approvals of a tip: embedded tags, tags of it, and empty commits at its end.
     fn approvers(
         &self,
         parent: &Parent,
@@ -216,8 +216,8 @@ impl Evaluation<'_> {
             let made = finding.made().map(|made| made.seconds).filter(past);
             *latest = (*latest).max(made);
         };
-        // Nobody notes when an embedded tag or a commit of a branch comes here. It was here when the
-        // merge that carries it was, and that is noted.
+        // The first sight of embedded tags and of a branch's commits isn't recorded. They were here when the
+        // merge that carries them was, so its first sight counts.
         let carried = self.seen(&candidate.id);
         let raw = read(self.objects, tip)?;
         let at = parse(&raw, tip)?;
@@ -229,7 +229,7 @@ impl Evaluation<'_> {
             Err(reason) => add_note(notes, reason),
         };
         for raw in &candidate.commit.mergetags {
-            // That each embedded tag parses and names a parent is known already.
+            // Each embedded tag is known to parse and to name a parent.
             let Ok(tag) = Tag::parse(raw, tip.format()) else {
                 continue;
             };
@@ -256,7 +256,7 @@ impl Evaluation<'_> {
             let signature = self.approval_of(parent, tag, &raw, tip, at.committer.seconds);
             note(signature, message);
         }
-        // Empty commits, each approving the one below it, down to the last that isn't one.
+        // Empty commits, each approving the one below it, down to the first that isn't empty.
         let (mut id, mut raw) = (*tip, raw.into_owned());
         let mut room = limits::EMPTY_COMMITS;
         for _ in 0..EMPTY_COMMITS {
@@ -293,7 +293,7 @@ impl Evaluation<'_> {
         Ok(signatures)
     }
 
-    /// The signature of an empty commit that says that it approves the commit below it.
+    /// Returns the signature of an empty commit that declares to approve the commit below it.
     fn approved_by_commit(
         &self,
         parent: &Parent,
@@ -305,8 +305,8 @@ impl Evaluation<'_> {
         Ok(self.examine_commit(&parent.authority, commit))
     }
 
-    /// Under `allSigned`: the first commit of the merged branches that isn't signed by an identity of
-    /// this policy and of the policies of all of its parents.
+    /// Returns the first commit of the merged branches, under `allSigned`, that isn't signed by an identity
+    /// of this policy and of the policies of all its parents.
     pub(super) fn unsigned_on_side(
         &mut self,
         parent: &Parent,
@@ -318,8 +318,8 @@ impl Evaluation<'_> {
         for tip in commit.parents.iter().skip(1) {
             let side = fork(&self.graph, parent.id, *tip)?.side;
             let side: HashSet<Oid> = side.into_iter().collect();
-            // From the tip downwards, so that a stranger who joins many copies of a signed commit (in other
-            // armor) costs no signature check: the join itself fails first.
+            // The walk goes from the tip downwards. A stranger who joins many copies of a signed commit (in
+            // other armor) causes no signature checks, because the join itself fails first.
             let mut pending = VecDeque::from([*tip]);
             while let Some(id) = pending.pop_front() {
                 if !side.contains(&id) || !signed.insert(id) {
@@ -353,7 +353,8 @@ impl Evaluation<'_> {
         }
         let bounds = after.map_or(Bounds::none(), Bounds::after);
         let bounds = bounds.seen(seen).of_any_age();
-        // The policies of a side branch are parsed only for commits that this policy's identities have signed.
+        // The policies of a side branch are parsed only for commits that this policy's identities have
+        // signed.
         let finding = self.examine_commit(&parent.authority, commit);
         if let Err(reason) = self.authorize(&parent.authority, &self.revoked, finding, bounds) {
             return Ok(Err(reason.to_string()));
@@ -376,9 +377,9 @@ impl Evaluation<'_> {
     }
 }
 
-/// Approvals expire: one that is older than `approvals.maxAge` when its branch is merged counts
-/// for nothing. There is no clock in history, and a merge that nobody signed may claim any date; it
-/// is never taken to be older than the commit that it follows.
+/// Drops approvals that have expired: those older than `approvals.maxAge` when their branch was merged.
+/// History has no clock, and an unsigned merge may claim any date; it never counts as older than the commit
+/// that it follows.
 fn drop_expired(
     parent: &Parent,
     candidate: &Candidate<'_>,
@@ -404,13 +405,13 @@ fn drop_expired(
     });
 }
 
-/// What an approval says to be since.
+/// Returns the base that an approval names.
 fn base_in(message: &[u8]) -> Option<String> {
     let trailers = Trailers::parse(message).ok()?;
     trailers.get("approve-base").map(str::to_owned)
 }
 
-/// The earlier of two moments of which either may be unknown.
+/// Returns the earlier of two times, either of which may be unknown.
 fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     a.into_iter().chain(b).min()
 }

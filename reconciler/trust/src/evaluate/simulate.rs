@@ -1,7 +1,7 @@
-//! What would become of the commits behind those that wait, if these were accepted.
+//! Simulates the verdicts of the commits behind pending ones, as if those were accepted.
 //!
-//! For advice, such as a server's hook gives before it takes a push. It is no verdict: nothing that is found
-//! here is accepted, and there is no way from here to [`Verified`](crate::Verified).
+//! The result is advice, such as a server's hook gives before it takes a push, and no verdict: nothing here
+//! is accepted, and nothing here makes a [`Verified`](crate::Verified).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -21,21 +21,19 @@ use crate::reason::{Reason, ReasonCode};
 pub struct Held {
     /// The commit before it.
     pub after: Oid,
-    /// What becomes of it now; without notes.
+    /// The commit's judgement now; without notes.
     pub step: Step,
-    /// What becomes of it when the time of its own date has come, where it waits for that.
+    /// The commit's judgement at the time of its own date, if it waits for that.
     pub once_due: Option<Step>,
 }
 
-/// Judges each commit from the floor to the head as if all before it were accepted, in one evaluation, and
-/// tells of those that would be held, oldest first, until whoever is told has enough. A heartbeat holds
-/// nothing here.
+/// Judges each commit from the floor to the head as if all before it were accepted, in one evaluation. Calls
+/// `tell` with each commit that would be held, oldest first, until `tell` breaks. Ignores the heartbeat.
 ///
-/// This is for telling people what a push would come to. Never act upon it: what is accepted is what
-/// [`verify`](crate::verify) says.
+/// This is for showing people the effect of a push. Never act on it: only [`verify`](crate::verify) decides.
 ///
 /// # Errors
-/// When the floor can't be read, or the head isn't on a way from it.
+/// Fails if the floor can't be read, or if no chain leads from it to the head.
 pub fn simulate(
     objects: &dyn Objects,
     inputs: &Inputs<'_>,
@@ -65,7 +63,7 @@ pub fn simulate(
         if let Err(reason) = &stand_in
             && !step.reasons.contains(reason)
         {
-            // Nothing can be said of what builds on it, so it holds for good.
+            // Nothing can be said of the commits that build on it, so it would hold for good.
             step.verdict = step.verdict.max(reason.code.verdict());
             step.reasons.push(reason.clone());
         }
@@ -83,7 +81,7 @@ pub fn simulate(
 }
 
 impl Evaluation<'_> {
-    /// A commit that isn't accepted, as the next step would see it if it were.
+    /// Returns a commit that isn't accepted as the next step would need it if it were.
     fn simulated(&mut self, before: &Parent, at: usize, id: Oid) -> Result<Parent, Reason> {
         let raw = self
             .objects
@@ -91,8 +89,8 @@ impl Evaluation<'_> {
             .map_err(|e| unread(&e))?;
         let commit = Commit::parse(&raw, id.format())
             .map_err(|e| Reason::new(ReasonCode::MalformedCommit, e.to_string()))?;
-        // A policy that nobody of the one before stands behind isn't read, so nothing can be said of what
-        // builds on it. One that somebody stands behind was read when its step was judged.
+        // A policy that nobody of the one before has approved isn't read, so nothing can be said of the
+        // commits that build on it. An approved one was read when its step was judged.
         let trust = self.trees.trust(&commit.tree)?;
         if trust
             .is_some_and(|trust| trust != before.trust && !self.authorities.contains_key(&trust))
@@ -110,7 +108,7 @@ impl Evaluation<'_> {
         Ok(parent)
     }
 
-    /// The same step at the time of its own date, where that is yet to come.
+    /// Judges the step again at the time of its own date, if that is in the future.
     fn once_due(
         &mut self,
         parent: &Parent,
@@ -129,7 +127,7 @@ impl Evaluation<'_> {
         let commit = Commit::parse(&raw, step.commit.format()).ok()?;
         let now = self.now;
         self.now = now.max(commit.committer.seconds);
-        // If it is accepted then, it takes away what it takes away as a commit that is simulated to be, too.
+        // If the step is accepted then, its revocations apply, as they do for a simulated commit.
         let (mut due, _) = self.step(parent, at, None, history);
         self.now = now;
         due.notes = Vec::new();

@@ -1,4 +1,4 @@
-//! Tags of the commit itself, and tags with `Approve-Base:`, which approve more than what they stand on.
+//! Tags of the commit itself, and tags with `Approve-Base:`, which approve more than their target.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,31 +14,31 @@ use crate::oid::Oid;
 use crate::reason::Reason;
 use crate::signature::Finding;
 
-/// What was found out about tags with a base. Anybody who may push tags can push many, and a tag may span
-/// any step: so a signature is computed once under each policy, the commits between its ends are looked at
-/// once, and what isn't by a key of the policy costs nothing more.
+/// Results about tags with a base. Anybody who may push tags can push many, and a tag may span any step. So
+/// each signature is examined once under each policy, the commits between a tag's ends are read once, and a
+/// tag that isn't by a key of the policy costs nothing more.
 #[derive(Default)]
 pub(super) struct Spans {
-    /// Under the policy of the last step, by its `trust` folder.
+    /// The tags under the policy of the last step, with its `trust` folder.
     sorted: RefCell<Option<(Oid, Rc<Sorted>)>>,
-    /// By tag: why it can't span anything, if it can't.
+    /// The reason that a tag can't span anything, if it can't, by tag.
     void: RefCell<HashMap<Oid, Option<&'static str>>>,
 }
 
 /// Tags with a base under one policy.
 #[derive(Default)]
 struct Sorted {
-    /// The numbers of those by a key of it.
+    /// The positions of the tags by a key of the policy.
     ours: Vec<usize>,
-    /// Some of the others: what they stand on, and why they count for nothing.
+    /// Some of the other tags: their targets, and the reasons that they don't count.
     strangers: Vec<(Oid, Reason)>,
 }
 
-/// How many tags by strangers are told of.
+/// Tags by strangers that are reported.
 const TOLD: usize = 20;
 
 impl Evaluation<'_> {
-    /// Adds the signatures of tags of the commit itself, and of those that span it.
+    /// Adds the signatures of tags of the commit itself, and of tags that span it.
     pub(super) fn direct_signatures(
         &self,
         parent: &Parent,
@@ -84,7 +84,7 @@ impl Evaluation<'_> {
     fn span_signature(&self, parent: &Parent, span: &Span) -> Result<CountedSignature, Reason> {
         let raw = read(self.objects, &span.target)?;
         let target = parse(&raw, &span.target)?.committer.seconds;
-        // What it stands on is built on the parent.
+        // The target is built on the parent, so its time is at least the parent's.
         self.approval(parent, &span.tag, &span.target, target.max(parent.seconds))
     }
 
@@ -101,7 +101,7 @@ impl Evaluation<'_> {
                 .position(&span.target)
                 .is_some_and(|to| to != from)
         };
-        // Many have a base to say where they end, and span nothing but what they stand on.
+        // Many tags have a base but span nothing beyond their target.
         let spans = self.approvals.spans.iter().enumerate();
         for (at, span) in spans.filter(|(_, span)| between(span)) {
             let name = self.approvals.name(&span.tag);
@@ -132,8 +132,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// A base that isn't an earlier commit of the branch voids a span, and so does a change of `trust/`
-    /// within it.
+    /// Returns the reason that a span is void: its base isn't an earlier commit of the branch, or `trust/`
+    /// changes within the span.
     fn void(&self, span: &Span, to: usize) -> Option<&'static str> {
         if let Some(known) = self.spans.void.borrow().get(&span.tag) {
             return *known;

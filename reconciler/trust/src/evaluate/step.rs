@@ -1,4 +1,4 @@
-//! One step: may `C` follow `P`?
+//! Judges one step: if `C` may follow `P`.
 
 use std::borrow::Cow;
 
@@ -17,40 +17,40 @@ use crate::signature::Finding;
 use crate::verdict::Verdict;
 use crate::verified::Revision;
 
-/// How many approvals that count for nothing are told of: whoever may push tags can push many.
+/// Ignored approvals that are reported: whoever may push tags can push many.
 const NOTES: usize = 100;
 
-/// Adds a note unless there are more than are told.
+/// Adds a note unless the limit is reached.
 pub(super) fn add_note(notes: &mut Vec<Reason>, note: Reason) {
     if notes.len() < NOTES {
         notes.push(note);
     }
 }
 
-/// What an accepted step leaves for the next.
+/// The state that an accepted step leaves for the next.
 type Next = (Parent, Revision);
 
-/// What is known of a commit before its approvals are looked at.
+/// The facts about a commit before its approvals are examined.
 pub(super) struct Candidate<'c> {
     pub(super) id: Oid,
-    /// Where it is in the chain.
+    /// The commit's position in the chain.
     pub(super) at: usize,
     pub(super) commit: Commit<'c>,
     pub(super) changes: Vec<Change>,
-    /// Its own signature if it counts, or why it doesn't.
+    /// The commit's own signature if it counts, or the reason that it doesn't.
     own: Result<CountedSignature, Reason>,
     trailers: Trailers,
-    /// When it was made: not before its parent, nor before it says so itself, nor before a key of the policy
-    /// signed it, revoked or not. Only what is in the commit and before it has a part in this, so that
-    /// nobody moves it by adding a tag or a revocation; and what is dated in the future waits until then,
-    /// so that it is never ahead of the clock by more than the skew.
+    /// The time of the commit: at least its parent's time, its own date, and the time of a signature on it by
+    /// a key of the policy, revoked or not. It depends only on the commit and its ancestors, so that nobody
+    /// can move it by adding a tag or a revocation. A commit dated in the future waits, so this is never
+    /// ahead of the clock by more than the skew.
     pub(super) seconds: i64,
-    /// The same by itself, whatever its parents say: an emergency ends after its own time.
+    /// The same time without its parents': an emergency ends after its own time.
     declared: i64,
 }
 
 impl Candidate<'_> {
-    /// The last commits of the branches that it merges.
+    /// Returns the last commits of the branches that it merges.
     fn merged(&self) -> &[Oid] {
         self.commit.parents.get(1..).unwrap_or_default()
     }
@@ -60,23 +60,23 @@ impl Candidate<'_> {
     }
 }
 
-/// What a candidate's signatures cover.
+/// The result of judging a candidate's signatures.
 struct Covered {
     coverage: Coverage,
-    /// The time that its successors build on: its own, or that of the last signature of a key of the policy
-    /// which it carries in itself. Later approvals by tags have no part in it: a commit on top may well have been
-    /// made before them.
+    /// The time that its successors build on: its own, or that of the last signature by a key of the policy
+    /// in the commit itself. Later approvals by tags don't count: a commit on top may have been made before
+    /// them.
     seconds: i64,
     by: Means,
     /// What a declared emergency lacks.
     emergency_lacks: Vec<Missing>,
 }
 
-/// By what a candidate is covered.
+/// The means by which a candidate is covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Means {
     Rules,
-    /// An emergency that gets around freezes.
+    /// An emergency that bypasses freezes.
     Emergency,
 }
 
@@ -102,7 +102,7 @@ impl Evaluation<'_> {
                     .map(|r| r.code.verdict())
                     .max()
                     .unwrap_or(Verdict::Reject);
-                // Beside a reject, what else is missing is no help.
+                // Beside a reject, other missing things don't help the reader.
                 if step.verdict == Verdict::Reject {
                     reasons.retain(|r| r.code.verdict() == Verdict::Reject);
                 }
@@ -151,7 +151,7 @@ impl Evaluation<'_> {
         } = self
             .covered(parent, &candidate, &asked, step)
             .map_err(one)?;
-        // Nobody's policy is read before somebody of the old one stands behind all of its commit.
+        // A policy is read only after identities of the old one have approved all of its commit.
         let next = if coverage::vouch_for(&coverage.counted, candidate.paths()) {
             let next = self.next_policy(parent, new_trust, &candidate.changes, candidate.seconds);
             Some(next.map_err(one)?)
@@ -193,8 +193,8 @@ impl Evaluation<'_> {
             .map(|signature| signer(parent, signature))
             .collect();
         let Some((trust, authority)) = next.filter(|_| reasons.is_empty()) else {
-            // Why its own signature doesn't count is a reason only where something is missing: a
-            // signature must never make worse what is enough without it.
+            // The reason that its own signature doesn't count is reported only if something is missing: a
+            // signature must never make a step worse that is accepted without it.
             if let Err(own) = candidate.own
                 && !(own.code == ReasonCode::Uncovered
                     && reasons.iter().any(|r| r.code != ReasonCode::Uncovered))
@@ -224,7 +224,7 @@ impl Evaluation<'_> {
         ))
     }
 
-    /// Everything about a commit that no approval can cure.
+    /// Checks everything about a commit that no approval can change.
     fn candidate<'c>(
         &self,
         parent: &Parent,
@@ -285,8 +285,8 @@ impl Evaluation<'_> {
         {
             return Err(reason.clone());
         }
-        // Each reader takes another of two trailers. That is so whether or not the signer still counts:
-        // nobody's loss of authority makes such a commit good.
+        // Of two trailers with one name, one reader takes the first and another the last. That holds whether
+        // or not the signer still counts: losing authority must not make such a commit acceptable.
         let said = match Trailers::parse(commit.message) {
             Err(e) if is_made => {
                 return Err(Reason::new(ReasonCode::DuplicateTrailer, e.to_string()));
@@ -319,7 +319,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// A rollback is signed, and goes only where the policy was the same.
+    /// Checks a rollback: it must be signed, and the policy must be the same at both ends.
     fn rollback(
         &self,
         parent: &Parent,
@@ -359,7 +359,7 @@ impl Evaluation<'_> {
         self.direct_signatures(parent, candidate, &mut signatures, &mut step.notes);
         let mut coverage = coverage::judge(policy, asked, &signatures);
         let mut seconds = candidate.seconds;
-        // What the rules have already may still want those who may declare an emergency.
+        // The rules may be met while the identities that may declare an emergency are still wanted.
         let wants_more = !coverage.is_met() || frozen && emergency.is_some();
         if wants_more && !candidate.merged().is_empty() {
             let side = self.side_signatures(parent, candidate, &mut step.notes)?;
@@ -387,8 +387,8 @@ impl Evaluation<'_> {
             let message = "an emergency can't touch what the policy keeps from emergencies";
             return Err(Reason::new(ReasonCode::EmergencyForbidden, message).paths([&change.path]));
         }
-        // Like the age at first sight: what is older than our floor and was never seen coming is
-        // history, accepted when its time was.
+        // The age is that on arrival. Without a floor, a commit that has no first sight is history, which was
+        // accepted in its time.
         let came = self
             .seen(&candidate.id)
             .or(self.inputs.floor.is_some().then_some(self.now));
@@ -400,8 +400,8 @@ impl Evaluation<'_> {
             );
             return Err(Reason::new(ReasonCode::EmergencyExpired, message));
         }
-        // Nor does somebody declare it who signs when it is over: a commit that waited for the second
-        // signature of an emergency would get around the rules for as long as it lies there.
+        // Signatures made after the emergency ended don't declare it: otherwise a commit that waits for the
+        // second signature of an emergency could bypass the rules for as long as it waits.
         signatures.retain(|signature| signature.seconds - candidate.declared <= emergency.ttl.0);
         let declared = coverage::judge(
             policy,
@@ -429,8 +429,9 @@ impl Evaluation<'_> {
         Ok(covered(counts, by))
     }
 
-    /// A freeze that covers what a step changes. In live sync everything that comes while it lasts is
-    /// frozen; for history it is what claims to be of that time.
+    /// Returns the reason if a freeze that lasts now covers a changed path. With a floor, that holds for
+    /// every commit; without one, only for commits that were first seen, or claim to be made, after the
+    /// freeze began.
     fn frozen(&self, policy: &Policy, candidate: &Candidate<'_>) -> Option<Reason> {
         let freeze = policy.freeze.iter().find(|freeze| {
             let (from, to) = (freeze.from.as_second(), freeze.to.as_second());
@@ -498,7 +499,8 @@ fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
     }
 }
 
-/// Adds why its own signature doesn't count, and lets what is said of nobody having signed it agree with that.
+/// Adds the reason that the commit's own signature doesn't count, and makes the message about missing
+/// signatures agree with it.
 fn merge_uncovered(reasons: &mut Vec<Reason>, own: Reason) {
     let uncovered = reasons.iter_mut().find(|r| r.code == ReasonCode::Uncovered);
     if let Some(uncovered) = uncovered {

@@ -1,11 +1,11 @@
-//! Reading through a store that isn't believed: each object's name is computed again.
+//! A reader for stores that aren't trusted: it computes each object's name again.
 
 use std::borrow::Cow;
 
 use super::{Collision, ObjectError, ObjectKind, Objects, name_of};
 use crate::oid::Oid;
 
-/// Why an object isn't used.
+/// A failure to read an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("{kind} {id}: {why}")]
@@ -29,7 +29,8 @@ pub(crate) enum ReadError {
 pub(crate) struct Checked<'a>(pub(crate) &'a dyn Objects);
 
 impl<'a> Checked<'a> {
-    /// Bytes whose name isn't computed: for finding a way that is checked when it is gone.
+    /// Reads bytes without checking their name, to find a path whose commits are checked when they are
+    /// judged.
     pub(crate) fn peek(
         self,
         id: &Oid,
@@ -54,7 +55,7 @@ impl<'a> Checked<'a> {
         Self::named(id, kind, &bytes).map(|()| bytes)
     }
 
-    /// Whether bytes have this name.
+    /// Checks that `bytes` have the name `id`.
     pub(crate) fn named(id: &Oid, kind: ObjectKind, bytes: &[u8]) -> Result<(), ReadError> {
         match name_of(kind, bytes, id.format()) {
             Ok(name) if name == *id => Ok(()),

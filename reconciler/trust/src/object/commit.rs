@@ -1,28 +1,28 @@
-//! The strict splitter of commits: payload and signature from the raw bytes, or nothing.
+//! A strict parser of commits: it separates payload and signature in the raw bytes, or fails.
 
 use std::borrow::Cow;
 
 use super::{Malformed, limits};
 use crate::oid::{ObjectFormat, Oid};
 
-/// Headers that tools write and no verifier reads. Everything else unknown is refused: it is signed,
-/// but another reader might take it for something.
+/// Headers that tools write and no verifier reads. Any other unknown header is refused: it is signed, but
+/// another reader might act on it.
 const HARMLESS: [&str; 3] = [
     "change-id",
     "gitbutler-change-id",
     "gitbutler-headers-version",
 ];
 
-/// A commit, taken apart.
+/// A parsed commit.
 #[derive(Debug, Clone)]
 pub struct Commit<'a> {
     /// Its tree.
     pub tree: Oid,
     /// Its parents in order.
     pub parents: Vec<Oid>,
-    /// Who wrote it, as it claims.
+    /// The author, as the commit claims.
     pub author: Ident<'a>,
-    /// Who committed it, as it claims.
+    /// The committer, as the commit claims.
     pub committer: Ident<'a>,
     /// The tag objects that a merge embeds.
     pub mergetags: Vec<Vec<u8>>,
@@ -41,17 +41,17 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Bytes in two parts.
+    /// Makes a payload of two parts.
     pub const fn new(before: &'a [u8], after: &'a [u8]) -> Self {
         Self { before, after }
     }
 
-    /// Its parts in order.
+    /// Returns the parts in order.
     pub const fn parts(&self) -> [&'a [u8]; 2] {
         [self.before, self.after]
     }
 
-    /// The whole in one piece.
+    /// Returns the payload in one piece.
     pub fn to_vec(&self) -> Vec<u8> {
         self.parts().concat()
     }
@@ -60,7 +60,7 @@ impl<'a> Payload<'a> {
 /// An author, committer or tagger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ident<'a> {
-    /// The name as bytes; the commit's `encoding` says which.
+    /// The name as bytes, in the commit's `encoding`.
     pub name: &'a [u8],
     /// The address.
     pub email: &'a [u8],
@@ -68,7 +68,7 @@ pub struct Ident<'a> {
     pub seconds: i64,
 }
 
-/// The last second that is taken for a time: the end of the year 9999.
+/// The last second that is accepted as a time: the end of the range of `jiff::Timestamp`, in December 9999.
 const LAST_SECOND: i64 = 253_402_207_200;
 
 impl<'a> Ident<'a> {
@@ -116,10 +116,10 @@ impl<'a> Ident<'a> {
     }
 }
 
-/// One header with its continuation lines, and where it stands.
+/// One header with its continuation lines and its position.
 pub(super) struct Header<'a> {
     pub(super) key: &'a [u8],
-    /// What is behind the key on its first line, and the raw continuation lines.
+    /// The text after the key on the first line, and the raw continuation lines.
     first: &'a [u8],
     more: &'a [u8],
     pub(super) start: usize,
@@ -127,7 +127,7 @@ pub(super) struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// The value, continuation lines joined as git joins them.
+    /// Returns the value, with continuation lines joined as git joins them.
     fn value(&self) -> Cow<'a, [u8]> {
         if self.more.is_empty() {
             return Cow::Borrowed(self.first);
@@ -142,7 +142,7 @@ impl<'a> Header<'a> {
         Cow::Owned(value)
     }
 
-    /// The value of a header that has one line.
+    /// Returns the value of a header that must have one line.
     pub(super) fn line(&self, name: &'static str) -> Result<&'a [u8], Malformed> {
         if self.more.is_empty() {
             Ok(self.first)
@@ -161,7 +161,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Headers one by one, up to the empty line.
+/// An iterator over headers, up to the empty line.
 pub(super) struct Headers<'a> {
     raw: &'a [u8],
     at: usize,
@@ -180,7 +180,7 @@ impl<'a> Headers<'a> {
             .ok_or(Malformed::Unended)
     }
 
-    /// The next header; nothing at the empty line, which is taken too.
+    /// Returns the next header, or `None` at the empty line, which is consumed.
     pub(super) fn next(&mut self) -> Result<Option<Header<'a>>, Malformed> {
         let start = self.at;
         let end = self.line_end(start)?;
@@ -197,7 +197,7 @@ impl<'a> Headers<'a> {
         let more = &self.raw[end + 1..next];
         let control = |b: &u8| (*b < b' ' && *b != b'\n') || *b == 0x7f;
         let space = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
-        // An embedded tag holds a whole message, in which every byte but these two stands for itself.
+        // An embedded tag holds a whole message, so its continuation lines may hold any byte but NUL.
         let in_message = &line[..space] == b"mergetag";
         let refused = |b: &u8| if in_message { *b == 0 } else { control(b) };
         if line.iter().any(control) || more.iter().any(refused) {
@@ -220,7 +220,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// What follows the empty line.
+    /// Returns the bytes after the empty line.
     pub(super) fn body(&self) -> &'a [u8] {
         &self.raw[self.at..]
     }
@@ -240,7 +240,7 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 }
 
 impl<'a> Commit<'a> {
-    /// Takes a raw commit apart.
+    /// Parses a raw commit.
     pub fn parse(raw: &'a [u8], format: ObjectFormat) -> Result<Self, Malformed> {
         let mut headers = Headers::new(raw);
         let tree = headers.expect("tree")?.oid("tree", format)?;
@@ -324,13 +324,13 @@ impl<'a> Commit<'a> {
         })
     }
 
-    /// What the signature is made over.
+    /// Returns the bytes that the signature covers.
     pub const fn payload(&self) -> Payload<'a> {
         self.payload
     }
 
-    /// The first parent alone, as cheaply as it can be had: for walking long chains. The commit is
-    /// taken apart in full before anything is believed of it.
+    /// Returns only the first parent, for cheap walks of long chains. The caller parses the commit in full
+    /// before it relies on anything in it.
     pub(crate) fn first_parent(raw: &[u8], format: ObjectFormat) -> Result<Option<Oid>, Malformed> {
         let mut headers = Headers::new(raw);
         headers.expect("tree")?;
@@ -340,12 +340,13 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// The author's name, without what can't be seen.
+    /// Returns the author's name, without invisible characters, cut to 200 characters.
     pub fn author_name(&self) -> String {
         visible(self.author.name)
     }
 
-    /// The first line of the message, without what can't be seen.
+    /// Returns the first line of the message that isn't empty, without invisible characters, cut to 200
+    /// characters.
     pub fn subject(&self) -> String {
         let line = self
             .message

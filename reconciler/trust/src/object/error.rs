@@ -1,27 +1,28 @@
-//! Why bytes aren't an object that is taken.
+//! Errors of objects that can't be accepted.
 
-/// What is wrong with an object's bytes. A strict reading: what another reader could take differently is wrong.
+/// A defect in an object's bytes. The reading is strict: bytes that two readers could take differently are
+/// defective.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A header is missing, or out of order.
     #[error("the header `{0}` is missing or not in its place")]
     Header(&'static str),
-    /// A header that may be there once is there again.
+    /// A header that may occur once occurs again.
     #[error("the header `{0}` is there twice")]
     Twice(&'static str),
-    /// A header that isn't known, and could mean something to another reader.
+    /// An unknown header, which could mean something to another reader.
     #[error("the header `{0}` isn't known")]
     Unknown(String),
     /// A signature header of the other object format, or one that only looks like one.
     #[error("`{0}` isn't a signature header of this repository")]
     SignatureHeader(String),
-    /// An object name that isn't one.
+    /// A header's value isn't an object name of this repository.
     #[error("`{0}` isn't followed by an object name of this repository")]
     Name(&'static str),
     /// An author, committer or tagger line that can be read in more than one way.
     #[error("the `{0}` line isn't `NAME <EMAIL> SECONDS ZONE`")]
     Ident(&'static str),
-    /// A byte that has no place in a header.
+    /// A control character in a header.
     #[error("a header holds a NUL, a carriage return or another control character")]
     Control,
     /// A NUL in a message: readers in C stop there.
@@ -30,24 +31,24 @@ pub enum Malformed {
     /// The headers never end.
     #[error("no empty line ends the headers")]
     Unended,
-    /// More of something than there may be.
+    /// More of something than the limit allows.
     #[error("more than {1} {0}")]
     TooMany(&'static str, usize),
     /// The same parent twice.
     #[error("the same parent is named twice")]
     SameParent,
-    /// More than one signature, or something behind it.
+    /// More than one signature, or text after it.
     #[error("a signature block must stand once, alone and at the end")]
     SignaturePlace,
-    /// A tree's entry.
+    /// A tree's entry is refused.
     #[error("the tree entry {name} is refused: {why}")]
     Entry {
         /// Its name, made printable.
         name: String,
-        /// Why it is refused.
+        /// The reason.
         why: &'static str,
     },
-    /// A tree that doesn't parse.
+    /// A tree can't be parsed.
     #[error("the tree object is cut off or garbled")]
     Tree,
 }

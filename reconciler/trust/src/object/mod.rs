@@ -1,4 +1,4 @@
-//! Raw objects: where they come from, and strict readings of their bytes.
+//! Raw objects: the store that they come from, and strict parsers of their bytes.
 
 mod checked;
 mod commit;
@@ -22,8 +22,8 @@ pub use tree::{
 
 use crate::oid::{ObjectFormat, Oid};
 
-/// What others wrote, fit to be shown to people: whatever is [`invisible`] in it is written out as
-/// `\u{…}`, so that it neither moves a terminal nor hides behind a likeness.
+/// Escapes every [`invisible`] character of foreign text as `\u{…}`, so that the text can't control a
+/// terminal or pass for another text.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.chars().any(invisible) {
         return text.into();
@@ -61,7 +61,7 @@ pub(crate) fn quoted(bytes: &[u8]) -> String {
     text
 }
 
-/// What sort of object it is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ObjectKind {
@@ -76,7 +76,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Git's word for it.
+    /// Returns git's word for the kind.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "commit",
@@ -93,27 +93,27 @@ impl std::fmt::Display for ObjectKind {
     }
 }
 
-/// Why an object couldn't be had.
+/// An error of a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
     /// The store doesn't have it.
     #[error("the object is missing")]
     Missing,
-    /// It is longer than it may be.
+    /// The object is longer than the limit.
     #[error("the object is larger than it may be")]
     TooLarge,
-    /// It is of another kind.
+    /// The object is of another kind.
     #[error("the object is of another kind")]
     WrongKind,
-    /// The store has it and can't read it.
+    /// The store has the object and can't read it.
     #[error("the object can't be read: {0}")]
     Corrupt(String),
 }
 
-/// A store of raw objects. Replace refs, grafts and shallow boundaries must not show through it.
+/// A store of raw objects. An implementation must not apply replace refs, grafts or shallow boundaries.
 pub trait Objects {
-    /// The raw bytes of an object, without git's header. A store refuses what is longer than `limit`
-    /// before it inflates it.
+    /// Reads the raw bytes of an object, without git's header. The store must refuse an object longer than
+    /// `limit` before it inflates it.
     fn read(&self, id: &Oid, kind: ObjectKind, limit: u64) -> Result<Cow<'_, [u8]>, ObjectError>;
 }
 
@@ -123,12 +123,12 @@ impl<T: Objects + ?Sized> Objects for &T {
     }
 }
 
-/// The bytes are made to collide with others of the same SHA-1.
+/// The bytes carry a SHA-1 collision attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes carry a SHA-1 collision attack")]
 pub struct Collision;
 
-/// The name that these bytes have.
+/// Computes the name of an object from its bytes.
 pub fn name_of(kind: ObjectKind, bytes: &[u8], format: ObjectFormat) -> Result<Oid, Collision> {
     use sha2::Digest as _;
     let header = format!("{kind} {}\0", bytes.len());
@@ -141,7 +141,7 @@ pub fn name_of(kind: ObjectKind, bytes: &[u8], format: ObjectFormat) -> Result<O
     }
 }
 
-/// SHA-1 that sees when its input was made to collide.
+/// Computes SHA-1, and fails if the input carries a collision attack.
 fn sha1(parts: &[&[u8]]) -> Result<Oid, Collision> {
     let mut hash = sha1collisiondetection::Sha1CD::default();
     for part in parts {

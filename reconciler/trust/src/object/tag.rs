@@ -1,17 +1,17 @@
-//! The strict splitter of annotated tags.
+//! A strict parser of annotated tags.
 
 use super::commit::{Headers, printable};
 use super::{Ident, Malformed, Payload, limits};
 use crate::oid::{ObjectFormat, Oid};
 
-/// An annotated tag of a commit, taken apart.
+/// A parsed annotated tag of a commit.
 #[derive(Debug, Clone)]
 pub struct Tag<'a> {
     /// The commit that it names.
     pub target: Oid,
     /// Its own name, without `refs/tags/`.
     pub name: &'a str,
-    /// Who made it, as it claims.
+    /// The tagger, as the tag claims.
     pub tagger: Ident<'a>,
     /// The message without the signature.
     pub message: &'a [u8],
@@ -20,7 +20,7 @@ pub struct Tag<'a> {
     payload: Payload<'a>,
 }
 
-/// Beginnings of lines that some verifier takes for the beginning of a signature.
+/// Line beginnings that some verifier takes for the beginning of a signature.
 const BEGINNINGS: [&[u8]; 4] = [
     b"-----BEGIN PGP SIGNATURE-----",
     b"-----BEGIN PGP MESSAGE-----",
@@ -29,7 +29,7 @@ const BEGINNINGS: [&[u8]; 4] = [
 ];
 
 impl<'a> Tag<'a> {
-    /// Takes a raw tag of a commit apart; a tag of anything else is refused.
+    /// Parses a raw tag of a commit; refuses a tag of anything else.
     pub fn parse(raw: &'a [u8], format: ObjectFormat) -> Result<Self, Malformed> {
         let mut headers = Headers::new(raw);
         let target = headers.expect("object")?.oid("object", format)?;
@@ -49,8 +49,9 @@ impl<'a> Tag<'a> {
         let mut begins = None;
         let mut at = 0;
         for line in body.split_inclusive(|b| *b == b'\n') {
-            // Quoted, indented or in other case: git takes only exact ones, and the last of them; a
-            // reader that takes the first would see another message. One block, or none is believed.
+            // Indented beginnings count too. Git takes only lines that begin exactly so, and the last of
+            // them; a reader that takes the first would see another message. So a tag may have one block at
+            // most.
             if BEGINNINGS
                 .iter()
                 .any(|begin| line.trim_ascii_start().starts_with(begin))
@@ -78,7 +79,7 @@ impl<'a> Tag<'a> {
         })
     }
 
-    /// What the signature is made over.
+    /// Returns the bytes that the signature covers.
     pub const fn payload(&self) -> Payload<'a> {
         self.payload
     }

@@ -1,4 +1,4 @@
-//! What the last paragraph of a signed message says.
+//! Trailers of a signed message: its last paragraph.
 
 use super::limits;
 
@@ -11,7 +11,7 @@ pub struct Trailer {
     pub value: String,
 }
 
-/// A name that stands twice: each reader would take another of the two.
+/// A trailer that occurs twice: one reader would take the first and another the last.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the trailer `{0}` is there twice")]
 pub struct DuplicateTrailer(pub String);
@@ -21,7 +21,7 @@ pub struct DuplicateTrailer(pub String);
 #[serde(transparent)]
 pub struct Trailers(Vec<Trailer>);
 
-/// Names that programs of ours act on; people's own (`Signed-off-by`) may be there often.
+/// Names that Plumb acts on, which must be unique. Other names (`Signed-off-by`) may repeat.
 const OURS: [&str; 7] = [
     "deploy-ref",
     "approve",
@@ -32,8 +32,8 @@ const OURS: [&str; 7] = [
     "alive",
 ];
 
-/// How the line begins that `git cherry-pick -x` adds to a block of trailers (`git interpret-trailers`
-/// takes it for a part of one).
+/// The beginning of the line that `git cherry-pick -x` adds to a block of trailers (`git interpret-trailers`
+/// counts it as a part of the block).
 const PICKED: &str = "(cherry picked from commit ";
 
 fn is_ours(name: &str) -> bool {
@@ -42,10 +42,10 @@ fn is_ours(name: &str) -> bool {
 }
 
 impl Trailers {
-    /// The trailers of a message: its last paragraph, if every line of it is one, git's own line about where
-    /// a commit was picked from, or a remark in brackets. A paragraph that holds prose too isn't a block of trailers, so that a
-    /// word at the beginning of a wrapped line is never taken for an order. A value that isn't UTF-8 (a
-    /// commit may say in its `encoding` that it is something else) is read with replacement characters.
+    /// Parses the trailers of a message: its last paragraph, if every line is a trailer, a continuation of
+    /// one, git's own line about a cherry-pick, or a remark in brackets. A paragraph that also holds prose
+    /// isn't a block of trailers, so that a word at the beginning of a wrapped line never becomes a command.
+    /// A value that isn't UTF-8 (the commit's `encoding` may say so) is read with replacement characters.
     pub fn parse(message: &[u8]) -> Result<Self, DuplicateTrailer> {
         let message = message.trim_ascii_end();
         let mut lines: Vec<&[u8]> = Vec::new();
@@ -82,8 +82,9 @@ impl Trailers {
             };
             let word =
                 !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            // What programs act on is written as git writes it; others' trailers are only passed over. An
-            // address (`https://…`) is prose, and so is a heading such as git's own `Conflicts:`.
+            // Plumb's own trailers need the space that git writes after the colon; others are only skipped,
+            // so they don't. An address (`https://…`) is prose, and so is a heading such as git's own
+            // `Conflicts:`.
             let loose = !is_ours(name) && !value.is_empty() && !value.starts_with("//");
             if !word || !value.starts_with(' ') && !loose {
                 return Ok(Self::default());
@@ -103,7 +104,7 @@ impl Trailers {
         Ok(Self(trailers))
     }
 
-    /// The value of a trailer; names compare without case.
+    /// Returns the value of a trailer; names compare without case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -111,12 +112,12 @@ impl Trailers {
             .map(|t| t.value.as_str())
     }
 
-    /// All of them in order.
+    /// Returns all trailers in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Trailer> {
         self.0.iter()
     }
 
-    /// Whether there are none.
+    /// True if there are no trailers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

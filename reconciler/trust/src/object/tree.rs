@@ -1,4 +1,4 @@
-//! Trees, strictly: names that some file system or program takes for others are refused.
+//! A strict parser of trees: it refuses names that some file system or program takes for others.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Malformed, ObjectKind, Objects, limits};
 use crate::oid::{ObjectFormat, Oid};
 use crate::work::count;
 
-/// What an entry is. Other modes than these are refused.
+/// The mode of an entry. Other modes are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EntryMode {
@@ -40,7 +40,7 @@ impl EntryMode {
 /// One entry of a tree object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TreeEntry<'a> {
-    /// What it is.
+    /// The entry's mode.
     pub mode: EntryMode,
     /// Its name within the folder.
     pub name: &'a str,
@@ -49,7 +49,7 @@ pub struct TreeEntry<'a> {
 }
 
 impl TreeEntry<'_> {
-    /// Git's order: folders compare as if their names ended in a slash.
+    /// Compares in git's order: folders compare as if their names ended in a slash.
     pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
         let (a, b) = (self.name.as_bytes(), other.name.as_bytes());
         let common = a.len().min(b.len());
@@ -64,14 +64,14 @@ impl TreeEntry<'_> {
     }
 }
 
-/// A tree object's entries, in its order.
+/// The entries of a tree object, in git's order.
 #[derive(Debug, Clone, Default)]
 pub struct Tree<'a> {
     entries: Vec<TreeEntry<'a>>,
 }
 
 impl<'a> Tree<'a> {
-    /// Takes a raw tree apart.
+    /// Parses a raw tree.
     pub fn parse(raw: &'a [u8], format: ObjectFormat) -> Result<Self, Malformed> {
         let mut entries: Vec<TreeEntry<'a>> = Vec::with_capacity(raw.len() / 32);
         let mut rest = raw;
@@ -111,25 +111,26 @@ impl<'a> Tree<'a> {
         Ok(Self { entries })
     }
 
-    /// The entries.
+    /// Returns the entries.
     pub fn entries(&self) -> &[TreeEntry<'a>] {
         &self.entries
     }
 
-    /// The entry of a name.
+    /// Returns the entry with this name.
     pub fn get(&self, name: &str) -> Option<&TreeEntry<'a>> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// The first two entries that a file system which folds case or composes letters takes for one.
-    /// Only those that `before` doesn't have are looked at: the others were, when they were added.
-    /// Adds the bytes of folded names that aren't ASCII to `folded`; fails above [`limits::FOLDED`].
+    /// Returns the first two entries that a file system which folds case or composes letters takes for one.
+    /// If every entry is also in `before`, returns `None` without a check, because the names were checked
+    /// when they were added. Adds the bytes of folded names that aren't ASCII to `folded`; fails above
+    /// [`limits::FOLDED`].
     pub(crate) fn collision(
         &self,
         before: &Tree<'_>,
         folded: &mut u64,
     ) -> Result<Option<(&'a str, &'a str)>, Malformed> {
-        // Both are in git's order, in which a folder is another entry than a file of its name.
+        // Both trees are in git's order, in which a folder and a file of one name are different entries.
         let mut old = before.entries.iter().peekable();
         let is_new = |entry: &TreeEntry<'_>| {
             while old.next_if(|other| other.order(entry).is_lt()).is_some() {}
@@ -176,7 +177,7 @@ fn fold(name: &str) -> Cow<'_, str> {
         .into()
 }
 
-/// The name as text if it is one that every file system and program takes for itself.
+/// Returns the name as text if no file system or program takes it for another.
 fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     if name.is_empty() || name.len() > limits::NAME {
         return Err("it is empty or too long");
@@ -193,7 +194,7 @@ fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     if matches!(text, "." | "..") {
         return Err("it leads out of its folder");
     }
-    // Names that some file system takes for `.git`: other case, trailing dots and spaces, an NTFS
+    // Names that some file system takes for `.git`: in other case, with trailing dots or spaces, as an NTFS
     // stream or short name.
     if matches!(name[0], b'.' | b'g' | b'G')
         && text.split(['\\', ':']).take(1).any(|part| {
@@ -206,7 +207,7 @@ fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// Whether a character is a control, or is shown as nothing or turns the text around.
+/// True if `c` is a control, is shown as nothing, or changes the direction of text.
 pub fn invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
@@ -217,19 +218,19 @@ pub fn invisible(c: char) -> bool {
 pub struct Entry {
     /// Its path from the root.
     pub path: String,
-    /// What it is; never a folder.
+    /// The file's mode; never a folder.
     pub mode: EntryMode,
-    /// Its content.
+    /// The object with its content.
     pub id: Oid,
 }
 
-/// Why a revision's files can't be read.
+/// An error of reading a revision's files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
 pub struct WalkError {
     /// The folder or file.
     pub path: String,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -242,7 +243,7 @@ impl WalkError {
     }
 }
 
-/// The files of a tree in order of path, each tree object checked against its name and its limits.
+/// Returns the files of a tree in order of path. Checks each tree object against its name and its limits.
 pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
     Entries {
         objects: Checked(objects),
@@ -252,7 +253,7 @@ pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
     }
 }
 
-/// A file's content, checked against its name.
+/// Reads a file's content and checks it against its name.
 pub fn content<'a>(
     objects: &'a dyn Objects,
     entry: &Entry,
@@ -271,10 +272,10 @@ struct Pending {
     depth: usize,
 }
 
-/// Iterator over a tree's files; see [`entries`]. After an error it ends.
+/// An iterator over a tree's files; see [`entries`]. It ends after an error.
 pub struct Entries<'a> {
     objects: Checked<'a>,
-    /// The tree itself, until it is opened.
+    /// The root tree, until it is opened.
     root: Option<Oid>,
     pending: Vec<Pending>,
     folders: usize,

@@ -22,15 +22,15 @@ pub struct Authority {
     pub ring: KeyRing,
     /// The files of keys that were found, by path.
     pub files: Vec<(String, KeyName)>,
-    /// What isn't wrong but probably not meant so.
+    /// Diagnostics about content that is valid but probably not intended.
     pub warnings: Vec<Diagnostic>,
     /// The revocations in the files of keys.
     pub(crate) record: KeyRecord,
 }
 
 impl Authority {
-    /// Puts a policy together with the contents of `trust/keys/`, given as paths and bytes. The time
-    /// is the one whose rules about weak algorithms hold.
+    /// Combines a policy with the contents of `trust/keys/`, given as paths and bytes. The rules about weak
+    /// algorithms are those of the time `now`.
     pub fn new<P: AsRef<str>, B: AsRef<[u8]>>(
         policy: &[u8],
         keys: impl IntoIterator<Item = (P, B)>,
@@ -177,7 +177,7 @@ impl Authority {
                 .strip_prefix(KEYS_PATH)
                 .is_some_and(|rest| rest.starts_with('/'))
         };
-        // One content may stand under many names. It is read once, and no content is kept.
+        // One content may have many names. It is read once, and not kept.
         let mut keys = KeyFiles::new(work);
         let mut known: HashMap<Oid, KeyContent> = HashMap::new();
         for entry in files.iter().filter(in_keys) {
@@ -192,7 +192,7 @@ impl Authority {
     }
 }
 
-/// The policy of a revision, with its keys, from the revision's tree.
+/// Reads the policy of a revision, with its keys, from the revision's tree.
 pub fn authority(
     objects: &dyn Objects,
     tree: &Oid,
@@ -219,7 +219,7 @@ pub fn authority(
     }
 }
 
-/// The first error, as one line.
+/// Returns the first error, as one line.
 pub(crate) fn first(diagnostics: &[Diagnostic]) -> String {
     let error = diagnostics
         .iter()

@@ -1,8 +1,7 @@
-//! The revocations of a certificate's keys.
+//! Verifies the revocations of a certificate's keys.
 //!
-//! They count whatever hash they are made with: gpg 1.4 and 2.0 revoke with SHA-1, and a weak hash must not
-//! weaken what takes authority away. A designated revoker's revocation counts as the certificate's own
-//! (RFC 4880, 5.2.3.15).
+//! A revocation counts whatever its hash is: gpg 1.4 and 2.0 revoke with SHA-1, and a weak hash must not void
+//! a revocation. A designated revoker's revocation counts as the certificate's own (RFC 4880, 5.2.3.15).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +22,7 @@ pub(crate) struct CertRevocations(HashMap<Fingerprint, Vec<KeyRevocation>>);
 /// One verified revocation of a primary key or subkey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRevocation {
-    /// The value of its signature: what isn't signed over may change.
+    /// The value of its signature, without the unsigned parts, which may change.
     value: String,
     kind: RevocationType,
     /// Seconds since 1970.
@@ -45,7 +44,7 @@ impl std::fmt::Display for KeyRevocation {
 pub(super) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
 
 impl CertRevocations {
-    /// Verifies the revocations of a certificate; `find` gives the keys that a designated revoker may have.
+    /// Verifies the revocations of a certificate; `find` returns a key that may be a designated revoker's.
     pub(super) fn of<'k>(cert: &Cert, find: impl Fn(&Fingerprint) -> Option<&'k AnyKey>) -> Self {
         let mut found = Self::default();
         let primary = cert.primary_key();
@@ -88,9 +87,9 @@ impl CertRevocations {
         }
     }
 
-    /// The revocation of a part that is in force at a time: a hard one always, a soft one from when it was
-    /// made. A self-signature that is newer than a soft revocation takes it back; `bound` is when the newest
-    /// was made that counts at that time.
+    /// Returns the revocation of a part that is in force at a time: a hard one always, a soft one from the
+    /// time that it was made. A self-signature newer than a soft revocation ends it; `bound` is the time of
+    /// the newest self-signature that counts then.
     pub(crate) fn in_force(
         &self,
         part: &Fingerprint,
@@ -108,7 +107,7 @@ impl CertRevocations {
             .or_else(|| revocations.iter().filter(stands).min_by_key(|r| r.made))
     }
 
-    /// The revocation of a valid certificate's primary key or subkey that is in force at a time.
+    /// Returns the revocation of a valid certificate's primary key or subkey that is in force at a time.
     pub(super) fn of_valid_part(
         &self,
         part: &ValidErasedKeyAmalgamation<'_, key::PublicParts>,
@@ -131,20 +130,20 @@ impl CertRevocations {
             .is_some()
     }
 
-    /// Every verified revocation, with the part that it revokes.
+    /// Returns every verified revocation, with the part that it revokes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &KeyRevocation)> {
         let each = |(part, all)| std::iter::repeat(part).zip::<&Vec<KeyRevocation>>(all);
         self.0.iter().flat_map(each)
     }
 
-    /// True if a part has a hard revocation: its signatures of all times are void.
+    /// True if a part has a hard revocation, which voids its signatures of all times.
     pub(crate) fn is_hard(&self, part: &Fingerprint) -> bool {
         let hard = |revocation: &KeyRevocation| revocation.kind == RevocationType::Hard;
         self.0.get(part).is_some_and(|all| all.iter().any(hard))
     }
 }
 
-/// The value of a signature, by which a copy of it is known.
+/// Returns the value of a signature, which identifies copies of it.
 pub(super) fn value_of(signature: &Signature) -> String {
     format!("{:?}{:?}", signature.digest_prefix(), signature.mpis())
 }
@@ -154,12 +153,12 @@ impl KeyRevocation {
         &self.value
     }
 
-    /// True if it is in force at a time, whatever its own certificate says later.
+    /// True if the revocation is in force at a time, even if its own certificate ends it later.
     pub(super) fn voids(&self, seconds: i64) -> bool {
         self.kind == RevocationType::Hard || self.made <= seconds
     }
 
-    /// Without a reason it is hard, as any unknown one is.
+    /// Reads a revocation. One without a reason is hard, and so is one with an unknown reason.
     fn of(signature: &Signature) -> Self {
         let reason = signature.reason_for_revocation();
         Self {
@@ -174,8 +173,8 @@ impl KeyRevocation {
     }
 }
 
-/// The keys that a certificate designates as revokers in any of its self-signatures. gpg never takes a
-/// designation back either.
+/// Returns the keys that a certificate designates as revokers in any of its self-signatures. Like gpg, this
+/// ignores later withdrawals of a designation.
 fn revokers(cert: &Cert) -> impl Iterator<Item = Fingerprint> {
     primary_signatures(cert)
         .flat_map(|signature| signature.revocation_keys())
@@ -210,7 +209,7 @@ pub(super) fn primary_signatures(cert: &Cert) -> impl Iterator<Item = &Signature
     cert.primary_key().self_signatures().chain(users)
 }
 
-/// When the newest self-signature of a certificate's primary key was made.
+/// Returns the time of the newest self-signature of a certificate's primary key.
 pub(super) fn newest_binding(cert: &ValidCert<'_>) -> Option<i64> {
     let primary = cert.primary_key();
     let direct = primary.direct_key_signature().ok();

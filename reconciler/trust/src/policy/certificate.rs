@@ -1,5 +1,4 @@
-//! Keys' files as they are written into `trust/keys/`: no more than is needed, and never less than a
-//! revocation.
+//! Writes key files for `trust/keys/`, with no more than is needed, and with every revocation.
 
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ impl KeyFile {
     /// Reads every certificate of an `OpenPGP` keyring, armored or not.
     ///
     /// # Errors
-    /// When it is none, when one of them can't be read, or when one has a secret key.
+    /// Fails if the bytes aren't a keyring, if a certificate can't be read, or if one has a secret key.
     pub fn parse_keyring(bytes: &[u8]) -> Result<Vec<Self>, KeyFileError> {
         let garbled = |error: anyhow::Error| KeyFileError::Garbled(error.to_string());
         let mut found = Vec::new();
@@ -33,11 +32,11 @@ impl KeyFile {
         Ok(found)
     }
 
-    /// The file's text: an SSH key's line, or a certificate in armor without what others have
-    /// certified and without pictures. Revocations all stay.
+    /// Returns the file's text: an SSH key's line, or an armored certificate without third-party
+    /// certifications and pictures. Keeps all revocations.
     ///
     /// # Errors
-    /// When the key can't be written.
+    /// Fails if the key can't be written.
     pub fn to_text(&self) -> Result<String, KeyFileError> {
         let garbled = |error: String| KeyFileError::Garbled(error);
         match self {
@@ -54,8 +53,7 @@ impl KeyFile {
         }
     }
 
-    /// Whether this copy of a certificate lacks a revocation that an earlier copy has. An SSH key has
-    /// none.
+    /// True if this copy of a certificate lacks a revocation that an earlier copy has. An SSH key has none.
     pub fn loses_revocation_of(&self, earlier: &Self) -> bool {
         match (earlier, self) {
             (Self::OpenPgp(before), Self::OpenPgp(after)) => {
@@ -65,7 +63,7 @@ impl KeyFile {
         }
     }
 
-    /// What sort of key it is, for people: `ssh-ed25519`, `OpenPGP RSA 4096`.
+    /// Returns the kind of key, for people: `ssh-ed25519`, `OpenPGP RSA 4096`.
     pub fn kind(&self) -> String {
         match self {
             Self::Ssh(key) => key.algorithm().to_string(),

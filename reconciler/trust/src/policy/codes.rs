@@ -1,4 +1,4 @@
-//! The codes of what can be wrong with a policy.
+//! Codes of the errors of a policy.
 
 use plumb_document::Code;
 

@@ -1,4 +1,4 @@
-//! A key's file: an `OpenPGP` certificate or an SSH public key, alone.
+//! Key files: each holds one `OpenPGP` certificate or one SSH public key.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sequoia_openpgp::parse::Parse as _;
 use super::material::Material;
 use crate::signature::KeyName;
 
-/// The content of a key's file.
+/// The content of a key file.
 #[derive(Debug, Clone)]
 pub enum KeyFile {
     /// An `OpenPGP` certificate.
@@ -17,31 +17,32 @@ pub enum KeyFile {
     Ssh(Arc<ssh_key::PublicKey>),
 }
 
-/// Why a file isn't a key's file.
+/// An error of a key file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFileError {
-    /// It is none.
+    /// The file is no key file.
     #[error("neither an OpenPGP certificate nor an SSH public key")]
     Neither,
-    /// It has several.
+    /// The file has several keys.
     #[error("more than one certificate or key; put each into a file of its own")]
     Several,
-    /// It has a secret key.
+    /// The file has a secret key.
     #[error("a secret key")]
     Secret,
-    /// It is an SSH certificate.
+    /// The file is an SSH certificate.
     #[error("an SSH certificate; only plain keys count")]
     Certificate,
-    /// Together with the other certificates it has more parts and signatures than may be tried with each other.
+    /// Together with the other certificates it has more pairs of a part and a signature than the limit
+    /// allows.
     #[error("a certificate with more parts and signatures than the keys of a policy may have")]
     Large,
-    /// It begins as a key and can't be read.
+    /// The file begins as a key and can't be read.
     #[error("a key that can't be read: {0}")]
     Garbled(String),
 }
 
 impl KeyFile {
-    /// Reads a key's file.
+    /// Reads a key file.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyFileError> {
         let text = bytes.trim_ascii();
         if text.windows(11).any(|w| w == b"PRIVATE KEY") {
@@ -71,7 +72,7 @@ impl KeyFile {
         Ok(Self::Ssh(Arc::new(key)))
     }
 
-    /// True if the bytes are read as an `OpenPGP` certificate, armored or not.
+    /// True if [`parse`](Self::parse) reads the bytes as an `OpenPGP` certificate, armored or not.
     pub(super) fn is_certificate(bytes: &[u8]) -> bool {
         let text = bytes.trim_ascii();
         text.windows(5).any(|w| w == b"-----") || text.first().is_some_and(|b| b & 0x80 != 0)
@@ -93,7 +94,7 @@ impl KeyFile {
         Ok(Self::OpenPgp(Arc::new(cert)))
     }
 
-    /// Its fingerprint.
+    /// Returns the key's fingerprint.
     pub fn name(&self) -> KeyName {
         match self {
             Self::OpenPgp(cert) => KeyName::OpenPgp(cert.fingerprint().to_hex()),
@@ -105,7 +106,7 @@ impl KeyFile {
         }
     }
 
-    /// The material of the key, or of all keys of the certificate.
+    /// Returns the material of the key, or of all keys of the certificate.
     pub(crate) fn material(&self) -> Material {
         match self {
             Self::Ssh(key) => Material::of_ssh(key.key_data()),
@@ -119,7 +120,7 @@ impl KeyFile {
         }
     }
 
-    /// Whom it says that it belongs to; nothing vouches for it.
+    /// Returns the owner that the file claims. Nothing vouches for it.
     pub fn owner(&self) -> String {
         match self {
             Self::OpenPgp(cert) => cert

@@ -1,4 +1,4 @@
-//! The files of `trust/keys/`, read within limits on the work that they cause.
+//! Reads the files of `trust/keys/`, within limits on the work that they cause.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub(super) struct KeyFiles<'w> {
 pub(super) enum KeyContent {
     /// The file of a key.
     Key(KeyName),
-    /// No key's file at all.
+    /// A file without a key.
     Neither,
     /// A file that is refused.
     Refused,
@@ -66,7 +66,7 @@ impl<'w> KeyFiles<'w> {
         content
     }
 
-    /// Adds another file of a content that was read before.
+    /// Adds another file with a content that was read before.
     pub(super) fn add_again(&mut self, path: &str, content: &KeyContent) {
         match content {
             KeyContent::Key(name) => self.name(path, name),
@@ -94,7 +94,7 @@ impl<'w> KeyFiles<'w> {
     }
 
     fn read(&mut self, bytes: &[u8]) -> Result<KeyFile, KeyFileError> {
-        // The library works through a certificate as a whole, so it is measured before.
+        // The library processes a certificate as a whole, so its size is checked before.
         if KeyFile::is_certificate(bytes) {
             self.size.add(bytes, self.work)?;
         }

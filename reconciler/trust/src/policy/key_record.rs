@@ -1,7 +1,7 @@
-//! What the key files of a `trust` folder say of revocations, whether or not the policy uses them.
+//! Records the revocations in the key files of a `trust` folder, whether or not the policy uses them.
 //!
-//! Certificates only gain revocations. Whoever may change `trust/` may take one out, but neither it nor a key
-//! that it has given away comes back without what it had.
+//! Certificates only gain revocations. Whoever may change `trust/` may remove a certificate, but neither it
+//! nor one of its keys in another form may come back without its revocations.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,8 +20,8 @@ pub(crate) struct KeyRecord {
 
 #[derive(Debug)]
 struct FileRecord {
-    /// Every revocation of every component by the value of its signature, and again each that is verified:
-    /// a designated revoker's loses its force with the revoker's key file or designation.
+    /// Every revocation of every component by the value of its signature, and each verified one a second
+    /// time: a designated revoker's revocation loses its force with the revoker's key file or designation.
     revocations: BTreeSet<String>,
     parts: Vec<Part>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct RecordedRevocations {
 }
 
 impl KeyRecord {
-    /// Takes down key files and their verified revocations.
+    /// Records key files and their verified revocations.
     pub(crate) fn of(
         files: &HashMap<KeyName, KeyFile>,
         verified: &HashMap<KeyName, CertRevocations>,
@@ -55,7 +55,7 @@ impl KeyRecord {
         }
     }
 
-    /// Takes down key files; designated revokers are looked for among them.
+    /// Records key files. Designated revokers are searched among them.
     pub(crate) fn of_files(files: &HashMap<KeyName, KeyFile>) -> Self {
         Self::of(files, &verified_revocations(files))
     }
@@ -65,7 +65,7 @@ impl KeyRecord {
         file.is_some_and(|file| file.parts.iter().any(|part| part.material == *material))
     }
 
-    /// True if it has a key that an earlier one doesn't have.
+    /// True if this record has a key that the earlier one doesn't have.
     pub(crate) fn adds_to(&self, before: &Self) -> bool {
         let adds = |(name, file): (&KeyName, &FileRecord)| {
             file.parts
@@ -112,7 +112,7 @@ impl FileRecord {
 }
 
 impl RecordedRevocations {
-    /// Adds what the key files of a folder say.
+    /// Adds the revocations of a folder's key files.
     pub(crate) fn add(&mut self, record: &KeyRecord) {
         for (name, file) in &record.files {
             if !file.revocations.is_empty() {
@@ -125,8 +125,9 @@ impl RecordedRevocations {
         }
     }
 
-    /// The first key of a new folder that has lost one of these revocations, or that is another form of a
-    /// revoked key. The keys that the folder before it has are as they were accepted.
+    /// Returns the first key of a new folder that has lost one of these revocations, or that is another form
+    /// of a revoked key. Keys that the folder `before` already has were accepted, so their form isn't checked
+    /// again.
     pub(crate) fn lost_in<'r>(
         &self,
         new: &'r KeyRecord,
@@ -147,9 +148,9 @@ impl RecordedRevocations {
     }
 }
 
-/// All revocations of a certificate, its user IDs and its keys, by the values of their signatures. Those by
-/// others are among them, as a designated revoker's are. A picture is no part that could sign, and isn't kept
-/// when a key file is written.
+/// Returns all revocations of a certificate, its user IDs and its keys, by the values of their signatures.
+/// Third-party ones are included, because a designated revoker's are such. Those of pictures aren't: a
+/// picture can't sign, and key files are written without pictures.
 pub(super) fn revocations(cert: &Cert) -> BTreeSet<String> {
     let primary = cert.primary_key();
     let own = primary

@@ -1,4 +1,4 @@
-//! The keys of a policy, ready to verify with.
+//! The keys of a policy, prepared for verification.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, OnceLock};
@@ -22,7 +22,7 @@ use super::{IdentityIndex, KeyFile, Policy};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::KeyName;
 
-/// The keys of a policy, found by what signatures name.
+/// The keys of a policy, indexed by the names that signatures have for them.
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<RingKey>,
@@ -43,29 +43,29 @@ pub struct KeyRing {
 /// A primary key or subkey of a certificate.
 #[derive(Debug)]
 struct RingPart {
-    /// The number of its certificate among the keys of the policy.
+    /// The position of its certificate among the keys of the policy.
     key: usize,
     public: AnyKey,
     material: Material,
 }
 
-/// A key, whose it is, and what it is.
+/// A key and its owner.
 #[derive(Debug)]
 pub(crate) struct RingKey {
     pub(crate) name: KeyName,
     pub(crate) identity: IdentityIndex,
     pub(crate) valid_before: Option<i64>,
     pub(crate) file: Option<KeyFile>,
-    /// When something of its certificate begins or ends.
+    /// The times at which a part of its certificate begins or ends.
     moments: Vec<i64>,
     revocations: CertRevocations,
-    /// Of all its parts.
+    /// The material of all its parts.
     material: Material,
     point: OnceLock<Option<VerifyingKey>>,
 }
 
-/// What is strong enough, whatever the clock says: the lists of the library have dates in them, and
-/// a signer chooses the date. The reference time is an argument, so that no clock is read.
+/// Returns the rules about weak algorithms. They reject some hashes at any date: the library's lists depend
+/// on dates, and a signer chooses the date. The reference time is an argument, so that no clock is read.
 fn standard(now: SystemTime) -> StandardPolicy<'static> {
     let mut policy = StandardPolicy::at(now);
     for hash in [
@@ -109,8 +109,8 @@ fn by_material(
     found
 }
 
-/// Verifies the revocations in key files, whether or not the policy uses them. A designated revoker's count if
-/// its key is in one of the files.
+/// Verifies the revocations in key files, whether or not the policy uses them. A designated revoker's
+/// revocation counts if its key is in one of the files.
 pub(super) fn verified_revocations(
     files: &HashMap<KeyName, KeyFile>,
 ) -> HashMap<KeyName, CertRevocations> {
@@ -133,7 +133,7 @@ pub(super) fn verified_revocations(
 }
 
 impl KeyRing {
-    /// The ring of a policy, from the files that hold its keys.
+    /// Makes the ring of a policy from the files that hold its keys.
     pub(super) fn new(
         policy: &Policy,
         files: &HashMap<KeyName, KeyFile>,
@@ -234,12 +234,12 @@ impl KeyRing {
         self.min_rsa_bits
     }
 
-    /// The SSH key of a fingerprint.
+    /// Returns the position of the SSH key with this fingerprint.
     pub(crate) fn ssh(&self, fingerprint: &[u8; 32]) -> Option<usize> {
         self.ssh.get(fingerprint).copied()
     }
 
-    /// The point of an Ed25519 key, computed once.
+    /// Returns the point of an Ed25519 key, computed once.
     pub(crate) fn ed25519(
         &self,
         key: usize,
@@ -248,7 +248,7 @@ impl KeyRing {
         *self.keys.get(key)?.point.get_or_init(point)
     }
 
-    /// The keys and subkeys that an issuer means, with the number of the key of the policy.
+    /// Returns the keys and subkeys that an issuer may be, each with the position of the policy's key.
     pub(crate) fn openpgp<'a>(
         &'a self,
         issuer: &KeyHandle,
@@ -268,7 +268,7 @@ impl KeyRing {
             .map(|part| (part.key, &part.public))
     }
 
-    /// The key or subkey of a fingerprint.
+    /// Returns the primary key or subkey with this fingerprint.
     fn part(&self, name: &KeyName) -> Option<&RingPart> {
         let KeyName::OpenPgp(hex) = name else {
             return None;
@@ -283,21 +283,21 @@ impl KeyRing {
         own.is_some_and(|own| own.material.shares(material))
     }
 
-    /// The material that a fingerprint means, as far as the ring knows it.
+    /// Returns the material behind a fingerprint, as far as the ring knows it.
     pub(crate) fn material_of(&self, name: &KeyName) -> Material {
         let mut material = Material::of_name(name);
         if let Some(part) = self.part(name) {
             material.add(&part.material);
         }
         let named = self.keys.iter().filter(|key| key.name == *name);
-        // Of a certificate only the part that is named is meant: each may be revoked by itself.
+        // Only the named part of a certificate counts, because each part may be revoked by itself.
         for key in named.filter(|key| matches!(key.name, KeyName::Ssh(_))) {
             material.add(&key.material);
         }
         material
     }
 
-    /// True if a fingerprint is of any key of the ring, of a subkey of one, or of another form of one.
+    /// True if the fingerprint is that of any key of the ring, of a subkey of one, or of another form of one.
     pub(crate) fn has(&self, name: &KeyName) -> bool {
         let form = match name {
             KeyName::Ssh(digest) => self.digests.contains(digest),
@@ -306,8 +306,8 @@ impl KeyRing {
         form || self.by_name.contains(name)
     }
 
-    /// True if a fingerprint is of this key, of a subkey of it, or of another form of either: a revoked
-    /// `OpenPGP` key doesn't go on as the SSH key that it also is.
+    /// True if the fingerprint is that of this key, of a subkey of it, or of another form of either: a
+    /// revoked `OpenPGP` key must not remain in use as an SSH key.
     pub(crate) fn is_part_of(&self, name: &KeyName, key: usize) -> bool {
         self.keys.get(key).is_some_and(|own| {
             own.name == *name
@@ -316,8 +316,8 @@ impl KeyRing {
         })
     }
 
-    /// The revocation of another form of a key that is in force at a time: what is revoked as `OpenPGP` key
-    /// doesn't go on as SSH key, or with another creation time.
+    /// Returns the revocation of another form of a key that is in force at a time: a key revoked as an
+    /// `OpenPGP` key must not remain in use as an SSH key, or with another creation time.
     pub(crate) fn revoked_in_other_form(
         &self,
         material: &Material,
@@ -336,9 +336,9 @@ impl KeyRing {
         found.map(|(_, by)| by)
     }
 
-    /// Whether a key or subkey could sign at a time: bound, meant for signing, not expired, not
-    /// revoked. A hard revocation counts at all times. The answer is kept for the whole of the
-    /// stretch of time in which nothing of the certificate begins or ends.
+    /// Checks that a key or subkey could sign at a time: bound, for signing, not expired, not revoked. A hard
+    /// revocation counts at all times. The answer is cached for the span of time in which no part of the
+    /// certificate begins or ends.
     pub(crate) fn openpgp_live(
         &self,
         key: usize,
@@ -396,14 +396,14 @@ impl KeyRing {
                 format!("the OpenPGP key {name} wasn't valid when the signature was made: {error}"),
             )
         };
-        // Revocation first: a revoked certificate may have no other valid signature any more.
+        // Revocations come first: a revoked certificate may have no other valid signature left.
         let valid = cert.with_policy(&self.standard, at(seconds));
         let bound = valid.as_ref().ok().and_then(newest_binding);
         if let Some(by) = revocations.in_force(&cert.fingerprint(), seconds, bound) {
             return Err(revoked(by));
         }
-        // The library's words would have the time that was asked for in them, and the answer is kept for
-        // every time of the stretch.
+        // The library's message would contain the requested time, but the answer is cached for the whole
+        // span.
         let valid = valid.map_err(|_| {
             expired(&"its certificate has no signature of its own that counts then")
         })?;
@@ -437,7 +437,7 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Whether the part of a certificate that made a good signature earlier still could: a signing
+    /// Checks that the part of a certificate that made a good signature could still sign later: a signing
     /// subkey expires and is retired by itself.
     pub(crate) fn still_live(
         &self,
@@ -454,7 +454,7 @@ impl KeyRing {
         })
     }
 
-    /// Whether a key could make a signature at a time that counts.
+    /// Checks that a key could make a signature that counts at a time.
     pub(crate) fn usable(&self, key: &RingKey, seconds: i64) -> Result<(), String> {
         if key.valid_before.is_some_and(|end| seconds >= end) {
             return Err("its `validBefore` has passed".to_owned());
@@ -500,7 +500,7 @@ impl KeyRing {
                 KeyData::Rsa(_) => Err(format!("it has fewer than {} bits", self.min_rsa_bits)),
                 _ => Err("keys of its kind can't be verified here".to_owned()),
             },
-            // An SSH signature brings its key along, and the policy names it by a strong hash.
+            // An SSH signature carries its key, and the policy names the key by a strong hash.
             (KeyName::Ssh(_), _) => Ok(()),
         }
     }
@@ -519,18 +519,18 @@ impl KeyRing {
 }
 
 impl RingKey {
-    /// True if a hard revocation in its certificate voids all that it has signed.
+    /// True if a hard revocation in its certificate voids all its signatures.
     pub(crate) fn is_compromised(&self) -> bool {
         let primary = self.cert().map(Cert::fingerprint);
         primary.is_some_and(|primary| self.revocations.is_hard(&primary))
     }
 
-    /// The revocations of its certificate.
+    /// Returns the revocations of its certificate.
     pub(crate) fn revocations(&self) -> &CertRevocations {
         &self.revocations
     }
 
-    /// Its certificate, if it has one.
+    /// Returns its certificate, if it has one.
     pub(crate) fn cert(&self) -> Option<&Cert> {
         match &self.file {
             Some(KeyFile::OpenPgp(cert)) => Some(cert),

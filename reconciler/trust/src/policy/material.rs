@@ -1,4 +1,4 @@
-//! Keys by what they are made of: two public keys of one secret are one key, whatever form they have.
+//! Identifies keys by their material: two public keys of one secret are one key, in whatever form.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use crate::signature::KeyName;
 
 /// The material of a public key, or of a certificate's keys, as SHA-256 digests.
 ///
-/// Where a key has a form in SSH, its SSH fingerprint is one of the digests, so that an SSH key that the
-/// policy knows by its fingerprint alone is compared too. Security keys also have the digest of the plain
-/// key inside, and RSA keys that of their modulus.
+/// If a key has an SSH form, its SSH fingerprint is one of the digests, so that it matches an SSH key that
+/// the policy knows only by its fingerprint. Security keys also have the digest of the plain key inside, and
+/// RSA keys that of their modulus.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Material(BTreeSet<[u8; 32]>);
 
 impl Material {
-    /// The material of an `OpenPGP` primary key or subkey.
+    /// Returns the material of an `OpenPGP` primary key or subkey.
     pub(crate) fn of_openpgp<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> Self {
         if let Some(form) = ssh_form(key.mpis()) {
             return Self::of_ssh(&form);
@@ -30,7 +30,7 @@ impl Material {
         Self(BTreeSet::from([hash.finalize().into()]))
     }
 
-    /// The material of an SSH key.
+    /// Returns the material of an SSH key.
     pub(crate) fn of_ssh(key: &KeyData) -> Self {
         let mut digests = BTreeSet::from_iter(fingerprint(key.clone()));
         match key {
@@ -51,7 +51,8 @@ impl Material {
         Self(digests)
     }
 
-    /// The material of a key that is known by its name alone: that of an SSH key, nothing of another.
+    /// Returns the material of a key that is known only by its name: the fingerprint of an SSH key, nothing
+    /// for `OpenPGP`.
     pub(crate) fn of_name(name: &KeyName) -> Self {
         match name {
             KeyName::Ssh(fingerprint) => Self(BTreeSet::from([*fingerprint])),
@@ -67,7 +68,7 @@ impl Material {
         self.0.extend(&other.0);
     }
 
-    /// The digests, of which two keys of one secret have one in common.
+    /// Returns the digests. Two keys of one secret have at least one in common.
     pub(crate) fn digests(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.0.iter()
     }
@@ -84,7 +85,7 @@ fn ssh_form(key: &mpi::PublicKey) -> Option<KeyData> {
             curve: Curve::Ed25519,
             q,
         } => {
-            // The point is native, behind a byte that says so (RFC 9580, 9.2.1).
+            // The point is in native form after a prefix byte (RFC 9580, 9.2.1).
             let point = q.value().strip_prefix(&[0x40])?;
             Some(KeyData::Ed25519(Ed25519PublicKey(point.try_into().ok()?)))
         }
@@ -102,7 +103,7 @@ fn ssh_form(key: &mpi::PublicKey) -> Option<KeyData> {
     }
 }
 
-/// The length of an RSA key in bits: that of its modulus without leading zeros.
+/// Returns the length of an RSA key in bits: that of its modulus without leading zeros.
 pub(crate) fn rsa_bits(key: &RsaPublicKey) -> usize {
     let modulus = key.n.as_positive_bytes().unwrap_or_default();
     let unused = modulus.first().map_or(0, |first| first.leading_zeros());

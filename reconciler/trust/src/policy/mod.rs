@@ -1,4 +1,5 @@
-//! The policy: who may change what. Read from `trust/policy.yaml`, with the keys of `trust/keys/`.
+//! The policy: the identities that may change each path. Read from `trust/policy.yaml`, with the keys of
+//! `trust/keys/`.
 
 mod authority;
 mod cert_revocations;
@@ -37,61 +38,61 @@ pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
 
 use crate::signature::KeyName;
 
-/// Where the policy stands, always.
+/// The path of the policy; fixed.
 pub const POLICY_PATH: &str = "trust/policy.yaml";
-/// Where its keys stand, always.
+/// The folder of the policy's keys; fixed.
 pub const KEYS_PATH: &str = "trust/keys";
-/// The folder that only policy steps touch.
+/// The folder that only policy steps change.
 pub const TRUST_PATH: &str = "trust";
 
-/// An identity's number within one policy.
+/// An identity's position within one policy.
 pub type IdentityIndex = usize;
 
-/// A policy, read and found to make sense in itself.
+/// A policy that was read and is valid in itself.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Policy {
-    /// Raised with each change.
+    /// A number that each change raises.
     pub serial: u64,
-    /// The repository's own name, fixed at birth.
+    /// The repository's own name, which never changes.
     pub repository: String,
-    /// The branch that it speaks of.
+    /// The branch that the policy is for.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// What a signature must say of where it is meant.
+    /// The way in which a signature must name its branch.
     pub bind_ref: BindRef,
-    /// Everybody who counts, in order of name.
+    /// All identities, in order of name.
     pub identities: Vec<Identity>,
     /// The identities of each group.
     pub groups: BTreeMap<String, Vec<IdentityIndex>>,
     /// The rules, in their order.
     pub rules: Vec<Rule>,
-    /// What is asked of merged branches.
+    /// The demands on the commits of merged branches.
     pub side_branches: SideBranches,
-    /// How far apart the signatures of one step may lie.
+    /// The longest time between the signatures of one step.
     pub approvals_max_age: Seconds,
-    /// How wrong a clock may be.
+    /// The largest accepted error of a clock.
     pub skew: Seconds,
-    /// How much older than its first sight a signature may claim to be.
+    /// The longest time between the date of a signature and its first sight.
     pub max_age: Seconds,
-    /// RSA keys with fewer bits count for nothing.
+    /// The smallest length in bits of an RSA key that counts.
     pub min_rsa_bits: u32,
     /// The heartbeat, if there is one.
     pub freshness: Option<Freshness>,
-    /// When nothing is accepted.
+    /// Times in which some paths may not change.
     pub freeze: Vec<Freeze>,
-    /// What an emergency may do.
+    /// The powers of an emergency, if the policy allows one.
     pub emergency: Option<Emergency>,
 }
 
-/// Somebody who counts as one, however many keys they have.
+/// A person or machine that counts as one, however many keys it has.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// Their name.
+    /// The identity's name.
     pub name: String,
-    /// Their keys.
+    /// The identity's keys.
     pub keys: Vec<PolicyKey>,
 }
 
@@ -99,28 +100,28 @@ pub struct Identity {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyKey {
-    /// Its fingerprint.
+    /// The key's fingerprint.
     pub name: KeyName,
-    /// Signatures of this time and later don't count.
+    /// The time from which signatures don't count any more.
     pub valid_before: Option<Timestamp>,
 }
 
-/// Paths, and what a change of them needs.
+/// Paths, and the needs that a change of them has.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rule {
     /// The paths.
     pub paths: Vec<Pattern>,
-    /// All of these must be met.
+    /// The needs, all of which must be met.
     pub need: Vec<Need>,
 }
 
 impl Rule {
-    /// Whether it speaks of a path.
+    /// True if the rule owns the path.
     pub fn owns(&self, path: &str) -> bool {
         self.paths.iter().any(|pattern| pattern.owns(path))
     }
 
-    /// The patterns, for messages.
+    /// Returns the patterns, for messages.
     pub fn title(&self) -> String {
         self.paths
             .iter()
@@ -130,67 +131,67 @@ impl Rule {
     }
 }
 
-/// So many different identities of a group.
+/// A number of different identities of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Need {
     /// The group.
     pub from: String,
-    /// How many of it.
+    /// The number of identities.
     pub count: u32,
 }
 
-/// A signed sign of life that names the head.
+/// The heartbeat that the policy asks for: a signed tag that names the head.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Freshness {
-    /// The tags that are one, without `refs/tags/`.
+    /// The names of heartbeat tags, without `refs/tags/`.
     pub tag: Pattern,
-    /// Whose they are; this identity is in no group.
+    /// The identity that signs them; it is in no group.
     pub from: IdentityIndex,
-    /// How old the last may be.
+    /// The greatest age of the last one.
     pub max_age: Seconds,
-    /// What happens then.
+    /// The effect of a stale heartbeat.
     pub on_stale: OnStale,
 }
 
 /// A time in which some paths don't change.
 #[derive(Debug, Clone, Serialize)]
 pub struct Freeze {
-    /// Its beginning.
+    /// The first moment of the freeze.
     pub from: Timestamp,
-    /// Its end; this moment is no longer in it.
+    /// The first moment after the freeze.
     pub to: Timestamp,
-    /// What it covers.
+    /// The paths that the freeze covers.
     pub paths: Vec<Pattern>,
 }
 
-/// What a commit with a signed `Emergency:` trailer may do.
+/// The powers of a commit with a signed `Emergency:` trailer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Emergency {
-    /// What it needs.
+    /// The needs of an emergency.
     pub need: Vec<Need>,
-    /// For how long after it was made.
+    /// The longest time after the commit was made in which the emergency counts.
     pub ttl: Seconds,
-    /// What it gets around.
+    /// The checks that it bypasses.
     pub bypasses: Vec<Bypass>,
-    /// What it never touches; `trust/` never, whatever is written.
+    /// The paths that it may not change; `trust/` is always one of them.
     pub never: Vec<Pattern>,
 }
 
 impl Policy {
-    /// An identity's name.
+    /// Returns an identity's name.
     pub fn name(&self, index: IdentityIndex) -> &str {
         self.identities
             .get(index)
             .map_or("", |identity| identity.name.as_str())
     }
 
-    /// The identities of a group.
+    /// Returns the identities of a group.
     pub fn group(&self, name: &str) -> &[IdentityIndex] {
         self.groups.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The rules that speak of a path, with their numbers.
+    /// Returns the rules that own a path, with their positions.
     pub fn rules_for<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (usize, &'a Rule)> {
         self.rules
             .iter()
@@ -198,8 +199,8 @@ impl Policy {
             .filter(move |(_, rule)| rule.owns(path))
     }
 
-    /// The names of those of a group who haven't given what is missing yet, whether or not their keys
-    /// still count.
+    /// Returns the names of the identities of a group that aren't in `have`, whether or not their keys still
+    /// count.
     pub fn who_could(&self, from: &str, have: &[&str]) -> Vec<&str> {
         self.group(from)
             .iter()
@@ -208,7 +209,7 @@ impl Policy {
             .collect()
     }
 
-    /// The short name of its branch: `main` for `refs/heads/main`.
+    /// Returns the short name of the branch: `main` for `refs/heads/main`.
     pub fn branch(&self) -> &str {
         self.reference
             .strip_prefix("refs/heads/")

@@ -1,4 +1,5 @@
-//! When something of a certificate begins or ends: between two such moments it says the same.
+//! Finds the times at which a part of a certificate begins or ends. The certificate's validity is constant in
+//! between.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,8 +8,8 @@ use sequoia_openpgp::packet::Signature;
 
 use super::KeyFile;
 
-/// Every moment at which what a certificate says may change, with the second after it, so that it
-/// doesn't matter on which side of a comparison the moment itself falls.
+/// Returns every time at which a certificate's validity may change, and the second after each, so that it
+/// doesn't matter if a comparison includes the time itself.
 pub(super) fn moments(file: &KeyFile) -> Vec<i64> {
     let KeyFile::OpenPgp(cert) = file else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! What a policy may call things. They stand in trailers, where a space would end them, and in commands that
-//! people copy from a terminal, where a shell would read more than a name.
+//! Checks the names in a policy. They occur in trailers, where a space would end them, and in commands that
+//! people copy from a terminal, where a shell would interpret special characters.
 
 /// Bytes of a repository's or branch's name.
 const LONGEST: usize = 255;
@@ -13,18 +13,18 @@ fn word(text: &str, longest: usize) -> bool {
     !text.is_empty() && text.len() <= longest && !text.starts_with('-') && text.bytes().all(fits)
 }
 
-/// Whether a repository may be called so: a UUID, an address, a path.
+/// True if `text` may name a repository: a UUID, an address, a path.
 pub(super) fn is_repository(text: &str) -> bool {
     word(text, LONGEST)
 }
 
-/// Whether a group may be called so.
+/// True if `text` may name a group.
 pub(super) fn is_group(text: &str) -> bool {
     word(text, 64)
 }
 
-/// Whether it is the full name of a branch, by the rules of git's `check-ref-format` and in letters, digits,
-/// `.`, `_`, `/` and `-`.
+/// True if `text` is the full name of a branch, by the rules of git's `check-ref-format`, and only of
+/// letters, digits, `.`, `_`, `/` and `-`.
 pub(super) fn is_branch(text: &str) -> bool {
     let Some(branch) = text.strip_prefix("refs/heads/") else {
         return false;
@@ -44,7 +44,7 @@ pub(super) fn is_branch(text: &str) -> bool {
         && branch.split('/').all(part)
 }
 
-/// Whether an identity may be called so.
+/// True if `text` may name an identity.
 pub(super) fn is_identity(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= 64 && text.bytes().all(fits)

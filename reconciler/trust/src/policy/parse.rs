@@ -1,4 +1,4 @@
-//! From text to a [`Policy`] that makes sense in itself.
+//! Parses a [`Policy`] that is valid in itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::work::{WorkCounter, count};
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";
 
-/// What there may be at most of identities, keys of one, groups and rules.
+/// The largest number of identities, of groups, of rules, and of patterns in a rule.
 const MOST: usize = 1000;
-/// The number of diagnostics returned at most.
+/// The largest number of diagnostics that are returned.
 const MOST_DIAGNOSTICS: usize = 100;
-/// The number of unknown names for which the nearest known one is searched.
+/// The largest number of unknown names for which the nearest known one is searched.
 const MOST_SEARCHES: usize = 5;
 
 impl Policy {
-    /// Reads a policy's text. What it says of itself is checked; whether its keys are there, and
-    /// whether its rules can be met, is the [`Authority`](super::Authority)'s.
+    /// Parses a policy's text and checks that it is valid in itself. [`Authority`](super::Authority) checks
+    /// that its keys exist and that its rules can be met.
     pub fn parse(text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         Self::parse_counted(text, &WorkCounter::default())
     }
 
-    /// Reads a policy's text, and counts the work.
+    /// Parses a policy's text, and counts the work.
     pub(super) fn parse_counted(text: &[u8], work: &WorkCounter) -> Result<Self, Vec<Diagnostic>> {
         let within = plumb_document::Limits {
             bytes: 1 << 20,
@@ -71,7 +71,7 @@ impl Policy {
     }
 }
 
-/// Counts a value and those within it.
+/// Counts a value and the values within it.
 fn values(node: &Node) -> u64 {
     1 + match &node.value {
         Value::Seq(items) => items.iter().map(values).sum(),
@@ -186,7 +186,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is compared word by word in trailers must be one word.
+    /// Checks that the names which trailers are compared with are single words.
     fn words(&mut self, spec: &spec::Spec) {
         if !names::is_repository(&spec.repository) {
             self.wrong(
@@ -415,7 +415,8 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// Checks the number of group members that the needs name together; false if there are too many to compare.
+    /// Checks the number of group members that the needs name in total; returns `false` if there are too many
+    /// to compare.
     fn are_few<'n>(
         &mut self,
         needs: impl Iterator<Item = &'n Need>,
@@ -436,7 +437,7 @@ impl Reader<'_> {
         few
     }
 
-    /// Whatever another rule asks for, the rules that own all of `trust/` ask for too.
+    /// Checks that the rules that own all of `trust/` ask for whatever another rule asks for.
     fn trust_rule(
         &mut self,
         rules: &[Rule],

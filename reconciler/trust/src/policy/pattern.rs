@@ -1,8 +1,8 @@
-//! Which paths a rule speaks of.
+//! Patterns of the paths that a rule owns.
 //!
-//! A pattern is anchored at the root and compared with ASCII case folded. `*` stands for any
-//! characters within one component, dots at its beginning included; `**` for zero or more whole
-//! components. A pattern that matches a folder owns everything in it. There is no `?`, `!`, `[]` or `{}`.
+//! A pattern is anchored at the root and compared with ASCII case folded. `*` matches any characters within
+//! one component, dots at its beginning included; `**` matches zero or more whole components. A pattern that
+//! matches a folder owns everything in it. There is no `?`, `!`, `[]` or `{}`.
 
 use std::fmt;
 
@@ -17,17 +17,17 @@ pub struct Pattern {
 enum Part {
     /// `**`
     Any,
-    /// A component, folded to lower case; `*` stands for any characters.
+    /// A component, folded to lower case; `*` matches any characters.
     One(String),
 }
 
-/// Why text isn't a pattern.
+/// An error of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Nothing at all.
+    /// The text is empty.
     #[error("a pattern can't be empty; `**` is everything")]
     Empty,
-    /// It begins or ends with a slash, or has two in a row.
+    /// The text begins or ends with a slash, or has two in a row.
     #[error(
         "a pattern has no slash at its beginning, at its end, or twice in a row; it is anchored at the root anyway, and owns what is in a folder that it names"
     )]
@@ -38,16 +38,16 @@ pub enum PatternError {
     /// `**` is joined to something.
     #[error("`**` stands alone between slashes; within a name write `*`")]
     Joined,
-    /// A character that other matchers take for something else.
+    /// A character that other matchers treat as special.
     #[error("`{0}` has no meaning in a pattern; write two patterns, or `*`")]
     Character(char),
-    /// It is too long.
+    /// The text is too long.
     #[error("a pattern is at most 4096 bytes long")]
     Long,
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
@@ -69,7 +69,7 @@ impl Pattern {
             part => Ok(Part::One(part.to_ascii_lowercase())),
         };
         let mut parts = text.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
-        // Several in a row say what one says, and would make the matching slow.
+        // Several `**` in a row mean the same as one, and would make the matching slow.
         parts.dedup_by(|a, b| *a == Part::Any && *b == Part::Any);
         Ok(Self {
             text: text.to_owned(),
@@ -77,15 +77,15 @@ impl Pattern {
         })
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it matches the path, or a folder that the path is in.
+    /// True if the pattern matches the path, or a folder that the path is in.
     pub fn owns(&self, path: &str) -> bool {
-        // `reached[i]`: the first `i` parts match the components read so far. One pass over the path,
-        // so that the work is at most parts × components.
+        // `reached[i]`: the first `i` parts match the components read so far. One pass over the path, so that
+        // the work is at most parts × components.
         if let [Part::Any] = self.parts[..] {
             return true;
         }
@@ -112,7 +112,7 @@ impl Pattern {
         false
     }
 
-    /// `**` may stand for nothing.
+    /// Skips every `**`, which may match nothing.
     fn skip_any(&self, reached: &mut [bool]) {
         for (i, part) in self.parts.iter().enumerate() {
             reached[i + 1] |= reached[i] && *part == Part::Any;
@@ -120,7 +120,7 @@ impl Pattern {
     }
 }
 
-/// Whether a component matches; the glob is in lower case. Linear but for the going back to the last star.
+/// True if a component matches; the glob is in lower case. Linear, except for backtracking to the last star.
 fn matches(glob: &[u8], name: &[u8]) -> bool {
     let (mut g, mut n, mut star) = (0, 0, None);
     while n < name.len() {

@@ -1,4 +1,4 @@
-//! Whether a policy's rules can be met at all, and who alone could change what.
+//! Checks that a policy's rules can be met, and finds identities that could change paths alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,17 @@ use super::identity_set::IdentitySet;
 use super::{Authority, Bypass, Emergency, IdentityIndex, Need, Pattern, Policy, Rule, TRUST_PATH};
 use crate::signature::KeyName;
 
-/// What `plumb trust check` shows.
+/// The result of `plumb trust check`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Satisfiability {
     /// Needs that can't be met.
     pub unsatisfiable: Vec<Unsatisfiable>,
-    /// For each rule, those who could change what it owns without anybody else.
+    /// For each rule, the identities that could change its paths alone.
     pub alone: Vec<Alone>,
-    /// Keys that couldn't make a signature that counts, and why.
+    /// Keys that couldn't make a signature that counts, with the reasons.
     pub unusable: Vec<String>,
-    /// Identities in more than one of the groups of one rule: one signature of theirs fills both needs.
+    /// Identities in more than one of the groups of one rule: one signature by such an identity meets both
+    /// needs.
     pub doubled: Vec<String>,
 }
 
@@ -29,31 +30,31 @@ pub struct Unsatisfiable {
     pub rule: String,
     /// The group.
     pub from: String,
-    /// How many are needed.
+    /// Identities that are needed.
     pub count: u32,
-    /// How many of the group have a usable key.
+    /// Identities of the group that have a usable key.
     pub usable: u32,
 }
 
-/// Those who could change what a rule owns without anybody else.
+/// Identities that could change a rule's paths alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Alone {
     /// The rule's patterns.
     pub rule: String,
-    /// Their names.
+    /// The names of these identities.
     pub identities: Vec<String>,
-    /// Besides these, those who could by declaring an emergency: some or all of what the rule owns.
+    /// Other identities that could change some or all of the rule's paths alone by declaring an emergency.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub emergency: Vec<String>,
 }
 
 impl Authority {
-    /// Looks at every rule with the keys as they are at a time.
+    /// Checks every rule with the keys as they are at a time.
     pub fn check(&self, at: Timestamp) -> Satisfiability {
         self.check_without(&[], at)
     }
 
-    /// The same, once these keys have lost their authority.
+    /// Checks every rule as if `revoked` were revoked.
     pub fn check_without(&self, revoked: &[KeyName], at: Timestamp) -> Satisfiability {
         let usable = self.able(at, |key| self.is_among(key, revoked));
         let mut unusable = Vec::new();
@@ -95,14 +96,14 @@ impl Authority {
         }
     }
 
-    /// Returns a need that can't be met with the keys as they are at a time.
+    /// Returns the first need that can't be met with the keys as they are at a time.
     pub(crate) fn first_unsatisfiable(&self, at: Timestamp) -> Option<Unsatisfiable> {
         let usable = self.able(at, |_| false);
         unsatisfiable(&self.policy, &usable).into_iter().next()
     }
 
-    /// The names of those who could make a signature at a time that counts, once these keys have lost
-    /// their authority.
+    /// Returns the names of the identities that could make a signature that counts at a time, if `revoked`
+    /// were revoked.
     pub fn able_without(&self, revoked: &[KeyName], at: Timestamp) -> BTreeSet<&str> {
         self.able(at, |key| self.is_among(key, revoked))
             .into_iter()
@@ -110,7 +111,7 @@ impl Authority {
             .collect()
     }
 
-    /// Those who have a key that could sign at a time, and whose authority nobody took away.
+    /// Returns the identities that have a key that could sign at a time and isn't revoked.
     pub(crate) fn able(
         &self,
         at: Timestamp,
@@ -124,13 +125,13 @@ impl Authority {
         .collect()
     }
 
-    /// Whether a key of the ring, or a part of it, is one of these.
+    /// True if a key of the ring, or a part of it, is one of `names`.
     fn is_among(&self, key: usize, names: &[KeyName]) -> bool {
         names.iter().any(|name| self.ring.is_part_of(name, key))
     }
 }
 
-/// Returns the needs that can't be met, the members of each group counted once.
+/// Returns the needs that can't be met. Counts the members of each group once.
 fn unsatisfiable(policy: &Policy, usable: &BTreeSet<IdentityIndex>) -> Vec<Unsatisfiable> {
     let of_group = |(name, members): (&String, &Vec<IdentityIndex>)| {
         let members = members.iter().filter(|member| usable.contains(member));
@@ -161,7 +162,7 @@ fn unsatisfiable(policy: &Policy, usable: &BTreeSet<IdentityIndex>) -> Vec<Unsat
     found
 }
 
-/// Whoever meets each need of the rule, and of every rule that owns at least as much, as one of one.
+/// Returns the identities that alone meet each need of the rule, and of every rule that owns everything.
 fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<String> {
     let everything =
         |other: &&Rule| other.owns(TRUST_PATH) && other.paths.iter().any(|p| p.as_str() == "**");
@@ -173,7 +174,7 @@ fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<
     one_of_one(policy, usable, &needs)
 }
 
-/// Those of the usable who meet each need by themselves.
+/// Returns the usable identities that alone meet each need.
 fn one_of_one(policy: &Policy, usable: &BTreeSet<IdentityIndex>, needs: &[&Need]) -> Vec<String> {
     if needs.iter().any(|need| need.count != 1) {
         return Vec::new();
@@ -186,7 +187,8 @@ fn one_of_one(policy: &Policy, usable: &BTreeSet<IdentityIndex>, needs: &[&Need]
     all.iter().map(|who| policy.name(who).to_owned()).collect()
 }
 
-/// Whoever meets each need of an emergency as one of one, where it takes the place of the rule's counts.
+/// Returns the identities that alone meet each need of an emergency, if it bypasses counts and may change
+/// some of the rule's paths.
 fn alone_in_an_emergency(
     policy: &Policy,
     rule: &Rule,
@@ -204,8 +206,8 @@ fn alone_in_an_emergency(
     one_of_one(policy, usable, &needs)
 }
 
-/// Whether an emergency touches nothing of what a pattern owns. Unclear cases count as no, so that
-/// nobody is left out who could.
+/// True if an emergency can't change anything that a pattern owns. Unclear cases count as false, so that no
+/// identity that could is left out.
 fn is_kept(emergency: &Emergency, pattern: &Pattern) -> bool {
     let text = pattern.as_str();
     let folder: Vec<&str> = text.split('/').take_while(|part| *part != "**").collect();

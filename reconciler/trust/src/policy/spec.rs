@@ -1,4 +1,4 @@
-//! `TrustPolicy` as it is written.
+//! The YAML form of `TrustPolicy`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,26 +51,27 @@ pub(super) struct Spec {
     pub(super) emergency: Option<Emergency>,
 }
 
-/// What a signature must say of where it is meant.
+/// The way in which a signature must name its branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BindRef {
-    /// Nothing: one person, own server.
+    /// Not at all, for one person with their own server.
     None,
     /// Each commit of the branch carries `Deploy-Ref: REPOSITORY REF`, or an approval that names them.
     Trailer,
-    /// A commit's own signature doesn't bind; an approval that names the branch does, or its own `Deploy-Ref`.
+    /// An approval that names the branch binds a commit, or the commit's own `Deploy-Ref`. Judged as
+    /// `Trailer` is.
     Approval,
 }
 
-/// What is asked of the commits of merged branches.
+/// The demand on the commits of merged branches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SideBranches {
-    /// Nothing: whoever approves the merge vouches for them.
+    /// None: whoever approves the merge vouches for them.
     #[default]
     Vouched,
-    /// Each is signed by an identity of the policy.
+    /// Each commit is signed by an identity of the policy, and of the policies of its parents.
     AllSigned,
 }
 
@@ -132,7 +133,7 @@ pub(super) struct Freshness {
     pub(super) on_stale: OnStale,
 }
 
-/// What a stale heartbeat does.
+/// The effect of a stale heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnStale {
@@ -152,13 +153,13 @@ pub(super) struct Freeze {
     pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
 }
 
-/// What an emergency gets around.
+/// A check that an emergency bypasses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Bypass {
     /// Freezes.
     Freeze,
-    /// The counts of the rules: the emergency's own need takes their place.
+    /// The counts of the rules: the emergency's own need replaces them.
     Counts,
 }
 
@@ -177,7 +178,7 @@ pub(super) struct Emergency {
 pub struct Seconds(pub i64);
 
 impl Seconds {
-    /// Reads `30s`, `10m`, `24h`, `7d` or several of them in a row.
+    /// Parses `30s`, `10m`, `24h`, `7d`, `2w` or several of them in a row.
     pub fn parse(text: &str) -> Option<Self> {
         let mut total: i64 = 0;
         let mut rest = text;
@@ -195,7 +196,7 @@ impl Seconds {
             total = total.checked_add(number.checked_mul(unit)?)?;
             rest = &rest[digits + 1..];
         }
-        // A century is as good as for ever, and can't overflow what it is added to.
+        // A century is as good as forever, and can't overflow when it is added to a time.
         (!text.is_empty() && total <= 3_155_760_000).then_some(Self(total))
     }
 }

@@ -1,4 +1,4 @@
-//! How a key of a policy stands: whether it could sign, why not, and until when.
+//! Explains the state of a policy's key: if it could sign, why not, and until when.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use super::{Authority, KeyFile};
 use crate::signature::KeyName;
 
 impl Authority {
-    /// Why a key of the policy could make no signature at a time that counts; nothing if it could,
-    /// or if the policy doesn't have it.
+    /// Returns the reason that a key of the policy couldn't make a signature that counts at a time. Returns
+    /// `None` if it could, or if the policy doesn't have the key.
     pub fn unusable(&self, name: &KeyName, when: Timestamp) -> Option<String> {
         let key = self.ring_key(name)?;
         let seconds = when.as_second();
         let general = self.ring.usable(key, seconds).err()?;
-        // What the ring says in one sentence of a certificate is said of its parts here.
+        // The ring has one sentence for a certificate; this describes its parts.
         let past = key.valid_before.is_some_and(|end| seconds >= end);
         match key.cert().filter(|_| !past) {
             Some(cert) => Some(self.of_certificate(key, cert, seconds)),
@@ -28,8 +28,8 @@ impl Authority {
         }
     }
 
-    /// When a key that could sign at a time will first not be able to any more; nothing if that isn't
-    /// foreseen, if it couldn't sign at that time, or if the policy doesn't have it.
+    /// Returns the time at which a key that could sign at `after` first can't sign any more. Returns `None`
+    /// if no such time is known, if the key couldn't sign at `after`, or if the policy doesn't have the key.
     pub fn end_of(&self, name: &KeyName, after: Timestamp) -> Option<Timestamp> {
         let key = self.ring_key(name)?;
         let from = after.as_second();
@@ -50,8 +50,8 @@ impl Authority {
         Timestamp::from_second(end).ok()
     }
 
-    /// Whether a fingerprint is that of a key of the policy, or of a subkey of it. Whoever revokes a
-    /// part revokes the key.
+    /// True if `part` is the fingerprint of the policy's key `key`, or of a part or another form of it.
+    /// Revoking a part revokes the key.
     pub fn is_part_of(&self, part: &KeyName, key: &KeyName) -> bool {
         let keys = self.ring.keys().iter().enumerate();
         keys.filter(|(_, own)| own.name == *key)
@@ -75,7 +75,7 @@ impl Authority {
         }
         let valid = match valid {
             Ok(valid) => valid,
-            // What can't be verified has no valid signature of its own either.
+            // A certificate whose algorithm can't be verified has no valid self-signature either.
             Err(error) => {
                 return match self.weakness(cert.primary_key().key()) {
                     Some(why) => format!("it {why}"),
@@ -104,7 +104,7 @@ impl Authority {
         each.collect::<Vec<_>>().join("; ")
     }
 
-    /// Why a key is too weak or can't be verified here.
+    /// Returns the reason that a key is too weak or can't be verified here.
     fn weakness<R: key::KeyRole>(&self, key: &Key<key::PublicParts, R>) -> Option<String> {
         let least = self.ring.min_rsa_bits();
         match key.mpis() {

@@ -1,4 +1,4 @@
-//! Whose signature a tag has, for those who have just made one and want to know what it is worth.
+//! Identifies the signer of a tag or commit that somebody has just made, so that they learn if it counts.
 
 use super::{Authority, Identity};
 use crate::object::{Commit, Tag};
@@ -7,11 +7,11 @@ use crate::reason::{Reason, ReasonCode};
 use crate::signature::{Finding, KeyName, Made, examine};
 
 impl Authority {
-    /// Who signed a raw annotated tag, and by which key. Neither what the tag says nor when it was
-    /// made is looked at: that is a verification's.
+    /// Returns the identity and key that signed a raw annotated tag. Checks neither the tag's text nor its
+    /// time: a verification does.
     ///
     /// # Errors
-    /// Why its signature counts for nothing: the tag is garbled or unsigned, or the key isn't of this
+    /// The reason that its signature doesn't count: the tag is garbled or unsigned, or the key isn't in this
     /// policy, isn't live, or is too weak.
     pub fn signer_of_tag(
         &self,
@@ -28,10 +28,10 @@ impl Authority {
         ))
     }
 
-    /// Who signed a raw commit, and by which key; as [`signer_of_tag`](Self::signer_of_tag).
+    /// Returns the identity and key that signed a raw commit; see [`signer_of_tag`](Self::signer_of_tag).
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`signer_of_tag`](Self::signer_of_tag).
     pub fn signer_of_commit(
         &self,
         raw: &[u8],

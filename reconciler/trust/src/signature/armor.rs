@@ -1,23 +1,23 @@
-//! Armor, strictly: one block, nothing before or behind it.
+//! A strict decoder of armor: one block, with nothing before or after it.
 
-/// Why it isn't armor that is taken.
+/// An error of armor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ArmorError {
-    /// The block doesn't begin and end as one.
+    /// The block doesn't begin and end as armor does.
     #[error("the signature isn't one whole block of armor")]
     Block,
-    /// A header line that isn't `Name: value`.
+    /// A header line isn't `Name: value`.
     #[error("a header line of the armor is garbled")]
     Header,
     /// The data isn't base64.
     #[error("the armor's data isn't base64")]
     Base64,
-    /// The checksum doesn't fit.
+    /// The checksum doesn't match the data.
     #[error("the armor's checksum is wrong")]
     Checksum,
 }
 
-/// Which armor it is.
+/// The kind of armor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Armor {
     /// `OpenPGP`.
@@ -41,14 +41,14 @@ impl Armor {
         }
     }
 
-    /// Which armor a block begins as.
+    /// Returns the kind of armor that a block begins with.
     pub fn of(block: &[u8]) -> Option<Self> {
         [Self::OpenPgp, Self::Ssh]
             .into_iter()
             .find(|armor| block.starts_with(armor.begin()))
     }
 
-    /// The bytes within a block.
+    /// Decodes the bytes within a block.
     pub fn decode(self, block: &[u8]) -> Result<Vec<u8>, ArmorError> {
         let block = block.trim_ascii_end();
         let rest = block.strip_prefix(self.begin()).ok_or(ArmorError::Block)?;
@@ -94,8 +94,8 @@ impl Armor {
     }
 }
 
-/// True if a block is one whole X.509 signature, as `gpgsm` makes them and `git` stores them, and nothing
-/// that another reader could take for a signature of another kind.
+/// True if a block is one whole X.509 signature, as `gpgsm` makes them and `git` stores them, and holds
+/// nothing that another reader could take for a signature of another kind.
 pub(super) fn is_x509(block: &[u8]) -> bool {
     const BEGIN: &[u8] = b"-----BEGIN SIGNED MESSAGE-----";
     const END: &[u8] = b"-----END SIGNED MESSAGE-----";
@@ -119,7 +119,8 @@ fn header(line: &[u8]) -> Result<(), ArmorError> {
     }
 }
 
-/// Canonical base64: no characters but its own, padding at the end only, no bits left over.
+/// A decoder of canonical base64: only characters of its alphabet, padding only at the end, no bits left
+/// over.
 #[derive(Default)]
 struct Decoder {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Signatures: what one says about a key of the policy.
+//! Signatures, and their value under the keys of a policy.
 
 mod armor;
 mod openpgp;
@@ -30,7 +30,7 @@ pub enum KeyName {
 pub struct KeyNameError;
 
 impl KeyName {
-    /// An `OpenPGP` fingerprint: 40 hexadecimal digits; spaces and case mean nothing.
+    /// Parses an `OpenPGP` fingerprint: 40 hexadecimal digits; ignores spaces and case.
     pub fn openpgp(text: &str) -> Result<Self, KeyNameError> {
         let digits: String = text.chars().filter(|c| *c != ' ').collect();
         let digits = digits.strip_prefix("0x").unwrap_or(&digits);
@@ -41,13 +41,13 @@ impl KeyName {
         }
     }
 
-    /// An SSH fingerprint as `ssh-keygen -l` writes it: `SHA256:…`.
+    /// Parses an SSH fingerprint as `ssh-keygen -l` writes it: `SHA256:…`.
     pub fn ssh(text: &str) -> Result<Self, KeyNameError> {
         let fingerprint = ssh_key::Fingerprint::from_str(text).map_err(|_| KeyNameError)?;
         fingerprint.sha256().map(Self::Ssh).ok_or(KeyNameError)
     }
 
-    /// The fingerprint as it stands in the name of a `revoke/` tag: hexadecimal digits.
+    /// Returns the fingerprint as the name of a `revoke/` tag has it: in hexadecimal digits.
     pub fn to_hex(&self) -> String {
         match self {
             Self::OpenPgp(fingerprint) => fingerprint.to_ascii_lowercase(),
@@ -57,7 +57,7 @@ impl KeyName {
         }
     }
 
-    /// The key that such a name means.
+    /// Parses the fingerprint in the name of a `revoke/` tag.
     pub fn from_hex(hex: &str) -> Result<Self, KeyNameError> {
         let lower = hex.to_ascii_lowercase();
         match crate::oid::Oid::from_hex(lower.as_bytes()) {
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for KeyName {
     }
 }
 
-/// The key that an armored signature names as its maker. Nothing about that is verified.
+/// Returns the key that an armored signature names as its maker. The claim isn't verified.
 pub fn named_key(block: &[u8]) -> Option<KeyName> {
     let armor = Armor::of(block)?;
     let bytes = armor.decode(block).ok()?;
@@ -120,41 +120,41 @@ pub fn named_key(block: &[u8]) -> Option<KeyName> {
     }
 }
 
-/// A signature that a key of the policy has truly made.
+/// A verified signature by a key of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
     /// The key's number in the ring.
     pub(crate) key: usize,
-    /// The primary key or subkey of its certificate.
+    /// The fingerprint of the primary key or subkey that made it; `None` for SSH.
     pub(crate) part: Option<Fingerprint>,
-    /// When, as the signature says, in seconds since 1970.
+    /// The time that the signature claims, in seconds since 1970.
     pub(crate) seconds: i64,
 }
 
-/// Why a signature of a key of the policy has no authority.
+/// The reason that a verified signature has no authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// Its certificate revokes the key.
+    /// The certificate revokes the key.
     Revoked,
-    /// It is made over a weak hash.
+    /// The signature is over a weak hash.
     WeakHash,
-    /// The key had expired, is too short, or isn't meant for this.
+    /// The key had expired, is too short, or may not make this signature.
     Unfit,
 }
 
-/// What a signature is worth.
+/// The result of examining a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// A key of the policy has made it, and it counts.
+    /// A key of the policy made it, and it counts.
     Good(Made),
-    /// A key of the policy has made it, and it gives nothing.
+    /// A key of the policy made it, and it doesn't count.
     Void(Made, Flaw, Reason),
     /// No key of the policy is known to have made it; the code says how bad that is.
     Not(Reason),
 }
 
 impl Finding {
-    /// The signature, if a key of the policy has truly made it.
+    /// Returns the signature if a key of the policy made it.
     pub(crate) const fn made(&self) -> Option<&Made> {
         match self {
             Self::Good(made) | Self::Void(made, ..) => Some(made),
@@ -162,8 +162,8 @@ impl Finding {
         }
     }
 
-    /// The same signature where it takes authority away: neither a weak hash nor a revocation of its own
-    /// key may keep it from doing that. Otherwise a revocation could give authority back to somebody.
+    /// Returns the finding for a `revoke/` tag, where neither a weak hash nor a revocation of the signing key
+    /// voids the signature. Otherwise revoking one key could give authority back to another.
     pub(crate) fn for_revoking(self) -> Self {
         match self {
             Self::Void(made, Flaw::Revoked | Flaw::WeakHash, _) => Self::Good(made),
@@ -176,7 +176,8 @@ pub(crate) fn not(code: ReasonCode, message: impl Into<String>) -> Finding {
     Finding::Not(Reason::new(code, message))
 }
 
-/// Looks at an armored signature. `claimed` is the time that the object claims, for signatures that hold none.
+/// Examines an armored signature. `claimed` is the time that the object claims, for signatures without a
+/// time.
 pub(crate) fn examine(ring: &KeyRing, payload: Payload<'_>, block: &[u8], claimed: i64) -> Finding {
     let Some(armor) = Armor::of(block) else {
         if armor::is_x509(block) {

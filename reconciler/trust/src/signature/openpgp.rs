@@ -1,4 +1,4 @@
-//! `OpenPGP`: detached signatures of version 4.
+//! Detached `OpenPGP` signatures of version 4.
 
 use sequoia_openpgp::packet::{Packet, Signature, key};
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
@@ -11,8 +11,8 @@ use crate::object::Payload;
 use crate::policy::KeyRing;
 use crate::reason::{Reason, ReasonCode};
 
-/// Whether the bytes are one packet whose header, in one of the forms with a definite length, covers
-/// all of them: a reader that skips or repairs has nothing to skip or repair.
+/// True if the bytes are exactly one signature packet, whose header has a definite length: a reader that
+/// skips or repairs has nothing to skip or repair.
 fn is_one_packet(bytes: &[u8]) -> bool {
     let (header, len) = match bytes {
         [0x89, a, b, ..] => (3, u64::from(u16::from_be_bytes([*a, *b]))),
@@ -39,7 +39,7 @@ fn parse(bytes: &[u8]) -> Option<Signature> {
 }
 
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Finding {
-    // An unknown version parses as an unknown packet; what isn't one packet at all is garbled.
+    // An unknown version parses as an unknown packet; anything else that isn't one packet is garbled.
     let Some(signature) = parse(bytes) else {
         let (code, message) = if is_one_packet(bytes) && !matches!(version(bytes), Some(4)) {
             (
@@ -111,7 +111,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
     worth(ring, *index, key, &signature)
 }
 
-/// The key or subkey that a signature names as its maker.
+/// Returns the key or subkey that a signature names as its maker, if it names a fingerprint.
 pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
     let signature = parse(bytes)?;
     let issuers = signature.get_issuers();
@@ -170,7 +170,7 @@ fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
     signature.verify_hash(key, hash).is_ok()
 }
 
-/// What a signature that is truly by the key is worth.
+/// Judges a signature that the key has made.
 fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> Finding {
     let name = key.fingerprint();
     let made = signature

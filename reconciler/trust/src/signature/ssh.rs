@@ -1,4 +1,4 @@
-//! SSHSIG: the signatures of `ssh-keygen -Y sign`.
+//! SSHSIG signatures, as `ssh-keygen -Y sign` makes them.
 
 use sha2::Digest as _;
 use ssh_key::public::KeyData;
@@ -9,7 +9,7 @@ use crate::object::Payload;
 use crate::policy::KeyRing;
 use crate::reason::{Reason, ReasonCode};
 
-/// The parts of the format (`PROTOCOL.sshsig`), not yet understood.
+/// The fields of a signature (`PROTOCOL.sshsig`), as raw bytes.
 struct Parts<'a> {
     public_key: &'a [u8],
     namespace: &'a [u8],
@@ -39,7 +39,7 @@ impl<'a> Parts<'a> {
         rest.is_empty().then_some(parts)
     }
 
-    /// What the key signed.
+    /// Returns the bytes that the key signed, or `None` for an unknown hash.
     fn signed(&self, payload: Payload<'_>) -> Option<Vec<u8>> {
         let digest = match self.hash {
             b"sha512" => payload
@@ -65,7 +65,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The key that a signature carries as its maker's.
+/// Returns the key that a signature carries as its maker's.
 pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
     let parts = Parts::parse(bytes)?;
     Some(super::KeyName::Ssh(
@@ -94,9 +94,9 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
             format!("the signature names the SSH key {name} and is garbled"),
         )
     };
-    // OpenSSH takes any content of this field and puts nothing in its place into what it verifies, so
-    // whoever passes a signature on can write there; by `PROTOCOL.sshsig` the content is a part of what
-    // is signed. The readers differ, so neither a signature over the content nor one over nothing is taken.
+    // OpenSSH accepts any content of this field but verifies as if it were empty, so anybody who passes a
+    // signature on can write there. By `PROTOCOL.sshsig` the content is signed. Readers differ, so any
+    // content is refused.
     if !parts.reserved.is_empty() {
         return garbled();
     }
@@ -159,7 +159,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
     }
 }
 
-/// Why a signature that the key has truly made gives nothing.
+/// Returns the reason that a signature by the key doesn't count, or `None` if it counts.
 fn flaw(
     ring: &KeyRing,
     name: &super::KeyName,
@@ -181,7 +181,7 @@ fn flaw(
         );
         return Some((Flaw::Unfit, Reason::new(ReasonCode::WeakCrypto, message)));
     }
-    // Security keys say whether somebody touched them.
+    // Security keys say in a flag whether somebody touched them.
     let flags = signature
         .as_bytes()
         .len()
@@ -196,18 +196,18 @@ fn flaw(
     None
 }
 
-/// The inner signature, if the bytes are one and nothing else.
+/// Returns the inner signature, if the bytes are exactly one.
 fn whole(bytes: &[u8]) -> Option<Signature> {
     let mut rest = bytes;
     let (name, _) = (string(&mut rest)?, string(&mut rest)?);
-    // Security keys add flags and a counter.
+    // Security keys append flags and a counter.
     let flags = if name.starts_with(b"sk-") { 5 } else { 0 };
     Signature::try_from(bytes)
         .ok()
         .filter(|_| rest.len() == flags)
 }
 
-/// Whether a key of one kind makes signatures of the other.
+/// True if a key of one kind makes signatures of the other.
 fn fits(key: &Algorithm, signature: &Algorithm) -> bool {
     match (key, signature) {
         (Algorithm::Rsa { .. }, Algorithm::Rsa { hash }) => hash.is_some(),
@@ -232,8 +232,8 @@ fn verify(
     use ssh_key::PublicKey;
     let good = |good: bool| if good { Outcome::Good } else { Outcome::Bad };
     match key {
-        // Strictly: no key or point of small order, one encoding only. And with the point kept, as
-        // finding it again costs a tenth of a verification.
+        // Strict verification: no key or point of small order, and only one encoding. The ring caches the
+        // decompressed point, because computing it again costs a tenth of a verification.
         KeyData::Ed25519(public) => {
             let Some(public) = ring.ed25519(index, || VerifyingKey::from_bytes(&public.0).ok())
             else {
