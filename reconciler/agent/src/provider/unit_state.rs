@@ -9,7 +9,7 @@ use super::systemd::Shown;
 use crate::error::Result;
 
 /// Derives a service's state from systemd's properties. A oneshot that has run and ended meets both `started`
-/// and `stopped`, so `wanted` decides; one with RemainAfterExit is active until somebody stops it.
+/// and `stopped`, so `wanted` decides; one with `RemainAfterExit` is active until somebody stops it.
 pub(super) fn read(
     shown: &Shown,
     last_start: LastStart,
