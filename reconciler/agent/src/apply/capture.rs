@@ -15,8 +15,8 @@ use crate::provider::{
 use crate::sys::Sys;
 
 impl Run<'_> {
-    /// True if the ledger has no original of this resource, or the work overwrites content that only the
-    /// original's digest names.
+    /// True if the ledger has no original of this resource, or the change overwrites the file and the
+    /// original's content isn't stored yet.
     fn needs_original(&self, work: &Doing) -> Result<bool> {
         let step = &self.steps[work.step];
         let keeps = provider::of(step.change.address.kind()).give_back();

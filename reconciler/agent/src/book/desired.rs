@@ -74,7 +74,8 @@ impl Desired {
         Ok(state.filter(|state| state.digest() == digest))
     }
 
-    /// Saves the state. Deletes every other stored state except `base`, the one that it was derived from.
+    /// Saves the state, unless it is stored already, and deletes all others except `base`, from which it was
+    /// derived.
     pub(crate) fn save(&self, home: &Home, base: Option<Digest>) -> Result<()> {
         let digest = self.digest();
         let folder = home.folder(FOLDER)?;

@@ -82,7 +82,8 @@ impl Holder {
         }
     }
 
-    /// Rejects a request that may not drive the host, judged by this holder.
+    /// Rejects a request that this holder doesn't admit: one with an older epoch, or of another controller
+    /// that may not take the host over.
     fn admits(&self, fence: &Fence) -> Result<()> {
         if self.controller == fence.controller {
             if fence.epoch >= self.epoch {

@@ -16,7 +16,7 @@ use crate::sys::{Dir, FileKind, Sys, create_new};
 /// The path of the agent's folder.
 pub(crate) const PATH: &str = "/var/lib/plumb";
 
-/// The largest file that the agent reads; it never writes a longer one.
+/// The most bytes that are read of a file; the agent's own files are shorter.
 const MAX_FILE: u64 = 256 << 20;
 
 /// The version of every format in the folder.

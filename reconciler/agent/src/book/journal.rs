@@ -2,7 +2,7 @@
 //!
 //! There is one file per run, with one record per line: a digest, and JSON. A journal extends the ledger with
 //! the sequence `base`; a run ends by writing the ledger with the next sequence. If that ledger doesn't
-//! exist, the run was interrupted, and the next session takes the journal into the ledger. Only intents have
+//! exist, the run was interrupted, and the next session applies the journal to the ledger. Only intents have
 //! to be durable: if the record of an outcome is lost, the agent observes the resource again anyway.
 
 use std::fs::File;
@@ -132,7 +132,7 @@ fn record(line: &[u8]) -> Option<Record> {
 /// Reserves disk space for a file, so that a run meets a full disk before its first change.
 pub(crate) fn reserve(file: &File, room: u64, path: &str) -> Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, room.max(1)) {
-        // Without fallocate the statvfs check of `apply::space` must do, which doesn't count `room`.
+        // Without fallocate, only the statvfs check of `apply::space` remains; it doesn't count `room`.
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(errno) => Err(errno).at("set room aside for", path),
     }

@@ -14,8 +14,7 @@ use super::record::Record;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ledger {
-    /// The machine that the ledger belongs to. A clone of the machine has another id, so the ledger isn't
-    /// valid there.
+    /// The machine that the ledger belongs to. On a clone with another machine-id the ledger counts as lost.
     pub machine_id: String,
     /// Grows by one with each write.
     pub sequence: u64,

@@ -47,7 +47,7 @@ pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option
     }
 }
 
-/// Observes a path in the wished fields.
+/// Observes the fields of a path that `wish` selects.
 pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Result<FileObserved> {
     let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
         return Ok(FileObserved::default());
@@ -116,8 +116,8 @@ fn owners(
 pub(crate) enum Bytes {
     /// The file's own bytes, in place; a new file is empty.
     Stay,
-    /// The file's own bytes, with this content, in a new file: a process that has the old one open gets no
-    /// hold on the new one.
+    /// The file's own bytes, with this content, in a new file: a process that has the old one open can't
+    /// reach the new one.
     Renew(Content),
     /// This content.
     New(Content),

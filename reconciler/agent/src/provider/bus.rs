@@ -1,6 +1,6 @@
 //! A minimal D-Bus client for observing units, on the socket that systemd has for root. `systemctl show`
-//! spends about a hundred milliseconds on linking and loading on a small machine; this costs one write and
-//! some reads.
+//! spends about a hundred milliseconds on linking and loading on a small machine; this costs a few
+//! writes and reads.
 //!
 //! It has only the necessary: authentication by uid, method calls with strings, variants of simple types.
 //! Anything unexpected is an error, and the caller runs `systemctl` instead.

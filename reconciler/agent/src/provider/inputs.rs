@@ -1,7 +1,7 @@
 //! Restarts and reruns as state: a resource is stale if an input changed since its last start.
 //!
 //! For each resource that has inputs, the ledger stores a mark of each input at the last start: a digest of
-//! the input's spec (without fields that only order it) and of the generation of Plumb's last change of it.
+//! the input's spec (without `after`, `manage`, `validate`) and the generation of its last change by Plumb.
 //! The journal has the new generation before the change itself, so wherever a run is interrupted, an input
 //! that may have changed has another mark than the recorded one, and the resource is stale.
 

@@ -4,8 +4,8 @@
 //! freely. Almost every path has no symbolic link before its last component: one `openat2` that rejects links
 //! (`RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_IN_ROOT`) proves that. Otherwise the agent walks
 //! component by component with `O_NOFOLLOW`, and follows a link only if it belongs to root and is in a
-//! directory that only root may write to, where nobody else can have put it. It never follows the last
-//! component.
+//! directory that only root may write to, where nobody else can have put it. It follows the last
+//! component only in [`Root::read`], one link deep and by the same rule.
 
 use std::ffi::CStr;
 use std::io::Read;
