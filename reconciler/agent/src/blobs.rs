@@ -1,5 +1,5 @@
-//! Contents that came with a session: small ones in memory, the rest in unlinked files of our own
-//! folder, which vanish with the process in whatever way it ends.
+//! Contents received in a session: small ones in memory, the rest in unlinked files in the agent's folder,
+//! which vanish with the process however it ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::book::Home;
 use crate::error::{At, Result};
 use crate::sys::create_new;
 
-/// So much stays in memory.
+/// The total size of the contents that stay in memory.
 const MAX_MEMORY: usize = 2 << 20;
 
 enum Blob {
@@ -28,7 +28,7 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Keeps a content until the next apply has ended.
+    /// Stores a content until the next apply ends.
     pub(crate) fn add(&mut self, home: &Home, digest: Digest, bytes: Vec<u8>) -> Result<()> {
         if self.blobs.contains_key(&digest) {
             return Ok(());
@@ -49,7 +49,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// A content from its beginning.
+    /// Opens a content at its beginning. Returns `None` if it wasn't received.
     pub(crate) fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read>>> {
         Ok(match self.blobs.get(digest) {
             None => None,

@@ -1,19 +1,20 @@
-//! Errors of the system as data: what failed, at what, and which code it has for the controller.
+//! System errors as data for the controller: the failed action, its path, and an error code.
 
 use std::io;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::io::Errno;
 
-/// What the agent's functions give: the error is already the controller's.
+/// The result of the agent's functions; its error can be sent to the controller as it is.
 pub(crate) type Result<T, E = AgentError> = std::result::Result<T, E>;
 
-/// An error with this code and message.
+/// Returns an error with this code and message.
 pub(crate) fn fail<T>(code: ErrorCode, message: impl Into<String>) -> Result<T> {
     Err(AgentError::new(code, message))
 }
 
-/// The code of a system error: a full or read-only disk is told from the rest, because nothing was changed then.
+/// Maps a system error to a code. A full or read-only disk has a code of its own, because nothing was changed
+/// then.
 fn code_of(errno: Option<Errno>) -> ErrorCode {
     match errno {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => ErrorCode::NoSpace,
@@ -22,7 +23,7 @@ fn code_of(errno: Option<Errno>) -> ErrorCode {
     }
 }
 
-/// Gives a system error its place: `can't DOING PATH: reason`.
+/// Adds the action and the path to a system error: `can't DOING PATH: reason`.
 pub(crate) trait At<T> {
     fn at(self, doing: &str, path: &str) -> Result<T>;
 }

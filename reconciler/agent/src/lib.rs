@@ -1,13 +1,14 @@
 //! The part of Plumb that runs on a host.
 //!
-//! One process per session: framed requests on standard input, answers on standard output, nothing
-//! left behind when the controller goes. Threads and no async runtime; no name service; no open port.
+//! One process serves one session: it reads framed requests from standard input, writes answers to standard
+//! output, and leaves no process behind when the controller goes. It uses threads and no async runtime, no
+//! name service, and no open port.
 //!
-//! - `sys` — the machine: its root directory, its programs. The sandbox is the same code over another one.
+//! - `sys` — the machine: its root directory and its programs. A sandbox is the same code over another root.
 //! - `provider` — one per resource type: observe, apply, give back.
-//! - `book` — what the host remembers: holder, ledger, journal, originals, desired state.
-//! - `observe`, `apply` — the two things that a controller asks for.
-//! - `recover` — an interrupted run, rolled forward at the next contact.
+//! - `book` — the host's persistent state: holder, ledger, journal, originals, desired state.
+//! - `observe`, `apply` — the two requests of a controller.
+//! - `recover` — rolls an interrupted run forward at the next contact.
 //! - `serve`, `wire` — the session.
 
 mod apply;
@@ -31,7 +32,7 @@ pub use sys::Sys;
 
 const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent --version\n\nServes one session on standard input and output. With --root, DIR stands for the machine.\n";
 
-/// What the command line asks for.
+/// The command line, parsed.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Serve(Option<PathBuf>),
@@ -59,7 +60,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
     Asked::Serve(root)
 }
 
-/// The whole program: the binary `plumb-agent` is this, and so is `plumb __agent`.
+/// Runs the agent. The binary `plumb-agent` and `plumb __agent` both call this.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let root = match parse(args) {
         Asked::Serve(root) => root,

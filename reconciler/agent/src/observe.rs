@@ -1,4 +1,4 @@
-//! What differs on the host from what is desired.
+//! Compares the host with its desired state.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -16,10 +16,10 @@ use crate::error::Result;
 use crate::provider::{self, Inputs, Item, ObserveContext};
 use crate::sys::Sys;
 
-/// The longest text that is shown.
+/// The largest file whose text is reported.
 const MAX_TEXT: u64 = 64 << 10;
 
-/// The ledger in short.
+/// Summarizes the ledger.
 pub(crate) fn summary(
     ledger: &Ledger,
     state: LedgerState,
@@ -37,15 +37,15 @@ pub(crate) fn summary(
     }
 }
 
-/// What would take a resource of the ledger back; none where nothing is known of what was before.
+/// Returns the spec that restores a resource's original, or `None` if the ledger has no original of it.
 pub(crate) fn restore_spec(address: &Address, entry: &Entry) -> Option<Spec> {
     let original = entry.original.as_ref()?;
     let keeper = provider::of(address.kind()).give_back()?;
     Some(keeper.restore_spec(&original.observed, entry.spec.as_ref()))
 }
 
-/// Whether differences of a resource that is only made once are nobody's business any more: it was
-/// confirmed, or something of its kind is there.
+/// True if the agent ignores the differences of a resource with `manage: once`: either it was confirmed, or
+/// something of its kind is there.
 pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChange]) -> bool {
     if spec.manage() != Manage::Once {
         return false;
@@ -54,7 +54,7 @@ pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChan
     confirmed || spec.kind().made(fields)
 }
 
-/// Compares the host with what is desired.
+/// Compares the host with the desired state.
 pub(crate) fn report(
     sys: &Sys,
     target: Digest,
@@ -109,7 +109,7 @@ pub(crate) fn report(
     report
 }
 
-/// Adds one resource to a report: `digest` is its spec's, none where it isn't desired.
+/// Adds one resource to a report. `digest` is its spec's, or `None` if it isn't desired.
 fn add(
     report: &mut ObserveReport,
     ledger: &Ledger,
@@ -162,7 +162,7 @@ fn add(
     }
 }
 
-/// A sentence on what a run should wait for.
+/// Returns a sentence on what a run should wait for: cloud-init, or a package transaction of an earlier run.
 fn waiting(sys: &Sys) -> Option<String> {
     if sys.is_sandbox() {
         return None;
@@ -179,7 +179,7 @@ fn waiting(sys: &Sys) -> Option<String> {
     ))
 }
 
-/// A text that may be shown: world-readable, not long, UTF-8.
+/// Reads the observed text for a diff, if it is world-readable, not too long, and UTF-8.
 fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     let address = &difference.address;
     let observed = difference.observed.as_ref()?;
@@ -195,7 +195,7 @@ fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The addresses of a plan that it may name: what is desired, and what the ledger holds.
+/// Returns the addresses that a plan may name: the desired ones, and those in the ledger.
 pub(crate) fn known(desired: &Desired, ledger: &Ledger) -> BTreeSet<Address> {
     desired
         .iter()
@@ -205,7 +205,7 @@ pub(crate) fn known(desired: &Desired, ledger: &Ledger) -> BTreeSet<Address> {
         .collect()
 }
 
-/// The error of a plan that names what nobody knows.
+/// Returns the error for a plan that names an address outside [`known`].
 pub(crate) fn unknown(address: &Address) -> AgentError {
     AgentError::new(
         ErrorCode::Protocol,

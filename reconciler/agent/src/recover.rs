@@ -1,4 +1,4 @@
-//! Rolling an interrupted run forward: what its journal says is taken into the ledger.
+//! Rolls an interrupted run forward: applies its journal to the ledger.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::book::{self, Home, Loaded};
 use crate::error::Result;
 use crate::sys::Sys;
 
-/// Writes what an interrupted run left in the journal into the ledger, under the host's lock.
+/// Writes the ledger with the journal of an interrupted run applied, under the host's lock.
 pub(crate) fn recover(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
     if loaded.unfinished.is_none() {
         return Ok(());
@@ -18,12 +18,12 @@ pub(crate) fn recover(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()>
     let Some(_lock) = home.lock("lock", Duration::from_secs(1))? else {
         return Err(locked());
     };
-    // It may have been at its end a moment ago.
+    // That run may have ended between the first load and the lock.
     *loaded = book::load(sys, Some(home))?;
     roll_forward(sys, home, loaded)
 }
 
-/// Does the same for a caller that holds the lock.
+/// Does the same for a caller that holds the lock already.
 pub(crate) fn roll_forward(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
     let Some(begin) = loaded.unfinished.take() else {
         return Ok(());
@@ -36,7 +36,7 @@ pub(crate) fn roll_forward(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Resul
     Ok(())
 }
 
-/// The error about a lock that another run holds.
+/// Returns the error for a lock that another run holds.
 pub(crate) fn locked() -> AgentError {
     AgentError::new(ErrorCode::Locked, "another run is at work on this host")
         .hint("it ends by itself; a run whose controller is gone ends after the change it is at")
@@ -47,7 +47,7 @@ fn remove_temporary(sys: &Sys, address: &Address, temporary: &str) -> Result<()>
     let Some(path) = address.kind().path(address.name()) else {
         return Ok(());
     };
-    // A path that can't be walked safely has nothing of ours in it either.
+    // The agent never wrote to a path that it can't walk safely.
     if let Ok(Some((dir, _))) = sys.root().parent(&path) {
         dir.unlink(temporary)?;
     }

@@ -1,4 +1,4 @@
-//! A session: requests in, answers out, until the controller goes.
+//! A session: answers requests until the controller closes it.
 
 use std::io::{Read, Write};
 
@@ -15,12 +15,12 @@ use crate::recover::recover;
 use crate::sys::Sys;
 use crate::wire::Wire;
 
-/// How a session ended.
+/// The way in which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The controller closed it.
+    /// The controller closed the session.
     Closed,
-    /// What came wasn't ours, or the stream broke.
+    /// A frame was invalid, or the stream broke.
     Broken,
 }
 
@@ -65,7 +65,7 @@ struct Session<'a> {
     /// The desired state of the last observation.
     state: Option<(Digest, Desired)>,
     blobs: Blobs,
-    /// Why a content couldn't be kept: the answer to the apply that it came for.
+    /// The first error in storing a received content; it is the answer to the next apply.
     blob_failure: Option<AgentError>,
 }
 
@@ -135,7 +135,7 @@ impl Session<'_> {
         Ok(Response::Observed(report))
     }
 
-    /// The state that a delta is on; none where it isn't held.
+    /// Returns the state that the delta is based on, or `None` if the host doesn't hold it.
     fn base(&mut self, home: Option<&Home>, base: Option<Digest>) -> Result<Option<Desired>> {
         let Some(base) = base else {
             return Ok(Some(Desired::default()));
@@ -178,8 +178,8 @@ impl Session<'_> {
     }
 }
 
-/// Keeps the state for a later delta. A full disk must not keep the host from being looked at: the
-/// next delta is then answered with [`Response::NeedState`].
+/// Saves the state as the base of a later delta. A full disk must not stop the observation: the next delta is
+/// then answered with [`Response::NeedState`].
 fn keep_state(home: &Home, desired: &Desired, base: Option<Digest>) -> Result<()> {
     match desired.save(home, base) {
         Err(error) if error.code == ErrorCode::NoSpace => Ok(()),

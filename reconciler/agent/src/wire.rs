@@ -1,5 +1,5 @@
-//! The session's two streams: answers go out under a lock, requests come in on a thread of their
-//! own, so that the end of the connection is noticed while something is being done.
+//! The session's two streams. Answers are sent under a lock. Requests are read on a thread of their own, so
+//! that the agent notices the end of the connection while it is busy.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,13 @@ use std::time::Duration;
 use plumb_api::Address;
 use plumb_api::frame::{self, FrameError, Incoming, Progress, ProgressState, Request, Response};
 
-/// So often a long step shows a sign of life.
+/// The interval at which a long change reports that it is still under way.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How many frames may wait to be taken.
+/// The number of received frames that may wait to be handled.
 const WAITING: usize = 2;
 
-/// The way out, and whether anybody is still there.
+/// The session's output, and a flag for the end of its input.
 pub(crate) struct Wire {
     output: Mutex<Box<dyn Write + Send>>,
     gone: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Takes both streams.
+    /// Takes both streams and starts to read requests.
     pub(crate) fn new(
         mut input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
@@ -55,13 +55,12 @@ impl Wire {
         (wire, receiver)
     }
 
-    /// Whether the controller is gone: a run ends after the change it is at.
+    /// True if the controller is gone; a run then stops after the current change.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sends an answer. One that can't be sent means that nobody is there, which the run finds out
-    /// before its next change.
+    /// Sends an answer. If that fails, the controller is gone, and the run stops before its next change.
     pub(crate) fn send(&self, response: &Response) {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         if frame::write_message(&mut *output, response).is_err() {
@@ -69,7 +68,7 @@ impl Wire {
         }
     }
 
-    /// Says how a change is getting on.
+    /// Reports the progress of a change.
     pub(crate) fn progress(&self, address: &Address, state: ProgressState) {
         let started = state == ProgressState::Started;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -80,7 +79,7 @@ impl Wire {
         }));
     }
 
-    /// Does something while a thread shows signs of life.
+    /// Runs `work` while a second thread reports progress at intervals.
     pub(crate) fn alive<T>(&self, work: impl FnOnce() -> T) -> T {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Addresses of resources of either sort: `file:/etc/motd`, `cron:report`.
+//! Addresses of primitive and composite resources: `file:/etc/motd`, `cron:report`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::name::{Address, InvalidName, check_resource_name};
 use crate::resource::{CompositeKind, Kind};
 
-/// A resource type of either sort.
+/// A primitive or composite resource type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnyKind {
-    /// A type that agents know.
+    /// A type that agents observe and change.
     Primitive(Kind),
     /// A type that expands to primitive ones.
     Composite(CompositeKind),
@@ -25,12 +25,12 @@ pub struct CompositeAddress {
     name: Arc<str>,
 }
 
-/// The address of a resource of either sort.
+/// The address of a primitive or composite resource.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnyAddress {
-    /// Of a resource that agents know.
+    /// The address of a primitive resource.
     Primitive(Address),
-    /// Of a resource that expands to others.
+    /// The address of a composite resource.
     Composite(CompositeAddress),
 }
 
@@ -45,7 +45,7 @@ impl AnyKind {
             .chain(composite)
     }
 
-    /// The name in manifests and addresses.
+    /// Returns the name in manifests and addresses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Primitive(kind) => kind.as_str(),
@@ -53,7 +53,7 @@ impl AnyKind {
         }
     }
 
-    /// Fields that are sets: where several places name one, they unite.
+    /// Returns the fields that are sets: if several places name one, they unite.
     pub fn sets(self) -> &'static [&'static str] {
         match self {
             Self::Primitive(kind) => kind.sets(),
@@ -61,7 +61,7 @@ impl AnyKind {
         }
     }
 
-    /// Fields of the language that this version doesn't do.
+    /// Returns the fields of the language that this version doesn't support.
     pub fn unsupported(self) -> &'static [&'static str] {
         match self {
             Self::Primitive(kind) => kind.unsupported(),
@@ -90,10 +90,10 @@ impl fmt::Display for AnyKind {
 }
 
 impl CompositeAddress {
-    /// Makes an address; the name is checked by the rules of its type.
+    /// Makes an address. The name must satisfy the rules of its type.
     ///
     /// # Errors
-    /// When the type doesn't take such a name.
+    /// If the type doesn't accept the name.
     pub fn new(kind: CompositeKind, name: &str) -> Result<Self, InvalidName> {
         check_resource_name(name)?;
         kind.check_name(name)
@@ -104,12 +104,12 @@ impl CompositeAddress {
         })
     }
 
-    /// The resource's type.
+    /// Returns the resource's type.
     pub fn kind(&self) -> CompositeKind {
         self.kind
     }
 
-    /// The resource's name within its type.
+    /// Returns the resource's name within its type.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -128,10 +128,10 @@ impl fmt::Debug for CompositeAddress {
 }
 
 impl AnyAddress {
-    /// Makes an address; the name is checked by the rules of its type.
+    /// Makes an address. The name must satisfy the rules of its type.
     ///
     /// # Errors
-    /// When the type doesn't take such a name.
+    /// If the type doesn't accept the name.
     pub fn new(kind: AnyKind, name: &str) -> Result<Self, InvalidName> {
         match kind {
             AnyKind::Primitive(kind) => Address::new(kind, name).map(Self::Primitive),
@@ -139,7 +139,7 @@ impl AnyAddress {
         }
     }
 
-    /// The resource's type.
+    /// Returns the resource's type.
     pub fn kind(&self) -> AnyKind {
         match self {
             Self::Primitive(address) => AnyKind::Primitive(address.kind()),
@@ -147,7 +147,7 @@ impl AnyAddress {
         }
     }
 
-    /// The resource's name within its type.
+    /// Returns the resource's name within its type.
     pub fn name(&self) -> &str {
         match self {
             Self::Primitive(address) => address.name(),
@@ -155,7 +155,7 @@ impl AnyAddress {
         }
     }
 
-    /// The address, if it is a primitive resource's.
+    /// Returns the address if it is a primitive resource's.
     pub fn primitive(&self) -> Option<&Address> {
         match self {
             Self::Primitive(address) => Some(address),

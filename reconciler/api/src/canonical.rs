@@ -1,7 +1,7 @@
-//! The canonical form: one byte string per value, whatever wrote it.
+//! The canonical form: one byte string per value, whatever program writes it.
 //!
-//! JSON with keys sorted by their bytes, no white space, integers and strings only. Floats are
-//! refused, because their text differs between writers. Our own writer, so that no feature flag of
+//! The form is JSON with keys sorted by their bytes, no white space, integers and strings only. Floats are
+//! refused, because their text differs between writers. Plumb has its own writer, so that no feature flag of
 //! a JSON crate (`preserve_order`, `arbitrary_precision`) can change a digest of the fleet.
 
 use std::fmt::{self, Write as _};
@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The value can't be written canonically.
+/// The error for a value without a canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotCanonical(String);
 
@@ -24,7 +24,7 @@ impl std::error::Error for NotCanonical {}
 /// Writes a value in its canonical form.
 ///
 /// # Errors
-/// When the value holds a float or a map whose keys aren't strings.
+/// If the value holds a float or a map whose keys aren't strings.
 pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
     let value = serde_json::to_value(value).map_err(|error| NotCanonical(error.to_string()))?;
     let mut out = String::new();
@@ -72,7 +72,7 @@ fn write_value(out: &mut String, value: &Value) -> Result<(), NotCanonical> {
     Ok(())
 }
 
-/// The shortest escapes of RFC 8259; everything else as it is.
+/// Writes a string with the shortest escapes of RFC 8259; all other characters stay as they are.
 fn write_string(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

@@ -15,20 +15,20 @@ use crate::canonical;
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of raw bytes, such as a file's content (what `sha256sum` prints).
+    /// Returns the digest of raw bytes, such as a file's content (`sha256sum` prints the same).
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of a value's canonical form under `plumb/KIND/1\0`.
+    /// Returns the digest of a value's canonical form under `plumb/KIND/1\0`.
     ///
     /// # Errors
-    /// When the value holds what the canonical form can't: floats, or maps whose keys aren't strings.
+    /// If the value has no canonical form: it holds floats, or maps whose keys aren't strings.
     pub fn of<T: Serialize>(kind: &str, value: &T) -> Result<Self, canonical::NotCanonical> {
         Ok(Self::of_canonical(kind, &canonical::to_vec(value)?))
     }
 
-    /// The digest of bytes that already are a canonical form, under `plumb/KIND/1\0`.
+    /// Returns the digest of bytes that already are a canonical form, under `plumb/KIND/1\0`.
     pub fn of_canonical(kind: &str, canonical: &[u8]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"plumb/");
@@ -38,7 +38,7 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
-    /// A Merkle root over leaves that have a name: order of the iterator matters, so give it sorted.
+    /// Returns the Merkle root over named leaves. Their order matters, so pass them sorted.
     pub fn merkle<'a>(kind: &str, leaves: impl IntoIterator<Item = (&'a str, Digest)>) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"plumb/");
@@ -52,12 +52,12 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// A digest from its 32 bytes.
+    /// Makes a digest from its 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -75,7 +75,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The text was not 64 lower-case hexadecimal digits.
+/// The error for a text that isn't 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotADigest;
 

@@ -1,8 +1,8 @@
-//! What travels between a controller and an agent, and how it is framed.
+//! The messages between a controller and an agent, and their framing.
 //!
-//! A frame is a length (four bytes, big endian, of what follows), a type byte, and the payload: JSON
-//! for messages, 32 bytes of SHA-256 and then the bytes for contents. Both ends bound what they
-//! read; neither trusts the other's numbers.
+//! A frame is a length (four bytes, big endian; it counts the rest of the frame), a type byte, and the
+//! payload: JSON for a message; 32 bytes of SHA-256 and then the bytes for a content. Both ends limit what
+//! they read; neither trusts the other's numbers.
 
 mod codec;
 mod message;

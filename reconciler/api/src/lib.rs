@@ -1,16 +1,17 @@
 //! Names, kinds, resource specs and their comparison, plans, reports, wire frames, canonical form.
 //!
-//! Floor 0: everything here is data and pure functions. It is shared by the controller and by the
-//! agent on every host, so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
+//! Floor 0: everything here is data and pure functions. The controller and the agent on every host share it,
+//! so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
 //!
-//! - [`name`] — names that can't be swapped: hosts, fleets, controllers, addresses.
+//! - [`name`] — names of different types, so that they can't be confused: hosts, fleets, controllers,
+//!   addresses.
 //! - [`address`] — addresses of resources, primitive and composite.
 //! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
 //! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
-//! - [`resource`] — what can be desired on a host, what can be observed, and the one notion of equality.
+//! - [`resource`] — desired and observed state of resources, and their comparison.
 //! - [`period`] — lengths of time as manifests write them.
-//! - [`plan`], [`report`] — what will be done, and what came of it.
-//! - [`frame`] — what travels between a controller and an agent, and how it is framed.
+//! - [`plan`], [`report`] — the changes for a host, and their outcomes.
+//! - [`frame`] — the messages between a controller and an agent, and their framing.
 
 pub mod address;
 pub mod canonical;

@@ -1,4 +1,4 @@
-//! Names that can't be swapped for one another.
+//! Names of different types, so that they can't be confused with one another.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::resource::Kind;
 
-/// A text is no name of the wanted sort; the message says what one looks like.
+/// The error for a text that isn't a valid name; its message says what one looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
-    /// What was given, cut to a length fit for a message.
+    /// The given text, cut to a length fit for a message.
     pub given: String,
-    /// What is wrong and what would be right, in a phrase.
+    /// The mistake and the right form, in a phrase.
     pub problem: Cow<'static, str>,
 }
 
 impl InvalidName {
-    /// An error about `given`, which is cut to 80 characters.
+    /// Makes an error about `given`, which is cut to 80 characters.
     pub fn new(given: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self {
             given: given.chars().take(80).collect(),
@@ -36,7 +36,7 @@ impl fmt::Display for InvalidName {
 
 impl std::error::Error for InvalidName {}
 
-/// Whether the text is an RFC 1123 label: 1–63 of `a-z`, `0-9` and `-`, not beginning or ending with `-`.
+/// True if the text is an RFC 1123 label: 1–63 of `a-z`, `0-9` and `-`, not beginning or ending with `-`.
 pub fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=63).contains(&bytes.len())
@@ -54,7 +54,7 @@ macro_rules! labels {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -109,22 +109,22 @@ macro_rules! text_serde {
 }
 
 labels! {
-    /// A host's name in the repository: the file's name under `hosts/`, an RFC 1123 label.
+    /// A host's name in the repository, an RFC 1123 label: the name of its file under `hosts/`.
     HostName;
     /// A fleet's name: `metadata.name` of `fleet.yaml`.
     FleetName;
-    /// A controller's identity, made once with its state folder; hosts fence by it.
+    /// A controller's identity, made once with its state folder; a host's fence contains it.
     ControllerId;
 }
 
 impl FleetName {
-    /// The name of a fleet whose own can't be read; nothing of such a fleet is ever driven.
+    /// Returns the name for a fleet whose own name can't be read; such a fleet is never driven.
     pub fn nameless() -> Self {
         Self("nameless".to_owned())
     }
 }
 
-/// How often a controller has started; hosts refuse what comes from an older one.
+/// The number of a controller's start. A host rejects requests with a lower one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
@@ -132,7 +132,7 @@ pub struct Epoch(pub u64);
 /// The longest name of a resource, in bytes: Linux' `PATH_MAX`.
 pub const MAX_RESOURCE_NAME: usize = 4096;
 
-/// Checks what holds for the names of all resources.
+/// Checks the rules that hold for the names of all resources.
 pub(crate) fn check_resource_name(name: &str) -> Result<(), InvalidName> {
     if name.is_empty() || name.len() > MAX_RESOURCE_NAME || name.contains(char::is_control) {
         return Err(InvalidName::new(
@@ -147,15 +147,15 @@ pub(crate) fn check_resource_name(name: &str) -> Result<(), InvalidName> {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     kind: Kind,
-    /// Shared: a fleet of many hosts holds the same names many times.
+    /// Shared, because a fleet of many hosts holds the same names many times.
     name: Arc<str>,
 }
 
 impl Address {
-    /// An address; the name is checked by the rules of its type.
+    /// Makes an address. The name must satisfy the rules of its type.
     ///
     /// # Errors
-    /// When the type doesn't take such a name (a file's is an absolute path without `..`, and so on).
+    /// If the type doesn't accept the name (a file's is an absolute path without `..`, and so on).
     pub fn new(kind: Kind, name: &str) -> Result<Self, InvalidName> {
         check_resource_name(name)?;
         kind.check_name(name)
@@ -166,12 +166,12 @@ impl Address {
         })
     }
 
-    /// The resource's type.
+    /// Returns the resource's type.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The resource's name within its type.
+    /// Returns the resource's name within its type.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -6,17 +6,17 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 
-/// A length of time, never zero.
+/// A length of time; parsing rejects zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(Duration);
 
 impl Period {
-    /// So many minutes.
+    /// Makes a period of this many minutes.
     pub const fn minutes(minutes: u64) -> Self {
         Self(Duration::from_secs(minutes * 60))
     }
 
-    /// As the standard library has it.
+    /// Returns the period as a [`Duration`].
     pub fn duration(self) -> Duration {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What will be done on a host, and why.
+//! The changes that a host needs, and the reasons for them.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::name::Address;
 
-/// One field in which a host differs from what is desired.
+/// One field in which a host differs from its desired state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// The field's name, as in the manifest.
     pub field: String,
-    /// What the host has; none where it has nothing.
+    /// The host's value, or `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Value>,
-    /// What it is to have; none where it is to have nothing.
+    /// The desired value, or `None` if there is to be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
 }
 
 impl FieldChange {
-    /// A change between two texts.
+    /// Makes a change between two texts.
     pub fn new(field: &str, from: &str, to: &str) -> Self {
         Self {
             field: field.to_owned(),
@@ -31,7 +31,7 @@ impl FieldChange {
         }
     }
 
-    /// A change between two values.
+    /// Makes a change between two values.
     pub fn of<T: Serialize>(field: &str, from: Option<&T>, to: Option<&T>) -> Self {
         let value = |value: Option<&T>| value.and_then(|value| serde_json::to_value(value).ok());
         Self {
@@ -42,47 +42,47 @@ impl FieldChange {
     }
 }
 
-/// What is done to a resource.
+/// The operation on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Op {
-    /// It isn't there and will be.
+    /// The resource doesn't exist and is made.
     Create,
-    /// It is there and changes in place.
+    /// The resource exists and is changed in place.
     Update,
-    /// It must go and be made anew.
+    /// The resource must be removed and made again.
     Replace,
-    /// It goes; or, where something was there before us, that comes back.
+    /// The resource is removed or, if there was an original, that is restored.
     Delete,
-    /// Something runs: a restart, a reload.
+    /// Something runs: a restart, a reload, a command.
     Run,
 }
 
-/// Who moved: git, the host, or both.
+/// The cause of a change: git, the host, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
-    /// What is desired moved since it was last confirmed on the host.
+    /// The desired state changed since the host last confirmed it.
     Intent,
-    /// The host moved away from what was last confirmed.
+    /// The host differs from the state that it last confirmed.
     Drift,
-    /// Both moved, the same field.
+    /// Both changed the same field.
     Conflict,
 }
 
-/// How sure a planned change is.
+/// The certainty of a planned change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Certainty {
-    /// From what was observed.
+    /// The change follows from the observed state.
     Exact,
-    /// It follows from an earlier change of the same plan.
+    /// The change follows from an earlier change of the same plan.
     Predicted,
-    /// It can't be known beforehand (a command without a guard).
+    /// The change can't be known beforehand (a command without a guard).
     Opaque,
 }
 
-/// What a change does beyond its own fields.
+/// An effect of a change beyond its own fields.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Consequence {
@@ -94,9 +94,9 @@ pub enum Consequence {
     Stops(String),
     /// This command or check runs.
     Runs(String),
-    /// This is removed.
+    /// This resource is removed.
     Removes(String),
-    /// What was there before Plumb is given back.
+    /// The original of this resource is restored.
     GivesBack(String),
     /// The machine restarts.
     Reboots,
@@ -105,7 +105,7 @@ pub enum Consequence {
 }
 
 impl Consequence {
-    /// Whether it interrupts something that runs: counted against the budget `disrupted`.
+    /// True if it interrupts something that runs; it then counts against the budget `disrupted`.
     pub fn disrupts(&self) -> bool {
         matches!(
             self,
@@ -129,7 +129,7 @@ impl fmt::Display for Consequence {
     }
 }
 
-/// A change's place in its plan, from 0.
+/// A change's index in its plan, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChangeId(pub u32);
@@ -138,25 +138,25 @@ pub struct ChangeId(pub u32);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// Its place in the plan.
+    /// The index in the plan.
     pub id: ChangeId,
-    /// What is changed. What it becomes is in the desired state that the plan's target names; a
-    /// resource that isn't there is pruned.
+    /// The resource. Its new spec is in the desired state that the plan's target names; if that has none, the
+    /// resource is pruned.
     pub address: Address,
-    /// What is done.
+    /// The operation.
     pub op: Op,
-    /// Who moved.
+    /// The cause.
     pub cause: Cause,
-    /// How sure it is.
+    /// The certainty.
     pub certainty: Certainty,
     /// The fields that change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
-    /// What it does beyond them.
+    /// The effects beyond the fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consequences: Vec<Consequence>,
-    /// The digest of what was observed; the agent observes again and refuses when it differs. None
-    /// where an earlier change of the plan decides what will be found.
+    /// The digest of the observed state. The agent observes again and rejects the change if the digest
+    /// differs. `None` if an earlier change of the plan decides the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precondition: Option<Digest>,
     /// The changes that must have succeeded before.
@@ -164,29 +164,29 @@ pub struct Change {
     pub after: Vec<ChangeId>,
 }
 
-/// Everything that one run does on one host.
+/// All changes of one run on one host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The digest of the desired state that it leads to.
+    /// The digest of the desired state.
     pub target: Digest,
-    /// The changes, each behind those that it comes after.
+    /// The changes, each after those that it depends on.
     pub changes: Vec<Change>,
-    /// Resources that already are as desired and that the ledger doesn't hold as confirmed yet.
+    /// Resources that are as desired and that the ledger doesn't have as confirmed yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirm: Vec<Address>,
-    /// Resources of the ledger that are no longer desired and already gone.
+    /// Resources of the ledger that are no longer desired and need no change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forget: Vec<Address>,
 }
 
 impl Plan {
-    /// Whether nothing on the host changes (the ledger may).
+    /// True if nothing on the host changes; the ledger may.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// Whether there is nothing at all to tell the agent.
+    /// True if the agent has nothing to do, not even in the ledger.
     pub fn is_settled(&self) -> bool {
         self.changes.is_empty() && self.confirm.is_empty() && self.forget.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What came of a plan, and errors of a host as data.
+//! The outcomes of a plan, and a host's errors as data.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 use crate::name::Address;
 use crate::plan::ChangeId;
 
-/// When it is worth trying again: a property of the error, not of who meets it.
+/// The time at which another try is worthwhile: a property of the error, not of its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Retry {
-    /// It may pass by itself: try again with backoff, count it as a failure.
+    /// The error may pass by itself: retry with backoff, and count a failure.
     Transient,
-    /// Something else is at work (a package lock, cloud-init): try again soon, not a failure.
+    /// Something else is at work (a package lock, cloud-init): retry soon, and count no failure.
     Waiting,
-    /// It won't pass until a person or a commit changes something.
+    /// The error stays until a person or a commit changes something.
     Stalled,
 }
 
-/// What went wrong, as a closed list that programs may rely on.
+/// The kind of an error, as a closed list that programs may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorCode {
-    /// A frame that isn't one, or of another version.
+    /// A frame or message is invalid, or of another version.
     Protocol,
     /// A newer epoch, or another controller, holds the host.
     Superseded,
@@ -33,40 +33,40 @@ pub enum ErrorCode {
     LedgerLost,
     /// A format on disk is newer than this agent.
     NewerFormat,
-    /// No room, or a read-only disk: nothing was changed.
+    /// The disk is full or read-only: nothing was changed.
     NoSpace,
-    /// What was observed for the plan is no longer so.
+    /// The state differs from the one that the plan was made for.
     PreconditionFailed,
-    /// A content that was needed didn't come.
+    /// A required content wasn't sent.
     MissingContent,
-    /// The resource type, or this use of it, can't be had on this host.
+    /// This host doesn't support the resource type, or this use of it.
     Unsupported,
-    /// Something of another type is in the way, or it is not ours to replace.
+    /// Something of another type is in the way, or Plumb must not replace it.
     Refused,
-    /// A symbolic link in a folder that others may write to was in the path.
+    /// The path has a symbolic link in a folder that others may write to.
     UnsafePath,
     /// `validate` didn't accept the candidate.
     ValidateFailed,
     /// A program failed.
     CommandFailed,
-    /// Something that must hold doesn't.
+    /// A check didn't pass.
     CheckFailed,
     /// A program took too long.
     TimedOut,
-    /// The package manager is locked by another.
+    /// Another program holds the package manager's lock.
     PackageLock,
-    /// A name that isn't there: a user, a unit, a package, a sysctl.
+    /// A name doesn't exist: a user, a unit, a package, a sysctl.
     NotFound,
-    /// An error of the system.
+    /// A system error.
     Io,
-    /// The host remembers a newer revision than this one, and no signed rollback was shown.
+    /// The host ran a newer revision than this one, and no signed rollback was shown.
     WouldGoBack,
-    /// The agent itself failed; a defect of Plumb.
+    /// The agent itself failed: a defect of Plumb.
     Internal,
 }
 
 impl ErrorCode {
-    /// When it is worth trying again.
+    /// Returns the time at which another try is worthwhile.
     pub fn retry(self) -> Retry {
         match self {
             Self::Locked | Self::PackageLock => Retry::Waiting,
@@ -92,24 +92,24 @@ impl ErrorCode {
     }
 }
 
-/// The longest message of a host's error, in bytes; longer ones are cut where they are made.
+/// The longest message of a host's error, in bytes; longer ones are cut when they are made.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// An error of a host, as data: the agent's errors are the controller's input.
+/// A host's error, as data: the agent's errors are the controller's input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentError {
-    /// What went wrong.
+    /// The kind of error.
     pub code: ErrorCode,
-    /// What to tell people: lower-case, what happened and to what.
+    /// The message for people, in lower case: the failure and its object.
     pub message: String,
-    /// What they can do, if there is something to say.
+    /// The remedy, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 impl AgentError {
-    /// An error with its message, cut to [`MAX_MESSAGE`].
+    /// Makes an error with its message, cut to [`MAX_MESSAGE`].
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > MAX_MESSAGE {
@@ -126,7 +126,7 @@ impl AgentError {
         }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -142,30 +142,30 @@ impl fmt::Display for AgentError {
 
 impl std::error::Error for AgentError {}
 
-/// What came of one change.
+/// The outcome of one change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// It was done and found done.
+    /// The change was made, and a new observation confirmed it.
     Applied,
-    /// It needed nothing any more.
+    /// The resource needed no change any more.
     Unchanged,
-    /// It failed; those that come after it were skipped.
+    /// The change failed, and those that depend on it were skipped.
     Failed(AgentError),
-    /// It was not tried, because this one failed.
+    /// The change wasn't tried, because this one failed.
     Skipped(ChangeId),
-    /// It was not tried, because the run stopped before it (superseded, cancelled).
+    /// The change wasn't tried, because the run stopped before it (superseded, cancelled).
     Stopped,
 }
 
-/// One change and what came of it.
+/// A change's outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeResult {
-    /// The change.
+    /// The change's index in the plan.
     pub id: ChangeId,
-    /// Its resource.
+    /// The resource.
     pub address: Address,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }

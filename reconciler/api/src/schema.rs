@@ -1,4 +1,4 @@
-//! The JSON schemas of texts that have a form of their own; the others are derived, see `Kind::schema`.
+//! The JSON schemas of types that are text in manifests; the others are derived, see `Kind::schema`.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::name::Address;
 use crate::period::Period;
 use crate::resource::{Mode, Principal};
 
-/// Texts with a form of their own: the schema is a string with a pattern and what it is.
+/// Implements the schema of a text type: a string with a pattern and a title.
 macro_rules! texts {
     ($($type:ty, $name:literal, $pattern:literal, $about:literal;)*) => {$(
         impl JsonSchema for $type {

@@ -1,4 +1,4 @@
-//! The batches of a run: found, judged, intended, done, looked at again.
+//! The batches of a run. For each, the agent observes, decides, writes intents, applies, and observes again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::provider::{
 };
 
 impl Run<'_> {
-    /// Does all changes, as far as it comes; the error is why it stopped.
+    /// Carries out all changes as far as possible; an error says why the run stopped.
     pub(super) fn drive(&mut self) -> Result<()> {
         while let Some(batch) = self.next_batch() {
             self.batch(&batch)?;
@@ -24,7 +24,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The changes that can be done next, after those that can't be done any more were given up.
+    /// Skips the changes whose dependencies failed, then returns those that can be done next.
     fn next_batch(&mut self) -> Option<Vec<usize>> {
         let mut outcomes: BTreeMap<ChangeId, Option<Outcome>> = BTreeMap::new();
         let mut ready = Vec::new();
@@ -60,7 +60,7 @@ impl Run<'_> {
         )
     }
 
-    /// Whether the next change may be made.
+    /// Fails if the next change may not be made: the controller is gone, or no longer holds the host.
     fn gate(&self) -> Result<()> {
         if self.wire.is_gone() {
             return fail(
@@ -85,7 +85,7 @@ impl Run<'_> {
         self.journal.as_ref().map_or(Ok(()), Journal::sync)
     }
 
-    /// Observes steps, with the accounts and the units as they are now.
+    /// Observes steps, with fresh accounts and units.
     fn look(&mut self, places: &[usize]) -> Vec<Result<Observed>> {
         let items: Vec<Item<'_>> = places
             .iter()
@@ -117,7 +117,7 @@ impl Run<'_> {
         }
     }
 
-    /// Does one batch; an error ends the run.
+    /// Carries out one batch; an error ends the run.
     fn batch(&mut self, places: &[usize]) -> Result<()> {
         self.gate()?;
         let outcomes = self.look(places);
@@ -143,7 +143,7 @@ impl Run<'_> {
         stopped.map_or(Ok(()), Err)
     }
 
-    /// What is to be done for a step as it was found; nothing if it already is as it should be.
+    /// Returns the work that a step needs on the observed host, or `None` if it needs none.
     fn judge(&self, place: usize, observed: Result<Observed>) -> Result<Option<Doing>> {
         let step = &self.steps[place];
         let observed = observed?;
@@ -155,7 +155,7 @@ impl Run<'_> {
         if fields.is_empty() || step.digest.is_some() && left_alone(spec, entry, &fields) {
             return Ok(None);
         }
-        // What an earlier change of the plan decides can't be what was found before it.
+        // If an earlier change of the plan decides this state, the precondition can't describe it.
         let exact = step.change.certainty == Certainty::Exact;
         if let Some(expected) = step.change.precondition.filter(|_| exact) {
             let found = observed
@@ -182,7 +182,8 @@ impl Run<'_> {
         }))
     }
 
-    /// Puts the intentions on disk, with what is there now where we never were before.
+    /// Writes the intents to the journal and syncs it. Stores the originals of resources that Plumb changes
+    /// for the first time.
     fn intend(&mut self, doing: Vec<Doing>) -> Result<Vec<Doing>> {
         let mut intents = Vec::new();
         let mut intended = Vec::new();
@@ -220,7 +221,7 @@ impl Run<'_> {
         Ok(intended)
     }
 
-    /// Does it. An error is why the run stops before the rest of the batch.
+    /// Applies the changes. An error says why the run stopped before the rest of the batch.
     fn act(&mut self, doing: &mut [Doing]) -> Result<()> {
         let kinds: Vec<Kind> = doing
             .iter()
@@ -243,7 +244,7 @@ impl Run<'_> {
             }
             rest = later;
         }
-        // What the kinds of the batch need once: its failure is the failure of all that it was for.
+        // Each kind's closing step, done once per batch. If it fails, every change of that kind fails.
         for kind in kinds.iter().collect::<BTreeSet<_>>() {
             let done = |work: &Doing| {
                 self.steps[work.step].change.address.kind() == *kind
@@ -268,7 +269,7 @@ impl Run<'_> {
         stopped
     }
 
-    /// How many of these, from the first on, are done in one step.
+    /// Returns the number of changes, from the first on, that are done in one step.
     fn in_one_step(&self, doing: &[Doing]) -> usize {
         let kind = |work: &Doing| self.steps[work.step].change.address.kind();
         let Some(first) = doing.first().map(kind) else {
@@ -285,7 +286,7 @@ impl Run<'_> {
         }
     }
 
-    /// Hands work of one kind to its provider.
+    /// Hands changes of one kind to their provider.
     fn perform(&mut self, doing: &mut [Doing]) {
         let mut work = Vec::new();
         for doing in doing.iter_mut() {
@@ -320,7 +321,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the record of a start or a reload, which the ledger must have at once.
+    /// Returns the record of a start or a reload, which must be in the journal at once.
     fn started(&self, work: &Doing) -> Option<Record> {
         let step = &self.steps[work.step];
         let Some(Ok(effect @ (Effect::Started | Effect::Reloaded))) = &work.effect else {
@@ -343,7 +344,7 @@ impl Run<'_> {
         Some(inputs_after(address, &step.spec, before, now, effect))
     }
 
-    /// Looks again and says what came of it.
+    /// Observes the changed resources again, records the outcomes and reports them.
     fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
         let (acted, stopped): (Vec<Doing>, Vec<Doing>) =
             doing.into_iter().partition(|work| work.effect.is_some());
@@ -389,7 +390,7 @@ impl Run<'_> {
         match &work.effect {
             Some(Ok(Effect::Left)) => Outcome::Applied,
             Some(Ok(_)) if rest.is_empty() => Outcome::Applied,
-            // One of a batch that failed, which itself is as it should be.
+            // The batch failed, but this resource is as desired.
             Some(Err(_)) if rest.is_empty() && provider.batch() == Batch::Whole => Outcome::Applied,
             Some(Err(error)) => Outcome::Failed(error.clone()),
             Some(Ok(_)) => {
@@ -410,7 +411,7 @@ impl Run<'_> {
         }
     }
 
-    /// The records of a step that is as it should be.
+    /// Returns the record of a step whose resource is as desired.
     fn settled(&self, place: usize, done: Option<(&Doing, Option<&Observed>)>) -> Record {
         let step = &self.steps[place];
         let address = step.change.address.clone();
@@ -435,7 +436,7 @@ impl Run<'_> {
         }
     }
 
-    /// Takes what is only to be noted into the ledger.
+    /// Adds the records that need no change of the host, in memory: confirmed and forgotten resources.
     pub(super) fn settle_ledger(&mut self, stopped: Option<&AgentError>) {
         let mut records = self.confirmations();
         for address in &self.request.plan.forget {
@@ -459,8 +460,8 @@ impl Run<'_> {
     }
 }
 
-/// The spec without the fields that differ and that the plan doesn't name: drift that is held back
-/// stays as it is, though the same resource changes in others. None where nothing is held.
+/// Returns the spec without the fields that differ and that the plan doesn't name, or `None` if there are
+/// none. Drift that is held back stays, even if other fields of the resource change.
 fn spared(step: &Step<'_>, observed: &Observed) -> Option<Spec> {
     let change = step.change;
     let exact = change.op == Op::Update && change.certainty == Certainty::Exact;
@@ -481,7 +482,7 @@ fn spared(step: &Step<'_>, observed: &Observed) -> Option<Spec> {
     }
 }
 
-/// A field that didn't come out, for people.
+/// Describes a field that still differs, for people.
 fn still(change: &FieldChange) -> String {
     let show = |value: &Option<serde_json::Value>| match value {
         None => "nothing".to_owned(),

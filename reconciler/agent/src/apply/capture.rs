@@ -1,4 +1,4 @@
-//! What was there before the first touch: kept, so that it can be given back.
+//! Captures originals: the state before Plumb's first change, stored so that it can be given back.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use crate::provider::{
 use crate::sys::Sys;
 
 impl Run<'_> {
-    /// True if this work is about to overwrite what is kept only by its name, or wasn't ours so far.
+    /// True if the ledger has no original of this resource, or the change overwrites the file and the
+    /// original's content isn't stored yet.
     fn needs_original(&self, work: &Doing) -> Result<bool> {
         let step = &self.steps[work.step];
         let keeps = provider::of(step.change.address.kind()).give_back();
@@ -35,7 +36,8 @@ impl Run<'_> {
         }
     }
 
-    /// The originals of a batch: none where it is kept already, or isn't needed.
+    /// Returns the originals of a batch: `None` for a resource whose original is stored already or isn't
+    /// needed.
     pub(super) fn capture(&self, doing: &[Doing]) -> Vec<Result<Option<Original>>> {
         let needed: Vec<Result<bool>> =
             doing.iter().map(|work| self.needs_original(work)).collect();
@@ -89,8 +91,8 @@ impl Run<'_> {
             .and_then(|entry| entry.original.clone());
         let wanted = earlier.as_ref().and_then(kept_content);
         let path = address.kind().path(address.name()).unwrap_or_default();
-        // The first original counts as long as its bytes can be had: from the host, or, where it
-        // drifted since, from what was sent to put it back.
+        // The first original counts as long as its bytes can be had: from the host, or, if that drifted
+        // since, from the content that the controller sent to restore it.
         if let (Some(earlier), Some(wanted)) = (earlier, wanted) {
             if kept_content(&original) == Some(wanted) {
                 original = earlier;
@@ -119,7 +121,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The records of `plan.confirm`: as desired, though not by our doing, or not known to the ledger.
+    /// Returns the records of `plan.confirm`: resources that are as desired without a change, or that are new
+    /// to the ledger.
     pub(super) fn confirmations(&self) -> Vec<Record> {
         let confirmed: Vec<_> = self
             .request
@@ -136,7 +139,7 @@ impl Run<'_> {
         let specs: Vec<(&Address, Spec)> = confirmed
             .iter()
             .filter_map(|(address, leaf)| {
-                // Whether inputs were read depends on the resource's own spec.
+                // Only the resource's own spec shows if its inputs were read.
                 if has_inputs(address, &leaf.spec) {
                     return Some((*address, leaf.spec.clone()));
                 }
@@ -176,7 +179,8 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Returns the marks of a resource that others started: those that the ledger lacks are added.
+    /// Returns the input marks of a resource that something else started: the recorded ones, and the current
+    /// ones for inputs that the ledger has none of.
     fn confirmed_inputs(
         &self,
         address: &Address,
@@ -195,14 +199,14 @@ impl Run<'_> {
     }
 }
 
-/// True if the bytes that are there now will be gone.
+/// True if the change replaces or removes the current bytes.
 fn overwrites(work: &Doing) -> bool {
     work.fields
         .iter()
         .any(|change| change.field == "content" || change.field == "state")
 }
 
-/// What was there before the first change, and the folders above it that weren't.
+/// Returns the original: the observed state, and the missing folders above it.
 fn original(sys: &Sys, address: &Address, observed: Observed) -> Original {
     let path = address
         .kind()

@@ -1,5 +1,5 @@
-//! Carrying out a plan: in its order, in batches where types allow, never without the lock, the
-//! fence, and the intention on disk.
+//! Applies a plan, in its order and in batches where types allow. Every change needs the lock, a valid fence,
+//! and its intent on disk.
 
 mod batch;
 mod capture;
@@ -25,15 +25,15 @@ use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::wire::Wire;
 
-/// So long a run waits for the one before it, which has just been told that it is superseded.
+/// The time that a run waits for the one before it, which has just been superseded.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One change of the plan with what it leads to.
+/// One change of the plan, with its spec and its outcome.
 struct Step<'a> {
     change: &'a Change,
-    /// The desired spec, or the one that gives the original back.
+    /// The desired spec, or the one that restores the original.
     spec: Cow<'a, Spec>,
-    /// The desired spec's digest; none where the resource isn't desired any more.
+    /// The desired spec's digest, or `None` if the resource isn't desired any more.
     digest: Option<Digest>,
     outcome: Option<Outcome>,
 }
@@ -51,22 +51,22 @@ struct Run<'a> {
     steps: Vec<Step<'a>>,
 }
 
-/// A step that is being done: what was found, and what the ledger had before its intent.
+/// A step under way: its observed state, its differences, and the ledger's entry before its intent.
 struct Doing {
     step: usize,
-    /// The step's spec without the fields whose drift is held back, where there are such.
+    /// The step's spec without the fields whose drift is held back, if there are any.
     spare: Option<Spec>,
     observed: Observed,
     fields: Vec<FieldChange>,
     before: Option<Entry>,
     original: Option<Original>,
-    /// Its inputs as they are when it is started.
+    /// The marks of its inputs at the moment of its start.
     inputs: Option<BTreeMap<Address, Digest>>,
     effect: Option<Result<Effect>>,
 }
 
 impl Doing {
-    /// What is done: the step's spec, less what is held back.
+    /// Returns the spec to apply: the step's spec without the fields that are held back.
     fn spec<'b>(&'b self, step: &'b Step<'_>) -> &'b Spec {
         self.spare.as_ref().unwrap_or(&step.spec)
     }
@@ -108,7 +108,7 @@ pub(crate) fn run(
         temporary.clone(),
     );
     let journal = if steps.is_empty() {
-        // The ledger alone is written, in one step: there is nothing to roll forward.
+        // Nothing can be left half done: only the ledger is written, in one step.
         ledger.absorb(&Record::Begin(begin));
         None
     } else {
@@ -167,7 +167,8 @@ pub(crate) fn run(
     })
 }
 
-/// A host never goes back by itself: the controller must know what it ran last.
+/// Rejects a request whose controller doesn't know the revision that the host ran last. A host never goes
+/// back by itself.
 fn check_lineage(ledger: &Ledger, request: &Apply) -> Result<()> {
     let Some(newest) = &ledger.revision else {
         return Ok(());
@@ -193,7 +194,7 @@ fn check_lineage(ledger: &Ledger, request: &Apply) -> Result<()> {
     .hint("going back needs a signed commit with a `Rollback-To:` trailer"))
 }
 
-/// The plan's changes with their specs; a plan that makes no sense is refused whole.
+/// Pairs the plan's changes with their specs. Rejects an inconsistent plan as a whole.
 fn steps<'a>(
     changes: &'a [Change],
     desired: &'a Desired,

@@ -1,4 +1,4 @@
-//! Room on disk before the first change: a full or read-only disk is met while nothing has changed.
+//! Checks disk space, so that a run meets a full or read-only disk before its first change.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::error::{Result, fail};
 use crate::provider;
 use crate::sys::{Dir, Sys};
 
-/// What a record holds beside its spec, generously.
+/// A generous bound for a record's size without its spec, in bytes.
 const PER_CHANGE: u64 = 4096;
 
-/// Left free on each file system: directory blocks, journals of the file system itself.
+/// Bytes left free on each file system, for directory blocks and the file system's own journal.
 const MARGIN: u64 = 256 << 10;
 
-/// The bytes that the ledger (and, likewise, the journal) may need.
+/// Returns the bytes that the ledger may need; the journal needs as many.
 pub(super) fn room(
     ledger: &Ledger,
     steps: &[Step<'_>],
@@ -38,19 +38,19 @@ pub(super) fn room(
     size(ledger) + specs + confirmed + (64 << 10)
 }
 
-/// How long a value is as JSON.
+/// Returns the length of a value as JSON.
 fn size<T: Serialize>(value: &T) -> u64 {
     serde_json::to_vec(value).map_or(0, |bytes| bytes.len() as u64)
 }
 
-/// A file system that is written to.
+/// A file system that the plan writes to.
 struct Target {
     needs: u64,
     path: String,
     room: StatVfs,
 }
 
-/// Checks that every file system that the plan writes to takes it.
+/// Checks that every file system that the plan writes to is writable and has enough space.
 pub(super) fn check(sys: &Sys, home: &Home, steps: &[Step<'_>]) -> Result<()> {
     let mut targets: BTreeMap<u64, Target> = BTreeMap::new();
     for step in steps {
@@ -59,7 +59,7 @@ pub(super) fn check(sys: &Sys, home: &Home, steps: &[Step<'_>]) -> Result<()> {
             continue;
         };
         let Ok(Some((dir, folder))) = nearest(sys, &path) else {
-            // A path that can't be walked is that change's own failure.
+            // A path that can't be walked fails its own change later.
             continue;
         };
         let new: u64 = step
@@ -83,7 +83,7 @@ pub(super) fn check(sys: &Sys, home: &Home, steps: &[Step<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The nearest folder above a path that is there.
+/// Opens the nearest existing folder above a path.
 fn nearest(sys: &Sys, path: &str) -> Result<Option<(Dir, String)>> {
     let mut folder = path;
     while let Some((above, _)) = folder.rsplit_once('/') {

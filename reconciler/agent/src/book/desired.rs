@@ -1,4 +1,4 @@
-//! The desired state as the host holds it, so that the next one travels as a delta.
+//! The desired state that the host stores, so that the controller sends the next one as a delta.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::error::Result;
 
 const FOLDER: &str = "state";
 
-/// A resource as desired, with its digest.
+/// A desired resource with its digest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Leaf {
     pub digest: Digest,
     pub spec: Spec,
 }
 
-/// Everything that is desired of a host.
+/// The desired state of a host.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Desired {
     leaves: BTreeMap<Address, Leaf>,
@@ -42,7 +42,7 @@ impl Desired {
         )
     }
 
-    /// This state with a delta.
+    /// Returns this state with `delta` applied.
     pub(crate) fn with(mut self, delta: Delta) -> Result<Self> {
         for address in &delta.remove {
             self.leaves.remove(address);
@@ -62,7 +62,7 @@ impl Desired {
         Ok(self)
     }
 
-    /// Reads the state of this digest; none where it isn't held, or not whole.
+    /// Reads the state with this digest. Returns `None` if the host doesn't hold it or the file is damaged.
     pub(crate) fn load(home: &Home, digest: Digest) -> Result<Option<Self>> {
         let Some(bytes) = home.read(&format!("{FOLDER}/{digest}")).ok().flatten() else {
             return Ok(None);
@@ -74,7 +74,8 @@ impl Desired {
         Ok(state.filter(|state| state.digest() == digest))
     }
 
-    /// Keeps it, and of the others only the one that this came from.
+    /// Saves the state, unless it is stored already, and deletes all others except `base`, from which it was
+    /// derived.
     pub(crate) fn save(&self, home: &Home, base: Option<Digest>) -> Result<()> {
         let digest = self.digest();
         let folder = home.folder(FOLDER)?;

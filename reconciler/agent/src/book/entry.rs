@@ -1,4 +1,4 @@
-//! What the ledger holds of one resource.
+//! The ledger's entry for one resource.
 
 use std::collections::BTreeMap;
 
@@ -24,33 +24,33 @@ impl Moment {
     }
 }
 
-/// Who owns a path of a sandbox, where nothing can be given to anyone.
+/// The owner that Plumb records for a path in a sandbox, where it can't change ownership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub user: Principal,
     pub group: Principal,
 }
 
-/// Owners of a sandbox's paths; what isn't listed is root's.
+/// The owners of a sandbox's paths; root owns a path that isn't listed.
 pub(crate) type Owners = BTreeMap<String, Owner>;
 
 /// A resource that Plumb made, changed, or found as desired.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
-    /// The spec that was last confirmed; none while its first change is under way.
+    /// The spec that was last confirmed; `None` while the first change is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Spec>,
-    /// Its digest.
+    /// The digest of `spec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// The ledger's counter at its last change by us; 0 if we never changed it.
+    /// The ledger's counter at Plumb's last change of the resource; 0 if Plumb never changed it.
     #[serde(default)]
     pub generation: u64,
-    /// When that was.
+    /// The time of that change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Moment>,
-    /// What was there before us.
+    /// The state before Plumb's first change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Original>,
     /// A service's inputs at its last start, see `provider::service`.

@@ -1,8 +1,7 @@
-//! Who drives this host: fleet, host name, controller and the highest epoch.
+//! The holder of this host: fleet, host name, controller and the highest epoch.
 //!
-//! A small file with a lock of its own, apart from the ledger: a newer controller must be able to
-//! raise the epoch while an older one's run holds the host's lock, and that run must see it before
-//! its next change.
+//! It is a small file with a lock of its own, apart from the ledger: a newer controller must be able to raise
+//! the epoch while an older one's run holds the host's lock, and that run must see it before its next change.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::error::{Result, fail};
 
 const FILE: &str = "holder";
 
-/// Who drives this host.
+/// The fleet, host name, controller and epoch that this host obeys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Holder {
@@ -26,7 +25,7 @@ pub(crate) struct Holder {
     pub epoch: Epoch,
 }
 
-/// Refuses another version of the protocol.
+/// Rejects a request in another version of the protocol.
 pub(crate) fn check_protocol(fence: &Fence) -> Result<()> {
     if fence.protocol == PROTOCOL {
         return Ok(());
@@ -41,7 +40,7 @@ pub(crate) fn check_protocol(fence: &Fence) -> Result<()> {
 }
 
 impl Holder {
-    /// Reads who drives the host; none if nobody ever did.
+    /// Reads the holder. Returns `None` if no controller ever drove the host.
     pub(crate) fn load(home: &Home) -> Result<Option<Self>> {
         let Some(bytes) = home.read(FILE)? else {
             return Ok(None);
@@ -62,7 +61,7 @@ impl Holder {
         }
     }
 
-    /// Refuses a request that means another machine.
+    /// Rejects a request that is meant for another machine.
     pub(crate) fn check_name(holder: Option<&Self>, fence: &Fence) -> Result<()> {
         check_protocol(fence)?;
         let meant = |host: &HostName| *host == fence.host || fence.formerly.contains(host);
@@ -83,7 +82,8 @@ impl Holder {
         }
     }
 
-    /// Whether this request may drive the host, as things are on disk now.
+    /// Rejects a request that this holder doesn't admit: one with an older epoch, or of another controller
+    /// that may not take the host over.
     fn admits(&self, fence: &Fence) -> Result<()> {
         if self.controller == fence.controller {
             if fence.epoch >= self.epoch {
@@ -113,7 +113,7 @@ impl Holder {
         }
     }
 
-    /// Checks a mutating request and makes its controller and epoch the host's highest.
+    /// Checks a mutating request, then stores its controller and epoch as the host's holder.
     pub(crate) fn claim(home: &Home, fence: &Fence) -> Result<Self> {
         check_protocol(fence)?;
         let wanted = Self {
@@ -122,7 +122,7 @@ impl Holder {
             controller: fence.controller.clone(),
             epoch: fence.epoch,
         };
-        // Usually nothing changes, and then nothing is written or locked.
+        // Usually the holder doesn't change, and then nothing is locked or written.
         let current = Self::load(home)?;
         Self::check_name(current.as_ref(), fence)?;
         if let Some(current) = current {
@@ -150,7 +150,8 @@ impl Holder {
         Ok(wanted)
     }
 
-    /// Whether a run that claimed the host still holds it: asked before each change.
+    /// Fails if another controller or epoch holds the host by now, or the holder's file is gone. A run calls
+    /// this before each change.
     pub(crate) fn still(home: &Home, fence: &Fence) -> Result<()> {
         match Self::load(home)? {
             Some(holder)

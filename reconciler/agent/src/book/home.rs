@@ -1,4 +1,4 @@
-//! The agent's folder: root's alone, every file in it whole or not there.
+//! The agent's folder: only root can reach it, and every file in it is written whole or not at all.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,36 +13,36 @@ use rustix::io::Errno;
 use crate::error::{At, Result, fail};
 use crate::sys::{Dir, FileKind, Sys, create_new};
 
-/// Where it is.
+/// The path of the agent's folder.
 pub(crate) const PATH: &str = "/var/lib/plumb";
 
-/// No file of ours is longer; one that is was made by something else.
+/// The most bytes that are read of a file; the agent's own files are shorter.
 const MAX_FILE: u64 = 256 << 20;
 
 /// The version of every format in the folder.
 const VERSION: u32 = 1;
 
-/// A handle on the folder.
+/// A handle on the agent's folder.
 pub(crate) struct Home {
     dir: Dir,
 }
 
-/// A lock that is held until this is dropped, or the process ends in whatever way.
+/// A lock that is held until this is dropped or the process ends, however it ends.
 pub(crate) struct Lock {
     _file: OwnedFd,
 }
 
-/// How durable a file of ours must be.
+/// The durability that a file of the agent needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durable {
-    /// It must be there after a power loss.
+    /// The file must survive a power loss.
     Yes,
-    /// It can be made again.
+    /// The file can be made again.
     No,
 }
 
 impl Home {
-    /// The folder, if Plumb was ever here.
+    /// Opens the folder. Returns `None` if it doesn't exist.
     pub(crate) fn open(sys: &Sys) -> Result<Option<Self>> {
         let Some(dir) = sys.root().directory(PATH)? else {
             return Ok(None);
@@ -66,7 +66,7 @@ impl Home {
         Ok(Some(Self { dir }))
     }
 
-    /// The folder, made if it isn't there.
+    /// Opens the folder, and makes it if it doesn't exist.
     pub(crate) fn make(sys: &Sys) -> Result<Self> {
         if let Some(home) = Self::open(sys)? {
             return Ok(home);
@@ -84,13 +84,13 @@ impl Home {
         &self.dir
     }
 
-    /// A folder in it.
+    /// Opens a folder inside, and makes it if it doesn't exist.
     pub(crate) fn folder(&self, name: &str) -> Result<Dir> {
         self.dir.make_directory(name, 0o700)?;
         self.dir.sub(name)
     }
 
-    /// A file's bytes; none where there is none.
+    /// Reads a file. Returns `None` if it doesn't exist.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.dir.path_of(name);
         let Some(file) = self.dir.open(name)? else {
@@ -113,7 +113,7 @@ impl Home {
         write_whole(&self.dir, name, bytes, durable)
     }
 
-    /// Takes a lock, waiting at most so long; none when another process kept it.
+    /// Takes a lock. Returns `None` if another process still holds it after `patience`.
     pub(crate) fn lock(&self, name: &str, patience: Duration) -> Result<Option<Lock>> {
         let path = self.dir.path_of(name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -133,7 +133,7 @@ impl Home {
     }
 }
 
-/// Writes a file of a folder of ours whole or not at all.
+/// Writes a file into `dir`, whole or not at all.
 pub(crate) fn write_whole(dir: &Dir, name: &str, bytes: &[u8], durable: Durable) -> Result<()> {
     let temporary = format!("{name}.new");
     dir.unlink(&temporary)?;
@@ -141,7 +141,7 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, bytes: &[u8], durable: Durable)
     put(dir, name, &temporary, &mut file, bytes, durable)
 }
 
-/// The same into a file that was made (and given its room) before.
+/// Writes `bytes` to an open temporary file (which may have space reserved) and renames it to `name`.
 pub(crate) fn put(
     dir: &Dir,
     name: &str,
@@ -163,7 +163,7 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Puts a format's head before a payload: its name, its version, the payload's digest.
+/// Puts a header before a payload: the format's name, its version, the payload's digest.
 pub(crate) fn seal(format: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes =
         format!("plumb-{format} {VERSION} {}\n", Digest::of_bytes(payload)).into_bytes();
@@ -171,16 +171,16 @@ pub(crate) fn seal(format: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a sealed file is.
+/// A sealed file after its check.
 #[derive(Debug)]
 pub(crate) enum Sealed<'a> {
-    /// Whole.
+    /// The payload, whole.
     Sound(&'a [u8]),
-    /// Not what was written.
+    /// Not the bytes that the agent wrote.
     Corrupt,
 }
 
-/// Checks the head and gives the payload.
+/// Checks the header and returns the payload.
 ///
 /// # Errors
 /// [`ErrorCode::NewerFormat`] for a version that this agent doesn't know.

@@ -1,9 +1,9 @@
-//! The write-ahead journal: what a run is about to do, on disk before it does it.
+//! The write-ahead journal: a run writes each change to disk before it makes the change.
 //!
-//! One file per run, records of one line each: a digest, and JSON. It belongs to the ledger of one
-//! sequence (`base`) and leads to the next; while no ledger of a higher sequence exists, the run
-//! didn't end, and what stands here is taken into the ledger by the next contact. Only intentions
-//! have to be durable: if the record of an outcome is lost, the resource is observed again anyway.
+//! There is one file per run, with one record per line: a digest, and JSON. A journal extends the ledger with
+//! the sequence `base`; a run ends by writing the ledger with the next sequence. If that ledger doesn't
+//! exist, the run was interrupted, and the next session applies the journal to the ledger. Only intents have
+//! to be durable: if the record of an outcome is lost, the agent observes the resource again anyway.
 
 use std::fs::File;
 use std::io::Write;
@@ -25,14 +25,14 @@ pub(crate) struct Journal {
     file: File,
 }
 
-/// A journal as it was found.
+/// The journal on disk.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// There is none.
+    /// There is no journal.
     Missing,
-    /// It isn't one of ours, or was damaged before its end.
+    /// The file isn't a journal, or is damaged before its last record.
     Corrupt,
-    /// Its records, the first a [`Record::Begin`].
+    /// The first record, and those after it.
     Sound { begin: Begin, records: Vec<Record> },
 }
 
@@ -47,8 +47,7 @@ fn line(record: &Record) -> Result<Vec<u8>> {
 }
 
 impl Journal {
-    /// Begins a run: the journal of the one before is replaced in one step, with room for `room`
-    /// more bytes set aside.
+    /// Begins a run: replaces the last run's journal in one step, and reserves `room` bytes of disk.
     pub(crate) fn begin(home: &Home, begin: Begin, room: u64) -> Result<(Self, Record)> {
         let dir = home.dir();
         let path = dir.path_of(FILE);
@@ -78,12 +77,13 @@ impl Journal {
         self.file.write_all(&bytes).at("write", "the journal")
     }
 
-    /// Waits until everything appended is on disk.
+    /// Waits until every appended record is on disk.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_data().at("write", "the journal")
     }
 
-    /// Reads the journal. A last record that was cut off by a crash never happened.
+    /// Reads the journal. Ignores a last record that a crash cut off: an intent is whole on disk
+    /// before its change begins.
     pub(crate) fn read(home: &Home) -> Result<Found> {
         match home.read(FILE)? {
             Some(bytes) => parse(&bytes),
@@ -99,7 +99,7 @@ fn parse(bytes: &[u8]) -> Result<Found> {
         let last = lines.peek().is_none();
         match record(line) {
             Some(record) => records.push(record),
-            // The piece behind the last line's end, or a line without its end.
+            // Either the empty piece after the last newline, or a line that a crash cut off.
             None if last => break,
             None => return Ok(Found::Corrupt),
         }
@@ -129,10 +129,10 @@ fn record(line: &[u8]) -> Option<Record> {
         .flatten()
 }
 
-/// Sets room on disk aside for a file, so that a full disk is met before the first change.
+/// Reserves disk space for a file, so that a run meets a full disk before its first change.
 pub(crate) fn reserve(file: &File, room: u64, path: &str) -> Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, room.max(1)) {
-        // A file system without fallocate: the room was asked for by statvfs.
+        // Without fallocate, only the statvfs check of `apply::space` remains; it doesn't count `room`.
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(errno) => Err(errno).at("set room aside for", path),
     }

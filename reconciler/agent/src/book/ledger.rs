@@ -1,4 +1,4 @@
-//! The ledger: what Plumb made on this host, and what was there before.
+//! The ledger: the resources that Plumb manages on this host, and their originals.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,30 @@ use super::entry::{Entry, Owners};
 use super::holder::Holder;
 use super::record::Record;
 
-/// The ledger.
+/// The agent's record of its host.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ledger {
-    /// The machine that it belongs to: a clone's isn't the clone's own.
+    /// The machine that the ledger belongs to. On a clone with another machine-id the ledger counts as lost.
     pub machine_id: String,
     /// Grows by one with each write.
     pub sequence: u64,
-    /// Grows by one with each change; never goes back, so that a resource that goes and comes has another generation.
+    /// Grows by one with each change and never goes back, so that a resource that is removed and added again
+    /// has a new generation.
     pub counter: u64,
-    /// Who wrote it.
+    /// The holder at the last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
     /// The newest revision that the host ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionMark>,
-    /// The desired state that was last confirmed whole.
+    /// The desired state that was last confirmed for every resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Digest>,
-    /// By address.
+    /// The entries, by address.
     #[serde(default)]
     pub resources: BTreeMap<Address, Entry>,
-    /// Owners in a sandbox.
+    /// Recorded owners of paths; only in a sandbox.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: Owners,
 }
@@ -42,8 +43,8 @@ impl Ledger {
         self.resources.get(address)
     }
 
-    /// Takes what a record says. The run and the recovery after a crash both do exactly this, so
-    /// they can't come to different ledgers.
+    /// Applies a record. The run and the recovery after a crash both call this, so they can't come to
+    /// different ledgers.
     pub(crate) fn absorb(&mut self, record: &Record) {
         match record {
             Record::Begin(begin) => {
@@ -61,7 +62,7 @@ impl Ledger {
                 let entry = self.resources.entry(address.clone()).or_default();
                 entry.generation = *generation;
                 entry.changed = Some(at.clone());
-                // What was there first stays the original, whatever is found later.
+                // The first original stays, whatever a later run finds.
                 if entry.original.is_none() || original.is_some() {
                     entry.original.clone_from(original);
                 }

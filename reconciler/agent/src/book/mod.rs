@@ -1,5 +1,4 @@
-//! What the host remembers, in `/var/lib/plumb`: who drives it, what Plumb made and what was there
-//! before, what was being done when the power went.
+//! The host's persistent state in `/var/lib/plumb`: holder, ledger, originals, journal, desired state.
 
 mod desired;
 mod entry;

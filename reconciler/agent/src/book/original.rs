@@ -1,5 +1,5 @@
-//! What was there before Plumb: observed at the first touch, contents kept by digest, given back
-//! when nothing desires the resource any more.
+//! Originals: the state of a resource before Plumb's first change. The agent stores file contents by digest,
+//! and restores the original when nothing desires the resource any more.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,18 +16,19 @@ use crate::sys::{Dir, copy_hashed, create_new};
 
 const FOLDER: &str = "originals";
 
-/// What was there before.
+/// The state of a resource before Plumb's first change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Original {
-    /// All that the type can observe.
+    /// Every field that the type can observe.
     pub observed: Observed,
-    /// Folders that were made above it, from above: removed with it while they are empty.
+    /// Folders that Plumb made above the resource, topmost first. Plumb removes the empty ones together with
+    /// the resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<String>,
 }
 
-/// The contents of originals, by digest.
+/// The stored contents of originals, by digest.
 pub(crate) struct Originals {
     dir: Dir,
 }
@@ -39,17 +40,17 @@ impl Originals {
         })
     }
 
-    /// Whether this content is kept.
+    /// True if this content is stored.
     pub(crate) fn has(&self, content: &Content) -> Result<bool> {
         Ok(self.dir.look(&content.sha256.to_string())?.is_some())
     }
 
-    /// Opens a kept content.
+    /// Opens a stored content. Returns `None` if it isn't stored.
     pub(crate) fn open_content(&self, content: &Content) -> Result<Option<File>> {
         self.dir.open(&content.sha256.to_string())
     }
 
-    /// Keeps a file's content durably; what it was.
+    /// Stores a file's content durably and returns its digest and size.
     pub(crate) fn keep(&self, from: &mut dyn Read, path: &str) -> Result<Content> {
         let temporary = "original.new";
         self.dir.unlink(temporary)?;
@@ -63,7 +64,7 @@ impl Originals {
         Ok(content)
     }
 
-    /// Removes every content that isn't named.
+    /// Deletes every content that isn't in `named`.
     pub(crate) fn retain(&self, named: &std::collections::BTreeSet<String>) -> Result<()> {
         for name in self.dir.list()? {
             if !named.contains(&name) {
@@ -73,7 +74,7 @@ impl Originals {
         Ok(())
     }
 
-    /// A kept content from its beginning, or the error that it is missing.
+    /// Opens a stored content at its beginning, or fails with [`ErrorCode::MissingContent`].
     pub(crate) fn must(&self, content: &Content, path: &str) -> Result<File> {
         let Some(mut file) = self.open_content(content)? else {
             return fail(

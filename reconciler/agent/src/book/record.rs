@@ -1,4 +1,4 @@
-//! The steps of a run, as the journal writes them and the ledger takes them in.
+//! The records of a run: the journal stores them and the ledger applies them.
 
 use std::collections::BTreeMap;
 
@@ -10,30 +10,30 @@ use super::entry::{Entry, Moment, Owner};
 use super::holder::Holder;
 use super::original::Original;
 
-/// The format of a run's records.
+/// The version of the record format.
 pub(super) const VERSION: u32 = 1;
 
-/// A run's beginning.
+/// The beginning of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Begin {
     pub version: u32,
-    /// The sequence of the ledger that the run began with.
+    /// The sequence of the ledger at the run's beginning.
     pub base: u64,
     pub machine_id: String,
     pub holder: Holder,
     pub revision: RevisionMark,
-    /// The name that temporary files of this run have.
+    /// The name of this run's temporary files.
     pub temporary: String,
 }
 
-/// A step of a run.
+/// One record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Record {
     /// The run begins.
     Begin(Begin),
-    /// A resource is about to be changed.
+    /// The agent is about to change a resource.
     #[serde(rename_all = "camelCase")]
     Intent {
         address: Address,
@@ -42,14 +42,14 @@ pub(crate) enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         original: Option<Original>,
     },
-    /// It wasn't changed after all; this is what the ledger had of it.
+    /// The agent didn't change the resource after all; `entry` is the ledger's entry before the intent.
     #[serde(rename_all = "camelCase")]
     Cancel {
         address: Address,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entry: Option<Box<Entry>>,
     },
-    /// It was found as desired.
+    /// The agent observed the resource as desired.
     #[serde(rename_all = "camelCase")]
     Confirmed {
         address: Address,
@@ -60,13 +60,13 @@ pub(crate) enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inputs: Option<BTreeMap<Address, Digest>>,
     },
-    /// A service was started with these inputs.
+    /// The agent started or reloaded a service with these inputs.
     #[serde(rename_all = "camelCase")]
     Started {
         address: Address,
         inputs: BTreeMap<Address, Digest>,
     },
-    /// It is gone, and so is what we know of it.
+    /// The resource leaves the ledger.
     #[serde(rename_all = "camelCase")]
     Forgotten { address: Address },
     /// A path of a sandbox has another owner.
@@ -76,7 +76,7 @@ pub(crate) enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<Owner>,
     },
-    /// Everything is as this desired state says.
+    /// Every resource is as this desired state says.
     #[serde(rename_all = "camelCase")]
     Whole { target: Digest },
 }

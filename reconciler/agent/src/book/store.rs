@@ -1,5 +1,5 @@
-//! The ledger on disk: two generations written in turn, and the journal that explains the step
-//! from one to the next.
+//! The ledger on disk: two generations that are written in turn, and the journal with the records from one to
+//! the next.
 
 use std::fs::File;
 
@@ -16,15 +16,15 @@ use crate::sys::{Sys, create_new};
 const FORMAT: &str = "ledger";
 const NEXT: &str = "ledger.new";
 
-/// The ledger as it was found.
+/// The ledger as read from disk.
 pub(crate) struct Loaded {
     pub ledger: Ledger,
     pub state: LedgerState,
-    /// A run that was cut off, if there was one: the ledger has what its journal says, in memory only.
+    /// The first record of an interrupted run. The journal's records are applied to `ledger`, in memory only.
     pub unfinished: Option<Begin>,
 }
 
-/// The slot of a sequence.
+/// The file that holds this sequence.
 fn slot(sequence: u64) -> &'static str {
     if sequence % 2 == 0 {
         "ledger.a"
@@ -60,7 +60,7 @@ fn lost(why: impl Into<String>) -> Loaded {
     }
 }
 
-/// Reads the ledger and takes in what an unfinished run left in the journal. Nothing is written.
+/// Reads the ledger and applies the journal of an interrupted run. Writes nothing.
 pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
     let fresh = || Loaded {
         ledger: Ledger::default(),
@@ -75,7 +75,7 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
     let newest = match (a, b) {
         (Slot::Sound(a), Slot::Sound(b)) => Some(if a.sequence > b.sequence { a } else { b }),
         (Slot::Sound(one), other) | (other, Slot::Sound(one)) => {
-            // The first write has no older sister; later ones must have.
+            // The first write has no older generation beside it; every later write does.
             let first = one.sequence == 1 && matches!(other, Slot::Missing);
             if !first && !matches!(journal, Found::Sound { .. }) {
                 return Ok(lost(format!(
@@ -127,7 +127,7 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// The error of a host whose ledger can't be trusted.
+/// Fails if the ledger is lost.
 pub(crate) fn refuse_lost(state: &LedgerState) -> Result<()> {
     match state {
         LedgerState::Lost(why) => Err(AgentError::new(
@@ -141,7 +141,7 @@ pub(crate) fn refuse_lost(state: &LedgerState) -> Result<()> {
     }
 }
 
-/// The next generation's file, its room set aside before the first change.
+/// The file of the next generation; its disk space is reserved before the first change.
 pub(crate) struct Next {
     file: File,
 }
@@ -158,13 +158,13 @@ impl Next {
         Ok(Self { file })
     }
 
-    /// Gives the room back: nothing is going to be done.
+    /// Deletes the file and frees its space, for a run that ends before its first change.
     pub(crate) fn release(self, home: &Home) -> Result<()> {
         drop(self.file);
         home.dir().unlink(NEXT).map(|_| ())
     }
 
-    /// Writes the ledger as the next generation, in the place of the older of the two.
+    /// Writes the ledger as the next generation, in place of the older of the two.
     pub(crate) fn write(mut self, home: &Home, ledger: &mut Ledger) -> Result<()> {
         ledger.sequence += 1;
         let payload = serde_json::to_vec(&*ledger)
@@ -181,7 +181,7 @@ impl Next {
     }
 }
 
-/// Writes the ledger as the next generation.
+/// Reserves and writes the next generation of the ledger.
 pub(crate) fn write(home: &Home, ledger: &mut Ledger) -> Result<()> {
     Next::reserve(home, 1)?.write(home, ledger)
 }

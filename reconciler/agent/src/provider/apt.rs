@@ -1,5 +1,5 @@
-//! apt transactions in transient units of systemd, so that nothing of ours can kill one halfway:
-//! not the end of the connection, not the agent's own death.
+//! apt transactions. They run in transient units of systemd, so that neither the end of the connection nor
+//! the agent's death can kill one halfway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -12,27 +12,27 @@ use crate::book::{Home, PATH};
 use crate::error::{At, Result};
 use crate::sys::{Output, Program, Sys, create_new};
 
-/// The prefix of our units.
+/// The prefix of these units' names.
 const UNIT: &str = "plumb-apt-";
 
-/// Where systemd keeps transient units while they are loaded.
+/// The folder in which systemd keeps transient units while they are loaded.
 const TRANSIENT: &str = "/run/systemd/transient";
 
-/// A transaction may rightly take long on a slow line.
+/// The time limit of a transaction, which may rightly take long on a slow line.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// What one run of apt is to do.
+/// The packages that one run of apt installs and removes.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    /// Names, with the version where it must be that one.
+    /// The packages, each with its version if the manifest sets one.
     pub install: BTreeMap<String, Option<String>>,
     pub remove: BTreeSet<String>,
     pub downgrade: bool,
-    /// Some of them are held by the manifest itself, and held again afterwards.
+    /// The manifest holds some of them, so the hold is set again afterwards.
     pub held: bool,
 }
 
-/// What all packages of a transaction have in common.
+/// The options that all packages of a transaction share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Options {
     pub starting: Starting,
@@ -44,7 +44,7 @@ impl Transaction {
         self.install.keys().chain(&self.remove)
     }
 
-    /// The words that follow `apt-get install`.
+    /// Returns the package arguments of `apt-get install`.
     fn words(&self) -> Vec<String> {
         let installed = self.install.iter().map(|(name, version)| match version {
             Some(version) => format!("{name}={version}"),
@@ -56,7 +56,7 @@ impl Transaction {
     }
 }
 
-/// Our package transactions that are at work, from an earlier run that was cut off.
+/// Returns the running transactions of an earlier run that was interrupted.
 pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
     if sys.is_sandbox() {
         return Vec::new();
@@ -68,7 +68,7 @@ pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
         .collect()
 }
 
-/// Waits until no transaction of ours is at work, and cleans up behind those that lost their agent.
+/// Waits until no transaction of Plumb runs, then cleans up after those that lost their agent.
 pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     while let Some(unit) = transactions(sys).into_iter().next() {
@@ -91,7 +91,7 @@ pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Res
     remove_policy(sys)
 }
 
-/// Runs a program to its end in a unit of its own. What it says goes to a file, not to a pipe of ours.
+/// Runs a program to its end in a unit of its own, with its output in a file, not in a pipe of the agent.
 fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
     let stamp = format!("{}-{}", std::process::id(), crate::sys::monotonic_micros());
     let log = format!("apt-{stamp}.log");
@@ -109,7 +109,7 @@ fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
             "--description=Plumb: a package transaction".to_owned(),
             format!("--property=StandardOutput={stream}"),
             format!("--property=StandardError={stream}"),
-            // The hook goes with the transaction, even if nobody of ours is left to remove it.
+            // The unit itself removes the hook, in case no agent is left to do it.
             format!(
                 "--property=ExecStopPost=-/bin/sh -c 'grep -qs \"^{MARK}\" {POLICY} && rm -f {POLICY}'"
             ),
@@ -149,7 +149,7 @@ fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
     Ok(output)
 }
 
-/// The failure of apt or dpkg, its kind read from what it said.
+/// Returns the error of a failed apt or dpkg run, with a code read from its output.
 fn failure(what: &str, output: &Output) -> AgentError {
     let said = &output.stdout;
     let complaint = explain(output);
@@ -185,13 +185,13 @@ fn failure(what: &str, output: &Output) -> AgentError {
     error
 }
 
-/// apt's own lines of error, and what stands around dpkg's; else the last lines.
+/// Returns apt's error lines with the lines around dpkg's errors, or else the last lines.
 fn explain(output: &Output) -> String {
     let lines: Vec<&str> = output.stdout.lines().collect();
     let mut told: BTreeSet<usize> = BTreeSet::new();
     for (at, line) in lines.iter().enumerate() {
         if line.starts_with("dpkg: error processing") {
-            // The maintainer script's last words stand before it, its exit status behind.
+            // The line before holds the maintainer script's last words, the line after its exit status.
             told.extend(at.saturating_sub(1)..=at + 1);
         } else if line.starts_with("E: ") || line.starts_with("dpkg: error") {
             told.insert(at);
@@ -209,7 +209,7 @@ fn explain(output: &Output) -> String {
     said.join("\n")
 }
 
-/// The packages of a transaction that apt's sources don't have, in the version that is wanted.
+/// Returns the packages that apt's sources don't have in the wanted version, each with apt's error line.
 fn unknown_names(said: &str, transaction: &Transaction) -> Vec<(String, String)> {
     let names = |line: &str| -> Vec<String> {
         transaction
@@ -239,7 +239,7 @@ fn is_unknown(said: &str) -> bool {
         || said.contains("Couldn't find any package")
 }
 
-/// Stale lists: what they name isn't there any more.
+/// True if apt's lists are outdated: they name files that the mirror no longer has.
 fn is_outdated(said: &str) -> bool {
     said.contains("404  Not Found")
         || said.contains("Failed to fetch")
@@ -283,7 +283,7 @@ fn update(sys: &Sys, home: &Home) -> Result<()> {
     Err(failure("apt-get can't update its lists", &output))
 }
 
-/// What else apt would remove together with these.
+/// Returns the other packages that apt would remove together with these.
 fn taken_along(
     sys: &Sys,
     names: &BTreeSet<String>,
@@ -310,7 +310,7 @@ fn taken_along(
         .collect())
 }
 
-/// The packages of a set that can't be removed without others that aren't in it, and those others.
+/// Returns the packages that can't be removed without others outside the set, each with those others.
 pub(crate) fn needed_by(
     sys: &Sys,
     names: &BTreeSet<String>,
@@ -328,9 +328,10 @@ pub(crate) fn needed_by(
     Ok(needed)
 }
 
-/// Runs a transaction; refreshes apt's lists only when they lack something. Packages that the
-/// sources don't have are left out, so that they don't keep the others from coming. What failed,
-/// by package; some that are named with a failure of the whole may have come through.
+/// Runs a transaction and returns the failures by package. It refreshes apt's lists only if they are missing
+/// or outdated, or a package isn't found, and leaves out packages that the sources don't have, so that the
+/// rest still come. A failure of the whole is reported for every package left in it, though some may be
+/// installed.
 pub(crate) fn run(
     sys: &Sys,
     home: &Home,
@@ -416,7 +417,7 @@ fn install(sys: &Sys, home: &Home, transaction: &Transaction, options: Options) 
     in_unit(sys, home, &words)
 }
 
-/// Finishes what an interrupted dpkg left half done.
+/// Finishes the work of an interrupted dpkg.
 pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
     with_policy(sys, Starting::Denied, || {
         let configure = in_unit(
@@ -447,13 +448,13 @@ pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
     })
 }
 
-/// `apt-mark hold` and `unhold`.
+/// Runs `apt-mark VERB` on packages: `hold`, `unhold`, `auto`.
 pub(crate) fn mark(sys: &Sys, verb: &str, names: &[String]) -> Result<()> {
     let args = std::iter::once(verb.to_owned()).chain(names.iter().cloned());
     Program::new("apt-mark", args).check(sys).map(|_| ())
 }
 
-/// Takes the configuration of removed packages away.
+/// Purges the configuration of removed packages.
 pub(crate) fn purge(sys: &Sys, home: &Home, names: &[String]) -> Result<()> {
     let mut words = vec!["dpkg", "--purge", "--"];
     words.extend(names.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! Files, whatever resource they belong to: observing one, putting one in place, taking one away.
+//! Files of any resource type: observes, writes and removes them.
 
 use std::io::Read;
 
@@ -12,10 +12,10 @@ use crate::sys::{
     Accounts, Candidate, Dir, FileKind, Found, Meta, Spot, Sys, copy_hashed, replace, split,
 };
 
-/// Who owns what isn't listed in a sandbox, and what is made without a wish.
+/// The owner of sandbox paths that aren't listed, and of new files for which no owner is set.
 pub(crate) const ROOT: &str = "root";
 
-/// What is asked of a path.
+/// The fields to observe at a path.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub content: bool,
@@ -33,7 +33,7 @@ pub(crate) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
-/// What was at a path, in a phrase for people; `None` if nothing was.
+/// Describes a file for people. Returns `None` if there was none.
 pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option<String> {
     match file_type {
         FileType::Absent => None,
@@ -47,7 +47,7 @@ pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option
     }
 }
 
-/// What is at a path, in the wished fields.
+/// Observes the fields of a path that `wish` selects.
 pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Result<FileObserved> {
     let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
         return Ok(FileObserved::default());
@@ -57,7 +57,7 @@ pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Re
     };
     let mut content = None;
     if wish.content && found.kind == FileKind::File {
-        // What was opened is what is described, should it be replaced in between.
+        // The file may be replaced in between, so the status is taken from the one that was opened.
         if let Some(mut file) = dir.open(leaf)? {
             found = dir.look_at(&file, leaf)?;
             content = Some(copy_hashed(&mut file, &mut std::io::sink()).at("read", path)?);
@@ -111,29 +111,30 @@ fn owners(
     )
 }
 
-/// The bytes that a file is to have.
+/// The bytes to write to a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Bytes {
-    /// Those that it has; a new file is empty.
+    /// The file's own bytes, in place; a new file is empty.
     Stay,
-    /// Those that it has, known to be these: written to a file of their own, so that whoever has the
-    /// old one open holds nothing of the new one.
+    /// The file's own bytes, with this content, in a new file: a process that has the old one open can't
+    /// reach the new one.
     Renew(Content),
-    /// These.
+    /// This content.
     New(Content),
 }
 
-/// What is to be at a path.
+/// The desired state of a path.
 pub(crate) struct Put<'a> {
     pub bytes: Bytes,
     pub owner: Option<&'a Principal>,
     pub group: Option<&'a Principal>,
     pub mode: Option<Mode>,
-    /// A program that must accept the candidate.
+    /// A program and its arguments; it must accept the candidate.
     pub validate: &'a [String],
 }
 
-/// The ids that a path is given; what has no wish keeps its own, or is root's.
+/// Returns the uid and gid to set. Without a desired owner or group, a path keeps its own; a new one gets
+/// root's. In a sandbox there is none to set.
 pub(crate) fn ids(
     sys: &Sys,
     accounts: &Accounts,
@@ -174,7 +175,7 @@ pub(crate) fn ids(
     })
 }
 
-/// Notes a path's owner, in a sandbox.
+/// Records a path's owner in the ledger, in a sandbox.
 pub(crate) fn note_owner(
     cx: &mut ApplyContext<'_>,
     path: &str,
@@ -207,7 +208,7 @@ pub(crate) fn note_owner(
     }
 }
 
-/// Forgets a path's owner, in a sandbox.
+/// Removes a path's owner from the ledger, in a sandbox.
 pub(crate) fn forget_owner(cx: &mut ApplyContext<'_>, path: &str) {
     if cx.owners.remove(path).is_some() {
         cx.records.push(Record::Owned {
@@ -217,7 +218,7 @@ pub(crate) fn forget_owner(cx: &mut ApplyContext<'_>, path: &str) {
     }
 }
 
-/// What is in the way of a file.
+/// Returns the error for a path that another kind of file occupies.
 pub(crate) fn in_the_way(path: &str, kind: FileKind, wanted: &str) -> AgentError {
     let what = match kind {
         FileKind::File => "a file",
@@ -243,12 +244,12 @@ fn check_hard_links(path: &str, found: &Found) -> Result<()> {
     .hint(format!("`find / -xdev -samefile {path}` shows where; copy it in place of the link")))
 }
 
-/// Puts a file in place, or changes what is there.
+/// Writes a file, or changes the metadata of an existing one.
 pub(crate) fn put(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>) -> Result<()> {
     place(cx, path, put, None)
 }
 
-/// Puts a file of our own making in place.
+/// Writes a file whose bytes the agent made.
 pub(crate) fn put_bytes(
     cx: &mut ApplyContext<'_>,
     path: &str,
@@ -308,7 +309,7 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
     let mut check = |candidate: Candidate<'_>| validate(cx, put.validate, candidate, path);
     replace(&spot, &mut reader, Some(content), meta, &mut check).map_err(|error| {
         match (put.bytes, error.code) {
-            // Its bytes were read from the host itself, a moment after they were compared.
+            // The bytes came from the file itself, which changed after it was compared.
             (Bytes::Renew(_), ErrorCode::MissingContent) => replaced(path),
             _ => error,
         }
@@ -319,7 +320,7 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
     Ok(())
 }
 
-/// Opens what was looked at a moment ago; refused where something else is there by now.
+/// Opens the file that was observed. Fails if something else is there by now.
 fn same(dir: &Dir, leaf: &str, before: &Found, path: &str) -> Result<std::fs::File> {
     if let Some(file) = dir.open(leaf)? {
         if dir.look_at(&file, leaf)?.is(before) {
@@ -336,7 +337,7 @@ fn replaced(path: &str) -> AgentError {
     )
 }
 
-/// Remembers that a directory's entries changed.
+/// Remembers a directory whose changed entries must be synced.
 pub(crate) fn keep_for_sync(cx: &mut ApplyContext<'_>, dir: Dir) -> Result<()> {
     let this = dir.itself()?;
     for other in &cx.unsynced {
@@ -349,14 +350,14 @@ pub(crate) fn keep_for_sync(cx: &mut ApplyContext<'_>, dir: Dir) -> Result<()> {
     Ok(())
 }
 
-/// The agent's folder for what `validate` gets where others could exchange the candidate.
+/// The agent's folder for candidates that others could exchange in their own folder.
 const CANDIDATES: &str = "candidates";
 
-/// Runs `validate` on a candidate. A sandbox runs no program, so its candidates are taken as they are.
+/// Runs `validate` on a candidate. A sandbox runs no program and accepts every candidate.
 ///
-/// The program gets the candidate in its own folder, so that what it includes by relative paths is
-/// found, if root alone may write there. Elsewhere another file could have the candidate's name by the
-/// time it is opened: a copy of the same bytes in the agent's folder is judged, under the file's name.
+/// If only root may write to the candidate's folder, the program gets the candidate there, so that relative
+/// includes work. Elsewhere another file could take the candidate's name before the program opens it: there
+/// the program gets a copy of the same bytes in the agent's folder, under the file's name.
 fn validate(
     cx: &ApplyContext<'_>,
     words: &[String],
@@ -377,7 +378,7 @@ fn validate(
     outcome
 }
 
-/// Whether the program takes it.
+/// Fails unless the program accepts the candidate.
 fn accepts(sys: &Sys, words: &[String], candidate: &str, path: &str) -> Result<()> {
     let [program, args @ ..] = words else {
         return Ok(());
@@ -400,7 +401,7 @@ fn accepts(sys: &Sys, words: &[String], candidate: &str, path: &str) -> Result<(
     .hint("correct the content in the repository"))
 }
 
-/// Takes a file or a link away; nothing there is as good.
+/// Removes a file or a link. Succeeds if there is none.
 pub(crate) fn remove(cx: &mut ApplyContext<'_>, path: &str, wanted: FileKind) -> Result<()> {
     let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
         return Ok(());
@@ -419,7 +420,7 @@ pub(crate) fn remove(cx: &mut ApplyContext<'_>, path: &str, wanted: FileKind) ->
     Ok(())
 }
 
-/// Takes away the folders that were made for a resource, those that are empty.
+/// Removes the folders that were made for a resource, as far as they are empty.
 pub(crate) fn remove_made(cx: &mut ApplyContext<'_>, original: Option<&Original>) -> Result<()> {
     for folder in original
         .iter()
@@ -439,7 +440,7 @@ pub(crate) fn remove_made(cx: &mut ApplyContext<'_>, original: Option<&Original>
     Ok(())
 }
 
-/// The folders above a path that aren't there yet, from above.
+/// Returns the missing folders above a path, topmost first.
 pub(crate) fn missing_parents(sys: &Sys, path: &str) -> Vec<String> {
     path.match_indices('/')
         .filter(|(at, _)| *at > 0)

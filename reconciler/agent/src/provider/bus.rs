@@ -1,22 +1,22 @@
-//! A word with systemd itself: the few messages of D-Bus that observing units needs, on the socket
-//! that it keeps for root. `systemctl show` costs a process of a hundred milliseconds' worth of
-//! linking and loading on a small machine; this costs one write and some reads.
+//! A minimal D-Bus client for observing units, on the socket that systemd has for root. `systemctl show`
+//! spends about a hundred milliseconds on linking and loading on a small machine; this costs a few
+//! writes and reads.
 //!
-//! Only what is needed: authentication by uid, method calls with strings, variants of simple types.
-//! Anything unexpected is an error, and the caller asks `systemctl` instead.
+//! It has only the necessary: authentication by uid, method calls with strings, variants of simple types.
+//! Anything unexpected is an error, and the caller runs `systemctl` instead.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Where systemd listens for root, without a bus between.
+/// The socket on which systemd serves root without a bus in between.
 const SOCKET: &str = "/run/systemd/private";
 
-/// No answer of ours is longer.
+/// The longest message that is accepted; the answers needed here are shorter.
 const MAX_MESSAGE: usize = 1 << 20;
 
-/// Something that a property can be.
+/// A property's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Text(String),
@@ -25,7 +25,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// As `systemctl show` writes it.
+    /// Returns the value as `systemctl show` writes it.
     pub(super) fn into_text(self) -> String {
         match self {
             Self::Text(text) => text,
@@ -36,14 +36,15 @@ impl Value {
     }
 }
 
-/// A property of an object that is asked for.
+/// A property to read from an object.
 pub(super) struct Question<'a> {
     pub path: &'a str,
     pub interface: &'a str,
     pub property: &'a str,
 }
 
-/// The object of a unit: everything but letters and digits as `_` and two hexadecimal digits.
+/// Returns a unit's object path: letters and digits stay, other bytes and a leading digit become `_` and two
+/// hexadecimal digits.
 pub(super) fn unit_path(unit: &str) -> String {
     let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
     for (at, byte) in unit.bytes().enumerate() {
@@ -57,7 +58,7 @@ pub(super) fn unit_path(unit: &str) -> String {
     path
 }
 
-/// Asks all questions in one go. An answer is none where there is no such property.
+/// Asks all questions over one connection. An answer is `None` if there is no such property.
 pub(super) fn ask(questions: &[Question<'_>]) -> Option<Vec<Option<Value>>> {
     let mut stream = UnixStream::connect(SOCKET).ok()?;
     let patience = Some(Duration::from_secs(10));
@@ -125,7 +126,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
-/// A header's field: a code, and a variant that is an object's path, a text or a signature.
+/// Writes a header field: a code, and a variant that is an object path, a string or a signature.
 fn field(out: &mut Vec<u8>, code: u8, kind: u8, text: &str) {
     align(out, 8);
     out.extend([code, 1, kind, 0]);
@@ -138,7 +139,7 @@ fn field(out: &mut Vec<u8>, code: u8, kind: u8, text: &str) {
     }
 }
 
-/// `org.freedesktop.DBus.Properties.Get(interface, property)`.
+/// Builds a call of `org.freedesktop.DBus.Properties.Get(interface, property)`.
 fn call(serial: u32, question: &Question<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     put_text(&mut body, question.interface);
@@ -191,7 +192,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(four.try_into().ok()?))
 }
 
-/// The field `REPLY_SERIAL` of a header.
+/// Returns the field `REPLY_SERIAL` of a header.
 fn reply_serial(fields: &[u8]) -> Option<u32> {
     let mut at = 0;
     while at + 4 <= fields.len() {
@@ -214,7 +215,7 @@ fn reply_serial(fields: &[u8]) -> Option<u32> {
     None
 }
 
-/// A variant of a text, a number or a flag.
+/// Reads a variant that holds a string, a number or a boolean.
 fn variant(body: &[u8]) -> Option<Value> {
     if *body.first()? != 1 || *body.get(2)? != 0 {
         return None;

@@ -1,4 +1,4 @@
-//! `check`: something that must hold, looked at from the host itself.
+//! `check`: a condition that must hold, tested from the host itself.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -19,19 +19,19 @@ use super::{
 use crate::error::{Result, fail};
 use crate::sys::{Program, Sys};
 
-/// One try over the network.
+/// The time limit of one try over the network.
 const NETWORK_LIMIT: Duration = Duration::from_secs(5);
 
-/// One try of a program.
+/// The time limit of one try of a program.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(10);
 
-/// It has this long to come true after changes, unless it says otherwise.
+/// The time in which a check must pass after changes, unless its spec sets another.
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// More of an answer isn't read: its status stands in the first line.
+/// The bytes of an answer that are read; its first line has the status.
 const MAX_ANSWER: u64 = 4096;
 
 pub(crate) struct Checks;
@@ -78,7 +78,7 @@ impl Provider for Checks {
     }
 }
 
-/// Does each on a thread of its own, so that one that waits doesn't hold the others up.
+/// Runs each item on a thread of its own, so that one that waits doesn't delay the others.
 fn side_by_side<T: Sync, U: Send>(
     items: &[T],
     one: impl Fn(&T) -> Result<U> + Sync,
@@ -111,7 +111,7 @@ fn until_it_holds(sys: &Sys, spec: &CheckSpec) -> Result<Effect> {
     }
 }
 
-/// Tries once.
+/// Tests the condition once.
 fn attempt(sys: &Sys, spec: &CheckSpec) -> Result<()> {
     if let Some(http) = &spec.http {
         return request(sys, http);
@@ -132,7 +132,7 @@ fn failed<T>(message: String) -> Result<T> {
     fail(ErrorCode::CheckFailed, message)
 }
 
-/// The addresses of a name, asked of the host's own resolver.
+/// Resolves a name with the host's own resolver.
 fn addresses(sys: &Sys, host: &str) -> Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -191,7 +191,7 @@ fn request(sys: &Sys, http: &HttpCheck) -> Result<()> {
     }
 }
 
-/// Sends a request and returns the status of the answer, if it is one.
+/// Sends a request and returns the status of the answer, or `None` if it isn't HTTP.
 fn ask(mut stream: TcpStream, host: &str, path: &str) -> std::io::Result<Option<u16>> {
     stream.set_read_timeout(Some(NETWORK_LIMIT))?;
     stream.set_write_timeout(Some(NETWORK_LIMIT))?;

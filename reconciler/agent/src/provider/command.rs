@@ -1,4 +1,4 @@
-//! `command`: a program that runs when its guards or its inputs ask for it.
+//! `command`: a program that runs when its guards or its inputs require it.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::{
 use crate::error::Result;
 use crate::sys::{Accounts, Output, Program, Sys};
 
-/// Guards only read, so they are quick.
+/// The time limit of a guard, which only reads and so is quick.
 const GUARD_LIMIT: Duration = Duration::from_secs(10);
 
-/// A command may take this long unless it says otherwise.
+/// The time limit of a command, unless its spec sets another.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) struct Commands;
@@ -40,7 +40,7 @@ impl Provider for Commands {
         items.iter().map(one).collect()
     }
 
-    /// What isn't stale ran after the last change of its inputs.
+    /// A command that isn't stale ran after the last change of its inputs.
     fn has_read_inputs(&self, observed: &Observed) -> bool {
         matches!(observed, Observed::Command(found) if !found.stale)
     }
@@ -54,14 +54,14 @@ impl Provider for Commands {
     }
 }
 
-/// True if an input changed since the last success, or there was none.
+/// True if an input changed since the command's last success, or it never succeeded.
 fn is_stale(cx: &ObserveContext<'_>, address: &Address, spec: &Spec) -> bool {
     let entry = cx.inputs.ledger.entry(address);
     let has_run = entry.is_some_and(|entry| entry.inputs.is_some());
     !has_run || cx.inputs.stale(address, spec, 0) != Stale::No
 }
 
-/// Asks the guards; all must ask for a run.
+/// Evaluates the guards. Returns [`Guard::Unmet`] if all of them ask for a run.
 fn guard(sys: &Sys, accounts: &Accounts, spec: &CommandSpec) -> Result<Guard> {
     if spec.creates.as_ref().is_some_and(|path| sys.exists(path)) {
         return Ok(Guard::Met);
@@ -79,7 +79,7 @@ fn guard(sys: &Sys, accounts: &Accounts, spec: &CommandSpec) -> Result<Guard> {
     Ok(Guard::Unmet)
 }
 
-/// Runs a program of a command as its user, in its directory.
+/// Runs a program as the command's user, in the command's directory.
 fn run(
     sys: &Sys,
     accounts: &Accounts,

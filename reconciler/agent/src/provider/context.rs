@@ -1,4 +1,4 @@
-//! What providers observe and change with.
+//! The contexts in which providers observe and change the machine.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -16,14 +16,14 @@ use crate::book::{Home, Original, Originals, Owners, Record};
 use crate::error::{Result, fail};
 use crate::sys::{Accounts, Dir, Sys};
 
-/// A resource to observe, and the spec that says which of its fields are asked for.
+/// A resource to observe, and the spec that selects the fields to observe.
 #[derive(Clone, Copy)]
 pub(crate) struct Item<'a> {
     pub address: &'a Address,
     pub spec: &'a Spec,
 }
 
-/// The machine as providers see it when they observe.
+/// The context in which providers observe.
 pub(crate) struct ObserveContext<'a> {
     pub sys: &'a Sys,
     pub accounts: Accounts,
@@ -33,7 +33,7 @@ pub(crate) struct ObserveContext<'a> {
     systemd: OnceLock<Result<systemd::Snapshot>>,
 }
 
-/// The means by which providers change the machine.
+/// The context in which providers change the machine.
 pub(crate) struct ApplyContext<'a> {
     pub sys: &'a Sys,
     pub home: &'a Home,
@@ -41,34 +41,34 @@ pub(crate) struct ApplyContext<'a> {
     pub owners: Owners,
     pub blobs: &'a Blobs,
     pub originals: &'a Originals,
-    /// The name that this run's temporary files have.
+    /// The name of this run's temporary files.
     pub temporary: &'a str,
-    /// Records of what was done, for the ledger.
+    /// Records of changed owners, for the ledger.
     pub records: Vec<Record>,
     /// Directories whose entries changed and aren't durable yet.
     pub unsynced: Vec<Dir>,
 }
 
-/// A resource to change, as it was found a moment ago.
+/// A resource to change, as it was just observed.
 pub(crate) struct ItemChange<'a> {
     pub address: &'a Address,
     pub spec: &'a Spec,
     pub observed: &'a Observed,
     pub fields: &'a [FieldChange],
-    /// Set when what was there before is given back.
+    /// The original, if this change gives it back.
     pub original: Option<&'a Original>,
 }
 
 impl ItemChange<'_> {
-    /// True if this field is to change.
+    /// True if the change includes this field.
     pub(crate) fn changes(&self, field: &str) -> bool {
         self.fields.iter().any(|change| change.field == field)
     }
 }
 
 impl<'a> ObserveContext<'a> {
-    /// Loads the accounts as they are now; names that aren't local are asked of the name service at
-    /// once.
+    /// Loads the accounts as they are now, and resolves all names that aren't local with one query to the
+    /// name service.
     pub(crate) fn new(
         sys: &'a Sys,
         owners: &'a Owners,
@@ -97,7 +97,7 @@ impl<'a> ObserveContext<'a> {
         }
     }
 
-    /// Returns what systemd says of the units among the items; it is asked once.
+    /// Returns the items' units as systemd shows them, from one query.
     pub(super) fn systemd(&self) -> Result<&systemd::Snapshot> {
         self.systemd
             .get_or_init(|| systemd::show(self.sys, &self.units))
@@ -105,7 +105,7 @@ impl<'a> ObserveContext<'a> {
             .map_err(Clone::clone)
     }
 
-    /// Observes items of all types, those that ask other programs side by side with the rest.
+    /// Observes items of all types. Types that ask other programs are observed in parallel with the rest.
     pub(crate) fn observe(&self, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let mut outcomes: Vec<Option<Result<Observed>>> = items.iter().map(|_| None).collect();
         let asked = |inquiry: Inquiry| self.of_inquiry(inquiry, items);
@@ -143,7 +143,7 @@ impl<'a> ObserveContext<'a> {
             .collect()
     }
 
-    /// Observes the items of one inquiry, each with its place.
+    /// Observes the items of one inquiry, each with its index.
     fn of_inquiry(&self, inquiry: Inquiry, items: &[Item<'_>]) -> Vec<(usize, Result<Observed>)> {
         let mut all = Vec::new();
         for kind in Kind::ALL {
@@ -173,7 +173,7 @@ impl<'a> ObserveContext<'a> {
 }
 
 impl ApplyContext<'_> {
-    /// Opens a content: sent with this plan, or kept as an original.
+    /// Opens a content that came with this plan or is stored as an original.
     pub(crate) fn content(&self, content: &Content, path: &str) -> Result<Box<dyn Read>> {
         if content.size == 0 {
             return Ok(Box::new(std::io::empty()));
@@ -193,7 +193,7 @@ impl ApplyContext<'_> {
         )
     }
 
-    /// Makes changed directories durable.
+    /// Syncs the directories whose entries changed.
     pub(crate) fn sync_directories(&mut self) -> Result<()> {
         self.unsynced.drain(..).try_for_each(|dir| dir.sync())
     }

@@ -109,7 +109,7 @@ fn remove(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         }
         Some(_) if !dir.remove_directory(leaf)? => {
             if work.original.is_some() {
-                // Ours to remove, but others have put things into it: those are theirs.
+                // Plumb made this directory, but others have put entries into it, and those are theirs.
                 return Ok(Effect::Left);
             }
             return Err(AgentError::new(
@@ -134,7 +134,7 @@ fn put(cx: &mut ApplyContext<'_>, spec: &DirectorySpec, path: &str) -> Result<Ef
             return Err(at_path::in_the_way(path, found.kind, "a directory"));
         }
         Some(_) => {}
-        // Nobody else's until it belongs to whom it should.
+        // Closed to others until its owner and group are set.
         None => dir.make_directory(leaf, 0o700)?,
     }
     let this = dir.sub(leaf)?;

@@ -100,7 +100,7 @@ impl GiveBack for Groups {
     }
 }
 
-/// The members that the change leads to, as the comparison has them.
+/// Returns the members to set, from the `members` field of the change.
 fn wanted_members(work: &ItemChange<'_>) -> Option<Vec<String>> {
     let change = work
         .fields

@@ -1,9 +1,9 @@
-//! The restart as state.
+//! Restarts and reruns as state: a resource is stale if an input changed since its last start.
 //!
-//! The ledger keeps, per resource that has inputs, a mark of each at its last start: a digest of the
-//! input's spec (without what only orders it) and of the generation of its last change by us. The
-//! generation moves in the journal before the change itself, so whenever a run is cut off, an input
-//! that may have changed has another mark than the running unit knows, and the unit is stale.
+//! For each resource that has inputs, the ledger stores a mark of each input at the last start: a digest of
+//! the input's spec (without `after`, `manage`, `validate`) and the generation of its last change by Plumb.
+//! The journal has the new generation before the change itself, so wherever a run is interrupted, an input
+//! that may have changed has another mark than the recorded one, and the resource is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +15,16 @@ use super::Effect;
 use crate::book::{Desired, Ledger, Moment};
 use crate::sys::boot_id;
 
-/// The ledger's knowledge of a service's last start by us.
+/// The last start of a service by Plumb, as far as the ledger knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastStart {
-    /// Since the machine was booted.
+    /// Since this boot.
     ThisBoot,
-    /// Not that we know.
+    /// The ledger has no start in this boot.
     Unknown,
 }
 
-/// The inputs of resources, as desired and as the ledger has them.
+/// The inputs of resources: desired specs, and the ledger's marks.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     pub desired: &'a Desired,
@@ -36,15 +36,15 @@ pub(crate) fn has_inputs(address: &Address, spec: &Spec) -> bool {
     spec.on_input(address.name()).is_some() || !spec.triggers(address.name()).is_empty()
 }
 
-/// The inputs of a resource by what their changes lead to.
+/// The inputs of a resource, sorted by the effect of their changes.
 struct Sorted {
     restarting: BTreeSet<Address>,
     reloading: BTreeSet<Address>,
 }
 
 impl Inputs<'_> {
-    /// Returns the inputs that a resource names, and those that it has unnamed: a service the units
-    /// and drop-ins of its unit, those to be taken away included.
+    /// Returns the inputs that a resource names, and those that it has unnamed: for a service the units and
+    /// drop-ins of its unit, those to be removed included.
     fn sorted(&self, address: &Address, spec: &Spec) -> Sorted {
         let mut sorted = Sorted {
             restarting: BTreeSet::new(),
@@ -78,7 +78,7 @@ impl Inputs<'_> {
             None => serde_json::Value::Null,
         };
         if let Some(fields) = json.as_object_mut() {
-            // These say when and how it is put there, not what is read.
+            // These say when and how the input is put in place, not what is read.
             for field in ["after", "manage", "validate"] {
                 fields.remove(field);
             }
@@ -87,7 +87,7 @@ impl Inputs<'_> {
         Digest::of("input", &(json, generation)).ok()
     }
 
-    /// Returns whether we started it since the machine did: systemd forgets a oneshot that has ended.
+    /// Returns the last start by Plumb in this boot: systemd forgets a oneshot that has ended.
     pub(super) fn last_start(&self, address: &Address) -> LastStart {
         let started = self.ledger.entry(address).is_some_and(|entry| {
             let changed = entry.changed.as_ref();
@@ -100,7 +100,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// Returns the marks of all inputs of a resource, as they are now; `None` if it can't have any.
+    /// Returns the current marks of all inputs of a resource, or `None` if it can't have any.
     pub(crate) fn marks(
         &self,
         address: &Address,
@@ -119,8 +119,8 @@ impl Inputs<'_> {
         Some(marks)
     }
 
-    /// Returns what a resource lacks that has read its inputs. One without a mark counts as moved if
-    /// we changed it since then, in microseconds of this boot.
+    /// Returns the action that a resource needs to read its inputs again. An input without a recorded mark
+    /// counts as changed if Plumb changed it after `since`, in microseconds of this boot.
     pub(super) fn stale(&self, address: &Address, spec: &Spec, since: u64) -> Stale {
         let recorded = self
             .ledger
@@ -152,19 +152,18 @@ fn reloads(effect: &Consequence) -> bool {
     matches!(effect, Consequence::Reloads(_))
 }
 
-/// True if a resource is an input of another one without being named.
+/// True if a resource is an input of another one that doesn't name it.
 fn is_unnamed_input(input: &Address, of: &Address) -> bool {
     input.kind().dependents(input.name()).contains(of)
 }
 
-/// True if something happened after a unit's start, by the clock of this boot: whatever happened in
-/// another boot was before it.
+/// True if a change came after a unit's start on this boot's clock. A change in another boot came before it.
 fn after_start(changed: &Moment, active_since: u64) -> bool {
     changed.boot == boot_id() && changed.micros >= active_since
 }
 
-/// Returns the marks that a resource has after a change: all as they were when it began if it was
-/// started, those of inputs that reload it if it was reloaded, and those that had none otherwise.
+/// Returns the marks to record after a change: after a start all current ones; after a reload the current
+/// ones of inputs that reload; otherwise only those of inputs that had none.
 pub(crate) fn inputs_after(
     address: &Address,
     spec: &Spec,

@@ -1,6 +1,6 @@
-//! One provider per primitive type: how it is observed, changed and given back on a real machine.
+//! One provider per primitive type: observes, changes and gives back its resources on a real machine.
 //!
-//! What a type is without a machine (path, unit, order, couplings) its `Resource` says in
+//! The parts of a type that need no machine (path, unit, order, couplings) are in its `Resource` in
 //! `plumb-api`. The match in [`of`] is exhaustive: a new type doesn't compile without a provider.
 
 mod apt;
@@ -41,62 +41,62 @@ pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
 use crate::book::{Ledger, Original};
 use crate::error::{Result, fail};
 
-/// The effect of a change, beyond what observing again shows.
+/// The effect of a change, beyond what a new observation shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It was done.
+    /// The change was made.
     Done,
-    /// A unit was started or a command ran: it has read all of its inputs.
+    /// A unit was started or a command ran: it has read all its inputs.
     Started,
     /// A unit was reloaded.
     Reloaded,
-    /// It stays, because others have put things into it.
+    /// The resource stays, because others need it or have put entries into it.
     Left,
 }
 
-/// How changes of a type are handed to its provider.
+/// The way in which changes are handed to a type's provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
-    /// One by one, but for those that [join](Provider::joins).
+    /// One by one, except those that [join](Provider::joins).
     Each,
-    /// All that are ready in one step.
+    /// All that are ready, in one step.
     Whole,
 }
 
-/// Whether a type can be had in a sandbox.
+/// The support of a type in a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sandbox {
-    /// By files alone; its provider never runs a program there.
+    /// Supported by files alone: the provider runs no program in a sandbox.
     Supported,
-    /// Not at all.
+    /// Not supported.
     Unsupported,
 }
 
-/// The source that a type is observed from. Each is asked on a thread of its own.
+/// The source from which a type is observed. Each source is queried on a thread of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Inquiry {
     /// Files and the kernel.
     Files,
-    /// Other programs, which take their time: `systemd`, `dpkg`. Types that name the same one are
-    /// observed one after the other.
+    /// Other programs, which take their time: `systemd`, `dpkg`. Types with the same one are observed one
+    /// after the other.
     Programs(&'static str),
 }
 
-/// The changes that are done in one batch with one another.
+/// The lane of a change: changes of one lane are done in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
-    /// With all types that name no lane of their own.
+    /// Together with all types that have no lane of their own.
     Shared,
-    /// With those of the same type alone.
+    /// Only with changes of the same type.
     Own(Kind),
-    /// With those of the same lane, when nothing else is ready, so that what they read is in place;
-    /// the lower lane first.
+    /// Only when no other lane is ready, so that all that these changes read is in place; the lower number
+    /// first.
     Last(u8),
 }
 
-/// A primitive type on a machine.
+/// The code for one primitive type on a machine.
 pub(crate) trait Provider: Sync {
-    // Where it can be had, and with what it is done together.
+    // Support, and grouping of changes.
 
     fn sandbox(&self) -> Sandbox {
         Sandbox::Unsupported
@@ -114,78 +114,78 @@ pub(crate) trait Provider: Sync {
         Batch::Each
     }
 
-    /// True if this change may be made in one step with others of its type that come next to it and
-    /// may too: nothing depends on which of them is first.
+    /// True if this change may be made in one step with neighbours of its type that may be too: their order
+    /// doesn't matter.
     fn joins(&self, _spec: &Spec, _fields: &[FieldChange]) -> bool {
         false
     }
 
-    /// A path on the file system that a change writes to: room is checked there beforehand.
+    /// Returns the path that a change writes to; the agent checks the disk space there beforehand.
     fn written(&self, address: &Address) -> Option<String> {
         address.kind().path(address.name())
     }
 
-    // What is there.
+    // Observing.
 
-    /// Observes all items, each with its own outcome, in their order.
+    /// Observes all items. Returns one outcome per item, in their order.
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>>;
 
-    /// Returns the fields in which the host differs.
+    /// Returns the fields in which the host differs from the spec.
     fn compare(&self, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
         spec.compare(observed)
     }
 
-    /// True if what was found has read its inputs as they are now.
+    /// True if the observed resource has read its inputs as they are now.
     fn has_read_inputs(&self, _observed: &Observed) -> bool {
         false
     }
 
-    /// The path of a text that may be shown beside what is desired.
+    /// Returns the path of a text that may be shown in a diff.
     fn text_path(&self, _address: &Address, _observed: &Observed) -> Option<String> {
         None
     }
 
-    // What is done.
+    // Changing.
 
-    /// Changes the host, each item with its own outcome, in their order.
+    /// Applies all changes. Returns one outcome per item, in their order.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 
-    /// Does what a batch needs once at its end.
+    /// Does the closing step that a batch needs once.
     fn settle(&self, _context: &mut ApplyContext<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// What is kept from before the first change, and given back. `None` if there is nothing to
-    /// give back: the resource is forgotten when nothing desires it any more.
+    /// Returns the code that handles the type's originals, or `None` if there is nothing to give back: such a
+    /// resource only leaves the ledger when nothing desires it any more.
     fn give_back(&self) -> Option<&dyn GiveBack>;
 }
 
-/// Keeping what was there before Plumb's first change, and giving it back.
+/// Handles originals: their capture before Plumb's first change, and their return.
 pub(crate) trait GiveBack {
-    /// A spec that names every field: what is observed for it is a whole original.
+    /// Returns a spec that names every field, so that the agent observes a complete original.
     fn full_spec(&self) -> Spec;
 
-    /// The spec that gives the original back, in the fields that `managed` has.
+    /// Returns the spec that restores the original, in the fields that `managed` has.
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec;
 
-    /// The original in a phrase for people; `None` if nothing was there.
+    /// Describes the original for people. Returns `None` if nothing was there.
     fn describe(&self, original: &Observed) -> Option<String>;
 
-    /// The content that giving it back needs.
+    /// Returns the content that restoring the original needs.
     fn content(&self, _original: &Observed) -> Option<Content> {
         None
     }
 
-    /// Names the kept content in an original.
+    /// Sets the stored content in an original.
     fn set_content(&self, _original: &mut Observed, _kept: Content) {}
 
-    /// Takes out of an observation what passes by itself.
+    /// Removes passing state from an observation, such as a pending reload.
     fn lasting(&self, observed: Observed) -> Observed {
         observed
     }
 }
 
-/// The provider of a type.
+/// Returns the provider of a type.
 pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
     match kind {
         Kind::File => &file::Files,
@@ -202,22 +202,22 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
     }
 }
 
-/// How the type of an observation keeps and gives back.
+/// Returns the code that handles originals of this observation's type.
 fn keeper(observed: &Observed) -> Option<&'static dyn GiveBack> {
     of(observed.kind()).give_back()
 }
 
-/// The content that giving an original back needs.
+/// Returns the content that restoring an original needs.
 pub(crate) fn kept_content(original: &Original) -> Option<Content> {
     keeper(&original.observed)?.content(&original.observed)
 }
 
-/// An original in a phrase for people; `None` if nothing was there.
+/// Describes an original for people. Returns `None` if nothing was there.
 pub(crate) fn describe(original: &Original) -> Option<String> {
     keeper(&original.observed)?.describe(&original.observed)
 }
 
-/// Digests of the contents that the ledger's originals need.
+/// Returns the digests of the contents that the ledger's originals need.
 pub(crate) fn contents_of_originals(ledger: &Ledger) -> BTreeSet<String> {
     ledger
         .resources
@@ -227,7 +227,7 @@ pub(crate) fn contents_of_originals(ledger: &Ledger) -> BTreeSet<String> {
         .collect()
 }
 
-/// The error about the spec of another type than the address says: the controller's mistake.
+/// Returns the error for a spec whose type isn't the address's, which is the controller's mistake.
 fn wrong_type<T>(address: &Address) -> Result<T> {
     fail(
         ErrorCode::Protocol,
@@ -235,7 +235,7 @@ fn wrong_type<T>(address: &Address) -> Result<T> {
     )
 }
 
-/// Changes each item by itself, one after the other.
+/// Applies the changes one after the other.
 fn each(
     cx: &mut ApplyContext<'_>,
     work: &[ItemChange<'_>],
@@ -244,7 +244,7 @@ fn each(
     work.iter().map(|work| one(cx, work)).collect()
 }
 
-/// The error about what a sandbox hasn't.
+/// Returns the error for something that a sandbox doesn't have.
 fn not_in_a_sandbox(what: &str) -> AgentError {
     AgentError::new(ErrorCode::Unsupported, format!("a sandbox has no {what}")).hint(
         "a sandbox has files, directories, links, units, sysctl files, users and groups; leave the rest out for this host, or drive a real one",

@@ -1,4 +1,4 @@
-//! `package`: observed by one `dpkg-query`, changed in one apt transaction.
+//! `package`: observed with one `dpkg-query`, changed in apt transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -89,8 +89,8 @@ impl GiveBack for Packages {
         Spec::Package(PackageSpec::default())
     }
 
-    /// A package that was there stays, in whatever version; one that we brought goes, and its
-    /// configuration and data stay: purging could delete a database.
+    /// Keeps a package that was there before, in whatever version. Removes one that Plumb installed, but not
+    /// its configuration and data: purging could delete a database.
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
         let Observed::Package(original) = original else {
             return Spec::Package(PackageSpec::default());
@@ -120,11 +120,11 @@ impl GiveBack for Packages {
     }
 }
 
-/// A line of dpkg's answer: what is wanted, what is there, whether it needs reinstalling.
+/// Reads a `db:Status-Abbrev`: the desired action, the status, and the flag for "reinstall required".
 fn read(status: &str, version: &str) -> PackageObserved {
     let mut flags = status.chars();
     let (wanted, there, wrong) = (flags.next(), flags.next(), flags.next());
-    // Waiting for a trigger is installed: the triggering package's own transaction settles it.
+    // A package that waits for a trigger is installed: the triggering package's own transaction settles it.
     let installed = matches!(there, Some('i' | 'W' | 't'));
     let broken = matches!(there, Some('H' | 'U' | 'F')) || wrong == Some('R');
     PackageObserved {
@@ -141,7 +141,7 @@ fn query(sys: &Sys, names: &BTreeSet<&str>) -> Result<BTreeMap<String, PackageOb
     let args = ["-W", format, "--"]
         .into_iter()
         .chain(names.iter().copied());
-    // Status 1 says that some names aren't known, which is an answer.
+    // Status 1 means that dpkg doesn't know some names, which is an answer too.
     let output = Program::new("dpkg-query", args).run(sys)?;
     if output.status > 1 {
         return Err(AgentError::new(
@@ -170,7 +170,7 @@ fn parse(text: &str, names: &BTreeSet<&str>) -> BTreeMap<String, PackageObserved
             if !names.contains(name.as_str()) {
                 continue;
             }
-            // Of several architectures the installed one answers for the bare name.
+            // For a name without an architecture, an installed one goes first.
             let better = found.get(&name).is_none_or(|other| other.version.is_none());
             if better {
                 found.insert(name, observed.clone());
@@ -180,7 +180,7 @@ fn parse(text: &str, names: &BTreeSet<&str>) -> BTreeMap<String, PackageObserved
     found
 }
 
-/// The newest version that the sources have of each.
+/// Returns the candidate version of each package.
 fn candidates(sys: &Sys, names: &BTreeSet<&str>) -> Result<BTreeMap<String, String>> {
     let args = std::iter::once("policy").chain(names.iter().copied());
     let output = Program::new("apt-cache", args).check(sys)?;
@@ -202,17 +202,17 @@ fn parse_policy(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// A batch, sorted by what it needs of apt.
+/// A batch, sorted by the actions that it needs.
 #[derive(Default)]
 struct Wanted {
-    /// By the options that differ: usually there is one.
+    /// By options; usually there is one set of them.
     transactions: BTreeMap<Options, Transaction>,
     hold: Vec<String>,
     unhold: Vec<String>,
     purge: Vec<String>,
-    /// Half done by an interrupted dpkg, and to stay.
+    /// Packages that an interrupted dpkg left half installed, and that are to stay.
     broken: Vec<String>,
-    /// Those that we brought and nothing desires any more.
+    /// Packages that Plumb installed and nothing desires any more.
     given_back: BTreeSet<String>,
     failures: BTreeMap<String, AgentError>,
 }
@@ -235,7 +235,7 @@ fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
             continue;
         }
         match spec.hold {
-            // apt forgets the hold of what it changes.
+            // apt drops the hold of a package that it changes.
             Some(true) if moves || work.changes("hold") => wanted.hold.push(name.clone()),
             Some(false) if work.changes("hold") => wanted.unhold.push(name.clone()),
             _ => {}
@@ -280,18 +280,18 @@ fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
     Ok(wanted)
 }
 
-/// What didn't simply come through, by package. Others of a failed transaction may have, which
-/// observing again shows.
+/// The packages that failed or were left, with their outcomes. Others of a failed transaction may be fine, as
+/// a new observation shows.
 type Exceptions = BTreeMap<String, Result<Effect>>;
 
-/// Does the batch, in as few transactions as its options allow.
+/// Carries out the batch, in as few transactions as its options allow.
 fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions> {
     let (sys, home) = (cx.sys, cx.home);
     apt::wait_for_others(sys, home, Duration::from_secs(30 * 60))?;
     let mut wanted = sort(work)?;
     if !wanted.broken.is_empty() {
         if let Err(error) = apt::repair(sys, home) {
-            // It would fail in the same way within the transaction: the others needn't see that.
+            // It would fail in the same way within the transaction, and take the others with it.
             for name in &wanted.broken {
                 wanted.failures.insert(name.clone(), error.clone());
                 for transaction in wanted.transactions.values_mut() {
@@ -309,7 +309,7 @@ fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions
             .failures
             .extend(apt::run(sys, home, transaction, options));
     }
-    // Holds come back even if a transaction failed.
+    // Sets holds again even if a transaction failed.
     if !wanted.hold.is_empty() {
         apt::mark(sys, "hold", &wanted.hold)?;
     }
@@ -319,7 +319,7 @@ fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions
     if !wanted.purge.is_empty() {
         apt::purge(sys, home, &wanted.purge)?;
     }
-    // What is installed now may need what was to be given back: apt keeps it then.
+    // apt keeps a package to be given back if one that is installed now needs it.
     let back: BTreeSet<&str> = wanted.given_back.iter().map(String::as_str).collect();
     if !back.is_empty() {
         let there = query(sys, &back)?;
@@ -330,7 +330,7 @@ fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions
         left.extend(kept.filter(|name| !wanted.failures.contains_key(name)));
     }
     if !left.is_empty() {
-        // Now it is there for the others' sake only.
+        // It stays only for the packages that need it.
         apt::mark(sys, "auto", &left.iter().cloned().collect::<Vec<_>>())?;
     }
     let failed = wanted
@@ -342,8 +342,8 @@ fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions
         .collect())
 }
 
-/// Takes out of the removals what other packages on the host need: refused where the manifest says
-/// `absent`, left to them where we only give back.
+/// Takes packages that others on the host need out of the removals. Fails those that the manifest sets
+/// `absent`, and returns those that are only given back.
 fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> Result<BTreeSet<String>> {
     let mut left = BTreeSet::new();
     let removals = wanted

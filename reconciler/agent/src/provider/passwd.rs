@@ -1,4 +1,4 @@
-//! Changing accounts: by shadow's tools on a host, by the files alone in a sandbox.
+//! Changes accounts: with shadow's tools on a host, by the files alone in a sandbox.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::at_path::{self, Bytes, Put};
 use crate::error::Result;
 use crate::sys::{Accounts, Program, Sys};
 
-/// As often the files' lock is waited for, half a second each time.
+/// The number of tries for the files' lock, half a second apart.
 const PATIENCE: u32 = 20;
 
-/// Runs a tool of shadow's; says what a person can do where it refuses.
+/// Runs one of shadow's tools; a refusal has a hint.
 pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
     for _ in 0..PATIENCE {
         let output = Program::new(name, args.iter().cloned()).run(sys)?;
@@ -50,7 +50,7 @@ pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
     .hint("if nothing is at work there, remove the stale /etc/passwd.lock, /etc/group.lock, /etc/shadow.lock, /etc/gshadow.lock"))
 }
 
-/// The next free number: upwards from 1000, or downwards from 999 for the system's own.
+/// Returns the next free id: upwards from 1000, or downwards from 999 for a system account.
 fn free(taken: &dyn Fn(u32) -> bool, system: bool) -> u32 {
     if system {
         (100..1000).rev().find(|id| !taken(*id)).unwrap_or(0)
@@ -74,7 +74,7 @@ fn write(cx: &mut ApplyContext<'_>, path: &str, lines: &[String]) -> Result<()> 
     at_path::put_bytes(cx, path, &put, text.as_bytes())
 }
 
-/// A file's lines, the one of this name apart.
+/// Returns a file's lines, and the index of the one with this name.
 fn lines(sys: &Sys, path: &str, name: &str) -> (Vec<String>, Option<usize>) {
     let lines: Vec<String> = sys
         .text(path)
@@ -99,7 +99,7 @@ fn place(lines: &mut Vec<String>, at: Option<usize>, line: Option<String>) {
     }
 }
 
-/// Makes a sandbox's group as its spec says.
+/// Writes a sandbox's group as its spec says.
 pub(crate) fn sandbox_group(
     cx: &mut ApplyContext<'_>,
     name: &str,
@@ -128,7 +128,7 @@ pub(crate) fn sandbox_group(
     write(cx, PATH, &all)
 }
 
-/// Makes a sandbox's user as its spec says.
+/// Writes a sandbox's user as its spec says.
 pub(crate) fn sandbox_user(
     cx: &mut ApplyContext<'_>,
     name: &str,

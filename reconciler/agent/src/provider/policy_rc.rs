@@ -1,26 +1,26 @@
-//! `policy-rc.d` for the time of a package transaction: an installation doesn't start services.
+//! `policy-rc.d` during a package transaction, so that an installation doesn't start services.
 
 use std::fmt::Write as _;
 
 use crate::error::Result;
 use crate::sys::{Program, Sys};
 
-/// Whether packages may start their services when they are installed.
+/// The permission for packages to start their services when they are installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Starting {
-    /// They start when their `service` says so, with their configuration in place.
+    /// Denied: services start when their `service` says so, with their configuration in place.
     #[default]
     Denied,
     Allowed,
 }
 
-/// The hook of Debian's maintainer scripts that is asked before a service is started.
+/// The hook that Debian's maintainer scripts ask before they start a service.
 pub(super) const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// By this a hook of ours is known, should a power loss leave one behind.
+/// The line that marks Plumb's own hook, in case a power loss leaves one behind.
 pub(super) const MARK: &str = "# plumb: for the time of one package transaction";
 
-/// Takes away a hook that a power loss left behind.
+/// Removes Plumb's own hook; a power loss may have left one.
 pub(super) fn remove_policy(sys: &Sys) -> Result<()> {
     let ours = sys.text(POLICY).is_some_and(|text| text.contains(MARK));
     if ours {
@@ -31,8 +31,8 @@ pub(super) fn remove_policy(sys: &Sys) -> Result<()> {
     Ok(())
 }
 
-/// Lets services that run be started again (an upgrade does that) and denies all others, which
-/// start when their `service` says so, with their configuration in place.
+/// Returns the hook's text. It lets running services be started again, as an upgrade does, and denies all
+/// others: those start when their `service` says so, with their configuration in place.
 fn policy(running: &str) -> String {
     let units: Vec<&str> = running
         .lines()
@@ -48,7 +48,7 @@ fn policy(running: &str) -> String {
     text.push_str("case \"$2\" in *start*) ;; *) exit 0 ;; esac\ncase \"$1\" in *.*) unit=$1 ;; *) unit=$1.service ;; esac\n");
     text.push_str("case \"$unit\" in\n");
     for unit in units {
-        // Quoted: a name is never a pattern here.
+        // Quoted, so that the shell doesn't take the name as a pattern.
         let _ = writeln!(text, "'{unit}') exit 0 ;;");
     }
     text.push_str("esac\nexit 101\n");
@@ -87,7 +87,7 @@ fn place_policy(sys: &Sys) -> Result<()> {
     crate::sys::replace(&spot, &mut text.as_bytes(), None, meta, &mut |_| Ok(()))
 }
 
-/// Whether the transaction's packages may start their services themselves.
+/// Runs `work` with the hook in place, unless packages may start their services.
 pub(super) fn with_policy<T>(
     sys: &Sys,
     starting: Starting,

@@ -1,4 +1,4 @@
-//! `service`: state, enablement, mask.
+//! `service`: run state, enablement, mask.
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
@@ -61,7 +61,7 @@ impl Provider for Services {
         matches!(spec, Spec::Service(spec) if start::is_start(spec, fields))
     }
 
-    /// Whoever started it, a running unit has read them.
+    /// A running unit that isn't stale has read its inputs, whoever started it.
     fn has_read_inputs(&self, observed: &Observed) -> bool {
         matches!(
             observed,
@@ -92,7 +92,7 @@ impl GiveBack for Services {
         else {
             return Spec::Service(ServiceSpec::default());
         };
-        // A unit that wasn't known was made by us or by a package of ours: it goes, so it stops.
+        // A unit that systemd didn't know came from Plumb or a package of Plumb's: it goes, so it stops.
         let state = if original.known {
             original.state
         } else {
@@ -168,7 +168,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let mut effect = Effect::Done;
     if work.changes("state") {
         if spec.state == Some(ServiceState::Started) {
-            // Something that failed too often in a row would be refused for that alone.
+            // systemd refuses to start a unit that failed too often in a row.
             let _ = systemd::control(sys, &["reset-failed", "--", &unit]);
             run("start")?;
             effect = Effect::Started;

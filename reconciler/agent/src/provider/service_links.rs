@@ -52,7 +52,7 @@ fn unit_text(sys: &Sys, unit: &str) -> Option<String> {
         .find_map(|folder| sys.text(&format!("{folder}/{unit}")))
 }
 
-/// The folders in which `[Install]` wants a link.
+/// Returns the folders that need a link according to `[Install]`.
 fn install_links(text: &str) -> Vec<String> {
     let mut folders = Vec::new();
     let mut section = "";

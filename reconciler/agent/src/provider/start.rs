@@ -1,5 +1,5 @@
-//! Enabling and starting several services at once: three processes for all of them in place of three
-//! for each, one reload of systemd in place of one for each, and systemd's own parallelism.
+//! Enables and starts several services at once: with three processes and one reload of systemd for all of
+//! them instead of for each, and in parallel by systemd itself.
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::AgentError;
@@ -13,8 +13,8 @@ use super::{Effect, ItemChange, wrong_type};
 use crate::error::Result;
 use crate::sys::{Output, Sys, monotonic_micros};
 
-/// Whether a change only starts or enables a service: what such changes do doesn't depend on their
-/// order, or systemd is told of it by the units themselves.
+/// True if a change only starts or enables a service. Such changes don't depend on their order, or the units
+/// themselves tell systemd of it.
 pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
     fields.iter().all(|change| match change.field.as_str() {
         "state" => spec.state == Some(ServiceState::Started),
@@ -23,14 +23,14 @@ pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
     })
 }
 
-/// A service of the step, and what came of it so far.
+/// A service of the step, with its outcome so far.
 struct Starting<'a, 'w> {
     work: &'a ItemChange<'w>,
     unit: String,
     outcome: Result<Effect>,
 }
 
-/// Starts and enables all of them, each with its own outcome, in their order.
+/// Enables and starts all services. Returns one outcome per item, in their order.
 pub(super) fn together(sys: &Sys, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
     let mut all: Vec<Starting<'_, '_>> = work
         .iter()
@@ -55,7 +55,7 @@ fn check(work: &ItemChange<'_>) -> Result<Effect> {
     Ok(Effect::Done)
 }
 
-/// Those that are well so far and have this field to change.
+/// Returns the services without an error so far that have this field to change.
 fn those<'s, 'a, 'w>(
     all: &'s mut [Starting<'a, 'w>],
     field: &str,
@@ -77,7 +77,7 @@ fn enable(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
     }
     match control(sys, "enable", all) {
         Ok(output) if output.status == 0 => {}
-        // One of them can't be: enabling again what is enabled does nothing, so each is asked alone.
+        // At least one can't be enabled. Enabling the rest again does nothing, so each is tried alone.
         Ok(_) => {
             for one in all {
                 one.outcome = match systemd::control(sys, &["enable", "--", &one.unit]) {
@@ -95,7 +95,7 @@ fn start(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
     if all.is_empty() {
         return;
     }
-    // Something that failed too often in a row would be refused for that alone.
+    // systemd refuses to start a unit that failed too often in a row.
     let _ = control(sys, "reset-failed", all);
     let since = monotonic_micros();
     let output = match control(sys, "start", all) {
@@ -108,7 +108,7 @@ fn start(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
         }
         return;
     }
-    // Which of them failed isn't asked by starting them again: that alone has effects.
+    // The units' states show which failed. Starting each again could have effects of its own.
     let units: Vec<String> = all.iter().map(|one| one.unit.clone()).collect();
     let shown: Snapshot = match systemd::show(sys, &units) {
         Ok(shown) => shown,
@@ -133,7 +133,7 @@ fn fail_all(all: &mut [&mut Starting<'_, '_>], error: &AgentError) {
     }
 }
 
-/// Whether a unit that was told to start is up; one that ends by itself counts if it ran since then.
+/// True if a started unit is up. A unit that ends by itself counts if it ran since `since`.
 fn came_up(shown: &Shown, since: u64) -> bool {
     let state = read(shown, LastStart::Unknown, Some(ServiceState::Started)).state;
     let ran = !shown.is("ActiveState", "inactive")
@@ -141,7 +141,7 @@ fn came_up(shown: &Shown, since: u64) -> bool {
     state == Some(ServiceState::Started) && ran
 }
 
-/// What was said of one unit and of none of the others.
+/// Returns the output without the lines that name only other units.
 fn about(output: &Output, unit: &str, units: &[String]) -> Output {
     let names = |line: &str, unit: &str| {
         line.split(|c: char| c.is_whitespace() || "\"',;()".contains(c))

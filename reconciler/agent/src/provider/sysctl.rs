@@ -1,4 +1,4 @@
-//! `sysctl`: the running value in `/proc/sys`, and a file of our own for the next boot.
+//! `sysctl`: the running value in `/proc/sys`, and a file for the next boot.
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
@@ -15,7 +15,7 @@ use crate::sys::{FileKind, Sys};
 
 pub(crate) struct Sysctls;
 
-/// Where the kernel has a key: sysctl's own exchange of `.` and `/`.
+/// Returns the kernel's path of a key. `.` and `/` change places, as in sysctl(8).
 fn kernel_path(key: &str) -> String {
     let swapped: String = key
         .chars()
@@ -40,7 +40,7 @@ fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
         .filter(|(name, _)| name.trim() == key)
         .map(|(_, value)| SysctlSpec::fold(value))
         .next_back();
-    // A file of ours that doesn't say what it should is a difference too.
+    // A file of Plumb's without the key is a difference too.
     Ok(Some(value.unwrap_or_default()))
 }
 
@@ -48,7 +48,7 @@ fn running(key: &str) -> Result<Option<String>> {
     match std::fs::read_to_string(kernel_path(key)) {
         Ok(text) => Ok(Some(SysctlSpec::fold(&text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        // Write-only keys have no value to compare.
+        // A write-only key has no value to compare.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
         Err(error) => fail(
             ErrorCode::Io,
@@ -66,7 +66,7 @@ impl Provider for Sysctls {
         let one = |item: &Item<'_>| {
             let key = item.address.name();
             let persisted = persisted(cx.sys, key)?;
-            // A sandbox has no kernel of its own: only the file counts.
+            // A sandbox has no kernel of its own, so only the file counts.
             let running = if cx.sys.is_sandbox() {
                 persisted.clone()
             } else {
@@ -80,7 +80,7 @@ impl Provider for Sysctls {
     fn compare(&self, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
         let mut changes = spec.compare(observed);
         if let (Spec::Sysctl(spec), Observed::Sysctl(found)) = (spec, observed) {
-            // Where the kernel has no such key, there is nothing to give back to.
+            // If the kernel has no such key, there is no running value to restore.
             let give_back = spec.state == Presence::Absent && found.running.is_some();
             if let Some(value) = spec.value.as_ref().filter(|_| give_back) {
                 let value = SysctlSpec::fold(value);
@@ -110,7 +110,8 @@ impl GiveBack for Sysctls {
         Spec::Sysctl(SysctlSpec::default())
     }
 
-    /// Giving back is "not persisted, and running as before", which no manifest can say.
+    /// Returns "not persisted, and running as before" for an original without a file, which no manifest can
+    /// express.
     fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
         let (running, persisted) = match original {
             Observed::Sysctl(original) => (original.running.clone(), original.persisted.clone()),
@@ -159,7 +160,8 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     Ok(Effect::Done)
 }
 
-/// The kernel first: a value that it refuses must not wait for the next boot.
+/// Sets the running value. This comes before the file: a value that the kernel rejects must not stay for the
+/// next boot.
 fn set(key: &str, value: &str) -> Result<()> {
     let path = kernel_path(key);
     match std::fs::write(&path, value) {

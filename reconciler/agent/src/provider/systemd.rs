@@ -1,4 +1,4 @@
-//! What systemd says of units: asked of it directly, or by one `systemctl show` for all of them.
+//! The state of units, read from systemd directly or with one `systemctl show` for all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use super::bus;
 use crate::error::{Result, fail};
 use crate::sys::{Output, Program, Sys};
 
-/// What is asked of each unit.
+/// The properties that are read for every unit.
 const UNIT_PROPERTIES: &str =
     "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestampMonotonic";
 
-/// What is asked of a service beyond that.
+/// The further properties that are read for a service.
 const SERVICE_PROPERTIES: &str = "Type,RemainAfterExit,Result,ExecMainStartTimestampMonotonic";
 
 /// A unit as systemd shows it.
@@ -22,7 +22,7 @@ pub(crate) struct Shown {
     properties: BTreeMap<String, String>,
 }
 
-/// Units by the name they were asked for.
+/// Units by the requested name.
 pub(crate) type Snapshot = BTreeMap<String, Shown>;
 
 impl Shown {
@@ -65,12 +65,12 @@ fn parse(units: &[String], text: &str) -> Snapshot {
     units.iter().cloned().zip(blocks).collect()
 }
 
-/// A template such as `getty@.service` has no state of its own, and asking for it is an error.
+/// True for a template such as `getty@.service`: it has no state of its own, and querying it is an error.
 fn is_template(unit: &str) -> bool {
     unit.contains("@.")
 }
 
-/// Shows these units.
+/// Reads the state of these units; templates are left out.
 pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     let units: Vec<String> = units
         .iter()
@@ -87,7 +87,7 @@ pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     }
 }
 
-/// Asks systemd itself; none where that can't be done, for whatever reason.
+/// Asks systemd itself. Returns `None` if that fails for any reason.
 fn ask(units: &[String]) -> Option<Snapshot> {
     const UNIT: &str = "org.freedesktop.systemd1.Unit";
     const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -123,7 +123,7 @@ fn ask(units: &[String]) -> Option<Snapshot> {
                 .insert(property.to_owned(), value.into_text());
         }
     }
-    // A unit without a state is an answer that wasn't understood.
+    // A unit without a load state means that the answer wasn't understood.
     snapshot
         .values()
         .all(|shown| !shown.get("LoadState").is_empty())
@@ -150,7 +150,7 @@ fn show_by_program(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Refuses where systemd isn't PID 1.
+/// Fails if systemd isn't PID 1.
 pub(crate) fn running(sys: &Sys) -> Result<()> {
     if sys.has_systemd() {
         return Ok(());
@@ -161,16 +161,16 @@ pub(crate) fn running(sys: &Sys) -> Result<()> {
     )
 }
 
-/// Runs `systemctl` with these words.
+/// Runs `systemctl` with these arguments.
 pub(crate) fn control(sys: &Sys, words: &[&str]) -> Result<Output> {
-    // Starting a unit may rightly take long: its own TimeoutStartSec ends it.
+    // Starting a unit may rightly take long; its own TimeoutStartSec ends it.
     let all = ["--no-pager", "--no-ask-password"];
     Program::new("systemctl", all.iter().chain(words).copied())
         .limit(Duration::from_secs(15 * 60))
         .run(sys)
 }
 
-/// The failure of a unit, with what it last said.
+/// Returns the error of a unit, with its last lines in the journal.
 pub(crate) fn failure(sys: &Sys, unit: &str, what: &str, output: &Output) -> AgentError {
     let said = Program::new(
         "journalctl",

@@ -142,7 +142,7 @@ impl GiveBack for Units {
     }
 }
 
-/// Refuses to override a unit that a package brings.
+/// Fails if a package has a unit of this name.
 fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
     let vendor = UnitSpec::VENDOR_FOLDERS
         .iter()

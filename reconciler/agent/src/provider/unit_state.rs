@@ -1,4 +1,4 @@
-//! A unit's state as systemd shows it, and what can be asked of it.
+//! The state of a unit as systemd shows it, and checks of what can be asked of it.
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ServiceObserved, ServiceSpec, ServiceState, Stale};
@@ -8,9 +8,8 @@ use super::inputs::LastStart;
 use super::systemd::Shown;
 use crate::error::Result;
 
-/// What systemd's properties come to. A oneshot that has run and ended is both what `started` asks for
-/// and what `stopped` does, so it takes what is `wanted` to say which; one that remains after its exit
-/// is active until somebody stops it.
+/// Derives a service's state from systemd's properties. A oneshot that has run and ended meets both `started`
+/// and `stopped`, so `wanted` decides; one with `RemainAfterExit` is active until somebody stops it.
 pub(super) fn read(
     shown: &Shown,
     last_start: LastStart,
@@ -24,7 +23,7 @@ pub(super) fn read(
             || shown.micros("ExecMainStartTimestampMonotonic") > 0);
     let started = match shown.get("ActiveState") {
         "active" | "reloading" | "refreshing" => true,
-        // Waiting to be started again after a failure is not running.
+        // A unit that waits for its restart after a failure isn't running.
         "activating" => !shown.is("SubState", "auto-restart"),
         "inactive" => ends_by_itself && has_run && wanted != Some(ServiceState::Stopped),
         _ => false,
@@ -33,7 +32,7 @@ pub(super) fn read(
         "enabled" => Some(true),
         "disabled" | "enabled-runtime" | "linked" | "linked-runtime" | "masked"
         | "masked-runtime" => Some(false),
-        // What doesn't exist doesn't start at boot.
+        // A unit that doesn't exist doesn't start at boot.
         _ if !known => Some(false),
         _ => None,
     };
@@ -50,7 +49,7 @@ pub(super) fn read(
     }
 }
 
-/// Refuses to start or enable what isn't there.
+/// Fails if the spec starts or enables a unit that systemd doesn't know.
 pub(super) fn check_known(
     unit: &str,
     spec: &ServiceSpec,
@@ -67,7 +66,7 @@ pub(super) fn check_known(
     )
 }
 
-/// Refuses to enable or disable what can't be.
+/// Fails if the spec enables or disables a unit without an `[Install]` section.
 pub(super) fn check_install(
     unit: &str,
     work: &ItemChange<'_>,

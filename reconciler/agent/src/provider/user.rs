@@ -1,4 +1,4 @@
-//! `user`: `/etc/passwd` by the system's own tools, which know its locks and its shadow files.
+//! `user`: `/etc/passwd`, changed with the system's own tools, which handle its locks and shadow files.
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Membership, Presence, Principal, UserObserved, UserSpec};
@@ -103,7 +103,7 @@ impl GiveBack for Users {
         if managed.state == Presence::Absent {
             return Spec::User(everything);
         }
-        // Only what we changed: the rest may have moved on since, and isn't ours.
+        // Only the fields that Plumb changed: others may have changed the rest since.
         Spec::User(UserSpec {
             uid: managed.uid.and(everything.uid),
             group: managed.group.as_ref().and(everything.group),
@@ -126,7 +126,7 @@ impl GiveBack for Users {
     }
 }
 
-/// The groups that the change leads to, as the comparison has them.
+/// Returns the groups to set, from the `groups` field of the change.
 fn wanted_groups(work: &ItemChange<'_>) -> Option<Vec<String>> {
     let change = work.fields.iter().find(|change| change.field == "groups")?;
     let groups = change.to.as_ref()?.as_array()?;
@@ -168,7 +168,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         return Ok(Effect::Done);
     }
     if spec.state == Presence::Absent {
-        // Never `--remove`: a home is its owner's.
+        // Never `--remove`: the home belongs to its owner.
         passwd::tool(cx.sys, "userdel", &[name.to_owned()])?;
     } else if work.changes("state") {
         passwd::tool(cx.sys, "useradd", &create(cx, name, spec))?;
@@ -208,7 +208,7 @@ fn create(cx: &ApplyContext<'_>, name: &str, spec: &UserSpec) -> Vec<String> {
         }
     };
     option("-u", spec.uid.map(|uid| uid.to_string()));
-    // A group of the user's own name may be there already: useradd wouldn't take it by itself.
+    // If a group of the user's name exists, useradd needs it by `-g`, and doesn't make its own.
     let own = cx.accounts.group(name).map(|group| group.name.clone());
     option(
         "-g",

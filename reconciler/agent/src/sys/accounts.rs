@@ -1,6 +1,6 @@
-//! Users and groups without the name service: `/etc/passwd` and `/etc/group` as they stand under
-//! the root. A static binary can't load NSS modules, and names from a directory service are nobody's
-//! to manage here; where a file is to belong to one, all unknown names are asked of one `getent`.
+//! Users and groups from `/etc/passwd` and `/etc/group` under the root, without the name service: a static
+//! binary can't load NSS modules, and Plumb doesn't manage accounts of a directory service. If such an
+//! account is to own a file, the agent resolves all names that aren't local with one run of `getent`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct GroupLine {
     pub members: BTreeSet<String>,
 }
 
-/// The local accounts, and what a directory service said of names that aren't local.
+/// The local accounts, and those that a directory service returned for names that aren't local.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Accounts {
     pub users: Vec<UserLine>,
@@ -72,7 +72,7 @@ fn group_line(line: &str) -> Option<GroupLine> {
 }
 
 impl Accounts {
-    /// Reads both files.
+    /// Reads `/etc/passwd` and `/etc/group`.
     pub(crate) fn load(sys: &Sys) -> Self {
         let text = |path| sys.text(path).unwrap_or_default();
         Self::parse(&text("/etc/passwd"), &text("/etc/group"))
@@ -86,7 +86,7 @@ impl Accounts {
         }
     }
 
-    /// Asks the name service for these names, those that aren't local.
+    /// Asks the name service for those of these names that aren't local.
     pub(crate) fn ask(&mut self, sys: &Sys, users: BTreeSet<&str>, groups: BTreeSet<&str>) {
         let users: Vec<&str> = users
             .into_iter()
@@ -100,7 +100,7 @@ impl Accounts {
             if names.is_empty() || sys.is_sandbox() {
                 return String::new();
             }
-            // Status 2 is "not all were found"; a dead directory service is as good as no answer.
+            // Status 2 means that some names weren't found. A dead directory service counts as no answer.
             Program::new("getent", std::iter::once(database).chain(names))
                 .limit(Duration::from_secs(15))
                 .run(sys)
@@ -113,12 +113,12 @@ impl Accounts {
             .extend(ask("group", groups).lines().filter_map(group_line));
     }
 
-    /// A local user.
+    /// Returns a local user.
     pub(crate) fn user(&self, name: &str) -> Option<&UserLine> {
         self.users.iter().find(|user| user.name == name)
     }
 
-    /// A local group.
+    /// Returns a local group.
     pub(crate) fn group(&self, name: &str) -> Option<&GroupLine> {
         self.groups.iter().find(|group| group.name == name)
     }
@@ -135,7 +135,7 @@ impl Accounts {
             .map(|group| group.gid)
     }
 
-    /// The number that an owner stands for.
+    /// Returns the uid of an owner.
     pub(crate) fn uid_of(&self, owner: &Principal) -> Option<u32> {
         owner
             .id()
@@ -143,7 +143,7 @@ impl Accounts {
             .or_else(|| root(owner))
     }
 
-    /// The number that a group stands for.
+    /// Returns the gid of a group.
     pub(crate) fn gid_of(&self, group: &Principal) -> Option<u32> {
         group
             .id()
@@ -151,7 +151,8 @@ impl Accounts {
             .or_else(|| root(group))
     }
 
-    /// An owner in the form of the wish: its own text if it is the same user, else a name, else a number.
+    /// Returns the owner in the form of `wish`: `wish` itself if it is the same user, else a name, else a
+    /// number.
     pub(crate) fn owner(&self, uid: u32, wish: &Principal) -> Option<Principal> {
         if self.uid_of(wish) == Some(uid) {
             return Some(wish.clone());
@@ -164,7 +165,7 @@ impl Accounts {
         named(wish, name, uid)
     }
 
-    /// The same for a group.
+    /// Does the same for a group.
     pub(crate) fn group_owner(&self, gid: u32, wish: &Principal) -> Option<Principal> {
         if self.gid_of(wish) == Some(gid) {
             return Some(wish.clone());
@@ -177,7 +178,7 @@ impl Accounts {
         named(wish, name, gid)
     }
 
-    /// The names of the groups that list this user as a member.
+    /// Returns the names of the groups that list this user as a member.
     pub(crate) fn memberships(&self, user: &str) -> BTreeSet<String> {
         self.groups
             .iter()
@@ -187,7 +188,7 @@ impl Accounts {
     }
 }
 
-/// Root is 0 where no list says so: a sandbox may have none.
+/// `root` is 0 even without an entry: a sandbox may have no passwd file.
 fn root(name: &Principal) -> Option<u32> {
     (name.as_str() == "root").then_some(0)
 }

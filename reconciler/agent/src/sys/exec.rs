@@ -1,4 +1,4 @@
-//! Running the host's programs: a cleared environment, a time limit, bounded output.
+//! Runs the host's programs with a cleared environment, a time limit and bounded output.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,10 +13,10 @@ use plumb_api::report::{AgentError, ErrorCode};
 use super::Sys;
 use crate::error::{At, Result, fail};
 
-/// Where programs are looked for, whatever the session's environment says.
+/// The search path for programs, whatever the session's environment says.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// As much of each stream is kept; the rest is read and dropped.
+/// The bytes of each stream that are stored; the agent reads and drops the rest.
 const MAX_OUTPUT: u64 = 8 << 20;
 
 /// A program to run.
@@ -28,14 +28,14 @@ pub(crate) struct Program<'a> {
     log: Option<File>,
     /// The working directory.
     pub(crate) directory: &'a str,
-    /// What it reads from its standard input.
+    /// The bytes for its standard input.
     pub(crate) input: Option<&'a [u8]>,
 }
 
-/// What a program said.
+/// The result of a program.
 #[derive(Debug)]
 pub(crate) struct Output {
-    /// Its exit status; 128 and the signal's number when it was killed.
+    /// The exit status, or 128 plus the number of the signal that killed it.
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
@@ -64,13 +64,13 @@ impl<'a> Program<'a> {
         self
     }
 
-    /// Sends what it says to a file instead of a pipe of ours: our death can't stop it then.
+    /// Sends its output to a file instead of a pipe, so that the agent's death can't stop the program.
     pub(crate) fn log(mut self, file: File) -> Self {
         self.log = Some(file);
         self
     }
 
-    /// Runs it to its end. A status other than 0 is not an error here.
+    /// Runs the program to its end. A status other than 0 is not an error.
     pub(crate) fn run(mut self, sys: &Sys) -> Result<Output> {
         if sys.is_sandbox() {
             return fail(
@@ -94,7 +94,7 @@ impl<'a> Program<'a> {
                 Some(_) => Stdio::piped(),
                 None => Stdio::null(),
             })
-            // Its own group: the end of our session is not its end, and a time-out ends all of it.
+            // A process group of its own: the session's end doesn't end it, and a timeout kills all of it.
             .process_group(0);
         if let Some(log) = self.log.take() {
             let again = log.try_clone().at("open the log of", self.name)?;
@@ -122,7 +122,7 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// Runs it and takes any status but 0 for a failure.
+    /// Runs the program and fails on any status other than 0.
     pub(crate) fn check(self, sys: &Sys) -> Result<Output> {
         let shown = format!("{} {}", self.name, self.args.join(" "));
         let output = self.run(sys)?;
@@ -144,8 +144,8 @@ impl<'a> Program<'a> {
         let (sender, ended) = mpsc::channel();
         let stdout = drain(child.stdout.take(), sender.clone());
         let stderr = drain(child.stderr.take(), sender);
-        // Both streams usually end with the program, which wakes us at once; a daemon that it left
-        // behind may keep them open, so its own end is asked for as well.
+        // Both streams usually end with the program, which wakes this loop at once. A daemon that the program
+        // left behind may keep them open, so the loop polls for the program's end as well.
         let mut pause = Duration::from_millis(1);
         let status = loop {
             if let Some(status) = child.try_wait().at("wait for", self.name)? {
@@ -185,7 +185,7 @@ impl<'a> Program<'a> {
     }
 }
 
-/// Reads a stream to its end on a thread; the text comes by the channel.
+/// Reads a stream to its end on a thread, which sends the text over the returned channel.
 fn drain<R: Read + Send + 'static>(
     stream: Option<R>,
     ended: mpsc::Sender<()>,
@@ -204,7 +204,7 @@ fn drain<R: Read + Send + 'static>(
 }
 
 impl Output {
-    /// What a failed program said, cut to its last lines: there the reason stands.
+    /// Returns the last lines of a failed program's output, which usually hold the reason.
     pub(crate) fn complaint(&self) -> String {
         let said = if self.stderr.trim().is_empty() {
             &self.stdout
@@ -215,7 +215,7 @@ impl Output {
     }
 }
 
-/// The last lines of a text, each cut to a length fit for a message.
+/// Returns the last lines of a text, each cut to a length fit for a message.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text
         .lines()

@@ -1,7 +1,7 @@
-//! The machine that is driven: its root directory and its programs.
+//! The driven machine: its root directory and its programs.
 //!
-//! Providers reach the machine through [`Sys`] alone, so that a sandbox (a directory, no root, no
-//! program ever run) is the same code with another `Sys`.
+//! Providers reach the machine through [`Sys`] alone, so a sandbox (a directory, no root rights, no program
+//! ever run) is the same code with another `Sys`.
 
 mod accounts;
 mod exec;
@@ -19,34 +19,34 @@ pub(crate) use exec::{Output, Program, last_lines};
 pub(crate) use root::{Dir, FileKind, Found, split};
 pub(crate) use write::{Candidate, Meta, Spot, copy_hashed, create_new, replace};
 
-/// What sort of machine it is.
+/// The kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// This machine, as root.
     Host,
-    /// A directory: no root needed, no program of the host is run, owners are kept in the ledger.
+    /// A directory: it needs no root rights, runs no program of the host, and has its owners in the ledger.
     Sandbox,
 }
 
-/// The machine that is driven.
+/// The driven machine.
 pub struct Sys {
     root: root::Root,
     place: Place,
 }
 
 impl Sys {
-    /// This machine.
+    /// Opens this machine.
     ///
     /// # Errors
-    /// When `/` can't be opened.
+    /// If `/` can't be opened.
     pub fn host() -> io::Result<Self> {
         Self::open(Path::new("/"), Place::Host)
     }
 
-    /// A directory that stands for a machine.
+    /// Opens a directory that stands for a machine.
     ///
     /// # Errors
-    /// When it can't be opened.
+    /// If the directory can't be opened.
     pub fn sandbox(dir: &Path) -> io::Result<Self> {
         Self::open(dir, Place::Sandbox)
     }
@@ -68,23 +68,23 @@ impl Sys {
         &self.root
     }
 
-    /// A small file's text under the root; none where it can't be read.
+    /// Returns a small file's text, or `None` if it can't be read.
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         let bytes = self.root.read(path, 4 << 20).ok()??;
         String::from_utf8(bytes).ok()
     }
 
-    /// Whether there is anything at this path.
+    /// True if there is anything at this path.
     pub(crate) fn exists(&self, path: &str) -> bool {
         matches!(self.root.look(path), Ok(Some(_)))
     }
 
-    /// Whether systemd is PID 1 here (`sd_booted(3)`).
+    /// True if systemd is PID 1 here (`sd_booted(3)`).
     pub(crate) fn has_systemd(&self) -> bool {
         !self.is_sandbox() && self.exists("/run/systemd/system")
     }
 
-    /// Who this machine is.
+    /// Returns the machine's facts.
     pub(crate) fn facts(&self) -> Facts {
         let uname = rustix::system::uname();
         let line = |path: &str| self.text(path).unwrap_or_default().trim().to_owned();
@@ -115,7 +115,7 @@ impl Sys {
     }
 }
 
-/// The kernel's boot id. It is the real kernel's in a sandbox too: that is what runs it.
+/// Returns the kernel's boot id. In a sandbox too it is the running kernel's.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
@@ -123,7 +123,7 @@ pub(crate) fn boot_id() -> String {
         .to_owned()
 }
 
-/// Microseconds of the clock that systemd's `…TimestampMonotonic` counts.
+/// Returns the time since boot on the clock of systemd's `…TimestampMonotonic`, in microseconds.
 pub(crate) fn monotonic_micros() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000

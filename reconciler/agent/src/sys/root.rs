@@ -1,11 +1,11 @@
 //! Paths under a root, resolved to directory handles.
 //!
-//! The agent is root in directories that others may write to, so a path is never given to the
-//! kernel to resolve freely. Almost every path has no symbolic link before its last component: one
-//! `openat2` that refuses links (`RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_IN_ROOT`) proves that.
-//! Otherwise the walk goes component by component with `O_NOFOLLOW`, and a link is followed only if
-//! it belongs to root and lies in a directory that root alone may write to: nobody else can have
-//! put it there. The last component is never followed at all.
+//! The agent runs as root in directories that others may write to, so it never lets the kernel resolve a path
+//! freely. Almost every path has no symbolic link before its last component: one `openat2` that rejects links
+//! (`RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_IN_ROOT`) proves that. Otherwise the agent walks
+//! component by component with `O_NOFOLLOW`, and follows a link only if it belongs to root and is in a
+//! directory that only root may write to, where nobody else can have put it. It follows the last
+//! component only in [`Root::read`], one link deep and by the same rule.
 
 use std::ffi::CStr;
 use std::io::Read;
@@ -25,23 +25,23 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// As many as the kernel follows.
+/// The most links in one walk; the kernel's own limit.
 const MAX_LINKS: u32 = 40;
 
 /// A root directory.
 pub(crate) struct Root {
     fd: OwnedFd,
-    /// Who may have made a link that is followed: root, and in a sandbox whoever runs it.
+    /// The uids whose links are followed: root's, and in a sandbox that of the agent's user.
     trusted: [u32; 2],
 }
 
-/// A handle on a directory, with the path by which it was asked for.
+/// A handle on a directory, with the path by which it was opened.
 pub(crate) struct Dir {
     fd: OwnedFd,
     path: String,
 }
 
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     File,
@@ -50,7 +50,7 @@ pub(crate) enum FileKind {
     Other,
 }
 
-/// What `stat` says of something.
+/// The fields of `stat` that the agent uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
     pub kind: FileKind,
@@ -64,7 +64,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Whether it is the very same thing, whatever was changed of it.
+    /// True if both are the same inode, whatever has changed in it.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
@@ -91,7 +91,7 @@ impl Found {
     }
 }
 
-/// A path as its folder and its last component.
+/// Splits a path into its folder and its last component.
 pub(crate) fn split(path: &str) -> (&str, &str) {
     match path.rsplit_once('/') {
         Some(("", leaf)) => ("/", leaf),
@@ -106,14 +106,14 @@ impl Root {
         Self { fd, trusted }
     }
 
-    /// A handle on a directory; none where it or one above it is missing.
+    /// Opens a directory. Returns `None` if it or one above it is missing.
     pub(crate) fn directory(&self, path: &str) -> Result<Option<Dir>> {
         let resolve =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let fd = match openat2(&self.fd, path, DIRECTORY, Mode::empty(), resolve) {
             Ok(fd) => Some(fd),
             Err(Errno::NOENT) => None,
-            // A link or a file is in the way, or the kernel has no openat2: look at each component.
+            // A link or a file is in the way, or the kernel has no openat2: walk component by component.
             Err(_) => self.walk(path)?,
         };
         Ok(fd.map(|fd| Dir {
@@ -122,13 +122,13 @@ impl Root {
         }))
     }
 
-    /// The folder of a path, and the path's last component.
+    /// Opens the folder of a path, and returns it with the path's last component.
     pub(crate) fn parent<'p>(&self, path: &'p str) -> Result<Option<(Dir, &'p str)>> {
         let (parent, leaf) = split(path);
         Ok(self.directory(parent)?.map(|dir| (dir, leaf)))
     }
 
-    /// The same, making what is missing as `root:root 0755`. Also the folders that were made, from above.
+    /// Does the same and makes missing folders as `root:root 0755`. Also returns those, topmost first.
     pub(crate) fn make_parent<'p>(&self, path: &'p str) -> Result<(Dir, &'p str, Vec<String>)> {
         let (parent, leaf) = split(path);
         let mut made = Vec::new();
@@ -150,7 +150,7 @@ impl Root {
         }
     }
 
-    /// What is at a path, its last component not followed.
+    /// Returns the status of a path without following its last component.
     pub(crate) fn look(&self, path: &str) -> Result<Option<Found>> {
         match self.parent(path)? {
             Some((dir, leaf)) => dir.look(leaf),
@@ -158,7 +158,8 @@ impl Root {
         }
     }
 
-    /// A regular file's bytes; none where there is no regular file; an error beyond `limit`.
+    /// Reads a regular file. Returns `None` if there is no regular file, and fails if it is longer than
+    /// `limit`.
     pub(crate) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some((dir, leaf)) = self.parent(path)? else {
             return Ok(None);
@@ -169,7 +170,7 @@ impl Root {
         read_bounded(file, limit, path).map(Some)
     }
 
-    /// Distributions make some files links (`/etc/os-release`): followed once, by the rules.
+    /// Reads through one link, by the rules above: distributions make some files links (`/etc/os-release`).
     fn read_through(&self, dir: &Dir, leaf: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let is_link = dir
             .look(leaf)?
@@ -191,7 +192,7 @@ impl Root {
         }
     }
 
-    /// The names in a directory; empty where there is none.
+    /// Lists the names in a directory; empty if there is none.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
         match self.directory(path)? {
             Some(dir) => dir.list(),
@@ -199,8 +200,8 @@ impl Root {
         }
     }
 
-    /// Whether root alone decides what a path's folder is and what is in it: no link on the way, and
-    /// nobody else may write to it or to any folder above it. Only there may a program be given a path.
+    /// True if only root controls a folder: there is no link on the way, and nobody else may write to it or
+    /// to any folder above it. Only then may a program be given a path inside.
     pub(crate) fn is_roots_alone(&self, folder: &str) -> bool {
         let resolve =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -213,7 +214,7 @@ impl Root {
         })
     }
 
-    /// Whether a link may be followed: root's, in a directory that root alone may write to.
+    /// Fails unless a link may be followed: it is root's, in a directory that only root may write to.
     fn may_follow(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
         let folder = Found::of(&fstat(dir).at("look at", path)?);
         let link = Found::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).at("look at", path)?);
@@ -283,7 +284,7 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
         .filter(|part| !part.is_empty() && *part != ".")
 }
 
-/// A link's target as a path from the root: it stands in `folder`.
+/// Returns the target of a link in `folder` as a path from the root.
 fn absolute(folder: &str, target: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     let base = if target.starts_with('/') { "" } else { folder };
@@ -321,7 +322,7 @@ impl Dir {
         self.fd.as_fd()
     }
 
-    /// The path of something in it, for people and for programs that take a path.
+    /// Returns the path of an entry, for people and for programs that take a path.
     pub(crate) fn path_of(&self, leaf: &str) -> String {
         format!("{}/{leaf}", self.path.trim_end_matches('/'))
     }
@@ -334,8 +335,8 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file for reading; none where there is nothing, or something else. A device
-    /// or a pipe is never opened: that alone can have effects.
+    /// Opens a regular file for reading. Returns `None` if there is nothing or another kind of file. It never
+    /// opens a device or a pipe, because opening alone can have effects.
     pub(crate) fn open(&self, leaf: &str) -> Result<Option<std::fs::File>> {
         let regular = self
             .look(leaf)?
@@ -354,12 +355,12 @@ impl Dir {
         Ok((found.kind == FileKind::File).then(|| fd.into()))
     }
 
-    /// What an open file of this directory is now.
+    /// Returns the status of an open file in this directory.
     pub(crate) fn look_at(&self, file: &std::fs::File, leaf: &str) -> Result<Found> {
         Ok(Found::of(&fstat(file).at("look at", &self.path_of(leaf))?))
     }
 
-    /// Where a link points; none where there is no link.
+    /// Returns the target of a link, or `None` if there is no link.
     pub(crate) fn target(&self, leaf: &str) -> Result<Option<String>> {
         match link_target(self.fd.as_fd(), leaf) {
             Ok(target) => Ok(Some(target)),
@@ -368,25 +369,25 @@ impl Dir {
         }
     }
 
-    /// A handle on a directory in this one, which no link can stand for.
+    /// Opens a directory in this one, never through a link.
     pub(crate) fn sub(&self, leaf: &str) -> Result<Dir> {
         let path = self.path_of(leaf);
         let fd = openat(&self.fd, leaf, DIRECTORY, Mode::empty()).at("open", &path)?;
         Ok(Dir { fd, path })
     }
 
-    /// What the directory itself is.
+    /// Returns the status of the directory itself.
     pub(crate) fn itself(&self) -> Result<Found> {
         Ok(Found::of(&fstat(&self.fd).at("look at", &self.path)?))
     }
 
-    /// Makes a directory with these bits whatever the umask; one that is there stays as it is.
+    /// Makes a directory with this mode, whatever the umask. An existing one stays as it is.
     pub(crate) fn make_directory(&self, leaf: &str, mode: u32) -> Result<()> {
         match mkdirat(&self.fd, leaf, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
                 let this = self.sub(leaf)?;
                 if rustix::process::geteuid().is_root() {
-                    // A set-group-id folder above would hand its group down.
+                    // A set-group-id folder above would pass its group on.
                     rustix::fs::fchown(&this.fd, Some(Uid::ROOT), Some(Gid::ROOT))
                         .at("set the owner of", &this.path)?;
                 }
@@ -397,7 +398,7 @@ impl Dir {
         }
     }
 
-    /// Removes a file or a link; whether there was one.
+    /// Removes a file or a link. Returns true if there was one.
     pub(crate) fn unlink(&self, leaf: &str) -> Result<bool> {
         match unlinkat(&self.fd, leaf, AtFlags::empty()) {
             Ok(()) => Ok(true),
@@ -406,7 +407,7 @@ impl Dir {
         }
     }
 
-    /// Removes a directory if it is empty; whether it is gone.
+    /// Removes a directory if it is empty. Returns true if it is gone.
     pub(crate) fn remove_directory(&self, leaf: &str) -> Result<bool> {
         match unlinkat(&self.fd, leaf, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
@@ -415,10 +416,10 @@ impl Dir {
         }
     }
 
-    /// Makes what was done to its entries durable.
+    /// Makes changes of this directory's entries durable.
     pub(crate) fn sync(&self) -> Result<()> {
         match rustix::fs::fsync(&self.fd) {
-            // Some file systems have no sync of directories.
+            // Some file systems can't sync directories.
             Ok(()) | Err(Errno::INVAL | Errno::ROFS) => Ok(()),
             Err(errno) => Err(errno).at("sync", &self.path),
         }

@@ -1,4 +1,4 @@
-//! Putting a file in place: a temporary file on the same directory handle, synced, renamed.
+//! Replaces a file: writes a temporary file through the same directory handle, syncs it, renames it.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::root::{Dir, Found};
 use crate::error::{At, Result, fail};
 
-/// Owner and bits of what is put in place. No ids: they stay the agent's own.
+/// Owner, group and mode of a new or changed file. Without an id, a new file has the agent's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub uid: Option<RawUid>,
@@ -23,13 +23,13 @@ pub(crate) struct Meta {
     pub mode: u32,
 }
 
-/// All bits but set-user-id and set-group-id.
+/// All mode bits except set-user-id and set-group-id.
 const WITHOUT_SET_IDS: u32 = 0o1777;
 
 impl Meta {
-    /// For what is there already. Bits that aren't listed stay as they are, but for the set-id bits:
-    /// they lend the owner and the group that they were set under. With another owner or group they
-    /// go, or a user's own set-user-id program would become root's by a change of owner alone.
+    /// Returns the metadata for an existing file. Without a listed mode the bits stay, except the set-id bits
+    /// if the owner or group changes: otherwise a user's own set-user-id program would become root's by a
+    /// change of owner alone.
     pub(crate) fn over(
         found: &Found,
         uid: Option<RawUid>,
@@ -46,8 +46,8 @@ impl Meta {
         Self { uid, gid, mode }
     }
 
-    /// For new bytes in the place of what is there, if there is anything. The set-id bits were given
-    /// to the old bytes, so they go unless they are listed, as when a program is written to.
+    /// Returns the metadata for new bytes, which may replace a file. The set-id bits were given to the old
+    /// bytes, so they go unless they are listed, as when a program is written to.
     pub(crate) fn anew(
         found: Option<&Found>,
         uid: Option<RawUid>,
@@ -59,7 +59,7 @@ impl Meta {
         Self { uid, gid, mode }
     }
 
-    /// Sets them on a file of our own making. Ownership first: `chown` clears the set-id bits that
+    /// Sets them on a file that the agent made. The owner comes first: `chown` clears the set-id bits that
     /// `chmod` may have to set.
     fn set(self, file: impl AsFd, path: &str) -> Result<()> {
         if self.uid.is_some() || self.gid.is_some() {
@@ -70,9 +70,8 @@ impl Meta {
         fchmod(&file, Mode::from_raw_mode(self.mode)).at("set the mode of", path)
     }
 
-    /// Sets them on what was there before. Neither owner may do at any moment what only the other
-    /// may: before the change of owner the bits shrink to those that hold before and after it, and
-    /// none of them is a set-id bit.
+    /// Sets them on an existing file. At no moment may one owner do what only the other may: before the owner
+    /// changes, the mode shrinks to the bits that both have, without set-id bits.
     pub(crate) fn give_over(self, file: impl AsFd, found: &Found, path: &str) -> Result<()> {
         let moves = self.uid.is_some_and(|uid| uid != found.uid)
             || self.gid.is_some_and(|gid| gid != found.gid);
@@ -84,7 +83,7 @@ impl Meta {
     }
 }
 
-/// Copies to the end and says what it was.
+/// Copies to the end and returns the content's digest and size.
 pub(crate) fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<Content> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -106,7 +105,7 @@ pub(crate) fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> std::io::R
     })
 }
 
-/// Makes a file that wasn't there, readable by its owner alone.
+/// Makes a new file that only its owner can read; fails if the name exists.
 pub(crate) fn create_new(dir: &Dir, leaf: &str) -> Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd =
@@ -118,9 +117,9 @@ pub(crate) fn create_new(dir: &Dir, leaf: &str) -> Result<File> {
 pub(crate) struct Spot<'a> {
     pub dir: &'a Dir,
     pub leaf: &'a str,
-    /// The name that the new file has until it is whole.
+    /// The name of the new file until it is whole.
     pub temporary: &'a str,
-    /// What was there when it was looked at; none: nothing.
+    /// The file's status when it was observed; `None` if there was nothing.
     pub before: Option<Found>,
 }
 
@@ -128,12 +127,12 @@ pub(crate) struct Spot<'a> {
 pub(crate) struct Candidate<'a> {
     pub file: &'a mut File,
     pub content: Content,
-    /// Where it is now.
+    /// Its current path.
     pub path: String,
 }
 
 impl Candidate<'_> {
-    /// Copies it to a file that the agent's user alone can reach; refused where it was written to.
+    /// Copies it to a file that only the agent's user can reach. Fails if its bytes were changed meanwhile.
     pub(crate) fn copy_to(&mut self, dir: &Dir, leaf: &str) -> Result<String> {
         let path = dir.path_of(leaf);
         dir.unlink(leaf)?;
@@ -150,8 +149,8 @@ impl Candidate<'_> {
     }
 }
 
-/// Puts content in place: written beside, owned, accepted by `check`, synced, renamed over what was
-/// there before and nothing else. The caller syncs the directory, once for all that it puts there.
+/// Replaces a file: writes the content beside it, sets the owner, calls `check`, syncs and renames. Fails if
+/// the file isn't the one that was observed. The caller syncs the directory, once for all its files.
 pub(crate) fn replace(
     spot: &Spot<'_>,
     content: &mut dyn Read,
@@ -160,7 +159,7 @@ pub(crate) fn replace(
     check: &mut dyn FnMut(Candidate<'_>) -> Result<()>,
 ) -> Result<()> {
     let Spot { dir, temporary, .. } = *spot;
-    // One that a killed run left behind: the name is ours alone.
+    // A killed run may have left one; only the agent uses this name.
     dir.unlink(temporary)?;
     let mut file = create_new(dir, temporary)?;
     let outcome = write_and_rename(spot, &mut file, content, expected, meta, check);
@@ -172,17 +171,17 @@ pub(crate) fn replace(
             outcome
         }
         Err(error) => {
-            // The first error is the one to tell; the leftover is removed by the next run.
+            // The first error is the one to report; the next run removes the leftover.
             let _ = dir.unlink(temporary);
             Err(error)
         }
     }
 }
 
-/// What came of the rename.
+/// The result of the rename.
 enum Renamed {
     Yes,
-    /// Something is mounted on the very file, so its name can't be given to another.
+    /// Something is mounted on the file itself, so no other file can take its name.
     MountedOver,
 }
 
@@ -215,7 +214,7 @@ fn write_and_rename(
         path: dir.path_of(temporary),
     })?;
     file.sync_all().at("write", &path)?;
-    // In a folder of others, names may have been given to other files since.
+    // In a folder that others can write to, the names may belong to other files by now.
     let ours = dir.look_at(file, temporary)?;
     if !dir.look(temporary)?.is_some_and(|now| now.is(&ours)) {
         return replaced(&dir.path_of(temporary));
@@ -236,7 +235,7 @@ fn replaced<T>(path: &str) -> Result<T> {
 }
 
 impl Spot<'_> {
-    /// Refuses when what is there now isn't what was looked at.
+    /// Fails if the file isn't the one that was observed.
     fn unchanged(&self, now: Option<Found>) -> Result<()> {
         let same = match (&self.before, &now) {
             (Some(before), Some(now)) => now.is(before) && now.kind == before.kind,
@@ -254,7 +253,7 @@ fn overwrite(spot: &Spot<'_>, from: &mut File, meta: Meta) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = openat(spot.dir.fd(), spot.leaf, flags, Mode::empty()).at("open", &path)?;
     let mut file = File::from(fd);
-    // Written in place, so it must be the very file that was judged: not another one, no other kind.
+    // The bytes are written in place, so this must be the same file that was observed.
     let found = spot.dir.look_at(&file, spot.leaf)?;
     spot.unchanged(Some(found))?;
     from.seek(SeekFrom::Start(0)).at("read", &path)?;

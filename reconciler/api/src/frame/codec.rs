@@ -1,4 +1,4 @@
-//! Frames on a byte stream, with bounds.
+//! Reads and writes frames on a byte stream, with size limits.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -16,18 +16,18 @@ pub const MAX_BLOB: usize = 256 << 20;
 const MESSAGE: u8 = 0;
 const BLOB: u8 = 1;
 
-/// A frame could not be read or written.
+/// An error in reading or writing a frame.
 #[derive(Debug)]
 pub enum FrameError {
     /// The stream failed or ended within a frame.
     Io(io::Error),
     /// The stream ended between frames.
     Closed,
-    /// Longer than either end takes.
+    /// The frame is longer than the limit.
     TooLong(usize),
-    /// Not a frame of ours.
+    /// The bytes aren't a valid frame.
     Malformed(String),
-    /// A content whose bytes aren't those of its name.
+    /// A content's bytes don't match its digest.
     WrongDigest(Digest),
 }
 
@@ -51,7 +51,7 @@ impl From<io::Error> for FrameError {
     }
 }
 
-/// What came.
+/// A received frame.
 #[derive(Debug)]
 pub enum Incoming<T> {
     /// A message.
@@ -60,10 +60,10 @@ pub enum Incoming<T> {
     Blob(Digest, Vec<u8>),
 }
 
-/// The bytes of a message's frame.
+/// Writes a message's frame.
 ///
 /// # Errors
-/// When it is longer than [`MAX_FRAME`] or can't be serialised.
+/// If it is longer than [`MAX_FRAME`] or can't be serialised.
 pub fn write_message<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(), FrameError> {
     let payload =
         serde_json::to_vec(message).map_err(|error| FrameError::Malformed(error.to_string()))?;
@@ -79,7 +79,7 @@ pub fn write_message<T: Serialize>(out: &mut impl Write, message: &T) -> Result<
 /// Writes a content's frame.
 ///
 /// # Errors
-/// When it is longer than [`MAX_BLOB`].
+/// If it is longer than [`MAX_BLOB`].
 pub fn write_blob(out: &mut impl Write, digest: &Digest, bytes: &[u8]) -> Result<(), FrameError> {
     if bytes.len() > MAX_BLOB {
         return Err(FrameError::TooLong(bytes.len()));
@@ -102,10 +102,10 @@ fn header(out: &mut impl Write, length: usize, kind: u8) -> Result<(), FrameErro
 
 /// Reads the next frame.
 ///
-/// Memory grows with what really comes, not with what the header promises.
+/// Memory grows with the bytes that arrive, not with the length in the header.
 ///
 /// # Errors
-/// [`FrameError::Closed`] when the stream ends between frames; the others when it isn't ours.
+/// [`FrameError::Closed`] if the stream ends between frames; the others if a frame is invalid.
 pub fn read<T: DeserializeOwned>(input: &mut impl Read) -> Result<Incoming<T>, FrameError> {
     let mut header = [0; 5];
     let mut filled = 0;

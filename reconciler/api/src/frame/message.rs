@@ -1,5 +1,5 @@
-//! The messages. A session is: the agent writes nothing until asked; each request gets one final
-//! response, before which an [`Apply`] streams [`Progress`].
+//! The messages of a session. The agent writes nothing until asked. Each request gets one final response;
+//! before it, an [`Apply`] streams [`Progress`].
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::plan::{FieldChange, Plan};
 use crate::report::{AgentError, ChangeResult};
 use crate::resource::{Observed, Spec};
 
-/// The protocol's version; controller and agent are always of one build, so it must match.
+/// The protocol's version. Controller and agent are always of one build, so it must match.
 pub const PROTOCOL: u32 = 1;
 
-/// Who asks, so that an older controller can be told from a newer one.
+/// The sender of a request, by which a host tells an older controller from a newer one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fence {
@@ -22,92 +22,94 @@ pub struct Fence {
     pub protocol: u32,
     /// The fleet.
     pub fleet: FleetName,
-    /// The host that is meant: an address that leads to another machine must not be driven.
+    /// The host that is meant: the controller must not drive another machine that its address leads to.
     pub host: HostName,
-    /// Names that it had before (`formerly`): a machine that knows itself by one of them is it.
+    /// The host's earlier names (`formerly`): a machine whose ledger has one of them is this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<HostName>,
     /// The controller's identity.
     pub controller: ControllerId,
-    /// The controller's start count.
+    /// The number of the controller's start.
     pub epoch: Epoch,
-    /// Whether an unknown controller may take the host over.
+    /// The permission to take the host over from another controller.
     pub take_over: TakeOver,
 }
 
-/// Whether a host that another controller holds may be taken over.
+/// The permission to take over a host that another controller holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TakeOver {
-    /// No: [`ErrorCode::Superseded`](crate::report::ErrorCode::Superseded).
+    /// Not permitted: the agent answers [`ErrorCode::Superseded`](crate::report::ErrorCode::Superseded).
     #[default]
     No,
-    /// Yes: the operator said `--take-over`.
+    /// Permitted: the operator passed `--take-over`.
     Yes,
 }
 
-/// What a controller asks.
+/// A controller's request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Request {
-    /// What differs?
+    /// Compare the host with a desired state.
     Observe(Observe),
-    /// Do this. Contents that it needs were sent before it, as blobs.
+    /// Carry out a plan. The controller sends its contents before it, as blobs.
     Apply(Apply),
-    /// What machine is this?
+    /// Return the machine's facts.
     Facts,
 }
 
-/// What an agent answers.
+/// An agent's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Response {
-    /// To [`Request::Observe`].
+    /// The answer to [`Request::Observe`].
     Observed(ObserveReport),
-    /// To [`Request::Observe`]: the base isn't held; send the whole state (`base: null`).
+    /// An answer to [`Request::Observe`]: the host doesn't hold the base; send the whole state (`base:
+    /// null`).
     NeedState,
-    /// Before the report of an [`Request::Apply`].
+    /// Progress before the answer to a [`Request::Apply`].
     Progress(Progress),
-    /// To [`Request::Apply`].
+    /// The answer to [`Request::Apply`].
     Report(Report),
-    /// To [`Request::Facts`].
+    /// The answer to [`Request::Facts`].
     Facts(Facts),
-    /// Instead of any of them.
+    /// The answer to any request that failed.
     Error(AgentError),
 }
 
-/// Asks what differs from a desired state, which may travel as a delta on what the host holds.
+/// Asks for the differences from a desired state, which may be sent as a delta on one that the host holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Observe {
-    /// Who asks.
+    /// The sender.
     pub fence: Fence,
-    /// The digest of the state that the delta is on; none for the empty one.
+    /// The digest of the state that the delta is based on; `None` for the empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Digest>,
-    /// The digest of the state that results, see [`state_digest`](crate::frame::Delta::digest_of).
+    /// The digest of the resulting state, see [`Delta::digest_of`](crate::frame::Delta::digest_of).
     pub target: Digest,
-    /// What to change in it.
+    /// The change of the base.
     #[serde(default)]
     pub delta: Delta,
-    /// What it is asked for.
+    /// The purpose of the observation.
     pub purpose: Purpose,
-    /// What may be shown of contents.
+    /// The contents that the report may show.
     #[serde(default)]
     pub reveal: Reveal,
 }
 
-/// Why a host is observed.
+/// The purpose of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Purpose {
-    /// To look: nothing is written on the host, its lock isn't taken (`plumb plan`).
+    /// To report only: the agent writes nothing on the host and doesn't take its lock (`plumb plan`).
     Look,
-    /// To drive it: the state is kept for later deltas, an interrupted apply is rolled forward first.
+    /// To drive the host: the agent first claims it, rolls an interrupted apply forward, and stores the state
+    /// for later deltas.
     Drive,
 }
 
-/// Whether texts may leave the host, for a diff.
+/// The permission to send texts from the host, for a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reveal {
@@ -131,7 +133,7 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// The digest of a whole desired state: a Merkle root over its resources' digests by address.
+    /// Returns the digest of a whole desired state: a Merkle root over its resources' digests by address.
     /// Controller and agent must agree on it to the bit.
     pub fn digest_of<'a>(leaves: impl IntoIterator<Item = (&'a Address, Digest)>) -> Digest {
         let named: Vec<_> = leaves
@@ -145,28 +147,28 @@ impl Delta {
     }
 }
 
-/// What a host has that differs, and what its ledger says.
+/// A host's differences from its desired state, and its ledger in short.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObserveReport {
-    /// The desired state that it was compared with.
+    /// The desired state that the host was compared with.
     pub target: Digest,
     /// The ledger in short.
     pub ledger: LedgerSummary,
     /// The machine.
     pub facts: Facts,
-    /// How many resources are as desired.
+    /// The number of resources that are as desired.
     pub in_sync: u32,
-    /// What differs, what couldn't be observed, and what is no longer desired.
+    /// Resources that differ, that couldn't be observed, or that are no longer desired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
-    /// As desired, but not yet confirmed with this spec in the ledger.
+    /// Resources that are as desired, but that the ledger hasn't confirmed with this spec yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unconfirmed: Vec<Address>,
-    /// In the ledger, no longer desired, and nothing to take back.
+    /// Resources in the ledger that are no longer desired and need no change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Address>,
-    /// Something else is at work that a run should wait for (cloud-init); a sentence.
+    /// A sentence about something that a run should wait for (cloud-init, a package transaction).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
 }
@@ -175,11 +177,11 @@ pub struct ObserveReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// Which.
+    /// The resource.
     pub address: Address,
-    /// In which way.
+    /// The kind of difference.
     pub state: DifferenceState,
-    /// What was found, if it could be observed.
+    /// The observed state, if it could be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
     /// The fields in which it differs from the desired spec.
@@ -188,39 +190,39 @@ pub struct Difference {
     /// The spec that was last confirmed on this host, from its ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Spec>,
-    /// What was there before Plumb first touched it, in a phrase for people ("a file of 120 bytes").
+    /// The original, in a phrase for people ("a file of 120 bytes").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
-    /// The text found, where it may be shown.
+    /// The observed text, if it may be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// In which way a resource isn't as desired.
+/// The kind of a difference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DifferenceState {
-    /// It differs.
+    /// The resource differs from its desired spec.
     Differs,
-    /// The ledger says that we made it, and nothing desires it any more.
+    /// The resource is in the ledger and no longer desired.
     Undesired,
-    /// It can't be had on this host.
+    /// This host doesn't support the resource.
     Unsupported(AgentError),
-    /// It couldn't be observed.
+    /// The resource couldn't be observed.
     Unobservable(AgentError),
 }
 
-/// Asks to carry out a plan against the state that was observed in this session.
+/// Asks the agent to carry out a plan on the state that it observed in this session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Apply {
-    /// Who asks.
+    /// The sender.
     pub fence: Fence,
     /// The plan.
     pub plan: Plan,
     /// The revision that the plan comes from.
     pub revision: RevisionMark,
-    /// What the controller shows about the revision that the host remembers.
+    /// The plan's relation to the revision that the host ran last.
     pub lineage: Lineage,
 }
 
@@ -229,53 +231,53 @@ pub struct Apply {
 #[serde(transparent)]
 pub struct RevisionMark(pub String);
 
-/// How a revision relates to the one that the host ran last.
+/// The relation of a revision to the one that the host ran last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lineage {
     /// The host has run none, as far as the controller knows.
     First,
-    /// It is the same one, or it descends from this one on the verified chain.
+    /// The revision is this one, or descends from it on the verified chain.
     DescendsFrom(RevisionMark),
-    /// A signed rollback from this one.
+    /// The revision is a signed rollback from this one.
     RollsBackFrom(RevisionMark),
 }
 
-/// How far an apply is.
+/// The progress of an apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// The resource.
     pub address: Address,
-    /// What happens to it.
+    /// The state of its change.
     pub state: ProgressState,
 }
 
-/// What happens to a resource.
+/// The state of a change under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ProgressState {
-    /// Work on it began.
+    /// The change began.
     Started,
-    /// Still at it: a sign of life on long steps, at least every ten seconds.
+    /// The change is still under way: sent about every ten seconds during a long one.
     Working,
-    /// Done.
+    /// The change succeeded.
     Finished,
-    /// Failed; the report has the error.
+    /// The change failed; the report has the error.
     Failed,
 }
 
-/// What came of an apply.
+/// The report of an apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The plan's target.
     pub target: Digest,
-    /// Each change and what came of it, in the plan's order.
+    /// Each change with its outcome, in the plan's order.
     pub results: Vec<ChangeResult>,
-    /// The ledger after it.
+    /// The ledger after the run.
     pub ledger: LedgerSummary,
-    /// Why the run stopped before its end, if it did.
+    /// The error that stopped the run before its end, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentError>,
 }
@@ -284,11 +286,11 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerSummary {
-    /// Whether it can be trusted.
+    /// The ledger's condition.
     pub state: LedgerState,
-    /// Grows by one with each write; mirrored by the controller to notice a ledger that went back.
+    /// Grows by one with each write. The controller remembers it, to notice a ledger that went back.
     pub sequence: u64,
-    /// The highest epoch that it has seen.
+    /// The highest epoch of the holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
     /// The controller that holds the host.
@@ -297,40 +299,41 @@ pub struct LedgerSummary {
     /// The newest revision that the host ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionMark>,
-    /// The desired state that was last confirmed whole.
+    /// The desired state that was last confirmed for every resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Digest>,
-    /// How many resources it holds.
+    /// The number of resources in the ledger.
     pub resources: u32,
 }
 
-/// Whether a ledger can be trusted.
+/// The condition of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LedgerState {
-    /// None yet: Plumb has never changed this host.
+    /// There is no ledger yet: Plumb has never changed this host.
     Fresh,
-    /// Sound.
+    /// The ledger is whole and belongs to this machine.
     Sound,
-    /// Lost, corrupt, or of another machine: the host is observed only. A sentence says which.
+    /// The ledger is lost, corrupt, or of another machine: the host is only observed. A sentence gives the
+    /// reason.
     Lost(String),
 }
 
-/// The machine that answers.
+/// The machine's facts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
-    /// The kernel's host name.
+    /// The kernel's host name; in a sandbox, the text of `/etc/hostname`.
     pub hostname: String,
     /// `x86_64`, `aarch64`, as `uname -m`.
     pub arch: String,
     /// `ID` of os-release, such as `debian`.
     pub os: String,
-    /// `VERSION_ID` of os-release; empty where there is none.
+    /// `VERSION_ID` of os-release; empty if there is none.
     pub release: String,
     /// `/etc/machine-id`.
     pub machine_id: String,
-    /// The kernel's boot id: it changes with each boot.
+    /// The kernel's boot id, which changes with each boot.
     pub boot_id: String,
     /// The agent's version.
     pub agent: String,

@@ -1,4 +1,4 @@
-//! `Fleet`: what holds for all hosts.
+//! `Fleet`: the settings for all hosts.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,16 +8,16 @@ use super::host::HostSpec;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FleetSpec {
-    /// The DNS domain: a host's `fqdn` is its host name and this.
+    /// The DNS domain: a host's `fqdn` is its host name followed by this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// Where alerts are sent.
+    /// The Alertmanagers to which alerts are posted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alertmanagers: Vec<AlertmanagerRef>,
     /// A Host spec that every host has, at the lowest priority.
     #[serde(default)]
     pub host_defaults: HostSpec,
-    /// How changes are rolled out.
+    /// The rules for rollouts.
     #[serde(default)]
     pub rollout: Rollout,
 }
@@ -34,20 +34,20 @@ pub struct AlertmanagerRef {
     pub url: Option<String>,
 }
 
-/// How changes are rolled out.
+/// The rules for rollouts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollout {
-    /// When a rollout stops.
+    /// The condition that halts a rollout.
     #[serde(default)]
     pub halt: Halt,
 }
 
-/// When a rollout stops.
+/// The condition that halts a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Halt {
-    /// At this many failed hosts.
+    /// The number of failed hosts at which it halts.
     #[serde(default = "one")]
     pub failures: u32,
 }

@@ -13,19 +13,19 @@ use crate::name::HostName;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSpec {
-    /// The real host name, where it isn't the object's name.
+    /// The real host name, if it isn't the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// The operating system; taken as a whole, never merged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<Os>,
-    /// The processor; asked of the host when left out.
+    /// The processor; when left out, the controller asks the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<Arch>,
-    /// What becomes of it.
+    /// The host's mode: driven or not.
     #[serde(default, skip_serializing_if = "HostState::is_active")]
     pub state: HostState,
-    /// Names that it had before; a rename keeps the identity.
+    /// The host's earlier names; a rename keeps the identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<HostName>,
     /// Its identity, given at enrolment and never reused.
@@ -34,37 +34,37 @@ pub struct HostSpec {
     /// Its pinned SSH host keys: `ssh-ed25519 AAAA…`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_keys: Vec<String>,
-    /// The ways to reach it, tried in order.
+    /// The ways to reach the host, tried in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connect: Vec<Connect>,
-    /// The networks that it is in, and as what.
+    /// The networks that the host is in, with its addresses there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, MemberSpec>,
-    /// Its profiles by key, with their parameters; `of` makes the key an instance of another profile.
+    /// The host's profiles by key, with their parameters; `of` makes the key an instance of another profile.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, Option<BTreeMap<String, Value>>>,
-    /// What it offers to others, beside what its profiles do.
+    /// Services that the host offers to others, in addition to its profiles' endpoints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EndpointSpec>,
-    /// What is to be on it, at the middle priority.
+    /// The host's own resources, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: Blocks,
-    /// The same at the lowest priority.
+    /// Resources at the lowest priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: Blocks,
-    /// The same at the highest priority.
+    /// Resources at the highest priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub force: Blocks,
-    /// What others brought and this host doesn't want: addresses of resources and profiles.
+    /// Addresses of resources and profiles that come from elsewhere and that this host doesn't want.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
     /// JSON Patch (RFC 6902) on the composed resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Value>,
-    /// What is done about drift.
+    /// The handling of drift.
     #[serde(default, skip_serializing_if = "DriftSpec::is_default")]
     pub drift: DriftSpec,
-    /// What happens at first contact to what is there and differs.
+    /// The handling of resources that exist and differ at first contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
     /// A pause that a person asked for.
@@ -76,7 +76,7 @@ pub struct HostSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Os {
-    /// Which.
+    /// The family.
     pub family: OsFamily,
     /// Its release, such as `"13"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub enum OsFamily {
     Nixos,
 }
 
-/// A processor architecture, as `uname -m` says it.
+/// A processor architecture, as `uname -m` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arch {
     /// 64-bit Intel and AMD.
@@ -113,7 +113,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// As `uname -m` says it.
+    /// Returns the name that `uname -m` prints.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -124,30 +124,30 @@ impl Arch {
     }
 }
 
-/// What becomes of a host.
+/// The mode of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum HostState {
-    /// It is driven.
+    /// The controller drives the host.
     #[default]
     Active,
-    /// Known to networks, not contacted.
+    /// Networks know the host, but the controller doesn't contact it.
     Dormant,
-    /// Someone else's; it may be named.
+    /// Someone else manages the host; manifests may name it.
     Unmanaged,
-    /// It exists as an image only.
+    /// The host exists only as an image.
     Image,
-    /// What Plumb made is taken back; then the object may be deleted.
+    /// Plumb takes back everything that it made; then the object may be deleted.
     Retired,
 }
 
 impl HostState {
-    /// Whether this is the default.
+    /// True if this is the default.
     pub fn is_active(&self) -> bool {
         *self == Self::Active
     }
 
-    /// The word in manifests.
+    /// Returns the word in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -169,13 +169,13 @@ pub struct Connect {
     /// A host name or an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The host's address in this network.
+    /// The name of a network: the host's address there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// The host's own endpoint (`sshd.ssh`): its networks and its port.
+    /// The host's own endpoint (`sshd.ssh`), with its networks and its port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The port; 22 when left out, and never beside `endpoint`.
+    /// The port; 22 when left out. Not allowed with `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
@@ -187,10 +187,10 @@ pub struct MemberSpec {
     /// The suffix within the network's subnets: the same digits in IPv4 and IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
-    /// The IPv4 address outright.
+    /// The explicit IPv4 address; without it, `id` gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The IPv6 address outright.
+    /// The explicit IPv6 address; without it, `id` gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<String>,
     /// The interface's name on the host.
@@ -199,34 +199,34 @@ pub struct MemberSpec {
     /// The interface's hardware address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Who gives the address.
+    /// The source of the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assign: Option<Assign>,
     /// A `WireGuard` public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// Further addresses of the same host in this network, by a name of their own.
+    /// Further addresses of the host in this network, each with a name of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aliases: BTreeMap<String, MemberSpec>,
 }
 
-/// Who gives a host its address in a network.
+/// The source of a host's address in a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Assign {
-    /// The host itself.
+    /// The host configures the address itself.
     Static,
-    /// A DHCP reservation; the host's own configuration is never touched.
+    /// A DHCP reservation; Plumb never changes the host's own configuration.
     Dhcp,
-    /// Someone else.
+    /// Another system gives the address.
     External,
 }
 
-/// What is done about drift on a host.
+/// The handling of drift on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DriftSpec {
-    /// For the whole host.
+    /// The mode for the whole host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DriftMode>,
     /// Addresses of resources and fields whose drift is left alone: `file:/etc/resolv.conf#content`.
@@ -235,30 +235,30 @@ pub struct DriftSpec {
 }
 
 impl DriftSpec {
-    /// Whether nothing is said.
+    /// True if nothing is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What is done about drift. New intent is applied in every mode.
+/// The handling of drift. New intent is applied in every mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DriftMode {
-    /// It is put right; an alert only if it drifts again by the next run.
+    /// Drift is corrected; an alert is raised only if the host drifts again by the next run.
     #[default]
     Correct,
-    /// It is left, and an alert is raised at once.
+    /// Drift stays, and an alert is raised at once.
     Alert,
-    /// It is left and not spoken of.
+    /// Drift stays and isn't reported.
     Ignore,
 }
 
-/// What happens at first contact to what is there and differs.
+/// The handling of resources that exist and differ at first contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Existing {
-    /// The original is kept, to be given back, and the thing is managed.
+    /// The original is stored, to be given back, and the resource is managed.
     #[default]
     Keep,
     /// The run is refused.
@@ -269,9 +269,9 @@ pub enum Existing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SuspendSpec {
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Until when (RFC 3339); for ever when left out.
+    /// The end of the pause (RFC 3339); unlimited when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

@@ -1,8 +1,7 @@
-//! The objects of a fleet repository: Kubernetes-shaped, one to a file.
+//! The objects of a fleet repository: Kubernetes-shaped, one per file.
 //!
-//! These are the forms that a manifest decodes into and that `plumb get -o json` prints. Parts that
-//! are composed and rendered before they have a type (`resources`, a profile's parameters) are plain
-//! trees here.
+//! Manifests decode into these types, and `plumb get -o json` prints them. Parts that are composed and
+//! rendered before they have a type (`resources`, a profile's parameters) are plain trees here.
 
 mod fleet;
 mod host;
@@ -22,13 +21,13 @@ pub use host::{
 pub use network::{NetworkMember, NetworkSpec, NetworkType};
 pub use profile::{EndpointSpec, Param, ParamType, Port, ProfileSpec, Protocol, ScrapeSpec};
 
-/// The version of the objects; it may be left out of a manifest.
+/// The version of the objects; a manifest may leave it out.
 pub const API_VERSION: &str = "plumb.dev/v1alpha1";
 
-/// Resources, or any block shaped like them: type → name → fields. Nothing (`null`) is a spec of defaults.
+/// Resources, or any block of the same shape: type → name → fields. `null` stands for a spec of defaults.
 pub type Blocks = BTreeMap<String, BTreeMap<String, Value>>;
 
-/// The kinds of objects that lie in a repository.
+/// The kinds of objects in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ObjectKind {
     /// `fleet.yaml`.
@@ -48,7 +47,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Its name, as in `kind:`.
+    /// Returns its name, as in `kind:`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fleet => "Fleet",
@@ -62,32 +61,32 @@ impl ObjectKind {
     }
 }
 
-/// What an object is called.
+/// The name and labels of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// Its name: the file's.
+    /// Its name, which is the file's.
     pub name: String,
-    /// Free labels: selectors look at them, and a host's become alert labels.
+    /// Free labels: selectors match them, and a host's become alert labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// An object with its spec, and a status where someone observed it.
+/// An object with its spec, and its status if it was observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Object<Spec, Status = ()> {
     /// [`API_VERSION`].
     #[serde(default = "api_version")]
     pub api_version: String,
-    /// What it is.
+    /// The kind of object.
     pub kind: ObjectKind,
-    /// What it is called.
+    /// The name and labels.
     pub metadata: Metadata,
-    /// What is wanted.
+    /// The desired state.
     #[serde(default)]
     pub spec: Spec,
-    /// What is the case; never in a manifest.
+    /// The observed state; never in a manifest.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }

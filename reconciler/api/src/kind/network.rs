@@ -1,4 +1,4 @@
-//! `Network`: subnets and who is in them.
+//! `Network`: subnets and their members.
 
 use std::collections::BTreeMap;
 
@@ -8,35 +8,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// What sort of network it is.
+    /// The type of the network.
     #[serde(default, rename = "type")]
     pub network_type: NetworkType,
     /// Its subnets, at most one of IPv4 and one of IPv6.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
-    /// The host or member that leads out of it.
+    /// The host or member through which traffic leaves the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    /// Members that are nobody's Host.
+    /// Members that aren't a Host object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<String, NetworkMember>,
 }
 
-/// What sort of network it is.
+/// The type of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NetworkType {
     /// A local network.
     #[default]
     Lan,
-    /// A `WireGuard` network, made by Plumb.
+    /// A `WireGuard` network that Plumb makes.
     Wireguard,
-    /// Addresses given by another system, such as Tailscale.
+    /// A network whose addresses another system gives, such as Tailscale.
     Overlay,
 }
 
 impl NetworkType {
-    /// The word in manifests.
+    /// Returns the word in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lan => "lan",
@@ -46,17 +46,17 @@ impl NetworkType {
     }
 }
 
-/// A member that is nobody's Host.
+/// A member that isn't a Host object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkMember {
     /// The suffix within the subnets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
-    /// The IPv4 address outright.
+    /// The explicit IPv4 address; without it, `id` gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The IPv6 address outright.
+    /// The explicit IPv6 address; without it, `id` gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<String>,
     /// Its hardware address.
@@ -65,7 +65,7 @@ pub struct NetworkMember {
     /// Its `WireGuard` public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// Whether it has no key on purpose.
+    /// True if it has no key on purpose.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keyless: bool,
     /// Networks behind it.

@@ -1,4 +1,4 @@
-//! `Profile`: what several hosts have in common, with parameters.
+//! `Profile`: settings that several hosts share, with parameters.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use super::Blocks;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileSpec {
-    /// What it is for, in a sentence.
+    /// The profile's purpose, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Its parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Param>,
-    /// Profiles that come along, by key, with their parameters.
+    /// Included profiles by key, with their parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub includes: BTreeMap<String, Option<BTreeMap<String, Value>>>,
-    /// What it offers to others.
+    /// Services that the profile offers to others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, Value>,
-    /// An expression over static facts; when it is false, the resources are left out.
+    /// An expression over static facts; if it is false, the resources are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// What is to be on the host, at the middle priority.
+    /// The profile's resources, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: Blocks,
-    /// The same at the lowest priority.
+    /// Resources at the lowest priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: Blocks,
-    /// The same at the highest priority.
+    /// Resources at the highest priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub force: Blocks,
 }
@@ -44,10 +44,10 @@ pub struct Param {
     /// Its type.
     #[serde(rename = "type")]
     pub param_type: ParamType,
-    /// Its value when none is given; without one it must be given.
+    /// Its value when none is given; a parameter without a default must be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
-    /// All the values that it may have.
+    /// The allowed values.
     #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<Value>,
     /// The least number.
@@ -59,10 +59,10 @@ pub struct Param {
     /// A regular expression that a text must match as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// What a list's items are.
+    /// The type of a list's items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Box<Param>>,
-    /// What it is for.
+    /// The parameter's purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -83,20 +83,20 @@ pub enum ParamType {
     Object,
 }
 
-/// Something that a host offers to others: the only way to open a port.
+/// A service that a host offers to others: the only way to open a port.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndpointSpec {
     /// Its ports.
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// `tcp` when left out.
+    /// Its transport protocols; `tcp` when left out.
     #[serde(default = "tcp", skip_serializing_if = "Vec::is_empty")]
     pub protocol: Vec<Protocol>,
     /// The networks that it is offered in; all of the host's when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
-    /// How Prometheus reads it.
+    /// The settings with which Prometheus scrapes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape: Option<ScrapeSpec>,
 }
@@ -108,9 +108,9 @@ fn tcp() -> Vec<Protocol> {
 /// A port, or a range of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
-    /// The first.
+    /// The first port.
     pub first: u16,
-    /// The last; the first where it is one.
+    /// The last port; equal to `first` for a single one.
     pub last: u16,
 }
 
@@ -171,13 +171,13 @@ pub enum Protocol {
     Udp,
 }
 
-/// How Prometheus reads an endpoint.
+/// The settings with which Prometheus scrapes an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScrapeSpec {
     /// The job's name.
     pub job: String,
-    /// How often, such as `15s`; Prometheus' own default when left out.
+    /// The scrape interval, such as `15s`; Prometheus' own default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
     /// The path; `/metrics` when left out.

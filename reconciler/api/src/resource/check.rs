@@ -1,4 +1,4 @@
-//! `check`: something that must hold once all changes are made.
+//! `check`: a condition that must hold after all changes.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +12,19 @@ use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Consequence, FieldChange};
 
-/// Something that must hold on the host; it changes nothing. Its name is free.
+/// A condition that must hold on the host; it changes nothing. Its name is free.
 ///
-/// It has exactly one of `http`, `tcp`, `run` and `unit`. It is looked at whenever the host is, and
-/// once more after all changes of a run, when it has `within` to come true. While it fails, the host
-/// isn't Ready, for the reason `CheckFailed`, and what comes `after` it isn't changed.
+/// It has exactly one of `http`, `tcp`, `run` and `unit`. The agent tests it at every observation, and once
+/// more after all changes of a run, when it has the time `within` to pass. While it fails, the host isn't
+/// Ready, with the reason `CheckFailed`, and nothing that comes `after` it is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckSpec {
-    /// A request that must be answered: `{url, status}`.
+    /// An HTTP request that must be answered: `{url, status}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
-    /// `HOST:PORT` that must take a connection.
+    /// `HOST:PORT` that must accept a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<String>,
     /// A program and its arguments that must exit with 0. It must only read; each try has 10 seconds.
@@ -33,7 +33,7 @@ pub struct CheckSpec {
     /// A systemd unit that must be active; `.service` is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// How long it may take to come true after changes, such as `30s` (the default).
+    /// The time in which it must pass after changes, such as `30s` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Period>,
     /// Comes after these.
@@ -46,19 +46,19 @@ pub struct CheckSpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpCheck {
-    /// The address, `http` only; redirects aren't followed.
+    /// The URL, `http` only; redirects aren't followed.
     pub url: String,
-    /// The status of the answer; 200 when left out.
+    /// The expected status; 200 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
 
-/// What a check came to.
+/// The observed state of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckObserved {
-    /// Its result. Why it failed is said by the run after changes, so that an observation doesn't
-    /// differ by the wording of an error.
+    /// The result. The report of the run has the error's text, so that two observations don't differ by the
+    /// wording of an error.
     pub result: CheckResult,
 }
 
@@ -66,21 +66,21 @@ pub struct CheckObserved {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckResult {
-    /// It holds.
+    /// The condition holds.
     #[default]
     Passed,
-    /// It doesn't.
+    /// The condition doesn't hold.
     Failed,
 }
 
-/// The parts of an `http` address.
+/// The parts of an `http` URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpUrl<'a> {
     /// A name or an address, without brackets.
     pub host: &'a str,
     /// The port.
     pub port: u16,
-    /// What follows, beginning with `/`.
+    /// The rest, beginning with `/`.
     pub path: &'a str,
 }
 
@@ -98,7 +98,7 @@ pub fn host_and_port(text: &str) -> Option<(&str, u16)> {
 }
 
 impl HttpCheck {
-    /// Splits the address; `None` if it isn't `http://HOST[:PORT][/PATH]`.
+    /// Splits the URL. Returns `None` if it isn't `http://HOST[:PORT][/PATH]`.
     pub fn parts(&self) -> Option<HttpUrl<'_>> {
         let rest = self.url.strip_prefix("http://")?;
         let slash = rest.find('/').unwrap_or(rest.len());

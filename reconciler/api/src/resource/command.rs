@@ -1,4 +1,4 @@
-//! `command`: a program that runs when something asks for it.
+//! `command`: a program that runs when its guards or its inputs require it.
 
 use std::collections::BTreeMap;
 
@@ -11,46 +11,46 @@ use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Certainty, Consequence, FieldChange};
 
-/// A program that runs when something asks for it. Its name is free.
+/// A program that runs when its guards or its inputs require it. Its name is free.
 ///
-/// At least one of `creates`, `unless`, `onlyIf` and `refreshOn` is required; where there are
-/// several, all must ask for it. With `refreshOn` it is stale until it has succeeded once, so it runs
-/// at first contact, and again whenever Plumb changes one of these. A run that failed stays pending.
-/// Guards only read; each has 10 seconds. Nothing is given back when it leaves git.
+/// At least one of `creates`, `unless`, `onlyIf` and `refreshOn` is required; if there are several, all must
+/// ask for a run. With `refreshOn` it is stale until it has succeeded once, so it runs at first contact, and
+/// again whenever Plumb changes one of these. A failed run stays pending. Guards only read; each has 10
+/// seconds. Nothing is given back when it leaves git.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandSpec {
     /// The program and its arguments. No shell reads them; the program is an absolute path.
     pub run: Vec<String>,
-    /// It runs while nothing is at this path.
+    /// The command runs while nothing is at this path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creates: Option<String>,
-    /// It runs while this program fails.
+    /// The command runs while this program fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unless: Vec<String>,
-    /// It runs while this program succeeds.
+    /// The command runs while this program succeeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_if: Vec<String>,
-    /// It runs once for each change of one of these.
+    /// The command runs once for each change of one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh_on: Vec<Address>,
-    /// The user that runs it and its guards; root when left out.
+    /// The user that runs the command and its guards; root when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Principal>,
     /// The working directory; `/` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// Variables beside PATH, HOME and `LC_ALL=C.UTF-8`.
+    /// Variables in addition to PATH, HOME and `LC_ALL=C.UTF-8`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Text on its standard input.
+    /// The text for its standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
     /// The exit statuses that count as success; 0 when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub returns: Vec<u8>,
-    /// How long it may take, such as `30s` or `10m`; 5 minutes when left out.
+    /// The time limit, such as `30s` or `10m`; 5 minutes when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Period>,
     /// Comes after these.
@@ -61,7 +61,7 @@ pub struct CommandSpec {
     pub manage: Manage,
 }
 
-/// What a command's guards and inputs come to.
+/// The observed state of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandObserved {
@@ -76,20 +76,20 @@ pub struct CommandObserved {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Guard {
-    /// It need not run.
+    /// The guards require no run.
     #[default]
     Met,
-    /// It is to run.
+    /// Every guard asks for a run.
     Unmet,
 }
 
 impl CommandSpec {
-    /// True if a guard decides whether it runs.
+    /// True if it has a guard.
     pub fn has_guard(&self) -> bool {
         self.creates.is_some() || !self.unless.is_empty() || !self.only_if.is_empty()
     }
 
-    /// True if it is to run, as it was found.
+    /// True if the observed state requires a run.
     fn needed(&self, observed: CommandObserved) -> bool {
         let guard = !self.has_guard() || observed.guard == Guard::Unmet;
         let stale = self.refresh_on.is_empty() || observed.stale;
@@ -97,7 +97,7 @@ impl CommandSpec {
     }
 }
 
-/// Checks a name that stands for nothing on the host.
+/// Checks a name that names nothing on the host.
 pub(super) fn check_plain_name(name: &str) -> Result<(), String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.len() <= 100 && name.bytes().all(good) {
@@ -107,7 +107,7 @@ pub(super) fn check_plain_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// True for a variable's name that every shell takes.
+/// True if every shell accepts this as a variable's name.
 pub(super) fn is_variable(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
@@ -222,12 +222,12 @@ impl Resource for CommandSpec {
             .collect()
     }
 
-    /// A guard may still say no: the agent asks it when the inputs have changed.
+    /// Returns true: a guard may still say no, but the agent evaluates it only after the inputs have changed.
     fn reacts(&self, _observed: Option<&CommandObserved>) -> bool {
         true
     }
 
-    /// It has been done only once it was confirmed.
+    /// Returns false: only the ledger knows that it ran.
     fn made(_differing: &[FieldChange]) -> bool {
         false
     }

@@ -1,7 +1,7 @@
-//! Composite types: what expands to primitive resources before a plan is made.
+//! Composite types: they expand to primitive resources before a plan is made.
 //!
-//! A new composite type is one file here, one in `core/src/expand/`, and one line in `composites!`
-//! and in its registry there. An agent never sees one: [`Spec`](super::Spec) can't hold it.
+//! A new composite type is one file here, one in `core/src/expand/`, and one line in `composites!` and in its
+//! registry there. Agents never receive one: [`Spec`](super::Spec) can't hold it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,32 +12,32 @@ use crate::address::AnyAddress;
 
 /// A composite type's spec.
 pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
-    /// Fields that are sets: where several places name one, they unite. Other fields must agree.
+    /// Fields that are sets: if several places name one, they unite. Other fields must agree.
     const SETS: &'static [&'static str] = &["after"];
 
-    /// Fields of the language that this version doesn't do.
+    /// Fields of the language that this version doesn't support.
     const UNSUPPORTED: &'static [&'static str] = &[];
 
     /// Checks a resource's name.
     ///
     /// # Errors
-    /// What is wrong with it and what would be right, as a phrase.
+    /// A phrase with the mistake and the right form.
     fn check_name(name: &str) -> Result<(), String>;
 
-    /// Returns what can't hold whatever the host is like.
+    /// Returns the problems of a spec that no host could satisfy.
     fn check(&self, _name: &str) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// Returns the resources that its fields name beside `after`: the host must have them.
+    /// Returns the resources that fields other than `after` name: the host must have them.
     fn names(&self) -> Vec<Named> {
         Vec::new()
     }
 
-    /// Explicit ordering by the manifest; every part inherits it.
+    /// Returns the explicit order from the manifest; every part inherits it.
     fn after(&self) -> &[AnyAddress];
 
-    /// How long it is managed; every part inherits it.
+    /// Returns the management mode; every part inherits it.
     fn manage(&self) -> Manage;
 }
 
@@ -46,7 +46,7 @@ pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
 pub struct Named {
     /// The field.
     pub field: &'static str,
-    /// The host must have one of these.
+    /// The host must have at least one of these.
     pub any_of: Vec<AnyAddress>,
 }
 
@@ -58,7 +58,7 @@ macro_rules! composites {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum CompositeKind { $($(#[$doc])* $variant,)* }
 
-        /// What is desired of one composite resource.
+        /// The desired state of one composite resource.
         #[derive(Clone, PartialEq, Debug)]
         pub enum CompositeSpec { $($(#[$doc])* $variant($spec),)* }
 
@@ -66,7 +66,7 @@ macro_rules! composites {
             /// Every type, in the order in which they expand.
             pub const ALL: &'static [CompositeKind] = &[$(CompositeKind::$variant,)*];
 
-            /// The name in manifests and addresses.
+            /// Returns the name in manifests and addresses.
             pub fn as_str(self) -> &'static str {
                 match self { $(CompositeKind::$variant => $text,)* }
             }
@@ -74,22 +74,22 @@ macro_rules! composites {
             /// Checks a name of this type.
             ///
             /// # Errors
-            /// What is wrong with it, as a phrase.
+            /// A phrase with the mistake.
             pub fn check_name(self, name: &str) -> Result<(), String> {
                 match self { $(CompositeKind::$variant => $spec::check_name(name),)* }
             }
 
-            /// Fields that are sets: where several places name one, they unite.
+            /// Returns the fields that are sets: if several places name one, they unite.
             pub fn sets(self) -> &'static [&'static str] {
                 match self { $(CompositeKind::$variant => <$spec as Composite>::SETS,)* }
             }
 
-            /// Fields of the language that this version doesn't do.
+            /// Returns the fields of the language that this version doesn't support.
             pub fn unsupported(self) -> &'static [&'static str] {
                 match self { $(CompositeKind::$variant => <$spec as Composite>::UNSUPPORTED,)* }
             }
 
-            /// The JSON schema of this type's spec, with everything that it names inlined.
+            /// Returns the JSON schema of this type's spec, with all types inlined.
             #[cfg(feature = "schema")]
             pub fn schema(self) -> schemars::Schema {
                 let settings = schemars::generate::SchemaSettings::draft2020_12();
@@ -107,22 +107,22 @@ macro_rules! composites {
         }
 
         impl CompositeSpec {
-            /// Returns what can't hold whatever the host is like.
+            /// Returns the problems of a spec that no host could satisfy.
             pub fn check(&self, name: &str) -> Vec<Problem> {
                 match self { $(CompositeSpec::$variant(spec) => spec.check(name),)* }
             }
 
-            /// Returns the resources that its fields name beside `after`.
+            /// Returns the resources that fields other than `after` name.
             pub fn names(&self) -> Vec<Named> {
                 match self { $(CompositeSpec::$variant(spec) => spec.names(),)* }
             }
 
-            /// Explicit ordering by the manifest; every part inherits it.
+            /// Returns the explicit order from the manifest; every part inherits it.
             pub fn after(&self) -> &[AnyAddress] {
                 match self { $(CompositeSpec::$variant(spec) => spec.after(),)* }
             }
 
-            /// How long it is managed; every part inherits it.
+            /// Returns the management mode; every part inherits it.
             pub fn manage(&self) -> Manage {
                 match self { $(CompositeSpec::$variant(spec) => spec.manage(),)* }
             }

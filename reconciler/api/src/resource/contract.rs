@@ -1,4 +1,4 @@
-//! What a resource type says of itself.
+//! The contract of a resource type.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,152 +7,152 @@ use super::field::{Content, Manage, Principal};
 use crate::name::Address;
 use crate::plan::{Certainty, Consequence, FieldChange};
 
-/// A primitive resource type: a spec, what is observed of it, and how the two compare.
+/// A primitive resource type: its spec, its observed state, and their comparison.
 ///
-/// Everything that the planner and the agent need to know about a type without looking at a host is
-/// a method here. The defaults are those of a resource that is nothing but itself: no path, no unit,
-/// no order, no reaction.
+/// Each method here answers a question about a type that the planner or the agent has without a host at hand.
+/// The defaults are for a resource without couplings: no path, no unit, no order, no reaction.
 pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
-    /// The observed state: the shape of the spec, and only the fields that it names.
+    /// The observed state: like the spec, with only the fields that the spec names.
     type Observed: Serialize + DeserializeOwned + Clone + PartialEq;
 
-    /// Fields that are sets: where several places name one, they unite. Other fields must agree.
+    /// Fields that are sets: if several places name one, they unite. Other fields must agree.
     const SETS: &'static [&'static str] = &["after"];
 
     /// Fields whose items are addresses of other resources.
     const REFERENCES: &'static [&'static str] = &["after"];
 
-    /// Fields of the language that this version doesn't do.
+    /// Fields of the language that this version doesn't support.
     const UNSUPPORTED: &'static [&'static str] = &[];
 
-    /// Order of types when nothing else orders two resources: lower comes first.
+    /// The order of types if nothing else orders two resources: lower comes first.
     const RANK: u8 = 50;
 
-    /// Fields that running something satisfies. Only Plumb's own changes move them, so they are
-    /// never drift.
+    /// Fields that are satisfied by running something, such as a restart. Only Plumb's own changes make them
+    /// differ, so they are never drift.
     const REACTIONS: &'static [&'static str] = &[];
 
-    /// Fields that running something satisfies, the host's own moves included: a change of nothing
-    /// else is [`Op::Run`](crate::plan::Op::Run).
+    /// Fields that are satisfied by running something, including those that the host itself can make differ.
+    /// A change of no other field is [`Op::Run`](crate::plan::Op::Run).
     const RUNS: &'static [&'static str] = Self::REACTIONS;
 
-    // Identity: what a name is, and what no other resource may be.
+    // Identity: valid names, and what only one resource may own.
 
     /// Checks a resource's name.
     ///
     /// # Errors
-    /// What is wrong with it and what would be right, as a phrase.
+    /// A phrase with the mistake and the right form.
     fn check_name(name: &str) -> Result<(), String>;
 
-    /// The file, directory or link on the host that a resource of this name owns. Two resources
-    /// with one path are an error of `check`; one that goes makes room for one that comes.
+    /// Returns the file, directory or link on the host that a resource of this name owns. Two resources with
+    /// one path are an error of `check`; one that is removed makes room for one that is added.
     fn path(_name: &str) -> Option<String> {
         None
     }
 
-    /// The systemd unit that it is about.
+    /// Returns the systemd unit that the resource manages.
     fn unit(&self, _name: &str) -> Option<String> {
         None
     }
 
-    /// True if the connection that drives hosts depends on it (sshd, sudo, Plumb itself). Such
-    /// resources change last.
+    /// True if the connection to the host depends on it (sshd, sudo, Plumb itself). Such resources change
+    /// last.
     fn lifeline(_name: &str) -> bool {
         false
     }
 
-    // The spec by itself.
+    // The spec alone.
 
-    /// Returns what can't hold whatever the host is like: fields that exclude or demand one another.
+    /// Returns the problems of a spec that no host could satisfy: fields that exclude or require one another.
     fn check(&self, _name: &str) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// True if nothing of it is to be on the host (`state: absent`).
+    /// True if the resource is to be absent (`state: absent`).
     fn wants_absent(&self) -> bool {
         false
     }
 
-    /// Explicit ordering by the manifest.
+    /// Returns the explicit order from the manifest.
     fn after(&self) -> &[Address];
 
-    /// How long it is managed.
+    /// Returns the management mode.
     fn manage(&self) -> Manage;
 
-    /// Contents that it needs.
+    /// Returns the contents that the resource needs.
     fn contents(&self) -> Vec<Content> {
         Vec::new()
     }
 
-    /// The owning user and group that it names.
+    /// Returns the owning user and group that the spec names.
     fn owners(&self) -> Owners<'_> {
         Owners::default()
     }
 
-    // Against the host.
+    // The spec and the host.
 
-    /// Returns the fields in which the host differs; empty when it is in sync.
+    /// Returns the fields in which the host differs; empty if it is in sync.
     fn compare(&self, observed: &Self::Observed) -> Vec<FieldChange>;
 
-    /// True if something of it is on the host.
+    /// True if the resource exists on the host.
     fn exists(observed: &Self::Observed) -> bool;
 
-    /// True if what was found must go before this can be made.
+    /// True if the observed resource must be removed before this one can be made.
     fn replaces(&self, _observed: &Self::Observed) -> bool {
         false
     }
 
-    /// True if it is on the host, judged by the fields that differ alone: `manage: once` leaves it
-    /// alone then.
+    /// True if the resource exists, judged by its differing fields alone: `manage: once` then leaves it
+    /// alone.
     fn made(differing: &[FieldChange]) -> bool {
         differing.iter().all(|change| change.field != "state")
     }
 
-    /// How sure a change of it can be before it is made.
+    /// Returns the certainty that a change of it can have before it is made.
     fn certainty(&self) -> Certainty {
         Certainty::Exact
     }
 
-    // Couplings: order, restarts, and what a change does elsewhere.
+    // Couplings: order, restarts, and effects on other resources.
 
-    /// Returns what must come before this resource, or must not be there after it.
+    /// Returns the resources that must be applied before this one.
     fn requires(&self, _name: &str) -> Vec<Dependency> {
         Vec::new()
     }
 
-    /// Inputs that it names: what it does when one of them changes.
+    /// Returns the inputs that the spec names, each with the effect of its change.
     fn triggers(&self, _name: &str) -> Vec<Trigger> {
         Vec::new()
     }
 
-    /// Resources that come after this one and react to its changes without naming it: the service
-    /// that a unit file or drop-in belongs to.
+    /// Returns the resources that come after this one and react to its changes without naming it: the service
+    /// to which a unit file or drop-in belongs.
     fn dependents(_name: &str) -> Vec<Address> {
         Vec::new()
     }
 
-    /// What it does when a resource changes that it [depends on](Self::dependents) unnamed.
+    /// Returns the reaction to a change of a resource that lists this one among its
+    /// [dependents](Self::dependents).
     fn on_input(&self, _name: &str) -> Option<Consequence> {
         None
     }
 
-    /// What it does after any change of the same plan.
+    /// Returns the reaction to any change of the same plan.
     fn on_any_change(&self, _name: &str) -> Option<Consequence> {
         None
     }
 
-    /// True if it reacts to changes of its inputs as it was found; `None` means that it is in sync.
+    /// True if the observed resource reacts to changes of its inputs; `None` means that it is in sync.
     fn reacts(&self, _observed: Option<&Self::Observed>) -> bool {
         false
     }
 
-    /// True if changing it may change what other resources look like: a package brings files and
+    /// True if a change of it may change the observed state of other resources: a package brings files and
     /// users, a user a group and a home.
     fn invalidates(&self) -> bool {
         false
     }
 
-    /// What a change of these fields does beyond the fields themselves.
+    /// Returns the effects of a change of these fields beyond the fields themselves.
     fn consequences(&self, _name: &str, _fields: &[FieldChange]) -> Vec<Consequence> {
         Vec::new()
     }
@@ -167,42 +167,43 @@ pub struct Owners<'a> {
     pub group: Option<&'a Principal>,
 }
 
-/// A field of a spec that can't be as it is.
+/// A mistake in a field of a spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The field's name, as in the manifest.
     pub field: &'static str,
-    /// What is wrong.
+    /// The mistake.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub hint: String,
 }
 
-/// How a resource depends on another.
+/// The strength of a dependency between resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
-    /// The manifest names it: it must be there, or `check` says so.
+    /// The manifest names the resource: it must be there, or `check` reports it.
     Explicit,
-    /// It follows from types (a file's folder, a file's owner): order only, and only if managed.
+    /// The dependency follows from types (a file's folder, a file's owner): it only orders, and only managed
+    /// resources.
     Implicit,
-    /// Like [`Implicit`](Self::Implicit), and the first to be dropped where the order would be a circle.
+    /// Like [`Implicit`](Self::Implicit), and the first to be dropped if the order has a cycle.
     Yielding,
 }
 
-/// Something that must be applied before a resource.
+/// A resource that must be applied before another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dependency {
-    /// What must come first.
+    /// The resource that comes first.
     pub address: Address,
-    /// Whether it must exist.
+    /// The strength of the dependency.
     pub strength: Strength,
 }
 
-/// A resource that answers a change of another.
+/// A reaction to a change of another resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
-    /// Whose change is answered.
+    /// The resource whose change triggers the reaction.
     pub on: Address,
-    /// With what.
+    /// The reaction.
     pub effect: Consequence,
 }

@@ -8,12 +8,13 @@ use super::field::{Manage, Principal};
 use super::program::check_program;
 use crate::address::AnyAddress;
 
-/// A program that cron runs, as a file in `/etc/cron.d`. Its name is the file's. Expands to that `file`.
+/// A program that cron runs, from a file in `/etc/cron.d`. Its name is the file's. Expands to that `file`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CronSpec {
-    /// When: five fields as in crontab(5), or one of `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, `@reboot`.
+    /// The times: five fields as in crontab(5), or one of `@hourly`, `@daily`, `@weekly`, `@monthly`,
+    /// `@yearly`, `@reboot`.
     pub schedule: String,
     /// The user that runs it.
     pub user: Principal,
@@ -41,7 +42,7 @@ const NICKNAMES: [&str; 8] = [
 
 impl Composite for CronSpec {
     fn check_name(name: &str) -> Result<(), String> {
-        // cron skips files of other names without a word.
+        // cron silently skips files with other names.
         let good = name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));

@@ -1,4 +1,4 @@
-//! `directory`: a directory, not what is in it.
+//! `directory`: a directory, without its contents.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::plan::FieldChange;
 
 /// A directory; its name is its absolute path. Missing folders above it are made as `root:root 0755`.
 ///
-/// `state: absent` removes it when it is empty, and fails otherwise: what others put there is theirs.
+/// `state: absent` removes it if it is empty, and fails otherwise: its entries belong to others.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -36,16 +36,16 @@ pub struct DirectorySpec {
     pub manage: Manage,
 }
 
-/// What is found at a directory's path.
+/// The observed state of a directory's path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirectoryObserved {
-    /// What is there.
+    /// The file type at the path.
     pub file_type: FileType,
     /// The owner, in the spec's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Principal>,
-    /// The group, likewise.
+    /// The group, in the spec's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
     /// The permission bits.

@@ -8,57 +8,57 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Digest;
 
-/// Whether a thing is to be there.
+/// The desired presence of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Presence {
-    /// It is there.
+    /// The resource exists.
     #[default]
     Present,
-    /// Nothing of it is there. (To stop managing a thing, leave it out.)
+    /// The resource doesn't exist. (To stop managing a resource, leave it out.)
     Absent,
 }
 
 impl Presence {
-    /// Whether this is the default; it is left out of the canonical form.
+    /// True if this is the default; it is left out of the canonical form.
     pub fn is_present(&self) -> bool {
         *self == Self::Present
     }
 }
 
-/// How long a resource is managed.
+/// The management mode of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Manage {
-    /// Drift is found and treated as the host's `drift.mode` says.
+    /// Drift is found and handled as the host's `drift.mode` says.
     #[default]
     Always,
-    /// Made when it isn't there, and left alone from then on (Puppet's `replace => false`).
+    /// The resource is made if it doesn't exist, and left alone from then on (Puppet's `replace => false`).
     Once,
 }
 
 impl Manage {
-    /// Whether this is the default; it is left out of the canonical form.
+    /// True if this is the default; it is left out of the canonical form.
     pub fn is_always(&self) -> bool {
         *self == Self::Always
     }
 }
 
-/// A file's content by hash; the bytes travel as a blob, and only where they are missing.
+/// A file's content by hash; its bytes are sent as a blob, and only if the host lacks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Content {
     /// SHA-256 of the bytes.
     pub sha256: Digest,
-    /// Their number.
+    /// The number of bytes.
     pub size: u64,
 }
 
 impl Content {
-    /// The content that these bytes are.
+    /// Returns the digest and size of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             sha256: Digest::of_bytes(bytes),
@@ -72,12 +72,12 @@ impl Content {
 pub struct Mode(u32);
 
 impl Mode {
-    /// The mode of these bits; anything above `0o7777` is cut off.
+    /// Makes a mode of these bits, without those above `0o7777`.
     pub fn from_bits(bits: u32) -> Self {
         Self(bits & 0o7777)
     }
 
-    /// The permission bits, `0` to `0o7777`.
+    /// Returns the permission bits, `0` to `0o7777`.
     pub fn bits(self) -> u32 {
         self.0
     }
@@ -108,28 +108,28 @@ impl fmt::Debug for Mode {
     }
 }
 
-/// A user or a group by name, or by number where it has no name.
+/// A user or a group, by name or by number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal(String);
 
 impl Principal {
-    /// The name, unless this is a number.
+    /// Returns the name, unless this is a number.
     pub fn name(&self) -> Option<&str> {
         self.id().is_none().then_some(&self.0)
     }
 
-    /// The number, if this is one.
+    /// Returns the number, if this is one.
     pub fn id(&self) -> Option<u32> {
         self.0.parse().ok()
     }
 
-    /// The text as it stands.
+    /// Returns the text as it is written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether the text is a name that `useradd` takes on Debian and that no path or file format breaks on.
+/// True if Debian's `useradd` accepts the name and it is safe in paths and file formats.
 pub(super) fn is_account_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes
@@ -185,11 +185,11 @@ macro_rules! text_serde {
 text_serde!(Mode);
 text_serde!(Principal);
 
-/// What was found at a path.
+/// The file type that was observed at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FileType {
-    /// Nothing.
+    /// There is nothing.
     #[default]
     Absent,
     /// A regular file.
@@ -198,16 +198,18 @@ pub enum FileType {
     Directory,
     /// A symbolic link.
     Link,
-    /// A device, a socket or a pipe: never touched.
+    /// A device, a socket or a pipe: Plumb never touches it.
     Other,
 }
 
-/// Whether a list of members is all there may be (Puppet's `auth_membership`, Ansible's `append: false`).
+/// The meaning of a list of members: at least these, or only these (Puppet's `auth_membership`, Ansible's
+/// `append: false`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Membership {
-    /// At least these; others stay. The default, because the other one silently took sudo away from people.
+    /// At least these; others stay. This is the default, because the other one silently took sudo away from
+    /// people.
     #[default]
     Minimum,
     /// Exactly these.
@@ -215,7 +217,7 @@ pub enum Membership {
 }
 
 impl Membership {
-    /// Whether this is the default; it is left out of the canonical form.
+    /// True if this is the default; it is left out of the canonical form.
     pub fn is_minimum(&self) -> bool {
         *self == Self::Minimum
     }

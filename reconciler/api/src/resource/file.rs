@@ -12,8 +12,8 @@ use crate::plan::FieldChange;
 
 /// A regular file; its name is its absolute path.
 ///
-/// Written as a temporary file in the same directory, synced and renamed. A file that has more than
-/// one hard link, or that is no regular file, is refused rather than replaced.
+/// The agent writes a temporary file in the same directory, syncs it and renames it. It refuses to replace a
+/// file that has more than one hard link, or anything but a regular file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -21,7 +21,7 @@ pub struct FileSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The bytes; unmanaged when left out (an absent file is then made empty).
+    /// The bytes; unmanaged when left out (a missing file is then made empty).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
     /// The owning user; a new file's is root.
@@ -33,8 +33,8 @@ pub struct FileSpec {
     /// The permission bits; a new file's are `0644`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// A program and its arguments that must accept the candidate before it is put in place; one of
-    /// them is `%s`, the candidate's path: `[visudo, -cf, "%s"]`. No shell.
+    /// A program and its arguments that must accept the candidate before it is put in place; one of them is
+    /// `%s`, the candidate's path: `[visudo, -cf, "%s"]`. No shell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub validate: Vec<String>,
     /// Comes after these.
@@ -45,19 +45,19 @@ pub struct FileSpec {
     pub manage: Manage,
 }
 
-/// What is found at a file's path.
+/// The observed state of a file's path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileObserved {
-    /// What is there.
+    /// The file type at the path.
     pub file_type: FileType,
-    /// The content of a regular file, where the spec names it.
+    /// The content of a regular file, if the spec names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// The owner, in the spec's form: a name, or a number where the spec has one or no name is known.
+    /// The owner, in the spec's form: a name, or a number if the spec has one or no name is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Principal>,
-    /// The group, likewise.
+    /// The group, in the spec's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
     /// The permission bits.

@@ -21,13 +21,13 @@ pub struct GroupSpec {
     /// The numeric id; the host's next free one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// Whether a new group takes its id from the system's range.
+    /// True if a new group takes its id from the system's range.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
     /// Its members (those in `/etc/group`, not those by primary group).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<BTreeSet<String>>,
-    /// `minimum` (default): `members` are added to those there. `inclusive`: they are all there may be.
+    /// `minimum` (default): `members` are added to the present ones. `inclusive`: no others stay.
     #[serde(default, skip_serializing_if = "Membership::is_minimum")]
     pub membership: Membership,
     /// Comes after these.
@@ -38,16 +38,16 @@ pub struct GroupSpec {
     pub manage: Manage,
 }
 
-/// What is found of a group.
+/// The observed state of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupObserved {
-    /// Whether `/etc/group` has it.
+    /// The presence in `/etc/group`.
     pub state: Option<Presence>,
     /// The numeric id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// Its members, where the spec names some.
+    /// Its members, if the spec names some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<BTreeSet<String>>,
 }
@@ -112,8 +112,8 @@ impl Resource for GroupSpec {
         changes
     }
 
-    /// A group with members comes after them; a user comes after its groups (both ways would be a
-    /// cycle, so a member that lists the group itself is left to the user's side).
+    /// Returns the members, which come before the group. If a user and a group name each other, this
+    /// dependency yields, because a user comes after its groups.
     fn requires(&self, _name: &str) -> Vec<Dependency> {
         self.members
             .iter()

@@ -9,7 +9,7 @@ use crate::plan::FieldChange;
 
 /// A symbolic link; its name is its own absolute path. It may dangle.
 ///
-/// Only a link is ever replaced: a file or a directory at its path is refused.
+/// Only a link is ever replaced: the agent refuses if a file or a directory is at its path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -17,7 +17,7 @@ pub struct LinkSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// Where it points, as it stands in the link: absolute, or relative to the link's folder.
+    /// The target as it is written in the link: absolute, or relative to the link's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Comes after these.
@@ -28,13 +28,13 @@ pub struct LinkSpec {
     pub manage: Manage,
 }
 
-/// What is found at a link's path.
+/// The observed state of a link's path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkObserved {
-    /// What is there.
+    /// The file type at the path.
     pub file_type: FileType,
-    /// Where the link points.
+    /// The link's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }

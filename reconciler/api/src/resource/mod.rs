@@ -1,11 +1,10 @@
-//! What can be desired on a host, what can be observed there, and the one notion of equality.
+//! Desired and observed state of resources, and their one comparison.
 //!
-//! A new primitive type is one file here, one provider in the agent, and one line in `resources!`.
-//! What a type says of itself is the trait [`Resource`]. Composite types expand to primitive ones,
-//! see [`Composite`].
+//! A new primitive type is one file here, one provider in the agent, and one line in `resources!`. A type's
+//! contract is the trait [`Resource`]. Composite types expand to primitive ones, see [`Composite`].
 //!
-//! "Manage only what you list": a field that the manifest doesn't name is `None` in the spec, is
-//! not observed for comparison and is never changed.
+//! Plumb manages only what the manifest lists: a field that it doesn't name is `None` in the spec, isn't
+//! observed for comparison, and is never changed.
 
 mod check;
 mod command;
@@ -75,22 +74,22 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
-    /// A program that runs when something asks for it.
+    /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
-    /// Something that must hold once all changes are made.
+    /// A condition that must hold after all changes.
     Check("check"): CheckSpec, CheckObserved;
 }
 
 composite::composites! {
     /// A program that cron runs.
     Cron("cron"): CronSpec;
-    /// A program that systemd runs at times.
+    /// A program that systemd runs on a schedule.
     Timer("timer"): TimerSpec;
-    /// What a user or a group may run as others.
+    /// A permission for a user or a group to run programs as others.
     Sudoers("sudoers"): SudoersSpec;
 }
 
-/// The text names no resource type.
+/// The error for a text that names no resource type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownKind;
 
@@ -137,7 +136,7 @@ fn check_path(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the folders above a path: they come first where they are managed.
+/// Returns the folders above a path, which come first if they are managed.
 fn parents(path: &str) -> Vec<Dependency> {
     path.match_indices('/')
         .filter(|(at, _)| *at > 0)
@@ -149,7 +148,7 @@ fn parents(path: &str) -> Vec<Dependency> {
         .collect()
 }
 
-/// Returns the owner and the group of a path: they come first where they are managed.
+/// Returns the owner and the group of a path, which come first if they are managed.
 fn principals(owners: Owners<'_>) -> Vec<Dependency> {
     let of = |kind, principal: Option<&Principal>| {
         principal

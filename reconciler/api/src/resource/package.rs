@@ -7,7 +7,8 @@ use super::{Problem, Resource, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
-/// A package; its name is the distribution's. All changes of packages are one transaction.
+/// A package; its name is the distribution's. Packages are changed together, in one transaction per set of
+/// install options.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,17 +19,18 @@ pub struct PackageSpec {
     /// Exactly this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether upgrades by others are held (`apt-mark hold`).
+    /// True if the package is held back from upgrades by others (`apt-mark hold`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<bool>,
-    /// Whether recommended packages come along at install (`install_recommends`); the distribution's default when left out.
+    /// True if recommended packages are installed too (`install_recommends`); the distribution's default when
+    /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install_recommends: Option<bool>,
-    /// Whether `version` may be older than what is installed.
+    /// True if `version` may be older than the installed one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_downgrade: bool,
-    /// Whether the package's services may be started by the installation itself; otherwise they
-    /// start when a `service` says so, with the configuration in place (`policy-rc.d`).
+    /// True if the installation itself may start the package's services; otherwise they start when a
+    /// `service` says so, with the configuration in place (`policy-rc.d`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub start_on_install: bool,
     /// Comes after these.
@@ -39,7 +41,7 @@ pub struct PackageSpec {
     pub manage: Manage,
 }
 
-/// What is wanted of a package.
+/// The desired state of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +49,7 @@ pub enum PackageState {
     /// Installed, in whatever version.
     #[default]
     Present,
-    /// Installed, in the newest version that the sources have.
+    /// Installed, in the newest version from the sources.
     Latest,
     /// Not installed; its configuration may stay.
     Absent,
@@ -56,20 +58,20 @@ pub enum PackageState {
 }
 
 impl PackageState {
-    /// Whether this is the default; it is left out of the canonical form.
+    /// True if this is the default; it is left out of the canonical form.
     pub fn is_present(&self) -> bool {
         *self == Self::Present
     }
 }
 
-/// What is found of a package.
+/// The observed state of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageObserved {
-    /// The installed version; none unless it is wholly installed.
+    /// The installed version; `None` unless it is completely installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The newest version that the sources have, asked for `latest` only.
+    /// The newest version from the sources; observed only for `latest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
     /// Removed, with its configuration left behind (`config-files`).
@@ -78,7 +80,7 @@ pub struct PackageObserved {
     /// Half installed or half configured: dpkg was interrupted, or a maintainer script failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,
-    /// Whether it is held.
+    /// True if it is held.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
 }
@@ -89,8 +91,8 @@ impl Resource for PackageSpec {
     const RANK: u8 = 30;
 
     fn check_name(name: &str) -> Result<(), String> {
-        // Debian policy 5.6.1, with an architecture behind a colon. apt takes other names as
-        // regular expressions, or as a wish to remove (`name-`), so nothing else may reach it.
+        // Debian policy 5.6.1, with an optional architecture after a colon. apt takes other names as regular
+        // expressions, or as a request to remove (`name-`), so they must not reach it.
         let (package, arch) = name.split_once(':').unwrap_or((name, "any"));
         let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
         let good = package.len() >= 2
@@ -101,7 +103,7 @@ impl Resource for PackageSpec {
             && arch
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        // Real packages end with `+` (g++, libstdc++): apt reads the name whole before the suffix.
+        // Some real packages end with `+` (g++, libstdc++): apt tries the whole name before the suffix.
         if good || (package.ends_with("++") && package.bytes().all(rest)) {
             Ok(())
         } else {

@@ -2,7 +2,7 @@
 
 use super::Problem;
 
-/// Returns what is wrong with a program and its arguments.
+/// Returns the problem of a program and its arguments, if any.
 pub(super) fn check_program(field: &'static str, words: &[String]) -> Option<Problem> {
     let absolute = words.first().is_some_and(|word| word.starts_with('/'));
     let clean = words.iter().all(|word| !word.contains(char::is_control));

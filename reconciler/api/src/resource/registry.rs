@@ -10,10 +10,10 @@ macro_rules! resources {
         pub enum Kind { $($(#[$doc])* $variant,)* }
 
         impl Kind {
-            /// Every type, in the order of their declaration.
+            /// Every type, in declaration order.
             pub const ALL: &'static [Kind] = &[$(Kind::$variant,)*];
 
-            /// The name in manifests and addresses.
+            /// Returns the name in manifests and addresses.
             pub fn as_str(self) -> &'static str {
                 match self { $(Kind::$variant => $text,)* }
             }
@@ -21,62 +21,64 @@ macro_rules! resources {
             /// Checks a name of this type.
             ///
             /// # Errors
-            /// What is wrong with it, as a phrase.
+            /// A phrase with the mistake.
             pub fn check_name(self, name: &str) -> Result<(), String> {
                 match self { $(Kind::$variant => $spec::check_name(name),)* }
             }
 
-            /// The file, directory or link on the host that a resource of this name owns.
+            /// Returns the file, directory or link on the host that a resource of this name owns.
             pub fn path(self, name: &str) -> Option<String> {
                 match self { $(Kind::$variant => $spec::path(name),)* }
             }
 
-            /// Resources that come after one of this name and react to its changes without naming it.
+            /// Returns the resources that come after one of this name and react to its changes without naming
+            /// it.
             pub fn dependents(self, name: &str) -> Vec<Address> {
                 match self { $(Kind::$variant => $spec::dependents(name),)* }
             }
 
-            /// Fields that are sets: where several places name one, they unite.
+            /// Returns the fields that are sets: if several places name one, they unite.
             pub fn sets(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::SETS,)* }
             }
 
-            /// Fields of the language that this version doesn't do.
+            /// Returns the fields of the language that this version doesn't support.
             pub fn unsupported(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::UNSUPPORTED,)* }
             }
 
-            /// Fields whose items are addresses of other resources.
+            /// Returns the fields whose items are addresses of other resources.
             pub fn references(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::REFERENCES,)* }
             }
 
-            /// Order of types when nothing else orders two resources: lower comes first.
+            /// Returns the order of types if nothing else orders two resources: lower comes first.
             pub fn rank(self) -> u8 {
                 match self { $(Kind::$variant => <$spec as Resource>::RANK,)* }
             }
 
-            /// Fields that running something satisfies; never drift.
+            /// Returns the fields that are satisfied by running something and never drift.
             pub fn reaction_fields(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::REACTIONS,)* }
             }
 
-            /// Fields that running something satisfies, the host's own moves included.
+            /// Returns the fields that are satisfied by running something, including those that the host
+            /// can make differ.
             pub fn run_fields(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::RUNS,)* }
             }
 
-            /// True if it is on the host, judged by the fields that differ alone.
+            /// True if the resource exists, judged by its differing fields alone.
             pub fn made(self, differing: &[FieldChange]) -> bool {
                 match self { $(Kind::$variant => $spec::made(differing),)* }
             }
 
-            /// True if the connection that drives hosts depends on it.
+            /// True if the connection to the host depends on it.
             pub fn is_lifeline(self, name: &str) -> bool {
                 match self { $(Kind::$variant => $spec::lifeline(name),)* }
             }
 
-            /// The JSON schema of this type's spec, with everything that it names inlined.
+            /// Returns the JSON schema of this type's spec, with all types inlined.
             #[cfg(feature = "schema")]
             pub fn schema(self) -> schemars::Schema {
                 let settings = schemars::generate::SchemaSettings::draft2020_12();
@@ -101,29 +103,29 @@ macro_rules! resources {
             }
         }
 
-        /// What is desired of one resource.
+        /// The desired state of one resource.
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub enum Spec { $($(#[$doc])* $variant($spec),)* }
 
-        /// What was observed of one resource.
+        /// The observed state of one resource.
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub enum Observed { $($(#[$doc])* $variant($observed),)* }
 
         impl Spec {
-            /// Its type.
+            /// Returns its type.
             pub fn kind(&self) -> Kind {
                 match self { $(Spec::$variant(_) => Kind::$variant,)* }
             }
 
-            /// What can't hold whatever the host is like.
+            /// Returns the problems of a spec that no host could satisfy.
             pub fn check(&self, name: &str) -> Vec<Problem> {
                 match self { $(Spec::$variant(spec) => spec.check(name),)* }
             }
 
-            /// Returns the fields in which the host differs; empty when in sync. An observation of
-            /// another type differs in its `type`.
+            /// Returns the fields in which the host differs; empty if it is in sync. An observation of
+            /// another type differs in the field `type`.
             pub fn compare(&self, observed: &Observed) -> Vec<FieldChange> {
                 match (self, observed) {
                     $((Spec::$variant(spec), Observed::$variant(observed)) => spec.compare(observed),)*
@@ -131,7 +133,7 @@ macro_rules! resources {
                 }
             }
 
-            /// What must come before it.
+            /// Returns the resources that must be applied before this one.
             pub fn requires(&self, name: &str) -> Vec<Dependency> {
                 let mut all = match self { $(Spec::$variant(spec) => spec.requires(name),)* };
                 all.extend(self.after().iter().map(|address| Dependency {
@@ -141,37 +143,38 @@ macro_rules! resources {
                 all
             }
 
-            /// Inputs that it names: what it does when one of them changes.
+            /// Returns the inputs that the spec names, each with the effect of its change.
             pub fn triggers(&self, name: &str) -> Vec<Trigger> {
                 match self { $(Spec::$variant(spec) => spec.triggers(name),)* }
             }
 
-            /// What it does when a resource changes that it depends on unnamed.
+            /// Returns the reaction to a change of an input that the spec doesn't name.
             pub fn on_input(&self, name: &str) -> Option<Consequence> {
                 match self { $(Spec::$variant(spec) => spec.on_input(name),)* }
             }
 
-            /// What it does after any change of the same plan.
+            /// Returns the reaction to any change of the same plan.
             pub fn on_any_change(&self, name: &str) -> Option<Consequence> {
                 match self { $(Spec::$variant(spec) => spec.on_any_change(name),)* }
             }
 
-            /// How sure a change of it can be before it is made.
+            /// Returns the certainty that a change of it can have before it is made.
             pub fn certainty(&self) -> Certainty {
                 match self { $(Spec::$variant(spec) => spec.certainty(),)* }
             }
 
-            /// The systemd unit that it is about.
+            /// Returns the systemd unit that the resource manages.
             pub fn unit(&self, name: &str) -> Option<String> {
                 match self { $(Spec::$variant(spec) => spec.unit(name),)* }
             }
 
-            /// The owning user and group that it names.
+            /// Returns the owning user and group that the spec names.
             pub fn owners(&self) -> Owners<'_> {
                 match self { $(Spec::$variant(spec) => spec.owners(),)* }
             }
 
-            /// True if it reacts to changes of its inputs as it was found; `None` means in sync.
+            /// True if the observed resource reacts to changes of its inputs; `None` means that it is in
+            /// sync.
             pub fn reacts(&self, observed: Option<&Observed>) -> bool {
                 match (self, observed) {
                     $((Spec::$variant(spec), None) => spec.reacts(None),)*
@@ -180,7 +183,7 @@ macro_rules! resources {
                 }
             }
 
-            /// True if what was found must go before this can be made.
+            /// True if the observed resource must be removed before this one can be made.
             pub fn replaces(&self, observed: &Observed) -> bool {
                 match (self, observed) {
                     $((Spec::$variant(spec), Observed::$variant(observed)) => spec.replaces(observed),)*
@@ -188,46 +191,46 @@ macro_rules! resources {
                 }
             }
 
-            /// True if changing it may change what other resources look like.
+            /// True if a change of it may change the observed state of other resources.
             pub fn invalidates(&self) -> bool {
                 match self { $(Spec::$variant(spec) => spec.invalidates(),)* }
             }
 
-            /// What a change of these fields does beyond them.
+            /// Returns the effects of a change of these fields beyond the fields themselves.
             pub fn consequences(&self, name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
                 match self { $(Spec::$variant(spec) => spec.consequences(name, fields),)* }
             }
 
-            /// True if nothing of it is to be on the host.
+            /// True if the resource is to be absent.
             pub fn wants_absent(&self) -> bool {
                 match self { $(Spec::$variant(spec) => spec.wants_absent(),)* }
             }
 
-            /// Explicit ordering by the manifest.
+            /// Returns the explicit order from the manifest.
             pub fn after(&self) -> &[Address] {
                 match self { $(Spec::$variant(spec) => spec.after(),)* }
             }
 
-            /// How long it is managed.
+            /// Returns the management mode.
             pub fn manage(&self) -> Manage {
                 match self { $(Spec::$variant(spec) => spec.manage(),)* }
             }
 
-            /// Contents that it needs.
+            /// Returns the contents that the resource needs.
             pub fn contents(&self) -> Vec<Content> {
                 match self { $(Spec::$variant(spec) => spec.contents(),)* }
             }
 
-            /// The spec alone as JSON, without its type (as `plumb render` shows it).
+            /// Returns the spec as JSON, without its type (as `plumb render` shows it).
             ///
             /// # Errors
-            /// `serde_json`'s; none is known for our types.
+            /// The error of `serde_json`; none is known for these types.
             pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
                 match self { $(Spec::$variant(spec) => serde_json::to_value(spec),)* }
             }
 
-            /// The same without these fields, as if the manifest didn't name them. None where it
-            /// can't do without one of them.
+            /// Returns the spec without these fields, as if the manifest didn't name them, or `None` if one
+            /// of them is required.
             pub fn without(&self, fields: &[&str]) -> Option<Self> {
                 let mut json = self.to_json().ok()?;
                 let map = json.as_object_mut()?;
@@ -237,30 +240,30 @@ macro_rules! resources {
                 self.kind().decode(json).ok()
             }
 
-            /// The digest of its canonical form.
+            /// Returns the digest of its canonical form.
             ///
             /// # Errors
-            /// When the spec has no canonical form; none is known for our types.
+            /// If the spec has no canonical form; none is known for these types.
             pub fn digest(&self) -> Result<Digest, NotCanonical> {
                 Digest::of("spec", self)
             }
         }
 
         impl Observed {
-            /// Its type.
+            /// Returns its type.
             pub fn kind(&self) -> Kind {
                 match self { $(Observed::$variant(_) => Kind::$variant,)* }
             }
 
-            /// True if something of it is on the host.
+            /// True if the resource exists on the host.
             pub fn exists(&self) -> bool {
                 match self { $(Observed::$variant(observed) => <$spec as Resource>::exists(observed),)* }
             }
 
-            /// The digest of its canonical form: a plan's precondition.
+            /// Returns the digest of its canonical form, which is a plan's precondition.
             ///
             /// # Errors
-            /// When the observation has no canonical form; none is known for our types.
+            /// If the observation has no canonical form; none is known for these types.
             pub fn digest(&self) -> Result<Digest, NotCanonical> {
                 Digest::of("observed", self)
             }

@@ -1,4 +1,4 @@
-//! `service`: whether a systemd unit runs, is enabled, is masked; and when it restarts.
+//! `service`: a systemd unit's run state, enablement and mask, and its restarts.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,9 @@ use crate::plan::{Consequence, FieldChange};
 
 /// A unit's state; its name is the unit's without `.service` (`nginx`, `backup.timer`).
 ///
-/// A restart is state, not an event: the unit is stale while the digest of its `restartOn` inputs
-/// differs from the one at its last start, so that no crash can lose a restart. Its own `unit` and
-/// drop-ins are inputs without being named.
+/// A restart is state, not an event: the unit is stale while the digest of its `restartOn` inputs differs
+/// from the one at its last start, so that no crash can lose a restart. Its own `unit` and drop-ins are
+/// inputs without being named.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,16 +20,16 @@ pub struct ServiceSpec {
     /// `started` or `stopped`; unmanaged when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ServiceState>,
-    /// Whether it starts at boot.
+    /// True if the unit starts at boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Whether it can't be started at all.
+    /// True if the unit can't be started at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked: Option<bool>,
-    /// A change of one of these restarts it.
+    /// A change of one of these restarts the unit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart_on: Vec<Address>,
-    /// A change of one of these reloads it (restarts it where it can't reload).
+    /// A change of one of these reloads the unit, or restarts it if it can't reload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reload_on: Vec<Address>,
     /// Comes after these.
@@ -40,58 +40,59 @@ pub struct ServiceSpec {
     pub manage: Manage,
 }
 
-/// Whether a unit is to run.
+/// The desired or observed run state of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ServiceState {
-    /// It runs (a oneshot: it has run).
+    /// The unit runs (a oneshot: it has run).
     Started,
-    /// It doesn't run.
+    /// The unit doesn't run.
     Stopped,
 }
 
-/// What a running unit lacks.
+/// The action that a running unit needs to read its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stale {
-    /// Nothing.
+    /// None.
     #[default]
     No,
-    /// An input of `reloadOn` changed since it was last reloaded or started.
+    /// A reload: an input of `reloadOn` changed since the last reload or start.
     Reload,
-    /// An input of `restartOn` changed since it was last started.
+    /// A restart: an input of `restartOn`, or its own unit or drop-in, changed since the last start.
     Restart,
 }
 
 impl Stale {
-    /// Whether this is the default; it is left out of the canonical form.
+    /// True if this is the default; it is left out of the canonical form.
     pub fn is_no(&self) -> bool {
         *self == Self::No
     }
 }
 
-/// What is found of a unit.
+/// The observed state of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceObserved {
-    /// Whether systemd knows the unit.
+    /// True if systemd knows the unit.
     pub known: bool,
-    /// Whether it runs.
+    /// The run state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ServiceState>,
-    /// Whether it starts at boot; none where it has no `[Install]` (static, generated, indirect).
+    /// True if the unit starts at boot; `None` if it has no `[Install]` section (static, generated,
+    /// indirect).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Whether it is masked.
+    /// True if the unit is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
-    /// Whether an input moved since it was started.
+    /// The action that the unit needs because an input changed.
     #[serde(default, skip_serializing_if = "Stale::is_no")]
     pub stale: Stale,
 }
 
-/// The unit's full name.
+/// Returns the unit's full name.
 pub(super) fn unit_name(name: &str) -> String {
     if is_unit_name(name) {
         name.to_owned()
@@ -101,7 +102,7 @@ pub(super) fn unit_name(name: &str) -> String {
 }
 
 impl ServiceSpec {
-    /// The full name of the unit that a service resource of this name stands for: `nginx` → `nginx.service`.
+    /// Returns the full name of a service resource's unit: `nginx` → `nginx.service`.
     pub fn unit(name: &str) -> String {
         unit_name(name)
     }
@@ -119,7 +120,7 @@ impl Resource for ServiceSpec {
     const REACTIONS: &'static [&'static str] = &["inputs"];
 
     fn check_name(name: &str) -> Result<(), String> {
-        // One spelling only: an address is an identity.
+        // Only one spelling is valid, because an address is an identity.
         if let Some(stem) = name.strip_suffix(".service") {
             return Err(format!("`.service` is left out: write {stem}"));
         }
@@ -235,7 +236,7 @@ impl Resource for ServiceSpec {
 
     fn reacts(&self, observed: Option<&ServiceObserved>) -> bool {
         let may_run = self.state != Some(ServiceState::Stopped) && self.masked != Some(true);
-        // One that doesn't run yet reads its inputs when it starts.
+        // A unit that doesn't run yet reads its inputs when it starts.
         may_run && observed.is_none_or(|found| found.state == Some(ServiceState::Started))
     }
 
@@ -252,7 +253,7 @@ impl Resource for ServiceSpec {
         Some(unit_name(name))
     }
 
-    /// `state` says whether it runs, not whether it is there.
+    /// Returns false: `state` shows if the unit runs, not if it exists.
     fn made(_differing: &[FieldChange]) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! `sudoers`: what a user or a group may run as others.
+//! `sudoers`: a permission for a user or a group to run programs as others.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use super::contract::Problem;
 use super::field::{Manage, Principal};
 use crate::address::AnyAddress;
 
-/// What a user or a group may run as others, as a file in `/etc/sudoers.d` that `visudo` accepts. Its
-/// name is the file's. Expands to that `file`.
+/// A permission for a user or a group to run programs as others, as a file in `/etc/sudoers.d` that `visudo`
+/// accepts. Its name is the file's. Expands to that `file`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -21,10 +21,10 @@ pub struct SudoersSpec {
     pub group: Option<Principal>,
     /// Programs by absolute path, with arguments if only those are allowed; or `ALL`.
     pub commands: Vec<String>,
-    /// The user as whom they run; `ALL` when left out.
+    /// The user as whom the programs run; `ALL` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Principal>,
-    /// No password is asked.
+    /// True if sudo asks for no password.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_password: bool,
     /// Comes after these.
@@ -39,7 +39,7 @@ impl Composite for SudoersSpec {
     const SETS: &'static [&'static str] = &["after", "commands"];
 
     fn check_name(name: &str) -> Result<(), String> {
-        // sudo skips files with a dot in their name, or a `~` at its end, without a word.
+        // sudo silently skips files with a dot in their name, or with a `~` at its end.
         let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
         if name.len() <= 200 && name.bytes().all(good) {
             Ok(())
@@ -60,7 +60,7 @@ impl Composite for SudoersSpec {
                 hint: "write one of them".to_owned(),
             });
         }
-        // A command that begins with `!` only looks like a ban: a copy of the program isn't banned.
+        // A command that begins with `!` only looks like a ban: a copy of the program would still run.
         let good = |command: &String| {
             (command == "ALL" || command.starts_with('/')) && !command.contains(char::is_control)
         };

@@ -9,7 +9,7 @@ use crate::plan::FieldChange;
 
 /// A kernel parameter; its name is the key (`net.ipv4.ip_forward`; a `.` within a name is written `/`).
 ///
-/// Two states are kept: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot.
+/// Plumb manages two states: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -17,7 +17,7 @@ pub struct SysctlSpec {
     /// `present` (default) or `absent` (not persisted; the running value stays).
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The value, a string; white space between fields is equal whatever it is.
+    /// The value, a string; any white space between fields is equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Comes after these.
@@ -28,32 +28,32 @@ pub struct SysctlSpec {
     pub manage: Manage,
 }
 
-/// What is found of a kernel parameter.
+/// The observed state of a kernel parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SysctlObserved {
-    /// The running value, white space folded; none where the kernel has no such key.
+    /// The running value with white space folded; `None` if the kernel has no such key, or can't show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
-    /// The value in our own file, white space folded.
+    /// The value in Plumb's own file, with white space folded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persisted: Option<String>,
 }
 
-/// A value with each run of white space as one space: the kernel prints tabs.
+/// Folds each run of white space into one space: the kernel prints tabs.
 pub(super) fn fold(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl SysctlSpec {
-    /// A value with each run of white space as one space: the kernel prints tabs.
+    /// Folds each run of white space into one space: the kernel prints tabs.
     pub fn fold(value: &str) -> String {
         fold(value)
     }
 
     /// Returns the path of Plumb's own file for a key.
     pub fn file(key: &str) -> String {
-        // `/` can't be in a file's name, and `+` isn't in any key.
+        // A file's name can't contain `/`, and no key contains `+`.
         format!("/etc/sysctl.d/80-plumb-{}.conf", key.replace('/', "+"))
     }
 }

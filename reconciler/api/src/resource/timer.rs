@@ -1,4 +1,4 @@
-//! `timer`: a program that systemd runs at times.
+//! `timer`: a program that systemd runs on a schedule.
 
 use std::collections::BTreeMap;
 
@@ -14,26 +14,26 @@ use super::{CompositeKind, Kind};
 use crate::address::{AnyAddress, AnyKind};
 use crate::period::Period;
 
-/// A program that systemd runs at times. Expands to the units `NAME.service` and `NAME.timer` and the
+/// A program that systemd runs on a schedule. Expands to the units `NAME.service` and `NAME.timer` and the
 /// service `NAME.timer`, which is started and enabled.
 ///
-/// The service is hardened: `PrivateTmp`, `NoNewPrivileges`, `ProtectSystem=full` (`/usr`, `/boot` and
-/// `/etc` are read-only), `ProtectKernelTunables`, `ProtectKernelModules`, `ProtectControlGroups`,
-/// `RestrictSUIDSGID`, `RestrictRealtime`, `LockPersonality`. A drop-in of your own
-/// (`unit: {NAME.service.d/local.conf: …}`) loosens it. A unit of that name that a package brings is
-/// never overridden: it is an error.
+/// The service is hardened: `PrivateTmp`, `NoNewPrivileges`, `ProtectSystem=full` (`/usr`, `/boot` and `/etc`
+/// are read-only), `ProtectKernelTunables`, `ProtectKernelModules`, `ProtectControlGroups`,
+/// `RestrictSUIDSGID`, `RestrictRealtime`, `LockPersonality`. A drop-in of your own (`unit:
+/// {NAME.service.d/local.conf: …}`) loosens it. If a package has a unit of that name, it is never overridden:
+/// it is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimerSpec {
     /// The program and its arguments. No shell reads them; the program is an absolute path.
     pub run: Vec<String>,
-    /// When: `{onBoot, every, calendar, persistent, randomDelay}`.
+    /// The times: `{onBoot, every, calendar, persistent, randomDelay}`.
     pub schedule: Schedule,
     /// The user that runs it; root when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Principal>,
-    /// A timer or a service of this host that is started when it fails.
+    /// A timer or a service of this host that systemd starts if the program fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
     /// Variables of the program.
@@ -47,24 +47,24 @@ pub struct TimerSpec {
     pub manage: Manage,
 }
 
-/// When a timer elapses; at least one of `onBoot`, `every` and `calendar`.
+/// The times of a timer; at least one of `onBoot`, `every` and `calendar`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schedule {
-    /// So long after the machine has started.
+    /// The time after boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_boot: Option<Period>,
-    /// So long after it last ran.
+    /// The time after the last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
-    /// At these times, as in systemd.time(7): `Sat 02:00`, `daily`.
+    /// Calendar times as in systemd.time(7): `Sat 02:00`, `daily`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<String>,
-    /// A time of `calendar` that passed while the machine was off is made up for.
+    /// True if a time of `calendar` that passed while the machine was off is made up for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub persistent: bool,
-    /// Up to so much later, at random.
+    /// The longest random delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_delay: Option<Period>,
 }

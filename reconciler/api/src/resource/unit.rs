@@ -7,9 +7,8 @@ use super::{Kind, Problem, Resource, differs};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
-/// A unit file (`nginx.service`) or a drop-in (`nginx.service.d/limits.conf`) in
-/// `/etc/systemd/system`, `root:root 0644`. systemd is reloaded once per batch; whether it runs and
-/// is enabled is the `service`'s to say.
+/// A unit file (`nginx.service`) or a drop-in (`nginx.service.d/limits.conf`) in `/etc/systemd/system`,
+/// `root:root 0644`. systemd is reloaded once per batch. A `service` decides if the unit runs and is enabled.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,8 +19,7 @@ pub struct UnitSpec {
     /// The unit's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// `override` (default) or `refuse`: whether a unit file takes the place of one of the same name that
-    /// a package brings.
+    /// `override` (default) or `refuse`: overrides a package's unit file of the same name, or refuses to.
     #[serde(default, skip_serializing_if = "VendorUnit::is_override")]
     pub vendor_unit: VendorUnit,
     /// Comes after these.
@@ -32,12 +30,12 @@ pub struct UnitSpec {
     pub manage: Manage,
 }
 
-/// What becomes of a unit of the same name that a package brings.
+/// The handling of a package's unit with the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum VendorUnit {
-    /// It is overridden.
+    /// The unit file overrides it.
     #[default]
     Override,
     /// Its presence is an error.
@@ -45,22 +43,22 @@ pub enum VendorUnit {
 }
 
 impl VendorUnit {
-    /// True for the default; it is left out of the canonical form.
+    /// True if this is the default; it is left out of the canonical form.
     pub fn is_override(&self) -> bool {
         *self == Self::Override
     }
 }
 
-/// What is found of a unit file.
+/// The observed state of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnitObserved {
-    /// What is there.
+    /// The file type at the path.
     pub file_type: FileType,
     /// Its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// The file was changed after systemd had read it (`NeedDaemonReload`).
+    /// True if the file was changed after systemd read it (`NeedDaemonReload`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_reload: bool,
 }
@@ -97,10 +95,10 @@ fn unit_of(name: &str) -> &str {
 }
 
 impl UnitSpec {
-    /// Where systemd looks for the administrator's units.
+    /// The folder of the administrator's units.
     pub const FOLDER: &'static str = "/etc/systemd/system";
 
-    /// Where systemd looks for the units of packages.
+    /// The folders of packages' units.
     pub const VENDOR_FOLDERS: [&'static str; 2] =
         ["/usr/lib/systemd/system", "/lib/systemd/system"];
 

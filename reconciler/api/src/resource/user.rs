@@ -25,16 +25,16 @@ pub struct UserSpec {
     /// The primary group; one of the user's own name when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// Supplementary groups; `membership` says whether others may stay.
+    /// Supplementary groups; `membership` decides if others may stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<BTreeSet<String>>,
-    /// `minimum` (default): `groups` are added to what is there. `inclusive`: they are all there may be.
+    /// `minimum` (default): `groups` are added to the present ones. `inclusive`: no others stay.
     #[serde(default, skip_serializing_if = "Membership::is_minimum")]
     pub membership: Membership,
     /// The home directory's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// Whether a new user's home is made from `/etc/skel` (default: unless `system`).
+    /// True if a new user's home is made from `/etc/skel` (default: unless `system`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_home: Option<bool>,
     /// The login shell.
@@ -43,7 +43,7 @@ pub struct UserSpec {
     /// The GECOS field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Whether a new user takes its id from the system's range.
+    /// True if a new user takes its id from the system's range.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
     /// Comes after these.
@@ -54,11 +54,11 @@ pub struct UserSpec {
     pub manage: Manage,
 }
 
-/// What is found of a user.
+/// The observed state of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserObserved {
-    /// Whether `/etc/passwd` has it.
+    /// The presence in `/etc/passwd`.
     pub state: Option<Presence>,
     /// The numeric id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub struct UserObserved {
     /// The primary group, in the spec's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// Supplementary groups, where the spec names some.
+    /// Supplementary groups, if the spec names some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<BTreeSet<String>>,
     /// The home directory's path.
@@ -80,7 +80,7 @@ pub struct UserObserved {
     pub comment: Option<String>,
 }
 
-/// A set of names as desired and as found; under `minimum` only what lacks counts.
+/// Adds the change of a set of names. Under `minimum` only missing names count.
 pub(super) fn members_differ(
     changes: &mut Vec<FieldChange>,
     field: &str,
