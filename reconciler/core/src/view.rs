@@ -116,7 +116,7 @@ pub struct SourceView {
     /// Fingerprints of the keys that the controller's configuration revokes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
-    /// Fingerprints of the keys that signed `revoke/` tags revoked, even if the tags no longer exist.
+    /// Fingerprints of the keys revoked by signed `revoke/` tags, even if the tags no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked_by_tags: Vec<String>,
     /// `Ready` and `SourceVerified`.
