@@ -19,7 +19,7 @@ pub struct Alert {
     /// Alertmanager treats the alert as firing until this time unless Plumb sends it again; in the past when
     /// it is resolved.
     pub ends_at: Timestamp,
-    /// The address of a page about the alert.
+    /// The address of the controller's status page.
     #[serde(
         rename = "generatorURL",
         default,

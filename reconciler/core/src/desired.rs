@@ -21,7 +21,7 @@ impl DesiredResource {
     /// Creates a resource and computes its digest.
     ///
     /// # Errors
-    /// Returns an error if the spec has no canonical form; none is known for our types.
+    /// Returns an error if the spec has no canonical form; none is known for Plumb's types.
     pub fn new(spec: Spec) -> Result<Self, NotCanonical> {
         let digest = spec.digest()?;
         Ok(Self { spec, digest })

@@ -4,8 +4,7 @@
 //! type; the types themselves, in `plumb-api`, define how they differ.
 //!
 //! - [`manifest`] — reads a repository's files into objects and reports each error at its place.
-//! - [`mod@resolve`] — turns objects into the desired state of each host; holds a host that can't be
-//! resolved.
+//! - [`mod@resolve`] — computes each host's desired state; holds a host that can't be resolved.
 //! - `expand` — expands composite resources into primitive ones, a file per type.
 //! - [`desired`] — the desired state of each host in a revision.
 //! - [`mod@explain`] — the origin of every value.

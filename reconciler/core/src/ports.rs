@@ -31,9 +31,9 @@ pub enum Route {
         /// The only accepted keys (`ssh-ed25519 AAAA…`); without any, the connection is refused.
         host_keys: Vec<String>,
     },
-    /// The machine that the controller runs on, because the machine's own configuration says so.
+    /// The machine that the controller runs on; only its own configuration can set this route.
     Local,
-    /// A folder that stands for a machine, because the controller's configuration says so.
+    /// A folder in place of a machine; only the controller's own configuration can set this route.
     Sandbox {
         /// The folder.
         root: PathBuf,

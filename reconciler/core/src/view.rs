@@ -248,9 +248,9 @@ pub struct EventRecord {
     /// The host that it is about; `None` for the source and the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
-    /// What happened, in one CamelCase word.
+    /// The reason in one CamelCase word.
     pub reason: ConditionReason,
-    /// What happened, in a sentence.
+    /// The reason in a sentence for people.
     pub message: String,
     /// The revision that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -96,7 +96,7 @@ pub struct LoopSettings {
     pub waits: Waits,
     /// The times and counts after which alerts fire.
     pub alerting: alerting::Settings,
-    /// The address of a page about alerts.
+    /// The address of the status page, for links in alerts.
     pub generator_url: String,
 }
 

@@ -72,8 +72,8 @@ impl Draft {
     pub(super) fn removal(difference: &Difference) -> Self {
         let confirmed = difference.confirmed.as_ref();
         let found = difference.observed.as_ref();
-        // The host observes a resource that is removed only in the fields that are given back; the others
-        // count as unmoved.
+        // The agent observes only those fields of a removed resource that it gives back; the others count as
+        // unmoved.
         let moved = |change: FieldChange| change.from.is_some();
         let drifted = match (confirmed, found) {
             (Some(confirmed), Some(found)) => confirmed.compare(found).into_iter().any(moved),

@@ -75,7 +75,7 @@ impl Refusal {
     }
 }
 
-/// Returns a refusal that applies whatever the differences are.
+/// Returns a refusal that doesn't depend on the differences.
 pub(super) fn before(
     intent: &HostIntent,
     goal: &DesiredState,
