@@ -61,7 +61,7 @@ pub struct FieldOrigin {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
-    /// The position in the file.
+    /// The place in the file.
     pub place: Span,
     /// The source of the value: `profile metrics`, `host linda`, `fleet.yaml`.
     pub by: String,
@@ -76,7 +76,7 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
-    /// The position in the file.
+    /// The place in the file.
     pub place: Span,
     /// The source of the request: `profile metrics`, `host linda`, `fleet.yaml`.
     pub by: String,

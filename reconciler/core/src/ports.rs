@@ -179,7 +179,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// The reason of the host's conditions; it owns when the run is tried again.
+    /// Returns the reason for the host's conditions; it defines when the run is retried.
     pub fn reason(&self) -> ConditionReason {
         match self {
             Self::Unreachable { .. } => ConditionReason::Unreachable,

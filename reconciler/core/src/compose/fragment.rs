@@ -39,7 +39,7 @@ impl Scope {
 pub(crate) struct Piece {
     pub(crate) address: AnyAddress,
     pub(crate) priority: Priority,
-    /// The position of the address in the file.
+    /// The place of the address in the file.
     pub(crate) span: Span,
     pub(crate) fields: Arc<Map>,
     pub(crate) scope: Arc<Scope>,

@@ -235,7 +235,7 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
 #[derive(Default)]
 struct Removed<'h> {
     addresses: BTreeSet<AnyAddress>,
-    /// Addresses that no piece has, with their positions in the file.
+    /// Addresses that no piece has, with their places in the file.
     absent: Vec<(&'h Span, AnyAddress)>,
 }
 

@@ -27,9 +27,9 @@ use crate::manifest::{Problems, code};
 pub(crate) struct Declared {
     pub(crate) address: CompositeAddress,
     pub(crate) spec: CompositeSpec,
-    /// The position of the resource in the file.
+    /// The place of the resource in the file.
     pub(crate) span: Span,
-    /// The position of each field.
+    /// The place of each field.
     pub(crate) places: Vec<(Arc<str>, plumb_document::Node)>,
 }
 

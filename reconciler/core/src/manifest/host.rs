@@ -26,7 +26,7 @@ pub(crate) struct Host {
     pub(crate) file: Arc<str>,
     /// The labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The position of its name.
+    /// The place of its name.
     pub(crate) span: Span,
     /// The typed fields that aren't composed; the tree fields are left out.
     pub(crate) spec: HostSpec,

@@ -17,7 +17,7 @@ pub(crate) struct Object {
     pub(crate) name: String,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The position of its name.
+    /// The place of its name.
     pub(crate) span: Span,
     /// Its spec without unsupported fields.
     pub(crate) spec: Node,

@@ -36,7 +36,7 @@ pub(crate) struct Include {
     pub(crate) key: Node,
     /// The profile's name.
     pub(crate) of: Arc<str>,
-    /// The position of the profile's name.
+    /// The place of the profile's name.
     pub(crate) span: Span,
     /// Its parameters.
     pub(crate) params: Arc<Map>,

@@ -27,7 +27,7 @@ pub(crate) struct Built {
     pub(crate) dependents: Vec<Address>,
     /// The path that it owns.
     pub(crate) path: Option<String>,
-    /// The position of each field.
+    /// The place of each field.
     pub(crate) places: Vec<(Arc<str>, Node)>,
 }
 
@@ -349,7 +349,7 @@ fn patched_fields(
     }
 }
 
-/// The position of each field of a resource.
+/// The place of each field of a resource.
 type Places = Vec<(Arc<str>, Node)>;
 
 /// Returns fields as one tree, or an error if this version doesn't support one of them.
