@@ -8,10 +8,10 @@ use plumb_core::resolve::resolve;
 use plumb_trust::source::Files;
 use plumb_trust::{Revision, Verified};
 
-/// A resolved revision that was verified: the only thing that hosts are driven to.
+/// A resolved revision that was verified: the only kind that hosts are driven to.
 ///
-/// It is made of a fleet of a [`Verified`] revision, which only trust gives. Any other fleet can be
-/// checked, rendered and planned, but hosts aren't driven to it:
+/// It is created from the fleet of a [`Verified`] revision, which only the trust crate creates. Any other
+/// fleet can be checked, rendered and planned, but hosts aren't driven to it:
 ///
 /// ```compile_fail,E0308
 /// use plumb_core::manifest::{Sources, load};
@@ -29,7 +29,7 @@ use plumb_trust::{Revision, Verified};
 /// }
 /// ```
 ///
-/// The same with a verified one compiles:
+/// With a verified revision the same code compiles:
 ///
 /// ```
 /// use plumb_core::manifest::Fleet;
@@ -43,7 +43,7 @@ use plumb_trust::{Revision, Verified};
 pub struct Accepted(Arc<FleetRevision>);
 
 impl Accepted {
-    /// What a verified revision wants of each host.
+    /// Resolves the fleet of a verified revision.
     pub fn of(fleet: &Fleet<Verified<Revision>>) -> Self {
         let revision = fleet.revision().get();
         Self(Arc::new(FleetRevision::new(
@@ -53,7 +53,7 @@ impl Accepted {
         )))
     }
 
-    /// Loads a verified revision's files.
+    /// Loads a verified revision from its files and resolves it.
     pub(crate) fn load(revision: Verified<Revision>, files: Files) -> Self {
         let files = files
             .into_iter()
@@ -62,7 +62,7 @@ impl Accepted {
         Self::of(&load(Sources { revision, files }).fleet)
     }
 
-    /// The revision, as the loop takes it.
+    /// Returns the revision in the form that the loop takes.
     pub(crate) fn into_revision(self) -> Arc<FleetRevision> {
         self.0
     }

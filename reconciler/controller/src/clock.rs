@@ -1,4 +1,4 @@
-//! The loop's time.
+//! The clock of the loop.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use plumb_core::ports::Clock;
 use tokio::time::Instant;
 
-/// The wall clock, made monotonic: it follows every step forward, and while the wall clock was set back
-/// it goes on by itself. A clock that is set back must not stop polls, retries and alerts.
+/// The wall clock, made monotonic: it follows every step forward, and advances by itself while the wall clock
+/// is behind. A clock that is set back must not stop polls, retries and alerts.
 pub(crate) struct LoopClock {
     wall: Arc<dyn Clock>,
     anchor: (Instant, Timestamp),
@@ -19,7 +19,7 @@ impl LoopClock {
         Self { wall, anchor }
     }
 
-    /// Now; never earlier than before.
+    /// Returns the current time, which is never earlier than before.
     pub(crate) fn now(&mut self) -> Timestamp {
         let instant = Instant::now();
         let (since, at) = self.anchor;

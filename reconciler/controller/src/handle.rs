@@ -1,4 +1,4 @@
-//! What others see of a running controller, and ask of it.
+//! The handle of a running controller: its view, and commands to it.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use plumb_core::ports::Clock;
 use plumb_core::view::{EventRecord, FleetView, HostObject};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The answer to a command: the hosts that it concerns.
+/// The answer to a command: the hosts that it concerns, or the error.
 pub(crate) type Answer = Result<Vec<HostName>, CommandError>;
 
-/// Something that is asked of a controller.
+/// A command to a controller.
 #[derive(Debug)]
 pub(crate) enum Command {
     Notify,
@@ -19,17 +19,17 @@ pub(crate) enum Command {
     Forget(HostName, oneshot::Sender<Answer>),
 }
 
-/// How far a controller is asked to stop.
+/// The requested kind of stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
     No,
-    /// Nothing new begins; what runs ends.
+    /// The controller begins nothing new and waits for the end of its runs.
     Drain,
-    /// What runs is left where it is.
+    /// The controller drops its runs at once.
     Abort,
 }
 
-/// A running controller. Clones are the same one.
+/// A handle of a running controller. Clones belong to the same controller.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) view: watch::Receiver<Arc<FleetView>>,
@@ -45,12 +45,12 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// The last published view.
+    /// Returns the last published view.
     pub fn view(&self) -> Arc<FleetView> {
         self.view.borrow().clone()
     }
 
-    /// The last published view, with the time of this moment.
+    /// Returns the last published view, with the current time.
     pub fn fleet(&self) -> FleetView {
         FleetView {
             now: self.clock.now(),
@@ -58,35 +58,35 @@ impl Handle {
         }
     }
 
-    /// A host.
+    /// Returns a host.
     pub fn host(&self, name: &HostName) -> Option<Arc<HostObject>> {
         self.view.borrow().host(name).cloned()
     }
 
-    /// The newest records, oldest first; of one host, if it is named.
+    /// Returns the newest records, oldest first; only those of `host`, if given.
     pub fn events(&self, host: Option<&HostName>, limit: usize) -> Vec<EventRecord> {
         self.view.borrow().records.newest(host, limit)
     }
 
-    /// True if the source was read and something accepted is loaded.
+    /// True if an accepted revision is loaded.
     pub fn is_ready(&self) -> bool {
         self.view.borrow().ready
     }
 
-    /// Says that the branch may have moved: it is fetched now.
+    /// Reports that the branch may have moved, so that it is fetched now.
     pub fn notify(&self) -> Result<(), CommandError> {
         self.commands
             .send(Command::Notify)
             .map_err(|_| CommandError::Stopping)
     }
 
-    /// Reconciles these hosts now, or all of them when none is named; returns those that it concerns.
+    /// Reconciles these hosts now, or all of them if the list is empty; returns the hosts that it concerns.
     pub async fn reconcile(&self, hosts: Vec<HostName>) -> Answer {
         self.ask(|answer| Command::Reconcile(hosts, answer)).await
     }
 
-    /// Drops a host that git no longer has; of one that git has, forgets what was known of its ledger,
-    /// so that it is met as if for the first time.
+    /// Forgets a host. If git still has it, only its stored state is dropped, and its ledger is read as at
+    /// first contact.
     pub async fn forget(&self, host: HostName) -> Result<(), CommandError> {
         self.ask(|answer| Command::Forget(host, answer)).await?;
         Ok(())
@@ -100,7 +100,7 @@ impl Handle {
         answered.await.map_err(|_| CommandError::Stopping)?
     }
 
-    /// Begins nothing new; what runs ends, and then the controller.
+    /// Begins nothing new; the controller stops when its runs have ended.
     pub fn drain(&self) {
         self.stop.send_if_modified(|stop| {
             let first = *stop < Stop::Drain;
@@ -109,7 +109,7 @@ impl Handle {
         });
     }
 
-    /// Leaves what runs where it is: agents roll it forward at the next contact.
+    /// Stops at once and drops the runs; agents complete an interrupted apply at the next contact.
     pub fn abort(&self) {
         self.stop.send_replace(Stop::Abort);
     }

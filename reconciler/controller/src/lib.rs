@@ -1,11 +1,11 @@
-//! The shell around the loop of `plumb_core::fleet`: it awaits events, performs effects and publishes
-//! views. Knows ports, never adapters.
+//! The shell around the loop of `plumb_core::fleet`: it awaits events, performs effects and publishes views.
+//! It depends on ports, never on adapters.
 //!
-//! One task owns the state and is its only writer. Runs, polls, posts and writes are tasks of their own:
-//! what comes of each is an event, so a panic fails one host. Others read the published view and never
-//! wait for the loop.
+//! One task owns the state and is its only writer. Runs, polls, posts and writes are separate tasks, and the
+//! result of each is an event, so a panic fails one host. Other code reads the published view and never waits
+//! for the loop.
 //!
-//! [`Controller::start`] puts it together; [`Handle`] is what others see of it.
+//! [`Controller::start`] starts a controller; [`Handle`] gives access to it.
 
 mod accepted;
 mod clock;
@@ -29,16 +29,16 @@ pub use plumb_core::fleet::{CommandError, Waits};
 pub use settings::{Parts, RevokedReader, Settings, SinkMaker};
 pub use store_writer::LoadError;
 
-/// The controller.
+/// The entry point that starts a controller.
 #[derive(Debug)]
 pub struct Controller;
 
 impl Controller {
-    /// Reads what was stored, begins a new epoch, and drives the fleet until the handle stops it
-    /// ([`Handle::drain`], [`Handle::abort`]) or the last handle is gone.
+    /// Reads the stored state, begins a new epoch, and drives the fleet until the handle stops it
+    /// ([`Handle::drain`], [`Handle::abort`]) or the last handle is dropped.
     ///
     /// # Errors
-    /// When what was stored can't be read: nothing is driven without it.
+    /// Returns an error if the stored state can't be read: no host is driven without it.
     pub async fn start(
         parts: Parts,
         settings: Settings,

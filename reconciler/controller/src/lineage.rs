@@ -1,5 +1,5 @@
-//! How a host's target relates to the revision that it ran last. A host is led back by a signed rollback
-//! only, and never over a commit that isn't on the verified chain.
+//! The relation of a host's target to the last revision that it ran. Only a signed rollback sets a host back,
+//! and nothing overwrites a commit that isn't on the verified chain.
 
 use plumb_api::frame::{LedgerSummary, Lineage};
 use plumb_api::report::Retry;
@@ -8,7 +8,7 @@ use plumb_core::reason::ConditionReason;
 use plumb_trust::Oid;
 use plumb_trust::source::{Source, SourceError, SourceRetry};
 
-/// Finds the lineage that the agent is shown; or the reason why nothing is done on the host.
+/// Finds the lineage to present to the agent, or the end of the run if the host must not be changed.
 pub(crate) async fn lineage(
     run: &StartRun,
     source: &dyn Source,
@@ -30,7 +30,7 @@ pub(crate) async fn lineage(
     if was_left(run, source, ran, goal).await {
         return Ok(Ok(Lineage::RollsBackFrom(mark.clone())));
     }
-    // A commit that isn't in the repository at all is off the chain too.
+    // A commit that isn't in the repository is off the chain too.
     let newer = source.descends(goal, ran).await.unwrap_or(false);
     Ok(Err(if newer {
         RunEnd::Newer(mark.0.clone())
@@ -39,10 +39,10 @@ pub(crate) async fn lineage(
     }))
 }
 
-/// Whether signed rollbacks lead from a commit to the goal: it lies on the part of the chain that one
-/// of them left, and the goal comes after that one, or after another that left it in turn.
+/// True if signed rollbacks lead from the commit `ran` to the goal: `ran` is on the part of the chain that a
+/// rollback abandoned, and the goal descends from that rollback, or from another that abandoned it in turn.
 async fn was_left(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> bool {
-    // What can't be read isn't shown to be so.
+    // A relation that can't be read counts as absent.
     let descends = async |above: Oid, below: Oid| {
         above == below || source.descends(above, below).await.unwrap_or(false)
     };
@@ -74,7 +74,7 @@ async fn was_left(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> b
     }
 }
 
-/// The failure of a run that couldn't compare revisions.
+/// Creates the failure of a run that couldn't compare revisions.
 fn source_failed(run: &StartRun, error: &SourceError) -> RunFailure {
     let host = &run.fence.host;
     let message = format!("the revision that {host} ran last can't be compared: {error}");

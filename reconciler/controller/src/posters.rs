@@ -1,4 +1,4 @@
-//! The Alertmanagers: each gets all alerts, by a task of its own.
+//! The posting of alerts: one task per Alertmanager posts all alerts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use tokio::task::JoinSet;
 
 use crate::settings::SinkMaker;
 
-/// How long after a post that failed the next one is tried.
+/// The wait after a failed post.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The Alertmanagers, each with a task of its own: one that hangs holds up no other.
+/// The Alertmanagers, each with its own task, so that one that hangs doesn't delay the others.
 pub(crate) struct Posters {
     tasks: JoinSet<()>,
     current: watch::Sender<Arc<[Alert]>>,
     events: mpsc::UnboundedSender<Event>,
-    /// By address, those that the fleet named.
+    /// The tasks of the fleet's Alertmanagers, by address.
     named: BTreeMap<String, tokio::task::AbortHandle>,
 }
 
@@ -43,7 +43,7 @@ impl Posters {
         self.tasks.spawn(post(sink, alerts, self.events.clone()))
     }
 
-    /// Posts to the Alertmanagers that the fleet names now; `make` makes those that are new.
+    /// Posts to these Alertmanagers of the fleet from now on; `make` creates the sinks of new ones.
     pub(crate) fn follow(
         &mut self,
         addresses: &[String],
@@ -58,7 +58,7 @@ impl Posters {
             stays
         });
         for address in addresses {
-            // One that the configuration names too would get everything twice.
+            // An Alertmanager that is configured as well would get every alert twice.
             let known = own
                 .iter()
                 .any(|sink| sink.name().trim_end_matches('/') == address.trim_end_matches('/'));
@@ -72,14 +72,14 @@ impl Posters {
                 }
                 Err(error) => {
                     let event = Event::AlertmanagerInvalid(format!("{address}: {error}"));
-                    // The loop listens as long as this is alive.
+                    // The loop listens as long as `self` exists.
                     let _ = self.events.send(event);
                 }
             }
         }
     }
 
-    /// Sends the alerts as they are now to all of them.
+    /// Replaces the set of alerts that every Alertmanager gets.
     pub(crate) fn send(&self, alerts: Vec<Alert>) {
         self.current.send_replace(alerts.into());
     }
@@ -90,7 +90,7 @@ async fn post(
     mut alerts: watch::Receiver<Arc<[Alert]>>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    // A sink that is new gets what there is.
+    // A new sink gets the present alerts at once.
     alerts.mark_changed();
     loop {
         if alerts.changed().await.is_err() {

@@ -1,5 +1,5 @@
-//! One run on one host: connect, observe, plan, apply. It knows nothing of other hosts and changes no
-//! state of the loop: its report is an event.
+//! One run on one host: connect, observe, plan, apply. It knows no other host and doesn't change the loop's
+//! state: its report is an event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,18 +24,18 @@ use tracing::Instrument as _;
 
 use crate::lineage::lineage;
 
-/// Contents by digest, on their way to a host.
+/// Contents by digest, to be sent to a host.
 type Blobs = Vec<(Digest, Arc<[u8]>)>;
 
-/// A run with the way to its host.
+/// A run with the route to its host.
 pub(crate) struct Job {
     pub(crate) spec: StartRun,
     pub(crate) host: HostTarget,
-    /// How long the host may be silent.
+    /// The longest time without a sign of life from the host.
     pub(crate) silence: Duration,
 }
 
-/// Runs a job to its end, whatever happens to the host.
+/// Runs a job to its end; every error becomes part of the report.
 pub(crate) async fn run(job: Job, hosts: Arc<dyn Hosts>, source: Arc<dyn Source>) -> RunReport {
     let mut report = RunReport::begun(&job.spec);
     report.end = match drive(&job, hosts.as_ref(), source.as_ref(), &mut report).await {
@@ -121,7 +121,8 @@ async fn drive(
     Ok(ended)
 }
 
-/// A guard behind the adapters' own bounds: nothing of a host may hold its place for ever.
+/// Limits the time of an exchange, in addition to the limits of the adapters, so that no host blocks its slot
+/// for ever.
 async fn within<T>(
     job: &Job,
     work: impl Future<Output = Result<T, HostError>>,
@@ -142,8 +143,8 @@ async fn timed<T>(ran: &mut RunReport, phase: RunPhase, work: impl Future<Output
     result
 }
 
-/// Asks what differs: with a delta on what the agent holds, and with the whole state if it holds
-/// another one.
+/// Asks the agent for the differences: with a delta on the state that the agent holds, or with the full state
+/// if it holds another one.
 async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, HostError> {
     let desired = plumb_core::plan::goal(&job.spec.intent);
     let mut base = job.spec.base.as_deref();
@@ -172,7 +173,7 @@ async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, 
     }
 }
 
-/// Carries a plan out. As long as there are signs of life it may take its time.
+/// Applies a plan. It may take any time as long as the agent shows signs of life.
 async fn apply(
     job: &Job,
     session: &mut dyn Session,
@@ -199,7 +200,8 @@ async fn apply(
     }
 }
 
-/// A ledger that is older than what was seen of it: the machine was put back to an earlier state.
+/// Returns the end of a run whose ledger is older than at an earlier contact: the machine was reset to an
+/// earlier state.
 fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
     let known = job.spec.ledger_sequence?;
     let found = ledger.sequence;
@@ -207,17 +209,17 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
         .then_some(RunEnd::Rewound { known, found })
 }
 
-/// Whether nothing needs to be told to the agent.
+/// True if the agent has nothing to apply, confirm or forget.
 fn is_done(job: &Job, planned: &Planned, report: &ObserveReport) -> bool {
     if !planned.plan.is_settled() {
         return false;
     }
-    // What is held or can't be looked at keeps the whole from being confirmed.
+    // Drift that is left, or a problem, keeps the state as a whole from being confirmed.
     let whole = planned.held_drift.is_empty() && planned.problems.is_empty();
     !whole || report.ledger.confirmed == Some(job.spec.target.digest)
 }
 
-/// The contents that a plan needs.
+/// Returns the contents that a plan needs.
 fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
     let mut needed = std::collections::BTreeSet::new();
     for change in &plan.changes {
@@ -254,7 +256,7 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
         .collect()
 }
 
-/// Keeps what came of each change.
+/// Records the outcome of each change.
 fn tally(plan: &Plan, results: &[plumb_api::report::ChangeResult], ran: &mut RunReport) {
     for change in &plan.changes {
         let result = results.iter().find(|result| result.id == change.id);

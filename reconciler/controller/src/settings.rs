@@ -1,4 +1,4 @@
-//! What a controller is made of, and how it behaves.
+//! The parts and the settings of a controller.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,65 +12,65 @@ use plumb_core::ports::{AlertSink, Clock, Hosts, Route, Store};
 use plumb_trust::source::Source;
 use plumb_trust::{Oid, Revocations};
 
-/// Makes the sink for an Alertmanager's address; the error says what is wrong with the address.
+/// Creates the sink for an Alertmanager's address; the error says what is wrong with the address.
 pub type SinkMaker = dyn Fn(&str) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
 
-/// Reads the keys that this machine's configuration takes authority away from; the error says what
-/// can't be read. It is called at each poll of the source, so that a key is revoked without a restart.
+/// Reads the keys that this machine's configuration revokes; the error says what can't be read. Each poll of
+/// the source calls it, so that a key is revoked without a restart.
 pub type RevokedReader = dyn Fn() -> Result<Revocations, String> + Send + Sync;
 
-/// What a controller is made of.
+/// The parts of a controller.
 #[derive(Clone)]
 pub struct Parts {
     /// The repository.
     pub source: Arc<dyn Source>,
-    /// The way to hosts.
+    /// The connections to hosts.
     pub hosts: Arc<dyn Hosts>,
-    /// What outlives the process.
+    /// The store of everything that must outlive the process.
     pub store: Arc<dyn Store>,
-    /// Alertmanagers from the first moment on.
+    /// The configured Alertmanagers.
     pub sinks: Vec<Arc<dyn AlertSink>>,
-    /// Makes those that the fleet names.
+    /// Creates the sinks of the fleet's Alertmanagers.
     pub make_sink: Arc<SinkMaker>,
-    /// What this machine's configuration takes authority away from.
+    /// The reader of the keys that this machine's configuration revokes.
     pub revoked: Arc<RevokedReader>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// How a controller behaves.
+/// The settings of a controller.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The version of this program.
     pub version: String,
-    /// The address of the repository for people, without credentials.
+    /// The address of the repository, without credentials, for people.
     pub source_url: String,
     /// The branch.
     pub source_ref: String,
-    /// The root of trust.
+    /// The introduction, which is the root of trust.
     pub introduction: Oid,
-    /// How often the source is asked for news.
+    /// The interval between polls of the source.
     pub poll: Duration,
-    /// How often each host is looked at without any other reason.
+    /// The interval between runs of a host that nothing asks for.
     pub resync: Duration,
-    /// How many hosts are worked on at the same time.
+    /// The number of hosts that may run at the same time.
     pub concurrency: usize,
-    /// How long a host may take to connect, or an exchange to show no sign of life.
+    /// The longest time for connecting, and the longest silence of a host in an exchange.
     pub silence: Duration,
-    /// Whether hosts of another controller are taken over.
+    /// The permission to take over hosts of another controller.
     pub take_over: TakeOver,
-    /// Hosts that are reached otherwise than over SSH, because this machine's configuration says so.
+    /// Hosts that this machine's configuration reaches by another route than SSH.
     pub routes: BTreeMap<HostName, Route>,
-    /// How waits grow after failures.
+    /// The waits after failures.
     pub waits: Waits,
-    /// When alerts fire.
+    /// The times and counts after which alerts fire.
     pub alerting: alerting::Settings,
-    /// Where to look, for alerts: the page's address.
+    /// The address of the status page, for links in alerts.
     pub generator_url: String,
 }
 
 impl Settings {
-    /// The usual behaviour from a root of trust.
+    /// Creates the default settings for an introduction.
     pub fn new(introduction: Oid) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -25,10 +25,10 @@ use crate::settings::{Parts, Settings};
 use crate::source_poll::{Poll, crashed, load_old, poll};
 use crate::store_writer::{LoadError, StoreWriter, load};
 
-/// How often a view is published at most: its cost grows with the fleet.
+/// The shortest time between published views, whose cost grows with the fleet.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a task that asks the source is about.
+/// The purpose of a task that uses the source.
 enum SourceTask {
     Poll,
     Load(String),
@@ -43,7 +43,7 @@ struct Shell {
     writer: StoreWriter,
     posters: Posters,
     runs: JoinSet<RunReport>,
-    /// The report of each run if it crashes, and its host.
+    /// The report of each run in case it crashes, with its host.
     running: HashMap<Id, (RunReport, HostName)>,
     source: JoinSet<Event>,
     asking: HashMap<Id, SourceTask>,
@@ -51,15 +51,15 @@ struct Shell {
     next_request: u64,
     wake_at: Option<Instant>,
     view: watch::Sender<Arc<FleetView>>,
-    /// When the next view may be published, if the last one is out of date.
+    /// The time of the next view; `None` if the last one is current.
     publish_at: Option<Instant>,
     published: Instant,
 }
 
-/// Starts a controller: reads what was stored, begins a new epoch, and drives until it is stopped.
+/// Starts a controller: reads the stored state, begins a new epoch, and drives hosts until it is stopped.
 ///
 /// # Errors
-/// When what was stored can't be read: nothing is driven without it.
+/// Returns an error if the stored state can't be read: no host is driven without it.
 pub(crate) async fn start(
     parts: Parts,
     settings: Settings,
@@ -118,7 +118,7 @@ fn loop_settings(settings: &Settings, source_description: String) -> LoopSetting
     }
 }
 
-/// Sleeps until a time; for ever if there is none.
+/// Sleeps until a time, or for ever if there is none.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -139,7 +139,7 @@ impl Shell {
             tokio::select! {
                 biased;
                 changed = stopped.changed(), if held => {
-                    // With every handle gone nobody could stop it any more: it drains.
+                    // Without handles nobody could stop the controller, so it drains.
                     held = changed.is_ok();
                     let stop = if held { *stopped.borrow_and_update() } else { Stop::Drain };
                     tracing::info!(?stop, running = self.runs.len(), "stopping");
@@ -167,7 +167,7 @@ impl Shell {
         self.publish();
         self.runs.shutdown().await;
         self.source.shutdown().await;
-        // Nothing is resolved: alerts of a controller that stops go on until they expire.
+        // No alert is resolved: alerts of a stopped controller last until they expire.
         self.writer.finish().await;
         tracing::info!("stopped");
     }
@@ -209,10 +209,10 @@ impl Shell {
                 self.wake_at = Some(Instant::now() + wait);
             }
             Effect::Answer { request, answer } => {
-                // Whoever asked looks at the view next.
+                // The asker reads the view next.
                 self.publish();
                 if let Some(asker) = self.answers.remove(&request) {
-                    // Whoever asked may be gone.
+                    // The asker may be gone.
                     let _ = asker.send(answer);
                 }
             }
@@ -255,7 +255,7 @@ impl Shell {
                 report
             }
             Err(error) => {
-                // A panic fails this host and nothing else.
+                // A panic fails this host only.
                 tracing::error!(%error, "a run crashed");
                 let Some((mut report, host)) = self.running.remove(&error.id()) else {
                     return;

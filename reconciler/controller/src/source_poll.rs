@@ -1,5 +1,5 @@
-//! One poll of the source: fetch, verify, and load what is accepted. What comes of it is an event, in the
-//! loop's own terms: commits, keys and reasons as text.
+//! One poll of the source: fetch, verify, and load the accepted revision. Its result is an event in the
+//! loop's own terms: commits, keys and reasons are text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::accepted::Accepted;
 use crate::settings::RevokedReader;
 use crate::trust_root::{TrustRootError, trust_root_error};
 
-/// What a poll of the source must know.
+/// The input of a poll of the source.
 pub(crate) struct Poll {
     pub(crate) introduction: Oid,
     pub(crate) revoked: Arc<RevokedReader>,
@@ -30,12 +30,12 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// The last commit that was accepted from this introduction.
+    /// Returns the last commit accepted from this introduction.
     pub(crate) fn floor(&self) -> Option<Oid> {
         named(self.request.floor.as_deref())
     }
 
-    /// The last commit that was accepted from another introduction.
+    /// Returns the last commit accepted from another introduction.
     pub(crate) fn bound(&self) -> Option<Oid> {
         named(self.request.bound.as_deref())
     }
@@ -45,17 +45,17 @@ impl Poll {
     }
 }
 
-/// The commit that a text names. Stored names were checked at the start; others came from here.
+/// Parses a commit. Stored names were checked at the start; others come from this module.
 fn named(text: Option<&str>) -> Option<Oid> {
     text?.parse().ok()
 }
 
-/// What was verified.
+/// The subject of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Basis {
-    /// The branch as it is now.
+    /// The fetched branch.
     Branch,
-    /// What was accepted before, because the branch can't be fetched.
+    /// The accepted floor, because the branch can't be fetched.
     Floor,
 }
 
@@ -66,7 +66,7 @@ struct VerifiedBranch {
     first_seen: BTreeMap<Oid, Timestamp>,
 }
 
-/// The result of a poll that crashed.
+/// Creates the result of a poll that crashed.
 pub(crate) fn crashed() -> SourcePoll {
     SourcePoll {
         fetched: Err(SourceFault {
@@ -84,7 +84,7 @@ pub(crate) fn crashed() -> SourcePoll {
     }
 }
 
-/// The fault that an error of the source stands for.
+/// Creates the fault for an error of the source.
 fn fault(error: &SourceError) -> SourceFault {
     SourceFault {
         reason: reason(error),
@@ -141,7 +141,7 @@ pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
     let mut basis = Basis::Branch;
     let fetched = match (fetched, poll.floor()) {
         (Ok(fetched), _) => fetched,
-        // What was accepted before goes on being driven while the repository can't be fetched.
+        // While the repository can't be fetched, hosts are driven to the accepted floor.
         (Err(_), Some(floor)) if poll.loaded().is_none() => {
             basis = Basis::Floor;
             Fetched {
@@ -171,7 +171,7 @@ pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
     polled
 }
 
-/// Loads what is accepted, unless it is loaded already.
+/// Loads the accepted revision, unless it is loaded already.
 async fn load(
     source: &dyn Source,
     outcome: &Outcome,
@@ -182,12 +182,12 @@ async fn load(
         return Ok(None);
     };
     let files = source.files(revision.clone()).await?;
-    // Loading and resolving a fleet takes its time; the loop goes on meanwhile.
+    // Loading and resolving a fleet takes long, so it runs beside the loop.
     let load = move || Accepted::load(revision, files).into_revision();
     Ok(tokio::task::spawn_blocking(load).await.ok())
 }
 
-/// Reads the folder beside the loop.
+/// Reads the revoked keys beside the loop.
 async fn read_revoked(reader: &Arc<RevokedReader>) -> Result<Revocations, String> {
     let reader = reader.clone();
     let read = tokio::task::spawn_blocking(move || reader()).await;
@@ -206,7 +206,7 @@ async fn verify(
     let mut first_seen: BTreeMap<Oid, Timestamp> = seen.collect();
     let before = poll.request.revoked_before.iter();
     let revoked_before: Revocations = before.filter_map(|key| key.parse().ok()).collect();
-    // At the very first poll everything is history: nothing is known of when it came.
+    // At the first poll every commit is history: the time at which it came is unknown.
     let history = poll.floor().is_none();
     if !history {
         first_seen.entry(fetched.head).or_insert(poll.now);
@@ -234,8 +234,8 @@ async fn verify(
         {
             return Ok(Err(error));
         }
-        // Which commits are new is known only behind a verification. Their times are asked of them
-        // in a second one, before anything is done with the verdict.
+        // Only a verification shows which commits are new. A second one judges them with their times, before
+        // the verdict is used.
         let mut news = false;
         for step in outcome.steps.iter().filter(|_| !history) {
             first_seen.entry(step.commit).or_insert_with(|| {
@@ -257,7 +257,7 @@ async fn verify(
                 first_seen.entry(*oid).or_insert(poll.now);
             }
         }
-        // What is accepted is never asked for its age again.
+        // The age of an accepted commit is never needed again.
         first_seen.retain(|oid, _| current.contains(oid) && *oid != outcome.accepted);
         return Ok(Ok(VerifiedBranch {
             head: fetched.head,
@@ -267,7 +267,7 @@ async fn verify(
     }
 }
 
-/// Loads a revision that was accepted before: hosts are still driven to it.
+/// Loads an older accepted revision that is still the target of a host.
 pub(crate) async fn load_old(
     source: Arc<dyn Source>,
     introduction: Oid,
@@ -278,8 +278,8 @@ pub(crate) async fn load_old(
     let (Some(accepted), Some(commit)) = (named(Some(accepted)), named(Some(commit))) else {
         return Ok(None);
     };
-    // Each step of the chain between the two was accepted when it was new; nothing else may be
-    // trusted as a floor.
+    // Each step of the chain between the two was accepted when it was new; no other commit may be trusted as
+    // a floor.
     let on_chain =
         source.descends(introduction, commit).await? && source.descends(commit, accepted).await?;
     if !on_chain {
@@ -294,7 +294,7 @@ pub(crate) async fn load_old(
     load(source.as_ref(), &outcome, None).await
 }
 
-/// The reasons that hold a head: those of the first step that isn't accepted, or of the whole.
+/// Returns the first step that isn't accepted with its reasons, or the reasons of the whole outcome.
 fn reasons(outcome: &Outcome) -> (Option<&Step>, &[Reason]) {
     match outcome.first_held() {
         Some(step) => (Some(step), &step.reasons),
@@ -302,7 +302,7 @@ fn reasons(outcome: &Outcome) -> (Option<&Step>, &[Reason]) {
     }
 }
 
-/// Whether somebody should look at it at once.
+/// True if somebody should look at the verdict at once.
 fn is_alarming(verdict: Verdict, reasons: &[Reason]) -> bool {
     matches!(verdict, Verdict::Reject | Verdict::PendingAlarm)
         || reasons.iter().any(|reason| {
@@ -323,7 +323,7 @@ const fn commit_verdict(verdict: Verdict) -> CommitVerdict {
 }
 
 impl VerifiedBranch {
-    /// The verdict in the loop's terms.
+    /// Converts the verdict to the loop's terms.
     fn verdict(self, now: Timestamp) -> BranchVerdict {
         let held = self.held(now);
         let text = |keys: &[plumb_trust::KeyName]| keys.iter().map(ToString::to_string).collect();
@@ -365,8 +365,8 @@ impl VerifiedBranch {
         }
     }
 
-    /// The first commit that isn't accepted. What alerts say of it are codes and counts, nothing that its
-    /// author wrote.
+    /// Returns the first commit that isn't accepted. Alerts about it have codes and counts, and no text of
+    /// its author.
     fn held(&self, now: Timestamp) -> Option<HeldCommit> {
         if self.outcome.is_accept() {
             return None;
@@ -385,7 +385,7 @@ impl VerifiedBranch {
             } else {
                 Hold::Waiting
             },
-            // Those who may look at the page see what is missing, and not who could give it.
+            // Readers of the page see what is missing, but not who could provide it.
             reasons: reasons
                 .iter()
                 .map(|reason| format!("{reason} [{}]", reason.code))

@@ -1,4 +1,4 @@
-//! The way to the store: what is read at the start, and one task that writes.
+//! Access to the store: reading at the start, and one task that writes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use plumb_trust::{KeyName, Oid};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// What was stored can't be read.
+/// The stored state can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// The store itself fails.
+    /// The store itself failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A record that safety depends on can't be read.
@@ -21,7 +21,7 @@ pub enum LoadError {
     Record(#[from] RecordError),
 }
 
-/// Reads everything and begins a new epoch, which is durable before this returns.
+/// Reads the stored state and begins a new epoch, which is durable before this returns.
 pub(crate) async fn load(store: &dyn Store) -> Result<(Persisted, Identity), LoadError> {
     let stored = store.get(Table::Controller, Identity::KEY).await?;
     let (identity, write) = Identity::begin(stored.as_deref(), new_id)?;
@@ -38,7 +38,7 @@ pub(crate) async fn load(store: &dyn Store) -> Result<(Persisted, Identity), Loa
     Ok((persisted, identity))
 }
 
-/// Commits and keys are texts in the record. One that names none would be left out of a verification.
+/// Checks the names of commits and keys in the record. A verification would leave out an invalid one.
 fn check_names(record: &SourceRecord) -> Result<(), RecordError> {
     let commits = record.floor.iter().chain(&record.introduction);
     let commits = commits.chain(record.first_seen.keys());
@@ -57,11 +57,11 @@ fn check_names(record: &SourceRecord) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// A name that no other controller has.
+/// Creates an id that no other controller has.
 fn new_id() -> ControllerId {
     use std::hash::{BuildHasher as _, Hasher as _};
     loop {
-        // The standard library keys its hashers from the system's randomness.
+        // The standard library seeds its hashers from the system's randomness.
         let number = std::collections::hash_map::RandomState::new()
             .build_hasher()
             .finish();
@@ -71,8 +71,8 @@ fn new_id() -> ControllerId {
     }
 }
 
-/// Writes in the order in which they are handed over. Those that wait together are one commit, so a fleet
-/// that starts at once pays for one.
+/// Writes to the store in the order of calls. Writes that wait together become one commit, so a starting
+/// fleet pays for one.
 #[derive(Debug)]
 pub(crate) struct StoreWriter {
     batches: mpsc::UnboundedSender<(PersistId, Vec<Write>)>,
@@ -80,7 +80,7 @@ pub(crate) struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// Starts the task; each write is acknowledged by an event.
+    /// Starts the task, which acknowledges each write by an event.
     pub(crate) fn start(store: Arc<dyn Store>, events: mpsc::UnboundedSender<Event>) -> Self {
         let (batches, mut queue) = mpsc::unbounded_channel::<(PersistId, Vec<Write>)>();
         let task = tokio::spawn(async move {
@@ -96,7 +96,7 @@ impl StoreWriter {
                 }
                 for id in ids {
                     let result = result.clone();
-                    // At the end nobody listens any more.
+                    // Nobody listens after the loop has ended.
                     let _ = events.send(Event::Persisted { id, result });
                 }
             }
@@ -104,13 +104,13 @@ impl StoreWriter {
         Self { batches, task }
     }
 
-    /// Hands a write over.
+    /// Queues a write.
     pub(crate) fn write(&self, id: PersistId, writes: Vec<Write>) {
-        // The task ends only when this sender is gone.
+        // The task ends only after this sender is dropped.
         let _ = self.batches.send((id, writes));
     }
 
-    /// Writes what was handed over, and ends.
+    /// Completes the queued writes and ends the task.
     pub(crate) async fn finish(self) {
         drop(self.batches);
         if let Err(error) = self.task.await {

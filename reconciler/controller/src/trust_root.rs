@@ -1,9 +1,9 @@
-//! The trust root: the introduction of the configuration, or the commit that was accepted last. Where it
-//! isn't in the repository, no commit of the branch can be verified, and none is to blame.
+//! The trust root: the configured introduction, or the last accepted commit. If it isn't in the repository,
+//! no commit of the branch can be verified, and none is to blame.
 //!
-//! The configuration is the operator's own, and is believed over what was kept: a floor that was
-//! accepted from another introduction isn't taken as given. It stays a lower bound: what the new
-//! introduction leads to must hold it, so that correcting the configuration never sets a fleet back.
+//! The operator's configuration takes precedence over the stored state: a floor that was accepted from
+//! another introduction isn't trusted as such. It remains a lower bound: the chain from the new introduction
+//! must contain it, so that a corrected configuration never sets a fleet back.
 
 use plumb_core::fleet::TrustRootFault;
 use plumb_core::reason::ConditionReason;
@@ -12,25 +12,25 @@ use plumb_trust::{Oid, Outcome, Reason, ReasonCode, Verdict};
 
 use crate::source_poll::Poll;
 
-/// Why no commit of the branch can be verified.
+/// The reason why no commit of the branch can be verified.
 #[derive(Debug, Clone)]
 pub(crate) enum TrustRootError {
     /// The introduction isn't in the repository.
     IntroductionMissing { introduction: Oid },
-    /// It is there, and nothing can be judged from it.
+    /// The introduction is in the repository, but no commit can be judged from it.
     IntroductionUnusable { introduction: Oid, reason: Reason },
-    /// What was accepted last isn't in the repository.
+    /// The last accepted commit isn't in the repository.
     FloorMissing { floor: Oid },
-    /// What was accepted from another introduction isn't on what this one leads to.
+    /// The last accepted commit, from another introduction, isn't on the chain from the configured one.
     FloorOffChain { floor: Oid, introduction: Oid },
 }
 
-/// The hint for a repository that was replaced on purpose.
+/// The hint for a repository that was replaced deliberately.
 const BEGIN_ANEW: &str = "to give up what was accepted on purpose, stop the controller, move state.redb out of its state folder and start it once with --take-over; each host still refuses to be set back";
 
 impl TrustRootError {
-    /// The fault as the loop takes it. Alerts don't get the reason's text, which may quote what isn't
-    /// trusted.
+    /// Converts the error to the loop's fault. Alerts leave out the reason's text, which may quote untrusted
+    /// text.
     pub(crate) fn fault(&self, source: &str) -> TrustRootFault {
         let (reason, message, alert) = match self {
             Self::IntroductionMissing { .. } => {
@@ -83,10 +83,10 @@ impl TrustRootError {
     }
 }
 
-/// Finds the reason why a verdict about the branch rests on nothing, if that is so.
+/// Finds the reason why a verdict on the branch has no trusted basis, if there is one.
 ///
 /// # Errors
-/// When the source fails meanwhile.
+/// Returns an error if the source fails.
 pub(crate) async fn trust_root_error(
     source: &dyn Source,
     poll: &Poll,

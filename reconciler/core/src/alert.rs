@@ -1,11 +1,11 @@
-//! An alert, as Alertmanager's API v2 takes it.
+//! An alert in the format of Alertmanager's API v2.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// An alert. Labels are its identity and never change while it fires; everything that changes is an
+/// An alert. Its labels identify it and never change while it fires; everything that changes is an
 /// annotation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,11 +14,12 @@ pub struct Alert {
     pub labels: BTreeMap<String, String>,
     /// `summary`, `description`, `runbook_url`, `revision`.
     pub annotations: BTreeMap<String, String>,
-    /// When it began; kept across restarts.
+    /// The start of the alert; kept across restarts.
     pub starts_at: Timestamp,
-    /// Until when it counts as firing unless sent again; in the past when it is resolved.
+    /// Alertmanager treats the alert as firing until this time unless Plumb sends it again; in the past when
+    /// it is resolved.
     pub ends_at: Timestamp,
-    /// Where to look.
+    /// The address of the controller's status page.
     #[serde(
         rename = "generatorURL",
         default,

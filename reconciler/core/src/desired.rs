@@ -1,4 +1,4 @@
-//! What a revision wants of each host: the result of resolving, the input of planning.
+//! The desired state of each host in a revision: the result of resolving, the input of planning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use plumb_api::{Address, CompositeAddress, Digest, FleetName, HostName, Spec};
 use plumb_document::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-/// One resource as desired, with its digest; shared by all hosts that want the same.
+/// One desired resource with its digest; shared by all hosts that want the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredResource {
     spec: Spec,
@@ -18,16 +18,16 @@ pub struct DesiredResource {
 }
 
 impl DesiredResource {
-    /// A resource and its digest.
+    /// Creates a resource and computes its digest.
     ///
     /// # Errors
-    /// When the spec has no canonical form; none is known for our types.
+    /// Returns an error if the spec has no canonical form; none is known for Plumb's types.
     pub fn new(spec: Spec) -> Result<Self, NotCanonical> {
         let digest = spec.digest()?;
         Ok(Self { spec, digest })
     }
 
-    /// What is desired.
+    /// The resource's spec.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
@@ -38,18 +38,17 @@ impl DesiredResource {
     }
 }
 
-/// All that is desired on one host, under one digest.
+/// All resources desired on one host, under one digest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredState {
     digest: Digest,
     resources: BTreeMap<Address, Arc<DesiredResource>>,
-    /// The composites that resources are parts of. They are not part of the digest: a host doesn't
-    /// know them.
+    /// The composites that resources are parts of. They don't count in the digest: a host doesn't know them.
     origins: BTreeMap<Address, CompositeAddress>,
 }
 
 impl DesiredState {
-    /// A state of these resources; its digest is the Merkle root that agents compute too.
+    /// Creates a state of these resources; its digest is the Merkle root that agents compute too.
     pub fn new(resources: BTreeMap<Address, Arc<DesiredResource>>) -> Self {
         let digest = Delta::digest_of(
             resources
@@ -63,7 +62,7 @@ impl DesiredState {
         }
     }
 
-    /// The same state with the composites that its resources are parts of.
+    /// Adds the composites that the resources are parts of.
     #[must_use]
     pub fn with_origins(mut self, origins: BTreeMap<Address, CompositeAddress>) -> Self {
         self.origins = origins;
@@ -75,7 +74,7 @@ impl DesiredState {
         self.origins.get(address)
     }
 
-    /// The digest of the whole.
+    /// The digest of all resources.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -90,7 +89,7 @@ impl DesiredState {
         self.resources.get(address).map(|resource| resource.spec())
     }
 
-    /// What turns `base` into this state; all of it where there is no base.
+    /// Returns the changes that turn `base` into this state; the full state if there is no base.
     pub fn delta_from(&self, base: Option<&DesiredState>) -> Delta {
         let held = |address: &Address| base.and_then(|base| base.resources.get(address));
         Delta {
@@ -112,19 +111,19 @@ impl DesiredState {
     }
 }
 
-/// Contents by digest, for a whole revision: each is kept once, however many hosts want it.
+/// Contents by digest, for a whole revision: each is stored once, however many hosts want it.
 #[derive(Debug, Clone, Default)]
 pub struct Contents(BTreeMap<Digest, Arc<[u8]>>);
 
 impl Contents {
-    /// Keeps a content and returns its digest.
+    /// Adds a content and returns its digest.
     pub fn insert(&mut self, bytes: &[u8]) -> Digest {
         let digest = Digest::of_bytes(bytes);
         self.0.entry(digest).or_insert_with(|| bytes.into());
         digest
     }
 
-    /// Keeps a content whose digest is known.
+    /// Adds a content whose digest is known.
     pub fn insert_known(&mut self, digest: Digest, bytes: Arc<[u8]>) {
         self.0.entry(digest).or_insert(bytes);
     }
@@ -135,18 +134,18 @@ impl Contents {
     }
 }
 
-/// What becomes of a host (`spec.state`).
+/// The lifecycle of a host (`spec.state`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lifecycle {
-    /// It is driven.
+    /// Plumb reconciles it.
     #[default]
     Active,
-    /// Known to others, not contacted.
+    /// Other hosts may refer to it; Plumb doesn't contact it.
     Dormant,
-    /// Someone else's; it may be named.
+    /// Somebody else manages it; other hosts may refer to it.
     Unmanaged,
-    /// What Plumb made is taken back.
+    /// Plumb takes back everything that it made there.
     Retired,
 }
 
@@ -155,21 +154,21 @@ pub enum Lifecycle {
 pub struct FieldAddress {
     /// The resource.
     pub address: Address,
-    /// The field; all of them when none.
+    /// The field; `None` means all of them.
     pub field: Option<String>,
 }
 
-/// What a host's manifest says about drift.
+/// The drift settings of a host's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DriftPolicy {
-    /// For the whole host.
+    /// The mode of the whole host.
     pub mode: DriftMode,
-    /// Never looked at once it is made (`drift.ignore`).
+    /// Resources and fields that drift is ignored for once they exist (`drift.ignore`).
     pub ignore: BTreeSet<FieldAddress>,
 }
 
 impl DriftPolicy {
-    /// Whether the drift of a field is left alone.
+    /// True if drift of this field is ignored.
     pub fn ignores(&self, address: &Address, field: &str) -> bool {
         self.mode == DriftMode::Ignore
             || self
@@ -191,52 +190,52 @@ pub struct Endpoint {
     pub user: String,
 }
 
-/// A pause that a person asked for.
+/// A pause that a person requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
-    /// Why.
+    /// The reason that the person gave.
     pub reason: String,
-    /// Until when; for ever when none.
+    /// The end of the pause; `None` means no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<jiff::Timestamp>,
 }
 
-/// Everything that a revision says about driving one host.
+/// Everything that a revision says about reconciling one host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostIntent {
-    /// Its name.
+    /// The host's name.
     pub name: HostName,
-    /// Its identity, given at enrolment: a rename keeps it.
+    /// The host's identity, assigned at enrolment; a rename keeps it.
     pub uid: Option<String>,
-    /// `metadata.labels`: they become alert labels.
+    /// `metadata.labels`; they become alert labels.
     pub labels: BTreeMap<String, String>,
-    /// Names that it had before.
+    /// Earlier names of the host.
     pub formerly: Vec<HostName>,
-    /// What becomes of it.
+    /// The host's lifecycle.
     pub lifecycle: Lifecycle,
-    /// `x86_64`, `aarch64`; asked of the host when none.
+    /// The architecture: `x86_64`, `aarch64`. `None` means that the host is asked.
     pub arch: Option<String>,
     /// The ways to reach it, tried in order.
     pub connect: Vec<Endpoint>,
-    /// Its pinned host keys, as in `known_hosts` (`ssh-ed25519 AAAA…`); none means it is refused.
+    /// The pinned host keys, as in `known_hosts` (`ssh-ed25519 AAAA…`); without any, connections are refused.
     pub host_keys: Vec<String>,
-    /// About drift.
+    /// The drift settings.
     pub drift: DriftPolicy,
-    /// About first contact.
+    /// The handling of existing things at first contact.
     pub existing: Existing,
-    /// A pause.
+    /// The requested pause, if there is one.
     pub suspend: Option<Suspension>,
-    /// What is desired on it.
+    /// The desired state.
     pub desired: DesiredState,
 }
 
-/// What resolving came to for one host: never nothing.
+/// The result of resolving one host; every host of the revision has one.
 #[derive(Debug, Clone)]
 pub enum HostResult {
-    /// It is wholly known what it should be.
+    /// The host's desired state is fully known.
     Ready(Arc<HostIntent>),
-    /// It can't be known: the host holds its last desired state, and these say why.
+    /// The desired state can't be determined: the host keeps its last one. The diagnostics say why.
     Held(Vec<Diagnostic>),
 }
 
@@ -245,14 +244,14 @@ pub enum HostResult {
 pub struct Resolved {
     /// The fleet's name.
     pub fleet: FleetName,
-    /// Each host that the revision has, held ones too.
+    /// Every host of the revision, held ones too.
     pub hosts: BTreeMap<HostName, HostResult>,
     /// The contents that the hosts' specs name.
     pub contents: Contents,
-    /// Alertmanagers that the fleet names.
+    /// The Alertmanagers of the fleet's manifest.
     pub alertmanagers: Vec<String>,
-    /// How many failed hosts halt a rollout (`rollout.halt.failures`).
+    /// The number of failed hosts that halts a rollout (`rollout.halt.failures`).
     pub halt_failures: u32,
-    /// Everything that was found, warnings too.
+    /// All diagnostics, warnings too.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -1,4 +1,5 @@
-//! `plumb explain HOST ADDRESS`: where every value of a resource comes from, and why the resource is there.
+//! `plumb explain HOST ADDRESS`: the origin of every value of a resource, and the reason why the resource is
+//! there.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,59 +16,59 @@ use crate::manifest::{FieldRef, Fleet, HostFacts, Manifests, Problems, closest_a
 use crate::render::{Reads, view};
 use crate::resolve::{Words, held_because};
 
-/// Everything that made one resource or one profile of a host what it is.
+/// The origins of one resource or one profile of a host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The host.
     pub host: HostName,
-    /// What was asked for.
+    /// The requested address.
     pub address: String,
-    /// The composite that it is a part of.
+    /// The composite that the resource is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<String>,
-    /// The parts that it comes to, if it is a composite.
+    /// The parts that it expands into, if it is a composite.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
-    /// Its fields, or a profile's parameters.
+    /// The fields of a resource, or the parameters of a profile.
     pub fields: Vec<FieldOrigin>,
-    /// Why it is there: the places that ask for it, each with how that was reached.
+    /// The places that ask for it, each with the includes that lead there.
     pub because: Vec<Reason>,
-    /// Whether a profile's resources are on the host: none for a resource, false where its `when` is.
+    /// True if a profile's `when` holds, so that its resources are on the host; `None` for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
-    /// What comes before it on this host.
+    /// The resources that come before it on this host.
     pub after: Vec<String>,
-    /// What comes after it, restarts or reloads with it.
+    /// The resources that come after it, or restart or reload with it.
     pub before: Vec<String>,
 }
 
-/// Where one field's value comes from.
+/// The origin of one field's value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldOrigin {
     /// The field.
     pub field: String,
-    /// Its value as the host gets it; text of contents in full.
+    /// The value as the host gets it; contents as full text.
     pub value: Json,
-    /// The places that decide: one, or several where they agree or are a set.
+    /// The places that decide: one, or several if they agree or form a set.
     pub from: Vec<Origin>,
-    /// What these places overrode.
+    /// The values that these places overrode.
     pub overrode: Vec<Origin>,
 }
 
-/// One place that says a value.
+/// One place that sets a value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
-    /// Where it is written.
+    /// The place in the file.
     pub place: Span,
-    /// Who says it: `profile metrics`, `host linda`, `fleet.yaml`.
+    /// The source of the value: `profile metrics`, `host linda`, `fleet.yaml`.
     pub by: String,
-    /// At which priority; none where priorities don't matter.
+    /// The priority; `None` where priorities don't matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<&'static str>,
-    /// As it is written.
+    /// The value as written.
     pub written: Json,
 }
 
@@ -75,37 +76,37 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
-    /// Where it is written.
+    /// The place in the file.
     pub place: Span,
-    /// Who asks.
+    /// The source of the request: `profile metrics`, `host linda`, `fleet.yaml`.
     pub by: String,
-    /// The way there: `profile base at fleet.yaml:10:17`, outermost first.
+    /// The includes that lead there: `profile base at fleet.yaml:10:17`, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub through: Vec<String>,
 }
 
-/// Why nothing can be explained.
+/// The reason why nothing can be explained.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoExplanation {
-    /// There is no such host.
+    /// No host has this name.
     #[error("there is no host `{name}`{}", meant(.near.as_deref()))]
     NoHost {
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// A host of a similar name.
         near: Option<String>,
     },
-    /// The address can't be read.
+    /// The address can't be parsed.
     #[error("{0}")]
     NoAddress(String),
-    /// The host has no such thing.
+    /// The host has nothing at this address.
     #[error("{host} has no `{address}`{}", meant(.near.as_deref()))]
     NotThere {
         /// The host.
         host: HostName,
-        /// What was asked for.
+        /// The requested address.
         address: String,
-        /// Something of a similar name.
+        /// An address with a similar name.
         near: Option<String>,
     },
     /// The host is held: its manifests have errors.
@@ -113,7 +114,7 @@ pub enum NoExplanation {
     Held {
         /// The host.
         host: HostName,
-        /// What is wrong.
+        /// The errors of its manifests.
         diagnostics: Vec<Diagnostic>,
     },
 }
@@ -125,7 +126,7 @@ fn meant(near: Option<&str>) -> String {
 /// Explains `type:name`, `type:name#field` or `profile:key` of a host.
 ///
 /// # Errors
-/// When there is no such host or thing, or the host is held.
+/// Returns an error if the host or the address doesn't exist, or the host is held.
 pub fn explain<R>(
     fleet: &Fleet<R>,
     host: &str,
@@ -237,7 +238,7 @@ fn origin(pick: &Pick<'_>) -> Origin {
     }
 }
 
-/// A field's value as the host gets it: a content as its text.
+/// Returns a field's value as the host gets it: a content as its text.
 fn value(
     words: &Words<'_>,
     name: &str,
@@ -360,7 +361,7 @@ fn of_slot(
     })
 }
 
-/// What the fields name that must come first.
+/// Returns the known resources that the fields name; they come first.
 fn before(fields: &[FieldOrigin], known: &BTreeSet<AnyAddress>) -> Vec<String> {
     let texts = fields
         .iter()
@@ -406,7 +407,7 @@ fn followers(
     all
 }
 
-/// How a profile's instance was reached, outermost first.
+/// Returns the includes that lead to a profile's instance, outermost first.
 fn way(facts: &HostFacts, key: &str) -> Vec<String> {
     let mut steps = Vec::new();
     let mut at: Option<&Instance> = facts
@@ -422,7 +423,7 @@ fn way(facts: &HostFacts, key: &str) -> Vec<String> {
             .by
             .as_ref()
             .and_then(|by| facts.instances.iter().find(|instance| instance.key == *by));
-        // Includes have no circles, so this ends; a bound costs nothing.
+        // Includes have no cycles, so this ends; a bound costs nothing.
         if steps.len() > facts.instances.len() {
             break;
         }
@@ -480,7 +481,7 @@ fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation,
     })
 }
 
-/// For people: one line per value, each with its place.
+/// Formats one line per value, each with its place.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.address, self.host)?;

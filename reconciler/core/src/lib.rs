@@ -1,22 +1,22 @@
-//! Pure: manifests, resolve, plan, rollout, alerting rules, and the ports.
+//! Pure logic: manifests, resolve, plan, rollout, alerting rules, and the ports.
 //!
-//! Floor 1. No I/O, clock or environment: time is an argument. Outside of `expand` it names no
-//! resource type; what differs between types lives with the types, in `plumb-api`.
+//! Floor 1. No I/O, clock or environment: time is an argument. Outside of `expand` no code names a resource
+//! type; the types themselves, in `plumb-api`, define how they differ.
 //!
-//! - [`manifest`] — a repository's files to objects, each error at its place.
-//! - [`mod@resolve`] — objects to what each host should be; what can't be resolved is held.
-//! - `expand` — composite resources to primitive ones, a file per type.
-//! - [`desired`] — what a revision wants of each host.
-//! - [`mod@explain`] — where every value comes from.
+//! - [`manifest`] — reads a repository's files into objects and reports each error at its place.
+//! - [`mod@resolve`] — computes each host's desired state; holds a host that can't be resolved.
+//! - `expand` — expands composite resources into primitive ones, a file per type.
+//! - [`desired`] — the desired state of each host in a revision.
+//! - [`mod@explain`] — the origin of every value.
 //! - [`fleet`] — the loop as a state machine.
 //! - [`status`] — conditions and targets.
 //! - [`reason`] — the reasons of conditions and records.
 //! - [`view`] — the API's model.
-//! - [`alert`] — an alert as it travels.
-//! - [`plan`] — from what differs to what is done.
-//! - [`rollout`] — how a change spreads.
-//! - [`alerting`] — which alerts fire, and since when.
-//! - [`ports`] — what the loop needs of the world.
+//! - [`alert`] — an alert in Alertmanager's format.
+//! - [`plan`] — turns differences into ordered changes.
+//! - [`rollout`] — decides which hosts get a new target, and when.
+//! - [`alerting`] — the alerts that fire, and since when.
+//! - [`ports`] — the loop's interfaces to the outside.
 
 pub mod alert;
 pub mod alerting;

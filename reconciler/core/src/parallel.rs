@@ -1,9 +1,9 @@
-//! Pure work on all cores: the same results in the same order as one after another.
+//! Pure work on all cores; the results are the same, and in the same order, as in sequence.
 
 use std::num::NonZero;
 use std::thread;
 
-/// Applies a function to every item; panics of the function are the caller's.
+/// Applies a function to every item; a panic of the function reaches the caller.
 pub(crate) fn map<T: Sync, U: Send>(items: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let threads = thread::available_parallelism()
         .map_or(1, NonZero::get)

@@ -1,5 +1,5 @@
-//! The ports: what the loop needs of the world. Object-safe, so that a controller is put together
-//! at run time; each has one contract suite, run on every adapter and on its fake.
+//! The ports: the loop's interfaces to the outside. They are object-safe, so that a controller is put
+//! together at run time; each has one contract suite, run on every adapter and on its fake.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,23 +17,23 @@ use crate::reason::ConditionReason;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// How a host is reached.
+/// The way to reach a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// Over SSH, trying these in order, with these pinned keys.
+    /// Over SSH: tries these endpoints in order and accepts only these pinned keys.
     Ssh {
-        /// The ways, in order.
+        /// The endpoints, in order.
         endpoints: Vec<Endpoint>,
-        /// The only keys that are taken (`ssh-ed25519 AAAA…`); none means refusal.
+        /// The only accepted keys (`ssh-ed25519 AAAA…`); without any, the connection is refused.
         host_keys: Vec<String>,
     },
-    /// The machine that this runs on, because its own configuration says so.
+    /// The machine that the controller runs on; only its own configuration can set this route.
     Local,
-    /// A folder that stands for a machine, because this machine's configuration says so.
+    /// A folder in place of a machine; only the controller's own configuration can set this route.
     Sandbox {
         /// The folder.
         root: PathBuf,
@@ -43,11 +43,11 @@ pub enum Route {
 /// A host to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostTarget {
-    /// Its name.
+    /// The host's name.
     pub name: HostName,
-    /// `x86_64`, `aarch64`; asked of the host when none.
+    /// The architecture: `x86_64`, `aarch64`. `None` means that the host is asked.
     pub arch: Option<String>,
-    /// How.
+    /// The way to reach it.
     pub route: Route,
 }
 
@@ -56,7 +56,7 @@ pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, HostError>>;
 
 /// Reaches hosts.
 pub trait Hosts: Send + Sync {
-    /// Opens a session with the host's agent, placing the agent first where it is missing.
+    /// Opens a session with the host's agent; places the agent first if it is missing.
     fn connect<'a>(
         &'a self,
         target: &'a HostTarget,
@@ -66,15 +66,15 @@ pub trait Hosts: Send + Sync {
 /// The answer to an observation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
-    /// What differs.
+    /// The differences.
     Report(Box<ObserveReport>),
-    /// The agent doesn't hold the base: ask again with the whole state.
+    /// The agent doesn't hold the base; the request must be repeated with the full state.
     NeedState,
 }
 
-/// Gives contents to a session as it needs them.
+/// Provides contents to a session as it needs them.
 pub trait ContentSource: Send + Sync {
-    /// The bytes of a content; none where it isn't known.
+    /// Returns the bytes of a content, or `None` if it isn't known.
     fn content(&self, digest: &Digest) -> Option<Arc<[u8]>>;
 }
 
@@ -84,12 +84,12 @@ impl ContentSource for crate::desired::Contents {
     }
 }
 
-/// A conversation with one host's agent. Dropping it hangs up.
+/// A session with one host's agent. Dropping it closes the connection.
 pub trait Session: Send {
-    /// Asks what differs.
+    /// Asks the agent for the differences.
     fn observe(&mut self, request: Observe) -> BoxFuture<'_, Result<Observation, HostError>>;
 
-    /// Sends these contents and then the plan; progress is told while it goes on.
+    /// Sends these contents and then the plan; reports progress meanwhile.
     fn apply<'a>(
         &'a mut self,
         request: Apply,
@@ -97,46 +97,46 @@ pub trait Session: Send {
         progress: &'a mut (dyn FnMut(Progress) + Send),
     ) -> BoxFuture<'a, Result<Report, HostError>>;
 
-    /// Asks what machine it is.
+    /// Asks the agent for the facts of its machine.
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>>;
 }
 
-/// Why a host couldn't be talked to. Its kind decides retry, condition and alert together.
+/// The reason why a session with a host failed. Its kind decides retry, condition and alert together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// No answer on any of its addresses.
+    /// No address of the host answered.
     #[error("{host} can't be reached: {reason}")]
     Unreachable {
         /// The host.
         host: HostName,
-        /// Each address and what came of it.
+        /// Each address with its error.
         reason: String,
     },
-    /// It shows another key than the pinned ones: perhaps another machine.
+    /// The host presents a key other than the pinned ones; it may be another machine.
     #[error("{host} shows the host key {shown}, which isn't pinned")]
     HostKeyMismatch {
         /// The host.
         host: HostName,
-        /// The key's type and SHA-256 fingerprint, and where.
+        /// The presented key's type and SHA-256 fingerprint, and the address.
         shown: String,
     },
-    /// No key is pinned for it.
+    /// No key is pinned for the host.
     #[error("no host key is pinned for {host}")]
     NoHostKey {
         /// The host.
         host: HostName,
     },
-    /// It doesn't let us in, or sudo doesn't.
+    /// The host rejects the login, or sudo does.
     #[error("{host} doesn't let {user} in: {reason}")]
     Denied {
         /// The host.
         host: HostName,
-        /// The login.
+        /// The user of the login.
         user: String,
-        /// What was tried.
+        /// The login methods that were tried.
         reason: String,
     },
-    /// There is no agent for its architecture here.
+    /// This installation has no agent for the host's architecture.
     #[error("there is no agent for {arch} here, which {host} needs")]
     NoAgent {
         /// The host.
@@ -149,15 +149,15 @@ pub enum HostError {
     AgentFailed {
         /// The host.
         host: HostName,
-        /// What the host said.
+        /// The host's output.
         reason: String,
     },
-    /// The connection broke in the middle.
+    /// The connection broke during the session.
     #[error("the connection to {host} broke: {reason}")]
     Broken {
         /// The host.
         host: HostName,
-        /// How.
+        /// The error of the connection.
         reason: String,
     },
     /// The agent answered with an error.
@@ -165,21 +165,21 @@ pub enum HostError {
     Agent {
         /// The host.
         host: HostName,
-        /// Its error.
+        /// The agent's error.
         error: AgentError,
     },
-    /// The session took longer than it may without a sign of life.
+    /// The session showed no sign of life for too long.
     #[error("{host} gave no sign of life for {seconds} s")]
     Silent {
         /// The host.
         host: HostName,
-        /// How long.
+        /// The length of the silence, in seconds.
         seconds: u64,
     },
 }
 
 impl HostError {
-    /// The reason of the host's conditions; it owns when the run is tried again.
+    /// Returns the reason for the host's conditions; it defines when the run is retried.
     pub fn reason(&self) -> ConditionReason {
         match self {
             Self::Unreachable { .. } => ConditionReason::Unreachable,
@@ -194,7 +194,7 @@ impl HostError {
         }
     }
 
-    /// What a person can do about it, where there is something to say.
+    /// Returns advice on this error, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::HostKeyMismatch { host, .. } => Some(format!(
@@ -203,7 +203,7 @@ impl HostError {
             Self::NoHostKey { host } => {
                 Some(format!("`plumb enroll {host} --address ADDRESS` shows its keys and pins them"))
             }
-            // The reason says itself what is wrong on this side.
+            // The reason itself names the fault on this side.
             Self::Denied { reason, .. } if reason.starts_with("the key file ") => None,
             Self::Denied { .. } => {
                 Some("the controller's key must be in the login's authorized_keys, and `sudo -n true` must work".to_owned())
@@ -220,13 +220,13 @@ impl HostError {
 pub enum Table {
     /// The controller itself: its identity, its epoch.
     Controller,
-    /// Sources: the accepted floor, what is held.
+    /// Sources: the accepted floor, held commits.
     Sources,
     /// Each host's persisted target.
     Targets,
     /// Each host's status.
     Hosts,
-    /// Alerts that fire, and those resolved a short while ago.
+    /// Firing alerts, and recently resolved ones.
     Alerts,
     /// Events, oldest first.
     Events,
@@ -241,74 +241,74 @@ pub enum Table {
 pub enum Write {
     /// Sets a record.
     Put(Table, String, Vec<u8>),
-    /// Removes it.
+    /// Removes a record.
     Delete(Table, String),
 }
 
-/// A table's records: key and bytes, by key.
+/// A table's records, each with its key and bytes, ordered by key.
 pub type Records = Vec<(String, Vec<u8>)>;
 
-/// Keeps what must outlive the process. One user's, one process's.
+/// Stores everything that must outlive the process. Only one user and one process open it.
 pub trait Store: Send + Sync {
-    /// A record.
+    /// Returns a record.
     fn get(&self, table: Table, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
 
-    /// All records of a table, by key.
+    /// Returns all records of a table, ordered by key.
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Records, StoreError>>;
 
-    /// Changes that happen wholly or not at all, durable when this returns.
+    /// Commits all changes or none; they are durable when this returns.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 /// The store can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
+    /// Another process holds the store.
     #[error("the state folder is in use by another controller")]
     Busy,
-    /// Its format is newer than this program.
+    /// The store's format is newer than this program.
     #[error("the state folder was written by a newer plumb")]
     Newer,
-    /// Its file isn't what was written there.
+    /// The store's file is damaged.
     #[error("the state in {path} is damaged: {reason}")]
     Damaged {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The damage.
         reason: String,
     },
-    /// The system doesn't let this user have it.
+    /// The system denies this user access.
     #[error("{path} can't be opened: permission denied")]
     Denied {
         /// The file or folder.
         path: String,
     },
-    /// It failed.
+    /// Another error of the store.
     #[error("the state folder can't be used: {0}")]
     Failed(String),
 }
 
-/// Takes alerts: one Alertmanager.
+/// Takes alerts for one Alertmanager.
 pub trait AlertSink: Send + Sync {
-    /// What it is called in logs, conditions and metrics: its address without credentials.
+    /// Returns the name for logs, conditions and metrics: the address without credentials.
     fn name(&self) -> &str;
 
-    /// Sends alerts; all of them, or an error that says whether a retry helps.
+    /// Sends all these alerts; the error says whether a retry helps.
     fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>>;
 }
 
-/// An Alertmanager didn't take alerts.
+/// The error of an Alertmanager that didn't accept alerts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AlertError {
-    /// It can't be reached, or failed: try again.
+    /// The Alertmanager can't be reached, or failed; a retry may help.
     #[error("can't be reached: {0}")]
     Unreachable(String),
-    /// It refused them: trying again won't help.
+    /// The Alertmanager rejected the alerts; a retry won't help.
     #[error("refused the alerts with status {status}: {body}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it said, cut.
+        /// The body of the answer, truncated.
         body: String,
     },
 }

@@ -1,5 +1,5 @@
-//! The reasons of conditions and records: one closed list that owns what each means, when a failure is
-//! tried again, which alert it raises and where the docs explain it.
+//! The reasons of conditions and records: one closed list that defines the meaning of each, when a failure is
+//! retried, which alert it raises and where the docs explain it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,13 +16,13 @@ pub enum ReasonScope {
     Host,
     /// A condition of the source.
     Source,
-    /// A record that isn't a condition too.
+    /// A record that isn't a condition as well.
     Record,
 }
 
 macro_rules! reasons {
     ($($name:ident, $scope:ident, $meaning:literal;)*) => {
-        /// Why a condition is as it is, or what a record tells of.
+        /// The reason of a condition or a record.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(clippy::doc_markdown)] // the texts are for the terminal
         pub enum ConditionReason {
@@ -33,21 +33,21 @@ macro_rules! reasons {
             /// Every reason, in the order of the docs.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The reason as programs see it: one CamelCase word.
+            /// Returns the reason as programs see it: one CamelCase word.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
                 }
             }
 
-            /// The kind of object that it is about.
+            /// Returns the kind of object that the reason is about.
             pub const fn scope(self) -> ReasonScope {
                 match self {
                     $(Self::$name => ReasonScope::$scope,)*
                 }
             }
 
-            /// What it means and what to do, in whole sentences.
+            /// Returns the meaning and the remedy, in whole sentences.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$name => $meaning,)*
@@ -165,7 +165,8 @@ reasons! {
 }
 
 impl ConditionReason {
-    /// When a run that failed for this reason is tried again; `None` if it isn't a failure of a run.
+    /// Returns when a run that failed for this reason is retried; `None` if the reason isn't a failure of a
+    /// run.
     pub const fn retry(self) -> Option<Retry> {
         match self {
             Self::Waiting | Self::Locked | Self::PackageLock => Some(Retry::Waiting),
@@ -208,7 +209,7 @@ impl ConditionReason {
         }
     }
 
-    /// The alert that a host raises while a condition has this reason.
+    /// Returns the alert that a host raises while a condition has this reason.
     pub const fn alert(self) -> Option<AlertName> {
         match self {
             Self::Released => Some(AlertName::HostReleased),
@@ -227,8 +228,8 @@ impl ConditionReason {
         }
     }
 
-    /// True if nobody can log in to the host until somebody changes something. A new target is no cure
-    /// for these.
+    /// True if nobody can log in to the host until somebody changes something. A new target doesn't fix
+    /// these.
     pub const fn blocks_login(self) -> bool {
         matches!(
             self,
@@ -236,7 +237,7 @@ impl ConditionReason {
         )
     }
 
-    /// The page and section of the docs that explain it.
+    /// Returns the page and section of the docs that explain the reason.
     pub const fn docs(self) -> &'static str {
         match self.scope() {
             ReasonScope::Host => "docs/codes.md#conditions-of-hosts",
@@ -279,7 +280,7 @@ impl fmt::Display for ConditionReason {
     }
 }
 
-/// The text names no reason.
+/// The text isn't a known reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no reason of a condition")]
 pub struct UnknownReason(String);

@@ -14,34 +14,34 @@ use crate::reason::ConditionReason;
 /// A condition's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConditionType {
-    /// The host is as its target says, or the source is accepted and fetched.
+    /// The host is as its target says, or the source is fetched and accepted.
     Ready,
-    /// The host could be talked to at the last attempt.
+    /// The host answered at the last attempt.
     Reachable,
     /// The host runs the newest accepted revision.
     Synced,
-    /// The host moved away from its target by itself. True is bad.
+    /// The host drifted from its target. True is bad.
     Drifted,
-    /// Work is under way. Present while true.
+    /// Work is in progress. Present while true.
     Reconciling,
-    /// It won't get better until someone changes something. Present while true.
+    /// Retrying won't help; somebody must change something. Present while true.
     Stalled,
-    /// A person asked for a pause. Present while true.
+    /// A person requested a pause. Present while true.
     Suspended,
     /// Every commit up to the branch's head is accepted.
     SourceVerified,
-    /// The machine wants a reboot.
+    /// The host needs a reboot.
     RebootRequired,
 }
 
 /// A condition's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition holds.
     True,
-    /// It doesn't.
+    /// The condition doesn't hold.
     False,
-    /// It can't be told.
+    /// Unknown.
     Unknown,
 }
 
@@ -49,19 +49,19 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Its type.
+    /// The condition's type.
     #[serde(rename = "type")]
     pub kind: ConditionType,
-    /// Whether it holds.
+    /// The status.
     pub status: ConditionStatus,
-    /// Why, in one CamelCase word that programs may rely on.
+    /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// Why, in a sentence for people.
+    /// The reason in a sentence for people.
     pub message: String,
-    /// The revision that was looked at.
+    /// The revision that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<String>,
-    /// When the status last moved.
+    /// The time of the last change of `status`.
     pub last_transition_time: Timestamp,
 }
 
@@ -87,8 +87,8 @@ impl From<Conditions> for Vec<Condition> {
 }
 
 impl Conditions {
-    /// Sets a condition; the transition time is kept unless the status moves. Returns whether the
-    /// status moved.
+    /// Sets a condition; the transition time is kept unless the status changes. Returns true if the status
+    /// changed.
     pub fn set(&mut self, new: Condition) -> bool {
         let old = self.0.get(&new.kind);
         let moved = old.is_none_or(|old| old.status != new.status);
@@ -106,30 +106,30 @@ impl Conditions {
         moved
     }
 
-    /// Takes a condition away: it is not spoken of any more.
+    /// Removes a condition, which makes it unknown.
     pub fn remove(&mut self, kind: ConditionType) -> Option<Condition> {
         self.0.remove(&kind)
     }
 
-    /// A condition.
+    /// Returns a condition.
     pub fn get(&self, kind: ConditionType) -> Option<&Condition> {
         self.0.get(&kind)
     }
 
-    /// Whether a condition is known to hold.
+    /// True if a condition is known to hold.
     pub fn is_true(&self, kind: ConditionType) -> bool {
         self.get(kind)
             .is_some_and(|condition| condition.status == ConditionStatus::True)
     }
 
-    /// All of them, in the order of their types.
+    /// Iterates over all conditions, in the order of their types.
     pub fn iter(&self) -> impl Iterator<Item = &Condition> {
         self.0.values()
     }
 }
 
-/// What a host is to be driven to: a revision, and the digest of what it wants of the host. Drift
-/// converges to this, never to the head.
+/// The target of a host: a revision, and the digest of the desired state that it has for the host. Drift is
+/// corrected to this target, never to the head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
@@ -139,25 +139,25 @@ pub struct Target {
     pub digest: Digest,
 }
 
-/// A host's status, as `plumb get hosts -o json` has it.
+/// A host's status, as `plumb get hosts -o json` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostStatus {
     /// The host.
     pub host: HostName,
-    /// The revision that it was last driven to, whole and confirmed.
+    /// The last revision that the host reached completely and confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// What it is to be driven to.
+    /// The host's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// The desired state that its agent holds: the base of the next delta.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Digest>,
-    /// The ledger's sequence when last seen.
+    /// The sequence of the ledger at the last contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_sequence: Option<u64>,
-    /// Its conditions.
+    /// The host's conditions.
     #[serde(default)]
     pub conditions: Conditions,
     /// The last successful contact.
@@ -166,19 +166,19 @@ pub struct HostStatus {
     /// The last run that ended with the host as desired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
-    /// Failures in a row, each counted after its backoff had elapsed.
+    /// Failures in a row; each counts only after its backoff has elapsed.
     #[serde(default)]
     pub failures: u32,
-    /// Resources of the target.
+    /// The number of resources of the target.
     #[serde(default)]
     pub resources: u32,
-    /// Addresses that differ, the first twenty.
+    /// The first twenty differing addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<String>,
 }
 
 impl HostStatus {
-    /// The status of a host of which nothing is known yet.
+    /// Creates the status of a host that nothing is known of yet.
     pub fn new(host: HostName) -> Self {
         Self {
             host,

@@ -1,4 +1,4 @@
-//! The API's model: everything that a controller tells of itself, as data that travels.
+//! The API's model: a controller's state, as serializable data.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ use crate::status::{Conditions, HostStatus};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetView {
-    /// The fleet's name; none before anything was accepted.
+    /// The fleet's name; `None` before a revision is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The controller's version.
     pub version: String,
-    /// How often the controller has started.
+    /// The number of starts of the controller.
     #[serde(default)]
     pub epoch: u64,
-    /// The moment.
+    /// The time of the view.
     pub now: Timestamp,
     /// The repository.
     pub source: SourceView,
@@ -34,11 +34,11 @@ pub struct FleetView {
     pub hosts: Vec<Arc<HostObject>>,
     /// The newest revisions, newest first.
     pub revisions: Vec<RevisionView>,
-    /// Alerts that fire.
+    /// The firing alerts.
     pub alerts: Vec<AlertView>,
-    /// How the newest revision spreads.
+    /// The rollout of the newest revision.
     pub rollout: RolloutView,
-    /// True if something accepted is loaded.
+    /// True if an accepted revision is loaded.
     #[serde(skip)]
     pub ready: bool,
     /// The queue; metrics show it.
@@ -53,7 +53,7 @@ pub struct FleetView {
 }
 
 impl FleetView {
-    /// The host with this name.
+    /// Returns the host with this name.
     pub fn host(&self, name: &HostName) -> Option<&Arc<HostObject>> {
         let at = self
             .hosts
@@ -62,7 +62,7 @@ impl FleetView {
     }
 }
 
-/// Hosts are shared between views; they travel as plain objects.
+/// Hosts are shared between views; they are serialized as plain objects.
 mod shared {
     use std::sync::Arc;
 
@@ -85,14 +85,14 @@ mod shared {
     }
 }
 
-/// The repository as the controller sees it.
+/// The repository, as the controller knows it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceView {
     /// Address and branch in one text, as metrics label it.
     #[serde(skip)]
     pub description: String,
-    /// Its address, without credentials.
+    /// The address, without credentials.
     pub url: String,
     /// The branch.
     #[serde(rename = "ref")]
@@ -109,14 +109,14 @@ pub struct SourceView {
     /// The last fetch that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fetch: Option<Timestamp>,
-    /// When the last finished poll began, whatever its result: what was pushed before that moment is
-    /// verified, or the condition `Ready` says why it couldn't be fetched.
+    /// The start of the last finished poll, whatever its result. Every earlier push is verified, or the
+    /// condition `Ready` says why it couldn't be fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_look: Option<Timestamp>,
-    /// Fingerprints of the keys that the controller's configuration takes authority away from.
+    /// Fingerprints of the keys that the controller's configuration revokes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<String>,
-    /// Fingerprints of the keys that signed `revoke/` tags took authority away from, wherever these are now.
+    /// Fingerprints of the keys revoked by signed `revoke/` tags, even if the tags no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked_by_tags: Vec<String>,
     /// `Ready` and `SourceVerified`.
@@ -128,18 +128,18 @@ pub struct SourceView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CommitVerdict {
-    /// It is accepted.
+    /// The commit is accepted.
     Accept,
-    /// It waits for approvals.
+    /// The commit waits for approvals.
     Pending,
-    /// It waits, and somebody should look at once.
+    /// The commit waits, and somebody should look at it at once.
     PendingAlarm,
-    /// It can never be accepted.
+    /// The commit can never be accepted.
     Reject,
 }
 
 impl CommitVerdict {
-    /// The verdict as programs see it.
+    /// Returns the verdict as programs see it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -156,25 +156,25 @@ impl fmt::Display for CommitVerdict {
     }
 }
 
-/// A commit that isn't accepted, and why.
+/// A commit that isn't accepted, with the reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldView {
     /// The commit.
     pub commit: String,
-    /// Its verdict.
+    /// The verdict on it.
     pub verdict: CommitVerdict,
-    /// Why, a sentence each.
+    /// The reasons, a sentence each.
     pub reasons: Vec<String>,
     /// The codes of these reasons, for `plumb explain CODE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
-    /// How many commits wait behind it.
+    /// The number of commits that wait behind it.
     #[serde(default)]
     pub behind: usize,
 }
 
-/// A host, in Kubernetes' shape.
+/// A host, in the shape of a Kubernetes object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostObject {
@@ -184,12 +184,12 @@ pub struct HostObject {
     pub kind: Cow<'static, str>,
     /// Name and labels.
     pub metadata: Metadata,
-    /// Its status.
+    /// The host's status.
     pub status: HostStatus,
 }
 
 impl HostObject {
-    /// A host with its labels and status.
+    /// Creates a host with its labels and status.
     pub fn new(labels: BTreeMap<String, String>, status: HostStatus) -> Self {
         Self {
             api_version: Cow::Borrowed("plumb.dev/v1alpha1"),
@@ -209,7 +209,7 @@ impl HostObject {
 pub struct Metadata {
     /// The name.
     pub name: HostName,
-    /// The labels of its manifest.
+    /// The labels of the manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
@@ -220,77 +220,77 @@ pub struct Metadata {
 pub struct RevisionView {
     /// The commit.
     pub commit: String,
-    /// Its verdict.
+    /// The verdict on it.
     pub verdict: CommitVerdict,
-    /// When the controller came to that verdict.
+    /// The time of the controller's verdict.
     pub time: Timestamp,
-    /// The first line of its message; only of accepted commits that hosts were driven to, and of the
-    /// first that isn't accepted.
+    /// The first line of the commit's message; set only for accepted commits that hosts were driven to, and
+    /// for the first commit that isn't accepted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// Why it isn't accepted, a sentence each.
+    /// The reasons why it isn't accepted, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// How many hosts run it.
+    /// The number of hosts that run it.
     #[serde(default)]
     pub hosts: u32,
 }
 
-/// Something that happened.
+/// A record of something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventRecord {
-    /// When.
+    /// The time of the record.
     pub time: Timestamp,
-    /// Whether somebody should look at it.
+    /// The kind: a normal record or a warning.
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// The host that it is about; none for the source and the controller.
+    /// The host that it is about; `None` for the source and the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
-    /// What happened, in one CamelCase word.
+    /// The reason in one CamelCase word.
     pub reason: ConditionReason,
-    /// What happened, in a sentence.
+    /// The reason in a sentence for people.
     pub message: String,
     /// The revision that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
 }
 
-/// Whether somebody should look at a record.
+/// The severity of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
-    /// All is well.
+    /// Nobody needs to act.
     Normal,
     /// Somebody should look at it.
     Warning,
 }
 
-/// An alert that fires.
+/// A firing alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertView {
-    /// Its labels.
+    /// The alert's labels.
     pub labels: BTreeMap<String, String>,
-    /// Its summary.
+    /// The alert's summary.
     pub summary: String,
-    /// When it began.
+    /// The start of the alert.
     pub since: Timestamp,
 }
 
-/// How a revision spreads.
+/// The rollout of a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutView {
     /// The revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// True if it stopped because hosts failed.
+    /// True if failed hosts halted it.
     pub halted: bool,
-    /// Hosts on their way to it.
+    /// The hosts that have it as their target and haven't reached it yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_their_way: Vec<HostName>,
-    /// Hosts that failed, and why.
+    /// The failed hosts, each with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed: BTreeMap<HostName, String>,
 }
@@ -298,12 +298,12 @@ pub struct RolloutView {
 /// The queue of hosts, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueView {
-    /// Hosts whose time has come and that wait for a free slot.
+    /// Hosts that are due and wait for a free slot.
     pub due: usize,
     /// Hosts that wait, due or not.
     pub waiting: usize,
-    /// Hosts that runs work on.
+    /// Hosts with a run in progress.
     pub running: usize,
-    /// How long the first has been due.
+    /// The time since the oldest due host became due.
     pub oldest: std::time::Duration,
 }

@@ -1,8 +1,8 @@
 //! The set of active alerts: when each began, what was sent, and what is resolved.
 //!
-//! Alertmanager forgets everything when it restarts and holds an alert for firing only until its
-//! end, so firing ones are sent again each minute and resolved ones for a quarter of an hour. When
-//! Plumb restarts nothing is resolved: the set is persisted.
+//! Alertmanager forgets everything when it restarts and treats an alert as firing only until its end. So
+//! Plumb sends firing alerts again each minute, and resolved ones for a quarter of an hour. The set is
+//! persisted: a restart of Plumb resolves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,28 +13,28 @@ use serde::{Deserialize, Serialize};
 use super::{AlertScope, Firing, Labels};
 use crate::alert::Alert;
 
-/// How long a firing alert holds without being sent again.
+/// The time for which Alertmanager treats an alert as firing without a repeat.
 const HOLDS: SignedDuration = SignedDuration::from_mins(4);
 
-/// How long a resolved one is repeated.
+/// The time for which a resolved alert is sent.
 const REPEATED: SignedDuration = SignedDuration::from_mins(15);
 
-/// An alert that fires, or was resolved a short while ago.
+/// An alert that fires or was resolved recently.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveAlert {
-    /// Its identity.
+    /// The labels that identify the alert.
     pub labels: Labels,
-    /// Everything that changes.
+    /// The texts, which may change.
     pub annotations: BTreeMap<String, String>,
-    /// When it began.
+    /// The start of the alert.
     pub starts_at: Timestamp,
-    /// When it was resolved; it fires while there is none.
+    /// The time at which it was resolved; `None` while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
 }
 
-/// The alerts that fire, and those resolved a short while ago.
+/// The firing alerts, and the recently resolved ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActiveAlerts {
     all: BTreeMap<String, ActiveAlert>,
@@ -77,14 +77,14 @@ impl AlertChanges {
     }
 }
 
-/// The key under which an alert is kept.
+/// Returns the key under which an alert is stored.
 fn key(labels: &Labels) -> String {
     // Labels are texts, which always have a canonical form.
     Digest::of("alert", labels).map_or_else(|_| format!("{labels:?}"), |digest| digest.to_string())
 }
 
 impl ActiveAlerts {
-    /// The set as it was persisted.
+    /// Creates the set from its persisted records.
     pub fn load(alerts: impl IntoIterator<Item = (String, ActiveAlert)>) -> Self {
         let mut active = Self::default();
         for (key, alert) in alerts {
@@ -107,7 +107,7 @@ impl ActiveAlerts {
         self.all.insert(key, alert);
     }
 
-    /// Brings the alerts of one object to what fires now.
+    /// Updates the alerts of one object to those that fire now.
     pub fn update(
         &mut self,
         scope: &AlertScope,
@@ -153,7 +153,7 @@ impl ActiveAlerts {
         changes
     }
 
-    /// Drops the alerts that were resolved long enough ago; returns their keys.
+    /// Drops alerts whose resolved form has been sent for long enough; returns their keys.
     pub fn expire(&mut self, now: Timestamp) -> Vec<String> {
         let mut dropped = Vec::new();
         while let Some((at, key)) = self.resolved.first().cloned() {
@@ -175,7 +175,7 @@ impl ActiveAlerts {
         dropped
     }
 
-    /// All alerts as they are sent now.
+    /// Returns all alerts in the form that is sent now.
     pub fn to_send(&self, generator_url: &str, now: Timestamp) -> Vec<Alert> {
         self.all
             .values()
@@ -194,22 +194,22 @@ impl ActiveAlerts {
         self.all.is_empty()
     }
 
-    /// The objects that have alerts.
+    /// Returns the objects that have alerts.
     pub fn scopes(&self) -> impl Iterator<Item = &AlertScope> {
         self.by_scope.keys()
     }
 
-    /// All alerts by key, firing and resolved.
+    /// Returns all alerts by key, firing and resolved.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &ActiveAlert)> {
         self.all.iter()
     }
 
-    /// The alert with this key.
+    /// Returns the alert with this key.
     pub fn get(&self, key: &str) -> Option<&ActiveAlert> {
         self.all.get(key)
     }
 
-    /// The alerts that fire.
+    /// Returns the firing alerts.
     pub fn firing(&self) -> impl Iterator<Item = &ActiveAlert> {
         self.all
             .values()

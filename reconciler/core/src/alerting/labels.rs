@@ -1,7 +1,7 @@
-//! Labels of manifests made fit for Prometheus.
+//! Conversion of manifest labels to Prometheus labels.
 
-/// The name of a manifest's label as Prometheus takes it: `[a-zA-Z_][a-zA-Z0-9_]*`. Alertmanager
-/// refuses a whole request for one `.` or `-`.
+/// Returns a manifest label's name in Prometheus' form: `[a-zA-Z_][a-zA-Z0-9_]*`. Alertmanager rejects a
+/// whole request for one `.` or `-`.
 pub fn label_name(name: &str) -> String {
     let mut fit: String = name
         .chars()
@@ -10,15 +10,15 @@ pub fn label_name(name: &str) -> String {
     if fit.starts_with(|c: char| c.is_ascii_digit()) || fit.is_empty() {
         fit.insert(0, '_');
     }
-    // Names with two underscores in front are Prometheus' own.
+    // Prometheus reserves names that begin with two underscores.
     while fit.starts_with("__") {
         fit.remove(0);
     }
     fit
 }
 
-/// The labels of an alert: ours win over those of a manifest, and empty ones are left out as
-/// Alertmanager drops them.
+/// Returns the labels of an alert. Plumb's own win over those of the manifest. Empty ones are left out,
+/// because Alertmanager drops them.
 pub(super) fn all<'a>(
     ours: impl IntoIterator<Item = (&'a str, String)>,
     manifest: &std::collections::BTreeMap<String, String>,

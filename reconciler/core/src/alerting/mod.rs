@@ -22,28 +22,28 @@ pub type Labels = BTreeMap<String, String>;
 /// The alerts that Plumb raises; `docs/alerts.md` has a runbook for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlertName {
-    /// A commit isn't accepted and somebody should look at once, or nothing can be verified.
+    /// A commit isn't accepted and somebody should look at it at once, or nothing can be verified.
     CommitVerificationFailed,
     /// A commit waits for approvals.
     ApprovalPending,
-    /// A rollout stopped because hosts failed.
+    /// Failed hosts halted a rollout.
     RolloutHalted,
-    /// A host moved away from its target.
+    /// A host drifted from its target.
     HostDrifted,
     /// A host keeps its last state because its manifests have errors.
     HostHeld,
     /// A host ran a revision that isn't on the verified chain.
     HostOffVerifiedChain,
-    /// A host fails to reach its target.
+    /// Runs fail to bring a host to its target.
     HostReconcileFailing,
     /// A host was deleted from git.
     HostReleased,
-    /// A host can't be reached.
+    /// The controller can't reach a host.
     HostUnreachable,
 }
 
 impl AlertName {
-    /// The value of the label `alertname`.
+    /// Returns the value of the label `alertname`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CommitVerificationFailed => "PlumbCommitVerificationFailed",
@@ -58,7 +58,7 @@ impl AlertName {
         }
     }
 
-    /// The value of the label `severity`.
+    /// Returns the value of the label `severity`.
     pub const fn severity(self) -> &'static str {
         match self {
             Self::CommitVerificationFailed | Self::RolloutHalted | Self::HostOffVerifiedChain => {
@@ -92,7 +92,7 @@ pub enum AlertScope {
 }
 
 impl AlertScope {
-    /// The scope of an alert with these labels.
+    /// Returns the scope of an alert with these labels.
     pub fn of(labels: &Labels) -> Self {
         let host = labels.get("host").and_then(|host| host.parse().ok());
         match (host, labels.get("alertname")) {
@@ -103,16 +103,16 @@ impl AlertScope {
     }
 }
 
-/// An alert that fires.
+/// A firing alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firing {
-    /// Its identity; nothing in it changes while it fires.
+    /// The labels that identify the alert; they don't change while it fires.
     pub labels: Labels,
-    /// Everything that changes.
+    /// The texts, which may change.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The alerts of one object now, and when time alone changes them.
+/// The alerts of one object now, and the next time at which they change without an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outlook {
     /// The alerts that fire.
@@ -122,7 +122,7 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Returns true if `after` has passed since `since`; otherwise remembers when it will have.
+    /// True if `after` has passed since `since`; otherwise records when it will have passed.
     fn lasted(&mut self, since: Timestamp, after: jiff::SignedDuration, now: Timestamp) -> bool {
         if now.duration_since(since) >= after {
             return true;

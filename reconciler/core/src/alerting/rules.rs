@@ -1,4 +1,4 @@
-//! The rules: what fires, from conditions and times alone.
+//! The alerting rules: which alerts fire, from conditions and times alone.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
 use crate::view::CommitVerdict;
 
-/// How long things may last before they alert.
+/// The times and counts after which conditions raise alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// A host that can't be reached.
+    /// The time for which a host must be unreachable.
     pub unreachable_after: SignedDuration,
-    /// A commit that only waits for approvals.
+    /// The time for which a commit must wait for approvals alone.
     pub pending_after: SignedDuration,
-    /// A host whose manifests can't be used.
+    /// The time for which a host's manifests must be unusable.
     pub hold_after: SignedDuration,
-    /// Failures in a row of one host.
+    /// The number of failures of one host in a row.
     pub failures: u32,
-    /// Where runbooks are: `RUNBOOKS/plumbhostdrifted`.
+    /// The base address of the runbooks: `RUNBOOKS/plumbhostdrifted`.
     pub runbooks: String,
 }
 
@@ -37,45 +37,46 @@ impl Default for Settings {
     }
 }
 
-/// A host's part.
+/// The status and labels of a host, as the rules read them.
 #[derive(Debug, Clone, Copy)]
 pub struct HostFacts<'a> {
-    /// Its status.
+    /// The host's status.
     pub status: &'a HostStatus,
     /// The labels of its manifest.
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// A commit that isn't accepted. Alerts use `because` alone, which has no text of the commit's author:
-/// what isn't trusted doesn't speak through Plumb's alerts.
+/// A commit that isn't accepted. Alerts use `because` alone, which has no text of the commit's author: an
+/// untrusted author must not put text into Plumb's alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCommit {
     /// The commit.
     pub commit: String,
-    /// Its verdict.
+    /// The verdict on it.
     pub verdict: CommitVerdict,
-    /// Why it is held.
+    /// The kind of hold.
     pub hold: Hold,
-    /// The reasons, a sentence each, as the page shows them.
+    /// The reasons, a sentence each, as the status page shows them.
     pub reasons: Vec<String>,
-    /// The same reasons as conditions and records have them, in one line.
+    /// The same reasons in one line, as conditions and records have them.
     pub message: String,
     /// The codes of the reasons.
     pub codes: Vec<String>,
-    /// The codes and what is missing, in Plumb's own words.
+    /// The codes and the missing approvals, in Plumb's own words.
     pub because: String,
-    /// How many commits wait behind it.
+    /// The number of commits that wait behind it.
     pub behind: usize,
     /// The last accepted commit.
     pub accepted: Option<String>,
-    /// When it was first seen.
+    /// The time at which it was first seen.
     pub since: Timestamp,
 }
 
-/// Why a commit is held.
+/// The kind of hold of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// It can never be accepted, nobody stands behind it, or something about it is alarming.
+    /// It can never be accepted, its signature is missing or unusable, or something else about it is
+    /// alarming.
     Alarm,
     /// It only waits for approvals.
     Waiting,
@@ -86,14 +87,14 @@ pub enum Hold {
 pub struct Rules<'a> {
     /// The fleet's name, once it is known.
     pub fleet: Option<&'a str>,
-    /// When alerts fire.
+    /// The times and counts after which alerts fire.
     pub settings: &'a Settings,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl Rules<'_> {
-    /// Makes an alert: name, severity, fleet and host are its identity.
+    /// Creates an alert; name, severity, fleet and host identify it.
     fn alert(
         &self,
         name: AlertName,
@@ -133,7 +134,7 @@ impl Rules<'_> {
         }
     }
 
-    /// The alerts of a host.
+    /// Returns the alerts of a host.
     pub fn of_host(&self, host: HostFacts<'_>) -> Outlook {
         let mut outlook = Outlook::default();
         let status = host.status;
@@ -162,7 +163,7 @@ impl Rules<'_> {
                             "What Plumb made on it stays as it is. `plumb forget {name}` ends this alert; to have it taken back, put the Host into git again with `state: retired`."
                         ),
                     ));
-                    // Nothing else is known of a host that isn't looked at.
+                    // A host that isn't contacted has no other known state.
                     return outlook;
                 }
                 Some(AlertName::HostHeld)
@@ -230,8 +231,8 @@ impl Rules<'_> {
         outlook
     }
 
-    /// The alerts of the source: of the first commit that isn't accepted, or of why nothing can be
-    /// verified.
+    /// Returns the alerts of the source: about the first commit that isn't accepted, or about the reason why
+    /// nothing can be verified.
     pub fn of_source(&self, held: Option<&HeldCommit>, root_error: Option<&str>) -> Outlook {
         let mut outlook = Outlook::default();
         if let Some(held) = held
@@ -279,7 +280,7 @@ impl Rules<'_> {
         self.alert(name, None, summary, description, Some(&held.commit))
     }
 
-    /// The alert of halted rollouts.
+    /// Returns the alert about halted rollouts.
     pub fn of_rollouts<'r>(&self, halted: impl IntoIterator<Item = &'r Rollout>) -> Outlook {
         let mut failed: Vec<(&HostName, &str)> = Vec::new();
         let mut revision = None;

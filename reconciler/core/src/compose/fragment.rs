@@ -1,4 +1,5 @@
-//! Blocks with one set of parameters, as pieces by address; shared by all hosts that use them so.
+//! Fragments: blocks with one set of parameters, as pieces by address. All hosts that use them with the same
+//! parameters share one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -13,17 +14,17 @@ use crate::manifest::{Manifests, Problems, Profile, TYPES, code, mapping, unsupp
 use crate::render::{Context, Uses, is_expression};
 use crate::resolve::Built;
 
-/// In whose words a piece speaks: what its expressions see, and who it is for `explain`.
+/// The origin of a piece: the scope of its expressions, and its name in `explain`.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    /// Who speaks: `profile metrics`, `fleet.yaml`, `host linda`.
+    /// The name of the origin: `profile metrics`, `fleet.yaml`, `host linda`.
     pub(crate) by: Arc<str>,
-    /// The key and the parameters, where it is a profile.
+    /// The key and the parameters, if the origin is a profile.
     pub(crate) instance: Option<(Arc<str>, Jinja)>,
 }
 
 impl Scope {
-    /// What expressions see.
+    /// Returns the context of expressions.
     pub(crate) fn context(&self, host: &Jinja, fleet: Option<&Jinja>) -> Context {
         Context::new(
             host,
@@ -33,25 +34,25 @@ impl Scope {
     }
 }
 
-/// What one block says about one address.
+/// The fields that one block sets at one address.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) address: AnyAddress,
     pub(crate) priority: Priority,
-    /// Where the address is written.
+    /// The place of the address in the file.
     pub(crate) span: Span,
     pub(crate) fields: Arc<Map>,
     pub(crate) scope: Arc<Scope>,
-    /// What its expressions look at.
+    /// The names that its expressions read.
     pub(crate) uses: Uses,
-    /// True if it may name a composite: which parts that means depends on the host.
+    /// True if it may name a composite: the parts of that composite depend on the host.
     names_composites: bool,
-    /// What it comes to where nothing else speaks of the address and no fact of the host is used.
+    /// The finished resource, if no other piece has the address and no fact of the host is used.
     pub(crate) built: OnceLock<Result<Arc<Built>, Problems>>,
 }
 
 impl Piece {
-    /// A piece without expressions.
+    /// Creates a piece without expressions.
     pub(crate) fn new(
         address: AnyAddress,
         priority: Priority,
@@ -71,7 +72,7 @@ impl Piece {
         }
     }
 
-    /// True if it comes to the same on every host.
+    /// True if it gives the same result on every host.
     pub(crate) fn is_shared(&self) -> bool {
         self.uses.is_shared() && !self.names_composites
     }
@@ -107,12 +108,12 @@ pub(crate) struct Fragment {
     pub(crate) pieces: Vec<Piece>,
     late: Vec<Late>,
     scope: Arc<Scope>,
-    /// The parameters, where it is a profile's.
+    /// The parameters, if it belongs to a profile.
     pub(crate) params: Option<Params>,
 }
 
 impl Fragment {
-    /// Reads blocks; names that depend on the host are left for [`Fragment::late`].
+    /// Reads blocks. [`Fragment::late`] adds the resources whose names depend on the host.
     pub(crate) fn new(
         manifests: &Manifests,
         blocks: &[Block],
@@ -219,7 +220,7 @@ impl Fragment {
         })
     }
 
-    /// The pieces whose names depend on the host.
+    /// Returns the pieces whose names depend on the host.
     pub(crate) fn late(
         &self,
         manifests: &Manifests,
@@ -251,7 +252,7 @@ impl Fragment {
     }
 }
 
-/// What is wrong with blocks whatever their parameters are: types that there aren't.
+/// Returns the errors that blocks have with any parameters: unknown types.
 pub(crate) fn check_types(blocks: &[Block]) -> Vec<Diagnostic> {
     let types = blocks
         .iter()
@@ -279,7 +280,7 @@ fn unknown_type(name: &str, span: &Span) -> Diagnostic {
     }
 }
 
-/// Which profile, under which key, with which parameters.
+/// The profile, key and parameters of a fragment.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FragmentKey {
     profile: Arc<str>,
@@ -287,7 +288,7 @@ struct FragmentKey {
     params: Arc<str>,
 }
 
-/// A fragment, or what is wrong with its blocks.
+/// A fragment, or the errors of its blocks.
 pub(crate) type Made = Result<Arc<Fragment>, Vec<Diagnostic>>;
 
 /// The fragments of a revision.
@@ -298,7 +299,7 @@ pub(crate) struct Fragments {
 }
 
 impl Fragments {
-    /// A profile's blocks with these parameters.
+    /// Returns a profile's blocks with these parameters.
     pub(crate) fn of_profile(
         &self,
         manifests: &Manifests,
@@ -329,7 +330,7 @@ impl Fragments {
                 ..fragment
             })
         });
-        // Two threads may have made it; the first one's stays, so that all share it.
+        // Two threads may have made it; the first result stays, so that all hosts share it.
         self.profiles
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -338,7 +339,7 @@ impl Fragments {
             .clone()
     }
 
-    /// The blocks of `Fleet.hostDefaults`.
+    /// Returns the blocks of `Fleet.hostDefaults`.
     pub(crate) fn of_defaults(&self, manifests: &Manifests) -> Made {
         let make = || {
             let Ok(fleet) = &manifests.fleet else {

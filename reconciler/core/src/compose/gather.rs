@@ -1,4 +1,4 @@
-//! A host's pieces, by address.
+//! The gathering of a host's pieces, by address.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::manifest::{
 };
 use crate::resolve::{Words, composite};
 
-/// What speaks about one host: fragments shared with others, and its own.
+/// The sources of one host's pieces: fragments shared with other hosts, and its own.
 pub(crate) struct Voices {
     fragments: Vec<Arc<Fragment>>,
     late: Vec<Piece>,
 }
 
-/// A host's pieces in order of address, those of parts among them, and what patches made of some.
+/// A host's pieces in order of address, with the parts of composites, and the resources that patches changed.
 pub(crate) struct Composed<'a> {
     pieces: Vec<&'a Piece>,
     patched: &'a Patched,
     expansion: &'a Expansion,
 }
 
-/// Everything that speaks about one address.
+/// Everything that defines one address.
 pub(crate) enum Slot<'s, 'a> {
-    /// Pieces, to be merged.
+    /// Pieces that must be merged.
     Pieces(&'s [&'a Piece]),
-    /// Fields that a patch made, and the parts below them.
+    /// Fields from a patch, above the parts at the same address.
     Patched {
-        /// What the patch made.
+        /// The patched resource.
         resource: &'s super::patch::PatchedResource,
         /// The pieces of parts at the same address.
         parts: &'s [&'a Piece],
@@ -87,13 +87,13 @@ impl Voices {
             pieces.extend(fragment.pieces.iter());
         }
         pieces.extend(self.late.iter());
-        // Stable: pieces of one address stay in the order of their voices.
+        // The sort is stable, so the pieces of one address stay in the order of their sources.
         pieces.sort_by(|a: &&Piece, b| a.address.cmp(&b.address));
         pieces
     }
 }
 
-/// Composes a host and hands the result on: pieces are borrowed from what speaks about it.
+/// Composes a host and passes the result to `then`; the pieces borrow from the host's fragments.
 pub(crate) fn compose<T>(
     manifests: &Manifests,
     host: &Host,
@@ -183,7 +183,7 @@ fn expand(
     })
 }
 
-/// Takes away what the host doesn't want of what others brought.
+/// Removes the resources that the host's `remove` lists.
 fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) -> Removed<'h> {
     let mut removed = Removed::default();
     for (layer, node) in &host.remove {
@@ -205,7 +205,7 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                             .hint("take one of them away"),
                     );
                 } else if there.is_empty() && *layer == Layer::Host {
-                    // It may be a part.
+                    // It may be a part of a composite.
                     removed.absent.push((&node.span, address.clone()));
                 }
                 removed.addresses.insert(address);
@@ -235,12 +235,12 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
 #[derive(Default)]
 struct Removed<'h> {
     addresses: BTreeSet<AnyAddress>,
-    /// Those that no piece speaks of, and where they are written.
+    /// Addresses that no piece has, with their places in the file.
     absent: Vec<(&'h Span, AnyAddress)>,
 }
 
 impl Removed<'_> {
-    /// Reports removals of what neither a manifest nor a composite brings.
+    /// Reports removals of addresses that neither a manifest nor a composite defines.
     fn check(&self, pieces: &[&Piece], expansion: &Expansion, problems: &mut Problems) {
         for (span, address) in &self.absent {
             let is_part = |part: &Piece| part.address == *address;
@@ -265,7 +265,7 @@ fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a AnyAddress
 }
 
 impl<'a> Composed<'a> {
-    /// Returns everything that speaks about each address, composites' among them.
+    /// Returns everything that defines each address, composites included.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (&AnyAddress, Slot<'_, 'a>)> {
         let untouched = self
             .pieces
@@ -274,7 +274,7 @@ impl<'a> Composed<'a> {
                 let address = &pieces[0].address;
                 let slot = match self.patched.at(address) {
                     PatchState::Untouched => pieces,
-                    // What a composite brings stays.
+                    // A patch removes the fields of manifests; the parts of a composite stay.
                     PatchState::Removed => parts_of(pieces),
                     PatchState::Changed => &[],
                 };
@@ -294,18 +294,18 @@ impl<'a> Composed<'a> {
         untouched.chain(patched)
     }
 
-    /// The parts of the host's composites.
+    /// Returns the parts of the host's composites.
     pub(crate) fn expansion(&self) -> &'a Expansion {
         self.expansion
     }
 
-    /// How many pieces there are.
+    /// Returns the number of pieces.
     pub(crate) fn len(&self) -> usize {
         self.pieces.len()
     }
 }
 
-/// The pieces of parts among those of one address: they come last.
+/// Returns the pieces of parts among those of one address; they come last.
 fn parts_of<'s, 'a>(pieces: &'s [&'a Piece]) -> &'s [&'a Piece] {
     let from = pieces.partition_point(|piece| piece.priority != Priority::Parts);
     &pieces[from..]

@@ -1,4 +1,4 @@
-//! The profiles of a host: each reached by a key, with its parameters.
+//! The profiles of a host: each has a key and parameters.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::render::{Context, has_expression};
 /// A profile on a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    /// The key that it is reached by.
+    /// The key on the host.
     pub(crate) key: Arc<str>,
     pub(crate) profile: Arc<Profile>,
     pub(crate) params: Params,
     /// Its blocks with these parameters, shared with other hosts.
     pub(crate) fragment: Made,
-    /// Whether its resources count: its `when` holds, and so does that of a profile that brought it.
+    /// True if its resources are on the host: its `when` and that of an including profile hold.
     pub(crate) active: bool,
-    /// Where it was asked for, for `explain`.
+    /// The places that ask for it, for `explain`.
     pub(crate) reached: Vec<Reach>,
 }
 
-/// Where an instance was asked for.
+/// A place that asks for an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Reach {
     pub(crate) by: Option<Arc<str>>,
@@ -35,13 +35,13 @@ pub(crate) struct Reach {
 }
 
 impl Instance {
-    /// What its expressions see.
+    /// Returns the context of expressions.
     pub(crate) fn context(&self, host: &Jinja, fleet: Option<&Jinja>) -> Context {
         Context::new(host, Some((&self.key, &self.params.value)), fleet)
     }
 }
 
-/// An instance whose parameters aren't all known yet.
+/// An instance whose parameters aren't complete yet.
 struct Pending {
     profile: Arc<Profile>,
     given: Vec<(Given, bool)>,
@@ -53,15 +53,15 @@ struct Walk<'a> {
     manifests: &'a Manifests,
     host: &'a Host,
     value: &'a Jinja,
-    /// By the profile's place in the order of includes, then by key: what includes comes first.
+    /// Keyed by the profile's place in the order of includes, then by key: including profiles come first.
     pending: BTreeMap<(usize, Arc<str>), Pending>,
     keys: BTreeMap<Arc<str>, (Arc<str>, Span)>,
-    /// Keys that the host doesn't want, and whether something was there to remove.
+    /// Keys in the host's `remove`, with true if an instance with the key was found.
     removed: BTreeMap<String, (Span, Layer, bool)>,
     problems: Problems,
 }
 
-/// The profiles of a host, includes before what includes them.
+/// Returns the profiles of a host; included profiles come before those that include them.
 pub(crate) fn instances(
     manifests: &Manifests,
     host: &Host,
@@ -121,7 +121,7 @@ fn nothing_to_remove<'a>(
     }
 }
 
-/// Whether parameters stand in their file as they are.
+/// Returns the kind of these parameters: literal or made of expressions.
 fn words_of(params: &Map) -> Words {
     if params.iter().any(|entry| has_expression(&entry.value)) {
         Words::Rendered
@@ -136,7 +136,7 @@ impl Walk<'_> {
         for (layer, profiles) in &self.host.profiles {
             for entry in profiles.iter() {
                 let mut diagnostics = Vec::new();
-                // A key keeps the profile that any layer gives it with `of`.
+                // A key keeps the profile that any layer sets with `of`.
                 let of = self.of_any_layer(&entry.key.text);
                 let Some(mut wanted) = include(entry, &mut diagnostics) else {
                     self.problems.diagnostics.extend(diagnostics);
@@ -260,7 +260,8 @@ impl Walk<'_> {
         pending.active |= active;
     }
 
-    /// All that ask for this instance are known: settles its parameters and asks for what it includes.
+    /// Settles an instance's parameters once all its requests are known, and requests the profiles that it
+    /// includes.
     fn settle(&mut self, key: Arc<str>, pending: Pending) -> Option<Instance> {
         let Pending {
             profile,
@@ -268,7 +269,7 @@ impl Walk<'_> {
             reached,
             active,
         } = pending;
-        // What is only asked for by profiles whose `when` is false has no say, unless nobody else asks.
+        // Requests by profiles whose `when` is false count only if there are no others.
         let given: Vec<Given> = given
             .into_iter()
             .filter(|(_, counts)| *counts || !active)
@@ -323,12 +324,12 @@ impl Walk<'_> {
                 Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
             }
         }
-        // Errors of its blocks concern this host's resources, and not what others may know of it.
+        // Errors of the blocks concern this host's resources only; other hosts may still read its facts.
         let fragment = self
             .manifests
             .fragments
             .of_profile(self.manifests, &profile, &key, &params);
-        // The fragment's own parameters are equal, and shared by all hosts that use it.
+        // The fragment's own parameters are equal, and all hosts that use it share them.
         let shared = fragment
             .as_ref()
             .ok()
@@ -356,7 +357,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The parameters, with the expressions of declared defaults evaluated for this host.
+    /// Settles the parameters, with the expressions of declared defaults evaluated for this host.
     fn with_defaults(
         &self,
         profile: &Arc<Profile>,

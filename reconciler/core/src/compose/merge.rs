@@ -1,4 +1,4 @@
-//! One resource's fields out of the pieces that speak of it.
+//! The merge of one resource's pieces into fields.
 
 use plumb_api::AnyAddress;
 use plumb_document::{Diagnostic, Key, Node};
@@ -8,7 +8,7 @@ use super::fragment::Piece;
 use crate::manifest::code;
 use crate::render::has_expression;
 
-/// A field's value as one piece says it.
+/// A field's value in one piece.
 #[derive(Debug, Clone)]
 pub(crate) struct Pick<'a> {
     pub(crate) key: Key,
@@ -16,27 +16,26 @@ pub(crate) struct Pick<'a> {
     pub(crate) piece: &'a Piece,
 }
 
-/// A field as all pieces together say it.
+/// A field after the merge of all pieces.
 #[derive(Debug, Clone)]
 pub(crate) struct Field<'a> {
     pub(crate) name: std::sync::Arc<str>,
     pub(crate) says: Says<'a>,
-    /// What was said at a lower priority, for `explain`.
+    /// The overridden values of lower priority, for `explain`.
     pub(crate) under: Vec<Pick<'a>>,
 }
 
-/// What decides about a field.
+/// The values that decide a field.
 #[derive(Debug, Clone)]
 pub(crate) enum Says<'a> {
-    /// One value. Those beside it are of the same priority and hold expressions: whether they agree
-    /// shows when they are rendered.
+    /// One value. The others have the same priority and hold expressions; rendering shows if they agree.
     One(Pick<'a>, Vec<Pick<'a>>),
-    /// A set: these unite.
+    /// A set: the union of these values.
     Union(Vec<Pick<'a>>),
 }
 
 impl<'a> Field<'a> {
-    /// All places that decide.
+    /// Returns all values that decide the field.
     pub(crate) fn picks(&self) -> impl Iterator<Item = &Pick<'a>> {
         let (one, more): (Option<&Pick<'a>>, &[Pick<'a>]) = match &self.says {
             Says::One(pick, beside) => (Some(pick), beside),
@@ -89,7 +88,7 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
             .max()
             .unwrap_or(Priority::Resources);
         if sets.contains(&&*name) {
-            // `force` says the whole set; the others add to one another.
+            // `force` replaces the whole set; the other priorities unite.
             let (deciding, under): (Vec<_>, Vec<_>) = picks
                 .into_iter()
                 .partition(|pick| highest < Priority::Force || pick.piece.priority == highest);
@@ -136,12 +135,12 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
     }
 }
 
-/// A content that is rendered can't be compared before it is.
+/// True if the content is rendered, so that it can't be compared before that.
 fn is_template(pick: &Pick<'_>) -> bool {
     &*pick.key.text == "content" && pick.node.as_map().is_some()
 }
 
-/// The error about two places that set one field, with the line that would decide.
+/// Returns the error about two pieces that set one field, with a line that would decide.
 pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>) -> Diagnostic {
     let name = &first.key.text;
     let diagnostic = Diagnostic::error(

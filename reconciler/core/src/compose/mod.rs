@@ -1,9 +1,9 @@
-//! Composition: the places that say something about a host, put together by priority.
+//! Composition: everything that defines a host, combined by priority.
 //!
-//! A *block* is one priority's resources in one file. A *fragment* is a profile's blocks with one set
-//! of parameters; hosts that use it with the same parameters share it. A *piece* is what one block
-//! says about one address. [`compose`] gathers a host's pieces by address; [`merge`] makes one
-//! resource's fields of them.
+//! A *block* is one priority's resources in one file. A *fragment* is a profile's blocks with one set of
+//! parameters; hosts that use it with the same parameters share it. A *piece* is the fields that one block
+//! sets at one address. [`compose`] gathers a host's pieces by address; [`merge`] combines them into one
+//! resource's fields.
 
 mod fragment;
 mod gather;
@@ -28,12 +28,12 @@ pub(crate) use merge::{Field, Pick, Says, conflict, merge};
 pub(crate) use params::{Settled, check_declarations};
 pub(crate) use patch::PatchedResource;
 
-/// Which of two places that set a field decides.
+/// The priority of a value: the highest one decides a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Priority {
-    /// The parts of composites: below everything that a manifest says.
+    /// The parts of composites: below every value of a manifest.
     Parts,
-    /// `defaults`, and everything of `Fleet.hostDefaults` but its `force`.
+    /// `defaults`, and everything of `Fleet.hostDefaults` except its `force`.
     Defaults,
     /// `resources`.
     Resources,
@@ -42,7 +42,7 @@ pub(crate) enum Priority {
 }
 
 impl Priority {
-    /// The priority of a field of a host or a profile.
+    /// Returns the priority of a block of a host or a profile.
     pub(crate) fn own(field: &str) -> Option<Self> {
         match field {
             "defaults" => Some(Self::Defaults),
@@ -52,7 +52,7 @@ impl Priority {
         }
     }
 
-    /// The priority of a field of `Fleet.hostDefaults`.
+    /// Returns the priority of a block of `Fleet.hostDefaults`.
     pub(crate) fn of_defaults(field: &str) -> Option<Self> {
         match Self::own(field)? {
             Self::Force => Some(Self::Force),
@@ -79,7 +79,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The blocks of a spec.
+    /// Returns the blocks of a spec.
     pub(crate) fn all(spec: &Map, priority: impl Fn(&str) -> Option<Priority>) -> Vec<Self> {
         spec.iter()
             .filter_map(|entry| {
@@ -92,8 +92,8 @@ impl Block {
     }
 }
 
-/// Orders profiles so that what includes comes before what is included. A profile that includes
-/// itself in the end, or nothing that there is, is broken from then on.
+/// Orders profiles so that each comes before the profiles that it includes. A profile with a cycle of
+/// includes, or with an unknown include, becomes broken.
 pub(crate) fn order(
     profiles: &mut BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>,
 ) -> BTreeMap<Arc<str>, usize> {
@@ -196,7 +196,7 @@ fn walk(
     finished.push(name.clone());
 }
 
-/// The error about a profile that isn't there.
+/// Returns the error about an unknown profile.
 pub(crate) fn no_profile<'a>(
     all: impl Iterator<Item = &'a Arc<str>>,
     name: &str,
@@ -215,15 +215,15 @@ pub(crate) fn no_profile<'a>(
     }
 }
 
-/// What expressions of phase 2 see beside their own parameters.
+/// The context of expressions in phase 2, without their own parameters.
 pub(crate) struct Sight<'a> {
     pub(crate) host: &'a minijinja::Value,
     pub(crate) fleet: &'a minijinja::Value,
-    /// Objects with errors that rendering asked about.
+    /// The objects with errors that rendering read.
     pub(crate) reads: &'a Reads,
 }
 
-/// The map of a node, or an empty one for nothing.
+/// Returns the map of a node, or an empty one for null.
 pub(crate) fn fields_of(node: &Node) -> Option<Arc<Map>> {
     match &node.value {
         Value::Map(map) => Some(map.clone()),

@@ -1,4 +1,4 @@
-//! A profile's parameters: declared, given, checked.
+//! A profile's parameters: declarations, values and checks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,7 +10,7 @@ use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, closest};
 use crate::manifest::{Layer, Profile, code};
 use crate::render::{from_node, has_expression};
 
-/// What one place gives as parameters, rendered.
+/// The parameters from one place, rendered.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) from: From,
@@ -18,24 +18,24 @@ pub(super) struct Given {
     pub(super) words: Words,
 }
 
-/// Whether parameters stand in a file as they are.
+/// The kind of parameters: literal or made of expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
-    /// As written: whoever gives the same map gives the same parameters.
+    /// Literal: the same map gives the same parameters to every host.
     Written,
     /// Made of expressions, for one host.
     Rendered,
 }
 
-/// Parameters that were settled before, for the many hosts that give none of their own.
+/// A cache of settled parameters, for the many hosts that give none of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Settled(RwLock<HashMap<SettledKey, Kept>>);
 
-/// Parameters, and the maps that they were settled from.
+/// Settled parameters, with the maps that they come from.
 type Kept = (Vec<Arc<Map>>, Params);
 
-/// A profile and the maps that give it parameters, by identity. The maps are kept beside the result,
-/// so that no other can come to lie at the same place.
+/// A profile and the addresses in memory of the maps that give it parameters. The cache keeps the maps, so
+/// that no other map gets the same address.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct SettledKey {
     profile: Arc<str>,
@@ -43,7 +43,7 @@ struct SettledKey {
 }
 
 impl Settled {
-    /// As [`settle`], once for all who give the same.
+    /// Does the same as the function [`settle`], once for the same maps.
     pub(super) fn settle(
         &self,
         profile: &Profile,
@@ -85,7 +85,8 @@ impl Settled {
     }
 }
 
-/// Who gives parameters, by what it is worth: a host's beat those of includes, which beat the fleet's defaults.
+/// The source of parameters, by precedence: a host's override those of includes, which override the fleet's
+/// defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum From {
     Defaults,
@@ -107,11 +108,11 @@ impl std::convert::From<Layer> for From {
 pub(crate) struct Params {
     pub(crate) map: Arc<Map>,
     pub(crate) value: Jinja,
-    /// The same as one text: equal parameters, equal texts.
+    /// The same as text: equal parameters have equal texts.
     pub(crate) text: Arc<str>,
 }
 
-/// Puts the parameters of one instance together. `used` is where the instance is named.
+/// Combines the parameters of one instance. `used` is the place that names the instance.
 pub(super) fn settle(
     profile: &Profile,
     given: &[Given],
@@ -175,7 +176,7 @@ pub(super) fn settle(
 }
 
 fn text_of(map: &Map) -> String {
-    // Parameters are put in by order of name, so the text is one for equal values.
+    // Parameters are in order of name, so equal values have one text.
     serde_json::to_string(
         &map.iter()
             .map(|entry| (&*entry.key.text, &entry.value))
@@ -207,7 +208,7 @@ fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// The value of a parameter by who gives it; two of the same worth must agree.
+/// Returns the value of a parameter from the source with the highest precedence; equal sources must agree.
 fn choose<'a>(name: &str, given: &'a [Given]) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
     let giving = || {
         given
@@ -239,7 +240,7 @@ fn disagree(name: &str, first: &Entry, second: &Entry) -> Diagnostic {
     .hint("say the value at the host's own profile, which decides; or give one of the includes a key of its own with `of`")
 }
 
-/// What is wrong with the declarations of a profile's parameters themselves.
+/// Returns the errors of a profile's parameter declarations.
 pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (name, param) in &profile.params {
@@ -278,7 +279,7 @@ pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// What is wrong with a parameter's value.
+/// Returns the error of a parameter's value.
 fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
     let wrong = |message: String| Some(Diagnostic::error(code::PARAMETER, &node.span, message));
     let fits = match param.param_type {
@@ -342,7 +343,7 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
         }
         Value::String(text) => {
             let pattern = param.pattern.as_ref()?;
-            // A pattern that can't be read is the profile's error, told where the profile is read.
+            // An invalid pattern is an error of the profile and is reported there.
             let expression = regex::Regex::new(&format!("^(?:{pattern})$")).ok()?;
             if expression.is_match(text) {
                 None

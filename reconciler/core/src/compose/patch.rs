@@ -1,8 +1,8 @@
 //! JSON Patch (RFC 6902) on a host's composed, not yet rendered resources.
 //!
-//! The document is `/resources/TYPE/NAME/FIELD…`. A patch is the host's word: expressions in its values
-//! see what the host's own resources see, and are evaluated before they are put in, because what is
-//! around them may speak for a profile.
+//! The document is `/resources/TYPE/NAME/FIELD…`. A patch belongs to the host: expressions in its values have
+//! the scope of the host's own resources. They are evaluated before the value is inserted, because the
+//! surrounding fields may have the scope of a profile.
 
 mod tree;
 
@@ -19,18 +19,18 @@ use super::{Sight, fields_of};
 use crate::manifest::{Host, Manifests, closest_address, code};
 use crate::render::has_expression;
 
-/// The resources that patches touched; nothing where one was removed.
+/// The resources that patches touched; `None` for a removed one.
 #[derive(Debug, Default)]
 pub(crate) struct Patched(BTreeMap<AnyAddress, Option<PatchedResource>>);
 
-/// How patches left an address.
+/// The state of an address after the patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PatchState {
-    /// As it was.
+    /// No patch touched it.
     Untouched,
-    /// Nothing of what manifests said is left.
+    /// A patch removed all fields that manifests set.
     Removed,
-    /// With other fields.
+    /// A patch changed its fields.
     Changed,
 }
 
@@ -41,17 +41,17 @@ pub(crate) struct PatchedResource {
     pub(crate) fields: Vec<PatchedField>,
 }
 
-/// One of its fields.
+/// A field of a patched resource.
 #[derive(Debug, Clone)]
 pub(crate) struct PatchedField {
     pub(crate) key: Key,
     pub(crate) node: Node,
-    /// In whose words it speaks.
+    /// The scope of its expressions.
     pub(crate) scope: Arc<Scope>,
 }
 
 impl Patched {
-    /// Returns how patches left an address.
+    /// Returns the state of an address after the patches.
     pub(crate) fn at(&self, address: &AnyAddress) -> PatchState {
         match self.0.get(address) {
             None => PatchState::Untouched,
@@ -60,7 +60,7 @@ impl Patched {
         }
     }
 
-    /// The touched resources that are still there.
+    /// Returns the touched resources that still exist.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&AnyAddress, &PatchedResource)> {
         self.0
             .iter()
@@ -68,7 +68,7 @@ impl Patched {
     }
 }
 
-/// One operation.
+/// One operation of a patch, without its value.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Operation {
@@ -89,14 +89,14 @@ enum Op {
     Test,
 }
 
-/// Where a pointer leads.
+/// The target of a pointer.
 struct Target {
     address: AnyAddress,
     field: Option<String>,
     rest: Vec<String>,
 }
 
-/// Applies a host's patches, in order. The first one that fails ends it.
+/// Applies a host's patches in order, up to the first one that fails.
 pub(super) fn apply(
     manifests: &Manifests,
     host: &Host,
@@ -134,7 +134,7 @@ fn wrong(span: &Span, message: impl Into<String>) -> Vec<Diagnostic> {
 impl Work<'_> {
     fn operation(&mut self, node: &Node) -> Result<(), Vec<Diagnostic>> {
         let value = node.get("value");
-        // The value stays a tree: it has no type until it is in its place.
+        // The value stays a tree: it has no type until it is inserted.
         let head: Map = node
             .as_map()
             .into_iter()
@@ -200,7 +200,7 @@ impl Work<'_> {
         }
     }
 
-    /// A value that means the same wherever it is put.
+    /// Evaluates a value's expressions, so that it doesn't depend on the scope of its new place.
     fn spoken(&self, node: &Node, scope: &Scope) -> Result<Node, Vec<Diagnostic>> {
         if has_expression(node) {
             self.manifests.engine.render(
@@ -245,7 +245,7 @@ impl Work<'_> {
         }
     }
 
-    /// The resource at an address as patched so far; none where nothing is there.
+    /// Loads the resource at an address with the patches so far; `None` if there is none.
     fn load(
         &mut self,
         address: &AnyAddress,
@@ -331,7 +331,7 @@ impl Work<'_> {
         }
     }
 
-    /// The value at a target, as written.
+    /// Returns the value at a target, as written.
     fn get(&mut self, target: &Target, span: &Span) -> Result<Node, Vec<Diagnostic>> {
         self.find(target, span).map(|(node, _)| node)
     }

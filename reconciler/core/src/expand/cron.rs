@@ -1,11 +1,11 @@
-//! `cron`: one file in `/etc/cron.d`.
+//! `cron`: expands into one file in `/etc/cron.d`.
 
 use plumb_api::Kind;
 use plumb_api::resource::CronSpec;
 
 use super::{Outcome, Part, Typed};
 
-/// Each is a file of its own.
+/// Expands each resource into a file of its own.
 pub(super) fn expand(all: &[Typed<'_, CronSpec>]) -> Vec<Outcome> {
     all.iter()
         .map(|one| Ok(vec![part(one.name, one.spec)]))
@@ -27,7 +27,7 @@ fn part(name: &str, spec: &CronSpec) -> Part {
         .field("mode", "0644")
 }
 
-/// A word that neither the shell nor cron (`%` is a line's end) reads anything into.
+/// Quotes a word against the shell and against cron, where `%` ends a line.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''").replace('%', r"\%"))
 }

@@ -1,9 +1,9 @@
-//! Expansion: composite resources to the primitive ones that they stand for.
+//! Expansion: turns composite resources into the primitive ones that they stand for.
 //!
-//! Composites are composed, merged, patched and rendered like any resource. Then the function of
-//! their type says which parts they come to. Types expand in the order of [`CompositeKind::ALL`]
-//! into primitive types; neither an expander nor the frame sees the machine. A part is merged below
-//! everything that a manifest says about its address.
+//! Composites are composed, merged, patched and rendered like any resource. Then the function of their type
+//! returns their parts. Types expand in the order of [`CompositeKind::ALL`] into primitive types; neither an
+//! expander nor this module reads facts of the host. A part is merged below every value that a manifest sets
+//! at its address.
 
 mod cron;
 mod part;
@@ -27,24 +27,24 @@ use crate::manifest::{Problems, code};
 pub(crate) struct Declared {
     pub(crate) address: CompositeAddress,
     pub(crate) spec: CompositeSpec,
-    /// Where it is written.
+    /// The place of the resource in the file.
     pub(crate) span: Span,
-    /// Where its fields are written.
+    /// The place of each field.
     pub(crate) places: Vec<(Arc<str>, plumb_document::Node)>,
 }
 
-/// The parts of one composite, or what is wrong with it.
+/// The parts of one composite, or its problems.
 pub(crate) type Outcome = Result<Vec<Part>, Vec<Problem>>;
 
-/// Typed resource of a type, for its expander.
+/// A resource with its typed spec, for the expander of its type.
 #[derive(Clone, Copy)]
 pub(crate) struct Typed<'a, S> {
     pub(crate) name: &'a str,
     pub(crate) spec: &'a S,
 }
 
-/// Registers expanders: pure functions that expand all resources of their type on a host, each with
-/// its own outcome, in their order.
+/// Registers expanders: pure functions that expand all resources of their type on a host and return the
+/// outcome of each, in the same order.
 macro_rules! expanders {
     ($($kind:ident => $expand:path;)*) => {
         /// Expands all resources of one type.
@@ -75,7 +75,7 @@ expanders! {
     Sudoers => sudoers::expand;
 }
 
-/// The parts of all composites of a host.
+/// The parts of all of a host's composites.
 #[derive(Debug, Default)]
 pub(crate) struct Expansion {
     pieces: Vec<Piece>,
@@ -84,7 +84,7 @@ pub(crate) struct Expansion {
 }
 
 impl Expansion {
-    /// Expands a host's composites. `is_there` tells which resources the host's manifests declare.
+    /// Expands a host's composites. `is_there` returns true for resources that the host's manifests declare.
     pub(crate) fn of(
         all: &[Declared],
         is_there: impl Fn(&AnyAddress) -> bool,
@@ -154,34 +154,34 @@ impl Expansion {
         self.parts.insert(declared.address.clone(), addresses);
     }
 
-    /// The parts as pieces, to be merged with what manifests say about their addresses.
+    /// Returns the parts as pieces, for the merge with the manifests' values.
     pub(crate) fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// The parts of a composite; `None` if the host doesn't have it.
+    /// Returns the parts of a composite; `None` if the host doesn't have it.
     pub(crate) fn parts(&self, composite: &CompositeAddress) -> Option<&[Address]> {
         self.parts.get(composite).map(Vec::as_slice)
     }
 
-    /// The composite that a resource is a part of.
+    /// Returns the composite that a resource is a part of.
     pub(crate) fn origin(&self, part: &Address) -> Option<&CompositeAddress> {
         self.origins.get(part)
     }
 
-    /// Every part with its composite.
+    /// Returns every part with its composite.
     pub(crate) fn origins(&self) -> &BTreeMap<Address, CompositeAddress> {
         &self.origins
     }
 
-    /// Every composite of the host.
+    /// Returns every composite of the host.
     pub(crate) fn composites(&self) -> impl Iterator<Item = &CompositeAddress> {
         self.parts.keys()
     }
 }
 
 impl Declared {
-    /// The error about a field that names what the host doesn't have.
+    /// Returns the error about a field that names a resource that the host doesn't have.
     fn missing(&self, named: &Named) -> Diagnostic {
         let any: Vec<String> = named.any_of.iter().map(|one| format!("`{one}`")).collect();
         let problem = Problem {
@@ -196,7 +196,7 @@ impl Declared {
         }
     }
 
-    /// A problem of its spec as an error at the field's place.
+    /// Turns a problem of the spec into an error at the field's place.
     fn diagnostic(&self, problem: Problem) -> Diagnostic {
         crate::resolve::problem_at(&self.address, problem, &self.places, &self.span)
     }

@@ -1,4 +1,4 @@
-//! One primitive resource that a composite comes to.
+//! One primitive resource that a composite expands into.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use plumb_api::{CompositeSpec, Kind};
 use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
 use serde_json::Value as Json;
 
-/// A primitive resource that a composite comes to.
+/// A primitive resource that a composite expands into.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Part {
     pub(super) kind: Kind,
@@ -16,7 +16,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// A part without fields.
+    /// Creates a part without fields.
     pub(crate) fn new(kind: Kind, name: impl Into<String>) -> Self {
         Self {
             kind,
@@ -25,13 +25,13 @@ impl Part {
         }
     }
 
-    /// Adds a field, as a manifest would write it. `content` is text.
+    /// Adds a field, with the value that a manifest would have. `content` is text.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
-    /// The fields as nodes at the place of the composite, with what every part inherits of it.
+    /// Returns the fields as nodes at the composite's place, with the fields that every part inherits.
     pub(super) fn fields(&self, composite: &CompositeSpec, span: &Span) -> Map {
         let mut fields = self.fields.clone();
         let inherited: Vec<Json> = composite
@@ -65,7 +65,7 @@ fn key(text: &str, span: &Span) -> Key {
     }
 }
 
-/// A value as a node that is never taken for an expression.
+/// Creates a node of a value; its text is never read as an expression.
 fn node(value: &Json, span: &Span) -> Node {
     let value = match value {
         Json::Null => Value::Null,

@@ -1,11 +1,11 @@
-//! `sudoers`: one file in `/etc/sudoers.d`, checked by `visudo`.
+//! `sudoers`: expands into one file in `/etc/sudoers.d`, which `visudo` checks.
 
 use plumb_api::Kind;
 use plumb_api::resource::{Principal, SudoersSpec};
 
 use super::{Outcome, Part, Typed};
 
-/// Each is a file of its own.
+/// Expands each resource into a file of its own.
 pub(super) fn expand(all: &[Typed<'_, SudoersSpec>]) -> Vec<Outcome> {
     all.iter()
         .map(|one| Ok(vec![part(one.name, one.spec)]))
@@ -36,7 +36,7 @@ fn part(name: &str, spec: &SudoersSpec) -> Part {
         .field("validate", vec!["visudo", "-cf", "%s"])
 }
 
-/// A user or a group: sudoers(5) marks a number with `#`.
+/// Formats a user or a group: sudoers(5) marks a numeric id with `#`.
 fn principal(who: &Principal) -> String {
     match who.id() {
         Some(id) => format!("#{id}"),
@@ -44,7 +44,7 @@ fn principal(who: &Principal) -> String {
     }
 }
 
-/// A command with what sudoers(5) reads something into escaped.
+/// Escapes the characters of a command that sudoers(5) treats specially.
 fn command(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! `timer`: a service, a timer, and the timer's state.
+//! `timer`: expands into a service, a timer, and the timer's state.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use plumb_api::resource::{ServiceSpec, TimerSpec};
 
 use super::{Outcome, Part, Typed};
 
-/// Directives that hold for every job; the type's documentation lists them.
+/// The directives of every job; the type's documentation lists them.
 const HARDENING: &str = "PrivateTmp=yes
 NoNewPrivileges=yes
 ProtectSystem=full
@@ -20,7 +20,7 @@ RestrictRealtime=yes
 LockPersonality=yes
 ";
 
-/// Each has units of its own.
+/// Expands each resource into units of its own.
 pub(super) fn expand(all: &[Typed<'_, TimerSpec>]) -> Vec<Outcome> {
     all.iter()
         .map(|one| Ok(parts(one.name, one.spec)))
@@ -47,7 +47,7 @@ fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
 fn service(name: &str, spec: &TimerSpec) -> String {
     let mut text =
         format!("# Written by plumb.\n[Unit]\nDescription={name}, run by {name}.timer\n");
-    // A job that fails at once must not be started over and over.
+    // Limits the starts of a job that fails at once.
     text.push_str("StartLimitIntervalSec=10s\nStartLimitBurst=5\n");
     if let Some(on_failure) = &spec.on_failure {
         let _ = writeln!(text, "OnFailure={}", ServiceSpec::unit(on_failure));
@@ -80,7 +80,7 @@ fn timer(name: &str, spec: &TimerSpec) -> String {
     };
     line("OnBootSec", schedule.on_boot);
     line("OnUnitActiveSec", schedule.every);
-    // What only repeats needs a first time.
+    // A schedule that only repeats needs a first time.
     let first = schedule
         .every
         .filter(|_| schedule.on_boot.is_none() && schedule.calendar.is_none());
@@ -96,7 +96,7 @@ fn timer(name: &str, spec: &TimerSpec) -> String {
     text
 }
 
-/// A word as systemd.service(5) quotes it, with its specifiers taken as they are.
+/// Quotes a word as in systemd.service(5) and escapes its specifiers.
 fn quoted(word: &str) -> String {
     let escaped = word
         .replace('\\', r"\\")

@@ -1,4 +1,4 @@
-//! A newly accepted revision: which hosts are in it, which left, and what is wanted of each.
+//! Activation of a newly accepted revision: its hosts, the hosts that left, and the desired state of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::reason::ConditionReason;
 use crate::view::{CommitVerdict, EventKind, RevisionView};
 
 impl Step<'_> {
-    /// Takes a revision over as what hosts are to be driven to.
+    /// Makes this revision the newest one, and points hosts at its desired states.
     pub(super) fn activate(&mut self, revision: &Arc<FleetRevision>) {
         if let Some(previous) = self.state.head.replace(revision.clone()) {
             let commit = previous.commit().to_owned();
@@ -51,7 +51,7 @@ impl Step<'_> {
         self.alerts_changed(AlertScope::Rollouts);
     }
 
-    /// A host that has another name now keeps everything that is known of it.
+    /// Moves the state of renamed hosts to their new names.
     fn rename_hosts(&mut self, revision: &FleetRevision) {
         for (new, result) in revision.hosts() {
             let HostResult::Ready(intent) = result else {
@@ -90,7 +90,7 @@ impl Step<'_> {
             self.state.runs.insert(run, new.clone());
         }
         if host.assigning.take().is_some() {
-            // What is being written for the old name is of no use.
+            // The target is being written under the old name, where nothing reads it.
             self.leave_out(old);
         }
         self.state.queue.rename(old, new);
@@ -107,7 +107,7 @@ impl Step<'_> {
         }
     }
 
-    /// A host's records are durable under its new name.
+    /// Ends a rename once the host's records are durable under its new name.
     pub(super) fn renamed(&mut self, name: &HostName) {
         if let Some(host) = self.state.hosts.get_mut(name)
             && host.renaming
@@ -118,7 +118,7 @@ impl Step<'_> {
         }
     }
 
-    /// Remembers the revision itself.
+    /// Stores the accepted revision itself.
     fn remember_revision(&mut self, revision: &FleetRevision) {
         let state = &mut *self.state;
         state.limits.failures = revision.halt_failures();
@@ -143,8 +143,7 @@ impl Step<'_> {
         self.writes.extend(put_source(&self.state.source.record));
     }
 
-    /// Meets a host of the newest revision: what is wanted of it, how it is treated, and whether it is
-    /// scheduled.
+    /// Updates a host from the newest revision: its desired state, its mode, and its place in the queue.
     pub(super) fn meet(&mut self, name: &HostName) {
         let Some(head) = self.state.head.clone() else {
             return;
@@ -159,7 +158,7 @@ impl Step<'_> {
             .entry(name.clone())
             .or_insert_with(|| HostState::new(name.clone()));
         host.head.clone_from(&state.head_commit);
-        // Somebody changed something: what waits for that is tried at once.
+        // Somebody changed something, so a stalled host is retried at once.
         let stalled = host.progress.is_stalled();
         let was_driven = host.mode == HostMode::Driven;
         match result {
@@ -169,7 +168,7 @@ impl Step<'_> {
                     |d| format!("{}: {}", d.span, d.message),
                 );
                 host.wanted = Wanted::Held(message);
-                // How a held host is treated isn't known: as before, then.
+                // The manifest can't say how to treat a held host, so its mode stays.
                 if host.mode == HostMode::Released {
                     host.mode = HostMode::Driven;
                 }
@@ -179,7 +178,7 @@ impl Step<'_> {
                 host.mode = mode(intent, self.now);
                 let wanted = head.goal(name);
                 host.wanted = wanted.map_or(Wanted::Unknown, Wanted::State);
-                // The same state is wanted: the newer revision is what it has.
+                // The desired state didn't change, so the host has the newer revision already.
                 if let Some(target) = &mut host.target
                     && Some(target.digest) == wanted
                     && target.revision != head.commit()
@@ -209,7 +208,7 @@ impl Step<'_> {
             state.queue.remove(name);
             self.leave_out(name);
         }
-        // A host that is checked regularly anyway isn't scheduled for each commit.
+        // The resync covers a queued host, so a commit alone doesn't schedule it.
         if let Some(at) = run_at
             && (stalled || !driven || !was_driven || !self.state.queue.holds(name))
         {
@@ -217,7 +216,7 @@ impl Step<'_> {
         }
     }
 
-    /// Hosts that git has no longer are left as they are, and told of until they are forgotten.
+    /// Releases hosts that left git. Plumb leaves them as they are and reports them until they are forgotten.
     fn release_hosts(&mut self, revision: &FleetRevision) {
         let hosts = self.state.hosts.iter();
         let left: Vec<_> = hosts
@@ -245,7 +244,7 @@ impl Step<'_> {
         }
     }
 
-    /// Leads the rollout to the newest revision.
+    /// Points the rollout at the newest revision.
     fn lead_rollout(&mut self, revision: &FleetRevision) {
         let hosts = self.state.hosts.iter();
         let wants: BTreeMap<_, _> = hosts
@@ -257,7 +256,7 @@ impl Step<'_> {
         self.rollouts_changed();
     }
 
-    /// Drops states and revisions that no host is driven to any more.
+    /// Drops states and revisions that are no longer the target of any host.
     fn collect(&mut self) {
         let mut states = BTreeSet::new();
         let mut revisions = BTreeSet::new();
@@ -280,7 +279,7 @@ impl Step<'_> {
         });
     }
 
-    /// Meets a forgotten host anew, or stops telling of it.
+    /// Records that a host was forgotten.
     pub(super) fn tell_forgotten(&mut self, host: &HostName, in_git: bool) {
         let message = if in_git {
             "forgotten; it is met as if for the first time"

@@ -1,4 +1,4 @@
-//! Giving out new targets, as the rollout allows.
+//! Assignment of new targets, as the rollout allows.
 
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::rollout::{Candidate, HostOutcome, Rollout};
 use crate::status::Target;
 
 impl Step<'_> {
-    /// Chooses the hosts that get a new target now. They have it as soon as it is durable.
+    /// Chooses the hosts that get a new target now. The target takes effect once it is durable.
     pub(super) fn assign_targets(&mut self) {
         if self.state.draining || self.store_retry_at().is_some() {
             return;
@@ -73,7 +73,7 @@ impl Step<'_> {
         self.persist(writes, Pending::Targets(assigned));
     }
 
-    /// New targets are durable: their hosts run. Or they aren't: their hosts keep the old ones.
+    /// Schedules hosts whose new targets are durable; if the write failed, they keep the old ones.
     pub(super) fn targets_persisted(&mut self, hosts: &[HostName], durable: bool) {
         for name in hosts {
             let Some(host) = self.state.hosts.get_mut(name) else {
@@ -101,7 +101,7 @@ impl Step<'_> {
         }
     }
 
-    /// Takes a host out of every rollout: nothing waits for it.
+    /// Removes a host from every rollout, so that none waits for it.
     pub(super) fn leave_out(&mut self, host: &HostName) {
         let mut changed = false;
         for rollout in &mut self.state.rollouts {
@@ -112,7 +112,7 @@ impl Step<'_> {
         }
     }
 
-    /// Tells the rollouts the outcome of a run.
+    /// Passes the outcome of a run to the rollouts.
     pub(super) fn host_ended(&mut self, host: &HostName, target: &Target, outcome: &HostOutcome) {
         let mut changed = false;
         for rollout in &mut self.state.rollouts {
@@ -131,14 +131,14 @@ impl Step<'_> {
             return;
         }
         self.state.wait = wait;
-        // Every host that waits says for what: a halt is seen at each of them.
+        // Each waiting host shows the reason in its conditions, so a halt touches all of them.
         let hosts = self.state.hosts.values();
         let waiting = hosts.filter(|host| host.is_pending());
         self.touched.extend(waiting.map(|host| host.name.clone()));
     }
 }
 
-/// What hosts without their newest target wait for.
+/// Returns the reason why hosts without their newest target wait.
 pub(super) fn wait_reason(rollouts: &[Rollout], limits: crate::rollout::Limits) -> WaitReason {
     for rollout in rollouts.iter().filter(|r| r.is_halted(limits)) {
         let mut failed = rollout.failed().iter();
@@ -147,7 +147,7 @@ pub(super) fn wait_reason(rollouts: &[Rollout], limits: crate::rollout::Limits) 
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
-            // What to do about it is said by that host, not by all others.
+            // The failed host shows its hint itself; the others needn't repeat it.
             let why = failure.reason.split("; ").next().unwrap_or_default();
             return WaitReason::Halted(Arc::from(format!(
                 "the rollout is halted because {host}{others} failed ({why}); `plumb describe host {host}` has the details; it goes on when that host succeeds or its manifest changes"

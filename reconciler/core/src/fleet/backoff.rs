@@ -1,7 +1,7 @@
-//! How long to wait after a failure: per host and per cause, growing, with jitter.
+//! Waits after failures: per host and per cause, growing, with jitter.
 //!
-//! A failure counts only if its wait had passed, so that a burst of triggers on a failing host
-//! doesn't push it hours away.
+//! A failure counts only if the wait of the last one had passed, so that a burst of triggers on a failing
+//! host doesn't delay its next run by hours.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use plumb_api::report::Retry;
 use super::later;
 use crate::reason::ConditionReason;
 
-/// How waits grow.
+/// The waits after failures.
 #[derive(Debug, Clone, Copy)]
 pub struct Waits {
-    /// After the first failure of a cause.
+    /// The wait after the first failure of a cause.
     pub first: Duration,
-    /// The longest.
+    /// The longest wait.
     pub longest: Duration,
-    /// While something else is at work on the host.
+    /// The wait while something else is at work on the host.
     pub waiting: Duration,
-    /// When nothing helps until somebody changes something.
+    /// The wait when a retry won't help until somebody changes something.
     pub stalled: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// The wait after so many failures.
+    /// Returns the wait after this number of failures.
     pub(super) fn grown(first: Duration, failures: u32, longest: Duration) -> Duration {
         longest.min(first * 2_u32.saturating_pow(failures.min(16)))
     }
@@ -53,17 +53,17 @@ struct Cause {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Backoff(Vec<Cause>);
 
-/// When a failed run is tried again.
+/// The next run after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NextTry {
-    /// When.
+    /// The time of the run.
     pub(super) at: Timestamp,
-    /// True if the failure counts as a new one.
+    /// True if the failure counted as a new one.
     pub(super) counted: bool,
 }
 
 impl Backoff {
-    /// Takes in a failure; the wait counts from `now`, the end of the run.
+    /// Records a failure; the wait begins at `now`, the end of the run.
     pub(super) fn failed(
         &mut self,
         reason: ConditionReason,
@@ -111,23 +111,23 @@ impl Backoff {
         }
     }
 
-    /// Forgets every failure.
+    /// Drops every failure.
     pub(super) fn reset(&mut self) {
         self.0.clear();
     }
 }
 
-/// Chance that needs no good quality, only that controllers and hosts don't march in step.
+/// A random source of low quality; it only keeps controllers and hosts from acting in step.
 #[derive(Debug, Clone)]
 pub(super) struct Jitter(u64);
 
 impl Jitter {
-    /// Chance from this seed.
+    /// Creates a random source from this seed.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below 2^32 (`SplitMix64`).
+    /// Returns a number below 2^32 (`SplitMix64`).
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -136,7 +136,7 @@ impl Jitter {
         (z ^ (z >> 31)) >> 32
     }
 
-    /// A time around this one: a tenth less to a tenth more.
+    /// Varies a duration by at most a tenth.
     pub(super) fn around(&mut self, time: Duration) -> Duration {
         let nanos = (time / 5).as_nanos() * u128::from(self.roll()) / (1 << 32);
         let part = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));

@@ -1,4 +1,4 @@
-//! A host's conditions, derived from its state each time, so that nothing stays wrong.
+//! A host's conditions. They are derived from its state each time, so a wrong one doesn't last.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 use ConditionStatus::{False, True, Unknown};
 use ConditionType::{Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced};
 
-/// A condition before it is known since when it holds.
+/// A condition without its transition time.
 struct Derived {
     kind: ConditionType,
     status: ConditionStatus,
@@ -18,8 +18,8 @@ struct Derived {
     message: String,
 }
 
-/// The conditions of a host. A condition that had the same status in the last derived conditions keeps
-/// its transition time; others begin `now`.
+/// Derives the conditions of a host. A condition whose status didn't change keeps its transition time; others
+/// begin `now`.
 pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
     let generation = host.target.as_ref().map(|target| &target.revision);
     let before = &host.object.status.conditions;
@@ -34,7 +34,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
     if host.wanted == Wanted::Unknown
         && let Some(synced) = before.get(Synced)
     {
-        // What was known before a restart holds until a revision is loaded.
+        // The condition from before a restart holds until a revision is loaded.
         all.set(synced.clone());
     }
     for new in derived.into_iter().flatten() {
@@ -68,21 +68,21 @@ fn one(
     }]
 }
 
-/// `Ready` False and `Reconciling` True: it is worked on.
+/// Returns `Ready` False and `Reconciling` True: Plumb works on the host.
 fn working(reason: ConditionReason, message: &str) -> Vec<Derived> {
     let mut all = one(Ready, False, reason, message);
     all.extend(one(Reconciling, True, reason, message));
     all
 }
 
-/// `Ready` False and `Stalled` True: it won't get better until somebody changes something.
+/// Returns `Ready` False and `Stalled` True: a retry won't help until somebody changes something.
 fn stalled(reason: ConditionReason, message: &str) -> Vec<Derived> {
     let mut all = one(Ready, False, reason, message);
     all.extend(one(Stalled, True, reason, message));
     all
 }
 
-/// The message of a released host.
+/// Returns the message of a released host.
 fn released(host: &HostState) -> String {
     format!(
         "removed from git; run `plumb forget {}` to drop it",
@@ -90,7 +90,7 @@ fn released(host: &HostState) -> String {
     )
 }
 
-/// `Ready`, `Reconciling` and `Stalled`.
+/// Returns `Ready`, `Reconciling` and `Stalled`.
 fn readiness(host: &HostState) -> Vec<Derived> {
     let left = |reason, message: &str| one(Ready, Unknown, reason, message);
     match &host.mode {
@@ -164,7 +164,7 @@ fn reachable(host: &HostState) -> Vec<Derived> {
             ConditionReason::Connected,
             "it answered at the last attempt",
         ),
-        // What was found when it was last tried says nothing of it now.
+        // Plumb doesn't contact a released host, so the last error says nothing about its present state.
         (Reach::Lost { .. }, HostMode::Released) => one(
             Reachable,
             Unknown,
@@ -175,7 +175,7 @@ fn reachable(host: &HostState) -> Vec<Derived> {
     }
 }
 
-/// Whether the host runs the newest accepted revision.
+/// Returns `Synced`: true if the host runs the newest accepted revision.
 fn synced(host: &HostState) -> Vec<Derived> {
     let wanted = match (&host.mode, &host.wanted) {
         (HostMode::Released, _) => {
@@ -202,7 +202,7 @@ fn synced(host: &HostState) -> Vec<Derived> {
             }
         }
         _ => {
-            // A host that can't be worked on doesn't wait for a turn.
+            // A blocked host can't get a target even when its turn comes.
             if let Some((reason, why)) = obstacle(host) {
                 let message = format!("it doesn't get {head}: {why}");
                 return one(Synced, False, reason, message);
@@ -216,10 +216,10 @@ fn synced(host: &HostState) -> Vec<Derived> {
     }
 }
 
-/// Why the host can't be worked on, if that is so.
+/// Returns the reason why no run can work on the host, if there is one.
 fn obstacle(host: &HostState) -> Option<(ConditionReason, &str)> {
     match (&host.progress, &host.reach) {
-        // Another failure may be of the old target, and the new target its cure.
+        // Other failures may come from the old target, and the new target may fix them.
         (
             Progress::Failed {
                 reason, message, ..

@@ -1,4 +1,4 @@
-//! From a host that is due to a run on it.
+//! Dispatch: turns a due host into a run on it.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::desired::{HostIntent, Lifecycle};
 use crate::ports::{Table, Write};
 use crate::status::Target;
 
-/// How long a revision that couldn't be loaded isn't tried again.
+/// The time before loading a revision is retried after a failure.
 const RELOAD_INTERVAL: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// The desired state behind a host's target.
+/// The way to a host's target.
 enum Route {
-    /// This intent leads there, with the contents of these revisions.
+    /// The run applies this intent; these revisions have its contents.
     Intent(Arc<HostIntent>, Vec<Arc<FleetRevision>>),
-    /// The revision is being loaded, or the host is held and nothing says how it is reached.
+    /// The revision is being loaded, or no revision says how to reach the host.
     Wait,
-    /// The state can't be made again.
+    /// The desired state of the target can't be recovered.
     Lost,
 }
 
 impl Step<'_> {
-    /// Starts runs on the hosts that are due, as far as there are free slots.
+    /// Starts runs on due hosts, as long as there are free slots.
     pub(super) fn dispatch(&mut self) {
         if self.state.draining {
             return;
@@ -43,7 +43,7 @@ impl Step<'_> {
                     self.state.runs.insert(run.id, host);
                     self.effects.push(Effect::StartRun(Box::new(run)));
                 }
-                // Whatever changes that schedules it again.
+                // The event that makes a run possible schedules the host again.
                 None => self.state.queue.finish(&host),
             }
         }
@@ -53,7 +53,7 @@ impl Step<'_> {
         let head = self.state.head.clone()?;
         let own = head.intent(name).cloned();
         let host = self.state.hosts.get_mut(name)?;
-        // While a new target is written the old one may be neither driven to nor given up.
+        // While a target or a name is being written, a run must neither follow the old one nor drop it.
         let is_written = host.forgetting || host.renaming || host.assigning.is_some();
         if is_written || !head.hosts().contains_key(name) {
             return None;
@@ -93,7 +93,7 @@ impl Step<'_> {
             }
             Route::Wait => None,
             Route::Lost => {
-                // It gets what is newest, in its turn.
+                // The host gets the newest target when its turn comes.
                 self.lose_target(name);
                 if let Some(host) = self.state.hosts.get_mut(name) {
                     host.blank = true;
@@ -104,7 +104,7 @@ impl Step<'_> {
         }
     }
 
-    /// The intent that leads a host to its target.
+    /// Returns the intent that brings a host to its target.
     fn route(
         &mut self,
         head: &Arc<FleetRevision>,
@@ -132,8 +132,8 @@ impl Step<'_> {
             (old.goal(host)? == target.digest).then(|| intent.clone())
         });
         let stored = self.state.states.get(&target.digest);
-        // How it is reached and what is done about drift is as the newest revision says; what is
-        // desired on it is as its target says.
+        // The connection and the drift settings come from the newest revision; the desired state comes from
+        // the target.
         let ways = own
             .cloned()
             .or_else(|| old.as_ref().and_then(|old| old.intent(host).cloned()));
@@ -159,7 +159,7 @@ impl Step<'_> {
         }
     }
 
-    /// Begins to load a revision that hosts are still driven to, unless that failed a moment ago.
+    /// Begins to load an older revision that is still a target, unless an attempt failed recently.
     fn load_older(&mut self, commit: &str) {
         let again = match self.state.older.get(commit) {
             None => true,
@@ -233,7 +233,7 @@ impl Step<'_> {
         })
     }
 
-    /// A host has no target any more: its ledger is read before anything is changed on it.
+    /// Drops a host's target. The next run reads the host's ledger before anything is changed there.
     pub(super) fn lose_target(&mut self, name: &HostName) {
         if let Some(host) = self.state.hosts.get_mut(name) {
             host.target = None;
@@ -244,7 +244,7 @@ impl Step<'_> {
         }
     }
 
-    /// A person wants these hosts reconciled now.
+    /// Handles a person's request to reconcile these hosts now.
     pub(super) fn reconcile_asked(&mut self, hosts: Vec<HostName>, request: RequestId) {
         let unknown = hosts.iter().find(|h| !self.state.hosts.contains_key(*h));
         let answer = if let Some(unknown) = unknown {
@@ -256,7 +256,7 @@ impl Step<'_> {
                 hosts
             };
             for name in &hosts {
-                // What was given up is tried again: that is what being asked means.
+                // A request by a person also retries hosts that another controller took.
                 if let Some(host) = self.state.hosts.get_mut(name) {
                     host.superseded = false;
                     self.touched.insert(name.clone());
@@ -268,7 +268,7 @@ impl Step<'_> {
         self.effects.push(Effect::Answer { request, answer });
     }
 
-    /// A person wants a host forgotten. It is as soon as its records are deleted.
+    /// Handles a person's request to forget a host. The host is dropped once its records are deleted.
     pub(super) fn forget_asked(&mut self, name: &HostName, request: RequestId) {
         let answer = match self.state.hosts.get_mut(name) {
             None => Err(CommandError::NoSuchHost(name.clone())),
@@ -293,7 +293,7 @@ impl Step<'_> {
         self.persist(writes, Pending::Forget(name.clone(), request));
     }
 
-    /// A host's records are deleted.
+    /// Drops a host whose records are deleted.
     pub(super) fn forgotten(&mut self, name: &HostName, request: RequestId) {
         let Some(host) = self.state.hosts.remove(name) else {
             let answer = Err(CommandError::NoSuchHost(name.clone()));

@@ -1,4 +1,4 @@
-//! What the loop takes in and what it asks for: closed lists.
+//! The inputs and outputs of the loop: closed lists of events and effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use crate::view::EventRecord;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The loop begins.
+    /// The loop starts.
     Started,
     /// The time of the last [`Effect::WakeAt`] has come.
     Woke,
-    /// A [`Effect::FetchSource`] is finished.
+    /// An [`Effect::FetchSource`] has finished.
     SourcePolled(Box<SourcePoll>),
-    /// A [`Effect::LoadRevision`] is finished; `None` if the revision can't be loaded.
+    /// An [`Effect::LoadRevision`] has finished; `None` if the revision can't be loaded.
     RevisionLoaded {
         /// The commit.
         commit: String,
         /// The revision.
         revision: Option<Arc<FleetRevision>>,
     },
-    /// A [`Effect::StartRun`] is finished.
+    /// An [`Effect::StartRun`] has finished.
     RunEnded(Box<RunReport>),
-    /// A [`Effect::Persist`] is durable, or failed as a whole.
+    /// An [`Effect::Persist`] is durable, or failed as a whole.
     Persisted {
-        /// Which.
+        /// The write.
         id: PersistId,
         /// The result.
         result: Result<(), StoreError>,
@@ -50,138 +50,138 @@ pub enum Event {
         /// Its answer.
         result: Result<(), AlertError>,
     },
-    /// The address of an Alertmanager that the fleet names can't be used; why.
+    /// The address of an Alertmanager of the fleet can't be used; the text says why.
     AlertmanagerInvalid(String),
-    /// The branch may have moved.
+    /// Somebody reported that the branch may have moved.
     Notified,
-    /// A person wants these hosts reconciled now, or all of them if none is named.
+    /// A person requested to reconcile these hosts now, or all hosts if the list is empty.
     ReconcileAsked {
         /// The hosts.
         hosts: Vec<HostName>,
-        /// Who gets the answer.
+        /// The request to answer.
         request: RequestId,
     },
-    /// A person wants a host forgotten.
+    /// A person requested to forget a host.
     ForgetAsked {
         /// The host.
         host: HostName,
-        /// Who gets the answer.
+        /// The request to answer.
         request: RequestId,
     },
-    /// Nothing new may begin.
+    /// A drain was requested: nothing new may begin.
     DrainAsked,
 }
 
-/// Something that the shell does. Effects are performed in their order.
+/// An action of the shell. The shell performs effects in their order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Write to the store, whole or not at all, and answer with [`Event::Persisted`]. What follows from
-    /// the write is asked for only after that answer.
+    /// Write to the store, all or nothing, and answer with [`Event::Persisted`]. The effects that depend on
+    /// the write follow that answer.
     Persist {
-        /// Names the answer.
+        /// The id that the answer carries.
         id: PersistId,
         /// The writes.
         writes: Vec<Write>,
     },
-    /// Run on a host.
+    /// Start a run on a host.
     StartRun(Box<StartRun>),
     /// Fetch and verify the branch.
     FetchSource(Box<PollRequest>),
-    /// Load an older accepted revision that hosts are still driven to.
+    /// Load an older accepted revision that is still the target of a host.
     LoadRevision {
         /// The commit.
         commit: String,
-        /// The newest accepted commit; the older one must lie below it.
+        /// The newest accepted commit; the older one must be its ancestor.
         accepted: String,
     },
-    /// Tell people of something.
+    /// Log this record.
     Record(EventRecord),
     /// Send these alerts to every Alertmanager.
     PostAlerts(Vec<Alert>),
-    /// Send alerts to these Alertmanagers of the fleet, beside the configured ones.
+    /// Post alerts to these Alertmanagers of the fleet as well as to the configured ones.
     FollowAlertmanagers(Vec<String>),
-    /// Send [`Event::Woke`] at this time; it replaces the time that was set before.
+    /// Send [`Event::Woke`] at this time, which replaces the earlier one.
     WakeAt(Timestamp),
     /// Answer a request.
     Answer {
-        /// Whose.
+        /// The request.
         request: RequestId,
-        /// The hosts that it concerns, or why it can't be done.
+        /// The hosts that it concerns, or the reason why it failed.
         answer: Result<Vec<HostName>, CommandError>,
     },
 }
 
-/// Names a write until it is acknowledged.
+/// Identifies a write until it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersistId(pub u64);
 
-/// Names a run.
+/// Identifies a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
-/// Names a request that waits for its answer.
+/// Identifies a request that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// A run on a host.
+/// The input of a run on a host.
 #[derive(Debug)]
 pub struct StartRun {
-    /// Names the run.
+    /// The id of the run.
     pub id: RunId,
-    /// What made the host due.
+    /// The reason why the host was due.
     pub trigger: Trigger,
-    /// How the host is reached and what is desired of it.
+    /// The desired state of the host and the ways to reach it.
     pub intent: Arc<HostIntent>,
     /// The revision and digest of `intent.desired`.
     pub target: Target,
-    /// Whether anything may be changed.
+    /// The mode: observe only, or apply changes too.
     pub mode: RunMode,
     /// The desired state that the agent holds.
     pub base: Option<Arc<DesiredState>>,
-    /// The ledger's sequence when last seen.
+    /// The sequence of the ledger at the last contact.
     pub ledger_sequence: Option<u64>,
-    /// Who drives the host.
+    /// The fleet, controller and epoch that the host checks.
     pub fence: Fence,
-    /// Signed rollbacks that were accepted.
+    /// The accepted signed rollbacks.
     pub rollbacks: Vec<RollbackRecord>,
-    /// The revisions whose contents the specs name.
+    /// The revisions that have the contents of the specs.
     pub contents: Vec<Arc<FleetRevision>>,
 }
 
-/// What a poll of the source must know. Commits and keys are in their text form.
+/// The input of a poll of the source. Commits and keys are in their text form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollRequest {
-    /// The last commit that was accepted from the configured introduction.
+    /// The last commit accepted from the configured introduction.
     pub floor: Option<String>,
-    /// The last commit that was accepted from another introduction; it must be on what this one leads to.
+    /// The last commit accepted from another introduction; the configured one must lead to it.
     pub bound: Option<String>,
-    /// When commits and tags were first seen.
+    /// The times at which commits and tags were first seen.
     pub first_seen: BTreeMap<String, Timestamp>,
-    /// Keys that signed tags took authority away from, wherever those tags are now.
+    /// Keys revoked by signed tags, even if those tags no longer exist.
     pub revoked_before: Vec<String>,
-    /// The revision that is loaded already.
+    /// The revision that is already loaded.
     pub loaded: Option<String>,
 }
 
-/// Why a request can't be done.
+/// The error of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// There is no such host.
+    /// No host has this name.
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
-    /// A run works on it at this moment.
+    /// A run or a write for the host is in progress.
     #[error("{0} is being worked on; try again when that is over")]
     Busy(HostName),
     /// The store failed.
     #[error("the controller's state can't be written: {0}")]
     Store(#[from] StoreError),
-    /// The controller stops.
+    /// The controller is stopping.
     #[error("the controller is stopping")]
     Stopping,
 }
 
 impl CommandError {
-    /// What would help.
+    /// Returns advice on this error, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoSuchHost(_) => Some("`plumb get hosts` lists them"),
@@ -196,14 +196,14 @@ impl CommandError {
 pub enum RunPhase {
     /// Opening the session.
     Connect,
-    /// Comparing the host with its target.
+    /// Observing the host and comparing it with its target.
     Observe,
-    /// Making the changes.
+    /// Applying the changes.
     Apply,
 }
 
 impl RunPhase {
-    /// The phase as metrics name it.
+    /// Returns the phase as metrics name it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -213,5 +213,5 @@ impl RunPhase {
     }
 }
 
-/// How long each phase of a run took, in their order.
+/// The duration of each phase of a run, in their order.
 pub type PhaseTimes = Vec<(RunPhase, Duration)>;

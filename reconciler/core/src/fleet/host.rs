@@ -1,4 +1,4 @@
-//! Everything that the loop knows of one host.
+//! The state of one host in the loop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,46 +15,46 @@ use crate::reason::ConditionReason;
 use crate::status::{HostStatus, Target};
 use crate::view::HostObject;
 
-/// How the loop treats a host.
+/// The treatment of a host by the loop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum HostMode {
-    /// It is driven.
+    /// The loop reconciles it.
     Driven,
-    /// It is paused.
+    /// Its manifest suspends it.
     Suspended(Suspension),
-    /// It is known to others and not contacted.
+    /// Other hosts may refer to it; the loop doesn't contact it.
     Dormant,
-    /// It is somebody else's.
+    /// Somebody else manages it.
     Unmanaged,
     /// It is no longer in git.
     Released,
 }
 
-/// What the last contact with a host came to.
+/// The result of the last attempt to contact a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Reach {
-    /// It wasn't tried yet.
+    /// No attempt was made yet.
     Unknown,
     /// The host answered.
     Connected,
-    /// The host couldn't be talked to.
+    /// The attempt failed.
     Lost {
-        /// Why.
+        /// The reason.
         reason: ConditionReason,
-        /// Why, in a sentence.
+        /// The reason, in a sentence.
         message: String,
     },
 }
 
-/// What the work on a host came to.
+/// The progress of a host towards its target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Progress {
-    /// No run has finished since the host was met.
+    /// No run has finished since the host was added.
     Begun,
-    /// Its pause is over.
+    /// Its suspension is over.
     Resumed,
     /// It has a new target.
     NewTarget,
@@ -62,19 +62,19 @@ pub(super) enum Progress {
     Observed,
     /// It is as this revision says.
     Settled(String),
-    /// The last run failed, or nothing may be done.
+    /// The last run failed or was refused.
     Failed {
-        /// Why.
+        /// The reason.
         reason: ConditionReason,
-        /// Why, in a sentence.
+        /// The reason, in a sentence.
         message: String,
-        /// When it is worth trying again.
+        /// The kind of retry.
         retry: Retry,
     },
 }
 
 impl Progress {
-    /// True if the host won't get better until somebody changes something.
+    /// True if a retry won't help until somebody changes something.
     pub(super) fn is_stalled(&self) -> bool {
         matches!(
             self,
@@ -86,54 +86,54 @@ impl Progress {
     }
 }
 
-/// Drift as the last driving run found it. `reason` is one of the reasons of the condition `Drifted`.
+/// Drift, as the last driving run found it. `reason` is one of the reasons of the condition `Drifted`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Drift {
-    /// What became of it.
+    /// The result of the drift: found, corrected or left.
     pub reason: ConditionReason,
     /// The addresses, in a sentence.
     pub message: String,
 }
 
-/// Why a host isn't given what the newest revision wants.
+/// The reason why a host doesn't get the target of the newest revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WaitReason {
     /// Its turn in the rollout comes later.
     Turn,
-    /// A rollout is halted; why, in a sentence.
+    /// A rollout is halted; the text says why.
     Halted(Arc<str>),
 }
 
-/// What the newest revision says of a host.
+/// The desired state of a host in the newest revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// No revision is loaded yet.
     Unknown,
-    /// A state with this digest.
+    /// The state has this digest.
     State(Digest),
-    /// The manifests can't be used; why, in a sentence.
+    /// The manifests can't be used; the text says why.
     Held(String),
-    /// It isn't in git.
+    /// The host isn't in git.
     Nothing,
 }
 
-/// Everything that the loop knows of one host.
+/// The state of one host in the loop.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not the states of one machine
 pub struct HostState {
     pub(super) name: HostName,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mode: HostMode,
-    /// What the newest revision wants of it.
+    /// The desired state in the newest revision.
     pub(super) wanted: Wanted,
     /// The newest revision.
     pub(super) head: Option<Arc<str>>,
-    /// What it is driven to; durable.
+    /// The durable target.
     pub(super) target: Option<Target>,
-    /// What it will be driven to as soon as that is durable.
+    /// The next target, until its write is acknowledged.
     pub(super) assigning: Option<Target>,
-    /// The revision that it was last driven to, whole and confirmed.
+    /// The last revision that the host reached completely and confirmed.
     pub(super) revision: Option<String>,
     /// The desired state that its agent holds.
     pub(super) held: Option<Digest>,
@@ -148,28 +148,28 @@ pub struct HostState {
     pub(super) drift: Option<Drift>,
     /// Runs in a row that found drift.
     pub(super) drift_runs: u32,
-    /// Set while it isn't given what the newest revision wants.
+    /// The reason why it doesn't get the target of the newest revision; `None` if it has that target.
     pub(super) wait: Option<WaitReason>,
-    /// True if it has no target, and its ledger was read since.
+    /// True if it has no target and its ledger was read since it lost the last one.
     pub(super) met: bool,
-    /// True if the state of its last target can't be made again: its ledger's target is of no use.
+    /// True if the state of its last target can't be recovered, so that its ledger's target is useless too.
     pub(super) blank: bool,
     /// True if another controller drives it.
     pub(super) superseded: bool,
-    /// True while its target isn't durable under its new name.
+    /// True until its target is durable under its new name.
     pub(super) renaming: bool,
     /// True while its records are being deleted.
     pub(super) forgetting: bool,
     pub(super) in_flight: Option<RunId>,
     pub(super) backoff: Backoff,
-    /// When its alerts change by time alone.
+    /// The next time at which its alerts change without an event.
     pub(super) alert_at: Option<Timestamp>,
-    /// The object as others see it, with the times at which conditions changed.
+    /// The published object; it holds the transition times of the conditions.
     pub(super) object: Arc<HostObject>,
 }
 
 impl HostState {
-    /// A host that nothing is known of.
+    /// Creates a host that nothing is known of.
     pub(super) fn new(name: HostName) -> Self {
         let object = HostObject::new(BTreeMap::new(), HostStatus::new(name.clone()));
         Self {
@@ -205,12 +205,12 @@ impl HostState {
         }
     }
 
-    /// The host as others see it.
+    /// Returns the published object.
     pub fn object(&self) -> &Arc<HostObject> {
         &self.object
     }
 
-    /// The digest that the newest revision wants of a driven host.
+    /// Returns the digest of a driven host in the newest revision.
     pub(super) fn wanted_digest(&self) -> Option<Digest> {
         match (&self.mode, &self.wanted) {
             (HostMode::Driven, Wanted::State(digest)) => Some(*digest),
@@ -218,13 +218,13 @@ impl HostState {
         }
     }
 
-    /// True if the newest revision wants something else of it than its target.
+    /// True if the newest revision has another desired state for it than its target.
     pub(super) fn is_pending(&self) -> bool {
         self.wanted_digest()
             .is_some_and(|wanted| self.target.as_ref().map(|target| target.digest) != Some(wanted))
     }
 
-    /// True if it may be given a new target: it answers, is ours, and its ledger was read.
+    /// True if it may get a new target: it answers, no other controller has it, and its ledger was read.
     pub(super) fn is_candidate(&self) -> bool {
         self.is_pending()
             && self.assigning.is_none()

@@ -1,6 +1,6 @@
-//! What is counted and measured, by the names that Prometheus sees.
+//! Metrics, by the names that Prometheus sees.
 //!
-//! No host on histograms, never a commit, a path, an error's text or a user as a label.
+//! A host is never a label of a histogram. A commit, a path, an error's text or a user is never a label.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use crate::reason::ConditionReason;
 use crate::status::{ConditionStatus, ConditionType, Conditions};
 use crate::view::{CommitVerdict, FleetView};
 
-/// The upper bounds of durations, in seconds.
+/// The upper bounds of duration buckets, in seconds.
 pub const BOUNDS: [f64; 12] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
 ];
 
-/// Labels of a series.
+/// The labels of a series.
 type SeriesLabels = Vec<(&'static str, String)>;
 
 /// One series and its value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
-    /// The metric.
+    /// The name of the metric.
     pub name: &'static str,
-    /// Its labels.
+    /// The labels.
     pub labels: BTreeMap<&'static str, String>,
     /// The value.
     pub value: f64,
@@ -40,26 +40,26 @@ pub struct Sample {
 /// One series of durations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Histogram {
-    /// The metric.
+    /// The name of the metric.
     pub name: &'static str,
-    /// Its labels.
+    /// The labels.
     pub labels: BTreeMap<&'static str, String>,
-    /// How many were at most each of [`BOUNDS`], not added up.
+    /// The number of observations in the bucket of each of [`BOUNDS`], not cumulative.
     pub buckets: Vec<u64>,
-    /// How many there were.
+    /// The number of observations.
     pub count: u64,
-    /// Their sum in seconds.
+    /// The sum of the observations, in seconds.
     pub sum: f64,
 }
 
-/// Everything at one moment.
+/// All metrics at one moment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct MetricsSnapshot {
-    /// What only grows.
+    /// Values that only grow.
     pub counters: Vec<Sample>,
-    /// What goes up and down.
+    /// Values that go up and down.
     pub gauges: Vec<Sample>,
-    /// Durations.
+    /// Histograms of durations.
     pub histograms: Vec<Histogram>,
 }
 
@@ -70,7 +70,7 @@ struct Durations {
     sum: f64,
 }
 
-/// Counters and durations since the start.
+/// Counters and durations since the start of the process.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     counters: BTreeMap<&'static str, BTreeMap<SeriesLabels, u64>>,
@@ -78,7 +78,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counters that are there from the start, so that a first increase is seen as one.
+    /// Creates all counters at zero, so that Prometheus sees the first increase.
     pub(super) fn new() -> Self {
         let mut metrics = Self::default();
         let zero: &[(&'static str, &'static str, &[&str])] = &[
@@ -135,7 +135,7 @@ impl Counters {
         durations.sum += seconds;
     }
 
-    /// Counts a fetch.
+    /// Counts a fetch of the source.
     pub(super) fn fetched(&mut self, repo: &str, poll: &SourcePoll) {
         let result = match &poll.fetched {
             Ok(_) => "success",
@@ -154,7 +154,7 @@ impl Counters {
         self.count(name, "result", verdict.as_str());
     }
 
-    /// Counts an Alertmanager's answer.
+    /// Counts the answer of an Alertmanager.
     pub(super) fn posted(&mut self, error: Option<&AlertError>) {
         let result = match error {
             None => "success",
@@ -227,7 +227,7 @@ impl Counters {
     }
 }
 
-/// A series with a whole number.
+/// Creates a series with a whole number.
 #[allow(clippy::cast_precision_loss)] // counts don't come near 2^53
 fn sample(name: &'static str, labels: &[(&'static str, String)], value: u64) -> Sample {
     Sample {
@@ -247,7 +247,7 @@ const STATES: [&str; 6] = [
     "unknown",
 ];
 
-/// A host in one word, for counting.
+/// Returns a host's state in one word, for counting.
 fn state(conditions: &Conditions) -> &'static str {
     let unreachable = conditions
         .get(ConditionType::Reachable)
@@ -273,7 +273,7 @@ fn stamp(name: &'static str, labels: &[(&'static str, String)], at: Timestamp) -
 }
 
 impl FleetView {
-    /// Everything that is counted and measured.
+    /// Returns all metrics.
     pub fn metrics(&self) -> MetricsSnapshot {
         let version = [("version", self.version.clone())];
         let mut gauges = vec![sample("plumb_build_info", &version, 1)];
@@ -330,7 +330,7 @@ impl FleetView {
 }
 
 impl Step<'_> {
-    /// The counters, to add to.
+    /// Returns the counters for an update.
     pub(super) fn counters(&mut self) -> &mut Counters {
         Arc::make_mut(&mut self.state.counters)
     }

@@ -1,13 +1,13 @@
-//! The loop as a pure state machine: everything that it knows and decides.
+//! The loop as a pure state machine: its whole state and all its decisions.
 //!
-//! [`step`] takes in one [`Event`] and returns the [`Effect`]s that follow, in their order. It does no I/O
-//! and reads no clock: the shell in `plumb-controller` awaits events, performs effects and publishes
-//! [`FleetState::view`]. A step costs the same however many hosts the fleet has: it derives the objects
-//! of the hosts that it touched, and nothing else.
+//! [`step`] takes one [`Event`] and returns the [`Effect`]s that follow, in their order. It does no I/O and
+//! reads no clock: the shell in `plumb-controller` awaits events, performs effects and publishes
+//! [`FleetState::view`]. A step derives only the objects of the hosts that it touched, so its cost doesn't
+//! grow with the fleet, except for events about all hosts, such as a new revision.
 //!
-//! Two rules keep hosts safe. A host's target, the accepted floor and a raised epoch count only once
-//! [`Event::Persisted`] says that they are durable, so nothing is changed on a host that a restart would
-//! not know of. And a host has at most one run.
+//! Two rules keep hosts safe. A host's target, the accepted floor and a raised epoch take effect only once
+//! [`Event::Persisted`] says that they are durable, so no host is changed for something that a restart would
+//! forget. And a host has at most one run.
 
 mod activate;
 mod assign;
@@ -71,7 +71,7 @@ use persist::{Pending, StoreHealth};
 use queue::Queue;
 use source::SourceState;
 
-/// How the loop behaves.
+/// The settings of the loop.
 #[derive(Debug, Clone)]
 pub struct LoopSettings {
     /// The version of this program.
@@ -82,67 +82,67 @@ pub struct LoopSettings {
     pub source_ref: String,
     /// Address and branch in one text.
     pub source_description: String,
-    /// The root of trust: a commit in hexadecimal.
+    /// The introduction of the configuration: a commit in hexadecimal.
     pub introduction: String,
-    /// How often the source is polled.
+    /// The interval between polls of the source.
     pub poll: Duration,
-    /// How often each host is checked without any other reason.
+    /// The interval between runs of a host that nothing asks for.
     pub resync: Duration,
-    /// How many hosts run at the same time.
+    /// The number of hosts that may run at the same time.
     pub concurrency: usize,
-    /// Whether hosts of another controller are taken over.
+    /// The permission to take over hosts of another controller.
     pub take_over: TakeOver,
-    /// How waits grow after failures.
+    /// The waits after failures.
     pub waits: Waits,
-    /// When alerts fire.
+    /// The times and counts after which alerts fire.
     pub alerting: alerting::Settings,
-    /// Where to look, for alerts: the page's address.
+    /// The address of the status page, for links in alerts.
     pub generator_url: String,
 }
 
-/// A revision before the newest one that hosts are still driven to.
+/// A revision older than the newest that some hosts still have as their target.
 #[derive(Debug)]
 enum OldRevision {
     Loading,
     Loaded(Arc<FleetRevision>),
-    /// It couldn't be loaded at this time.
+    /// Loading it failed at this time.
     Missing(Timestamp),
 }
 
-/// Everything that the loop knows.
+/// The whole state of the loop.
 #[derive(Debug)]
 pub struct FleetState {
     settings: LoopSettings,
     identity: Identity,
     source: SourceState,
     head: Option<Arc<FleetRevision>>,
-    /// The newest revision's commit, shared by its hosts.
+    /// The commit of the newest revision, shared by its hosts.
     head_commit: Option<Arc<str>>,
     older: BTreeMap<String, OldRevision>,
     hosts: BTreeMap<HostName, HostState>,
     rollouts: Vec<Rollout>,
     limits: Limits,
-    /// What hosts without their newest target wait for.
+    /// The reason why hosts without their newest target wait.
     wait: WaitReason,
     /// The hosts that may be given a new target.
     candidates: BTreeSet<HostName>,
     queue: Queue,
     runs: BTreeMap<RunId, HostName>,
-    /// Desired states that hosts hold or are driven to.
+    /// Desired states that hosts hold or have as their target.
     states: BTreeMap<Digest, Arc<DesiredState>>,
     active_alerts: ActiveAlerts,
-    /// The objects whose alerts are worked out next.
+    /// The objects whose alerts must be evaluated again.
     unsettled_alerts: BTreeSet<AlertScope>,
     alerts_at: Option<Timestamp>,
-    /// When time alone changes the alerts of a host.
+    /// The times at which a host's alerts change without an event.
     alert_deadlines: BTreeSet<(Timestamp, HostName)>,
     source_alert_at: Option<Timestamp>,
     resend_at: Timestamp,
-    /// Alertmanagers that don't take alerts.
+    /// Alertmanagers that didn't accept the last alerts.
     sinks_failing: BTreeSet<String>,
     records: Arc<RecordLog>,
     counters: Arc<Counters>,
-    /// How many hosts run each revision.
+    /// The number of hosts that run each revision.
     hosts_on: BTreeMap<String, u32>,
     pending: BTreeMap<PersistId, Pending>,
     store: StoreHealth,
@@ -154,7 +154,7 @@ pub struct FleetState {
     jitter: Jitter,
 }
 
-/// Takes in an event and returns what follows, in its order.
+/// Processes an event and returns the effects, in their order.
 pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect> {
     let mut step = Step {
         state,
@@ -173,24 +173,24 @@ struct Step<'a> {
     state: &'a mut FleetState,
     now: Timestamp,
     effects: Vec<Effect>,
-    /// Records that changed; they are written together.
+    /// Changed records; they are written together.
     writes: Vec<crate::ports::Write>,
-    /// Hosts whose objects are derived before the step ends.
+    /// Hosts whose objects must be derived again before the step ends.
     touched: BTreeSet<HostName>,
 }
 
-/// The first twelve digits of a commit, for messages.
+/// Returns the first twelve digits of a commit, for messages.
 fn short_commit(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
 
-/// A time after this one.
+/// Adds a wait to a time.
 fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 impl FleetState {
-    /// The state of a controller that starts with what was stored.
+    /// Creates the state of a starting controller from the stored records.
     pub fn new(
         persisted: Persisted,
         identity: Identity,
@@ -246,17 +246,17 @@ impl FleetState {
         }
     }
 
-    /// The hosts.
+    /// Returns all hosts.
     pub fn hosts(&self) -> impl Iterator<Item = &HostState> {
         self.hosts.values()
     }
 
-    /// True if nothing may begin any more and nothing runs.
+    /// True if a drain was requested and no run is left.
     pub fn is_drained(&self) -> bool {
         self.draining && self.runs.is_empty()
     }
 
-    /// Everything that others see.
+    /// Returns the state as the API shows it.
     pub fn view(&self, now: Timestamp) -> FleetView {
         let revisions = self.source.record.revisions.iter().cloned();
         let rollout = self.rollouts.last();
@@ -305,7 +305,7 @@ impl FleetState {
         }
     }
 
-    /// Counts a host that moved from one revision to another.
+    /// Updates the counts when a host moves from one revision to another.
     fn tally_revision(&mut self, from: Option<String>, to: Option<&String>) {
         if from.as_ref() == to {
             return;
@@ -345,7 +345,8 @@ impl Step<'_> {
         }
     }
 
-    /// Alerts that fired before the start go on until their objects say otherwise.
+    /// Schedules the evaluation of all alerts. Alerts from before the start fire until their objects say
+    /// otherwise.
     fn started(&mut self) {
         let hosts = self.state.hosts.keys().cloned().map(AlertScope::Host);
         let mut scopes: BTreeSet<_> = hosts.collect();
@@ -356,7 +357,7 @@ impl Step<'_> {
         }
     }
 
-    /// What follows from the state, whatever the event was.
+    /// Performs everything that depends on the state alone, after each event.
     fn finish(&mut self) {
         self.retry_store_if_due();
         self.poll_if_due();
@@ -369,12 +370,12 @@ impl Step<'_> {
         self.schedule_wake();
     }
 
-    /// A host's state changed.
+    /// Marks a host whose state changed.
     fn touch(&mut self, host: &HostName) {
         self.touched.insert(host.clone());
     }
 
-    /// Derives the objects of the touched hosts anew.
+    /// Derives the objects of the touched hosts again.
     fn settle(&mut self) {
         while let Some(name) = self.touched.pop_first() {
             let state = &mut *self.state;
@@ -413,7 +414,7 @@ impl Step<'_> {
         }
     }
 
-    /// Asks to be woken when time alone changes something.
+    /// Requests a wake-up at the next time at which something changes without an event.
     fn schedule_wake(&mut self) {
         let state = &*self.state;
         let idle = state.source.phase == source::PollPhase::Idle;

@@ -1,4 +1,4 @@
-//! Alerts: which fire, when they are sent, and what the Alertmanagers answer.
+//! Alerts: evaluates the rules, sends alerts and handles the answers of the Alertmanagers.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::ports::{AlertError, Table, Write};
 use crate::reason::ConditionReason;
 use crate::view::EventKind;
 
-/// How soon after a change alerts are worked out: what changes back at once is never sent.
+/// The delay between a change and the evaluation of alerts; a change that is undone within it raises none.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// How often alerts are sent again.
+/// The interval between repeats of alerts.
 const RESEND_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Step<'_> {
-    /// The alerts of an object are worked out again soon.
+    /// Schedules the evaluation of an object's alerts.
     pub(super) fn alerts_changed(&mut self, scope: AlertScope) {
         self.state.unsettled_alerts.insert(scope);
         let at = later(self.now, DEBOUNCE);
@@ -28,7 +28,7 @@ impl Step<'_> {
         *alerts_at = Some(alerts_at.map_or(at, |before| before.min(at)));
     }
 
-    /// Remembers when time alone changes a host's alerts.
+    /// Sets the next time at which a host's alerts change without an event.
     fn set_deadline(&mut self, name: &HostName, at: Option<Timestamp>) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
@@ -46,7 +46,7 @@ impl Step<'_> {
         }
     }
 
-    /// When alerts are worked out or sent next.
+    /// Returns the next time at which alerts are evaluated or sent.
     pub(super) fn next_alert_time(&self) -> Option<Timestamp> {
         let state = &*self.state;
         let deadline = state.alert_deadlines.first().map(|(at, _)| *at);
@@ -57,7 +57,8 @@ impl Step<'_> {
             .min()
     }
 
-    /// Works out the alerts of the objects that changed or whose time has come, and sends what is news.
+    /// Evaluates the alerts of objects that changed or whose deadline has come, and sends them if any began
+    /// or was resolved.
     pub(super) fn alerts_if_due(&mut self) {
         if self.next_alert_time().is_none_or(|at| at > self.now) {
             return;
@@ -99,7 +100,7 @@ impl Step<'_> {
         self.record_alerts(&changes);
     }
 
-    /// The alerts of an object now; `None` if nothing is known of it.
+    /// Returns the current alerts of an object; `None` if its state isn't known yet.
     fn outlook(&self, scope: &AlertScope) -> Option<Outlook> {
         let state = &*self.state;
         let rules = Rules {
@@ -115,7 +116,7 @@ impl Step<'_> {
                 }),
                 None => Outlook::default(),
             },
-            // Before the branch was verified, what fired before the start goes on.
+            // Until the branch is verified, the alerts from before the start stay.
             AlertScope::Source if !state.source.verified => return None,
             AlertScope::Source => {
                 let fault = state.source.root_fault.as_ref();
@@ -172,7 +173,7 @@ impl Step<'_> {
         }
     }
 
-    /// Counts an answer, and tells when an Alertmanager begins or ends to fail.
+    /// Counts an answer, and records when an Alertmanager begins or ceases to fail.
     pub(super) fn alerts_posted(&mut self, sink: String, result: Result<(), AlertError>) {
         self.counters().posted(result.as_ref().err());
         match result {

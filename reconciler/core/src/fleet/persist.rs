@@ -1,4 +1,4 @@
-//! Writes to the store, and what follows once they are durable.
+//! Writes to the store, and their continuations once they are durable.
 
 use std::time::Duration;
 
@@ -28,41 +28,41 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const SOURCE: &str = "source";
 pub(super) const ROLLOUT: &str = "rollout";
 
-/// What follows from a write once it is acknowledged.
+/// The continuation of a write once it is acknowledged.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Nothing: records of what happened. Their deletions are repeated if they fail.
+    /// Nothing follows: the write holds changed records. Failed deletions are repeated.
     Records(Vec<(Table, String)>),
-    /// Nothing: every record.
+    /// Nothing follows: the write holds every record.
     Everything,
-    /// The accepted floor counts, and the revision is activated.
+    /// The accepted floor takes effect, and the revision is activated.
     Floor(Box<PendingFloor>),
-    /// These hosts have their new target.
+    /// These hosts get their new target.
     Targets(Vec<HostName>),
-    /// The host has the target that its ledger told of.
+    /// The host gets the target that its ledger named.
     Rebuilt(HostName),
-    /// The host has its new name. `old` is none where the write is repeated.
+    /// The host gets its new name. `old` is `None` if the write is repeated.
     Renamed {
         old: Option<HostName>,
         new: HostName,
     },
-    /// The raised epoch counts, and the host is taken over.
+    /// The raised epoch takes effect, and the host is taken over.
     Epoch(Epoch, HostName),
-    /// The host is forgotten, and whoever asked is told.
+    /// The host is dropped, and the request is answered.
     Forget(HostName, RequestId),
 }
 
-/// Whether the store takes writes.
+/// The health of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreHealth {
     /// The last write was durable.
     Working,
-    /// Writes fail. At `retry_at` everything is written again.
+    /// Writes fail. At `retry_at` every record is written again.
     Failing { failures: u32, retry_at: Timestamp },
 }
 
 impl Step<'_> {
-    /// Asks for a write, and remembers what follows.
+    /// Requests a write and stores its continuation.
     pub(super) fn persist(&mut self, writes: Vec<Write>, pending: Pending) {
         let id = PersistId(self.state.next_id);
         self.state.next_id += 1;
@@ -70,7 +70,7 @@ impl Step<'_> {
         self.effects.push(Effect::Persist { id, writes });
     }
 
-    /// Writes the records that this step changed, as one.
+    /// Writes the records that this step changed, as one batch.
     pub(super) fn persist_records(&mut self) {
         if !self.writes.is_empty() {
             let writes = std::mem::take(&mut self.writes);
@@ -83,7 +83,7 @@ impl Step<'_> {
         }
     }
 
-    /// A write is durable, or failed.
+    /// Handles the result of a write.
     pub(super) fn persisted(&mut self, id: PersistId, result: Result<(), &StoreError>) {
         let Some(pending) = self.state.pending.remove(&id) else {
             return;
@@ -152,7 +152,7 @@ impl Step<'_> {
                 self.warn(None, ConditionReason::StoreFailed, message, None);
                 1
             }
-            // Several writes of one moment fail together.
+            // Writes of one moment fail together and count once.
             StoreHealth::Failing { failures, retry_at } if self.now < retry_at => {
                 self.state.store = StoreHealth::Failing { failures, retry_at };
                 return;
@@ -164,7 +164,7 @@ impl Step<'_> {
         self.state.store = StoreHealth::Failing { failures, retry_at };
     }
 
-    /// When the store is tried again; `None` while it works.
+    /// Returns the time at which the store is retried; `None` while it works.
     pub(super) fn store_retry_at(&self) -> Option<Timestamp> {
         match self.state.store {
             StoreHealth::Working => None,
@@ -172,7 +172,7 @@ impl Step<'_> {
         }
     }
 
-    /// Tries the store again when its wait is over.
+    /// Retries the store once its wait is over.
     pub(super) fn retry_store_if_due(&mut self) {
         let StoreHealth::Failing { failures, retry_at } = self.state.store else {
             return;
@@ -189,7 +189,7 @@ impl Step<'_> {
         self.persist_everything();
     }
 
-    /// Writes every record, as those of failed writes are lost.
+    /// Writes every record, because those of failed writes are lost.
     fn persist_everything(&mut self) {
         let state = &*self.state;
         let mut writes: Vec<_> = put_source(&state.source.record).into_iter().collect();
@@ -237,7 +237,7 @@ fn writes_to(writes: &[Write], table: Table, key: &str) -> bool {
 }
 
 fn put<T: serde::Serialize>(table: Table, key: &str, value: &T) -> Option<Write> {
-    // Records are texts, numbers and times: each has a form.
+    // Records are texts, numbers and times, which always serialize.
     let bytes = serde_json::to_vec(value).ok()?;
     Some(Write::Put(table, key.to_owned(), bytes))
 }
@@ -250,7 +250,7 @@ pub(super) fn put_source(record: &SourceRecord) -> Option<Write> {
     put(Table::Sources, SOURCE, record)
 }
 
-/// Every rollout: the first under the name that it always had.
+/// Returns the write of every rollout. The first keeps the key that it has had in every version.
 pub(super) fn put_rollouts(rollouts: &[Rollout]) -> impl Iterator<Item = Write> {
     rollouts.iter().enumerate().filter_map(|(index, rollout)| {
         let key = match index {

@@ -1,7 +1,7 @@
 //! The queue of hosts: one entry per host, the earliest time wins, one run per host, bounded concurrency.
 //!
-//! A host that is scheduled while it runs is parked and runs exactly once more; it never blocks another
-//! one. Time is an argument: the queue never sleeps.
+//! A host that is scheduled during its run is parked and runs exactly once more; it never blocks other hosts.
+//! Time is an argument: the queue never sleeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,16 +9,16 @@ use std::fmt;
 use jiff::Timestamp;
 use plumb_api::HostName;
 
-/// Why a host is scheduled; never part of the entry's identity.
+/// The reason why a host is scheduled; it doesn't identify the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trigger {
-    /// A person asked.
+    /// A person requested the run.
     Manual,
     /// Its target changed.
     Target,
-    /// A failed or waiting run is tried again.
+    /// A run that failed or had to wait is repeated.
     Retry,
-    /// Its regular check is due.
+    /// Its resync is due.
     Resync,
 }
 
@@ -40,7 +40,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The earlier time, and the stronger trigger.
+    /// Returns the earlier time with the stronger trigger.
     fn merged(self, other: Self) -> Self {
         Self {
             at: self.at.min(other.at),
@@ -60,7 +60,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A queue that lets at most `limit` hosts run at the same time.
+    /// Creates a queue that lets at most `limit` hosts run at the same time.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
@@ -90,7 +90,7 @@ impl Queue {
         self.waiting.insert(host.clone(), entry);
     }
 
-    /// Takes the first host that is due, if there is a free slot.
+    /// Takes the first due host, if there is a free slot.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<(HostName, Trigger)> {
         self.next_time().filter(|at| *at <= now)?;
         let (_, host) = self.by_time.pop_first()?;
@@ -99,14 +99,15 @@ impl Queue {
         Some((host, entry.trigger))
     }
 
-    /// When [`take`](Self::take) has a host; `None` while nothing waits or all slots are taken.
+    /// Returns the time from which [`take`](Self::take) returns a host; `None` if nothing waits or no slot is
+    /// free.
     pub(super) fn next_time(&self) -> Option<Timestamp> {
         let full = self.running.len() >= self.limit;
         let (at, _) = self.by_time.first().filter(|_| !full)?;
         Some(*at)
     }
 
-    /// Frees the slot of a host. If it was scheduled meanwhile, it waits for that time now.
+    /// Frees the slot of a host. If the host was scheduled during its run, it is queued for that time.
     pub(super) fn finish(&mut self, host: &HostName) {
         if !self.running.remove(host) {
             return;
@@ -116,7 +117,7 @@ impl Queue {
         }
     }
 
-    /// Removes a host; a run of it goes on and isn't repeated.
+    /// Removes a host; a run in progress goes on and isn't repeated.
     pub(super) fn remove(&mut self, host: &HostName) {
         if let Some(entry) = self.waiting.remove(host) {
             self.by_time.remove(&(entry.at, host.clone()));
@@ -124,7 +125,7 @@ impl Queue {
         self.parked.remove(host);
     }
 
-    /// Gives a host its new name, also while it runs.
+    /// Renames a host, even during its run.
     pub(super) fn rename(&mut self, old: &HostName, new: &HostName) {
         let entry = self.waiting.get(old).or(self.parked.get(old)).copied();
         self.remove(old);
@@ -141,22 +142,22 @@ impl Queue {
         self.waiting.contains_key(host) || self.running.contains(host)
     }
 
-    /// How many hosts run.
+    /// Returns the number of running hosts.
     pub(super) fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// How many hosts are due.
+    /// Returns the number of due hosts.
     pub(super) fn due(&self, now: Timestamp) -> usize {
         self.by_time.iter().take_while(|(at, _)| *at <= now).count()
     }
 
-    /// How many hosts wait, due or not.
+    /// Returns the number of waiting hosts, due or not.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The time of the first entry.
+    /// Returns the time of the first entry.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(at, _)| *at)
     }

@@ -1,4 +1,4 @@
-//! The records of what happened: a bounded ring.
+//! The records: a ring of bounded size.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::ports::{Table, Write};
 use crate::reason::ConditionReason;
 use crate::view::{EventKind, EventRecord};
 
-/// How many records are kept.
+/// The number of records in the ring.
 const KEPT: usize = 2000;
 
 /// The newest records.
@@ -31,7 +31,7 @@ fn put(number: u64, record: &EventRecord) -> Option<Write> {
 }
 
 impl RecordLog {
-    /// The records as they were stored, by key.
+    /// Creates the log from its stored records, by key.
     pub(super) fn load(records: Vec<(String, EventRecord)>) -> Self {
         let ring: VecDeque<_> = records
             .into_iter()
@@ -41,7 +41,7 @@ impl RecordLog {
         Self { ring, next }
     }
 
-    /// Adds a record; returns the writes for it.
+    /// Adds a record; returns the writes that store it.
     fn push(&mut self, record: EventRecord) -> Vec<Write> {
         let mut writes: Vec<_> = put(self.next, &record).into_iter().collect();
         self.ring.push_back((self.next, Arc::new(record)));
@@ -54,13 +54,13 @@ impl RecordLog {
         writes
     }
 
-    /// The writes of all records.
+    /// Returns the writes of all records.
     pub(super) fn puts(&self) -> impl Iterator<Item = Write> {
         let ring = self.ring.iter();
         ring.filter_map(|(number, record)| put(*number, record))
     }
 
-    /// The newest `limit` records of a host, or of all, oldest first.
+    /// Returns the newest `limit` records of a host, or of all, oldest first.
     pub fn newest(&self, host: Option<&HostName>, limit: usize) -> Vec<EventRecord> {
         let records = self.ring.iter().rev().map(|(_, record)| record.as_ref());
         let mut all: Vec<_> = records
@@ -74,7 +74,7 @@ impl RecordLog {
 }
 
 impl Step<'_> {
-    /// Records something that people should know.
+    /// Records an event for people.
     pub(super) fn record(
         &mut self,
         host: Option<&HostName>,
@@ -96,7 +96,7 @@ impl Step<'_> {
         self.effects.push(Effect::Record(record));
     }
 
-    /// Records something that somebody should look at.
+    /// Records a warning.
     pub(super) fn warn(
         &mut self,
         host: Option<&HostName>,

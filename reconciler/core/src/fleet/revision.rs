@@ -1,4 +1,4 @@
-//! What a revision wants of each host, as the loop reads it.
+//! A revision as the loop reads it: the desired state of each host.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::host::HostMode;
 use crate::desired::{Contents, HostIntent, HostResult, Lifecycle, Resolved};
 use crate::plan::goal;
 
-/// A resolved revision. The controller makes one from a verified revision only.
+/// A resolved revision. The controller creates one from a verified revision only.
 #[derive(Debug)]
 pub struct FleetRevision {
     commit: String,
@@ -21,7 +21,7 @@ pub struct FleetRevision {
 }
 
 impl FleetRevision {
-    /// The resolved fleet of a commit with this subject.
+    /// Creates a revision from the resolved fleet of a commit with this subject.
     pub fn new(commit: String, subject: String, resolved: Resolved) -> Self {
         let ready = resolved.hosts.iter().filter_map(|(name, result)| {
             let HostResult::Ready(intent) = result else {
@@ -37,17 +37,17 @@ impl FleetRevision {
         }
     }
 
-    /// The commit in hexadecimal.
+    /// Returns the commit in hexadecimal.
     pub fn commit(&self) -> &str {
         &self.commit
     }
 
-    /// The first line of the commit's message.
+    /// Returns the first line of the commit's message.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The contents that the specs name.
+    /// Returns the contents that the specs name.
     pub fn contents(&self) -> &Contents {
         &self.resolved.contents
     }
@@ -67,7 +67,7 @@ impl FleetRevision {
         }
     }
 
-    /// The digest that a host is to have; `None` if the host is held.
+    /// Returns the digest of a host's desired state; `None` if the host is held.
     pub(super) fn goal(&self, host: &HostName) -> Option<Digest> {
         self.goals.get(host).copied()
     }
@@ -80,7 +80,7 @@ impl FleetRevision {
         self.resolved.halt_failures
     }
 
-    /// How many errors the manifests have.
+    /// Returns the number of errors in the manifests.
     pub(super) fn errors(&self) -> usize {
         let diagnostics = self.resolved.diagnostics.iter();
         diagnostics
@@ -89,7 +89,7 @@ impl FleetRevision {
     }
 }
 
-/// How the loop treats a host by its manifest.
+/// Returns the treatment of a host that its manifest asks for.
 pub(super) fn mode(intent: &HostIntent, now: Timestamp) -> HostMode {
     let pause = intent
         .suspend

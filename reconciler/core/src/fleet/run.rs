@@ -1,4 +1,4 @@
-//! What a run on a host came to, as data.
+//! The result of a run on a host, as data.
 
 use plumb_api::HostName;
 use plumb_api::frame::LedgerSummary;
@@ -11,62 +11,62 @@ use crate::ports::HostError;
 use crate::reason::ConditionReason;
 use crate::status::Target;
 
-/// Whether a run may change the host.
+/// The mode of a run: observe only, or apply changes too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunMode {
-    /// It only observes: what the host ran before isn't known yet.
+    /// The run only observes: the host has no target yet, or another controller drives it.
     Look,
-    /// It drives the host to its target.
+    /// The run brings the host to its target.
     Drive,
 }
 
 /// The report of a run.
 #[derive(Debug, Clone)]
 pub struct RunReport {
-    /// The run.
+    /// The id of the run.
     pub id: RunId,
-    /// What it led to.
+    /// The target of the run.
     pub target: Target,
-    /// Whether it was allowed to change anything.
+    /// The mode of the run.
     pub mode: RunMode,
-    /// What the host told of itself.
+    /// The host's answer to the observation.
     pub observed: Option<ObservedHost>,
-    /// What was planned.
+    /// The plan and the drift that it leaves.
     pub planned: Option<Planned>,
-    /// What came of each change.
+    /// The outcome of each change.
     pub outcomes: Vec<(Change, ChangeOutcome)>,
-    /// How it ended.
+    /// The end of the run.
     pub end: RunEnd,
-    /// How long its phases took.
+    /// The duration of each phase.
     pub phases: PhaseTimes,
 }
 
-/// What a host told of itself.
+/// The host's answer to an observation.
 #[derive(Debug, Clone)]
 pub struct ObservedHost {
-    /// Its ledger.
+    /// The summary of its ledger.
     pub ledger: LedgerSummary,
-    /// How many resources are desired on it.
+    /// The number of resources of the target.
     pub resources: u32,
 }
 
-/// What came of a change, as metrics name it.
+/// The outcome of a change, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeOutcome {
     /// It was made.
     Applied,
-    /// It needed nothing any more.
+    /// There was nothing left to change.
     Unchanged,
     /// It failed.
     Failed,
-    /// It was not tried, because another one failed.
+    /// It was not tried, because another change failed.
     Skipped,
     /// It was not tried, because the run stopped.
     Stopped,
 }
 
 impl ChangeOutcome {
-    /// The outcome as metrics name it.
+    /// Returns the outcome as metrics name it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -78,69 +78,69 @@ impl ChangeOutcome {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEnd {
-    /// The host is as desired, as far as anything may be done about it.
+    /// The host is as desired, apart from drift that policy leaves.
     Settled,
-    /// It was observed; nothing may be changed yet.
+    /// The host was observed; nothing may be changed yet.
     Looked,
-    /// Some changes failed, or some resources can't be observed or had.
+    /// Some changes failed, or some resources can't be observed or aren't supported.
     Partly(RunFailure),
-    /// Nothing may be done.
+    /// The planner refused to change anything.
     Refused(Refusal),
-    /// It failed.
+    /// The run failed.
     Failed(RunFailure),
     /// The host ran this revision, which is newer than the target.
     Newer(String),
     /// The host ran this revision, which isn't on the verified chain.
     OffChain(String),
-    /// The host's ledger is older than what was seen of it.
+    /// The host's ledger is older than at an earlier contact.
     Rewound {
-        /// The sequence that was seen.
+        /// The sequence at the earlier contact.
         known: u64,
-        /// The sequence that it has now.
+        /// The sequence now.
         found: u64,
     },
 }
 
-/// Where a run failed.
+/// The part of a run that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailedIn {
-    /// On the way to the host, or while it was observed.
+    /// The connection to the host, or the observation.
     Contact,
-    /// While the host was changed.
+    /// The changes on the host.
     Change,
-    /// In the controller.
+    /// The controller itself.
     Controller,
 }
 
-/// Whether the host could be talked to.
+/// The result of the attempt to contact the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contact {
-    /// It could.
+    /// The host answered.
     Made,
-    /// It couldn't, or the connection broke.
+    /// The host didn't answer, or the connection broke.
     Lost,
 }
 
-/// Why a run failed.
+/// The failure of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunFailure {
-    /// Why.
+    /// The reason.
     pub reason: ConditionReason,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub message: String,
-    /// When it is worth trying again.
+    /// The kind of retry.
     pub retry: Retry,
-    /// Where it failed.
+    /// The part of the run that failed.
     pub failed_in: FailedIn,
-    /// Whether the host could be talked to.
+    /// The result of the attempt to contact the host.
     pub contact: Contact,
 }
 
 impl RunReport {
-    /// The report of a run before anything happened in it.
+    /// Creates the report of a run that did nothing yet.
     pub fn begun(run: &StartRun) -> Self {
         Self {
             id: run.id,
@@ -154,7 +154,7 @@ impl RunReport {
         }
     }
 
-    /// The changes that were made.
+    /// Returns the changes that were applied.
     pub fn applied(&self) -> impl Iterator<Item = &Change> {
         let outcomes = self.outcomes.iter();
         outcomes
@@ -163,7 +163,7 @@ impl RunReport {
     }
 }
 
-/// A message with its hint, as one text.
+/// Appends a hint to a message.
 pub fn with_hint(message: String, hint: Option<String>) -> String {
     match hint {
         Some(hint) => format!("{message}; {hint}"),
@@ -172,7 +172,7 @@ pub fn with_hint(message: String, hint: Option<String>) -> String {
 }
 
 impl RunFailure {
-    /// A failure of the controller itself, with the retry class of its reason.
+    /// Creates the failure of the controller itself, with the retry class of its reason.
     pub fn of_controller(reason: ConditionReason, message: String) -> Self {
         Self {
             reason,
@@ -183,7 +183,7 @@ impl RunFailure {
         }
     }
 
-    /// The failure of a run that crashed.
+    /// Creates the failure of a run that crashed.
     pub fn panicked(host: &HostName) -> Self {
         Self::of_controller(
             ConditionReason::Panicked,
@@ -191,7 +191,7 @@ impl RunFailure {
         )
     }
 
-    /// The failure that an error of the host's port stands for.
+    /// Creates the failure for an error of the host's port.
     pub fn of_host(error: &HostError, failed_in: FailedIn) -> Self {
         let contact = match error {
             HostError::Agent { .. } | HostError::NoAgent { .. } | HostError::AgentFailed { .. } => {
@@ -213,11 +213,11 @@ impl RunFailure {
         }
     }
 
-    /// Several errors of resources: the message of the first, the most hopeful retry.
+    /// Combines errors of resources: the message of the first, and the earliest kind of retry.
     fn of_resources(errors: &[(String, &AgentError)], more: usize) -> Option<Self> {
         let (address, first) = errors.first()?;
         let retry_of = |error: &AgentError| ConditionReason::from(error.code).retry();
-        // One that may pass by itself is worth trying for, whatever else is hopeless.
+        // An error that may pass by itself makes a retry worthwhile, even next to permanent ones.
         let retry = errors
             .iter()
             .filter_map(|(_, error)| retry_of(error))
@@ -242,12 +242,12 @@ impl RunFailure {
 }
 
 impl RunEnd {
-    /// The end of a run that had nothing to change.
+    /// Returns the end of a run that had nothing to change.
     pub fn of_plan(planned: &Planned) -> Self {
         Self::of_changes(planned, &[])
     }
 
-    /// The end of a run by the results of its changes.
+    /// Returns the end of a run from the results of its changes.
     pub fn of_changes(planned: &Planned, results: &[ChangeResult]) -> Self {
         let mut errors: Vec<(String, &AgentError)> = Vec::new();
         let mut waiting = planned.blocked.len();

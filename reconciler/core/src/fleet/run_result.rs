@@ -1,4 +1,4 @@
-//! What came of a host's run: its state, when it is tried again, and what others learn of it.
+//! The result of a host's run: the host's new state, its next run, and the records.
 
 use plumb_api::frame::{LedgerState, LedgerSummary, TakeOver};
 use plumb_api::plan::Cause;
@@ -17,10 +17,10 @@ use crate::rollout::HostOutcome;
 use crate::status::{ConditionType, Target};
 use crate::view::EventKind;
 
-/// How many differing addresses a status names.
+/// The number of differing addresses in a status.
 const NAMED: usize = 20;
 
-/// A failure of a run, whatever its kind: reason, message, and when it is worth trying again.
+/// A failure of a run of any kind: reason, message, and the kind of retry.
 type Failure = (ConditionReason, String, Retry);
 
 impl Step<'_> {
@@ -57,7 +57,7 @@ impl Step<'_> {
         }
     }
 
-    /// Schedules the host, counted from now, the end of the run.
+    /// Schedules the host's next run; the wait begins now, at the end of the run.
     fn schedule_next(&mut self, name: &HostName, report: &RunReport, failure: Option<&Failure>) {
         let state = &mut *self.state;
         let Some(host) = state.hosts.get_mut(name) else {
@@ -84,7 +84,7 @@ impl Step<'_> {
         }
     }
 
-    /// Takes over what the run found out.
+    /// Updates the host's state from the run.
     fn update_host(&mut self, name: &HostName, report: &RunReport, failure: Option<Failure>) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
@@ -96,7 +96,7 @@ impl Step<'_> {
                     message: failure.message.clone(),
                 };
             }
-            // A run that never came to the host says nothing of it.
+            // A run that never contacted the host says nothing about its reachability.
             RunEnd::Failed(_) if report.observed.is_none() && report.phases.is_empty() => {}
             _ => host.reach = Reach::Connected,
         }
@@ -132,14 +132,14 @@ impl Step<'_> {
                     retry,
                 };
             }
-            // A host that is stalled stays so until a run drives it.
+            // A stalled host stays stalled until a run drives it.
             (_, None) if host.progress.is_stalled() => {}
             (_, None) => host.progress = Progress::Observed,
         }
     }
 
-    /// A host was observed before anything may be changed on it: its own ledger says what it is kept at
-    /// until its turn comes.
+    /// Takes the target from the host's own ledger after a first observation. The host keeps that target
+    /// until its turn in the rollout comes.
     fn ledger_read(&mut self, name: &HostName, report: &RunReport) {
         let Some(ledger) = report.observed.as_ref().map(|o| o.ledger.clone()) else {
             return;
@@ -184,7 +184,7 @@ impl Step<'_> {
         self.persist(writes, Pending::Rebuilt(name.clone()));
     }
 
-    /// A target that was rebuilt from a host's ledger is durable, or isn't.
+    /// Handles the write of a target that was taken from a host's ledger.
     pub(super) fn rebuilt_persisted(&mut self, name: &HostName, durable: bool) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
@@ -196,13 +196,13 @@ impl Step<'_> {
         if durable {
             host.target = Some(target);
         }
-        // Not durable: its ledger is read again, but not before the store is tried again.
+        // After a failed write the ledger is read again, but not before the store is retried.
         let at = self.store_retry_at().unwrap_or(self.now);
         self.state.queue.add(name, at, Trigger::Target);
     }
 
-    /// The host ran something newer than its target. Unless that is newer than all that is accepted, the
-    /// target was out of date: the host is met anew.
+    /// Drops a target that is older than the revision that the host ran. If the target is the newest accepted
+    /// revision already, the host keeps it.
     fn target_outdated(&mut self, name: &HostName, report: &RunReport) {
         let host = self.state.hosts.get(name);
         if host.is_none_or(|host| host.assigning.is_some()) {
@@ -215,14 +215,14 @@ impl Step<'_> {
         }
     }
 
-    /// Another controller drives this host: this one stops.
+    /// Marks a host that another controller drives, and stops driving it.
     fn superseded(&mut self, name: &HostName) {
         if let Some(host) = self.state.hosts.get_mut(name) {
             host.superseded = true;
         }
         self.leave_out(name);
         if self.state.settings.take_over == TakeOver::Yes {
-            // Its ledger says which epoch has to be surpassed.
+            // The next run reads from the ledger which epoch must be exceeded.
             self.state.queue.add(name, self.now, Trigger::Retry);
         }
     }
@@ -247,13 +247,13 @@ impl Step<'_> {
                 id: identity.id.clone(),
                 epoch,
             };
-            // An epoch that a restart would fall behind must not reach a host.
+            // A host must not see an epoch that a restart of this controller could repeat.
             let writes = put_identity(&raised).into_iter().collect();
             self.persist(writes, Pending::Epoch(epoch, name.clone()));
         }
     }
 
-    /// A host of another controller is this one's now.
+    /// Records that a host was taken over from another controller.
     pub(super) fn taken_over(&mut self, name: &HostName) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
@@ -265,7 +265,7 @@ impl Step<'_> {
         self.state.queue.add(name, self.now, Trigger::Retry);
     }
 
-    /// Records what was changed, what drifted and what went wrong; not that nothing happened.
+    /// Records changes, drift and failures; a run without any leaves no record.
     fn record_run(&mut self, name: &HostName, report: &RunReport, failure: Option<&Failure>) {
         let revision = || Some(report.target.revision.clone());
         let applied = |intended: bool| -> Vec<String> {
@@ -325,7 +325,7 @@ impl Step<'_> {
     }
 }
 
-/// The first addresses, and how many more.
+/// Lists the first addresses and counts the rest.
 fn first_of(all: &[String]) -> String {
     match all.len() {
         0..=3 => all.join(", "),
@@ -333,7 +333,7 @@ fn first_of(all: &[String]) -> String {
     }
 }
 
-/// The failure that an end stands for, if it is one.
+/// Returns the failure that an end of a run amounts to, if it does.
 fn failure_of(host: &HostName, end: &RunEnd) -> Option<Failure> {
     let stalled = |reason, message| Some((reason, message, Retry::Stalled));
     match end {
@@ -370,7 +370,7 @@ fn failure_of(host: &HostName, end: &RunEnd) -> Option<Failure> {
     }
 }
 
-/// What a driving run means to the rollout.
+/// Returns the outcome of a driving run for the rollout.
 fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
     Some(match end {
         RunEnd::Settled => HostOutcome::Reached,
@@ -382,13 +382,13 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
         RunEnd::Partly(failure) | RunEnd::Failed(failure) if failure.retry == Retry::Waiting => {
             HostOutcome::UnderWay
         }
-        // It can't be reached; if it was being changed, it is lost.
+        // A host that was lost while its changes were applied counts as failed instead, below.
         RunEnd::Failed(failure)
             if failure.contact == Contact::Lost && failure.failed_in != FailedIn::Change =>
         {
             HostOutcome::Unreachable(failure.message.clone())
         }
-        // What went wrong in the controller says nothing of the host.
+        // An error of the controller says nothing about the host.
         RunEnd::Failed(failure) if failure.reason == ConditionReason::SourceFailed => {
             HostOutcome::UnderWay
         }
@@ -401,8 +401,8 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
     })
 }
 
-/// Drift as a driving run found it, and how many runs in a row found some. Drift that is left is told at
-/// once; drift that was corrected only if it comes again.
+/// Returns the drift that a driving run found, and the number of runs in a row with drift. Drift that stays
+/// is reported at once; corrected drift only if it recurs.
 fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     let names =
         |all: Vec<&Address>| -> Vec<String> { all.into_iter().map(ToString::to_string).collect() };
@@ -460,7 +460,7 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     (Drift { reason, message }, runs)
 }
 
-/// The addresses that still differ, the first of them.
+/// Returns the first addresses that still differ.
 fn differing(report: &RunReport, planned: &Planned) -> Vec<String> {
     let done: std::collections::BTreeSet<_> = report
         .outcomes

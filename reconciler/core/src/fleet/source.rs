@@ -1,4 +1,4 @@
-//! The source: what a poll came to, the accepted floor, and what follows.
+//! The source: the result of a poll, the accepted floor, and the conditions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 use crate::view::{CommitVerdict, HeldView, RevisionView, SourceView};
 
-/// What is remembered of the source.
+/// The stored record of the source.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourceRecord {
-    /// The last accepted commit; it only moves forward.
+    /// The last accepted commit. It only moves forward.
     pub floor: Option<String>,
-    /// The introduction that the floor was accepted from; none where that wasn't kept yet.
+    /// The introduction that the floor was accepted from; `None` in records of earlier versions.
     pub introduction: Option<String>,
-    /// The fleet's name as last accepted.
+    /// The fleet's name in the last accepted revision.
     pub fleet: Option<String>,
-    /// When commits and tags were first seen.
+    /// The times at which commits and tags were first seen.
     pub first_seen: BTreeMap<String, Timestamp>,
     /// The newest revisions, newest first.
     pub revisions: Vec<RevisionView>,
-    /// Signed rollbacks that were accepted, oldest first: hosts that ran what was left may follow them.
+    /// Accepted signed rollbacks, oldest first. Hosts that ran an abandoned commit may follow them.
     pub rollbacks: Vec<RollbackRecord>,
-    /// Keys that signed `revoke/` tags took authority away from: deleting a tag gives nothing back.
+    /// Keys revoked by signed `revoke/` tags. They stay revoked when a tag is deleted.
     pub revoked: Vec<String>,
 }
 
 impl SourceRecord {
-    /// The floor, if it was accepted from this introduction.
+    /// Returns the floor if it was accepted from this introduction, or if the record names none.
     pub(super) fn floor_from(&self, introduction: &str) -> Option<&String> {
         let from = self.introduction.as_deref();
         let same = from.is_none_or(|from| from == introduction);
@@ -43,65 +43,65 @@ impl SourceRecord {
     }
 }
 
-/// A signed rollback that was accepted.
+/// An accepted signed rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackRecord {
-    /// The floor that was left.
+    /// The floor before the rollback.
     pub from: String,
-    /// The earlier commit that it went back to.
+    /// The earlier commit that it returns to.
     pub to: String,
-    /// The commit that says so.
+    /// The commit that declares it.
     pub commit: String,
 }
 
-/// Why the source couldn't be used.
+/// An error that prevents the use of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFault {
-    /// Why.
+    /// The reason.
     pub reason: ConditionReason,
-    /// Why, in a sentence, with what would help.
+    /// The reason, in a sentence, with a hint.
     pub message: String,
-    /// When it is worth trying again.
+    /// The kind of retry.
     pub retry: Retry,
 }
 
-/// Why nothing of the branch can be verified: the trust root isn't there or is of no use.
+/// The reason why no commit of the branch can be verified: the trust root is missing or unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustRootFault {
-    /// Why.
+    /// The reason.
     pub reason: ConditionReason,
-    /// Why, in a sentence, with what would help.
+    /// The reason, in a sentence, with a hint.
     pub message: String,
-    /// The same for alerts: without text of the repository.
+    /// The reason for alerts, without text from the repository.
     pub alert: String,
 }
 
-/// What a poll of the source came to.
+/// The result of a poll of the source.
 #[derive(Debug)]
 pub struct SourcePoll {
-    /// The branch's head; or why it couldn't be fetched.
+    /// The branch's head, or the error of the fetch.
     pub fetched: Result<String, SourceFault>,
-    /// How long the fetch took.
+    /// The duration of the fetch.
     pub took: Duration,
-    /// The keys that this machine's configuration takes authority away from; or why they can't be read.
-    /// `None` if the poll crashed before.
+    /// The keys that this machine's configuration revokes, or the error of reading them. `None` if the poll
+    /// crashed before that.
     pub revoked: Option<Result<Vec<String>, String>>,
-    /// What was verified.
+    /// The result of the verification.
     pub verification: Verification,
     /// The accepted revision, if it wasn't loaded before.
     pub accepted: Option<Arc<FleetRevision>>,
-    /// Why what was fetched couldn't be verified or loaded.
+    /// The error of verifying or loading the fetched commits.
     pub fault: Option<SourceFault>,
 }
 
-/// What a poll verified.
+/// The result of a verification.
 #[derive(Debug)]
 pub enum Verification {
     /// Nothing new: the branch couldn't be fetched, or the keys couldn't be read.
     NotDone,
-    /// The branch.
+    /// The branch was verified.
     Branch(Box<BranchVerdict>),
-    /// Nothing can be verified.
+    /// No commit can be verified.
     NoTrustRoot(TrustRootFault),
 }
 
@@ -116,13 +116,13 @@ pub struct BranchVerdict {
     pub held: Option<HeldCommit>,
     /// The commits from the floor to the head.
     pub steps: Vec<StepVerdict>,
-    /// When commits and tags were first seen.
+    /// The times at which commits and tags were first seen.
     pub first_seen: BTreeMap<String, Timestamp>,
-    /// Signed rollbacks among the steps.
+    /// The signed rollbacks among the steps.
     pub rollbacks: Vec<RollbackRecord>,
-    /// Keys that signed tags take authority away from.
+    /// Keys revoked by signed tags.
     pub revoked: Vec<String>,
-    /// Keys that signed tags took it from before and take it from no more; `None` if no tag was read.
+    /// Keys revoked earlier whose tags no longer suffice; `None` if no tag was read.
     pub unbacked: Option<Vec<String>>,
 }
 
@@ -131,55 +131,55 @@ pub struct BranchVerdict {
 pub struct StepVerdict {
     /// The commit.
     pub commit: String,
-    /// Its verdict.
+    /// The verdict on it.
     pub verdict: CommitVerdict,
-    /// The first line of its message, where it may be shown.
+    /// The first line of its message, if it may be shown.
     pub summary: String,
-    /// Why it isn't accepted, a sentence each.
+    /// The reasons why it isn't accepted, a sentence each.
     pub reasons: Vec<String>,
 }
 
 /// The phases of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PollPhase {
-    /// None is in progress.
+    /// No poll is in progress.
     Idle,
-    /// The source is fetched and verified.
+    /// The source is being fetched and verified.
     Fetching,
-    /// The accepted floor is written.
+    /// The accepted floor is being written.
     Persisting,
 }
 
-/// What is known of the source.
+/// The state of the source.
 #[derive(Debug)]
 pub(super) struct SourceState {
     pub(super) record: SourceRecord,
-    /// True if the branch was verified since the start: before, nothing is known of what is held.
+    /// True if the branch was verified since the start; before that, held commits are unknown.
     pub(super) verified: bool,
     pub(super) head: Option<String>,
     pub(super) accepted: Option<String>,
     pub(super) held: Option<HeldCommit>,
     pub(super) root_fault: Option<TrustRootFault>,
-    /// What keeps the branch from being verified or its verdict from being used.
+    /// The reason why the branch can't be verified or its verdict can't be used.
     pub(super) blocked: Option<(ConditionReason, String)>,
     /// The result of the last fetch; `None` before the first.
     pub(super) fetch: Option<Result<(), SourceFault>>,
     pub(super) last_fetch: Option<Timestamp>,
-    /// Keys that this machine's configuration takes authority away from; `None` before they were read.
+    /// Keys that this machine's configuration revokes; `None` until they are read.
     pub(super) revoked: Option<Vec<String>>,
-    /// Keys of which was told that no tag backs their revocation any more.
+    /// Keys in `unbacked` of an earlier verdict; each is recorded once.
     pub(super) unbacked: Vec<String>,
     pub(super) phase: PollPhase,
-    /// True if another poll was asked for during this one.
+    /// True if another poll was requested during this one.
     pub(super) again: bool,
     pub(super) next_poll: Timestamp,
     pub(super) poll_begun: Option<Timestamp>,
     pub(super) last_poll: Option<Timestamp>,
-    /// Fetches in a row that failed.
+    /// Failed fetches in a row.
     pub(super) fetch_failures: u32,
-    /// Floors in a row that couldn't be persisted.
+    /// Failed writes of the floor in a row.
     pub(super) floor_failures: u32,
-    /// The conditions with the times at which they changed.
+    /// The conditions with their transition times.
     pub(super) conditions: Conditions,
 }
 
@@ -208,7 +208,8 @@ impl SourceState {
         }
     }
 
-    /// `Ready` and `SourceVerified`, derived; what keeps its status keeps its transition time.
+    /// Derives `Ready` and `SourceVerified`; a condition whose status doesn't change keeps its transition
+    /// time.
     pub(super) fn derive(&mut self, now: Timestamp) {
         let ready = self.fetch.as_ref().map(|fetch| match fetch {
             Ok(()) => (
@@ -261,7 +262,7 @@ impl SourceState {
         ))
     }
 
-    /// The reason of a condition, if it is known.
+    /// Returns the reason of a condition, if it is known.
     pub(super) fn reason(&self, kind: ConditionType) -> Option<ConditionReason> {
         self.conditions.get(kind).map(|condition| condition.reason)
     }
@@ -290,7 +291,7 @@ impl SourceState {
     }
 }
 
-/// What a condition and a record say of a held commit.
+/// Returns the message of conditions and records about a held commit.
 pub(super) fn held_message(held: &HeldCommit) -> String {
     format!("{} isn't accepted: {}", held.commit, held.message)
 }

@@ -1,4 +1,4 @@
-//! From a poll of the source to the accepted floor and the newest revision.
+//! Handling of a poll's result: the accepted floor and the newest revision.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::reason::ConditionReason;
 use crate::status::ConditionType;
 use crate::view::{CommitVerdict, EventKind, RevisionView};
 
-/// How many revisions are remembered.
+/// The number of stored revisions.
 const REVISIONS: usize = 50;
 
-/// How many signed rollbacks are remembered; a host that missed more of them is looked after by hand.
+/// The number of stored signed rollbacks. A host that missed more of them needs manual work.
 const ROLLBACKS: usize = 100;
 
-/// The first wait after a fetch that failed.
+/// The first wait after a failed fetch.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
-/// The longest wait after a fetch that failed, unless polls are rarer.
+/// The longest wait after a failed fetch, unless the poll interval is longer.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
-/// A verdict whose floor is being written, and the revision that is activated behind it.
+/// A verdict whose floor is being written, and the revision that is activated after that.
 #[derive(Debug)]
 pub(super) struct PendingFloor {
     verdict: BranchVerdict,
@@ -104,7 +104,7 @@ impl Step<'_> {
         self.alerts_changed(AlertScope::Source);
     }
 
-    /// Takes in the result of the fetch; returns how long to wait for the next one.
+    /// Records the result of the fetch; returns the wait until the next one.
     fn fetched(&mut self, poll: &SourcePoll) -> Duration {
         let repo = self.state.settings.source_description.clone();
         self.counters().fetched(&repo, poll);
@@ -132,7 +132,7 @@ impl Step<'_> {
         state.jitter.around(wait)
     }
 
-    /// Keeps the result, and tells when it changes.
+    /// Stores the result of the fetch and records when it changes.
     fn fetch_result(&mut self, fault: Option<SourceFault>) {
         let source = &mut self.state.source;
         let before = source.reason(ConditionType::Ready);
@@ -154,13 +154,13 @@ impl Step<'_> {
         }
     }
 
-    /// Takes in the keys that this machine's configuration takes authority away from. While they can't
-    /// be read nothing new is accepted: one of them may have signed it.
+    /// Records the keys that this machine's configuration revokes. While they can't be read nothing new is
+    /// accepted, because one of them may have signed it.
     fn revocations_read(&mut self, revoked: Result<Vec<String>, String>) {
         match revoked {
             Ok(now) => {
                 let before = self.state.source.revoked.replace(now.clone());
-                // At the start nothing is known of what is new.
+                // Nothing can be new at the first reading after the start.
                 let Some(before) = before else {
                     return;
                 };
@@ -183,7 +183,7 @@ impl Step<'_> {
         }
     }
 
-    /// Says why nothing new is driven; returns true if that is news.
+    /// Sets the reason why nothing new is accepted; returns true if the reason is new.
     fn block(&mut self, reason: ConditionReason, message: &str) -> bool {
         let source = &mut self.state.source;
         let news = source.reason(ConditionType::SourceVerified) != Some(reason);
@@ -192,7 +192,7 @@ impl Step<'_> {
         news
     }
 
-    /// Nothing can be verified. No commit is held for that, and hosts stay as they are.
+    /// Handles a missing or unusable trust root. No commit is held for it, and hosts stay as they are.
     fn no_trust_root(&mut self, fault: TrustRootFault) {
         let source = &mut self.state.source;
         let (reason, message) = (fault.reason, fault.message.clone());
@@ -206,8 +206,8 @@ impl Step<'_> {
         }
     }
 
-    /// Writes the accepted floor. Nothing may be driven from what a restart would not take for accepted:
-    /// by then the branch may have been set back, and it would be taken for the newest.
+    /// Writes the accepted floor. No revision is activated before its floor is durable: a restart would not
+    /// know of it, and if the branch had been set back by then, it would take the older head for the newest.
     fn persist_floor(&mut self, verdict: BranchVerdict, accepted: Option<Arc<FleetRevision>>) {
         let source = &mut self.state.source;
         let mut record = source.record.clone();
@@ -222,7 +222,7 @@ impl Step<'_> {
         record.introduction = Some(self.state.settings.introduction.clone());
         record.floor = Some(verdict.accepted.clone());
         let source = &mut self.state.source;
-        // Whether it can be written or not: the tag may be gone by the next poll.
+        // Kept even if the write fails: the tag may be gone by the next poll.
         source.record.revoked.clone_from(&record.revoked);
         source.phase = PollPhase::Persisting;
         let writes = put_source(&record).into_iter().collect();
@@ -234,7 +234,7 @@ impl Step<'_> {
         self.persist(writes, Pending::Floor(Box::new(pending)));
     }
 
-    /// The floor is durable, or isn't.
+    /// Handles the result of writing the floor.
     pub(super) fn floor_persisted(
         &mut self,
         pending: PendingFloor,
@@ -251,7 +251,7 @@ impl Step<'_> {
                 self.state.source.floor_failures = 0;
                 self.state.source.record.rollbacks = record.rollbacks;
             }
-            // It was durable before.
+            // This floor is durable from an earlier poll.
             Err(_) if before.as_ref() == Some(&verdict.accepted) => {}
             Err(error) => {
                 let stay = before.map_or_else(
@@ -284,7 +284,7 @@ impl Step<'_> {
         source.next_poll = source.next_poll.min(at);
     }
 
-    /// Takes over a verdict whose floor is durable: tells what was accepted and what is held.
+    /// Applies a verdict whose floor is durable; records what was accepted and what is held.
     fn take_verdict(&mut self, verdict: BranchVerdict) {
         self.remember(&verdict);
         let introduction = self.state.settings.introduction.clone();
@@ -319,16 +319,16 @@ impl Step<'_> {
         }
     }
 
-    /// Tells of keys that signed tags took authority away from, and of those whose tags are no longer
-    /// enough, as one was deleted or its signer left the policy: these keys stay revoked, as whoever
-    /// deletes a tag may be who has the key.
+    /// Records keys revoked by signed tags, and keys whose tags no longer suffice, because one was deleted
+    /// or its signer left the policy. Those keys stay revoked: the person who deleted a tag may be the one
+    /// who has the key.
     fn tell_of_tags(&mut self, verdict: &BranchVerdict) {
         let known = self.state.source.record.revoked.clone();
         for key in missing_from(&verdict.revoked, &known) {
             let message = format!("{key} has no authority any more: signed revoke/ tags say so");
             self.warn(None, ConditionReason::KeyRevoked, message, None);
         }
-        // Where no way to the head was found no tag was read.
+        // No tag is read if no chain leads to the head.
         let Some(unbacked) = &verdict.unbacked else {
             return;
         };
@@ -341,13 +341,13 @@ impl Step<'_> {
         }
     }
 
-    /// Remembers each commit's verdict, and counts those that are new or changed.
+    /// Stores each commit's verdict, and counts those that are new or changed.
     fn remember(&mut self, verdict: &BranchVerdict) {
         let now = self.now;
         for step in &verdict.steps {
             let revisions = &mut self.state.source.record.revisions;
             let known = revisions.iter().position(|r| r.commit == step.commit);
-            // The floor is a step too where it was accepted long ago; it is counted once.
+            // The floor is among the steps even if it was accepted long ago; it is counted once.
             let changed = known.is_none_or(|at| revisions[at].verdict != step.verdict);
             let old = known.map(|at| &revisions[at]);
             let summary = old.map(|old| &old.summary).filter(|text| !text.is_empty());
@@ -367,7 +367,7 @@ impl Step<'_> {
                 self.counters().verified(step.verdict);
             }
         }
-        // What left the branch without having been accepted is no longer told of as held.
+        // A held commit that left the branch is no longer shown.
         let steps: std::collections::BTreeSet<_> =
             verdict.steps.iter().map(|step| &step.commit).collect();
         let revisions = &mut self.state.source.record.revisions;
@@ -376,7 +376,7 @@ impl Step<'_> {
     }
 }
 
-/// The items of the first list that the second doesn't have.
+/// Returns the items of the first list that aren't in the second.
 fn missing_from<T: PartialEq + Clone>(first: &[T], second: &[T]) -> Vec<T> {
     let all = first.iter().filter(|one| !second.contains(one));
     all.cloned().collect()

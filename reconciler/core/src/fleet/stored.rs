@@ -1,6 +1,6 @@
-//! What outlives the process: the form of each record, and the state that is made of them.
+//! Persistent state: the form of each record, and the state that is restored from them.
 //!
-//! A record that was written by an earlier version is read: what it lacks is taken from its conditions.
+//! Records of earlier versions are read too; missing fields are derived from their conditions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,22 +22,22 @@ use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus, Target};
 use crate::view::HostObject;
 
-/// Who this controller is.
+/// The identity of this controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// Its name, made once.
+    /// The id, created once.
     pub id: ControllerId,
-    /// How often it has started.
+    /// The number of its starts.
     pub epoch: Epoch,
 }
 
 impl Identity {
-    /// The identity of a controller that starts: one epoch after the stored one, or `fresh`. Returns the
-    /// write that must be durable before anything else is done.
+    /// Returns the identity of a starting controller: one epoch after the stored one, or `fresh`. The
+    /// returned write must be durable before anything else happens.
     ///
     /// # Errors
-    /// When the stored one can't be read.
+    /// Returns an error if the stored identity can't be read.
     pub fn begin(
         stored: Option<&[u8]>,
         fresh: impl FnOnce() -> ControllerId,
@@ -63,7 +63,7 @@ impl Identity {
     pub const KEY: &'static str = IDENTITY;
 }
 
-/// What is remembered of a host.
+/// The stored record of a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HostRecord {
@@ -73,12 +73,12 @@ pub(super) struct HostRecord {
     /// Runs in a row that found drift.
     #[serde(default)]
     pub(super) drift_runs: u32,
-    /// What the conditions are derived from; none in records of earlier versions.
+    /// The facts that the conditions are derived from; `None` in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) facts: Option<HostRecordFacts>,
 }
 
-/// What a host's conditions are derived from.
+/// The facts that a host's conditions are derived from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HostRecordFacts {
@@ -90,7 +90,7 @@ pub(super) struct HostRecordFacts {
 }
 
 impl HostRecordFacts {
-    /// The facts that the conditions of an earlier version stand for.
+    /// Derives the facts from the conditions of an earlier version.
     fn of(status: &HostStatus) -> Self {
         let conditions = &status.conditions;
         let reach = match conditions.get(ConditionType::Reachable) {
@@ -143,7 +143,7 @@ fn progress_of(conditions: &Conditions, revision: Option<&String>) -> Progress {
         ConditionReason::NewTarget => Progress::NewTarget,
         ConditionReason::AwaitingTurn => Progress::Observed,
         ConditionReason::Resumed => Progress::Resumed,
-        // A held host without a target: its manifest says so, not a run.
+        // Set by the manifest of a held host without a target, not by a run.
         ConditionReason::ManifestInvalid => Progress::Begun,
         reason => failure_of(conditions, ready, reason),
     }
@@ -164,7 +164,7 @@ fn failure_of(conditions: &Conditions, ready: &Condition, reason: ConditionReaso
 }
 
 impl HostState {
-    /// The record of this host.
+    /// Returns the record of this host.
     pub(super) fn record(&self) -> HostRecord {
         HostRecord {
             status: self.object.status.clone(),
@@ -208,9 +208,9 @@ impl HostState {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record `{key}` can't be read: {reason}")]
 pub struct RecordError {
-    /// Which.
+    /// The key of the record.
     pub key: String,
-    /// Why.
+    /// The error.
     pub reason: String,
 }
 
@@ -221,7 +221,7 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordError
     })
 }
 
-/// Everything that was stored, and the records that couldn't be read and are made anew.
+/// The stored state. Records that couldn't be read are left out and written anew.
 #[derive(Debug)]
 pub struct Persisted {
     pub(super) source: SourceRecord,
@@ -245,10 +245,11 @@ impl Persisted {
         Table::States,
     ];
 
-    /// Reads everything.
+    /// Restores the state from all tables.
     ///
     /// # Errors
-    /// When the source's record or a rollout can't be read: nothing may be driven without them.
+    /// Returns an error if the source's record or a rollout can't be read: nothing may be driven without
+    /// them.
     pub fn read(mut tables: BTreeMap<Table, Records>) -> Result<Self, RecordError> {
         let mut unreadable = Vec::new();
         let mut take = |table| tables.remove(&table).unwrap_or_default();
@@ -263,7 +264,7 @@ impl Persisted {
             let state = HostState::of_record(HostName::clone(&name), record);
             hosts.insert(name, state);
         }
-        // The target is a record of its own: a host whose status is lost must keep what it is driven to.
+        // The target is a separate record, so that a host whose status is lost keeps its target.
         for (name, target) in named::<HostName, Target>(take(Table::Targets), &mut unreadable) {
             let host = hosts
                 .entry(name.clone())
@@ -297,18 +298,18 @@ impl Persisted {
         })
     }
 
-    /// What is remembered of the source.
+    /// Returns the stored record of the source.
     pub fn source(&self) -> &SourceRecord {
         &self.source
     }
 
-    /// The records that couldn't be read; they are made anew.
+    /// Returns the errors of the unreadable records.
     pub fn unreadable(&self) -> &[RecordError] {
         &self.unreadable
     }
 }
 
-/// The records of a table whose keys and bytes can be read; the others are named.
+/// Returns the records whose keys and bytes can be read; adds the others to `unreadable`.
 fn named<K: std::str::FromStr, T: DeserializeOwned>(
     records: Records,
     unreadable: &mut Vec<RecordError>,
@@ -327,7 +328,7 @@ fn named<K: std::str::FromStr, T: DeserializeOwned>(
     all
 }
 
-/// The bytes of a desired state: its resources by address.
+/// Returns the bytes of a desired state: its resources by address.
 pub(super) fn state_to_bytes(state: &DesiredState) -> Option<Vec<u8>> {
     let specs: BTreeMap<&Address, &Spec> = state
         .resources()
@@ -337,7 +338,7 @@ pub(super) fn state_to_bytes(state: &DesiredState) -> Option<Vec<u8>> {
     serde_json::to_vec(&specs).ok()
 }
 
-/// A stored desired state; `None` if it can't be read or isn't the one that its digest says.
+/// Reads a stored desired state; `None` if it can't be read or doesn't have this digest.
 fn state_from_bytes(bytes: &[u8], digest: Digest) -> Option<DesiredState> {
     let specs: BTreeMap<Address, Spec> = serde_json::from_slice(bytes).ok()?;
     let resources = specs

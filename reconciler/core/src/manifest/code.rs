@@ -1,4 +1,4 @@
-//! The codes of everything that can be wrong with a fleet's manifests, for `plumb explain CODE`.
+//! The codes of all errors in a fleet's manifests, for `plumb explain CODE`.
 
 use plumb_document::Code;
 

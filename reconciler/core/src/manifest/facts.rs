@@ -1,4 +1,4 @@
-//! Phase 1: the static facts of every host, which is all that hosts can know of one another.
+//! Phase 1: the static facts of every host. Hosts can know nothing else about one another.
 
 mod address;
 mod checks;
@@ -18,7 +18,7 @@ use crate::compose::Instance;
 use crate::parallel;
 use crate::render::{Context, Engine, has_expression};
 
-/// A host's facts, or why they can't be known.
+/// A host's facts, or the reasons why they are unknown.
 pub(crate) type Known = Result<Arc<HostFacts>, Problems>;
 
 /// The static facts of a fleet.
@@ -26,16 +26,16 @@ pub(crate) type Known = Result<Arc<HostFacts>, Problems>;
 pub(crate) struct Facts {
     pub(crate) domain: Option<String>,
     pub(crate) hosts: BTreeMap<HostName, Known>,
-    /// The labels of hosts whose facts aren't known, where at least those are.
+    /// The labels of hosts whose facts are unknown but whose labels could be read.
     pub(crate) labels: BTreeMap<HostName, BTreeMap<String, String>>,
     pub(crate) networks: BTreeMap<Arc<str>, Result<Arc<NetworkFacts>, Problems>>,
     pub(crate) alertmanagers: Vec<String>,
-    /// What is wrong beyond single hosts.
+    /// The errors that don't belong to one host.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl Facts {
-    /// The hosts whose facts aren't known.
+    /// Returns the hosts whose facts are unknown.
     pub(crate) fn unknown(&self) -> impl Iterator<Item = ObjectId> {
         self.hosts
             .iter()
@@ -44,7 +44,7 @@ impl Facts {
     }
 }
 
-/// What others may know of a host.
+/// The facts of a host that other hosts may read.
 #[derive(Debug)]
 pub(crate) struct HostFacts {
     pub(crate) name: HostName,
@@ -54,12 +54,12 @@ pub(crate) struct HostFacts {
     pub(crate) endpoints: Vec<EndpointFact>,
     /// Its profiles with their parameters.
     pub(crate) instances: Vec<Instance>,
-    /// The same as templates see it.
+    /// The facts as templates see them.
     pub(crate) value: Jinja,
 }
 
 impl HostFacts {
-    /// The address at which an endpoint is reached: in this network, or in the first of its own.
+    /// Returns the address of an endpoint in this network, or in the first of its own networks.
     pub(crate) fn address_of(
         &self,
         endpoint: &EndpointFact,
@@ -68,7 +68,7 @@ impl HostFacts {
         self.addresses_of(endpoint, network).next()
     }
 
-    /// All addresses at which an endpoint is reached, in order of its networks.
+    /// Returns all addresses of an endpoint, in order of its networks.
     pub(crate) fn addresses_of<'a>(
         &'a self,
         endpoint: &'a EndpointFact,
@@ -103,16 +103,16 @@ pub(crate) struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// The address that others use: IPv4 where there is one.
+    /// Returns the address for other hosts: IPv4 if there is one, else IPv6.
     pub(crate) fn address(&self) -> Option<String> {
         self.ipv4.clone().or_else(|| self.ipv6.clone())
     }
 }
 
-/// Something that a host offers.
+/// A service that a host offers.
 #[derive(Debug)]
 pub(crate) struct EndpointFact {
-    /// The key of the profile's instance; empty for the host's own.
+    /// The key of the profile's instance; empty for the host's own endpoints.
     pub(crate) instance: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) spec: EndpointSpec,
@@ -143,7 +143,7 @@ pub(crate) struct MemberFact {
     pub(crate) span: Span,
 }
 
-/// Evaluates the expressions among a host's static parts, which see its name and labels.
+/// Evaluates the expressions in a host's static fields; they can read its name and labels.
 pub(super) fn render_statics(
     engine: &Engine,
     name: &HostName,
@@ -160,7 +160,7 @@ pub(super) fn render_statics(
     engine.render(statics, &Context::facts(&host, None))
 }
 
-/// An operating system as templates see it: what isn't said is there as nothing.
+/// An operating system as templates see it; missing values are `none`.
 #[derive(Serialize)]
 struct OsValue<'a> {
     family: plumb_api::kind::OsFamily,
@@ -191,7 +191,7 @@ struct HostValue<'a> {
     networks: BTreeMap<&'a str, &'a HostNetwork>,
 }
 
-/// The facts of all hosts and networks.
+/// Returns the facts of all hosts and networks.
 pub(super) fn all(manifests: &Manifests) -> Facts {
     let entries: Vec<_> = manifests.hosts.iter().collect();
     let known = parallel::map(&entries, |(name, entry)| match (&manifests.fleet, entry) {
@@ -288,7 +288,7 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
     })
 }
 
-/// The endpoints of one instance, rendered.
+/// Renders the endpoints of one instance and adds them to `all`.
 fn offers(
     manifests: &Manifests,
     instance: &Arc<str>,
@@ -343,7 +343,7 @@ fn offers(
     }
 }
 
-/// The error about a network that isn't there.
+/// Returns the error about an unknown network.
 fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
@@ -356,7 +356,7 @@ fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
     }
 }
 
-/// The place of a value within a tree, as near as it can be told.
+/// Returns the place of a value in a tree, or of the nearest node above it.
 fn place<'a>(node: &'a Node, path: &[&str]) -> &'a Span {
     let mut here = node;
     for step in path {

@@ -1,4 +1,4 @@
-//! `fleet.yaml`: what holds for all hosts.
+//! `fleet.yaml`: the settings of all hosts.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::object::{self, Broken};
 use super::{code, host};
 use crate::render::has_expression;
 
-/// The fleet's own object.
+/// The fleet's own object, typed.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetObject {
     pub(crate) name: FleetName,
     pub(crate) spec: FleetSpec,
     /// `hostDefaults` as a tree.
     pub(crate) defaults: Arc<Map>,
-    /// `alertmanagers` as a tree, for places.
+    /// `alertmanagers` as a tree, which has the places of its values.
     pub(crate) alertmanagers: Option<Node>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
         diagnostics,
     };
     let defaults = object.spec.get("hostDefaults");
-    // Expressions have no type before they are evaluated, which is done for each host.
+    // An expression has no type until it is evaluated, which happens for each host.
     let late = defaults.filter(|defaults| has_expression(&statics_of(defaults)));
     let spec: FleetSpec = match late {
         None => decode(&object.spec),

@@ -1,4 +1,4 @@
-//! `hosts/NAME.yaml`: one machine, over the fleet's `hostDefaults`.
+//! `hosts/NAME.yaml`: one machine, combined with the fleet's `hostDefaults`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::object::Object;
 use super::{code, unsupported};
 use crate::compose::{Block, Priority};
 
-/// Which file says something about a host.
+/// The file that sets a field of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Layer {
     /// `Fleet.hostDefaults`.
@@ -19,32 +19,32 @@ pub(crate) enum Layer {
     Host,
 }
 
-/// A host's manifest over the fleet's defaults.
+/// A host's manifest, combined with the fleet's defaults.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     /// The file's path.
     pub(crate) file: Arc<str>,
     /// The labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Where its name is written.
+    /// The place of its name.
     pub(crate) span: Span,
-    /// The parts that aren't composed, typed; the trees are left out of it.
+    /// The typed fields that aren't composed; the tree fields are left out.
     pub(crate) spec: HostSpec,
-    /// The same parts as a tree, for places.
+    /// The same fields as a tree, which has the places of their values.
     pub(crate) statics: Node,
-    /// The profiles that each layer names: key → parameters.
+    /// The profiles of each layer: key → parameters.
     pub(crate) profiles: Vec<(Layer, Arc<Map>)>,
-    /// The endpoints of its own.
+    /// The endpoints of the host itself.
     pub(crate) endpoints: Map,
-    /// The host's own blocks of resources (those of the defaults are the fleet's).
+    /// The host's own blocks of resources; those of the defaults belong to the fleet.
     pub(crate) blocks: Vec<Block>,
-    /// What isn't wanted.
+    /// The resources and profiles that the host removes.
     pub(crate) remove: Vec<(Layer, Node)>,
     /// JSON patches.
     pub(crate) patches: Vec<Node>,
 }
 
-/// The fields that are trees: composed and rendered before they have a type.
+/// The fields that stay trees until they are composed and rendered.
 const TREES: [&str; 7] = [
     "profiles",
     "endpoints",
@@ -55,12 +55,12 @@ const TREES: [&str; 7] = [
     "patches",
 ];
 
-/// Whether a field of a host is composed and rendered before it has a type.
+/// True if a field of a host stays a tree until it is composed and rendered.
 pub(super) fn is_tree(field: &str) -> bool {
     TREES.contains(&field)
 }
 
-/// Puts a host's spec over the defaults. `render` evaluates the expressions among the static parts.
+/// Combines a host's spec with the defaults. `render` evaluates the expressions in the static fields.
 pub(crate) fn read(
     object: &Object,
     defaults: &Arc<Map>,
@@ -142,7 +142,7 @@ pub(crate) fn read(
     })
 }
 
-/// A mapping, or nothing; anything else is an error.
+/// Returns a mapping, or `None` for null; anything else is an error.
 pub(crate) fn mapping(
     node: &Node,
     what: &str,
@@ -164,7 +164,7 @@ pub(crate) fn mapping(
     }
 }
 
-/// The static parts of a host: its own over the defaults.
+/// Returns the static fields of a host: its own over the defaults.
 fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
     let is_static = |entry: &&Entry| !is_tree(&entry.key.text);
     let mut merged: Map = defaults.iter().filter(is_static).cloned().collect();
@@ -178,7 +178,7 @@ fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
     Node::map(merged, span.clone())
 }
 
-/// Mappings unite, and so does `ignore`, which is a set; anything else is replaced.
+/// Merges two values: mappings unite, and so does the set `ignore`; any other value is replaced.
 fn overlay(default: &Node, own: &Node) -> Node {
     let (Some(below), Some(above)) = (default.as_map(), own.as_map()) else {
         return own.clone();
@@ -205,7 +205,7 @@ fn overlay(default: &Node, own: &Node) -> Node {
     Node::map(merged, own.span.clone())
 }
 
-/// What a decoded host can't be, beyond the types of its fields.
+/// Returns the errors of a decoded host that its types don't rule out.
 pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let place = |field: &str| node.get(field).map_or(&node.span, |node| &node.span);

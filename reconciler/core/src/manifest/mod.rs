@@ -1,7 +1,7 @@
-//! Manifests: a repository's files to objects.
+//! Manifests: reads a repository's files into objects.
 //!
-//! [`load`] takes the files of a revision and gives a [`Fleet`] that always exists: an object that
-//! can't be used is kept with what is wrong with it, so that its host is held and never looks absent.
+//! [`load`] reads the files of a revision and always returns a [`Fleet`]: an object with errors is kept with
+//! its diagnostics, so that its host is held instead of looking absent.
 
 pub mod code;
 mod facts;
@@ -36,8 +36,8 @@ pub(crate) use unsupported::{TYPES, diagnostic as unsupported_diagnostic};
 
 /// The files of a revision, by path from the repository's root.
 ///
-/// `R` is the revision that they are of. Only who can make an `R` can have a [`Fleet<R>`]: what is
-/// driven is loaded from revisions that trust gave.
+/// `R` is the type of the revision. Only code that can create an `R` can get a [`Fleet<R>`], so hosts are
+/// only driven from revisions that the trust crate created.
 #[derive(Debug, Clone)]
 pub struct Sources<R> {
     /// The revision.
@@ -46,12 +46,13 @@ pub struct Sources<R> {
     pub files: BTreeMap<Arc<str>, Arc<[u8]>>,
 }
 
-/// A loaded fleet, and everything that was found on the way.
+/// A loaded fleet, with all diagnostics.
 #[derive(Debug)]
 pub struct Loaded<R> {
-    /// The fleet; it exists whatever was found.
+    /// The fleet; it exists even if objects have errors.
     pub fleet: Fleet<R>,
-    /// What is wrong with objects; what only shows when a host is resolved is in [`resolve`](crate::resolve::resolve)'s result.
+    /// The errors of objects. Errors that only resolving finds are in the result of
+    /// [`resolve`](crate::resolve::resolve).
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -63,22 +64,22 @@ pub struct Fleet<R> {
 }
 
 impl<R> Fleet<R> {
-    /// The revision that it was loaded from.
+    /// Returns the revision that it was loaded from.
     pub fn revision(&self) -> &R {
         &self.revision
     }
 
-    /// The names of all hosts, held ones too.
+    /// Returns the names of all hosts, held ones too.
     pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
         self.manifests.hosts.keys()
     }
 
-    /// Whether there is a host of this name.
+    /// True if there is a host of this name.
     pub fn has_host(&self, name: &HostName) -> bool {
         self.manifests.hosts.contains_key(name)
     }
 
-    /// A host's labels; none where they can't be read.
+    /// Returns a host's labels; `None` if they can't be read.
     pub fn labels(&self, name: &HostName) -> Option<&BTreeMap<String, String>> {
         match self.manifests.hosts.get(name)? {
             Ok(host) => Some(&host.labels),
@@ -86,7 +87,7 @@ impl<R> Fleet<R> {
         }
     }
 
-    /// The text of every file, for snippets.
+    /// Returns the text of every file, for snippets.
     pub fn source_map(&self) -> SourceMap {
         let mut map = SourceMap::default();
         for (file, bytes) in self.manifests.files.iter() {
@@ -100,10 +101,10 @@ impl<R> Fleet<R> {
     }
 }
 
-/// An object, or what is wrong with it.
+/// An object, or its errors.
 pub(crate) type Entry<T> = Result<Arc<T>, Broken>;
 
-/// Which object something concerns.
+/// The identity of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ObjectId {
     Fleet,
@@ -115,7 +116,7 @@ pub(crate) enum ObjectId {
 /// Several objects.
 pub(crate) type ObjectIdSet = BTreeSet<ObjectId>;
 
-/// Why something of a host can't be known: its own errors, and objects that have theirs.
+/// The reasons why something about a host is unknown: its own errors, and other objects with errors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Problems {
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -139,7 +140,7 @@ impl Problems {
         self.because.extend(other.because);
     }
 
-    /// The value, unless there are problems.
+    /// Returns the value, unless there are problems.
     pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() {
             Ok(value)
@@ -164,7 +165,7 @@ impl From<Vec<Diagnostic>> for Problems {
     }
 }
 
-/// Everything of a revision, as far as no host is looked at.
+/// Everything of a revision that doesn't depend on one host.
 #[derive(Debug)]
 pub(crate) struct Manifests {
     pub(crate) files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>,
@@ -173,9 +174,9 @@ pub(crate) struct Manifests {
     pub(crate) hosts: BTreeMap<HostName, Entry<Host>>,
     pub(crate) profiles: BTreeMap<Arc<str>, Entry<Profile>>,
     pub(crate) networks: BTreeMap<Arc<str>, Entry<Network>>,
-    /// The profiles in such an order that what includes comes before what is included.
+    /// The order of profiles: including ones come before included ones.
     pub(crate) profile_order: BTreeMap<Arc<str>, usize>,
-    /// What concerns no object that could be used.
+    /// Diagnostics that belong to no usable object.
     pub(crate) loose: Vec<Diagnostic>,
     pub(crate) engine: Engine,
     pub(crate) facts: Arc<Facts>,
@@ -197,11 +198,11 @@ pub fn load<R>(sources: Sources<R>) -> Loaded<R> {
     }
 }
 
-/// What a path holds.
+/// The role of a path.
 enum Place<'a> {
     Fleet,
     Object(ObjectKind, &'a str),
-    /// A wrong ending that would be overlooked.
+    /// A file with a wrong extension, which would be overlooked.
     Misnamed,
     Other,
 }
@@ -240,7 +241,7 @@ fn place(path: &str) -> Place<'_> {
     }
 }
 
-/// Objects by kind and name, as they are read.
+/// The objects read so far, by kind and name.
 #[derive(Default)]
 struct Found {
     fleet: Option<Result<FleetObject, Broken>>,
@@ -336,7 +337,7 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
     found
 }
 
-/// A warning about a file that looks like an object, where none is read.
+/// Returns a warning about a file that looks like an object, but is in a place where none is read.
 fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
     let ending = Path::new(&**file)
         .extension()
@@ -378,7 +379,7 @@ fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
     })
 }
 
-/// An object with its type.
+/// An object of a known kind, with its type.
 enum Typed {
     Host(HostName, Entry<Host>),
     Profile(Entry<Profile>),
@@ -487,12 +488,12 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
 }
 
 impl Manifests {
-    /// A good object, or nothing.
+    /// Returns the profile of this name, even if it has errors.
     pub(crate) fn profile(&self, name: &str) -> Option<&Entry<Profile>> {
         self.profiles.get(name)
     }
 
-    /// What is wrong with an object.
+    /// Returns the errors of an object.
     pub(crate) fn problems(&self, id: &ObjectId) -> &[Diagnostic] {
         let broken = match id {
             ObjectId::Fleet => self.fleet.as_ref().err(),
@@ -509,7 +510,7 @@ impl Manifests {
         broken.map_or(&[], |broken| &broken.diagnostics)
     }
 
-    /// Everything that is wrong with objects, in order of place.
+    /// Returns the errors of all objects, in order of place.
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut all = self.loose.clone();
         all.extend(

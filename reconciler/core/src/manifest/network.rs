@@ -1,4 +1,4 @@
-//! `networks/NAME.yaml`: subnets and who is in them.
+//! `networks/NAME.yaml`: the subnets and members of a network.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
 }
 
 impl Network {
-    /// The address of an id in the IPv4 subnet: base and id.
+    /// Returns the IPv4 address of an id: the base of the subnet plus the id.
     pub(crate) fn v4_of(&self, id: u32) -> Option<Ipv4Addr> {
         let net = self.v4?;
         let address = Ipv4Addr::from(u32::from(net.network()).checked_add(id)?);
@@ -88,8 +88,8 @@ impl Network {
         (net.contains(&address) && !edge).then_some(address)
     }
 
-    /// The address of an id in the IPv6 subnet: the id's decimal digits stand as they are, so that
-    /// .127.88 and `::88` are the same host to the eye.
+    /// Returns the IPv6 address of an id. Its hexadecimal digits are the id's decimal digits, so that .127.88
+    /// and `::88` look like the same host.
     pub(crate) fn v6_of(&self, id: u32) -> Option<Ipv6Addr> {
         let net = self.v6?;
         let digits = u128::from_str_radix(&id.to_string(), 16).ok()?;

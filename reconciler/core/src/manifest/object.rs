@@ -1,4 +1,4 @@
-//! One file: its text, its object's header, its spec as a tree.
+//! One file: its text, the header of its object, and the spec as a tree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use plumb_document::{Diagnostic, Node, Span, closest, decode, parse};
 
 use super::{code, unsupported};
 
-/// An object's header and its spec, not yet typed.
+/// An object's header and its untyped spec.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
     /// The file's path.
@@ -17,22 +17,22 @@ pub(crate) struct Object {
     pub(crate) name: String,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Where its name is written.
+    /// The place of its name.
     pub(crate) span: Span,
-    /// Its spec without what isn't supported.
+    /// Its spec without unsupported fields.
     pub(crate) spec: Node,
 }
 
 /// A file that holds no usable object.
 #[derive(Debug, Clone)]
 pub(crate) struct Broken {
-    /// The labels, where at least they could be read.
+    /// The labels, if they could be read.
     pub(crate) labels: Option<BTreeMap<String, String>>,
-    /// What is wrong.
+    /// The errors.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a file that must hold an object of this kind and name.
+/// Reads a file that must contain an object of this kind and name.
 pub(crate) fn read(
     file: &Arc<str>,
     bytes: &[u8],
@@ -132,7 +132,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
     }
 }
 
-/// What `metadata` says, and the place of the name.
+/// The name and labels in `metadata`, and the place of the name.
 struct Named {
     name: String,
     labels: Option<BTreeMap<String, String>>,

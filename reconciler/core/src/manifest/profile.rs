@@ -1,4 +1,4 @@
-//! `profiles/NAME.yaml`: what several hosts have in common.
+//! `profiles/NAME.yaml`: resources and settings that several hosts share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::compose::{Block, Priority, check_declarations};
 pub(crate) struct Profile {
     pub(crate) name: Arc<str>,
     pub(crate) span: Span,
-    /// Its parameters' declarations.
+    /// The declarations of its parameters.
     pub(crate) params: BTreeMap<String, Param>,
-    /// The same as a tree: defaults keep their places.
+    /// The declarations as a tree, which has the places of defaults.
     pub(crate) declared: Arc<Map>,
-    /// What comes along.
+    /// The profiles that it includes.
     pub(crate) includes: Vec<Include>,
-    /// What it offers.
+    /// The endpoints that it offers.
     pub(crate) endpoints: Arc<Map>,
     /// The condition for its resources.
     pub(crate) when: Option<Node>,
@@ -29,20 +29,20 @@ pub(crate) struct Profile {
     pub(crate) blocks: Vec<Block>,
 }
 
-/// A profile that comes along with another.
+/// A profile that another one includes.
 #[derive(Debug, Clone)]
 pub(crate) struct Include {
-    /// The key, which may hold expressions.
+    /// The key, which may have expressions.
     pub(crate) key: Node,
     /// The profile's name.
     pub(crate) of: Arc<str>,
-    /// Where the profile is named.
+    /// The place of the profile's name.
     pub(crate) span: Span,
     /// Its parameters.
     pub(crate) params: Arc<Map>,
 }
 
-/// The fields that are trees.
+/// The fields that stay trees.
 const TREES: [&str; 5] = ["includes", "endpoints", "resources", "defaults", "force"];
 
 pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
@@ -97,7 +97,7 @@ pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
     }
 }
 
-/// Reads `key: {of: profile, param: value}`; the profile is the key where `of` is left out.
+/// Reads `key: {of: profile, param: value}`; without `of`, the key names the profile.
 pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Option<Include> {
     let Entry { key, value } = entry;
     let params = match &value.value {

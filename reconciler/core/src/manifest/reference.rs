@@ -6,7 +6,7 @@ use plumb_api::AnyAddress;
 use plumb_api::name::InvalidName;
 use plumb_document::closest;
 
-/// What an address names on a host.
+/// The thing on a host that an address names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldRef {
     /// A resource, or one field of it.
@@ -22,7 +22,7 @@ impl FromStr for FieldRef {
         if let Some(key) = text.strip_prefix("profile:") {
             return Ok(Self::Profile(key.to_owned()));
         }
-        // A resource's name may hold a `#`; a field's can't, and has only letters.
+        // A resource's name may have a `#`; a field's name has only letters.
         if let Some((address, field)) = text.rsplit_once('#')
             && !field.is_empty()
             && field.chars().all(|c| c.is_ascii_alphabetic())
@@ -33,7 +33,7 @@ impl FromStr for FieldRef {
     }
 }
 
-/// The address among these that was probably meant.
+/// Returns the address among these that was probably meant.
 pub(crate) fn closest_address<A: ToString>(
     wanted: &str,
     all: impl IntoIterator<Item = A>,

@@ -1,33 +1,33 @@
-//! Selectors: kubectl's for labels, a list for names, `*` for all.
+//! Selectors: labels as in kubectl, a list of names, or `*` for all.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Which hosts are meant.
+/// A set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
-    /// All of them.
+    /// All hosts.
     All,
-    /// These, by name.
+    /// The hosts with these names.
     Names(Vec<String>),
-    /// Those whose labels meet all of these.
+    /// The hosts whose labels meet all of these requirements.
     Labels(Vec<Requirement>),
 }
 
 /// One condition on labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirement {
-    /// `key=value`, `key in (a, b)`: the label is there and one of these.
+    /// `key=value`, `key in (a, b)`: the label exists and has one of these values.
     In(String, Vec<String>),
-    /// `key!=value`, `key notin (a, b)`: the label isn't there, or is none of these.
+    /// `key!=value`, `key notin (a, b)`: the label doesn't exist or has another value.
     NotIn(String, Vec<String>),
-    /// `key`: the label is there.
+    /// `key`: the label exists.
     Exists(String),
-    /// `!key`: the label isn't there.
+    /// `!key`: the label doesn't exist.
     Missing(String),
 }
 
-/// The text is no selector.
+/// The text isn't a selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no selector: {problem}")]
 pub struct InvalidSelector {
@@ -39,7 +39,8 @@ impl Selector {
     /// Reads `role=cloud,site!=home`, `env in (a, b)`, `key`, `!key` or `*`.
     ///
     /// # Errors
-    /// When it is none of these; an empty text is no selector, because it would silently mean all.
+    /// Returns an error if the text has another form. An empty text is an error too, because it would
+    /// silently select all hosts.
     pub fn parse(text: &str) -> Result<Self, InvalidSelector> {
         let wrong = |problem| InvalidSelector {
             text: text.to_owned(),
@@ -55,12 +56,12 @@ impl Selector {
         Ok(Self::Labels(requirements))
     }
 
-    /// A list of names.
+    /// Creates a selector from a list of names.
     pub fn names(names: impl IntoIterator<Item = String>) -> Self {
         Self::Names(names.into_iter().collect())
     }
 
-    /// Whether a host of this name and these labels is meant.
+    /// True if a host of this name with these labels matches.
     pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         match self {
             Self::All => true,
@@ -69,7 +70,7 @@ impl Selector {
         }
     }
 
-    /// Whether a host of this name is meant whatever its labels are; none when labels decide.
+    /// Returns true or false if the name alone decides; `None` if labels decide.
     pub fn matches_name(&self, name: &str) -> Option<bool> {
         match self {
             Self::All => Some(true),
@@ -90,7 +91,7 @@ impl Requirement {
     }
 }
 
-/// Splits at commas that stand outside brackets.
+/// Splits the text at commas outside brackets.
 fn split(text: &str) -> Option<Vec<&str>> {
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_u32);
     for (at, c) in text.char_indices() {
@@ -141,7 +142,7 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
     label(part).map(Requirement::Exists)
 }
 
-/// A value; what no label's value has is a sign that something else was meant.
+/// Parses a value. Characters that no label value has indicate a mistake.
 fn value(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.contains(['=', '!', '(', ')', ',']) {

@@ -1,4 +1,4 @@
-//! The parts of the language that this version doesn't do: refused, never ignored.
+//! The parts of the language that this version doesn't support: rejected, never ignored.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use plumb_document::{Diagnostic, Map, Node, Value};
 
 use super::code;
 
-/// Fields by path below `spec`; `*` stands for any key or item.
+/// Returns the unsupported fields by path below `spec`; `*` stands for any key or item.
 fn paths(kind: ObjectKind) -> &'static [&'static str] {
     match kind {
         ObjectKind::Fleet => &[
@@ -33,7 +33,7 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
     }
 }
 
-/// Resource types of the language. A type that isn't registered is reported as unsupported, not as
+/// The resource types of the language. One without an implementation is reported as unsupported, not as
 /// unknown.
 pub(crate) const TYPES: &[&str] = &[
     "archive",
@@ -75,7 +75,7 @@ pub(crate) const TYPES: &[&str] = &[
     "zram",
 ];
 
-/// The error about one of them.
+/// Returns the error about an unsupported part.
 pub(crate) fn diagnostic(span: &plumb_document::Span, what: &str) -> Diagnostic {
     Diagnostic::error(
         code::UNSUPPORTED_FIELD,
@@ -85,7 +85,7 @@ pub(crate) fn diagnostic(span: &plumb_document::Span, what: &str) -> Diagnostic 
     .hint("leave it out; it would not be done")
 }
 
-/// The spec without what isn't supported, and an error for each of it.
+/// Returns the spec without unsupported parts, and an error for each of them.
 pub(crate) fn take_out(kind: ObjectKind, spec: &Node) -> (Node, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let mut spec = spec.clone();

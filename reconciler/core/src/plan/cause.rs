@@ -1,4 +1,4 @@
-//! Who moved: git, the host, or both; by three-way comparison, field by field.
+//! The cause of each difference: git, the host, or both; by three-way comparison, field by field.
 
 use plumb_api::Spec;
 use plumb_api::frame::Difference;
@@ -7,32 +7,32 @@ use plumb_api::resource::Manage;
 
 use crate::desired::{DriftMode, DriftPolicy};
 
-/// A field that is to change, and who moved it.
+/// A field that must change, with the cause of its difference.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Moved {
     pub(super) change: FieldChange,
     pub(super) cause: Cause,
 }
 
-/// What becomes of the fields in which a resource differs.
+/// The differing fields of a resource, by what the plan does about them.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
-    /// They change.
+    /// Fields that change.
     pub(super) changed: Vec<Moved>,
-    /// They drifted, and are left for somebody to look at.
+    /// Fields that drifted; they are left and reported.
     pub(super) told: Vec<FieldChange>,
-    /// They drifted, and nobody wants to hear of it.
+    /// Fields that drifted; they are left and not reported.
     pub(super) ignored: Vec<FieldChange>,
 }
 
-/// Judges the fields in which a resource differs.
+/// Sorts the differing fields of a resource by policy and cause.
 pub(super) fn judge(
     policy: &DriftPolicy,
     mode: DriftMode,
     spec: &Spec,
     difference: &Difference,
 ) -> Judged {
-    // The comparison is made here again: a host's own word on what differs isn't needed for it.
+    // Compared here again, so that the plan doesn't rest on the host's own claim.
     let fields = match &difference.observed {
         Some(observed) => spec.compare(observed),
         None => difference.fields.clone(),
@@ -69,8 +69,8 @@ pub(super) fn judge(
     judged
 }
 
-/// Who moved one field. `drifted` is how the host differs from what was last confirmed there; none
-/// where nothing was.
+/// Returns the cause of one field's difference. `drifted` lists the differences between the host and the last
+/// confirmed spec; `None` if no spec was confirmed.
 fn cause_of(change: &FieldChange, drifted: Option<&[FieldChange]>) -> Cause {
     let Some(drifted) = drifted else {
         return Cause::Intent;
@@ -82,7 +82,7 @@ fn cause_of(change: &FieldChange, drifted: Option<&[FieldChange]>) -> Cause {
     }
 }
 
-/// The cause of a change whose fields moved for several: conflict before intent before drift.
+/// Combines the causes of several fields: conflict wins over intent, and intent over drift.
 pub(super) fn united(causes: impl Iterator<Item = Cause>) -> Cause {
     let mut all = Cause::Drift;
     for cause in causes {

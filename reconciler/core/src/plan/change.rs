@@ -1,4 +1,4 @@
-//! One change before it has its place in the plan.
+//! Changes before they get their place in the plan.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use super::cause::{self, Moved};
 
-/// A change without a place: what it does and why, not yet when.
+/// A change without a place: its action and its cause, not yet its order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Draft {
     address: Address,
@@ -23,7 +23,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// What brings a resource to its spec; none where nothing of it may change.
+    /// Creates the change that brings a resource to its spec; `None` if no field may change.
     pub(super) fn towards(spec: &Spec, difference: &Difference, moved: Vec<Moved>) -> Option<Self> {
         if moved.is_empty() {
             return None;
@@ -68,12 +68,12 @@ impl Draft {
         })
     }
 
-    /// What takes back a resource that nothing desires any more.
+    /// Creates the change that takes back a resource that nothing desires any more.
     pub(super) fn removal(difference: &Difference) -> Self {
         let confirmed = difference.confirmed.as_ref();
         let found = difference.observed.as_ref();
-        // What is to go is looked at in the fields that are given back; those that weren't looked at
-        // haven't moved.
+        // The agent observes only those fields of a removed resource that it gives back; the others count as
+        // unmoved.
         let moved = |change: FieldChange| change.from.is_some();
         let drifted = match (confirmed, found) {
             (Some(confirmed), Some(found)) => confirmed.compare(found).into_iter().any(moved),
@@ -101,7 +101,7 @@ impl Draft {
         }
     }
 
-    /// Something that runs because something else in the plan changes.
+    /// Creates the run of a resource that reacts to another change of the plan.
     pub(super) fn run(address: &Address, spec: &Spec, cause: Cause) -> Self {
         Self {
             address: address.clone(),
@@ -119,14 +119,14 @@ impl Draft {
         }
     }
 
-    /// Adds what the resource does because others in the plan change.
+    /// Adds a reaction of the resource to another change of the plan.
     pub(super) fn react(&mut self, effect: Consequence) {
         let (rank, word) = match effect {
             Consequence::Reloads(_) => (1, "reloaded"),
             Consequence::Runs(_) => (2, "done"),
             _ => (2, "restarted"),
         };
-        // A restart reloads too, so the stronger reaction stands alone.
+        // A restart includes a reload, so the stronger reaction stands alone.
         let weaker = |c: &Consequence| matches!(c, Consequence::Reloads(_));
         let stronger = self
             .consequences
@@ -144,12 +144,12 @@ impl Draft {
         self.unforeseen();
     }
 
-    /// An earlier change decides what will be found, so nothing can be demanded of it.
+    /// Drops the precondition, because an earlier change decides the state that this one finds.
     pub(super) fn unforeseen(&mut self) {
         self.precondition = None;
     }
 
-    /// What is found, and so what is done, follows from an earlier change.
+    /// Marks the change as predicted, because its action depends on an earlier change.
     pub(super) fn predicted(&mut self) {
         self.unforeseen();
         if self.certainty == Certainty::Exact {
@@ -157,7 +157,7 @@ impl Draft {
         }
     }
 
-    /// What stands in its place goes first, in the same plan.
+    /// Marks that another change of the plan removes the present owner of the path first.
     pub(super) fn vacated(&mut self) {
         self.predicted();
         self.foreign = false;
@@ -180,17 +180,17 @@ impl Draft {
         self.cause
     }
 
-    /// Whether it would change what Plumb didn't make.
+    /// True if it would change something that Plumb didn't make.
     pub(super) fn is_foreign(&self) -> bool {
         self.foreign
     }
 
-    /// True if other resources may look otherwise after it.
+    /// True if it may change the observed state of other resources.
     pub(super) fn invalidates(&self) -> bool {
         self.invalidates || self.op == Op::Replace
     }
 
-    /// Gives it its place.
+    /// Gives the change its id and its predecessors.
     pub(super) fn place(self, id: ChangeId, after: Vec<ChangeId>) -> Change {
         Change {
             id,

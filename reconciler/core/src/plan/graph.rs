@@ -1,7 +1,7 @@
-//! What comes before what.
+//! The order of changes.
 //!
-//! Explicit order always holds (`check` refuses circles of it). Order that follows from types is
-//! dropped where it would close a circle, the yielding sort of it first.
+//! Explicit order always holds (`check` rejects cycles in it). Order that follows from types is dropped where
+//! it would close a cycle, the yielding kind first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,11 @@ use super::change::Draft;
 use super::spec_of;
 use crate::desired::DesiredState;
 
-/// For each resource those that come directly before it.
+/// The direct predecessors of each resource.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Edges(BTreeMap<Address, BTreeSet<Address>>);
 
-/// One wish for an order: `later` comes after `earlier`.
+/// A requested order: `later` comes after `earlier`.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
     strength: Strength,
@@ -31,7 +31,7 @@ impl Edges {
         self.0.entry(wish.later).or_default().insert(wish.earlier);
     }
 
-    /// Whether `from` comes after `to`, over however many others.
+    /// True if `from` comes after `to`, directly or through others.
     fn reaches(&self, from: &Address, to: &Address) -> bool {
         let mut seen = BTreeSet::new();
         let mut open = vec![from];
@@ -46,7 +46,7 @@ impl Edges {
         false
     }
 
-    /// Everything that comes after a resource, over however many others.
+    /// Returns everything that comes after a resource, directly or through others.
     pub(super) fn behind(&self, first: &Address) -> BTreeSet<Address> {
         let mut later: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
         for (address, earlier) in &self.0 {
@@ -66,7 +66,7 @@ impl Edges {
         all
     }
 
-    /// Whether the order holds itself up: some resource comes before itself.
+    /// True if the order has a cycle.
     fn has_circle(&self) -> bool {
         let mut missing: BTreeMap<&Address, usize> = BTreeMap::new();
         let mut later: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
@@ -98,7 +98,7 @@ impl Edges {
         done < total
     }
 
-    /// The changes that come directly before a change, over resources that don't change.
+    /// Returns the changes that come before a change with no other change between them.
     fn nearest<'a>(
         &'a self,
         address: &'a Address,
@@ -121,7 +121,7 @@ impl Edges {
     }
 }
 
-/// The order of everything that is desired or was made.
+/// Returns the order of all desired resources and of those with differences.
 pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
     let found: BTreeMap<_, _> = differences.iter().map(|d| (&d.address, d)).collect();
     let mut wishes = BTreeSet::new();
@@ -137,11 +137,11 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
         }
         let explicit = strength == Strength::Explicit;
         let (later, earlier) = match (goes(later), goes(earlier)) {
-            // What goes, goes before what it stands on.
+            // A removed resource goes before the dependency that is removed too.
             (true, true) => (earlier, later),
-            // Where only what it stands on goes, it lets that go first.
+            // If only the dependency is removed, the resource changes first and stops using it.
             (false, true) if !explicit => (earlier, later),
-            // It goes whatever becomes of what it stood on.
+            // The removal of a resource doesn't wait for a dependency that stays.
             (true, false) if !explicit => return,
             _ => (later, earlier),
         };
@@ -157,7 +157,7 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
                 wish(dependency.strength, address, &dependency.address);
             }
         }
-        // What a resource stood on so far may go only after it has let it go.
+        // A dependency from the confirmed spec may be removed only after the resource stops using it.
         let was = found.get(*address).and_then(|d| d.confirmed.as_ref());
         if let (Some(was), Some(_)) = (was, goal.get(address)) {
             for dependency in was.requires(address.name()) {
@@ -167,7 +167,7 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
             }
         }
         for dependent in address.kind().dependents(address.name()) {
-            // As firm as if it were written: a restart before its cause would be none.
+            // As strict as an explicit order: a restart before its cause would have no effect.
             wish(Strength::Explicit, &dependent, address);
         }
     }
@@ -182,7 +182,7 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
     united(edges, wishes)
 }
 
-/// Resources that can't be at the same time: the one that goes makes room for the one that comes.
+/// Returns pairs of resources that exclude each other: the removed one goes before the new one.
 fn rivals(all: &BTreeSet<&Address>, goes: impl Fn(&Address) -> bool) -> Vec<(Address, Address)> {
     let mut places: BTreeMap<String, Vec<&Address>> = BTreeMap::new();
     for address in all {
@@ -201,7 +201,7 @@ fn rivals(all: &BTreeSet<&Address>, goes: impl Fn(&Address) -> bool) -> Vec<(Add
     pairs
 }
 
-/// Adds wishes, strongest first; those that would close a circle are dropped.
+/// Adds wishes, strongest first; drops those that would close a cycle.
 fn united(mut edges: Edges, wishes: BTreeSet<Wish>) -> Edges {
     let mut all = edges.clone();
     for wish in &wishes {
@@ -210,7 +210,7 @@ fn united(mut edges: Edges, wishes: BTreeSet<Wish>) -> Edges {
             .or_default()
             .insert(wish.earlier.clone());
     }
-    // Circles are rare; looking for one on each edge isn't worth it before there is one.
+    // Cycles are rare, so the search per edge runs only once there is one.
     if !all.has_circle() {
         return all;
     }
@@ -222,7 +222,7 @@ fn united(mut edges: Edges, wishes: BTreeSet<Wish>) -> Edges {
     edges
 }
 
-/// Where a change would like to be among those that could come next.
+/// The sort key of a change among those that are ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Seat<'a> {
     last: bool,
@@ -242,8 +242,8 @@ impl<'a> Seat<'a> {
     }
 }
 
-/// Puts the changes in an order that keeps to the edges, has changes of one type side by side where
-/// it can (an agent does them in one step), and touches last what hosts are driven by.
+/// Orders the changes by the edges. Changes of one type are adjacent where possible, because the agent
+/// applies them in one step. Lifelines, such as the SSH server, come last.
 pub(super) fn lay_out(mut drafts: BTreeMap<Address, Draft>, edges: &Edges) -> Vec<Change> {
     let after: BTreeMap<Address, BTreeSet<Address>> = drafts
         .keys()
@@ -317,14 +317,14 @@ fn sequence(after: &BTreeMap<Address, BTreeSet<Address>>) -> Vec<Address> {
     sequence
 }
 
-/// Takes preconditions from changes that come behind one that may move what they would find.
+/// Drops the precondition of a change after one that may alter what it finds.
 fn foresee(
     drafts: &mut BTreeMap<Address, Draft>,
     after: &BTreeMap<Address, BTreeSet<Address>>,
     sequence: &[Address],
 ) {
     let mut invalidated = false;
-    // What comes after an invalidating change by order, and not only by place, is a prediction.
+    // A change that depends on an invalidating change is a prediction; one that merely follows it isn't.
     let mut predicted: BTreeSet<&Address> = BTreeSet::new();
     for address in sequence {
         let behind = after

@@ -1,7 +1,7 @@
-//! From what differs on a host to what will be done there, and why.
+//! Planning: from the differences on a host to the changes, with their causes.
 //!
-//! Pure and total: whatever a host reports, a plan comes of it or a [`Refusal`] that says why not.
-//! What differs between resource types is asked of them; none is named here.
+//! Pure and total: for every report of a host there is a plan, or a [`Refusal`] with a reason. The resource
+//! types themselves define how they differ; no type is named here.
 
 mod cause;
 mod change;
@@ -24,23 +24,23 @@ pub use refusal::Refusal;
 
 use self::change::Draft;
 
-/// What may be set for one plan, beside what the manifest says.
+/// The options of one plan, on top of the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlanOptions {
-    /// What is done about drift, instead of the host's own mode.
+    /// The handling of drift, instead of the host's own mode.
     pub drift: Option<DriftMode>,
 }
 
-/// What is to be done on a host, and what isn't and why.
+/// The plan for a host, and everything that it leaves, with reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// What is to be done. Empty when it is refused.
+    /// The changes. Empty if the plan is refused.
     pub plan: Plan,
-    /// Why nothing may be done.
+    /// The reason why nothing may be changed.
     pub refusal: Option<Refusal>,
-    /// Drift that is left as it is.
+    /// Drift that is left as found.
     pub held_drift: Vec<HeldDrift>,
-    /// Resources that couldn't be looked at, or can't be had on this host.
+    /// Resources that can't be observed or aren't supported on this host.
     pub problems: Vec<Troubled>,
     /// Resources that differ and wait for one of [`problems`](Self::problems).
     pub blocked: Vec<Blocked>,
@@ -48,7 +48,7 @@ pub struct Planned {
     pub origins: BTreeMap<Address, CompositeAddress>,
 }
 
-/// Fields of a resource that moved on the host and are left as they are.
+/// Drifted fields of a resource that are left as found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldDrift {
     /// The resource.
@@ -59,12 +59,12 @@ pub struct HeldDrift {
     pub mode: DriftMode,
 }
 
-/// A resource that couldn't be looked at, or can't be had on this host.
+/// A resource that can't be observed or isn't supported on this host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Troubled {
     /// The resource.
     pub address: Address,
-    /// Why.
+    /// The agent's error.
     pub error: AgentError,
 }
 
@@ -73,12 +73,12 @@ pub struct Troubled {
 pub struct Blocked {
     /// The resource.
     pub address: Address,
-    /// What it waits for.
+    /// The resource that it waits for.
     pub on: Address,
 }
 
 impl Planned {
-    /// Whether the host is as desired and its ledger says so: nothing is to be done or said.
+    /// True if the host is as desired and its ledger is up to date: there is nothing to change or report.
     pub fn is_settled(&self) -> bool {
         self.refusal.is_none()
             && self.plan.is_settled()
@@ -94,14 +94,14 @@ impl Planned {
         }
     }
 
-    /// Drift that is left and that somebody wants to hear of.
+    /// Returns drift that is left and must be reported.
     pub fn drift_to_tell(&self) -> impl Iterator<Item = &HeldDrift> {
         self.held_drift
             .iter()
             .filter(|held| held.mode == DriftMode::Alert)
     }
 
-    /// Changes that put back what moved on the host.
+    /// Returns the changes that correct drift.
     pub fn corrections(&self) -> impl Iterator<Item = &Change> {
         self.plan
             .changes
@@ -109,7 +109,7 @@ impl Planned {
             .filter(|change| matches!(change.cause, Cause::Drift | Cause::Conflict))
     }
 
-    /// Every address that isn't as desired, in order.
+    /// Returns every address that isn't as desired, in order.
     pub fn differing(&self) -> BTreeSet<&Address> {
         let changes = self.plan.changes.iter().map(|change| &change.address);
         let held = self.drift_to_tell().map(|held| &held.address);
@@ -119,7 +119,7 @@ impl Planned {
     }
 }
 
-/// What the host is to be driven to: nothing, once it is retired.
+/// Returns the state that the plan leads to; empty if the host is retired.
 pub fn goal(intent: &HostIntent) -> DesiredState {
     if intent.lifecycle == Lifecycle::Retired {
         DesiredState::new(BTreeMap::new())
@@ -128,7 +128,7 @@ pub fn goal(intent: &HostIntent) -> DesiredState {
     }
 }
 
-/// Plans what leads a host from what was observed to what is desired.
+/// Plans the changes that bring a host from the observed to the desired state.
 pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions) -> Planned {
     let goal = goal(intent);
     let mut planned = Planned {
@@ -169,7 +169,7 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     block(&edges, &mut drafts, &mut planned);
     runs::predict(&goal, &found, &mut drafts);
     planned.plan.changes = graph::lay_out(drafts, &edges);
-    // What runs because others change may be a part that doesn't differ itself.
+    // A resource may run without a difference of its own, so its origin isn't known yet.
     for change in &planned.plan.changes {
         if let Some(origin) = goal.origin(&change.address) {
             planned
@@ -187,7 +187,7 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     planned
 }
 
-/// Takes one difference up: as a change, as drift that is held, or as trouble.
+/// Handles one difference: as a change, as drift that is left, or as a problem.
 fn look(
     intent: &HostIntent,
     goal: &DesiredState,
@@ -223,7 +223,7 @@ fn look(
                 drafts.insert(address.clone(), draft);
             }
         }
-        // What nothing desires is taken back, whatever the host calls it; what is desired never is.
+        // The desired state decides about removal, not the host's report.
         (DifferenceState::Undesired, None) => {
             drafts.insert(address.clone(), Draft::removal(difference));
         }
@@ -231,7 +231,7 @@ fn look(
     }
 }
 
-/// Marks the changes whose place is taken by something that goes in the same plan.
+/// Marks the changes whose path another change of the plan frees first.
 fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
     let place = |address: &Address| address.kind().path(address.name());
     let goes = |address: &Address| goal.get(address).is_none_or(Spec::wants_absent);
@@ -247,7 +247,7 @@ fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
     }
 }
 
-/// Takes out the changes that come after something that couldn't be looked at.
+/// Removes the changes that depend on a resource with a problem.
 fn block(edges: &graph::Edges, drafts: &mut BTreeMap<Address, Draft>, planned: &mut Planned) {
     for troubled in &planned.problems {
         for address in edges.behind(&troubled.address) {
@@ -261,7 +261,7 @@ fn block(edges: &graph::Edges, drafts: &mut BTreeMap<Address, Draft>, planned: &
     }
 }
 
-/// Those of the addresses that are desired: a host can't make us confirm anything else.
+/// Returns the desired ones of these addresses: a host's report can't confirm anything else.
 fn in_goal(goal: &DesiredState, addresses: &[Address]) -> Vec<Address> {
     addresses
         .iter()
@@ -270,7 +270,7 @@ fn in_goal(goal: &DesiredState, addresses: &[Address]) -> Vec<Address> {
         .collect()
 }
 
-/// The spec that orders a resource: the desired one, or what was last confirmed of one that goes.
+/// Returns the spec that orders a resource: the desired one, or the last confirmed one if it is removed.
 fn spec_of<'a>(
     goal: &'a DesiredState,
     differences: &'a BTreeMap<&Address, &'a Difference>,

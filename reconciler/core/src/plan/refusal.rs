@@ -1,4 +1,4 @@
-//! When nothing may be done on a host at all.
+//! Refusals: the cases in which nothing may be changed on a host.
 
 use plumb_api::frame::{LedgerState, ObserveReport};
 use plumb_api::{Address, Digest};
@@ -7,37 +7,37 @@ use super::change::Draft;
 use crate::desired::{DesiredState, Existing, HostIntent, Lifecycle};
 use crate::reason::ConditionReason;
 
-/// Why nothing may be done on a host.
+/// The reason why nothing may be changed on a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Its ledger can't be trusted: what Plumb made there can't be told from what was there before.
+    /// The ledger can't be trusted, so Plumb's own resources can't be told from others.
     #[error("the ledger on the host can't be used: {0}")]
     LedgerLost(String),
-    /// Nothing is desired of it and Plumb has made things there.
+    /// The desired state is empty, and the host has resources that Plumb made.
     #[error(
         "nothing is desired of this host any more, and Plumb has made {resources} resources there"
     )]
     Empty {
-        /// How many the ledger holds.
+        /// The number of resources in the ledger.
         resources: u32,
     },
-    /// Things are there that Plumb didn't make, and `existing: refuse` keeps them.
+    /// The host has things that Plumb didn't make, and `existing: refuse` protects them.
     #[error("{} is there already and differs from what is desired{}", .addresses.first().map_or_else(String::new, ToString::to_string), more(.addresses))]
     Existing {
-        /// What is there.
+        /// The things that exist.
         addresses: Vec<Address>,
     },
-    /// Something else is at work there.
+    /// Something else is at work on the host.
     #[error("the host is busy: {0}")]
     Waiting(String),
-    /// It was compared with another state than this one.
+    /// The host compared itself with another desired state.
     #[error(
         "the host compared itself with another desired state ({reported}) than this one ({wanted})"
     )]
     OtherTarget {
-        /// What it was compared with.
+        /// The digest of the state that the host used.
         reported: Digest,
-        /// What is desired.
+        /// The digest of the desired state.
         wanted: Digest,
     },
 }
@@ -50,7 +50,7 @@ fn more(addresses: &[Address]) -> String {
 }
 
 impl Refusal {
-    /// The reason of the host's conditions; it owns when the run is tried again.
+    /// Returns the reason for the host's conditions; it defines when the run is retried.
     pub fn reason(&self) -> ConditionReason {
         match self {
             Self::LedgerLost(_) => ConditionReason::LedgerLost,
@@ -61,7 +61,7 @@ impl Refusal {
         }
     }
 
-    /// What a person can do about it.
+    /// Returns advice on this refusal, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Empty { .. } => Some(
@@ -75,7 +75,7 @@ impl Refusal {
     }
 }
 
-/// What stands against any change, before differences are looked at.
+/// Returns a refusal that doesn't depend on the differences.
 pub(super) fn before(
     intent: &HostIntent,
     goal: &DesiredState,
@@ -99,7 +99,7 @@ pub(super) fn before(
         .then_some(Refusal::Empty { resources: made })
 }
 
-/// What `existing: refuse` stands against: things found at first contact that would be changed.
+/// Returns the refusal by `existing: refuse`: things found at first contact would change.
 pub(super) fn existing<'a>(
     intent: &HostIntent,
     drafts: impl Iterator<Item = &'a Draft>,

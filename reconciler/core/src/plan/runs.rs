@@ -1,4 +1,4 @@
-//! What runs because something else of the plan changes: restarts, reloads, commands and checks.
+//! Reactions to other changes of the plan: restarts, reloads, commands and checks.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::cause;
 use super::change::Draft;
 use crate::desired::DesiredState;
 
-/// Adds what each resource does because others change, as a change of its own if it has none.
+/// Adds the reactions of each resource, as a change of its own if the resource has none.
 pub(super) fn predict(
     goal: &DesiredState,
     found: &BTreeMap<&Address, &Difference>,
@@ -23,7 +23,7 @@ pub(super) fn predict(
         };
         let difference = found.get(address);
         if let Some(draft) = drafts.get_mut(address) {
-            // Its inputs move before it, so what was observed of it needn't be found any more.
+            // Its inputs change first, so the observed state may no longer hold when it runs.
             draft.unforeseen();
         }
         let observed = difference.and_then(|difference| difference.observed.as_ref());
@@ -50,7 +50,7 @@ pub(super) fn predict(
     }
 }
 
-/// What a resource does because others change.
+/// The reaction of a resource to other changes.
 struct Reaction {
     cause: Cause,
     effects: Vec<Consequence>,

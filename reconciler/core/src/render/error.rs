@@ -1,4 +1,4 @@
-//! The engine's errors at their places in the YAML.
+//! The template engine's errors, with their places in the YAML.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::manifest::code;
 /// The functions and methods that templates may call through `fleet`.
 const FLEET: [&str; 5] = ["hosts", "host", "network", "endpoints", "domain"];
 
-/// What went wrong, in words, and what to do.
+/// Returns the message of an error and its hint.
 fn words(error: &Error, context: &Context) -> (String, Option<String>) {
     let piece = error
         .template_source()
@@ -76,7 +76,7 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
     }
 }
 
-/// Whether an expression lacks its end: nothing follows, or one brace of the two.
+/// True if an expression lacks its end: nothing follows, or only one of its two braces.
 fn unclosed(detail: &str) -> bool {
     detail.contains("expected end of variable block")
         && (detail.contains("end of input") || detail.contains("`}`"))
@@ -91,7 +91,7 @@ fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {
     }
 }
 
-/// An error of a text that stands in the YAML at `node`.
+/// Returns the error of a text that is in the YAML at `node`.
 pub(super) fn at(error: &Error, node: &Node, text: &str, context: &Context) -> Diagnostic {
     diagnostic(
         error,
@@ -100,19 +100,19 @@ pub(super) fn at(error: &Error, node: &Node, text: &str, context: &Context) -> D
     )
 }
 
-/// An error of a condition, which is an expression without braces.
+/// Returns the error of a condition, which is an expression without braces.
 pub(super) fn of_condition(error: &Error, node: &Node, context: &Context) -> Diagnostic {
     diagnostic(error, &node.span, context)
 }
 
-/// Where in the YAML an error of a text is, as far as the text stands there as it is.
+/// Returns the place of an error in the YAML, if the text is in the file unchanged.
 fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
     let line = u32::try_from(error.line()?).ok()?;
     let bytes = node.span.bytes();
     let start = u32::try_from(bytes.start).ok()?;
     match node.style {
-        // The span of a block begins at its text's first letter, and its column is the indentation,
-        // which every line but the empty ones has.
+        // The span of a block begins at the text's first letter; its column is the indentation of every line
+        // that isn't empty.
         Style::Block => {
             let indent = node.span.column().checked_sub(1)?;
             let at = error.range().map_or(0, |range| range.start);
@@ -133,7 +133,7 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
                 from..to,
             ))
         }
-        // On one line without escapes the text stands as it is behind its quote.
+        // On one line without escapes, the text follows the quote unchanged.
         Style::Plain | Style::Quoted => {
             let quote = bytes.len().checked_sub(text.len())? / 2;
             let mut range = error.range()?;
@@ -161,7 +161,7 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
     }
 }
 
-/// An error in a template file, which is used at `used`.
+/// Returns the error of a template file that is used at `used`.
 pub(super) fn in_file(
     error: &Error,
     file: &Arc<str>,

@@ -1,4 +1,4 @@
-//! `fleet` as templates see it: the static facts of all hosts, read-only.
+//! The variable `fleet` of templates: the static facts of all hosts, read-only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use super::Reads;
 use crate::manifest::selector::Selector;
 use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 
-/// The value `fleet`. What it answers is recorded, so that a host whose rendering asked about an
-/// object with errors is held instead of rendered without it.
+/// The value `fleet`. It records the objects with errors that a rendering reads, so that the host is held
+/// instead of rendered without them.
 #[derive(Debug)]
 struct View {
     facts: Arc<Facts>,
     reads: Arc<Reads>,
 }
 
-/// The value `fleet` for one rendering.
+/// Creates the value `fleet` for one rendering.
 pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<Reads>) -> Jinja {
     Jinja::from_object(View {
         facts: facts.clone(),
@@ -33,7 +33,7 @@ fn wrong(message: impl Into<String>) -> Error {
 }
 
 impl View {
-    /// Ends the rendering: it asked for what can't be known.
+    /// Ends the rendering, because it read objects with errors.
     fn hold(&self, ids: ObjectIdSet) -> Error {
         let names: Vec<_> = ids
             .iter()
@@ -51,7 +51,8 @@ impl View {
         ))
     }
 
-    /// The hosts that a selector means, in order of name; an error if one that may be meant isn't known.
+    /// Returns the hosts that match a selector, in order of name; an error if it is unknown whether a host
+    /// matches.
     fn select(&self, selector: &Selector) -> Result<Vec<&Arc<HostFacts>>, Error> {
         let mut hosts = Vec::new();
         let mut unknown = ObjectIdSet::new();
@@ -118,7 +119,7 @@ impl View {
                 }));
             }
         };
-        // A host that can't be read may be a member.
+        // A host with errors may be a member.
         let unknown: ObjectIdSet = self.facts.unknown().collect();
         if unknown.is_empty() {
             Ok(network.value.clone())
@@ -231,14 +232,14 @@ impl Object for View {
     }
 }
 
-/// An endpoint as templates see it.
+/// An endpoint, as templates see it.
 #[derive(Serialize)]
 struct Offer<'a> {
     host: &'a str,
     instance: &'a str,
     name: &'a str,
     ports: Vec<plumb_api::kind::Port>,
-    /// The first port: most endpoints have one.
+    /// The first port; most endpoints have only one.
     port: Option<u16>,
     protocol: &'a [plumb_api::kind::Protocol],
     address: Option<String>,
@@ -262,7 +263,7 @@ impl<'a> Offer<'a> {
     }
 }
 
-/// Endpoints in the form of Prometheus' `file_sd`: one group per endpoint, in the given order.
+/// Returns endpoints in the form of Prometheus' `file_sd`: one group per endpoint, in the given order.
 pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
     let mut groups = Vec::new();
     for endpoint in endpoints.try_iter()? {

@@ -1,8 +1,8 @@
-//! Rendering: expressions and templates to values, each error at its place in the YAML.
+//! Rendering: evaluates expressions and templates; each error has its place in the YAML.
 //!
-//! Templates are compiled once per revision. A text that contains `{{` is an expression; one that is
-//! a single whole `{{ … }}` keeps its value's type. Undefined is an error, nothing (`none`) can't be
-//! printed, and work is bounded by fuel, because manifests are foreign text.
+//! Templates are compiled once per revision. A text that contains `{{` is an expression; a text that is one
+//! whole `{{ … }}` keeps the type of its value. An undefined value is an error, `none` can't be printed, and
+//! fuel bounds the work, because manifests may come from an untrusted author.
 
 mod error;
 mod fleet;
@@ -24,17 +24,17 @@ pub(crate) use fleet::view;
 pub(crate) use template::Uses;
 pub(crate) use value::{from_node, serialized, to_node};
 
-/// How much one rendering may do.
+/// The fuel of one rendering.
 const FUEL: u64 = 2_000_000;
 
-/// A context's record of what was read through `fleet`.
+/// The objects with errors that a rendering read through `fleet`.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     held: Mutex<ObjectIdSet>,
 }
 
 impl Reads {
-    /// Something was asked whose answer isn't known, because these objects have errors.
+    /// Adds objects with errors whose facts a rendering asked for.
     pub(crate) fn hold(&self, ids: impl IntoIterator<Item = crate::manifest::ObjectId>) {
         self.held
             .lock()
@@ -42,23 +42,23 @@ impl Reads {
             .extend(ids);
     }
 
-    /// The objects with errors that were asked for since this was last asked.
+    /// Takes the objects that were added since the last call.
     pub(crate) fn take(&self) -> ObjectIdSet {
         std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// What an expression sees: `host`, `params`, `instance`, and in phase 2 `fleet`.
+/// The variables of an expression: `host`, `params`, `instance`, and in phase 2 `fleet`.
 #[derive(Debug, Clone)]
 pub(crate) struct Context(Jinja);
 
 impl Context {
-    /// The context of phase 1: keys, `when`, endpoints, networks, parameters.
+    /// Creates the context of phase 1: keys, `when`, endpoints, networks, parameters.
     pub(crate) fn facts(host: &Jinja, instance: Option<(&str, &Jinja)>) -> Self {
         Self::new(host, instance, None)
     }
 
-    /// The context of phase 2.
+    /// Creates the context of phase 2.
     pub(crate) fn new(
         host: &Jinja,
         instance: Option<(&str, &Jinja)>,
@@ -80,7 +80,7 @@ impl Context {
 pub(crate) struct Engine {
     env: Environment<'static>,
     known: HashMap<Arc<str>, Compiled>,
-    /// What template files look at.
+    /// The names that each template file reads.
     files: HashMap<Arc<str>, Uses>,
 }
 
@@ -92,12 +92,12 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Whether a text is an expression.
+/// True if a text is an expression.
 pub(crate) fn is_expression(node: &Node) -> bool {
     node.style != Style::Made && node.as_str().is_some_and(|text| text.contains("{{"))
 }
 
-/// Whether a tree holds an expression anywhere.
+/// True if a tree has an expression anywhere.
 pub(crate) fn has_expression(node: &Node) -> bool {
     match &node.value {
         Value::String(_) => is_expression(node),
@@ -113,7 +113,7 @@ fn environment() -> Environment<'static> {
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_fuel(Some(FUEL));
     env.set_debug(true);
-    // A file's last newline is part of the file.
+    // The last newline of a template file belongs to its text.
     if let Ok(syntax) = SyntaxConfig::builder()
         .keep_trailing_newline(true)
         .trim_blocks(true)
@@ -129,7 +129,7 @@ fn environment() -> Environment<'static> {
                 "the value is nothing (none), which would be printed as text; use `default` or `if`",
             ));
         }
-        // Files want `true`, not Python's `True`.
+        // Configuration files need `true`, not Python's `True`.
         if value.kind() == ValueKind::Bool {
             return minijinja::escape_formatter(out, state, &Jinja::from(if value.is_true() { "true" } else { "false" }));
         }
@@ -145,7 +145,7 @@ fn environment() -> Environment<'static> {
 }
 
 impl Engine {
-    /// An engine that knows the template files of a revision.
+    /// Creates an engine with the template files of a revision.
     pub(crate) fn new(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Self {
         let mut engine = Self {
             env: environment(),
@@ -196,7 +196,7 @@ impl Engine {
         self.known.insert(text.into(), compiled);
     }
 
-    /// What the expressions of a tree look at.
+    /// Returns the names that the expressions of a tree read.
     pub(crate) fn uses(&self, node: &Node) -> Uses {
         match &node.value {
             Value::String(text) if is_expression(node) => self.uses_of(text),
@@ -206,7 +206,7 @@ impl Engine {
             Value::Map(map) => map.iter().fold(Uses::default(), |uses, entry| {
                 uses | match (&*entry.key.text, entry.value.as_str()) {
                     ("template", Some(text)) => self.uses_of(text),
-                    // The file's text decides; one that is named by an expression may be any.
+                    // The file's text decides; a file named by an expression may read any name.
                     ("templateFile", Some(file)) => {
                         self.files.get(file).copied().unwrap_or(Uses::all())
                     }
@@ -217,7 +217,7 @@ impl Engine {
         }
     }
 
-    /// What a template's text looks at.
+    /// Returns the names that a template's text reads.
     pub(crate) fn uses_of(&self, text: &str) -> Uses {
         self.known
             .get(text)
@@ -264,7 +264,7 @@ impl Engine {
         }
     }
 
-    /// Evaluates one expression; a whole one keeps its type.
+    /// Evaluates one expression; a whole `{{ … }}` keeps its type.
     fn expression(
         &self,
         node: &Node,
@@ -296,7 +296,7 @@ impl Engine {
         }
     }
 
-    /// Renders a template file; an error has its place in the file, and names where it is used.
+    /// Renders a template file. An error has its place in the file, and names the place that uses it.
     pub(crate) fn file(
         &self,
         file: &Arc<str>,
@@ -343,24 +343,24 @@ impl Engine {
         if let Some(compiled) = self.known.get(text) {
             return compiled.run(&self.env, text, context, want);
         }
-        // Only texts that came to be by composing (a patch's, a parameter's) weren't seen before.
+        // Only texts from composing (of a patch or a parameter) weren't compiled before.
         template::run_once(&self.env, text, context, want)
     }
 }
 
-/// Whether a whole expression's value keeps its type.
+/// The result of a whole expression: a typed value or text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
     Value,
     Text,
 }
 
-/// `when` is an expression without braces.
+/// Wraps a `when`, which is an expression without braces, in braces.
 fn condition(text: &str) -> String {
     format!("{{{{ {text} }}}}")
 }
 
-/// The names that texts of a revision may look at.
+/// The variables that texts of a revision may read.
 pub(crate) const NAMES: [&str; 4] = ["host", "params", "instance", "fleet"];
 
 impl Context {
@@ -368,7 +368,7 @@ impl Context {
         self.0.clone()
     }
 
-    /// The first path (`host.labels.role`) within a piece of a template that leads nowhere.
+    /// Returns the first path (`host.labels.role`) in a piece of a template that is undefined.
     fn undefined(&self, piece: &str) -> Option<String> {
         let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
         let paths = piece.split(|c| !is_path(c)).filter(|path| !path.is_empty());

@@ -1,4 +1,4 @@
-//! One compiled text.
+//! One compiled template text.
 
 use std::ops::BitOr;
 
@@ -6,19 +6,19 @@ use minijinja::{Environment, Error, Value as Jinja};
 
 use super::{Context, Want};
 
-/// What a text looks at: it decides how far a result can be shared.
+/// The names that a text reads; they decide which hosts can share the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Uses {
-    /// Facts of the host.
+    /// It reads facts of the host.
     pub(crate) host: bool,
-    /// The whole fleet.
+    /// It reads the whole fleet.
     pub(crate) fleet: bool,
-    /// The key of the profile's instance.
+    /// It reads the key of the profile's instance.
     pub(crate) instance: bool,
 }
 
 impl Uses {
-    /// Anything.
+    /// Returns the value of a text that may read every name.
     pub(crate) fn all() -> Self {
         Self {
             host: true,
@@ -27,7 +27,7 @@ impl Uses {
         }
     }
 
-    /// Whether the result is the same on every host with the same parameters: the fleet is the same for all.
+    /// True if the result is the same on every host with the same parameters; `fleet` is the same for all.
     pub(crate) fn is_shared(self) -> bool {
         !self.host
     }
@@ -45,7 +45,7 @@ impl BitOr for Uses {
     }
 }
 
-/// Whether a text is a single whole `{{ … }}`.
+/// The form of a text: one whole `{{ … }}`, or mixed with other text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Whole,
@@ -61,10 +61,10 @@ pub(super) struct Compiled {
     broken: bool,
 }
 
-/// The variable that a whole expression's value is kept in.
+/// The variable that stores the value of a whole expression.
 const VALUE: &str = "plumb_value";
 
-/// The expression inside a text that is a single `{{ … }}`.
+/// Returns the expression in a text that is one whole `{{ … }}`.
 fn whole<'t>(env: &Environment<'_>, text: &'t str) -> Option<&'t str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
@@ -74,13 +74,13 @@ fn whole<'t>(env: &Environment<'_>, text: &'t str) -> Option<&'t str> {
         .then_some(inner)
 }
 
-/// The template that keeps a whole expression's value. The expression stands where it stood in its
-/// own text, so that places in errors fit.
+/// Returns a template that stores the value of a whole expression. The expression keeps its line, so that the
+/// places of errors differ only by [`SHIFT`].
 fn keeping(inner: &str) -> String {
     format!("{{% set {VALUE} = ({inner}) %}}")
 }
 
-/// How much further right an expression stands in [`keeping`]'s template than in its own text.
+/// The columns by which an expression is further right in [`keeping`]'s template than in its own text.
 pub(super) const SHIFT: usize = "{% set plumb_value = (".len() - "{{".len();
 
 fn uses(names: &std::collections::HashSet<String>) -> Uses {
@@ -100,7 +100,8 @@ impl Compiled {
             Form::Mixed
         };
         if let Some(keep) = keep {
-            // The expression alone compiled, so this does too; if not, the text's own error is told.
+            // The expression alone compiled, so this compiles too; if not, the error of the text itself is
+            // reported.
             let _ = env.add_template_owned(format!("{name}v"), keep);
         }
         let compiled = env.add_template_owned(name.clone(), text.to_owned());
@@ -138,7 +139,7 @@ impl Compiled {
     }
 }
 
-/// Compiles and runs a text that wasn't known beforehand.
+/// Compiles and renders a text that wasn't compiled before.
 pub(super) fn run_once(
     env: &Environment<'static>,
     text: &str,

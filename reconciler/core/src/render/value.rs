@@ -1,4 +1,4 @@
-//! Values between trees and templates.
+//! Conversion of values between trees and templates.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use minijinja::Value as Jinja;
 use minijinja::value::{Serde, ValueKind};
 use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
 
-/// A value as a template sees it. What it is isn't known until it is serialised, which for our own
-/// types can't fail; a failure is a value that errs when it is used.
+/// Serializes a value for templates. For Plumb's own types this can't fail; a failure becomes a value that
+/// errs when it is used.
 pub(crate) fn serialized<T: serde::Serialize>(value: T) -> Jinja {
     Jinja::from(Serde(value))
 }
 
-/// A tree as a template sees it.
+/// Returns a tree as a value for templates.
 pub(crate) fn from_node(node: &Node) -> Jinja {
     serialized(node)
 }
 
-/// What an expression gave, as a tree at the expression's place. It is never rendered again.
+/// Returns the value of an expression as a tree at the expression's place. It is never rendered again.
 pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
     let made = |value| {
         Ok(Node {

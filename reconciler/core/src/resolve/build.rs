@@ -1,4 +1,4 @@
-//! One resource: its fields rendered, typed and checked.
+//! The building of one resource: its fields are rendered, typed and checked.
 
 use std::sync::Arc;
 
@@ -15,27 +15,27 @@ use crate::manifest::{
 };
 use crate::render::{Context, Reads, view};
 
-/// A resource, with what was worked out about it once for all hosts that have it.
+/// A resource with everything that is computed once for all hosts that have it.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) resource: Arc<DesiredResource>,
     /// The contents that it needs.
     pub(crate) contents: Vec<(Digest, Arc<[u8]>)>,
-    /// What comes before it.
+    /// The dependencies that come before it.
     pub(crate) requires: Vec<Dependency>,
-    /// What reacts to it unnamed, and so comes after it.
+    /// The resources that react to it without naming it, and so come after it.
     pub(crate) dependents: Vec<Address>,
     /// The path that it owns.
     pub(crate) path: Option<String>,
-    /// Where its fields are written.
+    /// The place of each field.
     pub(crate) places: Vec<(Arc<str>, Node)>,
 }
 
-/// Whose words are rendered, and for whom.
+/// The inputs of rendering one host's resources.
 pub(crate) struct Words<'a> {
     pub(crate) manifests: &'a Manifests,
     pub(crate) sight: &'a Sight<'a>,
-    /// The parts that the address of a composite means.
+    /// The expansion of the host's composites, for references to them.
     pub(crate) expansion: &'a Expansion,
 }
 
@@ -44,7 +44,7 @@ impl Words<'_> {
         scope.context(self.sight.host, Some(self.sight.fleet))
     }
 
-    /// A field's value, rendered. `content` is what it comes to as bytes; the bytes are put aside.
+    /// Renders a field's value. A `content` becomes its hash and size; its bytes go into `contents`.
     pub(crate) fn value(
         &self,
         name: &str,
@@ -62,8 +62,8 @@ impl Words<'_> {
         Ok(spec)
     }
 
-    /// Puts the parts of composites in the place of their addresses: after a composite means after
-    /// all of its parts, and a change of any of them is a change of it.
+    /// Replaces the addresses of composites by those of their parts: after a composite means after all of its
+    /// parts, and a change of any part counts as a change of the composite.
     fn references(
         &self,
         address: &AnyAddress,
@@ -117,13 +117,13 @@ impl Words<'_> {
     }
 }
 
-/// A field whose value is known.
+/// A field with its rendered value.
 struct Done {
     key: Key,
     node: Node,
 }
 
-/// Builds what some pieces say about the address of a primitive resource.
+/// Builds a primitive resource from the pieces at its address.
 pub(super) fn pieces(
     manifests: &Manifests,
     address: &Address,
@@ -148,7 +148,7 @@ pub(super) fn pieces(
         return build(sight, expansion);
     }
     let once = || {
-        // Its own record: what it asks of the fleet holds all hosts that have it.
+        // A record of its own: objects with errors that it reads hold all hosts that have the resource.
         let reads = Arc::new(Reads::default());
         let fleet = view(&manifests.facts, &reads);
         let nobody = super::nobody();
@@ -162,7 +162,7 @@ pub(super) fn pieces(
     piece.built.get_or_init(once).clone()
 }
 
-/// Decodes what a slot says about a composite.
+/// Decodes a composite from the slot at its address.
 pub(crate) fn composite(
     words: &Words<'_>,
     address: &CompositeAddress,
@@ -196,9 +196,9 @@ pub(crate) fn composite(
     declared().map_err(|diagnostics| problems(diagnostics, words.sight.reads))
 }
 
-/// Errors, or the objects that they come from: what asked about an object with errors is held by it.
+/// Returns the errors, or the objects with errors that they come from, which hold the host.
 fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
-    // Taken, so that the next resource's own errors aren't laid to what this one asked.
+    // Taken, so that the next resource's errors aren't attributed to the reads of this one.
     let held: ObjectIdSet = reads.take();
     if held.is_empty() {
         return diagnostics.into();
@@ -213,7 +213,7 @@ fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
     }
 }
 
-/// Fields that are rendered, and the contents that they name.
+/// Rendered fields, and the contents that they name.
 type Fields = (Vec<Done>, Vec<(Digest, Arc<[u8]>)>);
 
 fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic>> {
@@ -268,7 +268,7 @@ fn one_field(
                 let node = words.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
                 match node.as_seq() {
                     Some(items) => all.extend(items.iter().cloned()),
-                    // Not a list: decoding says so, at its place.
+                    // Decoding reports that it isn't a list, at its place.
                     None => {
                         return Ok(Done {
                             key: pick.key.clone(),
@@ -277,7 +277,7 @@ fn one_field(
                     }
                 }
             }
-            // One order whatever the order of the places that say it; its digest must not depend on that.
+            // Sorted, so that the digest doesn't depend on the order of the sources.
             all.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
             all.dedup_by(|a, b| a.as_str().is_some() && a == b);
             let Some(pick) = picks.first() else {
@@ -291,7 +291,7 @@ fn one_field(
     }
 }
 
-/// Builds what a patch made of a primitive resource.
+/// Builds a primitive resource from its patched fields.
 pub(super) fn patched(
     manifests: &Manifests,
     address: &Address,
@@ -318,7 +318,7 @@ pub(super) fn patched(
         .map_err(|diagnostics| problems(diagnostics, sight.reads))
 }
 
-/// The fields that a patch made, above those of parts at the same address.
+/// Returns the patched fields, above those of parts at the same address.
 fn patched_fields(
     words: &Words<'_>,
     resource: &PatchedResource,
@@ -349,10 +349,10 @@ fn patched_fields(
     }
 }
 
-/// Where each field of a resource is written.
+/// The place of each field of a resource.
 type Places = Vec<(Arc<str>, Node)>;
 
-/// Fields as one tree, if this version does all of them.
+/// Returns fields as one tree, or an error if this version doesn't support one of them.
 fn tree(
     address: &AnyAddress,
     span: &Span,
@@ -383,7 +383,7 @@ fn tree(
     Ok((Node::map(map, span.clone()), places))
 }
 
-/// A problem of a spec as an error at its field's place.
+/// Turns a problem of a spec into an error at its field's place.
 pub(crate) fn problem_at(
     address: &impl std::fmt::Display,
     problem: Problem,
@@ -402,7 +402,7 @@ pub(crate) fn problem_at(
     .hint(problem.hint)
 }
 
-/// Fields to a typed, checked resource.
+/// Turns fields into a typed, checked resource.
 fn finish(
     address: &Address,
     span: &Span,

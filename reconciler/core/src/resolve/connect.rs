@@ -1,17 +1,17 @@
-//! The ways to reach a host, from what its manifest says and where its networks put it.
+//! The routes to a host, from its manifest and its networks.
 
 use plumb_document::{Diagnostic, closest};
 
 use crate::desired::Endpoint;
 use crate::manifest::{EndpointFact, Host, HostFacts, Manifests, Problems, code};
 
-/// The user where none is named.
+/// The default user.
 const USER: &str = "root";
 
-/// The port where none is named.
+/// The default port.
 const PORT: u16 = 22;
 
-/// The ways, in the manifest's order; each address once.
+/// Returns the routes in the manifest's order, without duplicates.
 pub(super) fn routes(
     manifests: &Manifests,
     host: &Host,
@@ -49,7 +49,7 @@ pub(super) fn routes(
                 .map(crate::manifest::HostNetwork::address)
             {
                 Some(Some(address)) => add(address, way.port.unwrap_or(PORT)),
-                // What the fleet's defaults say holds where it can.
+                // A route of the fleet's defaults applies only to hosts that have its network.
                 _ if from_defaults => {}
                 Some(None) => problems.diagnostics.push(
                     Diagnostic::error(
@@ -110,7 +110,7 @@ pub(super) fn routes(
     problems.or(routes)
 }
 
-/// An endpoint's name within its host.
+/// Returns an endpoint's name within its host.
 fn name_of(endpoint: &EndpointFact) -> String {
     if endpoint.instance.is_empty() {
         endpoint.name.to_string()

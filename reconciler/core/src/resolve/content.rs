@@ -1,4 +1,4 @@
-//! `content` in its four forms.
+//! The four forms of `content`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::render::Context;
 const FORMS: &str =
     "write \"text\", {template: \"…\"}, {file: files/x} or {templateFile: files/x.j2}";
 
-/// The bytes that a content stands for.
+/// Returns the bytes of a content.
 pub(super) fn bytes(
     manifests: &Manifests,
     node: &Node,
@@ -21,7 +21,7 @@ pub(super) fn bytes(
         vec![Diagnostic::error(code::CONTENT, span, message).hint(FORMS)]
     };
     let map = match &node.value {
-        // Never rendered: what others write with braces can stand here as it is.
+        // Never rendered: text with braces of another template language stays as it is.
         Value::String(text) => return Ok(Arc::from(text.as_bytes())),
         Value::Map(map) => map,
         _ => {
@@ -89,7 +89,7 @@ pub(super) fn bytes(
 /// A file of the repository and its bytes.
 type File = (Arc<str>, Arc<[u8]>);
 
-/// A file of the repository, by a path that may be an expression.
+/// Returns a file of the repository, by a path that may be an expression.
 fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, Vec<Diagnostic>> {
     let rendered = manifests.engine.render(node, context)?;
     let path = rendered.as_str().unwrap_or_default();
@@ -125,7 +125,7 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
     }
 }
 
-/// The content by hash and size, as a spec names it.
+/// Returns the hash and size of a content, in the form of a spec.
 pub(super) fn spec(bytes: &[u8], span: &Span) -> (Node, Digest) {
     let digest = Digest::of_bytes(bytes);
     let key = |text: &str| Key {

@@ -1,7 +1,7 @@
-//! Resolving: from a fleet's objects to what each of its hosts should be.
+//! Resolving: computes the desired state of each host from a fleet's objects.
 //!
-//! A host is resolved wholly or not at all. What can't be resolved is *held*: it keeps its last
-//! desired state, and so does every host whose rendering asked about it.
+//! A host is resolved completely or not at all. A host that can't be resolved is *held*: it keeps its last
+//! desired state, and so does every host whose rendering read its facts.
 
 mod build;
 mod connect;
@@ -39,7 +39,7 @@ pub fn resolve<R>(fleet: &Fleet<R>) -> Resolved {
     resolve_all(fleet.manifests())
 }
 
-/// Resolves one host; none if there is no such host.
+/// Resolves one host; `None` if there is no such host.
 pub fn resolve_host<R>(fleet: &Fleet<R>, name: &HostName) -> Option<HostResult> {
     one_of(fleet.manifests(), name)
 }
@@ -52,7 +52,7 @@ pub(crate) fn one_of(manifests: &Manifests, name: &HostName) -> Option<HostResul
     })
 }
 
-/// A host and the contents that it needs.
+/// A resolved host with the contents that it needs.
 struct One {
     intent: HostIntent,
     contents: Vec<(Digest, Arc<[u8]>)>,
@@ -64,7 +64,7 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
     let mut found = Findings::default();
     found.add(&manifests.loose, None);
     found.add(&manifests.facts.diagnostics, None);
-    // A profile that nobody uses is read by nobody else.
+    // Types are also checked here, because no host reads a profile that nobody uses.
     for profile in manifests.profiles.values().flatten() {
         found.add(&check_types(&profile.blocks), None);
     }
@@ -83,7 +83,8 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
             }
             Err(problems) => {
                 let held = held_because(manifests, name, &problems);
-                // That a host is held by another's errors is said in the list of hosts of those errors.
+                // The diagnostics of the other object list the hosts that they hold, so this one isn't
+                // repeated.
                 let own: Vec<_> = held
                     .iter()
                     .filter(|diagnostic| diagnostic.code != code::HELD)
@@ -120,7 +121,7 @@ fn every_object(manifests: &Manifests) -> Vec<ObjectId> {
         .collect()
 }
 
-/// Diagnostics, each once, with all the hosts that it holds.
+/// Diagnostics without duplicates, each with all the hosts that it holds.
 #[derive(Default)]
 struct Findings(BTreeMap<(Span, &'static str, String), Diagnostic>);
 
@@ -146,7 +147,7 @@ impl Findings {
     }
 }
 
-/// A host's own errors and those of the objects that hold it.
+/// Returns a host's own errors and those of the objects that hold it.
 pub(crate) fn held_because(
     manifests: &Manifests,
     name: &HostName,
@@ -192,7 +193,7 @@ pub(crate) fn held_because(
     unique
 }
 
-/// A resource on its way into a desired state.
+/// A resource with its address, before it is part of a desired state.
 pub(crate) struct Placed<'a> {
     pub(crate) address: &'a Address,
     pub(crate) built: Arc<Built>,
@@ -282,7 +283,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
         Ok((ignored, resources, contents, expansion.origins().clone()))
     });
     let (ignore, resources, contents, origins) = composed.map_err(|mut problems| {
-        // What a patch asked for.
+        // Patches read objects with errors through this record.
         problems.because.extend(reads.take());
         problems
     })?;
@@ -291,7 +292,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     Ok(One { intent, contents })
 }
 
-/// All that is said about a host but its resources.
+/// Returns everything about a host except its resources and ignored drift.
 fn intent(
     manifests: &Manifests,
     name: &HostName,
@@ -326,7 +327,7 @@ fn intent(
     })
 }
 
-/// Reads `drift.ignore`, whose addresses must be there.
+/// Reads `drift.ignore`. Its addresses must exist on the host.
 fn drift(
     host: &Host,
     placed: &[Placed<'_>],
@@ -363,7 +364,7 @@ fn drift(
                 }
             }
             Ok(FieldRef::Resource(AnyAddress::Primitive(address), field)) => {
-                // What the fleet's defaults ignore needn't be on every host.
+                // An address in the fleet's defaults needn't exist on every host.
                 let by_host = node.span.file() == &host.file;
                 if by_host && !placed.iter().any(|placed| *placed.address == address) {
                     let all = placed.iter().map(|placed| placed.address);
@@ -389,7 +390,7 @@ fn drift(
     (ignored, diagnostics)
 }
 
-/// The error about an address that a host doesn't have.
+/// Returns the error about an address that a host doesn't have.
 fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = A>) -> Diagnostic {
     let address = text.split('#').next().unwrap_or(text);
     let message = format!("there is no `{address}` on this host");
@@ -400,7 +401,7 @@ fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = 
     }
 }
 
-/// An undefined value, for what no fact of a host goes into.
+/// Returns an undefined value, as the host of renderings that read no fact of a host.
 pub(crate) fn nobody() -> Jinja {
     Jinja::UNDEFINED
 }

@@ -1,4 +1,4 @@
-//! References between resources: they lead somewhere, and not in a circle.
+//! References between resources: each must have a target, and they must have no cycle.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use plumb_document::{Diagnostic, Node, Span};
 use super::Placed;
 use crate::manifest::{closest_address, code};
 
-/// What is wrong with the references of a host's resources, which are in order of address.
+/// Returns the errors in the references of a host's resources, which are in order of address.
 pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let find = |address: &Address| placed.binary_search_by(|one| one.address.cmp(address)).ok();
     let mut diagnostics = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Errors about two resources that own one path.
+/// Returns errors about two resources that own one path.
 fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let mut taken: HashMap<&str, &Placed<'_>> = HashMap::with_capacity(placed.len());
     let mut diagnostics = Vec::new();
@@ -83,7 +83,7 @@ fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Where a resource names another.
+/// Returns the place where a resource names another.
 fn place<'a>(one: &'a Placed<'_>, address: &Address) -> &'a Span {
     let text = address.to_string();
     let names = |node: &&Node| node.as_str() == Some(text.as_str());
@@ -102,10 +102,10 @@ enum Mark {
     Done,
 }
 
-/// The first circle, if there is one.
+/// Returns an error about the first cycle, if there is one.
 fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
     let mut marks = vec![Mark::New; placed.len()];
-    // Each step of the way: a resource, and how many of those before it were looked at.
+    // A stack of resources, each with the number of its predecessors that were visited.
     let mut way: Vec<(usize, usize)> = Vec::new();
     for start in 0..placed.len() {
         if marks[start] != Mark::New {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::desired::{Contents, HostResult, Resolved};
 
-/// `{"hosts": {NAME: {"digest", "resources": {TYPE: {NAME: SPEC}}}}}`, with texts in place of their
-/// hashes. A host that is held has `held` with its diagnostics instead.
+/// Returns `{"hosts": {NAME: {"digest", "resources": {TYPE: {NAME: SPEC}}}}}`, with texts instead of their
+/// hashes. A held host has `held` with its diagnostics instead.
 pub fn rendered(resolved: &Resolved) -> Value {
     let hosts: BTreeMap<&str, Value> = resolved
         .hosts
@@ -34,7 +34,7 @@ pub fn rendered(resolved: &Resolved) -> Value {
     json!({ "hosts": hosts })
 }
 
-/// A spec with its text in place of the hash; bytes that are no text stay a hash.
+/// Returns a spec with its text instead of the hash; bytes that aren't text stay a hash.
 fn inline(spec: &Spec, contents: &Contents) -> Value {
     let mut value = spec.to_json().unwrap_or_default();
     for content in spec.contents() {

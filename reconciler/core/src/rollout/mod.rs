@@ -1,9 +1,9 @@
-//! How a change spreads: one host first, then the rest, halted by a failure.
+//! The rollout of a change: one host first, then the rest, halted by a failure.
 //!
-//! Every change of what is desired of a host is part of a rollout, whatever it came from: a commit,
-//! a Plumb that renders otherwise. A host that isn't in one is driven to the target that it had.
-//! *Lost means failed*: a host that was touched and can't be reached any more halts the rollout; one
-//! that couldn't be reached from the start is left out and catches up later.
+//! Every change of a host's desired state is part of a rollout, whether it comes from a commit or from a
+//! version of Plumb that renders differently. A host without a part in it keeps its target.
+//! *Lost means failed*: a host that was contacted and then can't be reached halts the rollout. A host that
+//! couldn't be reached from the start is left out and catches up later.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
 
-/// How far a change has spread. Persisted: neither a restart nor a newer revision forgets a halt.
+/// The progress of a change through the fleet. It is persisted: neither a restart nor a newer revision by
+/// itself ends a halt.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
@@ -29,25 +30,25 @@ pub struct Rollout {
     failed: BTreeMap<HostName, Failure>,
 }
 
-/// Who may be given a new target.
+/// The hosts that may get a new target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
-    /// One host, alone.
+    /// One host alone.
     #[default]
     First,
-    /// The rest, some at a time.
+    /// The rest, a limited number at a time.
     Rest,
 }
 
-/// A host on its way to a new target.
+/// A host that hasn't reached its new target yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Flight {
     digest: Digest,
     contact: Contact,
 }
 
-/// Whether a host was talked to since it got its target.
+/// The contact with a host since it got its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Contact {
@@ -61,49 +62,49 @@ enum Contact {
 pub struct Failure {
     /// The target that it failed to reach.
     pub digest: Digest,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// When it failed.
+    /// The time of the failure.
     pub since: Timestamp,
-    /// Whether it was the one that goes first.
+    /// The stage; `Stage::First` if it was the first host.
     pub stage: Stage,
 }
 
-/// A host that may be given a new target.
+/// A host that may get a new target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The host.
     pub host: HostName,
-    /// What the newest accepted revision wants of it.
+    /// The digest of its desired state in the newest accepted revision.
     pub wants: Digest,
-    /// What it is driven to now.
+    /// The digest of its present target.
     pub target: Option<Digest>,
 }
 
-/// The outcome of a host's run towards its target.
+/// The outcome of a run that should bring a host to its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostOutcome {
     /// It is as its target says.
     Reached,
-    /// It isn't yet, and nothing is wrong.
+    /// It hasn't reached its target yet, and nothing has failed.
     UnderWay,
-    /// It couldn't be reached.
+    /// It couldn't be contacted.
     Unreachable(String),
-    /// It failed.
+    /// The run failed.
     Failed(String),
 }
 
-/// How much may happen at the same time, and how much may fail.
+/// The limits of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Hosts on their way at the same time.
+    /// The number of hosts that may have an unreached target at the same time.
     pub at_once: usize,
-    /// As many failed hosts halt it.
+    /// The number of failed hosts that halts the rollout.
     pub failures: u32,
 }
 
 impl Rollout {
-    /// What is to be spread now. A halt ends only if what is wanted of the failed hosts moved.
+    /// Points the rollout at a revision. A host's failure is dropped only if its desired state changed.
     pub fn lead_to(&mut self, revision: &str, wants: &BTreeMap<HostName, Digest>) {
         let goal = Digest::merkle(
             "rollout",
@@ -125,7 +126,7 @@ impl Rollout {
         self.stage = Stage::First;
     }
 
-    /// Takes in the outcome of a host's run towards a target. Returns true if the rollout changed.
+    /// Records the outcome of a host's run towards a target. Returns true if the rollout may have changed.
     pub fn host_ended(
         &mut self,
         host: &HostName,
@@ -141,7 +142,7 @@ impl Rollout {
                 self.in_flight
                     .retain(|h, flight| h != host || flight.digest != digest);
                 self.unreachable.retain(|h, d| h != host || *d != digest);
-                // A host that comes through after all has shown what the halt was waiting for.
+                // The host reached the target that it had failed to reach, so the failure no longer counts.
                 self.failed
                     .retain(|h, failure| h != host || failure.digest != digest);
                 if self.first.as_ref() == Some(host) {
@@ -186,7 +187,7 @@ impl Rollout {
         true
     }
 
-    /// True if the rollout remembers anything of a host.
+    /// True if the rollout knows the host.
     fn names(&self, host: &HostName) -> bool {
         self.in_flight.contains_key(host)
             || self.unreachable.contains_key(host)
@@ -213,8 +214,8 @@ impl Rollout {
         );
     }
 
-    /// Gives out new targets: the hosts that get what is wanted of them now. `candidates` are those
-    /// that can be reached and may change, by name.
+    /// Chooses the hosts that get their new target now. `candidates` are the hosts that can be reached and
+    /// may change, by name.
     pub fn assign(&mut self, candidates: &[Candidate], limits: Limits) -> Vec<HostName> {
         if self.is_halted(limits) {
             return Vec::new();
@@ -251,7 +252,8 @@ impl Rollout {
             );
         }
         if assigned.is_empty() && self.in_flight.is_empty() {
-            // All that could be reached is reached: what comes back later goes carefully again.
+            // All reachable hosts have their target. A host that comes back later starts with one host first
+            // again.
             self.stage = Stage::First;
         }
         assigned
@@ -260,7 +262,7 @@ impl Rollout {
             .collect()
     }
 
-    /// Forgets a host that isn't driven any more (suspended, released, superseded): nothing waits for it.
+    /// Removes a host that is no longer driven (suspended, released, superseded), so that none waits for it.
     /// Returns true if the rollout changed.
     pub fn leave_out(&mut self, host: &HostName) -> bool {
         if !self.names(host) {
@@ -275,7 +277,7 @@ impl Rollout {
         true
     }
 
-    /// Gives a host its new name.
+    /// Renames a host. Returns true if the rollout changed.
     pub fn rename(&mut self, old: &HostName, new: &HostName) -> bool {
         if !self.names(old) {
             return false;
@@ -295,28 +297,28 @@ impl Rollout {
         true
     }
 
-    /// Whether no new targets are given out.
+    /// True if no new targets are given out.
     pub fn is_halted(&self, limits: Limits) -> bool {
         let failed = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
         failed >= limits.failures.max(1) || self.failed.values().any(|f| f.stage == Stage::First)
     }
 
-    /// The hosts that failed, and why.
+    /// Returns the failed hosts with their failures.
     pub fn failed(&self) -> &BTreeMap<HostName, Failure> {
         &self.failed
     }
 
-    /// The hosts on their way.
+    /// Returns the hosts that haven't reached their new target yet.
     pub fn on_their_way(&self) -> impl Iterator<Item = &HostName> {
         self.in_flight.keys()
     }
 
-    /// The revision that is spread.
+    /// Returns the revision that is rolled out.
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
     }
 
-    /// Who may be given a new target.
+    /// Returns the present stage.
     pub fn stage(&self) -> Stage {
         self.stage
     }

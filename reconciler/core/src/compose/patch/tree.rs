@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use plumb_document::{Key, Node, Value};
 
-/// Whether a value is put beside others or in the place of one.
+/// The way to insert a value: as an addition or as a replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Put {
     Add,
     Replace,
 }
 
-/// An index of a list: digits without a leading zero.
+/// Parses an index of a list: digits without a leading zero.
 fn index(step: &str) -> Option<usize> {
     let plain = step == "0" || !step.starts_with('0');
     if plain && step.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -21,7 +21,7 @@ fn index(step: &str) -> Option<usize> {
     }
 }
 
-/// The value at some steps.
+/// Returns the value at these steps.
 pub(super) fn get<'n>(node: &'n Node, steps: &[String]) -> Option<&'n Node> {
     steps.iter().try_fold(node, |node, step| match &node.value {
         Value::Map(map) => map.get(step),
@@ -40,7 +40,7 @@ fn get_mut<'n>(node: &'n mut Node, steps: &[String]) -> Option<&'n mut Node> {
         })
 }
 
-/// Takes the value at some steps out.
+/// Removes the value at these steps.
 pub(super) fn remove(node: &mut Node, steps: &[String]) {
     let Some((last, way)) = steps.split_last() else {
         return;
@@ -58,7 +58,7 @@ pub(super) fn remove(node: &mut Node, steps: &[String]) {
     }
 }
 
-/// Puts a value at some steps; nothing when the way isn't there.
+/// Inserts a value at these steps; returns `None` if the path doesn't exist.
 pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: Put) -> Option<()> {
     let (last, way) = steps.split_last()?;
     match &mut get_mut(node, way)?.value {

@@ -1,4 +1,4 @@
-//! Addresses in networks: from ids, or said outright; each given once.
+//! Addresses in networks: derived from ids or written in full; each may be used once.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,14 +14,14 @@ use serde::Serialize;
 use super::{Facts, HostNetwork, MemberFact, Network, NetworkFacts, no_network, place};
 use crate::manifest::{Host, Manifests, ObjectId, Problems, code};
 
-/// What a member says of its addresses.
+/// The id and addresses that a member's manifest sets.
 struct Said<'a> {
     id: Option<u32>,
     address: Option<&'a str>,
     ipv6: Option<&'a str>,
 }
 
-/// A member's addresses, both families.
+/// A member's IPv4 and IPv6 address.
 type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 fn addresses(
@@ -48,7 +48,8 @@ fn outside(network: &Network, what: &str, span: &Span) -> Box<Diagnostic> {
     Box::new(Diagnostic::error(code::ADDRESS, span, message).hint(hint))
 }
 
-/// An address that is said outright; it lies in the network's subnet of its family, if there is one.
+/// Parses an address that is written in full. It must be in the network's subnet of its family, if there is
+/// one.
 fn outright<A: FromStr + Copy + Into<IpAddr>>(
     network: &Network,
     text: &str,
@@ -114,7 +115,7 @@ fn membership(
     }
 }
 
-/// The networks that a host is in.
+/// Returns the networks of a host.
 pub(super) fn of_host(
     manifests: &Manifests,
     host: &Host,
@@ -158,7 +159,7 @@ struct NetworkValue<'a> {
     members: &'a [MemberFact],
 }
 
-/// The networks with all their members. Hosts that claim one address are unknown from then on.
+/// Adds the networks with all their members. The facts of hosts that claim the same address become unknown.
 pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
     let mut clashes: BTreeMap<HostName, Vec<Diagnostic>> = BTreeMap::new();
     let mut networks = BTreeMap::new();
@@ -311,7 +312,8 @@ fn own_members(
     members
 }
 
-/// Errors about addresses that two members have: of the hosts among them, and of the network if none is one.
+/// Reports addresses that two members have: as errors of the hosts among them, or of the network if neither
+/// is a host.
 fn clash(
     network: &Network,
     members: &[MemberFact],

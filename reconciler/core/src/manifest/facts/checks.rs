@@ -1,4 +1,4 @@
-//! What no host can see alone: identities that two hosts claim, and where alerts go.
+//! Checks across hosts: identities that two hosts claim, and the addresses of Alertmanagers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plumb_document::{Diagnostic, Span, closest};
 use super::{Facts, HostFacts, place};
 use crate::manifest::{Manifests, code};
 
-/// A `uid` is one host's, and a former name is nobody's present one.
+/// Checks that each `uid` and each former name belongs to one host, and that no former name is still in use.
 pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
     let mut uids: BTreeMap<&str, (&HostName, &Span)> = BTreeMap::new();
     let mut former: BTreeMap<&HostName, (&HostName, &Span)> = BTreeMap::new();
@@ -66,7 +66,7 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
     }
 }
 
-/// The addresses of the fleet's Alertmanagers.
+/// Adds the addresses of the fleet's Alertmanagers.
 pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
     let Ok(fleet) = &manifests.fleet else { return };
     for (at, one) in fleet.spec.alertmanagers.iter().enumerate() {
@@ -110,7 +110,7 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
     }
 }
 
-/// An endpoint's name as it is referred to.
+/// Returns the name by which manifests refer to an endpoint.
 fn name_of(host: &HostFacts, endpoint: &super::EndpointFact) -> String {
     if endpoint.instance.is_empty() {
         format!("{}/{}", host.name, endpoint.name)
@@ -132,7 +132,7 @@ fn names(facts: &Facts) -> Vec<String> {
         .collect()
 }
 
-/// The address of an endpoint; nothing while its host can't be read, which is told where that host is.
+/// Returns the address of an endpoint; `None` if its host has errors, which are reported at that host.
 fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
     let Some((host, _)) = to.split_once('/') else {
         return Err(format!("`{to}` is no endpoint"));
