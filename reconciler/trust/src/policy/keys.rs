@@ -316,6 +316,16 @@ impl KeyRing {
         })
     }
 
+    /// The revocation of another form of an SSH key of the policy that is in force at a time.
+    pub(crate) fn ssh_revoked_in_other_form(
+        &self,
+        key: usize,
+        seconds: i64,
+    ) -> Option<&KeyRevocation> {
+        let own = self.keys.get(key)?;
+        self.revoked_in_other_form(&own.material, None, seconds)
+    }
+
     /// Returns the revocation of another form of a key that is in force at a time: a key revoked as an
     /// `OpenPGP` key must not remain in use as an SSH key, or with another creation time.
     pub(crate) fn revoked_in_other_form(

@@ -153,7 +153,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         part: None,
         seconds: claimed,
     };
-    match flaw(ring, &name, &key, &signature, claimed) {
+    match flaw(ring, index, &name, &key, &signature, claimed) {
         Some((flaw, reason)) => Finding::Void(made, flaw, reason),
         None => Finding::Good(made),
     }
@@ -162,13 +162,13 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
 /// Returns the reason that a signature by the key doesn't count, or `None` if it counts.
 fn flaw(
     ring: &KeyRing,
+    index: usize,
     name: &super::KeyName,
     key: &KeyData,
     signature: &Signature,
     claimed: i64,
 ) -> Option<(Flaw, Reason)> {
-    let material = crate::policy::Material::of_ssh(key);
-    if let Some(by) = ring.revoked_in_other_form(&material, None, claimed) {
+    if let Some(by) = ring.ssh_revoked_in_other_form(index, claimed) {
         let message = format!("the SSH key {name} is revoked in another form ({by})");
         return Some((Flaw::Revoked, Reason::new(ReasonCode::KeyRevoked, message)));
     }
