@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::frame::{Apply, Facts, Observe, ObserveReport, Progress, Report};
 use plumb_api::report::AgentError;
 use plumb_api::{Digest, HostName};
@@ -293,8 +293,21 @@ pub trait AlertSink: Send + Sync {
     /// Returns the name for logs, conditions and metrics: the address without credentials.
     fn name(&self) -> &str;
 
-    /// Sends all these alerts; the error says whether a retry helps.
-    fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>>;
+    /// Sends all these alerts, whose times are by a clock that shows `now`; the error says whether a retry
+    /// helps. An Alertmanager judges by its own clock which alerts are over, so the times are sent as that
+    /// clock would show them.
+    fn post<'a>(
+        &'a self,
+        alerts: &'a [Alert],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Posted, AlertError>>;
+}
+
+/// The answer of an Alertmanager that accepted alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Posted {
+    /// The Alertmanager's clock minus ours, to the second; `None` if its answer has no `Date`.
+    pub clock_offset: Option<SignedDuration>,
 }
 
 /// The error of an Alertmanager that didn't accept alerts.

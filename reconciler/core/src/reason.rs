@@ -116,6 +116,7 @@ reasons! {
     DriftCorrected, Host, "Something had moved by itself and was put back. `plumb events HOST` says what.";
     DriftRecurs, Host, "The same things move again and again: somebody or some program changes them. Find it, or let the manifest say what it wants.";
     DriftRemains, Host, "Something moved by itself and couldn't be put back in several runs. `plumb describe HOST` has the error.";
+    ClockSkewed, Host, "The clock of the host, or of an Alertmanager, differs from the controller's by more than a minute. See which of the machines isn't synchronized: `timedatectl` on each. Alerts arrive all the same; signatures and `freshness` are judged by the controller's clock.";
     // Conditions of the source
     Fetched, Source, "The repository was fetched at the last attempt.";
     Accepted, Source, "Every commit up to the branch's head is accepted.";
@@ -156,6 +157,7 @@ reasons! {
     Forgotten, Record, "A person let go of what was known of the host (`plumb forget`).";
     AlertFires, Record, "An alert begins. docs/alerts.md has its runbook.";
     AlertResolved, Record, "An alert ends.";
+    ClockCorrected, Record, "A clock agrees with the controller's again.";
     AlertmanagerFailing, Record, "An Alertmanager doesn't take alerts. See whether it is up, and its address in fleet.yaml.";
     AlertmanagerInvalid, Record, "The address of an Alertmanager in fleet.yaml can't be used.";
     AlertmanagerRecovered, Record, "An Alertmanager takes alerts again.";

@@ -6,12 +6,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use plumb_core::alert::Alert;
-use plumb_core::ports::{AlertError, AlertSink};
+use plumb_core::ports::{AlertError, AlertSink, Posted};
 use reqwest::{Client, StatusCode, Url, header};
 
 /// The maximum number of alerts in one request.
@@ -22,6 +25,9 @@ const BODY: usize = 512;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The difference of clocks that is ignored: `Date` has whole seconds, and an answer takes a while.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
 /// One Alertmanager. Each member of a cluster needs its own sink: behind a load balancer, alerts get lost.
 #[derive(Debug)]
 pub struct Alertmanager {
@@ -29,6 +35,8 @@ pub struct Alertmanager {
     endpoint: Url,
     client: Client,
     login: Option<Login>,
+    /// The Alertmanager's clock minus that of the alerts, as the last answer showed it.
+    offset: Mutex<SignedDuration>,
 }
 
 /// The credentials for an Alertmanager.
@@ -107,6 +115,7 @@ impl Alertmanager {
             endpoint,
             client,
             login: None,
+            offset: Mutex::new(SignedDuration::ZERO),
         })
     }
 
@@ -119,7 +128,33 @@ impl Alertmanager {
         self
     }
 
-    async fn send(&self, batch: &[Alert]) -> Result<(), AlertError> {
+    /// Sends alerts whose times were put together at `now`, and once more if the answer shows that the
+    /// Alertmanager's clock is another than expected: with the wrong times it may take them for over.
+    async fn send(
+        &self,
+        batch: &[Alert],
+        now: Timestamp,
+    ) -> Result<Option<SignedDuration>, AlertError> {
+        let begun = Instant::now();
+        let expected = self.offset();
+        let shown = self.send_once(&shifted(batch, expected)).await?;
+        let passed = SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
+        let Some(offset) = shown.map(|date| date.duration_since(now) - passed) else {
+            return Ok(None);
+        };
+        if (offset - expected).abs() > TOLERANCE {
+            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+            self.send_once(&shifted(batch, self.offset())).await?;
+        }
+        Ok(Some(offset))
+    }
+
+    fn offset(&self) -> SignedDuration {
+        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends alerts; returns the `Date` of the answer.
+    async fn send_once(&self, batch: &[Alert]) -> Result<Option<Timestamp>, AlertError> {
         let body = serde_json::to_vec(batch).map_err(|error| AlertError::Refused {
             status: 0,
             body: format!("the alerts can't be written as JSON: {error}"),
@@ -140,7 +175,7 @@ impl Alertmanager {
             .map_err(|error| AlertError::Unreachable(describe(error)))?;
         let status = response.status();
         if status.is_success() {
-            return Ok(());
+            return Ok(date(&response));
         }
         let said = read(response).await;
         if worth_retrying(status) {
@@ -163,25 +198,55 @@ impl AlertSink for Alertmanager {
         &self.name
     }
 
-    fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>> {
+    fn post<'a>(
+        &'a self,
+        alerts: &'a [Alert],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Posted, AlertError>> {
         Box::pin(async move {
+            let begun = Instant::now();
             let mut refused = None;
+            let mut posted = Posted::default();
             for batch in alerts.chunks(BATCH) {
-                let sent = (|| self.send(batch))
-                    .retry(blips())
-                    .when(|error| matches!(error, AlertError::Unreachable(_)))
-                    .sleep(tokio::time::sleep);
+                let sent = (|| async {
+                    let now = now.saturating_add(begun.elapsed()).unwrap_or(now);
+                    self.send(batch, now).await
+                })
+                .retry(blips())
+                .when(|error| matches!(error, AlertError::Unreachable(_)))
+                .sleep(tokio::time::sleep);
                 match sent.await {
-                    Ok(()) => {}
+                    Ok(offset) => posted.clock_offset = offset.or(posted.clock_offset),
                     Err(error @ AlertError::Unreachable(_)) => return Err(error),
                     Err(error @ AlertError::Refused { .. }) => {
                         refused.get_or_insert(error);
                     }
                 }
             }
-            refused.map_or(Ok(()), Err)
+            refused.map_or(Ok(posted), Err)
         })
     }
+}
+
+/// Returns the alerts with their times as a clock that is ahead by `offset` shows them.
+fn shifted(batch: &[Alert], offset: SignedDuration) -> Cow<'_, [Alert]> {
+    if offset.abs() <= TOLERANCE {
+        return Cow::Borrowed(batch);
+    }
+    let moved = |at: Timestamp| at.saturating_add(offset).unwrap_or(at);
+    let alerts = batch.iter().cloned().map(|alert| Alert {
+        starts_at: moved(alert.starts_at),
+        ends_at: moved(alert.ends_at),
+        ..alert
+    });
+    Cow::Owned(alerts.collect())
+}
+
+/// Returns the time of an answer: its `Date`, RFC 9110 section 6.6.1.
+fn date(response: &reqwest::Response) -> Option<Timestamp> {
+    let text = response.headers().get(header::DATE)?.to_str().ok()?;
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(zoned.timestamp())
 }
 
 /// The retries for a short outage. The loop handles a longer one: it resends all alerts every minute.

@@ -7,7 +7,7 @@ use gix::bstr::ByteSlice;
 use gix::url::Scheme;
 
 /// The address of a repository, in one of the forms that git accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Address {
     /// A folder on this machine.
     Folder(PathBuf),
@@ -103,6 +103,12 @@ impl Address {
             }
             other => Err(AddressError::Scheme(other.to_string())),
         }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
     }
 }
 

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use plumb_api::LoginUrl;
 use plumb_trust::object::{Commit, ObjectKind, Objects, limits};
 use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
 use plumb_trust::{Inputs, Oid, Outcome, Progress, Revision, Verified};
@@ -39,7 +40,7 @@ const PACKS: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitOptions {
     /// The repository's address.
-    pub url: String,
+    pub url: LoginUrl,
     /// The branch's full name.
     pub reference: String,
     /// The folder of the mirror.
@@ -54,13 +55,9 @@ pub struct GitOptions {
 
 impl GitOptions {
     /// Makes options with the default bounds.
-    pub fn new(
-        url: impl Into<String>,
-        reference: impl Into<String>,
-        mirror: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new(url: LoginUrl, reference: impl Into<String>, mirror: impl Into<PathBuf>) -> Self {
         Self {
-            url: url.into(),
+            url,
             reference: reference.into(),
             mirror: mirror.into(),
             ssh: Ssh::default(),
@@ -112,7 +109,7 @@ enum Read {
 impl GitSource {
     /// Starts to watch a branch, without fetching it yet.
     pub fn open(options: GitOptions) -> Result<Self, GitSourceError> {
-        let address = Address::parse(&options.url)?;
+        let address = Address::parse(options.url.reveal())?;
         let branch = options
             .reference
             .strip_prefix("refs/heads/")

@@ -19,6 +19,8 @@ pub struct Settings {
     pub pending_after: SignedDuration,
     /// The time for which a host's manifests must be unusable.
     pub hold_after: SignedDuration,
+    /// The time for which the repository can't be fetched.
+    pub source_after: SignedDuration,
     /// The number of failures of one host in a row.
     pub failures: u32,
     /// The base address of the runbooks: `RUNBOOKS/plumbhostdrifted`.
@@ -31,6 +33,7 @@ impl Default for Settings {
             unreachable_after: SignedDuration::from_mins(15),
             pending_after: SignedDuration::from_hours(1),
             hold_after: SignedDuration::from_hours(1),
+            source_after: SignedDuration::from_mins(10),
             failures: 3,
             runbooks: "https://plumb.dev/runbooks".to_owned(),
         }
@@ -250,6 +253,30 @@ impl Rules<'_> {
                 None,
             ));
         }
+        outlook
+    }
+
+    /// Returns the alert about the source itself, from its condition `Ready`. An accepted revision that can't
+    /// be loaded (`unloadable`) keeps every host from it, and retrying doesn't help: that is told at once.
+    pub fn of_fetch(&self, ready: Option<&Condition>, unloadable: Option<&str>) -> Outlook {
+        let mut outlook = Outlook::default();
+        let Some(ready) = ready.filter(|ready| ready.status == ConditionStatus::False) else {
+            return outlook;
+        };
+        let since = ready.last_transition_time;
+        let summary = match unloadable {
+            Some(commit) => {
+                let short: String = commit.chars().take(12).collect();
+                format!("the accepted revision {short} can't be loaded")
+            }
+            None if outlook.lasted(since, self.settings.source_after, self.now) => {
+                "the repository can't be fetched".to_owned()
+            }
+            None => return outlook,
+        };
+        let message = format!("{}. Hosts stay at the revision before.", ready.message);
+        let alert = self.alert(AlertName::SourceFailing, None, summary, message, unloadable);
+        outlook.firing.push(alert);
         outlook
     }
 

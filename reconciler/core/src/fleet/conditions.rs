@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 
 use super::host::{HostMode, HostState, Progress, Reach, WaitReason, Wanted};
-use super::short_commit;
+use super::{clocks, short_commit};
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 
 use ConditionStatus::{False, True, Unknown};
-use ConditionType::{Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced};
+use ConditionType::{
+    ClockSkewed, Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
+};
 
 /// A condition without its transition time.
 struct Derived {
@@ -30,6 +32,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
         synced(host),
         drifted(host),
         suspended(host),
+        clock(host),
     ];
     if host.wanted == Wanted::Unknown
         && let Some(synced) = before.get(Synced)
@@ -190,6 +193,10 @@ fn synced(host: &HostState) -> Vec<Derived> {
         }
         (_, Wanted::State(wanted)) => wanted,
     };
+    if let Some(why) = &host.newer_unloadable {
+        let reason = ConditionReason::FilesUnreadable;
+        return one(Synced, False, reason, why.to_string());
+    }
     let head = short_commit(host.head.as_deref().unwrap_or_default());
     match &host.target {
         Some(target) if target.digest == *wanted => {
@@ -246,6 +253,16 @@ fn drifted(host: &HostState) -> Vec<Derived> {
         (true, HostMode::Released) => Vec::new(),
         (true, _) => one(Drifted, True, drift.reason, drift.message.clone()),
         (false, _) => one(Drifted, False, drift.reason, drift.message.clone()),
+    }
+}
+
+fn clock(host: &HostState) -> Vec<Derived> {
+    match host.clock_offset {
+        Some(offset) if clocks::is_skewed(offset) && host.mode != HostMode::Released => {
+            let message = format!("its clock is {}", clocks::difference(offset));
+            one(ClockSkewed, True, ConditionReason::ClockSkewed, message)
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plumb_api::HostName;
 use plumb_api::frame::Fence;
+use plumb_api::{HostName, LoginUrl};
 
 use super::FleetRevision;
 use super::queue::Trigger;
@@ -14,7 +14,7 @@ use super::run::{RunMode, RunReport};
 use super::source::{RollbackRecord, SourcePoll};
 use crate::alert::Alert;
 use crate::desired::{DesiredState, HostIntent};
-use crate::ports::{AlertError, StoreError, Write};
+use crate::ports::{AlertError, Posted, StoreError, Write};
 use crate::status::Target;
 use crate::view::EventRecord;
 
@@ -48,7 +48,7 @@ pub enum Event {
         /// Its address.
         sink: String,
         /// Its answer.
-        result: Result<(), AlertError>,
+        result: Result<Posted, AlertError>,
     },
     /// The address of an Alertmanager of the fleet can't be used; the text says why.
     AlertmanagerInvalid(String),
@@ -97,9 +97,14 @@ pub enum Effect {
     /// Log this record.
     Record(EventRecord),
     /// Send these alerts to every Alertmanager.
-    PostAlerts(Vec<Alert>),
+    PostAlerts {
+        /// The alerts.
+        alerts: Vec<Alert>,
+        /// The time of the loop's clock, by which the alerts' times are.
+        now: Timestamp,
+    },
     /// Post alerts to these Alertmanagers of the fleet as well as to the configured ones.
-    FollowAlertmanagers(Vec<String>),
+    FollowAlertmanagers(Vec<LoginUrl>),
     /// Send [`Event::Woke`] at this time, which replaces the earlier one.
     WakeAt(Timestamp),
     /// Answer a request.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::report::Retry;
 use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,8 @@ pub struct HostState {
     pub(super) wanted: Wanted,
     /// The newest revision.
     pub(super) head: Option<Arc<str>>,
+    /// The reason why a newer accepted revision can't be loaded.
+    pub(super) newer_unloadable: Option<Arc<str>>,
     /// The durable target.
     pub(super) target: Option<Target>,
     /// The next target, until its write is acknowledged.
@@ -138,6 +140,8 @@ pub struct HostState {
     /// The desired state that its agent holds.
     pub(super) held: Option<Digest>,
     pub(super) ledger_sequence: Option<u64>,
+    /// The host's clock minus the controller's, at the last contact.
+    pub(super) clock_offset: Option<SignedDuration>,
     pub(super) last_seen: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) failures: u32,
@@ -178,11 +182,13 @@ impl HostState {
             mode: HostMode::Driven,
             wanted: Wanted::Unknown,
             head: None,
+            newer_unloadable: None,
             target: None,
             assigning: None,
             revision: None,
             held: None,
             ledger_sequence: None,
+            clock_offset: None,
             last_seen: None,
             last_success: None,
             failures: 0,

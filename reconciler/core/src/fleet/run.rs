@@ -1,5 +1,6 @@
 //! The result of a run on a host, as data.
 
+use jiff::SignedDuration;
 use plumb_api::HostName;
 use plumb_api::frame::LedgerSummary;
 use plumb_api::plan::Change;
@@ -48,6 +49,8 @@ pub struct ObservedHost {
     pub ledger: LedgerSummary,
     /// The number of resources of the target.
     pub resources: u32,
+    /// The host's clock minus the controller's; `None` if the host didn't tell its time.
+    pub clock_offset: Option<SignedDuration>,
 }
 
 /// The outcome of a change, as metrics name it.

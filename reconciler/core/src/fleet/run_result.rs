@@ -103,6 +103,7 @@ impl Step<'_> {
         if let Some(observed) = &report.observed {
             host.last_seen = Some(self.now);
             host.ledger_sequence = Some(observed.ledger.sequence);
+            host.clock_offset = observed.clock_offset;
             host.resources = observed.resources;
             if report.mode == RunMode::Drive {
                 host.held = Some(report.target.digest);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::report::Retry;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +164,8 @@ pub(super) struct SourceState {
     pub(super) blocked: Option<(ConditionReason, String)>,
     /// The result of the last fetch; `None` before the first.
     pub(super) fetch: Option<Result<(), SourceFault>>,
+    /// The accepted commit that can't be loaded, and why.
+    pub(super) unloadable: Option<(String, String)>,
     pub(super) last_fetch: Option<Timestamp>,
     /// Keys that this machine's configuration revokes; `None` until they are read.
     pub(super) revoked: Option<Vec<String>>,
@@ -194,6 +196,7 @@ impl SourceState {
             root_fault: None,
             blocked: None,
             fetch: None,
+            unloadable: None,
             last_fetch: None,
             revoked: None,
             unbacked: Vec::new(),
@@ -267,7 +270,11 @@ impl SourceState {
         self.conditions.get(kind).map(|condition| condition.reason)
     }
 
-    pub(super) fn view(&self, settings: &LoopSettings) -> SourceView {
+    pub(super) fn view(
+        &self,
+        settings: &LoopSettings,
+        clocks: &BTreeMap<String, SignedDuration>,
+    ) -> SourceView {
         let accepted = self.accepted.as_ref().or(self.record.floor.as_ref());
         SourceView {
             description: settings.source_description.clone(),
@@ -286,6 +293,10 @@ impl SourceState {
             last_look: self.last_poll,
             revoked: self.revoked.clone().unwrap_or_default(),
             revoked_by_tags: self.record.revoked.clone(),
+            clock_offsets: clocks
+                .iter()
+                .map(|(sink, offset)| (sink.clone(), offset.as_secs()))
+                .collect(),
             conditions: self.conditions.clone(),
         }
     }

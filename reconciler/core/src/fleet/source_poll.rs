@@ -110,6 +110,7 @@ impl Step<'_> {
         self.counters().fetched(&repo, poll);
         let fault = poll.fetched.as_ref().err().or(poll.fault.as_ref());
         self.fetch_result(fault.cloned());
+        self.loadable(poll);
         let state = &mut *self.state;
         let (source, poll_interval) = (&mut state.source, state.settings.poll);
         let wait = match &poll.fetched {
@@ -142,8 +143,12 @@ impl Step<'_> {
         source.derive(self.now);
         match (reason, message) {
             (Some(reason), Some(message)) if before != Some(reason) => {
-                let kind = EventKind::Warning;
-                self.record(None, kind, ConditionReason::FetchFailed, message, None);
+                // The repository was fetched if it is a file of it that can't be read.
+                let reason = match reason {
+                    ConditionReason::FilesUnreadable => reason,
+                    _ => ConditionReason::FetchFailed,
+                };
+                self.warn(None, reason, message, None);
             }
             (None, _) if before.is_some_and(|before| before != ConditionReason::Fetched) => {
                 let message = "the repository was fetched at the last attempt".to_owned();
@@ -152,6 +157,37 @@ impl Step<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Remembers if an accepted commit can't be loaded: hosts then stay where they are though a newer
+    /// revision is accepted, and their conditions say so.
+    fn loadable(&mut self, poll: &SourcePoll) {
+        let unloadable = match (&poll.verification, &poll.fault) {
+            (Verification::Branch(verdict), Some(fault)) => {
+                Some((verdict.accepted.clone(), fault.message.clone()))
+            }
+            (Verification::Branch(_), None) => None,
+            _ => return,
+        };
+        if self.state.source.unloadable == unloadable {
+            return;
+        }
+        let newer = unloadable.as_ref().map(|(commit, why)| {
+            let text = format!(
+                "{} is accepted and can't be loaded: {why}",
+                short_commit(commit)
+            );
+            Arc::<str>::from(text)
+        });
+        self.state.source.unloadable = unloadable;
+        let hosts: Vec<_> = self.state.hosts.keys().cloned().collect();
+        for name in hosts {
+            if let Some(host) = self.state.hosts.get_mut(&name) {
+                host.newer_unloadable.clone_from(&newer);
+            }
+            self.touch(&name);
+        }
+        self.alerts_changed(AlertScope::Source);
     }
 
     /// Records the keys that this machine's configuration revokes. While they can't be read nothing new is

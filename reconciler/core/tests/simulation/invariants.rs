@@ -65,7 +65,7 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
     }
     let quiet = effects
         .iter()
-        .all(|effect| matches!(effect, Effect::WakeAt(_) | Effect::PostAlerts(_)));
+        .all(|effect| matches!(effect, Effect::WakeAt(_) | Effect::PostAlerts { .. }));
     let last_change = world.controllers[which].watch.last_change;
     let rested = last_change.is_some_and(|at| now.duration_since(at).as_secs() >= 1);
     if quiet && rested {

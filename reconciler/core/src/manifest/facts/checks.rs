@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plumb_api::HostName;
+use plumb_api::{HostName, LoginUrl};
 use plumb_document::{Diagnostic, Span, closest};
 
 use super::{Facts, HostFacts, place};
@@ -77,15 +77,14 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
         let span = node.map_or_else(|| Span::of_file("fleet.yaml"), |node| node.span.clone());
         if let Some(url) = &one.url {
             if url.starts_with("http://") || url.starts_with("https://") {
-                facts
-                    .alertmanagers
-                    .push(url.trim_end_matches('/').to_owned());
+                let url = LoginUrl::new(url.trim_end_matches('/'));
+                facts.alertmanagers.push(url);
             } else {
                 facts.diagnostics.push(
                     Diagnostic::error(
                         plumb_document::codes::INVALID_VALUE,
                         &span,
-                        format!("`{url}` is no address of an Alertmanager"),
+                        format!("`{}` is no address of an Alertmanager", LoginUrl::new(url)),
                     )
                     .hint("write it like http://192.0.2.3:9093"),
                 );
@@ -93,7 +92,9 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
         }
         if let Some(to) = &one.to {
             match endpoint(facts, to) {
-                Ok(address) => facts.alertmanagers.extend(address),
+                Ok(address) => {
+                    facts.alertmanagers.extend(address.map(LoginUrl::new));
+                }
                 Err(message) => {
                     let near =
                         closest(to, names(facts).iter().map(String::as_str)).map(str::to_owned);

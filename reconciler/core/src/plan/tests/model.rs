@@ -137,6 +137,7 @@ impl Host {
                 resources: u32::try_from(self.ledger.len()).unwrap(),
             },
             facts: Facts::default(),
+            clock: None,
             in_sync,
             differences,
             unconfirmed,
