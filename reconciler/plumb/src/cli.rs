@@ -21,6 +21,7 @@ mod notify;
 mod plan;
 mod reconcile;
 mod render;
+mod source;
 mod trust;
 mod verify;
 
