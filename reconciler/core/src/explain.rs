@@ -110,7 +110,7 @@ pub enum NoExplanation {
         near: Option<String>,
     },
     /// The host is held: its manifests have errors.
-    #[error("{host} is held: its manifests, or those that it reads, have errors")]
+    #[error("{host} is held: manifests that it reads have errors")]
     Held {
         /// The host.
         host: HostName,
@@ -492,7 +492,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "  expands to {part}")?;
         }
         for reason in &self.because {
-            write!(f, "  asked for at {} by {}", reason.place, reason.by)?;
+            write!(f, "  defined at {} by {}", reason.place, reason.by)?;
             if !reason.through.is_empty() {
                 write!(f, " ({})", reason.through.join(", "))?;
             }

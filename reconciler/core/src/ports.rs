@@ -113,7 +113,7 @@ pub enum HostError {
         reason: String,
     },
     /// The host presents a key other than the pinned ones; it may be another machine.
-    #[error("{host} shows the host key {shown}, which isn't pinned")]
+    #[error("{host} presents the host key {shown}, which isn't pinned")]
     HostKeyMismatch {
         /// The host.
         host: HostName,
@@ -127,7 +127,7 @@ pub enum HostError {
         host: HostName,
     },
     /// The host rejects the login, or sudo does.
-    #[error("{host} doesn't let {user} in: {reason}")]
+    #[error("{host} rejects the login of {user}: {reason}")]
     Denied {
         /// The host.
         host: HostName,
@@ -137,7 +137,7 @@ pub enum HostError {
         reason: String,
     },
     /// This installation has no agent for the host's architecture.
-    #[error("there is no agent for {arch} here, which {host} needs")]
+    #[error("no agent for {arch} is installed, which {host} needs")]
     NoAgent {
         /// The host.
         host: HostName,
@@ -169,7 +169,7 @@ pub enum HostError {
         error: AgentError,
     },
     /// The session showed no sign of life for too long.
-    #[error("{host} gave no sign of life for {seconds} s")]
+    #[error("{host} sent nothing for {seconds} s")]
     Silent {
         /// The host.
         host: HostName,
@@ -198,17 +198,17 @@ impl HostError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::HostKeyMismatch { host, .. } => Some(format!(
-                "if the machine was reinstalled, run `plumb enroll {host} --address ADDRESS` and push the new key; if not, find out who answers there"
+                "if the machine was reinstalled, run `plumb enroll {host} --address ADDRESS` and push the new key; if not, find out which machine answers"
             )),
             Self::NoHostKey { host } => {
-                Some(format!("`plumb enroll {host} --address ADDRESS` shows its keys and pins them"))
+                Some(format!("run `plumb enroll {host} --address ADDRESS` to see its keys and pin them"))
             }
             // The reason itself names the fault on this side.
             Self::Denied { reason, .. } if reason.starts_with("the key file ") => None,
             Self::Denied { .. } => {
-                Some("the controller's key must be in the login's authorized_keys, and `sudo -n true` must work".to_owned())
+                Some("add the controller's key to the user's authorized_keys, and let `sudo -n true` work".to_owned())
             }
-            Self::NoAgent { .. } => Some("`cargo agents` builds it; a packaged plumb has it built in".to_owned()),
+            Self::NoAgent { .. } => Some("install a package of plumb, which contains every agent, or run `cargo agents` in a source tree".to_owned()),
             Self::Agent { error, .. } => error.hint.clone(),
             Self::Unreachable { .. } | Self::AgentFailed { .. } | Self::Broken { .. } | Self::Silent { .. } => None,
         }
@@ -304,7 +304,7 @@ pub enum AlertError {
     #[error("can't be reached: {0}")]
     Unreachable(String),
     /// The Alertmanager rejected the alerts; a retry won't help.
-    #[error("refused the alerts with status {status}: {body}")]
+    #[error("rejected the alerts with status {status}: {body}")]
     Refused {
         /// The HTTP status.
         status: u16,

@@ -282,7 +282,7 @@ impl fmt::Display for ConditionReason {
 
 /// The text isn't a known reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no reason of a condition")]
+#[error("unknown reason `{0}`")]
 pub struct UnknownReason(String);
 
 impl FromStr for ConditionReason {

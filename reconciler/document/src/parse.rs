@@ -380,7 +380,7 @@ impl Builder<'_> {
                         if let Some(first) = map.entry(&again.text) {
                             diagnostic = diagnostic.related(&first.key.span, "here first");
                         }
-                        self.diagnostics.push(diagnostic.hint("keep one of them"));
+                        self.diagnostics.push(diagnostic.hint("remove one of them"));
                     }
                     Err(diagnostic) => {
                         *key = Pending::Refused;

@@ -188,7 +188,7 @@ impl Fragment {
             Value::Int(_, raw) => raw.clone(),
             _ => {
                 let message = format!(
-                    "a resource's name is text, and this gives {}",
+                    "a resource's name must be text, not {}",
                     rendered.describe()
                 );
                 return Err(vec![Diagnostic::error(
@@ -206,11 +206,11 @@ impl Fragment {
             )]
         })?;
         let Some(fields) = fields_of(value) else {
-            let message = format!("`{address}` has fields, and can't be {}", value.describe());
+            let message = format!("`{address}` must be a mapping of fields, not {}", value.describe());
             let diagnostic =
                 Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message);
             return Err(vec![diagnostic.hint(format!(
-                "write {text}: {{}} for a resource with nothing but its name"
+                "write {text}: {{}} for a resource that has only a name"
             ))]);
         };
         let span = name.span.clone();
@@ -271,12 +271,12 @@ fn unknown_type(name: &str, span: &Span) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_TYPE,
         span,
-        format!("there is no resource type `{name}`"),
+        format!("unknown resource type `{name}`"),
     );
     let all: Vec<&str> = AnyKind::all().map(AnyKind::as_str).collect();
     match closest(name, all.iter().copied()) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint(format!("there are {}", all.join(", "))),
+        None => diagnostic.hint(format!("use one of: {}", all.join(", "))),
     }
 }
 

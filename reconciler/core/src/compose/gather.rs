@@ -198,11 +198,11 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                     .collect();
                 if let Some(own) = there.iter().copied().find(of_host) {
                     let message =
-                        format!("`{address}` is removed, and the host itself asks for it");
+                        format!("the host both defines and removes `{address}`");
                     problems.diagnostics.push(
                         Diagnostic::error(code::CONFLICT, &node.span, message)
                             .related(&own.span, "here")
-                            .hint("take one of them away"),
+                            .hint("remove one of the two"),
                     );
                 } else if there.is_empty() && *layer == Layer::Host {
                     // It may be a part of a composite.
@@ -214,9 +214,9 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                 Diagnostic::error(
                     code::INVALID_NAME,
                     &node.span,
-                    "a whole resource is removed, not a field of it",
+                    "a field can't be removed, only a whole resource",
                 )
-                .hint("to leave a field alone, force it to null"),
+                .hint("set the field to null under `force:` to leave it alone"),
             ),
             Err(error) => {
                 problems.diagnostics.push(Diagnostic::error(
@@ -256,11 +256,11 @@ impl Removed<'_> {
 }
 
 fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a AnyAddress>) -> Diagnostic {
-    let message = format!("nothing brings `{what}`, so there is nothing to remove");
+    let message = format!("`{what}` isn't among the host's resources, so it can't be removed");
     let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, message);
     match closest_address(what, all) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("take the line away"),
+        None => diagnostic.hint("remove the line"),
     }
 }
 

@@ -112,12 +112,12 @@ fn nothing_to_remove<'a>(
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
         span,
-        format!("nothing brings `{what}`, so there is nothing to remove"),
+        format!("`{what}` isn't among the host's resources, so it can't be removed"),
     );
     let keys: Vec<String> = keys.map(|key| format!("profile:{key}")).collect();
     match plumb_document::closest(what, keys.iter().map(String::as_str)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("take the line away"),
+        None => diagnostic.hint("remove the line"),
     }
 }
 
@@ -231,10 +231,10 @@ impl Walk<'_> {
                 let diagnostic = Diagnostic::error(
                     code::CONFLICT,
                     span,
-                    format!("the key `{key}` stands for the profile `{of}` here, and for `{other}` elsewhere"),
+                    format!("the key `{key}` is the profile `{of}` here and `{other}` elsewhere"),
                 )
                 .related(first, "the other one")
-                .hint("give one of them another key with `of`");
+                .hint("give one of them a key of its own, and name its profile with `of`");
                 self.problems.diagnostics.push(diagnostic);
                 return;
             }
@@ -352,7 +352,7 @@ impl Walk<'_> {
             _ => Err(Box::new(Diagnostic::error(
                 code::EXPRESSION,
                 &when.span,
-                "`when` is an expression",
+                "`when` must be an expression",
             ))),
         }
     }

@@ -157,7 +157,7 @@ pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>
     )
     .related(&first.key.span, "the other one");
     if first.piece.priority == Priority::Force {
-        return diagnostic.hint("both are under `force`; take one of them away");
+        return diagnostic.hint("both are under `force`; remove one of the two");
     }
     let value = serde_json::to_string(&second.node).unwrap_or_default();
     let value = if value.len() > 60 {
@@ -166,7 +166,7 @@ pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>
         value
     };
     diagnostic.hint(format!(
-        "let them agree, or decide in the host: `force: {{{}: {{{}: {{{name}: {value}}}}}}}`",
+        "make them equal, or decide in the host: `force: {{{}: {{{}: {{{name}: {value}}}}}}}`",
         address.kind(),
         address.name(),
     ))

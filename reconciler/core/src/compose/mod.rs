@@ -176,11 +176,11 @@ fn walk(
                     code::CYCLE,
                     &include.span,
                     format!(
-                        "profiles include one another in a circle: {}",
+                        "profiles include each other in a circle: {}",
                         circle.join(" → ")
                     ),
                 )
-                .hint("take one of the includes away");
+                .hint("remove one of the includes");
                 wrong.extend(
                     path[from..]
                         .iter()
@@ -205,12 +205,12 @@ pub(crate) fn no_profile<'a>(
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
         span,
-        format!("there is no profile `{name}`"),
+        format!("unknown profile `{name}`"),
     );
     match closest(name, all.map(|name| &**name)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!(
-            "write profiles/{name}.yaml, or name the profile with `of`"
+            "add profiles/{name}.yaml, or name the profile with `of`"
         )),
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn settle(
                         code::PARAMETER,
                         used,
                         format!(
-                            "the profile `{}` needs the parameter `{name}`",
+                            "the profile `{}` requires the parameter `{name}`",
                             profile.name
                         ),
                     )
@@ -152,9 +152,9 @@ pub(super) fn settle(
                     );
                     diagnostics.push(match &param.description {
                         Some(description) => diagnostic.hint(format!(
-                            "give it a value: params: {{{name}: …}} ({description})"
+                            "set it: `params: {{{name}: …}}` ({description})"
                         )),
-                        None => diagnostic.hint(format!("give it a value: params: {{{name}: …}}")),
+                        None => diagnostic.hint(format!("set it: `params: {{{name}: …}}`")),
                     });
                 }
             }
@@ -201,8 +201,8 @@ fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
             let names: Vec<_> = profile.params.keys().map(String::as_str).collect();
             diagnostic.hint(match closest(&entry.key.text, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => "it takes none".to_owned(),
-                None => format!("it takes {}", names.join(", ")),
+                None if names.is_empty() => "remove it: the profile takes no parameters".to_owned(),
+                None => format!("use one of: {}", names.join(", ")),
             })
         })
         .collect()
@@ -237,7 +237,7 @@ fn disagree(name: &str, first: &Entry, second: &Entry) -> Diagnostic {
         format!("two includes give the parameter `{name}` different values: {} and {}", first.value.describe(), second.value.describe()),
     )
     .related(&first.key.span, "the other one")
-    .hint("say the value at the host's own profile, which decides; or give one of the includes a key of its own with `of`")
+    .hint("set the parameter where the host names the profile, or give one of the includes a key of its own with `of`")
 }
 
 /// Returns the errors of a profile's parameter declarations.
@@ -266,7 +266,7 @@ pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
             diagnostics.push(Diagnostic::error(
                 code::PARAMETER,
                 place("pattern"),
-                format!("the pattern of `{name}` can't be read: {last}"),
+                format!("the pattern of `{name}` isn't a valid regular expression: {last}"),
             ));
         }
         if let Some(default) = declared
@@ -298,7 +298,7 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             ParamType::Object => "a mapping",
         };
         let diagnostic = wrong(format!(
-            "the parameter `{name}` is {what}, not {}",
+            "the parameter `{name}` must be {what}, not {}",
             node.describe()
         ))?;
         return Some(match (&node.value, param.param_type) {
@@ -316,7 +316,7 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
         if !param.one_of.contains(&value) {
             let all: Vec<_> = param.one_of.iter().map(ToString::to_string).collect();
             return wrong(format!(
-                "the parameter `{name}` is one of {}, not {}",
+                "the parameter `{name}` must be one of {}, not {}",
                 all.join(", "),
                 node.describe()
             ));
@@ -331,12 +331,12 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             if !(least..=most).contains(number) {
                 return wrong(match (param.minimum, param.maximum) {
                     (Some(least), Some(most)) => {
-                        format!("the parameter `{name}` is from {least} to {most}, not {number}")
+                        format!("the parameter `{name}` must be from {least} to {most}, not {number}")
                     }
                     (Some(least), None) => {
-                        format!("the parameter `{name}` is at least {least}, not {number}")
+                        format!("the parameter `{name}` must be at least {least}, not {number}")
                     }
-                    _ => format!("the parameter `{name}` is at most {most}, not {number}"),
+                    _ => format!("the parameter `{name}` must be at most {most}, not {number}"),
                 });
             }
             None

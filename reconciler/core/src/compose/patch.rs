@@ -155,7 +155,7 @@ impl Work<'_> {
         {
             return Err(wrong(
                 &node.span,
-                "add, replace and test have a `value`; move and copy have a `from`",
+                "give add, replace and test a `value`, and move and copy a `from`",
             ));
         }
         let target = Self::target(&operation.path, place)?;
@@ -171,8 +171,8 @@ impl Work<'_> {
                     );
                     return Err(vec![
                         Diagnostic::error(code::PATCH, &value.span, message)
-                            .related(&found.span, "what is there")
-                            .hint("what the patch was made for has changed: look at it again"),
+                            .related(&found.span, "the current value")
+                            .hint("review the patch: the resource has changed since it was written"),
                     ]);
                 }
                 Ok(())
@@ -220,8 +220,8 @@ impl Work<'_> {
             (steps.next(), steps.next(), steps.next(), steps.next())
         else {
             return Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource")).hint(
-                    "a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1",
+                Diagnostic::error(code::PATCH, span, format!("`{path}` isn't the path of a resource")).hint(
+                    "write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name",
                 ),
             ]);
         };
@@ -238,8 +238,8 @@ impl Work<'_> {
             }),
             Some(Err(error)) => Err(wrong(span, error.to_string())),
             None => Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource")).hint(
-                    "a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1",
+                Diagnostic::error(code::PATCH, span, format!("`{path}` isn't the path of a resource")).hint(
+                    "write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name",
                 ),
             ]),
         }
@@ -415,7 +415,7 @@ impl Work<'_> {
             let Some(fields) = fields_of(&value) else {
                 return Err(wrong(
                     &value.span,
-                    format!("a resource has fields, and can't be {}", value.describe()),
+                    format!("a resource must be a mapping of fields, not {}", value.describe()),
                 ));
             };
             let fields = fields.iter().map(|entry| PatchedField {

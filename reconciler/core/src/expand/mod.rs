@@ -58,7 +58,7 @@ macro_rules! expanders {
                                 name: declared.address.name(),
                                 spec,
                             }),
-                            #[allow(unreachable_patterns, reason = "there may be one type only")]
+                            #[allow(unreachable_patterns, reason = "use only one type")]
                             _ => None,
                         })
                         .collect();
@@ -186,8 +186,8 @@ impl Declared {
         let any: Vec<String> = named.any_of.iter().map(|one| format!("`{one}`")).collect();
         let problem = Problem {
             field: named.field,
-            message: format!("this host has no {}", any.join(" or ")),
-            hint: format!("add it, or leave out `{}`", named.field),
+            message: format!("the host has no {}", any.join(" or ")),
+            hint: format!("add it, or remove `{}`", named.field),
         };
         let diagnostic = self.diagnostic(problem);
         Diagnostic {

@@ -11,6 +11,7 @@ use super::host::{HostMode, HostState, Progress, Wanted};
 use super::persist::{Pending, put_source, put_target};
 use super::queue::Trigger;
 use super::revision::mode;
+use super::run::with_hint;
 use super::{FleetRevision, OldRevision, Step};
 use crate::alerting::AlertScope;
 use crate::desired::HostResult;
@@ -38,8 +39,21 @@ impl Step<'_> {
         self.collect();
         let errors = revision.errors();
         if errors > 0 {
-            let message =
-                format!("{errors} errors in the manifests hold hosts; `plumb check` shows them");
+            let results = revision.hosts().values();
+            let held = results.filter(|result| matches!(result, HostResult::Held(_)));
+            let message = match (errors, held.count()) {
+                (1, 1) => "1 manifest error; 1 host stays at its last desired state".to_owned(),
+                (1, held) => {
+                    format!("1 manifest error; {held} hosts stay at their last desired state")
+                }
+                (errors, 1) => {
+                    format!("{errors} manifest errors; 1 host stays at its last desired state")
+                }
+                (errors, held) => format!(
+                    "{errors} manifest errors; {held} hosts stay at their last desired state"
+                ),
+            };
+            let message = with_hint(message, Some("run `plumb check` to see them".to_owned()));
             let revision = Some(revision.commit().to_owned());
             self.warn(None, ConditionReason::ManifestsInvalid, message, revision);
         }
@@ -164,7 +178,7 @@ impl Step<'_> {
         match result {
             HostResult::Held(diagnostics) => {
                 let message = diagnostics.first().map_or_else(
-                    || "its manifests can't be used".to_owned(),
+                    || "its manifests have errors".to_owned(),
                     |d| format!("{}: {}", d.span, d.message),
                 );
                 host.wanted = Wanted::Held(message);
@@ -282,7 +296,7 @@ impl Step<'_> {
     /// Records that a host was forgotten.
     pub(super) fn tell_forgotten(&mut self, host: &HostName, in_git: bool) {
         let message = if in_git {
-            "forgotten; it is met as if for the first time"
+            "forgotten; if git still has it, it is treated as a new host"
         } else {
             "forgotten"
         };

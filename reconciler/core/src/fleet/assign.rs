@@ -150,7 +150,7 @@ pub(super) fn wait_reason(rollouts: &[Rollout], limits: crate::rollout::Limits) 
             // The failed host shows its hint itself; the others needn't repeat it.
             let why = failure.reason.split("; ").next().unwrap_or_default();
             return WaitReason::Halted(Arc::from(format!(
-                "the rollout is halted because {host}{others} failed ({why}); `plumb describe host {host}` has the details; it goes on when that host succeeds or its manifest changes"
+                "the rollout is halted: {host}{others} failed ({why}); it resumes when that host succeeds or its manifest changes; run `plumb describe host {host}` for details"
             )));
         }
     }

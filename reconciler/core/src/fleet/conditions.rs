@@ -96,7 +96,7 @@ fn readiness(host: &HostState) -> Vec<Derived> {
     match &host.mode {
         HostMode::Released => return left(ConditionReason::Released, &released(host)),
         HostMode::Suspended(_) => {
-            return left(ConditionReason::Suspended, "its manifest suspends it");
+            return left(ConditionReason::Suspended, "suspended by its manifest");
         }
         HostMode::Dormant => {
             return left(
@@ -116,17 +116,17 @@ fn readiness(host: &HostState) -> Vec<Derived> {
         return stalled(ConditionReason::ManifestInvalid, message);
     }
     match &host.progress {
-        Progress::Begun => working(ConditionReason::Begun, "it hasn't been observed yet"),
-        Progress::Resumed => working(ConditionReason::Resumed, "its pause is over"),
+        Progress::Begun => working(ConditionReason::Begun, "not observed yet"),
+        Progress::Resumed => working(ConditionReason::Resumed, "no longer suspended; observed next"),
         Progress::NewTarget => working(
             ConditionReason::NewTarget,
-            "it is on its way to a new target",
+            "a new target waits to be applied",
         ),
         Progress::Observed => {
             let message = match &host.wait {
-                Some(WaitReason::Halted(why)) => format!("it was observed and waits: {why}"),
+                Some(WaitReason::Halted(why)) => format!("observed, waits: {why}"),
                 Some(WaitReason::Turn) | None => {
-                    "it was observed and waits for its turn".to_owned()
+                    "observed, waits for its turn in the rollout".to_owned()
                 }
             };
             working(ConditionReason::AwaitingTurn, &message)
@@ -139,7 +139,7 @@ fn readiness(host: &HostState) -> Vec<Derived> {
                 drift.message.clone(),
             ),
             _ => {
-                let message = format!("as {} says", short_commit(revision));
+                let message = format!("matches {}", short_commit(revision));
                 one(Ready, True, ConditionReason::Settled, message)
             }
         },
@@ -162,7 +162,7 @@ fn reachable(host: &HostState) -> Vec<Derived> {
             Reachable,
             True,
             ConditionReason::Connected,
-            "it answered at the last attempt",
+            "answered at the last attempt",
         ),
         // Plumb doesn't contact a released host, so the last error says nothing about its present state.
         (Reach::Lost { .. }, HostMode::Released) => one(
@@ -194,22 +194,22 @@ fn synced(host: &HostState) -> Vec<Derived> {
     match &host.target {
         Some(target) if target.digest == *wanted => {
             if host.revision.as_ref() == Some(&target.revision) {
-                let message = format!("it runs {head}");
+                let message = format!("runs {head}");
                 one(Synced, True, ConditionReason::Newest, message)
             } else {
-                let message = format!("it is on its way to {head}");
+                let message = format!("{head} is being applied");
                 one(Synced, False, ConditionReason::UnderWay, message)
             }
         }
         _ => {
             // A blocked host can't get a target even when its turn comes.
             if let Some((reason, why)) = obstacle(host) {
-                let message = format!("it doesn't get {head}: {why}");
+                let message = format!("can't apply {head}: {why}");
                 return one(Synced, False, reason, message);
             }
             let message = match &host.wait {
-                Some(WaitReason::Halted(why)) => format!("it waits to get {head}: {why}"),
-                Some(WaitReason::Turn) | None => format!("it waits for its turn to get {head}"),
+                Some(WaitReason::Halted(why)) => format!("waits to apply {head}: {why}"),
+                Some(WaitReason::Turn) | None => format!("waits for its turn to apply {head}"),
             };
             one(Synced, False, ConditionReason::AwaitingTurn, message)
         }

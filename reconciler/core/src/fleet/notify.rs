@@ -163,7 +163,7 @@ impl Step<'_> {
                 ),
                 EventKind::Normal => (
                     ConditionReason::AlertResolved,
-                    format!("{name} is resolved; it said: {summary}"),
+                    format!("{name} resolved: {summary}"),
                 ),
             };
             records.push((host, kind, reason, message));
@@ -179,7 +179,7 @@ impl Step<'_> {
         match result {
             Ok(()) => {
                 if self.state.sinks_failing.remove(&sink) {
-                    let message = format!("{sink} takes alerts again");
+                    let message = format!("{sink} accepts alerts again");
                     let reason = ConditionReason::AlertmanagerRecovered;
                     self.record(None, EventKind::Normal, reason, message, None);
                 }

@@ -290,7 +290,7 @@ impl Step<'_> {
             .collect();
         let drifted = self.reason_of(name, ConditionType::Drifted);
         if !held.is_empty() && drifted != Some(ConditionReason::DriftHeld) {
-            let message = format!("drift left as found: {}", first_of(&held));
+            let message = format!("drift not corrected: {}", first_of(&held));
             self.warn(Some(name), ConditionReason::DriftFound, message, revision());
         }
         let intended = applied(true);
@@ -309,7 +309,7 @@ impl Step<'_> {
             None if report.end == RunEnd::Settled => {
                 let recovered = ready.is_some_and(|ready| ready.retry().is_some());
                 if recovered {
-                    let message = "it is as its target says again".to_owned();
+                    let message = "matches its target again".to_owned();
                     let (kind, reason) = (EventKind::Normal, ConditionReason::Recovered);
                     self.record(Some(name), kind, reason, message, revision());
                 }
@@ -357,14 +357,14 @@ fn failure_of(host: &HostName, end: &RunEnd) -> Option<Failure> {
         RunEnd::OffChain(ran) => stalled(
             ConditionReason::OffVerifiedChain,
             format!(
-                "the host ran {}, which isn't on the verified chain: somebody else drives it or drove it; nothing is changed on it",
+                "the host ran {}, which isn't on the verified chain; nothing is changed on it: find out which controller drives it",
                 short_commit(ran)
             ),
         ),
         RunEnd::Rewound { known, found } => stalled(
             ConditionReason::LedgerRewound,
             format!(
-                "the host's ledger went back from {known} to {found}: the machine was put back to an earlier state; run `plumb forget {host}` to accept that"
+                "the host's ledger went back from {known} to {found}: the machine was restored or is a clone; run `plumb forget {host}` to accept that"
             ),
         ),
     }
@@ -396,7 +396,7 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
             HostOutcome::Failed(failure.message.clone())
         }
         RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => HostOutcome::Failed(
-            "what the host ran before isn't below its target; see its conditions".to_owned(),
+            "the host ran a revision that its target doesn't contain; see its conditions".to_owned(),
         ),
     })
 }
@@ -426,18 +426,18 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     let (reason, message) = if !held.is_empty() {
         (
             ConditionReason::DriftHeld,
-            format!("{} drifted and is left as found", first_of(&held)),
+            format!("{} drifted, not corrected (drift mode: alert)", first_of(&held)),
         )
     } else if !remaining.is_empty() && runs == 1 {
         (
             ConditionReason::DriftCorrecting,
-            format!("{} drifted and isn't corrected yet", first_of(&remaining)),
+            format!("{} drifted, not corrected yet", first_of(&remaining)),
         )
     } else if !remaining.is_empty() {
         (
             ConditionReason::DriftRemains,
             format!(
-                "{} couldn't be corrected in {runs} runs",
+                "{} drifted, not corrected in {runs} runs",
                 first_of(&remaining)
             ),
         )
@@ -452,7 +452,7 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     } else if runs == 1 {
         (
             ConditionReason::DriftCorrected,
-            format!("{} drifted and was corrected", first_of(&corrected)),
+            format!("{} drifted, corrected", first_of(&corrected)),
         )
     } else {
         (ConditionReason::NoDrift, "no drift was found".to_owned())

@@ -215,7 +215,7 @@ impl SourceState {
             Ok(()) => (
                 ConditionStatus::True,
                 ConditionReason::Fetched,
-                "the repository was fetched at the last attempt".to_owned(),
+                "the last fetch succeeded".to_owned(),
             ),
             Err(fault) => (ConditionStatus::False, fault.reason, fault.message.clone()),
         });

@@ -146,7 +146,7 @@ impl Step<'_> {
                 self.record(None, kind, ConditionReason::FetchFailed, message, None);
             }
             (None, _) if before.is_some_and(|before| before != ConditionReason::Fetched) => {
-                let message = "the repository was fetched at the last attempt".to_owned();
+                let message = "the last fetch succeeded".to_owned();
                 let kind = EventKind::Normal;
                 self.record(None, kind, ConditionReason::FetchRecovered, message, None);
             }
@@ -165,16 +165,16 @@ impl Step<'_> {
                     return;
                 };
                 for key in missing_from(&now, &before) {
-                    let message = format!("{key} has no authority any more on this machine");
+                    let message = format!("key {key} was revoked by the controller's folder of revoked keys");
                     self.warn(None, ConditionReason::KeyRevoked, message, None);
                 }
                 for key in missing_from(&before, &now) {
-                    let message = format!("{key} is no longer revoked on this machine");
+                    let message = format!("key {key} was removed from the controller's folder of revoked keys");
                     self.warn(None, ConditionReason::KeyRestored, message, None);
                 }
             }
             Err(error) => {
-                let message = format!("nothing new is accepted until this is mended: {error}");
+                let message = format!("nothing new is accepted while the revoked keys can't be read: {error}");
                 let reason = ConditionReason::RevocationsUnreadable;
                 if self.block(reason, &message) {
                     self.warn(None, reason, message, None);
@@ -255,7 +255,7 @@ impl Step<'_> {
             Err(_) if before.as_ref() == Some(&verdict.accepted) => {}
             Err(error) => {
                 let stay = before.map_or_else(
-                    || "nothing is driven".to_owned(),
+                    || "no host is changed".to_owned(),
                     |floor| format!("hosts stay at {}", short_commit(&floor)),
                 );
                 let message = format!(
@@ -313,7 +313,7 @@ impl Step<'_> {
             let message = held_message(held);
             self.warn(None, ConditionReason::CommitHeld, message, revision);
         } else {
-            let message = "no commit is held any more".to_owned();
+            let message = "the branch has no unaccepted commit any more".to_owned();
             let reason = ConditionReason::HoldEnded;
             self.record(None, EventKind::Normal, reason, message, None);
         }
@@ -325,7 +325,7 @@ impl Step<'_> {
     fn tell_of_tags(&mut self, verdict: &BranchVerdict) {
         let known = self.state.source.record.revoked.clone();
         for key in missing_from(&verdict.revoked, &known) {
-            let message = format!("{key} has no authority any more: signed revoke/ tags say so");
+            let message = format!("key {key} was revoked by signed revoke/ tags");
             self.warn(None, ConditionReason::KeyRevoked, message, None);
         }
         // No tag is read if no chain leads to the head.
@@ -335,7 +335,7 @@ impl Step<'_> {
         let told = std::mem::replace(&mut self.state.source.unbacked, unbacked.clone());
         for key in missing_from(unbacked, &told) {
             let message = format!(
-                "the revoke/ tags of {key} are no longer enough: one was deleted, or its signer has left the policy; the key stays revoked here"
+                "the revoke/ tags of {key} no longer suffice: one was deleted, or its signer has left the policy; the key stays revoked here"
             );
             self.warn(None, ConditionReason::RevokeTagGone, message, None);
         }

@@ -321,7 +321,7 @@ fn named<K: std::str::FromStr, T: DeserializeOwned>(
             (Ok(_), Err(error)) => unreadable.push(error),
             (Err(_), _) => unreadable.push(RecordError {
                 key,
-                reason: "its key is no name".to_owned(),
+                reason: "its key isn't a host's name".to_owned(),
             }),
         }
     }

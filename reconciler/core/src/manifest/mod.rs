@@ -272,9 +272,9 @@ impl Found {
         let mut diagnostic = Diagnostic::error(
             code::DUPLICATE_OBJECT,
             &Span::of_file(file.clone()),
-            format!("there is a {} `{name}` already", kind.as_str()),
+            format!("a second {} has the name `{name}`", kind.as_str()),
         )
-        .hint("remove or rename one of the files; folders don't separate names");
+        .hint("remove or rename one of the files; names are unique across folders");
         if let Some(first) = first {
             diagnostic = diagnostic.related(&first, "here");
         }
@@ -313,9 +313,9 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
                         Diagnostic::error(
                             code::INVALID_NAME,
                             &Span::of_file(file.clone()),
-                            format!("`{name}` can't be the name of a {}", kind.as_str()),
+                            format!("`{name}` isn't a valid name of a {}", kind.as_str()),
                         )
-                        .hint("a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-`; `spec.hostname` holds a host name that isn't one"),
+                        .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end; any other host name goes into `spec.hostname`"),
                     );
                 }
             }
@@ -327,9 +327,9 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
                 Diagnostic::error(
                     code::MISPLACED_MANIFEST,
                     &Span::of_file(file.clone()),
-                    "the file would be overlooked",
+                    "Plumb doesn't read this file",
                 )
-                .hint("manifests end with .yaml"),
+                .hint("rename it to end with .yaml"),
             ),
             Place::Other => found.loose.extend(misplaced(file, bytes)),
         }
@@ -373,9 +373,9 @@ fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
         Diagnostic::warning(
             code::MISPLACED_MANIFEST,
             &Span::of_file(file.clone()),
-            format!("this looks like a {kind}, but nothing reads it here"),
+            format!("this looks like a {kind}, but Plumb doesn't read one here"),
         )
-        .hint(format!("its place is {folder}"))
+        .hint(format!("move it to {folder}"))
     })
 }
 
@@ -436,9 +436,9 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
         let diagnostic = Diagnostic::error(
             code::MISSING_FLEET,
             &Span::of_file("fleet.yaml"),
-            "there is no fleet.yaml",
+            "fleet.yaml is missing",
         )
-        .hint("begin with `kind: Fleet` and `metadata: {name: …}`");
+        .hint("add one with `kind: Fleet` and `metadata: {name: …}`");
         Err(Broken {
             labels: None,
             diagnostics: vec![diagnostic],

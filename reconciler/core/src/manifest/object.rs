@@ -47,7 +47,7 @@ pub(crate) fn read(
     let whole = Span::of_file(file.clone());
     if node.as_map().is_none() {
         let message = format!(
-            "the file must hold a {}, and holds {}",
+            "the file must hold a {}, not {}",
             kind.as_str(),
             node.describe()
         );
@@ -86,11 +86,11 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
             let diagnostic = Diagnostic::error(
                 plumb_document::codes::UNKNOWN_FIELD,
                 &entry.key.span,
-                format!("there is no field `{}` here", entry.key.text),
+                format!("unknown field `{}`", entry.key.text),
             );
             diagnostics.push(match closest(&entry.key.text, FIELDS) {
                 Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                None => diagnostic.hint("there are `apiVersion`, `kind`, `metadata`, `spec`: settings stand under `spec`"),
+                None => diagnostic.hint("use `apiVersion`, `kind`, `metadata` and `spec`; settings are fields of `spec`"),
             });
         }
     }
@@ -101,7 +101,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
                 code::WRONG_OBJECT,
                 &written.span,
                 format!(
-                    "a {} belongs here, not {}",
+                    "`kind` must be `{}` here, not {}",
                     kind.as_str(),
                     written.describe()
                 ),
@@ -121,7 +121,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
                 code::WRONG_OBJECT,
                 &version.span,
                 format!(
-                    "the version must be {API_VERSION}, not {}",
+                    "`apiVersion` must be {API_VERSION}, not {}",
                     version.describe()
                 ),
             )
@@ -176,13 +176,13 @@ fn metadata(
                     Diagnostic::error(
                         code::WRONG_OBJECT,
                         &span,
-                        format!("the object is called `{}`, but its file `{name}.yaml`", read.name),
+                        format!("the object is named `{}`, but its file is `{name}.yaml`", read.name),
                     )
-                    .hint("the file's name is the object's name"),
+                    .hint("rename the file or the object"),
                 ),
                 None if !plumb_api::name::is_label(&read.name) => diagnostics.push(
-                    Diagnostic::error(code::INVALID_NAME, &span, format!("`{}` is no name", read.name))
-                        .hint("a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-`"),
+                    Diagnostic::error(code::INVALID_NAME, &span, format!("`{}` isn't a valid name", read.name))
+                        .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end"),
                 ),
                 _ => {}
             }

@@ -25,7 +25,7 @@ fn objects_lie_where_rules_by_path_expect_them() {
         (
             "hosts/a.yaml",
             "kind: Host\nmetadata: {name: b}\n",
-            "hosts/a.yaml:2:18: error[wrong-object]: the object is called `b`, but its file `a.yaml`\n  hint: the file's name is the object's name",
+            "hosts/a.yaml:2:18: error[wrong-object]: the object is called `b`, but its file `a.yaml`\n  hint: rename the file or the object",
         ),
         (
             "hosts/a.yaml",
@@ -45,7 +45,7 @@ fn objects_lie_where_rules_by_path_expect_them() {
         (
             "hosts/a.yaml",
             "kind: Host\nmetadata: {name: a}\nresources: {}\n",
-            "there is no field `resources` here\n  hint: there are `apiVersion`, `kind`, `metadata`, `spec`: settings stand under `spec`",
+            "there is no field `resources` here\n  hint: use `apiVersion`, `kind`, `metadata` and `spec`; settings are fields of `spec`",
         ),
         (
             "hosts/a.yaml",
@@ -75,7 +75,7 @@ fn objects_lie_where_rules_by_path_expect_them() {
         (
             "hosts/a.yml",
             "kind: Host\n",
-            "hosts/a.yml:1:1: error[misplaced-manifest]: the file would be overlooked\n  hint: manifests end with .yaml",
+            "hosts/a.yml:1:1: error[misplaced-manifest]: Plumb doesn't read this file\n  hint: rename it to end with .yaml",
         ),
         (
             "host/a.yaml",
@@ -90,12 +90,12 @@ fn objects_lie_where_rules_by_path_expect_them() {
         (
             "hosts/a.yaml",
             "kind: Host\nmetadata: {name: a}\nspec: {hostKeys: [x]}\n",
-            "this is no SSH host key",
+            "this isn't an SSH host key",
         ),
         (
             "hosts/a.yaml",
             "kind: Host\nmetadata: {name: a}\nspec: {suspend: {reason: x, until: tomorrow}}\n",
-            "this is no moment in time",
+            "this isn't a valid time",
         ),
         (
             "hosts/a.yaml",

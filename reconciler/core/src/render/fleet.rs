@@ -46,7 +46,7 @@ impl View {
             .collect();
         self.reads.hold(ids);
         wrong(format!(
-            "this asks about {}, whose manifest has errors",
+            "this reads {}, whose manifest has errors",
             names.join(", ")
         ))
     }
@@ -96,8 +96,8 @@ impl View {
                 self.facts.hosts.keys().map(plumb_api::HostName::as_str),
             );
             return Err(wrong(match near {
-                Some(near) => format!("there is no host `{name}`; did you mean `{near}`?"),
-                None => format!("there is no host `{name}`"),
+                Some(near) => format!("unknown host `{name}`; did you mean `{near}`?"),
+                None => format!("unknown host `{name}`"),
             }));
         };
         match known {
@@ -114,8 +114,8 @@ impl View {
                 let near =
                     plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
                 return Err(wrong(match near {
-                    Some(near) => format!("there is no network `{name}`; did you mean `{near}`?"),
-                    None => format!("there is no network `{name}`"),
+                    Some(near) => format!("unknown network `{name}`; did you mean `{near}`?"),
+                    None => format!("unknown network `{name}`"),
                 }));
             }
         };
@@ -174,7 +174,7 @@ fn selector(value: &Jinja) -> Result<Selector, Error> {
     for item in value.try_iter()? {
         match item.as_str() {
             Some(name) => names.push(name.to_owned()),
-            None => return Err(wrong("a selector is a text, or a list of host names")),
+            None => return Err(wrong("a selector must be text or a list of host names")),
         }
     }
     Ok(Selector::names(names))
@@ -271,7 +271,7 @@ pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
         let address = endpoint.get_attr("address")?;
         let Some(address) = address.as_str() else {
             return Err(wrong(format!(
-                "the endpoint of {host} has no address: its host is in none of its networks"
+                "the endpoint of {host} has no address: the host is in none of the endpoint's networks"
             )));
         };
         let address = if address.contains(':') {

@@ -126,7 +126,7 @@ fn environment() -> Environment<'static> {
         if value.is_none() {
             return Err(minijinja::Error::new(
                 ErrorKind::InvalidOperation,
-                "the value is nothing (none), which would be printed as text; use `default` or `if`",
+                "the value is none, which would be printed as text; use `default` or `if`",
             ));
         }
         // Configuration files need `true`, not Python's `True`.
@@ -330,11 +330,11 @@ impl Engine {
                     code::EXPRESSION,
                     &node.span,
                     format!(
-                        "a condition must be true or false, and this is {}",
+                        "a condition must be true or false, not {}",
                         value.kind()
                     ),
                 )
-                .hint("compare it: host.labels.role == 'cloud', 'gpu' in host.labels"),
+                .hint("compare it, as in: host.labels.role == 'cloud', 'gpu' in host.labels"),
             )),
         }
     }

@@ -108,11 +108,11 @@ impl Words<'_> {
     }
 
     fn missing(&self, address: &AnyAddress, named: &CompositeAddress, item: &Node) -> Diagnostic {
-        let message = format!("`{address}` names `{named}`, which isn't on this host");
+        let message = format!("`{address}` refers to `{named}`, which isn't on this host");
         let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &item.span, message);
         match closest_address(&named.to_string(), self.expansion.composites()) {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-            None => diagnostic.hint("add it, or take the reference away"),
+            None => diagnostic.hint("add it, or remove the reference"),
         }
     }
 }
@@ -435,7 +435,7 @@ fn finish(
         Err(error) => Err(vec![Diagnostic::error(
             plumb_document::codes::INVALID_VALUE,
             span,
-            format!("`{address}` can't be written in its canonical form: {error}"),
+            format!("`{address}` has no canonical form: {error}"),
         )]),
     }
 }

@@ -351,10 +351,10 @@ fn drift(
                     (Some(parts), Some(field)) => {
                         let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
                         let message =
-                            format!("`{address}` has no drift of its `{field}`: its parts drift");
+                            format!("`{address}` can't drift in `{field}`: only its parts drift");
                         diagnostics.push(
                             Diagnostic::error(code::INVALID_NAME, &node.span, message)
-                                .hint(format!("name a field of a part: {}", parts.join(", "))),
+                                .hint(format!("name a field of one of its parts: {}", parts.join(", "))),
                         );
                     }
                     (None, _) if node.span.file() == &host.file => {
@@ -376,9 +376,9 @@ fn drift(
                 Diagnostic::error(
                     code::INVALID_NAME,
                     &node.span,
-                    "drift is ignored by resource or field, not by profile",
+                    "drift can't be ignored by profile",
                 )
-                .hint("name the resources: file:/etc/resolv.conf#content"),
+                .hint("name resources or fields, such as file:/etc/resolv.conf#content"),
             ),
             Err(error) => diagnostics.push(Diagnostic::error(
                 code::INVALID_NAME,
@@ -393,11 +393,11 @@ fn drift(
 /// Returns the error about an address that a host doesn't have.
 fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = A>) -> Diagnostic {
     let address = text.split('#').next().unwrap_or(text);
-    let message = format!("there is no `{address}` on this host");
+    let message = format!("`{address}` isn't on this host");
     let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, message);
     match closest_address(address, all) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("take the line away"),
+        None => diagnostic.hint("remove the line"),
     }
 }
 

@@ -27,7 +27,7 @@ fn priorities_decide_between_places() {
         told_of(&host("resources", "10"), &[("p", profile)]),
         "hosts/a.yaml:5:40: error[conflict]: `sysctl:vm.swappiness#value` is set twice at the priority `resources`: the text \"60\" by profile p, the text \"10\" by host a
   profiles/p.yaml:4:40: the other one
-  hint: let them agree, or decide in the host: `force: {sysctl: {vm.swappiness: {value: \"10\"}}}`
+  hint: make them equal, or decide in the host: `force: {sysctl: {vm.swappiness: {value: \"10\"}}}`
   [a]"
     );
     assert_eq!(

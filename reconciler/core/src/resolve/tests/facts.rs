@@ -242,9 +242,9 @@ fn ways_to_connect_lead_somewhere() {
         ("{network: wan}", "the host isn't in the network `wan`"),
         (
             "{user: x}",
-            "a way to connect has exactly one of `address`, `network` and `endpoint`",
+            "an entry of `connect` must have exactly one of `address`, `network` and `endpoint`",
         ),
-        ("{endpoint: ssh, port: 1}", "the endpoint says the port"),
+        ("{endpoint: ssh, port: 1}", "`port` can't be set beside `endpoint`, which has a port"),
         (
             "{address: x, via: [b]}",
             "error[unsupported-field]: `connect.via` isn't supported",
@@ -275,7 +275,7 @@ fn alertmanagers_are_endpoints_or_addresses() {
             "fleet.yaml:3:24: error[unknown-reference]: `a` offers no such endpoint\n  hint: did you mean `a/api`?",
         ),
         ("{to: b/api}", "there is no host `b`"),
-        ("{}", "an Alertmanager has either `to` or `url`"),
+        ("{}", "an Alertmanager must have exactly one of `to` and `url`"),
         ("{url: \"192.0.2.1\"}", "is no address of an Alertmanager"),
     ] {
         let text = fleet(entry);

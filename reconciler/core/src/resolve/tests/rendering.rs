@@ -67,7 +67,7 @@ fn content_has_four_forms() {
             "{tmplate: x}",
             "`content` has no form `tmplate`\n  hint: did you mean `template`?",
         ),
-        ("{template: a, file: b}", "`content` has exactly one form"),
+        ("{template: a, file: b}", "`content` must have exactly one form"),
         ("{template: 1}", "`template` takes text, not the number 1"),
         (
             "{secret: a/b}",
@@ -153,7 +153,7 @@ fn errors_of_expressions_have_their_place_and_say_what_to_do() {
         ),
         (
             "resources: {user: {u: {comment: \"{% for i in range(9999) %}{% for j in range(9999) %}{{ i }}{% endfor %}{% endfor %}\"}}}",
-            "the template does too much work",
+            "the template takes too many steps",
         ),
         (
             "resources:\n  file:\n    /x:\n      content:\n        template: |\n          one\n          two {{ host.nope }}\n",
