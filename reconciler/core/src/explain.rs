@@ -89,7 +89,7 @@ pub struct Reason {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoExplanation {
     /// No host has this name.
-    #[error("there is no host `{name}`{}", meant(.near.as_deref()))]
+    #[error("unknown host `{name}`{}", meant(.near.as_deref()))]
     NoHost {
         /// The requested name.
         name: String,

@@ -59,13 +59,13 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
     let whole = Span::of_file(file.clone());
     if bytes.len() > limits.bytes {
         let message = format!(
-            "the file has {} bytes; at most {} are read",
+            "the file has {} bytes; the limit is {}",
             bytes.len(),
             limits.bytes
         );
         return Err(vec![
             Diagnostic::error(codes::YAML_LIMIT, &whole, message).hint(
-                "put large contents into files/ and name them with `content: {file: files/…}`",
+                "move large contents to files/ and name them with `content: {file: files/…}`",
             ),
         ]);
     }
@@ -98,7 +98,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
             Diagnostic::error(
                 codes::YAML_TAB,
                 &span,
-                "a tab stands where YAML takes only spaces",
+                "a tab is used where YAML allows only spaces",
             )
             .hint("indent and separate with spaces"),
         );
@@ -198,7 +198,7 @@ impl Builder<'_> {
                                 &span,
                                 "the file holds a second YAML document",
                             )
-                            .hint("one object to a file: move it into a file of its own"),
+                            .hint("move it to a file of its own"),
                         );
                         return;
                     }
@@ -265,8 +265,8 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, span: &Span) {
         self.error(
-            Diagnostic::error(codes::YAML_TAG, span, "tags aren't used here")
-                .hint("take the `!…` away, or quote it if it is text"),
+            Diagnostic::error(codes::YAML_TAG, span, "YAML tags aren't allowed here")
+                .hint("remove the `!…`, or quote it if it is text"),
         );
     }
 
@@ -325,7 +325,7 @@ impl Builder<'_> {
             self.error(Diagnostic::error(
                 codes::YAML_LIMIT,
                 span,
-                "an alias refers to the value that it is part of",
+                "an alias refers to a value that contains it",
             ));
             self.finish(Node::new(Value::Null, span.clone()), 0, 1);
             return;
@@ -341,7 +341,7 @@ impl Builder<'_> {
         self.aliased = self.aliased.saturating_add(size);
         if before <= self.limits.aliased && self.aliased > self.limits.aliased {
             let message = format!(
-                "the file's aliases stand for more than {} values",
+                "the file's aliases expand to more than {} values",
                 self.limits.aliased
             );
             self.error(
@@ -415,28 +415,28 @@ impl Builder<'_> {
         let diagnostic = Diagnostic::error(
             codes::YAML_SYNTAX,
             &span,
-            format!("this is not valid YAML: {}", error.info()),
+            format!("invalid YAML: {}", error.info()),
         );
         match line.split_once(": ") {
             Some((_, value)) if value.trim_start().starts_with("{{") => {
                 diagnostic.hint(EXPRESSION_HINT)
             }
             Some((_, value)) if value.contains(": ") => {
-                diagnostic.hint("text that contains `: ` needs quotes")
+                diagnostic.hint("put text that contains `: ` in quotes")
             }
             Some((_, value))
                 if value
                     .trim_start()
                     .starts_with(['*', '&', '!', '%', '@', '`']) =>
             {
-                diagnostic.hint("text that begins with this character needs quotes")
+                diagnostic.hint("put text that begins with this character in quotes")
             }
             _ => diagnostic,
         }
     }
 }
 
-const EXPRESSION_HINT: &str = "an expression needs quotes: \"{{ … }}\"";
+const EXPRESSION_HINT: &str = "put an expression in quotes: \"{{ … }}\"";
 
 fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
     let Node { value, span, style } = node;
@@ -446,7 +446,7 @@ fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
                 Diagnostic::error(
                     codes::YAML_MERGE,
                     &span,
-                    "merge keys (`<<`) aren't used here",
+                    "merge keys (`<<`) aren't allowed here",
                 )
                 .hint("share settings through a profile"),
             ));
@@ -459,7 +459,7 @@ fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
             let diagnostic = Diagnostic::error(
                 codes::YAML_KEY,
                 &span,
-                format!("a key must be a word; here it is {what}"),
+                format!("a key must be a word, not {what}"),
             );
             // `x: {{ y }}` without quotes reads as a mapping whose key is a mapping.
             let before = text.get(..span.bytes().start).unwrap_or_default();
@@ -513,7 +513,7 @@ fn not_utf8(file: &Arc<str>, bytes: &[u8], offset: usize) -> Diagnostic {
         span = Span::of_file(file.clone());
     }
     Diagnostic::error(codes::YAML_ENCODING, &span, "the file is not UTF-8 text")
-        .hint("save it as UTF-8; binary contents belong into files/")
+        .hint("save it as UTF-8; move binary contents to files/")
 }
 
 #[cfg(test)]

@@ -59,14 +59,14 @@ impl std::fmt::Debug for Login {
 pub enum AddressError {
     /// Not a URL.
     #[error(
-        "the address of an Alertmanager isn't a URL ({0}); write it like http://127.0.0.1:9093"
+        "the address of an Alertmanager isn't a URL: {0}; write it like http://127.0.0.1:9093"
     )]
     NotUrl(String),
     /// Neither http nor https.
-    #[error("an Alertmanager is reached by http:// or https://, not by {0}://")]
+    #[error("the address of an Alertmanager must begin with http:// or https://, not {0}://")]
     Scheme(String),
     /// The HTTP client can't be made.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("can't create the HTTP client: {0}")]
     Client(String),
 }
 
@@ -122,7 +122,7 @@ impl Alertmanager {
     async fn send(&self, batch: &[Alert]) -> Result<(), AlertError> {
         let body = serde_json::to_vec(batch).map_err(|error| AlertError::Refused {
             status: 0,
-            body: format!("the alerts can't be written as JSON: {error}"),
+            body: format!("can't write the alerts as JSON: {error}"),
         })?;
         let mut request = self
             .client

@@ -71,7 +71,7 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
         Ok(name) if name == *root => {}
         _ => {
             return Err(FilesError::Tree(format!(
-                "the store gave other bytes for tree {root}"
+                "the object store has other bytes for tree {root}"
             )));
         }
     }
@@ -157,7 +157,7 @@ impl Gathered {
         if depth > limits::DEPTH {
             return Err(FilesError::Io {
                 path: shown.to_owned(),
-                reason: "more folders within folders than there may be".to_owned(),
+                reason: "folders are nested too deeply".to_owned(),
             });
         }
         for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {

@@ -46,7 +46,7 @@ pub(super) fn format(folder: &Path) -> Result<ObjectFormat, MirrorError> {
         None | Some("sha1") => Ok(ObjectFormat::Sha1),
         Some("sha256") => Ok(ObjectFormat::Sha256),
         Some(other) => Err(MirrorError::Strange(format!(
-            "it is of the unknown object format {other}"
+            "it has the unknown object format {other}"
         ))),
     }
 }

@@ -24,7 +24,7 @@ use super::mirror::{Mirror, MirrorError};
 use super::objects::{ObjectStore, Open, spare_threads};
 
 /// The reason that is reported for a panic.
-const UNFORESEEN: &str = "reading it failed in a way that wasn't foreseen; please report it";
+const UNFORESEEN: &str = "reading it crashed, a defect of Plumb; please report it";
 
 /// The minimum time between two full refetches after a missing object, and between two repacks.
 const ANEW: Duration = Duration::from_hours(1);
@@ -80,7 +80,7 @@ pub enum GitSourceError {
     #[error("{0:?} isn't the full name of a branch; write refs/heads/main")]
     Branch(String),
     /// The mirror can't be used.
-    #[error("the copy of the repository in {folder} can't be used: {reason}")]
+    #[error("can't use the copy of the repository in {folder}: {reason}")]
     Mirror {
         /// The mirror's folder.
         folder: PathBuf,
@@ -88,7 +88,7 @@ pub enum GitSourceError {
         reason: String,
     },
     /// A worker thread can't be started.
-    #[error("no thread for it: {0}")]
+    #[error("can't start the git worker thread: {0}")]
     Thread(std::io::Error),
 }
 

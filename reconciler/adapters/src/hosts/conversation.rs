@@ -130,7 +130,7 @@ impl Conversation {
         mut take: impl FnMut(Response) -> Result<Option<T>, Refusal> + Send,
     ) -> Result<T, HostError> {
         if matches!(self.standing, Standing::Open | Standing::Over) {
-            return Err(self.broken("an earlier request on it was left without an answer"));
+            return Err(self.broken("an earlier request was cancelled before its answer"));
         }
         loop {
             let new = self.standing == Standing::New;
@@ -167,7 +167,7 @@ impl Conversation {
         take: &mut (impl FnMut(Response) -> Result<Option<T>, Refusal> + Send),
     ) -> Result<Result<T, HostError>, Trouble> {
         let Some(Line { to, from }) = &mut self.line else {
-            return Err(Trouble::Final(self.broken("it is over")));
+            return Err(Trouble::Final(self.broken("the session has ended")));
         };
         let host = &self.host;
         let broken = |reason: String| HostError::Broken {
@@ -335,14 +335,14 @@ impl Conversation {
 
 fn unasked(response: &Response) -> Refusal {
     let what = match response {
-        Response::Observed(_) => "an observation",
-        Response::NeedState => "a wish for the whole state",
+        Response::Observed(_) => "an observe report",
+        Response::NeedState => "a request for the full state",
         Response::Progress(_) => "progress",
         Response::Report(_) => "a report",
         Response::Facts(_) => "facts",
         Response::Error(_) => "an error",
     };
-    format!("the agent answered with {what}, which wasn't asked for")
+    format!("the agent answered with {what}, which wasn't requested")
 }
 
 fn boxed<'a, T>(

@@ -62,7 +62,7 @@ impl Inbox {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if kind != 0 {
             return Err(FrameError::Malformed(format!(
-                "an agent sends messages only, not type {kind}"
+                "an agent may only send messages, not frames of type {kind}"
             )));
         }
         if length > MAX_FRAME + 1 {
@@ -76,7 +76,7 @@ impl Inbox {
         self.0.drain(..whole);
         match incoming {
             Incoming::Message(response) => Ok(Some(response)),
-            Incoming::Blob(..) => Err(FrameError::Malformed("a content from an agent".to_owned())),
+            Incoming::Blob(..) => Err(FrameError::Malformed("an agent may not send contents".to_owned())),
         }
     }
 

@@ -55,7 +55,7 @@ impl fmt::Display for Epitaph {
             (Some(Exit::Status(status)), _) => write!(f, "it ended with status {status}")?,
             (Some(Exit::Signal(signal)), _) => write!(f, "it was killed by signal {signal}")?,
             (None, Some(cause)) => f.write_str(cause)?,
-            (None, None) => f.write_str("it ended without a word")?,
+            (None, None) => f.write_str("it ended without any output")?,
         }
         let said = self.stderr.text();
         if said.is_empty() {
@@ -109,7 +109,7 @@ mod tests {
             epitaph.to_string(),
             "it ended with status 101: \u{fffd}[31mpanicked"
         );
-        assert_eq!(Epitaph::default().to_string(), "it ended without a word");
+        assert_eq!(Epitaph::default().to_string(), "it ended without any output");
     }
 
     #[test]

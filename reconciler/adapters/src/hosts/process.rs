@@ -209,7 +209,7 @@ impl Origin for Process {
                 host,
                 user: "sudo".to_owned(),
                 reason: format!(
-                    "this machine's own agent runs as root: start plumb as root, or allow `sudo -n` ({})",
+                    "the agent of this machine must run as root ({}); start plumb as root, or allow `sudo -n`",
                     end.epitaph
                 ),
             }
@@ -217,7 +217,7 @@ impl Origin for Process {
             HostError::AgentFailed {
                 host,
                 reason: match end.said {
-                    Some(said) => format!("it answered what isn't a frame: `{said}`"),
+                    Some(said) => format!("it answered with something that isn't a frame: `{said}`"),
                     None => end.epitaph.to_string(),
                 },
             }

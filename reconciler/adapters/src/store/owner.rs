@@ -121,7 +121,7 @@ fn examine(path: &std::path::Path) -> Result<(), StoreError> {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
     let reason = match read {
         Ok(()) if first == MAGIC => return Ok(()),
-        Ok(()) => "it doesn't begin as a file of Plumb's state does",
+        Ok(()) => "it isn't a file of Plumb's state",
         Err(error) => match error.kind() {
             ErrorKind::NotFound => return Ok(()),
             ErrorKind::PermissionDenied => return Err(StoreError::Denied { path: shown() }),

@@ -239,7 +239,7 @@ fn a_halt_says_who_failed() {
         .of_rollouts([&rollout])
         .firing;
     assert_eq!(all[0].labels["alertname"], "PlumbRolloutHalted");
-    assert!(all[0].annotations["description"].starts_with("a: apt failed. It goes on"));
+    assert!(all[0].annotations["description"].starts_with("a: apt failed. The rollout resumes"));
 }
 
 fn scope() -> AlertScope {

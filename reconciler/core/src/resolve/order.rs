@@ -22,13 +22,13 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                     Diagnostic::error(
                         code::CYCLE,
                         place(one, &dependency.address),
-                        format!("`{one}` is ordered after itself"),
+                        format!("{one} is ordered after itself"),
                     )
                     .hint("remove the line"),
                 ),
                 None if dependency.strength == Strength::Explicit => {
                     let wanted = dependency.address.to_string();
-                    let message = format!("`{one}` refers to `{wanted}`, which isn't on this host");
+                    let message = format!("{one} refers to `{wanted}`, which isn't on this host");
                     let diagnostic = Diagnostic::error(
                         code::UNKNOWN_REFERENCE,
                         place(one, &dependency.address),
@@ -67,7 +67,7 @@ fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
         };
         if let Some(first) = taken.insert(path, one) {
             let message = format!(
-                "`{first}` and `{one}` manage the same thing on the host and would undo each other"
+                "{first} and {one} manage the same thing on the host and would undo each other"
             );
             diagnostics.push(
                 Diagnostic::error(code::CONFLICT, one.span, message)

@@ -38,7 +38,7 @@ impl<'a> Items<'a> {
             None => Ok(value),
             Some(item) => Err(Error::new(
                 codes::INVALID_VALUE,
-                "the list is longer than what belongs here",
+                "the list has too many items",
             )
             .at(&item.span)),
         }
@@ -169,7 +169,7 @@ impl<'a> EnumOf<'a> {
             Some(entry) => Ok(self.decoder.of(&entry.value)),
             None => Err(Error::new(
                 codes::WRONG_TYPE,
-                "this choice needs a value: write it as a mapping, {choice: value}",
+                "this choice needs a value: write {choice: value}",
             )),
         }
     }
@@ -183,7 +183,7 @@ impl<'a> VariantAccess<'a> for EnumOf<'a> {
             None => Ok(()),
             Some(entry) if entry.value.is_null() => Ok(()),
             Some(entry) => {
-                Err(Error::new(codes::WRONG_TYPE, "this choice takes no value")
+                Err(Error::new(codes::WRONG_TYPE, "this choice can't have a value")
                     .at(&entry.value.span))
             }
         }

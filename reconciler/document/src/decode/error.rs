@@ -42,7 +42,7 @@ impl Error {
     pub(super) fn wrong_type(wanted: &str, found: &str) -> Self {
         Self::new(
             codes::WRONG_TYPE,
-            format!("{wanted} belongs here, not {found}"),
+            format!("expected {wanted}, not {found}"),
         )
     }
 
@@ -112,14 +112,14 @@ pub(super) fn list(words: &[&str]) -> String {
 fn nearest(word: &str, known: &'static [&'static str]) -> String {
     match closest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "nothing is set here".to_owned(),
-        None => format!("there are {}", list(known)),
+        None if known.is_empty() => "remove it: this mapping has no fields".to_owned(),
+        None => format!("use one of: {}", list(known)),
     }
 }
 
 fn found(unexpected: Unexpected<'_>) -> String {
     match unexpected {
-        Unexpected::Bool(value) => format!("the truth value {value}"),
+        Unexpected::Bool(value) => format!("the boolean {value}"),
         Unexpected::Unsigned(value) => format!("the number {value}"),
         Unexpected::Signed(value) => format!("the number {value}"),
         Unexpected::Float(value) => format!("the number {value}"),
@@ -166,7 +166,7 @@ impl serde::de::Error for Error {
         Self::new(
             codes::INVALID_VALUE,
             format!(
-                "{} belongs here, not {}",
+                "expected {}, not {}",
                 wanted(expected),
                 found(unexpected)
             ),
@@ -176,14 +176,14 @@ impl serde::de::Error for Error {
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
         Self::new(
             codes::INVALID_VALUE,
-            format!("{} belongs here, not {length} values", wanted(expected)),
+            format!("expected {}, not {length} values", wanted(expected)),
         )
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         Self::new(
             codes::INVALID_VALUE,
-            format!("`{variant}` isn't known here"),
+            format!("unknown value `{variant}`"),
         )
         .hint(nearest(variant, expected))
     }
@@ -191,7 +191,7 @@ impl serde::de::Error for Error {
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         Self::new(
             codes::UNKNOWN_FIELD,
-            format!("there is no field `{field}` here"),
+            format!("unknown field `{field}`"),
         )
         .hint(nearest(field, expected))
     }

@@ -409,8 +409,8 @@ fn classify(
     if all.contains(&gix::error::Class::Unauthenticated) {
         // gix's message names a credential helper, which isn't used here.
         let reason = match login {
-            Some(_) => "it refuses the login of the address".to_owned(),
-            None => "it asks for a login".to_owned(),
+            Some(_) => "it rejects the login in the address".to_owned(),
+            None => "it requires a login".to_owned(),
         };
         return SourceError::Denied { source_url, reason };
     }

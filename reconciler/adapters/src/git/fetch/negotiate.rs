@@ -39,7 +39,7 @@ pub(super) fn object_hash(
         b"sha1" => Ok(gix::hash::Kind::Sha1),
         b"sha256" => Ok(gix::hash::Kind::Sha256),
         other => Err(Failure::Garbled(format!(
-            "it names its objects by {}, which isn't known here",
+            "it uses the object format {}, which Plumb doesn't support",
             String::from_utf8_lossy(other)
         ))),
     }
@@ -112,7 +112,7 @@ pub(super) fn receive<T: Transport>(
         Ok(())
     } else {
         Err(Failure::Garbled(
-            "it doesn't send what it was asked for".to_owned(),
+            "it didn't send the requested objects".to_owned(),
         ))
     }
 }

@@ -71,7 +71,7 @@ fn copy(
     let mut length: u64 = 0;
     loop {
         if interrupt.load(Ordering::Relaxed) {
-            return Err(Failure::Garbled("the fetch was ended".to_owned()));
+            return Err(Failure::Garbled("the fetch was cancelled".to_owned()));
         }
         let read = match from.read(&mut buffer) {
             Ok(0) => break,

@@ -86,10 +86,10 @@ pub(crate) fn scan(
         let base = match entry.header {
             Header::OfsDelta { base_distance } => {
                 let at = begin.checked_sub(base_distance).ok_or_else(|| {
-                    ScanError::Corrupt("a delta's base lies before the pack".to_owned())
+                    ScanError::Corrupt("a delta's base is before the start of the pack".to_owned())
                 })?;
                 *chains.get(&at).ok_or_else(|| {
-                    ScanError::Corrupt("a delta's base isn't where it says".to_owned())
+                    ScanError::Corrupt("a delta's base isn't at its offset".to_owned())
                 })?
             }
             Header::RefDelta { .. } => by_name,
@@ -144,7 +144,7 @@ fn measure(
             prefix.extend_from_slice(&buffer[..more]);
         }
         if inflate.total_out() > size {
-            return Err(corrupt("an entry of the pack is longer than it says"));
+            return Err(corrupt("an entry of the pack is longer than its header says"));
         }
         if status == Status::StreamEnd {
             break;
@@ -154,7 +154,7 @@ fn measure(
         }
     }
     if inflate.total_out() != size {
-        return Err(corrupt("an entry of the pack is shorter than it says"));
+        return Err(corrupt("an entry of the pack is shorter than its header says"));
     }
     Ok(prefix)
 }

@@ -236,7 +236,7 @@ fn a_pack_without_what_was_asked_for_is_refused() {
     for _ in 0..2 {
         let error = fetch(&source).unwrap_err();
         assert!(
-            matches!(&error, SourceError::Garbled { reason, .. } if reason.contains("asked for")),
+            matches!(&error, SourceError::Garbled { reason, .. } if reason.contains("requested objects")),
             "{error:?}"
         );
     }

@@ -173,8 +173,8 @@ async fn a_question_is_answered_and_the_line_kept() {
 #[tokio::test]
 async fn what_an_agent_answers_must_be_what_was_asked() {
     for (answer, says) in [
-        (facts("web1"), "facts, which wasn't asked for"),
-        (Response::NeedState, "wish for the whole state"),
+        (facts("web1"), "facts, which wasn't requested"),
+        (Response::NeedState, "request for the full state"),
     ] {
         let (line, mut end) = line(&died());
         let (mut conversation, parked) = talk(line, Vec::new());

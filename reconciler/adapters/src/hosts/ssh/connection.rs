@@ -132,8 +132,8 @@ pub(super) fn plain(error: &russh::Error) -> String {
         | russh::Error::HUP
         | russh::Error::RecvError
         | russh::Error::SendError => "the connection was closed".to_owned(),
-        russh::Error::KeepaliveTimeout => "it no longer answers keepalives".to_owned(),
-        russh::Error::Version => "what answers there isn't an SSH server".to_owned(),
+        russh::Error::KeepaliveTimeout => "the server stopped answering keepalives".to_owned(),
+        russh::Error::Version => "the peer isn't an SSH server".to_owned(),
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
             let what = match kind {
                 AlgorithmKind::Kex => "key exchange",
@@ -142,7 +142,7 @@ pub(super) fn plain(error: &russh::Error) -> String {
                 AlgorithmKind::Compression => "compression",
                 AlgorithmKind::Mac => "MAC",
             };
-            format!("no common {what}: it has {}", listed(theirs))
+            format!("no common {what}: the server has {}", listed(theirs))
         }
         other => crate::hosts::untrusted::printable(&other.to_string(), 300),
     }
@@ -230,7 +230,7 @@ pub(super) async fn open(
             ..
         })) => {
             return Err(NoConnection::WrongKey(format!(
-                "of the types {} (pinned is {})",
+                "of the types {} (pinned: {})",
                 listed(&theirs),
                 pins.types()
             )));
@@ -285,8 +285,8 @@ pub(super) async fn dial(
     let looking = tokio::net::lookup_host((address, port));
     let addresses = match timeout(timeouts.connect, looking).await {
         Ok(Ok(addresses)) => addresses,
-        Ok(Err(_)) => return Err(unreachable("the name isn't known".to_owned())),
-        Err(_) => return Err(unreachable("the name isn't resolved in time".to_owned())),
+        Ok(Err(_)) => return Err(unreachable("the name can't be resolved".to_owned())),
+        Err(_) => return Err(unreachable("resolving the name timed out".to_owned())),
     };
     let mut last = "the name has no address".to_owned();
     for address in addresses {

@@ -51,7 +51,7 @@ pub(super) async fn enter(
         }
     }
     Err(Refused(if tried.is_empty() {
-        "there is no key to log in with: give the controller a key file or an ssh-agent".to_owned()
+        "no key to log in with: give the controller a key file or an ssh-agent".to_owned()
     } else {
         tried.join("; ")
     }))
@@ -138,7 +138,7 @@ async fn by_agent(
         Ok(agent) => agent,
         Err(error) => {
             tried.push(format!(
-                "the ssh-agent at {} can't be asked: {error}",
+                "can't ask the ssh-agent at {}: {error}",
                 socket.display()
             ));
             return false;
@@ -152,7 +152,7 @@ async fn by_agent(
         Ok(keys) => keys,
         Err(error) => {
             tried.push(format!(
-                "the ssh-agent at {} can't be asked: {error}",
+                "can't ask the ssh-agent at {}: {error}",
                 socket.display()
             ));
             return false;
@@ -205,9 +205,9 @@ fn settled(answer: Result<AuthResult, String>, what: &str, tried: &mut Vec<Strin
             partial_success: true,
             ..
         }) => tried.push(format!(
-            "{what} was taken, but the server asks for a second factor"
+            "{what} was accepted, but the server requires a second factor"
         )),
-        Ok(AuthResult::Failure { .. }) => tried.push(format!("{what} isn't taken")),
+        Ok(AuthResult::Failure { .. }) => tried.push(format!("{what} was rejected")),
         Err(why) => tried.push(format!("{what}: {why}")),
     }
     false

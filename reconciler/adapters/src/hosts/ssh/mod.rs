@@ -224,7 +224,7 @@ impl Ssh {
             }
         }
         if all.is_empty() {
-            all.push("its manifest names no address".to_owned());
+            all.push("its manifest has no address".to_owned());
         }
         Err(worst.unwrap_or_else(|| HostError::Unreachable {
             host: host(),

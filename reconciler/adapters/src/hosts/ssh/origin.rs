@@ -89,11 +89,11 @@ impl SshOrigin {
         if epitaph.exit.is_none()
             && let Some(connection) = self.connection.as_ref().filter(|c| !c.stands())
         {
-            return self.broken(format!("while the agent was placed: {}", connection.why()));
+            return self.broken(format!("while the agent was uploaded: {}", connection.why()));
         }
         HostError::AgentFailed {
             host: self.ways.name.clone(),
-            reason: format!("it can't be placed there: {epitaph}"),
+            reason: format!("the agent can't be uploaded: {epitaph}"),
         }
     }
 
@@ -119,13 +119,13 @@ impl SshOrigin {
         }
         let reason = match (&end.said, self.stage) {
             (Some(said), _) => format!(
-                "it answers what isn't a frame, `{said}`: nothing may be printed to programs by the login's shell, and the account must have one"
+                "it answers with something that isn't a frame, `{said}`; check that the account has a shell, and that the shell prints nothing by itself"
             ),
             (None, Stage::Placed) if place::missing(&end.epitaph).is_some() => format!(
-                "it was placed there and can't be run: {} may be mounted noexec",
+                "the agent was uploaded but can't be run; check that {} isn't mounted noexec",
                 self.ssh.settings.state_folder
             ),
-            (None, Stage::Placed) => format!("it was placed and still, {}", end.epitaph),
+            (None, Stage::Placed) => format!("the agent was uploaded but doesn't start: {}", end.epitaph),
             (None, _) => end.epitaph.to_string(),
         };
         HostError::AgentFailed { host, reason }

@@ -89,7 +89,7 @@ fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
         &format!("s={state}; n={digest}; a=$s/agents; d=$a/$n; t=$d/new.$$;"),
         r#"for f in "$s" "$a" "$d"; do if [ ! -L "$f" ]; then mkdir "$f" 2>/dev/null || true; fi;"#,
         r#"if [ -L "$f" ] || [ ! -d "$f" ] || [ ! -O "$f" ]; then"#,
-        r#"echo "$f is no folder of root" >&2; exit 1; fi; chmod 0700 "$f"; done;"#,
+        r#"echo "$f is not a folder of root" >&2; exit 1; fi; chmod 0700 "$f"; done;"#,
         r#"trap "rm -f $t" EXIT; cat >"$t"; h=$(sha256sum <"$t");"#,
         r#"if [ "${h%% *}" != "$n" ]; then echo "the agent arrived damaged" >&2; exit 1; fi;"#,
         r#"chmod 0700 "$t"; sync "$t" 2>/dev/null || sync; mv -f "$t" "$d/plumb-agent"; trap - EXIT;"#,

@@ -25,7 +25,7 @@ pub struct ShownKey {
 
 /// A machine that showed no host key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place} shows no host key: {reason}")]
+#[error("{place} presents no host key: {reason}")]
 pub struct ScanError {
     /// The endpoint.
     pub place: String,
@@ -55,7 +55,7 @@ pub(super) async fn scan(
     if keys.is_empty() {
         return Err(ScanError {
             place: Place(address, port).to_string(),
-            reason: reason.unwrap_or_else(|| "it has none of type ed25519 or ecdsa".to_owned()),
+            reason: reason.unwrap_or_else(|| "it has no key of type ed25519 or ecdsa".to_owned()),
         });
     }
     Ok(keys)
@@ -92,7 +92,7 @@ async fn look(
     match outcome {
         Ok(Err(russh::Error::NoCommonAlgo { .. })) => Ok(None),
         Ok(Err(error)) => Err(plain(&error)),
-        Ok(Ok(_)) => Err("the server showed none".to_owned()),
+        Ok(Ok(_)) => Err("the server presented none".to_owned()),
         Err(_) => Err("no handshake in time".to_owned()),
     }
 }

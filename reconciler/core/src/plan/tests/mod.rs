@@ -368,7 +368,7 @@ fn refusals_say_what_to_do_and_plan_nothing() {
     let refusal = refused.refusal.unwrap();
     assert_eq!(
         refusal.to_string(),
-        "file:/etc/a is there already and differs from what is desired"
+        "file:/etc/a exists already and differs from the manifest"
     );
     assert!(refusal.hint().unwrap().contains("existing: keep"));
 

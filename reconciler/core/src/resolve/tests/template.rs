@@ -111,8 +111,8 @@ fn explanations_lead_to_the_lines() {
     assert_eq!(
         text,
         "sysctl:vm.swappiness on linda
-  asked for at profiles/base.yaml:22:7 by profile base (profile base at fleet.yaml:12:16)
-  asked for at hosts/linda.yaml:23:14 by host linda
+  defined at profiles/base.yaml:22:7 by profile base (profile base at fleet.yaml:12:16)
+  defined at hosts/linda.yaml:23:14 by host linda
   value: \"10\"
     from hosts/linda.yaml:23:30 by host linda at `force`
     overrides \"{{ params.swappiness | string }}\" of profiles/base.yaml:22:23 by profile base at `resources`
@@ -137,7 +137,7 @@ fn explanations_lead_to_the_lines() {
         .unwrap()
         .to_string();
     assert!(
-        text.contains("asked for at hosts/local-nas.yaml:12:5 by host local-nas"),
+        text.contains("defined at hosts/local-nas.yaml:12:5 by host local-nas"),
         "{text}"
     );
     let wrong = |host: &str, address: &str| {
@@ -147,7 +147,7 @@ fn explanations_lead_to_the_lines() {
     };
     assert_eq!(
         wrong("lindo", "file:/etc/motd"),
-        "there is no host `lindo`; did you mean `linda`?"
+        "unknown host `lindo`; did you mean `linda`?"
     );
     assert_eq!(
         wrong("linda", "file:/etc/mot"),

@@ -98,7 +98,7 @@ fn a_folder_that_leads_elsewhere_is_not_used() {
     );
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("is no folder of root"),
+        said(&output).contains("is not a folder of root"),
         "{}",
         said(&output)
     );
