@@ -191,7 +191,10 @@ impl FromStr for Address {
             let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
             return Err(InvalidName::new(
                 text,
-                format!("unknown resource type `{kind}`; use one of: {}", all.join(", ")),
+                format!(
+                    "unknown resource type `{kind}`; use one of: {}",
+                    all.join(", ")
+                ),
             ));
         };
         Self::new(kind, name)

@@ -58,9 +58,7 @@ impl std::fmt::Debug for Login {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not a URL.
-    #[error(
-        "the address of an Alertmanager isn't a URL: {0}; write it like http://127.0.0.1:9093"
-    )]
+    #[error("the address of an Alertmanager isn't a URL: {0}; write it like http://127.0.0.1:9093")]
     NotUrl(String),
     /// Neither http nor https.
     #[error("the address of an Alertmanager must begin with http:// or https://, not {0}://")]

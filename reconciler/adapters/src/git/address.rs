@@ -41,9 +41,7 @@ pub enum AddressError {
     #[error("{0}:// isn't supported; use ssh:// or https://")]
     Scheme(String),
     /// It is `http://` to another machine, which would send the fleet's contents unencrypted.
-    #[error(
-        "http:// to another machine isn't encrypted; use https:// or ssh://"
-    )]
+    #[error("http:// to another machine isn't encrypted; use https:// or ssh://")]
     Clear,
     /// A part begins with a dash, so that ssh or git would take it for an option.
     #[error("{0:?} begins with a dash, which ssh and git would take for an option")]

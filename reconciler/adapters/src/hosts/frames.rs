@@ -76,7 +76,9 @@ impl Inbox {
         self.0.drain(..whole);
         match incoming {
             Incoming::Message(response) => Ok(Some(response)),
-            Incoming::Blob(..) => Err(FrameError::Malformed("an agent may not send contents".to_owned())),
+            Incoming::Blob(..) => Err(FrameError::Malformed(
+                "an agent may not send contents".to_owned(),
+            )),
         }
     }
 

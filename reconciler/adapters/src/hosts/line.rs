@@ -109,7 +109,10 @@ mod tests {
             epitaph.to_string(),
             "it ended with status 101: \u{fffd}[31mpanicked"
         );
-        assert_eq!(Epitaph::default().to_string(), "it ended without any output");
+        assert_eq!(
+            Epitaph::default().to_string(),
+            "it ended without any output"
+        );
     }
 
     #[test]

@@ -217,7 +217,9 @@ impl Origin for Process {
             HostError::AgentFailed {
                 host,
                 reason: match end.said {
-                    Some(said) => format!("it answered with something that isn't a frame: `{said}`"),
+                    Some(said) => {
+                        format!("it answered with something that isn't a frame: `{said}`")
+                    }
                     None => end.epitaph.to_string(),
                 },
             }

@@ -90,9 +90,7 @@ fn same_target(asked: Digest, told: Digest) -> Result<(), Refusal> {
     if asked == told {
         Ok(())
     } else {
-        Err(format!(
-            "it answered for the state {told}, not for {asked}"
-        ))
+        Err(format!("it answered for the state {told}, not for {asked}"))
     }
 }
 
@@ -166,7 +164,9 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
         }
     }
     if let Some(address) = told.gone.iter().find(|a| asked.delta.set.contains_key(*a)) {
-        return Err(format!("it reports {address}, which is desired, as no longer desired"));
+        return Err(format!(
+            "it reports {address}, which is desired, as no longer desired"
+        ));
     }
     Ok(told)
 }

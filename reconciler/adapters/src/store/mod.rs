@@ -58,7 +58,9 @@ impl RedbStore {
                     }
                 }
             })
-            .map_err(|error| StoreError::Failed(format!("can't start the store thread: {error}")))?;
+            .map_err(|error| {
+                StoreError::Failed(format!("can't start the store thread: {error}"))
+            })?;
         result.recv().unwrap_or_else(|_| Err(ended()))?;
         Ok(Self {
             jobs: Some(jobs),

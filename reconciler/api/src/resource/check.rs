@@ -149,7 +149,8 @@ impl Resource for CheckSpec {
         if forms.into_iter().filter(|there| *there).count() != 1 {
             problems.push(Problem {
                 field: "run",
-                message: "a check must have exactly one of `http`, `tcp`, `run` and `unit`".to_owned(),
+                message: "a check must have exactly one of `http`, `tcp`, `run` and `unit`"
+                    .to_owned(),
                 hint: "split it into several checks".to_owned(),
             });
         }

@@ -150,7 +150,9 @@ impl Resource for UnitSpec {
             return vec![Problem {
                 field: "content",
                 message: "a unit needs `content`, unless it is absent".to_owned(),
-                hint: "write the unit's text, or `state: absent` alone; use a `service` to start it".to_owned(),
+                hint:
+                    "write the unit's text, or `state: absent` alone; use a `service` to start it"
+                        .to_owned(),
             }];
         }
         Vec::new()

@@ -175,7 +175,9 @@ impl Rules<'_> {
                 {
                     outlook.firing.push(alert(
                         AlertName::HostHeld,
-                        format!("{name} stays at its last desired state: its manifests have errors"),
+                        format!(
+                            "{name} stays at its last desired state: its manifests have errors"
+                        ),
                         synced.message.clone(),
                     ));
                 }

@@ -206,7 +206,10 @@ impl Fragment {
             )]
         })?;
         let Some(fields) = fields_of(value) else {
-            let message = format!("`{address}` must be a mapping of fields, not {}", value.describe());
+            let message = format!(
+                "`{address}` must be a mapping of fields, not {}",
+                value.describe()
+            );
             let diagnostic =
                 Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message);
             return Err(vec![diagnostic.hint(format!(

@@ -197,8 +197,7 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                     .filter(|piece| piece.address == address)
                     .collect();
                 if let Some(own) = there.iter().copied().find(of_host) {
-                    let message =
-                        format!("the host both defines and removes `{address}`");
+                    let message = format!("the host both defines and removes `{address}`");
                     problems.diagnostics.push(
                         Diagnostic::error(code::CONFLICT, &node.span, message)
                             .related(&own.span, "here")

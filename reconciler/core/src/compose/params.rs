@@ -151,9 +151,8 @@ pub(super) fn settle(
                         "declared here without a default",
                     );
                     diagnostics.push(match &param.description {
-                        Some(description) => diagnostic.hint(format!(
-                            "set it: `params: {{{name}: …}}` ({description})"
-                        )),
+                        Some(description) => diagnostic
+                            .hint(format!("set it: `params: {{{name}: …}}` ({description})")),
                         None => diagnostic.hint(format!("set it: `params: {{{name}: …}}`")),
                     });
                 }
@@ -331,7 +330,9 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             if !(least..=most).contains(number) {
                 return wrong(match (param.minimum, param.maximum) {
                     (Some(least), Some(most)) => {
-                        format!("the parameter `{name}` must be from {least} to {most}, not {number}")
+                        format!(
+                            "the parameter `{name}` must be from {least} to {most}, not {number}"
+                        )
                     }
                     (Some(least), None) => {
                         format!("the parameter `{name}` must be at least {least}, not {number}")

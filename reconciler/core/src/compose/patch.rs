@@ -172,7 +172,9 @@ impl Work<'_> {
                     return Err(vec![
                         Diagnostic::error(code::PATCH, &value.span, message)
                             .related(&found.span, "the current value")
-                            .hint("review the patch: the resource has changed since it was written"),
+                            .hint(
+                                "review the patch: the resource has changed since it was written",
+                            ),
                     ]);
                 }
                 Ok(())
@@ -220,9 +222,12 @@ impl Work<'_> {
             (steps.next(), steps.next(), steps.next(), steps.next())
         else {
             return Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` isn't the path of a resource")).hint(
-                    "write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name",
-                ),
+                Diagnostic::error(
+                    code::PATCH,
+                    span,
+                    format!("`{path}` isn't the path of a resource"),
+                )
+                .hint("write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name"),
             ]);
         };
         let kind = kind.parse::<AnyKind>();
@@ -238,9 +243,12 @@ impl Work<'_> {
             }),
             Some(Err(error)) => Err(wrong(span, error.to_string())),
             None => Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` isn't the path of a resource")).hint(
-                    "write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name",
-                ),
+                Diagnostic::error(
+                    code::PATCH,
+                    span,
+                    format!("`{path}` isn't the path of a resource"),
+                )
+                .hint("write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name"),
             ]),
         }
     }
@@ -415,7 +423,10 @@ impl Work<'_> {
             let Some(fields) = fields_of(&value) else {
                 return Err(wrong(
                     &value.span,
-                    format!("a resource must be a mapping of fields, not {}", value.describe()),
+                    format!(
+                        "a resource must be a mapping of fields, not {}",
+                        value.describe()
+                    ),
                 ));
             };
             let fields = fields.iter().map(|entry| PatchedField {

@@ -117,7 +117,10 @@ fn readiness(host: &HostState) -> Vec<Derived> {
     }
     match &host.progress {
         Progress::Begun => working(ConditionReason::Begun, "not observed yet"),
-        Progress::Resumed => working(ConditionReason::Resumed, "no longer suspended; observed next"),
+        Progress::Resumed => working(
+            ConditionReason::Resumed,
+            "no longer suspended; observed next",
+        ),
         Progress::NewTarget => working(
             ConditionReason::NewTarget,
             "a new target waits to be applied",

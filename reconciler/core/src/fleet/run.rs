@@ -187,7 +187,9 @@ impl RunFailure {
     pub fn panicked(host: &HostName) -> Self {
         Self::of_controller(
             ConditionReason::Panicked,
-            format!("the run of {host} crashed in the controller, a defect of Plumb; see the controller's log"),
+            format!(
+                "the run of {host} crashed in the controller, a defect of Plumb; see the controller's log"
+            ),
         )
     }
 

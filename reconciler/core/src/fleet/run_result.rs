@@ -396,7 +396,8 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
             HostOutcome::Failed(failure.message.clone())
         }
         RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => HostOutcome::Failed(
-            "the host ran a revision that its target doesn't contain; see its conditions".to_owned(),
+            "the host ran a revision that its target doesn't contain; see its conditions"
+                .to_owned(),
         ),
     })
 }
@@ -426,7 +427,10 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     let (reason, message) = if !held.is_empty() {
         (
             ConditionReason::DriftHeld,
-            format!("{} drifted, not corrected (drift mode: alert)", first_of(&held)),
+            format!(
+                "{} drifted, not corrected (drift mode: alert)",
+                first_of(&held)
+            ),
         )
     } else if !remaining.is_empty() && runs == 1 {
         (

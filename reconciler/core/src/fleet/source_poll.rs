@@ -165,16 +165,21 @@ impl Step<'_> {
                     return;
                 };
                 for key in missing_from(&now, &before) {
-                    let message = format!("key {key} was revoked by the controller's folder of revoked keys");
+                    let message =
+                        format!("key {key} was revoked by the controller's folder of revoked keys");
                     self.warn(None, ConditionReason::KeyRevoked, message, None);
                 }
                 for key in missing_from(&before, &now) {
-                    let message = format!("key {key} was removed from the controller's folder of revoked keys");
+                    let message = format!(
+                        "key {key} was removed from the controller's folder of revoked keys"
+                    );
                     self.warn(None, ConditionReason::KeyRestored, message, None);
                 }
             }
             Err(error) => {
-                let message = format!("nothing new is accepted while the revoked keys can't be read: {error}");
+                let message = format!(
+                    "nothing new is accepted while the revoked keys can't be read: {error}"
+                );
                 let reason = ConditionReason::RevocationsUnreadable;
                 if self.block(reason, &message) {
                     self.warn(None, reason, message, None);

@@ -118,8 +118,12 @@ pub(crate) fn read(
             match node.as_seq() {
                 Some(items) => patches.extend(items.iter().cloned()),
                 None => diagnostics.push(
-                    Diagnostic::error(code::PATCH, &node.span, "`patches` must be a list of operations")
-                        .hint("write - {op: replace, path: /resources/…, value: …}"),
+                    Diagnostic::error(
+                        code::PATCH,
+                        &node.span,
+                        "`patches` must be a list of operations",
+                    )
+                    .hint("write - {op: replace, path: /resources/…, value: …}"),
                 ),
             }
         }
@@ -236,8 +240,12 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
             );
         } else if one.endpoint.is_some() && one.port.is_some() {
             diagnostics.push(
-                Diagnostic::error(code::CONNECT, span, "`port` can't be set beside `endpoint`, which has a port")
-                    .hint("remove `port`"),
+                Diagnostic::error(
+                    code::CONNECT,
+                    span,
+                    "`port` can't be set beside `endpoint`, which has a port",
+                )
+                .hint("remove `port`"),
             );
         }
     }

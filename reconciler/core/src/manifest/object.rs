@@ -176,13 +176,20 @@ fn metadata(
                     Diagnostic::error(
                         code::WRONG_OBJECT,
                         &span,
-                        format!("the object is named `{}`, but its file is `{name}.yaml`", read.name),
+                        format!(
+                            "the object is named `{}`, but its file is `{name}.yaml`",
+                            read.name
+                        ),
                     )
                     .hint("rename the file or the object"),
                 ),
                 None if !plumb_api::name::is_label(&read.name) => diagnostics.push(
-                    Diagnostic::error(code::INVALID_NAME, &span, format!("`{}` isn't a valid name", read.name))
-                        .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end"),
+                    Diagnostic::error(
+                        code::INVALID_NAME,
+                        &span,
+                        format!("`{}` isn't a valid name", read.name),
+                    )
+                    .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end"),
                 ),
                 _ => {}
             }

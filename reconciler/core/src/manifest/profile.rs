@@ -121,7 +121,10 @@ pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Optio
             if let Some(text) = node.as_str() {
                 (text.into(), node.span.clone())
             } else {
-                let message = format!("`of` must be the name of a profile, not {}", node.describe());
+                let message = format!(
+                    "`of` must be the name of a profile, not {}",
+                    node.describe()
+                );
                 diagnostics.push(Diagnostic::error(
                     plumb_document::codes::WRONG_TYPE,
                     &node.span,

@@ -62,11 +62,7 @@ fn objects_lie_where_rules_by_path_expect_them() {
             "- x\n",
             "the file must hold a Host, not a list",
         ),
-        (
-            "hosts/a.yaml",
-            "",
-            "the file must hold a Host, not nothing",
-        ),
+        ("hosts/a.yaml", "", "the file must hold a Host, not nothing"),
         (
             "hosts/A.yaml",
             "kind: Host\nmetadata: {name: A}\n",
@@ -196,9 +192,6 @@ fn defaults_of_all_hosts_name_no_single_one() {
         let text =
             format!("kind: Fleet\nmetadata: {{name: home}}\nspec: {{hostDefaults: {{{field}}}}}\n");
         let told = told(&[("fleet.yaml", &text)]);
-        assert!(
-            told.contains("can't be a default"),
-            "{field}\n{told}"
-        );
+        assert!(told.contains("can't be a default"), "{field}\n{told}");
     }
 }

@@ -14,9 +14,7 @@ pub enum Refusal {
     #[error("the ledger on the host can't be used: {0}")]
     LedgerLost(String),
     /// The desired state is empty, and the host has resources that Plumb made.
-    #[error(
-        "the host has no resources in git any more, but Plumb made {resources} there"
-    )]
+    #[error("the host has no resources in git any more, but Plumb made {resources} there")]
     Empty {
         /// The number of resources in the ledger.
         resources: u32,
@@ -31,9 +29,7 @@ pub enum Refusal {
     #[error("the host is busy: {0}")]
     Waiting(String),
     /// The host compared itself with another desired state.
-    #[error(
-        "the agent compared the host with the desired state {reported}, not with {wanted}"
-    )]
+    #[error("the agent compared the host with the desired state {reported}, not with {wanted}")]
     OtherTarget {
         /// The digest of the state that the host used.
         reported: Digest,

@@ -14,8 +14,22 @@ const FLEET: [&str; 5] = ["hosts", "host", "network", "endpoints", "domain"];
 
 /// The tags that templates may have between `{%` and `%}`.
 const TAGS: [&str; 16] = [
-    "for", "endfor", "if", "elif", "else", "endif", "set", "endset", "with", "endwith", "filter",
-    "endfilter", "raw", "endraw", "autoescape", "endautoescape",
+    "for",
+    "endfor",
+    "if",
+    "elif",
+    "else",
+    "endif",
+    "set",
+    "endset",
+    "with",
+    "endwith",
+    "filter",
+    "endfilter",
+    "raw",
+    "endraw",
+    "autoescape",
+    "endautoescape",
 ];
 
 /// The hint for braces that aren't meant for the template engine.
@@ -65,7 +79,10 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
             Some("make its loops smaller".to_owned()),
         ),
         (ErrorKind::SyntaxError, _) if detail.as_ref().is_some_and(|detail| unclosed(detail)) => (
-            format!("the template can't be parsed: {}", detail.unwrap_or_default()),
+            format!(
+                "the template can't be parsed: {}",
+                detail.unwrap_or_default()
+            ),
             Some("close it with }}".to_owned()),
         ),
         (ErrorKind::SyntaxError, _) if unknown_tag(detail.as_deref()).is_some() => {

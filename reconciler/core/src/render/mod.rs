@@ -131,7 +131,11 @@ fn environment() -> Environment<'static> {
         }
         // Configuration files need `true`, not Python's `True`.
         if value.kind() == ValueKind::Bool {
-            return minijinja::escape_formatter(out, state, &Jinja::from(if value.is_true() { "true" } else { "false" }));
+            return minijinja::escape_formatter(
+                out,
+                state,
+                &Jinja::from(if value.is_true() { "true" } else { "false" }),
+            );
         }
         minijinja::escape_formatter(out, state, value)
     });
@@ -329,10 +333,7 @@ impl Engine {
                 Diagnostic::error(
                     code::EXPRESSION,
                     &node.span,
-                    format!(
-                        "a condition must be true or false, not {}",
-                        value.kind()
-                    ),
+                    format!("a condition must be true or false, not {}", value.kind()),
                 )
                 .hint("compare it, as in: host.labels.role == 'cloud', 'gpu' in host.labels"),
             )),

@@ -27,9 +27,7 @@ pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
         })
     };
     match value.kind() {
-        ValueKind::Undefined => {
-            Err("the value of the expression is undefined".to_owned())
-        }
+        ValueKind::Undefined => Err("the value of the expression is undefined".to_owned()),
         ValueKind::None => made(Value::Null),
         ValueKind::Bool => made(Value::Bool(value.is_true())),
         ValueKind::Number => match value.as_i64() {

@@ -92,9 +92,7 @@ pub(super) fn routes(
                     problems.diagnostics.push(
                         match closest(wanted, names.iter().map(String::as_str)) {
                             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                            None => {
-                                diagnostic.hint("write INSTANCE.NAME, such as sshd.ssh")
-                            }
+                            None => diagnostic.hint("write INSTANCE.NAME, such as sshd.ssh"),
                         },
                     );
                 }

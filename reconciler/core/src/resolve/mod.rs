@@ -353,8 +353,9 @@ fn drift(
                         let message =
                             format!("`{address}` can't drift in `{field}`: only its parts drift");
                         diagnostics.push(
-                            Diagnostic::error(code::INVALID_NAME, &node.span, message)
-                                .hint(format!("name a field of one of its parts: {}", parts.join(", "))),
+                            Diagnostic::error(code::INVALID_NAME, &node.span, message).hint(
+                                format!("name a field of one of its parts: {}", parts.join(", ")),
+                            ),
                         );
                     }
                     (None, _) if node.span.file() == &host.file => {

@@ -36,11 +36,9 @@ impl<'a> Items<'a> {
             .map_err(|error| error.at(&decoder.node.span))?;
         match access.items.next() {
             None => Ok(value),
-            Some(item) => Err(Error::new(
-                codes::INVALID_VALUE,
-                "the list has too many items",
-            )
-            .at(&item.span)),
+            Some(item) => {
+                Err(Error::new(codes::INVALID_VALUE, "the list has too many items").at(&item.span))
+            }
         }
     }
 }
@@ -182,10 +180,10 @@ impl<'a> VariantAccess<'a> for EnumOf<'a> {
         match self.entry {
             None => Ok(()),
             Some(entry) if entry.value.is_null() => Ok(()),
-            Some(entry) => {
-                Err(Error::new(codes::WRONG_TYPE, "this choice can't have a value")
-                    .at(&entry.value.span))
-            }
+            Some(entry) => Err(
+                Error::new(codes::WRONG_TYPE, "this choice can't have a value")
+                    .at(&entry.value.span),
+            ),
         }
     }
 

@@ -40,10 +40,7 @@ impl Error {
     }
 
     pub(super) fn wrong_type(wanted: &str, found: &str) -> Self {
-        Self::new(
-            codes::WRONG_TYPE,
-            format!("expected {wanted}, not {found}"),
-        )
+        Self::new(codes::WRONG_TYPE, format!("expected {wanted}, not {found}"))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -165,11 +162,7 @@ impl serde::de::Error for Error {
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::new(
             codes::INVALID_VALUE,
-            format!(
-                "expected {}, not {}",
-                wanted(expected),
-                found(unexpected)
-            ),
+            format!("expected {}, not {}", wanted(expected), found(unexpected)),
         )
     }
 
@@ -181,19 +174,13 @@ impl serde::de::Error for Error {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(
-            codes::INVALID_VALUE,
-            format!("unknown value `{variant}`"),
-        )
-        .hint(nearest(variant, expected))
+        Self::new(codes::INVALID_VALUE, format!("unknown value `{variant}`"))
+            .hint(nearest(variant, expected))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(
-            codes::UNKNOWN_FIELD,
-            format!("unknown field `{field}`"),
-        )
-        .hint(nearest(field, expected))
+        Self::new(codes::UNKNOWN_FIELD, format!("unknown field `{field}`"))
+            .hint(nearest(field, expected))
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -144,7 +144,9 @@ fn measure(
             prefix.extend_from_slice(&buffer[..more]);
         }
         if inflate.total_out() > size {
-            return Err(corrupt("an entry of the pack is longer than its header says"));
+            return Err(corrupt(
+                "an entry of the pack is longer than its header says",
+            ));
         }
         if status == Status::StreamEnd {
             break;
@@ -154,7 +156,9 @@ fn measure(
         }
     }
     if inflate.total_out() != size {
-        return Err(corrupt("an entry of the pack is shorter than its header says"));
+        return Err(corrupt(
+            "an entry of the pack is shorter than its header says",
+        ));
     }
     Ok(prefix)
 }

@@ -21,7 +21,8 @@ pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, 
         Some(why) => why,
         None => match error {
             russh::Error::ChannelOpenFailure(_) => {
-                "the server refuses to open a session; check MaxSessions in its sshd_config".to_owned()
+                "the server refuses to open a session; check MaxSessions in its sshd_config"
+                    .to_owned()
             }
             error => plain(&error),
         },
@@ -93,7 +94,8 @@ impl Output {
                 self.epitaph.exit = Some(Exit::Signal(name));
             }
             Some(ChannelMsg::Failure) => {
-                self.epitaph.cause = Some("the server doesn't let this login run programs".to_owned());
+                self.epitaph.cause =
+                    Some("the server doesn't let this login run programs".to_owned());
                 self.closed = Closed::Wholly;
             }
             Some(ChannelMsg::Eof) => self.closed = Closed::Output,

@@ -89,7 +89,10 @@ impl SshOrigin {
         if epitaph.exit.is_none()
             && let Some(connection) = self.connection.as_ref().filter(|c| !c.stands())
         {
-            return self.broken(format!("while the agent was uploaded: {}", connection.why()));
+            return self.broken(format!(
+                "while the agent was uploaded: {}",
+                connection.why()
+            ));
         }
         HostError::AgentFailed {
             host: self.ways.name.clone(),
@@ -125,7 +128,9 @@ impl SshOrigin {
                 "the agent was uploaded but can't be run; check that {} isn't mounted noexec",
                 self.ssh.settings.state_folder
             ),
-            (None, Stage::Placed) => format!("the agent was uploaded but doesn't start: {}", end.epitaph),
+            (None, Stage::Placed) => {
+                format!("the agent was uploaded but doesn't start: {}", end.epitaph)
+            }
             (None, _) => end.epitaph.to_string(),
         };
         HostError::AgentFailed { host, reason }

@@ -44,7 +44,10 @@ fn addresses(
 
 fn outside(network: &Network, what: &str, span: &Span) -> Box<Diagnostic> {
     let message = format!("{what} is outside of the network `{}`", network.name);
-    let hint = format!("use one of its subnets: {}", network.spec.subnets.join(", "));
+    let hint = format!(
+        "use one of its subnets: {}",
+        network.spec.subnets.join(", ")
+    );
     Box::new(Diagnostic::error(code::ADDRESS, span, message).hint(hint))
 }
 
@@ -211,9 +214,7 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
                 let diagnostic = Diagnostic::error(
                     code::UNKNOWN_REFERENCE,
                     place(&network.node, &["gateway"]),
-                    format!(
-                        "the gateway `{gateway}` isn't a host or member of this network"
-                    ),
+                    format!("the gateway `{gateway}` isn't a host or member of this network"),
                 );
                 problems.diagnostics.push(
                     match plumb_document::closest(

@@ -28,9 +28,7 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
                     format!("`{other}` has the same uid"),
                 )
                 .related(first, "here")
-                .hint(
-                    "enroll the newer host again: a uid belongs to one host for ever",
-                );
+                .hint("enroll the newer host again: a uid belongs to one host for ever");
                 wrong.push((other.clone(), diagnostic.clone()));
                 wrong.push((name.clone(), diagnostic));
             }
@@ -39,9 +37,9 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
             let span = place(&host.statics, &["formerly"]);
             let clash = match former.insert(old, (name, span)) {
                 Some((other, _)) => Some(format!("`{old}` is a former name of `{other}` too")),
-                None if manifests.hosts.contains_key(old) => {
-                    Some(format!("`{old}` is listed in `formerly`, but still is a host"))
-                }
+                None if manifests.hosts.contains_key(old) => Some(format!(
+                    "`{old}` is listed in `formerly`, but still is a host"
+                )),
                 None => None,
             };
             if let Some(message) = clash {

@@ -209,7 +209,10 @@ fn profiles_have_parameters_with_types_and_bounds() {
             "{prt: 1, port: 1}",
             "hosts/a.yaml:4:18: error[parameter]: the profile `p` has no parameter `prt`\n  hint: did you mean `port`?",
         ),
-        ("[1]", "a profile's parameters must be a mapping, not a list"),
+        (
+            "[1]",
+            "a profile's parameters must be a mapping, not a list",
+        ),
     ] {
         let told = told_of(&format!("profiles: {{p: {params}}}"), &[("p", profile)]);
         assert!(told.contains(says), "{params}\n{told}");
@@ -303,10 +306,7 @@ fn a_profile_reached_twice_is_one() {
         "the host's beat those of includes"
     );
     let key = told("profiles: {p: {}, firewall: {of: q}}", "{port: 5}", "{}");
-    assert!(
-        key.contains("the key `firewall` is the profile"),
-        "{key}"
-    );
+    assert!(key.contains("the key `firewall` is the profile"), "{key}");
 }
 
 #[test]
@@ -463,7 +463,10 @@ fn references_lead_somewhere_and_not_in_a_circle() {
     );
     assert!(told.contains("error[cycle]: these resources depend on each other in a circle: package:aa → package:bb → package:aa"), "{told}");
     let told = told_of("resources: {package: {aa: {after: [package:aa]}}}", &[]);
-    assert!(told.contains("`package:aa` is ordered after itself"), "{told}");
+    assert!(
+        told.contains("`package:aa` is ordered after itself"),
+        "{told}"
+    );
     let told = told_of("resources: {package: {aa: {after: [aa]}}}", &[]);
     assert!(told.contains("write an address as TYPE:NAME"), "{told}");
     let told = told_of("drift: {ignore: [file:/etc/x]}", &[]);

@@ -174,9 +174,7 @@ fn drift_of_composite_is_ignored_by_its_parts() {
     );
     let told = told_of(&host("cron:rapport"), &[]);
     assert!(
-        told.contains(
-            "`cron:rapport` isn't on this host\n  hint: did you mean `cron:report`?"
-        ),
+        told.contains("`cron:rapport` isn't on this host\n  hint: did you mean `cron:report`?"),
         "{told}"
     );
 }
@@ -234,7 +232,9 @@ fn errors_of_composite_have_their_place() {
         &[],
     );
     assert!(
-        told.contains("error[invalid-name]: `a.b`: the name of a file in /etc/cron.d must have only"),
+        told.contains(
+            "error[invalid-name]: `a.b`: the name of a file in /etc/cron.d must have only"
+        ),
         "{told}"
     );
 }

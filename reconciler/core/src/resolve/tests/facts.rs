@@ -177,7 +177,11 @@ fn addresses_come_from_ids_and_are_given_once() {
             "{address: 10.0.0.1}",
             "10.0.0.1 is outside of the network",
         ),
-        ("198.51.100.32/27", "{address: x}", "`x` isn't an IPv4 address"),
+        (
+            "198.51.100.32/27",
+            "{address: x}",
+            "`x` isn't an IPv4 address",
+        ),
         (
             "198.51.100.33/27",
             "{id: 1}",
@@ -202,10 +206,7 @@ fn addresses_come_from_ids_and_are_given_once() {
             "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [10.88.128.0/24], members: {a: {id: 3}}}\n",
         )],
     );
-    assert!(
-        told.contains("`a` is both a Host and a member"),
-        "{told}"
-    );
+    assert!(told.contains("`a` is both a Host and a member"), "{told}");
 }
 
 #[test]
@@ -244,7 +245,10 @@ fn ways_to_connect_lead_somewhere() {
             "{user: x}",
             "an entry of `connect` must have exactly one of `address`, `network` and `endpoint`",
         ),
-        ("{endpoint: ssh, port: 1}", "`port` can't be set beside `endpoint`, which has a port"),
+        (
+            "{endpoint: ssh, port: 1}",
+            "`port` can't be set beside `endpoint`, which has a port",
+        ),
         (
             "{address: x, via: [b]}",
             "error[unsupported-field]: `connect.via` isn't supported",
@@ -275,8 +279,14 @@ fn alertmanagers_are_endpoints_or_addresses() {
             "fleet.yaml:3:24: error[unknown-reference]: `a` has no such endpoint\n  hint: did you mean `a/api`?",
         ),
         ("{to: b/api}", "unknown host `b`"),
-        ("{}", "an Alertmanager must have exactly one of `to` and `url`"),
-        ("{url: \"192.0.2.1\"}", "isn't the address of an Alertmanager"),
+        (
+            "{}",
+            "an Alertmanager must have exactly one of `to` and `url`",
+        ),
+        (
+            "{url: \"192.0.2.1\"}",
+            "isn't the address of an Alertmanager",
+        ),
     ] {
         let text = fleet(entry);
         let told = told(&[host, LAN, ("fleet.yaml", &text)]);
@@ -299,5 +309,8 @@ fn identities_belong_to_one_host() {
         told.contains("hosts/b.yaml:3:13: error[invalid-value]: `a` has the same uid"),
         "{told}"
     );
-    assert!(told.contains("`b` is listed in `formerly`, but still is a host"), "{told}");
+    assert!(
+        told.contains("`b` is listed in `formerly`, but still is a host"),
+        "{told}"
+    );
 }

@@ -98,10 +98,7 @@ fn what_holds_a_host_names_it() {
             && text[0].contains("this reads host bad, whose manifest has errors"),
         "{text:?}"
     );
-    assert!(
-        text[1].contains("unknown field `resourcse`"),
-        "{text:?}"
-    );
+    assert!(text[1].contains("unknown field `resourcse`"), "{text:?}");
 }
 
 #[test]

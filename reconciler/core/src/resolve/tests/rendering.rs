@@ -67,7 +67,10 @@ fn content_has_four_forms() {
             "{tmplate: x}",
             "unknown form `tmplate` of `content`\n  hint: did you mean `template`?",
         ),
-        ("{template: a, file: b}", "`content` must have exactly one form"),
+        (
+            "{template: a, file: b}",
+            "`content` must have exactly one form",
+        ),
         ("{template: 1}", "`template` must be text, not the number 1"),
         (
             "{secret: a/b}",
@@ -175,10 +178,7 @@ fn errors_of_expressions_have_their_place_and_say_what_to_do() {
         told.contains("files/x.j2:2:6: error[expression]: `host.nope` is undefined"),
         "{told}"
     );
-    assert!(
-        told.contains("hosts/a.yaml:4:51: used here"),
-        "{told}"
-    );
+    assert!(told.contains("hosts/a.yaml:4:51: used here"), "{told}");
 }
 
 #[test]

@@ -91,10 +91,7 @@ fn timer_errors_have_their_place() {
             "{run: [/a], schedule: {every: 5m}, credentials: {x: y}}",
             "error[unsupported-field]: `credentials` of a timer",
         ),
-        (
-            "{run: [/a], schedule: {every: often}}",
-            "isn't a duration",
-        ),
+        ("{run: [/a], schedule: {every: often}}", "isn't a duration"),
     ] {
         let told = told_of(&format!("resources: {{timer: {{a: {timer}}}}}"), &[]);
         assert!(told.contains(says), "{timer}: {told}");
