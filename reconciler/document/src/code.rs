@@ -73,7 +73,7 @@ codes! {
     YAML_ENCODING "yaml-encoding" "The file is not UTF-8 text.";
     YAML_TAB "yaml-tab" "YAML is indented and separated with spaces; tabs are allowed only inside quoted or block text.";
     YAML_DUPLICATE_KEY "yaml-duplicate-key" "A mapping has the same key twice. Remove one of the two.";
-    YAML_KEY "yaml-key" "A mapping's key must be a plain or quoted word, not a list, a mapping or nothing. A value that is put an expression in quotes: \"{{ … }}\".";
+    YAML_KEY "yaml-key" "A mapping's key must be a plain or quoted word, not a list, a mapping or nothing. A value that is an expression needs quotes: \"{{ … }}\".";
     YAML_TAG "yaml-tag" "YAML tags (`!something`) aren't allowed in manifests; quote the text if it begins with `!`.";
     YAML_MERGE "yaml-merge" "Merge keys (`<<`) aren't allowed in manifests; share settings through a profile.";
     YAML_LIMIT "yaml-limit" "The file is too large, nested too deeply, or its aliases expand to too many values.";
