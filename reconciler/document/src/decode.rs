@@ -14,7 +14,7 @@ use crate::scalar::has_leading_zero;
 use crate::span::Span;
 use crate::spanned;
 
-use access::{Entries, EnumOf, Items, WithPlace};
+use access::{Entries, EnumOf, Items, SpannedParts};
 use error::Error;
 
 pub use error::Error as DecodeError;
@@ -243,7 +243,7 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == spanned::NAME {
-            return visitor.visit_seq(WithPlace::new(self));
+            return visitor.visit_seq(SpannedParts::new(self));
         }
         visitor
             .visit_newtype_struct(self)

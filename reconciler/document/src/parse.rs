@@ -112,7 +112,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
 }
 
 /// A collection that is being parsed.
-struct Open {
+struct OpenCollection {
     span: Span,
     anchor: usize,
     /// The number of values so far, including the collection itself.
@@ -121,10 +121,10 @@ struct Open {
     /// tells the end of the collection.
     style: granit::StructureStyle,
     last: usize,
-    items: Items,
+    items: OpenItems,
 }
 
-enum Items {
+enum OpenItems {
     Seq(Vec<Node>),
     Map {
         map: Map,
@@ -149,7 +149,7 @@ struct Builder<'a> {
     limits: Limits,
     diagnostics: Vec<Diagnostic>,
     anchors: HashMap<usize, (Node, usize)>,
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     aliased: usize,
     values: usize,
     root: Option<Node>,
@@ -234,7 +234,7 @@ impl Builder<'_> {
                     if tag.is_some() {
                         self.refuse_tag(&span);
                     }
-                    if !self.begin(span, anchor, style, Items::Seq(Vec::new())) {
+                    if !self.begin(span, anchor, style, OpenItems::Seq(Vec::new())) {
                         return;
                     }
                 }
@@ -242,7 +242,7 @@ impl Builder<'_> {
                     if tag.is_some() {
                         self.refuse_tag(&span);
                     }
-                    let items = Items::Map {
+                    let items = OpenItems::Map {
                         map: Map::default(),
                         seen: HashSet::new(),
                         key: Pending::Key,
@@ -275,14 +275,14 @@ impl Builder<'_> {
         span: Span,
         anchor: usize,
         style: granit::StructureStyle,
-        items: Items,
+        items: OpenItems,
     ) -> bool {
         if self.open.len() >= self.limits.depth {
             let message = format!("values are nested more than {} deep", self.limits.depth);
             self.error(Diagnostic::error(codes::YAML_LIMIT, &span, message));
             return false;
         }
-        self.open.push(Open {
+        self.open.push(OpenCollection {
             last: span.bytes().end,
             span,
             anchor,
@@ -294,7 +294,7 @@ impl Builder<'_> {
     }
 
     fn end(&mut self, end: &Span) {
-        let Some(Open {
+        let Some(OpenCollection {
             span,
             anchor,
             size,
@@ -312,8 +312,8 @@ impl Builder<'_> {
         let bytes = u32_of(span.bytes().start)..u32_of(last);
         let span = Span::new(self.file.clone(), span.line(), span.column(), bytes);
         let value = match items {
-            Items::Seq(items) => Value::Seq(Arc::new(items)),
-            Items::Map { map, .. } => Value::Map(Arc::new(map)),
+            OpenItems::Seq(items) => Value::Seq(Arc::new(items)),
+            OpenItems::Map { map, .. } => Value::Map(Arc::new(map)),
         };
         self.finish(Node::new(value, span), anchor, size);
     }
@@ -364,8 +364,8 @@ impl Builder<'_> {
         parent.size = parent.size.saturating_add(size);
         parent.last = parent.last.max(node.span.bytes().end);
         match &mut parent.items {
-            Items::Seq(items) => items.push(node),
-            Items::Map { map, seen, key } => match std::mem::replace(key, Pending::Key) {
+            OpenItems::Seq(items) => items.push(node),
+            OpenItems::Map { map, seen, key } => match std::mem::replace(key, Pending::Key) {
                 Pending::Value(key) => map.push_new(Entry { key, value: node }),
                 Pending::Refused => {}
                 Pending::Key => match key_of(node, self.text) {

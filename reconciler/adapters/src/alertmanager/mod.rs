@@ -28,12 +28,12 @@ pub struct Alertmanager {
     name: String,
     endpoint: Url,
     client: Client,
-    login: Option<Login>,
+    login: Option<Credentials>,
 }
 
 /// The credentials for an Alertmanager.
 #[derive(Clone)]
-pub enum Login {
+pub enum Credentials {
     /// HTTP basic authentication.
     Basic {
         /// The user.
@@ -45,7 +45,7 @@ pub enum Login {
     Bearer(String),
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(…)",
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Login {
 
 /// An address that can't be used for an Alertmanager.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum AlertmanagerAddressError {
     /// Not a URL.
     #[error("the address of an Alertmanager isn't a URL: {0}; write it like http://127.0.0.1:9093")]
     NotUrl(String),
@@ -71,11 +71,11 @@ pub enum AddressError {
 impl Alertmanager {
     /// Makes the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the address
     /// is used to log in and never shown.
-    pub fn new(address: &str) -> Result<Self, AddressError> {
-        let mut base =
-            Url::parse(address).map_err(|error| AddressError::NotUrl(error.to_string()))?;
+    pub fn new(address: &str) -> Result<Self, AlertmanagerAddressError> {
+        let mut base = Url::parse(address)
+            .map_err(|error| AlertmanagerAddressError::NotUrl(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err(AddressError::Scheme(base.scheme().to_owned()));
+            return Err(AlertmanagerAddressError::Scheme(base.scheme().to_owned()));
         }
         // reqwest sends the user and password of `endpoint` as a header; `base` is for display.
         let mut endpoint = base.clone();
@@ -99,7 +99,7 @@ impl Alertmanager {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("plumb/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| AddressError::Client(chain(&error)))?;
+            .map_err(|error| AlertmanagerAddressError::Client(chain(&error)))?;
         Ok(Self {
             name: base.as_str().trim_end_matches('/').to_owned(),
             endpoint,
@@ -110,7 +110,7 @@ impl Alertmanager {
 
     /// Logs in with `login` instead of the user and password in the address.
     #[must_use]
-    pub fn with_login(mut self, login: Login) -> Self {
+    pub fn with_login(mut self, login: Credentials) -> Self {
         let _ = self.endpoint.set_username("");
         let _ = self.endpoint.set_password(None);
         self.login = Some(login);
@@ -128,8 +128,8 @@ impl Alertmanager {
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
         request = match &self.login {
-            Some(Login::Basic { user, password }) => request.basic_auth(user, Some(password)),
-            Some(Login::Bearer(token)) => request.bearer_auth(token),
+            Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password)),
+            Some(Credentials::Bearer(token)) => request.bearer_auth(token),
             None => request,
         };
         let response = request

@@ -11,12 +11,12 @@ use super::untrusted;
 const PIECE: usize = 256 << 10;
 
 /// The bytes of one request, kept so that they can be sent again on another line.
-pub(super) struct Sending {
+pub(super) struct EncodedRequest {
     contents: Vec<(Digest, Arc<[u8]>)>,
     message: Vec<u8>,
 }
 
-impl Sending {
+impl EncodedRequest {
     /// Encodes a request and the contents that precede it.
     pub(super) fn new(
         request: &Request,
@@ -100,7 +100,8 @@ mod tests {
     fn what_is_sent_is_what_the_blocking_codec_reads() {
         let content: Arc<[u8]> = vec![7; PIECE + 1].into();
         let digest = Digest::of_bytes(&content);
-        let sending = Sending::new(&Request::Facts, vec![(digest, Arc::clone(&content))]).unwrap();
+        let sending =
+            EncodedRequest::new(&Request::Facts, vec![(digest, Arc::clone(&content))]).unwrap();
         let bytes: Vec<u8> = sending.pieces().flatten().collect();
         let mut input = bytes.as_slice();
         assert!(matches!(

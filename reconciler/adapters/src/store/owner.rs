@@ -23,21 +23,21 @@ const SHARED: usize = 256;
 
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("plumb");
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+type StoreReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Job {
     Get {
         table: Table,
         key: String,
-        answer: Answer<Option<Vec<u8>>>,
+        answer: StoreReply<Option<Vec<u8>>>,
     },
     List {
         table: Table,
-        answer: Answer<Records>,
+        answer: StoreReply<Records>,
     },
     Commit {
         writes: Vec<Write>,
-        answer: Answer<()>,
+        answer: StoreReply<()>,
     },
 }
 

@@ -39,7 +39,7 @@ impl Default for Settings {
 
 /// The status and labels of a host, as the rules read them.
 #[derive(Debug, Clone, Copy)]
-pub struct HostFacts<'a> {
+pub struct HostSnapshot<'a> {
     /// The host's status.
     pub status: &'a HostStatus,
     /// The labels of its manifest.
@@ -98,7 +98,7 @@ impl Rules<'_> {
     fn alert(
         &self,
         name: AlertName,
-        host: Option<&HostFacts<'_>>,
+        host: Option<&HostSnapshot<'_>>,
         summary: String,
         description: String,
         revision: Option<&str>,
@@ -135,7 +135,7 @@ impl Rules<'_> {
     }
 
     /// Returns the alerts of a host.
-    pub fn of_host(&self, host: HostFacts<'_>) -> Outlook {
+    pub fn of_host(&self, host: HostSnapshot<'_>) -> Outlook {
         let mut outlook = Outlook::default();
         let status = host.status;
         let conditions = &status.conditions;

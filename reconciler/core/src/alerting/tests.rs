@@ -43,7 +43,7 @@ fn rules<'a>(fleet: Option<&'a str>, settings: &'a Settings, when: i64) -> Rules
 
 fn names(status: &HostStatus, when: i64) -> Vec<String> {
     let labels = BTreeMap::new();
-    let host = HostFacts {
+    let host = HostSnapshot {
         status,
         labels: &labels,
     };
@@ -73,7 +73,7 @@ fn labels_are_the_identity_and_fit_for_prometheus() {
         ("severity".to_owned(), "mine".to_owned()),
         ("empty".to_owned(), String::new()),
     ]);
-    let host = HostFacts {
+    let host = HostSnapshot {
         status: &status,
         labels: &labels,
     };

@@ -12,15 +12,15 @@ use crate::render::{from_node, has_expression};
 
 /// The parameters from one place, rendered.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
+pub(super) struct RenderedParams {
     pub(super) from: From,
     pub(super) params: Arc<Map>,
-    pub(super) words: Words,
+    pub(super) form: ParamForm,
 }
 
 /// The kind of parameters: literal or made of expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Words {
+pub(super) enum ParamForm {
     /// Literal: the same map gives the same parameters to every host.
     Written,
     /// Made of expressions, for one host.
@@ -29,37 +29,38 @@ pub(super) enum Words {
 
 /// A cache of settled parameters, for the many hosts that give none of their own.
 #[derive(Debug, Default)]
-pub(crate) struct Settled(RwLock<HashMap<SettledKey, Kept>>);
+pub(crate) struct ParamsCache(RwLock<HashMap<ParamsKey, CachedParams>>);
 
 /// Settled parameters, with the maps that they come from.
-type Kept = (Vec<Arc<Map>>, Params);
+type CachedParams = (Vec<Arc<Map>>, Params);
 
 /// A profile and the addresses in memory of the maps that give it parameters. The cache keeps the maps, so
 /// that no other map gets the same address.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct SettledKey {
+struct ParamsKey {
     profile: Arc<str>,
     given: Vec<(From, usize)>,
 }
 
-impl Settled {
+impl ParamsCache {
     /// Does the same as the function [`settle`], once for the same maps.
     pub(super) fn settle(
         &self,
         profile: &Profile,
-        given: &[Given],
+        given: &[RenderedParams],
         used: &Span,
     ) -> Result<Params, Vec<Diagnostic>> {
-        let given: Vec<Given> = given
+        let given: Vec<RenderedParams> = given
             .iter()
             .filter(|one| !one.params.is_empty())
             .cloned()
             .collect();
-        let shared = |one: &Given| one.from != From::Host && one.words == Words::Written;
+        let shared =
+            |one: &RenderedParams| one.from != From::Host && one.form == ParamForm::Written;
         if !given.iter().all(shared) {
             return settle(profile, &given, used);
         }
-        let key = SettledKey {
+        let key = ParamsKey {
             profile: profile.name.clone(),
             given: given
                 .iter()
@@ -115,7 +116,7 @@ pub(crate) struct Params {
 /// Combines the parameters of one instance. `used` is the place that names the instance.
 pub(super) fn settle(
     profile: &Profile,
-    given: &[Given],
+    given: &[RenderedParams],
     used: &Span,
 ) -> Result<Params, Vec<Diagnostic>> {
     let mut diagnostics = unknown(profile, given);
@@ -184,7 +185,7 @@ fn text_of(map: &Map) -> String {
     .unwrap_or_default()
 }
 
-fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
+fn unknown(profile: &Profile, given: &[RenderedParams]) -> Vec<Diagnostic> {
     let all = given.iter().flat_map(|given| given.params.iter());
     let unknown = all.filter(|entry| !profile.params.contains_key(&*entry.key.text));
     unknown
@@ -208,7 +209,10 @@ fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
 }
 
 /// Returns the value of a parameter from the source with the highest precedence; equal sources must agree.
-fn choose<'a>(name: &str, given: &'a [Given]) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
+fn choose<'a>(
+    name: &str,
+    given: &'a [RenderedParams],
+) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
     let giving = || {
         given
             .iter()

@@ -7,8 +7,8 @@ use plumb_api::HostName;
 
 use super::backoff::Backoff;
 use super::effect::Effect;
-use super::host::{HostMode, HostState, Progress, Wanted};
-use super::persist::{Pending, put_source, put_target};
+use super::host::{HostMode, HostState, Progress, WantedState};
+use super::persist::{Continuation, put_source, put_target};
 use super::queue::Trigger;
 use super::revision::mode;
 use super::run::with_hint;
@@ -95,7 +95,7 @@ impl Step<'_> {
             writes.extend(put_target(new, target));
         }
         host.renaming = true;
-        let pending = Pending::Renamed {
+        let pending = Continuation::Renamed {
             old: Some(old.clone()),
             new: new.clone(),
         };
@@ -181,7 +181,7 @@ impl Step<'_> {
                     || "its manifests have errors".to_owned(),
                     |d| format!("{}: {}", d.span, d.message),
                 );
-                host.wanted = Wanted::Held(message);
+                host.wanted = WantedState::Held(message);
                 // The manifest can't say how to treat a held host, so its mode stays.
                 if host.mode == HostMode::Released {
                     host.mode = HostMode::Driven;
@@ -191,7 +191,7 @@ impl Step<'_> {
                 host.labels.clone_from(&intent.labels);
                 host.mode = mode(intent, self.now);
                 let wanted = head.goal(name);
-                host.wanted = wanted.map_or(Wanted::Unknown, Wanted::State);
+                host.wanted = wanted.map_or(WantedState::Unknown, WantedState::State);
                 // The desired state didn't change, so the host has the newer revision already.
                 if let Some(target) = &mut host.target
                     && Some(target.digest) == wanted
@@ -206,7 +206,7 @@ impl Step<'_> {
             }
         }
         let run_at = match &host.mode {
-            HostMode::Driven if matches!(host.wanted, Wanted::State(_)) => Some(self.now),
+            HostMode::Driven if matches!(host.wanted, WantedState::State(_)) => Some(self.now),
             HostMode::Driven => host.target.as_ref().map(|_| self.now),
             HostMode::Suspended(pause) => pause.until,
             HostMode::Dormant | HostMode::Unmanaged | HostMode::Released => None,
@@ -235,7 +235,7 @@ impl Step<'_> {
         let hosts = self.state.hosts.iter();
         let left: Vec<_> = hosts
             .filter(|(name, host)| {
-                !revision.hosts().contains_key(*name) && host.wanted != Wanted::Nothing
+                !revision.hosts().contains_key(*name) && host.wanted != WantedState::Nothing
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -245,7 +245,7 @@ impl Step<'_> {
             };
             let news = host.mode != HostMode::Released;
             host.mode = HostMode::Released;
-            host.wanted = Wanted::Nothing;
+            host.wanted = WantedState::Nothing;
             host.backoff = Backoff::default();
             self.touched.insert(name.clone());
             self.state.queue.remove(&name);
@@ -294,7 +294,7 @@ impl Step<'_> {
     }
 
     /// Records that a host was forgotten.
-    pub(super) fn tell_forgotten(&mut self, host: &HostName, in_git: bool) {
+    pub(super) fn record_forgotten(&mut self, host: &HostName, in_git: bool) {
         let message = if in_git {
             "forgotten; if git still has it, it is treated as a new host"
         } else {

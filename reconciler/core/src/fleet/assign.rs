@@ -8,7 +8,7 @@ use plumb_api::HostName;
 use super::Step;
 use super::backoff::Backoff;
 use super::host::{HostMode, Progress, WaitReason};
-use super::persist::{Pending, put_rollouts, put_state, put_target};
+use super::persist::{Continuation, put_rollouts, put_state, put_target};
 use super::queue::Trigger;
 use crate::alerting::AlertScope;
 use crate::plan::goal;
@@ -70,7 +70,7 @@ impl Step<'_> {
             self.touched.insert(name.clone());
         }
         writes.extend(put_rollouts(&self.state.rollouts));
-        self.persist(writes, Pending::Targets(assigned));
+        self.persist(writes, Continuation::Targets(assigned));
     }
 
     /// Schedules hosts whose new targets are durable; if the write failed, they keep the old ones.

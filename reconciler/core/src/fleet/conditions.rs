@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::host::{HostMode, HostState, Progress, Reach, WaitReason, Wanted};
+use super::host::{HostMode, HostState, Progress, Reachability, WaitReason, WantedState};
 use super::short_commit;
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
@@ -11,7 +11,7 @@ use ConditionStatus::{False, True, Unknown};
 use ConditionType::{Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced};
 
 /// A condition without its transition time.
-struct Derived {
+struct DerivedCondition {
     kind: ConditionType,
     status: ConditionStatus,
     reason: ConditionReason,
@@ -31,7 +31,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
         drifted(host),
         suspended(host),
     ];
-    if host.wanted == Wanted::Unknown
+    if host.wanted == WantedState::Unknown
         && let Some(synced) = before.get(Synced)
     {
         // The condition from before a restart holds until a revision is loaded.
@@ -59,8 +59,8 @@ fn one(
     status: ConditionStatus,
     reason: ConditionReason,
     message: impl Into<String>,
-) -> Vec<Derived> {
-    vec![Derived {
+) -> Vec<DerivedCondition> {
+    vec![DerivedCondition {
         kind,
         status,
         reason,
@@ -69,14 +69,14 @@ fn one(
 }
 
 /// Returns `Ready` False and `Reconciling` True: Plumb works on the host.
-fn working(reason: ConditionReason, message: &str) -> Vec<Derived> {
+fn working(reason: ConditionReason, message: &str) -> Vec<DerivedCondition> {
     let mut all = one(Ready, False, reason, message);
     all.extend(one(Reconciling, True, reason, message));
     all
 }
 
 /// Returns `Ready` False and `Stalled` True: a retry won't help until somebody changes something.
-fn stalled(reason: ConditionReason, message: &str) -> Vec<Derived> {
+fn stalled(reason: ConditionReason, message: &str) -> Vec<DerivedCondition> {
     let mut all = one(Ready, False, reason, message);
     all.extend(one(Stalled, True, reason, message));
     all
@@ -91,7 +91,7 @@ fn released(host: &HostState) -> String {
 }
 
 /// Returns `Ready`, `Reconciling` and `Stalled`.
-fn readiness(host: &HostState) -> Vec<Derived> {
+fn readiness(host: &HostState) -> Vec<DerivedCondition> {
     let left = |reason, message: &str| one(Ready, Unknown, reason, message);
     match &host.mode {
         HostMode::Released => return left(ConditionReason::Released, &released(host)),
@@ -112,7 +112,7 @@ fn readiness(host: &HostState) -> Vec<Derived> {
         }
         HostMode::Driven => {}
     }
-    if let (Wanted::Held(message), None) = (&host.wanted, &host.target) {
+    if let (WantedState::Held(message), None) = (&host.wanted, &host.target) {
         return stalled(ConditionReason::ManifestInvalid, message);
     }
     match &host.progress {
@@ -158,40 +158,43 @@ fn readiness(host: &HostState) -> Vec<Derived> {
     }
 }
 
-fn reachable(host: &HostState) -> Vec<Derived> {
+fn reachable(host: &HostState) -> Vec<DerivedCondition> {
     match (&host.reach, &host.mode) {
-        (Reach::Unknown, _) => Vec::new(),
-        (Reach::Connected, _) => one(
+        (Reachability::Unknown, _) => Vec::new(),
+        (Reachability::Connected, _) => one(
             Reachable,
             True,
             ConditionReason::Connected,
             "answered at the last attempt",
         ),
         // Plumb doesn't contact a released host, so the last error says nothing about its present state.
-        (Reach::Lost { .. }, HostMode::Released) => one(
+        (Reachability::Lost { .. }, HostMode::Released) => one(
             Reachable,
             Unknown,
             ConditionReason::Released,
             released(host),
         ),
-        (Reach::Lost { reason, message }, _) => one(Reachable, False, *reason, message.clone()),
+        (Reachability::Lost { reason, message }, _) => {
+            one(Reachable, False, *reason, message.clone())
+        }
     }
 }
 
 /// Returns `Synced`: true if the host runs the newest accepted revision.
-fn synced(host: &HostState) -> Vec<Derived> {
+fn synced(host: &HostState) -> Vec<DerivedCondition> {
     let wanted = match (&host.mode, &host.wanted) {
         (HostMode::Released, _) => {
             return one(Synced, False, ConditionReason::Released, released(host));
         }
-        (HostMode::Dormant | HostMode::Unmanaged, _) | (_, Wanted::Unknown | Wanted::Nothing) => {
+        (HostMode::Dormant | HostMode::Unmanaged, _)
+        | (_, WantedState::Unknown | WantedState::Nothing) => {
             return Vec::new();
         }
-        (_, Wanted::Held(message)) => {
+        (_, WantedState::Held(message)) => {
             let reason = ConditionReason::ManifestInvalid;
             return one(Synced, False, reason, message.clone());
         }
-        (_, Wanted::State(wanted)) => wanted,
+        (_, WantedState::State(wanted)) => wanted,
     };
     let head = short_commit(host.head.as_deref().unwrap_or_default());
     match &host.target {
@@ -229,12 +232,12 @@ fn obstacle(host: &HostState) -> Option<(ConditionReason, &str)> {
             },
             _,
         ) if reason.blocks_login() => Some((*reason, message)),
-        (_, Reach::Lost { reason, message }) => Some((*reason, message)),
+        (_, Reachability::Lost { reason, message }) => Some((*reason, message)),
         _ => None,
     }
 }
 
-fn drifted(host: &HostState) -> Vec<Derived> {
+fn drifted(host: &HostState) -> Vec<DerivedCondition> {
     let Some(drift) = &host.drift else {
         return Vec::new();
     };
@@ -252,7 +255,7 @@ fn drifted(host: &HostState) -> Vec<Derived> {
     }
 }
 
-fn suspended(host: &HostState) -> Vec<Derived> {
+fn suspended(host: &HostState) -> Vec<DerivedCondition> {
     let HostMode::Suspended(pause) = &host.mode else {
         return Vec::new();
     };

@@ -8,7 +8,7 @@ use plumb_api::HostName;
 use super::effect::Effect;
 use super::persist::put_alert;
 use super::{Step, later};
-use crate::alerting::{AlertChanges, AlertScope, HostFacts, Outlook, Rules};
+use crate::alerting::{AlertChanges, AlertScope, HostSnapshot, Outlook, Rules};
 use crate::ports::{AlertError, Table, Write};
 use crate::reason::ConditionReason;
 use crate::view::EventKind;
@@ -110,7 +110,7 @@ impl Step<'_> {
         };
         Some(match scope {
             AlertScope::Host(name) => match state.hosts.get(name) {
-                Some(host) => rules.of_host(HostFacts {
+                Some(host) => rules.of_host(HostSnapshot {
                     status: &host.object.status,
                     labels: &host.object.metadata.labels,
                 }),

@@ -291,6 +291,14 @@ impl SourceState {
     }
 }
 
+/// A verdict whose floor is being written, and the revision that is activated after that.
+#[derive(Debug)]
+pub(super) struct PendingFloor {
+    pub(super) verdict: BranchVerdict,
+    pub(super) record: SourceRecord,
+    pub(super) accepted: Option<Arc<FleetRevision>>,
+}
+
 /// Returns the message of conditions and records about a held commit.
 pub(super) fn held_message(held: &HeldCommit) -> String {
     format!("{} isn't accepted: {}", held.commit, held.message)

@@ -7,10 +7,10 @@ use plumb_api::report::Retry;
 
 use super::backoff::Waits;
 use super::effect::{Effect, PollRequest};
-use super::persist::{Pending, put_source};
+use super::persist::{Continuation, put_source};
 use super::source::{
-    BranchVerdict, PollPhase, SourceFault, SourcePoll, SourceRecord, TrustRootFault, Verification,
-    held_message,
+    BranchVerdict, PendingFloor, PollPhase, SourceFault, SourcePoll, SourceRecord, TrustRootFault,
+    Verification, held_message,
 };
 use super::{FleetRevision, Step, later, short_commit};
 use crate::alerting::{AlertScope, HeldCommit};
@@ -30,14 +30,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// The longest wait after a failed fetch, unless the poll interval is longer.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
-
-/// A verdict whose floor is being written, and the revision that is activated after that.
-#[derive(Debug)]
-pub(super) struct PendingFloor {
-    verdict: BranchVerdict,
-    record: SourceRecord,
-    accepted: Option<Arc<FleetRevision>>,
-}
 
 impl Step<'_> {
     /// Begins a poll when its time has come.
@@ -216,7 +208,7 @@ impl Step<'_> {
     fn persist_floor(&mut self, verdict: BranchVerdict, accepted: Option<Arc<FleetRevision>>) {
         let source = &mut self.state.source;
         let mut record = source.record.clone();
-        self.tell_of_tags(&verdict);
+        self.record_tag_revocations(&verdict);
         record.rollbacks.extend(verdict.rollbacks.iter().cloned());
         let many = record.rollbacks.len().saturating_sub(ROLLBACKS);
         record.rollbacks.drain(..many);
@@ -236,7 +228,7 @@ impl Step<'_> {
             record,
             accepted,
         };
-        self.persist(writes, Pending::Floor(Box::new(pending)));
+        self.persist(writes, Continuation::Floor(Box::new(pending)));
     }
 
     /// Handles the result of writing the floor.
@@ -327,7 +319,7 @@ impl Step<'_> {
     /// Records keys revoked by signed tags, and keys whose tags no longer suffice, because one was deleted
     /// or its signer left the policy. Those keys stay revoked: the person who deleted a tag may be the one
     /// who has the key.
-    fn tell_of_tags(&mut self, verdict: &BranchVerdict) {
+    fn record_tag_revocations(&mut self, verdict: &BranchVerdict) {
         let known = self.state.source.record.revoked.clone();
         for key in missing_from(&verdict.revoked, &known) {
             let message = format!("key {key} was revoked by signed revoke/ tags");

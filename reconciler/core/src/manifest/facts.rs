@@ -19,13 +19,13 @@ use crate::parallel;
 use crate::render::{Context, Engine, has_expression};
 
 /// A host's facts, or the reasons why they are unknown.
-pub(crate) type Known = Result<Arc<HostFacts>, Problems>;
+pub(crate) type FactsResult = Result<Arc<HostFacts>, Problems>;
 
 /// The static facts of a fleet.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) domain: Option<String>,
-    pub(crate) hosts: BTreeMap<HostName, Known>,
+    pub(crate) hosts: BTreeMap<HostName, FactsResult>,
     /// The labels of hosts whose facts are unknown but whose labels could be read.
     pub(crate) labels: BTreeMap<HostName, BTreeMap<String, String>>,
     pub(crate) networks: BTreeMap<Arc<str>, Result<Arc<NetworkFacts>, Problems>>,

@@ -60,7 +60,7 @@ pub(crate) fn read(
         });
     }
     header(&node, kind, &whole, &mut diagnostics);
-    let Named { name, labels, span } = metadata(&node, name, &whole, &mut diagnostics);
+    let NameAndLabels { name, labels, span } = metadata(&node, name, &whole, &mut diagnostics);
     let empty = Node::new(plumb_document::Value::Null, node.span.clone());
     let (spec, more) = unsupported::take_out(kind, node.get("spec").unwrap_or(&empty));
     diagnostics.extend(more);
@@ -133,7 +133,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
 }
 
 /// The name and labels in `metadata`, and the place of the name.
-struct Named {
+struct NameAndLabels {
     name: String,
     labels: Option<BTreeMap<String, String>>,
     span: Span,
@@ -144,12 +144,12 @@ fn metadata(
     name: Option<&str>,
     whole: &Span,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Named {
+) -> NameAndLabels {
     let Some(metadata) = node.get("metadata") else {
         let hint = format!("write `metadata: {{name: {}}}`", name.unwrap_or("NAME"));
         diagnostics
             .push(Diagnostic::error(code::WRONG_OBJECT, whole, "`metadata` is missing").hint(hint));
-        return Named {
+        return NameAndLabels {
             name: String::new(),
             labels: None,
             span: whole.clone(),
@@ -161,7 +161,7 @@ fn metadata(
             let labels = metadata
                 .get("labels")
                 .and_then(|labels| decode(labels).ok());
-            Named {
+            NameAndLabels {
                 name: String::new(),
                 labels,
                 span: metadata.span.clone(),
@@ -193,7 +193,7 @@ fn metadata(
                 ),
                 _ => {}
             }
-            Named {
+            NameAndLabels {
                 name: read.name,
                 labels: Some(read.labels),
                 span,

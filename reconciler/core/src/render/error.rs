@@ -36,7 +36,7 @@ const TAGS: [&str; 16] = [
 const LITERAL_BRACES: &str = "put literal braces between {% raw %} and {% endraw %}";
 
 /// Returns the message of an error and its hint.
-fn words(error: &Error, context: &Context) -> (String, Option<String>) {
+fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>) {
     let piece = error
         .template_source()
         .zip(error.range())
@@ -122,7 +122,7 @@ fn unclosed(detail: &str) -> bool {
 }
 
 fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {
-    let (message, hint) = words(error, context);
+    let (message, hint) = message_and_hint(error, context);
     let diagnostic = Diagnostic::error(code::EXPRESSION, span, message);
     match hint {
         Some(hint) => diagnostic.hint(hint),

@@ -8,7 +8,7 @@ use minijinja::{Error, ErrorKind, State, Value as Jinja};
 use plumb_api::kind::HostState;
 use serde::Serialize;
 
-use super::Reads;
+use super::BrokenReads;
 use crate::manifest::selector::Selector;
 use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 
@@ -17,11 +17,11 @@ use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 #[derive(Debug)]
 struct View {
     facts: Arc<Facts>,
-    reads: Arc<Reads>,
+    reads: Arc<BrokenReads>,
 }
 
 /// Creates the value `fleet` for one rendering.
-pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<Reads>) -> Jinja {
+pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<BrokenReads>) -> Jinja {
     Jinja::from_object(View {
         facts: facts.clone(),
         reads: reads.clone(),
@@ -154,7 +154,7 @@ impl View {
                         && (endpoint.spec.on.is_empty() || endpoint.spec.on.contains(network))
                 });
                 if is_job && is_name && is_there {
-                    found.push(crate::render::serialized(Offer::of(
+                    found.push(crate::render::serialized(TemplateEndpoint::of(
                         host,
                         endpoint,
                         network.as_deref(),
@@ -234,7 +234,7 @@ impl Object for View {
 
 /// An endpoint, as templates see it.
 #[derive(Serialize)]
-struct Offer<'a> {
+struct TemplateEndpoint<'a> {
     host: &'a str,
     instance: &'a str,
     name: &'a str,
@@ -247,7 +247,7 @@ struct Offer<'a> {
     scrape: Option<&'a plumb_api::kind::ScrapeSpec>,
 }
 
-impl<'a> Offer<'a> {
+impl<'a> TemplateEndpoint<'a> {
     fn of(host: &'a HostFacts, endpoint: &'a EndpointFact, network: Option<&str>) -> Self {
         Self {
             host: host.name.as_str(),

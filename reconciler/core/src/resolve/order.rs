@@ -131,7 +131,7 @@ fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
                     let from = way.iter().position(|(step, _)| *step == next).unwrap_or(0);
                     let steps: Vec<&Placed<'_>> =
                         way[from..].iter().map(|(step, _)| &placed[*step]).collect();
-                    return Some(told(&steps));
+                    return Some(circle_error(&steps));
                 }
             }
         }
@@ -139,7 +139,7 @@ fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
     None
 }
 
-fn told(steps: &[&Placed<'_>]) -> Diagnostic {
+fn circle_error(steps: &[&Placed<'_>]) -> Diagnostic {
     let names: Vec<String> = steps
         .iter()
         .chain(steps.first())

@@ -207,18 +207,18 @@ impl<'a> VariantAccess<'a> for EnumOf<'a> {
 }
 
 /// The two parts of a [`Spanned`](crate::Spanned).
-pub(super) struct WithPlace<'a> {
+pub(super) struct SpannedParts<'a> {
     decoder: Decoder<'a>,
     part: u8,
 }
 
-impl<'a> WithPlace<'a> {
+impl<'a> SpannedParts<'a> {
     pub(super) fn new(decoder: Decoder<'a>) -> Self {
         Self { decoder, part: 0 }
     }
 }
 
-impl<'a> SeqAccess<'a> for WithPlace<'a> {
+impl<'a> SeqAccess<'a> for SpannedParts<'a> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'a>>(

@@ -17,15 +17,15 @@ use gix::protocol::transport::Service;
 use plumb_trust::TagRef;
 use plumb_trust::source::{Fetched, SourceError};
 
-pub use self::limits::{Exceeded, Limits};
+pub use self::limits::{FetchLimits, LimitExceeded};
 pub(super) use self::repack::repack;
 #[cfg(test)]
 pub(super) use self::scan::scan;
-pub use self::transport::Ssh;
-pub use self::watch::Patience;
+pub use self::transport::SshProgram;
+pub use self::watch::FetchTimeouts;
 
-use self::transport::Complaints;
-use self::watch::{Ended, Watch};
+use self::transport::StderrTail;
+use self::watch::{FetchEnd, Watch};
 use super::address::Address;
 use super::error::{innermost, one_line};
 use super::mirror::{Mirror, MirrorError};
@@ -45,19 +45,19 @@ const HEADS: &str = "refs/heads/";
 const BRANCHES: usize = 5;
 
 /// A fetch: its source, branch, bounds and time limits.
-pub(super) struct Request<'a> {
+pub(super) struct FetchRequest<'a> {
     pub(super) address: &'a Address,
     pub(super) branch: &'a str,
-    pub(super) ssh: &'a Ssh,
-    pub(super) limits: &'a Limits,
-    pub(super) patience: Patience,
+    pub(super) ssh: &'a SshProgram,
+    pub(super) limits: &'a FetchLimits,
+    pub(super) timeouts: FetchTimeouts,
     pub(super) closed: Arc<AtomicBool>,
 }
 
 /// A failed fetch, before the watch's reason and the program's stderr are taken into account.
 enum Failure {
     Gix(gix::Error),
-    Exceeded(Exceeded),
+    Exceeded(LimitExceeded),
     Garbled(String),
     Mirror(MirrorError),
     Empty,
@@ -80,17 +80,17 @@ impl From<MirrorError> for Failure {
     }
 }
 
-impl From<Exceeded> for Failure {
-    fn from(error: Exceeded) -> Self {
+impl From<LimitExceeded> for Failure {
+    fn from(error: LimitExceeded) -> Self {
         Self::Exceeded(error)
     }
 }
 
-impl Request<'_> {
+impl FetchRequest<'_> {
     /// Fetches into the mirror.
     pub(super) fn run(&self, mirror: &Mirror) -> Result<Fetched, SourceError> {
         let source_url = self.address.to_string();
-        let watch = Watch::start(self.patience, Arc::clone(&self.closed)).map_err(|error| {
+        let watch = Watch::start(self.timeouts, Arc::clone(&self.closed)).map_err(|error| {
             SourceError::Program {
                 program: "a thread".to_owned(),
                 reason: error.to_string(),
@@ -150,7 +150,7 @@ impl Request<'_> {
         let store = mirror.open_for(format)?;
         negotiate::receive(
             &store,
-            negotiate::Conversation {
+            negotiate::ServerConnection {
                 handshake: &mut handshake,
                 transport: &mut transport,
                 agent,
@@ -178,7 +178,7 @@ impl Request<'_> {
             list(prefixes, handshake, transport, agent, progress)?
         };
         if refs.len() > self.limits.refs {
-            return Err(Exceeded::Refs(self.limits.refs).into());
+            return Err(LimitExceeded::Refs(self.limits.refs).into());
         }
         Ok(refs)
     }
@@ -204,7 +204,7 @@ impl Request<'_> {
                 &mut progress,
             ) {
                 Ok(told) if told.len() > self.limits.refs => {
-                    return Exceeded::Refs(self.limits.refs).into();
+                    return LimitExceeded::Refs(self.limits.refs).into();
                 }
                 Ok(told) => refs = told,
                 Err(failure) => return failure,
@@ -266,16 +266,16 @@ impl Request<'_> {
     fn explain(
         &self,
         failure: Failure,
-        ended: Option<Ended>,
-        complaints: Complaints,
+        ended: Option<FetchEnd>,
+        complaints: StderrTail,
         source_url: String,
         mirror: &Mirror,
     ) -> SourceError {
         match ended {
-            Some(Ended::Idle(after) | Ended::Total(after)) => {
+            Some(FetchEnd::Idle(after) | FetchEnd::Total(after)) => {
                 return SourceError::Timeout { source_url, after };
             }
-            Some(Ended::Closed) => return SourceError::Closed,
+            Some(FetchEnd::Closed) => return SourceError::Closed,
             None => {}
         }
         let error = match failure {

@@ -9,8 +9,9 @@ use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::timeout;
 
-use super::connection::{Aside, Connection, plain};
-use crate::hosts::line::{Epitaph, Exit, Incoming, Line, Outgoing};
+use super::connection::Connection;
+use super::handler::{ConnectionFacts, plain};
+use crate::hosts::line::{Exit, ExitInfo, Incoming, Line, Outgoing};
 
 /// The time limit for a server to report a program's exit status.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -36,21 +37,21 @@ pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, 
     channel.exec(true, command).await.map_err(failed)?;
     let (read, write) = channel.split();
     Ok(Line {
-        to: Box::new(Input { write }),
-        from: Box::new(Output {
+        to: Box::new(ChannelInput { write }),
+        from: Box::new(ChannelOutput {
             read,
             aside: Arc::clone(&connection.aside),
-            epitaph: Epitaph::default(),
-            closed: Closed::No,
+            exit_info: ExitInfo::default(),
+            closed: ClosedPart::No,
         }),
     })
 }
 
-struct Input {
+struct ChannelInput {
     write: ChannelWriteHalf<Msg>,
 }
 
-impl Outgoing for Input {
+impl Outgoing for ChannelInput {
     fn send(&mut self, bytes: Vec<u8>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             let sent = if bytes.is_empty() {
@@ -65,7 +66,7 @@ impl Outgoing for Input {
 
 /// The part of a channel that is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
+enum ClosedPart {
     /// Nothing is closed.
     No,
     /// The program's output is closed; its exit status may still arrive.
@@ -74,48 +75,48 @@ enum Closed {
     Wholly,
 }
 
-struct Output {
+struct ChannelOutput {
     read: ChannelReadHalf,
-    aside: Arc<Aside>,
-    epitaph: Epitaph,
-    closed: Closed,
+    aside: Arc<ConnectionFacts>,
+    exit_info: ExitInfo,
+    closed: ClosedPart,
 }
 
-impl Output {
+impl ChannelOutput {
     /// Records what a message says about the end, and returns the message if it is output.
     fn note(&mut self, message: Option<ChannelMsg>) -> Option<ChannelMsg> {
         match message {
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.epitaph.stderr.push(&data),
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.exit_info.stderr.push(&data),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
-                self.epitaph.exit = Some(Exit::Status(exit_status));
+                self.exit_info.exit = Some(Exit::Status(exit_status));
             }
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 let name = format!("{signal_name:?}");
-                self.epitaph.exit = Some(Exit::Signal(name));
+                self.exit_info.exit = Some(Exit::Signal(name));
             }
             Some(ChannelMsg::Failure) => {
-                self.epitaph.cause =
+                self.exit_info.cause =
                     Some("the server doesn't let this login run programs".to_owned());
-                self.closed = Closed::Wholly;
+                self.closed = ClosedPart::Wholly;
             }
-            Some(ChannelMsg::Eof) => self.closed = Closed::Output,
-            Some(ChannelMsg::Close) => self.closed = Closed::Wholly,
+            Some(ChannelMsg::Eof) => self.closed = ClosedPart::Output,
+            Some(ChannelMsg::Close) => self.closed = ClosedPart::Wholly,
             Some(output @ ChannelMsg::Data { .. }) => return Some(output),
             Some(_) => {}
             None => {
-                self.closed = Closed::Wholly;
+                self.closed = ClosedPart::Wholly;
                 let ended = self.aside.ended();
-                self.epitaph.cause = ended.or(self.epitaph.cause.take());
+                self.exit_info.cause = ended.or(self.exit_info.cause.take());
             }
         }
         None
     }
 }
 
-impl Incoming for Output {
+impl Incoming for ChannelOutput {
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>> {
         Box::pin(async move {
-            while self.closed == Closed::No {
+            while self.closed == ClosedPart::No {
                 let message = self.read.wait().await;
                 if let Some(ChannelMsg::Data { data }) = self.note(message)
                     && !data.is_empty()
@@ -128,16 +129,16 @@ impl Incoming for Output {
         })
     }
 
-    fn epitaph(&mut self) -> BoxFuture<'_, Epitaph> {
+    fn exit_info(&mut self) -> BoxFuture<'_, ExitInfo> {
         Box::pin(async move {
             let _ = timeout(LAST_WORDS, async {
-                while self.closed != Closed::Wholly {
+                while self.closed != ClosedPart::Wholly {
                     let message = self.read.wait().await;
                     self.note(message);
                 }
             })
             .await;
-            self.epitaph.clone()
+            self.exit_info.clone()
         })
     }
 }

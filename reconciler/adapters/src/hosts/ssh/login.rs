@@ -9,8 +9,8 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 
-use super::Known;
-use super::connection::{Watcher, plain};
+use super::KnownHost;
+use super::handler::{ConnectionHandler, plain};
 
 /// The source of a login key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +31,10 @@ pub(super) struct Refused(pub(super) String);
 /// Logs in with the first identity that the server accepts. Of an ssh-agent's keys, it first tries
 /// the one that the endpoint accepted last.
 pub(super) async fn enter(
-    handle: &mut Handle<Watcher>,
+    handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     identities: &[Identity],
-    known: &Known,
+    known: &KnownHost,
 ) -> Result<(), Refused> {
     let mut tried = Vec::new();
     for identity in identities {
@@ -107,7 +107,7 @@ fn encrypted(path: &Path) -> String {
 }
 
 async fn by_file(
-    handle: &mut Handle<Watcher>,
+    handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     path: &Path,
     tried: &mut Vec<String>,
@@ -128,10 +128,10 @@ async fn by_file(
 }
 
 async fn by_agent(
-    handle: &mut Handle<Watcher>,
+    handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     socket: &Path,
-    known: &Known,
+    known: &KnownHost,
     tried: &mut Vec<String>,
 ) -> bool {
     let mut agent = match AgentClient::connect_uds(socket).await {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::channel;
 use super::connection::Connection;
 use crate::hosts::agents::{AgentBinary, is_arch};
-use crate::hosts::line::{Epitaph, Exit};
+use crate::hosts::line::{Exit, ExitInfo};
 
 /// The folder of Plumb's state on a host.
 pub(super) const STATE: &str = "/var/lib/plumb";
@@ -73,7 +73,7 @@ pub(super) fn start(login: Login, state: &str, agents: &[Arc<AgentBinary>]) -> S
 }
 
 /// Returns the host's architecture, if the program ended because the agent is missing.
-pub(super) fn missing(end: &Epitaph) -> Option<String> {
+pub(super) fn missing(end: &ExitInfo) -> Option<String> {
     if end.exit != Some(Exit::Status(127)) {
         return None;
     }
@@ -104,10 +104,10 @@ pub(super) async fn place(
     connection: &Connection,
     state: &str,
     agent: &AgentBinary,
-) -> Result<(), Epitaph> {
-    let failed = |why: String| Epitaph {
+) -> Result<(), ExitInfo> {
+    let failed = |why: String| ExitInfo {
         cause: Some(why),
-        ..Epitaph::default()
+        ..ExitInfo::default()
     };
     let command = placing(Login::of(&connection.user), state, agent);
     let mut line = channel::run(connection, &command).await.map_err(failed)?;
@@ -134,11 +134,11 @@ pub(super) async fn place(
     while let Ok(Ok(1..)) = timeout(STILL, line.from.receive(&mut ignored)).await {
         ignored.clear();
     }
-    let epitaph = line.from.epitaph().await;
-    if epitaph.exit == Some(Exit::Status(0)) {
+    let exit_info = line.from.exit_info().await;
+    if exit_info.exit == Some(Exit::Status(0)) {
         Ok(())
     } else {
-        Err(epitaph)
+        Err(exit_info)
     }
 }
 

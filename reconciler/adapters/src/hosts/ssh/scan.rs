@@ -7,7 +7,8 @@ use russh::keys::{Algorithm, HashAlg};
 use tokio::time::timeout;
 
 use super::Settings;
-use super::connection::{Aside, NoConnection, Place, config, dial, onlooker, plain};
+use super::connection::{HostPort, NoConnection, config, dial};
+use super::handler::{ConnectionFacts, onlooker, plain};
 use super::pace::Pace;
 use super::pins::{TYPES, preferred};
 
@@ -43,7 +44,7 @@ pub(super) async fn scan(
     let mut keys = Vec::new();
     let mut reason = None;
     for algorithm in TYPES {
-        match look(address, port, algorithm, settings, pace).await {
+        match read_host_key(address, port, algorithm, settings, pace).await {
             Ok(Some(key)) => keys.push(key),
             Ok(None) => {}
             Err(why) => {
@@ -54,7 +55,7 @@ pub(super) async fn scan(
     }
     if keys.is_empty() {
         return Err(ScanError {
-            place: Place(address, port).to_string(),
+            place: HostPort(address, port).to_string(),
             reason: reason.unwrap_or_else(|| "it has no key of type ed25519 or ecdsa".to_owned()),
         });
     }
@@ -62,7 +63,7 @@ pub(super) async fn scan(
 }
 
 /// Reads the host key of one type; returns `None` if the server has none.
-async fn look(
+async fn read_host_key(
     address: &str,
     port: u16,
     algorithm: Algorithm,
@@ -78,7 +79,7 @@ async fn look(
         ) => return Err(why),
     };
     let _permit = pace.handshake().await;
-    let aside = Arc::<Aside>::default();
+    let aside = Arc::<ConnectionFacts>::default();
     let config = config(preferred(vec![algorithm]), settings.keepalive);
     let shaking = client::connect_stream(config, stream, onlooker(&aside));
     let outcome = timeout(settings.timeouts.handshake, shaking).await;

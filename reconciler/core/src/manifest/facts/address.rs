@@ -15,7 +15,7 @@ use super::{Facts, HostNetwork, MemberFact, Network, NetworkFacts, no_network, p
 use crate::manifest::{Host, Manifests, ObjectId, Problems, code};
 
 /// The id and addresses that a member's manifest sets.
-struct Said<'a> {
+struct MemberAddresses<'a> {
     id: Option<u32>,
     address: Option<&'a str>,
     ipv6: Option<&'a str>,
@@ -26,7 +26,7 @@ type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 fn addresses(
     network: &Network,
-    said: &Said<'_>,
+    said: &MemberAddresses<'_>,
     span: &Span,
 ) -> Result<Addresses, Box<Diagnostic>> {
     let v4 = match (said.address, said.id) {
@@ -88,7 +88,7 @@ fn membership(
     span: &Span,
     problems: &mut Problems,
 ) -> HostNetwork {
-    let said = Said {
+    let said = MemberAddresses {
         id: member.id,
         address: member.address.as_deref(),
         ipv6: member.ipv6.as_deref(),
@@ -283,7 +283,7 @@ fn own_members(
             );
             continue;
         }
-        let said = Said {
+        let said = MemberAddresses {
             id: *id,
             address: address.as_deref(),
             ipv6: ipv6.as_deref(),
