@@ -496,7 +496,7 @@ fn one_place_on_the_host_belongs_to_one_resource() {
     );
     assert!(
         told.contains(
-            "`file:/etc/systemd/system/a.service` and `unit:a.service` are the same place"
+            "`file:/etc/systemd/system/a.service` and `unit:a.service` manage the same thing"
         ),
         "{told}"
     );
