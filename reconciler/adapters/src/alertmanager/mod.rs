@@ -34,14 +34,14 @@ pub struct Alertmanager {
     name: String,
     endpoint: Url,
     client: Client,
-    login: Option<Login>,
+    login: Option<Credentials>,
     /// The Alertmanager's clock minus that of the alerts, as the last answer showed it.
     offset: Mutex<SignedDuration>,
 }
 
 /// The credentials for an Alertmanager.
 #[derive(Clone)]
-pub enum Login {
+pub enum Credentials {
     /// HTTP basic authentication.
     Basic {
         /// The user.
@@ -53,7 +53,7 @@ pub enum Login {
     Bearer(String),
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(…)",
@@ -64,28 +64,26 @@ impl std::fmt::Debug for Login {
 
 /// An address that can't be used for an Alertmanager.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum AlertmanagerAddressError {
     /// Not a URL.
-    #[error(
-        "the address of an Alertmanager isn't a URL ({0}); write it like http://127.0.0.1:9093"
-    )]
+    #[error("the address of an Alertmanager isn't a URL: {0}; write it like http://127.0.0.1:9093")]
     NotUrl(String),
     /// Neither http nor https.
-    #[error("an Alertmanager is reached by http:// or https://, not by {0}://")]
+    #[error("the address of an Alertmanager must begin with http:// or https://, not {0}://")]
     Scheme(String),
     /// The HTTP client can't be made.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("can't create the HTTP client: {0}")]
     Client(String),
 }
 
 impl Alertmanager {
     /// Makes the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the address
     /// is used to log in and never shown.
-    pub fn new(address: &str) -> Result<Self, AddressError> {
-        let mut base =
-            Url::parse(address).map_err(|error| AddressError::NotUrl(error.to_string()))?;
+    pub fn new(address: &str) -> Result<Self, AlertmanagerAddressError> {
+        let mut base = Url::parse(address)
+            .map_err(|error| AlertmanagerAddressError::NotUrl(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err(AddressError::Scheme(base.scheme().to_owned()));
+            return Err(AlertmanagerAddressError::Scheme(base.scheme().to_owned()));
         }
         // reqwest sends the user and password of `endpoint` as a header; `base` is for display.
         let mut endpoint = base.clone();
@@ -109,7 +107,7 @@ impl Alertmanager {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("plumb/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| AddressError::Client(chain(&error)))?;
+            .map_err(|error| AlertmanagerAddressError::Client(chain(&error)))?;
         Ok(Self {
             name: base.as_str().trim_end_matches('/').to_owned(),
             endpoint,
@@ -121,7 +119,7 @@ impl Alertmanager {
 
     /// Logs in with `login` instead of the user and password in the address.
     #[must_use]
-    pub fn with_login(mut self, login: Login) -> Self {
+    pub fn with_login(mut self, login: Credentials) -> Self {
         let _ = self.endpoint.set_username("");
         let _ = self.endpoint.set_password(None);
         self.login = Some(login);
@@ -157,7 +155,7 @@ impl Alertmanager {
     async fn send_once(&self, batch: &[Alert]) -> Result<Option<Timestamp>, AlertError> {
         let body = serde_json::to_vec(batch).map_err(|error| AlertError::Refused {
             status: 0,
-            body: format!("the alerts can't be written as JSON: {error}"),
+            body: format!("can't write the alerts as JSON: {error}"),
         })?;
         let mut request = self
             .client
@@ -165,8 +163,8 @@ impl Alertmanager {
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
         request = match &self.login {
-            Some(Login::Basic { user, password }) => request.basic_auth(user, Some(password)),
-            Some(Login::Bearer(token)) => request.bearer_auth(token),
+            Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password)),
+            Some(Credentials::Bearer(token)) => request.bearer_auth(token),
             None => request,
         };
         let response = request

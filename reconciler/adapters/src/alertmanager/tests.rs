@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::{AddressError, Alertmanager, Login};
+use super::{Alertmanager, AlertmanagerAddressError, Credentials};
 
 struct Request {
     head: String,
@@ -142,7 +142,7 @@ async fn a_prefix_is_kept_and_a_login_is_sent_but_never_shown() {
         request.head
     );
 
-    let sink = sink.with_login(Login::Bearer("token-1".to_owned()));
+    let sink = sink.with_login(Credentials::Bearer("token-1".to_owned()));
     sink.post(&[alert("linda")], now()).await.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(request.head.contains("Bearer token-1"));
@@ -232,11 +232,11 @@ async fn a_server_that_is_off_is_unreachable_and_its_error_has_no_password() {
 fn addresses_that_cant_be_are_refused() {
     assert!(matches!(
         Alertmanager::new("127.0.0.1:9093"),
-        Err(AddressError::NotUrl(_) | AddressError::Scheme(_))
+        Err(AlertmanagerAddressError::NotUrl(_) | AlertmanagerAddressError::Scheme(_))
     ));
     assert!(matches!(
         Alertmanager::new("ftp://127.0.0.1"),
-        Err(AddressError::Scheme(_))
+        Err(AlertmanagerAddressError::Scheme(_))
     ));
 }
 

@@ -63,7 +63,7 @@ pub enum Request {
 #[serde(rename_all = "camelCase")]
 pub enum Response {
     /// The answer to [`Request::Observe`].
-    Observed(ObserveReport),
+    Observed(Box<ObserveReport>),
     /// An answer to [`Request::Observe`]: the host doesn't hold the base; send the whole state (`base:
     /// null`).
     NeedState,

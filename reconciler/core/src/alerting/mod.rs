@@ -14,7 +14,7 @@ use plumb_api::HostName;
 
 pub use active::{ActiveAlert, ActiveAlerts, AlertChanges};
 pub use labels::label_name;
-pub use rules::{HeldCommit, Hold, HostFacts, Rules, Settings};
+pub use rules::{HeldCommit, Hold, HostSnapshot, Rules, Settings};
 
 /// The labels that identify an alert.
 pub type Labels = BTreeMap<String, String>;

@@ -175,7 +175,7 @@ pub enum CommandError {
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
     /// A run or a write for the host is in progress.
-    #[error("{0} is being worked on; try again when that is over")]
+    #[error("{0} is busy: a run or a write is in progress")]
     Busy(HostName),
     /// The store failed.
     #[error("the controller's state can't be written: {0}")]
@@ -189,9 +189,10 @@ impl CommandError {
     /// Returns advice on this error, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoSuchHost(_) => Some("`plumb get hosts` lists them"),
-            Self::Store(_) => Some("see whether the disk of its state folder is full"),
-            Self::Busy(_) | Self::Stopping => None,
+            Self::NoSuchHost(_) => Some("run `plumb get hosts` to list the hosts"),
+            Self::Store(_) => Some("check that the disk of the state folder isn't full"),
+            Self::Busy(_) => Some("try again when it has ended"),
+            Self::Stopping => None,
         }
     }
 }

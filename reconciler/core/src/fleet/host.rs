@@ -34,7 +34,7 @@ pub(super) enum HostMode {
 /// The result of the last attempt to contact a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Reach {
+pub(super) enum Reachability {
     /// No attempt was made yet.
     Unknown,
     /// The host answered.
@@ -107,7 +107,7 @@ pub(super) enum WaitReason {
 
 /// The desired state of a host in the newest revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum WantedState {
     /// No revision is loaded yet.
     Unknown,
     /// The state has this digest.
@@ -126,7 +126,7 @@ pub struct HostState {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mode: HostMode,
     /// The desired state in the newest revision.
-    pub(super) wanted: Wanted,
+    pub(super) wanted: WantedState,
     /// The newest revision.
     pub(super) head: Option<Arc<str>>,
     /// The reason why a newer accepted revision can't be loaded.
@@ -147,7 +147,7 @@ pub struct HostState {
     pub(super) failures: u32,
     pub(super) resources: u32,
     pub(super) differing: Vec<String>,
-    pub(super) reach: Reach,
+    pub(super) reach: Reachability,
     pub(super) progress: Progress,
     pub(super) drift: Option<Drift>,
     /// Runs in a row that found drift.
@@ -180,7 +180,7 @@ impl HostState {
             name,
             labels: BTreeMap::new(),
             mode: HostMode::Driven,
-            wanted: Wanted::Unknown,
+            wanted: WantedState::Unknown,
             head: None,
             newer_unloadable: None,
             target: None,
@@ -194,7 +194,7 @@ impl HostState {
             failures: 0,
             resources: 0,
             differing: Vec::new(),
-            reach: Reach::Unknown,
+            reach: Reachability::Unknown,
             progress: Progress::Begun,
             drift: None,
             drift_runs: 0,
@@ -219,7 +219,7 @@ impl HostState {
     /// Returns the digest of a driven host in the newest revision.
     pub(super) fn wanted_digest(&self) -> Option<Digest> {
         match (&self.mode, &self.wanted) {
-            (HostMode::Driven, Wanted::State(digest)) => Some(*digest),
+            (HostMode::Driven, WantedState::State(digest)) => Some(*digest),
             _ => None,
         }
     }
@@ -237,7 +237,7 @@ impl HostState {
             && !self.superseded
             && !self.forgetting
             && !self.renaming
-            && self.reach == Reach::Connected
+            && self.reach == Reachability::Connected
             && (self.target.is_some() || self.met)
     }
 }

@@ -68,7 +68,7 @@ pub use stored::{Identity, Persisted, RecordError};
 
 use backoff::Jitter;
 use host::WaitReason;
-use persist::{Pending, StoreHealth};
+use persist::{Continuation, StoreHealth};
 use queue::Queue;
 use source::SourceState;
 
@@ -147,7 +147,7 @@ pub struct FleetState {
     counters: Arc<Counters>,
     /// The number of hosts that run each revision.
     hosts_on: BTreeMap<String, u32>,
-    pending: BTreeMap<PersistId, Pending>,
+    pending: BTreeMap<PersistId, Continuation>,
     store: StoreHealth,
     /// Records whose deletion failed.
     undeleted: BTreeSet<(crate::ports::Table, String)>,

@@ -8,7 +8,7 @@ use plumb_api::HostName;
 use super::effect::Effect;
 use super::persist::put_alert;
 use super::{Step, later};
-use crate::alerting::{AlertChanges, AlertName, AlertScope, Firing, HostFacts, Outlook, Rules};
+use crate::alerting::{AlertChanges, AlertName, AlertScope, Firing, HostSnapshot, Outlook, Rules};
 use crate::ports::{AlertError, Posted, Table, Write};
 use crate::reason::ConditionReason;
 use crate::status::ConditionType;
@@ -79,9 +79,7 @@ impl Step<'_> {
         }
         let mut changes = AlertChanges::default();
         for scope in scopes {
-            let Some(outlook) = self.outlook(&scope) else {
-                continue;
-            };
+            let outlook = self.outlook(&scope);
             match &scope {
                 AlertScope::Host(host) => self.set_deadline(host, outlook.next),
                 AlertScope::Source => self.state.source_alert_at = outlook.next,
@@ -102,17 +100,17 @@ impl Step<'_> {
         self.record_alerts(&changes);
     }
 
-    /// Returns the current alerts of an object; `None` if its state isn't known yet.
-    fn outlook(&self, scope: &AlertScope) -> Option<Outlook> {
+    /// Returns the current alerts of an object.
+    fn outlook(&self, scope: &AlertScope) -> Outlook {
         let state = &*self.state;
         let rules = Rules {
             fleet: state.source.record.fleet.as_deref(),
             settings: &state.settings.alerting,
             now: self.now,
         };
-        Some(match scope {
+        match scope {
             AlertScope::Host(name) => match state.hosts.get(name) {
-                Some(host) => rules.of_host(HostFacts {
+                Some(host) => rules.of_host(HostSnapshot {
                     status: &host.object.status,
                     labels: &host.object.metadata.labels,
                 }),
@@ -149,7 +147,7 @@ impl Step<'_> {
                 let rollouts = state.rollouts.iter();
                 rules.of_rollouts(rollouts.filter(|r| r.is_halted(state.limits)))
             }
-        })
+        }
     }
 
     fn persist_alerts(&mut self, changes: &AlertChanges) {
@@ -183,7 +181,7 @@ impl Step<'_> {
                 ),
                 EventKind::Normal => (
                     ConditionReason::AlertResolved,
-                    format!("{name} is resolved; it said: {summary}"),
+                    format!("{name} resolved: {summary}"),
                 ),
             };
             records.push((host, kind, reason, message));
@@ -202,7 +200,7 @@ impl Step<'_> {
                     self.sink_clock(&sink, offset);
                 }
                 if self.state.sinks_failing.remove(&sink) {
-                    let message = format!("{sink} takes alerts again");
+                    let message = format!("{sink} accepts alerts again");
                     let reason = ConditionReason::AlertmanagerRecovered;
                     self.record(None, EventKind::Normal, reason, message, None);
                 }

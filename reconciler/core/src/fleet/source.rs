@@ -218,7 +218,7 @@ impl SourceState {
             Ok(()) => (
                 ConditionStatus::True,
                 ConditionReason::Fetched,
-                "the repository was fetched at the last attempt".to_owned(),
+                "the last fetch succeeded".to_owned(),
             ),
             Err(fault) => (ConditionStatus::False, fault.reason, fault.message.clone()),
         });
@@ -300,6 +300,14 @@ impl SourceState {
             conditions: self.conditions.clone(),
         }
     }
+}
+
+/// A verdict whose floor is being written, and the revision that is activated after that.
+#[derive(Debug)]
+pub(super) struct PendingFloor {
+    pub(super) verdict: BranchVerdict,
+    pub(super) record: SourceRecord,
+    pub(super) accepted: Option<Arc<FleetRevision>>,
 }
 
 /// Returns the message of conditions and records about a held commit.

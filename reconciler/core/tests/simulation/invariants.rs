@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_core::alerting::{HostFacts, Rules, Settings};
+use plumb_core::alerting::{HostSnapshot, Rules, Settings};
 use plumb_core::fleet::{Effect, Event, conditions};
 use plumb_core::status::ConditionType::{
     Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
@@ -178,7 +178,7 @@ fn alerts_match(view: &FleetView) -> Checked {
     };
     let mut expected = BTreeSet::new();
     for host in &view.hosts {
-        let outlook = rules.of_host(HostFacts {
+        let outlook = rules.of_host(HostSnapshot {
             status: &host.status,
             labels: &host.metadata.labels,
         });

@@ -25,12 +25,10 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
                 let diagnostic = Diagnostic::error(
                     plumb_document::codes::INVALID_VALUE,
                     span,
-                    format!("`{other}` has this uid too"),
+                    format!("`{other}` has the same uid"),
                 )
                 .related(first, "here")
-                .hint(
-                    "a uid is given at enrolment and never used again; enroll the newer host anew",
-                );
+                .hint("enroll the newer host again: a uid belongs to one host for ever");
                 wrong.push((other.clone(), diagnostic.clone()));
                 wrong.push((name.clone(), diagnostic));
             }
@@ -38,16 +36,16 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
         for old in &host.spec.formerly {
             let span = place(&host.statics, &["formerly"]);
             let clash = match former.insert(old, (name, span)) {
-                Some((other, _)) => Some(format!("`{old}` is also a former name of `{other}`")),
-                None if manifests.hosts.contains_key(old) => {
-                    Some(format!("`{old}` is still a host"))
-                }
+                Some((other, _)) => Some(format!("`{old}` is a former name of `{other}` too")),
+                None if manifests.hosts.contains_key(old) => Some(format!(
+                    "`{old}` is listed in `formerly`, but still is a host"
+                )),
                 None => None,
             };
             if let Some(message) = clash {
                 let diagnostic =
                     Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, message)
-                        .hint("a rename moves the file and names the old name in `formerly`");
+                        .hint("remove one of the two: a rename moves the file and lists the old name in `formerly`");
                 wrong.push((name.clone(), diagnostic));
             }
         }
@@ -84,7 +82,10 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
                     Diagnostic::error(
                         plumb_document::codes::INVALID_VALUE,
                         &span,
-                        format!("`{}` is no address of an Alertmanager", LoginUrl::new(url)),
+                        format!(
+                            "`{}` isn't the address of an Alertmanager",
+                            LoginUrl::new(url)
+                        ),
                     )
                     .hint("write it like http://192.0.2.3:9093"),
                 );
@@ -102,7 +103,7 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
                     facts.diagnostics.push(match near {
                         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                         None => diagnostic.hint(
-                            "an endpoint is HOST/INSTANCE.NAME, or HOST/NAME for a host's own",
+                            "write HOST/INSTANCE.NAME, or HOST/NAME for one of the host itself",
                         ),
                     });
                 }
@@ -136,10 +137,10 @@ fn names(facts: &Facts) -> Vec<String> {
 /// Returns the address of an endpoint; `None` if its host has errors, which are reported at that host.
 fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
     let Some((host, _)) = to.split_once('/') else {
-        return Err(format!("`{to}` is no endpoint"));
+        return Err(format!("`{to}` isn't an endpoint"));
     };
     let Some((_, known)) = facts.hosts.iter().find(|(name, _)| name.as_str() == host) else {
-        return Err(format!("there is no host `{host}`"));
+        return Err(format!("unknown host `{host}`"));
     };
     let Ok(facts) = known else { return Ok(None) };
     let Some(endpoint) = facts
@@ -147,7 +148,7 @@ fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
         .iter()
         .find(|endpoint| name_of(facts, endpoint) == to)
     else {
-        return Err(format!("`{host}` offers no such endpoint"));
+        return Err(format!("`{host}` has no such endpoint"));
     };
     let port = endpoint
         .spec
