@@ -41,7 +41,7 @@ impl Step<'_> {
                     target: host.target.as_ref().map(|target| target.digest),
                 })
             })
-            .take(limits.at_once.max(1))
+            .take(rollout.openings(limits))
             .collect();
         let before = rollout.stage();
         let assigned = rollout.assign(&candidates, limits);

@@ -42,7 +42,7 @@ use crate::alerting::{self, ActiveAlerts, AlertScope};
 use crate::desired::DesiredState;
 use crate::rollout::{Limits, Rollout};
 use crate::status::HostStatus;
-use crate::view::{AlertView, FleetView, HostObject, QueueView, RolloutView};
+use crate::view::{AlertView, FleetView, HostList, HostObject, QueueView, RolloutView};
 
 pub use backoff::Waits;
 pub use conditions::conditions;
@@ -120,6 +120,8 @@ pub struct FleetState {
     head_commit: Option<Arc<str>>,
     older: BTreeMap<String, OldRevision>,
     hosts: BTreeMap<HostName, HostState>,
+    /// The objects of all hosts, as views share them.
+    objects: HostList,
     rollouts: Vec<Rollout>,
     limits: Limits,
     /// The reason why hosts without their newest target wait.
@@ -131,6 +133,8 @@ pub struct FleetState {
     /// Desired states that hosts hold or have as their target.
     states: BTreeMap<Digest, Arc<DesiredState>>,
     active_alerts: ActiveAlerts,
+    /// The firing alerts, as views share them.
+    firing: Arc<[AlertView]>,
     /// The objects whose alerts must be evaluated again.
     unsettled_alerts: BTreeSet<AlertScope>,
     alerts_at: Option<Timestamp>,
@@ -220,12 +224,14 @@ impl FleetState {
             head: None,
             head_commit: None,
             older: BTreeMap::new(),
+            objects: persisted.hosts.values().map(|h| h.object.clone()).collect(),
             hosts: persisted.hosts,
             rollouts: persisted.rollouts,
             limits,
             candidates: BTreeSet::new(),
             runs: BTreeMap::new(),
             states: persisted.states,
+            firing: persisted.alerts.firing().map(AlertView::from).collect(),
             active_alerts: persisted.alerts,
             unsettled_alerts: BTreeSet::new(),
             alerts_at: None,
@@ -266,18 +272,14 @@ impl FleetState {
             epoch: self.identity.epoch.0,
             now,
             source: self.source.view(&self.settings),
-            hosts: self
-                .hosts
-                .values()
-                .map(|host| host.object.clone())
-                .collect(),
+            hosts: self.objects.clone(),
             revisions: revisions
                 .map(|mut revision| {
                     revision.hosts = self.hosts_on.get(&revision.commit).copied().unwrap_or(0);
                     revision
                 })
                 .collect(),
-            alerts: self.active_alerts.firing().map(AlertView::from).collect(),
+            alerts: self.firing.clone(),
             rollout: rollout.map_or_else(RolloutView::default, |rollout| RolloutView {
                 revision: rollout.revision().map(str::to_owned),
                 halted: self.rollouts.iter().any(|r| r.is_halted(self.limits)),
@@ -405,7 +407,9 @@ impl Step<'_> {
             if *host.object == object {
                 continue;
             }
-            let before = std::mem::replace(&mut host.object, Arc::new(object));
+            let object = Arc::new(object);
+            let before = std::mem::replace(&mut host.object, object.clone());
+            state.objects.insert(object);
             let revision = host.revision.clone();
             self.writes.extend(persist::put_host(&host.record()));
             let before = before.status.revision.clone();

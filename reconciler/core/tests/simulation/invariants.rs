@@ -1,9 +1,10 @@
 //! What holds after each step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use plumb_core::alerting::{HostFacts, Rules, Settings};
-use plumb_core::fleet::{Effect, Event, conditions};
+use plumb_core::fleet::{Effect, Event, FleetState, conditions};
 use plumb_core::status::ConditionType::{
     Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
 };
@@ -58,6 +59,7 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
             ));
         }
     }
+    shown(&view, state)?;
     counted(&view)?;
     let halted = controller.watch.halted && view.rollout.halted;
     if halted {
@@ -126,10 +128,21 @@ fn sane(object: &HostObject) -> Checked {
     Ok(())
 }
 
+/// The view shares the objects of all hosts, in their order.
+fn shown(view: &FleetView, state: &FleetState) -> Checked {
+    let mut pairs = view.hosts.iter().zip(state.hosts());
+    if view.hosts.len() != state.hosts().count()
+        || !pairs.all(|(shown, host)| Arc::ptr_eq(shown, host.object()))
+    {
+        return Err("the view's hosts aren't those of the state".to_owned());
+    }
+    Ok(())
+}
+
 /// Counters that are kept are those that are counted.
 fn counted(view: &FleetView) -> Checked {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-    for host in &view.hosts {
+    for host in view.hosts.iter() {
         if let Some(revision) = &host.status.revision {
             *counts.entry(revision).or_default() += 1;
         }
@@ -177,7 +190,7 @@ fn alerts_match(view: &FleetView) -> Checked {
         now: view.now,
     };
     let mut expected = BTreeSet::new();
-    for host in &view.hosts {
+    for host in view.hosts.iter() {
         let outlook = rules.of_host(HostFacts {
             status: &host.status,
             labels: &host.metadata.labels,
