@@ -165,11 +165,21 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
         now,
         effects: Vec::new(),
         writes: Vec::new(),
+        rollouts: RolloutRecords::Current,
         touched: BTreeSet::new(),
     };
     step.take_in(event);
     step.finish();
     step.effects
+}
+
+/// The records of the rollouts, which are written once per step: an earlier form must not follow a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RolloutRecords {
+    /// They are as the store has them, or will have them after the effects so far.
+    Current,
+    /// They changed since.
+    Changed,
 }
 
 /// A step in progress.
@@ -179,6 +189,7 @@ struct Step<'a> {
     effects: Vec<Effect>,
     /// Changed records; they are written together.
     writes: Vec<crate::ports::Write>,
+    rollouts: RolloutRecords,
     /// Hosts whose objects must be derived again before the step ends.
     touched: BTreeSet<HostName>,
 }

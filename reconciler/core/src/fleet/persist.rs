@@ -10,7 +10,7 @@ use super::effect::{CommandError, Effect, PersistId, RequestId};
 use super::source::SourceRecord;
 use super::source_poll::PendingFloor;
 use super::stored::{HostRecord, Identity, state_to_bytes};
-use super::{Step, later};
+use super::{RolloutRecords, Step, later};
 use crate::alerting::ActiveAlert;
 use crate::desired::DesiredState;
 use crate::ports::{StoreError, Table, Write};
@@ -72,6 +72,10 @@ impl Step<'_> {
 
     /// Writes the records that this step changed, as one batch.
     pub(super) fn persist_records(&mut self) {
+        if self.rollouts == RolloutRecords::Changed {
+            self.rollouts = RolloutRecords::Current;
+            self.writes.extend(put_rollouts(&self.state.rollouts));
+        }
         if !self.writes.is_empty() {
             let writes = std::mem::take(&mut self.writes);
             let deleted = writes.iter().filter_map(|write| match write {
