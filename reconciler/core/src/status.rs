@@ -3,8 +3,6 @@
 //! A map by type, never a phase; an absent condition is unknown; the transition time moves only
 //! when the status does.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
@@ -67,55 +65,66 @@ pub struct Condition {
     pub last_transition_time: Timestamp,
 }
 
-/// Conditions by type.
+/// Conditions, one of each type.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Condition>", into = "Vec<Condition>")]
-pub struct Conditions(BTreeMap<ConditionType, Condition>);
+pub struct Conditions(Vec<Condition>);
 
 impl From<Vec<Condition>> for Conditions {
     fn from(all: Vec<Condition>) -> Self {
-        Self(
-            all.into_iter()
-                .map(|condition| (condition.kind, condition))
-                .collect(),
-        )
+        let mut conditions = Self::default();
+        for condition in all {
+            conditions.put(condition);
+        }
+        conditions.0.shrink_to_fit();
+        conditions
     }
 }
 
 impl From<Conditions> for Vec<Condition> {
     fn from(all: Conditions) -> Self {
-        all.0.into_values().collect()
+        all.0
     }
 }
 
 impl Conditions {
+    /// Returns the place of a condition, or the one where it belongs.
+    fn place(&self, kind: ConditionType) -> Result<usize, usize> {
+        self.0
+            .binary_search_by_key(&kind, |condition| condition.kind)
+    }
+
+    fn put(&mut self, new: Condition) {
+        match self.place(new.kind) {
+            Ok(old) => self.0[old] = new,
+            Err(free) => self.0.insert(free, new),
+        }
+    }
+
     /// Sets a condition; the transition time is kept unless the status changes. Returns true if the status
     /// changed.
     pub fn set(&mut self, new: Condition) -> bool {
-        let old = self.0.get(&new.kind);
+        let old = self.get(new.kind);
         let moved = old.is_none_or(|old| old.status != new.status);
         let since = match old {
             Some(old) if !moved => old.last_transition_time,
             _ => new.last_transition_time,
         };
-        self.0.insert(
-            new.kind,
-            Condition {
-                last_transition_time: since,
-                ..new
-            },
-        );
+        self.put(Condition {
+            last_transition_time: since,
+            ..new
+        });
         moved
     }
 
     /// Removes a condition, which makes it unknown.
     pub fn remove(&mut self, kind: ConditionType) -> Option<Condition> {
-        self.0.remove(&kind)
+        self.place(kind).ok().map(|at| self.0.remove(at))
     }
 
     /// Returns a condition.
     pub fn get(&self, kind: ConditionType) -> Option<&Condition> {
-        self.0.get(&kind)
+        self.place(kind).ok().map(|at| &self.0[at])
     }
 
     /// True if a condition is known to hold.
@@ -126,7 +135,7 @@ impl Conditions {
 
     /// Iterates over all conditions, in the order of their types.
     pub fn iter(&self) -> impl Iterator<Item = &Condition> {
-        self.0.values()
+        self.0.iter()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The API's model: a controller's state, as serializable data.
 
+mod hosts;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{Counters, RecordLog};
 use crate::reason::ConditionReason;
 use crate::status::{Conditions, HostStatus};
+
+pub use hosts::HostList;
 
 /// A fleet at one moment, as `/api/v1/fleet` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,12 +34,11 @@ pub struct FleetView {
     /// The repository.
     pub source: SourceView,
     /// The hosts, by name.
-    #[serde(with = "shared")]
-    pub hosts: Vec<Arc<HostObject>>,
+    pub hosts: HostList,
     /// The newest revisions, newest first.
     pub revisions: Vec<RevisionView>,
     /// The firing alerts.
-    pub alerts: Vec<AlertView>,
+    pub alerts: Arc<[AlertView]>,
     /// The rollout of the newest revision.
     pub rollout: RolloutView,
     /// True if an accepted revision is loaded.
@@ -55,33 +58,7 @@ pub struct FleetView {
 impl FleetView {
     /// Returns the host with this name.
     pub fn host(&self, name: &HostName) -> Option<&Arc<HostObject>> {
-        let at = self
-            .hosts
-            .binary_search_by(|host| host.metadata.name.cmp(name));
-        at.ok().map(|at| &self.hosts[at])
-    }
-}
-
-/// Hosts are shared between views; they are serialized as plain objects.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::HostObject;
-
-    pub(super) fn serialize<S: Serializer>(
-        hosts: &[Arc<HostObject>],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(hosts.iter().map(AsRef::as_ref))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Arc<HostObject>>, D::Error> {
-        let hosts = Vec::<HostObject>::deserialize(deserializer)?;
-        Ok(hosts.into_iter().map(Arc::new).collect())
+        self.hosts.get(name)
     }
 }
 
@@ -193,7 +170,7 @@ pub struct HostObject {
 
 impl HostObject {
     /// Creates a host with its labels and status.
-    pub fn new(labels: BTreeMap<String, String>, status: HostStatus) -> Self {
+    pub fn new(labels: Arc<BTreeMap<String, String>>, status: HostStatus) -> Self {
         Self {
             api_version: Cow::Borrowed("plumb.dev/v1alpha1"),
             kind: Cow::Borrowed("Host"),
@@ -213,8 +190,12 @@ pub struct Metadata {
     /// The name.
     pub name: HostName,
     /// The labels of the manifest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub labels: Arc<BTreeMap<String, String>>,
+}
+
+fn is_empty(labels: &BTreeMap<String, String>) -> bool {
+    labels.is_empty()
 }
 
 /// A commit of the branch with its verdict.

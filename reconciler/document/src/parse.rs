@@ -5,9 +5,8 @@ mod tabs;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_saphyr::granit_parser as granit;
-
 use granit::{Event, Marker, Options, Parser, ScalarStyle};
+use granit_parser as granit;
 
 use crate::code::codes;
 use crate::diagnostic::Diagnostic;

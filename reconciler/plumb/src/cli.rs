@@ -26,7 +26,6 @@ mod trust;
 mod verify;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -35,7 +34,7 @@ use plumb_core::manifest::Fleet;
 use plumb_core::manifest::selector::Selector;
 
 use crate::config;
-use crate::http::HostObject;
+use crate::http::{HostList, HostObject};
 use crate::output::{ColorChoice, Format, Shell};
 use crate::report::{Exit, Failure};
 
@@ -186,10 +185,7 @@ impl Selection {
 }
 
 /// Selects hosts among those that the controller has. A name that it doesn't have is an error.
-fn select<'a>(
-    selection: &Selection,
-    hosts: &'a [Arc<HostObject>],
-) -> Result<Vec<&'a HostObject>, Failure> {
+fn select<'a>(selection: &Selection, hosts: &'a HostList) -> Result<Vec<&'a HostObject>, Failure> {
     let selector = selection.selector()?;
     if let Selector::Names(names) = &selector {
         for name in names {
@@ -261,7 +257,7 @@ fn count(number: usize, noun: &str) -> String {
 /// for all hosts.
 fn select_some<'a>(
     selection: &Selection,
-    hosts: &'a [Arc<HostObject>],
+    hosts: &'a HostList,
 ) -> Result<Vec<&'a HostObject>, Failure> {
     let chosen = select(selection, hosts)?;
     match &selection.selector {

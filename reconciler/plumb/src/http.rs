@@ -11,6 +11,6 @@ mod view;
 pub use client::Client;
 pub use server::{Listeners, serve};
 pub use view::{
-    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostObject, Refused, Revision,
-    Rollout, Source, View,
+    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostList, HostObject, Refused,
+    Revision, Rollout, Source, View,
 };

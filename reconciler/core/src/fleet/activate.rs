@@ -109,6 +109,7 @@ impl Step<'_> {
         }
         self.state.queue.rename(old, new);
         self.state.candidates.remove(old);
+        self.state.objects.remove(old);
         self.forget_deadline(old, host.alert_at.take());
         let mut changed = false;
         for rollout in &mut self.state.rollouts {
@@ -188,7 +189,9 @@ impl Step<'_> {
                 }
             }
             HostResult::Ready(intent) => {
-                host.labels.clone_from(&intent.labels);
+                if *host.labels != intent.labels {
+                    host.labels = Arc::new(intent.labels.clone());
+                }
                 host.mode = mode(intent, self.now);
                 let wanted = head.goal(name);
                 host.wanted = wanted.map_or(WantedState::Unknown, WantedState::State);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use plumb_api::HostName;
 
-use super::Step;
 use super::backoff::Backoff;
 use super::host::{HostMode, Progress, WaitReason};
 use super::persist::{Continuation, put_rollouts, put_state, put_target};
 use super::queue::Trigger;
+use super::{RolloutRecords, Step};
 use crate::alerting::AlertScope;
 use crate::plan::goal;
 use crate::rollout::{Candidate, HostOutcome, Rollout};
@@ -41,13 +41,13 @@ impl Step<'_> {
                     target: host.target.as_ref().map(|target| target.digest),
                 })
             })
-            .take(limits.at_once.max(1))
+            .take(rollout.openings(limits))
             .collect();
         let before = rollout.stage();
         let assigned = rollout.assign(&candidates, limits);
         if assigned.is_empty() {
             if rollout.stage() != before {
-                self.writes.extend(put_rollouts(&self.state.rollouts));
+                self.rollouts = RolloutRecords::Changed;
             }
             return;
         }
@@ -70,6 +70,7 @@ impl Step<'_> {
             self.touched.insert(name.clone());
         }
         writes.extend(put_rollouts(&self.state.rollouts));
+        self.rollouts = RolloutRecords::Current;
         self.persist(writes, Continuation::Targets(assigned));
     }
 
@@ -124,7 +125,7 @@ impl Step<'_> {
     }
 
     pub(super) fn rollouts_changed(&mut self) {
-        self.writes.extend(put_rollouts(&self.state.rollouts));
+        self.rollouts = RolloutRecords::Changed;
         self.alerts_changed(AlertScope::Rollouts);
         let wait = wait_reason(&self.state.rollouts, self.state.limits);
         if self.state.wait == wait {

@@ -25,7 +25,7 @@ struct DerivedCondition {
 pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
     let generation = host.target.as_ref().map(|target| &target.revision);
     let before = &host.object.status.conditions;
-    let mut all = Conditions::default();
+    let mut all = Vec::new();
     let derived = [
         readiness(host),
         reachable(host),
@@ -38,14 +38,14 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
         && let Some(synced) = before.get(Synced)
     {
         // The condition from before a restart holds until a revision is loaded.
-        all.set(synced.clone());
+        all.push(synced.clone());
     }
     for new in derived.into_iter().flatten() {
         let since = before
             .get(new.kind)
             .filter(|old| old.status == new.status)
             .map_or(now, |old| old.last_transition_time);
-        all.set(Condition {
+        all.push(Condition {
             kind: new.kind,
             status: new.status,
             reason: new.reason,
@@ -54,7 +54,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
             last_transition_time: since,
         });
     }
-    all
+    all.into()
 }
 
 fn one(

@@ -302,6 +302,7 @@ impl Step<'_> {
         };
         let revision = host.object.status.revision.clone();
         self.state.tally_revision(revision, None);
+        self.state.objects.remove(name);
         self.state.queue.remove(name);
         self.state.candidates.remove(name);
         self.forget_deadline(name, host.alert_at);

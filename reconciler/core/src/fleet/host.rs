@@ -123,7 +123,7 @@ pub(super) enum WantedState {
 #[allow(clippy::struct_excessive_bools)] // independent facts, not the states of one machine
 pub struct HostState {
     pub(super) name: HostName,
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
     pub(super) mode: HostMode,
     /// The desired state in the newest revision.
     pub(super) wanted: WantedState,
@@ -175,10 +175,10 @@ pub struct HostState {
 impl HostState {
     /// Creates a host that nothing is known of.
     pub(super) fn new(name: HostName) -> Self {
-        let object = HostObject::new(BTreeMap::new(), HostStatus::new(name.clone()));
+        let object = HostObject::new(Arc::default(), HostStatus::new(name.clone()));
         Self {
             name,
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             mode: HostMode::Driven,
             wanted: WantedState::Unknown,
             head: None,

@@ -315,7 +315,7 @@ impl FleetView {
 
     fn host_gauges(&self, gauges: &mut Vec<Sample>) {
         let mut counts: BTreeMap<&'static str, u64> = STATES.iter().map(|s| (*s, 0)).collect();
-        for host in &self.hosts {
+        for host in self.hosts.iter() {
             let status = &host.status;
             let conditions = &status.conditions;
             let host = || ("host", status.host.to_string());

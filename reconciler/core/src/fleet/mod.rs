@@ -43,7 +43,7 @@ use crate::alerting::{self, ActiveAlerts, AlertScope};
 use crate::desired::DesiredState;
 use crate::rollout::{Limits, Rollout};
 use crate::status::HostStatus;
-use crate::view::{AlertView, FleetView, HostObject, QueueView, RolloutView};
+use crate::view::{AlertView, FleetView, HostList, HostObject, QueueView, RolloutView};
 
 pub use backoff::Waits;
 pub use conditions::conditions;
@@ -121,6 +121,8 @@ pub struct FleetState {
     head_commit: Option<Arc<str>>,
     older: BTreeMap<String, OldRevision>,
     hosts: BTreeMap<HostName, HostState>,
+    /// The objects of all hosts, as views share them.
+    objects: HostList,
     rollouts: Vec<Rollout>,
     limits: Limits,
     /// The reason why hosts without their newest target wait.
@@ -132,6 +134,8 @@ pub struct FleetState {
     /// Desired states that hosts hold or have as their target.
     states: BTreeMap<Digest, Arc<DesiredState>>,
     active_alerts: ActiveAlerts,
+    /// The firing alerts, as views share them.
+    firing: Arc<[AlertView]>,
     /// The objects whose alerts must be evaluated again.
     unsettled_alerts: BTreeSet<AlertScope>,
     alerts_at: Option<Timestamp>,
@@ -164,11 +168,21 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
         now,
         effects: Vec::new(),
         writes: Vec::new(),
+        rollouts: RolloutRecords::Current,
         touched: BTreeSet::new(),
     };
     step.take_in(event);
     step.finish();
     step.effects
+}
+
+/// The records of the rollouts, which are written once per step: an earlier form must not follow a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RolloutRecords {
+    /// They are as the store has them, or will have them after the effects so far.
+    Current,
+    /// They changed since.
+    Changed,
 }
 
 /// A step in progress.
@@ -178,6 +192,7 @@ struct Step<'a> {
     effects: Vec<Effect>,
     /// Changed records; they are written together.
     writes: Vec<crate::ports::Write>,
+    rollouts: RolloutRecords,
     /// Hosts whose objects must be derived again before the step ends.
     touched: BTreeSet<HostName>,
 }
@@ -223,12 +238,14 @@ impl FleetState {
             head: None,
             head_commit: None,
             older: BTreeMap::new(),
+            objects: persisted.hosts.values().map(|h| h.object.clone()).collect(),
             hosts: persisted.hosts,
             rollouts: persisted.rollouts,
             limits,
             candidates: BTreeSet::new(),
             runs: BTreeMap::new(),
             states: persisted.states,
+            firing: persisted.alerts.firing().map(AlertView::from).collect(),
             active_alerts: persisted.alerts,
             unsettled_alerts: BTreeSet::new(),
             alerts_at: None,
@@ -270,18 +287,14 @@ impl FleetState {
             epoch: self.identity.epoch.0,
             now,
             source: self.source.view(&self.settings, &self.sink_clocks),
-            hosts: self
-                .hosts
-                .values()
-                .map(|host| host.object.clone())
-                .collect(),
+            hosts: self.objects.clone(),
             revisions: revisions
                 .map(|mut revision| {
                     revision.hosts = self.hosts_on.get(&revision.commit).copied().unwrap_or(0);
                     revision
                 })
                 .collect(),
-            alerts: self.active_alerts.firing().map(AlertView::from).collect(),
+            alerts: self.firing.clone(),
             rollout: rollout.map_or_else(RolloutView::default, |rollout| RolloutView {
                 revision: rollout.revision().map(str::to_owned),
                 halted: self.rollouts.iter().any(|r| r.is_halted(self.limits)),
@@ -410,7 +423,9 @@ impl Step<'_> {
             if *host.object == object {
                 continue;
             }
-            let before = std::mem::replace(&mut host.object, Arc::new(object));
+            let object = Arc::new(object);
+            let before = std::mem::replace(&mut host.object, object.clone());
+            state.objects.insert(object);
             let revision = host.revision.clone();
             self.writes.extend(persist::put_host(&host.record()));
             let before = before.status.revision.clone();

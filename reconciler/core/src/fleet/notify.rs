@@ -12,7 +12,7 @@ use crate::alerting::{AlertChanges, AlertName, AlertScope, Firing, HostSnapshot,
 use crate::ports::{AlertError, Posted, Table, Write};
 use crate::reason::ConditionReason;
 use crate::status::ConditionType;
-use crate::view::EventKind;
+use crate::view::{AlertView, EventKind};
 
 /// The delay between a change and the evaluation of alerts; a change that is undone within it raises none.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -87,6 +87,10 @@ impl Step<'_> {
             }
             let active = &mut self.state.active_alerts;
             changes.extend(active.update(&scope, outlook.firing, self.now));
+        }
+        if !changes.is_empty() {
+            let firing = self.state.active_alerts.firing();
+            self.state.firing = firing.map(AlertView::from).collect();
         }
         changes.dropped = self.state.active_alerts.expire(self.now);
         if changes.is_news() || self.now >= self.state.resend_at {

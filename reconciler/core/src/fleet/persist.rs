@@ -9,7 +9,7 @@ use super::backoff::Waits;
 use super::effect::{CommandError, Effect, PersistId, RequestId};
 use super::source::{PendingFloor, SourceRecord};
 use super::stored::{HostRecord, SOURCE, put, state_to_bytes};
-use super::{Step, later};
+use super::{RolloutRecords, Step, later};
 use crate::alerting::ActiveAlert;
 use crate::desired::DesiredState;
 use crate::ports::{StoreError, Table, Write};
@@ -69,6 +69,10 @@ impl Step<'_> {
 
     /// Writes the records that this step changed, as one batch.
     pub(super) fn persist_records(&mut self) {
+        if self.rollouts == RolloutRecords::Changed {
+            self.rollouts = RolloutRecords::Current;
+            self.writes.extend(put_rollouts(&self.state.rollouts));
+        }
         if !self.writes.is_empty() {
             let writes = std::mem::take(&mut self.writes);
             let deleted = writes.iter().filter_map(|write| match write {

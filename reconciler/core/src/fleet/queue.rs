@@ -53,7 +53,12 @@ impl QueueEntry {
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: BTreeMap<HostName, QueueEntry>,
-    by_time: BTreeSet<(Timestamp, HostName)>,
+    /// The waiting hosts up to `time`, the earliest first.
+    due: BTreeSet<(Timestamp, HostName)>,
+    /// The waiting hosts after `time`, the earliest first.
+    later: BTreeSet<(Timestamp, HostName)>,
+    /// The latest time that the queue was given.
+    time: Timestamp,
     running: BTreeSet<HostName>,
     parked: BTreeMap<HostName, QueueEntry>,
     limit: usize,
@@ -64,7 +69,9 @@ impl Queue {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
-            by_time: BTreeSet::new(),
+            due: BTreeSet::new(),
+            later: BTreeSet::new(),
+            time: Timestamp::MIN,
             running: BTreeSet::new(),
             parked: BTreeMap::new(),
             limit: limit.max(1),
@@ -79,21 +86,24 @@ impl Queue {
             *parked = parked.merged(entry);
             return;
         }
-        let entry = match self.waiting.get(host) {
+        let entry = match self.waiting.get(host).copied() {
             Some(old) => {
-                self.by_time.remove(&(old.at, host.clone()));
+                self.times(old.at).remove(&(old.at, host.clone()));
                 old.merged(entry)
             }
             None => entry,
         };
-        self.by_time.insert((entry.at, host.clone()));
+        self.times(entry.at).insert((entry.at, host.clone()));
         self.waiting.insert(host.clone(), entry);
     }
 
     /// Takes the first due host, if there is a free slot.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<(HostName, Trigger)> {
-        self.next_time().filter(|at| *at <= now)?;
-        let (_, host) = self.by_time.pop_first()?;
+        self.advance(now);
+        if self.is_full() {
+            return None;
+        }
+        let (_, host) = self.due.pop_first()?;
         let entry = self.waiting.remove(&host)?;
         self.running.insert(host.clone());
         Some((host, entry.trigger))
@@ -102,9 +112,29 @@ impl Queue {
     /// Returns the time from which [`take`](Self::take) returns a host; `None` if nothing waits or no slot is
     /// free.
     pub(super) fn next_time(&self) -> Option<Timestamp> {
-        let full = self.running.len() >= self.limit;
-        let (at, _) = self.by_time.first().filter(|_| !full)?;
-        Some(*at)
+        self.oldest().filter(|_| !self.is_full())
+    }
+
+    fn is_full(&self) -> bool {
+        self.running.len() >= self.limit
+    }
+
+    /// Returns the set that holds entries of this time.
+    fn times(&mut self, at: Timestamp) -> &mut BTreeSet<(Timestamp, HostName)> {
+        if at <= self.time {
+            &mut self.due
+        } else {
+            &mut self.later
+        }
+    }
+
+    /// Moves the entries whose time has come to the due ones. Each moves once, so that counting those that
+    /// are due costs nothing.
+    fn advance(&mut self, now: Timestamp) {
+        self.time = self.time.max(now);
+        while self.later.first().is_some_and(|(at, _)| *at <= self.time) {
+            self.due.extend(self.later.pop_first());
+        }
     }
 
     /// Frees the slot of a host. If the host was scheduled during its run, it is queued for that time.
@@ -120,7 +150,7 @@ impl Queue {
     /// Removes a host; a run in progress goes on and isn't repeated.
     pub(super) fn remove(&mut self, host: &HostName) {
         if let Some(entry) = self.waiting.remove(host) {
-            self.by_time.remove(&(entry.at, host.clone()));
+            self.times(entry.at).remove(&(entry.at, host.clone()));
         }
         self.parked.remove(host);
     }
@@ -149,7 +179,8 @@ impl Queue {
 
     /// Returns the number of due hosts.
     pub(super) fn due(&self, now: Timestamp) -> usize {
-        self.by_time.iter().take_while(|(at, _)| *at <= now).count()
+        let later = self.later.iter().take_while(|(at, _)| *at <= now);
+        self.due.len() + later.count()
     }
 
     /// Returns the number of waiting hosts, due or not.
@@ -159,7 +190,8 @@ impl Queue {
 
     /// Returns the time of the first entry.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.by_time.first().map(|(at, _)| *at)
+        let first = self.due.first().or(self.later.first());
+        first.map(|(at, _)| *at)
     }
 }
 

@@ -14,10 +14,18 @@ use crate::view::{EventKind, EventRecord};
 /// The number of records in the ring.
 const KEPT: usize = 2000;
 
-/// The newest records.
+/// The number of records in a segment.
+const SEGMENT: usize = 64;
+
+type Segment = Vec<(u64, Arc<EventRecord>)>;
+
+/// The newest records. Views share them in segments: a record added after a view copies one segment.
 #[derive(Debug, Clone, Default)]
 pub struct RecordLog {
-    ring: VecDeque<(u64, Arc<EventRecord>)>,
+    segments: VecDeque<Arc<Segment>>,
+    /// The number of records at the front of the first segment that have left the ring.
+    left: usize,
+    len: usize,
     next: u64,
 }
 
@@ -33,36 +41,68 @@ fn put(number: u64, record: &EventRecord) -> Option<Write> {
 impl RecordLog {
     /// Creates the log from its stored records, by key.
     pub(super) fn load(records: Vec<(String, EventRecord)>) -> Self {
-        let ring: VecDeque<_> = records
-            .into_iter()
-            .filter_map(|(key, record)| Some((key.parse().ok()?, Arc::new(record))))
-            .collect();
-        let next = ring.back().map_or(0, |(number, _)| number + 1);
-        Self { ring, next }
+        let mut log = Self::default();
+        for (key, record) in records {
+            if let Ok(number) = key.parse() {
+                log.append(number, record);
+            }
+        }
+        log
+    }
+
+    fn append(&mut self, number: u64, record: EventRecord) {
+        let full = |segment: &Arc<Segment>| segment.len() >= SEGMENT;
+        if self.segments.back().is_none_or(full) {
+            self.segments.push_back(Arc::default());
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            Arc::make_mut(segment).push((number, Arc::new(record)));
+        }
+        self.len += 1;
+        self.next = number + 1;
+    }
+
+    /// Drops the oldest record; returns its number.
+    fn drop_oldest(&mut self) -> Option<u64> {
+        let (number, _) = self.iter().next()?;
+        let number = *number;
+        self.left += 1;
+        self.len -= 1;
+        if self.segments.front().is_some_and(|s| s.len() <= self.left) {
+            self.segments.pop_front();
+            self.left = 0;
+        }
+        Some(number)
+    }
+
+    /// Iterates over the records with their numbers, oldest first.
+    fn iter(&self) -> impl Iterator<Item = &(u64, Arc<EventRecord>)> {
+        let all = self.segments.iter().flat_map(|segment| segment.iter());
+        all.skip(self.left)
     }
 
     /// Adds a record; returns the writes that store it.
     fn push(&mut self, record: EventRecord) -> Vec<Write> {
         let mut writes: Vec<_> = put(self.next, &record).into_iter().collect();
-        self.ring.push_back((self.next, Arc::new(record)));
-        self.next += 1;
-        while self.ring.len() > KEPT {
-            if let Some((number, _)) = self.ring.pop_front() {
-                writes.push(Write::Delete(Table::Events, key(number)));
-            }
+        self.append(self.next, record);
+        while self.len > KEPT {
+            let dropped = self.drop_oldest();
+            writes.extend(dropped.map(|number| Write::Delete(Table::Events, key(number))));
         }
         writes
     }
 
     /// Returns the writes of all records.
     pub(super) fn puts(&self) -> impl Iterator<Item = Write> {
-        let ring = self.ring.iter();
-        ring.filter_map(|(number, record)| put(*number, record))
+        self.iter()
+            .filter_map(|(number, record)| put(*number, record))
     }
 
     /// Returns the newest `limit` records of a host, or of all, oldest first.
     pub fn newest(&self, host: Option<&HostName>, limit: usize) -> Vec<EventRecord> {
-        let records = self.ring.iter().rev().map(|(_, record)| record.as_ref());
+        let segments = self.segments.iter().rev();
+        let records = segments.flat_map(|segment| segment.iter().rev());
+        let records = records.take(self.len).map(|(_, record)| record.as_ref());
         let mut all: Vec<_> = records
             .filter(|record| host.is_none() || record.host.as_ref() == host)
             .take(limit)

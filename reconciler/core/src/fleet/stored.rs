@@ -74,7 +74,7 @@ impl Identity {
 pub(super) struct HostRecord {
     pub(super) status: HostStatus,
     #[serde(default)]
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
     /// Runs in a row that found drift.
     #[serde(default)]
     pub(super) drift_runs: u32,

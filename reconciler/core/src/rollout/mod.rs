@@ -139,12 +139,16 @@ impl Rollout {
         }
         match outcome {
             HostOutcome::Reached => {
-                self.in_flight
-                    .retain(|h, flight| h != host || flight.digest != digest);
-                self.unreachable.retain(|h, d| h != host || *d != digest);
+                if self.in_flight.get(host).is_some_and(|f| f.digest == digest) {
+                    self.in_flight.remove(host);
+                }
+                if self.unreachable.get(host) == Some(&digest) {
+                    self.unreachable.remove(host);
+                }
                 // The host reached the target that it had failed to reach, so the failure no longer counts.
-                self.failed
-                    .retain(|h, failure| h != host || failure.digest != digest);
+                if self.failed.get(host).is_some_and(|f| f.digest == digest) {
+                    self.failed.remove(host);
+                }
                 if self.first.as_ref() == Some(host) {
                     self.stage = Stage::Rest;
                 }
@@ -214,31 +218,27 @@ impl Rollout {
         );
     }
 
+    /// Returns the number of hosts that may get a new target now.
+    pub fn openings(&self, limits: Limits) -> usize {
+        let in_flight = |first| self.in_flight.contains_key(first);
+        match self.stage {
+            _ if self.is_halted(limits) => 0,
+            Stage::First => usize::from(!self.first.as_ref().is_some_and(in_flight)),
+            Stage::Rest => limits.at_once.max(1).saturating_sub(self.in_flight.len()),
+        }
+    }
+
     /// Chooses the hosts that get their new target now. `candidates` are the hosts that can be reached and
     /// may change, by name.
     pub fn assign(&mut self, candidates: &[Candidate], limits: Limits) -> Vec<HostName> {
-        if self.is_halted(limits) {
+        if self.is_halted(limits) || (self.stage == Stage::First && self.openings(limits) == 0) {
             return Vec::new();
         }
-        let mut affected = candidates
+        let assigned: Vec<&Candidate> = candidates
             .iter()
-            .filter(|candidate| candidate.target != Some(candidate.wants));
-        let assigned: Vec<&Candidate> = match self.stage {
-            Stage::First => {
-                let waiting = self
-                    .first
-                    .as_ref()
-                    .is_some_and(|first| self.in_flight.contains_key(first));
-                if waiting {
-                    return Vec::new();
-                }
-                affected.next().into_iter().collect()
-            }
-            Stage::Rest => {
-                let free = limits.at_once.max(1).saturating_sub(self.in_flight.len());
-                affected.take(free).collect()
-            }
-        };
+            .filter(|candidate| candidate.target != Some(candidate.wants))
+            .take(self.openings(limits))
+            .collect();
         if self.stage == Stage::First {
             self.first = assigned.first().map(|candidate| candidate.host.clone());
         }

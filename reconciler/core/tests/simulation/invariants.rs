@@ -1,9 +1,12 @@
 //! What holds after each step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use plumb_api::HostName;
 use plumb_core::alerting::{HostSnapshot, Rules, Settings};
-use plumb_core::fleet::{Effect, Event, conditions};
+use plumb_core::fleet::{Effect, Event, FleetState, conditions};
+use plumb_core::ports::{Table, Write};
 use plumb_core::status::ConditionType::{
     Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
 };
@@ -58,6 +61,8 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
             ));
         }
     }
+    shown(&view, state)?;
+    rollout_kept(&view, effects)?;
     counted(&view)?;
     let halted = controller.watch.halted && view.rollout.halted;
     if halted {
@@ -126,10 +131,51 @@ fn sane(object: &HostObject) -> Checked {
     Ok(())
 }
 
+/// The view shares the objects of all hosts, in their order.
+fn shown(view: &FleetView, state: &FleetState) -> Checked {
+    let mut pairs = view.hosts.iter().zip(state.hosts());
+    if view.hosts.len() != state.hosts().count()
+        || !pairs.all(|(shown, host)| Arc::ptr_eq(shown, host.object()))
+    {
+        return Err("the view's hosts aren't those of the state".to_owned());
+    }
+    Ok(())
+}
+
+/// The last record of the rollout that a step writes is the rollout after that step.
+fn rollout_kept(view: &FleetView, effects: &[Effect]) -> Checked {
+    let writes = effects.iter().filter_map(|effect| match effect {
+        Effect::Persist { writes, .. } => Some(writes),
+        _ => None,
+    });
+    let mut last = writes.flatten().filter_map(|write| match write {
+        Write::Put(Table::Rollouts, _, bytes) => Some(bytes),
+        _ => None,
+    });
+    let Some(bytes) = last.next_back() else {
+        return Ok(());
+    };
+    let record: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+    let kept = record["flying"].as_object().into_iter().flatten();
+    let kept: Vec<_> = kept.map(|(name, _)| name.as_str()).collect();
+    let there: Vec<_> = view
+        .rollout
+        .on_their_way
+        .iter()
+        .map(HostName::as_str)
+        .collect();
+    if kept != there {
+        return Err(format!(
+            "the rollout is stored with {kept:?} on their way, and has {there:?}"
+        ));
+    }
+    Ok(())
+}
+
 /// Counters that are kept are those that are counted.
 fn counted(view: &FleetView) -> Checked {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-    for host in &view.hosts {
+    for host in view.hosts.iter() {
         if let Some(revision) = &host.status.revision {
             *counts.entry(revision).or_default() += 1;
         }
@@ -177,7 +223,7 @@ fn alerts_match(view: &FleetView) -> Checked {
         now: view.now,
     };
     let mut expected = BTreeSet::new();
-    for host in &view.hosts {
+    for host in view.hosts.iter() {
         let outlook = rules.of_host(HostSnapshot {
             status: &host.status,
             labels: &host.metadata.labels,

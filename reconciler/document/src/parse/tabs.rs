@@ -1,6 +1,6 @@
 //! Finds misplaced tabs: a tab is allowed only inside quoted text, block text and comments.
 
-use serde_saphyr::granit_parser::ScalarStyle;
+use granit_parser::ScalarStyle;
 
 use crate::span::Span;
 

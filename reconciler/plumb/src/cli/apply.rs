@@ -200,7 +200,7 @@ impl Apply {
         let (mut ready, mut said) = (BTreeSet::new(), BTreeMap::new());
         loop {
             let fleet = client.fleet().await?;
-            for host in &fleet.hosts {
+            for host in fleet.hosts.iter() {
                 if !host.status.conditions.is_true(ConditionType::Stalled) {
                     stale.remove(&host.metadata.name);
                 }

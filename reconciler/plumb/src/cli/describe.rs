@@ -1,5 +1,4 @@
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use plumb_api::HostName;
@@ -54,16 +53,12 @@ impl Describe {
         let (fleet, events) =
             block_on(async { Ok((client.fleet().await?, client.events(Some(&name)).await?)) })?;
         let now = fleet.now;
-        let Some(host) = fleet
-            .hosts
-            .into_iter()
-            .find(|host| host.metadata.name == name)
-        else {
+        let Some(host) = fleet.host(&name) else {
             return Err(Failure::new(format!("the fleet has no host {name}"))
                 .hint("run `plumb get hosts` to list the hosts; a host appears when the commit with its manifest is accepted"));
         };
         let whole = Whole {
-            host: Arc::unwrap_or_clone(host),
+            host: HostObject::clone(host),
             events,
         };
         shell.emit(&whole, |palette| text(&whole, now, palette))?;

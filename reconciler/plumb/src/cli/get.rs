@@ -105,7 +105,7 @@ impl Get {
                 let client = controller.client()?;
                 let fleet = block_on(async { client.fleet().await })?;
                 let alerts = Items {
-                    items: fleet.alerts.clone(),
+                    items: fleet.alerts.to_vec(),
                 };
                 shell.emit(&alerts, |palette| alerts_table(&fleet, palette))?;
             }
@@ -119,7 +119,7 @@ fn alerts_table(fleet: &Fleet, palette: Palette) -> String {
         return "no alert fires\n".to_owned();
     }
     let mut table = Table::new(["ALERT", "SEVERITY", "HOST", "SINCE", "SUMMARY"], palette);
-    for alert in &fleet.alerts {
+    for alert in fleet.alerts.iter() {
         let label = |name: &str| alert.labels.get(name).cloned().unwrap_or_default();
         let paint = (label("severity") == "critical").then_some(Paint::Error);
         table.painted([

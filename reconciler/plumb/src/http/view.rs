@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use plumb_core::view::{
     AlertView as AlertState, EventKind, EventRecord as Event, FleetView as Fleet, HeldView as Held,
-    HostObject, RevisionView as Revision, RolloutView as Rollout, SourceView as Source,
+    HostList, HostObject, RevisionView as Revision, RolloutView as Rollout, SourceView as Source,
 };
 
 /// A running controller, as HTTP sees it.

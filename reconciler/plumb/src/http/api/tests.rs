@@ -74,7 +74,7 @@ fn host(name: &str, reachable: ConditionStatus) -> HostObject {
     );
     set(ConditionType::Ready, reachable, ConditionReason::Settled);
     HostObject::new(
-        [("site".to_owned(), "home".to_owned())].into(),
+        Arc::new([("site".to_owned(), "home".to_owned())].into()),
         HostStatus {
             host: name.parse().unwrap(),
             revision: Some("a".repeat(40)),
@@ -113,16 +113,20 @@ pub(in crate::http) fn fleet() -> Fleet {
             }),
             ..Source::default()
         },
-        hosts: vec![
-            host("cloud", ConditionStatus::False).into(),
-            host("linda", ConditionStatus::True).into(),
-        ],
+        hosts: [
+            host("cloud", ConditionStatus::False),
+            host("linda", ConditionStatus::True),
+        ]
+        .map(Arc::new)
+        .into_iter()
+        .collect(),
         revisions: Vec::new(),
         alerts: vec![AlertState {
             labels: [("alertname".to_owned(), "PlumbHostUnreachable".to_owned())].into(),
             summary: "cloud can't be reached".to_owned(),
             since: "2026-11-24T01:00:00Z".parse().unwrap(),
-        }],
+        }]
+        .into(),
         rollout: Rollout::default(),
         epoch: 1,
         ready: false,
