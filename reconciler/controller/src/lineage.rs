@@ -77,7 +77,7 @@ async fn was_left(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> b
 /// Creates the failure of a run that couldn't compare revisions.
 fn source_failed(run: &StartRun, error: &SourceError) -> RunFailure {
     let host = &run.fence.host;
-    let message = format!("the revision that {host} ran last can't be compared: {error}");
+    let message = format!("cannot compare the revision that {host} ran last with its target: {error}");
     RunFailure {
         retry: match error.retry() {
             SourceRetry::Transient => Retry::Transient,

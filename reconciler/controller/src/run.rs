@@ -248,7 +248,7 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
             None => Err(RunFailure::of_controller(
                 ConditionReason::MissingContent,
                 format!(
-                    "the controller doesn't have content {digest}, which {} needs",
+                    "controller lacks the content {digest} that {} needs",
                     job.host.name
                 ),
             )),

@@ -287,7 +287,7 @@ impl Shell {
         let task = self.source.spawn(async move {
             let loaded = load_old(source, introduction, &accepted, &commit, now).await;
             let revision = loaded.unwrap_or_else(|error| {
-                tracing::warn!(revision = %commit, %error, "an older revision can't be loaded");
+                tracing::warn!(revision = %commit, %error, "cannot load an older revision");
                 None
             });
             Event::RevisionLoaded { commit, revision }
@@ -302,7 +302,7 @@ impl Shell {
                 event
             }
             Err(error) => {
-                tracing::error!(%error, "asking the source crashed");
+                tracing::error!(%error, "a task of the source crashed");
                 match self.asking.remove(&error.id()) {
                     Some(SourceTask::Poll) => Event::SourcePolled(Box::new(crashed())),
                     Some(SourceTask::Load(commit)) => Event::RevisionLoaded {

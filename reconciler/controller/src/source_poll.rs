@@ -72,7 +72,7 @@ pub(crate) fn crashed() -> SourcePoll {
         fetched: Err(SourceFault {
             reason: ConditionReason::Panicked,
             message:
-                "polling the repository crashed; this is a defect of Plumb, its log says where"
+                "the poll of the repository crashed; this is a defect of Plumb, see the controller's log"
                     .to_owned(),
             retry: Retry::Transient,
         }),
@@ -375,7 +375,7 @@ impl VerifiedBranch {
         let commit = step.map_or(self.head, |step| step.commit);
         let verdict = step.map_or(self.outcome.verdict, |step| step.verdict);
         let at = self.outcome.steps.iter().position(|s| s.commit == commit);
-        let because: Vec<_> = reasons.iter().map(in_our_words).collect();
+        let because: Vec<_> = reasons.iter().map(alert_text).collect();
         let sentences: Vec<_> = reasons.iter().map(ToString::to_string).collect();
         Some(HeldCommit {
             commit: commit.to_string(),
@@ -392,7 +392,7 @@ impl VerifiedBranch {
                 .collect(),
             message: sentences.join("; "),
             codes: reasons.iter().map(|r| r.code.to_string()).collect(),
-            because: format!("{}.", because.join("; ")),
+            because: format!("Not accepted: {}.", because.join("; ")),
             behind: at.map_or(0, |at| self.outcome.steps.len() - at - 1),
             accepted: Some(self.outcome.accepted.to_string()),
             since: self.first_seen.get(&commit).copied().unwrap_or(now),
@@ -400,22 +400,24 @@ impl VerifiedBranch {
     }
 }
 
-fn in_our_words(reason: &Reason) -> String {
+/// Describes a reason for an alert: its code, and counts, but no text that the commit's author chose.
+fn alert_text(reason: &Reason) -> String {
     let missing: Vec<_> = reason
         .missing
         .iter()
         .map(|missing| {
             format!(
-                "needs {} of {}, has {}",
+                "it needs {} from {} and has {}",
                 missing.count, missing.from, missing.have
             )
         })
         .collect();
-    if missing.is_empty() {
-        reason.code.as_str().to_owned()
-    } else {
-        format!("{} ({})", reason.code, missing.join(", "))
-    }
+    let text = match reason.code {
+        ReasonCode::Uncovered => "no identity of the policy signed or approved it".to_owned(),
+        _ if !missing.is_empty() => missing.join(", "),
+        code => return code.to_string(),
+    };
+    format!("{text} [{}]", reason.code)
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ fn select<'a>(
                 let known = hosts.iter().map(|host| host.metadata.name.as_str());
                 let hint = match plumb_document::closest(name, known) {
                     Some(near) => format!("did you mean {near}?"),
-                    None => "`plumb get hosts` lists them".to_owned(),
+                    None => "run `plumb get hosts` to list them".to_owned(),
                 };
                 return Err(Failure::new(format!("the fleet has no host {name}")).hint(hint));
             }
@@ -233,7 +233,7 @@ fn select_names<R>(selection: &Selection, fleet: &Fleet<R>) -> Result<Vec<HostNa
                 {
                     Some(near) => format!("did you mean {near}?"),
                     None => format!(
-                        "it would be hosts/{name}.yaml; a folder is named with a slash, such as ./{name}"
+                        "create hosts/{name}.yaml; or, if you mean a folder, write ./{name}"
                     ),
                 };
                 return Err(Failure::new(format!("the fleet has no host {name}")).hint(hint));
@@ -266,7 +266,7 @@ fn select_some<'a>(
     match &selection.selector {
         Some(selector) if chosen.is_empty() => {
             Err(Failure::new(format!("no host matches `{selector}`"))
-                .hint("`plumb get hosts -o json` shows their labels"))
+                .hint("run `plumb get hosts -o json` to see their labels"))
         }
         _ => Ok(chosen),
     }
@@ -278,7 +278,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .or_fail(|| "the program's threads can't be started".to_owned())?
+        .or_fail(|| "cannot start the async runtime".to_owned())?
         .block_on(work)
 }
 

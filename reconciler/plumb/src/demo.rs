@@ -43,7 +43,7 @@ pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
         if let Err(failure) = (step.run)(&mut world, &story).await {
             let log = world.log_tail();
             let failure = Failure::new(format!(
-                "step {} ({}) wasn't observed",
+                "step {} ({}) failed",
                 number + 1,
                 step.name
             ))
@@ -56,7 +56,7 @@ pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
             return Err(if log.is_empty() {
                 failure
             } else {
-                failure.hint(format!("the controller's last words were:\n{log}"))
+                failure.hint(format!("the last lines of the controller's log:\n{log}"))
             });
         }
     }
@@ -71,7 +71,7 @@ pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
 /// Stays up until interrupted.
 async fn stay(world: &World, story: &Story, shell: &Shell) {
     let bold = |text: &str| shell.out.paint(Paint::Bold, text);
-    story.say("It stays up for a look around; Ctrl-C ends it and removes everything.");
+    story.say("The fleet stays up so that you can look around. Press Ctrl-C to stop it and remove everything.");
     for (what, how) in [
         ("the page", world.page.clone()),
         (

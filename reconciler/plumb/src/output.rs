@@ -187,7 +187,7 @@ fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 /// Renders data as YAML. If it has invisible characters, the result is JSON with those escaped: YAML reads
 /// JSON's strings, but needs its own `\U` escape for characters that JSON writes as two surrogates.
 fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
-    let unwritten = || "the answer can't be written as YAML".to_owned();
+    let unwritten = || "cannot write the result as YAML".to_owned();
     let text = serde_saphyr::to_string(data).or_fail(unwritten)?;
     if !text.contains(foreign) {
         return Ok(text);
@@ -234,7 +234,7 @@ impl Shell {
             Format::Table => self.out.walled(&table(self.out)).into_owned(),
             Format::Json => {
                 let mut text = serde_json::to_string_pretty(data)
-                    .or_fail(|| "the answer can't be written as JSON".to_owned())?;
+                    .or_fail(|| "cannot write the result as JSON".to_owned())?;
                 text.push('\n');
                 escaped(&text).into_owned()
             }
@@ -251,7 +251,7 @@ impl Shell {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new("stdout can't be written").because(&error))
+                Err(Failure::new("cannot write to stdout").because(&error))
             }
             _ => Ok(()),
         }

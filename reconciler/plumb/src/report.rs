@@ -167,14 +167,14 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
             StoreError::Busy => Some(
-                "a controller is running already; stop it first, or give this one another `state` folder",
+                "stop the running controller first, or give this one another `state` folder",
             ),
-            StoreError::Newer => Some("use the plumb that wrote it, or a newer one"),
+            StoreError::Newer => Some("use the version of plumb that wrote it, or a newer one"),
             StoreError::Damaged { .. } => Some(
-                "put back a copy of it; without one, move it away and start once with --take-over: hosts know the old controller and refuse a new one otherwise",
+                "restore it from a backup; without one, move it away and start once with --take-over, because hosts refuse a controller that they don't know",
             ),
             StoreError::Denied { .. } => Some(
-                "the state folder and all in it must belong to the user that the controller runs as; as another user, name another folder with `state`",
+                "make the controller's user the owner of the state folder and of everything in it, or set `state` to another folder",
             ),
             StoreError::Failed(_) => None,
         };

@@ -54,9 +54,9 @@ impl View for Running {
                 Command::Reconcile { hosts } => {
                     let hosts = self.handle.reconcile(hosts).await.map_err(refused)?;
                     let message = match hosts.as_slice() {
-                        [] => "there are no hosts to look at".to_owned(),
-                        [one] => format!("looking at {one}"),
-                        many => format!("looking at {} hosts", many.len()),
+                        [] => "no hosts to reconcile".to_owned(),
+                        [one] => format!("reconciling {one}"),
+                        many => format!("reconciling {} hosts", many.len()),
                     };
                     Ok(Done { message, hosts })
                 }
@@ -64,8 +64,8 @@ impl View for Running {
                     self.handle.forget(host.clone()).await.map_err(refused)?;
                     // A host that git still has isn't removed; only the record of its ledger is dropped.
                     let message = match self.handle.host(&host) {
-                        None => format!("{host} is forgotten"),
-                        Some(_) => format!("{host} is in git and stays; what was known of it is forgotten, and it is met anew"),
+                        None => format!("forgot {host}"),
+                        Some(_) => format!("forgot the ledger of {host}; the host is in git, so the controller keeps it and contacts it as if for the first time"),
                     };
                     Ok(Done {
                         message,

@@ -21,7 +21,7 @@ pub(crate) fn notify(state: &str) {
         socket.send_to_addr(state.as_bytes(), &address)
     });
     if let Err(error) = sent {
-        tracing::warn!(%error, "the service manager wasn't told {state}");
+        tracing::warn!(%error, "cannot send {state} to the service manager");
     }
 }
 
@@ -37,7 +37,7 @@ impl Stops {
     /// # Errors
     /// Fails if the system doesn't allow it.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let take = |kind| signal(kind).or_fail(|| "signals can't be waited for".to_owned());
+        let take = |kind| signal(kind).or_fail(|| "cannot listen for signals".to_owned());
         Ok(Self {
             interrupt: take(SignalKind::interrupt())?,
             terminate: take(SignalKind::terminate())?,

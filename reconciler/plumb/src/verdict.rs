@@ -118,9 +118,9 @@ pub(crate) fn judge_accepted(
 pub(crate) fn introduction(repository: &Repository, text: &str) -> Result<Oid, Failure> {
     repository.resolve(text).map_err(|_| {
         Failure::new(format!(
-            "git's `plumb.introduction` is {text}, and there is no such commit here"
+            "git's `plumb.introduction` is {text}, and this clone has no such commit"
         ))
-        .hint("run `git fetch`, or `git fetch --unshallow` in a shallow clone; `git config plumb.introduction COMMIT` names another")
+        .hint("run `git fetch`, or `git fetch --unshallow` in a shallow clone; or name another commit: git config plumb.introduction COMMIT")
     })
 }
 

@@ -56,13 +56,13 @@ impl Workspace {
     pub(crate) fn of_folder(folder: &Path) -> Result<Self, Failure> {
         if !folder.join("fleet.yaml").exists() {
             return Err(Failure::new(format!(
-                "{} is no fleet repository: it has no fleet.yaml",
+                "{} isn't a fleet repository: it has no fleet.yaml",
                 folder.display()
             ))
-            .hint("name the repository's folder; `plumb init` begins one"));
+            .hint("name the repository's folder, or create a fleet with `plumb init`"));
         }
         let files =
-            files::work_tree(folder).or_fail(|| format!("{} can't be read", folder.display()))?;
+            files::work_tree(folder).or_fail(|| format!("cannot read {}", folder.display()))?;
         Ok(Self::new(Origin::Folder, files))
     }
 
@@ -71,7 +71,7 @@ impl Workspace {
     /// # Errors
     /// Fails if the commit or its files can't be read.
     pub(crate) fn of_commit(repository: &Repository, commit: &Oid) -> Result<Self, Failure> {
-        let what = || format!("the files of {} can't be read", commit.short());
+        let what = || format!("cannot read the files of {}", commit.short());
         let raw = repository
             .objects()
             .read(commit, ObjectKind::Commit, limits::COMMIT)
@@ -146,7 +146,7 @@ fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
     let lacking = lacking.into_iter().map(|lacking| {
         let span = group(policy, &lacking.from).unwrap_or_else(|| Span::of_file(POLICY_PATH));
         Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, never(&lacking)).hint(
-            "ask for fewer, or add people to the group; `plumb trust check` says whose keys couldn't sign",
+            "lower the count, or add people to the group; `plumb trust check` names the keys that couldn't sign",
         )
     });
     lacking.collect()
@@ -159,12 +159,12 @@ pub(crate) fn never(lacking: &Unsatisfiable) -> String {
         usable => usable.to_string(),
     };
     let what = if lacking.rule == "emergency" {
-        "an emergency can never be declared".to_owned()
+        "nobody could declare an emergency".to_owned()
     } else {
-        format!("{} can never be changed", lacking.rule)
+        format!("nobody could change {}", lacking.rule)
     };
     format!(
-        "{what}: it needs {} of {}, and {usable} of them could sign",
+        "{what}: it needs {} of {}, and {usable} could sign",
         lacking.count, lacking.from
     )
 }

@@ -24,10 +24,10 @@ pub(crate) enum Step<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
     /// There is no such place.
-    #[error("there is no `{0}` to change")]
+    #[error("the file has no `{0}` to change")]
     Nothing(String),
     /// The change would touch something else.
-    #[error("`{0}` is written in a way that can't be changed without touching something else")]
+    #[error("`{0}` is written in a form that this command cannot edit")]
     Layout(String),
 }
 

@@ -105,11 +105,11 @@ impl Apply {
 
     fn verdict(&self, applied: &Applied) -> Result<Exit, Failure> {
         let all = applied.waiting.len() + applied.ready.len();
-        let why = "`plumb describe host NAME` says why; the controller goes on trying";
+        let why = "run `plumb describe host NAME` to see why; the controller keeps trying";
         let stalled = stalled(applied);
         if !self.no_wait && !stalled.is_empty() {
             return Err(Failure::new(format!(
-                "{} can't be driven until somebody changes something",
+                "{} can't make progress until somebody changes something",
                 stalled.join(", ")
             ))
             .hint(why));
@@ -124,7 +124,7 @@ impl Apply {
         }
         match &applied.not_fetched {
             Some(_) => Err(Failure::new(format!(
-                "the repository couldn't be fetched: {}, accepted before, is applied, and nothing that was pushed since",
+                "cannot fetch the repository: {}, accepted before, is applied without any newer push",
                 applied.revision.as_deref().map_or("the revision", short)
             ))),
             None => Ok(Exit::OK),
@@ -146,7 +146,7 @@ impl Apply {
                     "the controller hasn't read the repository after {}",
                     self.timeout
                 ))
-                .hint("`plumb events` says what it does"));
+                .hint("run `plumb events` to see what it does"));
             }
             sleep(OFTEN).await;
         }
@@ -158,20 +158,20 @@ impl Apply {
         let not_fetched = not_fetched(&fleet);
         let Some(accepted) = fleet.source.accepted.clone() else {
             let failure =
-                Failure::new("nothing has been accepted yet, so there is nothing to apply");
+                Failure::new("no commit is accepted yet, so there is nothing to apply");
             return Err(match not_fetched {
                 Some(why) => failure.because(&std::io::Error::other(why)),
-                None => failure.hint("`plumb get revisions` says what the branch's commits lack"),
+                None => failure.hint("run `plumb get revisions` to see what the branch's commits lack"),
             });
         };
         if let Some(why) = &not_fetched {
             shell.warn(format_args!(
-                "the repository couldn't be fetched ({why}); {} is applied",
+                "cannot fetch the repository ({why}); applying {}",
                 short(&accepted)
             ));
         } else if let Some(held) = &fleet.source.held {
             shell.warn(format_args!(
-                "{} isn't accepted ({}); {} is applied",
+                "{} isn't accepted ({}); applying {}",
                 short(&held.commit),
                 held.verdict,
                 short(&accepted)
@@ -275,7 +275,7 @@ fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>, stale: &BTreeSet<HostName>)
         if let Some(why) = left_out(host) {
             applied.left_out.push(Waiting {
                 host: name,
-                message: format!("left out: {}", why.message),
+                message: format!("skipped: {}", why.message),
                 hope: Hope::Stalled,
             });
         } else if is_there(host, fleet) {
@@ -295,7 +295,7 @@ fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> Waiting {
     let reason = stalled.or_else(|| conditions.get(ConditionType::Ready));
     Waiting {
         host: host.metadata.name.clone(),
-        message: reason.map_or_else(|| "not looked at yet".to_owned(), |c| c.message.clone()),
+        message: reason.map_or_else(|| "not observed yet".to_owned(), |c| c.message.clone()),
         hope: if stalled.is_some() && !stale.contains(&host.metadata.name) {
             Hope::Stalled
         } else {

@@ -103,10 +103,10 @@ impl Approve {
         let reference = format!("refs/heads/{branch}");
         if reference != policy.reference {
             return Err(Failure::new(format!(
-                "the policy is of {}: an approval for {reference} would count for nothing",
+                "the policy is for {}, so an approval for {reference} would count for nothing",
                 policy.reference
             ))
-            .hint("leave --branch out"));
+            .hint("remove --branch"));
         }
         let tag = self.tag(&git, &repository, &commit, &branch)?;
         let scope = Scope::of(&repository, &git, &branch, id, base)?;
@@ -128,7 +128,7 @@ impl Approve {
             .and_then(|named| repository.resolve(&named).ok());
         let effect = if introduction == Some(id) {
             shell.warn(
-                "this approval changes nothing: the commit is this clone's introduction, which nothing judges",
+                "this approval changes nothing: the commit is this clone's introduction, which is never judged",
             );
             Some(Effect::Nothing)
         } else {
@@ -175,13 +175,13 @@ impl Approve {
             return Ok(());
         };
         Err(Failure::new(format!(
-            "a revoked key has signed {}, so that a thief may have made it: nothing was signed",
+            "not approved: a revoked key signed {}, so a thief may have made it",
             revoked.short()
         ))
         .hint(format!(
             "look at it, and ask its apparent author: git show {revoked}"
         ))
-        .hint("if it is good anyway, approve it with --signed-by-revoked"))
+        .hint("to approve it anyway, add --signed-by-revoked"))
     }
 
     /// The tag's name.
@@ -201,9 +201,9 @@ impl Approve {
             && let Some(name) = approver(repository, commit, &tag)
         {
             return Err(
-                Failure::new(format!("the tag {tag} by {name} has done it already"))
+                Failure::new(format!("{name} already approved this commit with the tag {tag}"))
                     .hint(format!(
-                        "push it, so that it counts: git push {} {}",
+                        "push the tag so that it counts: git push {} {}",
                         quoted(&git.remote_of(branch)),
                         quoted(&format!("refs/tags/{tag}"))
                     ))
@@ -266,7 +266,7 @@ fn sign(git: &Git, tag: &str, message: &str, commit: &str) -> Result<(), Failure
         commit,
     ])
     .map_err(|failure| failure.hint(hint))?;
-    let unread = || format!("the tag {tag} can't be read");
+    let unread = || format!("cannot read the tag {tag}");
     let raw = git.ask(&["cat-file", "tag", &format!("refs/tags/{tag}")])?;
     let target: Oid = commit.parse().or_fail(unread)?;
     let raw = format!("{raw}\n");
@@ -275,7 +275,7 @@ fn sign(git: &Git, tag: &str, message: &str, commit: &str) -> Result<(), Failure
         return Ok(());
     }
     git.run(&["tag", "--delete", tag])?;
-    Err(Failure::new("git made the approval without a signature, so it wasn't kept").hint(hint))
+    Err(Failure::new("git created the approval without a signature, so it was deleted").hint(hint))
 }
 
 /// The identity that made such a tag of the commit, if the policy that judges the commit knows it.
@@ -299,15 +299,15 @@ fn approver(repository: &Repository, commit: &str, tag: &str) -> Option<String> 
 fn policy_of(git: &Git, commit: &str) -> Result<Policy, Failure> {
     let text = git.blob(&format!("{commit}:{POLICY_PATH}")).map_err(|_| {
         Failure::new(format!(
-            "{} has no {POLICY_PATH}, so there is nothing to approve for",
+            "{} has no {POLICY_PATH}, so an approval would count for nothing",
             short(commit)
         ))
-        .hint("run this in the fleet's repository; `plumb init` creates one")
+        .hint("run this in the fleet's repository, or create one with `plumb init`")
     })?;
     Policy::parse(&text).map_err(|diagnostics| {
         let mut sources = plumb_document::SourceMap::default();
         sources.insert(POLICY_PATH.into(), text.into());
-        Failure::new(format!("the policy of {} can't be read", short(commit)))
+        Failure::new(format!("cannot read the policy of {}", short(commit)))
             .diagnostics(diagnostics, sources)
     })
 }
@@ -318,7 +318,7 @@ fn default_id(git: &Git, commit: &str) -> Result<String, Failure> {
         .try_ask(&["config", "user.email"])
         .or_else(|| git.try_ask(&["config", "user.name"]))
         .ok_or_else(|| {
-            Failure::new("git doesn't know who you are")
+            Failure::new("git has neither `user.email` nor `user.name`")
                 .hint("run `git config --global user.email YOU@EXAMPLE`, or give --id")
         })?;
     let who: String = who

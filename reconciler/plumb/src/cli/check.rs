@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 /// `plumb explain CODE` says more about a code.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read."
+    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read."
 )]
 pub(super) struct Check {
     /// The repository's folder
@@ -78,7 +78,7 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Re
     ));
     Err(
         Failure::new(format!("{} has {}", commit.short(), count(errors, "error"))).hint(
-            "git push --no-verify pushes all the same; the hosts that it concerns would be held",
+            "fix the errors, or push anyway with `git push --no-verify`: the hosts that the errors concern then stay at their last good state",
         ),
     )
 }

@@ -68,20 +68,20 @@ async fn serve(
     let mut stops = Stops::new()?;
     // Refuse to start: a key whose revocation can't be read would keep its authority.
     read_revoked(&revoked).map_err(|message| {
-        Failure::new(message).hint("each file there has fingerprints, one to a line, or one certificate or public key; docs/trust.md shows it")
+        Failure::new(message).hint("write fingerprints, one per line, or one certificate or public key into each file there; docs/trust.md has an example")
     })?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&config.state)
-        .or_fail(|| format!("the state folder {} can't be made", config.state.display()))
+        .or_fail(|| format!("cannot create the state folder {}", config.state.display()))
         .map_err(|failure| {
-            failure.hint("`state` in the controller's configuration names another folder; packaging/plumb-controller.service has systemd make the usual one")
+            failure.hint("set `state` in the controller's configuration to another folder; packaging/plumb-controller.service makes systemd create the default one")
         })?;
     for (host, folder) in config.sandboxes() {
         fs::create_dir_all(&folder).or_fail(|| {
             format!(
-                "the folder {} that stands for {host} can't be made",
+                "cannot create the sandbox folder {} of {host}",
                 folder.display()
             )
         })?;
@@ -92,7 +92,7 @@ async fn serve(
     let address = listeners.address();
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
-        .or_fail(|| format!("the state in {} can't be used", config.state.display()))?;
+        .or_fail(|| format!("cannot use the state in {}", config.state.display()))?;
     let view = Running::new(handle.clone());
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(http::serve(listeners, Arc::new(view), stopped));
@@ -101,7 +101,7 @@ async fn serve(
         reference = %config.source.reference.value,
         socket = %config.socket.display(),
         page = address.map(|at| format!("http://{at}/")).unwrap_or_default(),
-        "plumb {} follows", env!("CARGO_PKG_VERSION")
+        "plumb {} started", env!("CARGO_PKG_VERSION")
     );
     service::notify("READY=1");
     tokio::select! {
@@ -111,23 +111,23 @@ async fn serve(
             let _ = driving.await;
             return Err(match answer {
                 Ok(Err(error)) => Failure::new("the HTTP server failed").because(&error),
-                _ => Failure::new("the HTTP server ended by itself"),
+                _ => Failure::new("the HTTP server stopped unexpectedly"),
             });
         }
         ended = &mut driving => {
             return Err(match ended {
-                Err(error) => Failure::new("the loop failed; this is a defect of Plumb").because(&error),
-                Ok(()) => Failure::new("the loop ended by itself; this is a defect of Plumb"),
+                Err(error) => Failure::new("the reconcile loop failed; this is a defect of Plumb").because(&error),
+                Ok(()) => Failure::new("the reconcile loop stopped unexpectedly; this is a defect of Plumb"),
             });
         }
     }
     service::notify("STOPPING=1");
-    tracing::info!("told to stop: what runs comes to its end");
+    tracing::info!("stopping: waiting for running hosts to finish");
     handle.drain();
     tokio::select! {
         _ = &mut driving => {}
         () = stops.next() => {
-            tracing::warn!("told to stop twice: what runs is left where it is, and is rolled forward next time");
+            tracing::warn!("stopping at once: interrupted runs are completed at the next start");
             handle.abort();
             let _ = driving.await;
         }
@@ -147,7 +147,7 @@ fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
     // Git honours `GIT_SSH_COMMAND` too: whoever runs the controller chooses how ssh is called.
     options.ssh.command = std::env::var("GIT_SSH_COMMAND").ok();
     let source = GitSource::open(options)
-        .or_fail(|| format!("the source {} can't be followed", config.source.url.value))?;
+        .or_fail(|| format!("cannot open the source {}", config.source.url.value))?;
     let sinks = config
         .alertmanagers()
         .map(|url| sink(url).map_err(Failure::new))
@@ -179,7 +179,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
         .introduction
         .commit
         .parse()
-        .or_fail(|| "the introduction isn't a commit's id".to_owned())?;
+        .or_fail(|| "the introduction isn't a commit id".to_owned())?;
     let mut settings = Settings::new(introduction);
     env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
     settings.source_url = without_login(&config.source.url.value);

@@ -52,7 +52,7 @@ impl Describe {
             .find(|host| host.metadata.name == name)
         else {
             return Err(Failure::new(format!("the fleet has no host {name}"))
-                .hint("`plumb get hosts` lists them; a host appears when the commit with its manifest is accepted"));
+                .hint("run `plumb get hosts` to list them; a host appears when the commit with its manifest is accepted"));
         };
         let whole = Whole {
             host: Arc::unwrap_or_clone(host),

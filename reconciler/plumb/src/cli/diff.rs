@@ -29,7 +29,7 @@ use crate::workspace::Workspace;
 /// git's `plumb.introduction`; without that setting it is HEAD.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it couldn't be compared.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json"
+    after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 the comparison failed.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json"
 )]
 pub(super) struct Diff {
     /// The repository's folder, and hosts by name; a first word that is a folder is the repository
@@ -151,7 +151,7 @@ impl Diff {
         }
         if held > 0 {
             return Err(Failure::new(format!(
-                "{} can't be compared: their manifests have errors",
+                "cannot compare {}: their manifests have errors",
                 count(held, "host")
             )));
         }
@@ -206,13 +206,13 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let introduction = repository.config("plumb.introduction");
     let Some(introduction) = introduction else {
         shell.warn(format_args!(
-            "git's plumb.introduction isn't set, so signatures aren't judged; comparing from {}",
+            "git's plumb.introduction isn't set, so signatures aren't judged; comparing with {}",
             head.short()
         ));
         return Ok(head);
     };
     let floor = introduction.parse::<Oid>().or_fail(|| {
-        format!("git's plumb.introduction is `{introduction}`, which isn't a whole commit id")
+        format!("git's plumb.introduction is `{introduction}`, which isn't a full commit id")
     })?;
     let tags = repository.tags()?;
     let range = Range {
@@ -230,11 +230,11 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
             .any(|reason| matches!(reason.code, ReasonCode::NotDescendant | ReasonCode::Rewound));
     if elsewhere {
         return Err(Failure::new(format!(
-            "git's plumb.introduction, {}, isn't one of the commits of {}: nothing is known to be accepted",
+            "git's plumb.introduction, {}, isn't a commit of {}, so no commit is known to be accepted",
             floor.short(),
             head.short()
         ))
-        .hint("is it another repository's? Name this one's first trusted commit: git config plumb.introduction COMMIT; or compare with a commit of your choice: --from COMMIT"));
+        .hint("set it to the first trusted commit of this repository: git config plumb.introduction COMMIT; or compare with a commit of your choice: --from COMMIT"));
     }
     Ok(outcome.accepted)
 }
@@ -333,7 +333,7 @@ fn text(differences: &Differences, palette: Palette) -> String {
                 };
                 writeln!(
                     out,
-                    "{listed} {leaves} the fleet: {is}, no longer driven (`state: retired` first takes back what Plumb made)"
+                    "{listed} {leaves} the fleet: {is} and no longer driven (to remove what Plumb made, push `state: retired` first)"
                 )
             }
         };

@@ -83,8 +83,8 @@ impl Enroll {
             .join(format!("{}.yaml", self.name));
         if !self.folder.join("fleet.yaml").exists() {
             return Err(
-                Failure::new(format!("{} is no fleet repository", self.folder.display())).hint(
-                    "run this inside the repository, or name it with -C; `plumb init` begins one",
+                Failure::new(format!("{} isn't a fleet repository", self.folder.display())).hint(
+                    "run this inside the repository, or name it with -C; `plumb init` creates one",
                 ),
             );
         }
@@ -112,9 +112,9 @@ impl Enroll {
             (self.manifest(&labels, &lines, arch.as_deref()), arch)
         };
         if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+            fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
         }
-        fs::write(&file, text).or_fail(|| format!("{} can't be written", file.display()))?;
+        fs::write(&file, text).or_fail(|| format!("cannot write {}", file.display()))?;
         let enrolled = Enrolled {
             host: self.name.clone(),
             file: file.clone(),
@@ -163,7 +163,7 @@ impl Enroll {
             return Ok(None);
         }
         let old =
-            fs::read_to_string(file).or_fail(|| format!("{} can't be read", file.display()))?;
+            fs::read_to_string(file).or_fail(|| format!("cannot read {}", file.display()))?;
         if repin(&old, &["ssh-ed25519 KEY".to_owned()]).is_none() {
             return Err(irreplaceable(file, &["ssh-ed25519 KEY".to_owned()]));
         }
@@ -192,7 +192,7 @@ impl Enroll {
                     ways => ways.join(", "),
                 };
                 shell.warn(format_args!(
-                    "only hostKeys was written; {} is still reached at {ways}. To change that, write: connect: [{}]",
+                    "wrote only hostKeys; {} is still reached at {ways}. To change that, write: connect: [{}]",
                     self.name,
                     self.way()
                 ));
@@ -203,8 +203,8 @@ impl Enroll {
         for &(key, value) in labels {
             if have(key) != Some(value) {
                 shell.warn(format_args!(
-                    "only hostKeys was written; the label {key} is still {}",
-                    have(key).unwrap_or("not there")
+                    "wrote only hostKeys; the label {key} is still {}",
+                    have(key).unwrap_or("missing")
                 ));
             }
         }
@@ -228,8 +228,8 @@ impl Enroll {
                     .split_once('=')
                     .filter(|(key, _)| !key.is_empty())
                     .ok_or_else(|| {
-                        Failure::new(format!("`{label}` is no label"))
-                            .hint("write role=cloud,site=home")
+                        Failure::new(format!("`{label}` isn't a label"))
+                            .hint("write labels as KEY=VALUE, such as role=cloud,site=home")
                     })
             })
             .collect()
@@ -250,21 +250,21 @@ impl Enroll {
         }
         if !shell.can_ask() {
             return Err(
-                Failure::new("nobody is here to say whether these are the machine's keys")
-                    .hint("compare them, then say --yes"),
+                Failure::new("nobody can confirm these host keys, because there is no terminal")
+                    .hint("compare the keys, then repeat the command with --yes"),
             );
         }
         // If the question can't be written, the answer that follows decides.
-        let _ = write!(std::io::stderr(), "Are these {}'s keys? [y/N] ", self.name);
+        let _ = write!(std::io::stderr(), "Do these keys belong to {}? [y/N] ", self.name);
         let mut answer = String::new();
         std::io::stdin()
             .lock()
             .read_line(&mut answer)
-            .or_fail(|| "the answer can't be read".to_owned())?;
+            .or_fail(|| "cannot read the answer".to_owned())?;
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             Ok(())
         } else {
-            Err(Failure::new("nothing was pinned"))
+            Err(Failure::new("host keys not confirmed; nothing was written"))
         }
     }
 
@@ -325,7 +325,7 @@ impl Enroll {
 
 fn irreplaceable(file: &Path, keys: &[String]) -> Failure {
     Failure::new(format!(
-        "{} is there already and its hostKeys can't be written in place",
+        "{} exists, and its hostKeys can't be edited in place",
         file.display()
     ))
     .hint(format!(

@@ -85,7 +85,7 @@ impl Explain {
                 }
                 NoExplanation::NoHost { .. } | NoExplanation::NoAddress(_) => failure,
                 NoExplanation::NotThere { host, .. } => {
-                    failure.hint(format!("`plumb render {host}` shows all that it has"))
+                    failure.hint(format!("run `plumb render {host}` to list its resources"))
                 }
             }
         })?;
@@ -172,22 +172,22 @@ impl Explain {
                 Before::Unknown => {
                     let said = repository.config("plumb.introduction");
                     let said = said.map_or_else(String::new, |said| {
-                        format!("git's plumb.introduction, {said}, isn't one of the commits before it, so ")
+                        format!("git's plumb.introduction, {said}, isn't one of the earlier commits, so ")
                     });
                     note(&format!(
-                        "{said}the commits before it are taken as given; to judge them too, run: git config plumb.introduction COMMIT"
+                        "{said}earlier commits are assumed to be accepted; to judge them too, run: git config plumb.introduction COMMIT"
                     ));
                 }
             }
             if let Some(reason) = &today {
                 note(&format!(
-                    "it is judged as of its own time; if it came now, it wouldn't be accepted: {} [{}]",
+                    "judged as of its own time; a new commit like it wouldn't be accepted: {} [{}]",
                     reason.message, reason.code
                 ));
             }
             if !on_branch {
                 note(
-                    "neither HEAD nor the server's branch has it among its first parents: it is judged as the next commit after its parent",
+                    "this commit is neither on the branch at HEAD nor on the server's: it is judged as the next commit after its parent",
                 );
             }
             text
@@ -198,13 +198,13 @@ impl Explain {
     fn unknown(&self) -> Failure {
         let known = codes().map(|(code, _)| code);
         let failure = Failure::new(format!(
-            "`{}` is neither a code, a reason nor a commit",
+            "`{}` isn't a code, a reason or a commit",
             self.what
         ));
         match plumb_document::closest(&self.what, known) {
             Some(near) => failure.hint(format!("did you mean {near}?")),
             None => failure.hint(
-                "to explain a value on a host, name the resource too: plumb explain HOST file:/etc/motd",
+                "to explain a value on a host, also name the resource: plumb explain HOST file:/etc/motd",
             ),
         }
     }
@@ -215,7 +215,7 @@ impl Explain {
 /// # Errors
 /// Fails if there is none, or none in this clone.
 fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
-    let unread = || format!("{} can't be read", commit.short());
+    let unread = || format!("cannot read {}", commit.short());
     let raw = repository
         .objects()
         .read(&commit, ObjectKind::Commit, limits::COMMIT)
@@ -226,25 +226,25 @@ fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
             return Ok(*parent);
         }
         return Err(Failure::new(format!(
-            "{} can't be judged: {}, the commit before it, isn't in this clone",
+            "cannot judge {}: its parent {} isn't in this clone",
             commit.short(),
             parent.short()
         ))
         .hint("fetch the whole history: git fetch --unshallow"));
     }
-    let first = format!("{} is the first commit: nothing judges it", commit.short());
+    let first = format!("{} is the first commit, so no policy judges it", commit.short());
     let introduction = repository.config("plumb.introduction");
     let named = introduction
         .as_ref()
         .and_then(|text| repository.resolve(text).ok());
     Err(match (introduction, named) {
         (Some(_), Some(named)) if named == commit => Failure::new(first)
-            .hint("it is the introduction that git's plumb.introduction names, and so it is trusted"),
+            .hint("it is the introduction that git's plumb.introduction names, so it is trusted"),
         (Some(text), _) => Failure::new(first).hint(format!(
-            "it isn't the introduction either, which is {text}: this is a branch of its own, and nothing of it can be accepted"
+            "it isn't the introduction, {text}, either: it starts a separate branch, and no commit on it can be accepted"
         )),
         (None, _) => Failure::new(first).hint(
-            "if the controller's configuration names it as `introduction`, it is trusted; if not, nothing that comes after it can be accepted",
+            "if the controller's configuration names it as `introduction`, it is trusted; if not, no commit after it can be accepted",
         ),
     })
 }
@@ -313,7 +313,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
         };
         let _ = writeln!(
             out,
-            "  there because {} asks for it at {}{way}",
+            "  included by {} at {}{way}",
             reason.by, reason.place
         );
     }

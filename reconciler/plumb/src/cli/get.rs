@@ -192,7 +192,7 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
                 hint.describe(&mut text, palette);
             }
             text.push_str(&format!(
-                "    in a clone, `plumb explain {}` says who could give what is missing\n",
+                "    run `plumb explain {}` in a clone to see who could give what is missing",
                 short(&held.commit)
             ));
         }

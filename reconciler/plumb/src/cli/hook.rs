@@ -134,7 +134,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     if policy.bind_ref == BindRef::None || branch(&git) != Some(policy.reference.clone()) {
         return Ok(Exit::OK);
     }
-    let unread = || format!("{} can't be read", file.display());
+    let unread = || format!("cannot read {}", file.display());
     let text = std::fs::read(file).or_fail(unread)?;
     let comment = git
         .try_ask(&["config", "core.commentString"])
@@ -156,7 +156,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     let meant = format!("{} {}", policy.repository, policy.reference);
     let bound = message::bind(&text, &meant, cleanup);
     if bound != text {
-        std::fs::write(file, bound).or_fail(|| format!("{} can't be written", file.display()))?;
+        std::fs::write(file, bound).or_fail(|| format!("cannot write {}", file.display()))?;
     }
     Ok(Exit::OK)
 }
@@ -183,14 +183,14 @@ fn lines() -> Result<Vec<String>, Failure> {
         .lock()
         .lines()
         .collect::<Result<_, _>>()
-        .or_fail(|| "git's list of refs can't be read".to_owned())
+        .or_fail(|| "cannot read git's list of refs".to_owned())
 }
 
 fn fields<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
     let fields: Vec<_> = line.split(' ').collect();
     <[&str; N]>::try_from(fields).map_err(|_| {
-        Failure::new(format!("`{line}` isn't what git tells a hook"))
-            .hint("let git run this, from hooks/")
+        Failure::new(format!("unexpected input line from git: `{line}`"))
+            .hint("let git run this hook: copy it from hooks/")
     })
 }
 
@@ -198,7 +198,7 @@ fn fields<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
 fn oid(text: &str) -> Result<Option<Oid>, Failure> {
     let oid: Oid = text
         .parse()
-        .or_fail(|| format!("`{text}` isn't what git tells a hook"))?;
+        .or_fail(|| format!("unexpected object id from git: `{text}`"))?;
     Ok((!oid.is_null()).then_some(oid))
 }
 

@@ -37,7 +37,7 @@ const AT_ONCE: usize = 64;
 /// Hosts are reached by your own SSH keys, or as a controller's configuration says (--config).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 every chosen host was looked at, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
+    after_help = "Exit codes: 0 every chosen host was observed, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
 )]
 pub(super) struct Plan {
     /// The repository's folder, and hosts by name; a first word that is a folder is the repository
@@ -120,7 +120,7 @@ impl Plan {
             .any(|error| matches!(error, HostError::NoHostKey { .. }));
         if unpinned && self.config.is_none() {
             shell.say(
-                "hint: on the controller's machine, --config FILE reaches hosts as the controller does, those that it drives without SSH too",
+                "hint: run this on the controller's machine with --config FILE to reach hosts as the controller does",
             );
         }
         let revision = workspace.fleet.revision().commit();
@@ -176,7 +176,7 @@ async fn look_at_all(
             ProgressDrawTarget::hidden()
         },
     );
-    if let Ok(style) = ProgressStyle::with_template("looking at hosts {bar:30} {pos}/{len}") {
+    if let Ok(style) = ProgressStyle::with_template("observing hosts {bar:30} {pos}/{len}") {
         progress.set_style(style);
     }
     let looked = stream::iter(intents)
@@ -227,7 +227,7 @@ async fn look_at(
         // We sent the whole state, so an agent that asks for it is broken.
         Observation::NeedState => Err(HostError::Broken {
             host: intent.name.clone(),
-            reason: "the agent asks for the state that it was just sent".to_owned(),
+            reason: "agent asked again for the desired state that it had just been sent".to_owned(),
         }),
     }
 }

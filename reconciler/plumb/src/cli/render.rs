@@ -34,8 +34,8 @@ impl Render {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let (folder, hosts) = super::folder_and_hosts(self.words);
         if hosts.is_empty() && !self.all && self.selector.is_none() {
-            return Err(Failure::new("it isn't said which hosts to render")
-                .hint("name some, choose by label with -l, or say --all")
+            return Err(Failure::new("no host selected")
+                .hint("name hosts, select them by label with -l, or use --all")
                 .exit(Exit::TROUBLE));
         }
         let workspace = Workspace::of_folder(&folder)?;
@@ -56,7 +56,7 @@ impl Render {
                     &workspace.sources,
                     shell.err,
                 ));
-                shell.warn(format_args!("{name} isn't rendered: it has errors"));
+                shell.warn(format_args!("{name} isn't rendered: its manifests have errors"));
                 held += 1;
             }
         }

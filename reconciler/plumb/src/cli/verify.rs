@@ -134,7 +134,7 @@ impl Verify {
         if let Some(left) = left {
             if left.kind == DivergenceKind::Beside {
                 shell.warn(format_args!(
-                    "{} isn't built on {}, which the server's branch has accepted: rebase it onto that, or merge it on top",
+                    "{} isn't built on {}, the last accepted commit of the server's branch: rebase it onto that commit, or merge it on top",
                     head.short(),
                     left.accepted.short()
                 ));
@@ -162,7 +162,7 @@ impl Verify {
         let (floor, head, source) = match &self.range {
             Some(range) => {
                 let (floor, head) = range.split_once("..").ok_or_else(|| {
-                    Failure::new(format!("`{range}` has no floor and head"))
+                    Failure::new(format!("`{range}` isn't a range"))
                         .hint(format!(
                             "to judge one commit, run: plumb verify --head {range}"
                         ))
@@ -194,10 +194,10 @@ fn something_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), 
         return Ok(());
     }
     Err(Failure::new(format!(
-        "nothing was judged: {} is the upstream branch, which is taken as given",
+        "nothing was judged: {} is the head of the upstream branch, which is the floor",
         head.short()
     ))
-    .hint("name the root of trust, once: git config plumb.introduction COMMIT; a colleague or the controller's configuration has it")
+    .hint("set the root of trust once: git config plumb.introduction COMMIT; a colleague or the controller's configuration has it")
     .hint("or name a floor: plumb verify FLOOR..HEAD"))
 }
 

@@ -38,7 +38,7 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
         let (from, to) = (poll.key.span.bytes().start, poll.value.span.bytes().end);
         for diagnostic in diagnostics.iter_mut() {
             if (from..=to).contains(&diagnostic.span.bytes().start) {
-                diagnostic.hint = Some("write a number and its unit: poll: 2s".to_owned());
+                diagnostic.hint = Some("write a number and its unit, such as poll: 2s".to_owned());
             }
         }
     }

@@ -40,7 +40,7 @@ impl Alertmanager {
             &config,
             "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n",
         )
-        .or_fail(|| "Alertmanager's configuration can't be written".to_owned())?;
+        .or_fail(|| "cannot write Alertmanager's configuration".to_owned())?;
         let process = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
@@ -54,7 +54,7 @@ impl Alertmanager {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .or_fail(|| "Alertmanager can't be started".to_owned())?;
+            .or_fail(|| "cannot start Alertmanager".to_owned())?;
         let url = format!("http://127.0.0.1:{port}");
         let begun = Instant::now();
         loop {

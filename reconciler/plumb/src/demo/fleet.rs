@@ -150,7 +150,7 @@ pub(super) fn edited(text: &str, from: &str, to: &str) -> Result<String, Failure
         Ok(text.replace(from, to))
     } else {
         Err(Failure::new(format!(
-            "the demonstration's manifest has no `{from}`"
+            "the demo's manifest has no `{from}`"
         )))
     }
 }

@@ -19,7 +19,7 @@ impl Person {
     /// Creates a person with a new SSH key.
     pub(super) fn with_ssh(name: &'static str) -> Result<Self, Failure> {
         let key =
-            SshSigner::generate(name).or_fail(|| format!("no SSH key can be made for {name}"))?;
+            SshSigner::generate(name).or_fail(|| format!("cannot create an SSH key for {name}"))?;
         Ok(Self {
             name,
             key: Key::Ssh(Box::new(key)),
@@ -29,7 +29,7 @@ impl Person {
     /// Creates a person with a new `OpenPGP` certificate.
     pub(super) fn with_openpgp(name: &'static str) -> Result<Self, Failure> {
         let key = OpenPgpSigner::generate(&format!("{name} <{name}@fleet.example>"))
-            .or_fail(|| format!("no OpenPGP key can be made for {name}"))?;
+            .or_fail(|| format!("cannot create an OpenPGP key for {name}"))?;
         Ok(Self {
             name,
             key: Key::OpenPgp(Box::new(key)),
@@ -50,7 +50,7 @@ impl Person {
             Key::Ssh(key) => ("pub", key.public()),
             Key::OpenPgp(key) => ("asc", key.public()),
         };
-        let text = text.or_fail(|| format!("the key of {} can't be written", self.name))?;
+        let text = text.or_fail(|| format!("cannot write the key of {}", self.name))?;
         Ok((format!("trust/keys/{}.{ending}", self.name), text))
     }
 

@@ -62,10 +62,10 @@ impl Received {
 pub(super) async fn start(received: Received) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
-        .or_fail(|| "can't listen on the loopback".to_owned())?;
+        .or_fail(|| "cannot listen on the loopback address".to_owned())?;
     let address = listener
         .local_addr()
-        .or_fail(|| "can't listen on the loopback".to_owned())?;
+        .or_fail(|| "cannot listen on the loopback address".to_owned())?;
     let router = Router::new()
         .route("/-/ready", get(|| async { "ready\n" }))
         .route("/api/v2/alerts", post(take).get(show))

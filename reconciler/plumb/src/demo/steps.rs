@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Step> {
     vec![
         Step {
             name: "A fleet with a trust policy",
-            about: "Who may change what stands in the repository itself; its first commit is the root of trust.",
+            about: "The repository itself says who may change what; its first commit is the root of trust.",
             run: |world, story| begin(world, story).boxed(),
         },
         Step {
@@ -38,27 +38,27 @@ pub(super) fn all() -> Vec<Step> {
             run: |world, story| signed_push(world, story).boxed(),
         },
         Step {
-            name: "An unsigned push doesn't",
-            about: "The hook refuses it; forced past the hook, the controller holds the fleet and alerts.",
+            name: "An unsigned push reaches no host",
+            about: "The hook refuses it. If it is forced past the hook, the controller holds the fleet and alerts.",
             run: |world, story| unsigned_push(world, story).boxed(),
         },
         Step {
-            name: "Two people for what matters",
-            about: "profiles/access.yaml takes one signature of ops and one of sec.",
+            name: "Two people for sensitive paths",
+            about: "profiles/access.yaml needs one signature from ops and one from sec.",
             run: |world, story| two_people(world, story).boxed(),
         },
         Step {
             name: "Drift is corrected",
-            about: "web-1 has `drift: {mode: correct}`: what is changed by hand is put back.",
+            about: "web-1 has `drift: {mode: correct}`: the controller reverts manual changes.",
             run: |world, story| drift_corrected(world, story).boxed(),
         },
         Step {
-            name: "Drift is told",
-            about: "vault has `drift: {mode: alert}`: what is changed by hand is left, and alerts until it is repaired.",
+            name: "Drift is reported",
+            about: "vault has `drift: {mode: alert}`: the controller leaves manual changes and alerts until they are gone.",
             run: |world, story| drift_told(world, story).boxed(),
         },
         Step {
-            name: "The controller is killed in the middle",
+            name: "The controller is killed in the middle of a rollout",
             about: "Started again, it finishes what it had begun.",
             run: |world, story| killed(world, story).boxed(),
         },
@@ -97,7 +97,7 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
             pushed.said.trim()
         )));
     }
-    story.saw("a bare repository with the hooks of hooks/, and its first commit in it");
+    story.saw("a bare repository has the hooks of hooks/ and the fleet's first commit");
     world.accepted.clone_from(&introduction);
     world.write_config(&introduction)?;
     world.start_controller()?;
@@ -120,17 +120,17 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
     }
     let work = world.work();
     world.ask(&["check", &work]).await?;
-    story.saw("`plumb check` finds nothing wrong with three hosts and three profiles");
+    story.saw("`plumb check` finds no errors in three hosts and three profiles");
     let config = world.config().display().to_string();
     let plan = world.ask(&["plan", &work, "--config", &config]).await?;
     for host in HOSTS {
         if !plan.contains(host) {
             return Err(Failure::new(format!(
-                "the plan doesn't speak of {host}:\n{plan}"
+                "the plan doesn't mention {host}:\n{plan}"
             )));
         }
     }
-    story.saw("`plumb plan` shows what would change, having looked at each host:");
+    story.saw("`plumb plan` observes each host and shows what would change:");
     story.quotes(&plan, 24);
     let commit = world.repository.commit("Three hosts", Some(&world.alice))?;
     story.does("alice signs and pushes");
@@ -149,11 +149,11 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
         let text = world.host_file(host, file).unwrap_or_default();
         if !text.contains(says) {
             return Err(Failure::new(format!(
-                "{file} of {host} doesn't say `{says}`: {text:?}"
+                "{file} of {host} doesn't contain `{says}`: {text:?}"
             )));
         }
     }
-    story.saw("the files on the hosts are as the manifests say, templates rendered");
+    story.saw("the files on the hosts match the manifests, templates rendered");
     let plan = world
         .ask(&["plan", &work, "--config", &config, "-o", "json"])
         .await?;
@@ -173,13 +173,13 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
     let pushed = world.repository.push(&["main"])?;
     if pushed.accepted || !pushed.said.contains(&bad[..7]) {
         return Err(Failure::new(format!(
-            "the hook didn't refuse {bad} by name: {}",
+            "the hook's refusal doesn't name {bad}: {}",
             pushed.said
         )));
     }
     story.saw("the pre-receive hook refuses it:");
     story.quotes(&pushed.said, 8);
-    story.does("mallory has access to the git server and puts it there past the hook");
+    story.does("mallory has access to the git server and adds it there, past the hook");
     world.repository.smuggle()?;
     let world = &*world;
     let wanted = bad.clone();
@@ -218,7 +218,7 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
     if motd.contains("had") {
         return Err(Failure::new("an unsigned commit reached a host"));
     }
-    story.saw("every host is still what the last accepted commit says");
+    story.saw("every host still matches the last accepted commit");
     story.does("alice sets the branch back to it");
     world.repository.reset(&world.accepted)?;
     push(world, &["+main"])?;
@@ -281,17 +281,17 @@ async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure
     story.does("somebody logs in to web-1 and edits /etc/motd");
     world.meddle("web-1", "/etc/motd", "I was here\n")?;
     story
-        .observe("it is put back", || async {
+        .observe("the controller puts it back", || async {
             let now = world.host_file("web-1", "/etc/motd");
             if now.as_deref() == Some(before.as_str()) {
                 Ok(())
             } else {
-                Err(format!("it says {now:?}"))
+                Err(format!("the file contains {now:?}"))
             }
         })
         .await?;
     let events = story
-        .observe("an event says so", || async {
+        .observe("an event records it", || async {
             let host = "web-1".parse().map_err(|_| "no name".to_owned())?;
             let events = world.client.events(Some(&host)).await;
             let events =
@@ -300,7 +300,7 @@ async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure
                 .into_iter()
                 .rev()
                 .find(|event| event.reason == ConditionReason::DriftCorrected);
-            drift.ok_or_else(|| "no event speaks of drift".to_owned())
+            drift.ok_or_else(|| "no event mentions drift".to_owned())
         })
         .await?;
     story.quotes(&format!("{}: {}", events.reason, events.message), 2);
@@ -336,7 +336,7 @@ async fn drift_told(world: &mut World, story: &Story) -> Result<(), Failure> {
             "drift was corrected on a host whose mode is alert",
         ));
     }
-    story.saw("the file is left as it is");
+    story.saw("the file stays as it is");
     story.does("somebody repairs it by hand");
     world.meddle("vault", "/etc/vault.conf", &before)?;
     resolves(world, story, "PlumbHostDrifted", Some("vault")).await
@@ -392,10 +392,10 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
             story.saw("no host was left behind");
             return Ok(());
         }
-        story.does("that was too late to be in the middle; once more");
+        story.does("the kill came after the rollout had ended; trying again");
     }
     Err(Failure::new(
-        "five kills in a row came too late to be in the middle",
+        "five kills in a row came after the rollout had ended",
     ))
 }
 
@@ -426,7 +426,7 @@ async fn converged(world: &mut World, story: &Story, commit: &str) -> Result<(),
                         .hosts
                         .iter()
                         .find(|host| host.metadata.name.as_str() == name)
-                        .ok_or_else(|| format!("{name} isn't there"))?;
+                        .ok_or_else(|| format!("{name} doesn't exist"))?;
                     let conditions = &host.status.conditions;
                     for kind in [ConditionType::Ready, ConditionType::Synced] {
                         if !conditions.is_true(kind) {
@@ -456,8 +456,8 @@ async fn fires(
         .observe(&format!("{name} fires at the receiver"), || async {
             match world.received.find(name, host) {
                 Some((alert, Standing::Firing)) => Ok(alert),
-                Some((_, Standing::Resolved)) => Err("it is resolved".to_owned()),
-                None => Err("it didn't come".to_owned()),
+                Some((_, Standing::Resolved)) => Err("the controller says that it is resolved".to_owned()),
+                None => Err("it never arrived".to_owned()),
             }
         })
         .await?;
@@ -511,7 +511,7 @@ fn is(found: Option<&String>, wanted: &str, what: &str) -> Result<(), String> {
 /// Fails if a plan in JSON has changes.
 fn nothing_planned(plan: &str) -> Result<(), Failure> {
     let plan: serde_json::Value = serde_json::from_str(plan)
-        .map_err(|error| Failure::new(format!("the plan isn't JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("the plan isn't valid JSON: {error}")))?;
     let hosts = plan["hosts"]
         .as_object()
         .ok_or_else(|| Failure::new("the plan has no hosts"))?;

@@ -29,7 +29,7 @@ impl Story {
     pub(super) fn title(&self) {
         let name = self.palette.paint(Paint::Bold, "plumb demo");
         self.say(&format!(
-            "{name}: a signed fleet on this machine. No root, no network but the loopback; all of it is removed at the end."
+            "{name}: a signed fleet on this machine. It needs no root and no network but the loopback; everything is removed at the end."
         ));
     }
 
@@ -83,7 +83,7 @@ impl Story {
     pub(super) fn end(&self, steps: usize, took: Duration) {
         let done = self
             .palette
-            .paint(Paint::Good, format_args!("All {steps} steps were observed"));
+            .paint(Paint::Good, format_args!("All {steps} steps succeeded"));
         self.say(&format!("\n{done} in {:.1} s.", took.as_secs_f64()));
     }
 
@@ -112,7 +112,7 @@ impl Story {
                 }
                 Err(missing) if begun.elapsed() > PATIENCE => {
                     return Err(Failure::new(format!(
-                        "not seen within {} s: {what}: {missing}",
+                        "not observed within {} s: {what}: {missing}",
                         PATIENCE.as_secs()
                     )));
                 }

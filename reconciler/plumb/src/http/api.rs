@@ -69,7 +69,7 @@ async fn page(State(view): Seen) -> Response {
     match Page::new(&fleet, &events).render() {
         Ok(text) => Html(text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the page can't be rendered");
+            tracing::error!(%error, "cannot render the page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -94,7 +94,7 @@ async fn show_metrics(State(view): Seen) -> Response {
     match metrics::render(view.metrics()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "metrics can't be rendered");
+            tracing::error!(%error, "cannot render the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -121,7 +121,7 @@ async fn host(
     }
     let refused = Refused {
         message: format!("the fleet has no host {name}"),
-        hint: Some("`plumb get hosts` lists them".to_owned()),
+        hint: Some("run `plumb get hosts` to list them".to_owned()),
     };
     (StatusCode::NOT_FOUND, axum::Json(refused)).into_response()
 }

@@ -25,7 +25,7 @@ impl Client {
             .unix_socket(socket)
             .timeout(Duration::from_secs(30))
             .build()
-            .or_fail(|| "an HTTP client can't be made".to_owned())?;
+            .or_fail(|| "cannot create an HTTP client".to_owned())?;
         Ok(Self {
             http,
             socket: socket.to_owned(),
@@ -73,7 +73,7 @@ impl Client {
             .map_err(|error| self.silent(&error))?;
         if status.is_success() {
             return serde_json::from_slice(&body).or_fail(|| {
-                "the controller's answer isn't understood; it may be of another version".to_owned()
+                "cannot read the controller's answer; it may run another version".to_owned()
             });
         }
         Err(match serde_json::from_slice::<Refused>(&body) {
@@ -87,13 +87,13 @@ impl Client {
         let cause = root(error);
         let failure = Failure::new(format!("no controller answers at {socket}: {cause}"));
         if !self.socket.exists() {
-            failure.hint("is it running? `systemctl status plumb-controller`; --socket or PLUMB_SOCKET names another socket")
+            failure.hint("check that it runs: systemctl status plumb-controller; name another socket with --socket or PLUMB_SOCKET")
         } else if cause.contains("ermission denied") {
             failure.hint(
-                "the socket is open to its owner and group; join the group `plumb`, or use sudo",
+                "join the group `plumb`, or use sudo: the socket is open to its owner and group",
             )
         } else {
-            failure.hint("is it running? `systemctl status plumb-controller`")
+            failure.hint("check that it runs: systemctl status plumb-controller")
         }
     }
 }

@@ -54,7 +54,7 @@ impl Names {
             None => "localhost and the address that it listens on".to_owned(),
         };
         let text = format!(
-            "this is a Plumb controller, which answers to {known}, not to \"{}\"; `url` in its configuration gives it a name\n",
+            "this Plumb controller answers to {known}, not to \"{}\"; set `url` in its configuration to add a name\n",
             asked.escape_default()
         );
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()

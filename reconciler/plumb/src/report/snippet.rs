@@ -78,10 +78,10 @@ impl Shown {
         };
         let hosts = match diagnostic.hosts.as_slice() {
             [] => None,
-            [one] => Some(format!("this holds {one}")),
-            many if many.len() <= 6 => Some(format!("this holds {}", many.join(", "))),
+            [one] => Some(format!("{one} stays at its last good state")),
+            many if many.len() <= 6 => Some(format!("these hosts stay at their last good state: {}", many.join(", "))),
             many => Some(format!(
-                "this holds {} and {} more hosts",
+                "these hosts stay at their last good state: {} and {} more",
                 many[..5].join(", "),
                 many.len() - 5
             )),

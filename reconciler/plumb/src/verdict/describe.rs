@@ -146,7 +146,7 @@ fn describe_step(
     if step.verdict.is_accept()
         && let Some(why) = declared_emergency(repository, &step.commit)
     {
-        let title = palette.paint(Paint::Warn, "says that it is an emergency:");
+        let title = palette.paint(Paint::Warn, "declares an emergency:");
         let _ = writeln!(out, "    {title} {why}");
     }
     if verbosity == Verbosity::Full {
@@ -221,9 +221,9 @@ pub(crate) fn who_could(need: &NeedMet) -> String {
     let all = need.identities.len().saturating_add(need.could.len());
     let enough = usize::try_from(need.count).is_ok_and(|count| all >= count);
     match need.could.as_slice() {
-        [] => "nobody could give it: no key of the others counts any more".to_owned(),
+        [] => "nobody could give it, because no other key of the group counts any more".to_owned(),
         some if !enough => format!(
-            "only {} could give a part of it: no key of the others counts any more",
+            "only {} could give a part of it, because no other key of the group counts any more",
             one_of(some)
         ),
         [one] => format!("{one} could give it"),
@@ -268,7 +268,7 @@ fn describe_unjudged(
     };
     let _ = writeln!(
         out,
-        "{} nothing can be judged from the {name} {} ({}): {} {}",
+        "{} cannot judge from the {name} {} ({}): {} {}",
         palette.paint(Paint::Error, format_args!("{:<12}", "not judged")),
         outcome.accepted.short(),
         subject(repository, &outcome.accepted),

@@ -17,9 +17,9 @@ pub(crate) fn default_floor(repository: &Repository) -> Result<(Oid, FloorSource
         return Ok((introduction(repository, &text)?, FloorSource::Introduction));
     }
     let upstream = repository.resolve("@{upstream}").map_err(|_| {
-        Failure::new("no floor is known to judge from")
+        Failure::new("no floor to judge from")
             .hint("name a range: plumb verify FLOOR..HEAD")
-            .hint("or name the root of trust, once: git config plumb.introduction COMMIT")
+            .hint("or set the root of trust once: git config plumb.introduction COMMIT")
     })?;
     Ok((upstream, FloorSource::Upstream))
 }
@@ -36,14 +36,14 @@ pub(crate) struct HeldBefore {
 impl HeldBefore {
     /// Returns the reason that a later commit gets because this one holds it.
     pub(crate) fn reason(&self) -> Reason {
-        let message = format!("{} before it isn't accepted", self.commit.short());
+        let message = format!("the earlier commit {} isn't accepted", self.commit.short());
         Reason::new(ReasonCode::Ancestor, message)
     }
 
     /// Describes the hold in a sentence, with the command that explains more.
     pub(crate) fn describe(&self) -> String {
         let held = self.commit.short();
-        format!("{held} before it isn't accepted, and holds later commits: plumb explain {held}")
+        format!("the earlier commit {held} isn't accepted and holds later ones: plumb explain {held}")
     }
 }
 

@@ -99,12 +99,12 @@ fn row_of(code: ReasonCode) -> Option<Row> {
             &[APPROVE],
         ),
         ReasonCode::ApprovalsMissing => Row(
-            "Fetch the approvals that the server has. Those who are named above give the others, once they have looked at the commit.",
+            "Fetch the approvals that the server has. The people named above can approve the commit after they have looked at it.",
             None,
             &[FETCH_APPROVALS, APPROVE],
         ),
         ReasonCode::Unbound => Row(
-            "If you made this commit, amend it with the hook commit-msg in place, which adds where it is meant. An approval says it too.",
+            "If you made this commit, amend it with the hook commit-msg installed: the hook adds the line `Deploy-Ref:`. An approval names the repository and branch too.",
             Some(SIGN),
             &[APPROVE],
         ),
@@ -118,37 +118,37 @@ fn row_of(code: ReasonCode) -> Option<Row> {
             &["plumb trust show", APPROVE],
         ),
         ReasonCode::KeyRevoked => Row(
-            "Look at it: whoever has the revoked key may have made it. Unless it is certainly its author's, set the branch back to what is accepted; nobody signs or approves it unseen.",
+            "Look at it first: a thief may have made it with the revoked key. Unless you are certain that its author did, set the branch back to the accepted commit. Don't sign or approve it unseen.",
             None,
             &["git show {commit}", SET_BACK],
         ),
         ReasonCode::Future => Row(
-            "Wait until that time has come: the commit is judged again then. If you made it with a wrong clock, set the clock right and sign it anew.",
+            "Wait until that time: the commit is judged again then. If you made it with a wrong clock, correct the clock and sign it again.",
             Some(SIGN),
             &[],
         ),
         ReasonCode::Frozen => Row(
-            "Wait until the freeze has ended: the commit is judged again then. If it is yours and the policy has an `emergency`, declare one instead.",
+            "Wait until the freeze ends: the commit is judged again then. If the commit is yours and the policy has an `emergency`, declare one instead.",
             Some(DECLARE),
             &[],
         ),
         ReasonCode::SideUnsigned => Row(
-            "Let those who made the commits of the merged branch sign them, each their own. Then merge that branch again.",
+            "Ask the authors of the merged branch to sign their commits. Then merge that branch again.",
             None,
             &[LOOK],
         ),
         ReasonCode::Backdated | ReasonCode::SeenLate | ReasonCode::Tombstoned => Row(
-            "If you made this commit and it is still wanted, set the clock right and sign it anew.",
+            "If you made this commit and still want it, correct your clock and sign the commit again.",
             Some(SIGN),
             &[],
         ),
         ReasonCode::HeartbeatStale => Row(
-            "Check that the job that makes the heartbeat runs, and that the server shows the newest commits.",
+            "Check that the job that creates the heartbeat runs, and that the server shows the newest commits.",
             None,
             &["git ls-remote {remote} {branch} 'alive/*'"],
         ),
         ReasonCode::BadSignature | ReasonCode::MalformedSignature => Row(
-            "Look at it: it was changed after it was signed, or it is a forgery. Set the branch back to what is accepted if the server has it.",
+            "Look at it: it was changed after it was signed, or it is a forgery. If the server has it, set the branch back to the accepted commit.",
             None,
             &["git show --show-signature {commit}", SET_BACK],
         ),
@@ -160,12 +160,12 @@ fn row_of(code: ReasonCode) -> Option<Row> {
         | ReasonCode::Gitlink
         | ReasonCode::Link
         | ReasonCode::PolicyNotIsolated => Row(
-            "Set the branch back to what is accepted if the server has the commit. Then make the change again without what is named above; a change of trust/ is a commit of its own.",
+            "If the server has the commit, set the branch back to the accepted one. Then make the change again without what is named above; put a change of trust/ into a commit of its own.",
             None,
             &[SET_BACK],
         ),
         ReasonCode::NoRule => Row(
-            "Let a rule own that path first (`**` owns everything), in a commit before this one.",
+            "First add a rule that matches that path (`**` matches everything), in a commit before this one.",
             None,
             &["$EDITOR trust/policy.yaml", "plumb trust check"],
         ),
@@ -174,27 +174,27 @@ fn row_of(code: ReasonCode) -> Option<Row> {
         | ReasonCode::PolicySerial
         | ReasonCode::PolicyMoved
         | ReasonCode::RevocationDropped => Row(
-            "Set the branch back to what is accepted if the server has the commit. Then mend trust/ until the check finds no error, and commit again.",
+            "If the server has the commit, set the branch back to the accepted one. Then fix trust/ until `plumb trust check` finds no error, and commit again.",
             None,
             &[SET_BACK, "plumb trust check"],
         ),
         ReasonCode::MissingObject | ReasonCode::CorruptObject => Row(
-            "Fetch the whole history: a shallow clone can't be judged. If an object is broken, a fresh clone may have it whole.",
+            "Fetch the whole history, because a shallow clone can't be judged. If an object is damaged, try a fresh clone.",
             None,
             &["git fetch --unshallow {remote}", "git fsck --full"],
         ),
         ReasonCode::NotDescendant => Row(
-            "Build on what is accepted: rebase your own commits onto it, and merge those of others on top of it.",
+            "Build on the accepted commit: rebase your own commits onto it, and merge those of others on top of it.",
             None,
             &["git fetch {remote}", LOOK],
         ),
         ReasonCode::Rewound | ReasonCode::RollbackRefused => Row(
-            "Push the accepted commits again. To go back on purpose, undo on top of them.",
+            "Push the accepted commits again. To go back on purpose, revert on top of them.",
             None,
             &[PUSH_ACCEPTED, UNDO],
         ),
         ReasonCode::EmergencyExpired => Row(
-            "If you made this commit and the emergency lasts, sign it anew. As an ordinary change it needs the approvals of its paths, and waits for the end of a freeze.",
+            "If you made this commit and the emergency goes on, sign it again. As an ordinary change it needs the approvals of its paths, and waits for the end of a freeze.",
             Some(SIGN),
             &[],
         ),

@@ -52,7 +52,7 @@ pub(super) fn show(
         match read(repository, *other, keys) {
             Ok(row) => tell(*other, &row),
             // The other commits need not be readable.
-            Err(_) => shell.say(format_args!("{} can't be read", other.short())),
+            Err(_) => shell.say(format_args!("cannot read {}", other.short())),
         }
     }
     let more = scope.commits.len().saturating_sub(SHOWN);
@@ -103,7 +103,7 @@ struct Row {
 }
 
 fn read(repository: &Repository, id: Oid, keys: &KnownKeys) -> Result<Row, Failure> {
-    let unread = || format!("the commit {} can't be read", id.short());
+    let unread = || format!("cannot read the commit {}", id.short());
     let raw = repository
         .objects()
         .read(&id, ObjectKind::Commit, limits::COMMIT)
@@ -147,7 +147,7 @@ fn signer(raw: &[u8], commit: &Commit<'_>, keys: &KnownKeys, id: Oid) -> (Signer
         }
         Some(Err(reason)) if reason.code == ReasonCode::UnknownKey => (
             SignerKey::Other,
-            "signed by a key that the policy doesn't have".to_owned(),
+            "signed by a key that isn't in the policy".to_owned(),
         ),
         Some(Err(reason)) => (
             SignerKey::Other,

@@ -97,7 +97,7 @@ impl BeforeApproval {
         // Open it again: the tag is new.
         let repository = Repository::open(repository.git_dir())?;
         let name = format!("refs/tags/{tag}");
-        let unread = || format!("the tag {tag} can't be read");
+        let unread = || format!("cannot read the tag {tag}");
         let target = repository
             .reference(&name)?
             .ok_or_else(|| Failure::new(unread()))?;
@@ -111,7 +111,7 @@ impl BeforeApproval {
             Err(reason) => return Err(not_kept(git, tag, &reason)),
         };
         let own = TagRef { name, target };
-        let unjudged = || Failure::new("the commit can't be judged again");
+        let unjudged = || Failure::new("cannot judge the commit again");
         let &(_, newest) = self.chain.first().ok_or_else(unjudged)?;
         // The signer's key may be revoked by now: that shows in the notes of the verdict. They are limited, so
         // approvals by others, which anybody may push, are left out here.
@@ -174,7 +174,7 @@ fn rejected(step: &Step, reason: &Reason) -> Failure {
     ))
     .maybe_hint(reason.hint.clone())
     .hint(format!(
-        "run `plumb explain {}` for what the code means",
+        "run `plumb explain {}` to see what the code means",
         reason.code
     ))
 }
@@ -203,7 +203,7 @@ impl AfterApproval {
             .iter()
             .all(|(before, _)| before.verdict.is_accept());
         shell.warn(if complete {
-            "this approval changes nothing: the commit has everything that it needs without it".to_owned()
+            "this approval changes nothing: the commit needs no more approvals".to_owned()
         } else {
             format!(
                 "this approval changes nothing: {} counts already, or is in no group that the changed paths need",
@@ -221,7 +221,7 @@ impl AfterApproval {
             if step.verdict.is_accept() {
                 let _ = writeln!(
                     out,
-                    "{commit} has all that it needs with it, by {}",
+                    "{commit} now has every approval that it needs; yours counts as {}",
                     self.identity
                 );
                 continue;
@@ -229,7 +229,7 @@ impl AfterApproval {
             let note = palette.paint(Paint::Warn, "note:");
             let _ = writeln!(
                 out,
-                "{note} by {}, and {commit} isn't accepted yet:",
+                "{note} yours counts as {}, but {commit} isn't accepted yet:",
                 self.identity
             );
             for reason in &step.reasons {
@@ -248,8 +248,8 @@ fn not_kept(git: &Git, tag: &str, why: &Reason) -> Failure {
         return failure;
     }
     Failure::new(format!(
-        "the approval would count for nothing, so it wasn't kept: {why}"
+        "the approval would count for nothing, so it was deleted: {why}"
     ))
     .hint("sign with a key of the policy: `plumb trust show` lists them, `git config user.signingkey KEY` sets yours")
-    .hint("trust a new key with a change of trust/: plumb trust add NAME --key FILE --group GROUP")
+    .hint("to trust a new key, change trust/: plumb trust add NAME --key FILE --group GROUP")
 }

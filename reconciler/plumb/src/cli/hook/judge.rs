@@ -144,7 +144,7 @@ impl Judge<'_> {
             ControlFlow::Continue(())
         };
         simulate(self.repository.objects(), &inputs, &mut look)
-            .map_err(|reason| Failure::new(format!("later commits can't be judged: {reason}")))?;
+            .map_err(|reason| Failure::new(format!("cannot judge later commits: {reason}")))?;
         let (why, held) = match found {
             None => return Ok(None),
             Some(Behind::Refused(why, held)) => (why, held),
@@ -172,7 +172,7 @@ impl Judge<'_> {
         let why = if self.repository.objects().has(&self.introduction) {
             way.reasons.iter().find_map(misplaced)
         } else {
-            Some("there is no such commit here".to_owned())
+            Some("this repository has no such commit".to_owned())
         };
         let Some(why) = why else {
             return Ok(());
@@ -181,8 +181,8 @@ impl Judge<'_> {
             "nothing was judged: this repository's plumb.introduction is {}, and {why}",
             self.introduction.short()
         ))
-        .hint("let whoever keeps the server name the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
-        .hint("if that is the right one, it is the branch that is another's"))
+        .hint("ask the server's operator to set the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
+        .hint("if the commit is right, the push is to the wrong repository or branch"))
     }
 }
 
@@ -194,11 +194,11 @@ enum Behind {
 
 fn too_many(reference: &str, new: Oid) -> Failure {
     Failure::new(format!(
-        "{reference} isn't moved to {}: more than {BEHIND} commits would wait on it, and none behind so many is judged",
+        "{reference} isn't moved to {}: more than {BEHIND} commits would wait on it, and none beyond that number is judged",
         new.short()
     ))
     .hint("approve the waiting commits first: `plumb approve COMMIT --base COMMIT` approves many at once, also in the same push: git push --atomic")
-    .hint("or push fewer at a time; waiting commits may be set back")
+    .hint("or push fewer at a time; you may set the branch back from commits that wait")
 }
 
 /// Returns why a commit behind others is refused, or `None` if it waits like them.

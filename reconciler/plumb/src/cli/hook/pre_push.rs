@@ -93,11 +93,11 @@ fn verify(
     }
     if refused {
         return Err(Failure::new(format!("{} isn't pushed", update.name)).hint(
-            "`git push --no-verify` pushes anyway; the server and the controller judge it again",
+            "to push anyway, run `git push --no-verify`: the server and the controller judge it again",
         ));
     }
     if !outcome.is_accept() {
-        shell.say("pushing anyway: the server judges again, and takes a commit that merely waits; hosts stay as they are until it is accepted");
+        shell.say("pushing anyway: the server judges again and takes commits that only wait; hosts change once the commits are accepted");
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ fn notify(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure
     block_on(async { client.tell(&Command::Notify).await })
         .map(|_| Exit::OK)
         .inspect_err(|_| {
-            shell.warn("the controller wasn't told; it fetches the push at its next poll");
+            shell.warn("cannot notify the controller; it fetches the push at its next poll");
         })
 }
 
@@ -120,7 +120,7 @@ impl Server {
         };
         let Some(new) = update.new else {
             return Err(Failure::new(format!(
-                "{} can't be deleted: hosts follow it",
+                "{} can't be deleted, because hosts follow it",
                 self.reference
             )));
         };
@@ -162,7 +162,7 @@ impl Server {
                 Failure::new(format!("{} isn't moved to {}", self.reference, new.short()));
             failure.maybe_hint(set_back.map(|accepted| {
                 format!(
-                    "the branch was set back past the hooks, and hosts run what is accepted; push that again: git push origin {}",
+                    "the branch was set back past the hooks, below the commit that hosts run; push that commit again: git push origin {}",
                     quoted(&format!("{accepted}~0:{}", self.reference))
                 )
             }))
@@ -170,10 +170,10 @@ impl Server {
         match refusal {
             None => Ok(Exit::OK),
             Some(Refusal::Never) => {
-                Err(failure().hint("`plumb verify` shows the same before a push"))
+                Err(failure().hint("run `plumb verify` before a push to see the same verdict"))
             }
             Some(Refusal::Uncovered) => Err(failure().hint(
-                "an approval by somebody else may also come in the same push: git push --atomic",
+                "to push somebody else's approval together with the commit, use: git push --atomic",
             )),
         }
     }
@@ -187,7 +187,7 @@ impl Server {
             });
         if updates.iter().any(branch) && !is_told {
             shell.warn(format_args!(
-                "nothing was judged: as long as plumb.introduction names no commit here with a policy, only {} is; whoever keeps the server names it, in the bare repository: git config plumb.introduction COMMIT",
+                "nothing was judged: plumb.introduction names no commit with a policy here, so only {} is judged; ask the server's operator to set it, in the bare repository: git config plumb.introduction COMMIT",
                 self.reference
             ));
         }
@@ -214,14 +214,14 @@ impl Server {
             Failure::new(
                 "this repository has no root of trust, so nothing can be judged",
             )
-            .hint("whoever keeps the server sets it once, in the bare repository: git config plumb.introduction COMMIT")
+            .hint("ask the server's operator to set it once, in the bare repository: git config plumb.introduction COMMIT")
         };
         let text = self
             .repository
             .config("plumb.introduction")
             .ok_or_else(unknown)?;
         text.parse()
-            .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
+            .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a full commit id"))
     }
 
     /// Returns the accepted state that applies to a branch with this tip. A branch that was set back past the
@@ -300,9 +300,9 @@ impl Server {
         }
         for (tag, key) in revocations(updates) {
             shell.say(if outcome.revoked.contains(&key) {
-                format!("{key} is revoked: no new commit is accepted by it")
+                format!("{key} is revoked: no new commit is accepted with it")
             } else {
-                format!("{tag} doesn't count yet: it takes what a change of trust/ takes, on accepted commits")
+                format!("{tag} doesn't count yet: it needs as many signers as a change of trust/, on accepted commits")
             });
         }
         if !outcome.is_accept() && branch.is_some() {

@@ -103,7 +103,7 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
     };
     if let Some(what) = what {
         return Err(Failure::new(format!(
-            "{} is named like {what}, and git would take it for that",
+            "{} is named like {what}, and git would confuse the two",
             update.name
         ))
         .hint("choose another name"));
@@ -124,10 +124,10 @@ pub(super) fn guard(
     };
     if update.old.is_some() && update.new != update.old {
         return Err(Failure::new(format!(
-            "{} stays as it is: approvals, heartbeats and revocations are only added",
+            "{} can't be moved or deleted: approvals, heartbeats and revocations are permanent",
             update.name
         ))
-        .hint("push another tag, with another last part (`--id`)"));
+        .hint("push another tag with another last part (`--id`)"));
     }
     let Some(new) = update.new else {
         return Ok(());
@@ -135,7 +135,7 @@ pub(super) fn guard(
     let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
     if update.old.is_none() && kind.in_the_way(rest, branch) {
         return Err(Failure::new(format!(
-            "{} has no last part, so no tag that has one could be created",
+            "{} has no last part, so git could create no tag below it",
             update.name
         ))
         .hint(format!("name it {}", kind.form())));
@@ -146,7 +146,7 @@ pub(super) fn guard(
             Failure::new(format!("{} can never count: {why}", update.name))
                 .hint(form_hint(kind))
                 .hint(format!(
-                    "`git tag -d {}` removes yours; it isn't taken because a pushed tag stays",
+                    "delete yours with `git tag -d {}`; it isn't accepted because a pushed tag is permanent",
                     quoted(name)
                 )),
         )
@@ -156,13 +156,13 @@ pub(super) fn guard(
 fn form_hint(kind: Kind) -> &'static str {
     match kind {
         Kind::Approval => {
-            "`plumb approve COMMIT` makes one; by hand it is `git tag --sign` with `Approve: REPOSITORY REF COMMIT` as the last paragraph"
+            "create one with `plumb approve COMMIT`; by hand, use `git tag --sign` with `Approve: REPOSITORY REF COMMIT` as the last paragraph"
         }
         Kind::Heartbeat => {
-            "a heartbeat is `git tag --sign` with `Alive: REPOSITORY REF COMMIT` as the last paragraph"
+            "create a heartbeat with `git tag --sign` and `Alive: REPOSITORY REF COMMIT` as the last paragraph"
         }
         Kind::Revocation => {
-            "a revocation is `git tag --sign revoke/FINGERPRINT/ID COMMIT`, on an accepted commit; of an SSH key it is the SHA-256 of the key in hexadecimal digits"
+            "create a revocation with `git tag --sign revoke/FINGERPRINT/ID COMMIT` on an accepted commit; for an SSH key, FINGERPRINT is the key's SHA-256 in hexadecimal digits"
         }
     }
 }
@@ -178,7 +178,7 @@ fn never_counts(
     let raw = match repository.objects().read(id, ObjectKind::Tag, limits::TAG) {
         Ok(raw) => raw,
         Err(plumb_trust::ObjectError::WrongKind) => {
-            return Some("it is a lightweight tag, which nobody can sign".to_owned());
+            return Some("it is a lightweight tag, which can't be signed".to_owned());
         }
         Err(error) => return Some(error.to_string()),
     };
@@ -188,7 +188,7 @@ fn never_counts(
     };
     if name.strip_prefix("refs/tags/") != Some(tag.name) {
         return Some(format!(
-            "what is signed calls itself {}",
+            "the signed text names it {}",
             tag.name.escape_debug()
         ));
     }
@@ -219,11 +219,11 @@ fn never_counts(
     match said {
         Some(said) if same(said) => None,
         Some(said) => Some(format!(
-            "it says `{wanted}: {}` and stands for `{meant}`",
+            "it has `{wanted}: {}` but points to `{meant}`",
             said.escape_debug()
         )),
         None => Some(format!(
-            "its last paragraph doesn't say `{wanted}: {meant}`"
+            "its last paragraph lacks the line `{wanted}: {meant}`"
         )),
     }
 }

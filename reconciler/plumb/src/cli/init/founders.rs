@@ -54,8 +54,8 @@ impl Founders {
                 .any(|other| other.identity == founder.identity)
             {
                 return Err(
-                    Failure::new(format!("two keys are called {}", founder.identity))
-                        .hint("name each: --ssh-key alice=FILE --openpgp bob=FILE"),
+                    Failure::new(format!("two keys have the name {}", founder.identity))
+                        .hint("name each person: --ssh-key alice=FILE --openpgp bob=FILE"),
                 );
             }
             if before
@@ -63,7 +63,7 @@ impl Founders {
                 .any(|other| other.key.name == founder.key.name)
             {
                 return Err(Failure::new("the same key is given twice")
-                    .hint("give keys of two people: two signatures by one key are one"));
+                    .hint("give keys of two people: two signatures by one key count as one"));
             }
         }
         Ok(founders)
@@ -90,7 +90,7 @@ impl Founder {
         let identity = word(identity);
         if identity.is_empty() {
             return Err(
-                Failure::new(format!("the owner of {} isn't known", key.origin))
+                Failure::new(format!("cannot tell whose key {} is", key.origin))
                     .hint("name the person: --ssh-key alice=FILE"),
             );
         }

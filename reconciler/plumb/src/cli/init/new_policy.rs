@@ -154,7 +154,7 @@ pub(in crate::cli) fn random_id() -> Result<String, Failure> {
     let mut bytes = [0_u8; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
-        .or_fail(|| "/dev/urandom can't be read".to_owned())?;
+        .or_fail(|| "cannot read /dev/urandom".to_owned())?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut id = String::new();

@@ -34,7 +34,7 @@ pub(super) fn whole(
             out,
             "{} {}",
             palette.paint(Paint::Bold, name),
-            palette.paint(Paint::Error, "wasn't looked at")
+            palette.paint(Paint::Error, "wasn't observed")
         );
         let _ = writeln!(out, "  {error}");
         if let Some(hint) = error.hint() {
@@ -88,14 +88,14 @@ impl Unseen {
         let mut parts = Vec::new();
         if self.failed > 0 {
             let hosts = count(self.failed, "host");
-            parts.push(format!("{hosts} {} looked at", be(self.failed)));
+            parts.push(format!("{hosts} {} observed", be(self.failed)));
         }
         if self.held > 0 {
             parts.push(format!("{} held", count(self.held, "host")));
         }
         if self.problems > 0 {
             let resources = count(self.problems, "resource");
-            parts.push(format!("{resources} {} looked at", be(self.problems)));
+            parts.push(format!("{resources} {} observed", be(self.problems)));
         }
         parts
             .into_iter()
@@ -154,7 +154,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
     for drift in &group.planned.held_drift {
         let _ = writeln!(
             out,
-            "  {} {}  {} (drift is left as it is: mode {})",
+            "  {} {}  {} (not corrected, drift mode: {})",
             palette.paint(Paint::Warn, "! drifted"),
             group.planned.name(&drift.address),
             fields(&drift.fields),
@@ -168,7 +168,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
         let _ = writeln!(
             out,
             "  {} {}  {}",
-            palette.paint(Paint::Error, "! can't look"),
+            palette.paint(Paint::Error, "! unreadable"),
             group.planned.name(&troubled.address),
             troubled.error
         );

@@ -24,7 +24,7 @@ use findings::{Ending, Findings};
 /// were fetched.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # with the keys as they are then"
+    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # judge the keys as of then"
 )]
 pub(super) struct Check {
     /// The repository's folder
@@ -149,10 +149,10 @@ impl Checked {
                 );
             }
             if let Some(told) = &self.emergency {
-                let _ = writeln!(out, "an emergency: {told}");
+                let _ = writeln!(out, "emergency: {told}");
             }
             for freeze in &self.freezes {
-                let _ = writeln!(out, "a freeze {}", of_freeze(freeze, self.at));
+                let _ = writeln!(out, "freeze {}", of_freeze(freeze, self.at));
             }
             for error in &self.errors {
                 let _ = writeln!(out, "{} {error}", palette.paint(Paint::Error, "error:"));
@@ -164,10 +164,10 @@ impl Checked {
         let count = crate::cli::count;
         let (errors, warnings) = (self.errors.len(), self.warnings.len());
         let (paint, word) = match (errors, warnings) {
-            (0, 0) => (Paint::Good, "it can be met, and nothing is odd".to_owned()),
+            (0, 0) => (Paint::Good, "ok".to_owned()),
             (0, _) => (
                 Paint::Warn,
-                format!("it can be met; {}", count(warnings, "warning")),
+                format!("ok, {}", count(warnings, "warning")),
             ),
             (_, 0) => (Paint::Error, count(errors, "error")),
             _ => (
@@ -176,7 +176,7 @@ impl Checked {
             ),
         };
         let name = match self.serial {
-            Some(serial) => format!("policy {serial}"),
+            Some(serial) => format!("policy serial {serial}"),
             None => "policy".to_owned(),
         };
         let _ = writeln!(out, "{name}: {}", palette.paint(paint, word));

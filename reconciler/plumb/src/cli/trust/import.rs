@@ -103,7 +103,7 @@ struct Imported {
 impl Import {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let bytes = std::fs::read(&self.file)
-            .or_fail(|| format!("{} can't be read", self.file.display()))?;
+            .or_fail(|| format!("cannot read {}", self.file.display()))?;
         let text = String::from_utf8(bytes)
             .or_fail(|| format!("{} isn't UTF-8 text", self.file.display()))?;
         must_be_there(&self.folder)?;
@@ -111,10 +111,10 @@ impl Import {
         let there = root.join("trust").exists();
         if self.write && there {
             return Err(Failure::new(format!(
-                "{} has a trust/ already, which isn't written over",
+                "{} already has a trust/ folder, which is never overwritten",
                 root.display()
             ))
-            .hint("without --write this shows what would be added to it"));
+            .hint("run this without --write to see what to add to it"));
         }
         let existing = if there {
             Some(Folder::read(&self.folder)?)
@@ -156,7 +156,7 @@ impl Import {
             return Ok(Format::AllowedSigners);
         }
         Err(
-            Failure::new(format!("the format of {} isn't known", self.file.display()))
+            Failure::new(format!("cannot tell the format of {}", self.file.display()))
                 .hint("name it: --format sq-git, allowed-signers or codeowners"),
         )
     }
@@ -170,7 +170,7 @@ impl Import {
         shell: &Shell,
     ) -> Result<Exit, Failure> {
         if new.identities.is_empty() {
-            return Err(self.nothing(&notes, "no key in it can be trusted here"));
+            return Err(self.nothing(&notes, "it has no key that could be trusted here"));
         }
         if let Some(folder) = existing {
             let policy = folder.usable()?.policy;
@@ -183,10 +183,10 @@ impl Import {
             };
             return self.shown(&imported, shell, |out, palette| {
                 if imported.commands.is_empty() {
-                    let _ = writeln!(out, "the policy has all of these keys already");
+                    let _ = writeln!(out, "the policy already has all of these keys");
                     return;
                 }
-                let _ = writeln!(out, "# what {POLICY_PATH} doesn't have yet:");
+                let _ = writeln!(out, "# to add to {POLICY_PATH}:");
                 for command in &imported.commands {
                     let _ = writeln!(out, "{}", palette.paint(Paint::Bold, command));
                 }
@@ -231,14 +231,14 @@ impl Import {
                 for (path, _) in new.files() {
                     let _ = writeln!(out, "# and {path}");
                 }
-                let _ = writeln!(out, "# --write writes it");
+                let _ = writeln!(out, "# to write these files, add --write");
                 return;
             };
             for path in &imported.files {
                 let _ = writeln!(out, "{} {path}", palette.paint(Paint::Good, "written:"));
             }
             if bound {
-                out.push_str("  each commit names this repository (a commit-msg hook adds it)\n");
+                out.push_str("  each commit names this repository (a commit-msg hook adds the line)\n");
             }
             edited.describe(out, palette);
         })
@@ -248,10 +248,10 @@ impl Import {
     fn rules(&self, existing: Option<&Folder>, text: &str, shell: &Shell) -> Result<Exit, Failure> {
         let Some(folder) = existing else {
             return Err(Failure::new(
-                "CODEOWNERS names no keys, so it makes no policy alone",
+                "CODEOWNERS has no keys, so it can't become a policy by itself",
             )
-            .hint("begin with the keys: plumb trust init --ssh-key alice=alice.pub …, or import an allowed_signers file")
-            .hint("name the identities as CODEOWNERS does, without the @"));
+            .hint("add the keys first: plumb trust init --ssh-key alice=alice.pub …, or import an allowed_signers file")
+            .hint("name the identities as in CODEOWNERS, without the @"));
         };
         let policy = folder.usable()?.policy;
         let (changed, notes) = codeowners::read(text, &policy, &folder.policy);
@@ -260,7 +260,7 @@ impl Import {
             notes.fold(failure, Failure::hint)
         })?;
         if changed == folder.policy {
-            return Err(self.nothing(&notes, "nothing in it can be translated"));
+            return Err(self.nothing(&notes, "it has nothing that can be translated"));
         }
         let imported = Imported {
             policy: Some(changed.clone()),
@@ -272,7 +272,7 @@ impl Import {
             diff(out, &folder.policy, &changed, palette);
             let _ = writeln!(
                 out,
-                "# write what you want of it into {POLICY_PATH}, raise `serial`, and prove it: plumb trust check"
+                "# copy what you want from this into {POLICY_PATH}, raise `serial`, and run: plumb trust check"
             );
         })
     }
@@ -324,7 +324,7 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
         };
         if let Some(name) = known.filter(|name| !has(name)) {
             notes.push(Note::general(format!(
-                "{name} is in the policy already, with other keys: if {} of this file is somebody else, say another name in the command, or one of them signs for the other",
+                "{name} is in the policy with other keys: if {} of this file is another person, choose another name in the command, or one could sign for the other",
                 person.name
             )));
         }
@@ -333,7 +333,7 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
             if let Some(owner) = owner(policy, &key.name) {
                 if owner != name {
                     notes.push(Note::general(format!(
-                        "the key {} of {} is left out: the policy has it as {owner}'s, and one key counts for one identity",
+                        "the key {} of {} is left out: it is {owner}'s in the policy, and a key belongs to one identity",
                         key.name, person.name
                     )));
                 }
@@ -387,10 +387,10 @@ impl People {
         let has = |person: &&Person| person.keys.iter().any(|(own, _)| own.name == key.name);
         if let Some(other) = self.0.iter().find(has) {
             return Err(if other.name == name {
-                format!("{name} has the key {} already", key.name)
+                format!("{name} already has the key {}", key.name)
             } else {
                 format!(
-                    "the key {} is {}'s already, and one key counts for one identity",
+                    "the key {} already belongs to {}, and a key belongs to one identity",
                     key.name, other.name
                 )
             });

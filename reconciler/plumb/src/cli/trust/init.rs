@@ -52,14 +52,14 @@ impl Init {
         let git = Git::at(&self.dir);
         if !self.dir.is_dir() || git.ask(&["rev-parse", "--git-dir"]).is_err() {
             return Err(
-                Failure::new(format!("{} is in no git repository", self.dir.display()))
+                Failure::new(format!("{} isn't in a git repository", self.dir.display()))
                     .hint("create a fleet with `plumb init DIR`, or a repository with `git init`"),
             );
         }
         let root = top(&self.dir);
         if root.join("trust").exists() {
             return Err(
-                Failure::new(format!("{} has a trust/ already", root.display()))
+                Failure::new(format!("{} already has a trust/ folder", root.display()))
                     .hint("run `plumb trust show` to see it, `plumb trust add` to add a key"),
             );
         }
@@ -69,7 +69,7 @@ impl Init {
                 .try_ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])
                 .ok_or_else(|| {
                     Failure::new("no branch is checked out")
-                        .hint("name the one that hosts follow: --branch main")
+                        .hint("name the branch that hosts follow: --branch main")
                 })?,
         };
         let new = first_policy(self.founders.read(&root)?);
@@ -110,7 +110,7 @@ impl Init {
                 out,
                 "  {}",
                 if two {
-                    "one signature changes hosts, two change trust/ and fleet.yaml; each commit names this repository (a commit-msg hook adds it)"
+                    "one signature changes hosts, two change trust/ and fleet.yaml; each commit names this repository (a commit-msg hook adds the line)"
                 } else {
                     "one signature is enough for everything (count 1, bindRef none): whoever has this key owns the fleet.\n  Add a second person with: plumb trust add NAME --key FILE --group ops"
                 }

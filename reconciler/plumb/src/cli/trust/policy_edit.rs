@@ -24,7 +24,7 @@ use crate::report::{Failure, OrFail as _};
 use crate::yaml_edit::{EditError, Step, Yaml, scalar};
 
 /// The hint if too few people can sign a change of `trust/`.
-pub(super) const NEW_ROOT: &str = "no commit can mend it: whoever keeps the server and the controller names a commit with a mended policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
+pub(super) const NEW_ROOT: &str = "no commit can fix this: the operators of the server and the controller must set a commit with a fixed policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
 
 const SPEC: Step<'static> = Step::Key("spec");
 
@@ -157,7 +157,7 @@ impl PolicyEdit {
             None => {}
             Some(own) if own == name => {
                 return Err(
-                    Failure::new(format!("{name} has the key {} already", key.name))
+                    Failure::new(format!("{name} already has the key {}", key.name))
                         .hint(format!(
                             "refresh a certificate with: plumb trust rotate {name} --key …"
                         ))
@@ -166,10 +166,10 @@ impl PolicyEdit {
             }
             Some(other) => {
                 return Err(Failure::new(format!(
-                    "the key {} is {other}'s already; one key counts for one identity",
+                    "the key {} already belongs to {other}; a key belongs to one identity",
                     key.name
                 ))
-                .hint("give each person a key of their own: two signatures by one key are one"));
+                .hint("give each person a key of their own: two signatures by one key count as one"));
             }
         }
         let form = key.policy_form();
@@ -183,7 +183,7 @@ impl PolicyEdit {
             let done = self.yaml.push(&keys_of(name), &form);
             (form, done)
         };
-        done.map_err(|error| by_hand(&error, &format!("write `{what}` into spec.identities")))?;
+        done.map_err(|error| by_hand(&error, &format!("add `{what}` to spec.identities")))?;
         self.put_file(name, key);
         self.added.push(key.clone());
         Ok(())
@@ -195,7 +195,7 @@ impl PolicyEdit {
         let name = scalar(name);
         self.yaml
             .push(&path, &name)
-            .map_err(|error| by_hand(&error, &format!("write `{name}` into the group {group}")))
+            .map_err(|error| by_hand(&error, &format!("add `{name}` to the group {group}")))
     }
 
     /// Removes a person with their keys and memberships.
@@ -214,7 +214,7 @@ impl PolicyEdit {
         let path = [SPEC, Step::Key("identities"), Step::Key(name)];
         self.yaml
             .remove(&path)
-            .map_err(|error| by_hand(&error, &format!("take {name} out")))
+            .map_err(|error| by_hand(&error, &format!("remove {name}")))
     }
 
     fn leave(&mut self, name: &str, group: &str) -> Result<(), Failure> {
@@ -223,7 +223,7 @@ impl PolicyEdit {
         while let Some(at) = self.yaml.position(&path, is) {
             self.yaml
                 .remove(&[&path[..], &[Step::Item(at)]].concat())
-                .map_err(|error| by_hand(&error, &format!("take {name} out of {group}")))?;
+                .map_err(|error| by_hand(&error, &format!("remove {name} from {group}")))?;
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl PolicyEdit {
         let path = self.path_of(name, key)?;
         self.yaml
             .remove(&path)
-            .map_err(|error| by_hand(&error, &format!("take {key} out")))?;
+            .map_err(|error| by_hand(&error, &format!("remove {key}")))?;
         self.drop_file(key);
         Ok(())
     }
@@ -252,7 +252,7 @@ impl PolicyEdit {
             Err(EditError::Nothing(_)) => self.yaml.insert(&path, "validBefore", &text),
             other => other,
         };
-        let what = format!("give {key} of {name} `validBefore: {text}`");
+        let what = format!("set `validBefore: {text}` on {key} of {name}");
         done.map_err(|error| by_hand(&error, &what))
     }
 
@@ -276,7 +276,7 @@ impl PolicyEdit {
         let identity = policy.identities.iter().find(|i| i.name == name);
         let at = identity
             .and_then(|identity| identity.keys.iter().position(|own| own.name == *key))
-            .ok_or_else(|| Failure::new(format!("{name} has no key {key}")))?;
+            .ok_or_else(|| Failure::new(format!("{name} doesn't have the key {key}")))?;
         Ok([&keys_of(name)[..], &[Step::Item(at)]].concat())
     }
 
@@ -311,7 +311,7 @@ impl PolicyEdit {
         let text = least.to_string();
         self.yaml
             .set(&[SPEC, Step::Key("serial")], &text)
-            .map_err(|error| by_hand(&error, &format!("write `serial: {text}` into spec")))
+            .map_err(|error| by_hand(&error, &format!("set `serial: {text}` in spec")))
     }
 
     /// Proves the result and writes it. `what` is the edit in a few words, the commit's subject.
@@ -357,7 +357,7 @@ impl PolicyEdit {
         for path in self.before.keys.keys() {
             if !self.keys.contains_key(path) {
                 fs::remove_file(self.before.root.join(path))
-                    .or_fail(|| format!("{path} can't be removed"))?;
+                    .or_fail(|| format!("cannot remove {path}"))?;
                 files.insert(path.clone());
             }
         }
@@ -368,9 +368,9 @@ impl PolicyEdit {
         let whole = self.before.root.join(path);
         if let Some(folder) = whole.parent() {
             fs::create_dir_all(folder)
-                .or_fail(|| format!("{} can't be created", folder.display()))?;
+                .or_fail(|| format!("cannot create {}", folder.display()))?;
         }
-        fs::write(&whole, bytes).or_fail(|| format!("{} can't be written", whole.display()))
+        fs::write(&whole, bytes).or_fail(|| format!("cannot write {}", whole.display()))
     }
 
     fn edited(
@@ -437,7 +437,7 @@ impl Edited {
             let commits = crate::git::more_commits(more);
             let _ = writeln!(
                 out,
-                "{note} {} has {commits} than this branch: undo this, run `git pull`, and repeat it",
+                "{note} {} has {commits} than this branch: undo this edit, run `git pull`, and repeat it",
                 self.upstream
             );
         }
@@ -448,13 +448,13 @@ impl Edited {
         if self.needs.is_empty() {
             let _ = writeln!(
                 out,
-                "Nothing judges the first commit with a policy: it becomes the introduction."
+                "No policy judges the first commit with a policy: it becomes the introduction."
             );
             return;
         }
         let _ = writeln!(
             out,
-            "The policy of the commit before it judges it: it needs {}.",
+            "The policy of the previous commit judges this one: it needs {}.",
             needs::describe(&self.needs)
         );
         let lacks = |need: &&GroupNeed| {
@@ -470,7 +470,7 @@ impl Edited {
             let approve = format!("plumb approve {}", quoted(&self.upstream));
             let _ = writeln!(
                 out,
-                "The others fetch and approve it once it is pushed:\n  {}",
+                "After the push, the others fetch and approve it:\n  {}",
                 palette.paint(Paint::Bold, approve)
             );
         }
@@ -502,7 +502,7 @@ fn keys_of(name: &str) -> [Step<'_>; 4] {
 
 fn by_hand(error: &EditError, what: &str) -> Failure {
     Failure::new(format!("{POLICY_PATH}: {error}; nothing was changed"))
-        .hint(format!("do it yourself: {what}"))
+        .hint(format!("edit the file yourself: {what}"))
 }
 
 fn unsatisfiable(what: &str, check: &Satisfiability) -> Failure {

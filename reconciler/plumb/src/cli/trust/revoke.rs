@@ -77,7 +77,7 @@ struct Lacking {
 impl Lacking {
     fn describe(&self) -> String {
         let left = match self.left.as_slice() {
-            [] => "nobody of them".to_owned(),
+            [] => "none of them".to_owned(),
             some => format!("only {}", some.join(" and ")),
         };
         format!(
@@ -134,9 +134,9 @@ impl Revoke {
         let before = verdict::judge_accepted(&repository, on, now)?;
         if !self.yes && !has_key(&authority, &key) {
             return Err(Failure::new(format!(
-                "the policy has no key {key}; nothing was revoked"
+                "the policy doesn't have the key {key}; nothing was revoked"
             ))
-            .hint("compare it with `plumb trust show`: it may be mistyped")
+            .hint("check it for typing errors: `plumb trust show` lists the keys of the policy")
             .hint(format!(
                 "or keep a former key from ever counting again: plumb trust revoke {key} --yes"
             )));
@@ -216,10 +216,10 @@ impl Revoke {
         let members: BTreeSet<String> = needs.into_iter().flat_map(|need| need.members).collect();
         let members: Vec<String> = members.into_iter().collect();
         Err(Failure::new(format!(
-            "the tag's signature would count for nothing, so it wasn't kept: {why}"
+            "the tag's signature would count for nothing, so it was deleted: {why}"
         ))
         .hint(format!(
-            "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or let one of them revoke it: {}",
+            "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or ask its owner to revoke it: {}",
             one_of(&members)
         )))
     }
@@ -237,14 +237,14 @@ impl Revoke {
             return git.new_tag(&folder, id);
         }
         let name = user_name(git).map(|name| word(&name)).ok_or_else(|| {
-            Failure::new("git doesn't know who you are")
+            Failure::new("git has neither `user.email` nor `user.name`")
                 .hint("run `git config --global user.email YOU@EXAMPLE`, or give --id")
         })?;
         let tag = format!("{folder}/{name}");
         if let Ok(name) = signer(repository, authority, &tag) {
             return Err(
-                Failure::new(format!("the tag {tag} by {name} has done it already"))
-                    .hint("push it, so that it acts; or create another one with --id"),
+                Failure::new(format!("{name} already revoked it with the tag {tag}"))
+                    .hint("push the tag so that it acts, or create another one with --id"),
             );
         }
         // Anybody can predict the name, and a pushed tag stays.
@@ -257,8 +257,8 @@ impl Revoke {
             return Ok(repository.resolve(on)?);
         }
         let unknown = || {
-            Failure::new("it isn't known which commits are accepted here")
-                .hint("name the root of trust, once: git config plumb.introduction COMMIT")
+            Failure::new("cannot tell which commits are accepted here")
+                .hint("set the root of trust once: git config plumb.introduction COMMIT")
                 .hint("or name a commit that hosts run: --on COMMIT")
         };
         let introduction = repository
@@ -323,11 +323,11 @@ impl Revoked {
         };
         if self.identity.is_none() {
             line(&format!(
-                "{note} the policy has no such key now: the tag keeps it from ever counting again"
+                "{note} the policy doesn't have this key now: the tag keeps it from ever counting again"
             ));
         }
         line(
-            "If it is stolen, first run this on the controller's machine; it acts at once and needs nobody else:",
+            "If it was stolen, first run this on the controller's machine; it takes effect at once and needs nobody else:",
         );
         for command in &self.at_once {
             line(&format!("  {}", bold(command)));
@@ -337,32 +337,32 @@ impl Revoked {
             let delete = bold(&format!("git tag -d {}", self.tag));
             let earlier = &self.earlier_text;
             line(&format!(
-                "{note} it counts together with what was signed before by {earlier}. If you don't mean that, delete yours before you push it: {delete}"
+                "{note} it counts together with the earlier revocation by {earlier}. If you don't mean that, delete yours before you push it: {delete}"
             ));
         }
         if self.missing.is_empty() {
-            line("It acts as soon as it is pushed, for everyone who follows the repository.");
+            line("Once pushed, it takes effect for everyone who follows the repository.");
         }
         for need in &self.missing {
             let (count, from, who) = (need.count, &need.from, one_of(&need.members));
             let again = bold(&format!("plumb trust revoke {}", self.key));
             line(&format!(
-                "{note} it doesn't act yet: {count} more of {from} must do the same ({who}):\n  {again}"
+                "{note} it has no effect yet: {count} more of {from} must do the same ({who}):\n  {again}"
             ));
         }
         for lacking in &self.lacking {
-            line(&format!("{note} once it acts, {}", lacking.describe()));
+            line(&format!("{note} once it takes effect, {}", lacking.describe()));
         }
         if too_few(&self.changers) {
             line(&format!(
-                "{note} too few are left then to change trust/, so {NEW_ROOT}"
+                "{note} then too few are left to change trust/, so {NEW_ROOT}"
             ));
         }
         for command in &self.afterwards {
             let needs = needs::describe(&self.changers);
             let command = bold(command);
             line(&format!(
-                "Afterwards take it out of the policy, in a commit that needs {needs}:\n  {command}"
+                "Afterwards remove the key from the policy, in a commit that needs {needs}:\n  {command}"
             ));
         }
         out
@@ -419,14 +419,14 @@ fn refused(
         lacking.join("; ")
     ));
     let failure = or_at_once(failure, key).hint(format!(
-        "then revoke it for everyone who follows the repository: plumb trust revoke {key} --yes"
+        "or revoke it for everyone who follows the repository: plumb trust revoke {key} --yes"
     ));
     if too_few(changers) {
         return failure.hint(format!("if the key is lost, {NEW_ROOT}"));
     }
     failure.maybe_hint(
         afterwards(authority, key).map(|command| {
-            format!("if the key is lost, or it can wait, replace it first: {command}")
+            format!("if the key is lost, or the revocation can wait, replace it first: {command}")
         }),
     )
 }
@@ -446,7 +446,7 @@ fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
 /// Adds a hint with the commands that work without a tag.
 fn or_at_once(failure: Failure, key: &KeyName) -> Failure {
     failure.hint(format!(
-        "if the key is stolen, don't wait. On the controller's machine, which acts at once and needs nobody else: {}",
+        "if the key was stolen, don't wait: run this on the controller's machine; it takes effect at once and needs nobody else: {}",
         at_once(key).join(" && ")
     ))
 }
@@ -510,7 +510,7 @@ fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<S
     let id = repository
         .reference(&name)
         .map_err(|error| error.to_string())?;
-    let id = id.ok_or_else(|| format!("{name} isn't there"))?;
+    let id = id.ok_or_else(|| format!("{name} doesn't exist"))?;
     let raw = repository
         .objects()
         .read(&id, ObjectKind::Tag, limits::TAG)

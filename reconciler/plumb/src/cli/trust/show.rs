@@ -99,16 +99,16 @@ fn describe_key(
 fn settings(policy: &Policy, palette: Palette) -> String {
     let bold = |text: &str| palette.paint(Paint::Bold, text);
     let bind = match policy.bind_ref {
-        BindRef::None => "a signature needn't say where it is meant",
-        BindRef::Trailer => "each commit says `Deploy-Ref: REPOSITORY REF`, or an approval does",
-        BindRef::Approval => "an approval says where it is meant",
+        BindRef::None => "signatures need not name the repository and branch",
+        BindRef::Trailer => "each commit names the repository and branch (`Deploy-Ref: REPOSITORY REF`), or an approval does",
+        BindRef::Approval => "an approval names the repository and branch",
     };
     let merged = match policy.side_branches {
         SideBranches::Vouched => "whoever approves a merge vouches for the commits that it brings",
         SideBranches::AllSigned => "each commit that a merge brings must be signed too",
     };
     let ages = format!(
-        "clocks may differ by {}; a signature is seen within {}; those of one commit lie within {}",
+        "clocks may differ by {}; a signature must arrive within {} of its date; the signatures of one commit must lie within {}",
         policy.skew, policy.max_age, policy.approvals_max_age
     );
     let mut out = String::new();
@@ -193,14 +193,14 @@ fn text(
     let _ = write!(out, "{table}");
     let _ = writeln!(
         out,
-        "\nAll rules that match a changed path must hold; a path that none matches can't change."
+        "\nAll rules that match a changed path must hold; nobody can change a path that no rule matches."
     );
     describe_exceptions(&mut out, policy, &able, now, palette);
     for lacking in &check.unsatisfiable {
         let _ = writeln!(
             out,
             "{} {} needs {} of {}, and only {} could sign",
-            palette.paint(Paint::Error, "can't be met:"),
+            palette.paint(Paint::Error, "unsatisfiable:"),
             lacking.rule,
             lacking.count,
             lacking.from,

@@ -39,9 +39,9 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
 /// Describes what nobody can do any more if a rule, or an emergency, lacks people.
 fn no_longer(rule: &str) -> String {
     if rule == "emergency" {
-        "no emergency can be declared any more".to_owned()
+        "nobody could declare an emergency any more".to_owned()
     } else {
-        format!("{rule} can't be changed any more")
+        format!("nobody could change {rule} any more")
     }
 }
 
@@ -102,7 +102,7 @@ impl Findings {
             .collect();
         for group in tight {
             self.warnings.push(format!(
-                "trust/ needs everybody of {group}: when one of them loses the key, nobody can change the policy any more"
+                "trust/ needs everybody of {group}: if one of them loses the key, nobody can change the policy any more"
             ));
         }
     }
@@ -124,13 +124,13 @@ impl Findings {
         let (old, new) = (&committed.policy, &authority.policy);
         if new.serial <= old.serial && differs(folder, base, None) {
             self.errors.push(format!(
-                "trust/ differs from {from}, and its serial is {} where that commit has {}: write a higher one",
+                "trust/ differs from {from}, but its serial is {} and that commit has {}: raise it",
                 new.serial, old.serial
             ));
         }
         if new.repository != old.repository || new.reference != old.reference {
             self.errors.push(
-                "`repository` and `ref` can't be changed: put them back as the newest commit has them"
+                "`repository` and `ref` can't be changed: restore them from the newest commit"
                     .to_owned(),
             );
         }
@@ -142,7 +142,7 @@ impl Findings {
             for key in &identity.keys {
                 if let Some(since) = revoked.since(authority, &key.name) {
                     self.warnings.push(format!(
-                        "the key {} of {} is {}, and counts for nothing: plumb trust rotate {} --key NEW --old {}, or plumb trust remove",
+                        "the key {} of {} is {} and counts for nothing: plumb trust rotate {} --key NEW --old {}, or plumb trust remove",
                         key.name,
                         identity.name,
                         revocations::describe(since),
@@ -162,7 +162,7 @@ impl Findings {
                 ends.insert(end);
                 if end.duration_since(at) <= SOON {
                     self.warnings.push(format!(
-                        "the key {} of {} ends at {end}: plumb trust rotate {} --key NEW",
+                        "the key {} of {} expires at {end}: plumb trust rotate {} --key NEW",
                         key.name, identity.name, identity.name
                     ));
                     self.ending.push(Ending {
@@ -189,7 +189,7 @@ impl Findings {
             });
         if let Some((end, lacking)) = locked {
             self.warnings.push(format!(
-                "from {end} on {}: keys end, and it needs {} of {}",
+                "from {end} on, {}: keys expire, and it needs {} of {}",
                 no_longer(&lacking.rule),
                 lacking.count,
                 lacking.from
@@ -204,7 +204,7 @@ impl Findings {
             let beats = policy.freshness.as_ref().is_some_and(|f| f.from == index);
             if !grouped && !beats {
                 self.warnings.push(format!(
-                    "{} is in no group, so nothing of theirs counts",
+                    "{0} is in no group, so {0}'s signatures don't count",
                     identity.name
                 ));
             }
@@ -248,7 +248,7 @@ impl Findings {
                 .collect();
             if !empty.is_empty() {
                 self.warnings.push(format!(
-                    "no file matches {} ({POLICY_PATH}); patterns begin at the repository's top",
+                    "no file matches {} ({POLICY_PATH}); patterns start at the repository's root",
                     one_of(&empty)
                 ));
             }
@@ -265,7 +265,7 @@ impl Findings {
                 String::new()
             };
             self.warnings.push(format!(
-                "no rule owns {}{more}: a commit that changes them is a reject",
+                "no rule matches {}{more}: commits that change them are rejected",
                 stray[..stray.len().min(NAMED)].join(", ")
             ));
         }

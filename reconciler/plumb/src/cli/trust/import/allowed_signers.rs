@@ -46,7 +46,7 @@ pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
 pub(super) fn rules(new: &NewPolicy) -> Option<Note> {
     (new.identities.len() > 1).then(|| {
         Note::general(
-            "such a file doesn't say who may change it: one signature changes hosts here, two change trust/ and fleet.yaml",
+            "this format doesn't say who may change the policy: here one signature changes hosts, two change trust/ and fleet.yaml",
         )
     })
 }
@@ -70,12 +70,12 @@ impl<'a> Line<'a> {
         let (principals, rest) = match line.strip_prefix('"') {
             Some(quoted) => quoted
                 .split_once('"')
-                .ok_or("a quote isn't closed")
+                .ok_or("unclosed quote")
                 .map(|(principals, rest)| (principals, rest.trim_start()))?,
             None => line
                 .split_once([' ', '\t'])
                 .map(|(principals, rest)| (principals, rest.trim_start()))
-                .ok_or("it has no key")?,
+                .ok_or("no key in this line")?,
         };
         let is_key = |word: &str| {
             ["ssh-", "ecdsa-", "sk-"]
@@ -92,7 +92,7 @@ impl<'a> Line<'a> {
         let (options, length) = options(rest)?;
         let key = rest[length..].trim_start();
         if !is_key(key) {
-            return Err("it has no key of a kind that is known");
+            return Err("no key of a known type in this line");
         }
         Ok(Self {
             principals,
@@ -120,18 +120,18 @@ fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
             let given = given
                 .strip_prefix('"')
                 .ok_or("the value of an option isn't in quotes")?;
-            let length = closing_quote(given).ok_or("a quote isn't closed")?;
+            let length = closing_quote(given).ok_or("unclosed quote")?;
             value = Some(given[..length].replace("\\\"", "\""));
             at += "=\"".len() + length + "\"".len();
         }
         if found.iter().any(|(other, _)| *other == name) {
-            return Err("an option is there twice, so ssh-keygen doesn't take the line");
+            return Err("duplicate option: ssh-keygen rejects the line");
         }
         found.push((name, value));
         match text[at..].chars().next() {
             Some(',') => at += 1,
             Some(' ' | '\t') | None => return Ok((found, at)),
-            Some(_) => return Err("something follows the quotes of an option"),
+            Some(_) => return Err("text follows the closing quote of an option"),
         }
     }
 }
@@ -158,14 +158,14 @@ fn take(
         match (name.as_str(), value.as_deref()) {
             ("cert-authority", None) => {
                 return Err(
-                    "`cert-authority`: certificates of SSH never count here, only plain keys"
+                    "`cert-authority`: SSH certificates never count here, only plain keys"
                         .to_owned(),
                 );
             }
             ("namespaces", Some(list)) => {
                 if !for_git(list)? {
                     return Err(format!(
-                        "`namespaces=\"{list}\"` isn't for signatures of git"
+                        "`namespaces=\"{list}\"` doesn't include git"
                     ));
                 }
             }
@@ -174,12 +174,12 @@ fn take(
                     time(text).ok_or_else(|| format!("`valid-after={text}` isn't a time"))?;
                 if latest > Timestamp::now() {
                     return Err(format!(
-                        "`valid-after={text}` is yet to come, and keys here have no beginning: add it then"
+                        "`valid-after={text}` is in the future, and keys here have no start time: add the key then"
                     ));
                 }
                 notes.push(Note::at(
                     at,
-                    format!("`valid-after={text}` has passed and is left out: signatures from before the policy never count anyway"),
+                    format!("`valid-after={text}` has passed and is left out: signatures older than the policy never count"),
                 ));
             }
             ("valid-before", Some(text)) => {
@@ -191,12 +191,12 @@ fn take(
                 if earliest != latest {
                     notes.push(Note::at(
                         at,
-                        format!("`valid-before={text}` names no time zone; the earliest that it can mean is taken: {earliest}"),
+                        format!("`valid-before={text}` has no time zone; the earliest possible time is used: {earliest}"),
                     ));
                 }
                 end = Some(earliest);
             }
-            (name, _) => return Err(format!("the option `{name}` isn't known here")),
+            (name, _) => return Err(format!("unknown option `{name}`")),
         }
     }
     let key = PublicKey::read(line.key.as_bytes(), "the key").map_err(|failure| {
@@ -210,7 +210,7 @@ fn take(
     })?;
     if let Some(why) = unusable(&key, Timestamp::now()) {
         return Err(format!(
-            "the key {} couldn't sign anything that counts: {why}",
+            "signatures by the key {} wouldn't count: {why}",
             key.name
         ));
     }
@@ -269,16 +269,16 @@ fn principal(
         .map(str::trim)
         .filter(|p| !p.is_empty())
         .collect();
-    let (first, others) = all.split_first().ok_or("it names nobody")?;
+    let (first, others) = all.split_first().ok_or("no principal in this line")?;
     if list.contains(['*', '?', '!']) {
         return Err(format!(
-            "`{list}` is a pattern, and an identity here is one person: name them"
+            "`{list}` is a pattern, but an identity is one person: list the people by name"
         ));
     }
     let local = first.split('@').next().unwrap_or(first);
     let own = word(local);
     if own.is_empty() {
-        return Err(format!("`{first}` makes no name here"));
+        return Err(format!("no identity name can be made of `{first}`"));
     }
     let known = all.iter().find_map(|principal| names.of(principal));
     let name = if let Some(name) = known {
@@ -288,12 +288,12 @@ fn principal(
         if let Some(other) = other {
             notes.push(Note::at(
                 at,
-                format!("{first} is called {name} here, as {own} is {other}: if they are one person, name both in one line, or one person counts for two"),
+                format!("{first} becomes {name}, because {own} is {other}: if they are one person, write both into one line, or one person counts twice"),
             ));
         } else if own != local.to_lowercase() && others.is_empty() {
             notes.push(Note::at(
                 at,
-                format!("{first} is called {name} here, where names are of letters from a to z, digits, `.`, `_` and `-`"),
+                format!("{first} becomes {name}, because names here consist of a to z, digits, `.`, `_` and `-`"),
             ));
         }
         name
@@ -305,7 +305,7 @@ fn principal(
         notes.push(Note::at(
             at,
             format!(
-                "{first} is called {name} here; {} is taken for the same person",
+                "{first} becomes {name}; {} is assumed to be the same person",
                 others.join(", ")
             ),
         ));
@@ -317,7 +317,7 @@ fn principal(
 fn for_git(list: &str) -> Result<bool, String> {
     if list.contains(['!', '?']) {
         return Err(format!(
-            "`namespaces=\"{list}\"` can't be translated: write the names out"
+            "`namespaces=\"{list}\"` can't be translated: list the names"
         ));
     }
     // As in ssh-keygen, case matters, and a blank is part of a name.

@@ -55,10 +55,10 @@ impl Authorization {
                     ));
                 }
             } else if !RIGHTS.contains(&right) {
-                why.push(format!("`{right}` isn't known here and is left out"));
+                why.push(format!("unknown right `{right}`, left out"));
             } else if !value.is_bool() {
                 why.push(format!(
-                    "`{right}` is neither true nor false, so it isn't given"
+                    "`{right}` isn't true or false, so it isn't granted"
                 ));
             }
         }
@@ -73,23 +73,23 @@ impl Authorization {
 /// who may add and somebody who may retire (one person with both rights is both).
 pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
     let document: Document =
-        toml::from_str(text).or_fail(|| "it can't be read as sequoia-git's policy".to_owned())?;
+        toml::from_str(text).or_fail(|| "cannot read it as a sequoia-git policy".to_owned())?;
     let mut notes = Vec::new();
     if document.version.is_some_and(|version| version != 0) {
         notes.push(Note::general(
-            "its version isn't 0, the only one that is known here: compare the policy with care",
+            "its version isn't 0, the only known one: compare the result with care",
         ));
     }
     for key in document.other.keys() {
         notes.push(Note::general(format!(
-            "`{key}` isn't known here and is left out"
+            "unknown key `{key}`, left out"
         )));
     }
     for commit in &document.commit_goodlist {
         notes.push(Note::at(
             line(text, commit.span().start),
             format!(
-                "{} was declared good after its key was revoked; here a person endorses it again with `plumb approve`",
+                "{} was declared good although its key was revoked; here a person approves it again with `plumb approve`",
                 commit.get_ref()
             ),
         ));
@@ -104,13 +104,13 @@ pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
             notes.push(Note::at(
                 at,
                 format!(
-                    "`{title}` makes no name of its own here, so it is left out: rename it there"
+                    "no identity name can be made of `{title}`, so it is left out: rename it there"
                 ),
             ));
             continue;
         }
         if name != *title {
-            notes.push(Note::at(at, format!("`{title}` is called {name} here")));
+            notes.push(Note::at(at, format!("`{title}` becomes {name} here")));
         }
         if !keys(&mut people, &name, rights, at, &mut notes) {
             continue;
@@ -157,7 +157,7 @@ fn keys(
         let Ok(key) = PublicKey::of_key_file(file, &origin) else {
             notes.push(Note::at(
                 at,
-                format!("{origin} is left out: it can't be written"),
+                format!("{origin} is left out: cannot re-encode it"),
             ));
             continue;
         };
@@ -165,7 +165,7 @@ fn keys(
         if let Some(why) = unusable(&key, Timestamp::now()) {
             notes.push(Note::at(
                 at,
-                format!("{name}: the certificate {fingerprint} is left out, as it couldn't sign anything that counts: {why}"),
+                format!("{name}: the certificate {fingerprint} is left out, because its signatures wouldn't count: {why}"),
             ));
             continue;
         }
@@ -197,9 +197,9 @@ fn policy_of(
     ] {
         if who.is_empty() {
             return Err(Failure::new(format!(
-                "nobody in it with a usable certificate has `{right}`, so nobody could change trust/ here"
+                "nobody with a usable certificate has `{right}`, so nobody could change trust/ here"
             ))
-            .hint("give it to somebody there, or begin with plumb trust init"));
+            .hint("grant it to somebody there, or start with `plumb trust init`"));
         }
     }
     let need = |group: &str| (group.to_owned(), 1);
@@ -212,14 +212,14 @@ fn policy_of(
         trust.push(need("maintainers"));
     } else {
         notes.push(Note::general(
-            "`add_user` and `retire_user` are two rights there; here a change of trust/ needs somebody with each",
+            "there `add_user` and `retire_user` are two rights; here a change of trust/ needs somebody with each",
         ));
         groups.push(("adders".to_owned(), adders));
         groups.push(("retirers".to_owned(), retirers));
         trust.extend([need("adders"), need("retirers")]);
     }
     notes.push(Note::general(
-        "one signature is enough there, wherever it is meant; so this begins with count 1 and `bindRef: none`. Raise them to ask for more",
+        "there one signature is enough on any branch, so this policy starts with count 1 and `bindRef: none`. Raise them to require more",
     ));
     Ok(NewPolicy {
         identities: people.0,
