@@ -10,7 +10,7 @@ use plumb_core::reason::ConditionReason;
 use plumb_trust::source::{Source, SourceError};
 use plumb_trust::{Oid, Outcome, Reason, ReasonCode, Verdict};
 
-use crate::source_poll::Poll;
+use crate::poll_input::Poll;
 
 /// The reason why no commit of the branch can be verified.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl TrustRootError {
     pub(crate) fn fault(&self, source: &str) -> TrustRootFault {
         let (reason, message, alert) = match self {
             Self::IntroductionMissing { .. } => {
-                let message = self.told(source, "");
+                let message = self.describe(source, "");
                 (
                     ConditionReason::IntroductionMissing,
                     message.clone(),
@@ -43,15 +43,15 @@ impl TrustRootError {
             }
             Self::IntroductionUnusable { reason, .. } => (
                 ConditionReason::IntroductionUnusable,
-                self.told(source, &reason.to_string()),
-                self.told(source, reason.code.as_str()),
+                self.describe(source, &reason.to_string()),
+                self.describe(source, reason.code.as_str()),
             ),
             Self::FloorMissing { .. } => {
-                let message = self.told(source, "");
+                let message = self.describe(source, "");
                 (ConditionReason::FloorMissing, message.clone(), message)
             }
             Self::FloorOffChain { .. } => {
-                let message = self.told(source, "");
+                let message = self.describe(source, "");
                 (ConditionReason::FloorOffChain, message.clone(), message)
             }
         };
@@ -62,7 +62,7 @@ impl TrustRootError {
         }
     }
 
-    fn told(&self, source: &str, why: &str) -> String {
+    fn describe(&self, source: &str, why: &str) -> String {
         match self {
             Self::IntroductionMissing { introduction } => format!(
                 "the introduction {introduction} isn't in {source}, so nothing is accepted; correct `introduction` or `source` in the controller's configuration and restart the controller"

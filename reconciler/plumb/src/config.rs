@@ -113,7 +113,7 @@ pub struct SshConfig {
 /// The document around the spec.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
+struct ConfigDocument {
     #[serde(default)]
     api_version: Option<Spanned<String>>,
     kind: Spanned<String>,
@@ -148,15 +148,15 @@ fn default_poll() -> Period {
 }
 
 fn default_ref() -> Spanned<String> {
-    made("refs/heads/main".to_owned())
+    default_value("refs/heads/main".to_owned())
 }
 
 fn default_concurrency() -> Spanned<u32> {
-    made(64)
+    default_value(64)
 }
 
 /// Wraps a default value, which has no place in the file.
-fn made<T>(value: T) -> Spanned<T> {
+fn default_value<T>(value: T) -> Spanned<T> {
     Spanned {
         value,
         span: plumb_document::Span::of_file("(default)"),
@@ -194,7 +194,7 @@ impl Config {
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let file: Arc<str> = file.into();
         let node = parse(&file, text)?;
-        let document: Document = decode(&node).map_err(|mut diagnostics| {
+        let document: ConfigDocument = decode(&node).map_err(|mut diagnostics| {
             form::explain(&node, &mut diagnostics);
             diagnostics
         })?;

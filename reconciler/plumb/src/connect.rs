@@ -12,12 +12,12 @@ use crate::embedded::AGENTS;
 use crate::report::{Failure, OrFail as _};
 
 /// The hosts that a configuration drives without SSH.
-pub(crate) struct Roads {
+pub(crate) struct Routes {
     local: Vec<HostName>,
     sandboxes: Vec<(HostName, PathBuf)>,
 }
 
-impl Roads {
+impl Routes {
     /// Takes the routes of a controller's configuration.
     pub(crate) fn of(config: &Config) -> Self {
         Self {

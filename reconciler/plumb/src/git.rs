@@ -180,8 +180,9 @@ impl Git {
             return Ok(name.to_owned());
         }
         Err(
-            Failure::new(format!("`{name}` isn't a valid branch name"))
-                .hint("choose a name such as --branch main; `git help check-ref-format` lists the rules"),
+            Failure::new(format!("`{name}` isn't a valid branch name")).hint(
+                "choose a name such as --branch main; `git help check-ref-format` lists the rules",
+            ),
         )
     }
 }

@@ -106,8 +106,10 @@ impl PublicKey {
             .output()
             .or_fail(|| format!("cannot run gpg to export the key {name}"))?;
         if output.stdout.is_empty() {
-            return Err(Failure::new(format!("gpg doesn't have the public key {name}"))
-                .hint("import it with `gpg --import FILE`, or name its file"));
+            return Err(
+                Failure::new(format!("gpg doesn't have the public key {name}"))
+                    .hint("import it with `gpg --import FILE`, or name its file"),
+            );
         }
         Self::read(&output.stdout, &format!("the key {name} from gpg"))
     }

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use plumb_core::ports::{HostError, StoreError};
 use plumb_document::{Diagnostic, SourceMap};
 
-use crate::output::{Paint, Palette};
+use crate::palette::{Paint, Palette};
 
 pub use snippet::render_diagnostics;
 
@@ -42,10 +42,10 @@ impl Exit {
 
 /// The error of a command, ready to be shown. Boxed, because every result carries it.
 #[derive(Debug)]
-pub struct Failure(Box<Told>);
+pub struct Failure(Box<FailureDetails>);
 
 #[derive(Debug)]
-struct Told {
+struct FailureDetails {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
@@ -57,7 +57,7 @@ struct Told {
 impl Failure {
     /// Creates a failure. The message names what failed and why, in lower case and without a full stop.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(Told {
+        Self(Box::new(FailureDetails {
             message: message.into(),
             causes: Vec::new(),
             hints: Vec::new(),
@@ -166,9 +166,9 @@ impl From<HostError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
-            StoreError::Busy => Some(
-                "stop the running controller first, or give this one another `state` folder",
-            ),
+            StoreError::Busy => {
+                Some("stop the running controller first, or give this one another `state` folder")
+            }
             StoreError::Newer => Some("use the version of plumb that wrote it, or a newer one"),
             StoreError::Damaged { .. } => Some(
                 "restore it from a backup; without one, move it away and start once with --take-over, because hosts refuse a controller that they don't know",

@@ -26,12 +26,12 @@ pub(crate) fn notify(state: &str) {
 }
 
 /// Requests to stop: Ctrl-C and what service managers send.
-pub(crate) struct Stops {
+pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Stops {
+impl StopSignals {
     /// Takes over both signals: they no longer end the process by themselves.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_to_stop_is_heard() {
-        let mut stops = Stops::new().unwrap();
+        let mut stops = StopSignals::new().unwrap();
         let own = std::process::id().to_string();
         let sent = tokio::process::Command::new("kill")
             .args(["-TERM", &own])

@@ -19,14 +19,14 @@ use crate::report::{Failure, OrFail as _};
 
 /// The source of a fleet's files.
 #[derive(Debug, Clone)]
-pub(crate) enum Origin {
+pub(crate) enum FileSource {
     /// A folder, with its current content.
     Folder,
     /// A commit.
     Commit(Oid),
 }
 
-impl Origin {
+impl FileSource {
     /// Returns the commit, or `None` for a folder.
     pub(crate) fn commit(&self) -> Option<String> {
         match self {
@@ -39,7 +39,7 @@ impl Origin {
 /// A fleet, loaded and resolved.
 pub(crate) struct Workspace {
     /// The fleet.
-    pub(crate) fleet: Fleet<Origin>,
+    pub(crate) fleet: Fleet<FileSource>,
     /// The resolved intent of each host.
     pub(crate) resolved: Resolved,
     /// All diagnostics, including the policy's.
@@ -63,7 +63,7 @@ impl Workspace {
         }
         let files =
             files::work_tree(folder).or_fail(|| format!("cannot read {}", folder.display()))?;
-        Ok(Self::new(Origin::Folder, files))
+        Ok(Self::new(FileSource::Folder, files))
     }
 
     /// Loads the files of a commit.
@@ -78,10 +78,10 @@ impl Workspace {
             .or_fail(what)?;
         let parsed = Commit::parse(&raw, commit.format()).or_fail(what)?;
         let files = files::tree(repository.objects(), &parsed.tree).or_fail(what)?;
-        Ok(Self::new(Origin::Commit(*commit), files))
+        Ok(Self::new(FileSource::Commit(*commit), files))
     }
 
-    fn new(origin: Origin, files: Files) -> Self {
+    fn new(origin: FileSource, files: Files) -> Self {
         let found = of_policy(&files);
         let mut sources = SourceMap::default();
         for (path, bytes) in &files {
@@ -145,7 +145,7 @@ fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
     let lacking = authority.check(Timestamp::now()).unsatisfiable;
     let lacking = lacking.into_iter().map(|lacking| {
         let span = group(policy, &lacking.from).unwrap_or_else(|| Span::of_file(POLICY_PATH));
-        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, never(&lacking)).hint(
+        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, describe_unsatisfiable(&lacking)).hint(
             "lower the count, or add people to the group; `plumb trust check` names the keys that couldn't sign",
         )
     });
@@ -153,7 +153,7 @@ fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
 }
 
 /// Describes a need that can't be met.
-pub(crate) fn never(lacking: &Unsatisfiable) -> String {
+pub(crate) fn describe_unsatisfiable(lacking: &Unsatisfiable) -> String {
     let usable = match lacking.usable {
         0 => "none".to_owned(),
         usable => usable.to_string(),

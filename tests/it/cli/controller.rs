@@ -278,7 +278,7 @@ fn what_isnt_accepted_is_held_and_told() {
         "hint:",
         "git commit --amend --no-edit -S",
         &format!("plumb approve {}", &bad[..12]),
-        &format!("`plumb explain {}` says who", &bad[..12]),
+        &format!("`plumb explain {}` in a clone to see who", &bad[..12]),
     ]);
     assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));
     running
@@ -323,7 +323,7 @@ fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
     running
         .plumb(&["apply"])
         .exits(0)
-        .stdout_has(&["asleep", "left out: removed from git"]);
+        .stdout_has(&["asleep", "skipped: removed from git"]);
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn apply_fails_where_the_repository_cant_be_fetched() {
     let head = running.env.git("fleet", &["rev-parse", "HEAD"]);
     fs::rename(running.env.path("server.git"), running.env.path("away.git")).unwrap();
     running.plumb(&["apply"]).exits(1).stderr_has(&[
-        "warning: the repository couldn't be fetched (",
+        "warning: cannot fetch the repository (",
         &format!("{}, accepted before, is applied", &head[..12]),
     ]);
     fs::rename(running.env.path("away.git"), running.env.path("server.git")).unwrap();
@@ -352,7 +352,7 @@ fn apply_doesnt_wait_for_what_only_a_person_can_mend() {
         .git("fleet", &["push", "--quiet", "origin", "main"]);
     // Its patience, which is ten minutes, would be told in other words.
     running.plumb(&["apply", "unpinned"]).exits(1).stderr_has(&[
-        "unpinned can't be driven until somebody changes something",
+        "unpinned can't make progress until somebody changes something",
         "no host key is pinned",
     ]);
 }
@@ -364,7 +364,7 @@ fn drift_is_put_right_when_asked_for() {
     running
         .plumb(&["reconcile", "box"])
         .exits(0)
-        .stdout_has(&["looking at box"]);
+        .stdout_has(&["reconciling box"]);
     running.until("it is put back", |running| {
         running.file("etc/motd").as_deref() == Some("one\n")
     });
@@ -380,7 +380,7 @@ fn a_host_is_forgotten_only_when_git_has_let_go_of_it() {
     running
         .plumb(&["forget", "box"])
         .exits(0)
-        .stdout_has(&["box is in git and stays"]);
+        .stdout_has(&["forgot the ledger of box; the host is in git"]);
     running
         .plumb(&["forget", "nobody"])
         .exits(1)
@@ -402,7 +402,7 @@ fn a_host_is_forgotten_only_when_git_has_let_go_of_it() {
     running
         .plumb(&["forget", "box"])
         .exits(0)
-        .stdout_has(&["box is forgotten"]);
+        .stdout_has(&["forgot box"]);
     running.until("it is gone", |running| running.host().is_null());
 }
 

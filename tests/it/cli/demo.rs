@@ -10,9 +10,9 @@ fn every_step_of_the_demonstration_is_observed() {
     run.stdout_has(&[
         "A signed push reaches the hosts",
         "PlumbCommitVerificationFailed fires",
-        "Two people for what matters",
+        "Two people for sensitive paths",
         "PlumbHostDrifted is resolved",
         "killed (SIGKILL)",
-        "All 7 steps were observed",
+        "All 7 steps succeeded",
     ]);
 }

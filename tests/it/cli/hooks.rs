@@ -75,7 +75,7 @@ fn an_approval_pushed_together_with_the_commit_counts() {
     // Approvals are only added.
     let delete = env.try_git("fleet", &["push", "origin", &format!(":{tag}")]);
     assert_ne!(delete.code, 0);
-    delete.stderr_has(&["heartbeats and revocations are only added"]);
+    delete.stderr_has(&["heartbeats and revocations are permanent"]);
 }
 
 #[test]
@@ -191,7 +191,10 @@ fn a_server_with_a_wrong_root_of_trust_says_whose_matter_that_is() {
     let commit = env.commit("Signed", &["-S"]);
     for (wrong, why) in [
         (&stray, "it isn't on the branch"),
-        (&"1".repeat(commit.len()), "there is no such commit here"),
+        (
+            &"1".repeat(commit.len()),
+            "this repository has no such commit",
+        ),
         (&bare, "trust/policy.yaml is missing"),
     ] {
         env.git("server.git", &["config", "plumb.introduction", wrong]);
@@ -201,7 +204,7 @@ fn a_server_with_a_wrong_root_of_trust_says_whose_matter_that_is() {
             "nothing was judged",
             &wrong[..12],
             why,
-            "whoever keeps the server",
+            "the server's operator",
             "git config plumb.introduction COMMIT",
         ]);
         for blame in ["plumb verify", "reset the branch", "amend"] {
@@ -233,7 +236,7 @@ fn what_comes_behind_a_commit_that_waits_is_judged_too() {
     let waits = dated("waits", &hour(48), "-S");
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_eq!(push.code, 0, "{}", push.stderr);
-    let push = push.stderr_has(&["[future]", "Wait until that time has come"]);
+    let push = push.stderr_has(&["[future]", "Wait until that time:"]);
     assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
     assert_eq!(
         push.stderr.matches("commit --amend").count(),
@@ -332,7 +335,7 @@ fn a_controller_that_is_named_and_silent_is_missed() {
     env.commit("Smaller journals", &["-S"]);
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .stderr_has(&["the controller wasn't told", "is accepted up to"]);
+        .stderr_has(&["cannot notify the controller", "is accepted up to"]);
 }
 
 #[test]
@@ -357,7 +360,10 @@ fn the_client_hook_tells_errors_before_they_leave() {
             .find(what)
             .unwrap_or_else(|| panic!("{}", push.stderr))
     };
-    assert!(hint("git commit --amend --no-edit -S") < hint("hint: `git push --no-verify`"));
+    assert!(
+        hint("git commit --amend --no-edit -S")
+            < hint("hint: to push anyway, run `git push --no-verify`")
+    );
 }
 
 #[test]
@@ -386,7 +392,7 @@ fn the_client_hook_refuses_nothing_that_the_server_takes() {
         .exits(0)
         .stderr_has(&[
             "[future]",
-            "pushing anyway: the server judges again, and takes a commit that merely waits",
+            "pushing anyway: the server judges again and takes commits that only wait",
         ]);
     assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), waits);

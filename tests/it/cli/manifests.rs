@@ -50,7 +50,7 @@ fn a_branch_is_looked_at_before_anything_is_written() {
         let branch = format!("--branch={wrong}");
         env.plumb(".", &["init", "fleet", &branch])
             .exits(1)
-            .stderr_has(&["can't be the name of a branch"]);
+            .stderr_has(&["isn't a valid branch name"]);
         assert!(!env.path("fleet").exists(), "{wrong}");
     }
     env.plumb(".", &["init", "fleet", "--branch", "refs/heads/prod"])
@@ -358,7 +358,7 @@ fn diff_says_when_the_introduction_is_another_repositorys() {
     env.plumb("fleet", &["diff"]).exits(2).stderr_has(&[
         "plumb.introduction",
         &elsewhere[..12],
-        "isn't one of the commits",
+        "isn't a commit of",
     ]);
     env.plumb("fleet", &["diff", "--from", "HEAD"]).exits(0);
     set("main");

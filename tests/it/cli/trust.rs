@@ -134,7 +134,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
         .plumb("fleet", &["approve", "HEAD"])
         .exits(1)
         .stderr_has(&[
-            &format!("the tag {tag} by alice has done it already"),
+            &format!("alice already approved this commit with the tag {tag}"),
             &format!("git push origin refs/tags/{tag}"),
             "create another one with --id",
         ]);
@@ -146,10 +146,13 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     // A name that can't be, or is taken, is told as such, before anything is signed.
     let last = tag.rsplit('/').next().unwrap();
     for (id, why) in [
-        ("a b", "`a b` can't be the last part of a tag's name"),
-        ("", "`` can't be the last part of a tag's name"),
-        ("x.lock", "`x.lock` can't be the last part of a tag's name"),
-        (last, &format!("there is a tag {tag} already")),
+        ("a b", "`a b` isn't valid as the last part of a tag name"),
+        ("", "`` isn't valid as the last part of a tag name"),
+        (
+            "x.lock",
+            "`x.lock` isn't valid as the last part of a tag name",
+        ),
+        (last, &format!("the tag {tag} already exists")),
     ] {
         let run = env
             .plumb("fleet", &["approve", "HEAD", "--id", id])

@@ -18,12 +18,12 @@ use crate::repository::repository_of;
 use crate::verdict;
 
 use scope::Scope;
-use show::{KnownKeys, Shown};
+use show::{KnownKeys, ShownCommits};
 use verification::{BeforeApproval, Effect};
 
 /// Approve a commit with your signature
 ///
-/// Shows what the commit changes and who signed it, creates a signed tag `approve/BRANCH/ID`, and verifies the
+/// Shows the commit's diff and who signed it, asks for confirmation on a terminal, creates a signed tag `approve/BRANCH/ID`, and verifies the
 /// commit again. The tag names the repository, the branch and the commit, so it can't be moved to another.
 /// Your own git signs it with the key that it is set to sign with. Look at the commit first.
 ///
@@ -43,7 +43,7 @@ pub(super) struct Approve {
     #[arg(value_name = "COMMIT|BRANCH")]
     commit: String,
 
-    /// The branch to approve it for; by default the policy's own
+    /// The branch to approve it for; by default the policy's branch
     #[arg(long)]
     branch: Option<String>,
 
@@ -51,11 +51,15 @@ pub(super) struct Approve {
     #[arg(long, value_name = "COMMIT")]
     base: Option<String>,
 
-    /// Approve it although a revoked key signed it, so that a thief may have made it
+    /// Approve commits that a revoked key signed; a thief may have made them
     #[arg(long)]
     signed_by_revoked: bool,
 
-    /// The tag's last part; by default made of the commit and your name, and a number if a stranger has that
+    /// Don't ask for confirmation on a terminal
+    #[arg(long)]
+    yes: bool,
+
+    /// The tag's last part; by default the commit and your name, with a number if that is taken
     #[arg(long)]
     id: Option<String>,
 
@@ -66,7 +70,7 @@ pub(super) struct Approve {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Approved {
+struct ApproveResult {
     tag: String,
     commit: String,
     /// The commit before the approved ones.
@@ -113,6 +117,12 @@ impl Approve {
         let keys = known_keys(&repository, &git, &branch, &scope, id);
         let shown = show::show(&git, &repository, &scope, id, &keys, shell)?;
         self.refuse_revoked(&shown)?;
+        if !self.yes
+            && shell.can_ask()
+            && !shell.confirms(&format!("Approve {}?", short(&commit)))?
+        {
+            return Err(Failure::new("not confirmed; nothing was signed"));
+        }
         let before = BeforeApproval::before(&repository, &scope, id)?;
         sign(
             &git,
@@ -138,7 +148,7 @@ impl Approve {
         if let Some(held) = held {
             shell.warn(held.describe());
         }
-        let approved = Approved {
+        let approved = ApproveResult {
             push: format!(
                 "git push {} {}",
                 quoted(&git.remote_of(&branch)),
@@ -170,7 +180,7 @@ impl Approve {
     }
 
     /// Refuses commits that a revoked key signed, unless the user passed `--signed-by-revoked`.
-    fn refuse_revoked(&self, shown: &Shown) -> Result<(), Failure> {
+    fn refuse_revoked(&self, shown: &ShownCommits) -> Result<(), Failure> {
         let Some(revoked) = shown.by_revoked.first().filter(|_| !self.signed_by_revoked) else {
             return Ok(());
         };
@@ -200,15 +210,15 @@ impl Approve {
         if self.base.is_none()
             && let Some(name) = approver(repository, commit, &tag)
         {
-            return Err(
-                Failure::new(format!("{name} already approved this commit with the tag {tag}"))
-                    .hint(format!(
-                        "push the tag so that it counts: git push {} {}",
-                        quoted(&git.remote_of(branch)),
-                        quoted(&format!("refs/tags/{tag}"))
-                    ))
-                    .hint("or create another one with --id"),
-            );
+            return Err(Failure::new(format!(
+                "{name} already approved this commit with the tag {tag}"
+            ))
+            .hint(format!(
+                "push the tag so that it counts: git push {} {}",
+                quoted(&git.remote_of(branch)),
+                quoted(&format!("refs/tags/{tag}"))
+            ))
+            .hint("or create another one with --id"));
         }
         // Anybody can predict the name, and a pushed tag stays.
         git.free_tag(&tag)
@@ -216,7 +226,7 @@ impl Approve {
 }
 
 /// The tag's message: it states exactly what was shown.
-fn message(shown: &Shown, scope: &Scope, policy: &Policy, commit: &str) -> String {
+fn message(shown: &ShownCommits, scope: &Scope, policy: &Policy, commit: &str) -> String {
     let base = scope.base.map(|base| format!("Approve-Base: {base}\n"));
     format!(
         "Approve {}\n\nApprove: {} {} {commit}\n{}",

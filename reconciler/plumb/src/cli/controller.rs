@@ -15,33 +15,33 @@ use plumb_core::ports::{AlertSink, Route};
 use plumb_trust::Revocations;
 use tokio::sync::watch;
 
-use super::block_on;
 use crate::config::{self, Config};
 use crate::connect;
 use crate::http::{self, Listeners};
 use crate::logging::{self, LogFormat};
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
-use crate::running::{Running, without_login};
-use crate::service::{self, Stops};
+use crate::running::{RunningController, without_login};
+use crate::runtime::block_on;
+use crate::service::{self, StopSignals};
 
 /// Follow the repository and drive its hosts
 ///
-/// The process that does the work: fetches, verifies, plans, applies, alerts, and serves the page,
-/// metrics and the CLI's socket. docs/controller.md describes its configuration, and
-/// packaging/plumb-controller.service runs it as a service. The first SIGTERM or Ctrl-C lets what runs
-/// come to its end, the second ends at once; both are safe.
+/// The controller fetches, verifies, plans, applies and alerts, and serves the page, the metrics and
+/// the CLI's socket. docs/controller.md describes its configuration, and
+/// packaging/plumb-controller.service runs it as a service. After the first SIGTERM or Ctrl-C it waits
+/// for running hosts to finish; after the second it stops at once. Both are safe.
 #[derive(Debug, clap::Args)]
 pub(super) struct Controller {
-    /// The configuration
+    /// The configuration file
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
     config: PathBuf,
 
-    /// Take over hosts that another controller holds, for one whose state folder is new
+    /// Take over hosts from another controller; needed once if the state folder is new
     #[arg(long)]
     take_over: bool,
 
-    /// The form of the logs, on stderr; PLUMB_LOG filters them (info, plumb_controller=debug)
+    /// The format of the logs on stderr; PLUMB_LOG filters them (info, plumb_controller=debug)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -65,7 +65,7 @@ async fn serve(
     revoked: RevokedFolder,
     take_over: TakeOver,
 ) -> Result<Exit, Failure> {
-    let mut stops = Stops::new()?;
+    let mut stops = StopSignals::new()?;
     // Refuse to start: a key whose revocation can't be read would keep its authority.
     read_revoked(&revoked).map_err(|message| {
         Failure::new(message).hint("write fingerprints, one per line, or one certificate or public key into each file there; docs/trust.md has an example")
@@ -93,7 +93,7 @@ async fn serve(
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
         .or_fail(|| format!("cannot use the state in {}", config.state.display()))?;
-    let view = Running::new(handle.clone());
+    let view = RunningController::new(handle.clone());
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(http::serve(listeners, Arc::new(view), stopped));
     tracing::info!(

@@ -16,24 +16,24 @@ use crate::report::{Exit, Failure, OrFail as _};
 use founders::{Founders, first_policy};
 use new_policy::random_id;
 
-/// Begin a fleet repository, with your own key as the first that is trusted
+/// Create a fleet repository that trusts your key
 ///
-/// Writes a small whole fleet: `fleet.yaml`, a host, profiles, and under `trust/` the policy that says
-/// who may change what. Your public key is taken from git's `user.signingkey`, or from --ssh-key and
-/// --openpgp; private keys are never read. With one key the policy asks for one signature; with keys of
-/// two people, for two where it matters.
+/// Writes a small example fleet: `fleet.yaml`, hosts, profiles, and in `trust/` the policy that says
+/// who may change what. Your public key comes from git's `user.signingkey`, or from --ssh-key and
+/// --openpgp; private keys are never read. With one key the policy needs one signature; with keys of
+/// two people it needs two for sensitive paths.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb init fleet\n  plumb init fleet --ssh-key ~/.ssh/id_ed25519.pub\n  plumb init fleet --ssh-key alice=alice.pub --openpgp bob=bob.asc"
 )]
 pub(super) struct Init {
-    /// The folder; made if it isn't there
+    /// The folder, which is created if it doesn't exist
     dir: PathBuf,
 
     #[command(flatten)]
     founders: Founders,
 
-    /// The fleet's name; the folder's when left out
+    /// The fleet's name; by default the folder's name
     #[arg(long)]
     name: Option<plumb_api::FleetName>,
 
@@ -44,7 +44,7 @@ pub(super) struct Init {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Begun {
+struct InitResult {
     folder: PathBuf,
     repository: String,
     identities: Vec<String>,
@@ -89,7 +89,7 @@ impl Init {
                 shell.warn(left);
             }
         }
-        let begun = Begun {
+        let begun = InitResult {
             folder: self.dir.clone(),
             repository,
             identities: people.iter().map(|person| person.name.clone()).collect(),
@@ -100,7 +100,7 @@ impl Init {
             let folder = self.dir.display();
             let mut out = format!(
                 "{} fleet {name} in {folder}: {} files\n",
-                palette.paint(Paint::Good, "begun:"),
+                palette.paint(Paint::Good, "created:"),
                 begun.files.len()
             );
             for person in people {

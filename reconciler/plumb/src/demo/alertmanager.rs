@@ -24,7 +24,7 @@ pub(super) struct Alertmanager {
 }
 
 #[derive(Deserialize)]
-struct Active {
+struct ActiveAlert {
     labels: std::collections::BTreeMap<String, String>,
 }
 
@@ -75,7 +75,7 @@ impl Alertmanager {
     /// True if Alertmanager has an active alert of this name, and of this host if one is given.
     pub(super) async fn has(&self, name: &str, host: Option<&str>) -> Result<bool, String> {
         let answer = reqwest::get(format!("{}/api/v2/alerts", self.url)).await;
-        let active: Vec<Active> = match answer {
+        let active: Vec<ActiveAlert> = match answer {
             Ok(answer) => answer.json().await.map_err(|error| error.to_string())?,
             Err(error) => return Err(error.to_string()),
         };

@@ -13,13 +13,13 @@ use plumb_trust::Oid;
 use crate::output::short;
 use crate::report::{Failure, OrFail as _};
 
-use super::keys::Person;
+use super::keys::DemoSigner;
 
 /// The followed branch.
 const BRANCH: &str = "refs/heads/main";
 
 /// The bare and the working repository.
-pub(super) struct Repository {
+pub(super) struct DemoRepository {
     bare: PathBuf,
     work: PathBuf,
     home: PathBuf,
@@ -30,12 +30,12 @@ pub(super) struct Repository {
 }
 
 /// The result of a push.
-pub(super) struct Pushed {
+pub(super) struct PushResult {
     pub(super) accepted: bool,
     pub(super) said: String,
 }
 
-impl Repository {
+impl DemoRepository {
     /// Creates both, with our hooks in the bare one.
     pub(super) fn new(folder: &Path, program: &Path, socket: &Path) -> Result<Self, Failure> {
         let repository = Self {
@@ -99,7 +99,11 @@ impl Repository {
     }
 
     /// Commits everything in the working folder, signed if a signer is given, and returns the commit's id.
-    pub(super) fn commit(&self, message: &str, signer: Option<&Person>) -> Result<String, Failure> {
+    pub(super) fn commit(
+        &self,
+        message: &str,
+        signer: Option<&DemoSigner>,
+    ) -> Result<String, Failure> {
         self.git(&self.work, &["add", "--all"])?;
         let tree = self.git(&self.work, &["write-tree"])?;
         let parent = self
@@ -124,7 +128,7 @@ impl Repository {
     }
 
     /// Creates a person's approval tag for a commit, and returns its name.
-    pub(super) fn approve(&self, commit: &str, person: &Person) -> Result<String, Failure> {
+    pub(super) fn approve(&self, commit: &str, person: &DemoSigner) -> Result<String, Failure> {
         let tag = NewTag {
             name: format!("approve/main/{}-{}", short(commit), person.name),
             target: oid(commit)?,
@@ -141,8 +145,7 @@ impl Repository {
     }
 
     fn writer(&self) -> Result<Writer, Failure> {
-        Writer::open(&self.work.join(".git"))
-            .or_fail(|| "cannot write the repository".to_owned())
+        Writer::open(&self.work.join(".git")).or_fail(|| "cannot write the repository".to_owned())
     }
 
     /// Sets the working branch back.
@@ -152,7 +155,7 @@ impl Repository {
     }
 
     /// Pushes refs as anyone would; the hooks judge them.
-    pub(super) fn push(&self, what: &[&str]) -> Result<Pushed, Failure> {
+    pub(super) fn push(&self, what: &[&str]) -> Result<PushResult, Failure> {
         let output = self
             .command(
                 &self.work,
@@ -160,7 +163,7 @@ impl Repository {
             )
             .output()
             .or_fail(|| "cannot run git".to_owned())?;
-        Ok(Pushed {
+        Ok(PushResult {
             accepted: output.status.success(),
             said: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
@@ -168,7 +171,7 @@ impl Repository {
 
     /// Puts the working branch into the bare repository past its hooks, as somebody with access to the git
     /// server could.
-    pub(super) fn smuggle(&self) -> Result<(), Failure> {
+    pub(super) fn push_past_hooks(&self) -> Result<(), Failure> {
         let work = path(&self.work);
         self.git(
             &self.bare,

@@ -42,7 +42,7 @@ impl Story {
     }
 
     /// Prints an action.
-    pub(super) fn does(&self, what: &str) {
+    pub(super) fn action(&self, what: &str) {
         self.say(&format!(
             "   {} {what}",
             self.palette.paint(Paint::Hint, "→")
@@ -50,7 +50,7 @@ impl Story {
     }
 
     /// Prints an observation.
-    pub(super) fn saw(&self, what: &str) {
+    pub(super) fn observation(&self, what: &str) {
         self.say(&format!(
             "   {} {what}",
             self.palette.paint(Paint::Good, "✓")
@@ -58,7 +58,7 @@ impl Story {
     }
 
     /// Prints the output of a program, indented, up to `most` lines.
-    pub(super) fn quotes(&self, text: &str, most: usize) {
+    pub(super) fn quote(&self, text: &str, most: usize) {
         let lines: Vec<_> = text
             .lines()
             .filter(|line| !line.trim().is_empty())
@@ -107,7 +107,7 @@ impl Story {
             match look().await {
                 Ok(found) => {
                     let took = format!("{:.1} s", begun.elapsed().as_secs_f64());
-                    self.saw(&format!("{what} {}", self.palette.paint(Paint::Dim, took)));
+                    self.observation(&format!("{what} {}", self.palette.paint(Paint::Dim, took)));
                     return Ok(found);
                 }
                 Err(missing) if begun.elapsed() > PATIENCE => {

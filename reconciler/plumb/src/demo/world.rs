@@ -14,20 +14,20 @@ use crate::report::{Failure, OrFail as _};
 
 use super::alertmanager::Alertmanager;
 use super::fleet;
-use super::keys::Person;
-use super::receiver::{self, Received};
-use super::repository::Repository;
+use super::keys::DemoSigner;
+use super::receiver::{self, ReceivedAlerts};
+use super::repository::DemoRepository;
 
 /// The hosts' names.
 pub(super) const HOSTS: [&str; 3] = ["vault", "web-1", "web-2"];
 
 /// The demonstration's processes and folders. Dropping this removes the folders.
 pub(super) struct World {
-    pub(super) alice: Person,
-    pub(super) bob: Person,
-    pub(super) carol: Person,
-    pub(super) repository: Repository,
-    pub(super) received: Received,
+    pub(super) alice: DemoSigner,
+    pub(super) bob: DemoSigner,
+    pub(super) carol: DemoSigner,
+    pub(super) repository: DemoRepository,
+    pub(super) received: ReceivedAlerts,
     pub(super) client: Client,
     pub(super) page: String,
     pub(super) socket: PathBuf,
@@ -50,16 +50,16 @@ impl World {
             .or_fail(|| "cannot create the demo's folder".to_owned())?;
         let program = own_program()?;
         let socket = folder.path().join("plumb.sock");
-        let repository = Repository::new(folder.path(), &program, &socket)?;
-        let received = Received::default();
+        let repository = DemoRepository::new(folder.path(), &program, &socket)?;
+        let received = ReceivedAlerts::default();
         let address = receiver::start(received.clone()).await?;
         let alertmanager = Alertmanager::start(folder.path(), free_port()?).await?;
         let mut alertmanagers = vec![format!("http://{address}")];
         alertmanagers.extend(alertmanager.iter().map(|real| real.url.clone()));
         Ok(Self {
-            alice: Person::with_ssh("alice")?,
-            bob: Person::with_openpgp("bob")?,
-            carol: Person::with_openpgp("carol")?,
+            alice: DemoSigner::with_ssh("alice")?,
+            bob: DemoSigner::with_openpgp("bob")?,
+            carol: DemoSigner::with_openpgp("carol")?,
             client: Client::new(&socket)?,
             page: format!("http://127.0.0.1:{}", free_port()?),
             repository,
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Changes a host's file by hand, as somebody logged in there would.
-    pub(super) fn meddle(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
+    pub(super) fn edit_by_hand(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
         fs::write(
             self.host_folder(host).join(path.trim_start_matches('/')),
             text,

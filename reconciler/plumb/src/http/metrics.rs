@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
-type Labels = Vec<(&'static str, String)>;
+type MetricLabels = Vec<(&'static str, String)>;
 
 /// The help text of each metric.
 const HELP: &[(&str, &str)] = &[
@@ -20,10 +20,7 @@ const HELP: &[(&str, &str)] = &[
         "plumb_source_fetch_total",
         "Fetches of the repository, by result",
     ),
-    (
-        "plumb_source_fetch_duration_seconds",
-        "Duration of fetches",
-    ),
+    ("plumb_source_fetch_duration_seconds", "Duration of fetches"),
     (
         "plumb_source_last_success_timestamp_seconds",
         "Time of the last successful fetch",
@@ -43,10 +40,7 @@ const HELP: &[(&str, &str)] = &[
         "1 if the last attempt reached the host",
     ),
     ("plumb_host_suspended", "1 if the host is suspended"),
-    (
-        "plumb_host_reboot_required",
-        "1 if the host needs a reboot",
-    ),
+    ("plumb_host_reboot_required", "1 if the host needs a reboot"),
     (
         "plumb_host_last_success_timestamp_seconds",
         "Time at which the host was last confirmed to match its target",
@@ -106,7 +100,8 @@ impl Collector for Snapshot {
             for sample in samples {
                 let labels = labels(&sample.labels);
                 series(&mut metric, &labels, |metric| {
-                    metric.encode_counter(&sample.value, None::<Exemplar<Labels, f64>>.as_ref())
+                    metric
+                        .encode_counter(&sample.value, None::<Exemplar<MetricLabels, f64>>.as_ref())
                 })?;
             }
         }
@@ -129,7 +124,7 @@ impl Collector for Snapshot {
                 let labels = labels(&histogram.labels);
                 let buckets = buckets(histogram);
                 series(&mut metric, &labels, |metric| {
-                    metric.encode_histogram::<Labels>(
+                    metric.encode_histogram::<MetricLabels>(
                         histogram.sum,
                         histogram.count,
                         &buckets,
@@ -153,7 +148,7 @@ fn by_name<T>(all: &[T], name: impl Fn(&T) -> &'static str) -> BTreeMap<&'static
 
 fn series(
     metric: &mut MetricEncoder<'_>,
-    labels: &Labels,
+    labels: &MetricLabels,
     encode: impl FnOnce(&mut MetricEncoder<'_>) -> Result<(), fmt::Error>,
 ) -> Result<(), fmt::Error> {
     if labels.is_empty() {
@@ -163,7 +158,7 @@ fn series(
     }
 }
 
-fn labels(labels: &BTreeMap<&'static str, String>) -> Labels {
+fn labels(labels: &BTreeMap<&'static str, String>) -> MetricLabels {
     labels
         .iter()
         .map(|(key, value)| (*key, value.clone()))

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::api;
-use super::names::{self, Names};
-use super::view::View;
+use super::names::{self, AllowedHosts};
+use super::view::ControllerApi;
 use crate::report::{Failure, OrFail as _};
 
 /// The open sockets, on which nothing is served yet: a second controller fails here, before it has begun to
@@ -19,7 +19,7 @@ use crate::report::{Failure, OrFail as _};
 pub struct Listeners {
     unix: UnixListener,
     path: PathBuf,
-    tcp: Option<(TcpListener, Names)>,
+    tcp: Option<(TcpListener, AllowedHosts)>,
 }
 
 impl Listeners {
@@ -41,7 +41,7 @@ impl Listeners {
                         .because(&error)
                         .hint("set `listen` in the controller's configuration to another address")
                 })?;
-                Some((tcp, Names::new(at, url)))
+                Some((tcp, AllowedHosts::new(at, url)))
             }
             None => None,
         };
@@ -96,7 +96,7 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
 /// Fails if a listener fails.
 pub async fn serve(
     listeners: Listeners,
-    view: Arc<dyn View>,
+    view: Arc<dyn ControllerApi>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let until = |mut stop: watch::Receiver<bool>| async move {

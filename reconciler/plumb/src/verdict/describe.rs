@@ -4,14 +4,35 @@ use std::fmt::Write as _;
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, Trailers, invisible, limits};
-use plumb_trust::{By, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, Step, Verdict};
+use plumb_trust::{
+    By, Detail, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, Step, Verdict,
+};
 
 use super::hint::{HintContext, hint};
-use super::{FloorSource, Verbosity};
+use super::range::FloorSource;
 use crate::output::{Paint, Palette, one_of};
 
 /// The number of accepted commits that a brief description lists one by one.
-pub(super) const LISTED: usize = 20;
+const LISTED: usize = 20;
+
+/// The amount of detail about accepted commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// The verdict and the signers.
+    Brief,
+    /// Everything that each commit needed and got.
+    Full,
+}
+
+impl Verbosity {
+    /// The detail that the description needs.
+    pub(crate) const fn detail(self) -> Detail {
+        match self {
+            Self::Brief => Detail::Newest(LISTED),
+            Self::Full => Detail::Explain,
+        }
+    }
+}
 
 /// The longest text of a commit that is shown.
 const SHOWN: usize = 72;

@@ -145,7 +145,7 @@ fn where_only_update_is_called_what_can_never_be_accepted_is_refused() {
     delete.stderr_has(&["can't be deleted"]);
     let delete = env.try_git("fleet", &["push", "origin", ":refs/tags/approve/main/a"]);
     assert_ne!(delete.code, 0);
-    delete.stderr_has(&["stays as it is"]);
+    delete.stderr_has(&["can't be moved or deleted"]);
 }
 
 #[test]

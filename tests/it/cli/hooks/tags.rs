@@ -35,7 +35,7 @@ fn what_can_never_count_isnt_taken() {
     );
     refused(
         tag(&env, &["-s", "-m", "Fine"], "approve/main/mute"),
-        "doesn't say `Approve: ",
+        "lacks the line `Approve: ",
     );
     for wrong in [
         approves.replace(&repository, "another"),
@@ -44,7 +44,7 @@ fn what_can_never_count_isnt_taken() {
     ] {
         refused(
             tag(&env, &["-s", "-m", &wrong], "approve/main/wrong"),
-            "stands for",
+            "but points to",
         );
     }
     let twice = format!("{approves}\n{approves}");
@@ -62,7 +62,7 @@ fn what_can_never_count_isnt_taken() {
     );
     refused(
         tag(&env, &["-s", "-m", "x"], "alive/main/1"),
-        "doesn't say `Alive: ",
+        "lacks the line `Alive: ",
     );
 
     // A good one, and the same under another name.
@@ -126,7 +126,7 @@ fn they_stay_as_they_are() {
         let kept = env.git("server.git", &["rev-parse", &full]);
         let delete = env.try_git("fleet", &["push", "origin", &format!(":{full}")]);
         assert_ne!(delete.code, 0);
-        delete.stderr_has(&["stays as it is", "another last part"]);
+        delete.stderr_has(&["can't be moved or deleted", "another last part"]);
         let message = env.git(
             "fleet",
             &["tag", "-l", "--format=%(contents:subject)", name],
@@ -135,7 +135,7 @@ fn they_stay_as_they_are() {
         env.git("fleet", &["tag", "--force", "-s", "-m", &message, name]);
         let moved = env.try_git("fleet", &["push", "--force", "origin", &full]);
         assert_ne!(moved.code, 0);
-        moved.stderr_has(&["stays as it is"]);
+        moved.stderr_has(&["can't be moved or deleted"]);
         assert_eq!(env.git("server.git", &["rev-parse", &full]), kept);
     }
 }
@@ -323,8 +323,5 @@ fn what_a_tag_is_called_is_one_word_in_the_command_that_removes_it() {
     env.git("fleet", &["tag", "-a", "-m", "x", tag, "main"]);
     let push = env.try_git("fleet", &["push", "origin", tag]);
     assert_ne!(push.code, 0, "{}", push.stderr);
-    push.stderr_has(&[
-        "it isn't signed",
-        "`git tag -d 'approve/main/x;id>&2'` removes yours",
-    ]);
+    push.stderr_has(&["it isn't signed", "`git tag -d 'approve/main/x;id>&2'`"]);
 }

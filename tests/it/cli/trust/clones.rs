@@ -24,7 +24,7 @@ fn a_head_that_is_its_own_floor_is_judged_by_nobody() {
     for args in [&["verify"][..], &["verify", "-o", "json"]] {
         let run = env.plumb("clone", args).exits(1).stderr_has(&[
             "nothing was judged",
-            "taken as given",
+            "head of the upstream branch",
             "git config plumb.introduction COMMIT",
         ]);
         assert!(!run.stdout.contains("accept\""), "{}", run.stdout);

@@ -51,7 +51,7 @@ fn it_says_how_many_more_must_do_the_same() {
     env.three();
     let carol = env.fingerprint("carol");
     let run = env.trust(&["revoke", &carol]).exits(0).stdout_has(&[
-        "it doesn't act yet: 1 more of ops must do the same (bob or carol)",
+        "it has no effect yet: 1 more of ops must do the same (bob or carol)",
         &format!("plumb trust revoke {carol}"),
     ]);
     // What takes nobody else comes first.
@@ -59,7 +59,7 @@ fn it_says_how_many_more_must_do_the_same() {
     let (at_once, push) = (run.stdout.find(&file), run.stdout.find("push it:"));
     assert!(
         at_once.is_some() && at_once < push,
-        "{file} isn't before the push in:\n{}",
+        "{file} isn't an ancestor of the push in:\n{}",
         run.stdout
     );
     let json = env
@@ -106,7 +106,7 @@ fn a_key_that_the_policy_doesnt_have_isnt_revoked_unasked() {
     env.key("typo");
     let typo = env.fingerprint("typo");
     env.trust(&["revoke", &typo]).exits(1).stderr_has(&[
-        &format!("the policy has no key {typo}; nothing was revoked"),
+        &format!("the policy doesn't have the key {typo}; nothing was revoked"),
         "plumb trust show",
         &format!("plumb trust revoke {typo} --yes"),
     ]);
@@ -144,9 +144,9 @@ fn a_key_that_nobody_could_do_without_isnt_revoked_unasked() {
         "nothing was revoked",
         &format!("echo '{bob}' | sudo tee -a /etc/plumb/revoked.d/stolen && plumb notify"),
         &format!(
-            "then revoke it for everyone who follows the repository: plumb trust revoke {bob} --yes"
+            "or revoke it for everyone who follows the repository: plumb trust revoke {bob} --yes"
         ),
-        "if the key is lost, no commit can mend it",
+        "if the key is lost, no commit can fix this",
         "git config plumb.introduction COMMIT; docs/walk-lost-key.md",
     ]);
     // Neither can be had without the key that is lost.
@@ -231,7 +231,7 @@ fn only_those_whose_keys_count_could_give_what_is_missing() {
     env.plumb("fleet", &["approve", "main"])
         .exits(1)
         .stderr_has(&[
-            "so it wasn't kept",
+            "so it was deleted",
             &format!("the key {} is revoked", env.fingerprint("carol")),
             "by a revoke/ tag since 20",
         ]);
@@ -343,12 +343,12 @@ fn a_half_made_revocation_is_seen_and_whoever_completes_it_is_told_whose_it_is()
     let run = env.trust(&["revoke", &carol]).exits(0);
     assert!(!run.stdout.contains("together with"), "{}", run.stdout);
     let half = format!(
-        "a revocation of the key {carol} of carol is begun and doesn't count yet: signed by alice (revoke/{}/alice of ",
+        "the revocation of the key {carol} of carol has begun and doesn't count yet: signed by alice (revoke/{}/alice of ",
         hex(&carol)
     );
     let said = [
         half.as_str(),
-        "it needs 1 more of ops",
+        "it still needs 1 more of ops",
         "plumb trust revoke",
     ];
     env.trust(&["show"]).exits(0).stdout_has(&said);
@@ -366,10 +366,10 @@ fn a_half_made_revocation_is_seen_and_whoever_completes_it_is_told_whose_it_is()
     env.be("bob");
     env.trust(&["check"])
         .exits(0)
-        .stdout_has(&["of bob is begun", "signed by carol ("]);
+        .stdout_has(&["of bob has begun", "signed by carol ("]);
     env.trust(&["revoke", &carol]).exits(0).stdout_has(&[
         &format!(
-            "counts together with what was signed before by alice (revoke/{}/alice of ",
+            "counts together with the earlier revocation by alice (revoke/{}/alice of ",
             hex(&carol)
         ),
         &format!("git tag -d revoke/{}/bob", hex(&carol)),
@@ -377,7 +377,7 @@ fn a_half_made_revocation_is_seen_and_whoever_completes_it_is_told_whose_it_is()
     let run = env.trust(&["show"]).exits(0).matches(
         "revoke/a_half_made_revocation_is_seen_and_whoever_completes_it_is_told_whose_it_is-3",
     );
-    assert!(!run.stdout.contains("of carol is begun"), "{}", run.stdout);
+    assert!(!run.stdout.contains("of carol has begun"), "{}", run.stdout);
     env.be("alice");
     env.trust(&["revoke", &bob, "--yes"]).exits(0).matches(
         "revoke/a_half_made_revocation_is_seen_and_whoever_completes_it_is_told_whose_it_is-4",

@@ -51,10 +51,10 @@ fn a_revoked_key_comes_back_by_no_command() {
     env.commit("Carol has left", &["-S"]);
     env.approved_by("bob");
     let policy = env.read("fleet/trust/policy.yaml");
-    let refused = format!("({carol}) couldn't sign anything that counts: it is revoked by");
+    let refused = format!("({carol}) wouldn't count: it is revoked by");
     env.trust(&["add", "carol", "--key", "../carol.pub", "--group", "ops"])
         .exits(1)
-        .stderr_has(&[&refused, "make another key"]);
+        .stderr_has(&[&refused, "create another key"]);
     env.trust(&["rotate", "bob", "--key", "../carol.pub"])
         .exits(1)
         .stderr_has(&[&refused]);

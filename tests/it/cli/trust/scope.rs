@@ -31,7 +31,7 @@ fn a_branch_is_shown_and_approved_from_where_it_left() {
         .stderr_has(&[
             &format!("{} carol: Smaller journals (signed by carol)", &top[..12]),
             &format!(
-                "{} bob: Tidy (signed by a key that the policy doesn't have)",
+                "{} bob: Tidy (signed by a key that isn't in the policy)",
                 &below[..12]
             ),
             "fleet.yaml",
@@ -64,7 +64,11 @@ fn an_approval_of_a_commit_of_the_branch_isnt_one_of_those_below_it() {
     let run = env
         .plumb("fleet", &["approve", "main"])
         .exits(0)
-        .stderr_has(&["1 file changed", "before it isn't accepted", &top[..12]]);
+        .stderr_has(&[
+            "1 file changed",
+            "isn't accepted and holds later ones",
+            &top[..12],
+        ]);
     assert!(!run.stderr.contains("Theirs"), "{run:?}");
     assert!(said(&env).contains(&format!("Approve-Base: {below}")));
     // Whoever sets the branch back and merges the same commits makes no more of it.
@@ -97,7 +101,7 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
     ] {
         env.plumb("fleet", &["approve", commit, "--base", base])
             .exits(1)
-            .stderr_has(&["isn't before", "nothing between them"]);
+            .stderr_has(&["isn't an ancestor of", "nothing between them"]);
     }
     let run = env
         .plumb(
@@ -115,7 +119,7 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
     env.plumb("fleet", &["approve", "main", "--base", &first])
         .exits(0)
         .stdout_has(&[&format!(
-            "{} has all that it needs with it, by bob",
+            "{} now has every approval that it needs; yours counts as bob",
             &below[..12]
         )]);
 }
@@ -141,8 +145,8 @@ fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
         env.plumb("fleet", &["approve", name])
             .exits(1)
             .stderr_has(&[
-                &format!("a revoked key has signed {}", &stolen[..12]),
-                "nothing was signed",
+                &format!("a revoked key signed {}", &stolen[..12]),
+                "not approved",
                 &format!("git show {stolen}"),
                 "--signed-by-revoked",
             ]);

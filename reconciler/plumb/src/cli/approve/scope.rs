@@ -7,7 +7,7 @@ use plumb_trust::Oid;
 use crate::git::Git;
 use crate::output::short;
 use crate::report::Failure;
-use crate::verdict::floor::first_parents;
+use crate::verdict::history::first_parents;
 
 /// The number of commits that are shown one by one.
 pub(super) const SHOWN: usize = 64;

@@ -13,7 +13,7 @@ use super::scope::Scope;
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Failure, OrFail as _};
-use crate::verdict::floor::{self, Before, HeldBefore};
+use crate::verdict::floor::{self, HeldBefore, PrecedingCommits};
 use crate::verdict::{self, FloorSource, Range};
 
 /// The effect of an approval on the commits that it covers.
@@ -108,7 +108,7 @@ impl BeforeApproval {
         let signer = self.authority.signer_of_tag(&raw, repository.format());
         let identity = match signer {
             Ok((identity, _)) => identity.name.clone(),
-            Err(reason) => return Err(not_kept(git, tag, &reason)),
+            Err(reason) => return Err(delete_useless(git, tag, &reason)),
         };
         let own = TagRef { name, target };
         let unjudged = || Failure::new("cannot judge the commit again");
@@ -124,14 +124,14 @@ impl BeforeApproval {
         };
         let mut notes = judged.iter().flat_map(|step| &step.notes);
         if let Some(reason) = notes.find(ignored) {
-            return Err(not_kept(git, tag, reason));
+            return Err(delete_useless(git, tag, reason));
         }
         let mut tags = self.tags;
         tags.push(own);
         let steps = judge(&repository, &self.chain, &tags, self.now).ok_or_else(unjudged)?;
         let held = match floor::before(&repository, &tags, newest, newest) {
-            Before::Held(earlier) => Some(earlier),
-            Before::Accepted | Before::Unknown => None,
+            PrecedingCommits::Held(earlier) => Some(earlier),
+            PrecedingCommits::Accepted | PrecedingCommits::Unknown => None,
         };
         Ok(AfterApproval {
             identity,
@@ -243,7 +243,7 @@ impl AfterApproval {
 }
 
 /// Deletes an approval that would count for nothing, and explains why it would.
-fn not_kept(git: &Git, tag: &str, why: &Reason) -> Failure {
+fn delete_useless(git: &Git, tag: &str, why: &Reason) -> Failure {
     if let Err(failure) = git.run(&["tag", "--delete", tag]) {
         return failure;
     }

@@ -14,7 +14,7 @@ use plumb_adapters::git::ObjectStore;
 use plumb_trust::Oid;
 
 use crate::report::{Failure, OrFail as _};
-use crate::verdict::floor::first_parents;
+use crate::verdict::history::first_parents;
 
 /// The file's path in the repository's git folder.
 const PATH: &str = "plumb/accepted";

@@ -13,7 +13,7 @@ use crate::report::Failure;
 /// The options that name the keys of a new policy.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Founders {
-    /// The file of an SSH public key; with a name before it for more than one person
+    /// The file of an SSH public key; name the person too if there are several
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(in crate::cli) ssh_key: Vec<String>,
 

@@ -49,8 +49,8 @@ impl NewPolicy {
             words.join(", ")
         };
         let mut text = format!(
-            "# Who may change this fleet. Each commit is judged by the policy of its parent, so a change here acts
-# on the commits after it. Any change under trust/ stands alone in its commit and raises `serial`.
+            "# Who may change this fleet. The policy of its parent judges each commit, so a change here applies
+# to the commits after it. A commit that changes trust/ changes nothing else and raises `serial`.
 # `plumb trust show` says who can change what; docs/trust.md explains the rules.
 kind: TrustPolicy
 metadata: {{name: {}}}
@@ -100,7 +100,7 @@ spec:
         }
         let _ = writeln!(
             text,
-            "  rules:                  # all that match a changed path must hold"
+            "  rules:                  # every rule that matches a changed path must hold"
         );
         for rule in &self.rules {
             let _ = writeln!(text, "    - {}", rule.form());

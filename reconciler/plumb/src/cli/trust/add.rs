@@ -10,9 +10,9 @@ use crate::report::{Exit, Failure};
 
 /// Trust a person's key
 ///
-/// A new name becomes a new identity. A known person gets another key, or joins a group with the key that they
-/// have. Writes the public key into trust/keys/ and the policy, raises the serial, and prints the diff and the
-/// next commands. Private keys are never read: give the public part.
+/// A new name becomes a new identity. A known person gets another key, or joins a group with the keys
+/// that they have. Writes the public key and the policy, raises the serial, and prints the diff and the
+/// next commands. Give the public key: private keys are never read.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust add bob --key bob.pub --group ops\n  plumb trust add bob --key 'ssh-ed25519 AAAA… bob' --group ops\n  plumb trust add carol --key 77AA… --group sec     # gpg exports it\n  plumb trust add alice --key ~/.ssh/laptop.pub     # another key of hers\n  plumb trust add bob --key bob.pub --group sec     # the same key, one more group"
@@ -36,7 +36,7 @@ pub(super) struct Add {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Added {
+struct AddResult {
     identity: String,
     keys: Vec<String>,
     groups: Vec<String>,
@@ -72,7 +72,7 @@ impl Add {
         let lonely = (!grouped && joins.is_empty()).then(|| {
             format!("{name} is in no group, so {name}'s signatures don't count yet: repeat this with --group {all}")
         });
-        let added = Added {
+        let added = AddResult {
             identity: name.clone(),
             keys: keys.iter().map(|key| key.name.to_string()).collect(),
             groups: joins,

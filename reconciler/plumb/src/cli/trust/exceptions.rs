@@ -49,7 +49,7 @@ pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &F
 }
 
 /// Describes when a freeze is in force, and what it covers.
-pub(super) fn of_freeze(freeze: &Freeze, at: Timestamp) -> String {
+pub(super) fn describe_freeze(freeze: &Freeze, at: Timestamp) -> String {
     let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
     let when = if freeze.from <= at {
         format!("in force until {}", freeze.to)
@@ -60,7 +60,7 @@ pub(super) fn of_freeze(freeze: &Freeze, at: Timestamp) -> String {
 }
 
 /// Warns of a freeze that nobody can end early, because an emergency never touches `trust/`.
-pub(super) fn without_an_end(freeze: &Freeze) -> Option<String> {
+pub(super) fn endless_freeze_warning(freeze: &Freeze) -> Option<String> {
     let policy = freeze.paths.iter().any(|path| path.owns(POLICY_PATH));
     policy.then(|| {
         format!(
@@ -71,7 +71,7 @@ pub(super) fn without_an_end(freeze: &Freeze) -> Option<String> {
 }
 
 /// Describes who could change a rule's paths alone, and how.
-pub(super) fn alone_in_words(alone: &Alone) -> String {
+pub(super) fn describe_alone(alone: &Alone) -> String {
     match (alone.identities.as_slice(), alone.emergency.as_slice()) {
         ([], []) => "nobody alone".to_owned(),
         (some, []) => format!("{} alone", one_of(some)),

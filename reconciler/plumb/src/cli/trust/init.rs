@@ -23,7 +23,7 @@ use crate::report::{Exit, Failure};
 #[command(
     after_help = "Examples:\n  plumb trust init\n  plumb trust init --ssh-key alice=alice.pub --openpgp bob=bob.asc"
 )]
-pub(super) struct Init {
+pub(super) struct TrustInit {
     /// The repository's folder
     #[arg(default_value = ".")]
     dir: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct Init {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Begun {
+struct TrustInitResult {
     repository: String,
     #[serde(rename = "ref")]
     reference: String,
@@ -47,7 +47,7 @@ struct Begun {
     edited: Edited,
 }
 
-impl Init {
+impl TrustInit {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let git = Git::at(&self.dir);
         if !self.dir.is_dir() || git.ask(&["rev-parse", "--git-dir"]).is_err() {
@@ -83,7 +83,7 @@ impl Init {
             }
         }
         let people = new.identities.iter();
-        let begun = Begun {
+        let begun = TrustInitResult {
             repository,
             reference: format!("refs/heads/{branch}"),
             identities: people.map(|person| person.name.clone()).collect(),
@@ -92,7 +92,7 @@ impl Init {
         shell.emit(&begun, |palette| {
             let mut out = format!(
                 "{} {POLICY_PATH} for {} of this repository\n",
-                palette.paint(Paint::Good, "begun:"),
+                palette.paint(Paint::Good, "created:"),
                 begun.reference
             );
             for person in &new.identities {

@@ -13,7 +13,7 @@ use plumb_trust::policy::{
 };
 use serde::Serialize;
 
-use super::exceptions::alone_in_words;
+use super::exceptions::describe_alone;
 use super::folder::{Folder, owner};
 use super::needs::{self, GroupNeed};
 use super::revocations::{Revocations, is_nearer};
@@ -21,12 +21,12 @@ use crate::cli::init::new_policy::NewPolicy;
 use crate::output::{Paint, Palette, quoted};
 use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
-use crate::yaml_edit::{EditError, Step, Yaml, scalar};
+use crate::yaml_edit::{EditError, PathStep, Yaml, scalar};
 
 /// The hint if too few people can sign a change of `trust/`.
 pub(super) const NEW_ROOT: &str = "no commit can fix this: the operators of the server and the controller must set a commit with a fixed policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
 
-const SPEC: Step<'static> = Step::Key("spec");
+const SPEC: PathStep<'static> = PathStep::Key("spec");
 
 /// An edit of `trust/`, with the result so far.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(in crate::cli) struct Edited {
     /// The owner of the key that git signs with, if that key counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
-    /// The number of commits that the server's branch has, as of the last fetch, and the branch here doesn't.
+    /// The number of commits of the fetched server branch that this branch lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<u32>,
     #[serde(skip)]
@@ -169,11 +169,13 @@ impl PolicyEdit {
                     "the key {} already belongs to {other}; a key belongs to one identity",
                     key.name
                 ))
-                .hint("give each person a key of their own: two signatures by one key count as one"));
+                .hint(
+                    "give each person a key of their own: two signatures by one key count as one",
+                ));
             }
         }
         let form = key.policy_form();
-        let identities = [SPEC, Step::Key("identities")];
+        let identities = [SPEC, PathStep::Key("identities")];
         let known = self.identities().iter().any(|i| i.name == name);
         let (what, done) = if !known && self.added.is_empty() {
             let value = format!("{{keys: [{form}]}}");
@@ -191,7 +193,7 @@ impl PolicyEdit {
 
     /// Adds a person to a group.
     pub(super) fn join(&mut self, name: &str, group: &str) -> Result<(), Failure> {
-        let path = [SPEC, Step::Key("groups"), Step::Key(group)];
+        let path = [SPEC, PathStep::Key("groups"), PathStep::Key(group)];
         let name = scalar(name);
         self.yaml
             .push(&path, &name)
@@ -211,18 +213,18 @@ impl PolicyEdit {
         for key in identity.iter().flat_map(|identity| &identity.keys) {
             self.drop_file(&key.name);
         }
-        let path = [SPEC, Step::Key("identities"), Step::Key(name)];
+        let path = [SPEC, PathStep::Key("identities"), PathStep::Key(name)];
         self.yaml
             .remove(&path)
             .map_err(|error| by_hand(&error, &format!("remove {name}")))
     }
 
     fn leave(&mut self, name: &str, group: &str) -> Result<(), Failure> {
-        let path = [SPEC, Step::Key("groups"), Step::Key(group)];
+        let path = [SPEC, PathStep::Key("groups"), PathStep::Key(group)];
         let is = |item: &serde_json::Value| item.as_str() == Some(name);
         while let Some(at) = self.yaml.position(&path, is) {
             self.yaml
-                .remove(&[&path[..], &[Step::Item(at)]].concat())
+                .remove(&[&path[..], &[PathStep::Item(at)]].concat())
                 .map_err(|error| by_hand(&error, &format!("remove {name} from {group}")))?;
         }
         Ok(())
@@ -247,7 +249,7 @@ impl PolicyEdit {
     ) -> Result<(), Failure> {
         let path = self.path_of(name, key)?;
         let text = end.to_string();
-        let place = [&path[..], &[Step::Key("validBefore")]].concat();
+        let place = [&path[..], &[PathStep::Key("validBefore")]].concat();
         let done = match self.yaml.set(&place, &text) {
             Err(EditError::Nothing(_)) => self.yaml.insert(&path, "validBefore", &text),
             other => other,
@@ -271,13 +273,13 @@ impl PolicyEdit {
         }
     }
 
-    fn path_of<'n>(&self, name: &'n str, key: &KeyName) -> Result<Vec<Step<'n>>, Failure> {
+    fn path_of<'n>(&self, name: &'n str, key: &KeyName) -> Result<Vec<PathStep<'n>>, Failure> {
         let policy = self.after()?.policy;
         let identity = policy.identities.iter().find(|i| i.name == name);
         let at = identity
             .and_then(|identity| identity.keys.iter().position(|own| own.name == *key))
             .ok_or_else(|| Failure::new(format!("{name} doesn't have the key {key}")))?;
-        Ok([&keys_of(name)[..], &[Step::Item(at)]].concat())
+        Ok([&keys_of(name)[..], &[PathStep::Item(at)]].concat())
     }
 
     /// Returns why a key could make no signature that counts, or `None` if it could.
@@ -310,7 +312,7 @@ impl PolicyEdit {
         }
         let text = least.to_string();
         self.yaml
-            .set(&[SPEC, Step::Key("serial")], &text)
+            .set(&[SPEC, PathStep::Key("serial")], &text)
             .map_err(|error| by_hand(&error, &format!("set `serial: {text}` in spec")))
     }
 
@@ -349,10 +351,10 @@ impl PolicyEdit {
         let changed =
             |(path, bytes): &(&String, &Vec<u8>)| self.before.keys.get(*path) != Some(bytes);
         for (path, bytes) in self.keys.iter().filter(changed) {
-            self.put(path, bytes)?;
+            self.write_file(path, bytes)?;
             files.insert(path.clone());
         }
-        self.put(POLICY_PATH, self.yaml.text().as_bytes())?;
+        self.write_file(POLICY_PATH, self.yaml.text().as_bytes())?;
         files.insert(POLICY_PATH.to_owned());
         for path in self.before.keys.keys() {
             if !self.keys.contains_key(path) {
@@ -364,11 +366,10 @@ impl PolicyEdit {
         Ok(files)
     }
 
-    fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), Failure> {
         let whole = self.before.root.join(path);
         if let Some(folder) = whole.parent() {
-            fs::create_dir_all(folder)
-                .or_fail(|| format!("cannot create {}", folder.display()))?;
+            fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
         }
         fs::write(&whole, bytes).or_fail(|| format!("cannot write {}", whole.display()))
     }
@@ -430,7 +431,7 @@ impl Edited {
         diff(out, &self.before, &self.after, palette);
         let note = palette.paint(Paint::Warn, "note:");
         for alone in &self.check.alone {
-            let who = alone_in_words(alone);
+            let who = describe_alone(alone);
             let _ = writeln!(out, "  {} can be changed by {who}", alone.rule);
         }
         if let Some(more) = self.behind {
@@ -495,9 +496,9 @@ pub(super) fn diff(out: &mut String, before: &str, after: &str, palette: Palette
     }
 }
 
-fn keys_of(name: &str) -> [Step<'_>; 4] {
-    let identities = Step::Key("identities");
-    [SPEC, identities, Step::Key(name), Step::Key("keys")]
+fn keys_of(name: &str) -> [PathStep<'_>; 4] {
+    let identities = PathStep::Key("identities");
+    [SPEC, identities, PathStep::Key(name), PathStep::Key("keys")]
 }
 
 fn by_hand(error: &EditError, what: &str) -> Failure {

@@ -18,20 +18,20 @@ use crate::output::{Paint, Palette, Shell, one_of, quoted};
 use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
 use crate::repository::repository_of;
-use crate::verdict::floor::server_head;
+use crate::verdict::history::server_head;
 use crate::verdict::{self, FloorSource, Range};
 
 /// Revoke a key at once
 ///
-/// Creates a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts as
-/// soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/ needs have
-/// created one. It can't be undone: a revoked key never counts again here. If it leaves too few to meet a rule,
-/// or the policy has no such key, the command says so, and --yes revokes anyway.
+/// Creates a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. The
+/// revocation takes effect once as many people have pushed such a tag as a change of trust/ needs,
+/// whatever is pending or frozen. It is permanent: the key never counts again. If too few people would
+/// be left for a rule, or the policy doesn't have the key, the command refuses; --yes revokes anyway.
 ///
-/// A file in `revoked.d` on the controller's machine acts at once and needs nobody's signature: the commands for
-/// it are printed first.
+/// A file in `revoked.d` on the controller's machine takes effect at once and needs nobody's signature.
+/// The command prints how to write it.
 ///
-/// Afterwards take the key out of the policy: plumb trust rotate, or plumb trust remove.
+/// Afterwards remove the key from the policy: plumb trust rotate, or plumb trust remove.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…\n  plumb trust revoke SHA256:… --yes     # stolen, though too few are left then"
@@ -65,7 +65,7 @@ pub(super) struct Revoke {
 /// A rule that nobody can meet any more.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Lacking {
+struct UnmetNeed {
     /// The rule's patterns, or `emergency`.
     rule: String,
     from: String,
@@ -74,7 +74,7 @@ struct Lacking {
     left: Vec<String>,
 }
 
-impl Lacking {
+impl UnmetNeed {
     fn describe(&self) -> String {
         let left = match self.left.as_slice() {
             [] => "none of them".to_owned(),
@@ -89,7 +89,7 @@ impl Lacking {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Revoked {
+struct RevokeResult {
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
@@ -108,7 +108,7 @@ struct Revoked {
     earlier_text: String,
     /// Rules that nobody can meet any more once it acts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    lacking: Vec<Lacking>,
+    lacking: Vec<UnmetNeed>,
     /// The commands that revoke the key on the controller's machine.
     at_once: Vec<String>,
     push: String,
@@ -155,16 +155,16 @@ impl Revoke {
         let earlier: Vec<Signer> = begun.flat_map(|begun| begun.signers).collect();
         let tag = self
             .tag(&git, &repository, &authority, &key)
-            .map_err(|failure| or_at_once(failure, &key))?;
+            .map_err(|failure| with_local_hint(failure, &key))?;
         let signer = self
             .sign(&git, &repository, &authority, &key, &tag, on)
-            .map_err(|failure| or_at_once(failure, &key))?;
+            .map_err(|failure| with_local_hint(failure, &key))?;
         let by = revokers(&repository, &authority, &key.to_hex())?;
         let able = authority.able_without(&[], now);
         let missing = needs::of_paths(policy, [TRUST_PATH].into_iter());
         let missing = missing.into_iter().filter_map(|need| need.after(&by));
         let remote = git.remote_of(policy.branch());
-        let revoked = Revoked {
+        let revoked = RevokeResult {
             key: key.to_string(),
             identity: owner(policy, &key).map(str::to_owned),
             commit: on.to_string(),
@@ -305,7 +305,7 @@ impl Revoke {
     }
 }
 
-impl Revoked {
+impl RevokeResult {
     fn describe(&self, palette: Palette) -> String {
         let note = palette.paint(Paint::Warn, "note:");
         let bold = |command: &str| palette.paint(Paint::Bold, command);
@@ -351,7 +351,10 @@ impl Revoked {
             ));
         }
         for lacking in &self.lacking {
-            line(&format!("{note} once it takes effect, {}", lacking.describe()));
+            line(&format!(
+                "{note} once it takes effect, {}",
+                lacking.describe()
+            ));
         }
         if too_few(&self.changers) {
             line(&format!(
@@ -375,7 +378,7 @@ fn lacking(
     already: &[KeyName],
     revoked: &[KeyName],
     now: Timestamp,
-) -> Vec<Lacking> {
+) -> Vec<UnmetNeed> {
     let before = authority.check_without(already, now).unsatisfiable;
     let able = authority.able_without(revoked, now);
     let policy = &authority.policy;
@@ -384,7 +387,7 @@ fn lacking(
     new.map(|need| {
         let members = policy.group(&need.from).iter();
         let left = members.map(|member| policy.name(*member));
-        Lacking {
+        UnmetNeed {
             left: left
                 .filter(|name| able.contains(name))
                 .map(str::to_owned)
@@ -408,27 +411,25 @@ fn too_few(changers: &[GroupNeed]) -> bool {
 fn refused(
     authority: &Authority,
     key: &KeyName,
-    lacking: &[Lacking],
+    lacking: &[UnmetNeed],
     changers: &[GroupNeed],
 ) -> Failure {
     let whose = owner(&authority.policy, key);
     let whose = whose.map_or_else(String::new, |name| format!(" of {name}"));
-    let lacking: Vec<_> = lacking.iter().map(Lacking::describe).collect();
+    let lacking: Vec<_> = lacking.iter().map(UnmetNeed::describe).collect();
     let failure = Failure::new(format!(
         "without {key}{whose} too few are left: {}; nothing was revoked",
         lacking.join("; ")
     ));
-    let failure = or_at_once(failure, key).hint(format!(
+    let failure = with_local_hint(failure, key).hint(format!(
         "or revoke it for everyone who follows the repository: plumb trust revoke {key} --yes"
     ));
     if too_few(changers) {
         return failure.hint(format!("if the key is lost, {NEW_ROOT}"));
     }
-    failure.maybe_hint(
-        afterwards(authority, key).map(|command| {
-            format!("if the key is lost, or the revocation can wait, replace it first: {command}")
-        }),
-    )
+    failure.maybe_hint(afterwards(authority, key).map(|command| {
+        format!("if the key is lost, or the revocation can wait, replace it first: {command}")
+    }))
 }
 
 /// The command that takes a key out of the policy.
@@ -444,7 +445,7 @@ fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
 }
 
 /// Adds a hint with the commands that work without a tag.
-fn or_at_once(failure: Failure, key: &KeyName) -> Failure {
+fn with_local_hint(failure: Failure, key: &KeyName) -> Failure {
     failure.hint(format!(
         "if the key was stolen, don't wait: run this on the controller's machine; it takes effect at once and needs nobody else: {}",
         at_once(key).join(" && ")

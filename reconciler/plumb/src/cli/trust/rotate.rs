@@ -14,9 +14,9 @@ use crate::report::{Exit, Failure};
 
 /// Replace a person's key
 ///
-/// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a certificate
-/// that the policy has (with a later expiry or new subkeys), its file is refreshed; a copy that has lost a
-/// revocation is refused.
+/// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a
+/// certificate in the policy (with a later expiry or new subkeys), refreshes its file. Refuses a copy
+/// that lacks a revocation.
 ///
 /// The policy before the commit judges it, so sign the commit with the old key.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(super) struct Rotate {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rotated {
+struct RotateResult {
     identity: String,
     key: String,
     /// The old key, unless only its file was refreshed.
@@ -61,8 +61,10 @@ struct Rotated {
 impl Rotate {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         if let Some(end) = self.valid_before.filter(|end| *end <= Timestamp::now()) {
-            return Err(Failure::new(format!("--valid-before {end} has already passed"))
-                .hint("leave it out to remove the old key at once"));
+            return Err(
+                Failure::new(format!("--valid-before {end} has already passed"))
+                    .hint("leave it out to remove the old key at once"),
+            );
         }
         let name = &self.name;
         let mut edit = PolicyEdit::read(&self.folder)?;
@@ -83,7 +85,7 @@ impl Rotate {
         };
         // A refreshed copy that is revoked or expired is accepted: others must learn of that.
         let unusable = edit.unusable(&key.name)?;
-        let rotated = Rotated {
+        let rotated = RotateResult {
             identity: name.clone(),
             key: key.name.to_string(),
             old: old.as_ref().map(ToString::to_string),
@@ -103,7 +105,7 @@ impl Rotate {
                 (Some(old), None, _) => format!(", in place of {old}"),
             };
             let title = palette.paint(Paint::Good, title);
-            let mut out = format!("{title} the key of {name}: {key}{rest}\n");
+            let mut out = format!("{title} {name} now has {key}{rest}\n");
             if let Some(why) = &unusable {
                 let note = palette.paint(Paint::Warn, "note:");
                 let _ = writeln!(

@@ -7,7 +7,7 @@ use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiabili
 use plumb_trust::{Policy, RevocationBegun};
 use serde::Serialize;
 
-use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
+use super::exceptions::{describe_freeze, emergency, endless_freeze_warning, freezes};
 use super::folder::Folder;
 use super::heartbeat;
 use super::revocations::{self, Revocations};
@@ -16,8 +16,7 @@ use crate::report::{Exit, Failure, render_diagnostics};
 
 /// Describe the policy: its identities, and who can approve what
 ///
-/// Reads trust/ in the folder, and which keys the `revoke/` tags of this clone have revoked.
-/// `plumb trust check` looks for errors.
+/// Reads trust/ in the folder, and the fetched `revoke/` tags. `plumb trust check` looks for errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The repository's folder
@@ -27,7 +26,7 @@ pub(super) struct Show {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+struct PolicySummary<'a> {
     policy: &'a Policy,
     check: &'a Satisfiability,
     /// Revoked keys of the policy, with the time since when they are revoked.
@@ -52,7 +51,7 @@ impl Show {
                 shell.err,
             ));
         }
-        let shown = Shown {
+        let shown = PolicySummary {
             policy: &authority.policy,
             check: &check,
             revoked: keys_with(&authority, &revoked),
@@ -100,7 +99,9 @@ fn settings(policy: &Policy, palette: Palette) -> String {
     let bold = |text: &str| palette.paint(Paint::Bold, text);
     let bind = match policy.bind_ref {
         BindRef::None => "signatures need not name the repository and branch",
-        BindRef::Trailer => "each commit names the repository and branch (`Deploy-Ref: REPOSITORY REF`), or an approval does",
+        BindRef::Trailer => {
+            "each commit names the repository and branch (`Deploy-Ref: REPOSITORY REF`), or an approval does"
+        }
         BindRef::Approval => "an approval names the repository and branch",
     };
     let merged = match policy.side_branches {
@@ -231,9 +232,9 @@ fn describe_exceptions(
         let _ = writeln!(out, "{} {told}.", bold("Emergency:"));
     }
     for freeze in freezes(policy, now) {
-        let _ = writeln!(out, "{} {}", bold("Freeze"), of_freeze(freeze, now));
+        let _ = writeln!(out, "{} {}", bold("Freeze"), describe_freeze(freeze, now));
     }
-    for warning in freezes(policy, now).filter_map(without_an_end) {
+    for warning in freezes(policy, now).filter_map(endless_freeze_warning) {
         let _ = writeln!(out, "{} {warning}", palette.paint(Paint::Warn, "note:"));
     }
 }

@@ -6,17 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_trust::policy::{Authority, POLICY_PATH, Pattern, Satisfiability, TRUST_PATH};
 use serde::Serialize;
 
-use super::super::exceptions::{freezes, without_an_end};
+use super::super::exceptions::{endless_freeze_warning, freezes};
 use super::super::folder::Folder;
 use super::super::heartbeat;
 use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
-use crate::workspace::never;
+use crate::workspace::describe_unsatisfiable;
 
 /// Warn of a key that ends within this time.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Warn of a policy that can't be met any more within this time.
-const AHEAD: SignedDuration = SignedDuration::from_hours(365 * 24);
+const FORECAST: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// The largest number of paths that are named.
 const NAMED: usize = 5;
 
@@ -76,7 +76,7 @@ impl Findings {
         findings.keys(authority, revoked, at);
         findings.people(authority, check);
         findings.rules(folder, authority);
-        let endless = freezes(&authority.policy, at).filter_map(without_an_end);
+        let endless = freezes(&authority.policy, at).filter_map(endless_freeze_warning);
         findings.warnings.extend(endless);
         findings.warnings.extend(revoked.incomplete(authority));
         findings
@@ -87,7 +87,7 @@ impl Findings {
 
     fn satisfiable(&mut self, authority: &Authority, check: &Satisfiability) {
         for lacking in &check.unsatisfiable {
-            self.errors.push(never(lacking));
+            self.errors.push(describe_unsatisfiable(lacking));
         }
         // Without a spare, one lost key locks everybody out.
         let policy = &authority.policy;
@@ -160,7 +160,7 @@ impl Findings {
                     continue;
                 };
                 ends.insert(end);
-                if end.duration_since(at) <= SOON {
+                if end.duration_since(at) <= EXPIRY_NOTICE {
                     self.warnings.push(format!(
                         "the key {} of {} expires at {end}: plumb trust rotate {} --key NEW",
                         key.name, identity.name, identity.name
@@ -178,7 +178,7 @@ impl Findings {
         }
         let locked = ends
             .into_iter()
-            .filter(|end| end.duration_since(at) <= AHEAD)
+            .filter(|end| end.duration_since(at) <= FORECAST)
             .find_map(|end| {
                 let lacking = revoked
                     .check(authority, end)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, civil};
 
-use super::{Note, People, unusable};
+use super::note::Note;
+use super::people::{People, unusable};
 use crate::cli::init::founders::{Founder, first_policy, word};
 use crate::cli::init::new_policy::NewPolicy;
 use crate::public_key::PublicKey;
@@ -15,7 +16,7 @@ const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
 /// True if the first line with content is one of `allowed_signers`.
 pub(super) fn looks_like(text: &str) -> bool {
     lines(text).next().is_some_and(|(_, line)| {
-        Line::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
+        SignerLine::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
     })
 }
 
@@ -23,9 +24,9 @@ pub(super) fn looks_like(text: &str) -> bool {
 /// itself, so two people must sign that if there are two.
 pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     let (mut people, mut notes) = (People::default(), Vec::new());
-    let mut names = Names::default();
+    let mut names = IdentityNames::default();
     for (at, line) in lines(text) {
-        if let Err(why) = take(line, at, &mut names, &mut people, &mut notes) {
+        if let Err(why) = import_line(line, at, &mut names, &mut people, &mut notes) {
             notes.push(Note::at(at, format!("left out: {why}")));
         }
     }
@@ -45,7 +46,7 @@ pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
 /// Describes the rules that the imported policy makes up, because such a file has none.
 pub(super) fn rules(new: &NewPolicy) -> Option<Note> {
     (new.identities.len() > 1).then(|| {
-        Note::general(
+        Note::without_line(
             "this format doesn't say who may change the policy: here one signature changes hosts, two change trust/ and fleet.yaml",
         )
     })
@@ -59,13 +60,13 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// A line, split into its parts.
-struct Line<'a> {
+struct SignerLine<'a> {
     principals: &'a str,
     options: Vec<(String, Option<String>)>,
     key: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> SignerLine<'a> {
     fn parse(line: &'a str) -> Result<Self, &'static str> {
         let (principals, rest) = match line.strip_prefix('"') {
             Some(quoted) => quoted
@@ -103,12 +104,12 @@ impl<'a> Line<'a> {
 }
 
 /// An option's name in lower case, and its value.
-type Setting = (String, Option<String>);
+type LineOption = (String, Option<String>);
 
 /// Parses options, which are separated by commas and have quoted values, and returns the offset of their end.
 /// It rejects what ssh-keygen rejects: a value without quotes, text after a closing quote, a repeated option.
-fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
-    let mut found: Vec<Setting> = Vec::new();
+fn options(text: &str) -> Result<(Vec<LineOption>, usize), &'static str> {
+    let mut found: Vec<LineOption> = Vec::new();
     let mut at = 0;
     loop {
         let rest = &text[at..];
@@ -145,14 +146,14 @@ fn closing_quote(text: &str) -> Option<usize> {
 
 /// Adds a line's key to its person, or returns why not. Differences that don't prevent the import become
 /// notes.
-fn take(
+fn import_line(
     line: &str,
     at: usize,
-    names: &mut Names,
+    names: &mut IdentityNames,
     people: &mut People,
     notes: &mut Vec<Note>,
 ) -> Result<(), String> {
-    let line = Line::parse(line)?;
+    let line = SignerLine::parse(line)?;
     let mut end = None;
     for (name, value) in &line.options {
         match (name.as_str(), value.as_deref()) {
@@ -164,9 +165,7 @@ fn take(
             }
             ("namespaces", Some(list)) => {
                 if !for_git(list)? {
-                    return Err(format!(
-                        "`namespaces=\"{list}\"` doesn't include git"
-                    ));
+                    return Err(format!("`namespaces=\"{list}\"` doesn't include git"));
                 }
             }
             ("valid-after", Some(text)) => {
@@ -221,9 +220,9 @@ fn take(
 /// The names that principals get in the policy, by principal. Two principals are two people, however alike
 /// their names are: if they shared an identity, one could sign for both.
 #[derive(Default)]
-struct Names(BTreeMap<String, String>);
+struct IdentityNames(BTreeMap<String, String>);
 
-impl Names {
+impl IdentityNames {
     fn of(&self, principal: &str) -> Option<&String> {
         self.0.get(&principal.to_lowercase())
     }
@@ -235,7 +234,7 @@ impl Names {
     }
 
     /// Finds the principal that has a name.
-    fn bearer(&self, name: &str) -> Option<&String> {
+    fn holder(&self, name: &str) -> Option<&String> {
         self.0
             .iter()
             .find(|(_, own)| *own == name)
@@ -244,12 +243,12 @@ impl Names {
 
     /// Finds a free name, with a number if this one is taken. Also returns the principal that has this one.
     fn free(&self, name: &str) -> (String, Option<String>) {
-        let Some(other) = self.bearer(name) else {
+        let Some(other) = self.holder(name) else {
             return (name.to_owned(), None);
         };
         let mut number = 2_u32;
         let mut free = format!("{name}-{number}");
-        while self.bearer(&free).is_some() {
+        while self.holder(&free).is_some() {
             number += 1;
             free = format!("{name}-{number}");
         }
@@ -261,7 +260,7 @@ impl Names {
 fn principal(
     list: &str,
     at: usize,
-    names: &mut Names,
+    names: &mut IdentityNames,
     notes: &mut Vec<Note>,
 ) -> Result<String, String> {
     let all: Vec<&str> = list
@@ -376,7 +375,7 @@ mod tests {
 
     #[test]
     fn lines_are_taken_apart() {
-        let line = Line::parse(
+        let line = SignerLine::parse(
             "alice@x,al@y namespaces=\"git,file\",Valid-Before=\"20300101Z\" ssh-ed25519 AAAA c",
         )
         .unwrap();
@@ -390,7 +389,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            Line::parse("\"a b\" Cert-Authority ssh-rsa AAAA")
+            SignerLine::parse("\"a b\" Cert-Authority ssh-rsa AAAA")
                 .unwrap()
                 .options,
             [("cert-authority".to_owned(), None)]
@@ -404,7 +403,7 @@ mod tests {
             "alice valid-before=\"20300101\",valid-before=\"20290101\" ssh-rsa A",
             "alice namespaces=\"git\",Namespaces=\"git\" ssh-rsa A",
         ] {
-            assert!(Line::parse(wrong).is_err(), "{wrong}");
+            assert!(SignerLine::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use plumb_trust::Policy;
 use plumb_trust::policy::{Pattern, TRUST_PATH};
 
-use super::Note;
+use super::note::Note;
 use crate::cli::init::founders::word;
 use crate::cli::init::new_policy::Rule;
 use crate::report::Failure;
-use crate::yaml_edit::{EditError, Step, Yaml, scalar};
+use crate::yaml_edit::{EditError, PathStep, Yaml, scalar};
 
 /// Adds the file's rules to a policy's text, which fails if the text's layout isn't understood. Also returns
 /// notes on the differences.
@@ -23,7 +23,7 @@ pub(super) fn read(
     policy_text: &str,
 ) -> (Result<String, Failure>, Vec<Note>) {
     let mut notes = Vec::new();
-    let lines: Vec<Owned> = text
+    let lines: Vec<OwnerLine> = text
         .lines()
         .enumerate()
         .filter_map(|(at, line)| owned(line, at + 1, policy, &mut notes))
@@ -51,7 +51,7 @@ pub(super) fn read(
     }
     if let Some(rule) = trust_rule(policy, &groups, &rules) {
         let names: Vec<_> = rule.needs.iter().map(|(name, _)| name.as_str()).collect();
-        notes.push(Note::general(format!(
+        notes.push(Note::without_line(format!(
             "whoever changes trust/ could change these rules, so trust/ must need as much: 1 of {}",
             names.join(" and 1 of ")
         )));
@@ -70,7 +70,7 @@ pub(super) fn read(
 }
 
 /// A line that can be imported.
-struct Owned {
+struct OwnerLine {
     at: usize,
     /// The pattern in the file.
     written: String,
@@ -80,7 +80,7 @@ struct Owned {
     owners: BTreeSet<String>,
 }
 
-fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Option<Owned> {
+fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Option<OwnerLine> {
     // Text after ` #` is a comment, which is removed below.
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -90,10 +90,7 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
     let rest = rest.split(" #").next().unwrap_or_default();
     let mut say = |message: String| notes.push(Note::at(at, message));
     if written.starts_with(['"', '\'']) {
-        say(
-            "left out: CODEOWNERS has no quotes; write a space in a pattern as `\\ `"
-                .to_owned(),
-        );
+        say("left out: CODEOWNERS has no quotes; write a space in a pattern as `\\ `".to_owned());
         return None;
     }
     if written.starts_with('[') || written.starts_with("^[") {
@@ -146,7 +143,7 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
         ));
         return None;
     }
-    Some(Owned {
+    Some(OwnerLine {
         at,
         written,
         pattern,
@@ -205,7 +202,9 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
         return Err("owners are separated by spaces".to_owned());
     }
     let Some(name) = owner.strip_prefix('@') else {
-        return Err("an e-mail address doesn't identify a key; name the identity as @NAME".to_owned());
+        return Err(
+            "an e-mail address doesn't identify a key; name the identity as @NAME".to_owned(),
+        );
     };
     if let Some((_, team)) = name.split_once('/') {
         let group = policy
@@ -230,7 +229,7 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
 
 /// Notes the lines that overlap with earlier ones of other owners: in CODEOWNERS the last one counts alone,
 /// here both must be met.
-fn overlaps(lines: &[Owned], notes: &mut Vec<Note>) {
+fn overlaps(lines: &[OwnerLine], notes: &mut Vec<Note>) {
     for (at, line) in lines.iter().enumerate() {
         let earlier = lines[..at].iter().filter(|other| {
             other.owners != line.owners && may_overlap(&other.pattern, &line.pattern)
@@ -364,11 +363,14 @@ fn list(members: &BTreeSet<String>) -> String {
 
 fn add(yaml: &mut Yaml, groups: &Groups<'_>, rules: &[Rule]) -> Result<(), EditError> {
     for (name, members) in &groups.new {
-        let path = [Step::Key("spec"), Step::Key("groups")];
+        let path = [PathStep::Key("spec"), PathStep::Key("groups")];
         yaml.insert(&path, name, &list(members))?;
     }
     for rule in rules {
-        yaml.push(&[Step::Key("spec"), Step::Key("rules")], &rule.form())?;
+        yaml.push(
+            &[PathStep::Key("spec"), PathStep::Key("rules")],
+            &rule.form(),
+        )?;
     }
     Ok(())
 }

@@ -7,14 +7,15 @@ use plumb_trust::policy::{BindRef, KeyFile};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Note, People, unusable};
+use super::note::Note;
+use super::people::{People, unusable};
 use crate::cli::init::founders::word;
 use crate::cli::init::new_policy::{NewPolicy, Rule};
 use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
 
 #[derive(Deserialize)]
-struct Document {
+struct SqGitPolicy {
     version: Option<i64>,
     #[serde(default)]
     commit_goodlist: Vec<Spanned<String>>,
@@ -72,18 +73,16 @@ impl Authorization {
 /// `add_user` or `retire_user`, depending on the change. Here all changes of `trust/` need the same: somebody
 /// who may add and somebody who may retire (one person with both rights is both).
 pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
-    let document: Document =
+    let document: SqGitPolicy =
         toml::from_str(text).or_fail(|| "cannot read it as a sequoia-git policy".to_owned())?;
     let mut notes = Vec::new();
     if document.version.is_some_and(|version| version != 0) {
-        notes.push(Note::general(
+        notes.push(Note::without_line(
             "its version isn't 0, the only known one: compare the result with care",
         ));
     }
     for key in document.other.keys() {
-        notes.push(Note::general(format!(
-            "unknown key `{key}`, left out"
-        )));
+        notes.push(Note::without_line(format!("unknown key `{key}`, left out")));
     }
     for commit in &document.commit_goodlist {
         notes.push(Note::at(
@@ -211,14 +210,14 @@ fn policy_of(
         groups.push(("maintainers".to_owned(), adders));
         trust.push(need("maintainers"));
     } else {
-        notes.push(Note::general(
+        notes.push(Note::without_line(
             "there `add_user` and `retire_user` are two rights; here a change of trust/ needs somebody with each",
         ));
         groups.push(("adders".to_owned(), adders));
         groups.push(("retirers".to_owned(), retirers));
         trust.extend([need("adders"), need("retirers")]);
     }
-    notes.push(Note::general(
+    notes.push(Note::without_line(
         "there one signature is enough on any branch, so this policy starts with count 1 and `bindRef: none`. Raise them to require more",
     ));
     Ok(NewPolicy {
