@@ -29,9 +29,15 @@ impl fmt::Display for LoginUrl {
             return f.write_str(&self.0);
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        // A password may hold a slash or a question mark that isn't escaped: then the last `@` is after `end`.
+        // A password may hold a slash or a question mark that isn't escaped: then what stands before it looks
+        // like a host with a port that is no number, and the last `@` comes after it.
+        let first = &rest[..end];
+        let port = first.rsplit_once(':').map(|(_, port)| port);
+        let is_host = first.contains('@')
+            || first.starts_with('[')
+            || port.is_none_or(|port| port.chars().all(|c| c.is_ascii_digit()));
         let end = match rest.rfind('@') {
-            Some(at) if at > end && rest[..end].contains(':') => {
+            Some(at) if at > end && !is_host => {
                 at + rest[at..].find(['/', '?', '#']).unwrap_or(rest.len() - at)
             }
             _ => end,
@@ -78,6 +84,10 @@ mod tests {
                 "https://git.example/fleet.git",
             ),
             ("https://git.example?x=a@b", "https://git.example?x=a@b"),
+            (
+                "https://git.example:8443/a@b",
+                "https://git.example:8443/a@b",
+            ),
             ("http://am:pw@[::1]:9093", "http://[::1]:9093"),
             (
                 "ssh://git@git.example/fleet.git",

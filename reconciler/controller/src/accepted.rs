@@ -17,15 +17,15 @@ use plumb_trust::{Revision, Verified};
 /// use plumb_core::manifest::{Sources, load};
 ///
 /// let fleet = load(Sources { revision: "a worktree", files: Default::default() }).fleet;
-/// let accepted = plumb_controller::Accepted::of(&fleet);
+/// let accepted = plumb_controller::AcceptedRevision::of(&fleet);
 /// ```
 ///
 /// ```compile_fail,E0308
 /// use plumb_core::manifest::Fleet;
 /// use plumb_trust::Revision;
 ///
-/// fn unverified(fleet: &Fleet<Revision>) -> plumb_controller::Accepted {
-///     plumb_controller::Accepted::of(fleet)
+/// fn unverified(fleet: &Fleet<Revision>) -> plumb_controller::AcceptedRevision {
+///     plumb_controller::AcceptedRevision::of(fleet)
 /// }
 /// ```
 ///
@@ -35,14 +35,14 @@ use plumb_trust::{Revision, Verified};
 /// use plumb_core::manifest::Fleet;
 /// use plumb_trust::{Revision, Verified};
 ///
-/// fn verified(fleet: &Fleet<Verified<Revision>>) -> plumb_controller::Accepted {
-///     plumb_controller::Accepted::of(fleet)
+/// fn verified(fleet: &Fleet<Verified<Revision>>) -> plumb_controller::AcceptedRevision {
+///     plumb_controller::AcceptedRevision::of(fleet)
 /// }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Accepted(Arc<FleetRevision>);
+pub struct AcceptedRevision(Arc<FleetRevision>);
 
-impl Accepted {
+impl AcceptedRevision {
     /// Resolves the fleet of a verified revision.
     pub fn of(fleet: &Fleet<Verified<Revision>>) -> Self {
         let revision = fleet.revision().get();

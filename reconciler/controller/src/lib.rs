@@ -11,6 +11,7 @@ mod accepted;
 mod clock;
 mod handle;
 mod lineage;
+mod poll_input;
 mod posters;
 mod run;
 mod settings;
@@ -23,7 +24,7 @@ mod trust_root;
 
 use tokio::task::JoinHandle;
 
-pub use accepted::Accepted;
+pub use accepted::AcceptedRevision;
 pub use handle::Handle;
 pub use plumb_core::fleet::{CommandError, Waits};
 pub use settings::{Parts, RevokedReader, Settings, SinkMaker};

@@ -27,7 +27,7 @@ pub(crate) async fn lineage(
     if source.descends(ran, goal).await.map_err(failed)? {
         return Ok(Ok(Lineage::DescendsFrom(mark.clone())));
     }
-    if was_left(run, source, ran, goal).await {
+    if was_rolled_back(run, source, ran, goal).await {
         return Ok(Ok(Lineage::RollsBackFrom(mark.clone())));
     }
     // A commit that isn't in the repository is off the chain too.
@@ -41,7 +41,7 @@ pub(crate) async fn lineage(
 
 /// True if signed rollbacks lead from the commit `ran` to the goal: `ran` is on the part of the chain that a
 /// rollback abandoned, and the goal descends from that rollback, or from another that abandoned it in turn.
-async fn was_left(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> bool {
+async fn was_rolled_back(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> bool {
     // A relation that can't be read counts as absent.
     let descends = async |above: Oid, below: Oid| {
         above == below || source.descends(above, below).await.unwrap_or(false)
@@ -77,7 +77,8 @@ async fn was_left(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> b
 /// Creates the failure of a run that couldn't compare revisions.
 fn source_failed(run: &StartRun, error: &SourceError) -> RunFailure {
     let host = &run.fence.host;
-    let message = format!("the revision that {host} ran last can't be compared: {error}");
+    let message =
+        format!("cannot compare the revision that {host} ran last with its target: {error}");
     RunFailure {
         retry: match error.retry() {
             SourceRetry::Transient => Retry::Transient,

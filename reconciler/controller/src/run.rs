@@ -57,7 +57,7 @@ async fn drive(
     let mut session = timed(
         ran,
         RunPhase::Connect,
-        within(job, hosts.connect(&job.host)),
+        with_deadline(job, hosts.connect(&job.host)),
     )
     .await
     .map_err(|error| RunFailure::of_host(&error, FailedIn::Contact))?;
@@ -107,7 +107,7 @@ async fn drive(
             )
             .await
             .map_err(|error| RunFailure::of_host(&error, FailedIn::Change))?;
-            tally(&planned.plan, &report.results, ran);
+            record_results(&planned.plan, &report.results, ran);
             if let Some(observed) = &mut ran.observed {
                 observed.ledger = report.ledger;
             }
@@ -129,7 +129,7 @@ async fn drive(
 
 /// Limits the time of an exchange, in addition to the limits of the adapters, so that no host blocks its slot
 /// for ever.
-async fn within<T>(
+async fn with_deadline<T>(
     job: &Job,
     work: impl Future<Output = Result<T, HostError>>,
 ) -> Result<T, HostError> {
@@ -166,7 +166,7 @@ async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, 
             },
             reveal: Reveal::Nothing,
         };
-        match within(job, session.observe(request)).await? {
+        match with_deadline(job, session.observe(request)).await? {
             Observation::Report(report) => return Ok(*report),
             Observation::NeedState if base.is_some() => base = None,
             Observation::NeedState => {
@@ -254,7 +254,7 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
             None => Err(RunFailure::of_controller(
                 ConditionReason::MissingContent,
                 format!(
-                    "the controller doesn't have content {digest}, which {} needs",
+                    "controller lacks the content {digest} that {} needs",
                     job.host.name
                 ),
             )),
@@ -263,7 +263,7 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
 }
 
 /// Records the outcome of each change.
-fn tally(plan: &Plan, results: &[plumb_api::report::ChangeResult], ran: &mut RunReport) {
+fn record_results(plan: &Plan, results: &[plumb_api::report::ChangeResult], ran: &mut RunReport) {
     for change in &plan.changes {
         let result = results.iter().find(|result| result.id == change.id);
         let outcome = match result.map(|result| &result.outcome) {

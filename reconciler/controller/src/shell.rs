@@ -19,10 +19,11 @@ use tracing::Instrument as _;
 
 use crate::clock::LoopClock;
 use crate::handle::{Answer, Command, Handle, Stop};
+use crate::poll_input::Poll;
 use crate::posters::Posters;
 use crate::run::{Job, run};
 use crate::settings::{Parts, Settings};
-use crate::source_poll::{Poll, crashed, load_old, poll};
+use crate::source_poll::{crashed, load_old, poll};
 use crate::store_writer::{LoadError, StoreWriter, load};
 
 /// The shortest time between published views, whose cost grows with the fleet.
@@ -133,7 +134,7 @@ impl Shell {
         mut stopped: watch::Receiver<Stop>,
         mut events: mpsc::UnboundedReceiver<Event>,
     ) {
-        self.take_in(Event::Started);
+        self.handle_event(Event::Started);
         let mut held = true;
         while !self.state.is_drained() {
             tokio::select! {
@@ -145,7 +146,7 @@ impl Shell {
                     tracing::info!(?stop, running = self.runs.len(), "stopping");
                     match stop {
                         Stop::Abort => break,
-                        Stop::Drain => self.take_in(Event::DrainAsked),
+                        Stop::Drain => self.handle_event(Event::DrainAsked),
                         Stop::No => {}
                     }
                 }
@@ -155,11 +156,11 @@ impl Shell {
                 Some(done) = self.source.join_next_with_id(), if !self.source.is_empty() => {
                     self.source_answered(done);
                 }
-                Some(event) = events.recv() => self.take_in(event),
+                Some(event) = events.recv() => self.handle_event(event),
                 Some(command) = commands.recv() => self.command(command),
                 () = until(self.wake_at), if self.wake_at.is_some() => {
                     self.wake_at = None;
-                    self.take_in(Event::Woke);
+                    self.handle_event(Event::Woke);
                 }
                 () = until(self.publish_at), if self.publish_at.is_some() => self.publish(),
             }
@@ -172,7 +173,7 @@ impl Shell {
         tracing::info!("stopped");
     }
 
-    fn take_in(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event) {
         let now = self.clock.now();
         let effects = step(&mut self.state, event, now);
         for effect in effects {
@@ -265,7 +266,7 @@ impl Shell {
                 report
             }
         };
-        self.take_in(Event::RunEnded(Box::new(report)));
+        self.handle_event(Event::RunEnded(Box::new(report)));
     }
 
     fn poll_source(&mut self, request: PollRequest) {
@@ -288,7 +289,7 @@ impl Shell {
         let task = self.source.spawn(async move {
             let loaded = load_old(source, introduction, &accepted, &commit, now).await;
             let revision = loaded.unwrap_or_else(|error| {
-                tracing::warn!(revision = %commit, %error, "an older revision can't be loaded");
+                tracing::warn!(revision = %commit, %error, "cannot load an older revision");
                 None
             });
             Event::RevisionLoaded { commit, revision }
@@ -303,7 +304,7 @@ impl Shell {
                 event
             }
             Err(error) => {
-                tracing::error!(%error, "asking the source crashed");
+                tracing::error!(%error, "a task of the source crashed");
                 match self.asking.remove(&error.id()) {
                     Some(SourceTask::Poll) => Event::SourcePolled(Box::new(crashed())),
                     Some(SourceTask::Load(commit)) => Event::RevisionLoaded {
@@ -314,7 +315,7 @@ impl Shell {
                 }
             }
         };
-        self.take_in(event);
+        self.handle_event(event);
     }
 
     fn command(&mut self, command: Command) {
@@ -331,7 +332,7 @@ impl Shell {
                 Event::ForgetAsked { host, request }
             }
         };
-        self.take_in(event);
+        self.handle_event(event);
     }
 }
 

@@ -9,50 +9,22 @@ use jiff::Timestamp;
 use plumb_api::report::Retry;
 use plumb_core::alerting::{HeldCommit, Hold};
 use plumb_core::fleet::{
-    BranchVerdict, FleetRevision, PollRequest, RollbackRecord, SourceFault, SourcePoll,
-    StepVerdict, Verification, with_hint,
+    BranchVerdict, FleetRevision, RollbackRecord, SourceFault, SourcePoll, StepVerdict,
+    Verification, with_hint,
 };
 use plumb_core::reason::ConditionReason;
 use plumb_core::view::CommitVerdict;
 use plumb_trust::source::{Fetched, Source, SourceError, SourceRetry, VerifyRequest};
 use plumb_trust::{Detail, Oid, Outcome, Reason, ReasonCode, Revocations, Step, Verdict};
 
-use crate::accepted::Accepted;
+use crate::accepted::AcceptedRevision;
+use crate::poll_input::{Poll, named};
 use crate::settings::RevokedReader;
 use crate::trust_root::{TrustRootError, trust_root_error};
 
-/// The input of a poll of the source.
-pub(crate) struct Poll {
-    pub(crate) introduction: Oid,
-    pub(crate) revoked: Arc<RevokedReader>,
-    pub(crate) now: Timestamp,
-    pub(crate) request: PollRequest,
-}
-
-impl Poll {
-    /// Returns the last commit accepted from this introduction.
-    pub(crate) fn floor(&self) -> Option<Oid> {
-        named(self.request.floor.as_deref())
-    }
-
-    /// Returns the last commit accepted from another introduction.
-    pub(crate) fn bound(&self) -> Option<Oid> {
-        named(self.request.bound.as_deref())
-    }
-
-    fn loaded(&self) -> Option<Oid> {
-        named(self.request.loaded.as_deref())
-    }
-}
-
-/// Parses a commit. Stored names were checked at the start; others come from this module.
-fn named(text: Option<&str>) -> Option<Oid> {
-    text?.parse().ok()
-}
-
 /// The subject of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Basis {
+enum VerifySubject {
     /// The fetched branch.
     Branch,
     /// The accepted floor, because the branch can't be fetched.
@@ -72,7 +44,7 @@ pub(crate) fn crashed() -> SourcePoll {
         fetched: Err(SourceFault {
             reason: ConditionReason::Panicked,
             message:
-                "polling the repository crashed; this is a defect of Plumb, its log says where"
+                "the poll of the repository crashed; this is a defect of Plumb, see the controller's log"
                     .to_owned(),
             retry: Retry::Transient,
         }),
@@ -139,12 +111,12 @@ pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
     let Ok(revoked) = revoked else {
         return polled;
     };
-    let mut basis = Basis::Branch;
+    let mut subject = VerifySubject::Branch;
     let fetched = match (fetched, poll.floor()) {
         (Ok(fetched), _) => fetched,
         // While the repository can't be fetched, hosts are driven to the accepted floor.
         (Err(_), Some(floor)) if poll.loaded().is_none() => {
-            basis = Basis::Floor;
+            subject = VerifySubject::Floor;
             Fetched {
                 head: floor,
                 tags: Vec::new(),
@@ -152,7 +124,7 @@ pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
         }
         (Err(_), _) => return polled,
     };
-    match verify(source.as_ref(), &poll, &revoked, fetched, basis).await {
+    match verify(source.as_ref(), &poll, &revoked, fetched, subject).await {
         Ok(Err(error)) => {
             let fault = error.fault(&source.describe());
             polled.verification = Verification::NoTrustRoot(fault);
@@ -162,7 +134,7 @@ pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
                 Ok(accepted) => polled.accepted = accepted,
                 Err(error) => polled.fault = Some(fault(&error)),
             }
-            if basis == Basis::Branch {
+            if subject == VerifySubject::Branch {
                 let verdict = Box::new(verified.verdict(poll.now));
                 polled.verification = Verification::Branch(verdict);
             }
@@ -184,7 +156,7 @@ async fn load(
     };
     let files = source.files(revision.clone()).await?;
     // Loading and resolving a fleet takes long, so it runs beside the loop.
-    let load = move || Accepted::load(revision, files).into_revision();
+    let load = move || AcceptedRevision::load(revision, files).into_revision();
     Ok(tokio::task::spawn_blocking(load).await.ok())
 }
 
@@ -200,7 +172,7 @@ async fn verify(
     poll: &Poll,
     revoked: &Revocations,
     fetched: Fetched,
-    basis: Basis,
+    subject: VerifySubject,
 ) -> Result<Result<VerifiedBranch, TrustRootError>, SourceError> {
     let seen = poll.request.first_seen.iter();
     let seen = seen.filter_map(|(commit, at)| Some((commit.parse().ok()?, *at)));
@@ -230,7 +202,7 @@ async fn verify(
             ..VerifyRequest::new(poll.introduction, fetched.head, poll.now)
         };
         let outcome = source.verify(request).await?;
-        if basis == Basis::Branch
+        if subject == VerifySubject::Branch
             && let Some(error) = trust_root_error(source, poll, &outcome).await?
         {
             return Ok(Err(error));
@@ -376,7 +348,7 @@ impl VerifiedBranch {
         let commit = step.map_or(self.head, |step| step.commit);
         let verdict = step.map_or(self.outcome.verdict, |step| step.verdict);
         let at = self.outcome.steps.iter().position(|s| s.commit == commit);
-        let because: Vec<_> = reasons.iter().map(in_our_words).collect();
+        let because: Vec<_> = reasons.iter().map(alert_text).collect();
         let sentences: Vec<_> = reasons.iter().map(ToString::to_string).collect();
         Some(HeldCommit {
             commit: commit.to_string(),
@@ -393,7 +365,7 @@ impl VerifiedBranch {
                 .collect(),
             message: sentences.join("; "),
             codes: reasons.iter().map(|r| r.code.to_string()).collect(),
-            because: format!("{}.", because.join("; ")),
+            because: format!("Not accepted: {}.", because.join("; ")),
             behind: at.map_or(0, |at| self.outcome.steps.len() - at - 1),
             accepted: Some(self.outcome.accepted.to_string()),
             since: self.first_seen.get(&commit).copied().unwrap_or(now),
@@ -401,22 +373,24 @@ impl VerifiedBranch {
     }
 }
 
-fn in_our_words(reason: &Reason) -> String {
+/// Describes a reason for an alert: its code, and counts, but no text that the commit's author chose.
+fn alert_text(reason: &Reason) -> String {
     let missing: Vec<_> = reason
         .missing
         .iter()
         .map(|missing| {
             format!(
-                "needs {} of {}, has {}",
+                "it needs {} from {} and has {}",
                 missing.count, missing.from, missing.have
             )
         })
         .collect();
-    if missing.is_empty() {
-        reason.code.as_str().to_owned()
-    } else {
-        format!("{} ({})", reason.code, missing.join(", "))
-    }
+    let text = match reason.code {
+        ReasonCode::Uncovered => "no identity of the policy signed or approved it".to_owned(),
+        _ if !missing.is_empty() => missing.join(", "),
+        code => return code.to_string(),
+    };
+    format!("{text} [{}]", reason.code)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(crate) async fn load(store: &dyn Store) -> Result<(Persisted, Identity), Loa
     let persisted = Persisted::read(tables)?;
     check_names(persisted.source())?;
     for record in persisted.unreadable() {
-        tracing::warn!(error = %record, "a stored record is left out");
+        tracing::warn!(error = %record, "skipping an unreadable stored record");
     }
     Ok((persisted, identity))
 }
@@ -46,7 +46,7 @@ fn check_names(record: &SourceRecord) -> Result<(), RecordError> {
     let commits = commits.chain(rollbacks.flat_map(|r| [&r.from, &r.to, &r.commit]));
     let wrong = |text: &String| RecordError {
         key: "source".to_owned(),
-        reason: format!("`{text}` names neither a commit nor a key"),
+        reason: format!("`{text}` isn't a commit or a key"),
     };
     for commit in commits {
         commit.parse::<Oid>().map_err(|_| wrong(commit))?;
@@ -92,7 +92,7 @@ impl StoreWriter {
                 }
                 let result = store.commit(writes).await;
                 if let Err(error) = &result {
-                    tracing::error!(%error, "the controller's state can't be written");
+                    tracing::error!(%error, "cannot write the controller's state");
                 }
                 for id in ids {
                     let result = result.clone();
@@ -114,7 +114,7 @@ impl StoreWriter {
     pub(crate) async fn finish(self) {
         drop(self.batches);
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "writing the controller's state crashed");
+            tracing::error!(%error, "the writer of the controller's state crashed");
         }
     }
 }

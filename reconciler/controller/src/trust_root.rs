@@ -10,7 +10,7 @@ use plumb_core::reason::ConditionReason;
 use plumb_trust::source::{Source, SourceError};
 use plumb_trust::{Oid, Outcome, Reason, ReasonCode, Verdict};
 
-use crate::source_poll::Poll;
+use crate::poll_input::Poll;
 
 /// The reason why no commit of the branch can be verified.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(crate) enum TrustRootError {
 }
 
 /// The hint for a repository that was replaced deliberately.
-const BEGIN_ANEW: &str = "to give up what was accepted on purpose, stop the controller, move state.redb out of its state folder and start it once with --take-over; each host still refuses to be set back";
+const BEGIN_ANEW: &str = "to give up the accepted commits on purpose, stop the controller, move state.redb out of its state folder and start it once with --take-over; hosts still refuse to be set back";
 
 impl TrustRootError {
     /// Converts the error to the loop's fault. Alerts leave out the reason's text, which may quote untrusted
@@ -34,7 +34,7 @@ impl TrustRootError {
     pub(crate) fn fault(&self, source: &str) -> TrustRootFault {
         let (reason, message, alert) = match self {
             Self::IntroductionMissing { .. } => {
-                let message = self.told(source, "");
+                let message = self.describe(source, "");
                 (
                     ConditionReason::IntroductionMissing,
                     message.clone(),
@@ -43,15 +43,15 @@ impl TrustRootError {
             }
             Self::IntroductionUnusable { reason, .. } => (
                 ConditionReason::IntroductionUnusable,
-                self.told(source, &reason.to_string()),
-                self.told(source, reason.code.as_str()),
+                self.describe(source, &reason.to_string()),
+                self.describe(source, reason.code.as_str()),
             ),
             Self::FloorMissing { .. } => {
-                let message = self.told(source, "");
+                let message = self.describe(source, "");
                 (ConditionReason::FloorMissing, message.clone(), message)
             }
             Self::FloorOffChain { .. } => {
-                let message = self.told(source, "");
+                let message = self.describe(source, "");
                 (ConditionReason::FloorOffChain, message.clone(), message)
             }
         };
@@ -62,22 +62,22 @@ impl TrustRootError {
         }
     }
 
-    fn told(&self, source: &str, why: &str) -> String {
+    fn describe(&self, source: &str, why: &str) -> String {
         match self {
             Self::IntroductionMissing { introduction } => format!(
-                "the introduction {introduction} of the controller's configuration isn't in {source}; nothing is accepted: correct `introduction` or `source` there and restart the controller"
+                "the introduction {introduction} isn't in {source}, so nothing is accepted; correct `introduction` or `source` in the controller's configuration and restart the controller"
             ),
             Self::IntroductionUnusable { introduction, .. } => format!(
-                "nothing can be judged from the introduction {introduction} of the controller's configuration ({why}), so nothing of {source} is accepted: it must be a commit on the branch with a trust/policy.yaml that holds; correct `introduction` there and restart the controller, or mend the branch"
+                "cannot judge from the introduction {introduction} ({why}), so nothing of {source} is accepted; `introduction` in the controller's configuration must name a commit of the branch with a valid trust/policy.yaml: correct it and restart the controller, or fix the branch"
             ),
             Self::FloorMissing { floor } => format!(
-                "{floor}, which was accepted last, isn't in {source}; nothing new is accepted: push it again, for the branch was replaced or the address is another repository's; {BEGIN_ANEW}"
+                "the last accepted commit {floor} isn't in {source}, so nothing new is accepted; the branch was replaced, or the address is another repository's: push the commit again; {BEGIN_ANEW}"
             ),
             Self::FloorOffChain {
                 floor,
                 introduction,
             } => format!(
-                "{floor}, which was accepted last, isn't on what the introduction {introduction} of the controller's configuration leads to in {source}; nothing new is accepted: correct `introduction` there, or push a branch that holds both; {BEGIN_ANEW}"
+                "the last accepted commit {floor} doesn't descend from the introduction {introduction} in {source}, so nothing new is accepted; correct `introduction` in the controller's configuration, or push a branch that has both; {BEGIN_ANEW}"
             ),
         }
     }

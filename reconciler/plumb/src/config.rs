@@ -113,7 +113,7 @@ pub struct SshConfig {
 /// The document around the spec.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
+struct ConfigDocument {
     #[serde(default)]
     api_version: Option<Spanned<String>>,
     kind: Spanned<String>,
@@ -148,15 +148,15 @@ fn default_poll() -> Period {
 }
 
 fn default_ref() -> Spanned<String> {
-    made("refs/heads/main".to_owned())
+    default_value("refs/heads/main".to_owned())
 }
 
 fn default_concurrency() -> Spanned<u32> {
-    made(64)
+    default_value(64)
 }
 
 /// Wraps a default value, which has no place in the file.
-fn made<T>(value: T) -> Spanned<T> {
+fn default_value<T>(value: T) -> Spanned<T> {
     Spanned {
         value,
         span: plumb_document::Span::of_file("(default)"),
@@ -172,17 +172,17 @@ impl Config {
         let text = std::fs::read(path)
             .or_fail(|| {
                 format!(
-                    "the controller's configuration {} can't be read",
+                    "cannot read the controller's configuration {}",
                     path.display()
                 )
             })
             .map_err(|failure| {
-                failure.hint("name another file with --config; docs/controller.md shows one")
+                failure.hint("name another file with --config; docs/controller.md has an example")
             })?;
         Self::parse(&path.display().to_string(), &text).map_err(|diagnostics| {
             let mut sources = SourceMap::default();
             sources.insert(path.display().to_string().into(), text.into());
-            Failure::new("the controller's configuration can't be used")
+            Failure::new("the controller's configuration is invalid")
                 .diagnostics(diagnostics, sources)
         })
     }
@@ -194,7 +194,7 @@ impl Config {
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let file: Arc<str> = file.into();
         let node = parse(&file, text)?;
-        let document: Document = decode(&node).map_err(|mut diagnostics| {
+        let document: ConfigDocument = decode(&node).map_err(|mut diagnostics| {
             form::explain(&node, &mut diagnostics);
             diagnostics
         })?;
@@ -205,11 +205,11 @@ impl Config {
                     codes::INVALID_VALUE,
                     &document.kind.span,
                     format!(
-                        "a {} isn't a controller's configuration",
+                        "expected `kind: Controller`, found `{}`",
                         document.kind.value
                     ),
                 )
-                .hint("write kind: Controller"),
+                .hint("write `kind: Controller`"),
             );
         }
         if let Some(version) = document
@@ -220,9 +220,9 @@ impl Config {
                 Diagnostic::error(
                     codes::INVALID_VALUE,
                     &version.span,
-                    format!("this plumb doesn't know the version {}", version.value),
+                    format!("unknown apiVersion `{}`", version.value),
                 )
-                .hint("write plumb.dev/v1alpha1, or leave the line out"),
+                .hint("write plumb.dev/v1alpha1, or remove the line"),
             );
         }
         document.spec.check(&mut wrong);
@@ -247,23 +247,23 @@ impl Config {
         {
             error(
                 &commit.span,
-                format!("`{}` isn't a whole commit id", commit.value),
-                "`git rev-parse COMMIT` gives it; a short id or a branch could come to mean something else",
+                format!("`{}` isn't a full commit id", commit.value),
+                "write what `git rev-parse COMMIT` prints; a short id or a branch could name another commit later",
             );
         }
         let reference = &self.source.reference;
         if !reference.value.starts_with("refs/heads/") || reference.value.len() == 11 {
             error(
                 &reference.span,
-                format!("`{}` isn't a branch", reference.value),
-                "write it in full, such as refs/heads/main",
+                format!("`{}` isn't a full branch name", reference.value),
+                "write it as refs/heads/NAME, such as refs/heads/main",
             );
         }
         if self.source.url.value.reveal().trim().is_empty() {
             error(
                 &self.source.url.span,
-                "the source has no address".to_owned(),
-                "a folder, file://, ssh://, user@host:path or https://",
+                "the source's `url` is empty".to_owned(),
+                "write a folder, or a file://, ssh://, user@host:path or https:// address",
             );
         }
         for url in &self.alertmanagers {
@@ -271,7 +271,7 @@ impl Config {
             if !text.starts_with("http://") && !text.starts_with("https://") {
                 error(
                     &url.span,
-                    format!("`{}` isn't an Alertmanager's address", url.value),
+                    format!("`{}` isn't the address of an Alertmanager", url.value),
                     "write it as http://HOST:9093, without /api",
                 );
             }
@@ -286,15 +286,15 @@ impl Config {
             if !inside {
                 error(
                     &folder.span,
-                    format!("the sandbox of {host} isn't inside `state`"),
-                    "write a folder for it, such as hosts/demo-1, without `..`; or an absolute path",
+                    format!("the sandbox folder of {host} isn't inside `state`"),
+                    "write a relative folder without `..`, such as hosts/demo-1, or an absolute path",
                 );
             }
             if self.local.contains(host) {
                 error(
                     &folder.span,
-                    format!("{host} is both local and a sandbox"),
-                    "keep it in one of them",
+                    format!("{host} is in both `local` and `sandbox`"),
+                    "remove it from one of them",
                 );
             }
         }
@@ -303,12 +303,12 @@ impl Config {
                 Diagnostic::error(
                     plumb_document::Code::new(
                         "unsupported-field",
-                        "The field is described but not built yet; it is refused rather than ignored.",
+                        "The field is planned and not implemented yet. It is rejected rather than ignored.",
                     ),
                     &builder.span,
-                    "building on the controller isn't built yet",
+                    "`builders` isn't supported yet",
                 )
-                .hint("leave builders empty"),
+                .hint("remove `builders`"),
             );
         }
         if self.concurrency.value == 0 {
@@ -316,9 +316,9 @@ impl Config {
                 Diagnostic::error(
                     codes::INVALID_VALUE,
                     &self.concurrency.span,
-                    "with a concurrency of 0 no host is ever driven",
+                    "`concurrency` is 0, so no host would ever run",
                 )
-                .hint("leave it out for 64"),
+                .hint("write at least 1, or remove the line to use the default of 64"),
             );
         }
     }

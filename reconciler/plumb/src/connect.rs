@@ -12,12 +12,12 @@ use crate::embedded::AGENTS;
 use crate::report::{Failure, OrFail as _};
 
 /// The hosts that a configuration drives without SSH.
-pub(crate) struct Roads {
+pub(crate) struct Routes {
     local: Vec<HostName>,
     sandboxes: Vec<(HostName, PathBuf)>,
 }
 
-impl Roads {
+impl Routes {
     /// Takes the routes of a controller's configuration.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
@@ -95,7 +95,7 @@ pub(crate) fn controllers(ssh: &SshConfig) -> Result<Connector, Failure> {
     if let Some(key) = &ssh.key {
         check_key_file(key).map_err(|wrong| {
             Failure::new(wrong).hint(format!(
-                "`ssh.key` of the controller's configuration names it; `ssh-keygen -t ed25519 -N '' -f {}` makes one, readable for the user that the controller runs as",
+                "set `ssh.key` in the controller's configuration to a private key that the controller's user can read; `ssh-keygen -t ed25519 -N '' -f {}` creates one",
                 key.display()
             ))
         })?;
@@ -129,5 +129,5 @@ fn agent_socket() -> Option<PathBuf> {
 /// # Errors
 /// Fails if the system doesn't report it.
 pub(crate) fn own_program() -> Result<PathBuf, Failure> {
-    std::env::current_exe().or_fail(|| "this program's own file isn't known".to_owned())
+    std::env::current_exe().or_fail(|| "cannot find the path of this program".to_owned())
 }

@@ -21,7 +21,7 @@ use world::World;
 
 /// The action after the last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum After {
+pub(crate) enum AfterDemo {
     /// End.
     End,
     /// Stay up until interrupted, so that the user can look around.
@@ -32,7 +32,7 @@ pub(crate) enum After {
 ///
 /// # Errors
 /// Names the step that failed, and why.
-pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
+pub(crate) async fn run(shell: &Shell, after: AfterDemo) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let story = Story::new(shell.out);
     story.title();
@@ -42,36 +42,32 @@ pub(crate) async fn run(shell: &Shell, after: After) -> Result<Exit, Failure> {
         story.chapter(number + 1, steps.len(), step.name, step.about);
         if let Err(failure) = (step.run)(&mut world, &story).await {
             let log = world.log_tail();
-            let failure = Failure::new(format!(
-                "step {} ({}) wasn't observed",
-                number + 1,
-                step.name
-            ))
-            .because(&std::io::Error::other(
-                failure
-                    .render(crate::output::Palette::plain())
-                    .trim()
-                    .to_owned(),
-            ));
+            let failure = Failure::new(format!("step {} ({}) failed", number + 1, step.name))
+                .because(&std::io::Error::other(
+                    failure
+                        .render(crate::output::Palette::plain())
+                        .trim()
+                        .to_owned(),
+                ));
             return Err(if log.is_empty() {
                 failure
             } else {
-                failure.hint(format!("the controller's last words were:\n{log}"))
+                failure.hint(format!("the last lines of the controller's log:\n{log}"))
             });
         }
     }
     story.end(steps.len(), begun.elapsed());
-    if after == After::Stay {
-        stay(&world, &story, shell).await;
+    if after == AfterDemo::Stay {
+        wait_for_interrupt(&world, &story, shell).await;
     }
     world.close().await;
     Ok(Exit::OK)
 }
 
 /// Stays up until interrupted.
-async fn stay(world: &World, story: &Story, shell: &Shell) {
+async fn wait_for_interrupt(world: &World, story: &Story, shell: &Shell) {
     let bold = |text: &str| shell.out.paint(Paint::Bold, text);
-    story.say("It stays up for a look around; Ctrl-C ends it and removes everything.");
+    story.say("The fleet stays up so that you can look around. Press Ctrl-C to stop it and remove everything.");
     for (what, how) in [
         ("the page", world.page.clone()),
         (

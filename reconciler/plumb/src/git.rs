@@ -39,7 +39,7 @@ impl Git {
             .command(args)
             .stdin(Stdio::null())
             .output()
-            .or_fail(|| "git can't be run".to_owned())?;
+            .or_fail(|| "cannot run git".to_owned())?;
         if output.status.success() {
             let text = String::from_utf8_lossy(&output.stdout);
             Ok(text.trim_end_matches('\n').to_owned())
@@ -63,7 +63,7 @@ impl Git {
             .command(&args)
             .stdin(Stdio::null())
             .output()
-            .or_fail(|| "git can't be run".to_owned())?;
+            .or_fail(|| "cannot run git".to_owned())?;
         if output.status.success() {
             Ok(output.stdout)
         } else {
@@ -80,7 +80,7 @@ impl Git {
             .command(args)
             .stdout(Stdio::null())
             .status()
-            .or_fail(|| "git can't be run".to_owned())?;
+            .or_fail(|| "cannot run git".to_owned())?;
         if status.success() {
             Ok(())
         } else {
@@ -126,10 +126,10 @@ impl Git {
         };
         if let Some(tag) = tags.iter().find(|tag| below(name, tag)) {
             return Err(Failure::new(format!(
-                "refs/tags/{tag} stands in the way: git makes no {name} beside it"
+                "the tag {tag} blocks {name}: git cannot create a tag below another one"
             ))
             .hint(format!(
-                "look at it (git show {0}); git update-ref -d {0} removes it, here and by whoever keeps the server there",
+                "look at it with `git show {0}`; `git update-ref -d {0}` deletes it, here and on the server",
                 quoted(&format!("refs/tags/{tag}"))
             )));
         }
@@ -153,15 +153,15 @@ impl Git {
         let whole = format!("refs/tags/{tag}");
         if self.ask(&["check-ref-format", &whole]).is_err() {
             return Err(
-                Failure::new(format!("`{id}` can't be the last part of a tag's name")).hint(
-                    "`git help check-ref-format` has the rules; say one such as --id alice-2",
+                Failure::new(format!("`{id}` isn't valid as the last part of a tag name")).hint(
+                    "choose a name such as --id alice-2; `git help check-ref-format` lists the rules",
                 ),
             );
         }
         if self.ask(&["show-ref", "--verify", &whole]).is_ok() {
             return Err(
-                Failure::new(format!("there is a tag {tag} already")).hint(format!(
-                    "another --id makes another one; `git tag -d {tag}` removes that one here"
+                Failure::new(format!("the tag {tag} already exists")).hint(format!(
+                    "choose another --id, or delete that tag here: git tag -d {tag}"
                 )),
             );
         }
@@ -180,8 +180,9 @@ impl Git {
             return Ok(name.to_owned());
         }
         Err(
-            Failure::new(format!("`{name}` can't be the name of a branch"))
-                .hint("`git help check-ref-format` has the rules; say one such as --branch main"),
+            Failure::new(format!("`{name}` isn't a valid branch name")).hint(
+                "choose a name such as --branch main; `git help check-ref-format` lists the rules",
+            ),
         )
     }
 }
@@ -203,7 +204,7 @@ pub(crate) fn more_commits(count: u32) -> String {
 
 /// The failure for a repository without a commit.
 pub(crate) fn nothing_committed() -> Failure {
-    Failure::new("nothing is committed here yet")
+    Failure::new("this repository has no commit yet")
         .hint("commit first: git add --all && git commit -S")
 }
 

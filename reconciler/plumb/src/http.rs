@@ -1,5 +1,5 @@
 //! The controller's HTTP server and client: the whole API on its Unix socket, for the CLI; health, metrics
-//! and a read-only page on TCP. It knows the controller by [`View`] alone.
+//! and a read-only page on TCP. It knows the controller by [`ControllerApi`] alone.
 
 mod api;
 mod client;
@@ -11,6 +11,6 @@ mod view;
 pub use client::Client;
 pub use server::{Listeners, serve};
 pub use view::{
-    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostList, HostObject, Refused,
-    Revision, Rollout, Source, View,
+    AlertState, CommandRefusal, CommandResult, ControllerApi, ControllerCommand, Event, EventKind,
+    Fleet, Held, HostList, HostObject, Items, Revision, Rollout, Source,
 };

@@ -27,9 +27,9 @@ const FILTER: &str = "PLUMB_LOG";
 pub(crate) fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> {
     let filter = match std::env::var(FILTER) {
         Ok(text) => EnvFilter::try_new(&text).map_err(|error| {
-            Failure::new(format!("{FILTER} is `{text}`, which is no filter"))
+            Failure::new(format!("{FILTER} has the invalid filter `{text}`"))
                 .because(&error)
-                .hint("write a level, or MODULE=LEVEL: plumb_controller=debug,info")
+                .hint("write a level, or MODULE=LEVEL pairs such as plumb_controller=debug,info")
         })?,
         Err(_) => EnvFilter::new("info"),
     };

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use plumb_trust::object::invisible;
 use serde::Serialize;
 
+pub use crate::palette::{ColorChoice, Paint, Palette};
 use crate::report::{Failure, OrFail as _};
 
 /// The form of data on stdout.
@@ -24,138 +25,8 @@ pub enum Format {
     Yaml,
 }
 
-/// The choice of colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// The meaning of a piece of text, from which the palette chooses its look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paint {
-    /// Good, added.
-    Good,
-    /// A warning, changed.
-    Warn,
-    /// Bad, removed.
-    Error,
-    /// A hint, a name.
-    Hint,
-    /// Less important.
-    Dim,
-    /// A heading.
-    Bold,
-}
-
-/// The choice between coloured and plain text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Palette {
-    colored: bool,
-}
-
-impl Palette {
-    /// A palette without colour.
-    pub const fn plain() -> Self {
-        Self { colored: false }
-    }
-
-    /// A palette with colour.
-    pub const fn colored() -> Self {
-        Self { colored: true }
-    }
-
-    /// Resolves a choice for a stream.
-    fn of(choice: ColorChoice, stream: &impl io::IsTerminal) -> Self {
-        let colored = match choice {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                stream.is_terminal()
-                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-            }
-        };
-        Self { colored }
-    }
-
-    /// True if it has no colour.
-    pub fn is_plain(self) -> bool {
-        !self.colored
-    }
-
-    /// Paints text in the colour of its meaning.
-    pub fn paint(self, paint: Paint, text: impl fmt::Display) -> String {
-        if !self.colored {
-            return text.to_string();
-        }
-        format!("{}{text}{PLAIN}", paint.start())
-    }
-
-    /// Makes text safe for a terminal: keeps our own colours, and escapes every other control or invisible
-    /// character. Text by strangers is filtered where it is read; this catches what was missed there.
-    fn walled(self, text: &str) -> Cow<'_, str> {
-        let foreign = |c: char| invisible(c) && !matches!(c, '\n' | '\t');
-        let ours = |rest: &str| {
-            std::iter::once(PLAIN)
-                .chain(Paint::ALL.map(Paint::start))
-                .find(|code| self.colored && rest.starts_with(code))
-        };
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(foreign) {
-            let (before, from) = rest.split_at(at);
-            out.push_str(before);
-            let mut after = from.chars();
-            if let Some(code) = ours(from) {
-                out.push_str(code);
-                rest = from.get(code.len()..).unwrap_or_default();
-            } else {
-                out.extend(after.next().into_iter().flat_map(char::escape_unicode));
-                rest = after.as_str();
-            }
-        }
-        if out.is_empty() {
-            return rest.into();
-        }
-        out.push_str(rest);
-        out.into()
-    }
-}
-
-/// Ends a colour.
-const PLAIN: &str = "\u{1b}[0m";
-
-impl Paint {
-    const ALL: [Self; 6] = [
-        Self::Good,
-        Self::Warn,
-        Self::Error,
-        Self::Hint,
-        Self::Dim,
-        Self::Bold,
-    ];
-
-    /// The escape sequence that begins the colour.
-    const fn start(self) -> &'static str {
-        match self {
-            Self::Good => "\u{1b}[32m",
-            Self::Warn => "\u{1b}[33m",
-            Self::Error => "\u{1b}[1;31m",
-            Self::Hint => "\u{1b}[36m",
-            Self::Dim => "\u{1b}[2m",
-            Self::Bold => "\u{1b}[1m",
-        }
-    }
-}
-
 /// True if a character is invisible, except for newlines.
-fn foreign(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     invisible(c) && c != '\n'
 }
 
@@ -170,12 +41,12 @@ fn escaped(json: &str) -> Cow<'_, str> {
 }
 
 fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    if !json.contains(foreign) {
+    if !json.contains(is_invisible) {
         return json.into();
     }
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if foreign(c) {
+        if is_invisible(c) {
             escape(c, &mut out);
         } else {
             out.push(c);
@@ -187,9 +58,9 @@ fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 /// Renders data as YAML. If it has invisible characters, the result is JSON with those escaped: YAML reads
 /// JSON's strings, but needs its own `\U` escape for characters that JSON writes as two surrogates.
 fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
-    let unwritten = || "the answer can't be written as YAML".to_owned();
+    let unwritten = || "cannot write the result as YAML".to_owned();
     let text = serde_saphyr::to_string(data).or_fail(unwritten)?;
-    if !text.contains(foreign) {
+    if !text.contains(is_invisible) {
         return Ok(text);
     }
     let mut json = serde_json::to_string_pretty(data).or_fail(unwritten)?;
@@ -231,10 +102,10 @@ impl Shell {
         table: impl FnOnce(Palette) -> String,
     ) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Table => self.out.walled(&table(self.out)).into_owned(),
+            Format::Table => self.out.sanitized(&table(self.out)).into_owned(),
             Format::Json => {
                 let mut text = serde_json::to_string_pretty(data)
-                    .or_fail(|| "the answer can't be written as JSON".to_owned())?;
+                    .or_fail(|| "cannot write the result as JSON".to_owned())?;
                 text.push('\n');
                 escaped(&text).into_owned()
             }
@@ -251,7 +122,7 @@ impl Shell {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new("stdout can't be written").because(&error))
+                Err(Failure::new("cannot write to stdout").because(&error))
             }
             _ => Ok(()),
         }
@@ -261,7 +132,7 @@ impl Shell {
     pub fn say(&self, text: impl fmt::Display) {
         let text = text.to_string();
         // A closed stderr is no reason to stop.
-        let _ = writeln!(io::stderr(), "{}", self.err.walled(&text));
+        let _ = writeln!(io::stderr(), "{}", self.err.sanitized(&text));
     }
 
     /// Writes a warning to stderr.
@@ -270,6 +141,20 @@ impl Shell {
             "{} {text}",
             self.err.paint(Paint::Warn, "warning:")
         ));
+    }
+
+    /// Asks a question on the terminal; only `y` or `yes` confirms.
+    ///
+    /// # Errors
+    /// Fails if the answer can't be read.
+    pub fn confirms(&self, question: &str) -> Result<bool, Failure> {
+        // If the question can't be written, the answer that follows decides.
+        let _ = write!(io::stderr(), "{} [y/N] ", self.err.sanitized(question));
+        let mut answer = String::new();
+        io::stdin()
+            .read_line(&mut answer)
+            .or_fail(|| "cannot read the answer".to_owned())?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
     /// True if a person can answer questions on this terminal.
@@ -366,6 +251,33 @@ pub fn quoted(name: &str) -> Cow<'_, str> {
     format!("'{}'", name.replace('\'', "'\\''")).into()
 }
 
+/// Formats a number with its noun.
+pub fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// Splits a name for sorting, so that `h9` comes before `h10`: each digit sequence is compared as a number.
+pub fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (text, after) = rest.split_at(digits);
+        let end = after
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (number, after) = after.split_at(end);
+        parts.push((text.to_owned(), number.parse().unwrap_or(u64::MAX)));
+        rest = after;
+    }
+    parts
+}
+
 /// Joins names as alternatives: `a, b or c`.
 pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
@@ -392,24 +304,6 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_colours_reach_a_terminal() {
-        let name = "fix\u{1b}[8m \u{9b}8m\r\u{202e}x\u{200b}\u{1b}]0;t\u{7}";
-        let shown = "fix\\u{1b}[8m \\u{9b}8m\\u{d}\\u{202e}x\\u{200b}\\u{1b}]0;t\\u{7}";
-        assert_eq!(Palette::plain().walled(name), shown);
-        let palette = Palette::colored();
-        for paint in Paint::ALL {
-            let painted = palette.paint(paint, "a\tb\n");
-            assert_eq!(palette.walled(&painted), painted);
-            assert_eq!(
-                palette.walled(&palette.paint(paint, name)),
-                palette.paint(paint, shown)
-            );
-        }
-        // Without colours of ours, none is.
-        assert_eq!(Palette::plain().walled("\u{1b}[0m"), "\\u{1b}[0m");
-    }
-
-    #[test]
     fn json_stays_the_same_text_to_programs() {
         let text = "a\u{9b}\u{202e}\u{7f}\u{e0001}\n\u{1b}é";
         let json = serde_json::to_string_pretty(&[text]).unwrap();
@@ -429,7 +323,7 @@ mod tests {
         assert_eq!(yaml(&["a: b"]).unwrap(), "- \"a: b\"\n");
         for text in ["a\u{9b}\u{7f}\n\u{1b}é", "\u{202e}\u{e0001}\"\\/\ta\r\n"] {
             let written = yaml(&[text]).unwrap();
-            assert!(!written.contains(foreign), "{written}");
+            assert!(!written.contains(is_invisible), "{written}");
             let read: Vec<String> = serde_saphyr::from_str(&written).unwrap();
             assert_eq!(read, [text], "{written}");
         }
@@ -448,6 +342,13 @@ mod tests {
             assert_eq!(run.stdout, name.as_bytes(), "{name}");
             assert!(run.stderr.is_empty(), "{run:?}");
         }
+    }
+
+    #[test]
+    fn h9_comes_before_h10() {
+        let mut names = ["web-10", "h10", "web-2a", "h9", "h", "web-2"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["h9", "h10", "h", "web-2", "web-2a", "web-10"]);
     }
 
     #[test]

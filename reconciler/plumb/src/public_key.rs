@@ -30,7 +30,7 @@ impl PublicKey {
         let literal = given.strip_prefix("key::").unwrap_or(given);
         let is_literal = SSH_KINDS.iter().any(|kind| literal.starts_with(kind));
         if is_literal && literal.contains(' ') {
-            return Self::read(literal.as_bytes(), "the key that was given");
+            return Self::read(literal.as_bytes(), "the given key");
         }
         let path = expand(given);
         if path.is_file() {
@@ -40,11 +40,11 @@ impl PublicKey {
             Ok(KeyName::OpenPgp(fingerprint)) => Self::of_gpg(&fingerprint),
             Ok(KeyName::Ssh(_)) => Self::of_agent(given),
             Err(_) => Err(Failure::new(format!(
-                "`{given}` is neither a file nor a fingerprint nor an SSH public key"
+                "`{given}` isn't a file, a fingerprint or an SSH public key"
             ))
-            .hint("a file: ~/.ssh/id_ed25519.pub, or what `gpg --armor --export NAME` wrote")
-            .hint("a fingerprint: 40 hexadecimal digits (`gpg --list-keys`), or SHA256:… (`ssh-add -l`)")
-            .hint("the key itself, quoted: 'ssh-ed25519 AAAA… alice'")),
+            .hint("give a file, such as ~/.ssh/id_ed25519.pub or the output of `gpg --armor --export NAME`")
+            .hint("or give a fingerprint: 40 hexadecimal digits (`gpg --list-keys`) or SHA256:… (`ssh-add -l`)")
+            .hint("or give the key itself in quotes: 'ssh-ed25519 AAAA… alice'")),
         }
     }
 
@@ -52,16 +52,16 @@ impl PublicKey {
     pub(crate) fn of_file(path: &Path) -> Result<Self, Failure> {
         let path = expand(&path.to_string_lossy());
         let bytes =
-            std::fs::read(&path).or_fail(|| format!("the key {} can't be read", path.display()))?;
+            std::fs::read(&path).or_fail(|| format!("cannot read the key {}", path.display()))?;
         Self::read(&bytes, &path.display().to_string())
     }
 
     /// Reads the key that the user's git signs with.
     pub(crate) fn of_git(git: &Git) -> Result<Self, Failure> {
         let none = || {
-            Failure::new("git has no `user.signingkey`, so no key to trust is known")
-                .hint("name one: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
-                .hint("or set it: git config --global gpg.format ssh && git config --global user.signingkey ~/.ssh/id_ed25519.pub")
+            Failure::new("git's `user.signingkey` isn't set, so there is no key to trust")
+                .hint("name a key: --ssh-key ~/.ssh/id_ed25519.pub, or --openpgp FILE from `gpg --armor --export`")
+                .hint("or set one: git config --global gpg.format ssh && git config --global user.signingkey ~/.ssh/id_ed25519.pub")
         };
         let key = git
             .try_ask(&["config", "user.signingkey"])
@@ -72,7 +72,7 @@ impl PublicKey {
             "" | "openpgp" => Self::of_gpg(&key)
                 .map_err(|failure| failure.hint("name the certificate's file with --openpgp")),
             other => Err(Failure::new(format!(
-                "git signs in the format {other}, which Plumb doesn't take"
+                "git's `gpg.format` is `{other}`, which Plumb doesn't support"
             ))
             .hint("use gpg.format ssh or openpgp")),
         }
@@ -104,25 +104,27 @@ impl PublicKey {
             .args(["--batch", "--armor", "--export"])
             .args(["--export-options", "export-minimal", "--", name])
             .output()
-            .or_fail(|| format!("gpg can't be run to export the key {name}"))?;
+            .or_fail(|| format!("cannot run gpg to export the key {name}"))?;
         if output.stdout.is_empty() {
-            return Err(Failure::new(format!("gpg has no public key {name}"))
-                .hint("import it with `gpg --import FILE`, or name the file itself"));
+            return Err(
+                Failure::new(format!("gpg doesn't have the public key {name}"))
+                    .hint("import it with `gpg --import FILE`, or name its file"),
+            );
         }
-        Self::read(&output.stdout, &format!("the key {name} of gpg"))
+        Self::read(&output.stdout, &format!("the key {name} from gpg"))
     }
 
     /// Finds the key of this fingerprint in the SSH agent.
     fn of_agent(fingerprint: &str) -> Result<Self, Failure> {
         let none = |failure: Failure| {
             failure.hint(
-                "name its file, such as ~/.ssh/id_ed25519.pub, or give the key itself, quoted",
+                "name its file, such as ~/.ssh/id_ed25519.pub, or give the key itself in quotes",
             )
         };
         let output = Command::new("ssh-add")
             .arg("-L")
             .output()
-            .or_fail(|| "ssh-add can't be run to ask the SSH agent for the key".to_owned())
+            .or_fail(|| "cannot run ssh-add to get the key from the SSH agent".to_owned())
             .map_err(none)?;
         let text = String::from_utf8_lossy(&output.stdout);
         let found = text
@@ -131,7 +133,7 @@ impl PublicKey {
             .find(|key| key.name.to_string() == fingerprint);
         found.ok_or_else(|| {
             none(Failure::new(format!(
-                "the SSH agent holds no key {fingerprint}"
+                "the SSH agent doesn't have the key {fingerprint}"
             )))
         })
     }
@@ -142,10 +144,10 @@ impl PublicKey {
             let failure = Failure::new(format!("{origin} is {error}"));
             match error {
                 KeyFileError::Secret => failure.hint(
-                    "give the public key: FILE.pub of ssh-keygen, or `gpg --armor --export NAME`",
+                    "give the public key: FILE.pub from ssh-keygen, or the output of `gpg --armor --export NAME`",
                 ),
                 KeyFileError::Several => {
-                    failure.hint("gpg --armor --export FINGERPRINT writes one of them")
+                    failure.hint("export one of them: gpg --armor --export FINGERPRINT")
                 }
                 _ => failure,
             }
@@ -158,7 +160,7 @@ impl PublicKey {
     pub(crate) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
         let text = file
             .to_text()
-            .or_fail(|| format!("{origin} can't be written again"))?;
+            .or_fail(|| format!("cannot re-encode {origin}"))?;
         Ok(Self {
             name: file.name(),
             file,
@@ -170,10 +172,10 @@ impl PublicKey {
     /// The error for a key whose signatures would count for nothing.
     pub(crate) fn unverifiable(&self, why: &str) -> Failure {
         Failure::new(format!(
-            "{} ({}) couldn't sign anything that counts: {why}",
+            "signatures by {} ({}) wouldn't count: {why}",
             self.origin, self.name
         ))
-        .hint("make another key, best of Ed25519: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
+        .hint("create another key: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
     }
 
     /// Returns the first free path for the key's file in the repository.

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use plumb_core::ports::{HostError, StoreError};
 use plumb_document::{Diagnostic, SourceMap};
 
-use crate::output::{Paint, Palette};
+use crate::palette::{Paint, Palette};
 
 pub use snippet::render_diagnostics;
 
@@ -42,10 +42,10 @@ impl Exit {
 
 /// The error of a command, ready to be shown. Boxed, because every result carries it.
 #[derive(Debug)]
-pub struct Failure(Box<Told>);
+pub struct Failure(Box<FailureDetails>);
 
 #[derive(Debug)]
-struct Told {
+struct FailureDetails {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
@@ -57,7 +57,7 @@ struct Told {
 impl Failure {
     /// Creates a failure. The message names what failed and why, in lower case and without a full stop.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(Told {
+        Self(Box::new(FailureDetails {
             message: message.into(),
             causes: Vec::new(),
             hints: Vec::new(),
@@ -166,15 +166,15 @@ impl From<HostError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
-            StoreError::Busy => Some(
-                "a controller is running already; stop it first, or give this one another `state` folder",
-            ),
-            StoreError::Newer => Some("use the plumb that wrote it, or a newer one"),
+            StoreError::Busy => {
+                Some("stop the running controller first, or give this one another `state` folder")
+            }
+            StoreError::Newer => Some("use the version of plumb that wrote it, or a newer one"),
             StoreError::Damaged { .. } => Some(
-                "put back a copy of it; without one, move it away and start once with --take-over: hosts know the old controller and refuse a new one otherwise",
+                "restore it from a backup; without one, move it away and start once with --take-over, because hosts refuse a controller that they don't know",
             ),
             StoreError::Denied { .. } => Some(
-                "the state folder and all in it must belong to the user that the controller runs as; as another user, name another folder with `state`",
+                "make the controller's user the owner of the state folder and of everything in it, or set `state` to another folder",
             ),
             StoreError::Failed(_) => None,
         };

@@ -31,13 +31,13 @@ impl From<RepositoryError> for Failure {
         let hint = match &error {
             RepositoryError::Missing { .. } => Some("name the repository's folder, or its .git"),
             RepositoryError::Unknown(_) => {
-                Some("name a branch, a tag or a commit id; `git fetch` may bring it")
+                Some("name a branch, a tag or a commit id; it may need `git fetch` first")
             }
             RepositoryError::Ambiguous { .. } => Some(
-                "write the full name, such as refs/heads/main, or the full id; anybody who may push can create a tag that is named like a branch or an id: git tag -d NAME",
+                "write the full name, such as refs/heads/main, or the full id; delete a tag that is named like a branch or an id: git tag -d NAME",
             ),
             RepositoryError::Foreign(_) => Some(
-                "run this in a clone of your own, because the settings of that one could say what is trusted; `plumb verify --git-dir DIR` judges it from outside",
+                "run this in a clone of your own, because that repository's settings could change what is trusted; `plumb verify --git-dir DIR` judges it from outside",
             ),
             RepositoryError::NoCommit(_)
             | RepositoryError::Objects { .. }

@@ -1,4 +1,4 @@
-//! Implements the HTTP server's [`View`] for a running controller.
+//! Implements the HTTP server's [`ControllerApi`] for a running controller.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -6,24 +6,24 @@ use plumb_api::HostName;
 use plumb_controller::{CommandError, Handle};
 use plumb_core::fleet::MetricsSnapshot;
 
-use crate::http::{Command, Done, Event, Fleet, Refused, View};
+use crate::http::{CommandRefusal, CommandResult, ControllerApi, ControllerCommand, Event, Fleet};
 
 /// The largest number of events in an answer.
 const EVENTS: usize = 200;
 
-/// A running controller, behind the [`View`] that HTTP serves.
-pub(crate) struct Running {
+/// A running controller, behind the [`ControllerApi`] that HTTP serves.
+pub(crate) struct RunningController {
     handle: Handle,
 }
 
-impl Running {
+impl RunningController {
     /// Wraps the handle of a running controller.
     pub(crate) fn new(handle: Handle) -> Self {
         Self { handle }
     }
 }
 
-impl View for Running {
+impl ControllerApi for RunningController {
     fn fleet(&self) -> BoxFuture<'_, Fleet> {
         std::future::ready(self.handle.fleet()).boxed()
     }
@@ -40,34 +40,37 @@ impl View for Running {
         self.handle.is_ready()
     }
 
-    fn tell(&self, command: Command) -> BoxFuture<'_, Result<Done, Refused>> {
+    fn execute(
+        &self,
+        command: ControllerCommand,
+    ) -> BoxFuture<'_, Result<CommandResult, CommandRefusal>> {
         async move {
-            let refused = |error: CommandError| Refused {
+            let refused = |error: CommandError| CommandRefusal {
                 hint: error.hint().map(str::to_owned),
                 message: error.to_string(),
             };
             match command {
-                Command::Notify => self.handle.notify().map_err(refused).map(|()| Done {
+                ControllerCommand::Notify => self.handle.notify().map_err(refused).map(|()| CommandResult {
                     message: "fetching".to_owned(),
                     hosts: Vec::new(),
                 }),
-                Command::Reconcile { hosts } => {
+                ControllerCommand::Reconcile { hosts } => {
                     let hosts = self.handle.reconcile(hosts).await.map_err(refused)?;
                     let message = match hosts.as_slice() {
-                        [] => "there are no hosts to look at".to_owned(),
-                        [one] => format!("looking at {one}"),
-                        many => format!("looking at {} hosts", many.len()),
+                        [] => "no hosts to reconcile".to_owned(),
+                        [one] => format!("reconciling {one}"),
+                        many => format!("reconciling {} hosts", many.len()),
                     };
-                    Ok(Done { message, hosts })
+                    Ok(CommandResult { message, hosts })
                 }
-                Command::Forget { host } => {
+                ControllerCommand::Forget { host } => {
                     self.handle.forget(host.clone()).await.map_err(refused)?;
                     // A host that git still has isn't removed; only the record of its ledger is dropped.
                     let message = match self.handle.host(&host) {
-                        None => format!("{host} is forgotten"),
-                        Some(_) => format!("{host} is in git and stays; what was known of it is forgotten, and it is met anew"),
+                        None => format!("forgot {host}"),
+                        Some(_) => format!("forgot the ledger of {host}; the host is in git, so the controller keeps it and contacts it as if for the first time"),
                     };
-                    Ok(Done {
+                    Ok(CommandResult {
                         message,
                         hosts: vec![host],
                     })

@@ -21,23 +21,23 @@ pub(crate) fn notify(state: &str) {
         socket.send_to_addr(state.as_bytes(), &address)
     });
     if let Err(error) = sent {
-        tracing::warn!(%error, "the service manager wasn't told {state}");
+        tracing::warn!(%error, "cannot send {state} to the service manager");
     }
 }
 
 /// Requests to stop: Ctrl-C and what service managers send.
-pub(crate) struct Stops {
+pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Stops {
+impl StopSignals {
     /// Takes over both signals: they no longer end the process by themselves.
     ///
     /// # Errors
     /// Fails if the system doesn't allow it.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let take = |kind| signal(kind).or_fail(|| "signals can't be waited for".to_owned());
+        let take = |kind| signal(kind).or_fail(|| "cannot listen for signals".to_owned());
         Ok(Self {
             interrupt: take(SignalKind::interrupt())?,
             terminate: take(SignalKind::terminate())?,
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_to_stop_is_heard() {
-        let mut stops = Stops::new().unwrap();
+        let mut stops = StopSignals::new().unwrap();
         let own = std::process::id().to_string();
         let sent = tokio::process::Command::new("kill")
             .args(["-TERM", &own])

@@ -6,21 +6,21 @@ use jiff::Timestamp;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 
 use crate::http::{AlertState, Event, EventKind, Fleet, HostObject};
-use crate::output::{age, short};
+use crate::output::{age, count, natural, short};
 
 /// The page's data.
 #[derive(Template)]
 #[template(path = "page.html")]
 pub(crate) struct Page<'a> {
     fleet: &'a Fleet,
-    hosts: Vec<Row<'a>>,
-    conditions: Vec<Shown<'a>>,
-    events: Vec<Happened<'a>>,
+    hosts: Vec<HostRow<'a>>,
+    conditions: Vec<ConditionRow<'a>>,
+    events: Vec<EventRow<'a>>,
     ready: usize,
 }
 
 /// A host, as a row of the page.
-struct Row<'a> {
+struct HostRow<'a> {
     name: String,
     labels: String,
     tone: &'static str,
@@ -29,11 +29,11 @@ struct Row<'a> {
     seen: String,
     resources: u32,
     differing: String,
-    conditions: Vec<Shown<'a>>,
+    conditions: Vec<ConditionRow<'a>>,
 }
 
 /// A condition, as the page shows it.
-struct Shown<'a> {
+struct ConditionRow<'a> {
     kind: String,
     tone: &'static str,
     condition: &'a Condition,
@@ -41,7 +41,7 @@ struct Shown<'a> {
 }
 
 /// An event, as the page shows it.
-struct Happened<'a> {
+struct EventRow<'a> {
     tone: &'static str,
     age: String,
     host: String,
@@ -56,10 +56,13 @@ impl<'a> Page<'a> {
             .iter()
             .map(|host| row(host, fleet.now))
             .collect();
-        hosts.sort_by_key(|row| match row.tone {
-            "bad" => 0,
-            "warn" => 1,
-            _ => 2,
+        hosts.sort_by_cached_key(|row| {
+            let rank = match row.tone {
+                "bad" => 0,
+                "warn" => 1,
+                _ => 2,
+            };
+            (rank, natural(&row.name))
         });
         Self {
             ready: hosts.iter().filter(|row| row.tone == "good").count(),
@@ -74,7 +77,7 @@ impl<'a> Page<'a> {
                 .iter()
                 .rev()
                 .take(30)
-                .map(|event| Happened {
+                .map(|event| EventRow {
                     tone: match event.kind {
                         EventKind::Normal => "good",
                         EventKind::Warning => "warn",
@@ -102,6 +105,11 @@ impl<'a> Page<'a> {
 
     fn label(alert: &AlertState, key: &str) -> String {
         alert.labels.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Formats a number of hosts or alerts with its noun.
+    fn counted(number: usize, noun: &str) -> String {
+        count(number, noun)
     }
 
     fn short(oid: &str) -> &str {
@@ -132,8 +140,8 @@ fn tone(condition: &Condition) -> &'static str {
     }
 }
 
-fn shown(condition: &Condition, now: Timestamp) -> Shown<'_> {
-    Shown {
+fn shown(condition: &Condition, now: Timestamp) -> ConditionRow<'_> {
+    ConditionRow {
         kind: format!("{:?}", condition.kind),
         tone: tone(condition),
         condition,
@@ -141,7 +149,7 @@ fn shown(condition: &Condition, now: Timestamp) -> Shown<'_> {
     }
 }
 
-fn row(host: &HostObject, now: Timestamp) -> Row<'_> {
+fn row(host: &HostObject, now: Timestamp) -> HostRow<'_> {
     let conditions: Vec<_> = host
         .status
         .conditions
@@ -175,7 +183,7 @@ fn row(host: &HostObject, now: Timestamp) -> Row<'_> {
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    Row {
+    HostRow {
         name: host.metadata.name.to_string(),
         labels: labels.join(" "),
         tone,

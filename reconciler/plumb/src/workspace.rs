@@ -19,14 +19,14 @@ use crate::report::{Failure, OrFail as _};
 
 /// The source of a fleet's files.
 #[derive(Debug, Clone)]
-pub(crate) enum Origin {
+pub(crate) enum FileSource {
     /// A folder, with its current content.
     Folder,
     /// A commit.
     Commit(Oid),
 }
 
-impl Origin {
+impl FileSource {
     /// Returns the commit, or `None` for a folder.
     pub(crate) fn commit(&self) -> Option<String> {
         match self {
@@ -39,7 +39,7 @@ impl Origin {
 /// A fleet, loaded and resolved.
 pub(crate) struct Workspace {
     /// The fleet.
-    pub(crate) fleet: Fleet<Origin>,
+    pub(crate) fleet: Fleet<FileSource>,
     /// The resolved intent of each host.
     pub(crate) resolved: Resolved,
     /// All diagnostics, including the policy's.
@@ -56,14 +56,14 @@ impl Workspace {
     pub(crate) fn of_folder(folder: &Path) -> Result<Self, Failure> {
         if !folder.join("fleet.yaml").exists() {
             return Err(Failure::new(format!(
-                "{} is no fleet repository: it has no fleet.yaml",
+                "{} isn't a fleet repository: it has no fleet.yaml",
                 folder.display()
             ))
-            .hint("name the repository's folder; `plumb init` begins one"));
+            .hint("name the repository's folder, or create a fleet with `plumb init`"));
         }
         let files =
-            files::work_tree(folder).or_fail(|| format!("{} can't be read", folder.display()))?;
-        Ok(Self::new(Origin::Folder, files))
+            files::work_tree(folder).or_fail(|| format!("cannot read {}", folder.display()))?;
+        Ok(Self::new(FileSource::Folder, files))
     }
 
     /// Loads the files of a commit.
@@ -71,17 +71,17 @@ impl Workspace {
     /// # Errors
     /// Fails if the commit or its files can't be read.
     pub(crate) fn of_commit(repository: &Repository, commit: &Oid) -> Result<Self, Failure> {
-        let what = || format!("the files of {} can't be read", commit.short());
+        let what = || format!("cannot read the files of {}", commit.short());
         let raw = repository
             .objects()
             .read(commit, ObjectKind::Commit, limits::COMMIT)
             .or_fail(what)?;
         let parsed = Commit::parse(&raw, commit.format()).or_fail(what)?;
         let files = files::tree(repository.objects(), &parsed.tree).or_fail(what)?;
-        Ok(Self::new(Origin::Commit(*commit), files))
+        Ok(Self::new(FileSource::Commit(*commit), files))
     }
 
-    fn new(origin: Origin, files: Files) -> Self {
+    fn new(origin: FileSource, files: Files) -> Self {
         let found = of_policy(&files);
         let mut sources = SourceMap::default();
         for (path, bytes) in &files {
@@ -145,26 +145,26 @@ fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
     let lacking = authority.check(Timestamp::now()).unsatisfiable;
     let lacking = lacking.into_iter().map(|lacking| {
         let span = group(policy, &lacking.from).unwrap_or_else(|| Span::of_file(POLICY_PATH));
-        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, never(&lacking)).hint(
-            "ask for fewer, or add people to the group; `plumb trust check` says whose keys couldn't sign",
+        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, describe_unsatisfiable(&lacking)).hint(
+            "lower the count, or add people to the group; `plumb trust check` names the keys that couldn't sign",
         )
     });
     lacking.collect()
 }
 
 /// Describes a need that can't be met.
-pub(crate) fn never(lacking: &Unsatisfiable) -> String {
+pub(crate) fn describe_unsatisfiable(lacking: &Unsatisfiable) -> String {
     let usable = match lacking.usable {
         0 => "none".to_owned(),
         usable => usable.to_string(),
     };
     let what = if lacking.rule == "emergency" {
-        "an emergency can never be declared".to_owned()
+        "nobody could declare an emergency".to_owned()
     } else {
-        format!("{} can never be changed", lacking.rule)
+        format!("nobody could change {}", lacking.rule)
     };
     format!(
-        "{what}: it needs {} of {}, and {usable} of them could sign",
+        "{what}: it needs {} of {}, and {usable} could sign",
         lacking.count, lacking.from
     )
 }

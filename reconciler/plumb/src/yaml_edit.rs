@@ -13,7 +13,7 @@ pub(crate) struct Yaml(String);
 
 /// One step down into a document.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Step<'a> {
+pub(crate) enum PathStep<'a> {
     /// Into a mapping.
     Key(&'a str),
     /// Into a list.
@@ -24,10 +24,10 @@ pub(crate) enum Step<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
     /// There is no such place.
-    #[error("there is no `{0}` to change")]
+    #[error("the file has no `{0}` to change")]
     Nothing(String),
     /// The change would touch something else.
-    #[error("`{0}` is written in a way that can't be changed without touching something else")]
+    #[error("`{0}` is written in a form that this command cannot edit")]
     Layout(String),
 }
 
@@ -41,7 +41,7 @@ impl Yaml {
     }
 
     /// Replaces a scalar.
-    pub(crate) fn set(&mut self, path: &[Step<'_>], value: &str) -> Result<(), EditError> {
+    pub(crate) fn set(&mut self, path: &[PathStep<'_>], value: &str) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let range = node.span.bytes();
         self.change(path, &[(range, value.to_owned())], |data| {
@@ -51,7 +51,7 @@ impl Yaml {
     }
 
     /// Adds an item, written on one line, to the end of a list.
-    pub(crate) fn push(&mut self, path: &[Step<'_>], item: &str) -> Result<(), EditError> {
+    pub(crate) fn push(&mut self, path: &[PathStep<'_>], item: &str) -> Result<(), EditError> {
         let (_, node) = self.find(path)?;
         let Value::Seq(items) = &node.value else {
             return Err(EditError::Layout(dotted(path)));
@@ -79,7 +79,7 @@ impl Yaml {
     /// Adds an entry, written on one line, to the end of a mapping.
     pub(crate) fn insert(
         &mut self,
-        path: &[Step<'_>],
+        path: &[PathStep<'_>],
         key: &str,
         value: &str,
     ) -> Result<(), EditError> {
@@ -106,7 +106,7 @@ impl Yaml {
     }
 
     /// Removes an entry or an item, with its line if it has one of its own.
-    pub(crate) fn remove(&mut self, path: &[Step<'_>]) -> Result<(), EditError> {
+    pub(crate) fn remove(&mut self, path: &[PathStep<'_>]) -> Result<(), EditError> {
         let (Some((last, above)), layout) = (path.split_last(), || EditError::Layout(dotted(path)))
         else {
             return Err(EditError::Nothing(String::new()));
@@ -121,8 +121,8 @@ impl Yaml {
             _ => return Err(EditError::Nothing(dotted(path))),
         };
         let at = match (&parent.value, last) {
-            (Value::Map(map), Step::Key(key)) => map.iter().position(|e| &*e.key.text == *key),
-            (Value::Seq(items), Step::Item(at)) => (*at < items.len()).then_some(*at),
+            (Value::Map(map), PathStep::Key(key)) => map.iter().position(|e| &*e.key.text == *key),
+            (Value::Seq(items), PathStep::Item(at)) => (*at < items.len()).then_some(*at),
             _ => None,
         };
         let at = at.ok_or_else(|| EditError::Nothing(dotted(path)))?;
@@ -162,15 +162,15 @@ impl Yaml {
         };
         let last = *last;
         self.change(above, &[place], |data| match last {
-            Step::Key(key) => data.as_object_mut()?.remove(key).map(|_| ()),
-            Step::Item(at) => Some(data.as_array_mut()?.remove(at)).map(|_| ()),
+            PathStep::Key(key) => data.as_object_mut()?.remove(key).map(|_| ()),
+            PathStep::Item(at) => Some(data.as_array_mut()?.remove(at)).map(|_| ()),
         })
     }
 
     /// Finds the first item of a list that matches.
     pub(crate) fn position(
         &self,
-        path: &[Step<'_>],
+        path: &[PathStep<'_>],
         is: impl Fn(&serde_json::Value) -> bool,
     ) -> Option<usize> {
         let (_, node) = self.find(path).ok()?;
@@ -183,17 +183,17 @@ impl Yaml {
     }
 
     /// Finds the node at a path, and the end of the key that it belongs to.
-    fn find(&self, path: &[Step<'_>]) -> Result<(Option<usize>, Node), EditError> {
+    fn find(&self, path: &[PathStep<'_>]) -> Result<(Option<usize>, Node), EditError> {
         let nothing = || EditError::Nothing(dotted(path));
         let mut node = read(&self.0).ok_or_else(nothing)?;
         let mut key = None;
         for step in path {
             let next = match (&node.value, step) {
-                (Value::Map(map), Step::Key(name)) => map.entry(name).map(|entry| {
+                (Value::Map(map), PathStep::Key(name)) => map.entry(name).map(|entry| {
                     key = Some(entry.key.span.bytes().end);
                     entry.value.clone()
                 }),
-                (Value::Seq(items), Step::Item(at)) => {
+                (Value::Seq(items), PathStep::Item(at)) => {
                     key = None;
                     items.get(*at).cloned()
                 }
@@ -207,7 +207,7 @@ impl Yaml {
     /// Changes the text, and fails if it doesn't parse to the changed data.
     fn change(
         &mut self,
-        path: &[Step<'_>],
+        path: &[PathStep<'_>],
         places: &[(std::ops::Range<usize>, String)],
         of_data: impl FnOnce(&mut serde_json::Value) -> Option<()>,
     ) -> Result<(), EditError> {
@@ -216,8 +216,8 @@ impl Yaml {
         let mut at = &mut wanted;
         for step in path {
             at = match step {
-                Step::Key(key) => at.get_mut(*key),
-                Step::Item(index) => at.get_mut(*index),
+                PathStep::Key(key) => at.get_mut(*key),
+                PathStep::Item(index) => at.get_mut(*index),
             }
             .ok_or_else(layout)?;
         }
@@ -307,10 +307,10 @@ pub(crate) fn scalar(word: &str) -> String {
 }
 
 /// Renders a path for messages.
-fn dotted(path: &[Step<'_>]) -> String {
+fn dotted(path: &[PathStep<'_>]) -> String {
     let words = path.iter().map(|step| match step {
-        Step::Key(key) => (*key).to_owned(),
-        Step::Item(at) => format!("item {}", at + 1),
+        PathStep::Key(key) => (*key).to_owned(),
+        PathStep::Item(at) => format!("item {}", at + 1),
     });
     words.collect::<Vec<_>>().join(".")
 }

@@ -210,16 +210,19 @@ fn a_push_and_a_notify_reach_the_host_and_are_told_everywhere() {
     running
         .plumb(&["get", "revisions"])
         .exits(0)
-        .says(&[&second[..12], "accept"]);
+        .stdout_has(&[&second[..12], "accept"]);
     running
         .plumb(&["describe", "host", "box"])
         .exits(0)
-        .says(&["site=home", &second, "Reachable"]);
-    running.plumb(&["apply"]).exits(0).says(&["box", "ready"]);
+        .stdout_has(&["site=home", &second, "Reachable"]);
+    running
+        .plumb(&["apply"])
+        .exits(0)
+        .stdout_has(&["box", "ready"]);
     running
         .plumb(&["apply", "boxx"])
         .exits(1)
-        .says(&["did you mean box?"]);
+        .stderr_has(&["did you mean box?"]);
 
     let page = running.http("/");
     assert!(
@@ -268,17 +271,20 @@ fn what_isnt_accepted_is_held_and_told() {
             .iter()
             .any(|revision| revision["commit"] == bad.as_str())
     });
-    running.plumb(&["get", "revisions"]).exits(0).says(&[
+    running.plumb(&["get", "revisions"]).exits(0).stdout_has(&[
         &bad[..12],
         "pending",
         "0 of 1",
         "hint:",
         "git commit --amend --no-edit -S",
         &format!("plumb approve {}", &bad[..12]),
-        &format!("`plumb explain {}` says who", &bad[..12]),
+        &format!("`plumb explain {}` in a clone to see who", &bad[..12]),
     ]);
     assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));
-    running.plumb(&["apply"]).exits(0).says(&["isn't accepted"]);
+    running
+        .plumb(&["apply"])
+        .exits(0)
+        .stderr_has(&["isn't accepted"]);
     let page = running.http("/");
     assert!(
         page.contains(&bad[..12]) && page.contains("waiting"),
@@ -292,7 +298,7 @@ fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
     running
         .plumb(&["get", "hosts", "-l", "a==b==c"])
         .exits(1)
-        .says(&["isn't a selector"]);
+        .stderr_has(&["isn't a selector"]);
     // A push that nobody told the controller of; it polls once an hour.
     running.env.write("fleet/hosts/box.yaml", &host("two"));
     running.env.write(
@@ -317,7 +323,7 @@ fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
     running
         .plumb(&["apply"])
         .exits(0)
-        .says(&["asleep", "left out: removed from git"]);
+        .stdout_has(&["asleep", "skipped: removed from git"]);
 }
 
 #[test]
@@ -325,8 +331,8 @@ fn apply_fails_where_the_repository_cant_be_fetched() {
     let running = Running::new();
     let head = running.env.git("fleet", &["rev-parse", "HEAD"]);
     fs::rename(running.env.path("server.git"), running.env.path("away.git")).unwrap();
-    running.plumb(&["apply"]).exits(1).says(&[
-        "warning: the repository couldn't be fetched (",
+    running.plumb(&["apply"]).exits(1).stderr_has(&[
+        "warning: cannot fetch the repository (",
         &format!("{}, accepted before, is applied", &head[..12]),
     ]);
     fs::rename(running.env.path("away.git"), running.env.path("server.git")).unwrap();
@@ -345,8 +351,8 @@ fn apply_doesnt_wait_for_what_only_a_person_can_mend() {
         .env
         .git("fleet", &["push", "--quiet", "origin", "main"]);
     // Its patience, which is ten minutes, would be told in other words.
-    running.plumb(&["apply", "unpinned"]).exits(1).says(&[
-        "unpinned can't be driven until somebody changes something",
+    running.plumb(&["apply", "unpinned"]).exits(1).stderr_has(&[
+        "unpinned can't make progress until somebody changes something",
         "no host key is pinned",
     ]);
 }
@@ -358,14 +364,14 @@ fn drift_is_put_right_when_asked_for() {
     running
         .plumb(&["reconcile", "box"])
         .exits(0)
-        .says(&["looking at box"]);
+        .stdout_has(&["reconciling box"]);
     running.until("it is put back", |running| {
         running.file("etc/motd").as_deref() == Some("one\n")
     });
     running
         .plumb(&["reconcile", "-l", "site=nowhere"])
         .exits(1)
-        .says(&["no host matches"]);
+        .stderr_has(&["no host matches"]);
 }
 
 #[test]
@@ -374,11 +380,11 @@ fn a_host_is_forgotten_only_when_git_has_let_go_of_it() {
     running
         .plumb(&["forget", "box"])
         .exits(0)
-        .says(&["box is in git and stays"]);
+        .stdout_has(&["forgot the ledger of box; the host is in git"]);
     running
         .plumb(&["forget", "nobody"])
         .exits(1)
-        .says(&["no host nobody"]);
+        .stderr_has(&["no host nobody"]);
     fs::remove_file(running.env.path("fleet/hosts/box.yaml")).unwrap();
     running.env.commit("Let go", &["-S"]);
     running
@@ -396,7 +402,7 @@ fn a_host_is_forgotten_only_when_git_has_let_go_of_it() {
     running
         .plumb(&["forget", "box"])
         .exits(0)
-        .says(&["box is forgotten"]);
+        .stdout_has(&["forgot box"]);
     running.until("it is gone", |running| running.host().is_null());
 }
 
@@ -406,7 +412,7 @@ fn a_second_controller_is_refused_and_a_signal_ends_the_first() {
     running
         .plumb(&["controller", "--config", "controller.yaml"])
         .exits(1)
-        .says(&["another controller"]);
+        .stderr_has(&["another controller"]);
     let id = running.controller.id().to_string();
     assert!(
         Command::new("kill")
@@ -470,7 +476,7 @@ fn a_controller_doesnt_start_with_revocations_that_it_cant_read() {
     running
         .plumb(&["controller", "--config", "controller.yaml"])
         .exits(1)
-        .says(&[
+        .stderr_has(&[
             "revoked.d/thief",
             "line 1 is no fingerprint",
             "docs/trust.md",

@@ -7,12 +7,12 @@ fn every_step_of_the_demonstration_is_observed() {
     let env = Environment::new();
     let run = env.plumb(".", &["demo", "--once"]).exits(0);
     assert!(!run.stdout.contains('✗'));
-    run.says(&[
+    run.stdout_has(&[
         "A signed push reaches the hosts",
         "PlumbCommitVerificationFailed fires",
-        "Two people for what matters",
+        "Two people for sensitive paths",
         "PlumbHostDrifted is resolved",
         "killed (SIGKILL)",
-        "All 7 steps were observed",
+        "All 7 steps succeeded",
     ]);
 }

@@ -82,15 +82,15 @@ fn a_host_that_is_there_without_keys_gets_them_and_nothing_else() {
             &["--user", "me", "--labels", "role=cloud,disk=ssd"],
         )
         .exits(0)
-        .says(&[
-            "wrote hostKeys of ./hosts/linda.yaml",
-            "only hostKeys was written; linda is still reached at deploy@10.88.128.88 port 22",
+        .stdout_has(&["wrote hostKeys of ./hosts/linda.yaml"])
+        .stderr_has(&[
+            "wrote only hostKeys; linda is still reached at deploy@10.88.128.88 port 22",
             &format!(
                 "connect: [{{user: \"me\", address: \"127.0.0.1\", port: {}}}]",
                 machine.port
             ),
             "the label role is still terminal",
-            "the label disk is still not there",
+            "the label disk is still missing",
         ]);
     assert!(!run.stderr.contains("without `arch`"), "{}", run.stderr);
     let after = env.read("fleet/hosts/linda.yaml");
@@ -123,6 +123,6 @@ fn a_file_that_cant_be_written_in_place_is_refused_before_anybody_compares_keys(
     let run = Machine::new(2)
         .enroll(&env, "odd", &[])
         .exits(1)
-        .says(&["can't be written in place", "`spec:` on a line of its own"]);
+        .stderr_has(&["can't be edited in place", "`spec:` on a line of its own"]);
     assert!(!run.stderr.contains("shows:"), "{}", run.stderr);
 }

@@ -9,6 +9,8 @@ use plumb_adapters::git::sign::SshSigner;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::snapshot;
+
 /// A temporary directory and the programs in it.
 pub(crate) struct Environment {
     folder: TempDir,
@@ -34,13 +36,24 @@ impl Run {
         self
     }
 
-    /// It said all of these, somewhere.
+    /// Asserts that stdout has all of these texts.
     #[track_caller]
-    pub(crate) fn says(self, parts: &[&str]) -> Self {
-        let all = format!("{}\n{}", self.stdout, self.stderr);
-        for part in parts {
-            assert!(all.contains(part), "`{part}` is missing in:\n{all}");
-        }
+    pub(crate) fn stdout_has(self, parts: &[&str]) -> Self {
+        has("stdout", &self.stdout, parts);
+        self
+    }
+
+    /// Asserts that stderr has all of these texts.
+    #[track_caller]
+    pub(crate) fn stderr_has(self, parts: &[&str]) -> Self {
+        has("stderr", &self.stderr, parts);
+        self
+    }
+
+    /// Asserts that the exit code and each stream are as in `snapshots/NAME.txt`.
+    #[track_caller]
+    pub(crate) fn matches(self, name: &str) -> Self {
+        snapshot::assert(name, &self);
         self
     }
 
@@ -197,4 +210,14 @@ impl Environment {
 /// The binary.
 pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_test-plumb"))
+}
+
+#[track_caller]
+fn has(stream: &str, text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(
+            text.contains(part),
+            "`{part}` is missing in {stream}:\n{text}"
+        );
+    }
 }

@@ -41,11 +41,11 @@ fn every_command_has_help() {
     }
     env.plumb(".", &[])
         .exits(2)
-        .says(&["Usage: plumb", "plumb demo"]);
-    env.plumb(".", &["chekc"]).exits(2).says(&["check"]);
+        .stderr_has(&["Usage: plumb", "plumb demo"]);
+    env.plumb(".", &["chekc"]).exits(2).stderr_has(&["check"]);
     env.plumb(".", &["completion", "bash"])
         .exits(0)
-        .says(&["_plumb"]);
+        .stdout_has(&["_plumb"]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn without_a_controller_it_is_said_where_one_was_looked_for() {
     ] {
         let run = env.plumb(".", args).exits(1);
         assert!(run.stdout.is_empty());
-        run.says(&["no controller answers at", "plumb.sock", "--socket"]);
+        run.stderr_has(&["no controller answers at", "plumb.sock", "--socket"]);
     }
 }
 
@@ -73,17 +73,17 @@ fn a_wrong_configuration_is_shown_with_its_line() {
     );
     env.plumb(".", &["controller", "--config", "controller.yaml"])
         .exits(1)
-        .says(&["controller.yaml:5:", "lisen", "listen"]);
+        .stderr_has(&["controller.yaml:5:", "lisen", "listen"]);
     env.write(
         "controller.yaml",
         "kind: Controller\nspec:\n  source: {url: /srv/fleet.git, ref: main}\n  introduction: {commit: HEAD}\n",
     );
     env.plumb(".", &["controller", "--config", "controller.yaml"])
         .exits(1)
-        .says(&["refs/heads/main", "whole commit id", "git rev-parse"]);
+        .matches("errors/a_wrong_configuration_is_shown_with_its_line");
     env.plumb(".", &["controller", "--config", "nowhere.yaml"])
         .exits(1)
-        .says(&["nowhere.yaml can't be read", "--config"]);
+        .matches("errors/a_wrong_configuration_is_shown_with_its_line-2");
 }
 
 #[test]
@@ -145,9 +145,9 @@ fn enrolling_where_nobody_answers_writes_nothing() {
         ],
     )
     .exits(1)
-    .says(&["127.0.0.1", "presents no host key"]);
+    .matches("errors/enrolling_where_nobody_answers_writes_nothing");
     assert!(!env.path("fleet/hosts/new.yaml").exists());
     env.plumb(".", &["enroll", "new", "--address", "127.0.0.1"])
         .exits(1)
-        .says(&["no fleet repository", "-C"]);
+        .matches("errors/enrolling_where_nobody_answers_writes_nothing-2");
 }

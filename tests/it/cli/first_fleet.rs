@@ -66,10 +66,10 @@ fn the_page_is_true_word_by_word() {
     }
     env.plumb("fleet", &["check"])
         .exits(0)
-        .says(&["1 host: no errors"]);
+        .stdout_has(&["1 host: no errors"]);
     env.plumb("fleet", &["render", "box"])
         .exits(0)
-        .says(&["no role at no site"]);
+        .stdout_has(&["no role at no site"]);
 }
 
 #[test]
@@ -79,5 +79,5 @@ fn a_machine_beside_the_examples_breaks_none_of_them() {
     Machine::new(4).enroll(&env, "box", &[]).exits(0);
     env.plumb("fleet", &["check"])
         .exits(0)
-        .says(&["5 hosts: no errors"]);
+        .stdout_has(&["5 hosts: no errors"]);
 }

@@ -49,7 +49,7 @@ fn what_nobody_signed_is_refused_and_what_is_signed_goes_through() {
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
     let said = push
-        .says(&["[uncovered]", &unsigned[..12], "isn't moved"])
+        .stderr_has(&["[uncovered]", &unsigned[..12], "isn't moved"])
         .stderr;
     // What to do first comes first.
     let at = |what: &str| {
@@ -75,7 +75,7 @@ fn an_approval_pushed_together_with_the_commit_counts() {
     // Approvals are only added.
     let delete = env.try_git("fleet", &["push", "origin", &format!(":{tag}")]);
     assert_ne!(delete.code, 0);
-    delete.says(&["heartbeats and revocations are only added"]);
+    delete.stderr_has(&["heartbeats and revocations are permanent"]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_can_never_be_accepted_is_refused_and_what_waits_is_let_through() {
     env.commit("Both", &["-S"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&["policy-not-isolated"]);
+    push.stderr_has(&["policy-not-isolated"]);
     env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
 
     // Now the policy asks for two; one signature waits and may be pushed.
@@ -123,7 +123,7 @@ fn what_can_never_be_accepted_is_refused_and_what_waits_is_let_through() {
     let waits = env.commit("Waits for bob", &["-S"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_eq!(push.code, 0, "{}", push.stderr);
-    push.says(&["approvals-missing", "bob could give it"]);
+    push.stderr_has(&["approvals-missing", "bob could give it"]);
     env.be("bob");
     env.plumb("fleet", &["approve", &waits]).exits(0);
     env.plumb("fleet", &["verify"]).exits(0);
@@ -156,7 +156,7 @@ fn the_watched_branch_stays_and_others_are_nobodys_business() {
     );
     let delete = env.try_git("fleet", &["push", "origin", ":main"]);
     assert_ne!(delete.code, 0);
-    delete.says(&["can't be deleted"]);
+    delete.stderr_has(&["can't be deleted"]);
     env.git("fleet", &["checkout", "--quiet", "-b", "wip"]);
     env.write("fleet/scratch", "x");
     env.commit("Work in progress", &["--no-gpg-sign"]);
@@ -172,7 +172,7 @@ fn a_server_without_a_root_of_trust_says_how_to_give_it_one() {
     env.commit("Signed", &["-S"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&["git config plumb.introduction COMMIT"]);
+    push.stderr_has(&["git config plumb.introduction COMMIT"]);
 }
 
 #[test]
@@ -191,17 +191,20 @@ fn a_server_with_a_wrong_root_of_trust_says_whose_matter_that_is() {
     let commit = env.commit("Signed", &["-S"]);
     for (wrong, why) in [
         (&stray, "it isn't on the branch"),
-        (&"1".repeat(commit.len()), "there is no such commit here"),
+        (
+            &"1".repeat(commit.len()),
+            "this repository has no such commit",
+        ),
         (&bare, "trust/policy.yaml is missing"),
     ] {
         env.git("server.git", &["config", "plumb.introduction", wrong]);
         let push = env.try_git("fleet", &["push", "origin", "main"]);
         assert_ne!(push.code, 0);
-        let push = push.says(&[
+        let push = push.stderr_has(&[
             "nothing was judged",
             &wrong[..12],
             why,
-            "whoever keeps the server",
+            "the server's operator",
             "git config plumb.introduction COMMIT",
         ]);
         for blame in ["plumb verify", "reset the branch", "amend"] {
@@ -233,7 +236,7 @@ fn what_comes_behind_a_commit_that_waits_is_judged_too() {
     let waits = dated("waits", &hour(48), "-S");
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_eq!(push.code, 0, "{}", push.stderr);
-    let push = push.says(&["[future]", "Wait until that time has come"]);
+    let push = push.stderr_has(&["[future]", "Wait until that time:"]);
     assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
     assert_eq!(
         push.stderr.matches("commit --amend").count(),
@@ -245,7 +248,7 @@ fn what_comes_behind_a_commit_that_waits_is_judged_too() {
     let refused = |commit: &str, code: &str| {
         let push = env.try_git("fleet", &["push", "origin", "main"]);
         assert_ne!(push.code, 0, "{}", push.stderr);
-        push.says(&[code, &commit[..12], "isn't moved"]);
+        push.stderr_has(&[code, &commit[..12], "isn't moved"]);
         env.git("fleet", &["reset", "--quiet", "--hard", &waits]);
     };
     // Nobody's, with and without a date to wait for.
@@ -310,7 +313,7 @@ fn what_comes_behind_many_that_wait_is_judged_too_or_not_taken() {
     let nobodys = env.commit("Nobody's", &["--no-gpg-sign"]);
     let push = env.try_git("fleet", &["push", "--atomic", "origin", "main", &tag]);
     assert_ne!(push.code, 0, "{}", push.stderr);
-    push.says(&["[uncovered]", &nobodys[..12], "isn't moved"]);
+    push.stderr_has(&["[uncovered]", &nobodys[..12], "isn't moved"]);
     let commit = format!("{nobodys}^:main");
     env.git(
         "fleet",
@@ -321,7 +324,7 @@ fn what_comes_behind_many_that_wait_is_judged_too_or_not_taken() {
     let args = ["push", "--force", "--atomic", "origin", "main", &tag];
     let push = env.try_git("fleet", &args);
     assert_ne!(push.code, 0, "{}", push.stderr);
-    push.says(&["more than 1000 commits would wait", "--base COMMIT"]);
+    push.stderr_has(&["more than 1000 commits would wait", "--base COMMIT"]);
 }
 
 #[test]
@@ -332,7 +335,7 @@ fn a_controller_that_is_named_and_silent_is_missed() {
     env.commit("Smaller journals", &["-S"]);
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&["the controller wasn't told", "is accepted up to"]);
+        .stderr_has(&["cannot notify the controller", "is accepted up to"]);
 }
 
 #[test]
@@ -344,20 +347,23 @@ fn the_client_hook_tells_errors_before_they_leave() {
     env.commit("A typing error", &["-S"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&["unknown-field", "arhc", "--no-verify"]);
+    push.stderr_has(&["unknown-field", "arhc", "--no-verify"]);
     env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
     env.edit("fleet/files/journald.conf", "2G", "1G");
     env.commit("Unsigned", &["--no-gpg-sign"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    let push = push.says(&["isn't pushed", "[uncovered]"]);
+    let push = push.stderr_has(&["isn't pushed", "[uncovered]"]);
     // What helps comes before the way around it.
     let hint = |what: &str| {
         push.stderr
             .find(what)
             .unwrap_or_else(|| panic!("{}", push.stderr))
     };
-    assert!(hint("git commit --amend --no-edit -S") < hint("hint: `git push --no-verify`"));
+    assert!(
+        hint("git commit --amend --no-edit -S")
+            < hint("hint: to push anyway, run `git push --no-verify`")
+    );
 }
 
 #[test]
@@ -384,9 +390,9 @@ fn the_client_hook_refuses_nothing_that_the_server_takes() {
     let push = env
         .try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&[
+        .stderr_has(&[
             "[future]",
-            "pushing anyway: the server judges again, and takes a commit that merely waits",
+            "pushing anyway: the server judges again and takes commits that only wait",
         ]);
     assert!(!push.stderr.contains("[uncovered]"), "{}", push.stderr);
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), waits);
@@ -394,7 +400,7 @@ fn the_client_hook_refuses_nothing_that_the_server_takes() {
     dated("Nobody's", 49, &["--no-gpg-sign"]);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&["refs/heads/main isn't pushed", "[uncovered]"]);
+    push.matches("hooks/the_client_hook_refuses_nothing_that_the_server_takes");
     env.git("fleet", &["reset", "--quiet", "--hard", &waits]);
     // The same with another date, and the branch set back to what is accepted: as hinted.
     dated("Dated anew", 0, &["-S", "--amend"]);
@@ -415,7 +421,7 @@ fn the_client_hook_refuses_nothing_that_the_server_takes() {
     let back = format!("{first}:main");
     let push = env.try_git("fleet", &["push", "--force", "origin", &back]);
     assert_ne!(push.code, 0);
-    push.says(&["refs/heads/main isn't pushed", "[rewound]"]);
+    push.matches("hooks/the_client_hook_refuses_nothing_that_the_server_takes-2");
 }
 
 #[test]
@@ -424,5 +430,5 @@ fn what_git_doesnt_say_is_refused() {
     env.fleet();
     env.plumb_reading("fleet", &["hook", "pre-receive"], "nonsense\n")
         .exits(1)
-        .says(&["isn't what git tells a hook"]);
+        .matches("hooks/what_git_doesnt_say_is_refused");
 }

@@ -9,4 +9,5 @@ mod errors;
 mod first_fleet;
 mod hooks;
 mod manifests;
+mod snapshot;
 mod trust;

@@ -21,15 +21,12 @@ fn verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it() {
     let first = env.fleet();
     env.plumb("fleet", &["verify"])
         .exits(0)
-        .says(&["accepted up to"]);
+        .matches("trust/verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it");
     env.edit("fleet/files/journald.conf", "2G", "1G");
     let unsigned = env.commit("Smaller journals", &["--no-gpg-sign"]);
-    env.plumb("fleet", &["verify"]).exits(3).says(&[
-        "Smaller journals",
-        "[uncovered]",
-        "files/journald.conf",
-        "alice could give it",
-    ]);
+    env.plumb("fleet", &["verify"])
+        .exits(3)
+        .matches("trust/verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it-2");
     let args = [
         "verify",
         "--git-dir",
@@ -71,18 +68,18 @@ fn verify_tells_by_its_exit_code_what_is_missing_and_who_could_give_it() {
     // Set back below what was accepted, it can never be.
     env.plumb("fleet", &["verify", "--floor", &unsigned, "--head", &first])
         .exits(4)
-        .says(&["reject"]);
+        .stdout_has(&["reject"]);
     env.plumb("fleet", &["verify", "--git-dir", "nowhere"])
         .exits(1)
-        .says(&["nowhere"]);
+        .stderr_has(&["nowhere"]);
     env.plumb("fleet", &["verify", "HEAD"])
         .exits(2)
-        .says(&["FLOOR..HEAD"]);
+        .stderr_has(&["FLOOR..HEAD"]);
     // A range the wrong way round isn't judged, and neither form says more.
     let reversed = format!("{unsigned}..{first}");
     env.plumb("fleet", &["verify", &reversed])
         .exits(1)
-        .says(&["not judged", "[rewound]"]);
+        .stdout_has(&["not judged", "[rewound]"]);
     let json = env
         .plumb("fleet", &["verify", &reversed, "-o", "json"])
         .exits(1)
@@ -110,7 +107,7 @@ fn verify_judges_as_of_the_time_that_it_is_told() {
             &["verify", &range, "--now", "2020-01-01T00:00:00Z"],
         )
         .exits(3);
-    run.says(&["[future]"]);
+    run.stdout_has(&["[future]"]);
 }
 
 #[test]
@@ -122,11 +119,8 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     env.plumb("fleet", &["verify"]).exits(3);
     let tag = format!("approve/main/{}-alice", &commit[..12]);
     let run = env.plumb("fleet", &["approve", "HEAD"]).exits(0);
-    run.says(&[
-        &tag,
-        "Smaller journals",
-        &format!("git push origin refs/tags/{tag}"),
-    ]);
+    run.stdout_has(&[&tag, &format!("git push origin refs/tags/{tag}")])
+        .stderr_has(&["Smaller journals"]);
     let text = env.git("fleet", &["cat-file", "tag", &tag]);
     assert!(
         text.contains(&format!(" refs/heads/main {commit}\n")),
@@ -134,13 +128,16 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     );
     env.plumb("fleet", &["verify"])
         .exits(0)
-        .says(&["alice (tag"]);
+        .stdout_has(&["alice (tag"]);
     // The same again changes nothing, and what is left to do is said.
-    let run = env.plumb("fleet", &["approve", "HEAD"]).exits(1).says(&[
-        &format!("the tag {tag} by alice has done it already"),
-        &format!("git push origin refs/tags/{tag}"),
-        "create another one with --id",
-    ]);
+    let run = env
+        .plumb("fleet", &["approve", "HEAD"])
+        .exits(1)
+        .stderr_has(&[
+            &format!("alice already approved this commit with the tag {tag}"),
+            &format!("git push origin refs/tags/{tag}"),
+            "create another one with --id",
+        ]);
     assert!(
         !run.stderr.contains("fatal:") && !run.stderr.contains("signingkey"),
         "{}",
@@ -149,15 +146,18 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     // A name that can't be, or is taken, is told as such, before anything is signed.
     let last = tag.rsplit('/').next().unwrap();
     for (id, why) in [
-        ("a b", "`a b` can't be the last part of a tag's name"),
-        ("", "`` can't be the last part of a tag's name"),
-        ("x.lock", "`x.lock` can't be the last part of a tag's name"),
-        (last, &format!("there is a tag {tag} already")),
+        ("a b", "`a b` isn't valid as the last part of a tag name"),
+        ("", "`` isn't valid as the last part of a tag name"),
+        (
+            "x.lock",
+            "`x.lock` isn't valid as the last part of a tag name",
+        ),
+        (last, &format!("the tag {tag} already exists")),
     ] {
         let run = env
             .plumb("fleet", &["approve", "HEAD", "--id", id])
             .exits(1)
-            .says(&[why]);
+            .stderr_has(&[why]);
         assert!(
             !run.stderr.contains("fatal:") && !run.stderr.contains("signingkey"),
             "{}",
@@ -166,20 +166,20 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     }
     env.plumb("fleet", &["approve", "HEAD", "--branch", "other"])
         .exits(1)
-        .says(&["the policy is of refs/heads/main", "leave --branch out"]);
+        .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves");
     // Nothing judges the introduction, so nothing is added to it.
     let json = env
         .plumb("fleet", &["approve", "HEAD~1", "-o", "json"])
         .exits(0)
-        .says(&["changes nothing: the commit is this clone's introduction"])
+        .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves-2")
         .json();
     assert_eq!(json["effect"], "nothing");
     env.plumb(".", &["approve", "main"])
         .exits(1)
-        .says(&["name the repository's folder"]);
+        .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves-3");
     env.plumb("fleet", &["approve", "nothing"])
         .exits(1)
-        .says(&["\"nothing\" isn't a commit of this repository"]);
+        .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves-4");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn trust_show_says_who_could() {
     env.fleet();
     env.plumb("fleet", &["trust", "show"])
         .exits(0)
-        .says(&["alice", "1 of ops", "refs/heads/main"]);
+        .matches("trust/trust_show_says_who_could");
     let json = env
         .plumb("fleet", &["trust", "show", "-o", "json"])
         .exits(0)
@@ -197,10 +197,10 @@ fn trust_show_says_who_could() {
     env.edit("fleet/trust/policy.yaml", "serial: 1", "serial: one");
     env.plumb("fleet", &["trust", "show"])
         .exits(1)
-        .says(&["trust/policy.yaml:", "serial"]);
+        .stderr_has(&["trust/policy.yaml:", "serial"]);
     env.plumb("fleet", &["check"])
         .exits(1)
-        .says(&["trust/policy.yaml"]);
+        .stdout_has(&["trust/policy.yaml"]);
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn a_commit_is_explained() {
     env.commit("Smaller journals", &["-S"]);
     env.plumb("fleet", &["explain", "HEAD"])
         .exits(0)
-        .says(&["alice", "1 of ops"]);
+        .matches("trust/a_commit_is_explained");
     env.plumb("fleet", &["explain", &first])
         .exits(1)
-        .says(&["first commit", "introduction"]);
+        .stderr_has(&["first commit", "introduction"]);
 }

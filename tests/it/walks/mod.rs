@@ -16,7 +16,7 @@ fn follow(pages: &[&str]) {
             let ran = world.run(&block.person, &block.script);
             // There is no controller in this root, and nobody said that there was one.
             assert!(
-                !ran.output.contains("controller wasn't told"),
+                !ran.output.contains("cannot notify the controller"),
                 "{}",
                 ran.output
             );

@@ -124,7 +124,7 @@ async fn a_failure_halts_the_rollout_until_it_heals_or_the_commit_changes() {
     for name in ["b", "c"] {
         let said = message(&fleet.status(name), Synced);
         assert!(
-            said.contains("halted because a failed") && said.contains("visudo"),
+            said.contains("halted: a failed") && said.contains("visudo"),
             "{name} says what it waits for: {said}"
         );
     }
@@ -162,7 +162,7 @@ async fn a_host_that_was_never_driven_says_by_whom_it_is_held_up() {
     fleet.rest(5).await;
     let said = message(&fleet.status("b"), Ready);
     assert!(
-        said.contains("halted because a failed") && said.contains("no packages"),
+        said.contains("halted: a failed") && said.contains("no packages"),
         "{said}"
     );
     fleet.machines.mood("a", |mood| mood.fails = None);

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use plumb_api::HostName;
@@ -7,30 +8,32 @@ use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{ControllerAddress, Selection, block_on, select_some};
+use crate::cli::controller_address::ControllerAddress;
+use crate::cli::selection::{Selection, select_some};
 use crate::config::Period;
-use crate::http::{Client, Command, Fleet, HostObject};
-use crate::output::{Paint, Shell, Table, short};
+use crate::git::Git;
+use crate::http::{Client, ControllerCommand, Fleet, HostObject};
+use crate::output::{Paint, Shell, Table, count, short};
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
-/// Have the accepted revision applied now, and wait for it
+/// Apply the accepted revision now, and wait until hosts are ready
 ///
-/// Only what is pushed and accepted is ever applied: there is no way to send a working tree to hosts.
-/// The running controller fetches, takes what its trust policy accepts, and drives the chosen hosts;
-/// this waits until each is there. It fails if one isn't in time, or can't be there until somebody
-/// changes something, and if the repository couldn't be fetched. Hosts that aren't driven (dormant,
-/// unmanaged, suspended, or without a file in git) are left out. `plumb plan` shows beforehand what would
-/// change.
+/// Hosts only get revisions that are pushed and accepted; a working tree can't be sent to them. The
+/// running controller fetches, verifies and drives the chosen hosts. The command waits until each of
+/// them is ready. It fails if a host isn't ready in time or needs a change by a person, and if the
+/// repository can't be fetched. It skips hosts that aren't driven (dormant, unmanaged, suspended, or
+/// deleted from git). Run `plumb plan` first to see what would change.
 #[derive(Debug, clap::Args)]
 pub(super) struct Apply {
     #[command(flatten)]
     selection: Selection,
 
-    /// Return as soon as the controller has fetched and begun
+    /// Return once the controller has fetched, without waiting for hosts
     #[arg(long)]
     no_wait: bool,
 
-    /// How long to wait for the repository and the hosts
+    /// The time to wait for the repository and the hosts
     #[arg(long, default_value = "10m", value_name = "TIME")]
     timeout: Period,
 
@@ -40,40 +43,40 @@ pub(super) struct Apply {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Applied {
+struct ApplyResult {
     revision: Option<String>,
     /// The error of the last fetch. The newest push isn't in `revision` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_fetched: Option<String>,
     ready: Vec<HostName>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<HostProgress>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<Waiting>,
+    left_out: Vec<HostProgress>,
 }
 
 #[derive(Serialize)]
-struct Waiting {
+struct HostProgress {
     host: HostName,
     message: String,
     /// The outlook, which decides if the command goes on waiting.
     #[serde(skip)]
-    hope: Hope,
+    state: WaitState,
 }
 
 /// The outlook of a host that isn't ready yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hope {
+enum WaitState {
     Some,
     /// It stays as it is until somebody changes something.
     Stalled,
 }
 
 /// The interval at which the controller is asked.
-const OFTEN: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The time after which a host that was stalled before the command counts as stalled even if it wasn't
 /// observed again.
-const LOOKED_AT_BY_THEN: Duration = Duration::from_secs(5);
+const REOBSERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Apply {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
@@ -103,28 +106,30 @@ impl Apply {
         self.verdict(&applied)
     }
 
-    fn verdict(&self, applied: &Applied) -> Result<Exit, Failure> {
+    fn verdict(&self, applied: &ApplyResult) -> Result<Exit, Failure> {
         let all = applied.waiting.len() + applied.ready.len();
-        let why = "`plumb describe host NAME` says why; the controller goes on trying";
+        let why = "run `plumb describe host NAME` to see why; the controller keeps trying";
         let stalled = stalled(applied);
         if !self.no_wait && !stalled.is_empty() {
             return Err(Failure::new(format!(
-                "{} can't be driven until somebody changes something",
+                "{} can't make progress until somebody changes something",
                 stalled.join(", ")
             ))
             .hint(why));
         }
         if !self.no_wait && !applied.waiting.is_empty() {
+            let waiting = applied.waiting.len();
+            let verb = if waiting == 1 { "isn't" } else { "aren't" };
             return Err(Failure::new(format!(
-                "{} of {all} hosts aren't ready after {}",
-                applied.waiting.len(),
+                "{waiting} of {} {verb} ready after {}",
+                count(all, "host"),
                 self.timeout
             ))
             .hint(why));
         }
         match &applied.not_fetched {
             Some(_) => Err(Failure::new(format!(
-                "the repository couldn't be fetched: {}, accepted before, is applied, and nothing that was pushed since",
+                "cannot fetch the repository: {}, accepted before, is applied without any newer push",
                 applied.revision.as_deref().map_or("the revision", short)
             ))),
             None => Ok(Exit::OK),
@@ -135,7 +140,7 @@ impl Apply {
     /// have missed the push.
     async fn fetch(&self, client: &Client, deadline: Instant) -> Result<Fleet, Failure> {
         let asked = client.fleet().await?.now;
-        client.tell(&Command::Notify).await?;
+        client.execute(&ControllerCommand::Notify).await?;
         loop {
             let fleet = client.fleet().await?;
             if fleet.source.last_look.is_some_and(|begun| begun >= asked) {
@@ -146,36 +151,41 @@ impl Apply {
                     "the controller hasn't read the repository after {}",
                     self.timeout
                 ))
-                .hint("`plumb events` says what it does"));
+                .hint("run `plumb events` to see what it does"));
             }
-            sleep(OFTEN).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn drive(&self, client: &Client, shell: &Shell) -> Result<Applied, Failure> {
+    async fn drive(&self, client: &Client, shell: &Shell) -> Result<ApplyResult, Failure> {
         let deadline = Instant::now() + self.timeout.duration();
         let fleet = self.fetch(client, deadline).await?;
+        warn_of_unpushed(shell);
         let not_fetched = not_fetched(&fleet);
         let Some(accepted) = fleet.source.accepted.clone() else {
-            let failure =
-                Failure::new("nothing has been accepted yet, so there is nothing to apply");
+            let failure = Failure::new("no commit is accepted yet, so there is nothing to apply");
             return Err(match not_fetched {
                 Some(why) => failure.because(&std::io::Error::other(why)),
-                None => failure.hint("`plumb get revisions` says what the branch's commits lack"),
+                None => {
+                    failure.hint("run `plumb get revisions` to see what the branch's commits lack")
+                }
             });
         };
         if let Some(why) = &not_fetched {
             shell.warn(format_args!(
-                "the repository couldn't be fetched ({why}); {} is applied",
+                "cannot fetch the repository ({why}); applying {}",
                 short(&accepted)
             ));
         } else if let Some(held) = &fleet.source.held {
             shell.warn(format_args!(
-                "{} isn't accepted ({}); {} is applied",
+                "{} isn't accepted ({}); applying {}",
                 short(&held.commit),
                 held.verdict,
                 short(&accepted)
             ));
+        }
+        if not_fetched.is_none() && fleet.source.held.is_none() {
+            shell.say(format_args!("applying {}", short(&accepted)));
         }
         let chosen: BTreeSet<_> = select_some(&self.selection, &fleet.hosts)?
             .into_iter()
@@ -194,9 +204,11 @@ impl Apply {
             .filter(|host| chosen.contains(&host.metadata.name) && left_out(host).is_none());
         let hosts: Vec<_> = driven.map(|host| host.metadata.name.clone()).collect();
         if !hosts.is_empty() {
-            client.tell(&Command::Reconcile { hosts }).await?;
+            client
+                .execute(&ControllerCommand::Reconcile { hosts })
+                .await?;
         }
-        let looked_at = Instant::now() + LOOKED_AT_BY_THEN;
+        let reobserved_by = Instant::now() + REOBSERVE_TIMEOUT;
         let (mut ready, mut said) = (BTreeSet::new(), BTreeMap::new());
         loop {
             let fleet = client.fleet().await?;
@@ -205,7 +217,7 @@ impl Apply {
                     stale.remove(&host.metadata.name);
                 }
             }
-            if Instant::now() >= looked_at {
+            if Instant::now() >= reobserved_by {
                 stale.clear();
             }
             let mut applied = state(&fleet, &chosen, &stale);
@@ -217,7 +229,7 @@ impl Apply {
             let over = applied
                 .waiting
                 .iter()
-                .all(|waiting| waiting.hope == Hope::Stalled);
+                .all(|waiting| waiting.state == WaitState::Stalled);
             if self.no_wait || over || Instant::now() >= deadline {
                 applied.not_fetched = not_fetched;
                 return Ok(applied);
@@ -229,8 +241,22 @@ impl Apply {
                     shell.say(format_args!("waiting for {host}: {message}"));
                 }
             }
-            sleep(OFTEN).await;
+            sleep(POLL_INTERVAL).await;
         }
+    }
+}
+
+/// Warns of commits of a fleet's clone here that aren't pushed: the controller can't apply them.
+fn warn_of_unpushed(shell: &Shell) {
+    let folder = Path::new(".");
+    if !folder.join("fleet.yaml").exists() {
+        return;
+    }
+    if let Some(unpushed) = Git::at(folder).ahead("@{upstream}", "HEAD") {
+        let commits = count(usize::try_from(unpushed).unwrap_or(usize::MAX), "commit");
+        shell.warn(format_args!(
+            "this clone has {commits} that its upstream branch doesn't have: git push"
+        ));
     }
 }
 
@@ -253,13 +279,16 @@ fn left_out(host: &HostObject) -> Option<&Condition> {
     (left && ready.status == ConditionStatus::Unknown).then_some(ready)
 }
 
-fn stalled(applied: &Applied) -> Vec<String> {
-    let stalled = applied.waiting.iter().filter(|w| w.hope == Hope::Stalled);
+fn stalled(applied: &ApplyResult) -> Vec<String> {
+    let stalled = applied
+        .waiting
+        .iter()
+        .filter(|w| w.state == WaitState::Stalled);
     stalled.map(|waiting| waiting.host.to_string()).collect()
 }
 
-fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>, stale: &BTreeSet<HostName>) -> Applied {
-    let mut applied = Applied {
+fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>, stale: &BTreeSet<HostName>) -> ApplyResult {
+    let mut applied = ApplyResult {
         revision: fleet.source.accepted.clone(),
         not_fetched: None,
         ready: Vec::new(),
@@ -273,12 +302,12 @@ fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>, stale: &BTreeSet<HostName>)
     for host in chosen {
         let name = host.metadata.name.clone();
         if let Some(why) = left_out(host) {
-            applied.left_out.push(Waiting {
+            applied.left_out.push(HostProgress {
                 host: name,
-                message: format!("left out: {}", why.message),
-                hope: Hope::Stalled,
+                message: format!("skipped: {}", why.message),
+                state: WaitState::Stalled,
             });
-        } else if is_there(host, fleet) {
+        } else if is_settled(host, fleet) {
             applied.ready.push(name);
         } else {
             applied.waiting.push(waiting(host, stale));
@@ -287,25 +316,25 @@ fn state(fleet: &Fleet, chosen: &BTreeSet<HostName>, stale: &BTreeSet<HostName>)
     applied
 }
 
-fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> Waiting {
+fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> HostProgress {
     let conditions = &host.status.conditions;
     let stalled = conditions
         .get(ConditionType::Stalled)
         .filter(|stalled| stalled.status == ConditionStatus::True);
     let reason = stalled.or_else(|| conditions.get(ConditionType::Ready));
-    Waiting {
+    HostProgress {
         host: host.metadata.name.clone(),
-        message: reason.map_or_else(|| "not looked at yet".to_owned(), |c| c.message.clone()),
-        hope: if stalled.is_some() && !stale.contains(&host.metadata.name) {
-            Hope::Stalled
+        message: reason.map_or_else(|| "not observed yet".to_owned(), |c| c.message.clone()),
+        state: if stalled.is_some() && !stale.contains(&host.metadata.name) {
+            WaitState::Stalled
         } else {
-            Hope::Some
+            WaitState::Some
         },
     }
 }
 
 /// True if a host is as its target says and that target is the newest accepted revision.
-fn is_there(host: &HostObject, fleet: &Fleet) -> bool {
+fn is_settled(host: &HostObject, fleet: &Fleet) -> bool {
     host.status.conditions.is_true(ConditionType::Ready)
         && host.status.conditions.is_true(ConditionType::Synced)
         && host.status.revision == fleet.source.accepted

@@ -18,12 +18,12 @@ use crate::repository::repository_of;
 use crate::verdict;
 
 use scope::Scope;
-use show::{KnownKeys, Shown};
+use show::{KnownKeys, ShownCommits};
 use verification::{BeforeApproval, Effect};
 
 /// Approve a commit with your signature
 ///
-/// Shows what the commit changes and who signed it, creates a signed tag `approve/BRANCH/ID`, and verifies the
+/// Shows the commit's diff and who signed it, asks for confirmation on a terminal, creates a signed tag `approve/BRANCH/ID`, and verifies the
 /// commit again. The tag names the repository, the branch and the commit, so it can't be moved to another.
 /// Your own git signs it with the key that it is set to sign with. Look at the commit first.
 ///
@@ -43,7 +43,7 @@ pub(super) struct Approve {
     #[arg(value_name = "COMMIT|BRANCH")]
     commit: String,
 
-    /// The branch to approve it for; by default the policy's own
+    /// The branch to approve it for; by default the policy's branch
     #[arg(long)]
     branch: Option<String>,
 
@@ -51,11 +51,15 @@ pub(super) struct Approve {
     #[arg(long, value_name = "COMMIT")]
     base: Option<String>,
 
-    /// Approve it although a revoked key signed it, so that a thief may have made it
+    /// Approve commits that a revoked key signed; a thief may have made them
     #[arg(long)]
     signed_by_revoked: bool,
 
-    /// The tag's last part; by default made of the commit and your name, and a number if a stranger has that
+    /// Don't ask for confirmation on a terminal
+    #[arg(long)]
+    yes: bool,
+
+    /// The tag's last part; by default the commit and your name, with a number if that is taken
     #[arg(long)]
     id: Option<String>,
 
@@ -66,7 +70,7 @@ pub(super) struct Approve {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Approved {
+struct ApproveResult {
     tag: String,
     commit: String,
     /// The commit before the approved ones.
@@ -103,16 +107,22 @@ impl Approve {
         let reference = format!("refs/heads/{branch}");
         if reference != policy.reference {
             return Err(Failure::new(format!(
-                "the policy is of {}: an approval for {reference} would count for nothing",
+                "the policy is for {}, so an approval for {reference} would count for nothing",
                 policy.reference
             ))
-            .hint("leave --branch out"));
+            .hint("remove --branch"));
         }
         let tag = self.tag(&git, &repository, &commit, &branch)?;
         let scope = Scope::of(&repository, &git, &branch, id, base)?;
         let keys = known_keys(&repository, &git, &branch, &scope, id);
         let shown = show::show(&git, &repository, &scope, id, &keys, shell)?;
         self.refuse_revoked(&shown)?;
+        if !self.yes
+            && shell.can_ask()
+            && !shell.confirms(&format!("Approve {}?", short(&commit)))?
+        {
+            return Err(Failure::new("not confirmed; nothing was signed"));
+        }
         let before = BeforeApproval::before(&repository, &scope, id)?;
         sign(
             &git,
@@ -128,7 +138,7 @@ impl Approve {
             .and_then(|named| repository.resolve(&named).ok());
         let effect = if introduction == Some(id) {
             shell.warn(
-                "this approval changes nothing: the commit is this clone's introduction, which nothing judges",
+                "this approval changes nothing: the commit is this clone's introduction, which is never judged",
             );
             Some(Effect::Nothing)
         } else {
@@ -138,7 +148,7 @@ impl Approve {
         if let Some(held) = held {
             shell.warn(held.describe());
         }
-        let approved = Approved {
+        let approved = ApproveResult {
             push: format!(
                 "git push {} {}",
                 quoted(&git.remote_of(&branch)),
@@ -170,18 +180,18 @@ impl Approve {
     }
 
     /// Refuses commits that a revoked key signed, unless the user passed `--signed-by-revoked`.
-    fn refuse_revoked(&self, shown: &Shown) -> Result<(), Failure> {
+    fn refuse_revoked(&self, shown: &ShownCommits) -> Result<(), Failure> {
         let Some(revoked) = shown.by_revoked.first().filter(|_| !self.signed_by_revoked) else {
             return Ok(());
         };
         Err(Failure::new(format!(
-            "a revoked key has signed {}, so that a thief may have made it: nothing was signed",
+            "not approved: a revoked key signed {}, so a thief may have made it",
             revoked.short()
         ))
         .hint(format!(
             "look at it, and ask its apparent author: git show {revoked}"
         ))
-        .hint("if it is good anyway, approve it with --signed-by-revoked"))
+        .hint("to approve it anyway, add --signed-by-revoked"))
     }
 
     /// The tag's name.
@@ -200,15 +210,15 @@ impl Approve {
         if self.base.is_none()
             && let Some(name) = approver(repository, commit, &tag)
         {
-            return Err(
-                Failure::new(format!("the tag {tag} by {name} has done it already"))
-                    .hint(format!(
-                        "push it, so that it counts: git push {} {}",
-                        quoted(&git.remote_of(branch)),
-                        quoted(&format!("refs/tags/{tag}"))
-                    ))
-                    .hint("or create another one with --id"),
-            );
+            return Err(Failure::new(format!(
+                "{name} already approved this commit with the tag {tag}"
+            ))
+            .hint(format!(
+                "push the tag so that it counts: git push {} {}",
+                quoted(&git.remote_of(branch)),
+                quoted(&format!("refs/tags/{tag}"))
+            ))
+            .hint("or create another one with --id"));
         }
         // Anybody can predict the name, and a pushed tag stays.
         git.free_tag(&tag)
@@ -216,7 +226,7 @@ impl Approve {
 }
 
 /// The tag's message: it states exactly what was shown.
-fn message(shown: &Shown, scope: &Scope, policy: &Policy, commit: &str) -> String {
+fn message(shown: &ShownCommits, scope: &Scope, policy: &Policy, commit: &str) -> String {
     let base = scope.base.map(|base| format!("Approve-Base: {base}\n"));
     format!(
         "Approve {}\n\nApprove: {} {} {commit}\n{}",
@@ -266,7 +276,7 @@ fn sign(git: &Git, tag: &str, message: &str, commit: &str) -> Result<(), Failure
         commit,
     ])
     .map_err(|failure| failure.hint(hint))?;
-    let unread = || format!("the tag {tag} can't be read");
+    let unread = || format!("cannot read the tag {tag}");
     let raw = git.ask(&["cat-file", "tag", &format!("refs/tags/{tag}")])?;
     let target: Oid = commit.parse().or_fail(unread)?;
     let raw = format!("{raw}\n");
@@ -275,7 +285,7 @@ fn sign(git: &Git, tag: &str, message: &str, commit: &str) -> Result<(), Failure
         return Ok(());
     }
     git.run(&["tag", "--delete", tag])?;
-    Err(Failure::new("git made the approval without a signature, so it wasn't kept").hint(hint))
+    Err(Failure::new("git created the approval without a signature, so it was deleted").hint(hint))
 }
 
 /// The identity that made such a tag of the commit, if the policy that judges the commit knows it.
@@ -299,15 +309,15 @@ fn approver(repository: &Repository, commit: &str, tag: &str) -> Option<String> 
 fn policy_of(git: &Git, commit: &str) -> Result<Policy, Failure> {
     let text = git.blob(&format!("{commit}:{POLICY_PATH}")).map_err(|_| {
         Failure::new(format!(
-            "{} has no {POLICY_PATH}, so there is nothing to approve for",
+            "{} has no {POLICY_PATH}, so an approval would count for nothing",
             short(commit)
         ))
-        .hint("run this in the fleet's repository; `plumb init` creates one")
+        .hint("run this in the fleet's repository, or create one with `plumb init`")
     })?;
     Policy::parse(&text).map_err(|diagnostics| {
         let mut sources = plumb_document::SourceMap::default();
         sources.insert(POLICY_PATH.into(), text.into());
-        Failure::new(format!("the policy of {} can't be read", short(commit)))
+        Failure::new(format!("cannot read the policy of {}", short(commit)))
             .diagnostics(diagnostics, sources)
     })
 }
@@ -318,7 +328,7 @@ fn default_id(git: &Git, commit: &str) -> Result<String, Failure> {
         .try_ask(&["config", "user.email"])
         .or_else(|| git.try_ask(&["config", "user.name"]))
         .ok_or_else(|| {
-            Failure::new("git doesn't know who you are")
+            Failure::new("git has neither `user.email` nor `user.name`")
                 .hint("run `git config --global user.email YOU@EXAMPLE`, or give --id")
         })?;
     let who: String = who

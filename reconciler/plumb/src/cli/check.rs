@@ -5,19 +5,19 @@ use plumb_document::Diagnostic;
 use plumb_trust::Oid;
 use serde::Serialize;
 
-use super::count;
+use crate::output::count;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, render_diagnostics};
 use crate::workspace::Workspace;
 
-/// Find everything that is wrong with a fleet's manifests
+/// Check a fleet's manifests and report every error
 ///
-/// Reads the folder as it is, composes and renders every host, reads the trust policy and its keys, and
-/// tells each error with its place, the line, and what to do. Starts no process and contacts no host.
+/// Reads the folder as it is, composes and renders every host, and reads the trust policy and its keys.
+/// Reports each error with its place, the line, and a hint. Starts no process and contacts no host.
 /// `plumb explain CODE` says more about a code.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read."
+    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read."
 )]
 pub(super) struct Check {
     /// The repository's folder
@@ -26,14 +26,14 @@ pub(super) struct Check {
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct CheckResult<'a> {
     diagnostics: &'a [Diagnostic],
 }
 
 impl Check {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let workspace = Workspace::of_folder(&self.dir)?;
-        let found = Found {
+        let found = CheckResult {
             diagnostics: &workspace.diagnostics,
         };
         shell.emit(&found, |palette| {
@@ -78,7 +78,7 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Re
     ));
     Err(
         Failure::new(format!("{} has {}", commit.short(), count(errors, "error"))).hint(
-            "git push --no-verify pushes all the same; the hosts that it concerns would be held",
+            "fix the errors, or push anyway with `git push --no-verify`: the hosts that the errors concern then stay at their last good state",
         ),
     )
 }

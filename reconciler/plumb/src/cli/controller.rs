@@ -16,33 +16,33 @@ use plumb_core::ports::{AlertSink, Route};
 use plumb_trust::Revocations;
 use tokio::sync::watch;
 
-use super::block_on;
 use crate::config::{self, Config};
 use crate::connect;
 use crate::http::{self, Listeners};
 use crate::logging::{self, LogFormat};
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
-use crate::running::Running;
-use crate::service::{self, Stops};
+use crate::running::RunningController;
+use crate::runtime::block_on;
+use crate::service::{self, StopSignals};
 
 /// Follow the repository and drive its hosts
 ///
-/// The process that does the work: fetches, verifies, plans, applies, alerts, and serves the page,
-/// metrics and the CLI's socket. docs/controller.md describes its configuration, and
-/// packaging/plumb-controller.service runs it as a service. The first SIGTERM or Ctrl-C lets what runs
-/// come to its end, the second ends at once; both are safe.
+/// The controller fetches, verifies, plans, applies and alerts, and serves the page, the metrics and
+/// the CLI's socket. docs/controller.md describes its configuration, and
+/// packaging/plumb-controller.service runs it as a service. After the first SIGTERM or Ctrl-C it waits
+/// for running hosts to finish; after the second it stops at once. Both are safe.
 #[derive(Debug, clap::Args)]
 pub(super) struct Controller {
-    /// The configuration
+    /// The configuration file
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
     config: PathBuf,
 
-    /// Take over hosts that another controller holds, for one whose state folder is new
+    /// Take over hosts from another controller; needed once if the state folder is new
     #[arg(long)]
     take_over: bool,
 
-    /// The form of the logs, on stderr; PLUMB_LOG filters them (info, plumb_controller=debug)
+    /// The format of the logs on stderr; PLUMB_LOG filters them (info, plumb_controller=debug)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -66,23 +66,23 @@ async fn serve(
     revoked: RevokedFolder,
     take_over: TakeOver,
 ) -> Result<Exit, Failure> {
-    let mut stops = Stops::new()?;
+    let mut stops = StopSignals::new()?;
     // Refuse to start: a key whose revocation can't be read would keep its authority.
     read_revoked(&revoked).map_err(|message| {
-        Failure::new(message).hint("each file there has fingerprints, one to a line, or one certificate or public key; docs/trust.md shows it")
+        Failure::new(message).hint("write fingerprints, one per line, or one certificate or public key into each file there; docs/trust.md has an example")
     })?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&config.state)
-        .or_fail(|| format!("the state folder {} can't be made", config.state.display()))
+        .or_fail(|| format!("cannot create the state folder {}", config.state.display()))
         .map_err(|failure| {
-            failure.hint("`state` in the controller's configuration names another folder; packaging/plumb-controller.service has systemd make the usual one")
+            failure.hint("set `state` in the controller's configuration to another folder; packaging/plumb-controller.service makes systemd create the default one")
         })?;
     for (host, folder) in config.sandboxes() {
         fs::create_dir_all(&folder).or_fail(|| {
             format!(
-                "the folder {} that stands for {host} can't be made",
+                "cannot create the sandbox folder {} of {host}",
                 folder.display()
             )
         })?;
@@ -93,8 +93,8 @@ async fn serve(
     let address = listeners.address();
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
-        .or_fail(|| format!("the state in {} can't be used", config.state.display()))?;
-    let view = Running::new(handle.clone());
+        .or_fail(|| format!("cannot use the state in {}", config.state.display()))?;
+    let view = RunningController::new(handle.clone());
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(http::serve(listeners, Arc::new(view), stopped));
     tracing::info!(
@@ -102,7 +102,7 @@ async fn serve(
         reference = %config.source.reference.value,
         socket = %config.socket.display(),
         page = address.map(|at| format!("http://{at}/")).unwrap_or_default(),
-        "plumb {} follows", env!("CARGO_PKG_VERSION")
+        "plumb {} started", env!("CARGO_PKG_VERSION")
     );
     service::notify("READY=1");
     tokio::select! {
@@ -112,23 +112,23 @@ async fn serve(
             let _ = driving.await;
             return Err(match answer {
                 Ok(Err(error)) => Failure::new("the HTTP server failed").because(&error),
-                _ => Failure::new("the HTTP server ended by itself"),
+                _ => Failure::new("the HTTP server stopped unexpectedly"),
             });
         }
         ended = &mut driving => {
             return Err(match ended {
-                Err(error) => Failure::new("the loop failed; this is a defect of Plumb").because(&error),
-                Ok(()) => Failure::new("the loop ended by itself; this is a defect of Plumb"),
+                Err(error) => Failure::new("the reconcile loop failed; this is a defect of Plumb").because(&error),
+                Ok(()) => Failure::new("the reconcile loop stopped unexpectedly; this is a defect of Plumb"),
             });
         }
     }
     service::notify("STOPPING=1");
-    tracing::info!("told to stop: what runs comes to its end");
+    tracing::info!("stopping: waiting for running hosts to finish");
     handle.drain();
     tokio::select! {
         _ = &mut driving => {}
         () = stops.next() => {
-            tracing::warn!("told to stop twice: what runs is left where it is, and is rolled forward next time");
+            tracing::warn!("stopping at once: interrupted runs are completed at the next start");
             handle.abort();
             let _ = driving.await;
         }
@@ -152,7 +152,7 @@ fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
     // Git honours `GIT_SSH_COMMAND` too: whoever runs the controller chooses how ssh is called.
     options.ssh.command = std::env::var("GIT_SSH_COMMAND").ok();
     let source = GitSource::open(options)
-        .or_fail(|| format!("the source {} can't be followed", config.source.url.value))?;
+        .or_fail(|| format!("cannot open the source {}", config.source.url.value))?;
     let sinks = config
         .alertmanagers()
         .map(|url| sink(url).map_err(Failure::new))
@@ -184,7 +184,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
         .introduction
         .commit
         .parse()
-        .or_fail(|| "the introduction isn't a commit's id".to_owned())?;
+        .or_fail(|| "the introduction isn't a commit id".to_owned())?;
     let mut settings = Settings::new(introduction);
     env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
     settings.source_url = config.source.url.value.to_string();

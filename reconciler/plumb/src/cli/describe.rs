@@ -5,23 +5,25 @@ use plumb_api::HostName;
 use plumb_core::status::{ConditionStatus, Conditions};
 use serde::Serialize;
 
-use super::{ControllerAddress, block_on, source};
+use super::source;
+use crate::cli::controller_address::ControllerAddress;
 use crate::http::{Event, EventKind, HostObject};
 use crate::output::{Paint, Palette, Shell, Table, age};
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
-/// Show all that is known of one thing
+/// Show everything that the controller knows of a host
 ///
-/// `plumb describe host NAME` shows a host's conditions with their reasons, what it is driven to,
-/// what differs, and its newest events.
+/// `plumb describe host NAME` shows a host's conditions with their reasons, its target, its differences
+/// and its newest events.
 #[derive(Debug, Args)]
 pub(super) struct Describe {
     #[command(subcommand)]
-    what: What,
+    what: DescribeTarget,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum DescribeTarget {
     /// A host
     Host {
         /// Its name
@@ -37,7 +39,7 @@ enum What {
 }
 
 #[derive(Serialize)]
-struct Whole {
+struct HostDetails {
     #[serde(flatten)]
     host: HostObject,
     events: Vec<Event>,
@@ -46,8 +48,8 @@ struct Whole {
 impl Describe {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let (name, controller) = match self.what {
-            What::Host { name, controller } => (name, controller),
-            What::Source { controller } => return source::describe(&controller, shell),
+            DescribeTarget::Host { name, controller } => (name, controller),
+            DescribeTarget::Source { controller } => return source::describe(&controller, shell),
         };
         let client = controller.client()?;
         let (fleet, events) =
@@ -57,7 +59,7 @@ impl Describe {
             return Err(Failure::new(format!("the fleet has no host {name}"))
                 .hint("run `plumb get hosts` to list the hosts; a host appears when the commit with its manifest is accepted"));
         };
-        let whole = Whole {
+        let whole = HostDetails {
             host: HostObject::clone(host),
             events,
         };
@@ -66,7 +68,7 @@ impl Describe {
     }
 }
 
-fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
+fn text(whole: &HostDetails, now: jiff::Timestamp, palette: Palette) -> String {
     let status = &whole.host.status;
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {

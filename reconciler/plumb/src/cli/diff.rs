@@ -12,31 +12,33 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
 
-use super::{Selection, count, render};
+use super::render;
+use crate::cli::selection::{Selection, folder_and_hosts, select_names};
+use crate::output::count;
 use crate::output::{Paint, Palette, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _, render_diagnostics};
 use crate::verdict::{self, FloorSource, Range};
 use crate::workspace::Workspace;
 
-/// Compare what is accepted with what is in the folder, offline
+/// Compare the accepted revision with the folder, offline
 ///
-/// Shows for each host which resources the folder's manifests would add, change or remove, as composed
-/// and rendered, so that a changed profile shows on every host that it reaches. No host is contacted:
-/// `plumb plan` compares with what the hosts really are. A host whose file is gone leaves the fleet: it is
-/// left as it is, so nothing of it is deleted.
+/// Shows for each host which resources the folder's manifests would add, change or remove. Both sides
+/// are composed and rendered, so a changed profile shows on every host that it reaches. Contacts no
+/// host; `plumb plan` compares with the real hosts. A host whose file is deleted leaves the fleet:
+/// nothing is removed from it.
 ///
-/// What is accepted is the longest prefix of the upstream branch that the trust policy accepts, from
-/// git's `plumb.introduction`; without that setting it is HEAD.
+/// The accepted revision is the last commit of the upstream branch that the trust policy accepts,
+/// judged from git's `plumb.introduction`. Without that setting it is HEAD.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 it couldn't be compared.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json"
+    after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 the comparison failed.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json"
 )]
 pub(super) struct Diff {
-    /// The repository's folder, and hosts by name; a first word that is a folder is the repository
+    /// The repository's folder, if the first word is a folder, and hosts by name
     #[arg(value_name = "DIR|HOST")]
     words: Vec<String>,
 
-    /// Hosts by label, as kubectl does it: role=cloud,site!=home
+    /// Hosts by label, as in kubectl: role=cloud,site!=home
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
 
@@ -60,14 +62,14 @@ struct Differences {
 struct HostDifference {
     /// The change of the host itself, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<Fate>,
+    host: Option<HostChange>,
     changes: Vec<Difference>,
 }
 
 /// A change of a host itself, not of its resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Fate {
+enum HostChange {
     /// Its manifest was removed: the host is left as it is and no longer driven.
     Leaves,
     /// It had another name.
@@ -91,7 +93,7 @@ impl Diff {
     }
 
     fn compare(self, shell: &Shell) -> Result<Exit, Failure> {
-        let (folder, hosts) = super::folder_and_hosts(self.words);
+        let (folder, hosts) = folder_and_hosts(self.words);
         let repository = Repository::open(&folder)?;
         let from = match &self.from {
             Some(from) => repository.resolve(from)?,
@@ -106,15 +108,15 @@ impl Diff {
             hosts,
             selector: self.selector,
         };
-        let mut chosen: BTreeSet<HostName> = match super::select_names(&selection, &new.fleet) {
+        let mut chosen: BTreeSet<HostName> = match select_names(&selection, &new.fleet) {
             Ok(names) => names.into_iter().collect(),
             // A host that was removed is only in the old fleet.
             Err(failure) if selection.hosts.is_empty() => return Err(failure),
             Err(_) => BTreeSet::new(),
         };
-        chosen.extend(super::select_names(&selection, &old.fleet).unwrap_or_default());
+        chosen.extend(select_names(&selection, &old.fleet).unwrap_or_default());
         if chosen.is_empty() {
-            super::select_names(&selection, &new.fleet)?;
+            select_names(&selection, &new.fleet)?;
         }
         let mut differences = Differences {
             from: from.to_string(),
@@ -137,10 +139,10 @@ impl Diff {
             }
             let former = renamed.get(name).copied();
             let (host, changes) = if gone {
-                (Some(Fate::Leaves), Vec::new())
+                (Some(HostChange::Leaves), Vec::new())
             } else {
                 let was = of(&before, former.unwrap_or(name));
-                let fate = former.map(|old| Fate::RenamedFrom(old.clone()));
+                let fate = former.map(|old| HostChange::RenamedFrom(old.clone()));
                 (fate, changes(&was, &of(&after, name)))
             };
             if host.is_some() || !changes.is_empty() {
@@ -151,7 +153,7 @@ impl Diff {
         }
         if held > 0 {
             return Err(Failure::new(format!(
-                "{} can't be compared: their manifests have errors",
+                "cannot compare {}: their manifests have errors",
                 count(held, "host")
             )));
         }
@@ -206,13 +208,13 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
     let introduction = repository.config("plumb.introduction");
     let Some(introduction) = introduction else {
         shell.warn(format_args!(
-            "git's plumb.introduction isn't set, so signatures aren't judged; comparing from {}",
+            "git's plumb.introduction isn't set, so signatures aren't judged; comparing with {}",
             head.short()
         ));
         return Ok(head);
     };
     let floor = introduction.parse::<Oid>().or_fail(|| {
-        format!("git's plumb.introduction is `{introduction}`, which isn't a whole commit id")
+        format!("git's plumb.introduction is `{introduction}`, which isn't a full commit id")
     })?;
     let tags = repository.tags()?;
     let range = Range {
@@ -230,11 +232,11 @@ fn accepted(repository: &Repository, shell: &Shell) -> Result<Oid, Failure> {
             .any(|reason| matches!(reason.code, ReasonCode::NotDescendant | ReasonCode::Rewound));
     if elsewhere {
         return Err(Failure::new(format!(
-            "git's plumb.introduction, {}, isn't one of the commits of {}: nothing is known to be accepted",
+            "git's plumb.introduction, {}, isn't a commit of {}, so no commit is known to be accepted",
             floor.short(),
             head.short()
         ))
-        .hint("is it another repository's? Name this one's first trusted commit: git config plumb.introduction COMMIT; or compare with a commit of your choice: --from COMMIT"));
+        .hint("set it to the first trusted commit of this repository: git config plumb.introduction COMMIT; or compare with a commit of your choice: --from COMMIT"));
     }
     Ok(outcome.accepted)
 }
@@ -325,15 +327,15 @@ fn text(differences: &Differences, palette: Palette) -> String {
         let listed = palette.paint(Paint::Bold, listed.join(", "));
         let _ = match &host.host {
             None => writeln!(out, "{listed}"),
-            Some(Fate::RenamedFrom(old)) => writeln!(out, "{listed} was {old}"),
-            Some(Fate::Leaves) => {
+            Some(HostChange::RenamedFrom(old)) => writeln!(out, "{listed} was {old}"),
+            Some(HostChange::Leaves) => {
                 let (leaves, is) = match names.len() {
                     1 => ("leaves", "it is left as it is"),
                     _ => ("leave", "they are left as they are"),
                 };
                 writeln!(
                     out,
-                    "{listed} {leaves} the fleet: {is}, no longer driven (`state: retired` first takes back what Plumb made)"
+                    "{listed} {leaves} the fleet: {is} and no longer driven (to remove what Plumb made, push `state: retired` first)"
                 )
             }
         };

@@ -1,6 +1,5 @@
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use plumb_adapters::hosts::{Connector, ShownKey};
@@ -9,20 +8,20 @@ use plumb_core::desired::{Endpoint, HostResult};
 use plumb_core::ports::{HostTarget, Hosts as _, Route};
 use serde::Serialize;
 
-use super::block_on;
 use crate::config::Config;
 use crate::connect;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::runtime::block_on;
 use crate::workspace::Workspace;
 
 /// Pin a machine's host keys and write its Host
 ///
-/// Connects to the machine and shows the host keys that it has, with their fingerprints. Compare them
-/// with what the machine itself says (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console):
-/// a key that is pinned once is believed from then on, and no other. Writes `hosts/NAME.yaml`, which
-/// becomes true when it is committed, signed and accepted. Of a file that is there already only `hostKeys`
-/// is written, and it is said where the rest differs. Nothing is changed on the machine.
+/// Connects to the machine and shows its host keys with their fingerprints. Compare them with those on
+/// the machine's console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`): from then on the
+/// controller trusts these keys and no others. Writes `hosts/NAME.yaml`, which takes effect once it is
+/// committed, signed and accepted. In an existing file it changes only `hostKeys`, and warns where the
+/// rest differs from the options. Changes nothing on the machine.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb enroll linda --address 192.0.2.7 --user deploy\n  plumb enroll cloud --address cloud.example --port 2222 --yes --labels role=cloud"
@@ -47,7 +46,7 @@ pub(super) struct Enroll {
     #[arg(long, value_delimiter = ',', value_name = "KEY=VALUE")]
     labels: Vec<String>,
 
-    /// Don't ask whether the fingerprints are right
+    /// Don't ask for confirmation of the fingerprints
     #[arg(short, long)]
     yes: bool,
 
@@ -55,14 +54,14 @@ pub(super) struct Enroll {
     #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
     folder: PathBuf,
 
-    /// A controller's configuration, for its SSH key; your own keys when left out
+    /// Use the SSH key of this controller configuration instead of your own keys
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Enrolled {
+struct EnrollResult {
     host: HostName,
     file: PathBuf,
     arch: Option<String>,
@@ -82,14 +81,14 @@ impl Enroll {
             .join("hosts")
             .join(format!("{}.yaml", self.name));
         if !self.folder.join("fleet.yaml").exists() {
-            return Err(
-                Failure::new(format!("{} is no fleet repository", self.folder.display())).hint(
-                    "run this inside the repository, or name it with -C; `plumb init` begins one",
-                ),
-            );
+            return Err(Failure::new(format!(
+                "{} isn't a fleet repository",
+                self.folder.display()
+            ))
+            .hint("run this inside the repository, or name it with -C; `plumb init` creates one"));
         }
         let labels = self.labels()?;
-        let old = Self::old(&file)?;
+        let old = Self::existing_manifest(&file)?;
         let ssh = match &self.config {
             Some(path) => Config::read(path)?.ssh,
             None => connect::personal(),
@@ -105,17 +104,17 @@ impl Enroll {
         let lines: Vec<_> = keys.iter().map(|key| key.line.clone()).collect();
         let exists = old.is_some();
         let (text, arch) = if let Some(old) = &old {
-            let text = repin(old, &lines).ok_or_else(|| irreplaceable(&file, &lines))?;
+            let text = replace_host_keys(old, &lines).ok_or_else(|| cannot_edit(&file, &lines))?;
             (text, None)
         } else {
             let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
             (self.manifest(&labels, &lines, arch.as_deref()), arch)
         };
         if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+            fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
         }
-        fs::write(&file, text).or_fail(|| format!("{} can't be written", file.display()))?;
-        let enrolled = Enrolled {
+        fs::write(&file, text).or_fail(|| format!("cannot write {}", file.display()))?;
+        let enrolled = EnrollResult {
             host: self.name.clone(),
             file: file.clone(),
             arch,
@@ -128,7 +127,7 @@ impl Enroll {
                 .collect(),
         };
         if exists {
-            self.tell_differences(&labels, shell);
+            self.warn_of_differences(&labels, shell);
         }
         shell.emit(&enrolled, |palette| {
             let word = if exists { "wrote hostKeys of" } else { "wrote" };
@@ -158,20 +157,19 @@ impl Enroll {
 
     /// Reads the existing manifest. Fails early if its keys can't be replaced in place, before anybody
     /// compares fingerprints.
-    fn old(file: &Path) -> Result<Option<String>, Failure> {
+    fn existing_manifest(file: &Path) -> Result<Option<String>, Failure> {
         if !file.exists() {
             return Ok(None);
         }
-        let old =
-            fs::read_to_string(file).or_fail(|| format!("{} can't be read", file.display()))?;
-        if repin(&old, &["ssh-ed25519 KEY".to_owned()]).is_none() {
-            return Err(irreplaceable(file, &["ssh-ed25519 KEY".to_owned()]));
+        let old = fs::read_to_string(file).or_fail(|| format!("cannot read {}", file.display()))?;
+        if replace_host_keys(&old, &["ssh-ed25519 KEY".to_owned()]).is_none() {
+            return Err(cannot_edit(file, &["ssh-ed25519 KEY".to_owned()]));
         }
         Ok(Some(old))
     }
 
     /// Warns of arguments that differ from an existing manifest: only its `hostKeys` are written.
-    fn tell_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
+    fn warn_of_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
         let Ok(workspace) = Workspace::of_folder(&self.folder) else {
             return;
         };
@@ -192,9 +190,9 @@ impl Enroll {
                     ways => ways.join(", "),
                 };
                 shell.warn(format_args!(
-                    "only hostKeys was written; {} is still reached at {ways}. To change that, write: connect: [{}]",
+                    "wrote only hostKeys; {} is still reached at {ways}. To change that, write: connect: [{}]",
                     self.name,
-                    self.way()
+                    self.endpoint_item()
                 ));
             }
         }
@@ -203,15 +201,15 @@ impl Enroll {
         for &(key, value) in labels {
             if have(key) != Some(value) {
                 shell.warn(format_args!(
-                    "only hostKeys was written; the label {key} is still {}",
-                    have(key).unwrap_or("not there")
+                    "wrote only hostKeys; the label {key} is still {}",
+                    have(key).unwrap_or("missing")
                 ));
             }
         }
     }
 
     /// Renders the endpoint as an item of `connect`.
-    fn way(&self) -> String {
+    fn endpoint_item(&self) -> String {
         format!(
             "{{user: {}, address: {}, port: {}}}",
             quoted(self.user()),
@@ -228,8 +226,8 @@ impl Enroll {
                     .split_once('=')
                     .filter(|(key, _)| !key.is_empty())
                     .ok_or_else(|| {
-                        Failure::new(format!("`{label}` is no label"))
-                            .hint("write role=cloud,site=home")
+                        Failure::new(format!("`{label}` isn't a label"))
+                            .hint("write labels as KEY=VALUE, such as role=cloud,site=home")
                     })
             })
             .collect()
@@ -249,22 +247,15 @@ impl Enroll {
             return Ok(());
         }
         if !shell.can_ask() {
-            return Err(
-                Failure::new("nobody is here to say whether these are the machine's keys")
-                    .hint("compare them, then say --yes"),
-            );
+            return Err(Failure::new(
+                "nobody can confirm these host keys, because there is no terminal",
+            )
+            .hint("compare the keys, then repeat the command with --yes"));
         }
-        // If the question can't be written, the answer that follows decides.
-        let _ = write!(std::io::stderr(), "Are these {}'s keys? [y/N] ", self.name);
-        let mut answer = String::new();
-        std::io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .or_fail(|| "the answer can't be read".to_owned())?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
+        if shell.confirms(&format!("Do these keys belong to {}?", self.name))? {
             Ok(())
         } else {
-            Err(Failure::new("nothing was pinned"))
+            Err(Failure::new("host keys not confirmed; nothing was written"))
         }
     }
 
@@ -318,14 +309,14 @@ impl Enroll {
             let _ = writeln!(text, "  arch: {arch}");
         }
         let _ = writeln!(text, "  hostKeys: {}", list(keys));
-        let _ = writeln!(text, "  connect: [{}]", self.way());
+        let _ = writeln!(text, "  connect: [{}]", self.endpoint_item());
         text
     }
 }
 
-fn irreplaceable(file: &Path, keys: &[String]) -> Failure {
+fn cannot_edit(file: &Path, keys: &[String]) -> Failure {
     Failure::new(format!(
-        "{} is there already and its hostKeys can't be written in place",
+        "{} exists, and its hostKeys can't be edited in place",
         file.display()
     ))
     .hint(format!(
@@ -350,9 +341,9 @@ fn quoted(text: &str) -> String {
 
 /// Replaces a manifest's host keys, and keeps comments and order. Returns `None` if the list's layout isn't
 /// understood.
-fn repin(text: &str, keys: &[String]) -> Option<String> {
+fn replace_host_keys(text: &str, keys: &[String]) -> Option<String> {
     if !text.contains("hostKeys") {
-        return pin(text, keys);
+        return add_host_keys(text, keys);
     }
     let mut out = String::new();
     let mut lines = text.split_inclusive('\n').peekable();
@@ -387,7 +378,7 @@ fn repin(text: &str, keys: &[String]) -> Option<String> {
 }
 
 /// Adds host keys to a manifest that has none, at the beginning of its `spec`.
-fn pin(text: &str, keys: &[String]) -> Option<String> {
+fn add_host_keys(text: &str, keys: &[String]) -> Option<String> {
     let at = text
         .split_inclusive('\n')
         .scan(0, |at, line| {
@@ -430,7 +421,7 @@ mod tests {
             "kind: Host # mine\nspec:\n  hostKeys:\n    - \"ssh-ed25519 OLD\"\n    - \"ssh-rsa OLD\"\n  arch: x86_64\n",
         ] {
             assert_eq!(
-                repin(old, &[KEY.to_owned()]).unwrap(),
+                replace_host_keys(old, &[KEY.to_owned()]).unwrap(),
                 "kind: Host # mine\nspec:\n  hostKeys:\n    - \"ssh-ed25519 AAAA\"\n  arch: x86_64\n"
             );
         }
@@ -439,7 +430,7 @@ mod tests {
     #[test]
     fn a_host_without_keys_gets_its_first() {
         assert_eq!(
-            repin(
+            replace_host_keys(
                 "# a\nkind: Host\nspec:   # b\n\n    # c\n    arch: x86_64\n",
                 &[KEY.to_owned()]
             )
@@ -456,10 +447,10 @@ mod tests {
             "spec:\nkind: Host\n",
             "kind: Host\n",
         ] {
-            assert_eq!(repin(odd, &[KEY.to_owned()]), None, "{odd}");
+            assert_eq!(replace_host_keys(odd, &[KEY.to_owned()]), None, "{odd}");
         }
         assert_eq!(
-            repin("spec:\n  hostKeys: [a,\n    b]\n", &[KEY.to_owned()]),
+            replace_host_keys("spec:\n  hostKeys: [a,\n    b]\n", &[KEY.to_owned()]),
             None
         );
     }

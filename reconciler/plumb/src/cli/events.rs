@@ -1,21 +1,22 @@
 use jiff::Timestamp;
 use plumb_api::HostName;
-use serde::Serialize;
 
-use super::{ControllerAddress, block_on};
-use crate::http::{Event, EventKind};
+use crate::cli::controller_address::ControllerAddress;
+use crate::http::{EventKind, Items};
 use crate::output::{Paint, Shell, Table, age};
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
-/// Show what happened lately
+/// Show recent events
 ///
-/// Oldest first. Events are for people; conditions (`plumb get hosts`) and metrics are what lasts.
+/// Oldest first. Events are for people; programs should use conditions (`plumb get hosts -o json`) and
+/// metrics.
 #[derive(Debug, clap::Args)]
 pub(super) struct Events {
-    /// Only those of this host
+    /// Only events of this host
     host: Option<HostName>,
 
-    /// Only those that somebody should look at
+    /// Only warnings
     #[arg(long)]
     warnings: bool,
 
@@ -23,15 +24,17 @@ pub(super) struct Events {
     controller: ControllerAddress,
 }
 
-#[derive(Serialize)]
-struct Items {
-    items: Vec<Event>,
-}
-
 impl Events {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let client = self.controller.client()?;
         let mut items = block_on(async { client.events(self.host.as_ref()).await })?;
+        if let Some(host) = self.host.as_ref().filter(|_| items.is_empty()) {
+            let fleet = block_on(async { client.fleet().await })?;
+            if !fleet.hosts.iter().any(|known| known.metadata.name == *host) {
+                return Err(Failure::new(format!("the fleet has no host {host}"))
+                    .hint("run `plumb get hosts` to list them"));
+            }
+        }
         items.retain(|event| !self.warnings || event.kind == EventKind::Warning);
         shell.emit(
             &Items {

@@ -14,16 +14,17 @@ use serde::Serialize;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
 use crate::repository::repository_of;
-use crate::verdict::floor::{Before, before, server_head};
+use crate::verdict::floor::{PrecedingCommits, before};
+use crate::verdict::history::server_head;
 use crate::verdict::{self, FloorSource, Range, Verbosity};
 use crate::workspace::Workspace;
 
 /// Explain a value on a host, a code, or a commit
 ///
-/// For a host and an address, it shows every field of that resource with the place that it comes from and what
-/// it overrides. For a code of `check` or `verify`, or the reason of a condition or an event, it says what that
-/// means and what to do. For a commit, it shows what the commit needs, what it has, who could give the rest,
-/// and a hint; a commit that the server has is judged as of its own time.
+/// For a host and an address, shows every field of that resource with its source and what it overrides.
+/// For a code of `check` or `verify`, or the reason of a condition or an event, says what it means and
+/// what to do. For a commit, shows what it needs, what it has, who could give the rest, and a hint. A
+/// commit that the server has is judged as of its own time.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain DriftHeld\n  plumb explain 4f1d5e0b"
@@ -42,7 +43,7 @@ pub(super) struct Explain {
 }
 
 #[derive(Serialize)]
-struct Meaning<'a> {
+struct CodeMeaning<'a> {
     code: &'a str,
     explanation: &'a str,
 }
@@ -85,7 +86,7 @@ impl Explain {
                 }
                 NoExplanation::NoHost { .. } | NoExplanation::NoAddress(_) => failure,
                 NoExplanation::NotThere { host, .. } => {
-                    failure.hint(format!("`plumb render {host}` shows all that it has"))
+                    failure.hint(format!("run `plumb render {host}` to list its resources"))
                 }
             }
         })?;
@@ -143,13 +144,13 @@ impl Explain {
             }
         }
         if let Some(step) = outcome.steps.first_mut() {
-            if let Before::Held(earlier) = before {
+            if let PrecedingCommits::Held(earlier) = before {
                 step.verdict = step.verdict.max(Verdict::Pending);
                 step.reasons.insert(0, earlier.reason());
             }
             outcome.verdict = step.verdict;
             outcome.accepted = match before {
-                Before::Held(earlier) => earlier.accepted,
+                PrecedingCommits::Held(earlier) => earlier.accepted,
                 _ if step.verdict.is_accept() => commit,
                 _ => parent,
             };
@@ -167,27 +168,27 @@ impl Explain {
                 let _ = writeln!(text, "{} {what}", palette.paint(Paint::Warn, "note:"));
             };
             match before {
-                Before::Accepted => {}
-                Before::Held(earlier) => note(&earlier.describe()),
-                Before::Unknown => {
+                PrecedingCommits::Accepted => {}
+                PrecedingCommits::Held(earlier) => note(&earlier.describe()),
+                PrecedingCommits::Unknown => {
                     let said = repository.config("plumb.introduction");
                     let said = said.map_or_else(String::new, |said| {
-                        format!("git's plumb.introduction, {said}, isn't one of the commits before it, so ")
+                        format!("git's plumb.introduction, {said}, isn't one of the earlier commits, so ")
                     });
                     note(&format!(
-                        "{said}the commits before it are taken as given; to judge them too, run: git config plumb.introduction COMMIT"
+                        "{said}earlier commits are assumed to be accepted; to judge them too, run: git config plumb.introduction COMMIT"
                     ));
                 }
             }
             if let Some(reason) = &today {
                 note(&format!(
-                    "it is judged as of its own time; if it came now, it wouldn't be accepted: {} [{}]",
+                    "judged as of its own time; a new commit like it wouldn't be accepted: {} [{}]",
                     reason.message, reason.code
                 ));
             }
             if !on_branch {
                 note(
-                    "neither HEAD nor the server's branch has it among its first parents: it is judged as the next commit after its parent",
+                    "this commit is neither on the branch at HEAD nor on the server's: it is judged as the next commit after its parent",
                 );
             }
             text
@@ -198,13 +199,13 @@ impl Explain {
     fn unknown(&self) -> Failure {
         let known = codes().map(|(code, _)| code);
         let failure = Failure::new(format!(
-            "`{}` is neither a code, a reason nor a commit",
+            "`{}` isn't a code, a reason or a commit",
             self.what
         ));
         match plumb_document::closest(&self.what, known) {
             Some(near) => failure.hint(format!("did you mean {near}?")),
             None => failure.hint(
-                "to explain a value on a host, name the resource too: plumb explain HOST file:/etc/motd",
+                "to explain a value on a host, also name the resource: plumb explain HOST file:/etc/motd",
             ),
         }
     }
@@ -215,7 +216,7 @@ impl Explain {
 /// # Errors
 /// Fails if there is none, or none in this clone.
 fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
-    let unread = || format!("{} can't be read", commit.short());
+    let unread = || format!("cannot read {}", commit.short());
     let raw = repository
         .objects()
         .read(&commit, ObjectKind::Commit, limits::COMMIT)
@@ -226,37 +227,45 @@ fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
             return Ok(*parent);
         }
         return Err(Failure::new(format!(
-            "{} can't be judged: {}, the commit before it, isn't in this clone",
+            "cannot judge {}: its parent {} isn't in this clone",
             commit.short(),
             parent.short()
         ))
         .hint("fetch the whole history: git fetch --unshallow"));
     }
-    let first = format!("{} is the first commit: nothing judges it", commit.short());
+    let first = format!(
+        "{} is the first commit, so no policy judges it",
+        commit.short()
+    );
     let introduction = repository.config("plumb.introduction");
     let named = introduction
         .as_ref()
         .and_then(|text| repository.resolve(text).ok());
     Err(match (introduction, named) {
         (Some(_), Some(named)) if named == commit => Failure::new(first)
-            .hint("it is the introduction that git's plumb.introduction names, and so it is trusted"),
+            .hint("it is the introduction that git's plumb.introduction names, so it is trusted"),
         (Some(text), _) => Failure::new(first).hint(format!(
-            "it isn't the introduction either, which is {text}: this is a branch of its own, and nothing of it can be accepted"
+            "it isn't the introduction, {text}, either: it starts a separate branch, and no commit on it can be accepted"
         )),
         (None, _) => Failure::new(first).hint(
-            "if the controller's configuration names it as `introduction`, it is trusted; if not, nothing that comes after it can be accepted",
+            "if the controller's configuration names it as `introduction`, it is trusted; if not, no commit after it can be accepted",
         ),
     })
 }
 
 /// The newest commit that has already arrived: the server's, as far as it was fetched, or, without one, such as
 /// on the server itself, the one that was judged from the introduction.
-fn known_head(repository: &Repository, parent: &Oid, before: &Before, newest: Oid) -> Option<Oid> {
+fn known_head(
+    repository: &Repository,
+    parent: &Oid,
+    before: &PrecedingCommits,
+    newest: Oid,
+) -> Option<Oid> {
     let fetched = server_head(repository, parent);
     match (before, fetched) {
-        (Before::Held(_), _) | (Before::Unknown, None) => None,
+        (PrecedingCommits::Held(_), _) | (PrecedingCommits::Unknown, None) => None,
         (_, Some(head)) => Some(head),
-        (Before::Accepted, None) => Some(newest),
+        (PrecedingCommits::Accepted, None) => Some(newest),
     }
 }
 
@@ -311,11 +320,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
         } else {
             format!(", reached through {}", reason.through.join(", "))
         };
-        let _ = writeln!(
-            out,
-            "  there because {} asks for it at {}{way}",
-            reason.by, reason.place
-        );
+        let _ = writeln!(out, "  included by {} at {}{way}", reason.by, reason.place);
     }
     if explained.active == Some(false) {
         let _ = writeln!(out, "  its `when` is false here, so it has no resources");
@@ -358,9 +363,9 @@ fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
     diagnostics.chain(commits).chain(conditions::all())
 }
 
-fn meaning(text: &str) -> Option<Meaning<'_>> {
+fn meaning(text: &str) -> Option<CodeMeaning<'_>> {
     let (code, explanation) = codes().find(|(code, _)| *code == text)?;
-    Some(Meaning { code, explanation })
+    Some(CodeMeaning { code, explanation })
 }
 
 #[cfg(test)]

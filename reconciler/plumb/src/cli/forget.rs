@@ -1,18 +1,20 @@
 use plumb_api::HostName;
 
-use super::{ControllerAddress, block_on};
-use crate::http::Command;
+use crate::cli::controller_address::ControllerAddress;
+use crate::http::ControllerCommand;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
-/// Let go of a host that git no longer has
+/// Forget a host that was deleted from git
 ///
-/// A host whose manifest was deleted is left as it is, and an alert keeps saying so, because a file
-/// that vanished by mistake looks just the same. This ends the alert and drops what the controller
-/// remembers of the host. To have a machine cleaned up instead, push `state: retired` for it first.
+/// A host whose manifest was deleted stays as it is, and an alert keeps firing, because the file may
+/// have been deleted by mistake. This command ends the alert and drops the controller's record of the
+/// host. To clean up the machine, push `state: retired` before you delete the manifest.
 ///
-/// Of a host that git still has, only what was known of its ledger is forgotten, and it is met anew: for
-/// a machine that was reinstalled or put back from a backup.
+/// If the host is still in git, the command drops only the record of its ledger, and the controller
+/// contacts the host as if for the first time. Use this after a machine was reinstalled or restored
+/// from a backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct Forget {
     /// The host
@@ -25,7 +27,11 @@ pub(super) struct Forget {
 impl Forget {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let client = self.controller.client()?;
-        let done = block_on(async { client.tell(&Command::Forget { host: self.host }).await })?;
+        let done = block_on(async {
+            client
+                .execute(&ControllerCommand::Forget { host: self.host })
+                .await
+        })?;
         shell.emit(&done, |_| format!("{}\n", done.message))?;
         Ok(Exit::OK)
     }

@@ -1,30 +1,32 @@
 use clap::{Args, Subcommand};
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use plumb_core::view::CommitVerdict;
-use serde::Serialize;
 
-use super::{ControllerAddress, Selection, block_on, select, source};
-use crate::http::{Fleet, Held, HostObject, Revision, Source};
-use crate::output::{Paint, Palette, Shell, Table, age, short};
+use super::source;
+use crate::cli::controller_address::ControllerAddress;
+use crate::cli::selection::{Selection, select};
+use crate::http::{Fleet, Held, HostObject, Items, Revision, Source};
+use crate::output::{Paint, Palette, Shell, Table, age, natural, short};
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 use crate::verdict::hint::{Hint, HintContext, Position, hint};
 
-/// List what the controller knows
+/// List hosts or revisions
 ///
-/// `plumb get hosts` shows each host's conditions; `plumb get revisions` the branch's newest commits
-/// and what became of each.
+/// `plumb get hosts` lists hosts with their conditions; `plumb get revisions` lists the branch's newest
+/// commits with their verdicts.
 #[derive(Debug, Args)]
 pub(super) struct Get {
     #[command(subcommand)]
-    what: What,
+    what: GetTarget,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Hosts with their conditions
+enum GetTarget {
+    /// List hosts with their conditions
     ///
-    /// READY is whether a host is as its target says, SYNCED whether that target is the newest
-    /// accepted revision. `-o json` has every condition with its reason and message.
+    /// READY says if a host matches its target, SYNCED if that target is the newest accepted revision.
+    /// `-o json` shows every condition with its reason and message.
     #[command(visible_alias = "host")]
     Hosts {
         #[command(flatten)]
@@ -32,10 +34,10 @@ enum What {
         #[command(flatten)]
         controller: ControllerAddress,
     },
-    /// The branch's newest commits and their verdicts
+    /// List the branch's newest commits with their verdicts
     ///
-    /// A commit that isn't accepted is listed with what it lacks, and the first of them with a hint. In a
-    /// clone, `plumb explain COMMIT` says who could give what is missing.
+    /// For a commit that isn't accepted it shows what is missing, and for the first of them a hint. In
+    /// a clone, `plumb explain COMMIT` shows who could give what is missing.
     #[command(visible_alias = "revision")]
     Revisions {
         #[command(flatten)]
@@ -58,24 +60,20 @@ enum What {
     },
 }
 
-#[derive(Serialize)]
-struct Items<T> {
-    items: Vec<T>,
-}
-
 impl Get {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         match self.what {
-            What::Hosts {
+            GetTarget::Hosts {
                 selection,
                 controller,
             } => {
                 let client = controller.client()?;
                 let fleet = block_on(async { client.fleet().await })?;
-                let hosts: Vec<_> = select(&selection, &fleet.hosts)?
+                let mut hosts: Vec<_> = select(&selection, &fleet.hosts)?
                     .into_iter()
                     .cloned()
                     .collect();
+                hosts.sort_by_key(|host| natural(host.metadata.name.as_str()));
                 shell.emit(
                     &Items {
                         items: hosts.clone(),
@@ -83,7 +81,7 @@ impl Get {
                     |palette| hosts_table(&hosts, &fleet, palette),
                 )?;
             }
-            What::Revisions { controller } => {
+            GetTarget::Revisions { controller } => {
                 let client = controller.client()?;
                 let fleet = block_on(async { client.fleet().await })?;
                 shell.emit(
@@ -93,7 +91,7 @@ impl Get {
                     |palette| revisions_table(&fleet.revisions, &fleet, palette),
                 )?;
             }
-            What::Sources { controller } => {
+            GetTarget::Sources { controller } => {
                 let client = controller.client()?;
                 let fleet = block_on(async { client.fleet().await })?;
                 let sources = Items {
@@ -101,7 +99,7 @@ impl Get {
                 };
                 shell.emit(&sources, |palette| source::table(&fleet, palette))?;
             }
-            What::Alerts { controller } => {
+            GetTarget::Alerts { controller } => {
                 let client = controller.client()?;
                 let fleet = block_on(async { client.fleet().await })?;
                 let alerts = Items {
@@ -242,7 +240,7 @@ fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> S
                 hint.describe(&mut text, palette);
             }
             text.push_str(&format!(
-                "    in a clone, `plumb explain {}` says who could give what is missing\n",
+                "    run `plumb explain {}` in a clone to see who could give what is missing",
                 short(&held.commit)
             ));
         }

@@ -1,6 +1,7 @@
 //! Implements the git hooks; the shims in `hooks/` have no logic.
 
 mod accepted_state;
+mod input;
 mod install;
 mod judge;
 mod message;
@@ -8,64 +9,65 @@ mod pre_push;
 mod server;
 mod tags;
 
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use plumb_trust::Oid;
-use plumb_trust::policy::{BindRef, POLICY_PATH, Policy};
+use plumb_trust::policy::{BindRef, POLICY_PATH};
 
+use self::input::{RefUpdate, oid, policy};
 use self::message::Cleanup;
-use super::{ControllerAddress, block_on};
+use crate::cli::controller_address::ControllerAddress;
 use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
+
 pub(super) use install::write_commit_hooks;
 pub(super) use tags::{HeartbeatTag, heartbeat_tag};
 
 /// Run a git hook
 ///
 /// The scripts in hooks/ call this; git passes the pushed refs on standard input. `pre-receive` refuses
-/// commits that can never be accepted and commits that no identity covers, and lets through those that merely
-/// wait for approvals. Hooks only inform whoever pushes: the controller judges everything again.
+/// commits that can never be accepted and commits that no identity signed or approved. It accepts
+/// commits that only wait for approvals. Hooks only inform the person who pushes: the controller judges
+/// everything again.
 #[derive(Debug, Args)]
 pub(super) struct Hook {
     #[command(subcommand)]
-    hook: Which,
+    hook: HookKind,
 }
 
 #[derive(Debug, Subcommand)]
-enum Which {
-    /// On the server, before refs move
+enum HookKind {
+    /// Runs on the server before refs move
     PreReceive,
-    /// On the server, before one ref moves, where `pre-receive` can't be used
+    /// Runs on the server before one ref moves, if `pre-receive` isn't available
     ///
-    /// It can't see approvals that come in the same push, so it refuses only what can never be accepted.
+    /// It can't see approvals in the same push, so it refuses only commits that can never be accepted.
     Update {
         /// The ref's full name
         name: String,
-        /// What it names
+        /// Its old object id
         old: String,
-        /// What it would name
+        /// Its new object id
         new: String,
     },
-    /// On the server, after they moved: notifies the controller, and stores what is accepted
+    /// Runs on the server after a push: notifies the controller, and stores the accepted commit
     PostReceive {
         #[command(flatten)]
         controller: ControllerAddress,
     },
-    /// On the client, before a push: runs `check` and `verify`, and refuses what `pre-receive` would
+    /// Runs in a clone before a push: checks and verifies what `pre-receive` would refuse
     PrePush {
         /// The remote's name and address, which git passes
         #[arg(hide = true)]
         remote: Vec<String>,
     },
-    /// On the client: adds `Deploy-Ref:` if the policy asks for it
+    /// Runs in a clone: adds the line `Deploy-Ref:` if the policy requires it
     CommitMsg {
         /// The file of the message
         file: PathBuf,
     },
-    /// On the client: the same where git runs no `commit-msg`, as in `git revert --no-edit`
+    /// Runs in a clone: does the same if git doesn't run `commit-msg`, as in `git revert --no-edit`
     PrepareCommitMsg {
         /// The file of the message
         file: PathBuf,
@@ -75,29 +77,22 @@ enum Which {
     },
 }
 
-/// The change of one ref in a push.
-struct Update {
-    old: Option<Oid>,
-    new: Option<Oid>,
-    name: String,
-}
-
 impl Hook {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         match self.hook {
-            Which::PreReceive => server::pre_receive(shell),
-            Which::Update { name, old, new } => {
-                let update = Update {
+            HookKind::PreReceive => server::pre_receive(shell),
+            HookKind::Update { name, old, new } => {
+                let update = RefUpdate {
                     old: oid(&old)?,
                     new: oid(&new)?,
                     name,
                 };
                 server::update(update, shell)
             }
-            Which::PostReceive { controller } => server::post_receive(&controller, shell),
-            Which::PrePush { remote: _ } => pre_push::pre_push(shell),
-            Which::CommitMsg { file } => commit_msg(&file),
-            Which::PrepareCommitMsg { file, source } => {
+            HookKind::PostReceive { controller } => server::post_receive(&controller, shell),
+            HookKind::PrePush { remote: _ } => pre_push::pre_push(shell),
+            HookKind::CommitMsg { file } => commit_msg(&file),
+            HookKind::PrepareCommitMsg { file, source } => {
                 // If the message is yet to be written, our line would hide from git that it is empty. After
                 // an editor, git runs `commit-msg` anyway.
                 match (source.first().map(String::as_str), Editor::of_git()) {
@@ -134,7 +129,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     if policy.bind_ref == BindRef::None || branch(&git) != Some(policy.reference.clone()) {
         return Ok(Exit::OK);
     }
-    let unread = || format!("{} can't be read", file.display());
+    let unread = || format!("cannot read {}", file.display());
     let text = std::fs::read(file).or_fail(unread)?;
     let comment = git
         .try_ask(&["config", "core.commentString"])
@@ -156,7 +151,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     let meant = format!("{} {}", policy.repository, policy.reference);
     let bound = message::bind(&text, &meant, cleanup);
     if bound != text {
-        std::fs::write(file, bound).or_fail(|| format!("{} can't be written", file.display()))?;
+        std::fs::write(file, bound).or_fail(|| format!("cannot write {}", file.display()))?;
     }
     Ok(Exit::OK)
 }
@@ -171,59 +166,4 @@ fn branch(git: &Git) -> Option<String> {
                 .find_map(|path| std::fs::read_to_string(path).ok())
                 .map(|name| name.trim_end().to_owned())
         })
-}
-
-/// Reads a policy by its blob's name. Returns `None` if there is none or it is invalid, which `check` reports.
-fn policy(git: &Git, name: &str) -> Option<Policy> {
-    Policy::parse(&git.blob(name).ok()?).ok()
-}
-
-fn lines() -> Result<Vec<String>, Failure> {
-    std::io::stdin()
-        .lock()
-        .lines()
-        .collect::<Result<_, _>>()
-        .or_fail(|| "git's list of refs can't be read".to_owned())
-}
-
-fn fields<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
-    let fields: Vec<_> = line.split(' ').collect();
-    <[&str; N]>::try_from(fields).map_err(|_| {
-        Failure::new(format!("`{line}` isn't what git tells a hook"))
-            .hint("let git run this, from hooks/")
-    })
-}
-
-/// Parses an object's name; git writes zeros for none.
-fn oid(text: &str) -> Result<Option<Oid>, Failure> {
-    let oid: Oid = text
-        .parse()
-        .or_fail(|| format!("`{text}` isn't what git tells a hook"))?;
-    Ok((!oid.is_null()).then_some(oid))
-}
-
-fn updates(lines: &[String]) -> Result<Vec<Update>, Failure> {
-    lines
-        .iter()
-        .map(|line| {
-            let [old, new, name] = fields(line)?;
-            Ok(Update {
-                old: oid(old)?,
-                new: oid(new)?,
-                name: name.to_owned(),
-            })
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refuses_lines_that_git_does_not_write() {
-        for line in ["", "a b", "x y refs/heads/main"] {
-            assert!(updates(&[line.to_owned()]).is_err(), "{line}");
-        }
-    }
 }

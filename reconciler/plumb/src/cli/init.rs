@@ -16,24 +16,24 @@ use crate::report::{Exit, Failure, OrFail as _};
 use founders::{Founders, first_policy};
 use new_policy::random_id;
 
-/// Begin a fleet repository, with your own key as the first that is trusted
+/// Create a fleet repository that trusts your key
 ///
-/// Writes a small whole fleet: `fleet.yaml`, a host, profiles, and under `trust/` the policy that says
-/// who may change what. Your public key is taken from git's `user.signingkey`, or from --ssh-key and
-/// --openpgp; private keys are never read. With one key the policy asks for one signature; with keys of
-/// two people, for two where it matters.
+/// Writes a small example fleet: `fleet.yaml`, hosts, profiles, and in `trust/` the policy that says
+/// who may change what. Your public key comes from git's `user.signingkey`, or from --ssh-key and
+/// --openpgp; private keys are never read. With one key the policy needs one signature; with keys of
+/// two people it needs two for sensitive paths.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb init fleet\n  plumb init fleet --ssh-key ~/.ssh/id_ed25519.pub\n  plumb init fleet --ssh-key alice=alice.pub --openpgp bob=bob.asc"
 )]
 pub(super) struct Init {
-    /// The folder; made if it isn't there
+    /// The folder, which is created if it doesn't exist
     dir: PathBuf,
 
     #[command(flatten)]
     founders: Founders,
 
-    /// The fleet's name; the folder's when left out
+    /// The fleet's name; by default the folder's name
     #[arg(long)]
     name: Option<plumb_api::FleetName>,
 
@@ -44,7 +44,7 @@ pub(super) struct Init {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Begun {
+struct InitResult {
     folder: PathBuf,
     repository: String,
     identities: Vec<String>,
@@ -63,7 +63,7 @@ impl Init {
         let edit = PolicyEdit::create(&self.dir, &new, &policy);
         edit.prove("this policy")?;
         fs::create_dir_all(&self.dir)
-            .or_fail(|| format!("{} can't be made", self.dir.display()))?;
+            .or_fail(|| format!("cannot create {}", self.dir.display()))?;
         let mut files = Vec::new();
         for (path, bytes) in embedded::FILES {
             // The template's keys are public test keys: never trust them in a real fleet.
@@ -89,7 +89,7 @@ impl Init {
                 shell.warn(left);
             }
         }
-        let begun = Begun {
+        let begun = InitResult {
             folder: self.dir.clone(),
             repository,
             identities: people.iter().map(|person| person.name.clone()).collect(),
@@ -100,7 +100,7 @@ impl Init {
             let folder = self.dir.display();
             let mut out = format!(
                 "{} fleet {name} in {folder}: {} files\n",
-                palette.paint(Paint::Good, "begun:"),
+                palette.paint(Paint::Good, "created:"),
                 begun.files.len()
             );
             for person in people {
@@ -111,7 +111,7 @@ impl Init {
             if two {
                 let _ = writeln!(
                     out,
-                    "  one signature changes hosts, two change trust/ and fleet.yaml; each commit names this fleet (a commit-msg hook adds it)"
+                    "  one signature changes hosts, two change trust/ and fleet.yaml; each commit names this fleet (a commit-msg hook adds the line)"
                 );
             } else {
                 let _ = writeln!(
@@ -151,11 +151,11 @@ impl Init {
             .parse()
             .or_fail(|| {
                 format!(
-                    "the folder {} doesn't give the fleet a name",
+                    "cannot derive the fleet's name from the folder {}",
                     self.dir.display()
                 )
             })
-            .map_err(|failure| failure.hint("say one with --name"))
+            .map_err(|failure| failure.hint("name it with --name"))
     }
 
     /// Makes the folder a git repository of its own, even inside another one, because each of the fleet's
@@ -165,14 +165,14 @@ impl Init {
             let head = git.try_ask(&["symbolic-ref", "--quiet", "HEAD"]);
             if head.as_deref() != Some(&format!("refs/heads/{branch}")) {
                 shell.warn(format_args!(
-                    "hosts follow {branch}, and another branch is checked out: git switch --create {branch}"
+                    "hosts follow {branch}, but another branch is checked out: git switch --create {branch}"
                 ));
             }
             return Ok(());
         }
         if let Some(outer) = git.try_ask(&["rev-parse", "--show-toplevel"]) {
             shell.warn(format_args!(
-                "the fleet gets a repository of its own inside the one of {outer}, which should ignore it"
+                "the new repository lies inside the one of {outer}, which should ignore it"
             ));
         }
         git.run(&["init", "--quiet", "--initial-branch", branch])
@@ -181,9 +181,9 @@ impl Init {
     fn write(&self, path: &str, bytes: &[u8], files: &mut Vec<String>) -> Result<(), Failure> {
         let whole = self.dir.join(path);
         if let Some(folder) = whole.parent() {
-            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+            fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
         }
-        fs::write(&whole, bytes).or_fail(|| format!("{} can't be written", whole.display()))?;
+        fs::write(&whole, bytes).or_fail(|| format!("cannot write {}", whole.display()))?;
         files.push(path.to_owned());
         Ok(())
     }
@@ -193,8 +193,8 @@ fn refuse_a_fleet(dir: &Path) -> Result<(), Failure> {
     for path in ["fleet.yaml", "trust"] {
         if dir.join(path).exists() {
             return Err(
-                Failure::new(format!("{} has a {path} already", dir.display()))
-                    .hint("`plumb init` only begins a fleet; name another folder"),
+                Failure::new(format!("{} already has a {path}", dir.display()))
+                    .hint("name another folder; `plumb init` only creates new fleets"),
             );
         }
     }
@@ -229,11 +229,11 @@ fn refuse_what_is_in_the_way(dir: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "{} has what a new fleet would write over: {}",
+        "{} already has files that a new fleet would overwrite: {}",
         dir.display(),
         taken.join(", ")
     ))
-    .hint("nothing was written; name another folder, or move these away"))
+    .hint("name another folder, or move these away; nothing was written"))
 }
 
 /// Sets the name in the template's `fleet.yaml`.

@@ -1,12 +1,13 @@
-use super::{ControllerAddress, block_on};
-use crate::http::Command;
+use crate::cli::controller_address::ControllerAddress;
+use crate::http::ControllerCommand;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
-/// Tell the controller that the branch may have moved
+/// Make the controller fetch now
 ///
-/// It fetches at once instead of at the next poll. What it is told is only that: which commit it
-/// takes is decided by what it fetches and by the trust policy. The post-receive hook does this.
+/// The controller fetches at once instead of at the next poll. It decides by what it fetches and by the
+/// trust policy which commit it accepts. The post-receive hook runs this command.
 #[derive(Debug, clap::Args)]
 pub(super) struct Notify {
     #[command(flatten)]
@@ -16,7 +17,7 @@ pub(super) struct Notify {
 impl Notify {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let client = self.controller.client()?;
-        let done = block_on(async { client.tell(&Command::Notify).await })?;
+        let done = block_on(async { client.execute(&ControllerCommand::Notify).await })?;
         shell.emit(&done, |_| format!("{}\n", done.message))?;
         Ok(Exit::OK)
     }

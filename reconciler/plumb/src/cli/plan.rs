@@ -17,55 +17,56 @@ use plumb_core::plan::{PlanOptions, Planned, goal, plan};
 use plumb_core::ports::{HostError, Hosts, Observation};
 
 use self::json::{FleetPlan, HostPlan};
-use super::{Selection, block_on};
+use crate::cli::selection::{Selection, folder_and_hosts, select_names};
 use crate::config::Config;
-use crate::connect::{self, Roads};
+use crate::connect::{self, Routes};
 use crate::output::Shell;
 use crate::report::{Exit, Failure, render_diagnostics};
+use crate::runtime::block_on;
 use crate::workspace::Workspace;
 
 /// The number of hosts that are observed at once.
 const AT_ONCE: usize = 64;
 
-/// Look at the hosts and say what would change on each
+/// Observe hosts and show what would change on each
 ///
-/// Takes the manifests of a folder as they are now, committed or not, and compares each host with them,
-/// live and without changing anything: not the host, not its ledger, not its lock. Each change says who
-/// moved (intent: git; drift: the host; conflict: both), how sure it is, and what it does beyond: units
-/// restarted, things removed, sessions at risk. `plumb diff` compares with what is accepted, offline.
+/// Compares the folder's manifests, committed or not, with the real hosts. Changes nothing on a host,
+/// and doesn't take its lock. Each change shows its cause (intent: git changed; drift: the host
+/// changed; conflict: both did), its certainty, and its consequences: restarted units, deletions,
+/// sessions at risk. `plumb diff` compares with the accepted revision, offline.
 ///
-/// Hosts are reached by your own SSH keys, or as a controller's configuration says (--config).
+/// Hosts are reached with your own SSH keys, or as a controller's configuration says (--config).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 every chosen host was looked at, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
+    after_help = "Exit codes: 0 every chosen host was observed, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
 )]
 pub(super) struct Plan {
-    /// The repository's folder, and hosts by name; a first word that is a folder is the repository
+    /// The repository's folder, if the first word is a folder, and hosts by name
     #[arg(value_name = "DIR|HOST")]
     words: Vec<String>,
 
-    /// Hosts by label, as kubectl does it: role=cloud,site!=home
+    /// Hosts by label, as in kubectl: role=cloud,site!=home
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
 
-    /// Plan what a commit has instead of what is in the folder
+    /// Plan this commit instead of the folder's manifests
     #[arg(long, value_name = "COMMIT")]
     commit: Option<String>,
 
-    /// A controller's configuration: its SSH key, and the hosts that it may drive without SSH
+    /// Use the SSH key of this controller configuration, and its local and sandbox hosts
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 /// The result of observing a host.
-enum Looked {
+enum PlanResult {
     Planned(Box<Planned>),
     Failed(HostError),
 }
 
 impl Plan {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let (folder, hosts) = super::folder_and_hosts(self.words);
+        let (folder, hosts) = folder_and_hosts(self.words);
         let workspace = match &self.commit {
             Some(commit) => {
                 let repository = Repository::open(&folder)?;
@@ -78,13 +79,13 @@ impl Plan {
             hosts,
             selector: self.selector,
         };
-        let chosen = super::select_names(&selection, &workspace.fleet)?;
+        let chosen = select_names(&selection, &workspace.fleet)?;
         let (roads, ssh) = match &self.config {
             Some(path) => {
                 let config = Config::read(path)?;
-                (Roads::of(&config), config.ssh)
+                (Routes::of(&config), config.ssh)
             }
-            None => (Roads::ssh_only(), connect::personal()),
+            None => (Routes::ssh_only(), connect::personal()),
         };
         let connector = connect::connector(&ssh)?;
         let (mut intents, mut held) = (Vec::new(), Vec::new());
@@ -98,8 +99,9 @@ impl Plan {
             }
         }
         let fleet = workspace.resolved.fleet.clone();
-        let looked =
-            block_on(async { Ok(look_at_all(&intents, &connector, &roads, &fleet, shell).await) })?;
+        let looked = block_on(async {
+            Ok(observe_hosts(&intents, &connector, &roads, &fleet, shell).await)
+        })?;
         for (_, diagnostics) in &held {
             shell.say(render_diagnostics(
                 diagnostics,
@@ -111,8 +113,8 @@ impl Plan {
         let mut planned: BTreeMap<HostName, Planned> = BTreeMap::new();
         for (name, looked) in looked {
             match looked {
-                Looked::Planned(one) => drop(planned.insert(name, *one)),
-                Looked::Failed(error) => drop(failed.insert(name, error)),
+                PlanResult::Planned(one) => drop(planned.insert(name, *one)),
+                PlanResult::Failed(error) => drop(failed.insert(name, error)),
             }
         }
         let unpinned = failed
@@ -120,7 +122,7 @@ impl Plan {
             .any(|error| matches!(error, HostError::NoHostKey { .. }));
         if unpinned && self.config.is_none() {
             shell.say(
-                "hint: on the controller's machine, --config FILE reaches hosts as the controller does, those that it drives without SSH too",
+                "hint: run this on the controller's machine with --config FILE to reach hosts as the controller does",
             );
         }
         let revision = workspace.fleet.revision().commit();
@@ -160,13 +162,13 @@ fn machine(
     FleetPlan { revision, hosts }
 }
 
-async fn look_at_all(
+async fn observe_hosts(
     intents: &[Arc<HostIntent>],
     hosts: &dyn Hosts,
-    roads: &Roads,
+    roads: &Routes,
     fleet: &plumb_api::FleetName,
     shell: &Shell,
-) -> Vec<(HostName, Looked)> {
+) -> Vec<(HostName, PlanResult)> {
     let progress = ProgressBar::with_draw_target(
         u64::try_from(intents.len()).ok(),
         // A progress bar is only of use on a terminal.
@@ -176,14 +178,14 @@ async fn look_at_all(
             ProgressDrawTarget::hidden()
         },
     );
-    if let Ok(style) = ProgressStyle::with_template("looking at hosts {bar:30} {pos}/{len}") {
+    if let Ok(style) = ProgressStyle::with_template("observing hosts {bar:30} {pos}/{len}") {
         progress.set_style(style);
     }
     let looked = stream::iter(intents)
         .map(|intent| async {
-            let looked = match look_at(intent, hosts, roads, fleet).await {
-                Ok(planned) => Looked::Planned(Box::new(planned)),
-                Err(error) => Looked::Failed(error),
+            let looked = match observe_host(intent, hosts, roads, fleet).await {
+                Ok(planned) => PlanResult::Planned(Box::new(planned)),
+                Err(error) => PlanResult::Failed(error),
             };
             progress.inc(1);
             (intent.name.clone(), looked)
@@ -195,10 +197,10 @@ async fn look_at_all(
     looked
 }
 
-async fn look_at(
+async fn observe_host(
     intent: &HostIntent,
     hosts: &dyn Hosts,
-    roads: &Roads,
+    roads: &Routes,
     fleet: &plumb_api::FleetName,
 ) -> Result<Planned, HostError> {
     let goal = goal(intent);
@@ -211,7 +213,7 @@ async fn look_at(
                 fleet: fleet.clone(),
                 host: intent.name.clone(),
                 formerly: intent.formerly.clone(),
-                controller: onlooker(),
+                controller: plan_controller_id(),
                 epoch: Epoch(0),
                 take_over: TakeOver::No,
             },
@@ -227,13 +229,13 @@ async fn look_at(
         // We sent the whole state, so an agent that asks for it is broken.
         Observation::NeedState => Err(HostError::Broken {
             host: intent.name.clone(),
-            reason: "the agent asks for the state that it was just sent".to_owned(),
+            reason: "agent asked again for the desired state that it had just been sent".to_owned(),
         }),
     }
 }
 
 /// The controller id of `plumb plan`. It is no real controller's, so that no host takes it for its own.
 #[allow(clippy::expect_used)] // a literal that is a label
-fn onlooker() -> plumb_api::ControllerId {
+fn plan_controller_id() -> plumb_api::ControllerId {
     "plumb-plan".parse().expect("a label")
 }

@@ -1,12 +1,14 @@
-use super::{ControllerAddress, Selection, block_on, select_some};
-use crate::http::Command;
+use crate::cli::controller_address::ControllerAddress;
+use crate::cli::selection::{Selection, select_some};
+use crate::http::ControllerCommand;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
-/// Look at hosts now instead of at their next turn
+/// Reconcile hosts now instead of at their next turn
 ///
-/// Each chosen host is observed and, if it isn't as its target says, driven there. Nothing new is
-/// accepted by this; `plumb notify` fetches. Backoff after failures is skipped once.
+/// The controller observes each chosen host and drives it to its target. It skips the wait after
+/// failures once. It doesn't fetch; use `plumb notify` for that.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reconcile {
     #[command(flatten)]
@@ -23,10 +25,10 @@ impl Reconcile {
             let fleet = client.fleet().await?;
             let hosts = select_some(&self.selection, &fleet.hosts)?;
             let hosts = hosts.into_iter().map(|host| host.metadata.name.clone());
-            let command = Command::Reconcile {
+            let command = ControllerCommand::Reconcile {
                 hosts: hosts.collect(),
             };
-            client.tell(&command).await
+            client.execute(&command).await
         })?;
         shell.emit(&done, |_| format!("{}\n", done.message))?;
         Ok(Exit::OK)

@@ -2,22 +2,23 @@ use plumb_core::desired::HostResult;
 use plumb_core::resolve::rendered;
 use serde_json::Value;
 
-use super::{Selection, count};
+use crate::cli::selection::{Selection, folder_and_hosts, select_names};
+use crate::output::count;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, render_diagnostics};
 use crate::workspace::Workspace;
 
-/// Show what hosts should be, composed and rendered to the last field
+/// Show the rendered resources of hosts
 ///
-/// Profiles, defaults, patches and templates are worked in; what is shown is what an agent would be
-/// sent, with texts inline. Offline: starts no process and contacts no host. A host with errors isn't
-/// rendered, and the exit code is 1.
+/// Shows what an agent would be sent, after profiles, defaults, patches and templates, with texts
+/// inline. Starts no process and contacts no host. A host with errors isn't rendered, and the exit code
+/// is 1.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb render linda\n  plumb render --all -o json\n  plumb render ../fleet -l role=cloud -o yaml"
 )]
 pub(super) struct Render {
-    /// The repository's folder, and hosts by name; a first word that is a folder is the repository
+    /// The repository's folder, if the first word is a folder, and hosts by name
     #[arg(value_name = "DIR|HOST")]
     words: Vec<String>,
 
@@ -25,17 +26,17 @@ pub(super) struct Render {
     #[arg(long)]
     all: bool,
 
-    /// Hosts by label, as kubectl does it: role=cloud,site!=home
+    /// Hosts by label, as in kubectl: role=cloud,site!=home
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "all")]
     selector: Option<String>,
 }
 
 impl Render {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let (folder, hosts) = super::folder_and_hosts(self.words);
+        let (folder, hosts) = folder_and_hosts(self.words);
         if hosts.is_empty() && !self.all && self.selector.is_none() {
-            return Err(Failure::new("it isn't said which hosts to render")
-                .hint("name some, choose by label with -l, or say --all")
+            return Err(Failure::new("no host selected")
+                .hint("name hosts, select them by label with -l, or use --all")
                 .exit(Exit::TROUBLE));
         }
         let workspace = Workspace::of_folder(&folder)?;
@@ -43,7 +44,7 @@ impl Render {
             hosts,
             selector: self.selector,
         };
-        let chosen = super::select_names(&selection, &workspace.fleet)?;
+        let chosen = select_names(&selection, &workspace.fleet)?;
         let mut rendered = rendered(&workspace.resolved);
         if let Some(hosts) = rendered["hosts"].as_object_mut() {
             hosts.retain(|name, _| chosen.iter().any(|host| host.as_str() == name));
@@ -56,7 +57,9 @@ impl Render {
                     &workspace.sources,
                     shell.err,
                 ));
-                shell.warn(format_args!("{name} isn't rendered: it has errors"));
+                shell.warn(format_args!(
+                    "{name} isn't rendered: its manifests have errors"
+                ));
                 held += 1;
             }
         }

@@ -6,10 +6,11 @@ use plumb_core::status::{ConditionStatus, ConditionType};
 use serde::Serialize;
 
 use super::describe::{conditions, newest};
-use super::{ControllerAddress, block_on};
+use crate::cli::controller_address::ControllerAddress;
 use crate::http::{Event, Fleet, Source};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
+use crate::runtime::block_on;
 
 /// Renders the source in one line.
 pub(super) fn table(fleet: &Fleet, palette: Palette) -> String {

@@ -23,23 +23,23 @@ use crate::report::{Exit, Failure};
 
 /// Manage who may change what
 ///
-/// The policy in trust/policy.yaml says which paths need whose signatures; the public keys are in trust/keys/.
-/// These commands edit those files, prove that the result can be met, and print the diff and the commands that
-/// make it count. Your own git signs, with keys that stay where they are.
+/// The policy in trust/policy.yaml says which paths need whose signatures; the public keys are in
+/// trust/keys/. These commands edit those files, prove that every rule can be met, and print the diff
+/// and the next commands. Your own git signs; private keys are never read.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Add a second person:\n  plumb trust add bob --key bob.pub --group ops\nAfter a theft: plumb trust revoke SHA256:…, then plumb trust rotate or remove.\ndocs/trust.md explains the policy."
 )]
 pub(super) struct Trust {
     #[command(subcommand)]
-    what: What,
+    what: TrustCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    Init(init::Init),
+enum TrustCommand {
+    Init(init::TrustInit),
     Show(show::Show),
-    Check(check::Check),
+    Check(check::TrustCheck),
     Add(add::Add),
     Remove(remove::Remove),
     Rotate(rotate::Rotate),
@@ -50,14 +50,14 @@ enum What {
 impl Trust {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         match self.what {
-            What::Init(command) => command.run(shell),
-            What::Show(command) => command.run(shell),
-            What::Check(command) => command.run(shell),
-            What::Add(command) => command.run(shell),
-            What::Remove(command) => command.run(shell),
-            What::Rotate(command) => command.run(shell),
-            What::Revoke(command) => command.run(shell),
-            What::Import(command) => command.run(shell),
+            TrustCommand::Init(command) => command.run(shell),
+            TrustCommand::Show(command) => command.run(shell),
+            TrustCommand::Check(command) => command.run(shell),
+            TrustCommand::Add(command) => command.run(shell),
+            TrustCommand::Remove(command) => command.run(shell),
+            TrustCommand::Rotate(command) => command.run(shell),
+            TrustCommand::Revoke(command) => command.run(shell),
+            TrustCommand::Import(command) => command.run(shell),
         }
     }
 }

@@ -15,22 +15,21 @@ use crate::verdict::divergence::{Divergence, DivergenceKind, divergence};
 use crate::verdict::floor::default_floor;
 use crate::verdict::{self, FloorSource, Range, Verbosity};
 
-/// Say which commits are accepted, and what the others lack
+/// Show which commits are accepted, and what the others lack
 ///
-/// Judges every commit from a floor, which is trusted as given, to a head, each by the trust policy of
-/// its parent, exactly as the controller does. The verdict never comes from git or gpg. For a commit that
-/// waits it says which rule lacks what, who could give it, and one hint.
+/// Judges every commit from a floor, which is trusted, to a head, each by the trust policy of its
+/// parent, as the controller does. Never asks git or gpg for a verdict. For a commit that waits it
+/// shows which rule lacks what, who could give it, and one hint.
 ///
-/// Commits that the server's branch has, as far as it was fetched, are judged as of their own time.
-/// Commits that it doesn't have yet are judged as new: an emergency may have expired, and a signature may be
-/// too old.
+/// Commits that the fetched server branch has are judged as of their own time. Commits that it doesn't
+/// have yet are judged as new: an emergency may have expired, and a signature may be too old.
 ///
-/// Without a range, the floor is the commit of git's `plumb.introduction`, or the upstream branch, and the
-/// head is HEAD. If the upstream branch is the head too, or the head doesn't come after the floor, nothing
-/// can be judged, and the command fails. A head that isn't built on what the server's branch has accepted,
-/// as after a `git pull` that merged, is judged from there, as the server does. `--floor` is for programs:
-/// it names what was accepted last, so a head that doesn't come after it was set back or rewritten and can
-/// never be accepted.
+/// Without a range, the floor is git's `plumb.introduction`, or else the upstream branch, and the head
+/// is HEAD. The command fails if the head equals the upstream branch or doesn't descend from the floor,
+/// because then nothing can be judged. A head that isn't built on the last accepted commit of the
+/// server's branch, as after a `git pull` that merged, is judged from that commit, as the server does.
+/// `--floor` is for programs: it names the last accepted commit, and a head that doesn't descend from
+/// it is rejected.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 accepted, 3 something is missing, 4 can never be accepted, 1 not judged.\nExamples:\n  plumb verify\n  plumb verify origin/main..HEAD --explain\n  plumb verify --git-dir fleet.git --floor 4f1d… --head refs/heads/main -o json"
@@ -56,7 +55,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "COMMIT")]
     head: Option<String>,
 
-    /// Judge as if it were this time (RFC 3339)
+    /// Judge as of this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }
@@ -67,8 +66,8 @@ impl Verify {
             Some(folder) => Repository::open(folder)?,
             None => repository_of(Path::new("."))?,
         };
-        let (floor, head, source) = self.ends(&repository)?;
-        something_to_judge(floor, source, head)?;
+        let (floor, head, source) = self.range_ends(&repository)?;
+        require_commits_to_judge(floor, source, head)?;
         let tags = repository.tags()?;
         let now = self.now.unwrap_or_else(Timestamp::now);
         let left = (source == FloorSource::Introduction)
@@ -96,7 +95,7 @@ impl Verify {
             Format::Table => verbosity.detail(),
             Format::Json | Format::Yaml => Detail::Explain,
         };
-        let bar = Bar::new(shell);
+        let bar = VerifyProgress::new(shell);
         let outcome = verdict::judge_with(&repository, &range, detail, &|progress| {
             bar.update(progress);
         });
@@ -134,7 +133,7 @@ impl Verify {
         if let Some(left) = left {
             if left.kind == DivergenceKind::Beside {
                 shell.warn(format_args!(
-                    "{} isn't built on {}, which the server's branch has accepted: rebase it onto that, or merge it on top",
+                    "{} isn't built on {}, the last accepted commit of the server's branch: rebase it onto that commit, or merge it on top",
                     head.short(),
                     left.accepted.short()
                 ));
@@ -158,11 +157,11 @@ impl Verify {
     }
 
     /// The floor, the head, and who named the floor.
-    fn ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorSource), Failure> {
+    fn range_ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorSource), Failure> {
         let (floor, head, source) = match &self.range {
             Some(range) => {
                 let (floor, head) = range.split_once("..").ok_or_else(|| {
-                    Failure::new(format!("`{range}` has no floor and head"))
+                    Failure::new(format!("`{range}` isn't a range"))
                         .hint(format!(
                             "to judge one commit, run: plumb verify --head {range}"
                         ))
@@ -189,15 +188,15 @@ impl Verify {
 
 /// Refuses a head that equals its own floor, the upstream branch: it would be called accepted although
 /// nothing was judged.
-fn something_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), Failure> {
+fn require_commits_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), Failure> {
     if source != FloorSource::Upstream || floor != head {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "nothing was judged: {} is the upstream branch, which is taken as given",
+        "nothing was judged: {} is the head of the upstream branch, which is the floor",
         head.short()
     ))
-    .hint("name the root of trust, once: git config plumb.introduction COMMIT; a colleague or the controller's configuration has it")
+    .hint("set the root of trust once: git config plumb.introduction COMMIT; a colleague or the controller's configuration has it")
     .hint("or name a floor: plumb verify FLOOR..HEAD"))
 }
 
@@ -212,7 +211,7 @@ struct Unjudged<'o> {
 }
 
 /// A progress bar for long ranges, shown on a terminal only.
-struct Bar {
+struct VerifyProgress {
     bar: ProgressBar,
     shown: Cell<bool>,
 }
@@ -220,7 +219,7 @@ struct Bar {
 /// The shortest range with a bar: shorter ones end before anybody could read it.
 const LONG: usize = 2_000;
 
-impl Bar {
+impl VerifyProgress {
     fn new(shell: &Shell) -> Self {
         let target = if shell.can_ask() {
             ProgressDrawTarget::stderr()

@@ -38,7 +38,7 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
         let (from, to) = (poll.key.span.bytes().start, poll.value.span.bytes().end);
         for diagnostic in diagnostics.iter_mut() {
             if (from..=to).contains(&diagnostic.span.bytes().start) {
-                diagnostic.hint = Some("write a number and its unit: poll: 2s".to_owned());
+                diagnostic.hint = Some("write a number and its unit, such as poll: 2s".to_owned());
             }
         }
     }
@@ -55,7 +55,7 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
         let (from, to) = (entry.key.span.bytes().start, entry.value.span.bytes().end);
         for diagnostic in diagnostics.iter_mut() {
             let at = diagnostic.span.bytes().start;
-            let of_form = (diagnostic.code == codes::WRONG_TYPE && !spoken_of(diagnostic))
+            let of_form = (diagnostic.code == codes::WRONG_TYPE && !has_exact_hint(diagnostic))
                 || (diagnostic.code == codes::INVALID_VALUE && diagnostic.hint.is_none());
             if of_form && (from..=to).contains(&at) {
                 diagnostic.hint = Some((*form).to_owned());
@@ -65,7 +65,7 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
 }
 
 /// True if a more exact hint was given already.
-fn spoken_of(diagnostic: &Diagnostic) -> bool {
+fn has_exact_hint(diagnostic: &Diagnostic) -> bool {
     let hint = diagnostic.hint.as_deref();
     hint.is_some_and(|hint| hint.contains("poll: 2s"))
 }

@@ -44,19 +44,19 @@ fn errors_have_their_place() {
             "resync: 30m",
             "resync: soon",
             "controller.yaml:11:11",
-            "isn't a length of time",
+            "isn't a duration",
         ),
         (
             "refs/heads/main",
             "main",
             "controller.yaml:4:",
-            "isn't a branch",
+            "isn't a full branch name",
         ),
         (
             "4f1d5e0b",
             "4g",
             "controller.yaml:5:",
-            "isn't a whole commit id",
+            "isn't a full commit id",
         ),
         (
             "hosts/demo-1",
@@ -68,19 +68,19 @@ fn errors_have_their_place() {
             "local: [laptop]",
             "local: [demo-1]",
             "controller.yaml:13:",
-            "both local and a sandbox",
+            "both `local` and `sandbox`",
         ),
         (
             "builders: []",
             "builders: [a]",
             "controller.yaml:14:",
-            "isn't built yet",
+            "isn't supported yet",
         ),
         (
             "http://127.0.0.1:9093",
             "am:9093",
             "controller.yaml:10:",
-            "Alertmanager's address",
+            "address of an Alertmanager",
         ),
         (
             "kind: Controller",
@@ -196,7 +196,7 @@ fn hints(text: &str) -> Vec<String> {
 fn a_length_without_a_unit_and_a_missing_introduction_are_told_by_their_own_form() {
     assert_eq!(
         hints(&WHOLE.replace("poll: 60s", "poll: 2")),
-        ["write a number and its unit: poll: 2s"]
+        ["write a number and its unit, such as poll: 2s"]
     );
     let without: String = WHOLE
         .split_inclusive('\n')

@@ -24,7 +24,7 @@ pub(super) struct Alertmanager {
 }
 
 #[derive(Deserialize)]
-struct Active {
+struct ActiveAlert {
     labels: std::collections::BTreeMap<String, String>,
 }
 
@@ -40,7 +40,7 @@ impl Alertmanager {
             &config,
             "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n",
         )
-        .or_fail(|| "Alertmanager's configuration can't be written".to_owned())?;
+        .or_fail(|| "cannot write Alertmanager's configuration".to_owned())?;
         let process = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
@@ -54,7 +54,7 @@ impl Alertmanager {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .or_fail(|| "Alertmanager can't be started".to_owned())?;
+            .or_fail(|| "cannot start Alertmanager".to_owned())?;
         let url = format!("http://127.0.0.1:{port}");
         let begun = Instant::now();
         loop {
@@ -75,7 +75,7 @@ impl Alertmanager {
     /// True if Alertmanager has an active alert of this name, and of this host if one is given.
     pub(super) async fn has(&self, name: &str, host: Option<&str>) -> Result<bool, String> {
         let answer = reqwest::get(format!("{}/api/v2/alerts", self.url)).await;
-        let active: Vec<Active> = match answer {
+        let active: Vec<ActiveAlert> = match answer {
             Ok(answer) => answer.json().await.map_err(|error| error.to_string())?,
             Err(error) => return Err(error.to_string()),
         };

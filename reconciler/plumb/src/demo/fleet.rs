@@ -4,10 +4,15 @@ use std::path::Path;
 
 use crate::report::Failure;
 
-use super::keys::Person;
+use super::keys::DemoSigner;
 
 /// Renders the policy: two groups, and a path that needs one identity of each.
-pub(super) fn policy(repository: &str, alice: &Person, bob: &Person, carol: &Person) -> String {
+pub(super) fn policy(
+    repository: &str,
+    alice: &DemoSigner,
+    bob: &DemoSigner,
+    carol: &DemoSigner,
+) -> String {
     format!(
         "kind: TrustPolicy
 metadata: {{name: main}}
@@ -149,8 +154,6 @@ pub(super) fn edited(text: &str, from: &str, to: &str) -> Result<String, Failure
     if text.contains(from) {
         Ok(text.replace(from, to))
     } else {
-        Err(Failure::new(format!(
-            "the demonstration's manifest has no `{from}`"
-        )))
+        Err(Failure::new(format!("the demo's manifest has no `{from}`")))
     }
 }

@@ -5,69 +5,69 @@ use plumb_adapters::git::sign::{OpenPgpSigner, SignError, Signer, SshSigner};
 use crate::report::{Failure, OrFail as _};
 
 /// A signer.
-pub(super) struct Person {
+pub(super) struct DemoSigner {
     pub(super) name: &'static str,
-    key: Key,
+    key: SigningKey,
 }
 
-enum Key {
+enum SigningKey {
     Ssh(Box<SshSigner>),
     OpenPgp(Box<OpenPgpSigner>),
 }
 
-impl Person {
+impl DemoSigner {
     /// Creates a person with a new SSH key.
     pub(super) fn with_ssh(name: &'static str) -> Result<Self, Failure> {
         let key =
-            SshSigner::generate(name).or_fail(|| format!("no SSH key can be made for {name}"))?;
+            SshSigner::generate(name).or_fail(|| format!("cannot create an SSH key for {name}"))?;
         Ok(Self {
             name,
-            key: Key::Ssh(Box::new(key)),
+            key: SigningKey::Ssh(Box::new(key)),
         })
     }
 
     /// Creates a person with a new `OpenPGP` certificate.
     pub(super) fn with_openpgp(name: &'static str) -> Result<Self, Failure> {
         let key = OpenPgpSigner::generate(&format!("{name} <{name}@fleet.example>"))
-            .or_fail(|| format!("no OpenPGP key can be made for {name}"))?;
+            .or_fail(|| format!("cannot create an OpenPGP key for {name}"))?;
         Ok(Self {
             name,
-            key: Key::OpenPgp(Box::new(key)),
+            key: SigningKey::OpenPgp(Box::new(key)),
         })
     }
 
     /// The kind of key, for people.
     pub(super) fn kind(&self) -> &'static str {
         match self.key {
-            Key::Ssh(_) => "SSH",
-            Key::OpenPgp(_) => "OpenPGP",
+            SigningKey::Ssh(_) => "SSH",
+            SigningKey::OpenPgp(_) => "OpenPGP",
         }
     }
 
     /// The path and text of the public key's file under `trust/keys/`.
     pub(super) fn file(&self) -> Result<(String, String), Failure> {
         let (ending, text) = match &self.key {
-            Key::Ssh(key) => ("pub", key.public()),
-            Key::OpenPgp(key) => ("asc", key.public()),
+            SigningKey::Ssh(key) => ("pub", key.public()),
+            SigningKey::OpenPgp(key) => ("asc", key.public()),
         };
-        let text = text.or_fail(|| format!("the key of {} can't be written", self.name))?;
+        let text = text.or_fail(|| format!("cannot write the key of {}", self.name))?;
         Ok((format!("trust/keys/{}.{ending}", self.name), text))
     }
 
     /// Renders the key as a policy names it.
     pub(super) fn policy_form(&self) -> String {
         match &self.key {
-            Key::Ssh(key) => format!("{{ssh: \"{}\"}}", key.fingerprint()),
-            Key::OpenPgp(key) => format!("{{openpgp: {}}}", key.fingerprint()),
+            SigningKey::Ssh(key) => format!("{{ssh: \"{}\"}}", key.fingerprint()),
+            SigningKey::OpenPgp(key) => format!("{{openpgp: {}}}", key.fingerprint()),
         }
     }
 }
 
-impl Signer for Person {
+impl Signer for DemoSigner {
     fn sign(&self, payload: &[u8]) -> Result<String, SignError> {
         match &self.key {
-            Key::Ssh(key) => key.sign(payload),
-            Key::OpenPgp(key) => key.sign(payload),
+            SigningKey::Ssh(key) => key.sign(payload),
+            SigningKey::OpenPgp(key) => key.sign(payload),
         }
     }
 }

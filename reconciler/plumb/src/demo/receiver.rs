@@ -14,26 +14,26 @@ use tokio::net::TcpListener;
 
 use crate::report::{Failure, OrFail as _};
 
-type Labels = BTreeMap<String, String>;
+type AlertLabels = BTreeMap<String, String>;
 
 /// Every received alert, in its newest form.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Received(Arc<Mutex<BTreeMap<Labels, Alert>>>);
+pub(super) struct ReceivedAlerts(Arc<Mutex<BTreeMap<AlertLabels, Alert>>>);
 
 /// The state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum AlertPhase {
     /// It fires.
     Firing,
     /// It fired and was resolved.
     Resolved,
 }
 
-impl Received {
+impl ReceivedAlerts {
     /// Finds the newest alert of a name and, if one is given, of a host.
-    pub(super) fn find(&self, name: &str, host: Option<&str>) -> Option<(Alert, Standing)> {
+    pub(super) fn find(&self, name: &str, host: Option<&str>) -> Option<(Alert, AlertPhase)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is = |labels: &Labels| {
+        let is = |labels: &AlertLabels| {
             labels.get("alertname").is_some_and(|n| n == name)
                 && host.is_none_or(|host| labels.get("host").is_some_and(|h| h == host))
         };
@@ -43,9 +43,9 @@ impl Received {
             .map(|(_, alert)| alert);
         let alert = alert.max_by_key(|alert| alert.starts_at)?.clone();
         let state = if alert.ends_at <= Timestamp::now() {
-            Standing::Resolved
+            AlertPhase::Resolved
         } else {
-            Standing::Firing
+            AlertPhase::Firing
         };
         Some((alert, state))
     }
@@ -59,13 +59,13 @@ impl Received {
 }
 
 /// Listens on the loopback until the program ends, and returns the address.
-pub(super) async fn start(received: Received) -> Result<SocketAddr, Failure> {
+pub(super) async fn start(received: ReceivedAlerts) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
-        .or_fail(|| "can't listen on the loopback".to_owned())?;
+        .or_fail(|| "cannot listen on the loopback address".to_owned())?;
     let address = listener
         .local_addr()
-        .or_fail(|| "can't listen on the loopback".to_owned())?;
+        .or_fail(|| "cannot listen on the loopback address".to_owned())?;
     let router = Router::new()
         .route("/-/ready", get(|| async { "ready\n" }))
         .route("/api/v2/alerts", post(take).get(show))
@@ -75,14 +75,14 @@ pub(super) async fn start(received: Received) -> Result<SocketAddr, Failure> {
 }
 
 async fn take(
-    State(received): State<Received>,
+    State(received): State<ReceivedAlerts>,
     axum::Json(alerts): axum::Json<Vec<Alert>>,
 ) -> StatusCode {
     received.take(alerts);
     StatusCode::OK
 }
 
-async fn show(State(received): State<Received>) -> axum::Json<Vec<Alert>> {
+async fn show(State(received): State<ReceivedAlerts>) -> axum::Json<Vec<Alert>> {
     let all = received.0.lock().unwrap_or_else(PoisonError::into_inner);
     axum::Json(all.values().cloned().collect())
 }

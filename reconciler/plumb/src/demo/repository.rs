@@ -13,13 +13,13 @@ use plumb_trust::Oid;
 use crate::output::short;
 use crate::report::{Failure, OrFail as _};
 
-use super::keys::Person;
+use super::keys::DemoSigner;
 
 /// The followed branch.
 const BRANCH: &str = "refs/heads/main";
 
 /// The bare and the working repository.
-pub(super) struct Repository {
+pub(super) struct DemoRepository {
     bare: PathBuf,
     work: PathBuf,
     home: PathBuf,
@@ -30,12 +30,12 @@ pub(super) struct Repository {
 }
 
 /// The result of a push.
-pub(super) struct Pushed {
+pub(super) struct PushResult {
     pub(super) accepted: bool,
     pub(super) said: String,
 }
 
-impl Repository {
+impl DemoRepository {
     /// Creates both, with our hooks in the bare one.
     pub(super) fn new(folder: &Path, program: &Path, socket: &Path) -> Result<Self, Failure> {
         let repository = Self {
@@ -47,7 +47,7 @@ impl Repository {
             id: "6f1c0c9e-5d0e-4c3a-9b1f-0d1e2f3a4b5c".to_owned(),
         };
         fs::create_dir_all(&repository.home)
-            .or_fail(|| "the demonstration's folder can't be made".to_owned())?;
+            .or_fail(|| "cannot create the demo's folder".to_owned())?;
         let quiet = ["init", "--quiet", "--initial-branch=main"];
         let (bare, work) = (path(&repository.bare), path(&repository.work));
         repository.git(folder, &[&quiet[..], &["--bare", &bare]].concat())?;
@@ -63,7 +63,7 @@ impl Repository {
             let hook = repository.bare.join("hooks").join(name);
             fs::write(&hook, text)
                 .and_then(|()| fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)))
-                .or_fail(|| format!("the hook {} can't be written", hook.display()))?;
+                .or_fail(|| format!("cannot write the hook {}", hook.display()))?;
         }
         Ok(repository)
     }
@@ -88,18 +88,22 @@ impl Repository {
     pub(super) fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
         let whole = self.work.join(file);
         if let Some(folder) = whole.parent() {
-            fs::create_dir_all(folder).or_fail(|| format!("{} can't be made", folder.display()))?;
+            fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
         }
-        fs::write(&whole, bytes).or_fail(|| format!("{} can't be written", whole.display()))
+        fs::write(&whole, bytes).or_fail(|| format!("cannot write {}", whole.display()))
     }
 
     /// Reads a file of the working folder.
     pub(super) fn read(&self, file: &str) -> Result<String, Failure> {
-        fs::read_to_string(self.work.join(file)).or_fail(|| format!("{file} can't be read"))
+        fs::read_to_string(self.work.join(file)).or_fail(|| format!("cannot read {file}"))
     }
 
     /// Commits everything in the working folder, signed if a signer is given, and returns the commit's id.
-    pub(super) fn commit(&self, message: &str, signer: Option<&Person>) -> Result<String, Failure> {
+    pub(super) fn commit(
+        &self,
+        message: &str,
+        signer: Option<&DemoSigner>,
+    ) -> Result<String, Failure> {
         self.git(&self.work, &["add", "--all"])?;
         let tree = self.git(&self.work, &["write-tree"])?;
         let parent = self
@@ -119,12 +123,12 @@ impl Repository {
         let made = writer
             .commit(&commit, signer)
             .and_then(|id| writer.set_ref(BRANCH, &id).map(|()| id))
-            .or_fail(|| "a commit can't be made".to_owned())?;
+            .or_fail(|| "cannot create a commit".to_owned())?;
         Ok(made.to_string())
     }
 
     /// Creates a person's approval tag for a commit, and returns its name.
-    pub(super) fn approve(&self, commit: &str, person: &Person) -> Result<String, Failure> {
+    pub(super) fn approve(&self, commit: &str, person: &DemoSigner) -> Result<String, Failure> {
         let tag = NewTag {
             name: format!("approve/main/{}-{}", short(commit), person.name),
             target: oid(commit)?,
@@ -136,13 +140,12 @@ impl Repository {
         };
         self.writer()?
             .tag(&tag, Some(person))
-            .or_fail(|| "a tag can't be made".to_owned())?;
+            .or_fail(|| "cannot create a tag".to_owned())?;
         Ok(tag.name)
     }
 
     fn writer(&self) -> Result<Writer, Failure> {
-        Writer::open(&self.work.join(".git"))
-            .or_fail(|| "the repository can't be written".to_owned())
+        Writer::open(&self.work.join(".git")).or_fail(|| "cannot write the repository".to_owned())
     }
 
     /// Sets the working branch back.
@@ -152,15 +155,15 @@ impl Repository {
     }
 
     /// Pushes refs as anyone would; the hooks judge them.
-    pub(super) fn push(&self, what: &[&str]) -> Result<Pushed, Failure> {
+    pub(super) fn push(&self, what: &[&str]) -> Result<PushResult, Failure> {
         let output = self
             .command(
                 &self.work,
                 &[&["push", "--quiet", "origin"][..], what].concat(),
             )
             .output()
-            .or_fail(|| "git can't be run".to_owned())?;
-        Ok(Pushed {
+            .or_fail(|| "cannot run git".to_owned())?;
+        Ok(PushResult {
             accepted: output.status.success(),
             said: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
@@ -168,7 +171,7 @@ impl Repository {
 
     /// Puts the working branch into the bare repository past its hooks, as somebody with access to the git
     /// server could.
-    pub(super) fn smuggle(&self) -> Result<(), Failure> {
+    pub(super) fn push_past_hooks(&self) -> Result<(), Failure> {
         let work = path(&self.work);
         self.git(
             &self.bare,
@@ -181,7 +184,7 @@ impl Repository {
         let output = self
             .command(folder, args)
             .output()
-            .or_fail(|| "git can't be run; the demonstration needs it".to_owned())?;
+            .or_fail(|| "cannot run git, which the demo needs".to_owned())?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
@@ -233,5 +236,5 @@ fn author(name: &str) -> write::Person {
 
 fn oid(text: &str) -> Result<Oid, Failure> {
     text.parse()
-        .or_fail(|| format!("git gave `{text}` for a name"))
+        .or_fail(|| format!("git printed `{text}` instead of an object id"))
 }

@@ -11,54 +11,54 @@ use plumb_core::status::ConditionType;
 use crate::report::Failure;
 
 use super::fleet;
-use super::receiver::Standing;
+use super::receiver::AlertPhase;
 use super::story::Story;
 use super::world::{HOSTS, World};
 
-type Running<'a> = BoxFuture<'a, Result<(), Failure>>;
+type StepFuture<'a> = BoxFuture<'a, Result<(), Failure>>;
 
 /// A step: its name, its topic, and its code.
-pub(super) struct Step {
+pub(super) struct DemoStep {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    pub(super) run: for<'a> fn(&'a mut World, &'a Story) -> Running<'a>,
+    pub(super) run: for<'a> fn(&'a mut World, &'a Story) -> StepFuture<'a>,
 }
 
 /// Lists all steps in order.
-pub(super) fn all() -> Vec<Step> {
+pub(super) fn all() -> Vec<DemoStep> {
     vec![
-        Step {
+        DemoStep {
             name: "A fleet with a trust policy",
-            about: "Who may change what stands in the repository itself; its first commit is the root of trust.",
+            about: "The repository itself says who may change what; its first commit is the root of trust.",
             run: |world, story| begin(world, story).boxed(),
         },
-        Step {
+        DemoStep {
             name: "A signed push reaches the hosts",
             about: "Look at the plan, push, and every host becomes what git says.",
             run: |world, story| signed_push(world, story).boxed(),
         },
-        Step {
-            name: "An unsigned push doesn't",
-            about: "The hook refuses it; forced past the hook, the controller holds the fleet and alerts.",
+        DemoStep {
+            name: "An unsigned push reaches no host",
+            about: "The hook refuses it. If it is forced past the hook, the controller holds the fleet and alerts.",
             run: |world, story| unsigned_push(world, story).boxed(),
         },
-        Step {
-            name: "Two people for what matters",
-            about: "profiles/access.yaml takes one signature of ops and one of sec.",
+        DemoStep {
+            name: "Two people for sensitive paths",
+            about: "profiles/access.yaml needs one signature from ops and one from sec.",
             run: |world, story| two_people(world, story).boxed(),
         },
-        Step {
+        DemoStep {
             name: "Drift is corrected",
-            about: "web-1 has `drift: {mode: correct}`: what is changed by hand is put back.",
+            about: "web-1 has `drift: {mode: correct}`: the controller reverts manual changes.",
             run: |world, story| drift_corrected(world, story).boxed(),
         },
-        Step {
-            name: "Drift is told",
-            about: "vault has `drift: {mode: alert}`: what is changed by hand is left, and alerts until it is repaired.",
-            run: |world, story| drift_told(world, story).boxed(),
+        DemoStep {
+            name: "Drift is reported",
+            about: "vault has `drift: {mode: alert}`: the controller leaves manual changes and alerts until they are gone.",
+            run: |world, story| drift_reported(world, story).boxed(),
         },
-        Step {
-            name: "The controller is killed in the middle",
+        DemoStep {
+            name: "The controller is killed in the middle of a rollout",
             about: "Started again, it finishes what it had begun.",
             run: |world, story| killed(world, story).boxed(),
         },
@@ -82,7 +82,7 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
     for (file, text) in fleet::FIRST {
         repository.write(file, text.as_bytes())?;
     }
-    story.does(&format!(
+    story.action(&format!(
         "throw-away keys: alice ({}), bob ({}) are ops; carol ({}) is sec",
         alice.kind(),
         bob.kind(),
@@ -97,7 +97,7 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
             pushed.said.trim()
         )));
     }
-    story.saw("a bare repository with the hooks of hooks/, and its first commit in it");
+    story.observation("a bare repository has the hooks of hooks/ and the fleet's first commit");
     world.accepted.clone_from(&introduction);
     world.write_config(&introduction)?;
     world.start_controller()?;
@@ -108,7 +108,7 @@ async fn begin(world: &mut World, story: &Story) -> Result<(), Failure> {
             &format!("the controller runs and has accepted it; its page is {page}"),
             || async move {
                 let fleet = world.fleet().await?;
-                is(fleet.source.accepted.as_ref(), &world.accepted, "accepted")
+                expect_equal(fleet.source.accepted.as_ref(), &world.accepted, "accepted")
             },
         )
         .await
@@ -120,20 +120,20 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
     }
     let work = world.work();
     world.ask(&["check", &work]).await?;
-    story.saw("`plumb check` finds nothing wrong with three hosts and three profiles");
+    story.observation("`plumb check` finds no errors in three hosts and three profiles");
     let config = world.config().display().to_string();
     let plan = world.ask(&["plan", &work, "--config", &config]).await?;
     for host in HOSTS {
         if !plan.contains(host) {
             return Err(Failure::new(format!(
-                "the plan doesn't speak of {host}:\n{plan}"
+                "the plan doesn't mention {host}:\n{plan}"
             )));
         }
     }
-    story.saw("`plumb plan` shows what would change, having looked at each host:");
-    story.quotes(&plan, 24);
+    story.observation("`plumb plan` observes each host and shows what would change:");
+    story.quote(&plan, 24);
     let commit = world.repository.commit("Three hosts", Some(&world.alice))?;
-    story.does("alice signs and pushes");
+    story.action("alice signs and pushes");
     push(world, &["main"])?;
     converged(world, story, &commit).await?;
     let world = &*world;
@@ -149,16 +149,16 @@ async fn signed_push(world: &mut World, story: &Story) -> Result<(), Failure> {
         let text = world.host_file(host, file).unwrap_or_default();
         if !text.contains(says) {
             return Err(Failure::new(format!(
-                "{file} of {host} doesn't say `{says}`: {text:?}"
+                "{file} of {host} doesn't contain `{says}`: {text:?}"
             )));
         }
     }
-    story.saw("the files on the hosts are as the manifests say, templates rendered");
+    story.observation("the files on the hosts match the manifests, templates rendered");
     let plan = world
         .ask(&["plan", &work, "--config", &config, "-o", "json"])
         .await?;
     nothing_planned(&plan)?;
-    story.saw("a second plan is empty");
+    story.observation("a second plan is empty");
     Ok(())
 }
 
@@ -169,18 +169,18 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
         .repository
         .write("profiles/base.yaml", text.as_bytes())?;
     let bad = world.repository.commit("Nothing to see here", None)?;
-    story.does("mallory pushes a commit that nobody signed");
+    story.action("mallory pushes a commit that nobody signed");
     let pushed = world.repository.push(&["main"])?;
     if pushed.accepted || !pushed.said.contains(&bad[..7]) {
         return Err(Failure::new(format!(
-            "the hook didn't refuse {bad} by name: {}",
+            "the hook's refusal doesn't name {bad}: {}",
             pushed.said
         )));
     }
-    story.saw("the pre-receive hook refuses it:");
-    story.quotes(&pushed.said, 8);
-    story.does("mallory has access to the git server and puts it there past the hook");
-    world.repository.smuggle()?;
+    story.observation("the pre-receive hook refuses it:");
+    story.quote(&pushed.said, 8);
+    story.action("mallory has access to the git server and adds it there, past the hook");
+    world.repository.push_past_hooks()?;
     let world = &*world;
     let wanted = bad.clone();
     let held = story
@@ -189,13 +189,13 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
             async move {
                 let fleet = world.fleet().await?;
                 let held = fleet.source.held.ok_or("nothing is held")?;
-                is(Some(&held.commit), &bad, "held")?;
-                is(fleet.source.accepted.as_ref(), &world.accepted, "accepted")?;
+                expect_equal(Some(&held.commit), &bad, "held")?;
+                expect_equal(fleet.source.accepted.as_ref(), &world.accepted, "accepted")?;
                 Ok(held)
             }
         })
         .await?;
-    story.quotes(&held.reasons.join("\n"), 4);
+    story.quote(&held.reasons.join("\n"), 4);
     let alert = fires(world, story, "PlumbCommitVerificationFailed", None).await?;
     let told = alert
         .annotations
@@ -209,7 +209,7 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
         )));
     }
     for annotation in ["summary", "description"] {
-        story.quotes(
+        story.quote(
             alert.annotations.get(annotation).map_or("", String::as_str),
             3,
         );
@@ -218,8 +218,8 @@ async fn unsigned_push(world: &mut World, story: &Story) -> Result<(), Failure> 
     if motd.contains("had") {
         return Err(Failure::new("an unsigned commit reached a host"));
     }
-    story.saw("every host is still what the last accepted commit says");
-    story.does("alice sets the branch back to it");
+    story.observation("every host still matches the last accepted commit");
+    story.action("alice sets the branch back to it");
     world.repository.reset(&world.accepted)?;
     push(world, &["+main"])?;
     resolves(world, story, "PlumbCommitVerificationFailed", None).await
@@ -234,7 +234,7 @@ async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
     let commit = world
         .repository
         .commit("No root over ssh", Some(&world.alice))?;
-    story.does("alice signs and pushes a change of profiles/access.yaml");
+    story.action("alice signs and pushes a change of profiles/access.yaml");
     push(world, &["main"])?;
     let seen = &*world;
     let wanted = commit.clone();
@@ -244,12 +244,12 @@ async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
             async move {
                 let fleet = seen.fleet().await?;
                 let held = fleet.source.held.ok_or("nothing is held")?;
-                is(Some(&held.commit), &commit, "held")?;
+                expect_equal(Some(&held.commit), &commit, "held")?;
                 Ok(held)
             }
         })
         .await?;
-    story.quotes(&held.reasons.join("\n"), 4);
+    story.quote(&held.reasons.join("\n"), 4);
     let sshd = "/etc/ssh/sshd_config.d/10-fleet.conf";
     if HOSTS.iter().any(|host| {
         seen.host_file(host, sshd)
@@ -259,9 +259,9 @@ async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
             "a change that lacks a signature reached a host",
         ));
     }
-    story.saw("no host has it");
+    story.observation("no host has it");
     let tag = world.repository.approve(&commit, &world.carol)?;
-    story.does(&format!("carol looks at it and pushes a signed tag, {tag}"));
+    story.action(&format!("carol looks at it and pushes a signed tag, {tag}"));
     push(world, &[&format!("refs/tags/{tag}")])?;
     converged(world, story, &commit).await?;
     let world = &*world;
@@ -278,20 +278,20 @@ async fn two_people(world: &mut World, story: &Story) -> Result<(), Failure> {
 async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure> {
     let world = &*world;
     let before = world.host_file("web-1", "/etc/motd").unwrap_or_default();
-    story.does("somebody logs in to web-1 and edits /etc/motd");
-    world.meddle("web-1", "/etc/motd", "I was here\n")?;
+    story.action("somebody logs in to web-1 and edits /etc/motd");
+    world.edit_by_hand("web-1", "/etc/motd", "I was here\n")?;
     story
-        .observe("it is put back", || async {
+        .observe("the controller puts it back", || async {
             let now = world.host_file("web-1", "/etc/motd");
             if now.as_deref() == Some(before.as_str()) {
                 Ok(())
             } else {
-                Err(format!("it says {now:?}"))
+                Err(format!("the file contains {now:?}"))
             }
         })
         .await?;
     let events = story
-        .observe("an event says so", || async {
+        .observe("an event records it", || async {
             let host = "web-1".parse().map_err(|_| "no name".to_owned())?;
             let events = world.client.events(Some(&host)).await;
             let events =
@@ -300,27 +300,27 @@ async fn drift_corrected(world: &mut World, story: &Story) -> Result<(), Failure
                 .into_iter()
                 .rev()
                 .find(|event| event.reason == ConditionReason::DriftCorrected);
-            drift.ok_or_else(|| "no event speaks of drift".to_owned())
+            drift.ok_or_else(|| "no event mentions drift".to_owned())
         })
         .await?;
-    story.quotes(&format!("{}: {}", events.reason, events.message), 2);
+    story.quote(&format!("{}: {}", events.reason, events.message), 2);
     Ok(())
 }
 
-async fn drift_told(world: &mut World, story: &Story) -> Result<(), Failure> {
+async fn drift_reported(world: &mut World, story: &Story) -> Result<(), Failure> {
     let world = &*world;
     let before = world
         .host_file("vault", "/etc/vault.conf")
         .unwrap_or_default();
-    story.does("somebody logs in to vault and edits /etc/vault.conf");
-    world.meddle("vault", "/etc/vault.conf", "sealed = no\n")?;
+    story.action("somebody logs in to vault and edits /etc/vault.conf");
+    world.edit_by_hand("vault", "/etc/vault.conf", "sealed = no\n")?;
     let alert = fires(world, story, "PlumbHostDrifted", Some("vault")).await?;
     let labels: Vec<_> = alert
         .labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    story.quotes(&labels.join(" "), 2);
+    story.quote(&labels.join(" "), 2);
     if alert
         .labels
         .get("team")
@@ -336,9 +336,9 @@ async fn drift_told(world: &mut World, story: &Story) -> Result<(), Failure> {
             "drift was corrected on a host whose mode is alert",
         ));
     }
-    story.saw("the file is left as it is");
-    story.does("somebody repairs it by hand");
-    world.meddle("vault", "/etc/vault.conf", &before)?;
+    story.observation("the file stays as it is");
+    story.action("somebody repairs it by hand");
+    world.edit_by_hand("vault", "/etc/vault.conf", &before)?;
     resolves(world, story, "PlumbHostDrifted", Some("vault")).await
 }
 
@@ -359,7 +359,7 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
             &format!("A change for every host, {round}"),
             Some(&world.bob),
         )?;
-        story.does("bob signs and pushes a change for every host");
+        story.action("bob signs and pushes a change for every host");
         push(world, &["main"])?;
         let done = |world: &World| {
             let has = |host: &&&str| {
@@ -378,24 +378,24 @@ async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
         }
         world.kill_controller().await?;
         let reached = done(world);
-        story.does(&format!(
+        story.action(&format!(
             "the controller is killed (SIGKILL) with {reached} of {} hosts done",
             HOSTS.len()
         ));
         world.start_controller()?;
-        story.does("it is started again");
+        story.action("it is started again");
         converged(world, story, &commit).await?;
         if done(world) != HOSTS.len() {
             return Err(Failure::new("not every host has the change"));
         }
         if reached < HOSTS.len() {
-            story.saw("no host was left behind");
+            story.observation("no host was left behind");
             return Ok(());
         }
-        story.does("that was too late to be in the middle; once more");
+        story.action("the kill came after the rollout had ended; trying again");
     }
     Err(Failure::new(
-        "five kills in a row came too late to be in the middle",
+        "five kills in a row came after the rollout had ended",
     ))
 }
 
@@ -420,13 +420,13 @@ async fn converged(world: &mut World, story: &Story, commit: &str) -> Result<(),
             &format!("all {} hosts run {}", HOSTS.len(), &commit[..12]),
             || async move {
                 let fleet = seen.fleet().await?;
-                is(fleet.source.accepted.as_ref(), commit, "accepted")?;
+                expect_equal(fleet.source.accepted.as_ref(), commit, "accepted")?;
                 for name in HOSTS {
                     let host = fleet
                         .hosts
                         .iter()
                         .find(|host| host.metadata.name.as_str() == name)
-                        .ok_or_else(|| format!("{name} isn't there"))?;
+                        .ok_or_else(|| format!("{name} doesn't exist"))?;
                     let conditions = &host.status.conditions;
                     for kind in [ConditionType::Ready, ConditionType::Synced] {
                         if !conditions.is_true(kind) {
@@ -436,7 +436,7 @@ async fn converged(world: &mut World, story: &Story, commit: &str) -> Result<(),
                             ));
                         }
                     }
-                    is(host.status.revision.as_ref(), commit, "run")?;
+                    expect_equal(host.status.revision.as_ref(), commit, "run")?;
                 }
                 Ok(())
             },
@@ -455,9 +455,11 @@ async fn fires(
     let alert = story
         .observe(&format!("{name} fires at the receiver"), || async {
             match world.received.find(name, host) {
-                Some((alert, Standing::Firing)) => Ok(alert),
-                Some((_, Standing::Resolved)) => Err("it is resolved".to_owned()),
-                None => Err("it didn't come".to_owned()),
+                Some((alert, AlertPhase::Firing)) => Ok(alert),
+                Some((_, AlertPhase::Resolved)) => {
+                    Err("the controller says that it is resolved".to_owned())
+                }
+                None => Err("it never arrived".to_owned()),
             }
         })
         .await?;
@@ -483,7 +485,7 @@ async fn resolves(
     story
         .observe(&format!("{name} is resolved at the receiver"), || async {
             match world.received.find(name, host) {
-                Some((_, Standing::Resolved)) => Ok(()),
+                Some((_, AlertPhase::Resolved)) => Ok(()),
                 _ => Err("it still fires".to_owned()),
             }
         })
@@ -500,7 +502,7 @@ async fn resolves(
     Ok(())
 }
 
-fn is(found: Option<&String>, wanted: &str, what: &str) -> Result<(), String> {
+fn expect_equal(found: Option<&String>, wanted: &str, what: &str) -> Result<(), String> {
     match found {
         Some(found) if found == wanted => Ok(()),
         Some(found) => Err(format!("{what}: {found}, not {wanted}")),
@@ -511,7 +513,7 @@ fn is(found: Option<&String>, wanted: &str, what: &str) -> Result<(), String> {
 /// Fails if a plan in JSON has changes.
 fn nothing_planned(plan: &str) -> Result<(), Failure> {
     let plan: serde_json::Value = serde_json::from_str(plan)
-        .map_err(|error| Failure::new(format!("the plan isn't JSON: {error}")))?;
+        .map_err(|error| Failure::new(format!("the plan isn't valid JSON: {error}")))?;
     let hosts = plan["hosts"]
         .as_object()
         .ok_or_else(|| Failure::new("the plan has no hosts"))?;

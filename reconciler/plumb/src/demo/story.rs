@@ -29,7 +29,7 @@ impl Story {
     pub(super) fn title(&self) {
         let name = self.palette.paint(Paint::Bold, "plumb demo");
         self.say(&format!(
-            "{name}: a signed fleet on this machine. No root, no network but the loopback; all of it is removed at the end."
+            "{name}: a signed fleet on this machine. It needs no root and no network but the loopback; everything is removed at the end."
         ));
     }
 
@@ -42,7 +42,7 @@ impl Story {
     }
 
     /// Prints an action.
-    pub(super) fn does(&self, what: &str) {
+    pub(super) fn action(&self, what: &str) {
         self.say(&format!(
             "   {} {what}",
             self.palette.paint(Paint::Hint, "→")
@@ -50,7 +50,7 @@ impl Story {
     }
 
     /// Prints an observation.
-    pub(super) fn saw(&self, what: &str) {
+    pub(super) fn observation(&self, what: &str) {
         self.say(&format!(
             "   {} {what}",
             self.palette.paint(Paint::Good, "✓")
@@ -58,7 +58,7 @@ impl Story {
     }
 
     /// Prints the output of a program, indented, up to `most` lines.
-    pub(super) fn quotes(&self, text: &str, most: usize) {
+    pub(super) fn quote(&self, text: &str, most: usize) {
         let lines: Vec<_> = text
             .lines()
             .filter(|line| !line.trim().is_empty())
@@ -83,7 +83,7 @@ impl Story {
     pub(super) fn end(&self, steps: usize, took: Duration) {
         let done = self
             .palette
-            .paint(Paint::Good, format_args!("All {steps} steps were observed"));
+            .paint(Paint::Good, format_args!("All {steps} steps succeeded"));
         self.say(&format!("\n{done} in {:.1} s.", took.as_secs_f64()));
     }
 
@@ -107,12 +107,12 @@ impl Story {
             match look().await {
                 Ok(found) => {
                     let took = format!("{:.1} s", begun.elapsed().as_secs_f64());
-                    self.saw(&format!("{what} {}", self.palette.paint(Paint::Dim, took)));
+                    self.observation(&format!("{what} {}", self.palette.paint(Paint::Dim, took)));
                     return Ok(found);
                 }
                 Err(missing) if begun.elapsed() > PATIENCE => {
                     return Err(Failure::new(format!(
-                        "not seen within {} s: {what}: {missing}",
+                        "not observed within {} s: {what}: {missing}",
                         PATIENCE.as_secs()
                     )));
                 }

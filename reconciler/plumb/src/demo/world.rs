@@ -14,20 +14,20 @@ use crate::report::{Failure, OrFail as _};
 
 use super::alertmanager::Alertmanager;
 use super::fleet;
-use super::keys::Person;
-use super::receiver::{self, Received};
-use super::repository::Repository;
+use super::keys::DemoSigner;
+use super::receiver::{self, ReceivedAlerts};
+use super::repository::DemoRepository;
 
 /// The hosts' names.
 pub(super) const HOSTS: [&str; 3] = ["vault", "web-1", "web-2"];
 
 /// The demonstration's processes and folders. Dropping this removes the folders.
 pub(super) struct World {
-    pub(super) alice: Person,
-    pub(super) bob: Person,
-    pub(super) carol: Person,
-    pub(super) repository: Repository,
-    pub(super) received: Received,
+    pub(super) alice: DemoSigner,
+    pub(super) bob: DemoSigner,
+    pub(super) carol: DemoSigner,
+    pub(super) repository: DemoRepository,
+    pub(super) received: ReceivedAlerts,
     pub(super) client: Client,
     pub(super) page: String,
     pub(super) socket: PathBuf,
@@ -47,19 +47,19 @@ impl World {
         let folder = tempfile::Builder::new()
             .prefix("plumb-demo-")
             .tempdir()
-            .or_fail(|| "the demonstration's folder can't be made".to_owned())?;
+            .or_fail(|| "cannot create the demo's folder".to_owned())?;
         let program = own_program()?;
         let socket = folder.path().join("plumb.sock");
-        let repository = Repository::new(folder.path(), &program, &socket)?;
-        let received = Received::default();
+        let repository = DemoRepository::new(folder.path(), &program, &socket)?;
+        let received = ReceivedAlerts::default();
         let address = receiver::start(received.clone()).await?;
         let alertmanager = Alertmanager::start(folder.path(), free_port()?).await?;
         let mut alertmanagers = vec![format!("http://{address}")];
         alertmanagers.extend(alertmanager.iter().map(|real| real.url.clone()));
         Ok(Self {
-            alice: Person::with_ssh("alice")?,
-            bob: Person::with_openpgp("bob")?,
-            carol: Person::with_openpgp("carol")?,
+            alice: DemoSigner::with_ssh("alice")?,
+            bob: DemoSigner::with_openpgp("bob")?,
+            carol: DemoSigner::with_openpgp("carol")?,
             client: Client::new(&socket)?,
             page: format!("http://127.0.0.1:{}", free_port()?),
             repository,
@@ -85,12 +85,12 @@ impl World {
     }
 
     /// Changes a host's file by hand, as somebody logged in there would.
-    pub(super) fn meddle(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
+    pub(super) fn edit_by_hand(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
         fs::write(
             self.host_folder(host).join(path.trim_start_matches('/')),
             text,
         )
-        .or_fail(|| format!("{path} of {host} can't be written"))
+        .or_fail(|| format!("cannot write {path} of {host}"))
     }
 
     /// The path of the controller's configuration.
@@ -109,7 +109,7 @@ impl World {
             &self.alertmanagers,
         );
         fs::write(self.config(), text)
-            .or_fail(|| "the controller's configuration can't be written".to_owned())
+            .or_fail(|| "cannot write the controller's configuration".to_owned())
     }
 
     /// Starts the controller as a process of its own.
@@ -118,10 +118,10 @@ impl World {
             .create(true)
             .append(true)
             .open(self.log())
-            .or_fail(|| "the controller's log can't be written".to_owned())?;
+            .or_fail(|| "cannot write the controller's log".to_owned())?;
         let errors = log
             .try_clone()
-            .or_fail(|| "the controller's log can't be written".to_owned())?;
+            .or_fail(|| "cannot write the controller's log".to_owned())?;
         let config = self.config();
         let child = self
             .plumb()
@@ -131,7 +131,7 @@ impl World {
             .stdout(log)
             .stderr(errors)
             .spawn()
-            .or_fail(|| "the controller can't be started".to_owned())?;
+            .or_fail(|| "cannot start the controller".to_owned())?;
         self.controller = Some(child);
         Ok(())
     }
@@ -142,7 +142,7 @@ impl World {
             child
                 .kill()
                 .await
-                .or_fail(|| "the controller can't be killed".to_owned())?;
+                .or_fail(|| "cannot kill the controller".to_owned())?;
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ impl World {
             .args(args)
             .output()
             .await
-            .or_fail(|| "plumb can't be run".to_owned())?;
+            .or_fail(|| "cannot run plumb".to_owned())?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
@@ -232,5 +232,5 @@ fn free_port() -> Result<u16, Failure> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .or_fail(|| "the loopback has no free port".to_owned())
+        .or_fail(|| "cannot find a free port on the loopback address".to_owned())
 }

@@ -9,33 +9,29 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use plumb_api::HostName;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::metrics;
-use super::view::{Command, Event, Fleet, HostObject, Refused, Revision, View};
+use super::view::{
+    CommandRefusal, ControllerApi, ControllerCommand, Event, Fleet, HostObject, Items, Revision,
+};
 use crate::ui::Page;
 
-type Seen = State<Arc<dyn View>>;
-
-/// A list, in Kubernetes' form.
-#[derive(Serialize)]
-struct Items<T> {
-    items: Vec<T>,
-}
+type ApiState = State<Arc<dyn ControllerApi>>;
 
 /// The read-only routes for anyone on the network: health, metrics, the page.
-pub(super) fn public(view: Arc<dyn View>) -> Router {
+pub(super) fn public(view: Arc<dyn ControllerApi>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
         .with_state(view)
-        .layer(axum::middleware::map_response(harden))
+        .layer(axum::middleware::map_response(add_security_headers))
 }
 
 /// The routes for everyone who may open the socket: the public ones and the API, with commands.
-pub(super) fn private(view: Arc<dyn View>) -> Router {
+pub(super) fn private(view: Arc<dyn ControllerApi>) -> Router {
     Router::new()
         .route("/api/v1/fleet", get(fleet))
         .route("/api/v1/hosts", get(hosts))
@@ -49,7 +45,7 @@ pub(super) fn private(view: Arc<dyn View>) -> Router {
 
 /// Adds headers that keep the page from loading, running or being framed by anything else, whatever a
 /// manifest puts into a name.
-async fn harden(mut response: Response) -> Response {
+async fn add_security_headers(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let headers = response.headers_mut();
     for (name, value) in [
@@ -63,13 +59,13 @@ async fn harden(mut response: Response) -> Response {
     response
 }
 
-async fn page(State(view): Seen) -> Response {
+async fn page(State(view): ApiState) -> Response {
     let fleet = view.fleet().await;
     let events = view.events(None).await;
     match Page::new(&fleet, &events).render() {
         Ok(text) => Html(text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the page can't be rendered");
+            tracing::error!(%error, "cannot render the page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -79,7 +75,7 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(view): Seen) -> (StatusCode, &'static str) {
+async fn readyz(State(view): ApiState) -> (StatusCode, &'static str) {
     if view.ready() {
         (StatusCode::OK, "ready\n")
     } else {
@@ -90,28 +86,28 @@ async fn readyz(State(view): Seen) -> (StatusCode, &'static str) {
     }
 }
 
-async fn show_metrics(State(view): Seen) -> Response {
+async fn show_metrics(State(view): ApiState) -> Response {
     match metrics::render(view.metrics()) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "metrics can't be rendered");
+            tracing::error!(%error, "cannot render the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-async fn fleet(State(view): Seen) -> axum::Json<Fleet> {
+async fn fleet(State(view): ApiState) -> axum::Json<Fleet> {
     axum::Json(view.fleet().await)
 }
 
-async fn hosts(State(view): Seen) -> Response {
+async fn hosts(State(view): ApiState) -> Response {
     let fleet = view.fleet().await;
     let items = fleet.hosts.iter().map(AsRef::as_ref).collect();
     axum::Json(Items::<&HostObject> { items }).into_response()
 }
 
 async fn host(
-    State(view): Seen,
+    State(view): ApiState,
     axum::extract::Path(name): axum::extract::Path<String>,
 ) -> Response {
     let fleet = view.fleet().await;
@@ -119,30 +115,33 @@ async fn host(
     if let Some(host) = found {
         return axum::Json(host.as_ref()).into_response();
     }
-    let refused = Refused {
+    let refused = CommandRefusal {
         message: format!("the fleet has no host {name}"),
-        hint: Some("run `plumb get hosts` to list the hosts".to_owned()),
+        hint: Some("run `plumb get hosts` to list them".to_owned()),
     };
     (StatusCode::NOT_FOUND, axum::Json(refused)).into_response()
 }
 
-async fn revisions(State(view): Seen) -> axum::Json<Items<Revision>> {
+async fn revisions(State(view): ApiState) -> axum::Json<Items<Revision>> {
     axum::Json(Items {
         items: view.fleet().await.revisions,
     })
 }
 
 #[derive(Deserialize)]
-struct OfHost {
+struct EventQuery {
     host: Option<HostName>,
 }
 
-async fn events(State(view): Seen, Query(query): Query<OfHost>) -> axum::Json<Vec<Event>> {
+async fn events(State(view): ApiState, Query(query): Query<EventQuery>) -> axum::Json<Vec<Event>> {
     axum::Json(view.events(query.host).await)
 }
 
-async fn commands(State(view): Seen, axum::Json(command): axum::Json<Command>) -> Response {
-    match view.tell(command).await {
+async fn commands(
+    State(view): ApiState,
+    axum::Json(command): axum::Json<ControllerCommand>,
+) -> Response {
+    match view.execute(command).await {
         Ok(done) => (StatusCode::ACCEPTED, axum::Json(done)).into_response(),
         Err(refused) => (StatusCode::CONFLICT, axum::Json(refused)).into_response(),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plumb_api::HostName;
 use serde::de::DeserializeOwned;
 
-use crate::http::view::{Command, Done, Event, Fleet, Refused};
+use crate::http::view::{CommandRefusal, CommandResult, ControllerCommand, Event, Fleet};
 use crate::report::{Failure, OrFail as _};
 
 /// A client of a running controller.
@@ -25,7 +25,7 @@ impl Client {
             .unix_socket(socket)
             .timeout(Duration::from_secs(30))
             .build()
-            .or_fail(|| "an HTTP client can't be made".to_owned())?;
+            .or_fail(|| "cannot create an HTTP client".to_owned())?;
         Ok(Self {
             http,
             socket: socket.to_owned(),
@@ -56,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     /// Fails if no controller answers, or it refuses the command.
-    pub async fn tell(&self, command: &Command) -> Result<Done, Failure> {
+    pub async fn execute(&self, command: &ControllerCommand) -> Result<CommandResult, Failure> {
         self.send(self.http.post("http://plumb/api/v1/commands").json(command))
             .await
     }
@@ -65,35 +65,38 @@ impl Client {
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, Failure> {
-        let response = request.send().await.map_err(|error| self.silent(&error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.no_answer(&error))?;
         let status = response.status();
         let body = response
             .bytes()
             .await
-            .map_err(|error| self.silent(&error))?;
+            .map_err(|error| self.no_answer(&error))?;
         if status.is_success() {
             return serde_json::from_slice(&body).or_fail(|| {
-                "the controller's answer isn't understood; it may be of another version".to_owned()
+                "cannot read the controller's answer; it may run another version".to_owned()
             });
         }
-        Err(match serde_json::from_slice::<Refused>(&body) {
+        Err(match serde_json::from_slice::<CommandRefusal>(&body) {
             Ok(refused) => Failure::new(refused.message).maybe_hint(refused.hint),
             Err(_) => Failure::new(format!("the controller answered with status {status}")),
         })
     }
 
-    fn silent(&self, error: &reqwest::Error) -> Failure {
+    fn no_answer(&self, error: &reqwest::Error) -> Failure {
         let socket = self.socket.display();
         let cause = root(error);
         let failure = Failure::new(format!("no controller answers at {socket}: {cause}"));
         if !self.socket.exists() {
-            failure.hint("is it running? `systemctl status plumb-controller`; --socket or PLUMB_SOCKET names another socket")
+            failure.hint("check that it runs: systemctl status plumb-controller; name another socket with --socket or PLUMB_SOCKET")
         } else if cause.contains("ermission denied") {
             failure.hint(
-                "the socket is open to its owner and group; join the group `plumb`, or use sudo",
+                "join the group `plumb`, or use sudo: the socket is open to its owner and group",
             )
         } else {
-            failure.hint("is it running? `systemctl status plumb-controller`")
+            failure.hint("check that it runs: systemctl status plumb-controller")
         }
     }
 }

@@ -11,42 +11,36 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
-type Labels = Vec<(&'static str, String)>;
+type MetricLabels = Vec<(&'static str, String)>;
 
 /// The help text of each metric.
 const HELP: &[(&str, &str)] = &[
-    ("plumb_build_info", "The version that runs"),
+    ("plumb_build_info", "Version of the running controller"),
     (
         "plumb_source_fetch_total",
-        "Fetches of the repository by result",
+        "Fetches of the repository, by result",
     ),
-    (
-        "plumb_source_fetch_duration_seconds",
-        "How long fetches took",
-    ),
+    ("plumb_source_fetch_duration_seconds", "Duration of fetches"),
     (
         "plumb_source_last_success_timestamp_seconds",
-        "When the repository was last fetched",
+        "Time of the last successful fetch",
     ),
-    ("plumb_source_revision_info", "The newest accepted commit"),
+    ("plumb_source_revision_info", "Newest accepted commit"),
     (
         "plumb_commit_verifications_total",
-        "Judged commits by verdict",
+        "Commits judged, by verdict",
     ),
-    ("plumb_hosts", "Hosts by state"),
+    ("plumb_hosts", "Hosts, by state"),
     (
         "plumb_host_drifted",
-        "Whether the host moved away from its target",
+        "1 if the host differs from its target",
     ),
     (
         "plumb_host_reachable",
-        "Whether the host could be talked to at the last attempt",
+        "1 if the last attempt reached the host",
     ),
-    ("plumb_host_suspended", "Whether a person asked for a pause"),
-    (
-        "plumb_host_reboot_required",
-        "Whether the machine wants a reboot",
-    ),
+    ("plumb_host_suspended", "1 if the host is suspended"),
+    ("plumb_host_reboot_required", "1 if the host needs a reboot"),
     (
         "plumb_host_clock_offset_seconds",
         "The host's clock minus the controller's at the last contact",
@@ -57,36 +51,36 @@ const HELP: &[(&str, &str)] = &[
     ),
     (
         "plumb_host_last_success_timestamp_seconds",
-        "When the host was last found or made as desired",
+        "Time at which the host was last confirmed to match its target",
     ),
     (
         "plumb_host_resources",
-        "Resources that are desired on the host, by state",
+        "Desired resources of the host, by state",
     ),
-    ("plumb_reconciles_total", "Runs on hosts by result"),
+    ("plumb_reconciles_total", "Runs on hosts, by result"),
     (
         "plumb_reconcile_duration_seconds",
-        "How long runs on hosts took, by phase",
+        "Duration of runs on hosts, by phase",
     ),
     (
         "plumb_resource_operations_total",
-        "Changes of resources by type, action and result",
+        "Changes of resources, by type, action and result",
     ),
     (
         "plumb_ssh_errors_total",
-        "Hosts that couldn't be talked to, by reason",
+        "Failed connections to hosts, by reason",
     ),
     (
         "plumb_queue_depth",
-        "Hosts whose turn has come and that wait",
+        "Hosts that are due and wait in the queue",
     ),
     (
         "plumb_queue_oldest_seconds",
-        "For how long the first of them has waited",
+        "Time that the first host in the queue has waited",
     ),
     (
         "plumb_alert_posts_total",
-        "Posts to Alertmanagers by result",
+        "Posts to Alertmanagers, by result",
     ),
 ];
 
@@ -114,7 +108,8 @@ impl Collector for Snapshot {
             for sample in samples {
                 let labels = labels(&sample.labels);
                 series(&mut metric, &labels, |metric| {
-                    metric.encode_counter(&sample.value, None::<Exemplar<Labels, f64>>.as_ref())
+                    metric
+                        .encode_counter(&sample.value, None::<Exemplar<MetricLabels, f64>>.as_ref())
                 })?;
             }
         }
@@ -137,7 +132,7 @@ impl Collector for Snapshot {
                 let labels = labels(&histogram.labels);
                 let buckets = buckets(histogram);
                 series(&mut metric, &labels, |metric| {
-                    metric.encode_histogram::<Labels>(
+                    metric.encode_histogram::<MetricLabels>(
                         histogram.sum,
                         histogram.count,
                         &buckets,
@@ -161,7 +156,7 @@ fn by_name<T>(all: &[T], name: impl Fn(&T) -> &'static str) -> BTreeMap<&'static
 
 fn series(
     metric: &mut MetricEncoder<'_>,
-    labels: &Labels,
+    labels: &MetricLabels,
     encode: impl FnOnce(&mut MetricEncoder<'_>) -> Result<(), fmt::Error>,
 ) -> Result<(), fmt::Error> {
     if labels.is_empty() {
@@ -171,7 +166,7 @@ fn series(
     }
 }
 
-fn labels(labels: &BTreeMap<&'static str, String>) -> Labels {
+fn labels(labels: &BTreeMap<&'static str, String>) -> MetricLabels {
     labels
         .iter()
         .map(|(key, value)| (*key, value.clone()))

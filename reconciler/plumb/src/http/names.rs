@@ -13,13 +13,13 @@ use axum::response::{IntoResponse as _, Response};
 
 /// The accepted names.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
+pub(super) struct AllowedHosts {
     listen: IpAddr,
     /// The host in the page's configured address.
     configured: Option<String>,
 }
 
-impl Names {
+impl AllowedHosts {
     /// Collects the names of a listener. `url` is the page's configured address, if there is one.
     pub(super) fn new(listen: SocketAddr, url: Option<&str>) -> Self {
         let uri: Option<Uri> = url.and_then(|url| url.parse().ok());
@@ -54,7 +54,7 @@ impl Names {
             None => "localhost and the address that it listens on".to_owned(),
         };
         let text = format!(
-            "this is a Plumb controller, which answers to {known}, not to \"{}\"; `url` in its configuration gives it a name\n",
+            "this Plumb controller answers to {known}, not to \"{}\"; set `url` in its configuration to add a name\n",
             asked.escape_default()
         );
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
@@ -91,7 +91,11 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Refuses requests for other names.
-pub(super) async fn check(State(names): State<Names>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(names): State<AllowedHosts>,
+    request: Request,
+    next: Next,
+) -> Response {
     match host_of(request.uri(), request.headers()) {
         Some(host) if names.answers(&host) => next.run(request).await,
         host => names.refusal(&host.unwrap_or_default()),
@@ -102,8 +106,8 @@ pub(super) async fn check(State(names): State<Names>, request: Request, next: Ne
 mod tests {
     use super::*;
 
-    fn names(listen: &str, url: Option<&str>) -> Names {
-        Names::new(listen.parse().unwrap(), url)
+    fn names(listen: &str, url: Option<&str>) -> AllowedHosts {
+        AllowedHosts::new(listen.parse().unwrap(), url)
     }
 
     #[test]

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::api;
-use super::names::{self, Names};
-use super::view::View;
+use super::names::{self, AllowedHosts};
+use super::view::ControllerApi;
 use crate::report::{Failure, OrFail as _};
 
 /// The open sockets, on which nothing is served yet: a second controller fails here, before it has begun to
@@ -19,7 +19,7 @@ use crate::report::{Failure, OrFail as _};
 pub struct Listeners {
     unix: UnixListener,
     path: PathBuf,
-    tcp: Option<(TcpListener, Names)>,
+    tcp: Option<(TcpListener, AllowedHosts)>,
 }
 
 impl Listeners {
@@ -37,11 +37,11 @@ impl Listeners {
         let tcp = match listen {
             Some(at) => {
                 let tcp = TcpListener::bind(at).await.map_err(|error| {
-                    Failure::new(format!("can't listen on {at}"))
+                    Failure::new(format!("cannot listen on {at}"))
                         .because(&error)
-                        .hint("`listen` in the controller's configuration names another address")
+                        .hint("set `listen` in the controller's configuration to another address")
                 })?;
-                Some((tcp, Names::new(at, url)))
+                Some((tcp, AllowedHosts::new(at, url)))
             }
             None => None,
         };
@@ -58,35 +58,35 @@ impl Listeners {
     }
 }
 
-const SOCKET_HINT: &str = "`socket` in the controller's configuration names another place; packaging/plumb-controller.service has systemd make the usual folder";
+const SOCKET_HINT: &str = "set `socket` in the controller's configuration to another path; packaging/plumb-controller.service makes systemd create the default folder";
 
 async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
     let shown = path.display();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
-            .or_fail(|| format!("the socket's folder {} can't be made", folder.display()))
+            .or_fail(|| format!("cannot create the socket's folder {}", folder.display()))
             .map_err(|failure| failure.hint(SOCKET_HINT))?;
     }
     // A socket file outlives a killed controller. If it answers, another controller runs.
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         return Err(
-            Failure::new(format!("another controller answers at {shown}"))
+            Failure::new(format!("another controller listens on {shown}"))
                 .hint("stop it first, or give this one another `socket`"),
         );
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(
-                Failure::new(format!("the old socket {shown} can't be removed")).because(&error),
+                Failure::new(format!("cannot remove the old socket {shown}")).because(&error),
             );
         }
         _ => {}
     }
     let listener = UnixListener::bind(path)
-        .or_fail(|| format!("the socket {shown} can't be opened"))
+        .or_fail(|| format!("cannot open the socket {shown}"))
         .map_err(|failure| failure.hint(SOCKET_HINT))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
-        .or_fail(|| format!("the socket {shown} can't be made private"))?;
+        .or_fail(|| format!("cannot restrict the permissions of the socket {shown}"))?;
     Ok(listener)
 }
 
@@ -96,7 +96,7 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
 /// Fails if a listener fails.
 pub async fn serve(
     listeners: Listeners,
-    view: Arc<dyn View>,
+    view: Arc<dyn ControllerApi>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let until = |mut stop: watch::Receiver<bool>| async move {

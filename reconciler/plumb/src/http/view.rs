@@ -11,7 +11,7 @@ pub use plumb_core::view::{
 };
 
 /// A running controller, as HTTP sees it.
-pub trait View: Send + Sync {
+pub trait ControllerApi: Send + Sync {
     /// Returns its view of the fleet, all at one moment.
     fn fleet(&self) -> BoxFuture<'_, Fleet>;
 
@@ -25,13 +25,23 @@ pub trait View: Send + Sync {
     fn ready(&self) -> bool;
 
     /// Carries out a command.
-    fn tell(&self, command: Command) -> BoxFuture<'_, Result<Done, Refused>>;
+    fn execute(
+        &self,
+        command: ControllerCommand,
+    ) -> BoxFuture<'_, Result<CommandResult, CommandRefusal>>;
+}
+
+/// A list, in Kubernetes' form.
+#[derive(Debug, Clone, Serialize)]
+pub struct Items<T> {
+    /// The objects.
+    pub items: Vec<T>,
 }
 
 /// A command for a controller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "command")]
-pub enum Command {
+pub enum ControllerCommand {
     /// Fetch now: the branch may have moved.
     Notify,
     /// Reconcile these hosts now; all hosts if none are named.
@@ -49,7 +59,7 @@ pub enum Command {
 /// The success of a command, which is done or begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Done {
+pub struct CommandResult {
     /// A sentence about it, without a full stop.
     pub message: String,
     /// The affected hosts.
@@ -61,7 +71,7 @@ pub struct Done {
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{message}")]
-pub struct Refused {
+pub struct CommandRefusal {
     /// The reason, in lower case and without a full stop.
     pub message: String,
     /// A suggestion for the reader.

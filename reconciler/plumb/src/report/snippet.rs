@@ -5,7 +5,7 @@ use std::fmt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use plumb_document::{Diagnostic, Severity, SourceMap, Span};
 
-use crate::output::Palette;
+use crate::palette::Palette;
 
 /// Renders every diagnostic with its snippet. Errors come last, because a terminal shows the end first.
 pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Palette) -> String {
@@ -21,7 +21,7 @@ pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Pale
     let mut out = String::new();
     let (errors, warnings): (Vec<_>, Vec<_>) = all.iter().partition(|d| d.is_error());
     for diagnostic in warnings.into_iter().chain(errors) {
-        let shown = Shown::new(diagnostic, sources);
+        let shown = Snippet::new(diagnostic, sources);
         if handler.render_report(&mut out, &shown).is_err() {
             // If the snippet can't be drawn, show at least the message.
             out.push_str(&diagnostic.to_string());
@@ -34,17 +34,17 @@ pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Pale
 }
 
 /// A diagnostic in miette's form.
-struct Shown {
+struct Snippet {
     code: &'static str,
     severity: miette::Severity,
     message: String,
     help: Option<String>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
-    elsewhere: Vec<Shown>,
+    elsewhere: Vec<Snippet>,
 }
 
-impl Shown {
+impl Snippet {
     fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Self {
         let mut labels = vec![LabeledSpan::new_primary_with_span(
             None,
@@ -78,10 +78,13 @@ impl Shown {
         };
         let hosts = match diagnostic.hosts.as_slice() {
             [] => None,
-            [one] => Some(format!("this holds {one}")),
-            many if many.len() <= 6 => Some(format!("this holds {}", many.join(", "))),
+            [one] => Some(format!("{one} stays at its last good state")),
+            many if many.len() <= 6 => Some(format!(
+                "these hosts stay at their last good state: {}",
+                many.join(", ")
+            )),
             many => Some(format!(
-                "this holds {} and {} more hosts",
+                "these hosts stay at their last good state: {} and {} more",
                 many[..5].join(", "),
                 many.len() - 5
             )),
@@ -116,21 +119,21 @@ fn range(span: &Span) -> std::ops::Range<usize> {
     span.bytes()
 }
 
-impl fmt::Debug for Shown {
+impl fmt::Debug for Snippet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for Snippet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Shown {}
+impl std::error::Error for Snippet {}
 
-impl miette::Diagnostic for Shown {
+impl miette::Diagnostic for Snippet {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.code))
     }
@@ -193,7 +196,7 @@ mod tests {
             "hosts/linda.yaml:3:",
             "arhc: x86_64",
             "did you mean arch?",
-            "this holds linda",
+            "linda stays at its last good state",
         ] {
             assert!(shown.contains(part), "{part} is missing in:\n{shown}");
         }

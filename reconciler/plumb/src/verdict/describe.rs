@@ -4,14 +4,35 @@ use std::fmt::Write as _;
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, Trailers, invisible, limits};
-use plumb_trust::{By, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, Step, Verdict};
+use plumb_trust::{
+    By, Detail, NeedMet, ObjectKind, Objects as _, Oid, Outcome, Reason, Step, Verdict,
+};
 
 use super::hint::{HintContext, hint};
-use super::{FloorSource, Verbosity};
+use super::range::FloorSource;
 use crate::output::{Paint, Palette, one_of};
 
 /// The number of accepted commits that a brief description lists one by one.
-pub(super) const LISTED: usize = 20;
+const LISTED: usize = 20;
+
+/// The amount of detail about accepted commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// The verdict and the signers.
+    Brief,
+    /// Everything that each commit needed and got.
+    Full,
+}
+
+impl Verbosity {
+    /// The detail that the description needs.
+    pub(crate) const fn detail(self) -> Detail {
+        match self {
+            Self::Brief => Detail::Newest(LISTED),
+            Self::Full => Detail::Explain,
+        }
+    }
+}
 
 /// The longest text of a commit that is shown.
 const SHOWN: usize = 72;
@@ -146,7 +167,7 @@ fn describe_step(
     if step.verdict.is_accept()
         && let Some(why) = declared_emergency(repository, &step.commit)
     {
-        let title = palette.paint(Paint::Warn, "says that it is an emergency:");
+        let title = palette.paint(Paint::Warn, "declares an emergency:");
         let _ = writeln!(out, "    {title} {why}");
     }
     if verbosity == Verbosity::Full {
@@ -221,9 +242,9 @@ pub(crate) fn who_could(need: &NeedMet) -> String {
     let all = need.identities.len().saturating_add(need.could.len());
     let enough = usize::try_from(need.count).is_ok_and(|count| all >= count);
     match need.could.as_slice() {
-        [] => "nobody could give it: no key of the others counts any more".to_owned(),
+        [] => "nobody could give it, because no other key of the group counts any more".to_owned(),
         some if !enough => format!(
-            "only {} could give a part of it: no key of the others counts any more",
+            "only {} could give a part of it, because no other key of the group counts any more",
             one_of(some)
         ),
         [one] => format!("{one} could give it"),
@@ -268,7 +289,7 @@ fn describe_unjudged(
     };
     let _ = writeln!(
         out,
-        "{} nothing can be judged from the {name} {} ({}): {} {}",
+        "{} cannot judge from the {name} {} ({}): {} {}",
         palette.paint(Paint::Error, format_args!("{:<12}", "not judged")),
         outcome.accepted.short(),
         subject(repository, &outcome.accepted),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use plumb_adapters::git::{Repository, spare_threads};
 use plumb_trust::{Inputs, Oid, TagRef, verify};
 
-use super::floor::{first_parents, server_head};
+use super::history::{authority, first_parents, server_head};
 use crate::git::Git;
 
 /// The accepted commit that a head isn't built on.
@@ -71,7 +71,7 @@ pub(crate) fn divergence(
 
 /// True if `head` is the tip of the policy's branch, and that branch is checked out.
 fn is_the_branch(repository: &Repository, git: &Git, introduction: &Oid, head: Oid) -> bool {
-    let Ok(authority) = super::authority(repository, introduction) else {
+    let Ok(authority) = authority(repository, introduction) else {
         return false;
     };
     let own = &authority.policy.reference;

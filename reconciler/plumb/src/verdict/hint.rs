@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use plumb_adapters::git::Repository;
 use plumb_trust::{Oid, Outcome, ReasonCode};
 
+use super::history::authority;
 use crate::git::remote_of;
 use crate::output::{Paint, Palette, quoted};
 
@@ -44,7 +45,7 @@ pub(crate) struct HintContext {
 impl HintContext {
     /// Takes the branch from the policy of the accepted commit.
     pub(crate) fn of(repository: &Repository, outcome: &Outcome, commit: Oid, tip: Oid) -> Self {
-        let authority = super::authority(repository, &outcome.accepted);
+        let authority = authority(repository, &outcome.accepted);
         let branch = authority.map_or_else(
             |_| "main".to_owned(),
             |authority| authority.policy.branch().to_owned(),
@@ -73,7 +74,7 @@ impl HintContext {
 
 /// A row of the table: the text, the command for the commit's author (it changes the newest commit), and
 /// commands for everybody.
-struct Row(&'static str, Option<&'static str>, &'static [&'static str]);
+struct HintRow(&'static str, Option<&'static str>, &'static [&'static str]);
 
 const SIGN: &str = "git commit --amend --no-edit -S --allow-empty";
 const SIGN_WITH: &str = "git -c user.signingkey=KEY commit --amend --no-edit -S --allow-empty";
@@ -87,24 +88,24 @@ const PUSH_ACCEPTED: &str = "git push {remote} {accepted}~0:refs/heads/{branch}"
 const SET_BACK: &str = "git push --force-with-lease {remote} {accepted}~0:refs/heads/{branch}";
 
 /// Returns the table's row for a reason; reasons with the same remedy share one.
-fn row_of(code: ReasonCode) -> Option<Row> {
+fn row_of(code: ReasonCode) -> Option<HintRow> {
     Some(match code {
         // These hold nothing up by themselves.
         ReasonCode::Ancestor | ReasonCode::ApprovalIgnored | ReasonCode::HistoryRevoked => {
             return None;
         }
-        ReasonCode::Uncovered => Row(
+        ReasonCode::Uncovered => HintRow(
             "If you made this commit, sign it. If not, look at it first: whoever signs or approves it vouches for it.",
             Some(SIGN),
             &[APPROVE],
         ),
-        ReasonCode::ApprovalsMissing => Row(
-            "Fetch the approvals that the server has. Those who are named above give the others, once they have looked at the commit.",
+        ReasonCode::ApprovalsMissing => HintRow(
+            "Fetch the approvals that the server has. The people named above can approve the commit after they have looked at it.",
             None,
             &[FETCH_APPROVALS, APPROVE],
         ),
-        ReasonCode::Unbound => Row(
-            "If you made this commit, amend it with the hook commit-msg in place, which adds where it is meant. An approval says it too.",
+        ReasonCode::Unbound => HintRow(
+            "If you made this commit, amend it with the hook commit-msg installed: the hook adds the line `Deploy-Ref:`. An approval names the repository and branch too.",
             Some(SIGN),
             &[APPROVE],
         ),
@@ -112,43 +113,43 @@ fn row_of(code: ReasonCode) -> Option<Row> {
         | ReasonCode::UnsupportedSignature
         | ReasonCode::WeakCrypto
         | ReasonCode::KeyMisused
-        | ReasonCode::KeyExpired => Row(
+        | ReasonCode::KeyExpired => HintRow(
             "If you made this commit, sign it with a key of the policy that counts. If not, look at it first: whoever approves it vouches for it.",
             Some(SIGN_WITH),
             &["plumb trust show", APPROVE],
         ),
-        ReasonCode::KeyRevoked => Row(
-            "Look at it: whoever has the revoked key may have made it. Unless it is certainly its author's, set the branch back to what is accepted; nobody signs or approves it unseen.",
+        ReasonCode::KeyRevoked => HintRow(
+            "Look at it first, because a thief may have made it with the revoked key. Unless you are certain that its author did, set the branch back to the accepted commit; nobody should sign or approve it unseen.",
             None,
             &["git show {commit}", SET_BACK],
         ),
-        ReasonCode::Future => Row(
-            "Wait until that time has come: the commit is judged again then. If you made it with a wrong clock, set the clock right and sign it anew.",
+        ReasonCode::Future => HintRow(
+            "Wait until that time: the commit is judged again then. If you made it with a wrong clock, correct the clock and sign it again.",
             Some(SIGN),
             &[],
         ),
-        ReasonCode::Frozen => Row(
-            "Wait until the freeze has ended: the commit is judged again then. If it is yours and the policy has an `emergency`, declare one instead.",
+        ReasonCode::Frozen => HintRow(
+            "Wait until the freeze ends: the commit is judged again then. If the commit is yours and the policy has an `emergency`, declare one instead.",
             Some(DECLARE),
             &[],
         ),
-        ReasonCode::SideUnsigned => Row(
-            "Let those who made the commits of the merged branch sign them, each their own. Then merge that branch again.",
+        ReasonCode::SideUnsigned => HintRow(
+            "Ask the authors of the merged branch to sign their commits. Then merge that branch again.",
             None,
             &[LOOK],
         ),
-        ReasonCode::Backdated | ReasonCode::SeenLate | ReasonCode::Tombstoned => Row(
-            "If you made this commit and it is still wanted, set the clock right and sign it anew.",
+        ReasonCode::Backdated | ReasonCode::SeenLate | ReasonCode::Tombstoned => HintRow(
+            "If you made this commit and still want it, correct your clock and sign the commit again.",
             Some(SIGN),
             &[],
         ),
-        ReasonCode::HeartbeatStale => Row(
-            "Check that the job that makes the heartbeat runs, and that the server shows the newest commits.",
+        ReasonCode::HeartbeatStale => HintRow(
+            "Check that the job that creates the heartbeat runs, and that the server shows the newest commits.",
             None,
             &["git ls-remote {remote} {branch} 'alive/*'"],
         ),
-        ReasonCode::BadSignature | ReasonCode::MalformedSignature => Row(
-            "Look at it: it was changed after it was signed, or it is a forgery. Set the branch back to what is accepted if the server has it.",
+        ReasonCode::BadSignature | ReasonCode::MalformedSignature => HintRow(
+            "Look at it: it was changed after it was signed, or it is a forgery. If the server has it, set the branch back to the accepted commit.",
             None,
             &["git show --show-signature {commit}", SET_BACK],
         ),
@@ -159,13 +160,13 @@ fn row_of(code: ReasonCode) -> Option<Row> {
         | ReasonCode::DuplicateTrailer
         | ReasonCode::Gitlink
         | ReasonCode::Link
-        | ReasonCode::PolicyNotIsolated => Row(
-            "Set the branch back to what is accepted if the server has the commit. Then make the change again without what is named above; a change of trust/ is a commit of its own.",
+        | ReasonCode::PolicyNotIsolated => HintRow(
+            "If the server has the commit, set the branch back to the accepted one. Then make the change again without what is named above; put a change of trust/ into a commit of its own.",
             None,
             &[SET_BACK],
         ),
-        ReasonCode::NoRule => Row(
-            "Let a rule own that path first (`**` owns everything), in a commit before this one.",
+        ReasonCode::NoRule => HintRow(
+            "First add a rule that matches that path (`**` matches everything), in a commit before this one.",
             None,
             &["$EDITOR trust/policy.yaml", "plumb trust check"],
         ),
@@ -173,32 +174,32 @@ fn row_of(code: ReasonCode) -> Option<Row> {
         | ReasonCode::PolicyUnsatisfiable
         | ReasonCode::PolicySerial
         | ReasonCode::PolicyMoved
-        | ReasonCode::RevocationDropped => Row(
-            "Set the branch back to what is accepted if the server has the commit. Then mend trust/ until the check finds no error, and commit again.",
+        | ReasonCode::RevocationDropped => HintRow(
+            "If the server has the commit, set the branch back to the accepted one. Then fix trust/ until `plumb trust check` finds no error, and commit again.",
             None,
             &[SET_BACK, "plumb trust check"],
         ),
-        ReasonCode::MissingObject | ReasonCode::CorruptObject => Row(
-            "Fetch the whole history: a shallow clone can't be judged. If an object is broken, a fresh clone may have it whole.",
+        ReasonCode::MissingObject | ReasonCode::CorruptObject => HintRow(
+            "Fetch the whole history, because a shallow clone can't be judged. If an object is damaged, try a fresh clone.",
             None,
             &["git fetch --unshallow {remote}", "git fsck --full"],
         ),
-        ReasonCode::NotDescendant => Row(
-            "Build on what is accepted: rebase your own commits onto it, and merge those of others on top of it.",
+        ReasonCode::NotDescendant => HintRow(
+            "Build on the accepted commit: rebase your own commits onto it, and merge those of others on top of it.",
             None,
             &["git fetch {remote}", LOOK],
         ),
-        ReasonCode::Rewound | ReasonCode::RollbackRefused => Row(
-            "Push the accepted commits again. To go back on purpose, undo on top of them.",
+        ReasonCode::Rewound | ReasonCode::RollbackRefused => HintRow(
+            "Push the accepted commits again. To go back on purpose, revert on top of them.",
             None,
             &[PUSH_ACCEPTED, UNDO],
         ),
-        ReasonCode::EmergencyExpired => Row(
-            "If you made this commit and the emergency lasts, sign it anew. As an ordinary change it needs the approvals of its paths, and waits for the end of a freeze.",
+        ReasonCode::EmergencyExpired => HintRow(
+            "If you made this commit and the emergency goes on, sign it again. As an ordinary change it needs the approvals of its paths, and waits for the end of a freeze.",
             Some(SIGN),
             &[],
         ),
-        ReasonCode::EmergencyForbidden => Row(
+        ReasonCode::EmergencyForbidden => HintRow(
             "Make that change without `Emergency:`, with the approvals that its paths need.",
             None,
             &[],
@@ -222,7 +223,7 @@ pub(crate) fn hint(
         .into_iter()
         .filter(|code| row_of(*code).is_some())
         .max_by_key(rank)?;
-    let Row(text, amend, commands) = row_of(deciding)?;
+    let HintRow(text, amend, commands) = row_of(deciding)?;
     let amend = amend.filter(|_| context.position == Position::Newest);
     let commands = amend.iter().chain(commands);
     Some(Hint {

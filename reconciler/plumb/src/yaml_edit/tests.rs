@@ -1,4 +1,4 @@
-use super::Step::{Item, Key};
+use super::PathStep::{Item, Key};
 use super::*;
 
 const BLOCK: &str = "\
@@ -86,7 +86,7 @@ fn entries_and_items_are_added_in_either_style() {
 
 #[test]
 fn entries_and_items_are_taken_out_with_their_lines() {
-    let removed = |path: &[Step<'_>], lines: &[&str]| {
+    let removed = |path: &[PathStep<'_>], lines: &[&str]| {
         changes(|yaml| yaml.remove(path), lines);
     };
     removed(

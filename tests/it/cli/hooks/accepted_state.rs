@@ -44,7 +44,7 @@ fn a_push_is_judged_from_the_newest_accepted_commit() {
     change(&env, "5");
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    push.says(&["missing"]);
+    push.stderr_has(&["missing"]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn what_is_remembered_counts_only_where_it_fits() {
             below.code, 0,
             "{to}: the branch went below what is accepted"
         );
-        below.says(&["[rewound]"]);
+        below.stderr_has(&["[rewound]"]);
         let again = push(&env, &to);
         assert!(env.read(ACCEPTED).contains(&format!("accepted {again}\n")));
         env.git("fleet", &["reset", "--quiet", "--hard", &third]);
@@ -113,13 +113,13 @@ fn what_was_accepted_and_taken_off_the_branch_is_known_again() {
     env.git("server.git", &["update-ref", "refs/heads/main", &other]);
     let push = env.try_git("fleet", &["push", "--force", "origin", "main"]);
     push.exits(0)
-        .says(&["pendingAlarm", "[tombstoned]", &third[..12]]);
+        .stderr_has(&["pendingAlarm", "[tombstoned]", &third[..12]]);
     // It is remembered beyond that push.
     assert!(env.read(ACCEPTED).contains(&format!("tombstone {third}\n")));
     change(&env, "3");
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&["[tombstoned]"]);
+        .stderr_has(&["[tombstoned]"]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
                 &["push", "--force", "origin", &format!("{wrong}:{main}")],
             );
             assert_ne!(push.code, 0, "{past:?}: {wrong}");
-            push.says(&[
+            push.stderr_has(&[
                 "the branch was set back past the hooks",
                 &format!("git push origin {third}~0:{main}"),
             ]);
@@ -166,7 +166,7 @@ fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
         // What it says is what helps.
         env.try_git("fleet", &["push", "origin", &format!("{third}:{main}")])
             .exits(0)
-            .says(&[&format!("accepted up to {}", &third[..12])]);
+            .stderr_has(&[&format!("accepted up to {}", &third[..12])]);
         assert_eq!(env.read(ACCEPTED), remembered);
         let below = env.try_git(
             "fleet",
@@ -203,12 +203,12 @@ fn revocations_are_seen_wherever_they_stand() {
     env.git("fleet", &["tag", "--sign", &tag, "-m", "stolen", &policy]);
     env.try_git("fleet", &["push", "origin", &tag])
         .exits(0)
-        .says(&[&format!("{key} is revoked")]);
+        .stderr_has(&[&format!("{key} is revoked")]);
     env.be("bob");
     change(&env, "3");
     let refused = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(refused.code, 0);
-    refused.says(&["[key-revoked]", "isn't moved"]);
+    refused.stderr_has(&["[key-revoked]", "isn't moved"]);
     // What was accepted before stays the floor.
     env.git("fleet", &["reset", "--quiet", "--hard", "origin/main"]);
     env.be("alice");
@@ -266,5 +266,5 @@ fn a_freeze_doesnt_hold_what_came_before_it() {
     change(&env, "too late");
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&["[frozen]"]);
+        .stderr_has(&["[frozen]"]);
 }

@@ -51,14 +51,14 @@ fn merges_and_reverts_without_an_editor_say_where_they_are_meant() {
     let merge = env.git("fleet", &["rev-parse", "HEAD"]);
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&[&format!("accepted up to {}", &merge[..12])]);
+        .stderr_has(&[&format!("accepted up to {}", &merge[..12])]);
     // Undo.
     env.git("fleet", &["revert", "-S", "--no-edit", "-m", "1", "HEAD"]);
     assert_eq!(last_paragraph(&env), said);
     let undone = env.git("fleet", &["rev-parse", "HEAD"]);
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&[&format!("accepted up to {}", &undone[..12])]);
+        .stderr_has(&[&format!("accepted up to {}", &undone[..12])]);
     assert_eq!(
         env.git("fleet", &["diff", "--stat", &first, "HEAD"]),
         "",
@@ -85,7 +85,7 @@ fn a_commit_of_which_nothing_was_written_is_given_up() {
         commit.args(args).env("GIT_EDITOR", "true");
         let run = Environment::run(commit);
         assert_ne!(run.code, 0, "{args:?}");
-        run.says(&["empty commit message"]);
+        run.stderr_has(&["empty commit message"]);
     }
     assert_eq!(env.git("fleet", &["rev-parse", "HEAD"]), first);
     // One that was written is bound.

@@ -43,7 +43,7 @@ fn the_server_rejects_what_builds_on_a_revoked_signature() {
     let stolen = dated(&env, "a thief's", 48);
     env.try_git("fleet", &["push", "origin", "main"])
         .exits(0)
-        .says(&[PUSHED]);
+        .stderr_has(&[PUSHED]);
     env.be("alice");
     let bob = plumb_trust::policy::KeyFile::parse(env.read("bob.pub").as_bytes())
         .unwrap()
@@ -55,7 +55,7 @@ fn the_server_rejects_what_builds_on_a_revoked_signature() {
     dated(&env, "on top", 49);
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    let push = push.says(&[&stolen[..12], "[key-revoked]", "isn't moved"]);
+    let push = push.stderr_has(&[&stolen[..12], "[key-revoked]", "isn't moved"]);
     for never in ["git rebase", "commit --amend --no-edit -S --allow-empty\" "] {
         assert!(!push.stderr.contains(never), "{}", push.stderr);
     }
@@ -93,11 +93,11 @@ fn only_the_server_knows_the_approvals_that_a_merge_leaves_behind() {
     );
     let push = env.try_git("fleet", &["push", "origin", "side:main"]);
     assert_ne!(push.code, 0);
-    push.says(&[PUSHED, "[not-descendant]", "isn't moved"]);
+    push.stderr_has(&[PUSHED, "[not-descendant]", "isn't moved"]);
     // `verify` judges by the approvals that are here.
     env.plumb("fleet", &["verify"])
         .exits(4)
-        .says(&["[not-descendant]", &approved[..12]]);
+        .stdout_has(&["[not-descendant]", &approved[..12]]);
 }
 
 #[test]
@@ -125,23 +125,23 @@ fn a_pull_that_merged_is_refused_alike_everywhere() {
     env.git("fleet", &["fetch", "--quiet"]);
     env.plumb("fleet", &["verify"])
         .exits(4)
-        .says(&["[not-descendant]"]);
+        .stdout_has(&["[not-descendant]"]);
     let merged = ["pull", "--quiet", "--no-rebase", "--no-edit", "-S"];
     env.git("fleet", &merged);
     let run = env
         .plumb("fleet", &["verify"])
         .exits(4)
-        .says(&["[not-descendant]", "rebase your own commits onto it"]);
+        .matches("pre_push/a_pull_that_merged_is_refused_alike_everywhere");
     assert!(!run.stdout.contains("accepted up to"), "{}", run.stdout);
     let json = ["verify", "-o", "json"];
     let json = env.plumb("fleet", &json).exits(4).json();
     assert_eq!(json["verdict"], "reject");
     let push = env.try_git("fleet", &["push", "origin", "main"]);
     assert_ne!(push.code, 0);
-    let push = push.says(&["[not-descendant]", "isn't pushed"]);
+    let push = push.stderr_has(&["[not-descendant]", "isn't pushed"]);
     assert!(!push.stderr.contains("isn't moved"), "{}", push.stderr);
     env.try_git("fleet", &["push", "--no-verify", "origin", "main"])
-        .says(&["[not-descendant]", "isn't moved"]);
+        .stderr_has(&["[not-descendant]", "isn't moved"]);
     env.git("fleet", &["rebase", "--quiet", "--gpg-sign", "origin/main"]);
     env.git("fleet", &["push", "--quiet", "origin", "main"]);
     env.plumb("fleet", &["verify"]).exits(0);
@@ -153,7 +153,7 @@ fn a_pull_that_merged_is_refused_alike_everywhere() {
     env.edit("fleet/fleet.yaml", "kind: Fleet", "kind: Fleet # ours");
     env.commit("Ours", &["-S"]);
     let run = env.plumb("fleet", &["verify"]);
-    run.says(&[&format!("isn't built on {}", &tip[..12])]);
+    run.stderr_has(&[&format!("isn't built on {}", &tip[..12])]);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_clone_rejects_what_the_server_has_put_another_branch_in_place_of() {
     env.git("fleet", &["switch", "--quiet", "main"]);
     env.plumb("fleet", &["verify"])
         .exits(4)
-        .says(&["[not-descendant]", &lost[..12]]);
+        .stdout_has(&["[not-descendant]", &lost[..12]]);
     env.git("server.git", &["update-ref", "refs/heads/main", &lost]);
     env.git("fleet", &["fetch", "--quiet"]);
     env.plumb("fleet", &["verify"]).exits(0);

@@ -66,7 +66,7 @@ fn a_bare_repository_needs_only_git_and_plumb() {
         let commit = env.commit("By a forge", &["--no-gpg-sign"]);
         let push = env.try_git("fleet", &["push", "--quiet", "origin", "main"]);
         assert_ne!(push.code, 0, "{format}");
-        push.says(&["[uncovered]"]);
+        push.stderr_has(&["[uncovered]"]);
         env.plumb("fleet", &["approve", "HEAD", "--id", "a"])
             .exits(0);
         env.try_git(
@@ -74,7 +74,7 @@ fn a_bare_repository_needs_only_git_and_plumb() {
             &["push", "--atomic", "origin", "main", "approve/main/a"],
         )
         .exits(0)
-        .says(&[&format!("accepted up to {}", &commit[..12])]);
+        .stderr_has(&[&format!("accepted up to {}", &commit[..12])]);
         // An atomic push of which one part is refused moves nothing.
         env.edit("fleet/files/journald.conf", "1G", "3G");
         env.commit("Signed", &["-S"]);
@@ -82,7 +82,7 @@ fn a_bare_repository_needs_only_git_and_plumb() {
         let args = ["push", "--atomic", "origin", "main", "approve/main/light"];
         let push = env.try_git("fleet", &args);
         assert_ne!(push.code, 0);
-        push.says(&["lightweight"]);
+        push.stderr_has(&["lightweight"]);
         assert_eq!(env.git("server.git", &["rev-parse", "main"]), commit);
         env.git("fleet", &["push", "--quiet", "origin", "main"]);
         // Packed on arrival, it is found as well.
@@ -95,7 +95,7 @@ fn a_bare_repository_needs_only_git_and_plumb() {
         env.commit("Onto packs", &["--no-gpg-sign"]);
         let push = env.try_git("fleet", &["push", "--quiet", "origin", "main"]);
         assert_ne!(push.code, 0);
-        push.says(&["[uncovered]"]);
+        push.stderr_has(&["[uncovered]"]);
     }
 }
 
@@ -116,7 +116,7 @@ fn where_only_update_is_called_what_can_never_be_accepted_is_refused() {
     env.commit("Both", &["-S"]);
     let push = env.try_git("fleet", &["push", "origin", "main", "main:refs/heads/wip"]);
     assert_ne!(push.code, 0);
-    push.says(&["policy-not-isolated", "isn't moved"]);
+    push.stderr_has(&["policy-not-isolated", "isn't moved"]);
     assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
     assert_ne!(env.git("server.git", &["rev-parse", "wip"]), first);
     env.git("fleet", &["reset", "--quiet", "--hard", &first]);
@@ -131,7 +131,7 @@ fn where_only_update_is_called_what_can_never_be_accepted_is_refused() {
         &["push", "--atomic", "origin", "main", "approve/main/a"],
     )
     .exits(0)
-    .says(&["[uncovered]", &format!("accepted up to {}", &commit[..12])]);
+    .stderr_has(&["[uncovered]", &format!("accepted up to {}", &commit[..12])]);
     let memory = env.read("server.git/plumb/accepted");
     assert!(memory.contains(&format!("accepted {commit}\n")), "{memory}");
 
@@ -142,10 +142,10 @@ fn where_only_update_is_called_what_can_never_be_accepted_is_refused() {
     assert_ne!(below.code, 0, "the branch went below what is accepted");
     let delete = env.try_git("fleet", &["push", "origin", ":main"]);
     assert_ne!(delete.code, 0);
-    delete.says(&["can't be deleted"]);
+    delete.stderr_has(&["can't be deleted"]);
     let delete = env.try_git("fleet", &["push", "origin", ":refs/tags/approve/main/a"]);
     assert_ne!(delete.code, 0);
-    delete.says(&["stays as it is"]);
+    delete.stderr_has(&["can't be moved or deleted"]);
 }
 
 #[test]
@@ -164,16 +164,16 @@ fn the_branch_that_is_judged_is_the_policy_s() {
     // Without a root of trust it isn't known which one that is, and that is said.
     env.try_git("fleet", &["push", "origin", "prod:other"])
         .exits(0)
-        .says(&["nothing was judged", "git config plumb.introduction COMMIT"]);
+        .stderr_has(&["nothing was judged", "git config plumb.introduction COMMIT"]);
     env.git("server.git", &["config", "plumb.introduction", &first]);
     env.try_git("fleet", &["push", "origin", "prod"])
         .exits(0)
-        .says(&["refs/heads/prod is accepted up to"]);
+        .stderr_has(&["refs/heads/prod is accepted up to"]);
     env.edit("fleet/files/journald.conf", "2G", "1G");
     env.commit("Unsigned", &["--no-gpg-sign"]);
     let push = env.try_git("fleet", &["push", "origin", "prod"]);
     assert_ne!(push.code, 0, "{}", push.stderr);
-    push.says(&["[uncovered]", "refs/heads/prod isn't moved"]);
+    push.stderr_has(&["[uncovered]", "refs/heads/prod isn't moved"]);
     // Another is nobody's business, unless `plumb.ref` says so.
     let other = env
         .try_git("fleet", &["push", "origin", "prod:other"])

@@ -22,9 +22,9 @@ fn a_head_that_is_its_own_floor_is_judged_by_nobody() {
     env.git("fleet", &["push", "--quiet", "origin", "main"]);
     env.git("clone", &["pull", "--quiet"]);
     for args in [&["verify"][..], &["verify", "-o", "json"]] {
-        let run = env.plumb("clone", args).exits(1).says(&[
+        let run = env.plumb("clone", args).exits(1).stderr_has(&[
             "nothing was judged",
-            "taken as given",
+            "head of the upstream branch",
             "git config plumb.introduction COMMIT",
         ]);
         assert!(!run.stdout.contains("accept\""), "{}", run.stdout);
@@ -35,11 +35,11 @@ fn a_head_that_is_its_own_floor_is_judged_by_nobody() {
     // A commit alone is judged, and what lies before it is said to be unknown.
     env.plumb("clone", &["explain", "HEAD"])
         .exits(0)
-        .says(&["[uncovered]", "the commits before it are taken as given"]);
+        .matches("clones/a_head_that_is_its_own_floor_is_judged_by_nobody");
     env.git("clone", &["config", "plumb.introduction", &first]);
     env.plumb("clone", &["verify"])
         .exits(3)
-        .says(&["[uncovered]"]);
+        .stdout_has(&["[uncovered]"]);
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn a_clone_that_is_behind_says_so() {
     env.git("clone", &["fetch", "--quiet"]);
     env.plumb("clone", &["verify"])
         .exits(0)
-        .says(&["1 more commit than HEAD", "plumb verify --head origin/main"]);
+        .matches("clones/a_clone_that_is_behind_says_so");
     env.plumb("clone", &["verify", "--head", "origin/main"])
         .exits(3)
-        .says(&["[uncovered]"]);
+        .stdout_has(&["[uncovered]"]);
     // So does what prepares a commit that could only be pushed on top.
     env.key("bob");
     let add = [
@@ -69,7 +69,7 @@ fn a_clone_that_is_behind_says_so() {
     ];
     env.plumb("clone", &add)
         .exits(0)
-        .says(&["origin/main has 1 more commit than this branch: undo this, run `git pull`"]);
+        .matches("clones/a_clone_that_is_behind_says_so-2");
     for undo in [
         &["restore", "trust"][..],
         &["clean", "-q", "-f", "trust"],
@@ -104,7 +104,7 @@ fn a_clone_without_tags_fetches_approvals_as_hinted() {
     let run = env
         .plumb("clone", &["verify"])
         .exits(3)
-        .says(&["[approvals-missing]", "Fetch the approvals"]);
+        .matches("clones/a_clone_without_tags_fetches_approvals_as_hinted");
     let command = run
         .stdout
         .lines()
@@ -135,7 +135,7 @@ fn no_hint_signs_or_pushes_what_others_made() {
     for args in [&["verify"][..], &["explain", "HEAD^"]] {
         let run = env
             .plumb("fleet", args)
-            .says(&["look at it first", &format!("plumb approve {foreign}")]);
+            .stdout_has(&["look at it first", &format!("plumb approve {foreign}")]);
         for never in ["git rebase", "--amend", "git push"] {
             assert!(!run.stdout.contains(never), "{}", run.stdout);
         }
@@ -151,11 +151,11 @@ fn a_subfolder_is_in_the_repository() {
     env.plumb("fleet/files", &["verify"]).exits(0);
     env.plumb("fleet/files", &["explain", "HEAD"])
         .exits(0)
-        .says(&["accepted up to"]);
+        .matches("clones/a_subfolder_is_in_the_repository");
     // Whoever names a folder means that one.
     env.plumb("fleet/files", &["verify", "--git-dir", "."])
         .exits(1)
-        .says(&["no git repository at ."]);
+        .matches("clones/a_subfolder_is_in_the_repository-2");
 }
 
 #[test]
@@ -172,5 +172,5 @@ fn a_branch_s_name_is_one_word_in_the_commands_that_are_printed() {
     env.git("clone", &["config", "plumb.introduction", &first]);
     env.plumb("clone", &["verify"])
         .exits(0)
-        .says(&["plumb verify --head 'origin/pr;id>&2'"]);
+        .matches("clones/a_branch_s_name_is_one_word_in_the_commands_that_are_printed");
 }

@@ -20,12 +20,12 @@ fn an_approval_is_of_the_commit_that_was_printed() {
         env.git("fleet", &["tag", name, &evil]);
         env.plumb("fleet", &["approve", name])
             .exits(1)
-            .says(&["is ambiguous", "git tag -d"]);
+            .stderr_has(&["is ambiguous", "git tag -d"]);
         env.plumb("fleet", &["explain", name]).exits(1);
         env.git("fleet", &["tag", "-d", name]);
         env.plumb("fleet", &["approve", name, "--id", "once"])
             .exits(0)
-            .says(&[&honest[..12]]);
+            .stdout_has(&[&honest[..12]]);
         env.git("fleet", &["tag", "-d", "approve/main/once"]);
     }
 }
@@ -47,10 +47,10 @@ fn a_repository_within_a_clone_is_not_the_clone() {
     );
     env.plumb("fleet/hosts", &["verify"])
         .exits(0)
-        .says(&["accept"]);
+        .stdout_has(&["accept"]);
     env.plumb("fleet/hosts", &["explain", "HEAD"])
         .exits(1)
-        .says(&[&first[..12]]);
+        .stderr_has(&[&first[..12]]);
     env.plumb("fleet", &["verify", "--git-dir", "hosts"])
         .exits(1);
 }
@@ -82,7 +82,7 @@ fn nothing_is_written_through_a_link_in_trust() {
         let args = ["trust", "add", "carol", "--key", &key, "--group", "ops"];
         env.plumb("fleet", &args)
             .exits(1)
-            .says(&["is a symbolic link"]);
+            .stderr_has(&["is a symbolic link"]);
         assert_eq!(std::fs::read(victim.join("rc")).unwrap(), before);
         assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 1);
     }

@@ -14,7 +14,7 @@ fn row<'t>(text: &'t str, begins: &str) -> &'t str {
 #[test]
 fn a_revoked_key_is_marked_and_isnt_counted() {
     let (env, carol) = without_carol();
-    let run = env.trust(&["show"]).exits(0).says(&[&format!(
+    let run = env.trust(&["show"]).exits(0).stdout_has(&[&format!(
         "{carol} (carol.pub; revoked by a revoke/ tag since 20"
     )]);
     let to_change = row(&run.stdout, "trust/**");
@@ -24,7 +24,7 @@ fn a_revoked_key_is_marked_and_isnt_counted() {
     );
     let json = env.trust(&["show", "-o", "json"]).exits(0).json();
     assert!(json["revoked"][&carol].is_string(), "{json}");
-    env.trust(&["check"]).exits(0).says(&[
+    env.trust(&["check"]).exits(0).stdout_has(&[
         &format!("the key {carol} of carol is revoked by a revoke/ tag since 20"),
         "** can be changed by alice or bob alone",
     ]);
@@ -34,9 +34,9 @@ fn a_revoked_key_is_marked_and_isnt_counted() {
         env.be(name);
         env.trust(&["revoke", &bob, "--yes"]).exits(0);
     }
-    env.trust(&["check"]).exits(1).says(&[
-        "error: trust/** can never be changed: it needs 2 of ops, and 1 of them could sign",
-    ]);
+    env.trust(&["check"])
+        .exits(1)
+        .matches("revoked/a_revoked_key_is_marked_and_isnt_counted");
     let json = env.trust(&["check", "-o", "json"]).exits(1).json();
     assert_eq!(json["unsatisfiable"][0]["usable"], 1, "{json}");
     // Nothing is hidden where git knows no introduction.
@@ -51,13 +51,13 @@ fn a_revoked_key_comes_back_by_no_command() {
     env.commit("Carol has left", &["-S"]);
     env.approved_by("bob");
     let policy = env.read("fleet/trust/policy.yaml");
-    let refused = format!("({carol}) couldn't sign anything that counts: it is revoked by");
+    let refused = format!("({carol}) wouldn't count: it is revoked by");
     env.trust(&["add", "carol", "--key", "../carol.pub", "--group", "ops"])
         .exits(1)
-        .says(&[&refused, "make another key"]);
+        .stderr_has(&[&refused, "create another key"]);
     env.trust(&["rotate", "bob", "--key", "../carol.pub"])
         .exits(1)
-        .says(&[&refused]);
+        .stderr_has(&[&refused]);
     assert_eq!(env.read("fleet/trust/policy.yaml"), policy);
 }
 
@@ -65,11 +65,9 @@ fn a_revoked_key_comes_back_by_no_command() {
 fn a_policy_that_nobody_could_meet_without_revoked_keys_isnt_written() {
     let (env, _) = without_carol();
     let policy = env.read("fleet/trust/policy.yaml");
-    env.trust(&["remove", "bob"]).exits(1).says(&[
-        "Remove bob",
-        "trust/** would need 2 of ops, and only 1 could sign",
-        "nothing was changed",
-    ]);
+    env.trust(&["remove", "bob"])
+        .exits(1)
+        .matches("revoked/a_policy_that_nobody_could_meet_without_revoked_keys_isnt_written");
     assert_eq!(env.read("fleet/trust/policy.yaml"), policy);
     // Where too few are left already, whoever makes it better is let through, and told what is left.
     let bob = env.fingerprint("bob");
@@ -82,10 +80,7 @@ fn a_policy_that_nobody_could_meet_without_revoked_keys_isnt_written() {
     let run = env
         .trust(&["rotate", "bob", "--key", "../new.pub", "--old", &bob])
         .exits(0)
-        .says(&[
-            "too few of ops have a key that still counts, so no commit can mend it",
-            "as the new root of trust",
-        ]);
+        .matches("revoked/a_policy_that_nobody_could_meet_without_revoked_keys_isnt_written-2");
     assert!(!run.stdout.contains("plumb approve"), "{}", run.stdout);
     env.trust(&["check"]).exits(0);
 }

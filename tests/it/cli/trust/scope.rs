@@ -28,10 +28,10 @@ fn a_branch_is_shown_and_approved_from_where_it_left() {
     let json = env
         .plumb("fleet", &["approve", "topic", "-o", "json"])
         .exits(0)
-        .says(&[
+        .stderr_has(&[
             &format!("{} carol: Smaller journals (signed by carol)", &top[..12]),
             &format!(
-                "{} bob: Tidy (signed by a key that the policy doesn't have)",
+                "{} bob: Tidy (signed by a key that isn't in the policy)",
                 &below[..12]
             ),
             "fleet.yaml",
@@ -61,11 +61,14 @@ fn an_approval_of_a_commit_of_the_branch_isnt_one_of_those_below_it() {
     env.edit("fleet/files/journald.conf", "2G", "1G");
     let top = env.commit("Smaller journals", &["-S"]);
     env.be("bob");
-    let run = env.plumb("fleet", &["approve", "main"]).exits(0).says(&[
-        &top[..12],
-        "1 file changed",
-        "before it isn't accepted",
-    ]);
+    let run = env
+        .plumb("fleet", &["approve", "main"])
+        .exits(0)
+        .stderr_has(&[
+            "1 file changed",
+            "isn't accepted and holds later ones",
+            &top[..12],
+        ]);
     assert!(!run.stderr.contains("Theirs"), "{run:?}");
     assert!(said(&env).contains(&format!("Approve-Base: {below}")));
     // Whoever sets the branch back and merges the same commits makes no more of it.
@@ -77,7 +80,7 @@ fn an_approval_of_a_commit_of_the_branch_isnt_one_of_those_below_it() {
     );
     env.plumb("fleet", &["verify"])
         .exits(3)
-        .says(&["fleet.yaml", "only a part of that"]);
+        .matches("scope/an_approval_of_a_commit_of_the_branch_isnt_one_of_those_below_it");
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
     ] {
         env.plumb("fleet", &["approve", commit, "--base", base])
             .exits(1)
-            .says(&["isn't before", "nothing between them"]);
+            .stderr_has(&["isn't an ancestor of", "nothing between them"]);
     }
     let run = env
         .plumb(
@@ -106,7 +109,7 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
             &["approve", "main", "--base", &first, "-o", "json"],
         )
         .exits(0);
-    let run = run.says(&["Nobody's (not signed)", "Alice's (signed by alice)"]);
+    let run = run.matches("scope/what_an_approval_since_a_commit_does_is_told_of_each");
     assert!(!run.stderr.contains("changes nothing"), "{run:?}");
     let json = run.json();
     assert_eq!(json["effect"], "completes");
@@ -115,8 +118,8 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
     env.git("fleet", &["tag", "-d", tag]);
     env.plumb("fleet", &["approve", "main", "--base", &first])
         .exits(0)
-        .says(&[&format!(
-            "{} has all that it needs with it, by bob",
+        .stdout_has(&[&format!(
+            "{} now has every approval that it needs; yours counts as bob",
             &below[..12]
         )]);
 }
@@ -139,23 +142,25 @@ fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
     env.git("fleet", &["branch", "topic"]);
     env.be("bob");
     for name in ["main", "topic"] {
-        env.plumb("fleet", &["approve", name]).exits(1).says(&[
-            &format!("a revoked key has signed {}", &stolen[..12]),
-            "nothing was signed",
-            &format!("git show {stolen}"),
-            "--signed-by-revoked",
-        ]);
+        env.plumb("fleet", &["approve", name])
+            .exits(1)
+            .stderr_has(&[
+                &format!("a revoked key signed {}", &stolen[..12]),
+                "not approved",
+                &format!("git show {stolen}"),
+                "--signed-by-revoked",
+            ]);
     }
     assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), "");
     // The hint is to look at it, and not to sign or approve it.
     let run = env
         .plumb("fleet", &["verify"])
         .exits(3)
-        .says(&[&format!("git show {stolen}")]);
+        .stdout_has(&[&format!("git show {stolen}")]);
     assert!(!run.stdout.contains("plumb approve"), "{}", run.stdout);
     env.plumb("fleet", &["approve", "main", "--signed-by-revoked"])
         .exits(0)
-        .says(&["(signed by the revoked key"]);
+        .matches("scope/what_a_revoked_key_signed_is_approved_by_nobody_unseen");
     env.plumb("fleet", &["verify"]).exits(0);
     // Nor once the key has left the policy.
     env.git("fleet", &["reset", "--quiet", "--hard", &accepted]);
@@ -170,11 +175,11 @@ fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
     let said = env
         .plumb("fleet", &["verify"])
         .exits(3)
-        .says(&["[key-revoked]"]);
+        .stdout_has(&["[key-revoked]"]);
     assert!(!said.stdout.contains("plumb trust add"), "{said:?}");
     env.be("bob");
     env.plumb("fleet", &["approve", "main"])
         .exits(1)
-        .says(&["a revoked key has signed"]);
+        .matches("scope/what_a_revoked_key_signed_is_approved_by_nobody_unseen-2");
     let _ = first;
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::handler::{ConnectionFacts, ConnectionHandler, Trust, listed, plain, plain_io};
 use super::login::{self, Refused};
 use super::pace::Pace;
-use super::pins::{Pins, fingerprint};
+use super::pins::{self, Pins, fingerprint};
 use super::{KnownHost, Settings};
 
 /// The time limits for the steps of connecting.
@@ -109,6 +109,18 @@ pub(super) async fn open(
                     .shown()
                     .map_or_else(|| "unknown".to_owned(), fingerprint),
             ));
+        }
+        // The server has keys that could be pinned, and isn't the one that was.
+        Ok(Err(russh::Error::NoCommonAlgo {
+            kind: AlgorithmKind::Key,
+            theirs,
+            ..
+        })) if theirs.iter().any(|name| pins::is_accepted(name)) => {
+            return Err(NoConnection::WrongKey(format!(
+                "of the types {} (pinned: {})",
+                listed(&theirs),
+                pins.types()
+            )));
         }
         Ok(Err(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
             return Err(NoConnection::NoCommonAlgorithm(disagreement(

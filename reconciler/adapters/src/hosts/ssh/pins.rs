@@ -27,6 +27,16 @@ impl Pins {
         self.0.iter().any(|pin| pin.key_data() == shown.key_data())
     }
 
+    /// Lists the types of the pinned keys, for messages.
+    pub(super) fn types(&self) -> String {
+        let mut types: Vec<_> = self
+            .0
+            .iter()
+            .map(|key| key.algorithm().to_string())
+            .collect();
+        types.dedup();
+        types.join(", ")
+    }
     /// Returns the algorithms to offer. Only pinned key types: any other key of the server would mismatch.
     pub(super) fn preferred(&self) -> Preferred {
         let mut key: Vec<Algorithm> = Vec::new();
@@ -77,6 +87,11 @@ pub(super) const TYPES: [Algorithm; 4] = [
         curve: EcdsaCurve::NistP521,
     },
 ];
+
+/// True if host keys of this type, as SSH names it, can be pinned.
+pub(super) fn is_accepted(name: &str) -> bool {
+    TYPES.iter().any(|one| one.as_str() == name)
+}
 
 /// Formats a key's type and fingerprint, as people compare them.
 pub(super) fn fingerprint(key: &PublicKey) -> String {

@@ -7,7 +7,7 @@ use plumb_trust::Oid;
 use crate::git::Git;
 use crate::output::short;
 use crate::report::Failure;
-use crate::verdict::floor::first_parents;
+use crate::verdict::history::first_parents;
 
 /// The number of commits that are shown one by one.
 pub(super) const SHOWN: usize = 64;
@@ -52,11 +52,11 @@ impl Scope {
             let is_before = git.ask(&["merge-base", "--is-ancestor", &before, &after]);
             if base == commit || is_before.is_err() {
                 return Err(Failure::new(format!(
-                    "{} isn't before {}, so there is nothing between them to approve",
+                    "{} isn't an ancestor of {}, so there is nothing between them to approve",
                     short(&before),
                     short(&after)
                 ))
-                .hint("give --base the last commit that this doesn't approve"));
+                .hint("give --base the last commit that this approval should not cover"));
             }
             return Ok(Self::reaching(git, commit, Some(base), Reach::Given));
         }

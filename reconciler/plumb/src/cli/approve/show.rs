@@ -18,8 +18,11 @@ pub(super) struct KnownKeys {
     pub(super) revoked: Vec<KeyName>,
 }
 
+/// The largest number of lines of a diff that is shown.
+const LINES: usize = 1_000;
+
 /// The commits that were shown.
-pub(super) struct Shown {
+pub(super) struct ShownCommits {
     /// The commit's subject.
     pub(super) subject: String,
     /// The commits with a signature that names a revoked key.
@@ -37,10 +40,10 @@ pub(super) fn show(
     commit: Oid,
     keys: &KnownKeys,
     shell: &Shell,
-) -> Result<Shown, Failure> {
+) -> Result<ShownCommits, Failure> {
     let first = read(repository, commit, keys)?;
     let mut by_revoked = Vec::new();
-    let mut tell = |id: Oid, row: &Row| {
+    let mut tell = |id: Oid, row: &CommitRow| {
         shell.say(&row.line);
         if row.signer == SignerKey::Revoked {
             by_revoked.push(id);
@@ -52,7 +55,7 @@ pub(super) fn show(
         match read(repository, *other, keys) {
             Ok(row) => tell(*other, &row),
             // The other commits need not be readable.
-            Err(_) => shell.say(format_args!("{} can't be read", other.short())),
+            Err(_) => shell.say(format_args!("cannot read {}", other.short())),
         }
     }
     let more = scope.commits.len().saturating_sub(SHOWN);
@@ -63,24 +66,31 @@ pub(super) fn show(
         .base
         .map_or_else(|| format!("{commit}^"), |base| base.to_string());
     // No colour, no program that the repository chooses, names with control characters in quotes.
-    if let Some(stat) = git.try_ask(&[
+    if let Some(diff) = git.try_ask(&[
         "-c",
         "core.quotePath=true",
         "diff",
         "--stat",
+        "--patch",
         "--no-color",
         "--no-ext-diff",
         "--no-textconv",
         &format!("{from}..{commit}"),
     ]) {
-        shell.say(stat);
+        let lines: Vec<&str> = diff.lines().collect();
+        shell.say(lines[..lines.len().min(LINES)].join("\n"));
+        if let more @ 1.. = lines.len().saturating_sub(LINES) {
+            shell.warn(format_args!(
+                "{more} more lines of the diff aren't shown: git diff {from}..{commit}"
+            ));
+        }
     }
     if let (Reach::Branch, count @ 2..) = (scope.reach, scope.commits.len()) {
         shell.say(format_args!(
             "These {count} commits are approved together, also if the branch is merged."
         ));
     }
-    Ok(Shown {
+    Ok(ShownCommits {
         subject: first.subject,
         by_revoked,
     })
@@ -95,15 +105,15 @@ enum SignerKey {
     Revoked,
 }
 
-struct Row {
+struct CommitRow {
     /// The commit in one line.
     line: String,
     subject: String,
     signer: SignerKey,
 }
 
-fn read(repository: &Repository, id: Oid, keys: &KnownKeys) -> Result<Row, Failure> {
-    let unread = || format!("the commit {} can't be read", id.short());
+fn read(repository: &Repository, id: Oid, keys: &KnownKeys) -> Result<CommitRow, Failure> {
+    let unread = || format!("cannot read the commit {}", id.short());
     let raw = repository
         .objects()
         .read(&id, ObjectKind::Commit, limits::COMMIT)
@@ -111,7 +121,7 @@ fn read(repository: &Repository, id: Oid, keys: &KnownKeys) -> Result<Row, Failu
     let commit = Commit::parse(&raw, id.format()).or_fail(unread)?;
     let (signer, who) = signer(&raw, &commit, keys, id);
     let subject = commit.subject();
-    Ok(Row {
+    Ok(CommitRow {
         line: format!("{} {}: {subject} ({who})", id.short(), commit.author_name()),
         subject,
         signer,
@@ -147,7 +157,7 @@ fn signer(raw: &[u8], commit: &Commit<'_>, keys: &KnownKeys, id: Oid) -> (Signer
         }
         Some(Err(reason)) if reason.code == ReasonCode::UnknownKey => (
             SignerKey::Other,
-            "signed by a key that the policy doesn't have".to_owned(),
+            "signed by a key that isn't in the policy".to_owned(),
         ),
         Some(Err(reason)) => (
             SignerKey::Other,

@@ -13,7 +13,7 @@ use super::scope::Scope;
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Failure, OrFail as _};
-use crate::verdict::floor::{self, Before, HeldBefore};
+use crate::verdict::floor::{self, HeldBefore, PrecedingCommits};
 use crate::verdict::{self, FloorSource, Range};
 
 /// The effect of an approval on the commits that it covers.
@@ -97,7 +97,7 @@ impl BeforeApproval {
         // Open it again: the tag is new.
         let repository = Repository::open(repository.git_dir())?;
         let name = format!("refs/tags/{tag}");
-        let unread = || format!("the tag {tag} can't be read");
+        let unread = || format!("cannot read the tag {tag}");
         let target = repository
             .reference(&name)?
             .ok_or_else(|| Failure::new(unread()))?;
@@ -108,10 +108,10 @@ impl BeforeApproval {
         let signer = self.authority.signer_of_tag(&raw, repository.format());
         let identity = match signer {
             Ok((identity, _)) => identity.name.clone(),
-            Err(reason) => return Err(not_kept(git, tag, &reason)),
+            Err(reason) => return Err(delete_useless(git, tag, &reason)),
         };
         let own = TagRef { name, target };
-        let unjudged = || Failure::new("the commit can't be judged again");
+        let unjudged = || Failure::new("cannot judge the commit again");
         let &(_, newest) = self.chain.first().ok_or_else(unjudged)?;
         // The signer's key may be revoked by now: that shows in the notes of the verdict. They are limited, so
         // approvals by others, which anybody may push, are left out here.
@@ -124,14 +124,14 @@ impl BeforeApproval {
         };
         let mut notes = judged.iter().flat_map(|step| &step.notes);
         if let Some(reason) = notes.find(ignored) {
-            return Err(not_kept(git, tag, reason));
+            return Err(delete_useless(git, tag, reason));
         }
         let mut tags = self.tags;
         tags.push(own);
         let steps = judge(&repository, &self.chain, &tags, self.now).ok_or_else(unjudged)?;
         let held = match floor::before(&repository, &tags, newest, newest) {
-            Before::Held(earlier) => Some(earlier),
-            Before::Accepted | Before::Unknown => None,
+            PrecedingCommits::Held(earlier) => Some(earlier),
+            PrecedingCommits::Accepted | PrecedingCommits::Unknown => None,
         };
         Ok(AfterApproval {
             identity,
@@ -174,7 +174,7 @@ fn rejected(step: &Step, reason: &Reason) -> Failure {
     ))
     .maybe_hint(reason.hint.clone())
     .hint(format!(
-        "run `plumb explain {}` for what the code means",
+        "run `plumb explain {}` to see what the code means",
         reason.code
     ))
 }
@@ -203,7 +203,7 @@ impl AfterApproval {
             .iter()
             .all(|(before, _)| before.verdict.is_accept());
         shell.warn(if complete {
-            "this approval changes nothing: the commit has everything that it needs without it".to_owned()
+            "this approval changes nothing: the commit needs no more approvals".to_owned()
         } else {
             format!(
                 "this approval changes nothing: {} counts already, or is in no group that the changed paths need",
@@ -221,7 +221,7 @@ impl AfterApproval {
             if step.verdict.is_accept() {
                 let _ = writeln!(
                     out,
-                    "{commit} has all that it needs with it, by {}",
+                    "{commit} now has every approval that it needs; yours counts as {}",
                     self.identity
                 );
                 continue;
@@ -229,7 +229,7 @@ impl AfterApproval {
             let note = palette.paint(Paint::Warn, "note:");
             let _ = writeln!(
                 out,
-                "{note} by {}, and {commit} isn't accepted yet:",
+                "{note} yours counts as {}, but {commit} isn't accepted yet:",
                 self.identity
             );
             for reason in &step.reasons {
@@ -243,13 +243,13 @@ impl AfterApproval {
 }
 
 /// Deletes an approval that would count for nothing, and explains why it would.
-fn not_kept(git: &Git, tag: &str, why: &Reason) -> Failure {
+fn delete_useless(git: &Git, tag: &str, why: &Reason) -> Failure {
     if let Err(failure) = git.run(&["tag", "--delete", tag]) {
         return failure;
     }
     Failure::new(format!(
-        "the approval would count for nothing, so it wasn't kept: {why}"
+        "the approval would count for nothing, so it was deleted: {why}"
     ))
     .hint("sign with a key of the policy: `plumb trust show` lists them, `git config user.signingkey KEY` sets yours")
-    .hint("trust a new key with a change of trust/: plumb trust add NAME --key FILE --group GROUP")
+    .hint("to trust a new key, change trust/: plumb trust add NAME --key FILE --group GROUP")
 }

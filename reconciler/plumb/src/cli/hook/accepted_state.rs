@@ -14,7 +14,7 @@ use plumb_adapters::git::ObjectStore;
 use plumb_trust::Oid;
 
 use crate::report::{Failure, OrFail as _};
-use crate::verdict::floor::first_parents;
+use crate::verdict::history::first_parents;
 
 /// The file's path in the repository's git folder.
 const PATH: &str = "plumb/accepted";
@@ -83,7 +83,7 @@ impl AcceptedState {
     /// Writes the file. If two pushes write at once, the last one wins; both contents are true.
     pub(super) fn write(&self, git_dir: &Path) -> Result<(), Failure> {
         let path = git_dir.join(PATH);
-        let failed = || format!("{} can't be written", path.display());
+        let failed = || format!("cannot write {}", path.display());
         let folder: PathBuf = path.parent().unwrap_or(git_dir).to_owned();
         std::fs::create_dir_all(&folder).or_fail(failed)?;
         let mut file = tempfile::NamedTempFile::new_in(&folder).or_fail(failed)?;

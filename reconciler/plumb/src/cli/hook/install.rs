@@ -26,7 +26,7 @@ pub(in crate::cli) fn write_commit_hooks(folder: &Path, git: &Git) -> Vec<String
     for (name, text) in HOOKS {
         let Some(path) = git.try_ask(&["rev-parse", "--git-path", &format!("hooks/{name}")]) else {
             left.push(format!(
-                "there is no git repository yet to put the hook {name} into; once there is: {}",
+                "this folder has no git repository for the hook {name} yet; once it has one, run: {}",
                 by_hand(name, &PathBuf::from(format!(".git/hooks/{name}")))
             ));
             continue;
@@ -36,13 +36,13 @@ pub(in crate::cli) fn write_commit_hooks(folder: &Path, git: &Git) -> Vec<String
             let ours = fs::read_to_string(&path).is_ok_and(|text| calls(&text, name));
             if !ours {
                 left.push(format!(
-                    "{} is a hook of your own, and stays: let it also run `plumb hook {name} \"$@\"`, which adds the line `Deploy-Ref:` that the policy asks for",
+                    "{} is your own hook and isn't replaced: let it run `plumb hook {name} \"$@\"`, which adds the line `Deploy-Ref:` that the policy requires",
                     path.display()
                 ));
             }
         } else if let Err(error) = write(&path, text) {
             left.push(format!(
-                "{} can't be written ({error}); it adds the line `Deploy-Ref:` that the policy asks for: {}",
+                "cannot write {} ({error}), the hook that adds the line `Deploy-Ref:`, which the policy requires: {}",
                 path.display(),
                 by_hand(name, &path)
             ));

@@ -12,13 +12,13 @@ use plumb_trust::{
     Verdict, simulate, verify,
 };
 
-use super::Update;
+use super::input::RefUpdate;
 use crate::report::Failure;
 use crate::verdict::Verbosity;
 
 /// The part of a push that a hook sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum PushView {
     /// All refs.
     Whole,
     /// One ref, without the approvals of the same push.
@@ -27,7 +27,7 @@ pub(super) enum View {
 
 /// The largest number of waiting commits behind which later ones are judged. Without it, anybody who may push
 /// could keep a hook busy for as long as they like.
-const BEHIND: usize = 1000;
+const MAX_WAITING: usize = 1000;
 
 /// The inputs that a push is judged with.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) enum Refusal {
 impl Judge<'_> {
     /// Judges the commits up to a tip. Without a floor they begin at the introduction and are history:
     /// emergencies and freezes that are over don't count against them.
-    pub(super) fn way(&self, floor: Option<Oid>, tip: Oid) -> Outcome {
+    pub(super) fn outcome_of(&self, floor: Option<Oid>, tip: Oid) -> Outcome {
         verify(self.repository.objects(), &self.inputs(floor, tip))
     }
 
@@ -70,12 +70,12 @@ impl Judge<'_> {
 
     /// Returns why the first held commit is refused, or `None` if it merely waits. If it waits for its date,
     /// only that reason is kept.
-    pub(super) fn refusal(&self, view: View, way: &mut Outcome) -> Option<Refusal> {
+    pub(super) fn refusal(&self, view: PushView, way: &mut Outcome) -> Option<Refusal> {
         if way.verdict == Verdict::Reject {
             return Some(Refusal::Never);
         }
         let step = way.first_held()?;
-        if view == View::OneRef || !is_uncovered(step) {
+        if view == PushView::OneRef || !is_uncovered(step) {
             return None;
         }
         if !self.is_early(way.accepted, step) {
@@ -107,18 +107,18 @@ impl Judge<'_> {
                     now: then.max(self.now),
                     ..*self
                 }
-                .way(Some(parent), step.commit);
+                .outcome_of(Some(parent), step.commit);
                 way.verdict != Verdict::Reject && !way.first_held().is_some_and(is_uncovered)
             })
     }
 
     /// Finds the first commit behind a waiting one that is refused: each is judged as if the commits that
     /// hold it were accepted.
-    pub(super) fn behind(
+    pub(super) fn refused_behind(
         &self,
-        view: View,
+        view: PushView,
         outcome: &Outcome,
-        update: &Update,
+        update: &RefUpdate,
     ) -> Result<Option<(Refusal, Outcome)>, Failure> {
         let (Some(new), Some(_)) = (update.new, outcome.first_held()) else {
             return Ok(None);
@@ -127,28 +127,28 @@ impl Judge<'_> {
         let at = |commit: Oid| steps.iter().position(|step| step.commit == commit);
         let known = update.old.and_then(at);
         let inputs = self.inputs(Some(outcome.accepted), new);
-        let (mut room, mut found) = (BEHIND, None);
+        let (mut room, mut found) = (MAX_WAITING, None);
         let mut look = |held: Held| {
             let place = at(held.step.commit);
             if place.is_none_or(|at| known.is_none_or(|known| at > known))
                 && let Some(why) = refusal_of(view, &held)
             {
-                found = Some(Behind::Refused(why, Box::new(held)));
+                found = Some(SearchEnd::Refused(why, Box::new(held)));
                 return ControlFlow::Break(());
             }
             let Some(less) = room.checked_sub(1) else {
-                found = Some(Behind::TooMany);
+                found = Some(SearchEnd::TooMany);
                 return ControlFlow::Break(());
             };
             room = less;
             ControlFlow::Continue(())
         };
         simulate(self.repository.objects(), &inputs, &mut look)
-            .map_err(|reason| Failure::new(format!("later commits can't be judged: {reason}")))?;
+            .map_err(|reason| Failure::new(format!("cannot judge later commits: {reason}")))?;
         let (why, held) = match found {
             None => return Ok(None),
-            Some(Behind::Refused(why, held)) => (why, held),
-            Some(Behind::TooMany) => return Err(too_many(self.reference, new)),
+            Some(SearchEnd::Refused(why, held)) => (why, held),
+            Some(SearchEnd::TooMany) => return Err(too_many(self.reference, new)),
         };
         let later = at(held.step.commit).and_then(|at| steps.get(at + 1..));
         let later = later.unwrap_or_default().iter().cloned();
@@ -161,7 +161,7 @@ impl Judge<'_> {
     }
 
     /// Fails if the introduction isn't on the branch: then nothing was judged, and no pusher can change that.
-    pub(super) fn placed(&self, way: &Outcome) -> Result<(), Failure> {
+    pub(super) fn check_introduction(&self, way: &Outcome) -> Result<(), Failure> {
         let misplaced = |reason: &Reason| match reason.code {
             ReasonCode::NotDescendant | ReasonCode::Rewound => {
                 Some("it isn't on the branch".to_owned())
@@ -172,7 +172,7 @@ impl Judge<'_> {
         let why = if self.repository.objects().has(&self.introduction) {
             way.reasons.iter().find_map(misplaced)
         } else {
-            Some("there is no such commit here".to_owned())
+            Some("this repository has no such commit".to_owned())
         };
         let Some(why) = why else {
             return Ok(());
@@ -181,34 +181,35 @@ impl Judge<'_> {
             "nothing was judged: this repository's plumb.introduction is {}, and {why}",
             self.introduction.short()
         ))
-        .hint("let whoever keeps the server name the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
-        .hint("if that is the right one, it is the branch that is another's"))
+        .hint("ask the server's operator to set the branch's first trusted commit, in the bare repository: git config plumb.introduction COMMIT")
+        .hint("if the commit is right, the push is to the wrong repository or branch"))
     }
 }
 
 /// The reason why the search behind waiting commits ended.
-enum Behind {
+enum SearchEnd {
     Refused(Refusal, Box<Held>),
     TooMany,
 }
 
 fn too_many(reference: &str, new: Oid) -> Failure {
     Failure::new(format!(
-        "{reference} isn't moved to {}: more than {BEHIND} commits would wait on it, and none behind so many is judged",
+        "{reference} isn't moved to {}: more than {MAX_WAITING} commits would wait for an earlier one",
         new.short()
     ))
     .hint("approve the waiting commits first: `plumb approve COMMIT --base COMMIT` approves many at once, also in the same push: git push --atomic")
-    .hint("or push fewer at a time; waiting commits may be set back")
+    .hint("or push fewer at a time; you may set the branch back from commits that wait")
 }
 
 /// Returns why a commit behind others is refused, or `None` if it waits like them.
-fn refusal_of(view: View, held: &Held) -> Option<Refusal> {
+fn refusal_of(view: PushView, held: &Held) -> Option<Refusal> {
     if held.step.verdict == Verdict::Reject {
         return Some(Refusal::Never);
     }
     let covered = |step: &Step| step.verdict != Verdict::Reject && !is_uncovered(step);
-    let waits =
-        view == View::OneRef || covered(&held.step) || held.once_due.as_ref().is_some_and(covered);
+    let waits = view == PushView::OneRef
+        || covered(&held.step)
+        || held.once_due.as_ref().is_some_and(covered);
     (!waits).then_some(Refusal::Uncovered)
 }
 

@@ -34,7 +34,7 @@ const COMMENT_CHARS: &[u8] = b"#;@!$%^&|:";
 
 /// Finds the comment character that git picked: the last line that git wrote begins with it.
 pub(super) fn comment_of(message: &[u8]) -> &[u8] {
-    let (head, tail) = cut(message);
+    let (head, tail) = split_at_scissors(message);
     let line = if tail.is_empty() {
         lines(head).into_iter().rfind(|line| !is_blank(line))
     } else {
@@ -47,7 +47,7 @@ pub(super) fn comment_of(message: &[u8]) -> &[u8] {
 
 /// True if a message has no text but git's own comments, which begin with an empty line.
 pub(super) fn is_empty(message: &[u8], cleanup: Cleanup<'_>) -> bool {
-    let lines = lines(cut(message).0);
+    let lines = lines(split_at_scissors(message).0);
     let (Cleanup::Strips(comment) | Cleanup::Keeps(comment)) = cleanup;
     let written =
         matches!(cleanup, Cleanup::Keeps(_)) && lines.first().is_some_and(|line| !is_blank(line));
@@ -59,7 +59,7 @@ pub(super) fn is_empty(message: &[u8], cleanup: Cleanup<'_>) -> bool {
 
 /// Puts the trailer into the message's last paragraph, once and with this value.
 pub(super) fn bind(message: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
-    let (head, tail) = cut(message);
+    let (head, tail) = split_at_scissors(message);
     let mut bound = bind_part(head, value, cleanup);
     if !tail.is_empty() {
         // A hook can't know if git cuts there. A trailer on both sides is found either way.
@@ -72,7 +72,7 @@ pub(super) fn bind(message: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8>
 fn bind_part(part: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
     let lines = lines(part);
     joined(&lines, value, cleanup)
-        .filter(|joined| says(joined, value))
+        .filter(|joined| has_trailer(joined, value))
         .unwrap_or_else(|| {
             let end = 1 + lines.iter().rposition(|line| !is_blank(line)).unwrap_or(0);
             let mut all = lines[..end.min(lines.len())].to_vec();
@@ -133,12 +133,12 @@ fn is_named(line: &[u8]) -> bool {
 }
 
 /// True if [`Trailers`] finds the trailer, or the message's trailers are malformed, which others report.
-fn says(message: &[u8], value: &str) -> bool {
+fn has_trailer(message: &[u8], value: &str) -> bool {
     Trailers::parse(message).map_or(true, |trailers| trailers.get(NAME) == Some(value))
 }
 
 /// Splits a message at the scissors line.
-fn cut(message: &[u8]) -> (&[u8], &[u8]) {
+fn split_at_scissors(message: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0;
     for line in message.split_inclusive(|byte| *byte == b'\n') {
         if line.trim_ascii_end().ends_with(SCISSORS) {

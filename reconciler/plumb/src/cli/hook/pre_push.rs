@@ -8,15 +8,15 @@ use plumb_adapters::git::Repository;
 use plumb_trust::policy::POLICY_PATH;
 use plumb_trust::{Oid, TagRef};
 
-use super::judge::{Judge, View};
-use super::tags::Kind;
-use super::{Update, fields, lines, oid, policy};
+use super::input::{RefUpdate, fields, lines, oid, policy};
+use super::judge::{Judge, PushView};
+use super::tags::TagKind;
 use crate::cli::check;
 use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Exit, Failure};
 use crate::verdict;
-use crate::verdict::floor::first_parents;
+use crate::verdict::history::first_parents;
 
 pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
     let repository = Repository::open(Path::new("."))?;
@@ -33,7 +33,7 @@ pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
             continue;
         }
         check::commit(&repository, &local, shell)?;
-        let update = Update {
+        let update = RefUpdate {
             old: remote.filter(|remote| repository.objects().has(remote)),
             new: Some(local),
             name: name.to_owned(),
@@ -46,7 +46,7 @@ pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
 /// Judges a push as the server does. It never rejects a commit that the server would accept.
 fn verify(
     repository: &Repository,
-    update: &Update,
+    update: &RefUpdate,
     local: Oid,
     shell: &Shell,
 ) -> Result<(), Failure> {
@@ -75,29 +75,31 @@ fn verify(
         }
         _ => fork,
     };
-    let mut outcome = judge.way(floor, local);
-    if floor.is_none() && judge.placed(&outcome).is_err() {
+    let mut outcome = judge.outcome_of(floor, local);
+    if floor.is_none() && judge.check_introduction(&outcome).is_err() {
         shell.warn(format_args!(
             "nothing was judged here: git's plumb.introduction is {}, which isn't on the branch; the server has its own",
             introduction.short()
         ));
         return Ok(());
     }
-    let mut refused = judge.refusal(View::Whole, &mut outcome).is_some();
+    let mut refused = judge.refusal(PushView::Whole, &mut outcome).is_some();
     if !outcome.is_accept() {
         shell.say(verdict::describe(&outcome, repository, shell.err));
     }
-    if !refused && let Some((_, behind)) = judge.behind(View::Whole, &outcome, update)? {
+    if !refused
+        && let Some((_, behind)) = judge.refused_behind(PushView::Whole, &outcome, update)?
+    {
         shell.say(verdict::describe(&behind, repository, shell.err));
         refused = true;
     }
     if refused {
         return Err(Failure::new(format!("{} isn't pushed", update.name)).hint(
-            "`git push --no-verify` pushes anyway; the server and the controller judge it again",
+            "to push anyway, run `git push --no-verify`: the server and the controller judge it again",
         ));
     }
     if !outcome.is_accept() {
-        shell.say("pushing anyway: the server judges again, and takes a commit that merely waits; hosts stay as they are until it is accepted");
+        shell.say("pushing anyway: the server judges again and takes commits that only wait; hosts change once the commits are accepted");
     }
     Ok(())
 }
@@ -112,7 +114,7 @@ fn fork(repository: &Repository, remote: Oid, local: Oid) -> Option<Oid> {
 /// Returns the newest commit that the server has certainly accepted, if `local` isn't built on it. Approvals
 /// of this clone may not be on the server yet, so none counts.
 fn left_behind(judge: &Judge<'_>, remote: Oid, local: Oid) -> Option<Oid> {
-    let is_approval = |tag: &TagRef| matches!(Kind::of(&tag.name), Some((Kind::Approval, _)));
+    let is_approval = |tag: &TagRef| matches!(TagKind::of(&tag.name), Some((TagKind::Approval, _)));
     let tags: Vec<TagRef> = judge
         .tags
         .iter()
@@ -123,8 +125,8 @@ fn left_behind(judge: &Judge<'_>, remote: Oid, local: Oid) -> Option<Oid> {
         tags: &tags,
         ..*judge
     };
-    let server = judge.way(None, remote);
-    judge.placed(&server).ok()?;
+    let server = judge.outcome_of(None, remote);
+    judge.check_introduction(&server).ok()?;
     let mut chain = first_parents(judge.repository.objects(), local);
     (!chain.any(|id| id == server.accepted)).then_some(server.accepted)
 }

@@ -10,13 +10,15 @@ use plumb_trust::object::{Commit, limits};
 use plumb_trust::{Authority, KeyName, ObjectKind, Objects as _, Oid, TagRef, Verdict, authority};
 
 use super::accepted_state::{AcceptedState, BranchPosition, branch_position};
-use super::judge::{Judge, Refusal, View};
-use super::tags::{self, Kind};
-use super::{ControllerAddress, Update, block_on, lines, updates};
+use super::input::{RefUpdate, lines, updates};
+use super::judge::{Judge, PushView, Refusal};
+use super::tags::{self, TagKind};
+use crate::cli::controller_address::ControllerAddress;
 use crate::config::DEFAULT_SOCKET;
-use crate::http::Command;
+use crate::http::ControllerCommand;
 use crate::output::{Shell, quoted};
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::runtime::block_on;
 use crate::verdict;
 
 /// The bare repository as git presents it to a hook.
@@ -28,7 +30,7 @@ struct Server {
 
 /// The parts of the accepted state that apply to the branch as it is.
 #[derive(Default)]
-struct Applicable {
+struct ApplicableState {
     floor: Option<Oid>,
     /// The floor, if the branch ends below it.
     set_back: Option<Oid>,
@@ -36,17 +38,17 @@ struct Applicable {
 }
 
 pub(super) fn pre_receive(shell: &Shell) -> Result<Exit, Failure> {
-    Server::open()?.judge(&updates(&lines()?)?, View::Whole, shell)
+    Server::open()?.judge(&updates(&lines()?)?, PushView::Whole, shell)
 }
 
-pub(super) fn update(update: Update, shell: &Shell) -> Result<Exit, Failure> {
-    Server::open()?.judge(&[update], View::OneRef, shell)
+pub(super) fn update(update: RefUpdate, shell: &Shell) -> Result<Exit, Failure> {
+    Server::open()?.judge(&[update], PushView::OneRef, shell)
 }
 
 pub(super) fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
     let updates = updates(&lines()?)?;
-    let matters = |update: &Update| {
-        update.name.starts_with("refs/heads/") || Kind::of(&update.name).is_some()
+    let matters = |update: &RefUpdate| {
+        update.name.starts_with("refs/heads/") || TagKind::of(&update.name).is_some()
     };
     if !updates.iter().any(matters) {
         return Ok(Exit::OK);
@@ -66,10 +68,10 @@ fn notify(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure
         return Ok(Exit::OK);
     }
     let client = controller.client()?;
-    block_on(async { client.tell(&Command::Notify).await })
+    block_on(async { client.execute(&ControllerCommand::Notify).await })
         .map(|_| Exit::OK)
         .inspect_err(|_| {
-            shell.warn("the controller wasn't told; it fetches the push at its next poll");
+            shell.warn("cannot notify the controller; it fetches the push at its next poll");
         })
 }
 
@@ -85,7 +87,11 @@ impl Server {
         let now = Timestamp::now();
         let introduced = || {
             let introduction = repository.config("plumb.introduction")?.parse().ok()?;
-            Some(introduced(&repository, introduction, now)?.policy.reference)
+            Some(
+                introduction_policy(&repository, introduction, now)?
+                    .policy
+                    .reference,
+            )
         };
         // By default, judge the branch that the policy names: it can judge no other.
         let reference = repository
@@ -99,19 +105,18 @@ impl Server {
         })
     }
 
-    fn judge(&self, updates: &[Update], view: View, shell: &Shell) -> Result<Exit, Failure> {
+    fn judge(&self, updates: &[RefUpdate], view: PushView, shell: &Shell) -> Result<Exit, Failure> {
         for update in updates {
             tags::refuse_alias(update, &self.reference)?;
         }
-        let of_trust = |update: &&Update| Kind::of(&update.name).is_some();
+        let of_trust = |update: &&RefUpdate| TagKind::of(&update.name).is_some();
         if updates.iter().any(|update| of_trust(&update)) {
-            let authority = self
-                .introduction()
-                .ok()
-                .and_then(|introduction| introduced(&self.repository, introduction, self.now));
+            let authority = self.introduction().ok().and_then(|introduction| {
+                introduction_policy(&self.repository, introduction, self.now)
+            });
             let policy = authority.as_ref().map(|authority| &authority.policy);
             for update in updates.iter().filter(of_trust) {
-                tags::guard(update, &self.repository, &self.reference, policy)?;
+                tags::check_tag(update, &self.repository, &self.reference, policy)?;
             }
         }
         let Some(update) = updates.iter().find(|update| update.name == self.reference) else {
@@ -120,14 +125,14 @@ impl Server {
         };
         let Some(new) = update.new else {
             return Err(Failure::new(format!(
-                "{} can't be deleted: hosts follow it",
+                "{} can't be deleted, because hosts follow it",
                 self.reference
             )));
         };
         let introduction = self.introduction()?;
         let tags = self.tags_after(updates)?;
         // The floor is the newest accepted commit: the branch may be set back to it, and not below.
-        let Applicable {
+        let ApplicableState {
             floor,
             set_back,
             tombstones,
@@ -137,22 +142,22 @@ impl Server {
             (Some(accepted), _) => accepted,
             (None, Some(old)) if floor == Some(old) => old,
             (None, Some(old)) => {
-                let way = judge.way(floor, old);
-                judge.placed(&way)?;
+                let way = judge.outcome_of(floor, old);
+                judge.check_introduction(&way)?;
                 way.accepted
             }
             (None, None) => introduction,
         };
-        let mut outcome = judge.way(Some(floor), new);
+        let mut outcome = judge.outcome_of(Some(floor), new);
         if (set_back, update.old) == (None, None) {
-            judge.placed(&outcome)?;
+            judge.check_introduction(&outcome)?;
         }
         let mut refusal = judge.refusal(view, &mut outcome);
         if !outcome.is_accept() {
             shell.say(verdict::describe(&outcome, &self.repository, shell.err));
         }
         if refusal.is_none()
-            && let Some((why, way)) = judge.behind(view, &outcome, update)?
+            && let Some((why, way)) = judge.refused_behind(view, &outcome, update)?
         {
             shell.say(verdict::describe(&way, &self.repository, shell.err));
             refusal = Some(why);
@@ -162,7 +167,7 @@ impl Server {
                 Failure::new(format!("{} isn't moved to {}", self.reference, new.short()));
             failure.maybe_hint(set_back.map(|accepted| {
                 format!(
-                    "the branch was set back past the hooks, and hosts run what is accepted; push that again: git push origin {}",
+                    "the branch was set back past the hooks, below the commit that hosts run; push that commit again: git push origin {}",
                     quoted(&format!("{accepted}~0:{}", self.reference))
                 )
             }))
@@ -170,24 +175,24 @@ impl Server {
         match refusal {
             None => Ok(Exit::OK),
             Some(Refusal::Never) => {
-                Err(failure().hint("`plumb verify` shows the same before a push"))
+                Err(failure().hint("run `plumb verify` before a push to see the same verdict"))
             }
             Some(Refusal::Uncovered) => Err(failure().hint(
-                "an approval by somebody else may also come in the same push: git push --atomic",
+                "to push somebody else's approval together with the commit, use: git push --atomic",
             )),
         }
     }
 
     /// Warns of branches that aren't judged, if neither `plumb.ref` nor the policy names the branch to judge.
-    fn warn_of_unjudged(&self, updates: &[Update], shell: &Shell) {
-        let branch = |update: &Update| update.name.starts_with("refs/heads/");
+    fn warn_of_unjudged(&self, updates: &[RefUpdate], shell: &Shell) {
+        let branch = |update: &RefUpdate| update.name.starts_with("refs/heads/");
         let is_told = self.repository.config("plumb.ref").is_some()
             || self.introduction().is_ok_and(|introduction| {
-                introduced(&self.repository, introduction, self.now).is_some()
+                introduction_policy(&self.repository, introduction, self.now).is_some()
             });
         if updates.iter().any(branch) && !is_told {
             shell.warn(format_args!(
-                "nothing was judged: as long as plumb.introduction names no commit here with a policy, only {} is; whoever keeps the server names it, in the bare repository: git config plumb.introduction COMMIT",
+                "nothing was judged: plumb.introduction names no commit with a policy here, so only {} is judged; ask the server's operator to set it, in the bare repository: git config plumb.introduction COMMIT",
                 self.reference
             ));
         }
@@ -214,21 +219,21 @@ impl Server {
             Failure::new(
                 "this repository has no root of trust, so nothing can be judged",
             )
-            .hint("whoever keeps the server sets it once, in the bare repository: git config plumb.introduction COMMIT")
+            .hint("ask the server's operator to set it once, in the bare repository: git config plumb.introduction COMMIT")
         };
         let text = self
             .repository
             .config("plumb.introduction")
             .ok_or_else(unknown)?;
         text.parse()
-            .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a whole commit id"))
+            .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a full commit id"))
     }
 
     /// Returns the accepted state that applies to a branch with this tip. A branch that was set back past the
     /// hooks keeps its floor, because hosts run that revision. A branch that diverged has no floor, because
     /// the accepted commit isn't on it.
-    fn applicable(&self, introduction: Oid, tip: Option<Oid>) -> Applicable {
-        let mut applicable = Applicable::default();
+    fn applicable(&self, introduction: Oid, tip: Option<Oid>) -> ApplicableState {
+        let mut applicable = ApplicableState::default();
         let state = AcceptedState::read(self.repository.git_dir(), &introduction, &self.reference);
         let Some(state) = state else {
             return applicable;
@@ -248,7 +253,7 @@ impl Server {
     }
 
     /// Returns the tags as they will be after the push.
-    fn tags_after(&self, updates: &[Update]) -> Result<Vec<TagRef>, Failure> {
+    fn tags_after(&self, updates: &[RefUpdate]) -> Result<Vec<TagRef>, Failure> {
         let tags = self.repository.tags()?;
         let mut after: BTreeMap<String, Oid> =
             tags.into_iter().map(|tag| (tag.name, tag.target)).collect();
@@ -266,24 +271,24 @@ impl Server {
     }
 
     /// Stores how far the branch is accepted, and reports the result of the push.
-    fn store(&self, updates: &[Update], shell: &Shell) -> Result<(), Failure> {
+    fn store(&self, updates: &[RefUpdate], shell: &Shell) -> Result<(), Failure> {
         let introduction = self.introduction()?;
         let Some(tip) = self.repository.reference(&self.reference)? else {
             return Ok(());
         };
         let branch = updates.iter().find(|update| update.name == self.reference);
-        let of_trust = |update: &Update| Kind::of(&update.name).is_some();
+        let of_trust = |update: &RefUpdate| TagKind::of(&update.name).is_some();
         if branch.is_none() && !updates.iter().any(of_trust) {
             return Ok(());
         }
         let git_dir = self.repository.git_dir();
         let before = AcceptedState::read(git_dir, &introduction, &self.reference);
-        let Applicable {
+        let ApplicableState {
             floor, tombstones, ..
         } = self.applicable(introduction, branch.map_or(Some(tip), |branch| branch.old));
         let tags = self.repository.tags()?;
         let judge = self.judge_by(introduction, &tags, &tombstones);
-        let mut outcome = judge.way(floor, tip);
+        let mut outcome = judge.outcome_of(floor, tip);
         let after = AcceptedState {
             introduction,
             reference: self.reference.clone(),
@@ -300,9 +305,9 @@ impl Server {
         }
         for (tag, key) in revocations(updates) {
             shell.say(if outcome.revoked.contains(&key) {
-                format!("{key} is revoked: no new commit is accepted by it")
+                format!("{key} is revoked: no new commit is accepted with it")
             } else {
-                format!("{tag} doesn't count yet: it takes what a change of trust/ takes, on accepted commits")
+                format!("{tag} doesn't count yet: it needs as many signers as a change of trust/, on accepted commits")
             });
         }
         if !outcome.is_accept() && branch.is_some() {
@@ -324,7 +329,11 @@ impl Server {
 }
 
 /// Reads the introduction's policy: the repository and the branch that it names never change.
-fn introduced(repository: &Repository, introduction: Oid, now: Timestamp) -> Option<Authority> {
+fn introduction_policy(
+    repository: &Repository,
+    introduction: Oid,
+    now: Timestamp,
+) -> Option<Authority> {
     let objects = repository.objects();
     let raw = objects
         .read(&introduction, ObjectKind::Commit, limits::COMMIT)
@@ -334,10 +343,10 @@ fn introduced(repository: &Repository, introduction: Oid, now: Timestamp) -> Opt
 }
 
 /// Lists the revocation tags of a push with the keys that they name.
-fn revocations(updates: &[Update]) -> impl Iterator<Item = (&str, KeyName)> {
+fn revocations(updates: &[RefUpdate]) -> impl Iterator<Item = (&str, KeyName)> {
     updates.iter().filter_map(|update| {
-        let (kind, rest) = Kind::of(&update.name)?;
+        let (kind, rest) = TagKind::of(&update.name)?;
         let key = KeyName::from_hex(rest.split('/').next()?).ok()?;
-        (kind == Kind::Revocation).then_some((update.name.as_str(), key))
+        (kind == TagKind::Revocation).then_some((update.name.as_str(), key))
     })
 }

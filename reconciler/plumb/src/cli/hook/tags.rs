@@ -5,19 +5,19 @@ use plumb_trust::object::{Tag, limits};
 use plumb_trust::policy::Policy;
 use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Trailers};
 
-use super::Update;
+use super::input::RefUpdate;
 use crate::output::quoted;
 use crate::report::Failure;
 
 /// The purpose of a tag, which its folder names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TagKind {
     Approval,
     Heartbeat,
     Revocation,
 }
 
-impl Kind {
+impl TagKind {
     /// Splits a ref's full name into its kind and the rest, which is empty for a tag that is named like a
     /// folder. Returns `None` for all other refs.
     pub(super) fn of(name: &str) -> Option<(Self, &str)> {
@@ -43,7 +43,7 @@ impl Kind {
 
     /// True if a tag is named like a folder of other tags of its kind: git creates no `revoke/X/ID` while
     /// there is a `revoke/X`, and pushed tags stay.
-    fn in_the_way(self, rest: &str, branch: &str) -> bool {
+    fn blocks_others(self, rest: &str, branch: &str) -> bool {
         let of_branch = branch
             .strip_prefix(rest)
             .is_some_and(|more| more.is_empty() || more.starts_with('/'));
@@ -64,8 +64,8 @@ pub(in crate::cli) enum HeartbeatTag {
 
 /// Returns what the hooks do with a tag of this name that is meant as a heartbeat of a branch.
 pub(in crate::cli) fn heartbeat_tag(name: &str, branch: &str) -> HeartbeatTag {
-    match Kind::of(&format!("refs/tags/{name}")) {
-        Some((kind @ Kind::Heartbeat, rest)) if !kind.in_the_way(rest, branch) => {
+    match TagKind::of(&format!("refs/tags/{name}")) {
+        Some((kind @ TagKind::Heartbeat, rest)) if !kind.blocks_others(rest, branch) => {
             HeartbeatTag::Taken
         }
         Some(_) => HeartbeatTag::Refused,
@@ -79,8 +79,8 @@ const LIKE_AN_ID: usize = 7;
 /// Refuses a new tag or branch that is named like a commit's id or like `HEAD`, and a tag that is named like
 /// the branch. Git resolves a tag before a branch and both before an abbreviated id, and in a push both even
 /// before a full id and `HEAD`: whoever passes the id of one commit to git would get another.
-pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failure> {
-    let (None, Some(_), None) = (update.old, update.new, Kind::of(&update.name)) else {
+pub(super) fn refuse_alias(update: &RefUpdate, reference: &str) -> Result<(), Failure> {
+    let (None, Some(_), None) = (update.old, update.new, TagKind::of(&update.name)) else {
         return Ok(());
     };
     let tag = update.name.strip_prefix("refs/tags/");
@@ -103,7 +103,7 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
     };
     if let Some(what) = what {
         return Err(Failure::new(format!(
-            "{} is named like {what}, and git would take it for that",
+            "{} is named like {what}, and git would confuse the two",
             update.name
         ))
         .hint("choose another name"));
@@ -113,29 +113,29 @@ pub(super) fn refuse_alias(update: &Update, reference: &str) -> Result<(), Failu
 
 /// Refuses to move or delete a tag of trust, and to create one that can never count, because it would stay. A
 /// tag that merely doesn't count yet, such as one by a key that the policy may have tomorrow, passes.
-pub(super) fn guard(
-    update: &Update,
+pub(super) fn check_tag(
+    update: &RefUpdate,
     repository: &Repository,
     reference: &str,
     policy: Option<&Policy>,
 ) -> Result<(), Failure> {
-    let Some((kind, rest)) = Kind::of(&update.name) else {
+    let Some((kind, rest)) = TagKind::of(&update.name) else {
         return Ok(());
     };
     if update.old.is_some() && update.new != update.old {
         return Err(Failure::new(format!(
-            "{} stays as it is: approvals, heartbeats and revocations are only added",
+            "{} can't be moved or deleted: approvals, heartbeats and revocations are permanent",
             update.name
         ))
-        .hint("push another tag, with another last part (`--id`)"));
+        .hint("push another tag with another last part (`--id`)"));
     }
     let Some(new) = update.new else {
         return Ok(());
     };
     let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
-    if update.old.is_none() && kind.in_the_way(rest, branch) {
+    if update.old.is_none() && kind.blocks_others(rest, branch) {
         return Err(Failure::new(format!(
-            "{} has no last part, so no tag that has one could be created",
+            "{} has no last part, so git could create no tag below it",
             update.name
         ))
         .hint(format!("name it {}", kind.form())));
@@ -146,23 +146,23 @@ pub(super) fn guard(
             Failure::new(format!("{} can never count: {why}", update.name))
                 .hint(form_hint(kind))
                 .hint(format!(
-                    "`git tag -d {}` removes yours; it isn't taken because a pushed tag stays",
+                    "delete yours with `git tag -d {}`; it isn't accepted because a pushed tag is permanent",
                     quoted(name)
                 )),
         )
     })
 }
 
-fn form_hint(kind: Kind) -> &'static str {
+fn form_hint(kind: TagKind) -> &'static str {
     match kind {
-        Kind::Approval => {
-            "`plumb approve COMMIT` makes one; by hand it is `git tag --sign` with `Approve: REPOSITORY REF COMMIT` as the last paragraph"
+        TagKind::Approval => {
+            "create one with `plumb approve COMMIT`; by hand, use `git tag --sign` with `Approve: REPOSITORY REF COMMIT` as the last paragraph"
         }
-        Kind::Heartbeat => {
-            "a heartbeat is `git tag --sign` with `Alive: REPOSITORY REF COMMIT` as the last paragraph"
+        TagKind::Heartbeat => {
+            "create a heartbeat with `git tag --sign` and `Alive: REPOSITORY REF COMMIT` as the last paragraph"
         }
-        Kind::Revocation => {
-            "a revocation is `git tag --sign revoke/FINGERPRINT/ID COMMIT`, on an accepted commit; of an SSH key it is the SHA-256 of the key in hexadecimal digits"
+        TagKind::Revocation => {
+            "create a revocation with `git tag --sign revoke/FINGERPRINT/ID COMMIT` on an accepted commit; for an SSH key, FINGERPRINT is the key's SHA-256 in hexadecimal digits"
         }
     }
 }
@@ -170,7 +170,7 @@ fn form_hint(kind: Kind) -> &'static str {
 fn never_counts(
     id: &Oid,
     name: &str,
-    kind: Kind,
+    kind: TagKind,
     rest: &str,
     repository: &Repository,
     policy: Option<&Policy>,
@@ -178,7 +178,7 @@ fn never_counts(
     let raw = match repository.objects().read(id, ObjectKind::Tag, limits::TAG) {
         Ok(raw) => raw,
         Err(plumb_trust::ObjectError::WrongKind) => {
-            return Some("it is a lightweight tag, which nobody can sign".to_owned());
+            return Some("it is a lightweight tag, which can't be signed".to_owned());
         }
         Err(error) => return Some(error.to_string()),
     };
@@ -188,7 +188,7 @@ fn never_counts(
     };
     if name.strip_prefix("refs/tags/") != Some(tag.name) {
         return Some(format!(
-            "what is signed calls itself {}",
+            "the signed text names it {}",
             tag.name.escape_debug()
         ));
     }
@@ -200,9 +200,9 @@ fn never_counts(
         Err(error) => return Some(error.to_string()),
     };
     let (wanted, policy) = match kind {
-        Kind::Approval => ("Approve", policy?),
-        Kind::Heartbeat => ("Alive", policy?),
-        Kind::Revocation => {
+        TagKind::Approval => ("Approve", policy?),
+        TagKind::Heartbeat => ("Alive", policy?),
+        TagKind::Revocation => {
             let fingerprint = rest.split('/').next().unwrap_or_default();
             return KeyName::from_hex(fingerprint)
                 .err()
@@ -219,58 +219,65 @@ fn never_counts(
     match said {
         Some(said) if same(said) => None,
         Some(said) => Some(format!(
-            "it says `{wanted}: {}` and stands for `{meant}`",
+            "it has `{wanted}: {}` but points to `{meant}`",
             said.escape_debug()
         )),
         None => Some(format!(
-            "its last paragraph doesn't say `{wanted}: {meant}`"
+            "its last paragraph lacks the line `{wanted}: {meant}`"
         )),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::TagKind;
 
     #[test]
     fn recognizes_only_tags_of_trust() {
         assert_eq!(
-            Kind::of("refs/tags/approve/main/x"),
-            Some((Kind::Approval, "main/x"))
+            TagKind::of("refs/tags/approve/main/x"),
+            Some((TagKind::Approval, "main/x"))
         );
         assert_eq!(
-            Kind::of("refs/tags/alive/main/1"),
-            Some((Kind::Heartbeat, "main/1"))
+            TagKind::of("refs/tags/alive/main/1"),
+            Some((TagKind::Heartbeat, "main/1"))
         );
         assert_eq!(
-            Kind::of("refs/tags/revoke/ab"),
-            Some((Kind::Revocation, "ab"))
+            TagKind::of("refs/tags/revoke/ab"),
+            Some((TagKind::Revocation, "ab"))
         );
-        assert_eq!(Kind::of("refs/tags/alive"), Some((Kind::Heartbeat, "")));
+        assert_eq!(
+            TagKind::of("refs/tags/alive"),
+            Some((TagKind::Heartbeat, ""))
+        );
         for other in [
             "refs/tags/v1",
             "refs/heads/approve/main/x",
             "refs/tags/approved/x",
         ] {
-            assert_eq!(Kind::of(other), None, "{other}");
+            assert_eq!(TagKind::of(other), None, "{other}");
         }
     }
 
     #[test]
     fn a_tag_named_like_a_folder_is_in_the_way() {
         for (kind, rest, stands) in [
-            (Kind::Revocation, "", true),
-            (Kind::Revocation, "ab", true),
-            (Kind::Revocation, "ab/alice", false),
-            (Kind::Revocation, "site/a", false),
-            (Kind::Approval, "", true),
-            (Kind::Approval, "other", true),
-            (Kind::Approval, "site/a", true),
-            (Kind::Approval, "site", true),
-            (Kind::Approval, "site/a/1", false),
-            (Kind::Approval, "site/ab", false),
+            (TagKind::Revocation, "", true),
+            (TagKind::Revocation, "ab", true),
+            (TagKind::Revocation, "ab/alice", false),
+            (TagKind::Revocation, "site/a", false),
+            (TagKind::Approval, "", true),
+            (TagKind::Approval, "other", true),
+            (TagKind::Approval, "site/a", true),
+            (TagKind::Approval, "site", true),
+            (TagKind::Approval, "site/a/1", false),
+            (TagKind::Approval, "site/ab", false),
         ] {
-            assert_eq!(kind.in_the_way(rest, "site/a"), stands, "{kind:?} {rest}");
+            assert_eq!(
+                kind.blocks_others(rest, "site/a"),
+                stands,
+                "{kind:?} {rest}"
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::report::Failure;
 /// The options that name the keys of a new policy.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Founders {
-    /// The file of an SSH public key; with a name before it for more than one person
+    /// The file of an SSH public key; name the person too if there are several
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(in crate::cli) ssh_key: Vec<String>,
 
@@ -54,8 +54,8 @@ impl Founders {
                 .any(|other| other.identity == founder.identity)
             {
                 return Err(
-                    Failure::new(format!("two keys are called {}", founder.identity))
-                        .hint("name each: --ssh-key alice=FILE --openpgp bob=FILE"),
+                    Failure::new(format!("two keys have the name {}", founder.identity))
+                        .hint("name each person: --ssh-key alice=FILE --openpgp bob=FILE"),
                 );
             }
             if before
@@ -63,7 +63,7 @@ impl Founders {
                 .any(|other| other.key.name == founder.key.name)
             {
                 return Err(Failure::new("the same key is given twice")
-                    .hint("give keys of two people: two signatures by one key are one"));
+                    .hint("give keys of two people: two signatures by one key count as one"));
             }
         }
         Ok(founders)
@@ -90,7 +90,7 @@ impl Founder {
         let identity = word(identity);
         if identity.is_empty() {
             return Err(
-                Failure::new(format!("the owner of {} isn't known", key.origin))
+                Failure::new(format!("cannot tell whose key {} is", key.origin))
                     .hint("name the person: --ssh-key alice=FILE"),
             );
         }

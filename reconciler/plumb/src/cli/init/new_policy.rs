@@ -49,8 +49,8 @@ impl NewPolicy {
             words.join(", ")
         };
         let mut text = format!(
-            "# Who may change this fleet. Each commit is judged by the policy of its parent, so a change here acts
-# on the commits after it. Any change under trust/ stands alone in its commit and raises `serial`.
+            "# Who may change this fleet. The policy of its parent judges each commit, so a change here applies
+# to the commits after it. A commit that changes trust/ changes nothing else and raises `serial`.
 # `plumb trust show` says who can change what; docs/trust.md explains the rules.
 kind: TrustPolicy
 metadata: {{name: {}}}
@@ -100,7 +100,7 @@ spec:
         }
         let _ = writeln!(
             text,
-            "  rules:                  # all that match a changed path must hold"
+            "  rules:                  # every rule that matches a changed path must hold"
         );
         for rule in &self.rules {
             let _ = writeln!(text, "    - {}", rule.form());
@@ -154,7 +154,7 @@ pub(in crate::cli) fn random_id() -> Result<String, Failure> {
     let mut bytes = [0_u8; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
-        .or_fail(|| "/dev/urandom can't be read".to_owned())?;
+        .or_fail(|| "cannot read /dev/urandom".to_owned())?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut id = String::new();

@@ -92,7 +92,7 @@ pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
             continue;
         }
         let hosts = Vec::new();
-        let group = groups.entry(likeness(planned));
+        let group = groups.entry(group_key(planned));
         let group = group.or_insert(Group { hosts, planned });
         group.hosts.push(host);
     }
@@ -109,7 +109,7 @@ pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
 }
 
 /// Returns a key that is equal for plans that look the same to a reader. It leaves preconditions out.
-fn likeness(planned: &Planned) -> String {
+fn group_key(planned: &Planned) -> String {
     let changes = planned.plan.changes.iter().map(|change| {
         let what = (change.op, &change.address, change.cause, change.certainty);
         format!("{what:?} {:?} {:?}", change.fields, change.consequences)

@@ -11,8 +11,8 @@ use plumb_core::ports::HostError;
 use plumb_document::Diagnostic;
 use serde_json::Value;
 
-use super::super::count;
 use super::summary::{Group, Summary, Totals, summarise};
+use crate::output::count;
 use crate::output::{Paint, Palette, Table};
 
 /// The largest number of hosts that are named; the rest is only counted.
@@ -34,7 +34,7 @@ pub(super) fn whole(
             out,
             "{} {}",
             palette.paint(Paint::Bold, name),
-            palette.paint(Paint::Error, "wasn't looked at")
+            palette.paint(Paint::Error, "wasn't observed")
         );
         let _ = writeln!(out, "  {error}");
         if let Some(hint) = error.hint() {
@@ -58,7 +58,7 @@ pub(super) fn whole(
             names(&summary.settled)
         );
     }
-    let unseen = Unseen {
+    let omissions = Omissions {
         failed: failed.len(),
         held: held.len(),
         problems: summary
@@ -67,13 +67,13 @@ pub(super) fn whole(
             .map(|group| group.planned.problems.len() * group.hosts.len())
             .sum(),
     };
-    totals(&mut out, &summary, unseen, palette);
+    totals(&mut out, &summary, omissions, palette);
     out
 }
 
 /// Counts of hosts and resources that the plan leaves out.
 #[derive(Clone, Copy)]
-struct Unseen {
+struct Omissions {
     /// Hosts that couldn't be observed.
     failed: usize,
     /// Hosts whose manifests have errors.
@@ -82,20 +82,20 @@ struct Unseen {
     problems: usize,
 }
 
-impl Unseen {
+impl Omissions {
     fn parts(self, palette: Palette) -> Vec<String> {
         let be = |number: usize| if number == 1 { "wasn't" } else { "weren't" };
         let mut parts = Vec::new();
         if self.failed > 0 {
             let hosts = count(self.failed, "host");
-            parts.push(format!("{hosts} {} looked at", be(self.failed)));
+            parts.push(format!("{hosts} {} observed", be(self.failed)));
         }
         if self.held > 0 {
             parts.push(format!("{} held", count(self.held, "host")));
         }
         if self.problems > 0 {
             let resources = count(self.problems, "resource");
-            parts.push(format!("{resources} {} looked at", be(self.problems)));
+            parts.push(format!("{resources} {} observed", be(self.problems)));
         }
         parts
             .into_iter()
@@ -141,7 +141,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
             (None, group.planned.name(&change.address)),
             (cause_paint(change.cause), cause(change.cause).to_owned()),
             (Some(Paint::Dim), certainty(change.certainty).to_owned()),
-            (None, beyond(change)),
+            (None, details(change)),
         ]);
     }
     for line in table
@@ -154,7 +154,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
     for drift in &group.planned.held_drift {
         let _ = writeln!(
             out,
-            "  {} {}  {} (drift is left as it is: mode {})",
+            "  {} {}  {} (not corrected, drift mode: {})",
             palette.paint(Paint::Warn, "! drifted"),
             group.planned.name(&drift.address),
             fields(&drift.fields),
@@ -168,7 +168,7 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
         let _ = writeln!(
             out,
             "  {} {}  {}",
-            palette.paint(Paint::Error, "! can't look"),
+            palette.paint(Paint::Error, "! unreadable"),
             group.planned.name(&troubled.address),
             troubled.error
         );
@@ -234,7 +234,7 @@ fn certainty(certainty: Certainty) -> &'static str {
 }
 
 /// Lists the fields that change, and the change's consequences.
-fn beyond(change: &Change) -> String {
+fn details(change: &Change) -> String {
     let mut parts = Vec::new();
     if matches!(change.op, Op::Update | Op::Replace) {
         parts.push(fields(&change.fields));
@@ -269,7 +269,7 @@ fn brief(value: Option<&Value>) -> Option<String> {
     (text.chars().count() <= 40 && !text.contains('\n')).then_some(text)
 }
 
-fn totals(out: &mut String, summary: &Summary<'_>, unseen: Unseen, palette: Palette) {
+fn totals(out: &mut String, summary: &Summary<'_>, omissions: Omissions, palette: Palette) {
     let Totals {
         hosts,
         create,
@@ -309,18 +309,18 @@ fn totals(out: &mut String, summary: &Summary<'_>, unseen: Unseen, palette: Pale
             parts.push(palette.paint(paint, format_args!("{number} {noun}{plural}")));
         }
     }
-    let unseen = unseen.parts(palette);
+    let omissions = omissions.parts(palette);
     let mut said = Vec::new();
     if !parts.is_empty() {
         let hosts = count(usize::try_from(hosts).unwrap_or(usize::MAX), "host");
         said.push(format!("{hosts}: {}", parts.join(", ")));
-    } else if unseen.is_empty() {
+    } else if omissions.is_empty() {
         said.push("nothing to do".to_owned());
     } else if !summary.settled.is_empty() {
         let settled = count(summary.settled.len(), "host");
         said.push(format!("nothing to do on {settled}"));
     }
-    said.extend(unseen);
+    said.extend(omissions);
     let _ = writeln!(out, "{}", said.join("; "));
 }
 
@@ -369,8 +369,8 @@ mod tests {
         assert_eq!(said(&["a", "b"], &[]), "nothing to do");
         assert_eq!(
             said(&["a", "b"], &["c"]),
-            "nothing to do on 2 hosts; 1 host wasn't looked at"
+            "nothing to do on 2 hosts; 1 host wasn't observed"
         );
-        assert_eq!(said(&[], &["c", "d"]), "2 hosts weren't looked at");
+        assert_eq!(said(&[], &["c", "d"]), "2 hosts weren't observed");
     }
 }

@@ -10,12 +10,12 @@ use crate::report::{Exit, Failure};
 
 /// Trust a person's key
 ///
-/// A new name becomes a new identity. A known person gets another key, or joins a group with the key that they
-/// have. Writes the public key into trust/keys/ and the policy, raises the serial, and prints the diff and the
-/// next commands. Private keys are never read: give the public part.
+/// A new name becomes a new identity. A known person gets another key, or joins a group with the keys
+/// that they have. Writes the public key and the policy, raises the serial, and prints the diff and the
+/// next commands. Give the public key: private keys are never read.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb trust add bob --key bob.pub --group ops\n  plumb trust add bob --key 'ssh-ed25519 AAAA… bob' --group ops\n  plumb trust add carol --key 77AA… --group sec     # gpg exports it\n  plumb trust add alice --key ~/.ssh/laptop.pub     # another key of hers\n  plumb trust add bob --key bob.pub --group sec     # with a key that he has, he joins one more group"
+    after_help = "Examples:\n  plumb trust add bob --key bob.pub --group ops\n  plumb trust add bob --key 'ssh-ed25519 AAAA… bob' --group ops\n  plumb trust add carol --key 77AA… --group sec     # gpg exports it\n  plumb trust add alice --key ~/.ssh/laptop.pub     # another key of hers\n  plumb trust add bob --key bob.pub --group sec     # the same key, one more group"
 )]
 pub(super) struct Add {
     /// The person
@@ -36,7 +36,7 @@ pub(super) struct Add {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Added {
+struct AddResult {
     identity: String,
     keys: Vec<String>,
     groups: Vec<String>,
@@ -70,9 +70,9 @@ impl Add {
         };
         let all = groups.into_keys().collect::<Vec<_>>().join(" or --group ");
         let lonely = (!grouped && joins.is_empty()).then(|| {
-            format!("{name} is in no group, so nothing of theirs counts yet: repeat this with --group {all}")
+            format!("{name} is in no group, so {name}'s signatures don't count yet: repeat this with --group {all}")
         });
-        let added = Added {
+        let added = AddResult {
             identity: name.clone(),
             keys: keys.iter().map(|key| key.name.to_string()).collect(),
             groups: joins,
@@ -86,7 +86,7 @@ impl Add {
                 let kind = key.file.kind();
                 let _ = writeln!(
                     out,
-                    "{title} {name} is trusted by the key {} ({kind})",
+                    "{title} {name} with the key {} ({kind})",
                     key.name
                 );
             }
@@ -94,12 +94,12 @@ impl Add {
                 let groups = added.groups.join(", ");
                 let _ = writeln!(
                     out,
-                    "{title} {name} is in {groups}, with the keys that the policy has"
+                    "{title} {name} to {groups}, with the keys that are in the policy"
                 );
             } else {
                 let _ = writeln!(
                     out,
-                    "  Compare the fingerprint with {name} over another channel than the key came by."
+                    "  Compare the fingerprint with {name} over a channel other than the one that brought the key."
                 );
             }
             if let Some(lonely) = &lonely {
@@ -122,7 +122,7 @@ impl Add {
                 return Err(match plumb_document::closest(group, known.clone()) {
                     Some(near) => failure.hint(format!("did you mean {near}?")),
                     None => failure.hint(format!(
-                        "choose one of {}, or write a new group into trust/policy.yaml, with the rule that needs it",
+                        "choose one of {}, or add the group and a rule that needs it to trust/policy.yaml",
                         known.collect::<Vec<_>>().join(", ")
                     )),
                 });

@@ -8,7 +8,7 @@ use plumb_document::Diagnostic;
 use plumb_trust::policy::{Alone, Authority, Freeze, Unsatisfiable};
 use serde::Serialize;
 
-use super::exceptions::{alone_in_words, emergency, freezes, of_freeze};
+use super::exceptions::{describe_alone, describe_freeze, emergency, freezes};
 use super::folder::Folder;
 use super::revocations::Revocations;
 use crate::output::{Paint, Palette, Shell};
@@ -16,22 +16,22 @@ use crate::report::{Exit, Failure, render_diagnostics};
 
 use findings::{Ending, Findings};
 
-/// Prove that the policy can be met, and say who alone could change what
+/// Check that the policy can be met, and show who could change what alone
 ///
-/// Reads trust/ in the folder. An error makes a commit of it a reject, or locks everybody out. A warning is
-/// probably not meant: keys that end soon, people in no group, rules that match nothing, one person in two groups
-/// of a rule, a freeze that nobody can end. Keys that `revoke/` tags have revoked don't count, as far as the tags
-/// were fetched.
+/// Reads trust/ in the folder. With an error, a commit of the policy would be rejected, or would lock
+/// everybody out. A warning is a probable mistake: keys that expire soon, people in no group, rules
+/// that match nothing, one person in two groups of a rule, a freeze that nobody can end. Keys that a
+/// fetched `revoke/` tag has revoked don't count.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or it couldn't be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # with the keys as they are then"
+    after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # judge the keys as of then"
 )]
-pub(super) struct Check {
+pub(super) struct TrustCheck {
     /// The repository's folder
     #[arg(default_value = ".")]
     dir: PathBuf,
 
-    /// With the keys as they are at this time (RFC 3339)
+    /// Judge the keys as of this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Check {
 /// The result of a check, as it is printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Checked {
+struct TrustCheckResult {
     at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<u64>,
@@ -61,16 +61,16 @@ struct Checked {
     placed: usize,
 }
 
-impl Check {
+impl TrustCheck {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let folder = Folder::read(&self.dir)?;
         let at = self.now.unwrap_or_else(Timestamp::now);
         let (checked, diagnostics) = match folder.authority(at) {
             Ok(authority) => {
                 let warnings = authority.warnings.clone();
-                (Checked::new(&folder, &authority, at), warnings)
+                (TrustCheckResult::new(&folder, &authority, at), warnings)
             }
-            Err(wrong) => (Checked::unreadable(&wrong, at), wrong),
+            Err(wrong) => (TrustCheckResult::unreadable(&wrong, at), wrong),
         };
         shell.emit(&checked, |palette| {
             let snippets = render_diagnostics(&diagnostics, &folder.sources(), palette);
@@ -84,7 +84,7 @@ impl Check {
     }
 }
 
-impl Checked {
+impl TrustCheckResult {
     fn new(folder: &Folder, authority: &Authority, at: Timestamp) -> Self {
         let revoked = Revocations::of(folder, Timestamp::now());
         let check = revoked.check(authority, at);
@@ -145,14 +145,14 @@ impl Checked {
                     out,
                     "{} can be changed by {}",
                     alone.rule,
-                    palette.paint(paint, alone_in_words(alone))
+                    palette.paint(paint, describe_alone(alone))
                 );
             }
             if let Some(told) = &self.emergency {
-                let _ = writeln!(out, "an emergency: {told}");
+                let _ = writeln!(out, "emergency: {told}");
             }
             for freeze in &self.freezes {
-                let _ = writeln!(out, "a freeze {}", of_freeze(freeze, self.at));
+                let _ = writeln!(out, "freeze {}", describe_freeze(freeze, self.at));
             }
             for error in &self.errors {
                 let _ = writeln!(out, "{} {error}", palette.paint(Paint::Error, "error:"));
@@ -161,14 +161,11 @@ impl Checked {
                 let _ = writeln!(out, "{} {warning}", palette.paint(Paint::Warn, "warning:"));
             }
         }
-        let count = crate::cli::count;
+        let count = crate::output::count;
         let (errors, warnings) = (self.errors.len(), self.warnings.len());
         let (paint, word) = match (errors, warnings) {
-            (0, 0) => (Paint::Good, "it can be met, and nothing is odd".to_owned()),
-            (0, _) => (
-                Paint::Warn,
-                format!("it can be met; {}", count(warnings, "warning")),
-            ),
+            (0, 0) => (Paint::Good, "ok".to_owned()),
+            (0, _) => (Paint::Warn, format!("ok, {}", count(warnings, "warning"))),
             (_, 0) => (Paint::Error, count(errors, "error")),
             _ => (
                 Paint::Error,
@@ -176,7 +173,7 @@ impl Checked {
             ),
         };
         let name = match self.serial {
-            Some(serial) => format!("policy {serial}"),
+            Some(serial) => format!("policy serial {serial}"),
             None => "policy".to_owned(),
         };
         let _ = writeln!(out, "{name}: {}", palette.paint(paint, word));

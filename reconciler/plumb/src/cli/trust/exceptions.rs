@@ -37,7 +37,7 @@ pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String
         .chain(never.iter().map(Pattern::as_str))
         .collect();
     Some(format!(
-        "{}, in a commit that says `Emergency: WHY`, get around {around} for {ttl} after it is signed; never for {}",
+        "{}, in a commit with the line `Emergency: WHY`, bypass {around} for {ttl} after signing, except for {}",
         needs::describe(&all),
         never.join(", ")
     ))
@@ -49,35 +49,35 @@ pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &F
 }
 
 /// Describes when a freeze is in force, and what it covers.
-pub(super) fn of_freeze(freeze: &Freeze, at: Timestamp) -> String {
+pub(super) fn describe_freeze(freeze: &Freeze, at: Timestamp) -> String {
     let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
     let when = if freeze.from <= at {
         format!("in force until {}", freeze.to)
     } else {
-        format!("to come, from {} until {}", freeze.from, freeze.to)
+        format!("from {} until {}", freeze.from, freeze.to)
     };
     format!("{when}: {}", paths.join(", "))
 }
 
 /// Warns of a freeze that nobody can end early, because an emergency never touches `trust/`.
-pub(super) fn without_an_end(freeze: &Freeze) -> Option<String> {
+pub(super) fn endless_freeze_warning(freeze: &Freeze) -> Option<String> {
     let policy = freeze.paths.iter().any(|path| path.owns(POLICY_PATH));
     policy.then(|| {
         format!(
-            "the freeze from {} until {} covers {POLICY_PATH}, so nobody can end it early, not even in an emergency: write paths that leave trust/ out",
+            "the freeze from {} until {} covers {POLICY_PATH}, so nobody can end it early, not even in an emergency: list paths that leave out trust/",
             freeze.from, freeze.to
         )
     })
 }
 
 /// Describes who could change a rule's paths alone, and how.
-pub(super) fn alone_in_words(alone: &Alone) -> String {
+pub(super) fn describe_alone(alone: &Alone) -> String {
     match (alone.identities.as_slice(), alone.emergency.as_slice()) {
         ([], []) => "nobody alone".to_owned(),
         (some, []) => format!("{} alone", one_of(some)),
-        ([], some) => format!("nobody alone, but for an emergency: {} alone", one_of(some)),
+        ([], some) => format!("nobody alone, except {} in an emergency", one_of(some)),
         (some, more) => format!(
-            "{} alone, and in an emergency by {} alone",
+            "{} alone, and {} alone in an emergency",
             one_of(some),
             one_of(more)
         ),

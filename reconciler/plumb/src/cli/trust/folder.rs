@@ -38,7 +38,7 @@ pub(super) fn must_be_there(folder: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "there is no folder {}",
+        "the folder {} doesn't exist",
         folder.display()
     )))
 }
@@ -48,7 +48,7 @@ fn refuse_link(root: &Path, path: &str) -> Result<(), Failure> {
     let link = fs::symlink_metadata(root.join(path)).is_ok_and(|found| found.is_symlink());
     if link {
         return Err(Failure::new(format!("{path} is a symbolic link"))
-            .hint("find out who made it: trust/ may hold only plain files, and a commit with a link there is rejected"));
+            .hint("find out who created it: a commit with a link under trust/ is rejected"));
     }
     Ok(())
 }
@@ -62,14 +62,14 @@ impl Folder {
         if !path.exists() {
             return Err(
                 Failure::new(format!("{} has no {POLICY_PATH}", root.display())).hint(
-                    "`plumb trust init` begins one here; `plumb init DIR` begins a whole fleet",
+                    "create a policy here with `plumb trust init`, or a whole fleet with `plumb init DIR`",
                 ),
             );
         }
         for part in [TRUST_PATH, KEYS_PATH, POLICY_PATH] {
             refuse_link(&root, part)?;
         }
-        let bytes = fs::read(&path).or_fail(|| format!("{} can't be read", path.display()))?;
+        let bytes = fs::read(&path).or_fail(|| format!("cannot read {}", path.display()))?;
         let policy =
             String::from_utf8(bytes).or_fail(|| format!("{} isn't UTF-8 text", path.display()))?;
         let mut keys = BTreeMap::new();
@@ -171,7 +171,7 @@ fn read_keys(
     if !whole.is_dir() {
         return Ok(());
     }
-    let failed = || format!("{} can't be read", whole.display());
+    let failed = || format!("cannot read {}", whole.display());
     for entry in fs::read_dir(&whole).or_fail(failed)? {
         let entry = entry.or_fail(failed)?;
         let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
@@ -180,7 +180,7 @@ fn read_keys(
         if kind.is_dir() {
             read_keys(root, &path, keys)?;
         } else if kind.is_file() {
-            let bytes = fs::read(entry.path()).or_fail(|| format!("{path} can't be read"))?;
+            let bytes = fs::read(entry.path()).or_fail(|| format!("cannot read {path}"))?;
             keys.insert(path, bytes);
         }
     }

@@ -8,14 +8,14 @@ use crate::cli::hook::{HeartbeatTag, heartbeat_tag};
 /// Describes the heartbeat, and what happens if it is missing.
 pub(super) fn describe(policy: &Policy) -> String {
     let Some(freshness) = &policy.freshness else {
-        return "none: nothing shows that commits are withheld".to_owned();
+        return "none (a server that hides new commits goes unnoticed)".to_owned();
     };
     let stale = match freshness.on_stale {
-        OnStale::Hold => "nothing new is accepted without it, and there is an alarm",
-        OnStale::Alarm => "there is an alarm without it",
+        OnStale::Hold => "without it, new commits aren't accepted and an alarm is raised",
+        OnStale::Alarm => "without it, an alarm is raised",
     };
     format!(
-        "a signed tag {} of {}, at most {} old; {stale}",
+        "a signed tag {} by {}, at most {} old; {stale}",
         freshness.tag,
         policy.name(freshness.from),
         freshness.max_age
@@ -25,10 +25,10 @@ pub(super) fn describe(policy: &Policy) -> String {
 /// Warns if heartbeats with the policy's name would be refused by the hooks, or never fetched.
 pub(super) fn warning(policy: &Policy) -> Option<String> {
     let Freshness { tag, .. } = policy.freshness.as_ref()?;
-    let form = format!("write alive/{}/*", policy.branch());
+    let form = format!("rename it to alive/{}/*", policy.branch());
     if !tag.as_str().contains('*') {
         return Some(format!(
-            "the heartbeat is named {tag} without a `*`: pushed tags stay, so each needs a name of its own: {form}"
+            "the heartbeat tag {tag} has no `*`, and a pushed tag can't be replaced, so there could be only one: {form}"
         ));
     }
     // The shortest name that matches.
@@ -36,10 +36,10 @@ pub(super) fn warning(policy: &Policy) -> Option<String> {
     match heartbeat_tag(&name, policy.branch()) {
         HeartbeatTag::Taken => None,
         HeartbeatTag::Refused => Some(format!(
-            "the server's hooks refuse some heartbeats that are named {tag}, such as {name}: {form}"
+            "the server's hooks refuse some heartbeat tags named {tag}, such as {name}: {form}"
         )),
         HeartbeatTag::Unseen => Some(format!(
-            "no controller sees heartbeats that are named {tag}, because it fetches such tags from alive/ alone: {form}"
+            "no controller sees heartbeat tags named {tag}, because controllers fetch them only below alive/: {form}"
         )),
     }
 }

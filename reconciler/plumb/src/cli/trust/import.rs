@@ -1,31 +1,33 @@
 mod allowed_signers;
 mod codeowners;
+mod note;
+mod people;
 mod sq_git;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use jiff::Timestamp;
+use plumb_trust::Policy;
 use plumb_trust::policy::{BindRef, POLICY_PATH};
-use plumb_trust::{Authority, Policy};
 use serde::Serialize;
 
+use self::note::Note;
 use super::folder::{Folder, must_be_there, owner, top};
 use super::policy_edit::{PolicyEdit, diff};
 use crate::cli::hook::write_commit_hooks;
-use crate::cli::init::new_policy::{NewPolicy, Person, Rule, random_id};
+use crate::cli::init::new_policy::{NewPolicy, Person, random_id};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell};
-use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure, OrFail as _};
 
 /// Import a policy from another tool
 ///
-/// Reads sequoia-git's openpgp-policy.toml, an allowed_signers file of ssh-keygen and git, or CODEOWNERS. Prints
-/// the policy that it would write, and says line by line what has no equivalent here; the policy never allows
-/// anything that the file doesn't allow. --write also installs the hooks that add `Deploy-Ref:` if the policy asks
-/// for it. If there is a policy already, it shows what would be added.
+/// Reads sequoia-git's openpgp-policy.toml, an allowed_signers file of ssh-keygen and git, or
+/// CODEOWNERS. Prints the policy that it would write, and reports line by line what has no equivalent.
+/// The policy never allows anything that the file doesn't allow. --write writes the policy, and
+/// installs the hooks that add `Deploy-Ref:` if the policy requires it. If there is a policy already,
+/// prints what would be added.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust import openpgp-policy.toml\n  plumb trust import ~/.ssh/allowed_signers --write\n  plumb trust import .github/CODEOWNERS     # rules for the identities that the policy has"
@@ -36,7 +38,7 @@ pub(super) struct Import {
 
     /// The file's format; by default guessed from its name and content
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<PolicyFormat>,
 
     /// Write trust/, which must not exist yet
     #[arg(long)]
@@ -53,7 +55,7 @@ pub(super) struct Import {
 
 /// A format that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum PolicyFormat {
     /// sequoia-git's policy, `openpgp-policy.toml`
     SqGit,
     /// `allowed_signers` of ssh-keygen and git
@@ -62,34 +64,9 @@ enum Format {
     Codeowners,
 }
 
-/// A remark on something in the file that is different here, or has no equivalent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Note {
-    /// The line, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    message: String,
-}
-
-impl Note {
-    fn at(line: usize, message: impl Into<String>) -> Self {
-        Self {
-            line: Some(line),
-            message: message.into(),
-        }
-    }
-
-    fn general(message: impl Into<String>) -> Self {
-        Self {
-            line: None,
-            message: message.into(),
-        }
-    }
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Imported {
+struct ImportResult {
     /// The policy's text.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
@@ -102,8 +79,8 @@ struct Imported {
 
 impl Import {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let bytes = std::fs::read(&self.file)
-            .or_fail(|| format!("{} can't be read", self.file.display()))?;
+        let bytes =
+            std::fs::read(&self.file).or_fail(|| format!("cannot read {}", self.file.display()))?;
         let text = String::from_utf8(bytes)
             .or_fail(|| format!("{} isn't UTF-8 text", self.file.display()))?;
         must_be_there(&self.folder)?;
@@ -111,10 +88,10 @@ impl Import {
         let there = root.join("trust").exists();
         if self.write && there {
             return Err(Failure::new(format!(
-                "{} has a trust/ already, which isn't written over",
+                "{} already has a trust/ folder, which is never overwritten",
                 root.display()
             ))
-            .hint("without --write this shows what would be added to it"));
+            .hint("run this without --write to see what to add to it"));
         }
         let existing = if there {
             Some(Folder::read(&self.folder)?)
@@ -122,9 +99,11 @@ impl Import {
             None
         };
         match self.format(&text)? {
-            Format::Codeowners => self.rules(existing.as_ref(), &text, shell),
-            Format::SqGit => self.people(existing.as_ref(), sq_git::read(&text)?, &root, shell),
-            Format::AllowedSigners => {
+            PolicyFormat::Codeowners => self.rules(existing.as_ref(), &text, shell),
+            PolicyFormat::SqGit => {
+                self.people(existing.as_ref(), sq_git::read(&text)?, &root, shell)
+            }
+            PolicyFormat::AllowedSigners => {
                 let (new, mut notes) = allowed_signers::read(&text);
                 if existing.is_none() {
                     notes.extend(allowed_signers::rules(&new));
@@ -134,7 +113,7 @@ impl Import {
         }
     }
 
-    fn format(&self, text: &str) -> Result<Format, Failure> {
+    fn format(&self, text: &str) -> Result<PolicyFormat, Failure> {
         if let Some(format) = self.format {
             return Ok(format);
         }
@@ -147,16 +126,16 @@ impl Import {
             .extension()
             .is_some_and(|ending| ending == "toml")
         {
-            return Ok(Format::SqGit);
+            return Ok(PolicyFormat::SqGit);
         }
         if name.contains("codeowners") {
-            return Ok(Format::Codeowners);
+            return Ok(PolicyFormat::Codeowners);
         }
         if name.contains("allowed") || allowed_signers::looks_like(text) {
-            return Ok(Format::AllowedSigners);
+            return Ok(PolicyFormat::AllowedSigners);
         }
         Err(
-            Failure::new(format!("the format of {} isn't known", self.file.display()))
+            Failure::new(format!("cannot tell the format of {}", self.file.display()))
                 .hint("name it: --format sq-git, allowed-signers or codeowners"),
         )
     }
@@ -170,12 +149,12 @@ impl Import {
         shell: &Shell,
     ) -> Result<Exit, Failure> {
         if new.identities.is_empty() {
-            return Err(self.nothing(&notes, "no key in it can be trusted here"));
+            return Err(self.nothing_to_import(&notes, "it has no key that could be trusted here"));
         }
         if let Some(folder) = existing {
             let policy = folder.usable()?.policy;
             let commands = additions(&policy, &new.identities, &mut notes);
-            let imported = Imported {
+            let imported = ImportResult {
                 policy: None,
                 files: Vec::new(),
                 commands,
@@ -183,10 +162,10 @@ impl Import {
             };
             return self.shown(&imported, shell, |out, palette| {
                 if imported.commands.is_empty() {
-                    let _ = writeln!(out, "the policy has all of these keys already");
+                    let _ = writeln!(out, "the policy already has all of these keys");
                     return;
                 }
-                let _ = writeln!(out, "# what {POLICY_PATH} doesn't have yet:");
+                let _ = writeln!(out, "# to add to {POLICY_PATH}:");
                 for command in &imported.commands {
                     let _ = writeln!(out, "{}", palette.paint(Paint::Bold, command));
                 }
@@ -213,7 +192,7 @@ impl Import {
             edit.prove("Import")?;
             None
         };
-        let imported = Imported {
+        let imported = ImportResult {
             policy: Some(policy.clone()),
             files: edited
                 .iter()
@@ -231,14 +210,16 @@ impl Import {
                 for (path, _) in new.files() {
                     let _ = writeln!(out, "# and {path}");
                 }
-                let _ = writeln!(out, "# --write writes it");
+                let _ = writeln!(out, "# to write these files, add --write");
                 return;
             };
             for path in &imported.files {
                 let _ = writeln!(out, "{} {path}", palette.paint(Paint::Good, "written:"));
             }
             if bound {
-                out.push_str("  each commit names this repository (a commit-msg hook adds it)\n");
+                out.push_str(
+                    "  each commit names this repository (a commit-msg hook adds the line)\n",
+                );
             }
             edited.describe(out, palette);
         })
@@ -248,10 +229,10 @@ impl Import {
     fn rules(&self, existing: Option<&Folder>, text: &str, shell: &Shell) -> Result<Exit, Failure> {
         let Some(folder) = existing else {
             return Err(Failure::new(
-                "CODEOWNERS names no keys, so it makes no policy alone",
+                "CODEOWNERS has no keys, so it can't become a policy by itself",
             )
-            .hint("begin with the keys: plumb trust init --ssh-key alice=alice.pub …, or import an allowed_signers file")
-            .hint("name the identities as CODEOWNERS does, without the @"));
+            .hint("add the keys first: plumb trust init --ssh-key alice=alice.pub …, or import an allowed_signers file")
+            .hint("name the identities as in CODEOWNERS, without the @"));
         };
         let policy = folder.usable()?.policy;
         let (changed, notes) = codeowners::read(text, &policy, &folder.policy);
@@ -260,9 +241,9 @@ impl Import {
             notes.fold(failure, Failure::hint)
         })?;
         if changed == folder.policy {
-            return Err(self.nothing(&notes, "nothing in it can be translated"));
+            return Err(self.nothing_to_import(&notes, "it has nothing that can be translated"));
         }
-        let imported = Imported {
+        let imported = ImportResult {
             policy: Some(changed.clone()),
             files: Vec::new(),
             commands: Vec::new(),
@@ -272,14 +253,14 @@ impl Import {
             diff(out, &folder.policy, &changed, palette);
             let _ = writeln!(
                 out,
-                "# write what you want of it into {POLICY_PATH}, raise `serial`, and prove it: plumb trust check"
+                "# copy what you want from this into {POLICY_PATH}, raise `serial`, and run: plumb trust check"
             );
         })
     }
 
     fn shown(
         &self,
-        imported: &Imported,
+        imported: &ImportResult,
         shell: &Shell,
         text: impl FnOnce(&mut String, Palette),
     ) -> Result<Exit, Failure> {
@@ -294,7 +275,7 @@ impl Import {
         Ok(Exit::OK)
     }
 
-    fn nothing(&self, notes: &[Note], why: &str) -> Failure {
+    fn nothing_to_import(&self, notes: &[Note], why: &str) -> Failure {
         let failure = Failure::new(format!("{}: {why}", self.file.display()));
         notes
             .iter()
@@ -323,8 +304,8 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
             owners.any(|owner| owner == Some(name))
         };
         if let Some(name) = known.filter(|name| !has(name)) {
-            notes.push(Note::general(format!(
-                "{name} is in the policy already, with other keys: if {} of this file is somebody else, say another name in the command, or one of them signs for the other",
+            notes.push(Note::without_line(format!(
+                "{name} is in the policy with other keys: if {} of this file is another person, choose another name in the command, or one could sign for the other",
                 person.name
             )));
         }
@@ -332,8 +313,8 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
         for (key, end) in &person.keys {
             if let Some(owner) = owner(policy, &key.name) {
                 if owner != name {
-                    notes.push(Note::general(format!(
-                        "the key {} of {} is left out: the policy has it as {owner}'s, and one key counts for one identity",
+                    notes.push(Note::without_line(format!(
+                        "the key {} of {} is left out: it is {owner}'s in the policy, and a key belongs to one identity",
                         key.name, person.name
                     )));
                 }
@@ -353,57 +334,6 @@ fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<S
         }
     }
     commands
-}
-
-/// Returns why a key couldn't sign anything that counts under a policy's default settings.
-fn unusable(key: &PublicKey, at: Timestamp) -> Option<String> {
-    let name = || "somebody".to_owned();
-    let alone = NewPolicy {
-        identities: vec![Person {
-            name: name(),
-            keys: vec![(key.clone(), None)],
-        }],
-        groups: vec![("all".to_owned(), vec![name()])],
-        rules: vec![Rule {
-            paths: vec!["**".to_owned()],
-            needs: vec![("all".to_owned(), 1)],
-        }],
-        bind: BindRef::None,
-    };
-    let policy = alone.text("none", "main");
-    match Authority::new(policy.as_bytes(), alone.files(), at) {
-        Ok(authority) => authority.unusable(&key.name, at),
-        Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
-    }
-}
-
-/// People by name; a second key of a name is another key of that person.
-#[derive(Default)]
-struct People(Vec<Person>);
-
-impl People {
-    /// Adds a key, unless somebody has it already.
-    fn add(&mut self, name: &str, key: PublicKey, end: Option<Timestamp>) -> Result<(), String> {
-        let has = |person: &&Person| person.keys.iter().any(|(own, _)| own.name == key.name);
-        if let Some(other) = self.0.iter().find(has) {
-            return Err(if other.name == name {
-                format!("{name} has the key {} already", key.name)
-            } else {
-                format!(
-                    "the key {} is {}'s already, and one key counts for one identity",
-                    key.name, other.name
-                )
-            });
-        }
-        match self.0.iter_mut().find(|person| person.name == name) {
-            Some(person) => person.keys.push((key, end)),
-            None => self.0.push(Person {
-                name: name.to_owned(),
-                keys: vec![(key, end)],
-            }),
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

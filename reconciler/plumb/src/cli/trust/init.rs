@@ -23,7 +23,7 @@ use crate::report::{Exit, Failure};
 #[command(
     after_help = "Examples:\n  plumb trust init\n  plumb trust init --ssh-key alice=alice.pub --openpgp bob=bob.asc"
 )]
-pub(super) struct Init {
+pub(super) struct TrustInit {
     /// The repository's folder
     #[arg(default_value = ".")]
     dir: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct Init {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Begun {
+struct TrustInitResult {
     repository: String,
     #[serde(rename = "ref")]
     reference: String,
@@ -47,19 +47,19 @@ struct Begun {
     edited: Edited,
 }
 
-impl Init {
+impl TrustInit {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let git = Git::at(&self.dir);
         if !self.dir.is_dir() || git.ask(&["rev-parse", "--git-dir"]).is_err() {
             return Err(
-                Failure::new(format!("{} is in no git repository", self.dir.display()))
+                Failure::new(format!("{} isn't in a git repository", self.dir.display()))
                     .hint("create a fleet with `plumb init DIR`, or a repository with `git init`"),
             );
         }
         let root = top(&self.dir);
         if root.join("trust").exists() {
             return Err(
-                Failure::new(format!("{} has a trust/ already", root.display()))
+                Failure::new(format!("{} already has a trust/ folder", root.display()))
                     .hint("run `plumb trust show` to see it, `plumb trust add` to add a key"),
             );
         }
@@ -69,7 +69,7 @@ impl Init {
                 .try_ask(&["symbolic-ref", "--short", "--quiet", "HEAD"])
                 .ok_or_else(|| {
                     Failure::new("no branch is checked out")
-                        .hint("name the one that hosts follow: --branch main")
+                        .hint("name the branch that hosts follow: --branch main")
                 })?,
         };
         let new = first_policy(self.founders.read(&root)?);
@@ -83,7 +83,7 @@ impl Init {
             }
         }
         let people = new.identities.iter();
-        let begun = Begun {
+        let begun = TrustInitResult {
             repository,
             reference: format!("refs/heads/{branch}"),
             identities: people.map(|person| person.name.clone()).collect(),
@@ -92,7 +92,7 @@ impl Init {
         shell.emit(&begun, |palette| {
             let mut out = format!(
                 "{} {POLICY_PATH} for {} of this repository\n",
-                palette.paint(Paint::Good, "begun:"),
+                palette.paint(Paint::Good, "created:"),
                 begun.reference
             );
             for person in &new.identities {
@@ -110,7 +110,7 @@ impl Init {
                 out,
                 "  {}",
                 if two {
-                    "one signature changes hosts, two change trust/ and fleet.yaml; each commit names this repository (a commit-msg hook adds it)"
+                    "one signature changes hosts, two change trust/ and fleet.yaml; each commit names this repository (a commit-msg hook adds the line)"
                 } else {
                     "one signature is enough for everything (count 1, bindRef none): whoever has this key owns the fleet.\n  Add a second person with: plumb trust add NAME --key FILE --group ops"
                 }

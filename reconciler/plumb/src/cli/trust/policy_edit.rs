@@ -13,7 +13,7 @@ use plumb_trust::policy::{
 };
 use serde::Serialize;
 
-use super::exceptions::alone_in_words;
+use super::exceptions::describe_alone;
 use super::folder::{Folder, owner};
 use super::needs::{self, GroupNeed};
 use super::revocations::{Revocations, is_nearer};
@@ -21,12 +21,12 @@ use crate::cli::init::new_policy::NewPolicy;
 use crate::output::{Paint, Palette, quoted};
 use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
-use crate::yaml_edit::{EditError, Step, Yaml, scalar};
+use crate::yaml_edit::{EditError, PathStep, Yaml, scalar};
 
 /// The hint if too few people can sign a change of `trust/`.
-pub(super) const NEW_ROOT: &str = "no commit can mend it: whoever keeps the server and the controller names a commit with a mended policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
+pub(super) const NEW_ROOT: &str = "no commit can fix this: the operators of the server and the controller must set a commit with a fixed policy as the new root of trust (git config plumb.introduction COMMIT; docs/walk-lost-key.md, \"Without a spare key\")";
 
-const SPEC: Step<'static> = Step::Key("spec");
+const SPEC: PathStep<'static> = PathStep::Key("spec");
 
 /// An edit of `trust/`, with the result so far.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(in crate::cli) struct Edited {
     /// The owner of the key that git signs with, if that key counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
-    /// The number of commits that the server's branch has, as of the last fetch, and the branch here doesn't.
+    /// The number of commits of the fetched server branch that this branch lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<u32>,
     #[serde(skip)]
@@ -157,7 +157,7 @@ impl PolicyEdit {
             None => {}
             Some(own) if own == name => {
                 return Err(
-                    Failure::new(format!("{name} has the key {} already", key.name))
+                    Failure::new(format!("{name} already has the key {}", key.name))
                         .hint(format!(
                             "refresh a certificate with: plumb trust rotate {name} --key …"
                         ))
@@ -166,14 +166,16 @@ impl PolicyEdit {
             }
             Some(other) => {
                 return Err(Failure::new(format!(
-                    "the key {} is {other}'s already; one key counts for one identity",
+                    "the key {} already belongs to {other}; a key belongs to one identity",
                     key.name
                 ))
-                .hint("give each person a key of their own: two signatures by one key are one"));
+                .hint(
+                    "give each person a key of their own: two signatures by one key count as one",
+                ));
             }
         }
         let form = key.policy_form();
-        let identities = [SPEC, Step::Key("identities")];
+        let identities = [SPEC, PathStep::Key("identities")];
         let known = self.identities().iter().any(|i| i.name == name);
         let (what, done) = if !known && self.added.is_empty() {
             let value = format!("{{keys: [{form}]}}");
@@ -183,7 +185,7 @@ impl PolicyEdit {
             let done = self.yaml.push(&keys_of(name), &form);
             (form, done)
         };
-        done.map_err(|error| by_hand(&error, &format!("write `{what}` into spec.identities")))?;
+        done.map_err(|error| by_hand(&error, &format!("add `{what}` to spec.identities")))?;
         self.put_file(name, key);
         self.added.push(key.clone());
         Ok(())
@@ -191,11 +193,11 @@ impl PolicyEdit {
 
     /// Adds a person to a group.
     pub(super) fn join(&mut self, name: &str, group: &str) -> Result<(), Failure> {
-        let path = [SPEC, Step::Key("groups"), Step::Key(group)];
+        let path = [SPEC, PathStep::Key("groups"), PathStep::Key(group)];
         let name = scalar(name);
         self.yaml
             .push(&path, &name)
-            .map_err(|error| by_hand(&error, &format!("write `{name}` into the group {group}")))
+            .map_err(|error| by_hand(&error, &format!("add `{name}` to the group {group}")))
     }
 
     /// Removes a person with their keys and memberships.
@@ -211,19 +213,19 @@ impl PolicyEdit {
         for key in identity.iter().flat_map(|identity| &identity.keys) {
             self.drop_file(&key.name);
         }
-        let path = [SPEC, Step::Key("identities"), Step::Key(name)];
+        let path = [SPEC, PathStep::Key("identities"), PathStep::Key(name)];
         self.yaml
             .remove(&path)
-            .map_err(|error| by_hand(&error, &format!("take {name} out")))
+            .map_err(|error| by_hand(&error, &format!("remove {name}")))
     }
 
     fn leave(&mut self, name: &str, group: &str) -> Result<(), Failure> {
-        let path = [SPEC, Step::Key("groups"), Step::Key(group)];
+        let path = [SPEC, PathStep::Key("groups"), PathStep::Key(group)];
         let is = |item: &serde_json::Value| item.as_str() == Some(name);
         while let Some(at) = self.yaml.position(&path, is) {
             self.yaml
-                .remove(&[&path[..], &[Step::Item(at)]].concat())
-                .map_err(|error| by_hand(&error, &format!("take {name} out of {group}")))?;
+                .remove(&[&path[..], &[PathStep::Item(at)]].concat())
+                .map_err(|error| by_hand(&error, &format!("remove {name} from {group}")))?;
         }
         Ok(())
     }
@@ -233,7 +235,7 @@ impl PolicyEdit {
         let path = self.path_of(name, key)?;
         self.yaml
             .remove(&path)
-            .map_err(|error| by_hand(&error, &format!("take {key} out")))?;
+            .map_err(|error| by_hand(&error, &format!("remove {key}")))?;
         self.drop_file(key);
         Ok(())
     }
@@ -247,12 +249,12 @@ impl PolicyEdit {
     ) -> Result<(), Failure> {
         let path = self.path_of(name, key)?;
         let text = end.to_string();
-        let place = [&path[..], &[Step::Key("validBefore")]].concat();
+        let place = [&path[..], &[PathStep::Key("validBefore")]].concat();
         let done = match self.yaml.set(&place, &text) {
             Err(EditError::Nothing(_)) => self.yaml.insert(&path, "validBefore", &text),
             other => other,
         };
-        let what = format!("give {key} of {name} `validBefore: {text}`");
+        let what = format!("set `validBefore: {text}` on {key} of {name}");
         done.map_err(|error| by_hand(&error, &what))
     }
 
@@ -271,13 +273,13 @@ impl PolicyEdit {
         }
     }
 
-    fn path_of<'n>(&self, name: &'n str, key: &KeyName) -> Result<Vec<Step<'n>>, Failure> {
+    fn path_of<'n>(&self, name: &'n str, key: &KeyName) -> Result<Vec<PathStep<'n>>, Failure> {
         let policy = self.after()?.policy;
         let identity = policy.identities.iter().find(|i| i.name == name);
         let at = identity
             .and_then(|identity| identity.keys.iter().position(|own| own.name == *key))
-            .ok_or_else(|| Failure::new(format!("{name} has no key {key}")))?;
-        Ok([&keys_of(name)[..], &[Step::Item(at)]].concat())
+            .ok_or_else(|| Failure::new(format!("{name} doesn't have the key {key}")))?;
+        Ok([&keys_of(name)[..], &[PathStep::Item(at)]].concat())
     }
 
     /// Returns why a key could make no signature that counts, or `None` if it could.
@@ -310,8 +312,8 @@ impl PolicyEdit {
         }
         let text = least.to_string();
         self.yaml
-            .set(&[SPEC, Step::Key("serial")], &text)
-            .map_err(|error| by_hand(&error, &format!("write `serial: {text}` into spec")))
+            .set(&[SPEC, PathStep::Key("serial")], &text)
+            .map_err(|error| by_hand(&error, &format!("set `serial: {text}` in spec")))
     }
 
     /// Proves the result and writes it. `what` is the edit in a few words, the commit's subject.
@@ -349,28 +351,27 @@ impl PolicyEdit {
         let changed =
             |(path, bytes): &(&String, &Vec<u8>)| self.before.keys.get(*path) != Some(bytes);
         for (path, bytes) in self.keys.iter().filter(changed) {
-            self.put(path, bytes)?;
+            self.write_file(path, bytes)?;
             files.insert(path.clone());
         }
-        self.put(POLICY_PATH, self.yaml.text().as_bytes())?;
+        self.write_file(POLICY_PATH, self.yaml.text().as_bytes())?;
         files.insert(POLICY_PATH.to_owned());
         for path in self.before.keys.keys() {
             if !self.keys.contains_key(path) {
                 fs::remove_file(self.before.root.join(path))
-                    .or_fail(|| format!("{path} can't be removed"))?;
+                    .or_fail(|| format!("cannot remove {path}"))?;
                 files.insert(path.clone());
             }
         }
         Ok(files)
     }
 
-    fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), Failure> {
         let whole = self.before.root.join(path);
         if let Some(folder) = whole.parent() {
-            fs::create_dir_all(folder)
-                .or_fail(|| format!("{} can't be created", folder.display()))?;
+            fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
         }
-        fs::write(&whole, bytes).or_fail(|| format!("{} can't be written", whole.display()))
+        fs::write(&whole, bytes).or_fail(|| format!("cannot write {}", whole.display()))
     }
 
     fn edited(
@@ -430,14 +431,14 @@ impl Edited {
         diff(out, &self.before, &self.after, palette);
         let note = palette.paint(Paint::Warn, "note:");
         for alone in &self.check.alone {
-            let who = alone_in_words(alone);
+            let who = describe_alone(alone);
             let _ = writeln!(out, "  {} can be changed by {who}", alone.rule);
         }
         if let Some(more) = self.behind {
             let commits = crate::git::more_commits(more);
             let _ = writeln!(
                 out,
-                "{note} {} has {commits} than this branch: undo this, run `git pull`, and repeat it",
+                "{note} {} has {commits} than this branch: undo this edit, run `git pull`, and repeat it",
                 self.upstream
             );
         }
@@ -448,13 +449,13 @@ impl Edited {
         if self.needs.is_empty() {
             let _ = writeln!(
                 out,
-                "Nothing judges the first commit with a policy: it becomes the introduction."
+                "No policy judges the first commit with a policy: it becomes the introduction."
             );
             return;
         }
         let _ = writeln!(
             out,
-            "The policy of the commit before it judges it: it needs {}.",
+            "The policy of the previous commit judges this one: it needs {}.",
             needs::describe(&self.needs)
         );
         let lacks = |need: &&GroupNeed| {
@@ -470,7 +471,7 @@ impl Edited {
             let approve = format!("plumb approve {}", quoted(&self.upstream));
             let _ = writeln!(
                 out,
-                "The others fetch and approve it once it is pushed:\n  {}",
+                "After the push, the others fetch and approve it:\n  {}",
                 palette.paint(Paint::Bold, approve)
             );
         }
@@ -495,14 +496,14 @@ pub(super) fn diff(out: &mut String, before: &str, after: &str, palette: Palette
     }
 }
 
-fn keys_of(name: &str) -> [Step<'_>; 4] {
-    let identities = Step::Key("identities");
-    [SPEC, identities, Step::Key(name), Step::Key("keys")]
+fn keys_of(name: &str) -> [PathStep<'_>; 4] {
+    let identities = PathStep::Key("identities");
+    [SPEC, identities, PathStep::Key(name), PathStep::Key("keys")]
 }
 
 fn by_hand(error: &EditError, what: &str) -> Failure {
     Failure::new(format!("{POLICY_PATH}: {error}; nothing was changed"))
-        .hint(format!("do it yourself: {what}"))
+        .hint(format!("edit the file yourself: {what}"))
 }
 
 fn unsatisfiable(what: &str, check: &Satisfiability) -> Failure {

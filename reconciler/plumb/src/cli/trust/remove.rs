@@ -10,9 +10,9 @@ use crate::report::{Exit, Failure};
 
 /// Stop trusting a person, or one of their keys
 ///
-/// Removes the identity with its keys and memberships, or one of its keys. It refuses to leave something that
-/// nobody could change any more. The removal acts on the commits after it; revoke a stolen key first, which
-/// acts at once: plumb trust revoke.
+/// Removes the identity with its keys and memberships, or one of its keys. Refuses if nobody could
+/// change something then. The removal applies to the commits after it. Revoke a stolen key first, which
+/// takes effect at once: plumb trust revoke.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust remove bob\n  plumb trust remove alice --key SHA256:…"
@@ -32,7 +32,7 @@ pub(super) struct Remove {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Removed {
+struct RemoveResult {
     identity: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -63,7 +63,7 @@ impl Remove {
                 format!("the key {key} of {name}")
             }
         };
-        let removed = Removed {
+        let removed = RemoveResult {
             identity: name.clone(),
             key: self.key.clone(),
             edited: edit.finish(&format!("Remove {what}"))?,

@@ -116,7 +116,7 @@ impl Revocations {
                 .map(|(group, count)| format!("{count} more of {group}"))
                 .collect();
             format!(
-                "a revocation of the key {}{whose} is begun and doesn't count yet: signed by {}, and it needs {}. If it is meant: plumb trust revoke {0}",
+                "the revocation of the key {}{whose} has begun and doesn't count yet: signed by {}, it still needs {}. To complete it: plumb trust revoke {0}",
                 begun.key,
                 signers(&begun.signers, |key| self.since(authority, key).is_some()),
                 missing.join(" and "),

@@ -18,20 +18,20 @@ use crate::output::{Paint, Palette, Shell, one_of, quoted};
 use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
 use crate::repository::repository_of;
-use crate::verdict::floor::server_head;
+use crate::verdict::history::server_head;
 use crate::verdict::{self, FloorSource, Range};
 
 /// Revoke a key at once
 ///
-/// Creates a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. It acts as
-/// soon as it is pushed, whatever is pending or frozen, once as many people as a change of trust/ needs have
-/// created one. It can't be undone: a revoked key never counts again here. If it leaves too few to meet a rule,
-/// or the policy has no such key, the command says so, and --yes revokes anyway.
+/// Creates a signed tag `revoke/FINGERPRINT/ID` on the newest accepted commit, with your own git. The
+/// revocation takes effect once as many people have pushed such a tag as a change of trust/ needs,
+/// whatever is pending or frozen. It is permanent: the key never counts again. If too few people would
+/// be left for a rule, or the policy doesn't have the key, the command refuses; --yes revokes anyway.
 ///
-/// A file in `revoked.d` on the controller's machine acts at once and needs nobody's signature: the commands for
-/// it are printed first.
+/// A file in `revoked.d` on the controller's machine takes effect at once and needs nobody's signature.
+/// The command prints how to write it.
 ///
-/// Afterwards take the key out of the policy: plumb trust rotate, or plumb trust remove.
+/// Afterwards remove the key from the policy: plumb trust rotate, or plumb trust remove.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb trust revoke SHA256:… --reason 'laptop stolen'\n  plumb trust revoke 77AA…\n  plumb trust revoke SHA256:… --yes     # stolen, though too few are left then"
@@ -65,7 +65,7 @@ pub(super) struct Revoke {
 /// A rule that nobody can meet any more.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Lacking {
+struct UnmetNeed {
     /// The rule's patterns, or `emergency`.
     rule: String,
     from: String,
@@ -74,10 +74,10 @@ struct Lacking {
     left: Vec<String>,
 }
 
-impl Lacking {
+impl UnmetNeed {
     fn describe(&self) -> String {
         let left = match self.left.as_slice() {
-            [] => "nobody of them".to_owned(),
+            [] => "none of them".to_owned(),
             some => format!("only {}", some.join(" and ")),
         };
         format!(
@@ -89,7 +89,7 @@ impl Lacking {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Revoked {
+struct RevokeResult {
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
@@ -108,7 +108,7 @@ struct Revoked {
     earlier_text: String,
     /// Rules that nobody can meet any more once it acts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    lacking: Vec<Lacking>,
+    lacking: Vec<UnmetNeed>,
     /// The commands that revoke the key on the controller's machine.
     at_once: Vec<String>,
     push: String,
@@ -134,9 +134,9 @@ impl Revoke {
         let before = verdict::judge_accepted(&repository, on, now)?;
         if !self.yes && !has_key(&authority, &key) {
             return Err(Failure::new(format!(
-                "the policy has no key {key}; nothing was revoked"
+                "the policy doesn't have the key {key}; nothing was revoked"
             ))
-            .hint("compare it with `plumb trust show`: it may be mistyped")
+            .hint("check it for typing errors: `plumb trust show` lists the keys of the policy")
             .hint(format!(
                 "or keep a former key from ever counting again: plumb trust revoke {key} --yes"
             )));
@@ -155,16 +155,16 @@ impl Revoke {
         let earlier: Vec<Signer> = begun.flat_map(|begun| begun.signers).collect();
         let tag = self
             .tag(&git, &repository, &authority, &key)
-            .map_err(|failure| or_at_once(failure, &key))?;
+            .map_err(|failure| with_local_hint(failure, &key))?;
         let signer = self
             .sign(&git, &repository, &authority, &key, &tag, on)
-            .map_err(|failure| or_at_once(failure, &key))?;
+            .map_err(|failure| with_local_hint(failure, &key))?;
         let by = revokers(&repository, &authority, &key.to_hex())?;
         let able = authority.able_without(&[], now);
         let missing = needs::of_paths(policy, [TRUST_PATH].into_iter());
         let missing = missing.into_iter().filter_map(|need| need.after(&by));
         let remote = git.remote_of(policy.branch());
-        let revoked = Revoked {
+        let revoked = RevokeResult {
             key: key.to_string(),
             identity: owner(policy, &key).map(str::to_owned),
             commit: on.to_string(),
@@ -216,10 +216,10 @@ impl Revoke {
         let members: BTreeSet<String> = needs.into_iter().flat_map(|need| need.members).collect();
         let members: Vec<String> = members.into_iter().collect();
         Err(Failure::new(format!(
-            "the tag's signature would count for nothing, so it wasn't kept: {why}"
+            "the tag's signature would count for nothing, so it was deleted: {why}"
         ))
         .hint(format!(
-            "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or let one of them revoke it: {}",
+            "sign with a key of {POLICY_PATH} (git config user.signingkey KEY), or ask its owner to revoke it: {}",
             one_of(&members)
         )))
     }
@@ -237,14 +237,14 @@ impl Revoke {
             return git.new_tag(&folder, id);
         }
         let name = user_name(git).map(|name| word(&name)).ok_or_else(|| {
-            Failure::new("git doesn't know who you are")
+            Failure::new("git has neither `user.email` nor `user.name`")
                 .hint("run `git config --global user.email YOU@EXAMPLE`, or give --id")
         })?;
         let tag = format!("{folder}/{name}");
         if let Ok(name) = signer(repository, authority, &tag) {
             return Err(
-                Failure::new(format!("the tag {tag} by {name} has done it already"))
-                    .hint("push it, so that it acts; or create another one with --id"),
+                Failure::new(format!("{name} already revoked it with the tag {tag}"))
+                    .hint("push the tag so that it acts, or create another one with --id"),
             );
         }
         // Anybody can predict the name, and a pushed tag stays.
@@ -257,8 +257,8 @@ impl Revoke {
             return Ok(repository.resolve(on)?);
         }
         let unknown = || {
-            Failure::new("it isn't known which commits are accepted here")
-                .hint("name the root of trust, once: git config plumb.introduction COMMIT")
+            Failure::new("cannot tell which commits are accepted here")
+                .hint("set the root of trust once: git config plumb.introduction COMMIT")
                 .hint("or name a commit that hosts run: --on COMMIT")
         };
         let introduction = repository
@@ -305,7 +305,7 @@ impl Revoke {
     }
 }
 
-impl Revoked {
+impl RevokeResult {
     fn describe(&self, palette: Palette) -> String {
         let note = palette.paint(Paint::Warn, "note:");
         let bold = |command: &str| palette.paint(Paint::Bold, command);
@@ -323,11 +323,11 @@ impl Revoked {
         };
         if self.identity.is_none() {
             line(&format!(
-                "{note} the policy has no such key now: the tag keeps it from ever counting again"
+                "{note} the policy doesn't have this key now: the tag keeps it from ever counting again"
             ));
         }
         line(
-            "If it is stolen, first run this on the controller's machine; it acts at once and needs nobody else:",
+            "If it was stolen, first run this on the controller's machine; it takes effect at once and needs nobody else:",
         );
         for command in &self.at_once {
             line(&format!("  {}", bold(command)));
@@ -337,32 +337,35 @@ impl Revoked {
             let delete = bold(&format!("git tag -d {}", self.tag));
             let earlier = &self.earlier_text;
             line(&format!(
-                "{note} it counts together with what was signed before by {earlier}. If you don't mean that, delete yours before you push it: {delete}"
+                "{note} it counts together with the earlier revocation by {earlier}. If you don't mean that, delete yours before you push it: {delete}"
             ));
         }
         if self.missing.is_empty() {
-            line("It acts as soon as it is pushed, for everyone who follows the repository.");
+            line("Once pushed, it takes effect for everyone who follows the repository.");
         }
         for need in &self.missing {
             let (count, from, who) = (need.count, &need.from, one_of(&need.members));
             let again = bold(&format!("plumb trust revoke {}", self.key));
             line(&format!(
-                "{note} it doesn't act yet: {count} more of {from} must do the same ({who}):\n  {again}"
+                "{note} it has no effect yet: {count} more of {from} must do the same ({who}):\n  {again}"
             ));
         }
         for lacking in &self.lacking {
-            line(&format!("{note} once it acts, {}", lacking.describe()));
+            line(&format!(
+                "{note} once it takes effect, {}",
+                lacking.describe()
+            ));
         }
         if too_few(&self.changers) {
             line(&format!(
-                "{note} too few are left then to change trust/, so {NEW_ROOT}"
+                "{note} then too few are left to change trust/, so {NEW_ROOT}"
             ));
         }
         for command in &self.afterwards {
             let needs = needs::describe(&self.changers);
             let command = bold(command);
             line(&format!(
-                "Afterwards take it out of the policy, in a commit that needs {needs}:\n  {command}"
+                "Afterwards remove the key from the policy, in a commit that needs {needs}:\n  {command}"
             ));
         }
         out
@@ -375,7 +378,7 @@ fn lacking(
     already: &[KeyName],
     revoked: &[KeyName],
     now: Timestamp,
-) -> Vec<Lacking> {
+) -> Vec<UnmetNeed> {
     let before = authority.check_without(already, now).unsatisfiable;
     let able = authority.able_without(revoked, now);
     let policy = &authority.policy;
@@ -384,7 +387,7 @@ fn lacking(
     new.map(|need| {
         let members = policy.group(&need.from).iter();
         let left = members.map(|member| policy.name(*member));
-        Lacking {
+        UnmetNeed {
             left: left
                 .filter(|name| able.contains(name))
                 .map(str::to_owned)
@@ -408,27 +411,25 @@ fn too_few(changers: &[GroupNeed]) -> bool {
 fn refused(
     authority: &Authority,
     key: &KeyName,
-    lacking: &[Lacking],
+    lacking: &[UnmetNeed],
     changers: &[GroupNeed],
 ) -> Failure {
     let whose = owner(&authority.policy, key);
     let whose = whose.map_or_else(String::new, |name| format!(" of {name}"));
-    let lacking: Vec<_> = lacking.iter().map(Lacking::describe).collect();
+    let lacking: Vec<_> = lacking.iter().map(UnmetNeed::describe).collect();
     let failure = Failure::new(format!(
         "without {key}{whose} too few are left: {}; nothing was revoked",
         lacking.join("; ")
     ));
-    let failure = or_at_once(failure, key).hint(format!(
-        "then revoke it for everyone who follows the repository: plumb trust revoke {key} --yes"
+    let failure = with_local_hint(failure, key).hint(format!(
+        "or revoke it for everyone who follows the repository: plumb trust revoke {key} --yes"
     ));
     if too_few(changers) {
         return failure.hint(format!("if the key is lost, {NEW_ROOT}"));
     }
-    failure.maybe_hint(
-        afterwards(authority, key).map(|command| {
-            format!("if the key is lost, or it can wait, replace it first: {command}")
-        }),
-    )
+    failure.maybe_hint(afterwards(authority, key).map(|command| {
+        format!("if the key is lost, or the revocation can wait, replace it first: {command}")
+    }))
 }
 
 /// The command that takes a key out of the policy.
@@ -444,9 +445,9 @@ fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
 }
 
 /// Adds a hint with the commands that work without a tag.
-fn or_at_once(failure: Failure, key: &KeyName) -> Failure {
+fn with_local_hint(failure: Failure, key: &KeyName) -> Failure {
     failure.hint(format!(
-        "if the key is stolen, don't wait. On the controller's machine, which acts at once and needs nobody else: {}",
+        "if the key was stolen, don't wait: run this on the controller's machine; it takes effect at once and needs nobody else: {}",
         at_once(key).join(" && ")
     ))
 }
@@ -510,7 +511,7 @@ fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<S
     let id = repository
         .reference(&name)
         .map_err(|error| error.to_string())?;
-    let id = id.ok_or_else(|| format!("{name} isn't there"))?;
+    let id = id.ok_or_else(|| format!("{name} doesn't exist"))?;
     let raw = repository
         .objects()
         .read(&id, ObjectKind::Tag, limits::TAG)

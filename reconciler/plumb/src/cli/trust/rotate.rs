@@ -14,9 +14,9 @@ use crate::report::{Exit, Failure};
 
 /// Replace a person's key
 ///
-/// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a certificate
-/// that the policy has (with a later expiry or new subkeys), its file is refreshed; a copy that has lost a
-/// revocation is refused.
+/// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a
+/// certificate in the policy (with a later expiry or new subkeys), refreshes its file. Refuses a copy
+/// that lacks a revocation.
 ///
 /// The policy before the commit judges it, so sign the commit with the old key.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(super) struct Rotate {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rotated {
+struct RotateResult {
     identity: String,
     key: String,
     /// The old key, unless only its file was refreshed.
@@ -61,8 +61,10 @@ struct Rotated {
 impl Rotate {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         if let Some(end) = self.valid_before.filter(|end| *end <= Timestamp::now()) {
-            return Err(Failure::new(format!("--valid-before {end} has passed"))
-                .hint("leave it out to remove the old key"));
+            return Err(
+                Failure::new(format!("--valid-before {end} has already passed"))
+                    .hint("leave it out to remove the old key at once"),
+            );
         }
         let name = &self.name;
         let mut edit = PolicyEdit::read(&self.folder)?;
@@ -83,7 +85,7 @@ impl Rotate {
         };
         // A refreshed copy that is revoked or expired is accepted: others must learn of that.
         let unusable = edit.unusable(&key.name)?;
-        let rotated = Rotated {
+        let rotated = RotateResult {
             identity: name.clone(),
             key: key.name.to_string(),
             old: old.as_ref().map(ToString::to_string),
@@ -98,17 +100,17 @@ impl Rotate {
             };
             let rest = match (&old, self.valid_before, end) {
                 (None, _, None) => String::new(),
-                (None, _, Some(end)) => format!(", good until {end}"),
+                (None, _, Some(end)) => format!(", valid until {end}"),
                 (Some(old), Some(end), _) => format!("; {old} counts until {end}"),
                 (Some(old), None, _) => format!(", in place of {old}"),
             };
             let title = palette.paint(Paint::Good, title);
-            let mut out = format!("{title} {name} has {key}{rest}\n");
+            let mut out = format!("{title} {name} now has {key}{rest}\n");
             if let Some(why) = &unusable {
                 let note = palette.paint(Paint::Warn, "note:");
                 let _ = writeln!(
                     out,
-                    "{note} nothing that it signs from now on counts: {why}"
+                    "{note} signatures that it makes from now on don't count: {why}"
                 );
             }
             if old.is_some() {
@@ -127,17 +129,17 @@ impl Rotate {
     fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(
-                "{} has the key {} already, so there is no old one to end",
+                "{} already has the key {}, so there is no old key to replace",
                 self.name, key.name
             ))
-            .hint("leave --old and --valid-before out to refresh its file"));
+            .hint("to refresh its file, leave out --old and --valid-before"));
         }
         let Some((path, file)) = edit.file_of(&key.name) else {
             return Ok(());
         };
         if key.file.loses_revocation_of(&file) {
             return Err(Failure::new(format!(
-                "{} has lost a revocation that {path} has, and revocations stay",
+                "{} lacks a revocation that {path} has, and revocations are permanent",
                 key.origin
             ))
             .hint(format!(
@@ -147,10 +149,10 @@ impl Rotate {
         }
         if file.to_text().is_ok_and(|text| text == key.text) {
             return Err(Failure::new(format!(
-                "{} says nothing that {path} doesn't say already",
+                "{} has nothing that {path} doesn't have",
                 key.origin
             ))
-            .hint("give an OpenPGP key a later expiry first: gpg --quick-set-expire FINGERPRINT 1y")
+            .hint("first extend the OpenPGP key: gpg --quick-set-expire FINGERPRINT 1y")
             .hint("or give the file or fingerprint of another key"));
         }
         Ok(())
@@ -163,7 +165,7 @@ impl Rotate {
             (None, [only]) => Ok(only.name.clone()),
             (None, keys) => {
                 let failure = Failure::new(format!(
-                    "{} has {} keys, and the old one isn't named",
+                    "{} has {} keys, and --old doesn't say which one to replace",
                     self.name,
                     keys.len()
                 ));

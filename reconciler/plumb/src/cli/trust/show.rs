@@ -7,7 +7,7 @@ use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiabili
 use plumb_trust::{Policy, RevocationBegun};
 use serde::Serialize;
 
-use super::exceptions::{emergency, freezes, of_freeze, without_an_end};
+use super::exceptions::{describe_freeze, emergency, endless_freeze_warning, freezes};
 use super::folder::Folder;
 use super::heartbeat;
 use super::revocations::{self, Revocations};
@@ -16,8 +16,7 @@ use crate::report::{Exit, Failure, render_diagnostics};
 
 /// Describe the policy: its identities, and who can approve what
 ///
-/// Reads trust/ in the folder, and which keys the `revoke/` tags of this clone have revoked.
-/// `plumb trust check` looks for errors.
+/// Reads trust/ in the folder, and the fetched `revoke/` tags. `plumb trust check` looks for errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The repository's folder
@@ -27,7 +26,7 @@ pub(super) struct Show {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+struct PolicySummary<'a> {
     policy: &'a Policy,
     check: &'a Satisfiability,
     /// Revoked keys of the policy, with the time since when they are revoked.
@@ -52,7 +51,7 @@ impl Show {
                 shell.err,
             ));
         }
-        let shown = Shown {
+        let shown = PolicySummary {
             policy: &authority.policy,
             check: &check,
             revoked: keys_with(&authority, &revoked),
@@ -99,16 +98,18 @@ fn describe_key(
 fn settings(policy: &Policy, palette: Palette) -> String {
     let bold = |text: &str| palette.paint(Paint::Bold, text);
     let bind = match policy.bind_ref {
-        BindRef::None => "a signature needn't say where it is meant",
-        BindRef::Trailer => "each commit says `Deploy-Ref: REPOSITORY REF`, or an approval does",
-        BindRef::Approval => "an approval says where it is meant",
+        BindRef::None => "signatures need not name the repository and branch",
+        BindRef::Trailer => {
+            "each commit names the repository and branch (`Deploy-Ref: REPOSITORY REF`), or an approval does"
+        }
+        BindRef::Approval => "an approval names the repository and branch",
     };
     let merged = match policy.side_branches {
         SideBranches::Vouched => "whoever approves a merge vouches for the commits that it brings",
         SideBranches::AllSigned => "each commit that a merge brings must be signed too",
     };
     let ages = format!(
-        "clocks may differ by {}; a signature is seen within {}; those of one commit lie within {}",
+        "clocks may differ by {}; a signature must arrive within {} of its date; the signatures of one commit must lie within {}",
         policy.skew, policy.max_age, policy.approvals_max_age
     );
     let mut out = String::new();
@@ -193,14 +194,14 @@ fn text(
     let _ = write!(out, "{table}");
     let _ = writeln!(
         out,
-        "\nAll rules that match a changed path must hold; a path that none matches can't change."
+        "\nAll rules that match a changed path must hold; nobody can change a path that no rule matches."
     );
     describe_exceptions(&mut out, policy, &able, now, palette);
     for lacking in &check.unsatisfiable {
         let _ = writeln!(
             out,
             "{} {} needs {} of {}, and only {} could sign",
-            palette.paint(Paint::Error, "can't be met:"),
+            palette.paint(Paint::Error, "unsatisfiable:"),
             lacking.rule,
             lacking.count,
             lacking.from,
@@ -231,9 +232,9 @@ fn describe_exceptions(
         let _ = writeln!(out, "{} {told}.", bold("Emergency:"));
     }
     for freeze in freezes(policy, now) {
-        let _ = writeln!(out, "{} {}", bold("Freeze"), of_freeze(freeze, now));
+        let _ = writeln!(out, "{} {}", bold("Freeze"), describe_freeze(freeze, now));
     }
-    for warning in freezes(policy, now).filter_map(without_an_end) {
+    for warning in freezes(policy, now).filter_map(endless_freeze_warning) {
         let _ = writeln!(out, "{} {warning}", palette.paint(Paint::Warn, "note:"));
     }
 }

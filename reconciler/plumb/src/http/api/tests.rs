@@ -6,12 +6,12 @@ use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions, 
 use plumb_core::view::CommitVerdict;
 
 use super::*;
-use crate::http::view::{AlertState, Done, EventKind, Held, Rollout, Source};
+use crate::http::view::{AlertState, CommandResult, EventKind, Held, Rollout, Source};
 
 /// A controller that says what it is told to say.
 struct Scripted;
 
-impl View for Scripted {
+impl ControllerApi for Scripted {
     fn fleet(&self) -> BoxFuture<'_, Fleet> {
         async { fleet() }.boxed()
     }
@@ -38,14 +38,17 @@ impl View for Scripted {
         false
     }
 
-    fn tell(&self, command: Command) -> BoxFuture<'_, Result<Done, Refused>> {
+    fn execute(
+        &self,
+        command: ControllerCommand,
+    ) -> BoxFuture<'_, Result<CommandResult, CommandRefusal>> {
         async move {
             match command {
-                Command::Notify => Ok(Done {
+                ControllerCommand::Notify => Ok(CommandResult {
                     message: "fetching".to_owned(),
                     hosts: Vec::new(),
                 }),
-                _ => Err(Refused {
+                _ => Err(CommandRefusal {
                     message: "no".to_owned(),
                     hint: None,
                 }),
@@ -165,11 +168,15 @@ async fn the_cli_reads_and_tells_over_the_socket() {
         Some(linda.clone())
     );
     assert_eq!(
-        client.tell(&Command::Notify).await.unwrap().message,
+        client
+            .execute(&ControllerCommand::Notify)
+            .await
+            .unwrap()
+            .message,
         "fetching"
     );
     let refused = client
-        .tell(&Command::Forget { host: linda })
+        .execute(&ControllerCommand::Forget { host: linda })
         .await
         .unwrap_err();
     assert!(
@@ -250,7 +257,7 @@ async fn the_socket_is_private_and_not_stolen_from_the_living() {
     assert!(
         error
             .render(crate::output::Palette::plain())
-            .contains("another controller answers")
+            .contains("another controller listens")
     );
 }
 

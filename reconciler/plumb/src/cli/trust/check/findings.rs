@@ -6,17 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_trust::policy::{Authority, POLICY_PATH, Pattern, Satisfiability, TRUST_PATH};
 use serde::Serialize;
 
-use super::super::exceptions::{freezes, without_an_end};
+use super::super::exceptions::{endless_freeze_warning, freezes};
 use super::super::folder::Folder;
 use super::super::heartbeat;
 use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
-use crate::workspace::never;
+use crate::workspace::describe_unsatisfiable;
 
 /// Warn of a key that ends within this time.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Warn of a policy that can't be met any more within this time.
-const AHEAD: SignedDuration = SignedDuration::from_hours(365 * 24);
+const FORECAST: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// The largest number of paths that are named.
 const NAMED: usize = 5;
 
@@ -39,9 +39,9 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
 /// Describes what nobody can do any more if a rule, or an emergency, lacks people.
 fn no_longer(rule: &str) -> String {
     if rule == "emergency" {
-        "no emergency can be declared any more".to_owned()
+        "nobody could declare an emergency any more".to_owned()
     } else {
-        format!("{rule} can't be changed any more")
+        format!("nobody could change {rule} any more")
     }
 }
 
@@ -76,7 +76,7 @@ impl Findings {
         findings.keys(authority, revoked, at);
         findings.people(authority, check);
         findings.rules(folder, authority);
-        let endless = freezes(&authority.policy, at).filter_map(without_an_end);
+        let endless = freezes(&authority.policy, at).filter_map(endless_freeze_warning);
         findings.warnings.extend(endless);
         findings.warnings.extend(revoked.incomplete(authority));
         findings
@@ -87,7 +87,7 @@ impl Findings {
 
     fn satisfiable(&mut self, authority: &Authority, check: &Satisfiability) {
         for lacking in &check.unsatisfiable {
-            self.errors.push(never(lacking));
+            self.errors.push(describe_unsatisfiable(lacking));
         }
         // Without a spare, one lost key locks everybody out.
         let policy = &authority.policy;
@@ -102,7 +102,7 @@ impl Findings {
             .collect();
         for group in tight {
             self.warnings.push(format!(
-                "trust/ needs everybody of {group}: when one of them loses the key, nobody can change the policy any more"
+                "trust/ needs everybody of {group}: if one of them loses the key, nobody can change the policy any more"
             ));
         }
     }
@@ -124,13 +124,13 @@ impl Findings {
         let (old, new) = (&committed.policy, &authority.policy);
         if new.serial <= old.serial && differs(folder, base, None) {
             self.errors.push(format!(
-                "trust/ differs from {from}, and its serial is {} where that commit has {}: write a higher one",
+                "trust/ differs from {from}, but its serial is {} and that commit has {}: raise it",
                 new.serial, old.serial
             ));
         }
         if new.repository != old.repository || new.reference != old.reference {
             self.errors.push(
-                "`repository` and `ref` can't be changed: put them back as the newest commit has them"
+                "`repository` and `ref` can't be changed: restore them from the newest commit"
                     .to_owned(),
             );
         }
@@ -142,7 +142,7 @@ impl Findings {
             for key in &identity.keys {
                 if let Some(since) = revoked.since(authority, &key.name) {
                     self.warnings.push(format!(
-                        "the key {} of {} is {}, and counts for nothing: plumb trust rotate {} --key NEW --old {}, or plumb trust remove",
+                        "the key {} of {} is {} and counts for nothing: plumb trust rotate {} --key NEW --old {}, or plumb trust remove",
                         key.name,
                         identity.name,
                         revocations::describe(since),
@@ -160,9 +160,9 @@ impl Findings {
                     continue;
                 };
                 ends.insert(end);
-                if end.duration_since(at) <= SOON {
+                if end.duration_since(at) <= EXPIRY_NOTICE {
                     self.warnings.push(format!(
-                        "the key {} of {} ends at {end}: plumb trust rotate {} --key NEW",
+                        "the key {} of {} expires at {end}: plumb trust rotate {} --key NEW",
                         key.name, identity.name, identity.name
                     ));
                     self.ending.push(Ending {
@@ -178,7 +178,7 @@ impl Findings {
         }
         let locked = ends
             .into_iter()
-            .filter(|end| end.duration_since(at) <= AHEAD)
+            .filter(|end| end.duration_since(at) <= FORECAST)
             .find_map(|end| {
                 let lacking = revoked
                     .check(authority, end)
@@ -189,7 +189,7 @@ impl Findings {
             });
         if let Some((end, lacking)) = locked {
             self.warnings.push(format!(
-                "from {end} on {}: keys end, and it needs {} of {}",
+                "from {end} on, {}: keys expire, and it needs {} of {}",
                 no_longer(&lacking.rule),
                 lacking.count,
                 lacking.from
@@ -204,7 +204,7 @@ impl Findings {
             let beats = policy.freshness.as_ref().is_some_and(|f| f.from == index);
             if !grouped && !beats {
                 self.warnings.push(format!(
-                    "{} is in no group, so nothing of theirs counts",
+                    "{0} is in no group, so {0}'s signatures don't count",
                     identity.name
                 ));
             }
@@ -248,7 +248,7 @@ impl Findings {
                 .collect();
             if !empty.is_empty() {
                 self.warnings.push(format!(
-                    "no file matches {} ({POLICY_PATH}); patterns begin at the repository's top",
+                    "no file matches {} ({POLICY_PATH}); patterns start at the repository's root",
                     one_of(&empty)
                 ));
             }
@@ -265,7 +265,7 @@ impl Findings {
                 String::new()
             };
             self.warnings.push(format!(
-                "no rule owns {}{more}: a commit that changes them is a reject",
+                "no rule matches {}{more}: commits that change them are rejected",
                 stray[..stray.len().min(NAMED)].join(", ")
             ));
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, civil};
 
-use super::{Note, People, unusable};
+use super::note::Note;
+use super::people::{People, unusable};
 use crate::cli::init::founders::{Founder, first_policy, word};
 use crate::cli::init::new_policy::NewPolicy;
 use crate::public_key::PublicKey;
@@ -15,7 +16,7 @@ const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
 /// True if the first line with content is one of `allowed_signers`.
 pub(super) fn looks_like(text: &str) -> bool {
     lines(text).next().is_some_and(|(_, line)| {
-        Line::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
+        SignerLine::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
     })
 }
 
@@ -23,9 +24,9 @@ pub(super) fn looks_like(text: &str) -> bool {
 /// itself, so two people must sign that if there are two.
 pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     let (mut people, mut notes) = (People::default(), Vec::new());
-    let mut names = Names::default();
+    let mut names = IdentityNames::default();
     for (at, line) in lines(text) {
-        if let Err(why) = take(line, at, &mut names, &mut people, &mut notes) {
+        if let Err(why) = import_line(line, at, &mut names, &mut people, &mut notes) {
             notes.push(Note::at(at, format!("left out: {why}")));
         }
     }
@@ -45,8 +46,8 @@ pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
 /// Describes the rules that the imported policy makes up, because such a file has none.
 pub(super) fn rules(new: &NewPolicy) -> Option<Note> {
     (new.identities.len() > 1).then(|| {
-        Note::general(
-            "such a file doesn't say who may change it: one signature changes hosts here, two change trust/ and fleet.yaml",
+        Note::without_line(
+            "this format doesn't say who may change the policy: here one signature changes hosts, two change trust/ and fleet.yaml",
         )
     })
 }
@@ -59,23 +60,23 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// A line, split into its parts.
-struct Line<'a> {
+struct SignerLine<'a> {
     principals: &'a str,
     options: Vec<(String, Option<String>)>,
     key: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> SignerLine<'a> {
     fn parse(line: &'a str) -> Result<Self, &'static str> {
         let (principals, rest) = match line.strip_prefix('"') {
             Some(quoted) => quoted
                 .split_once('"')
-                .ok_or("a quote isn't closed")
+                .ok_or("unclosed quote")
                 .map(|(principals, rest)| (principals, rest.trim_start()))?,
             None => line
                 .split_once([' ', '\t'])
                 .map(|(principals, rest)| (principals, rest.trim_start()))
-                .ok_or("it has no key")?,
+                .ok_or("no key in this line")?,
         };
         let is_key = |word: &str| {
             ["ssh-", "ecdsa-", "sk-"]
@@ -92,7 +93,7 @@ impl<'a> Line<'a> {
         let (options, length) = options(rest)?;
         let key = rest[length..].trim_start();
         if !is_key(key) {
-            return Err("it has no key of a kind that is known");
+            return Err("no key of a known type in this line");
         }
         Ok(Self {
             principals,
@@ -103,12 +104,12 @@ impl<'a> Line<'a> {
 }
 
 /// An option's name in lower case, and its value.
-type Setting = (String, Option<String>);
+type LineOption = (String, Option<String>);
 
 /// Parses options, which are separated by commas and have quoted values, and returns the offset of their end.
 /// It rejects what ssh-keygen rejects: a value without quotes, text after a closing quote, a repeated option.
-fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
-    let mut found: Vec<Setting> = Vec::new();
+fn options(text: &str) -> Result<(Vec<LineOption>, usize), &'static str> {
+    let mut found: Vec<LineOption> = Vec::new();
     let mut at = 0;
     loop {
         let rest = &text[at..];
@@ -120,18 +121,18 @@ fn options(text: &str) -> Result<(Vec<Setting>, usize), &'static str> {
             let given = given
                 .strip_prefix('"')
                 .ok_or("the value of an option isn't in quotes")?;
-            let length = closing_quote(given).ok_or("a quote isn't closed")?;
+            let length = closing_quote(given).ok_or("unclosed quote")?;
             value = Some(given[..length].replace("\\\"", "\""));
             at += "=\"".len() + length + "\"".len();
         }
         if found.iter().any(|(other, _)| *other == name) {
-            return Err("an option is there twice, so ssh-keygen doesn't take the line");
+            return Err("duplicate option: ssh-keygen rejects the line");
         }
         found.push((name, value));
         match text[at..].chars().next() {
             Some(',') => at += 1,
             Some(' ' | '\t') | None => return Ok((found, at)),
-            Some(_) => return Err("something follows the quotes of an option"),
+            Some(_) => return Err("text follows the closing quote of an option"),
         }
     }
 }
@@ -145,28 +146,26 @@ fn closing_quote(text: &str) -> Option<usize> {
 
 /// Adds a line's key to its person, or returns why not. Differences that don't prevent the import become
 /// notes.
-fn take(
+fn import_line(
     line: &str,
     at: usize,
-    names: &mut Names,
+    names: &mut IdentityNames,
     people: &mut People,
     notes: &mut Vec<Note>,
 ) -> Result<(), String> {
-    let line = Line::parse(line)?;
+    let line = SignerLine::parse(line)?;
     let mut end = None;
     for (name, value) in &line.options {
         match (name.as_str(), value.as_deref()) {
             ("cert-authority", None) => {
                 return Err(
-                    "`cert-authority`: certificates of SSH never count here, only plain keys"
+                    "`cert-authority`: SSH certificates never count here, only plain keys"
                         .to_owned(),
                 );
             }
             ("namespaces", Some(list)) => {
                 if !for_git(list)? {
-                    return Err(format!(
-                        "`namespaces=\"{list}\"` isn't for signatures of git"
-                    ));
+                    return Err(format!("`namespaces=\"{list}\"` doesn't include git"));
                 }
             }
             ("valid-after", Some(text)) => {
@@ -174,12 +173,12 @@ fn take(
                     time(text).ok_or_else(|| format!("`valid-after={text}` isn't a time"))?;
                 if latest > Timestamp::now() {
                     return Err(format!(
-                        "`valid-after={text}` is yet to come, and keys here have no beginning: add it then"
+                        "`valid-after={text}` is in the future, and keys here have no start time: add the key then"
                     ));
                 }
                 notes.push(Note::at(
                     at,
-                    format!("`valid-after={text}` has passed and is left out: signatures from before the policy never count anyway"),
+                    format!("`valid-after={text}` has passed and is left out: signatures older than the policy never count"),
                 ));
             }
             ("valid-before", Some(text)) => {
@@ -191,12 +190,12 @@ fn take(
                 if earliest != latest {
                     notes.push(Note::at(
                         at,
-                        format!("`valid-before={text}` names no time zone; the earliest that it can mean is taken: {earliest}"),
+                        format!("`valid-before={text}` has no time zone; the earliest possible time is used: {earliest}"),
                     ));
                 }
                 end = Some(earliest);
             }
-            (name, _) => return Err(format!("the option `{name}` isn't known here")),
+            (name, _) => return Err(format!("unknown option `{name}`")),
         }
     }
     let key = PublicKey::read(line.key.as_bytes(), "the key").map_err(|failure| {
@@ -210,7 +209,7 @@ fn take(
     })?;
     if let Some(why) = unusable(&key, Timestamp::now()) {
         return Err(format!(
-            "the key {} couldn't sign anything that counts: {why}",
+            "signatures by the key {} wouldn't count: {why}",
             key.name
         ));
     }
@@ -221,9 +220,9 @@ fn take(
 /// The names that principals get in the policy, by principal. Two principals are two people, however alike
 /// their names are: if they shared an identity, one could sign for both.
 #[derive(Default)]
-struct Names(BTreeMap<String, String>);
+struct IdentityNames(BTreeMap<String, String>);
 
-impl Names {
+impl IdentityNames {
     fn of(&self, principal: &str) -> Option<&String> {
         self.0.get(&principal.to_lowercase())
     }
@@ -235,7 +234,7 @@ impl Names {
     }
 
     /// Finds the principal that has a name.
-    fn bearer(&self, name: &str) -> Option<&String> {
+    fn holder(&self, name: &str) -> Option<&String> {
         self.0
             .iter()
             .find(|(_, own)| *own == name)
@@ -244,12 +243,12 @@ impl Names {
 
     /// Finds a free name, with a number if this one is taken. Also returns the principal that has this one.
     fn free(&self, name: &str) -> (String, Option<String>) {
-        let Some(other) = self.bearer(name) else {
+        let Some(other) = self.holder(name) else {
             return (name.to_owned(), None);
         };
         let mut number = 2_u32;
         let mut free = format!("{name}-{number}");
-        while self.bearer(&free).is_some() {
+        while self.holder(&free).is_some() {
             number += 1;
             free = format!("{name}-{number}");
         }
@@ -261,7 +260,7 @@ impl Names {
 fn principal(
     list: &str,
     at: usize,
-    names: &mut Names,
+    names: &mut IdentityNames,
     notes: &mut Vec<Note>,
 ) -> Result<String, String> {
     let all: Vec<&str> = list
@@ -269,16 +268,16 @@ fn principal(
         .map(str::trim)
         .filter(|p| !p.is_empty())
         .collect();
-    let (first, others) = all.split_first().ok_or("it names nobody")?;
+    let (first, others) = all.split_first().ok_or("no principal in this line")?;
     if list.contains(['*', '?', '!']) {
         return Err(format!(
-            "`{list}` is a pattern, and an identity here is one person: name them"
+            "`{list}` is a pattern, but an identity is one person: list the people by name"
         ));
     }
     let local = first.split('@').next().unwrap_or(first);
     let own = word(local);
     if own.is_empty() {
-        return Err(format!("`{first}` makes no name here"));
+        return Err(format!("no identity name can be made of `{first}`"));
     }
     let known = all.iter().find_map(|principal| names.of(principal));
     let name = if let Some(name) = known {
@@ -288,12 +287,12 @@ fn principal(
         if let Some(other) = other {
             notes.push(Note::at(
                 at,
-                format!("{first} is called {name} here, as {own} is {other}: if they are one person, name both in one line, or one person counts for two"),
+                format!("{first} becomes {name}, because {own} is {other}: if they are one person, write both into one line, or one person counts twice"),
             ));
         } else if own != local.to_lowercase() && others.is_empty() {
             notes.push(Note::at(
                 at,
-                format!("{first} is called {name} here, where names are of letters from a to z, digits, `.`, `_` and `-`"),
+                format!("{first} becomes {name}, because names here consist of a to z, digits, `.`, `_` and `-`"),
             ));
         }
         name
@@ -305,7 +304,7 @@ fn principal(
         notes.push(Note::at(
             at,
             format!(
-                "{first} is called {name} here; {} is taken for the same person",
+                "{first} becomes {name}; {} is assumed to be the same person",
                 others.join(", ")
             ),
         ));
@@ -317,7 +316,7 @@ fn principal(
 fn for_git(list: &str) -> Result<bool, String> {
     if list.contains(['!', '?']) {
         return Err(format!(
-            "`namespaces=\"{list}\"` can't be translated: write the names out"
+            "`namespaces=\"{list}\"` can't be translated: list the names"
         ));
     }
     // As in ssh-keygen, case matters, and a blank is part of a name.
@@ -376,7 +375,7 @@ mod tests {
 
     #[test]
     fn lines_are_taken_apart() {
-        let line = Line::parse(
+        let line = SignerLine::parse(
             "alice@x,al@y namespaces=\"git,file\",Valid-Before=\"20300101Z\" ssh-ed25519 AAAA c",
         )
         .unwrap();
@@ -390,7 +389,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            Line::parse("\"a b\" Cert-Authority ssh-rsa AAAA")
+            SignerLine::parse("\"a b\" Cert-Authority ssh-rsa AAAA")
                 .unwrap()
                 .options,
             [("cert-authority".to_owned(), None)]
@@ -404,7 +403,7 @@ mod tests {
             "alice valid-before=\"20300101\",valid-before=\"20290101\" ssh-rsa A",
             "alice namespaces=\"git\",Namespaces=\"git\" ssh-rsa A",
         ] {
-            assert!(Line::parse(wrong).is_err(), "{wrong}");
+            assert!(SignerLine::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use plumb_trust::Policy;
 use plumb_trust::policy::{Pattern, TRUST_PATH};
 
-use super::Note;
+use super::note::Note;
 use crate::cli::init::founders::word;
 use crate::cli::init::new_policy::Rule;
 use crate::report::Failure;
-use crate::yaml_edit::{EditError, Step, Yaml, scalar};
+use crate::yaml_edit::{EditError, PathStep, Yaml, scalar};
 
 /// Adds the file's rules to a policy's text, which fails if the text's layout isn't understood. Also returns
 /// notes on the differences.
@@ -23,7 +23,7 @@ pub(super) fn read(
     policy_text: &str,
 ) -> (Result<String, Failure>, Vec<Note>) {
     let mut notes = Vec::new();
-    let lines: Vec<Owned> = text
+    let lines: Vec<OwnerLine> = text
         .lines()
         .enumerate()
         .filter_map(|(at, line)| owned(line, at + 1, policy, &mut notes))
@@ -51,8 +51,8 @@ pub(super) fn read(
     }
     if let Some(rule) = trust_rule(policy, &groups, &rules) {
         let names: Vec<_> = rule.needs.iter().map(|(name, _)| name.as_str()).collect();
-        notes.push(Note::general(format!(
-            "whoever changes trust/ could change these rules, so it must need as much: 1 of {}",
+        notes.push(Note::without_line(format!(
+            "whoever changes trust/ could change these rules, so trust/ must need as much: 1 of {}",
             names.join(" and 1 of ")
         )));
         rules.push(rule);
@@ -60,7 +60,7 @@ pub(super) fn read(
     let mut yaml = Yaml::new(policy_text.to_owned());
     let added = add(&mut yaml, &groups, &rules).map_err(|error| {
         let failure = Failure::new(format!("trust/policy.yaml: {error}"))
-            .hint("write them into it yourself, groups and rules:");
+            .hint("add the groups and rules to the file yourself:");
         let new = groups.new.iter();
         let forms = new.map(|(name, members)| format!("{}: {}", scalar(name), list(members)));
         let forms = forms.chain(rules.iter().map(|rule| format!("- {}", rule.form())));
@@ -70,7 +70,7 @@ pub(super) fn read(
 }
 
 /// A line that can be imported.
-struct Owned {
+struct OwnerLine {
     at: usize,
     /// The pattern in the file.
     written: String,
@@ -80,7 +80,7 @@ struct Owned {
     owners: BTreeSet<String>,
 }
 
-fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Option<Owned> {
+fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Option<OwnerLine> {
     // Text after ` #` is a comment, which is removed below.
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -90,15 +90,12 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
     let rest = rest.split(" #").next().unwrap_or_default();
     let mut say = |message: String| notes.push(Note::at(at, message));
     if written.starts_with(['"', '\'']) {
-        say(
-            "left out: quotes have no meaning there and would be part of the name; a space in a pattern is written `\\ `"
-                .to_owned(),
-        );
+        say("left out: CODEOWNERS has no quotes; write a space in a pattern as `\\ `".to_owned());
         return None;
     }
     if written.starts_with('[') || written.starts_with("^[") {
         say(
-            "left out: sections (`[…]`) are GitLab's, and count approvals in another way"
+            "left out: sections (`[…]`) are GitLab's, which counts approvals differently"
                 .to_owned(),
         );
         return None;
@@ -109,7 +106,7 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
         .collect();
     if words.is_empty() {
         say(format!(
-            "left out: `{written}` has no owner, which there takes owners of earlier lines away; here every rule that matches holds"
+            "left out: `{written}` has no owner, which cancels earlier lines there; here every rule that matches must hold"
         ));
         return None;
     }
@@ -118,7 +115,7 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
             // In CODEOWNERS a star at the end matches only files directly in that folder.
             if pattern != "**" && (pattern == "*" || pattern.ends_with("/*")) {
                 say(format!(
-                    "stricter here: `{written}` owns what is deeper in that folder too"
+                    "stricter here: `{written}` also matches deeper folders"
                 ));
             }
             pattern
@@ -142,11 +139,11 @@ fn owned(line: &str, at: usize, policy: &Policy, notes: &mut Vec<Note>) -> Optio
     }
     if owners.is_empty() {
         say(format!(
-            "left out: none of the owners of `{written}` is an identity here"
+            "left out: no owner of `{written}` is an identity here"
         ));
         return None;
     }
-    Some(Owned {
+    Some(OwnerLine {
         at,
         written,
         pattern,
@@ -179,7 +176,7 @@ fn pattern(written: &str) -> Result<String, String> {
         .find(|c| matches!(c, '?' | '[' | ']' | '!' | '\\' | '{' | '}'))
     {
         return Err(format!(
-            "has a `{c}`, which has no equivalent: write the paths out"
+            "has a `{c}`, which has no equivalent: list the paths"
         ));
     }
     let whole = written.trim_end_matches('/');
@@ -205,7 +202,9 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
         return Err("owners are separated by spaces".to_owned());
     }
     let Some(name) = owner.strip_prefix('@') else {
-        return Err("an address says nothing of a key; name the identity as @NAME".to_owned());
+        return Err(
+            "an e-mail address doesn't identify a key; name the identity as @NAME".to_owned(),
+        );
     };
     if let Some((_, team)) = name.split_once('/') {
         let group = policy
@@ -216,7 +215,7 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
         return Ok((
             names,
             Some(format!(
-                "{owner} is taken for the group {team}: compare who is in it"
+                "{owner} is assumed to be the group {team}: compare the members"
             )),
         ));
     }
@@ -230,7 +229,7 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
 
 /// Notes the lines that overlap with earlier ones of other owners: in CODEOWNERS the last one counts alone,
 /// here both must be met.
-fn overlaps(lines: &[Owned], notes: &mut Vec<Note>) {
+fn overlaps(lines: &[OwnerLine], notes: &mut Vec<Note>) {
     for (at, line) in lines.iter().enumerate() {
         let earlier = lines[..at].iter().filter(|other| {
             other.owners != line.owners && may_overlap(&other.pattern, &line.pattern)
@@ -242,7 +241,7 @@ fn overlaps(lines: &[Owned], notes: &mut Vec<Note>) {
             notes.push(Note::at(
                 line.at,
                 format!(
-                    "stricter here: where `{}` and {} both match, there this line counts alone, and here both must hold",
+                    "stricter here: where `{}` and {} both match, CODEOWNERS uses this line alone, and here both must hold",
                     line.written,
                     all.join(", ")
                 ),
@@ -364,11 +363,14 @@ fn list(members: &BTreeSet<String>) -> String {
 
 fn add(yaml: &mut Yaml, groups: &Groups<'_>, rules: &[Rule]) -> Result<(), EditError> {
     for (name, members) in &groups.new {
-        let path = [Step::Key("spec"), Step::Key("groups")];
+        let path = [PathStep::Key("spec"), PathStep::Key("groups")];
         yaml.insert(&path, name, &list(members))?;
     }
     for rule in rules {
-        yaml.push(&[Step::Key("spec"), Step::Key("rules")], &rule.form())?;
+        yaml.push(
+            &[PathStep::Key("spec"), PathStep::Key("rules")],
+            &rule.form(),
+        )?;
     }
     Ok(())
 }

@@ -7,14 +7,15 @@ use plumb_trust::policy::{BindRef, KeyFile};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Note, People, unusable};
+use super::note::Note;
+use super::people::{People, unusable};
 use crate::cli::init::founders::word;
 use crate::cli::init::new_policy::{NewPolicy, Rule};
 use crate::public_key::PublicKey;
 use crate::report::{Failure, OrFail as _};
 
 #[derive(Deserialize)]
-struct Document {
+struct SqGitPolicy {
     version: Option<i64>,
     #[serde(default)]
     commit_goodlist: Vec<Spanned<String>>,
@@ -55,10 +56,10 @@ impl Authorization {
                     ));
                 }
             } else if !RIGHTS.contains(&right) {
-                why.push(format!("`{right}` isn't known here and is left out"));
+                why.push(format!("unknown right `{right}`, left out"));
             } else if !value.is_bool() {
                 why.push(format!(
-                    "`{right}` is neither true nor false, so it isn't given"
+                    "`{right}` isn't true or false, so it isn't granted"
                 ));
             }
         }
@@ -72,24 +73,22 @@ impl Authorization {
 /// `add_user` or `retire_user`, depending on the change. Here all changes of `trust/` need the same: somebody
 /// who may add and somebody who may retire (one person with both rights is both).
 pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
-    let document: Document =
-        toml::from_str(text).or_fail(|| "it can't be read as sequoia-git's policy".to_owned())?;
+    let document: SqGitPolicy =
+        toml::from_str(text).or_fail(|| "cannot read it as a sequoia-git policy".to_owned())?;
     let mut notes = Vec::new();
     if document.version.is_some_and(|version| version != 0) {
-        notes.push(Note::general(
-            "its version isn't 0, the only one that is known here: compare the policy with care",
+        notes.push(Note::without_line(
+            "its version isn't 0, the only known one: compare the result with care",
         ));
     }
     for key in document.other.keys() {
-        notes.push(Note::general(format!(
-            "`{key}` isn't known here and is left out"
-        )));
+        notes.push(Note::without_line(format!("unknown key `{key}`, left out")));
     }
     for commit in &document.commit_goodlist {
         notes.push(Note::at(
             line(text, commit.span().start),
             format!(
-                "{} was declared good after its key was revoked; here a person endorses it again with `plumb approve`",
+                "{} was declared good although its key was revoked; here a person approves it again with `plumb approve`",
                 commit.get_ref()
             ),
         ));
@@ -104,13 +103,13 @@ pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
             notes.push(Note::at(
                 at,
                 format!(
-                    "`{title}` makes no name of its own here, so it is left out: rename it there"
+                    "no identity name can be made of `{title}`, so it is left out: rename it there"
                 ),
             ));
             continue;
         }
         if name != *title {
-            notes.push(Note::at(at, format!("`{title}` is called {name} here")));
+            notes.push(Note::at(at, format!("`{title}` becomes {name} here")));
         }
         if !keys(&mut people, &name, rights, at, &mut notes) {
             continue;
@@ -157,7 +156,7 @@ fn keys(
         let Ok(key) = PublicKey::of_key_file(file, &origin) else {
             notes.push(Note::at(
                 at,
-                format!("{origin} is left out: it can't be written"),
+                format!("{origin} is left out: cannot re-encode it"),
             ));
             continue;
         };
@@ -165,7 +164,7 @@ fn keys(
         if let Some(why) = unusable(&key, Timestamp::now()) {
             notes.push(Note::at(
                 at,
-                format!("{name}: the certificate {fingerprint} is left out, as it couldn't sign anything that counts: {why}"),
+                format!("{name}: the certificate {fingerprint} is left out, because its signatures wouldn't count: {why}"),
             ));
             continue;
         }
@@ -197,9 +196,9 @@ fn policy_of(
     ] {
         if who.is_empty() {
             return Err(Failure::new(format!(
-                "nobody in it with a usable certificate has `{right}`, so nobody could change trust/ here"
+                "nobody with a usable certificate has `{right}`, so nobody could change trust/ here"
             ))
-            .hint("give it to somebody there, or begin with plumb trust init"));
+            .hint("grant it to somebody there, or start with `plumb trust init`"));
         }
     }
     let need = |group: &str| (group.to_owned(), 1);
@@ -211,15 +210,15 @@ fn policy_of(
         groups.push(("maintainers".to_owned(), adders));
         trust.push(need("maintainers"));
     } else {
-        notes.push(Note::general(
-            "`add_user` and `retire_user` are two rights there; here a change of trust/ needs somebody with each",
+        notes.push(Note::without_line(
+            "there `add_user` and `retire_user` are two rights; here a change of trust/ needs somebody with each",
         ));
         groups.push(("adders".to_owned(), adders));
         groups.push(("retirers".to_owned(), retirers));
         trust.extend([need("adders"), need("retirers")]);
     }
-    notes.push(Note::general(
-        "one signature is enough there, wherever it is meant; so this begins with count 1 and `bindRef: none`. Raise them to ask for more",
+    notes.push(Note::without_line(
+        "there one signature is enough on any branch, so this policy starts with count 1 and `bindRef: none`. Raise them to require more",
     ));
     Ok(NewPolicy {
         identities: people.0,

@@ -20,7 +20,7 @@ fn said(notes: &[Note]) -> String {
 }
 
 #[track_caller]
-fn says(notes: &[Note], parts: &[&str]) {
+fn notes_have(notes: &[Note], parts: &[&str]) {
     let all = said(notes);
     for part in parts {
         assert!(all.contains(part), "`{part}` is missing in:\n{all}");
@@ -50,11 +50,11 @@ fn allowed_signers_become_identities() {
         "2099-12-31T00:00:00Z"
     );
     assert_eq!(policy.bind_ref, BindRef::Trailer);
-    says(
+    notes_have(
         &notes,
         &[
-            "2: alice@example.com is called alice",
-            "doesn't say who may change it",
+            "2: alice@example.com becomes alice;",
+            "doesn't say who may change the policy",
         ],
     );
 }
@@ -67,18 +67,18 @@ fn what_allowed_signers_say_and_a_policy_cant_is_left_out_line_by_line() {
     let (new, notes) = allowed_signers::read(&text);
     let names: Vec<_> = new.identities.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob"]);
-    says(
+    notes_have(
         &notes,
         &[
             "1: left out: `*@example.com` is a pattern",
             "2: left out: `cert-authority`",
             "3: left out: `namespaces=\"file\"`",
-            "4: left out: `valid-after=20991231Z` is yet to come",
-            "5: left out: the option `verify-required`",
+            "4: left out: `valid-after=20991231Z` is in the future",
+            "5: left out: unknown option `verify-required`",
             "6: left out: `valid-before=20000101Z` has passed",
             "7: left out: the key is a key that can't be read",
             "9: left out: the key SHA256:",
-            "is alice's already",
+            "already belongs to alice",
         ],
     );
 }
@@ -87,7 +87,7 @@ fn what_allowed_signers_say_and_a_policy_cant_is_left_out_line_by_line() {
 fn what_a_name_loses_is_said_and_no_file_is_called_after_somebody_else() {
     let text = format!("Ünal@example.com {BOB}\nanna {ALICE}\n");
     let (_, notes) = allowed_signers::read(&text);
-    says(&notes, &["1: Ünal@example.com is called nal here"]);
+    notes_have(&notes, &["1: Ünal@example.com becomes nal,"]);
     assert_eq!(notes.len(), 1, "{}", said(&notes));
     let text = format!("anna-2@x {BOB}\nanna {ALICE}\n");
     let (mut new, _) = allowed_signers::read(&text);
@@ -151,10 +151,10 @@ fn codeowners_become_rules_that_the_policy_takes() {
     assert_eq!(needs, ["alice", "sre", "owners-5", "bob"]);
     assert!(made.rules[2].owns("hosts/linda.yaml"));
     assert!(made.rules[4].owns("files/deep/motd.j2"));
-    says(
+    notes_have(
         &notes,
         &[
-            "4: @org/sre is taken for the group sre",
+            "4: @org/sre is assumed to be the group sre",
             "3: stricter here: where `/hosts/` and `*` (line 2)",
         ],
     );
@@ -172,16 +172,16 @@ fn what_codeowners_say_and_a_policy_cant_is_left_out_line_by_line() {
         .collect();
     assert_eq!(titles, ["docs/*", "**/files", "trust/**"]);
     assert!(made.rules[2].owns("docs/deep/x"));
-    says(
+    notes_have(
         &notes,
         &[
-            "1: stricter here: `docs/*` owns what is deeper",
+            "1: stricter here: `docs/*` also matches deeper folders",
             "2: left out: `/a?b` has a `?`",
             "3: left out: `!x` has a `!`",
             "4: left out: sections",
             "5: left out: `hosts/free` has no owner",
             "6: me@example.com is left out",
-            "6: left out: none of the owners of `hosts/`",
+            "6: left out: no owner of `hosts/`",
             "7: @nobody is left out: the policy has no identity nobody",
             "8: @org/none is left out: the policy has no group none",
         ],
@@ -199,14 +199,14 @@ fn a_line_that_cant_be_translated_breaks_no_other() {
         "{}",
         said(&notes)
     );
-    says(
+    notes_have(
         &notes,
         &[
-            "1: left out: quotes have no meaning there",
-            "2: left out: quotes have no meaning there",
+            "1: left out: CODEOWNERS has no quotes",
+            "2: left out: CODEOWNERS has no quotes",
             "3: left out: `/{x}` has a `{`",
             "4: @bob,@alice is left out: owners are separated by spaces",
-            "4: left out: none of the owners of `/docs`",
+            "4: left out: no owner of `/docs`",
             "8: left out: `\\#g` has a `\\`",
         ],
     );
@@ -217,7 +217,7 @@ fn a_line_that_cant_be_translated_breaks_no_other() {
         told.contains("bob: [bob]") && told.contains("need: [{from: bob, count: 1}]"),
         "{told}"
     );
-    says(&notes, &["3: left out"]);
+    notes_have(&notes, &["3: left out"]);
 }
 
 #[test]
