@@ -155,6 +155,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
         {
             *why = error(why.clone());
         }
+        difference.refusal = difference.refusal.take().map(error);
     }
     for address in &told.unconfirmed {
         if asked.delta.remove.contains(address)

@@ -308,11 +308,12 @@ fn fields_that_a_plan_does_not_name_are_left_alone() {
 }
 
 #[test]
-fn managed_bytes_never_stay_in_a_file_that_others_may_have_open() {
+fn managed_bytes_never_stay_in_a_file_that_others_could_write_to() {
     use std::os::unix::fs::MetadataExt;
     let root = Root::new();
     let mut driver = root.driver();
     root.write("/etc/f", "same");
+    fs::set_permissions(root.path("/etc/f"), fs::Permissions::from_mode(0o666)).unwrap();
     let inode = || std::fs::metadata(root.path("/etc/f")).unwrap().ino();
     let before = inode();
     let state = State::new().with("file:/etc/f", json!({"content": "same", "mode": "0600"}));

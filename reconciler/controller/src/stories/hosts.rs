@@ -238,6 +238,7 @@ impl Host {
                 fields,
                 confirmed: self.ledger.get(address).cloned(),
                 original: None,
+                refusal: None,
                 text: None,
             });
         }
@@ -249,6 +250,7 @@ impl Host {
                 fields: Vec::new(),
                 confirmed: Some(spec.clone()),
                 original: None,
+                refusal: None,
                 text: None,
             });
         }

@@ -94,6 +94,7 @@ impl Host {
                     fields,
                     confirmed: self.ledger.get(address).cloned(),
                     original: None,
+                    refusal: None,
                     text: None,
                 });
                 continue;
@@ -119,6 +120,7 @@ impl Host {
                         .originals
                         .contains(address)
                         .then(|| "something else".to_owned()),
+                    refusal: None,
                     text: None,
                 });
             } else {
