@@ -92,7 +92,7 @@ reasons! {
     NotFound, Host, "A user, a group, a unit or a package that the manifest names isn't on the host. Add it to the manifest, or mend the name.";
     PreconditionFailed, Host, "Between the look and the change something else changed the same thing. It is looked at again by itself.";
     MissingContent, Host, "A content that the host needs wasn't there. It is tried again by itself; if it lasts, see whether the controller's disk is full.";
-    NoSpace, Host, "The host's disk is full or read-only; nothing was changed. Make room, or mount it for writing.";
+    NoSpace, Host, "A file system on the host is full or read-only. Only the changes that lie on it are refused; if it holds Plumb's ledger, nothing was changed. Make room there, or mount it for writing.";
     IoError, Host, "The system gave an error when a file was read or written. The message has it; look at the host's kernel log.";
     NewerFormat, Host, "What Plumb keeps on the host was written by a newer version. Update the controller.";
     Connected, Host, "It answered at the last attempt.";
