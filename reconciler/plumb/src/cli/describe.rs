@@ -116,6 +116,14 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
         ]);
     }
     let _ = writeln!(out, "{table}");
+    for condition in status.conditions.iter() {
+        if let Some(detail) = &condition.detail {
+            let kind = palette.paint(Paint::Bold, format_args!("{:?}", condition.kind));
+            let _ = writeln!(out, "{kind}: - on the host, + in git");
+            super::plan::lines(&mut out, detail, palette);
+            out.push('\n');
+        }
+    }
     let mut table = Table::new(["AGE", "EVENT", "MESSAGE"], palette);
     let skipped = whole.events.len().saturating_sub(15);
     for event in whole.events.iter().skip(skipped) {

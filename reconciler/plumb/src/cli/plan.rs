@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plumb_adapters::git::Repository;
 use plumb_api::frame::{Fence, Observe, Purpose, Reveal, TakeOver};
 use plumb_api::{Epoch, HostName};
-use plumb_core::desired::{HostIntent, HostResult, Lifecycle};
-use plumb_core::plan::{PlanOptions, Planned, goal, plan};
+use plumb_core::desired::{Contents, HostIntent, HostResult, Lifecycle, Resolved};
+use plumb_core::plan::{PlanOptions, Planned, content_diffs, goal, plan};
 use plumb_core::ports::{HostError, Hosts, Observation};
 
 use self::json::{FleetPlan, HostPlan};
+pub(super) use self::text::lines;
 use super::{Selection, block_on};
 use crate::config::Config;
 use crate::connect::{self, Roads};
@@ -32,7 +33,8 @@ const AT_ONCE: usize = 64;
 /// Takes the manifests of a folder as they are now, committed or not, and compares each host with them,
 /// live and without changing anything: not the host, not its ledger, not its lock. Each change says who
 /// moved (intent: git; drift: the host; conflict: both), how sure it is, and what it does beyond: units
-/// restarted, things removed, sessions at risk. `plumb diff` compares with what is accepted, offline.
+/// restarted, things removed, sessions at risk. Where a text differs, its lines are shown if everybody on the
+/// host may read it. `plumb diff` compares with what is accepted, offline.
 ///
 /// Hosts are reached by your own SSH keys, or as a controller's configuration says (--config).
 #[derive(Debug, clap::Args)]
@@ -97,9 +99,10 @@ impl Plan {
                 HostResult::Held(diagnostics) => held.push((name, diagnostics)),
             }
         }
-        let fleet = workspace.resolved.fleet.clone();
-        let looked =
-            block_on(async { Ok(look_at_all(&intents, &connector, &roads, &fleet, shell).await) })?;
+        let resolved = &workspace.resolved;
+        let looked = block_on(async {
+            Ok(look_at_all(&intents, &connector, &roads, resolved, shell).await)
+        })?;
         for (_, diagnostics) in &held {
             shell.say(render_diagnostics(
                 diagnostics,
@@ -164,7 +167,7 @@ async fn look_at_all(
     intents: &[Arc<HostIntent>],
     hosts: &dyn Hosts,
     roads: &Roads,
-    fleet: &plumb_api::FleetName,
+    resolved: &Resolved,
     shell: &Shell,
 ) -> Vec<(HostName, Looked)> {
     let progress = ProgressBar::with_draw_target(
@@ -181,7 +184,7 @@ async fn look_at_all(
     }
     let looked = stream::iter(intents)
         .map(|intent| async {
-            let looked = match look_at(intent, hosts, roads, fleet).await {
+            let looked = match look_at(intent, hosts, roads, resolved).await {
                 Ok(planned) => Looked::Planned(Box::new(planned)),
                 Err(error) => Looked::Failed(error),
             };
@@ -199,7 +202,7 @@ async fn look_at(
     intent: &HostIntent,
     hosts: &dyn Hosts,
     roads: &Roads,
-    fleet: &plumb_api::FleetName,
+    resolved: &Resolved,
 ) -> Result<Planned, HostError> {
     let goal = goal(intent);
     let target = roads.to(intent);
@@ -208,7 +211,7 @@ async fn look_at(
         .observe(Observe {
             fence: Fence {
                 protocol: plumb_api::frame::PROTOCOL,
-                fleet: fleet.clone(),
+                fleet: resolved.fleet.clone(),
                 host: intent.name.clone(),
                 formerly: intent.formerly.clone(),
                 controller: onlooker(),
@@ -219,11 +222,16 @@ async fn look_at(
             target: goal.digest(),
             delta: goal.delta_from(None),
             purpose: Purpose::Look,
-            reveal: Reveal::Nothing,
+            reveal: Reveal::WorldReadable,
         })
         .await?;
     match observed {
-        Observation::Report(report) => Ok(plan(intent, &report, PlanOptions::default())),
+        Observation::Report(report) => {
+            let mut planned = plan(intent, &report, PlanOptions::default());
+            let contents: &Contents = &resolved.contents;
+            planned.diffs = content_diffs(&goal, &report, &|digest| contents.get(digest));
+            Ok(planned)
+        }
         // We sent the whole state, so an agent that asks for it is broken.
         Observation::NeedState => Err(HostError::Broken {
             host: intent.name.clone(),
