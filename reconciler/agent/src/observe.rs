@@ -126,6 +126,7 @@ fn add(
         state: DifferenceState::Differs,
         observed: None,
         fields: Vec::new(),
+        losses: Vec::new(),
         refusal: None,
         confirmed: entry.and_then(|entry| entry.spec.clone()),
         original,
@@ -166,6 +167,7 @@ fn add(
                     .and_then(|entry| entry.original.as_ref()),
             };
             difference.refusal = provider::check_change(context, &change).err();
+            difference.losses = provider::of(item.address.kind()).losses(context, &change);
             difference.observed = Some(observed);
             difference.fields = fields;
             report.differences.push(difference);

@@ -315,7 +315,7 @@ fn diff_tells_by_its_exit_code() {
         "This box is kept",
     );
     let run = env.plumb("fleet", &["diff", "linda"]).exits(1);
-    run.says(&["linda", "file:/etc/motd", "-  This machine", "+  This box"]);
+    run.says(&["linda", "file:/etc/motd", "-This machine", "+This box"]);
     let json = env
         .plumb("fleet", &["diff", "linda", "-o", "json"])
         .exits(1)

@@ -41,6 +41,15 @@ impl Provider for Files {
         (found.file_type == FileType::File).then(|| address.name().to_owned())
     }
 
+    fn losses(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
+        let lists_mode = matches!(change.spec, Spec::File(spec) if spec.mode.is_some());
+        let found = cx.sys.root().look(change.address.name()).ok().flatten();
+        match found {
+            Some(found) if !lists_mode && change.changes("content") => found.set_ids(),
+            _ => Vec::new(),
+        }
+    }
+
     fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
         at_path::check_change(cx, change.address.name(), FileKind::File, change)
     }

@@ -155,6 +155,11 @@ pub(crate) trait Provider: Sync {
         Ok(())
     }
 
+    /// Returns what a change loses although the spec doesn't name it, in phrases for people.
+    fn losses(&self, _cx: &ObserveContext<'_>, _change: &ItemChange<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Applies all changes. Returns one outcome per item, in their order.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 

@@ -69,6 +69,15 @@ impl Found {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
+    /// Returns the set-id bits that are set, in phrases for people.
+    pub(crate) fn set_ids(&self) -> Vec<String> {
+        [(0o4000, "set-user-id"), (0o2000, "set-group-id")]
+            .iter()
+            .filter(|(bit, _)| self.mode & bit != 0)
+            .map(|(_, name)| format!("the {name} bit"))
+            .collect()
+    }
+
     // The fields' widths differ between architectures.
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
     fn of(stat: &Stat) -> Self {

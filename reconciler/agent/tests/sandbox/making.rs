@@ -344,6 +344,12 @@ fn set_id_bits_are_not_handed_to_new_bytes() {
     };
     set(0o6755);
     let state = State::new().with("file:/etc/f", json!({"content": "ours"}));
+    let report = driver.observe(&state);
+    assert_eq!(
+        report.differences[0].losses,
+        ["the set-user-id bit", "the set-group-id bit"],
+        "the plan says so beforehand"
+    );
     driver.converge(&state);
     assert_eq!(root.mode("/etc/f"), 0o755);
     let listed = State::new().with("file:/etc/f", json!({"content": "more", "mode": "4755"}));

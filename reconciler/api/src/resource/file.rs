@@ -19,7 +19,7 @@ use crate::plan::FieldChange;
 /// A write keeps what it doesn't manage: ACLs, extended attributes, capabilities, security labels and file
 /// attributes; the original has them too. With an ACL, `mode` is about the owning group's own rights, and not
 /// about the mask that `stat` shows in their place. The set-user-id and set-group-id bits of the old bytes aren't
-/// given to new ones unless `mode` lists them.
+/// given to new ones unless `mode` lists them; the plan says so.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -94,6 +94,7 @@ impl Host {
                     fields,
                     confirmed: self.ledger.get(address).cloned(),
                     original: None,
+                    losses: Vec::new(),
                     refusal: None,
                     text: None,
                 });
@@ -120,6 +121,7 @@ impl Host {
                         .originals
                         .contains(address)
                         .then(|| "something else".to_owned()),
+                    losses: Vec::new(),
                     refusal: None,
                     text: None,
                 });

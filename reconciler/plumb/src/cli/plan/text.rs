@@ -58,7 +58,7 @@ pub(super) fn whole(
             names(&summary.settled)
         );
     }
-    let troubled = |trouble: Trouble| {
+    let troubled = |trouble: Trouble| -> usize {
         let of = |group: &Group<'_>| {
             let all = group.planned.problems.iter();
             all.filter(|one| one.trouble == trouble).count() * group.hosts.len()
