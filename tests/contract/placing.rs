@@ -45,7 +45,7 @@ async fn a_full_disk_takes_no_agent_and_heals() {
     let ground = Ground::ssh();
     let said = on_disk(&ground, "size=128k").await;
     assert!(
-        said.contains("it can't be placed there") && said.contains("No space left"),
+        said.contains("the agent can't be uploaded") && said.contains("No space left"),
         "{said}"
     );
     arch(&ground).await.unwrap();

@@ -97,7 +97,7 @@ def session_fleet(rig: Rig):
 
 @pytest.fixture
 def fleet(session_fleet: Fleet, request):
-    """The fleet at its baseline: eight hosts that have a greeting, all ready."""
+    """The fleet at its baseline: ten hosts that have a greeting, all ready."""
     if len(session_fleet.stuck) == 2:
         pytest.fail(f"the fleet didn't get back to its baseline before {' and '.join(session_fleet.stuck)}")
     try:

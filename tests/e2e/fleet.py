@@ -81,7 +81,7 @@ class Fleet:
         }  # fmt: skip
 
     def _begin(self) -> None:
-        """The introduction: policy, keys, and eight hosts that have nothing yet but a greeting."""
+        """The introduction: policy, keys, and hosts that have nothing yet but a greeting."""
         self.tree.mkdir(parents=True)
         self.git(self.alice, "init", "--quiet")
         self.write("trust/policy.yaml", self.policy())

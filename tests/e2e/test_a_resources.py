@@ -1,4 +1,4 @@
-"""Signed commits that use every resource type change eight hosts, and give everything back."""
+"""Signed commits that use every resource type change ten hosts, and give everything back."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -20,7 +20,7 @@ pub const MAX_FILES: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum RevokedError {
     /// The folder can't be read.
-    #[error("the folder of revoked keys {path} can't be read: {error}")]
+    #[error("can't read the folder of revoked keys {path}: {error}")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum RevokedError {
         path: PathBuf,
     },
     /// A file can't be read.
-    #[error("the file of revoked keys {path} can't be read: {error}")]
+    #[error("can't read the file of revoked keys {path}: {error}")]
     File {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum RevokedError {
         error: io::Error,
     },
     /// An entry of the folder isn't a regular file.
-    #[error("{path} among the revoked keys isn't a file")]
+    #[error("{path} in the folder of revoked keys isn't a regular file")]
     NoFile {
         /// The entry.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum RevokedError {
         path: PathBuf,
     },
     /// A file isn't a list of fingerprints, a certificate or a public key.
-    #[error("the file of revoked keys {path} can't be used: {error}")]
+    #[error("the file of revoked keys {path} is invalid: {error}")]
     Garbled {
         /// The file.
         path: PathBuf,
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_never_left_out() {
         let said = |files: &[(&str, &str)]| read(&folder(files)).unwrap_err().to_string();
-        assert!(said(&[("a", SSH), ("b", "mallory\n")]).contains("/b can't be used: line 1"));
+        assert!(said(&[("a", SSH), ("b", "mallory\n")]).contains("/b is invalid: line 1"));
         assert!(said(&[("a", "")]).contains("/a names no key"));
         assert!(said(&[("a", "# nothing yet\n")]).contains("names no key"));
         let long = "#".repeat(usize::try_from(MAX_FILE).unwrap() + 1);
@@ -207,7 +207,7 @@ mod tests {
             read(&deep)
                 .unwrap_err()
                 .to_string()
-                .contains("isn't a file")
+                .contains("isn't a regular file")
         );
         let dangling = folder(&[]);
         std::os::unix::fs::symlink("nowhere", dangling.path().join("a")).unwrap();

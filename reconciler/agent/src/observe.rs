@@ -87,6 +87,7 @@ pub(crate) fn report(
         target,
         ledger: summary(ledger, loaded.state.clone(), holder),
         facts: sys.facts(),
+        clock: clock(),
         in_sync: 0,
         differences: Vec::new(),
         unconfirmed: Vec::new(),
@@ -107,6 +108,12 @@ pub(crate) fn report(
         }
     }
     report
+}
+
+/// Returns the host's clock, in seconds since 1970.
+fn clock() -> Option<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.ok()?.as_secs()).ok()
 }
 
 /// Adds one resource to a report. `digest` is its spec's, or `None` if it isn't desired.

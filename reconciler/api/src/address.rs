@@ -77,7 +77,7 @@ impl FromStr for AnyKind {
         let found = Self::all().find(|kind| kind.as_str() == text);
         found.ok_or_else(|| {
             let all: Vec<_> = Self::all().map(Self::as_str).collect();
-            let problem = format!("no such resource type; there are {}", all.join(", "));
+            let problem = format!("unknown resource type; use one of: {}", all.join(", "));
             InvalidName::new(text, problem)
         })
     }
@@ -177,7 +177,7 @@ impl FromStr for AnyAddress {
         let Some((kind, name)) = text.split_once(':') else {
             return Err(InvalidName::new(
                 text,
-                "an address is TYPE:NAME, such as file:/etc/motd",
+                "write an address as TYPE:NAME, such as file:/etc/motd",
             ));
         };
         Self::new(kind.parse()?, name)

@@ -15,7 +15,7 @@ pub struct NotCanonical(String);
 
 impl fmt::Display for NotCanonical {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no canonical form: {}", self.0)
+        write!(f, "can't be written in canonical form: {}", self.0)
     }
 }
 
@@ -39,7 +39,7 @@ fn write_value(out: &mut String, value: &Value) -> Result<(), NotCanonical> {
         Value::Bool(false) => out.push_str("false"),
         Value::Number(number) => {
             if !(number.is_i64() || number.is_u64()) {
-                return Err(NotCanonical(format!("{number} is a float")));
+                return Err(NotCanonical(format!("{number} isn't a whole number")));
             }
             let _ = write!(out, "{number}");
         }

@@ -81,7 +81,7 @@ pub struct NotADigest;
 
 impl fmt::Display for NotADigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a digest is 64 lower-case hexadecimal digits")
+        f.write_str("a digest must be 64 lower-case hexadecimal digits")
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
 //! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
 //! - [`resource`] — desired and observed state of resources, and their comparison.
+//! - [`LoginUrl`] — an address whose login is never shown.
 //! - [`period`] — lengths of time as manifests write them.
 //! - [`plan`], [`report`] — the changes for a host, and their outcomes.
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
@@ -18,6 +19,7 @@ pub mod canonical;
 pub mod digest;
 pub mod frame;
 pub mod kind;
+mod login_url;
 pub mod name;
 pub mod period;
 pub mod plan;
@@ -28,5 +30,6 @@ mod schema;
 
 pub use address::{AnyAddress, AnyKind, CompositeAddress};
 pub use digest::Digest;
+pub use login_url::LoginUrl;
 pub use name::{Address, ControllerId, Epoch, FleetName, HostName};
 pub use resource::{CompositeKind, CompositeSpec, Kind, Observed, Resource, Spec};

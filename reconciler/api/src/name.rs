@@ -69,7 +69,7 @@ macro_rules! labels {
                 } else {
                     Err(InvalidName::new(
                         text,
-                        "a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-` (RFC 1123)",
+                        "a name must be 1 to 63 of a-z, 0-9 and `-`, without `-` at either end (RFC 1123)",
                     ))
                 }
             }
@@ -137,7 +137,7 @@ pub(crate) fn check_resource_name(name: &str) -> Result<(), InvalidName> {
     if name.is_empty() || name.len() > MAX_RESOURCE_NAME || name.contains(char::is_control) {
         return Err(InvalidName::new(
             name,
-            "a resource's name has 1 to 4096 bytes and no control characters",
+            "a resource's name must have 1 to 4096 bytes and no control characters",
         ));
     }
     Ok(())
@@ -184,14 +184,17 @@ impl FromStr for Address {
         let Some((kind, name)) = text.split_once(':') else {
             return Err(InvalidName::new(
                 text,
-                "an address is TYPE:NAME, such as file:/etc/motd",
+                "write an address as TYPE:NAME, such as file:/etc/motd",
             ));
         };
         let Ok(kind) = kind.parse::<Kind>() else {
             let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
             return Err(InvalidName::new(
                 text,
-                format!("`{kind}` is no resource type; there are {}", all.join(", ")),
+                format!(
+                    "unknown resource type `{kind}`; use one of: {}",
+                    all.join(", ")
+                ),
             ));
         };
         Self::new(kind, name)
@@ -231,7 +234,7 @@ mod tests {
     fn wrong_addresses_say_what_is_right() {
         for (text, says) in [
             ("motd", "TYPE:NAME"),
-            ("files:/etc/motd", "no resource type; there are file"),
+            ("files:/etc/motd", "use one of: file"),
             ("file:etc/motd", "absolute"),
             ("file:/etc/../motd", "`..`"),
         ] {

@@ -26,7 +26,7 @@ impl std::str::FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` isn't a length of time such as 500ms, 30s, 5m, 12h or 7d");
+        let wrong = || format!("`{text}` isn't a duration such as 500ms, 30s, 5m, 12h or 7d");
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
         let milliseconds = match &text[digits..] {
@@ -38,11 +38,11 @@ impl std::str::FromStr for Period {
             _ => return Err(wrong()),
         };
         match milliseconds {
-            Some(0) => Err(format!("`{text}` is no time at all")),
+            Some(0) => Err(format!("`{text}` isn't longer than zero")),
             Some(milliseconds) if milliseconds <= 366 * 86_400_000 => {
                 Ok(Self(Duration::from_millis(milliseconds)))
             }
-            _ => Err(format!("`{text}` is more than a year")),
+            _ => Err(format!("`{text}` is longer than a year")),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use plumb_api::Digest;
 use plumb_api::frame::{
     Apply, LedgerState, LedgerSummary, Observe, ObserveReport, Purpose, Reveal, RevisionMark,
@@ -17,7 +18,7 @@ use plumb_core::fleet::{
     StartRun,
 };
 use plumb_core::plan::{PlanOptions, Planned, content_diffs, plan};
-use plumb_core::ports::{HostError, HostTarget, Hosts, Observation, Session};
+use plumb_core::ports::{Clock, HostError, HostTarget, Hosts, Observation, Session};
 use plumb_core::reason::ConditionReason;
 use plumb_trust::source::Source;
 use tracing::Instrument as _;
@@ -33,6 +34,7 @@ pub(crate) struct Job {
     pub(crate) host: HostTarget,
     /// The longest time without a sign of life from the host.
     pub(crate) silence: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Runs a job to its end; every error becomes part of the report.
@@ -72,6 +74,10 @@ async fn drive(
         resources: report
             .in_sync
             .saturating_add(u32::try_from(report.differences.len()).unwrap_or(u32::MAX)),
+        clock_offset: report.clock.and_then(|clock| {
+            let theirs = Timestamp::from_second(clock).ok()?;
+            Some(theirs.duration_since(job.clock.now()))
+        }),
     });
     if let Some(ended) = rewound(job, &report.ledger) {
         return Ok(ended);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumb_api::HostName;
 use plumb_api::frame::TakeOver;
+use plumb_api::{HostName, LoginUrl};
 use plumb_core::alerting;
 use plumb_core::fleet::Waits;
 use plumb_core::ports::{AlertSink, Clock, Hosts, Route, Store};
@@ -13,7 +13,7 @@ use plumb_trust::source::Source;
 use plumb_trust::{Oid, Revocations};
 
 /// Creates the sink for an Alertmanager's address; the error says what is wrong with the address.
-pub type SinkMaker = dyn Fn(&str) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
+pub type SinkMaker = dyn Fn(&LoginUrl) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
 
 /// Reads the keys that this machine's configuration revokes; the error says what can't be read. Each poll of
 /// the source calls it, so that a key is revoked without a restart.

@@ -197,7 +197,7 @@ impl Shell {
             Effect::FetchSource(request) => self.poll_source(*request),
             Effect::LoadRevision { commit, accepted } => self.load_revision(commit, accepted),
             Effect::Record(record) => log(&record),
-            Effect::PostAlerts(alerts) => self.posters.send(alerts),
+            Effect::PostAlerts { alerts, now } => self.posters.send(alerts, now),
             Effect::FollowAlertmanagers(addresses) => {
                 let make = self.parts.make_sink.clone();
                 let sinks = &self.parts.sinks;
@@ -241,6 +241,7 @@ impl Shell {
                 route,
             },
             silence: self.settings.silence,
+            clock: self.parts.clock.clone(),
             spec: run_spec,
         };
         let work = run(job, self.parts.hosts.clone(), self.parts.source.clone());

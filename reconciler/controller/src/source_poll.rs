@@ -101,6 +101,7 @@ fn reason(error: &SourceError) -> ConditionReason {
         SourceError::Unreachable { .. } => ConditionReason::Unreachable,
         SourceError::Timeout { .. } => ConditionReason::Timeout,
         SourceError::Denied { .. } => ConditionReason::AccessDenied,
+        SourceError::Redirected { .. } => ConditionReason::Redirected,
         SourceError::HostKey { .. } => ConditionReason::HostKeyUnknown,
         SourceError::NoRepository { .. } => ConditionReason::NoRepository,
         SourceError::Empty { .. } => ConditionReason::RepositoryEmpty,
@@ -437,6 +438,10 @@ mod tests {
             SourceError::Denied {
                 source_url: text(),
                 reason: text(),
+            },
+            SourceError::Redirected {
+                source_url: text(),
+                to: text(),
             },
             SourceError::HostKey {
                 source_url: text(),

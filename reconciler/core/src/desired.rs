@@ -249,7 +249,7 @@ pub struct Resolved {
     /// The contents that the hosts' specs name.
     pub contents: Contents,
     /// The Alertmanagers of the fleet's manifest.
-    pub alertmanagers: Vec<String>,
+    pub alertmanagers: Vec<plumb_api::LoginUrl>,
     /// The number of failed hosts that halts a rollout (`rollout.halt.failures`).
     pub halt_failures: u32,
     /// All diagnostics, warnings too.

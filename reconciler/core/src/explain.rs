@@ -11,10 +11,12 @@ use plumb_document::{Diagnostic, Node, Span, closest};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::compose::{Field, Instance, Pick, Priority, Says, Sight, Slot, compose, merge};
+use crate::compose::{
+    Field, FieldValues, HostContext, Instance, Pick, Priority, Slot, compose, merge,
+};
 use crate::manifest::{FieldRef, Fleet, HostFacts, Manifests, Problems, closest_address};
-use crate::render::{Reads, view};
-use crate::resolve::{Words, held_because};
+use crate::render::{BrokenReads, view};
+use crate::resolve::{BuildContext, held_because};
 
 /// The origins of one resource or one profile of a host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -89,7 +91,7 @@ pub struct Reason {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoExplanation {
     /// No host has this name.
-    #[error("there is no host `{name}`{}", meant(.near.as_deref()))]
+    #[error("unknown host `{name}`{}", meant(.near.as_deref()))]
     NoHost {
         /// The requested name.
         name: String,
@@ -110,7 +112,7 @@ pub enum NoExplanation {
         near: Option<String>,
     },
     /// The host is held: its manifests have errors.
-    #[error("{host} is held: its manifests, or those that it reads, have errors")]
+    #[error("{host} is held: manifests that it reads have errors")]
     Held {
         /// The host.
         host: HostName,
@@ -162,28 +164,28 @@ pub fn explain<R>(
     match wanted {
         FieldRef::Profile(key) => profile(name, facts, &key),
         FieldRef::Resource(wanted, field) => {
-            let reads = Arc::new(Reads::default());
+            let reads = Arc::new(BrokenReads::default());
             let fleet = view(&manifests.facts, &reads);
-            let sight = Sight {
+            let host_context = HostContext {
                 host: &facts.value,
                 fleet: &fleet,
                 reads: &reads,
             };
-            let composed = compose(manifests, manifest, facts, &sight, |composed| {
+            let composed = compose(manifests, manifest, facts, &host_context, |composed| {
                 let slots: Vec<_> = composed.slots().collect();
                 let known: BTreeSet<AnyAddress> = slots
                     .iter()
                     .map(|(address, _)| (*address).clone())
                     .collect();
                 let found = slots.iter().find(|(address, _)| **address == wanted);
-                let words = Words {
+                let build = BuildContext {
                     manifests,
-                    sight: &sight,
+                    host_context: &host_context,
                     expansion: composed.expansion(),
                 };
                 match found {
                     None => Ok(Err(closest_address(&wanted.to_string(), &known))),
-                    Some((address, slot)) => of_slot(&words, facts, address, slot, &known)
+                    Some((address, slot)) => of_slot(&build, facts, address, slot, &known)
                         .map(Ok)
                         .map_err(Problems::from),
                 }
@@ -240,13 +242,13 @@ fn origin(pick: &Pick<'_>) -> Origin {
 
 /// Returns a field's value as the host gets it: a content as its text.
 fn value(
-    words: &Words<'_>,
+    build: &BuildContext<'_>,
     name: &str,
     node: &Node,
     scope: &crate::compose::Scope,
 ) -> Result<Json, Vec<Diagnostic>> {
     let mut contents = Vec::new();
-    let rendered = words.value(name, node, scope, &mut contents)?;
+    let rendered = build.value(name, node, scope, &mut contents)?;
     Ok(match contents.pop() {
         Some((_, bytes)) => match std::str::from_utf8(&bytes) {
             Ok(text) => Json::from(text),
@@ -256,14 +258,14 @@ fn value(
     })
 }
 
-fn of_field(words: &Words<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Diagnostic>> {
+fn of_field(build: &BuildContext<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Diagnostic>> {
     let value = match &field.says {
-        Says::One(pick, _) => value(words, &field.name, &pick.node, &pick.piece.scope)?,
-        Says::Union(picks) => {
+        FieldValues::One(pick, _) => value(build, &field.name, &pick.node, &pick.piece.scope)?,
+        FieldValues::Union(picks) => {
             let mut all: Vec<Json> = Vec::new();
             for pick in picks {
                 if let Json::Array(items) =
-                    value(words, &field.name, &pick.node, &pick.piece.scope)?
+                    value(build, &field.name, &pick.node, &pick.piece.scope)?
                 {
                     all.extend(items);
                 }
@@ -282,7 +284,7 @@ fn of_field(words: &Words<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Dia
 }
 
 fn of_slot(
-    words: &Words<'_>,
+    build: &BuildContext<'_>,
     facts: &HostFacts,
     address: &AnyAddress,
     slot: &Slot<'_, '_>,
@@ -293,7 +295,7 @@ fn of_slot(
     match slot {
         Slot::Pieces(pieces) => {
             for field in merge(pieces)? {
-                fields.push(of_field(words, &field)?);
+                fields.push(of_field(build, &field)?);
             }
             for piece in *pieces {
                 let through = piece
@@ -313,7 +315,7 @@ fn of_slot(
             let patched = |name: &str| resource.fields.iter().any(|one| &*one.key.text == name);
             for field in merge(parts)? {
                 if !patched(&field.name) {
-                    fields.push(of_field(words, &field)?);
+                    fields.push(of_field(build, &field)?);
                 }
             }
             for field in &resource.fields {
@@ -325,7 +327,7 @@ fn of_slot(
                 };
                 fields.push(FieldOrigin {
                     field: field.key.text.to_string(),
-                    value: value(words, &field.key.text, &field.node, &field.scope)?,
+                    value: value(build, &field.key.text, &field.node, &field.scope)?,
                     from: vec![origin],
                     overrode: Vec::new(),
                 });
@@ -340,11 +342,11 @@ fn of_slot(
     fields.sort_by(|a, b| a.field.cmp(&b.field));
     let (part_of, parts) = match address {
         AnyAddress::Primitive(address) => {
-            let origin = words.expansion.origin(address);
+            let origin = build.expansion.origin(address);
             (origin.map(ToString::to_string), Vec::new())
         }
         AnyAddress::Composite(address) => {
-            let parts = words.expansion.parts(address).unwrap_or_default();
+            let parts = build.expansion.parts(address).unwrap_or_default();
             (None, parts.iter().map(ToString::to_string).collect())
         }
     };
@@ -492,7 +494,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "  expands to {part}")?;
         }
         for reason in &self.because {
-            write!(f, "  asked for at {} by {}", reason.place, reason.by)?;
+            write!(f, "  defined at {} by {}", reason.place, reason.by)?;
             if !reason.through.is_empty() {
                 write!(f, " ({})", reason.through.join(", "))?;
             }

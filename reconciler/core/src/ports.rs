@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::frame::{Apply, Facts, Observe, ObserveReport, Progress, Report};
 use plumb_api::report::AgentError;
 use plumb_api::{Digest, HostName};
@@ -113,12 +113,26 @@ pub enum HostError {
         reason: String,
     },
     /// The host presents a key other than the pinned ones; it may be another machine.
-    #[error("{host} shows the host key {shown}, which isn't pinned")]
+    #[error("{host} presents the host key {shown}, which isn't pinned")]
     HostKeyMismatch {
         /// The host.
         host: HostName,
         /// The presented key's type and SHA-256 fingerprint, and the address.
         shown: String,
+    },
+    /// The host answers, and has no SSH algorithm in common with the controller.
+    #[error("{host} answers and can't be talked to: {reason}")]
+    NoCommonAlgorithm {
+        /// The host.
+        host: HostName,
+        /// The kind of algorithm, with both sides' lists.
+        reason: String,
+    },
+    /// The host lets the controller log in and opens no session.
+    #[error("{host} accepts the login and opens no session (MaxSessions)")]
+    NoSession {
+        /// The host.
+        host: HostName,
     },
     /// No key is pinned for the host.
     #[error("no host key is pinned for {host}")]
@@ -127,7 +141,7 @@ pub enum HostError {
         host: HostName,
     },
     /// The host rejects the login, or sudo does.
-    #[error("{host} doesn't let {user} in: {reason}")]
+    #[error("{host} rejects the login of {user}: {reason}")]
     Denied {
         /// The host.
         host: HostName,
@@ -137,7 +151,7 @@ pub enum HostError {
         reason: String,
     },
     /// This installation has no agent for the host's architecture.
-    #[error("there is no agent for {arch} here, which {host} needs")]
+    #[error("no agent for {arch} is installed, which {host} needs")]
     NoAgent {
         /// The host.
         host: HostName,
@@ -169,7 +183,7 @@ pub enum HostError {
         error: AgentError,
     },
     /// The session showed no sign of life for too long.
-    #[error("{host} gave no sign of life for {seconds} s")]
+    #[error("{host} sent nothing for {seconds} s")]
     Silent {
         /// The host.
         host: HostName,
@@ -184,6 +198,8 @@ impl HostError {
         match self {
             Self::Unreachable { .. } => ConditionReason::Unreachable,
             Self::HostKeyMismatch { .. } => ConditionReason::HostKeyMismatch,
+            Self::NoCommonAlgorithm { .. } => ConditionReason::NoCommonAlgorithm,
+            Self::NoSession { .. } => ConditionReason::NoSession,
             Self::NoHostKey { .. } => ConditionReason::NoHostKey,
             Self::Denied { .. } => ConditionReason::AccessDenied,
             Self::NoAgent { .. } => ConditionReason::NoAgent,
@@ -198,17 +214,21 @@ impl HostError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::HostKeyMismatch { host, .. } => Some(format!(
-                "if the machine was reinstalled, run `plumb enroll {host} --address ADDRESS` and push the new key; if not, find out who answers there"
+                "if the machine was reinstalled, run `plumb enroll {host} --address ADDRESS` and push the new key; if not, find out which machine answers"
             )),
+            Self::NoCommonAlgorithm { .. } => Some(
+                "let its sshd_config offer one of Plumb's (HostKeyAlgorithms, KexAlgorithms, Ciphers, MACs)".to_owned(),
+            ),
+            Self::NoSession { .. } => Some("set MaxSessions to 1 or more in its sshd_config".to_owned()),
             Self::NoHostKey { host } => {
-                Some(format!("`plumb enroll {host} --address ADDRESS` shows its keys and pins them"))
+                Some(format!("run `plumb enroll {host} --address ADDRESS` to see its keys and pin them"))
             }
             // The reason itself names the fault on this side.
             Self::Denied { reason, .. } if reason.starts_with("the key file ") => None,
             Self::Denied { .. } => {
-                Some("the controller's key must be in the login's authorized_keys, and `sudo -n true` must work".to_owned())
+                Some("add the controller's key to the user's authorized_keys, and let `sudo -n true` work".to_owned())
             }
-            Self::NoAgent { .. } => Some("`cargo agents` builds it; a packaged plumb has it built in".to_owned()),
+            Self::NoAgent { .. } => Some("install a package of plumb, which contains every agent, or run `cargo agents` in a source tree".to_owned()),
             Self::Agent { error, .. } => error.hint.clone(),
             Self::Unreachable { .. } | Self::AgentFailed { .. } | Self::Broken { .. } | Self::Silent { .. } => None,
         }
@@ -293,8 +313,21 @@ pub trait AlertSink: Send + Sync {
     /// Returns the name for logs, conditions and metrics: the address without credentials.
     fn name(&self) -> &str;
 
-    /// Sends all these alerts; the error says whether a retry helps.
-    fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>>;
+    /// Sends all these alerts, whose times are by a clock that shows `now`; the error says whether a retry
+    /// helps. An Alertmanager judges by its own clock which alerts are over, so the times are sent as that
+    /// clock would show them.
+    fn post<'a>(
+        &'a self,
+        alerts: &'a [Alert],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Posted, AlertError>>;
+}
+
+/// The answer of an Alertmanager that accepted alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Posted {
+    /// The Alertmanager's clock minus ours, to the second; `None` if its answer has no `Date`.
+    pub clock_offset: Option<SignedDuration>,
 }
 
 /// The error of an Alertmanager that didn't accept alerts.
@@ -304,7 +337,7 @@ pub enum AlertError {
     #[error("can't be reached: {0}")]
     Unreachable(String),
     /// The Alertmanager rejected the alerts; a retry won't help.
-    #[error("refused the alerts with status {status}: {body}")]
+    #[error("rejected the alerts with status {status}: {body}")]
     Refused {
         /// The HTTP status.
         status: u16,

@@ -59,109 +59,114 @@ macro_rules! reasons {
 
 reasons! {
     // Conditions of hosts
-    Settled, Host, "The host is as its target says.";
-    Drifted, Host, "It is as its target says but for what moved by itself and is left as found (`drift`). `plumb describe HOST` names it; `plumb plan HOST` shows the difference.";
-    Begun, Host, "It hasn't been looked at yet: the controller has just begun, or the host is new. Nothing to do.";
-    NewTarget, Host, "Something new is desired of it, and it is on its way there. Nothing to do.";
-    AwaitingTurn, Host, "It was looked at and waits for its turn in the rollout. If a rollout is halted, the alert PlumbRolloutHalted names the hosts that failed.";
-    Resumed, Host, "Its pause is over; it is looked at next. Nothing to do.";
-    Incomplete, Host, "The last run ended before all changes were made; the rest is tried again by itself.";
-    Waiting, Host, "Something else is at work on the host, such as a package manager or an update. It is tried again by itself.";
-    Locked, Host, "Another run of Plumb holds the host's lock. It is tried again by itself; if it lasts, look whether a second controller or a `plumb apply` is at work.";
-    PackageLock, Host, "The package manager is locked by another program on the host. It is tried again by itself; if it lasts, see which one: `fuser /var/lib/dpkg/lock-frontend`.";
-    Suspended, Host, "A person paused it in its manifest (`suspend`). Take that out, or let its `until` pass.";
-    Dormant, Host, "Its manifest says `state: dormant`: it is known and not looked at. `state: active` changes that.";
-    Unmanaged, Host, "Its manifest says `state: unmanaged`: nothing is done there.";
-    Released, Host, "Git has it no longer. It is left as it is; `plumb forget HOST` ends that it is spoken of.";
-    ManifestInvalid, Host, "What the host reads has errors, so it is held at its last desired state. `plumb check` shows them; mend them and push.";
-    EmptyDesiredState, Host, "Nothing is desired of the host any more, although Plumb has made things there. Write `state: retired` to take them back; delete the Host from git to leave them.";
-    ExistingDiffers, Host, "Things are there that Plumb didn't make, and `existing: refuse` keeps them. Write `existing: keep` to manage them and keep the originals, or make the manifest say what is there.";
-    LedgerLost, Host, "The ledger on the host can't be trusted: what Plumb made there can't be told from what was there before. Nothing is changed. The message says what is wrong with it; see docs/runbooks/plumbhostreconcilefailing.md.";
-    LedgerRewound, Host, "The host's ledger is older than it was: the machine was put back to an earlier state, or is a clone. `plumb forget HOST` accepts that and meets it anew.";
-    OtherTarget, Host, "The host compared itself with another target than the one that is desired by now. It is tried again by itself.";
-    WouldGoBack, Host, "The host ran a commit that comes after what it would be driven to. Going back needs a signed commit with a `Rollback-To:` trailer; a controller that lost its state only needs to fetch the newest commits.";
-    OffVerifiedChain, Host, "The host ran a commit that isn't on the verified chain: somebody else drives it or drove it, or the branch was rewritten. Nothing is changed on it. Find out who; `plumb forget HOST` gives up what is remembered.";
-    Superseded, Host, "Another controller has taken the host over. Let one of the two go; the one that stays takes it with `plumb controller --take-over`.";
-    Refused, Host, "Something of another type is in the way, or it isn't Plumb's to replace. The message names it: move it away, or change the manifest.";
-    Unsupported, Host, "The resource type, or this use of it, can't be had on this host. The message says which.";
-    UnsafePath, Host, "A symbolic link in a folder that others may write to is in the path. Plumb doesn't follow it; remove it, or choose another path.";
-    ValidateFailed, Host, "The program of `validate` didn't accept the new content, so the old one stays. Run it by hand with what `plumb render` shows.";
-    CheckFailed, Host, "A `check` of the host fails. The message says what it found; the host is tried again by itself.";
-    CommandFailed, Host, "A program on the host failed. The message has its name and its last words.";
-    TimedOut, Host, "A program on the host took longer than it may. It is tried again by itself.";
-    NotFound, Host, "A user, a group, a unit or a package that the manifest names isn't on the host. Add it to the manifest, or mend the name.";
-    PreconditionFailed, Host, "Between the look and the change something else changed the same thing. It is looked at again by itself.";
-    MissingContent, Host, "A content that the host needs wasn't there. It is tried again by itself; if it lasts, see whether the controller's disk is full.";
-    NoSpace, Host, "A file system on the host is full or read-only. Only the changes that lie on it are refused; if it holds Plumb's ledger, nothing was changed. Make room there, or mount it for writing.";
-    IoError, Host, "The system gave an error when a file was read or written. The message has it; look at the host's kernel log.";
-    NewerFormat, Host, "What Plumb keeps on the host was written by a newer version. Update the controller.";
-    Connected, Host, "It answered at the last attempt.";
-    Unreachable, Host, "The host, or the git server, doesn't answer. See whether it is up and whether the address and the network are right: `ssh HOST` from the controller's machine.";
-    HostKeyMismatch, Host, "Another SSH host key answers than the one that is pinned. If the machine was reinstalled: `plumb enroll HOST --address ADDRESS`, and push the new key. If not, find out who answers.";
-    NoHostKey, Host, "No SSH host key is pinned, so nobody can be believed there. `plumb enroll HOST --address ADDRESS` shows its keys and pins them.";
-    AccessDenied, Host, "The login is refused. For a host: the controller's key must be in the login's authorized_keys, and `sudo -n true` must work. For the repository: its user needs read access.";
-    NoAgent, Host, "There is no agent for the host's architecture. A packaged plumb has it built in; `cargo agents` builds it.";
-    AgentFailed, Host, "The agent doesn't start on the host. The message says why: often a folder that is mounted noexec, or a full disk.";
-    AgentFault, Host, "The agent itself failed, which is a defect of Plumb. The message helps whoever mends it.";
-    ConnectionBroken, Host, "The connection broke in the middle. What was begun is known to the host, and it is tried again by itself.";
-    Silent, Host, "The host gave no sign of life for too long. It is tried again by itself; see whether it is overloaded.";
-    ProtocolError, Host, "Controller and agent didn't understand each other. If it lasts, the agent's program on the host is damaged or of another version.";
-    SourceFailed, Host, "What the host ran last couldn't be compared with the branch, because the repository couldn't be read. See the source's own conditions: `plumb get revisions`.";
-    Panicked, Host, "The run of the host crashed in the controller, which is a defect of Plumb; its log says where. It is tried again by itself.";
-    Newest, Host, "It runs the newest accepted commit.";
-    UnderWay, Host, "It is on its way to the newest accepted commit. Nothing to do.";
-    NoDrift, Host, "Nothing moved by itself.";
-    DriftHeld, Host, "Something moved by itself and is left as found, because its `drift` says so. `plumb plan HOST` shows it; write it into the manifest, or put it back.";
-    DriftCorrecting, Host, "Something moved by itself and isn't put back yet; the next run does. Nothing to do.";
-    DriftCorrected, Host, "Something had moved by itself and was put back. `plumb events HOST` says what.";
-    DriftRecurs, Host, "The same things move again and again: somebody or some program changes them. Find it, or let the manifest say what it wants.";
-    DriftRemains, Host, "Something moved by itself and couldn't be put back in several runs. `plumb describe HOST` has the error.";
+    Settled, Host, "The host matches its target.";
+    Drifted, Host, "The host matches its target, except for drift that its `drift` settings leave uncorrected. `plumb describe HOST` names it; `plumb plan HOST` shows the difference.";
+    Begun, Host, "The host hasn't been observed yet: the controller has just started, or the host is new. Nothing to do.";
+    NewTarget, Host, "A new target waits to be applied to the host. Nothing to do.";
+    AwaitingTurn, Host, "The host was observed and waits for its turn in the rollout. If a rollout is halted, the alert PlumbRolloutHalted names the hosts that failed.";
+    Resumed, Host, "The host is no longer suspended and is observed next. Nothing to do.";
+    Incomplete, Host, "The last run ended before it had made all changes. Plumb retries the rest.";
+    Waiting, Host, "Something else is changing the host, such as a package manager or an update. Plumb retries.";
+    Locked, Host, "Another run of Plumb holds the host's lock. Plumb retries; if it lasts, look for a second controller or a `plumb apply`.";
+    PackageLock, Host, "Another program on the host holds the package manager's lock. Plumb retries; if it lasts, find the program: `fuser /var/lib/dpkg/lock-frontend`.";
+    Suspended, Host, "The host's manifest suspends it (`suspend`). Remove `suspend`, or wait until its `until` has passed.";
+    Dormant, Host, "The host's manifest says `state: dormant`: Plumb knows the host and doesn't contact it. Set `state: active` to change that.";
+    Unmanaged, Host, "The host's manifest says `state: unmanaged`: Plumb does nothing on it.";
+    Released, Host, "The host was removed from git. Plumb leaves it as it is; run `plumb forget HOST` to drop it.";
+    ManifestInvalid, Host, "A manifest that the host reads has errors, so the host stays at its last desired state. `plumb check` shows the errors; fix them and push.";
+    EmptyDesiredState, Host, "The host has no resources in git any more, but Plumb made some there. Write `state: retired` to remove them, or delete the Host from git to leave them.";
+    ExistingDiffers, Host, "The host has things that Plumb didn't make and that differ from the manifests, and `existing: refuse` protects them. Write `existing: keep` to manage them and keep the originals, or change the manifests to match.";
+    LedgerLost, Host, "The ledger on the host can't be trusted, so Plumb can't tell what it made from what was there before. Nothing is changed. The message says what is wrong; see docs/runbooks/plumbhostreconcilefailing.md.";
+    LedgerRewound, Host, "The host's ledger is older than the controller remembers: the machine was restored to an earlier state, or is a clone. Run `plumb forget HOST` to accept that.";
+    OtherTarget, Host, "The agent compared the host with a target that is no longer current. Plumb retries.";
+    WouldGoBack, Host, "The host ran a commit that is newer than its target. To go back, push a signed commit with a `Rollback-To:` trailer; a controller that lost its state only needs to fetch the newest commits.";
+    OffVerifiedChain, Host, "The host ran a commit that isn't on the verified chain: another controller drives or drove it, or the branch was rewritten. Nothing is changed on it. Find out which; `plumb forget HOST` drops what the controller remembers of the host.";
+    Superseded, Host, "Another controller has taken over the host. Stop one of the two, and start the other with `plumb controller --take-over`.";
+    Refused, Host, "Something is in the way that Plumb may not replace, such as a thing of another type. The message names it: move it away, or change the manifest.";
+    Unsupported, Host, "The host doesn't support the resource type, or this use of it. The message says which.";
+    UnsafePath, Host, "The path leads through a symbolic link in a folder that others may write to. Plumb doesn't follow it; remove it, or choose another path.";
+    ValidateFailed, Host, "The `validate` program rejected the new content, so the old content stays. Run the program by hand on what `plumb render` shows.";
+    CheckFailed, Host, "A `check` of the host fails. The message says what it found. Plumb retries.";
+    CommandFailed, Host, "A program failed on the host. The message has its name and the end of its output.";
+    TimedOut, Host, "A program on the host exceeded its time limit. Plumb retries.";
+    NotFound, Host, "A user, group, unit or package that the manifest names doesn't exist on the host. Add it to the manifest, or correct the name.";
+    PreconditionFailed, Host, "The resource changed on the host after the agent had observed it. Plumb observes it again and retries.";
+    MissingContent, Host, "A content that the host needs was missing. Plumb retries; if it lasts, see whether the controller's disk is full.";
+    NoSpace, Host, "A file system on the host is full or read-only, so what lies on it isn't changed; nothing is, if it holds Plumb's ledger. Free some space there, or mount it for writing.";
+    IoError, Host, "The host's system reported an error when the agent read or wrote a file. The message has it; see the host's kernel log.";
+    NewerFormat, Host, "Plumb's files on the host were written by a newer version. Update the controller.";
+    Connected, Host, "The host answered at the last attempt.";
+    Unreachable, Host, "The host, or the git server, doesn't answer. Check that it is up and that its address and the network are right: `ssh HOST` from the controller's machine.";
+    HostKeyMismatch, Host, "The host presents an SSH host key that isn't pinned. If the machine was reinstalled, run `plumb enroll HOST --address ADDRESS` and push the new key. If not, find out which machine answers.";
+    NoCommonAlgorithm, Host, "The host answers, and its SSH server and the controller share no algorithm; the message has both lists. Change the server's HostKeyAlgorithms, KexAlgorithms, Ciphers or MACs.";
+    NoSession, Host, "The host accepts the login and opens no session: `MaxSessions 0` in its sshd_config. Set it to 1 or more.";
+    NoHostKey, Host, "No SSH host key is pinned, so Plumb can't tell whether the right machine answers. Run `plumb enroll HOST --address ADDRESS` to see its keys and pin them.";
+    AccessDenied, Host, "The login was rejected. For a host: the controller's key must be in the user's authorized_keys, and `sudo -n true` must work. For the repository: the controller's user needs read access.";
+    NoAgent, Host, "Plumb has no agent for the host's architecture. Packages of Plumb contain every agent; in a source tree `cargo agents` builds them.";
+    AgentFailed, Host, "The agent doesn't start on the host. The message says why; often a folder is mounted noexec, or the disk is full.";
+    AgentFault, Host, "The agent failed because of a defect in Plumb. Please report it with the message.";
+    ConnectionBroken, Host, "The connection to the host broke during a run. The agent's journal has what was begun. Plumb retries.";
+    Silent, Host, "The host sent nothing for too long during a run. Plumb retries; see whether the host is overloaded.";
+    ProtocolError, Host, "Controller and agent can't read each other's messages. If it lasts, the agent's program on the host is damaged or of another version.";
+    SourceFailed, Host, "The controller can't read the repository, so it can't compare the host's last revision with the branch. See the source's conditions: `plumb get revisions`.";
+    Panicked, Host, "The run of the host crashed in the controller, which is a defect of Plumb. The controller's log says where. Plumb retries.";
+    Newest, Host, "The host runs the newest accepted commit.";
+    UnderWay, Host, "The newest accepted commit is being applied to the host. Nothing to do.";
+    NoDrift, Host, "No drift was found.";
+    DriftHeld, Host, "Something drifted and isn't corrected, because its `drift` setting says so. `plumb plan HOST` shows it; write it into the manifest, or change it back.";
+    DriftCorrecting, Host, "Something drifted and isn't corrected yet; the next run corrects it. Nothing to do.";
+    DriftCorrected, Host, "Something drifted and was corrected. `plumb events HOST` says what.";
+    DriftRecurs, Host, "The same resources drift again and again: a person or a program keeps changing them. Find out which, or change the manifest.";
+    DriftRemains, Host, "Something drifted, and several runs couldn't correct it. `plumb describe HOST` has the error.";
+    ClockSkewed, Host, "The clock of the host, or of an Alertmanager, differs from the controller's by more than a minute. Find the machine that isn't synchronized: `timedatectl` on each. Alerts still arrive; signatures and `freshness` are judged by the controller's clock.";
     // Conditions of the source
-    Fetched, Source, "The repository was fetched at the last attempt.";
-    Accepted, Source, "Every commit up to the branch's head is accepted.";
-    Pending, Source, "A commit waits for approvals; hosts stay at the one before. `plumb get revisions` says what is missing and the command that gives it.";
-    PendingAlarm, Source, "A commit waits, and somebody should look at it at once: its signature is by a key that is expired, revoked or misused, or claims a wrong time. `plumb get revisions` says more.";
-    Rejected, Source, "A commit can never be accepted. Set the branch back to what is accepted; `plumb get revisions` has the command.";
-    IntroductionMissing, Source, "The introduction of the controller's configuration isn't in the repository, so nothing is accepted. Correct `introduction` or `source` there and restart the controller.";
-    IntroductionUnusable, Source, "Nothing can be judged from the introduction of the controller's configuration: it must be a commit on the branch with a trust policy that holds. The message says what is wrong.";
-    FloorMissing, Source, "What was accepted last isn't in the repository any more: the branch was replaced, or the address is another repository's. Push it again; the message says how to begin anew on purpose.";
-    FloorOffChain, Source, "The introduction was changed, and what was accepted from the old one isn't on what the new one leads to. Correct `introduction`; the message says how to begin anew on purpose.";
-    Timeout, Source, "The git server answered and then fell silent, or took too long. It is tried again by itself.";
-    HostKeyUnknown, Source, "The git server shows an SSH host key that isn't known. Compare it, and add it to the known_hosts of the controller's user.";
-    NoRepository, Source, "There is no repository at the address of the controller's configuration.";
+    Fetched, Source, "The last fetch of the repository succeeded.";
+    Accepted, Source, "Every commit up to the head of the branch is accepted.";
+    Pending, Source, "A commit waits for approvals; hosts stay at the commit before it. `plumb get revisions` says what is missing and which command provides it.";
+    PendingAlarm, Source, "A commit waits, and somebody should look at it now: its signature is by a key that is expired, revoked or misused, or claims a wrong time. `plumb get revisions` says more.";
+    Rejected, Source, "A commit can never be accepted. Set the branch back to the last accepted commit; `plumb get revisions` has the command.";
+    IntroductionMissing, Source, "The commit that the controller's configuration has as `introduction` isn't in the repository, so nothing is accepted. Correct `introduction` or `source` and restart the controller.";
+    IntroductionUnusable, Source, "The commit that the controller's configuration has as `introduction` can't be the root of trust: it must be on the branch and have a valid trust policy. The message says what is wrong.";
+    FloorMissing, Source, "The last accepted commit is no longer in the repository: the branch was replaced, or `source` names another repository. Push it again; the message says how to start over on purpose.";
+    FloorOffChain, Source, "`introduction` was changed, and the last accepted commit isn't on the chain that starts at the new one. Correct `introduction`; the message says how to start over on purpose.";
+    Timeout, Source, "The git server took too long to answer, or stopped in the middle. Plumb retries.";
+    Redirected, Source, "The git server redirects to another server, to which no login is sent. The message has its address: put that into `source.url`.";
+    HostKeyUnknown, Source, "The git server presents an unknown SSH host key. Compare it, and add it to the known_hosts file of the controller's user.";
+    NoRepository, Source, "There is no repository at the address in the controller's configuration.";
     RepositoryEmpty, Source, "The repository has no commit yet. Push the first one.";
-    NoBranch, Source, "The repository doesn't have the branch of the controller's configuration. Push it, or mend `ref`.";
-    TooLarge, Source, "The server sends more than may be sent; it is refused before it fills the disk. The message names the bound.";
-    Garbled, Source, "What the server sends can't be read. If it lasts, see whether the repository is whole: `git fsck --full` there.";
-    FormatChanged, Source, "The repository's object format (SHA-1 or SHA-256) is another than it was. A new repository needs a new introduction.";
-    ProgramMissing, Source, "A program that fetching needs, such as ssh, isn't there. Install it on the controller's machine.";
-    MirrorFailed, Source, "The controller's own copy of the repository can't be written or read. See whether its disk is full; the copy may be removed while the controller is stopped.";
-    CommitMissing, Source, "A commit that is needed isn't in the repository: the branch was rewritten, or the introduction names another repository.";
-    FilesUnreadable, Source, "The files of an accepted commit can't be read: too many, too large, or with a name that isn't text.";
-    Closed, Source, "The controller is being stopped.";
-    NotKept, Source, "A newer commit is accepted, and the controller couldn't keep that, so nothing is driven from it yet. See whether the disk of its state folder is full.";
-    RevocationsUnreadable, Source, "The controller's folder of revoked keys (`revoked`) can't be read, so it isn't known whose signatures count, and nothing new is accepted. The message names the file.";
+    NoBranch, Source, "The repository doesn't have the branch that the controller's configuration names. Push it, or correct `ref`.";
+    TooLarge, Source, "The git server sends more than Plumb accepts, so the fetch was stopped before it could fill the disk. The message names the limit.";
+    Garbled, Source, "Plumb can't read what the git server sends. If it lasts, check the repository on the server: `git fsck --full`.";
+    FormatChanged, Source, "The repository's object format (SHA-1 or SHA-256) has changed. A new repository needs a new introduction.";
+    ProgramMissing, Source, "A program that a fetch needs, such as ssh, is missing. Install it on the controller's machine.";
+    MirrorFailed, Source, "The controller can't read or write its own copy of the repository. See whether its disk is full; the copy may be removed while the controller is stopped.";
+    CommitMissing, Source, "A commit that Plumb needs isn't in the repository: the branch was rewritten, or the introduction is another repository's.";
+    FilesUnreadable, Source, "The files of an accepted commit can't be read: there are too many, they are too large, or a name isn't UTF-8.";
+    Closed, Source, "The controller is shutting down.";
+    NotKept, Source, "A newer commit is accepted, but the controller couldn't save that, so the commit isn't applied yet. See whether the disk of the state folder is full.";
+    RevocationsUnreadable, Source, "The controller can't read its folder of revoked keys (`revoked`), so it can't tell whose signatures count and accepts nothing new. The message names the file.";
     // Records of what happened
-    RevisionAccepted, Record, "A newer commit is accepted; hosts are driven there.";
-    CommitHeld, Record, "A commit isn't accepted, and hosts stay at the one before. `plumb get revisions` says what is missing.";
-    HoldEnded, Record, "What was held is accepted by now, or is off the branch.";
-    FetchFailed, Record, "The repository couldn't be fetched. The source's condition `Ready` says why.";
+    RevisionAccepted, Record, "A newer commit was accepted; the controller applies it to the hosts.";
+    CommitHeld, Record, "A commit isn't accepted, so hosts stay at the commit before it. `plumb get revisions` says what is missing.";
+    HoldEnded, Record, "The commit that wasn't accepted is accepted by now, or is off the branch.";
+    FetchFailed, Record, "A fetch of the repository failed. The source's condition `Ready` says why.";
     FetchRecovered, Record, "The repository can be fetched again.";
-    StoreFailed, Record, "The controller couldn't keep what it must remember. See whether the disk of its state folder is full.";
-    ManifestsInvalid, Record, "An accepted commit has manifests with errors; the hosts that read them are held. `plumb check` shows them.";
-    Applied, Record, "Changes that git asked for were made on the host.";
-    DriftFound, Record, "Something moved by itself on the host and is left as found.";
-    Recovered, Record, "The host is as it should be again.";
-    TakenOver, Record, "The host was another controller's and is this one's now.";
-    Forgotten, Record, "A person let go of what was known of the host (`plumb forget`).";
-    AlertFires, Record, "An alert begins. docs/alerts.md has its runbook.";
-    AlertResolved, Record, "An alert ends.";
-    AlertmanagerFailing, Record, "An Alertmanager doesn't take alerts. See whether it is up, and its address in fleet.yaml.";
+    StoreFailed, Record, "The controller couldn't write its state. See whether the disk of the state folder is full.";
+    ManifestsInvalid, Record, "An accepted commit has manifests with errors; the hosts that read them stay at their last desired state. `plumb check` shows the errors.";
+    Applied, Record, "Changes from git were made on the host.";
+    DriftFound, Record, "Something drifted on the host and isn't corrected.";
+    Recovered, Record, "The host matches its target again.";
+    TakenOver, Record, "This controller took over the host from another one.";
+    Forgotten, Record, "A person dropped what the controller knew of the host (`plumb forget`).";
+    AlertFires, Record, "An alert started firing. docs/alerts.md has its runbook.";
+    AlertResolved, Record, "An alert stopped firing.";
+    ClockCorrected, Record, "A clock agrees with the controller's again.";
+    AlertmanagerFailing, Record, "An Alertmanager doesn't accept alerts. Check that it is up and that its address in fleet.yaml is right.";
     AlertmanagerInvalid, Record, "The address of an Alertmanager in fleet.yaml can't be used.";
-    AlertmanagerRecovered, Record, "An Alertmanager takes alerts again.";
-    KeyRevoked, Record, "A key has no authority any more: a file of the controller's folder of revoked keys (`revoked` in its configuration) or a signed `revoke/` tag takes it away. `plumb get revisions` lists such keys.";
-    KeyRestored, Record, "A key was taken out of the controller's folder of revoked keys, and counts again if the policy has it. If nobody meant that, put it back.";
-    RevokeTagGone, Record, "The `revoke/` tags that had taken a key's authority away are no longer enough: one isn't in the repository any more, or who signed it has left the policy. This controller remembers them, and the key stays revoked here; a new controller, and `plumb verify`, don't. It is told when that is first seen, and at each start, until the key is out of the policy or in that folder. If a tag was deleted, find out by whom, and push it again. Take the key out of the policy, or put it into the controller's folder of revoked keys.";
+    AlertmanagerRecovered, Record, "An Alertmanager accepts alerts again.";
+    KeyRevoked, Record, "A key was revoked by a file in the controller's folder of revoked keys (`revoked` in its configuration) or by a signed `revoke/` tag. `plumb get revisions` lists revoked keys.";
+    KeyRestored, Record, "A key was removed from the controller's folder of revoked keys, and counts again if the policy has it. If nobody intended that, put it back.";
+    RevokeTagGone, Record, "The `revoke/` tags of a revoked key no longer suffice: one was deleted, or its signer has left the policy. This controller remembers them, and the key stays revoked here; a new controller and `plumb verify` don't know of them. The event is recorded when this is first seen and at each start of the controller. If a tag was deleted, find out by whom, and push it again. Remove the key from the policy, or put it into the controller's folder of revoked keys.";
 }
 
 impl ConditionReason {
@@ -184,6 +189,8 @@ impl ConditionReason {
             | Self::NewerFormat
             | Self::HostKeyMismatch
             | Self::NoHostKey
+            | Self::NoCommonAlgorithm
+            | Self::NoSession
             | Self::AccessDenied
             | Self::NoAgent
             | Self::ManifestInvalid => Some(Retry::Stalled),
@@ -233,7 +240,12 @@ impl ConditionReason {
     pub const fn blocks_login(self) -> bool {
         matches!(
             self,
-            Self::HostKeyMismatch | Self::NoHostKey | Self::AccessDenied | Self::NoAgent
+            Self::HostKeyMismatch
+                | Self::NoHostKey
+                | Self::NoCommonAlgorithm
+                | Self::NoSession
+                | Self::AccessDenied
+                | Self::NoAgent
         )
     }
 
@@ -282,7 +294,7 @@ impl fmt::Display for ConditionReason {
 
 /// The text isn't a known reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no reason of a condition")]
+#[error("unknown reason `{0}`")]
 pub struct UnknownReason(String);
 
 impl FromStr for ConditionReason {

@@ -32,6 +32,8 @@ pub enum ConditionType {
     SourceVerified,
     /// The host needs a reboot.
     RebootRequired,
+    /// The clock of the host, or of an Alertmanager, differs from the controller's. Present while true.
+    ClockSkewed,
 }
 
 /// A condition's status.
@@ -163,6 +165,9 @@ pub struct HostStatus {
     /// The host's conditions.
     #[serde(default)]
     pub conditions: Conditions,
+    /// The host's clock minus the controller's at the last contact, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset: Option<i64>,
     /// The last successful contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
@@ -189,6 +194,7 @@ impl HostStatus {
             target: None,
             held: None,
             ledger_sequence: None,
+            clock_offset: None,
             conditions: Conditions::default(),
             last_seen: None,
             last_success: None,

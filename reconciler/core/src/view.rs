@@ -119,7 +119,10 @@ pub struct SourceView {
     /// Fingerprints of the keys revoked by signed `revoke/` tags, even if the tags no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked_by_tags: Vec<String>,
-    /// `Ready` and `SourceVerified`.
+    /// The clock of each Alertmanager minus the controller's, in seconds, as its last answer showed it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clock_offsets: BTreeMap<String, i64>,
+    /// `Ready`, `SourceVerified`, and `ClockSkewed` while it is true.
     #[serde(default)]
     pub conditions: Conditions,
 }

@@ -71,15 +71,15 @@ macro_rules! codes {
 codes! {
     YAML_SYNTAX "yaml-syntax" "The file is not well-formed YAML. A value that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or a backquote, or that contains `: ` or ` #`, needs quotes.";
     YAML_ENCODING "yaml-encoding" "The file is not UTF-8 text.";
-    YAML_TAB "yaml-tab" "YAML is indented and separated with spaces; tabs may stand only inside quoted or block text.";
-    YAML_DUPLICATE_KEY "yaml-duplicate-key" "One mapping has the same key twice. Only one of them could hold, so neither does: remove one.";
+    YAML_TAB "yaml-tab" "YAML is indented and separated with spaces; tabs are allowed only inside quoted or block text.";
+    YAML_DUPLICATE_KEY "yaml-duplicate-key" "A mapping has the same key twice. Remove one of the two.";
     YAML_KEY "yaml-key" "A mapping's key must be a plain or quoted word, not a list, a mapping or nothing. A value that is an expression needs quotes: \"{{ … }}\".";
-    YAML_TAG "yaml-tag" "YAML tags (`!something`) aren't used in manifests; quote the text if it begins with `!`.";
-    YAML_MERGE "yaml-merge" "Merge keys (`<<`) aren't used in manifests; share settings through a profile.";
-    YAML_LIMIT "yaml-limit" "The file is larger, deeper, or its aliases stand for more values than a manifest may have.";
-    YAML_DOCUMENTS "yaml-documents" "A file holds exactly one YAML document: one object to a file.";
-    UNKNOWN_FIELD "unknown-field" "The field doesn't exist here. Nothing is ignored in silence, so a typing error can't be taken for a setting.";
-    MISSING_FIELD "missing-field" "A field without a default was left out.";
-    WRONG_TYPE "wrong-type" "The value has another type than the field takes. Text that looks like a number or a truth value needs quotes.";
-    INVALID_VALUE "invalid-value" "The value has the right type but isn't one that the field takes.";
+    YAML_TAG "yaml-tag" "YAML tags (`!something`) aren't allowed in manifests; quote the text if it begins with `!`.";
+    YAML_MERGE "yaml-merge" "Merge keys (`<<`) aren't allowed in manifests; share settings through a profile.";
+    YAML_LIMIT "yaml-limit" "The file is too large, nested too deeply, or its aliases expand to too many values.";
+    YAML_DOCUMENTS "yaml-documents" "A file must hold exactly one YAML document, with one object.";
+    UNKNOWN_FIELD "unknown-field" "The field doesn't exist here. Unknown fields are never silently ignored, so a typing error can't look like a setting.";
+    MISSING_FIELD "missing-field" "A required field is missing.";
+    WRONG_TYPE "wrong-type" "The value doesn't have the field's type. Text that looks like a number or a boolean needs quotes.";
+    INVALID_VALUE "invalid-value" "The value has the right type, but the field doesn't accept it.";
 }

@@ -14,7 +14,7 @@ use crate::scalar::has_leading_zero;
 use crate::span::Span;
 use crate::spanned;
 
-use access::{Entries, EnumOf, Items, WithPlace};
+use access::{Entries, EnumOf, Items, SpannedParts};
 use error::Error;
 
 pub use error::Error as DecodeError;
@@ -90,14 +90,14 @@ impl<'a> Decoder<'a> {
     fn not_text(&self) -> Error {
         let error = self.wrong("text");
         if self.node.style == Style::Made && !self.node.is_null() {
-            return error.hint("the expression gives another type: add `| string` to it");
+            return error.hint("add `| string`: the expression gives another type");
         }
         match &self.node.value {
             Value::Bool(value) => error.hint(format!("put it in quotes: \"{value}\"")),
             Value::Int(_, raw) | Value::Float(_, raw) => {
                 error.hint(format!("put it in quotes: \"{raw}\""))
             }
-            Value::Null => error.hint("write \"\" for empty text, or leave the field out"),
+            Value::Null => error.hint("write \"\" for empty text, or remove the field"),
             _ => error,
         }
     }
@@ -106,7 +106,7 @@ impl<'a> Decoder<'a> {
         match &self.node.value {
             Value::Int(_, raw) if has_leading_zero(raw) => Err(Error::new(
                 codes::WRONG_TYPE,
-                format!("{raw} has a leading zero, which some read as octal"),
+                format!("{raw} has a leading zero, which some programs read as octal"),
             )
             .hint("write it without the zero, or in quotes if it is text")
             .at(&self.node.span)),
@@ -243,7 +243,7 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == spanned::NAME {
-            return visitor.visit_seq(WithPlace::new(self));
+            return visitor.visit_seq(SpannedParts::new(self));
         }
         visitor
             .visit_newtype_struct(self)
@@ -255,7 +255,7 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
             Value::Seq(items) => Items::visit(self, items, visitor),
             Value::Null => Err(self
                 .wrong("a list")
-                .hint("write [] for an empty list, or leave the field out")),
+                .hint("write [] for an empty list, or remove the field")),
             Value::Map(_) => Err(self.wrong("a list")),
             _ => Err(self.wrong("a list").hint("put it in brackets: […]")),
         }
@@ -310,7 +310,7 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
                 visitor.visit_enum(EnumOf::entry(self, map.iter()))
             }
             Value::Map(_) => {
-                let message = format!("exactly one of {} belongs here", error::list(variants));
+                let message = format!("exactly one of {} must be set", error::list(variants));
                 return Err(Error::new(codes::INVALID_VALUE, message).at(&self.node.span));
             }
             _ => return Err(self.wrong(&format!("one of {}", error::list(variants)))),

@@ -227,7 +227,7 @@ impl Node {
     pub fn describe(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
-            Value::Bool(value) => format!("the truth value {value}"),
+            Value::Bool(value) => format!("the boolean {value}"),
             Value::Int(_, raw) | Value::Float(_, raw) => format!("the number {raw}"),
             Value::String(text) if text.chars().count() > 40 => {
                 format!(

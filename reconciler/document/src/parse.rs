@@ -59,13 +59,13 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
     let whole = Span::of_file(file.clone());
     if bytes.len() > limits.bytes {
         let message = format!(
-            "the file has {} bytes; at most {} are read",
+            "the file has {} bytes; the limit is {}",
             bytes.len(),
             limits.bytes
         );
         return Err(vec![
             Diagnostic::error(codes::YAML_LIMIT, &whole, message).hint(
-                "put large contents into files/ and name them with `content: {file: files/…}`",
+                "move large contents to files/ and name them with `content: {file: files/…}`",
             ),
         ]);
     }
@@ -98,7 +98,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
             Diagnostic::error(
                 codes::YAML_TAB,
                 &span,
-                "a tab stands where YAML takes only spaces",
+                "a tab is used where YAML allows only spaces",
             )
             .hint("indent and separate with spaces"),
         );
@@ -112,7 +112,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
 }
 
 /// A collection that is being parsed.
-struct Open {
+struct OpenCollection {
     span: Span,
     anchor: usize,
     /// The number of values so far, including the collection itself.
@@ -121,10 +121,10 @@ struct Open {
     /// tells the end of the collection.
     style: granit::StructureStyle,
     last: usize,
-    items: Items,
+    items: OpenItems,
 }
 
-enum Items {
+enum OpenItems {
     Seq(Vec<Node>),
     Map {
         map: Map,
@@ -149,7 +149,7 @@ struct Builder<'a> {
     limits: Limits,
     diagnostics: Vec<Diagnostic>,
     anchors: HashMap<usize, (Node, usize)>,
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     aliased: usize,
     values: usize,
     root: Option<Node>,
@@ -198,7 +198,7 @@ impl Builder<'_> {
                                 &span,
                                 "the file holds a second YAML document",
                             )
-                            .hint("one object to a file: move it into a file of its own"),
+                            .hint("move it to a file of its own"),
                         );
                         return;
                     }
@@ -234,7 +234,7 @@ impl Builder<'_> {
                     if tag.is_some() {
                         self.refuse_tag(&span);
                     }
-                    if !self.begin(span, anchor, style, Items::Seq(Vec::new())) {
+                    if !self.begin(span, anchor, style, OpenItems::Seq(Vec::new())) {
                         return;
                     }
                 }
@@ -242,7 +242,7 @@ impl Builder<'_> {
                     if tag.is_some() {
                         self.refuse_tag(&span);
                     }
-                    let items = Items::Map {
+                    let items = OpenItems::Map {
                         map: Map::default(),
                         seen: HashSet::new(),
                         key: Pending::Key,
@@ -265,8 +265,8 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, span: &Span) {
         self.error(
-            Diagnostic::error(codes::YAML_TAG, span, "tags aren't used here")
-                .hint("take the `!…` away, or quote it if it is text"),
+            Diagnostic::error(codes::YAML_TAG, span, "YAML tags aren't allowed here")
+                .hint("remove the `!…`, or quote it if it is text"),
         );
     }
 
@@ -275,14 +275,14 @@ impl Builder<'_> {
         span: Span,
         anchor: usize,
         style: granit::StructureStyle,
-        items: Items,
+        items: OpenItems,
     ) -> bool {
         if self.open.len() >= self.limits.depth {
             let message = format!("values are nested more than {} deep", self.limits.depth);
             self.error(Diagnostic::error(codes::YAML_LIMIT, &span, message));
             return false;
         }
-        self.open.push(Open {
+        self.open.push(OpenCollection {
             last: span.bytes().end,
             span,
             anchor,
@@ -294,7 +294,7 @@ impl Builder<'_> {
     }
 
     fn end(&mut self, end: &Span) {
-        let Some(Open {
+        let Some(OpenCollection {
             span,
             anchor,
             size,
@@ -312,8 +312,8 @@ impl Builder<'_> {
         let bytes = u32_of(span.bytes().start)..u32_of(last);
         let span = Span::new(self.file.clone(), span.line(), span.column(), bytes);
         let value = match items {
-            Items::Seq(items) => Value::Seq(Arc::new(items)),
-            Items::Map { map, .. } => Value::Map(Arc::new(map)),
+            OpenItems::Seq(items) => Value::Seq(Arc::new(items)),
+            OpenItems::Map { map, .. } => Value::Map(Arc::new(map)),
         };
         self.finish(Node::new(value, span), anchor, size);
     }
@@ -325,7 +325,7 @@ impl Builder<'_> {
             self.error(Diagnostic::error(
                 codes::YAML_LIMIT,
                 span,
-                "an alias refers to the value that it is part of",
+                "an alias refers to a value that contains it",
             ));
             self.finish(Node::new(Value::Null, span.clone()), 0, 1);
             return;
@@ -341,7 +341,7 @@ impl Builder<'_> {
         self.aliased = self.aliased.saturating_add(size);
         if before <= self.limits.aliased && self.aliased > self.limits.aliased {
             let message = format!(
-                "the file's aliases stand for more than {} values",
+                "the file's aliases expand to more than {} values",
                 self.limits.aliased
             );
             self.error(
@@ -364,8 +364,8 @@ impl Builder<'_> {
         parent.size = parent.size.saturating_add(size);
         parent.last = parent.last.max(node.span.bytes().end);
         match &mut parent.items {
-            Items::Seq(items) => items.push(node),
-            Items::Map { map, seen, key } => match std::mem::replace(key, Pending::Key) {
+            OpenItems::Seq(items) => items.push(node),
+            OpenItems::Map { map, seen, key } => match std::mem::replace(key, Pending::Key) {
                 Pending::Value(key) => map.push_new(Entry { key, value: node }),
                 Pending::Refused => {}
                 Pending::Key => match key_of(node, self.text) {
@@ -380,7 +380,7 @@ impl Builder<'_> {
                         if let Some(first) = map.entry(&again.text) {
                             diagnostic = diagnostic.related(&first.key.span, "here first");
                         }
-                        self.diagnostics.push(diagnostic.hint("keep one of them"));
+                        self.diagnostics.push(diagnostic.hint("remove one of them"));
                     }
                     Err(diagnostic) => {
                         *key = Pending::Refused;
@@ -415,28 +415,28 @@ impl Builder<'_> {
         let diagnostic = Diagnostic::error(
             codes::YAML_SYNTAX,
             &span,
-            format!("this is not valid YAML: {}", error.info()),
+            format!("invalid YAML: {}", error.info()),
         );
         match line.split_once(": ") {
             Some((_, value)) if value.trim_start().starts_with("{{") => {
                 diagnostic.hint(EXPRESSION_HINT)
             }
             Some((_, value)) if value.contains(": ") => {
-                diagnostic.hint("text that contains `: ` needs quotes")
+                diagnostic.hint("put text that contains `: ` in quotes")
             }
             Some((_, value))
                 if value
                     .trim_start()
                     .starts_with(['*', '&', '!', '%', '@', '`']) =>
             {
-                diagnostic.hint("text that begins with this character needs quotes")
+                diagnostic.hint("put text that begins with this character in quotes")
             }
             _ => diagnostic,
         }
     }
 }
 
-const EXPRESSION_HINT: &str = "an expression needs quotes: \"{{ … }}\"";
+const EXPRESSION_HINT: &str = "put an expression in quotes: \"{{ … }}\"";
 
 fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
     let Node { value, span, style } = node;
@@ -446,7 +446,7 @@ fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
                 Diagnostic::error(
                     codes::YAML_MERGE,
                     &span,
-                    "merge keys (`<<`) aren't used here",
+                    "merge keys (`<<`) aren't allowed here",
                 )
                 .hint("share settings through a profile"),
             ));
@@ -459,7 +459,7 @@ fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
             let diagnostic = Diagnostic::error(
                 codes::YAML_KEY,
                 &span,
-                format!("a key must be a word; here it is {what}"),
+                format!("a key must be a word, not {what}"),
             );
             // `x: {{ y }}` without quotes reads as a mapping whose key is a mapping.
             let before = text.get(..span.bytes().start).unwrap_or_default();
@@ -513,7 +513,7 @@ fn not_utf8(file: &Arc<str>, bytes: &[u8], offset: usize) -> Diagnostic {
         span = Span::of_file(file.clone());
     }
     Diagnostic::error(codes::YAML_ENCODING, &span, "the file is not UTF-8 text")
-        .hint("save it as UTF-8; binary contents belong into files/")
+        .hint("save it as UTF-8; move binary contents to files/")
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod notify;
 mod plan;
 mod reconcile;
 mod render;
+mod source;
 mod trust;
 mod verify;
 
@@ -196,7 +197,7 @@ fn select<'a>(
                 let known = hosts.iter().map(|host| host.metadata.name.as_str());
                 let hint = match plumb_document::closest(name, known) {
                     Some(near) => format!("did you mean {near}?"),
-                    None => "`plumb get hosts` lists them".to_owned(),
+                    None => "run `plumb get hosts` to list the hosts".to_owned(),
                 };
                 return Err(Failure::new(format!("the fleet has no host {name}")).hint(hint));
             }

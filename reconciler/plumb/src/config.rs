@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plumb_adapters::revoked::RevokedFolder;
-use plumb_api::HostName;
+use plumb_api::{HostName, LoginUrl};
 use plumb_document::{Diagnostic, SourceMap, Spanned, codes, decode, parse};
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ pub struct Config {
     pub ssh: SshConfig,
     /// Alertmanagers that are known before the Fleet is read; the Fleet adds more.
     #[serde(default)]
-    alertmanagers: Vec<Spanned<String>>,
+    alertmanagers: Vec<Spanned<LoginUrl>>,
     /// The interval at which each host is observed without any other reason.
     #[serde(default = "default_resync")]
     pub resync: Period,
@@ -81,7 +81,7 @@ pub struct Config {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceConfig {
     /// The address: a folder, `file://`, `ssh://`, `user@host:path` or `https://`.
-    pub url: Spanned<String>,
+    pub url: Spanned<LoginUrl>,
     /// The branch's full name.
     #[serde(rename = "ref", default = "default_ref")]
     pub reference: Spanned<String>,
@@ -259,7 +259,7 @@ impl Config {
                 "write it in full, such as refs/heads/main",
             );
         }
-        if self.source.url.value.trim().is_empty() {
+        if self.source.url.value.reveal().trim().is_empty() {
             error(
                 &self.source.url.span,
                 "the source has no address".to_owned(),
@@ -267,7 +267,8 @@ impl Config {
             );
         }
         for url in &self.alertmanagers {
-            if !url.value.starts_with("http://") && !url.value.starts_with("https://") {
+            let text = url.value.reveal();
+            if !text.starts_with("http://") && !text.starts_with("https://") {
                 error(
                     &url.span,
                     format!("`{}` isn't an Alertmanager's address", url.value),
@@ -332,8 +333,8 @@ impl Config {
     }
 
     /// The addresses of the Alertmanagers.
-    pub fn alertmanagers(&self) -> impl Iterator<Item = &str> {
-        self.alertmanagers.iter().map(|url| url.value.as_str())
+    pub fn alertmanagers(&self) -> impl Iterator<Item = &LoginUrl> {
+        self.alertmanagers.iter().map(|url| &url.value)
     }
 
     /// Each sandbox with its folder, absolute if `state` is.

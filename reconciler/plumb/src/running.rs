@@ -77,38 +77,3 @@ impl View for Running {
         .boxed()
     }
 }
-
-/// Removes the login from an address, which everyone who may open the page can see.
-pub(crate) fn without_login(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_arent_shown() {
-        for (url, shown) in [
-            (
-                "https://user:secret@git.example/a@b.git",
-                "https://git.example/a@b.git",
-            ),
-            (
-                "ssh://git@git.example/fleet.git",
-                "ssh://git.example/fleet.git",
-            ),
-            ("git@git.example:fleet.git", "git@git.example:fleet.git"),
-            ("/srv/fleet.git", "/srv/fleet.git"),
-        ] {
-            assert_eq!(without_login(url), shown);
-        }
-    }
-}

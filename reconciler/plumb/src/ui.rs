@@ -116,7 +116,8 @@ fn tone(condition: &Condition) -> &'static str {
         ConditionType::Drifted
         | ConditionType::Stalled
         | ConditionType::Suspended
-        | ConditionType::RebootRequired => true,
+        | ConditionType::RebootRequired
+        | ConditionType::ClockSkewed => true,
         ConditionType::Reconciling => return "warn",
         ConditionType::Ready
         | ConditionType::Reachable

@@ -129,6 +129,14 @@ pub enum SourceError {
         /// The server's message.
         reason: String,
     },
+    /// The server redirects to another server, to which no login is sent.
+    #[error("{source_url} redirects to {to}")]
+    Redirected {
+        /// The address.
+        source_url: String,
+        /// The other address, without a login.
+        to: String,
+    },
     /// The server shows a host key that isn't known.
     #[error("{source_url} shows a host key that ssh doesn't know: {reason}")]
     HostKey {
@@ -230,6 +238,7 @@ impl SourceError {
             | Self::Mirror { .. }
             | Self::Closed => SourceRetry::Transient,
             Self::Denied { .. }
+            | Self::Redirected { .. }
             | Self::HostKey { .. }
             | Self::NoRepository { .. }
             | Self::Empty { .. }
@@ -249,6 +258,7 @@ impl SourceError {
             Self::Unreachable { .. } => "Unreachable",
             Self::Timeout { .. } => "Timeout",
             Self::Denied { .. } => "AccessDenied",
+            Self::Redirected { .. } => "Redirected",
             Self::HostKey { .. } => "HostKeyUnknown",
             Self::NoRepository { .. } => "NoRepository",
             Self::Empty { .. } => "RepositoryEmpty",
@@ -275,6 +285,7 @@ impl SourceError {
                 "the user that this runs as needs read access: an ssh key that the server knows, or a login in the https:// address"
                     .to_owned(),
             ),
+            Self::Redirected { to, .. } => Some(format!("set `source.url` to {to}")),
             Self::HostKey { .. } => Some(
                 "log in once by hand as the user that this runs as, compare the key, and let ssh remember it in known_hosts"
                     .to_owned(),

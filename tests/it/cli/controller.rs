@@ -293,7 +293,7 @@ fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
     running
         .plumb(&["get", "hosts", "-l", "a==b==c"])
         .exits(1)
-        .says(&["is no selector"]);
+        .says(&["isn't a selector"]);
     // A push that nobody told the controller of; it polls once an hour.
     running.env.write("fleet/hosts/box.yaml", &host("two"));
     running.env.write(

@@ -145,7 +145,7 @@ fn enrolling_where_nobody_answers_writes_nothing() {
         ],
     )
     .exits(1)
-    .says(&["127.0.0.1", "shows no host key"]);
+    .says(&["127.0.0.1", "presents no host key"]);
     assert!(!env.path("fleet/hosts/new.yaml").exists());
     env.plumb(".", &["enroll", "new", "--address", "127.0.0.1"])
         .exits(1)

@@ -279,7 +279,7 @@ fn a_value_leads_to_its_line() {
         .says(&["did you mean", "sysctl:vm.swappiness#value"]);
     env.plumb("fleet", &["explain", "unknown-field"])
         .exits(0)
-        .says(&["Nothing is ignored"]);
+        .says(&["never silently ignored"]);
     env.plumb("fleet", &["explain", "unknown-feild"])
         .exits(1)
         .says(&["did you mean unknown-field?"]);

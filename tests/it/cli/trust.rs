@@ -179,7 +179,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
         .says(&["name the repository's folder"]);
     env.plumb("fleet", &["approve", "nothing"])
         .exits(1)
-        .says(&["\"nothing\" names no commit here"]);
+        .says(&["\"nothing\" isn't a commit of this repository"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""The Debian that all hosts share, read-only: unpacked once and cached."""
+"""The Debians that hosts share, read-only: each unpacked once and cached."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import place
 
-SUITE = "bookworm"
+OLDER, NEWER = "bookworm", "trixie"  # Debian 12 and 13
 PACKAGES = [
     "systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev",
     "openssh-server", "sudo", "iproute2", "iputils-ping", "ca-certificates",
@@ -49,24 +49,24 @@ def mirror() -> str:
     return "http://deb.debian.org/debian"
 
 
-def tree() -> Path:
-    """The unpacked Debian; made in about a minute when it isn't there."""
+def tree(suite: str) -> Path:
+    """An unpacked Debian; made in about a minute when it isn't there."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    done = place.cache() / f"debian-{SUITE}-{recipe}"
+    done = place.cache() / f"debian-{suite}-{recipe}"
     if done.exists():
         return done
     making = done.with_suffix(f".making-{os.getpid()}")
     making.parent.mkdir(parents=True, exist_ok=True)
     log = place.state() / "logs" / "debootstrap.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"rig: unpacking Debian {SUITE} (a minute, once)", flush=True)
+    print(f"rig: unpacking Debian {suite} (a minute, once)", flush=True)
     with open(log, "wb") as out:
         subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(making), mirror()],
+            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(making), mirror()],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=True,
         )  # fmt: skip
     _settle(making)
-    for old in place.cache().glob(f"debian-{SUITE}-*"):
+    for old in place.cache().glob(f"debian-{suite}-*"):
         if old != making:
             shutil.rmtree(old, ignore_errors=True)
     making.rename(done)

@@ -72,6 +72,8 @@ def start(name: str, base: Path, binds: list[str] = ()) -> None:
             "--capability=CAP_NET_ADMIN,CAP_SYS_ADMIN", *(f"--bind={bind}" for bind in binds),
         ],
         _cgroups(name),
+        # Debian 13's systemd boots on the unified hierarchy alone.
+        {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if base.name.startswith("debian-trixie") else {},
     )  # fmt: skip
 
 

@@ -41,8 +41,8 @@ def describe() -> dict:
         return {}
 
 
-def write_description(hosts: list[str]) -> dict:
-    """Writes what tests need to know."""
+def write_description(hosts: dict[str, str]) -> dict:
+    """Writes what tests need to know; each host has its Debian."""
     here = state()
     description = {
         "state": str(here),
@@ -51,8 +51,9 @@ def write_description(hosts: list[str]) -> dict:
             name: {
                 "address": address(name),
                 "hostKey": (here / "keys" / f"{name}.pub").read_text().strip().rsplit(" ", 1)[0],
+                "suite": suite,
             }
-            for name in hosts
+            for name, suite in hosts.items()
         },
         "git": {
             "address": GIT,

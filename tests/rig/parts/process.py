@@ -33,7 +33,7 @@ def pid(name: str) -> int | None:
     return int(number) if _born(int(number)) == born else None
 
 
-def start(name: str, argv: list[str], cgroups: list[str] = ()) -> None:
+def start(name: str, argv: list[str], cgroups: list[str] = (), env: dict[str, str] | None = None) -> None:
     """Starts a program unless it runs; its words go to `logs/NAME.log`."""
     if pid(name):
         return
@@ -45,7 +45,7 @@ def start(name: str, argv: list[str], cgroups: list[str] = ()) -> None:
         argv = ["/bin/sh", "-c", enter, "sh", *cgroups, "--", *argv]
     with open(log, "ab") as out:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **(env or {})}
         )
     _file(name).write_text(f"{process.pid} {_born(process.pid)}")
 

@@ -6,12 +6,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use plumb_core::alert::Alert;
-use plumb_core::ports::{AlertError, AlertSink};
+use plumb_core::ports::{AlertError, AlertSink, Posted};
 use reqwest::{Client, StatusCode, Url, header};
 
 /// The maximum number of alerts in one request.
@@ -22,18 +25,23 @@ const BODY: usize = 512;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The difference of clocks that is ignored: `Date` has whole seconds, and an answer takes a while.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
 /// One Alertmanager. Each member of a cluster needs its own sink: behind a load balancer, alerts get lost.
 #[derive(Debug)]
 pub struct Alertmanager {
     name: String,
     endpoint: Url,
     client: Client,
-    login: Option<Login>,
+    login: Option<Credentials>,
+    /// The Alertmanager's clock minus that of the alerts, as the last answer showed it.
+    offset: Mutex<SignedDuration>,
 }
 
 /// The credentials for an Alertmanager.
 #[derive(Clone)]
-pub enum Login {
+pub enum Credentials {
     /// HTTP basic authentication.
     Basic {
         /// The user.
@@ -45,7 +53,7 @@ pub enum Login {
     Bearer(String),
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(…)",
@@ -56,28 +64,26 @@ impl std::fmt::Debug for Login {
 
 /// An address that can't be used for an Alertmanager.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum AlertmanagerAddressError {
     /// Not a URL.
-    #[error(
-        "the address of an Alertmanager isn't a URL ({0}); write it like http://127.0.0.1:9093"
-    )]
+    #[error("the address of an Alertmanager isn't a URL: {0}; write it like http://127.0.0.1:9093")]
     NotUrl(String),
     /// Neither http nor https.
-    #[error("an Alertmanager is reached by http:// or https://, not by {0}://")]
+    #[error("the address of an Alertmanager must begin with http:// or https://, not {0}://")]
     Scheme(String),
     /// The HTTP client can't be made.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("can't create the HTTP client: {0}")]
     Client(String),
 }
 
 impl Alertmanager {
     /// Makes the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the address
     /// is used to log in and never shown.
-    pub fn new(address: &str) -> Result<Self, AddressError> {
-        let mut base =
-            Url::parse(address).map_err(|error| AddressError::NotUrl(error.to_string()))?;
+    pub fn new(address: &str) -> Result<Self, AlertmanagerAddressError> {
+        let mut base = Url::parse(address)
+            .map_err(|error| AlertmanagerAddressError::NotUrl(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err(AddressError::Scheme(base.scheme().to_owned()));
+            return Err(AlertmanagerAddressError::Scheme(base.scheme().to_owned()));
         }
         // reqwest sends the user and password of `endpoint` as a header; `base` is for display.
         let mut endpoint = base.clone();
@@ -101,28 +107,55 @@ impl Alertmanager {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("plumb/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| AddressError::Client(chain(&error)))?;
+            .map_err(|error| AlertmanagerAddressError::Client(chain(&error)))?;
         Ok(Self {
             name: base.as_str().trim_end_matches('/').to_owned(),
             endpoint,
             client,
             login: None,
+            offset: Mutex::new(SignedDuration::ZERO),
         })
     }
 
     /// Logs in with `login` instead of the user and password in the address.
     #[must_use]
-    pub fn with_login(mut self, login: Login) -> Self {
+    pub fn with_login(mut self, login: Credentials) -> Self {
         let _ = self.endpoint.set_username("");
         let _ = self.endpoint.set_password(None);
         self.login = Some(login);
         self
     }
 
-    async fn send(&self, batch: &[Alert]) -> Result<(), AlertError> {
+    /// Sends alerts whose times were put together at `now`, and once more if the answer shows that the
+    /// Alertmanager's clock is another than expected: with the wrong times it may take them for over.
+    async fn send(
+        &self,
+        batch: &[Alert],
+        now: Timestamp,
+    ) -> Result<Option<SignedDuration>, AlertError> {
+        let begun = Instant::now();
+        let expected = self.offset();
+        let shown = self.send_once(&shifted(batch, expected)).await?;
+        let passed = SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
+        let Some(offset) = shown.map(|date| date.duration_since(now) - passed) else {
+            return Ok(None);
+        };
+        if (offset - expected).abs() > TOLERANCE {
+            *self.offset.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+            self.send_once(&shifted(batch, self.offset())).await?;
+        }
+        Ok(Some(offset))
+    }
+
+    fn offset(&self) -> SignedDuration {
+        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends alerts; returns the `Date` of the answer.
+    async fn send_once(&self, batch: &[Alert]) -> Result<Option<Timestamp>, AlertError> {
         let body = serde_json::to_vec(batch).map_err(|error| AlertError::Refused {
             status: 0,
-            body: format!("the alerts can't be written as JSON: {error}"),
+            body: format!("can't write the alerts as JSON: {error}"),
         })?;
         let mut request = self
             .client
@@ -130,8 +163,8 @@ impl Alertmanager {
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
         request = match &self.login {
-            Some(Login::Basic { user, password }) => request.basic_auth(user, Some(password)),
-            Some(Login::Bearer(token)) => request.bearer_auth(token),
+            Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password)),
+            Some(Credentials::Bearer(token)) => request.bearer_auth(token),
             None => request,
         };
         let response = request
@@ -140,7 +173,7 @@ impl Alertmanager {
             .map_err(|error| AlertError::Unreachable(describe(error)))?;
         let status = response.status();
         if status.is_success() {
-            return Ok(());
+            return Ok(date(&response));
         }
         let said = read(response).await;
         if worth_retrying(status) {
@@ -163,25 +196,55 @@ impl AlertSink for Alertmanager {
         &self.name
     }
 
-    fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>> {
+    fn post<'a>(
+        &'a self,
+        alerts: &'a [Alert],
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Posted, AlertError>> {
         Box::pin(async move {
+            let begun = Instant::now();
             let mut refused = None;
+            let mut posted = Posted::default();
             for batch in alerts.chunks(BATCH) {
-                let sent = (|| self.send(batch))
-                    .retry(blips())
-                    .when(|error| matches!(error, AlertError::Unreachable(_)))
-                    .sleep(tokio::time::sleep);
+                let sent = (|| async {
+                    let now = now.saturating_add(begun.elapsed()).unwrap_or(now);
+                    self.send(batch, now).await
+                })
+                .retry(blips())
+                .when(|error| matches!(error, AlertError::Unreachable(_)))
+                .sleep(tokio::time::sleep);
                 match sent.await {
-                    Ok(()) => {}
+                    Ok(offset) => posted.clock_offset = offset.or(posted.clock_offset),
                     Err(error @ AlertError::Unreachable(_)) => return Err(error),
                     Err(error @ AlertError::Refused { .. }) => {
                         refused.get_or_insert(error);
                     }
                 }
             }
-            refused.map_or(Ok(()), Err)
+            refused.map_or(Ok(posted), Err)
         })
     }
+}
+
+/// Returns the alerts with their times as a clock that is ahead by `offset` shows them.
+fn shifted(batch: &[Alert], offset: SignedDuration) -> Cow<'_, [Alert]> {
+    if offset.abs() <= TOLERANCE {
+        return Cow::Borrowed(batch);
+    }
+    let moved = |at: Timestamp| at.saturating_add(offset).unwrap_or(at);
+    let alerts = batch.iter().cloned().map(|alert| Alert {
+        starts_at: moved(alert.starts_at),
+        ends_at: moved(alert.ends_at),
+        ..alert
+    });
+    Cow::Owned(alerts.collect())
+}
+
+/// Returns the time of an answer: its `Date`, RFC 9110 section 6.6.1.
+fn date(response: &reqwest::Response) -> Option<Timestamp> {
+    let text = response.headers().get(header::DATE)?.to_str().ok()?;
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(zoned.timestamp())
 }
 
 /// The retries for a short outage. The loop handles a longer one: it resends all alerts every minute.

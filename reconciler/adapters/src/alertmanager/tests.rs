@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use plumb_core::alert::Alert;
-use plumb_core::ports::{AlertError, AlertSink};
+use plumb_core::ports::{AlertError, AlertSink, Posted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::{AddressError, Alertmanager, Login};
+use super::{Alertmanager, AlertmanagerAddressError, Credentials};
 
 struct Request {
     head: String,
@@ -61,6 +62,17 @@ fn answer(status: &str, body: &str) -> String {
     )
 }
 
+fn dated(at: Timestamp) -> String {
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new();
+    let date = date.timestamp_to_rfc9110_string(&at).unwrap();
+    format!("HTTP/1.1 200 OK\r\ndate: {date}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+}
+
+/// The time at which the tests' alerts are posted.
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
 fn alert(host: &str) -> Alert {
     Alert {
         labels: BTreeMap::from([
@@ -81,7 +93,7 @@ async fn alerts_travel_as_alertmanager_takes_them() {
     assert_eq!(sink.name(), format!("http://{address}"));
     let mut with_url = alert("linda");
     with_url.generator_url = "http://plumb/hosts/linda".to_owned();
-    sink.post(&[with_url, alert("beta")]).await.unwrap();
+    sink.post(&[with_url, alert("beta")], now()).await.unwrap();
 
     let request = requests.recv().await.unwrap();
     assert!(request.head.starts_with("POST /api/v2/alerts HTTP/1.1"));
@@ -116,7 +128,7 @@ async fn a_prefix_is_kept_and_a_login_is_sent_but_never_shown() {
     let (address, mut requests) = server(vec![answer("200 OK", ""), answer("200 OK", "")]).await;
     let sink = Alertmanager::new(&format!("http://bob:s%40cret@{address}/monitoring/am/")).unwrap();
     assert_eq!(sink.name(), format!("http://{address}/monitoring/am"));
-    sink.post(&[alert("linda")]).await.unwrap();
+    sink.post(&[alert("linda")], now()).await.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(
         request
@@ -130,8 +142,8 @@ async fn a_prefix_is_kept_and_a_login_is_sent_but_never_shown() {
         request.head
     );
 
-    let sink = sink.with_login(Login::Bearer("token-1".to_owned()));
-    sink.post(&[alert("linda")]).await.unwrap();
+    let sink = sink.with_login(Credentials::Bearer("token-1".to_owned()));
+    sink.post(&[alert("linda")], now()).await.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(request.head.contains("Bearer token-1"));
     assert!(!request.head.contains("Basic"));
@@ -151,7 +163,7 @@ async fn large_sets_go_in_batches_and_a_refused_one_stops_none() {
     .await;
     let sink = Alertmanager::new(&format!("http://{address}")).unwrap();
     let alerts: Vec<_> = (0..600).map(|n| alert(&format!("host-{n}"))).collect();
-    let error = sink.post(&alerts).await.unwrap_err();
+    let error = sink.post(&alerts, now()).await.unwrap_err();
     let AlertError::Refused { status: 400, body } = error else {
         panic!("{error:?}")
     };
@@ -179,18 +191,22 @@ async fn what_may_pass_is_told_from_what_never_will() {
     .await;
     let sink = Alertmanager::new(&format!("http://{address}")).unwrap();
     let one = [alert("linda")];
-    let error = sink.post(&one).await.unwrap_err();
+    let error = sink.post(&one, now()).await.unwrap_err();
     assert_eq!(
         error,
         AlertError::Unreachable("it answered 503 Service Unavailable: starting".to_owned())
     );
-    assert_eq!(sink.post(&one).await, Ok(()), "a blip is bridged");
+    assert_eq!(
+        sink.post(&one, now()).await,
+        Ok(Posted::default()),
+        "a blip is bridged"
+    );
     assert!(matches!(
-        sink.post(&one).await,
+        sink.post(&one, now()).await,
         Err(AlertError::Refused { status: 302, .. })
     ));
     assert_eq!(
-        sink.post(&one).await,
+        sink.post(&one, now()).await,
         Err(AlertError::Refused {
             status: 401,
             body: "no".to_owned()
@@ -204,7 +220,7 @@ async fn a_server_that_is_off_is_unreachable_and_its_error_has_no_password() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let sink = Alertmanager::new(&format!("http://bob:secret@{address}")).unwrap();
-    let error = sink.post(&[alert("linda")]).await.unwrap_err();
+    let error = sink.post(&[alert("linda")], now()).await.unwrap_err();
     let AlertError::Unreachable(reason) = &error else {
         panic!("{error:?}")
     };
@@ -216,10 +232,49 @@ async fn a_server_that_is_off_is_unreachable_and_its_error_has_no_password() {
 fn addresses_that_cant_be_are_refused() {
     assert!(matches!(
         Alertmanager::new("127.0.0.1:9093"),
-        Err(AddressError::NotUrl(_) | AddressError::Scheme(_))
+        Err(AlertmanagerAddressError::NotUrl(_) | AlertmanagerAddressError::Scheme(_))
     ));
     assert!(matches!(
         Alertmanager::new("ftp://127.0.0.1"),
-        Err(AddressError::Scheme(_))
+        Err(AlertmanagerAddressError::Scheme(_))
     ));
+}
+
+/// The Alertmanager's clock is eight minutes ahead: by it, alerts that end in four minutes are over.
+#[tokio::test]
+async fn sends_times_by_the_alertmanagers_clock() {
+    let ahead = SignedDuration::from_mins(8);
+    let theirs = now() + ahead;
+    let answers = vec![
+        dated(theirs),
+        dated(theirs),
+        dated(theirs),
+        dated(now()),
+        dated(now()),
+    ];
+    let (address, mut requests) = server(answers).await;
+    let sink = Alertmanager::new(&format!("http://{address}")).unwrap();
+    let mut ends = async || requests.recv().await.unwrap().body[0]["endsAt"].clone();
+
+    // It doesn't know yet: the answer shows the clock, and the alerts are sent once more.
+    let posted = sink.post(&[alert("linda")], now()).await.unwrap();
+    let offset = posted.clock_offset.unwrap();
+    assert!(
+        (offset - ahead).abs() < SignedDuration::from_secs(2),
+        "{offset:?}"
+    );
+    assert_eq!(ends().await, "2026-01-02T03:08:05.5Z");
+    let shifted: Timestamp = ends().await.as_str().unwrap().parse().unwrap();
+    let wanted = alert("linda").ends_at + ahead;
+    assert!(
+        shifted.duration_since(wanted).abs() < SignedDuration::from_secs(2),
+        "{shifted}"
+    );
+
+    // From now on once is enough, until one of the clocks is put right.
+    sink.post(&[alert("linda")], now()).await.unwrap();
+    assert_ne!(ends().await, "2026-01-02T03:08:05.5Z");
+    sink.post(&[alert("linda")], now()).await.unwrap();
+    assert_ne!(ends().await, "2026-01-02T03:08:05.5Z");
+    assert_eq!(ends().await, "2026-01-02T03:08:05.5Z");
 }

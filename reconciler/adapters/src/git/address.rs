@@ -7,7 +7,7 @@ use gix::bstr::ByteSlice;
 use gix::url::Scheme;
 
 /// The address of a repository, in one of the forms that git accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Address {
     /// A folder on this machine.
     Folder(PathBuf),
@@ -34,22 +34,23 @@ pub enum Address {
 pub enum AddressError {
     /// It can't be parsed.
     #[error(
-        "this isn't a repository's address; write a folder, file://, ssh://, user@host:path or https://"
+        "this isn't the address of a repository; write a folder, file://, ssh://, user@host:path or https://"
     )]
     Unreadable,
     /// Its scheme isn't supported.
-    #[error("{0}:// isn't taken; use ssh:// or https://")]
+    #[error("{0}:// isn't supported; use ssh:// or https://")]
     Scheme(String),
     /// It is `http://` to another machine, which would send the fleet's contents unencrypted.
-    #[error(
-        "http:// to another machine would show the fleet to everyone on the way; use https:// or ssh://"
-    )]
+    #[error("http:// to another machine isn't encrypted; use https:// or ssh://")]
     Clear,
+    /// It is `http://` with a login, which would be sent unencrypted.
+    #[error("http:// doesn't carry a login; use https://, or leave the login out")]
+    ClearLogin,
     /// A part begins with a dash, so that ssh or git would take it for an option.
     #[error("{0:?} begins with a dash, which ssh and git would take for an option")]
     Dash(String),
     /// A part isn't UTF-8, or the text has a line break or NUL.
-    #[error("the address holds something that isn't UTF-8, or a line break")]
+    #[error("the address contains a line break or something that isn't UTF-8")]
     Text,
 }
 
@@ -99,10 +100,19 @@ impl Address {
                 if !matches!(host, "localhost" | "127.0.0.1" | "[::1]" | "::1") {
                     return Err(AddressError::Clear);
                 }
+                if url.user().is_some() || url.password().is_some() {
+                    return Err(AddressError::ClearLogin);
+                }
                 Ok(Self::Http { url: Box::new(url) })
             }
             other => Err(AddressError::Scheme(other.to_string())),
         }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
     }
 }
 

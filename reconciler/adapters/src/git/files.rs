@@ -71,12 +71,12 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
         Ok(name) if name == *root => {}
         _ => {
             return Err(FilesError::Tree(format!(
-                "the store gave other bytes for tree {root}"
+                "the object store has other bytes for tree {root}"
             )));
         }
     }
     let parsed = Tree::parse(&raw, root.format()).map_err(|error| wrong(&error))?;
-    let mut gathered = Gathered::default();
+    let mut gathered = GatheredFiles::default();
     for entry in parsed.entries() {
         match entry.mode {
             EntryMode::Folder if FOLDERS.contains(&entry.name) => {
@@ -117,7 +117,7 @@ fn taken(path: &str, mode: EntryMode) -> bool {
 /// Reads the same paths from a working folder, for `check`, `render` and `diff`: the bytes that git would store
 /// for them. It follows no links.
 pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
-    let mut gathered = Gathered::default();
+    let mut gathered = GatheredFiles::default();
     let root = folder.join(ROOT);
     if let Ok(about) = fs::symlink_metadata(&root) {
         gathered.add_from(ROOT.to_owned(), &root, &about)?;
@@ -133,12 +133,12 @@ pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
 }
 
 #[derive(Default)]
-struct Gathered {
+struct GatheredFiles {
     files: BTreeMap<String, Arc<[u8]>>,
     total: u64,
 }
 
-impl Gathered {
+impl GatheredFiles {
     fn add(&mut self, path: String, bytes: &[u8]) -> Result<(), FilesError> {
         if self.files.len() == COUNT {
             return Err(FilesError::Count);
@@ -159,7 +159,7 @@ impl Gathered {
         if depth > limits::DEPTH {
             return Err(FilesError::Io {
                 path: shown.to_owned(),
-                reason: "more folders within folders than there may be".to_owned(),
+                reason: "folders are nested too deeply".to_owned(),
             });
         }
         for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {

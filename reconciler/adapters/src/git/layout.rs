@@ -6,7 +6,16 @@ use std::path::Path;
 
 use plumb_trust::ObjectFormat;
 
-use super::mirror::MirrorError;
+/// The object format of a repository can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LayoutError {
+    /// An I/O error.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The repository has a format that Plumb doesn't support.
+    #[error("it has the unknown object format {0}")]
+    UnknownFormat(String),
+}
 
 /// Creates an empty bare repository in an existing folder.
 pub(super) fn create(folder: &Path, format: ObjectFormat, head: &str) -> io::Result<()> {
@@ -34,7 +43,7 @@ pub(super) fn create(folder: &Path, format: ObjectFormat, head: &str) -> io::Res
 }
 
 /// Returns the object format of a repository that [`create`] made.
-pub(super) fn format(folder: &Path) -> Result<ObjectFormat, MirrorError> {
+pub(super) fn format(folder: &Path) -> Result<ObjectFormat, LayoutError> {
     let config = fs::read_to_string(folder.join("config"))?;
     let mut named = config.lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -45,8 +54,6 @@ pub(super) fn format(folder: &Path) -> Result<ObjectFormat, MirrorError> {
     match named.next().as_deref() {
         None | Some("sha1") => Ok(ObjectFormat::Sha1),
         Some("sha256") => Ok(ObjectFormat::Sha256),
-        Some(other) => Err(MirrorError::Strange(format!(
-            "it is of the unknown object format {other}"
-        ))),
+        Some(other) => Err(LayoutError::UnknownFormat(other.to_owned())),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use plumb_trust::source::Fetched;
 use plumb_trust::{ObjectFormat, Oid};
 
-use super::layout;
+use super::layout::{self, LayoutError};
 use super::objects::{self, Open};
 
 /// The mirror can't be used.
@@ -27,6 +27,15 @@ pub(super) enum MirrorError {
     /// The folder holds something that isn't a mirror.
     #[error("{0}")]
     Strange(String),
+}
+
+impl From<LayoutError> for MirrorError {
+    fn from(error: LayoutError) -> Self {
+        match error {
+            LayoutError::Io(error) => Self::Io(error),
+            LayoutError::UnknownFormat(_) => Self::Strange(error.to_string()),
+        }
+    }
 }
 
 /// A folder that is a mirror, or becomes one at the first fetch.
@@ -141,7 +150,7 @@ pub(super) struct MirrorStore {
 
 /// The refs of the last complete fetch.
 #[derive(Debug, Default)]
-pub(super) struct Recorded {
+pub(super) struct RecordedRefs {
     /// The objects that branches and tags named.
     pub(super) targets: BTreeSet<Oid>,
     /// The objects that branches named.
@@ -162,13 +171,15 @@ impl MirrorStore {
     }
 
     /// Reads the refs of the last complete fetch. An unreadable line counts as not fetched.
-    pub(super) fn recorded(&self) -> Result<Recorded, MirrorError> {
+    pub(super) fn recorded(&self) -> Result<RecordedRefs, MirrorError> {
         let text = match fs::read_to_string(self.path.join("packed-refs")) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recorded::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(RecordedRefs::default());
+            }
             Err(error) => return Err(error.into()),
         };
-        let mut recorded = Recorded::default();
+        let mut recorded = RecordedRefs::default();
         for line in text.lines() {
             if let Some((id, name)) = line.split_once(' ')
                 && let Ok(id) = id.parse()
@@ -208,7 +219,7 @@ impl MirrorStore {
     }
 
     /// Creates the file for a pack to receive.
-    pub(super) fn incoming(&self) -> Result<Incoming, MirrorError> {
+    pub(super) fn incoming(&self) -> Result<IncomingPack, MirrorError> {
         let path = self
             .packs()
             .join(format!("{INCOMING}{}", std::process::id()));
@@ -219,23 +230,23 @@ impl MirrorStore {
             .create_new(true)
             .mode(0o600)
             .open(&path)?;
-        Ok(Incoming { path, file })
+        Ok(IncomingPack { path, file })
     }
 }
 
 /// The file of a pack that is being received; it is removed on drop.
-pub(super) struct Incoming {
+pub(super) struct IncomingPack {
     path: PathBuf,
     file: File,
 }
 
-impl Incoming {
+impl IncomingPack {
     pub(super) fn file_mut(&mut self) -> &mut File {
         &mut self.file
     }
 }
 
-impl Drop for Incoming {
+impl Drop for IncomingPack {
     fn drop(&mut self) {
         // If removing fails, the next fetch removes the file.
         let _ = fs::remove_file(&self.path);

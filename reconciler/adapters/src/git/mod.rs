@@ -27,8 +27,8 @@ pub mod write;
 mod tests;
 
 pub use address::{Address, AddressError};
-pub use fetch::{Exceeded, Limits, Patience, Ssh};
-pub use newer::Newer;
+pub use fetch::{FetchLimits, FetchTimeouts, LimitExceeded, SshProgram};
+pub use newer::NewerCommit;
 pub use objects::{ObjectStore, Open, spare_threads};
 pub use repository::{Quarantine, Repository, RepositoryError};
 pub use source::{GitOptions, GitSource, GitSourceError};

@@ -18,15 +18,15 @@ const ADDRESS: usize = 100;
 
 /// A commit that the newer history has and the older one hasn't.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newer {
+pub struct NewerCommit {
     /// The commit.
     pub commit: Oid,
     /// The committer's address, printable characters only. It is unverified: anybody can write any.
     pub committer: String,
 }
 
-struct Read {
-    newer: Newer,
+struct NewerEntry {
+    newer: NewerCommit,
     parents: Vec<Oid>,
 }
 
@@ -37,13 +37,14 @@ impl Repository {
     ///
     /// Returns `None` if `older` isn't on the mainline of `newer`, if a commit can't be read, or if there are
     /// more than 1000.
-    pub fn newer(&self, older: Oid, newer: Oid) -> Option<Vec<Newer>> {
+    pub fn newer(&self, older: Oid, newer: Oid) -> Option<Vec<NewerCommit>> {
         let mut found = Vec::new();
         let mut sides = Vec::new();
         let mut seen = HashSet::new();
         let mut at = newer;
         while at != older {
-            let Read { newer, parents } = self.read_newer(at).filter(|_| found.len() < MOST)?;
+            let NewerEntry { newer, parents } =
+                self.read_newer(at).filter(|_| found.len() < MOST)?;
             seen.insert(at);
             found.push(newer);
             at = *parents.first()?;
@@ -63,7 +64,8 @@ impl Repository {
             if !seen.insert(side) {
                 continue;
             }
-            let Read { newer, parents } = self.read_newer(side).filter(|_| found.len() < MOST)?;
+            let NewerEntry { newer, parents } =
+                self.read_newer(side).filter(|_| found.len() < MOST)?;
             found.push(newer);
             sides.extend(parents);
         }
@@ -71,7 +73,7 @@ impl Repository {
         Some(found)
     }
 
-    fn read_newer(&self, id: Oid) -> Option<Read> {
+    fn read_newer(&self, id: Oid) -> Option<NewerEntry> {
         let raw = self
             .objects()
             .read(&id, ObjectKind::Commit, limits::COMMIT)
@@ -79,8 +81,8 @@ impl Repository {
         let commit = Commit::parse(&raw, id.format()).ok()?;
         let address = String::from_utf8_lossy(commit.committer.email);
         let shown = address.chars().filter(char::is_ascii_graphic);
-        Some(Read {
-            newer: Newer {
+        Some(NewerEntry {
+            newer: NewerCommit {
                 commit: id,
                 committer: shown.take(ADDRESS).collect(),
             },

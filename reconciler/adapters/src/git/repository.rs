@@ -86,10 +86,10 @@ pub enum RepositoryError {
         reason: String,
     },
     /// A name names no commit here.
-    #[error("{0:?} names no commit here")]
+    #[error("{0:?} isn't a commit of this repository")]
     Unknown(String),
     /// A name is ambiguous. It isn't guessed, because whoever may push a tag chooses its name.
-    #[error("{name:?} means more than one thing here: {}", meanings.join(", "))]
+    #[error("{name:?} is ambiguous: {}", meanings.join(", "))]
     Ambiguous {
         /// The name.
         name: String,
@@ -100,7 +100,7 @@ pub enum RepositoryError {
     #[error("the repository at {0} belongs to another user")]
     Foreign(PathBuf),
     /// The name names an existing object that isn't a commit.
-    #[error("{0:?} is no commit, but a file or a folder of one")]
+    #[error("{0:?} is a file or a folder, not a commit")]
     NoCommit(String),
 }
 

@@ -12,19 +12,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use plumb_api::LoginUrl;
 use plumb_trust::object::{Commit, ObjectKind, Objects, limits};
 use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
 use plumb_trust::{Inputs, Oid, Outcome, Progress, Revision, Verified};
 use tokio::sync::oneshot;
 
 use super::address::{Address, AddressError};
-use super::fetch::{self, Limits, Patience, Ssh, repack};
+use super::fetch::{self, FetchLimits, FetchTimeouts, SshProgram, repack};
 use super::files;
 use super::mirror::{Mirror, MirrorError};
 use super::objects::{ObjectStore, Open, spare_threads};
 
 /// The reason that is reported for a panic.
-const UNFORESEEN: &str = "reading it failed in a way that wasn't foreseen; please report it";
+const UNFORESEEN: &str = "reading it crashed, a defect of Plumb; please report it";
 
 /// The minimum time between two full refetches after a missing object, and between two repacks.
 const ANEW: Duration = Duration::from_hours(1);
@@ -39,33 +40,29 @@ const PACKS: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitOptions {
     /// The repository's address.
-    pub url: String,
+    pub url: LoginUrl,
     /// The branch's full name.
     pub reference: String,
     /// The folder of the mirror.
     pub mirror: PathBuf,
     /// The `ssh` program and its options.
-    pub ssh: Ssh,
+    pub ssh: SshProgram,
     /// The bounds on what the server may send.
-    pub limits: Limits,
+    pub limits: FetchLimits,
     /// The time limits of a fetch.
-    pub patience: Patience,
+    pub timeouts: FetchTimeouts,
 }
 
 impl GitOptions {
     /// Makes options with the default bounds.
-    pub fn new(
-        url: impl Into<String>,
-        reference: impl Into<String>,
-        mirror: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new(url: LoginUrl, reference: impl Into<String>, mirror: impl Into<PathBuf>) -> Self {
         Self {
-            url: url.into(),
+            url,
             reference: reference.into(),
             mirror: mirror.into(),
-            ssh: Ssh::default(),
-            limits: Limits::default(),
-            patience: Patience::default(),
+            ssh: SshProgram::default(),
+            limits: FetchLimits::default(),
+            timeouts: FetchTimeouts::default(),
         }
     }
 }
@@ -80,7 +77,7 @@ pub enum GitSourceError {
     #[error("{0:?} isn't the full name of a branch; write refs/heads/main")]
     Branch(String),
     /// The mirror can't be used.
-    #[error("the copy of the repository in {folder} can't be used: {reason}")]
+    #[error("can't use the copy of the repository in {folder}: {reason}")]
     Mirror {
         /// The mirror's folder.
         folder: PathBuf,
@@ -88,31 +85,31 @@ pub enum GitSourceError {
         reason: String,
     },
     /// A worker thread can't be started.
-    #[error("no thread for it: {0}")]
+    #[error("can't start the git worker thread: {0}")]
     Thread(std::io::Error),
 }
 
 /// A watched branch of a git repository.
 pub struct GitSource {
     name: String,
-    fetches: Option<mpsc::Sender<Answer<Fetched>>>,
-    reads: Option<mpsc::Sender<Read>>,
+    fetches: Option<mpsc::Sender<SourceReply<Fetched>>>,
+    reads: Option<mpsc::Sender<ReadRequest>>,
     threads: Vec<thread::JoinHandle<()>>,
     closed: Arc<AtomicBool>,
 }
 
-type Answer<T> = oneshot::Sender<Result<T, SourceError>>;
+type SourceReply<T> = oneshot::Sender<Result<T, SourceError>>;
 
-enum Read {
-    Verify(Box<VerifyRequest>, Answer<Outcome>),
-    Files(Box<Verified<Revision>>, Answer<Files>),
-    Descends(Oid, Oid, Answer<bool>),
+enum ReadRequest {
+    Verify(Box<VerifyRequest>, SourceReply<Outcome>),
+    Files(Box<Verified<Revision>>, SourceReply<Files>),
+    Descends(Oid, Oid, SourceReply<bool>),
 }
 
 impl GitSource {
     /// Starts to watch a branch, without fetching it yet.
     pub fn open(options: GitOptions) -> Result<Self, GitSourceError> {
-        let address = Address::parse(&options.url)?;
+        let address = Address::parse(options.url.reveal())?;
         let branch = options
             .reference
             .strip_prefix("refs/heads/")
@@ -128,14 +125,14 @@ impl GitSource {
                 reason: error.to_string(),
             })?;
         let name = format!("{address} {}", options.reference);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(MirrorAccess {
             mirror,
             incomplete: AtomicBool::new(false),
             reference: options.reference.clone(),
         });
         let closed = Arc::new(AtomicBool::new(false));
 
-        let (fetches, fetch_queue) = mpsc::channel::<Answer<Fetched>>();
+        let (fetches, fetch_queue) = mpsc::channel::<SourceReply<Fetched>>();
         let server_side = Fetcher {
             shared: Arc::clone(&shared),
             address,
@@ -164,7 +161,7 @@ impl GitSource {
 
     fn read<T: Send + 'static>(
         &self,
-        job: impl FnOnce(Answer<T>) -> Read,
+        job: impl FnOnce(SourceReply<T>) -> ReadRequest,
     ) -> BoxFuture<'_, Result<T, SourceError>> {
         let (answer, result) = oneshot::channel();
         let sent = self
@@ -212,15 +209,15 @@ impl Source for GitSource {
     }
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Outcome, SourceError>> {
-        self.read(|answer| Read::Verify(Box::new(request), answer))
+        self.read(|answer| ReadRequest::Verify(Box::new(request), answer))
     }
 
     fn files(&self, revision: Verified<Revision>) -> BoxFuture<'_, Result<Files, SourceError>> {
-        self.read(|answer| Read::Files(Box::new(revision), answer))
+        self.read(|answer| ReadRequest::Files(Box::new(revision), answer))
     }
 
     fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>> {
-        self.read(|answer| Read::Descends(ancestor, descendant, answer))
+        self.read(|answer| ReadRequest::Descends(ancestor, descendant, answer))
     }
 }
 
@@ -235,7 +232,7 @@ impl Drop for GitSource {
     }
 }
 
-struct Shared {
+struct MirrorAccess {
     mirror: Mirror,
     // Set when an object is missing: the record of the last complete fetch is wrong then.
     incomplete: AtomicBool,
@@ -243,7 +240,7 @@ struct Shared {
 }
 
 struct Fetcher {
-    shared: Arc<Shared>,
+    shared: Arc<MirrorAccess>,
     address: Address,
     options: GitOptions,
     closed: Arc<AtomicBool>,
@@ -252,7 +249,7 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn run(mut self, queue: &mpsc::Receiver<Answer<Fetched>>) {
+    fn run(mut self, queue: &mpsc::Receiver<SourceReply<Fetched>>) {
         while let Ok(answer) = queue.recv() {
             if self.closed.load(Ordering::Relaxed) {
                 return;
@@ -291,12 +288,12 @@ impl Fetcher {
                 .forget()
                 .map_err(|error| mirror_error(mirror, &error))?;
         }
-        fetch::Request {
+        fetch::FetchRequest {
             address: &self.address,
             branch: &self.options.reference,
             ssh: &self.options.ssh,
             limits: &self.options.limits,
-            patience: self.options.patience,
+            timeouts: self.options.timeouts,
             closed: Arc::clone(&self.closed),
         }
         .run(mirror)
@@ -311,25 +308,25 @@ fn mirror_error(mirror: &Mirror, error: &MirrorError) -> SourceError {
 }
 
 struct Reader {
-    shared: Arc<Shared>,
+    shared: Arc<MirrorAccess>,
     store: Option<ObjectStore>,
 }
 
 impl Reader {
-    fn run(mut self, queue: &mpsc::Receiver<Read>) {
+    fn run(mut self, queue: &mpsc::Receiver<ReadRequest>) {
         while let Ok(job) = queue.recv() {
             match job {
-                Read::Verify(request, answer) => {
+                ReadRequest::Verify(request, answer) => {
                     let outcome = self.unless_it_panics(|reader| reader.verify(&request));
                     self.note_missed();
                     let _ = answer.send(outcome);
                 }
-                Read::Files(revision, answer) => {
+                ReadRequest::Files(revision, answer) => {
                     let files = self.unless_it_panics(|reader| reader.files(&revision));
                     self.note_missed();
                     let _ = answer.send(files);
                 }
-                Read::Descends(ancestor, descendant, answer) => {
+                ReadRequest::Descends(ancestor, descendant, answer) => {
                     let descends =
                         self.unless_it_panics(|reader| reader.descends(ancestor, descendant));
                     self.note_missed();

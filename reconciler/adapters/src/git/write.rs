@@ -27,7 +27,7 @@ pub struct Writer {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// An I/O error.
-    #[error("{path} can't be written: {reason}")]
+    #[error("can't write {path}: {reason}")]
     Io {
         /// The path.
         path: PathBuf,
@@ -38,10 +38,10 @@ pub enum WriteError {
     #[error("there is no bare repository at {0}")]
     NoRepository(PathBuf),
     /// The signer failed.
-    #[error("it can't be signed: {0}")]
+    #[error("signing failed: {0}")]
     Sign(#[from] SignError),
     /// A path or ref name that git doesn't accept.
-    #[error("{0:?} can't be a name in a repository")]
+    #[error("{0:?} isn't a valid name in a repository")]
     Name(String),
 }
 

@@ -50,7 +50,7 @@ const KNOWN: [&str; 7] = [
 const SYSTEM: &str = "/usr/lib/plumb/agents";
 
 #[derive(Debug)]
-struct Cached {
+struct CachedAgent {
     modified: SystemTime,
     length: u64,
     binary: Arc<AgentBinary>,
@@ -62,7 +62,7 @@ pub struct Agents {
     embedded: BTreeMap<String, Arc<AgentBinary>>,
     /// Path patterns, in search order; `{arch}` stands for the architecture.
     places: Vec<String>,
-    cache: Mutex<BTreeMap<PathBuf, Cached>>,
+    cache: Mutex<BTreeMap<PathBuf, CachedAgent>>,
 }
 
 impl Agents {
@@ -140,7 +140,7 @@ impl Agents {
         let binary = Arc::new(AgentBinary::new(arch, bytes));
         cache.insert(
             path.to_owned(),
-            Cached {
+            CachedAgent {
                 modified,
                 length,
                 binary: Arc::clone(&binary),

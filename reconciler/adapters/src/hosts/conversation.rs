@@ -14,20 +14,20 @@ use plumb_api::{Digest, HostName};
 use plumb_core::ports::{HostError, Observation, Session};
 use tokio::time::{Instant, sleep_until};
 
-use super::frames::{Inbox, Sending};
-use super::line::{Epitaph, Line};
+use super::frames::{EncodedRequest, Inbox};
+use super::line::{ExitInfo, Line};
 use super::untrusted::{self, Refusal};
 
 /// The time limits for a silent agent.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct AgentTimeouts {
     /// The limit before the answer to a question, for which the agent may observe the whole machine.
     pub answer: Duration,
     /// The limit during an apply; the agent sends progress every ten seconds in long steps.
     pub sign_of_life: Duration,
 }
 
-impl Default for Patience {
+impl Default for AgentTimeouts {
     fn default() -> Self {
         Self {
             answer: Duration::from_mins(2),
@@ -38,18 +38,18 @@ impl Default for Patience {
 
 /// An agent that ended before it sent a response.
 #[derive(Debug)]
-pub(super) struct StillBorn {
+pub(super) struct FailedStart {
     /// The known facts about its end.
-    pub(super) epitaph: Epitaph,
+    pub(super) exit_info: ExitInfo,
     /// The output that came instead of a frame, if any.
     pub(super) said: Option<String>,
     /// The rule for sending the request again on another connection.
-    pub(super) again: Again,
+    pub(super) again: ResendRule,
 }
 
 /// The rule for sending a request again when it is unknown whether the agent received it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum ResendRule {
     /// The request only reads.
     May,
     /// The request changes the host.
@@ -59,7 +59,7 @@ pub(super) enum Again {
 /// The maker of a line, which handles an agent that fails at once.
 pub(super) trait Origin: Send {
     /// Repairs what kept the agent from starting and returns a new line, or returns the error.
-    fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>>;
+    fn revive(&mut self, end: FailedStart) -> BoxFuture<'_, Result<Line, HostError>>;
 
     /// Takes back a usable line at the end of a conversation.
     fn park(self: Box<Self>, line: Line);
@@ -67,7 +67,7 @@ pub(super) trait Origin: Send {
 
 /// The state of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum LineState {
     /// No response has arrived on it yet.
     New,
     /// A response has arrived, and no request is open.
@@ -81,17 +81,17 @@ enum Standing {
 /// A session over a line.
 pub(super) struct Conversation {
     host: HostName,
-    patience: Patience,
+    agent_timeouts: AgentTimeouts,
     line: Option<Line>,
     inbox: Inbox,
-    standing: Standing,
+    standing: LineState,
     origin: Option<Box<dyn Origin>>,
 }
 
 /// The reason why a request has no answer.
-enum Trouble {
+enum RequestFailure {
     /// The line ended before any response on it.
-    StillBorn(Epitaph, Option<String>),
+    FailedStart(ExitInfo, Option<String>),
     /// Any other failure, which is final.
     Final(HostError),
 }
@@ -100,16 +100,16 @@ impl Conversation {
     /// Starts a session over a line.
     pub(super) fn new(
         host: HostName,
-        patience: Patience,
+        agent_timeouts: AgentTimeouts,
         line: Line,
         origin: Box<dyn Origin>,
     ) -> Self {
         Self {
             host,
-            patience,
+            agent_timeouts,
             line: Some(line),
             inbox: Inbox::default(),
-            standing: Standing::New,
+            standing: LineState::New,
             origin: Some(origin),
         }
     }
@@ -124,50 +124,50 @@ impl Conversation {
     /// Sends a request and passes its responses to `take`, until `take` returns an answer.
     async fn ask<T: Send>(
         &mut self,
-        sending: &Sending,
-        patience: Duration,
-        again: Again,
+        sending: &EncodedRequest,
+        agent_timeouts: Duration,
+        again: ResendRule,
         mut take: impl FnMut(Response) -> Result<Option<T>, Refusal> + Send,
     ) -> Result<T, HostError> {
-        if matches!(self.standing, Standing::Open | Standing::Over) {
-            return Err(self.broken("an earlier request on it was left without an answer"));
+        if matches!(self.standing, LineState::Open | LineState::Over) {
+            return Err(self.broken("an earlier request was cancelled before its answer"));
         }
         loop {
-            let new = self.standing == Standing::New;
-            self.standing = Standing::Open;
-            let trouble = match self.attempt(sending, patience, new, &mut take).await {
+            let new = self.standing == LineState::New;
+            self.standing = LineState::Open;
+            let trouble = match self.attempt(sending, agent_timeouts, new, &mut take).await {
                 Ok(answer) => return answer,
                 Err(trouble) => trouble,
             };
-            self.standing = Standing::Over;
-            let (epitaph, said) = match trouble {
-                Trouble::Final(error) => return Err(error),
-                Trouble::StillBorn(epitaph, said) => (epitaph, said),
+            self.standing = LineState::Over;
+            let (exit_info, said) = match trouble {
+                RequestFailure::Final(error) => return Err(error),
+                RequestFailure::FailedStart(exit_info, said) => (exit_info, said),
             };
             let Some(origin) = &mut self.origin else {
-                return Err(self.broken(epitaph.to_string()));
+                return Err(self.broken(exit_info.to_string()));
             };
-            let end = StillBorn {
-                epitaph,
+            let end = FailedStart {
+                exit_info,
                 said,
                 again,
             };
             self.line = Some(origin.revive(end).await?);
             self.inbox = Inbox::default();
-            self.standing = Standing::New;
+            self.standing = LineState::New;
         }
     }
 
     /// Sends the request once. The outer error is the line's, the inner result is the agent's answer.
     async fn attempt<T: Send>(
         &mut self,
-        sending: &Sending,
-        patience: Duration,
+        sending: &EncodedRequest,
+        agent_timeouts: Duration,
         mut new: bool,
         take: &mut (impl FnMut(Response) -> Result<Option<T>, Refusal> + Send),
-    ) -> Result<Result<T, HostError>, Trouble> {
+    ) -> Result<Result<T, HostError>, RequestFailure> {
         let Some(Line { to, from }) = &mut self.line else {
-            return Err(Trouble::Final(self.broken("it is over")));
+            return Err(RequestFailure::Final(self.broken("the session has ended")));
         };
         let host = &self.host;
         let broken = |reason: String| HostError::Broken {
@@ -198,29 +198,29 @@ impl Conversation {
                         response => match take(response) {
                             Ok(Some(answer)) => Ok(answer),
                             Ok(None) => continue,
-                            Err(refusal) => return Err(Trouble::Final(broken(refusal))),
+                            Err(refusal) => return Err(RequestFailure::Final(broken(refusal))),
                         },
                     };
                     // The agent answered before it got the whole request: it would take the rest for the next
                     // one.
                     self.standing = if whole {
-                        Standing::Proven
+                        LineState::Proven
                     } else {
-                        Standing::Over
+                        LineState::Over
                     };
                     return Ok(answer);
                 }
                 Ok(None) => {}
                 Err(FrameError::Io(_) | FrameError::Closed) if new => {
                     let said = self.inbox.preview();
-                    return Err(Trouble::StillBorn(from.epitaph().await, said));
+                    return Err(RequestFailure::FailedStart(from.exit_info().await, said));
                 }
                 Err(error) => {
                     let said = self.inbox.preview().filter(|_| new);
                     if said.is_some() {
-                        return Err(Trouble::StillBorn(from.epitaph().await, said));
+                        return Err(RequestFailure::FailedStart(from.exit_info().await, said));
                     }
-                    return Err(Trouble::Final(broken(error.to_string())));
+                    return Err(RequestFailure::Final(broken(error.to_string())));
                 }
             }
             tokio::select! {
@@ -237,23 +237,23 @@ impl Conversation {
                         alive = Instant::now();
                         continue;
                     }
-                    let mut epitaph = from.epitaph().await;
+                    let mut exit_info = from.exit_info().await;
                     if let Err(error) = count {
-                        epitaph.cause.get_or_insert_with(|| error.to_string());
+                        exit_info.cause.get_or_insert_with(|| error.to_string());
                     }
                     let said = self.inbox.preview().filter(|_| new);
                     return Err(if new {
-                        Trouble::StillBorn(epitaph, said)
+                        RequestFailure::FailedStart(exit_info, said)
                     } else {
-                        Trouble::Final(broken(format!("the agent is gone: {epitaph}")))
+                        RequestFailure::Final(broken(format!("the agent is gone: {exit_info}")))
                     });
                 }
-                () = sleep_until(alive + patience) => {
+                () = sleep_until(alive + agent_timeouts) => {
                     let now = pieces.load(Ordering::Relaxed);
                     if now == seen {
-                        return Err(Trouble::Final(HostError::Silent {
+                        return Err(RequestFailure::Final(HostError::Silent {
                             host: host.clone(),
-                            seconds: patience.as_secs(),
+                            seconds: agent_timeouts.as_secs(),
                         }));
                     }
                     seen = now;
@@ -267,8 +267,8 @@ impl Conversation {
         &self,
         request: &Request,
         contents: Vec<(Digest, Arc<[u8]>)>,
-    ) -> Result<Sending, HostError> {
-        Sending::new(request, contents).map_err(|error| self.broken(error.to_string()))
+    ) -> Result<EncodedRequest, HostError> {
+        EncodedRequest::new(request, contents).map_err(|error| self.broken(error.to_string()))
     }
 
     async fn observe_(&mut self, asked: Observe) -> Result<Observation, HostError> {
@@ -278,15 +278,20 @@ impl Conversation {
             return Err(self.broken("it can't be asked"));
         };
         let told = self
-            .ask(&sending, self.patience.answer, Again::May, |response| {
-                match response {
-                    Response::Observed(report) => untrusted::observed(&asked, report)
-                        .map(|report: ObserveReport| Observation::Report(Box::new(report))),
-                    Response::NeedState if asked.base.is_some() => Ok(Observation::NeedState),
-                    other => Err(unasked(&other)),
-                }
-                .map(Some)
-            })
+            .ask(
+                &sending,
+                self.agent_timeouts.answer,
+                ResendRule::May,
+                |response| {
+                    match response {
+                        Response::Observed(report) => untrusted::observed(&asked, *report)
+                            .map(|report: ObserveReport| Observation::Report(Box::new(report))),
+                        Response::NeedState if asked.base.is_some() => Ok(Observation::NeedState),
+                        other => Err(unasked(&other)),
+                    }
+                    .map(Some)
+                },
+            )
             .await?;
         Ok(told)
     }
@@ -304,8 +309,8 @@ impl Conversation {
         };
         self.ask(
             &sending,
-            self.patience.sign_of_life,
-            Again::MayNot,
+            self.agent_timeouts.sign_of_life,
+            ResendRule::MayNot,
             |response| match response {
                 Response::Progress(told) => {
                     on_progress(untrusted::progress(&asked, told)?);
@@ -322,8 +327,8 @@ impl Conversation {
         let sending = self.prepare(&Request::Facts, Vec::new())?;
         self.ask(
             &sending,
-            self.patience.answer,
-            Again::May,
+            self.agent_timeouts.answer,
+            ResendRule::May,
             |response| match response {
                 Response::Facts(told) => Ok(Some(untrusted::facts(told))),
                 other => Err(unasked(&other)),
@@ -335,14 +340,14 @@ impl Conversation {
 
 fn unasked(response: &Response) -> Refusal {
     let what = match response {
-        Response::Observed(_) => "an observation",
-        Response::NeedState => "a wish for the whole state",
+        Response::Observed(_) => "an observe report",
+        Response::NeedState => "a request for the full state",
         Response::Progress(_) => "progress",
         Response::Report(_) => "a report",
         Response::Facts(_) => "facts",
         Response::Error(_) => "an error",
     };
-    format!("the agent answered with {what}, which wasn't asked for")
+    format!("the agent answered with {what}, which wasn't requested")
 }
 
 fn boxed<'a, T>(
@@ -373,7 +378,7 @@ impl Session for Conversation {
 impl Drop for Conversation {
     fn drop(&mut self) {
         // Without an open request, the line can be reused.
-        if matches!(self.standing, Standing::Proven | Standing::New)
+        if matches!(self.standing, LineState::Proven | LineState::New)
             && let (Some(line), Some(origin)) = (self.line.take(), self.origin.take())
         {
             origin.park(line);

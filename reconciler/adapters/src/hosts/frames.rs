@@ -11,12 +11,12 @@ use super::untrusted;
 const PIECE: usize = 256 << 10;
 
 /// The bytes of one request, kept so that they can be sent again on another line.
-pub(super) struct Sending {
+pub(super) struct EncodedRequest {
     contents: Vec<(Digest, Arc<[u8]>)>,
     message: Vec<u8>,
 }
 
-impl Sending {
+impl EncodedRequest {
     /// Encodes a request and the contents that precede it.
     pub(super) fn new(
         request: &Request,
@@ -62,7 +62,7 @@ impl Inbox {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if kind != 0 {
             return Err(FrameError::Malformed(format!(
-                "an agent sends messages only, not type {kind}"
+                "an agent may only send messages, not frames of type {kind}"
             )));
         }
         if length > MAX_FRAME + 1 {
@@ -76,7 +76,9 @@ impl Inbox {
         self.0.drain(..whole);
         match incoming {
             Incoming::Message(response) => Ok(Some(response)),
-            Incoming::Blob(..) => Err(FrameError::Malformed("a content from an agent".to_owned())),
+            Incoming::Blob(..) => Err(FrameError::Malformed(
+                "an agent may not send contents".to_owned(),
+            )),
         }
     }
 
@@ -98,7 +100,8 @@ mod tests {
     fn what_is_sent_is_what_the_blocking_codec_reads() {
         let content: Arc<[u8]> = vec![7; PIECE + 1].into();
         let digest = Digest::of_bytes(&content);
-        let sending = Sending::new(&Request::Facts, vec![(digest, Arc::clone(&content))]).unwrap();
+        let sending =
+            EncodedRequest::new(&Request::Facts, vec![(digest, Arc::clone(&content))]).unwrap();
         let bytes: Vec<u8> = sending.pieces().flatten().collect();
         let mut input = bytes.as_slice();
         assert!(matches!(

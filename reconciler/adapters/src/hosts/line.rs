@@ -18,7 +18,7 @@ pub(super) trait Incoming: Send {
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>>;
 
     /// Returns the facts about the end. Call it after [`receive`](Self::receive) returned 0 or an error.
-    fn epitaph(&mut self) -> BoxFuture<'_, Epitaph>;
+    fn exit_info(&mut self) -> BoxFuture<'_, ExitInfo>;
 }
 
 /// Both directions of a line.
@@ -40,7 +40,7 @@ pub(super) enum Exit {
 
 /// The facts about an agent's end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Epitaph {
+pub(super) struct ExitInfo {
     /// The exit status or signal, if known.
     pub(super) exit: Option<Exit>,
     /// The last bytes of its standard error.
@@ -49,13 +49,13 @@ pub(super) struct Epitaph {
     pub(super) cause: Option<String>,
 }
 
-impl fmt::Display for Epitaph {
+impl fmt::Display for ExitInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.exit, &self.cause) {
             (Some(Exit::Status(status)), _) => write!(f, "it ended with status {status}")?,
             (Some(Exit::Signal(signal)), _) => write!(f, "it was killed by signal {signal}")?,
             (None, Some(cause)) => f.write_str(cause)?,
-            (None, None) => f.write_str("it ended without a word")?,
+            (None, None) => f.write_str("it ended without any output")?,
         }
         let said = self.stderr.text();
         if said.is_empty() {
@@ -100,16 +100,19 @@ mod tests {
 
     #[test]
     fn an_end_is_told_with_the_last_words() {
-        let mut epitaph = Epitaph {
+        let mut exit_info = ExitInfo {
             exit: Some(Exit::Status(101)),
-            ..Epitaph::default()
+            ..ExitInfo::default()
         };
-        epitaph.stderr.push(b"\x1b[31mpanicked\n");
+        exit_info.stderr.push(b"\x1b[31mpanicked\n");
         assert_eq!(
-            epitaph.to_string(),
+            exit_info.to_string(),
             "it ended with status 101: \u{fffd}[31mpanicked"
         );
-        assert_eq!(Epitaph::default().to_string(), "it ended without a word");
+        assert_eq!(
+            ExitInfo::default().to_string(),
+            "it ended without any output"
+        );
     }
 
     #[test]

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use plumb_core::ports::{Connecting, HostTarget, Hosts, Route, Session};
 
 pub use agents::{AgentBinary, Agents};
-pub use conversation::Patience;
+pub use conversation::AgentTimeouts;
 pub use process::Program;
-pub use ssh::{Identity, Limits, ScanError, Settings, ShownKey, Timeouts, check_key_file};
+pub use ssh::{ConnectLimits, Identity, ScanError, Settings, ShownKey, Timeouts, check_key_file};
 
 use conversation::Conversation;
 use ssh::Ssh;
@@ -26,7 +26,7 @@ use ssh::Ssh;
 /// Connects to hosts by all routes.
 pub struct Connector {
     program: Program,
-    patience: Patience,
+    agent_timeouts: AgentTimeouts,
     ssh: Arc<Ssh>,
 }
 
@@ -36,7 +36,7 @@ impl Connector {
     pub fn new(program: Program, agents: Agents, settings: Settings) -> Self {
         Self {
             program,
-            patience: settings.patience,
+            agent_timeouts: settings.agent_timeouts,
             ssh: Arc::new(Ssh::new(settings, Arc::new(agents))),
         }
     }
@@ -69,7 +69,7 @@ impl Hosts for Connector {
                 Route::Sandbox { root } => process::sandbox(&target.name, &self.program, root)?,
             };
             let name = target.name.clone();
-            let session = Conversation::new(name, self.patience, line, Box::new(origin));
+            let session = Conversation::new(name, self.agent_timeouts, line, Box::new(origin));
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }

@@ -15,8 +15,8 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::conversation::{Origin, StillBorn};
-use super::line::{Epitaph, Exit, Incoming, Line, Outgoing, Tail};
+use super::conversation::{FailedStart, Origin};
+use super::line::{Exit, ExitInfo, Incoming, Line, Outgoing, Tail};
 
 /// A program, and the arguments that make it run as an agent.
 #[derive(Debug, Clone)]
@@ -105,8 +105,8 @@ fn start(
     let tail = Arc::default();
     let reader = tokio::spawn(collect(stderr, Arc::clone(&tail)));
     let line = Line {
-        to: Box::new(Input(stdin)),
-        from: Box::new(Output {
+        to: Box::new(ProcessInput(stdin)),
+        from: Box::new(ProcessOutput {
             stdout,
             child,
             tail,
@@ -131,9 +131,9 @@ async fn collect(mut stderr: ChildStderr, tail: Arc<Mutex<Tail>>) {
     }
 }
 
-struct Input(ChildStdin);
+struct ProcessInput(ChildStdin);
 
-impl Outgoing for Input {
+impl Outgoing for ProcessInput {
     fn send(&mut self, bytes: Vec<u8>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             self.0.write_all(&bytes).await?;
@@ -142,14 +142,14 @@ impl Outgoing for Input {
     }
 }
 
-struct Output {
+struct ProcessOutput {
     stdout: ChildStdout,
     child: Child,
     tail: Arc<Mutex<Tail>>,
     reader: JoinHandle<()>,
 }
 
-impl Incoming for Output {
+impl Incoming for ProcessOutput {
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>> {
         Box::pin(async move {
             into.reserve(16 << 10);
@@ -157,7 +157,7 @@ impl Incoming for Output {
         })
     }
 
-    fn epitaph(&mut self) -> BoxFuture<'_, Epitaph> {
+    fn exit_info(&mut self) -> BoxFuture<'_, ExitInfo> {
         Box::pin(async move {
             let status = timeout(LAST_WORDS, self.child.wait()).await;
             // The last output may still be in the pipe.
@@ -170,7 +170,7 @@ impl Incoming for Output {
                     (None, None) => None,
                 }
             });
-            Epitaph {
+            ExitInfo {
                 exit,
                 stderr: self
                     .tail
@@ -201,24 +201,26 @@ pub(super) struct Process {
 }
 
 impl Origin for Process {
-    fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
+    fn revive(&mut self, end: FailedStart) -> BoxFuture<'_, Result<Line, HostError>> {
         let host = self.host.clone();
-        let refused = end.epitaph.exit == Some(Exit::Status(1));
+        let refused = end.exit_info.exit == Some(Exit::Status(1));
         let error = if self.user == User::Sudo && refused && end.said.is_none() {
             HostError::Denied {
                 host,
                 user: "sudo".to_owned(),
                 reason: format!(
-                    "this machine's own agent runs as root: start plumb as root, or allow `sudo -n` ({})",
-                    end.epitaph
+                    "the agent of this machine must run as root ({}); start plumb as root, or allow `sudo -n`",
+                    end.exit_info
                 ),
             }
         } else {
             HostError::AgentFailed {
                 host,
                 reason: match end.said {
-                    Some(said) => format!("it answered what isn't a frame: `{said}`"),
-                    None => end.epitaph.to_string(),
+                    Some(said) => {
+                        format!("it answered with something that isn't a frame: `{said}`")
+                    }
+                    None => end.exit_info.to_string(),
                 },
             }
         };

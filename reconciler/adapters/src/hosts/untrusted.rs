@@ -82,7 +82,7 @@ fn ledger(ledger: &mut LedgerSummary) -> Result<(), Refusal> {
     }
     match &ledger.revision {
         Some(mark) if mark.0.len() > 64 || !mark.0.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            Err("its ledger names a revision that can't be one".to_owned())
+            Err("its ledger has an invalid revision".to_owned())
         }
         _ => Ok(()),
     }
@@ -92,9 +92,7 @@ fn same_target(asked: Digest, told: Digest) -> Result<(), Refusal> {
     if asked == told {
         Ok(())
     } else {
-        Err(format!(
-            "it answered about the state {told}, asked was {asked}"
-        ))
+        Err(format!("it answered for the state {told}, not for {asked}"))
     }
 }
 
@@ -103,7 +101,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
     same_target(asked.target, told.target)?;
     let spoken = told.differences.len() + told.unconfirmed.len() + told.gone.len();
     if spoken > RESOURCES {
-        return Err(format!("it speaks of {spoken} resources"));
+        return Err(format!("it reports {spoken} resources, too many"));
     }
     ledger(&mut told.ledger)?;
     told.facts = facts(told.facts);
@@ -114,7 +112,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
     for difference in &mut told.differences {
         let address = &difference.address;
         if !seen.insert(address.clone()) {
-            return Err(format!("it speaks twice of {address}"));
+            return Err(format!("it reports {address} twice"));
         }
         let desired = asked.delta.set.contains_key(address);
         let dropped = asked.delta.remove.contains(address);
@@ -126,7 +124,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
         };
         if foreign {
             return Err(format!(
-                "it speaks of {address}, which isn't in the state asked for"
+                "it reports {address}, which isn't in the requested state"
             ));
         }
         let kind = address.kind();
@@ -139,7 +137,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
                 .as_ref()
                 .is_some_and(|s| s.kind() != kind)
         {
-            return Err(format!("it tells of {address} what is of another type"));
+            return Err(format!("it reports a value of another type for {address}"));
         }
         if asked.reveal == Reveal::Nothing
             || difference.text.as_ref().is_some_and(|t| t.len() > TEXT)
@@ -168,12 +166,14 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
             || asked.base.is_none() && !asked.delta.set.contains_key(address)
         {
             return Err(format!(
-                "it speaks of {address}, which isn't in the state asked for"
+                "it reports {address}, which isn't in the requested state"
             ));
         }
     }
     if let Some(address) = told.gone.iter().find(|a| asked.delta.set.contains_key(*a)) {
-        return Err(format!("it calls {address} no longer desired"));
+        return Err(format!(
+            "it reports {address}, which is desired, as no longer desired"
+        ));
     }
     Ok(told)
 }
@@ -188,7 +188,7 @@ pub(super) fn progress(asked: &Apply, told: Progress) -> Result<Progress, Refusa
 }
 
 fn outside(address: &Address) -> Refusal {
-    format!("it works on {address}, which isn't in the plan")
+    format!("it reports progress of {address}, which isn't in the plan")
 }
 
 /// Checks a report against the plan.
@@ -210,7 +210,7 @@ pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal>
             Outcome::Failed(why) => *why = error(why.clone()),
             Outcome::Skipped(because) if !asked.plan.changes.iter().any(|c| c.id == *because) => {
                 return Err(format!(
-                    "it skipped {} for a change that isn't in the plan",
+                    "it skipped {} because of a change that isn't in the plan",
                     change.address
                 ));
             }

@@ -38,7 +38,7 @@ impl RedbStore {
             ErrorKind::PermissionDenied => StoreError::Denied {
                 path: folder.display().to_string(),
             },
-            _ => StoreError::Failed(format!("{} can't be prepared: {error}", folder.display())),
+            _ => StoreError::Failed(format!("can't create {}: {error}", folder.display())),
         })?;
         let path = folder.join("state.redb");
         let (jobs, queue) = mpsc::channel();
@@ -58,7 +58,9 @@ impl RedbStore {
                     }
                 }
             })
-            .map_err(|error| StoreError::Failed(format!("no thread for it: {error}")))?;
+            .map_err(|error| {
+                StoreError::Failed(format!("can't start the store thread: {error}"))
+            })?;
         result.recv().unwrap_or_else(|_| Err(ended()))?;
         Ok(Self {
             jobs: Some(jobs),

@@ -23,21 +23,21 @@ const SHARED: usize = 256;
 
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("plumb");
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+type StoreReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Job {
     Get {
         table: Table,
         key: String,
-        answer: Answer<Option<Vec<u8>>>,
+        answer: StoreReply<Option<Vec<u8>>>,
     },
     List {
         table: Table,
-        answer: Answer<Records>,
+        answer: StoreReply<Records>,
     },
     Commit {
         writes: Vec<Write>,
-        answer: Answer<()>,
+        answer: StoreReply<()>,
     },
 }
 
@@ -121,7 +121,7 @@ fn examine(path: &std::path::Path) -> Result<(), StoreError> {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
     let reason = match read {
         Ok(()) if first == MAGIC => return Ok(()),
-        Ok(()) => "it doesn't begin as a file of Plumb's state does",
+        Ok(()) => "it isn't a file of Plumb's state",
         Err(error) => match error.kind() {
             ErrorKind::NotFound => return Ok(()),
             ErrorKind::PermissionDenied => return Err(StoreError::Denied { path: shown() }),

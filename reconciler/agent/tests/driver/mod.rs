@@ -153,7 +153,7 @@ impl Driver {
             reveal: Reveal::WorldReadable,
         });
         match self.ask(&request) {
-            Response::Observed(report) => Ok(report),
+            Response::Observed(report) => Ok(*report),
             Response::Error(error) => Err(error),
             other => panic!("{other:?}"),
         }

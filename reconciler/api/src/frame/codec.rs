@@ -37,8 +37,8 @@ impl fmt::Display for FrameError {
             Self::Io(error) => write!(f, "the connection failed: {error}"),
             Self::Closed => f.write_str("the connection was closed"),
             Self::TooLong(length) => write!(f, "a frame of {length} bytes is too long"),
-            Self::Malformed(what) => write!(f, "not a frame: {what}"),
-            Self::WrongDigest(digest) => write!(f, "a content isn't what its name {digest} says"),
+            Self::Malformed(what) => write!(f, "invalid frame: {what}"),
+            Self::WrongDigest(digest) => write!(f, "a content doesn't match its digest {digest}"),
         }
     }
 }
@@ -143,7 +143,7 @@ pub fn read<T: DeserializeOwned>(input: &mut impl Read) -> Result<Incoming<T>, F
     }
     let Some((name, _)) = payload.split_first_chunk::<32>() else {
         return Err(FrameError::Malformed(
-            "a content without its name".to_owned(),
+            "a content without its digest".to_owned(),
         ));
     };
     let digest = Digest::from_bytes(*name);

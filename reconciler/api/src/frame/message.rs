@@ -63,7 +63,7 @@ pub enum Request {
 #[serde(rename_all = "camelCase")]
 pub enum Response {
     /// The answer to [`Request::Observe`].
-    Observed(ObserveReport),
+    Observed(Box<ObserveReport>),
     /// An answer to [`Request::Observe`]: the host doesn't hold the base; send the whole state (`base:
     /// null`).
     NeedState,
@@ -157,6 +157,9 @@ pub struct ObserveReport {
     pub ledger: LedgerSummary,
     /// The machine.
     pub facts: Facts,
+    /// The host's clock, in seconds since 1970, when the report was made; `None` if it can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<i64>,
     /// The number of resources that are as desired.
     pub in_sync: u32,
     /// Resources that differ, that couldn't be observed, or that are no longer desired.

@@ -149,8 +149,9 @@ impl Resource for CheckSpec {
         if forms.into_iter().filter(|there| *there).count() != 1 {
             problems.push(Problem {
                 field: "run",
-                message: "a check has exactly one of `http`, `tcp`, `run` and `unit`".to_owned(),
-                hint: "make several checks of it".to_owned(),
+                message: "a check must have exactly one of `http`, `tcp`, `run` and `unit`"
+                    .to_owned(),
+                hint: "split it into several checks".to_owned(),
             });
         }
         if self

@@ -136,9 +136,9 @@ impl Resource for CommandSpec {
         if !self.has_guard() && self.refresh_on.is_empty() {
             problems.push(Problem {
                 field: "run",
-                message: "nothing says when it runs".to_owned(),
+                message: "it has no condition for when to run".to_owned(),
                 hint:
-                    "add `creates`, `unless`, `onlyIf` or `refreshOn`; it would run at every look"
+                    "add `creates`, `unless`, `onlyIf` or `refreshOn`; without one it would run each time"
                         .to_owned(),
             });
         }
@@ -164,15 +164,15 @@ impl Resource for CommandSpec {
         if self.user.as_ref().is_some_and(|user| user.name().is_none()) {
             problems.push(Problem {
                 field: "user",
-                message: "a program runs as a user with a name".to_owned(),
+                message: "`user` must be a name, not a number".to_owned(),
                 hint: "write the user's name".to_owned(),
             });
         }
         if let Some(name) = self.environment.keys().find(|name| !is_variable(name)) {
             problems.push(Problem {
                 field: "environment",
-                message: format!("`{name}` is no variable's name"),
-                hint: "a name is letters, digits and `_`, and begins with no digit".to_owned(),
+                message: format!("`{name}` isn't a valid name of a variable"),
+                hint: "use letters, digits and `_`, with no digit at the start".to_owned(),
             });
         }
         problems

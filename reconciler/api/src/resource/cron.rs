@@ -50,7 +50,7 @@ impl Composite for CronSpec {
             Ok(())
         } else {
             Err(
-                "a file in /etc/cron.d has only letters, digits, `_` and `-` in its name"
+                "the name of a file in /etc/cron.d must have only letters, digits, `_` and `-`"
                     .to_owned(),
             )
         }
@@ -69,7 +69,7 @@ impl Composite for CronSpec {
         if !nickname && (fields.len() != 5 || !fields.iter().all(field)) {
             problems.push(Problem {
                 field: "schedule",
-                message: "`schedule` isn't one of crontab(5)".to_owned(),
+                message: "`schedule` isn't a schedule of crontab(5)".to_owned(),
                 hint: "write five fields, such as \"0 6 * * 1\", or a nickname such as \"@daily\""
                     .to_owned(),
             });
@@ -77,7 +77,7 @@ impl Composite for CronSpec {
         if self.user.name().is_none() {
             problems.push(Problem {
                 field: "user",
-                message: "cron takes a user by name only".to_owned(),
+                message: "`user` must be a name, not a number".to_owned(),
                 hint: "write the user's name".to_owned(),
             });
         }

@@ -91,7 +91,7 @@ impl FromStr for Mode {
             (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
         match u32::from_str_radix(text, 8) {
             Ok(bits) if octal => Ok(Self(bits)),
-            _ => Err("a mode is three or four octal digits in quotes, such as \"0644\""),
+            _ => Err("a mode must be three or four octal digits in quotes, such as \"0644\""),
         }
     }
 }
@@ -148,7 +148,7 @@ impl FromStr for Principal {
         if number || is_account_name(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("an owner or a group is a name such as www-data, or a number in quotes")
+            Err("an owner or group must be a name such as www-data, or a number in quotes")
         }
     }
 }

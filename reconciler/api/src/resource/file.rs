@@ -91,15 +91,15 @@ impl Resource for FileSpec {
         if self.wants_absent() && (self.content.is_some() || !self.validate.is_empty()) {
             problems.push(Problem {
                 field: "state",
-                message: "an absent file has no content".to_owned(),
-                hint: "leave out `content` and `validate`, or `state: absent`".to_owned(),
+                message: "an absent file can't have content".to_owned(),
+                hint: "remove `content` and `validate`, or remove `state: absent`".to_owned(),
             });
         }
         if !self.validate.is_empty() && !self.validate.iter().skip(1).any(|word| word == "%s") {
             problems.push(Problem {
                 field: "validate",
-                message: "`validate` doesn't name the candidate".to_owned(),
-                hint: "one argument is \"%s\", as in [visudo, -cf, \"%s\"]".to_owned(),
+                message: "`validate` has no argument for the new content's path".to_owned(),
+                hint: "add the argument \"%s\", as in [visudo, -cf, \"%s\"]".to_owned(),
             });
         }
         problems

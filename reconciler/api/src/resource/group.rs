@@ -71,8 +71,8 @@ impl Resource for GroupSpec {
         if name == "root" && (self.wants_absent() || self.gid.is_some_and(|gid| gid != 0)) {
             return vec![Problem {
                 field: "state",
-                message: "the group root can't be removed or renumbered".to_owned(),
-                hint: "leave its `state` and `gid` out".to_owned(),
+                message: "the group root can't be removed, and its gid can't be changed".to_owned(),
+                hint: "remove its `state` and `gid`".to_owned(),
             }];
         }
         if self
@@ -83,8 +83,8 @@ impl Resource for GroupSpec {
         {
             return vec![Problem {
                 field: "members",
-                message: "not a user's name".to_owned(),
-                hint: "name members as /etc/passwd does".to_owned(),
+                message: "this isn't a valid user name".to_owned(),
+                hint: "write member names as in /etc/passwd".to_owned(),
             }];
         }
         Vec::new()

@@ -59,14 +59,14 @@ impl Resource for LinkSpec {
         if !target_ok {
             return vec![Problem {
                 field: "target",
-                message: "no such link can be made".to_owned(),
-                hint: "a target is a path of 1 to 4095 bytes".to_owned(),
+                message: "the link's target is invalid".to_owned(),
+                hint: "write a path of 1 to 4095 bytes".to_owned(),
             }];
         }
         if self.wants_absent() == self.target.is_some() {
             return vec![Problem {
                 field: "target",
-                message: "a link has a `target`, or is absent".to_owned(),
+                message: "a link needs a `target`, unless it is absent".to_owned(),
                 hint: "write `target: /where/it/points`, or `state: absent` alone".to_owned(),
             }];
         }

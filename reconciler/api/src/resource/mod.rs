@@ -95,7 +95,7 @@ pub struct UnknownKind;
 
 impl fmt::Display for UnknownKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such resource type")
+        f.write_str("unknown resource type")
     }
 }
 
@@ -110,17 +110,17 @@ impl fmt::Display for Kind {
 /// Checks the name of a file, a directory or a link: an absolute, normal path.
 fn check_path(name: &str) -> Result<(), String> {
     if !name.starts_with('/') {
-        return Err("a path is absolute, such as /etc/motd".to_owned());
+        return Err("a path must be absolute, such as /etc/motd".to_owned());
     }
     if name == "/" || name.ends_with('/') {
-        return Err("a path has no `/` at its end".to_owned());
+        return Err("a path must not end with `/`".to_owned());
     }
     for component in name[1..].split('/') {
         if component.is_empty() || component == "." || component == ".." {
-            return Err("a path has no empty component, `.` or `..`".to_owned());
+            return Err("a path must not have an empty component, `.` or `..`".to_owned());
         }
         if component.len() > 255 {
-            return Err("a path's component has at most 255 bytes".to_owned());
+            return Err("a component of a path must have at most 255 bytes".to_owned());
         }
     }
     if ["/var/lib/plumb", "/proc", "/sys"].iter().any(|p| {

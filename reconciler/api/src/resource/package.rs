@@ -108,7 +108,7 @@ impl Resource for PackageSpec {
             Ok(())
         } else {
             Err(
-                "a package's name is two or more of a-z, 0-9, `+`, `-`, `.` (Debian policy 5.6.1)"
+                "a package's name must be two or more of a-z, 0-9, `+`, `-`, `.` (Debian policy 5.6.1)"
                     .to_owned(),
             )
         }
@@ -119,8 +119,8 @@ impl Resource for PackageSpec {
         if self.version.is_some() && self.state != PackageState::Present {
             problems.push(Problem {
                 field: "version",
-                message: "a version goes with `state: present` only".to_owned(),
-                hint: "leave out `state`, or `version`".to_owned(),
+                message: "`version` is only possible with `state: present`".to_owned(),
+                hint: "remove `state` or `version`".to_owned(),
             });
         }
         let version_ok = self.version.as_ref().is_none_or(|version| {
@@ -133,8 +133,8 @@ impl Resource for PackageSpec {
         if !version_ok {
             problems.push(Problem {
                 field: "version",
-                message: "no Debian version".to_owned(),
-                hint: "a version is as `apt policy NAME` prints it, such as 2:1.2.3-4+deb12u1"
+                message: "this isn't a Debian version".to_owned(),
+                hint: "write the version as `apt policy NAME` prints it, such as 2:1.2.3-4+deb12u1"
                     .to_owned(),
             });
         }

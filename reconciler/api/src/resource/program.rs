@@ -9,7 +9,7 @@ pub(super) fn check_program(field: &'static str, words: &[String]) -> Option<Pro
     (!absolute || !clean).then(|| Problem {
         field,
         message: format!(
-            "`{field}` isn't an absolute path and its arguments, without control characters"
+            "`{field}` must be an absolute path and its arguments, without control characters"
         ),
         hint: format!("write `{field}: [/usr/local/bin/report, --weekly]`"),
     })

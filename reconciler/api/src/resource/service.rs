@@ -122,12 +122,12 @@ impl Resource for ServiceSpec {
     fn check_name(name: &str) -> Result<(), String> {
         // Only one spelling is valid, because an address is an identity.
         if let Some(stem) = name.strip_suffix(".service") {
-            return Err(format!("`.service` is left out: write {stem}"));
+            return Err(format!("leave out `.service`: write {stem}"));
         }
         if is_unit_name(&unit_name(name)) {
             Ok(())
         } else {
-            Err("a service is named like its unit: nginx, backup.timer".to_owned())
+            Err("name a service like its unit: nginx, backup.timer".to_owned())
         }
     }
 
@@ -139,7 +139,7 @@ impl Resource for ServiceSpec {
             problems.push(Problem {
                 field: "masked",
                 message: "a masked unit can neither run nor be enabled".to_owned(),
-                hint: "leave out `masked`, or `state` and `enabled`".to_owned(),
+                hint: "remove `masked`, or remove `state` and `enabled`".to_owned(),
             });
         }
         if let Some(both) = self
@@ -149,8 +149,8 @@ impl Resource for ServiceSpec {
         {
             problems.push(Problem {
                 field: "reloadOn",
-                message: format!("`{both}` stands in `restartOn` and in `reloadOn`"),
-                hint: "a restart reloads too: leave it out of `reloadOn`".to_owned(),
+                message: format!("`{both}` is in both `restartOn` and `reloadOn`"),
+                hint: "remove it from `reloadOn`: a restart reloads too".to_owned(),
             });
         }
         problems

@@ -45,7 +45,7 @@ impl Composite for SudoersSpec {
             Ok(())
         } else {
             Err(
-                "a file in /etc/sudoers.d has only letters, digits, `_` and `-` in its name"
+                "the name of a file in /etc/sudoers.d must have only letters, digits, `_` and `-`"
                     .to_owned(),
             )
         }
@@ -56,8 +56,8 @@ impl Composite for SudoersSpec {
         if self.user.is_some() == self.group.is_some() {
             problems.push(Problem {
                 field: "user",
-                message: "it is for a `user` or for a `group`".to_owned(),
-                hint: "write one of them".to_owned(),
+                message: "it must have exactly one of `user` and `group`".to_owned(),
+                hint: "add or remove one".to_owned(),
             });
         }
         // A command that begins with `!` only looks like a ban: a copy of the program would still run.
@@ -67,7 +67,7 @@ impl Composite for SudoersSpec {
         if self.commands.is_empty() || !self.commands.iter().all(good) {
             problems.push(Problem {
                 field: "commands",
-                message: "a command is an absolute path, with arguments or without, or ALL"
+                message: "a command must be ALL, or an absolute path with or without arguments"
                     .to_owned(),
                 hint: "write [ALL], or [/usr/bin/systemctl restart nginx]".to_owned(),
             });

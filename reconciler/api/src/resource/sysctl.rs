@@ -72,7 +72,7 @@ impl Resource for SysctlSpec {
         if name.contains('.') && !slashes && name.len() <= 200 && name.split('.').all(part) {
             Ok(())
         } else {
-            Err("a sysctl is named like net.ipv4.ip_forward".to_owned())
+            Err("name a sysctl like net.ipv4.ip_forward".to_owned())
         }
     }
 
@@ -85,7 +85,7 @@ impl Resource for SysctlSpec {
         if self.wants_absent() == self.value.is_some() || !printable {
             return vec![Problem {
                 field: "value",
-                message: "a sysctl has a `value` of one line, or is absent".to_owned(),
+                message: "a sysctl needs a `value` of one line, unless it is absent".to_owned(),
                 hint: "write `value: \"1\"` in quotes, or `state: absent` alone".to_owned(),
             }];
         }

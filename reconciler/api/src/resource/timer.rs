@@ -76,7 +76,7 @@ impl Composite for TimerSpec {
         if is_unit_name(&format!("{name}.timer")) && !name.contains('@') {
             Ok(())
         } else {
-            Err("a timer is named like its units, without `.timer`: backup".to_owned())
+            Err("name a timer like its units, without `.timer`: backup".to_owned())
         }
     }
 
@@ -93,7 +93,7 @@ impl Composite for TimerSpec {
         if schedule.on_boot.is_none() && schedule.every.is_none() && schedule.calendar.is_none() {
             wrong(
                 "schedule",
-                "nothing says when it runs",
+                "it has no condition for when to run",
                 "add `onBoot`, `every` or `calendar`",
             );
         }
@@ -103,15 +103,15 @@ impl Composite for TimerSpec {
         if schedule.calendar.as_ref().is_some_and(bad_calendar) {
             wrong(
                 "schedule",
-                "`calendar` is no time of systemd.time(7)",
-                "`systemd-analyze calendar \"Sat 02:00\"` shows what a text means",
+                "`calendar` isn't a calendar event of systemd.time(7)",
+                "run `systemd-analyze calendar \"Sat 02:00\"` to see what a text means",
             );
         }
         if schedule.persistent && schedule.calendar.is_none() {
             wrong(
                 "schedule",
-                "`persistent` has a meaning for `calendar` only",
-                "leave it out, or add `calendar`",
+                "`persistent` only works with `calendar`",
+                "remove it, or add `calendar`",
             );
         }
         let good = |(name, value): (&String, &String)| {
@@ -120,8 +120,8 @@ impl Composite for TimerSpec {
         if !self.environment.iter().all(good) {
             wrong(
                 "environment",
-                "a variable's name is letters, digits and `_`, its value has one line",
-                "put longer texts into a file that the program reads",
+                "a variable's name must be letters, digits and `_`, and its value one line",
+                "put longer text into a file that the program reads",
             );
         }
         problems

@@ -131,7 +131,7 @@ impl Resource for UnitSpec {
             Ok(())
         } else {
             Err(
-                "a unit is named like nginx.service, a drop-in like nginx.service.d/limits.conf"
+                "name a unit like nginx.service, a drop-in like nginx.service.d/limits.conf"
                     .to_owned(),
             )
         }
@@ -149,8 +149,10 @@ impl Resource for UnitSpec {
         if self.wants_absent() == self.content.is_some() {
             return vec![Problem {
                 field: "content",
-                message: "a unit has `content`, or is absent".to_owned(),
-                hint: "write the unit's text, or `state: absent` alone; whether it runs is a `service`".to_owned(),
+                message: "a unit needs `content`, unless it is absent".to_owned(),
+                hint:
+                    "write the unit's text, or `state: absent` alone; use a `service` to start it"
+                        .to_owned(),
             }];
         }
         Vec::new()

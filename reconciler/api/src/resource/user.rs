@@ -129,8 +129,8 @@ impl Resource for UserSpec {
         if name == "root" && (self.wants_absent() || self.uid.is_some_and(|uid| uid != 0)) {
             problem(
                 "state",
-                "root can't be removed or renumbered",
-                "leave root's `state` and `uid` out",
+                "root can't be removed, and its uid can't be changed",
+                "remove root's `state` and `uid`",
             );
         }
         for (field, path) in [("home", &self.home), ("shell", &self.shell)] {
@@ -140,7 +140,7 @@ impl Resource for UserSpec {
             if !good {
                 problem(
                     field,
-                    "not an absolute path",
+                    "this isn't an absolute path",
                     "write the whole path, such as /bin/bash",
                 );
             }
@@ -152,8 +152,8 @@ impl Resource for UserSpec {
         {
             problem(
                 "comment",
-                "a comment can hold neither `:` nor a line's end",
-                "both end the field in /etc/passwd",
+                "a comment can't contain `:` or a line break",
+                "remove them: both end the field in /etc/passwd",
             );
         }
         if self
@@ -164,8 +164,8 @@ impl Resource for UserSpec {
         {
             problem(
                 "groups",
-                "not a group's name",
-                "name groups as /etc/group does",
+                "this isn't a valid group name",
+                "write group names as in /etc/group",
             );
         }
         problems

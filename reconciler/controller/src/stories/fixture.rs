@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use plumb_api::LoginUrl;
 use plumb_core::alert::Alert;
-use plumb_core::ports::{AlertError, AlertSink, Clock, Records, Store, StoreError, Table, Write};
+use plumb_core::ports::{
+    AlertError, AlertSink, Clock, Posted, Records, Store, StoreError, Table, Write,
+};
 use plumb_core::status::{ConditionStatus, ConditionType, HostStatus};
 use plumb_trust::{Oid, Revocations};
 use tokio::task::JoinHandle;
@@ -111,12 +114,16 @@ impl AlertSink for Receiver {
         "http://alerts.example:9093"
     }
 
-    fn post<'a>(&'a self, alerts: &'a [Alert]) -> BoxFuture<'a, Result<(), AlertError>> {
+    fn post<'a>(
+        &'a self,
+        alerts: &'a [Alert],
+        _now: Timestamp,
+    ) -> BoxFuture<'a, Result<Posted, AlertError>> {
         let result = if *self.down.lock().unwrap() {
             Err(AlertError::Unreachable("connection refused".to_owned()))
         } else {
             self.posts.lock().unwrap().push(alerts.to_vec());
-            Ok(())
+            Ok(Posted::default())
         };
         Box::pin(std::future::ready(result))
     }
@@ -188,7 +195,9 @@ impl Fleet {
                 let revoked = self.revoked.clone();
                 move || revoked.lock().unwrap().clone()
             }),
-            make_sink: Arc::new(|address: &str| Err(format!("{address} is no Alertmanager here"))),
+            make_sink: Arc::new(|address: &LoginUrl| {
+                Err(format!("{address} is no Alertmanager here"))
+            }),
             clock: Arc::new(self.clock),
         };
         self.running = Some(

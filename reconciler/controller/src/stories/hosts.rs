@@ -260,6 +260,7 @@ impl Host {
             target: request.target,
             ledger: self.summary(),
             facts: Facts::default(),
+            clock: None,
             in_sync: u32::try_from(state.len()).unwrap(),
             differences,
             unconfirmed,

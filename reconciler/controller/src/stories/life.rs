@@ -143,7 +143,7 @@ async fn conditions_of_a_host_that_cant_be_worked_on_agree() {
         .find(|event| event.reason.as_str() == "AlertResolved")
         .unwrap();
     assert!(
-        resolved.message.contains("is resolved; it said: "),
+        resolved.message.contains("resolved: "),
         "{}",
         resolved.message
     );

@@ -14,7 +14,7 @@ use plumb_api::HostName;
 
 pub use active::{ActiveAlert, ActiveAlerts, AlertChanges};
 pub use labels::label_name;
-pub use rules::{HeldCommit, Hold, HostFacts, Rules, Settings};
+pub use rules::{HeldCommit, Hold, HostSnapshot, Rules, Settings};
 
 /// The labels that identify an alert.
 pub type Labels = BTreeMap<String, String>;
@@ -40,6 +40,8 @@ pub enum AlertName {
     HostReleased,
     /// The controller can't reach a host.
     HostUnreachable,
+    /// The repository can't be fetched, or an accepted revision can't be loaded.
+    SourceFailing,
 }
 
 impl AlertName {
@@ -55,6 +57,7 @@ impl AlertName {
             Self::HostReconcileFailing => "PlumbHostReconcileFailing",
             Self::HostReleased => "PlumbHostReleased",
             Self::HostUnreachable => "PlumbHostUnreachable",
+            Self::SourceFailing => "PlumbSourceFailing",
         }
     }
 
@@ -69,7 +72,8 @@ impl AlertName {
             | Self::HostHeld
             | Self::HostReconcileFailing
             | Self::HostReleased
-            | Self::HostUnreachable => "warning",
+            | Self::HostUnreachable
+            | Self::SourceFailing => "warning",
         }
     }
 }
@@ -122,6 +126,12 @@ pub struct Outlook {
 }
 
 impl Outlook {
+    /// Adds the alerts of another rule about the same object.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.firing.extend(other.firing);
+        self.next = [self.next, other.next].into_iter().flatten().min();
+    }
+
     /// True if `after` has passed since `since`; otherwise records when it will have passed.
     fn lasted(&mut self, since: Timestamp, after: jiff::SignedDuration, now: Timestamp) -> bool {
         if now.duration_since(since) >= after {

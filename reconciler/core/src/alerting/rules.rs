@@ -19,6 +19,8 @@ pub struct Settings {
     pub pending_after: SignedDuration,
     /// The time for which a host's manifests must be unusable.
     pub hold_after: SignedDuration,
+    /// The time for which the repository can't be fetched.
+    pub source_after: SignedDuration,
     /// The number of failures of one host in a row.
     pub failures: u32,
     /// The base address of the runbooks: `RUNBOOKS/plumbhostdrifted`.
@@ -31,6 +33,7 @@ impl Default for Settings {
             unreachable_after: SignedDuration::from_mins(15),
             pending_after: SignedDuration::from_hours(1),
             hold_after: SignedDuration::from_hours(1),
+            source_after: SignedDuration::from_mins(10),
             failures: 3,
             runbooks: "https://plumb.dev/runbooks".to_owned(),
         }
@@ -39,7 +42,7 @@ impl Default for Settings {
 
 /// The status and labels of a host, as the rules read them.
 #[derive(Debug, Clone, Copy)]
-pub struct HostFacts<'a> {
+pub struct HostSnapshot<'a> {
     /// The host's status.
     pub status: &'a HostStatus,
     /// The labels of its manifest.
@@ -98,7 +101,7 @@ impl Rules<'_> {
     fn alert(
         &self,
         name: AlertName,
-        host: Option<&HostFacts<'_>>,
+        host: Option<&HostSnapshot<'_>>,
         summary: String,
         description: String,
         revision: Option<&str>,
@@ -135,7 +138,7 @@ impl Rules<'_> {
     }
 
     /// Returns the alerts of a host.
-    pub fn of_host(&self, host: HostFacts<'_>) -> Outlook {
+    pub fn of_host(&self, host: HostSnapshot<'_>) -> Outlook {
         let mut outlook = Outlook::default();
         let status = host.status;
         let conditions = &status.conditions;
@@ -160,7 +163,7 @@ impl Rules<'_> {
                         AlertName::HostReleased,
                         format!("{name} is no longer in git and no longer driven"),
                         format!(
-                            "What Plumb made on it stays as it is. `plumb forget {name}` ends this alert; to have it taken back, put the Host into git again with `state: retired`."
+                            "Plumb leaves what it made there. Run `plumb forget {name}` to end this alert. To remove what Plumb made, add the Host to git again with `state: retired`."
                         ),
                     ));
                     // A host that isn't contacted has no other known state.
@@ -175,7 +178,9 @@ impl Rules<'_> {
                 {
                     outlook.firing.push(alert(
                         AlertName::HostHeld,
-                        format!("{name} keeps its last state: its manifests can't be used"),
+                        format!(
+                            "{name} stays at its last desired state: its manifests have errors"
+                        ),
                         synced.message.clone(),
                     ));
                 }
@@ -189,7 +194,7 @@ impl Rules<'_> {
         if let Some(drifted) = drifted.filter(|drifted| drifted.reason.alert().is_some()) {
             outlook.firing.push(alert(
                 AlertName::HostDrifted,
-                format!("{name} moved away from what git says"),
+                format!("{name} differs from git: {}", drifted.message),
                 drifted.message.clone(),
             ));
         }
@@ -198,12 +203,12 @@ impl Rules<'_> {
                 Some(AlertName::HostOffVerifiedChain) => (
                     AlertName::HostOffVerifiedChain,
                     format!(
-                        "{name} ran a revision that the branch doesn't lead to, and is left as it is"
+                        "{name} ran a revision that its target doesn't contain; nothing is changed on it"
                     ),
                 ),
                 _ => (
                     AlertName::HostReconcileFailing,
-                    format!("{name} can't be brought to what git says until something changes"),
+                    format!("{name}: apply failed, and a retry won't help"),
                 ),
             };
             outlook
@@ -216,7 +221,7 @@ impl Rules<'_> {
             if outlook.lasted(since, self.settings.unreachable_after, self.now) {
                 outlook.firing.push(alert(
                     AlertName::HostUnreachable,
-                    format!("{name} can't be reached"),
+                    format!("{name} is unreachable"),
                     unreachable.message.clone(),
                 ));
             }
@@ -224,7 +229,7 @@ impl Rules<'_> {
             let why = conditions.get(ConditionType::Ready);
             outlook.firing.push(alert(
                 AlertName::HostReconcileFailing,
-                format!("{name} fails to come to what git says"),
+                format!("{name}: apply keeps failing"),
                 why.map(|ready| ready.message.clone()).unwrap_or_default(),
             ));
         }
@@ -245,11 +250,35 @@ impl Rules<'_> {
             outlook.firing.push(self.alert(
                 AlertName::CommitVerificationFailed,
                 None,
-                "no commit of the branch can be judged".to_owned(),
+                "no commit of the branch can be verified".to_owned(),
                 format!("{why}."),
                 None,
             ));
         }
+        outlook
+    }
+
+    /// Returns the alert about the source itself, from its condition `Ready`. An accepted revision that can't
+    /// be loaded (`unloadable`) keeps every host from it, and retrying doesn't help: that is told at once.
+    pub fn of_fetch(&self, ready: Option<&Condition>, unloadable: Option<&str>) -> Outlook {
+        let mut outlook = Outlook::default();
+        let Some(ready) = ready.filter(|ready| ready.status == ConditionStatus::False) else {
+            return outlook;
+        };
+        let since = ready.last_transition_time;
+        let summary = match unloadable {
+            Some(commit) => {
+                let short: String = commit.chars().take(12).collect();
+                format!("the accepted revision {short} can't be loaded")
+            }
+            None if outlook.lasted(since, self.settings.source_after, self.now) => {
+                "the repository can't be fetched".to_owned()
+            }
+            None => return outlook,
+        };
+        let message = format!("{}. Hosts stay at the revision before.", ready.message);
+        let alert = self.alert(AlertName::SourceFailing, None, summary, message, unloadable);
+        outlook.firing.push(alert);
         outlook
     }
 
@@ -264,6 +293,7 @@ impl Rules<'_> {
         };
         let behind = match held.behind {
             0 => String::new(),
+            1 => " 1 more commit waits behind it.".to_owned(),
             n => format!(" {n} more commits wait behind it."),
         };
         let (name, summary) = match held.hold {
@@ -289,9 +319,13 @@ impl Rules<'_> {
             failed.extend(hosts.map(|(host, failure)| (host, failure.reason.as_str())));
             revision = rollout.revision().or(revision);
         }
-        if failed.is_empty() {
-            return Outlook::default();
-        }
+        let summary = match failed.as_slice() {
+            [] => return Outlook::default(),
+            [(host, _)] => format!("rollout halted: {host} failed"),
+            [(host, _), others @ ..] => {
+                format!("rollout halted: {host} and {} more failed", others.len())
+            }
+        };
         let first: Vec<_> = failed
             .iter()
             .take(5)
@@ -300,9 +334,9 @@ impl Rules<'_> {
         let firing = self.alert(
             AlertName::RolloutHalted,
             None,
-            format!("no further hosts change: {} failed", failed.len()),
+            summary,
             format!(
-                "{}. It goes on when these hosts come through, or with a commit that changes what they should be.",
+                "{}. The rollout resumes when these hosts succeed, or when a commit changes their desired state.",
                 first.join("; ")
             ),
             revision,

@@ -44,7 +44,7 @@ fn rules<'a>(fleet: Option<&'a str>, settings: &'a Settings, when: i64) -> Rules
 
 fn names(status: &HostStatus, when: i64) -> Vec<String> {
     let labels = BTreeMap::new();
-    let host = HostFacts {
+    let host = HostSnapshot {
         status,
         labels: &labels,
     };
@@ -74,7 +74,7 @@ fn labels_are_the_identity_and_fit_for_prometheus() {
         ("severity".to_owned(), "mine".to_owned()),
         ("empty".to_owned(), String::new()),
     ]);
-    let host = HostFacts {
+    let host = HostSnapshot {
         status: &status,
         labels: &labels,
     };
@@ -240,7 +240,7 @@ fn a_halt_says_who_failed() {
         .of_rollouts([&rollout])
         .firing;
     assert_eq!(all[0].labels["alertname"], "PlumbRolloutHalted");
-    assert!(all[0].annotations["description"].starts_with("a: apt failed. It goes on"));
+    assert!(all[0].annotations["description"].starts_with("a: apt failed. The rollout resumes"));
 }
 
 fn scope() -> AlertScope {

@@ -11,7 +11,7 @@ use plumb_document::{Diagnostic, Entry, Map, Node, Span, Style, Value, closest};
 use super::params::Params;
 use super::{Block, Priority, fields_of};
 use crate::manifest::{Manifests, Problems, Profile, TYPES, code, mapping, unsupported_diagnostic};
-use crate::render::{Context, Uses, is_expression};
+use crate::render::{Context, NamesRead, is_expression};
 use crate::resolve::Built;
 
 /// The origin of a piece: the scope of its expressions, and its name in `explain`.
@@ -44,7 +44,7 @@ pub(crate) struct Piece {
     pub(crate) fields: Arc<Map>,
     pub(crate) scope: Arc<Scope>,
     /// The names that its expressions read.
-    pub(crate) uses: Uses,
+    pub(crate) uses: NamesRead,
     /// True if it may name a composite: the parts of that composite depend on the host.
     names_composites: bool,
     /// The finished resource, if no other piece has the address and no fact of the host is used.
@@ -67,7 +67,7 @@ impl Piece {
             span,
             fields,
             scope,
-            uses: Uses::default(),
+            uses: NamesRead::default(),
             built: OnceLock::new(),
         }
     }
@@ -95,7 +95,7 @@ fn names_composites(address: &AnyAddress, fields: &Map) -> bool {
 
 /// A resource whose name depends on the host.
 #[derive(Debug)]
-pub(crate) struct Late {
+pub(crate) struct DynamicResource {
     kind: AnyKind,
     name: Node,
     value: Node,
@@ -106,7 +106,7 @@ pub(crate) struct Late {
 #[derive(Debug)]
 pub(crate) struct Fragment {
     pub(crate) pieces: Vec<Piece>,
-    late: Vec<Late>,
+    late: Vec<DynamicResource>,
     scope: Arc<Scope>,
     /// The parameters, if it belongs to a profile.
     pub(crate) params: Option<Params>,
@@ -155,7 +155,7 @@ impl Fragment {
                 if is_expression(&name) {
                     let uses = manifests.engine.uses_of(&key.text);
                     if uses.host || uses.fleet {
-                        self.late.push(Late {
+                        self.late.push(DynamicResource {
                             kind,
                             name,
                             value: value.clone(),
@@ -188,7 +188,7 @@ impl Fragment {
             Value::Int(_, raw) => raw.clone(),
             _ => {
                 let message = format!(
-                    "a resource's name is text, and this gives {}",
+                    "a resource's name must be text, not {}",
                     rendered.describe()
                 );
                 return Err(vec![Diagnostic::error(
@@ -206,11 +206,14 @@ impl Fragment {
             )]
         })?;
         let Some(fields) = fields_of(value) else {
-            let message = format!("`{address}` has fields, and can't be {}", value.describe());
+            let message = format!(
+                "`{address}` must be a mapping of fields, not {}",
+                value.describe()
+            );
             let diagnostic =
                 Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message);
             return Err(vec![diagnostic.hint(format!(
-                "write {text}: {{}} for a resource with nothing but its name"
+                "write {text}: {{}} for a resource that has only a name"
             ))]);
         };
         let span = name.span.clone();
@@ -232,7 +235,7 @@ impl Fragment {
         let context = self.scope.context(host, None);
         let mut diagnostics = Vec::new();
         let mut pieces = Vec::new();
-        for Late {
+        for DynamicResource {
             kind,
             name,
             value,
@@ -271,12 +274,12 @@ fn unknown_type(name: &str, span: &Span) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_TYPE,
         span,
-        format!("there is no resource type `{name}`"),
+        format!("unknown resource type `{name}`"),
     );
     let all: Vec<&str> = AnyKind::all().map(AnyKind::as_str).collect();
     match closest(name, all.iter().copied()) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint(format!("there are {}", all.join(", "))),
+        None => diagnostic.hint(format!("use one of: {}", all.join(", "))),
     }
 }
 
@@ -289,13 +292,13 @@ struct FragmentKey {
 }
 
 /// A fragment, or the errors of its blocks.
-pub(crate) type Made = Result<Arc<Fragment>, Vec<Diagnostic>>;
+pub(crate) type FragmentResult = Result<Arc<Fragment>, Vec<Diagnostic>>;
 
 /// The fragments of a revision.
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
-    profiles: RwLock<HashMap<FragmentKey, Made>>,
-    defaults: OnceLock<Made>,
+    profiles: RwLock<HashMap<FragmentKey, FragmentResult>>,
+    defaults: OnceLock<FragmentResult>,
 }
 
 impl Fragments {
@@ -306,7 +309,7 @@ impl Fragments {
         profile: &Profile,
         key: &Arc<str>,
         params: &Params,
-    ) -> Made {
+    ) -> FragmentResult {
         let id = FragmentKey {
             profile: profile.name.clone(),
             key: key.clone(),
@@ -340,7 +343,7 @@ impl Fragments {
     }
 
     /// Returns the blocks of `Fleet.hostDefaults`.
-    pub(crate) fn of_defaults(&self, manifests: &Manifests) -> Made {
+    pub(crate) fn of_defaults(&self, manifests: &Manifests) -> FragmentResult {
         let make = || {
             let Ok(fleet) = &manifests.fleet else {
                 return Err(Vec::new());

@@ -8,15 +8,15 @@ use plumb_document::{Diagnostic, Span};
 
 use super::fragment::{Fragment, Piece, Scope};
 use super::patch::{self, PatchState, Patched};
-use super::{Priority, Sight};
-use crate::expand::{Declared, Expansion};
+use super::{HostContext, Priority};
+use crate::expand::{Expansion, HostComposite};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, Problems, closest_address, code,
 };
-use crate::resolve::{Words, composite};
+use crate::resolve::{BuildContext, composite};
 
 /// The sources of one host's pieces: fragments shared with other hosts, and its own.
-pub(crate) struct Voices {
+pub(crate) struct PieceSources {
     fragments: Vec<Arc<Fragment>>,
     late: Vec<Piece>,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Slot<'s, 'a> {
     },
 }
 
-impl Voices {
+impl PieceSources {
     fn of(manifests: &Manifests, host: &Host, facts: &HostFacts) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let mut fragments = Vec::with_capacity(facts.instances.len() + 2);
@@ -98,21 +98,21 @@ pub(crate) fn compose<T>(
     manifests: &Manifests,
     host: &Host,
     facts: &HostFacts,
-    sight: &Sight<'_>,
+    host_context: &HostContext<'_>,
     then: impl FnOnce(&Composed<'_>) -> Result<T, Problems>,
 ) -> Result<T, Problems> {
-    let voices = Voices::of(manifests, host, facts)?;
-    let mut pieces = voices.pieces();
+    let piece_sources = PieceSources::of(manifests, host, facts)?;
+    let mut pieces = piece_sources.pieces();
     let mut problems = Problems::default();
     let removed = remove(host, &mut pieces, &mut problems);
-    let patched = match patch::apply(manifests, host, &pieces, sight) {
+    let patched = match patch::apply(manifests, host, &pieces, host_context) {
         Ok(patched) => patched,
         Err(diagnostics) => {
             problems.diagnostics.extend(diagnostics);
             Patched::default()
         }
     };
-    let expansion = match expand(manifests, &pieces, &patched, sight) {
+    let expansion = match expand(manifests, &pieces, &patched, host_context) {
         Ok(expansion) => expansion,
         Err(more) => {
             problems.merge(more);
@@ -147,7 +147,7 @@ fn expand(
     manifests: &Manifests,
     pieces: &[&Piece],
     patched: &Patched,
-    sight: &Sight<'_>,
+    host_context: &HostContext<'_>,
 ) -> Result<Expansion, Problems> {
     let nothing = Expansion::default();
     let is_composite = |address: &AnyAddress| matches!(address, AnyAddress::Composite(_));
@@ -161,18 +161,18 @@ fn expand(
         patched,
         expansion: &nothing,
     };
-    let words = Words {
+    let build = BuildContext {
         manifests,
-        sight,
+        host_context,
         expansion: &nothing,
     };
     let mut problems = Problems::default();
-    let mut all: Vec<Declared> = Vec::new();
+    let mut all: Vec<HostComposite> = Vec::new();
     for (address, slot) in composed.slots() {
         let AnyAddress::Composite(address) = address else {
             continue;
         };
-        match composite(&words, address, &slot) {
+        match composite(&build, address, &slot) {
             Ok(declared) => all.push(declared),
             Err(more) => problems.merge(more),
         }
@@ -197,12 +197,11 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                     .filter(|piece| piece.address == address)
                     .collect();
                 if let Some(own) = there.iter().copied().find(of_host) {
-                    let message =
-                        format!("`{address}` is removed, and the host itself asks for it");
+                    let message = format!("the host both defines and removes `{address}`");
                     problems.diagnostics.push(
                         Diagnostic::error(code::CONFLICT, &node.span, message)
                             .related(&own.span, "here")
-                            .hint("take one of them away"),
+                            .hint("remove one of the two"),
                     );
                 } else if there.is_empty() && *layer == Layer::Host {
                     // It may be a part of a composite.
@@ -214,9 +213,9 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                 Diagnostic::error(
                     code::INVALID_NAME,
                     &node.span,
-                    "a whole resource is removed, not a field of it",
+                    "a field can't be removed, only a whole resource",
                 )
-                .hint("to leave a field alone, force it to null"),
+                .hint("set the field to null under `force:` to leave it alone"),
             ),
             Err(error) => {
                 problems.diagnostics.push(Diagnostic::error(
@@ -256,11 +255,11 @@ impl Removed<'_> {
 }
 
 fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a AnyAddress>) -> Diagnostic {
-    let message = format!("nothing brings `{what}`, so there is nothing to remove");
+    let message = format!("`{what}` isn't among the host's resources, so it can't be removed");
     let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, message);
     match closest_address(what, all) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("take the line away"),
+        None => diagnostic.hint("remove the line"),
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use minijinja::Value as Jinja;
 use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value};
 
-use super::fragment::Made;
+use super::fragment::FragmentResult;
 use super::no_profile;
-use super::params::{From, Given, Params, Words, settle};
+use super::params::{From, ParamForm, Params, RenderedParams, settle};
 use crate::manifest::{Host, Layer, Manifests, ObjectId, Problems, Profile, code, include};
 use crate::render::{Context, has_expression};
 
@@ -20,16 +20,16 @@ pub(crate) struct Instance {
     pub(crate) profile: Arc<Profile>,
     pub(crate) params: Params,
     /// Its blocks with these parameters, shared with other hosts.
-    pub(crate) fragment: Made,
+    pub(crate) fragment: FragmentResult,
     /// True if its resources are on the host: its `when` and that of an including profile hold.
     pub(crate) active: bool,
     /// The places that ask for it, for `explain`.
-    pub(crate) reached: Vec<Reach>,
+    pub(crate) reached: Vec<InstanceSource>,
 }
 
 /// A place that asks for an instance.
 #[derive(Debug, Clone)]
-pub(crate) struct Reach {
+pub(crate) struct InstanceSource {
     pub(crate) by: Option<Arc<str>>,
     pub(crate) span: Span,
 }
@@ -42,19 +42,19 @@ impl Instance {
 }
 
 /// An instance whose parameters aren't complete yet.
-struct Pending {
+struct PartialInstance {
     profile: Arc<Profile>,
-    given: Vec<(Given, bool)>,
-    reached: Vec<Reach>,
+    given: Vec<(RenderedParams, bool)>,
+    reached: Vec<InstanceSource>,
     active: bool,
 }
 
-struct Walk<'a> {
+struct InstanceWalk<'a> {
     manifests: &'a Manifests,
     host: &'a Host,
     value: &'a Jinja,
     /// Keyed by the profile's place in the order of includes, then by key: including profiles come first.
-    pending: BTreeMap<(usize, Arc<str>), Pending>,
+    pending: BTreeMap<(usize, Arc<str>), PartialInstance>,
     keys: BTreeMap<Arc<str>, (Arc<str>, Span)>,
     /// Keys in the host's `remove`, with true if an instance with the key was found.
     removed: BTreeMap<String, (Span, Layer, bool)>,
@@ -67,7 +67,7 @@ pub(crate) fn instances(
     host: &Host,
     value: &Jinja,
 ) -> Result<Vec<Instance>, Problems> {
-    let mut walk = Walk {
+    let mut walk = InstanceWalk {
         manifests,
         host,
         value,
@@ -112,25 +112,25 @@ fn nothing_to_remove<'a>(
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
         span,
-        format!("nothing brings `{what}`, so there is nothing to remove"),
+        format!("`{what}` isn't among the host's resources, so it can't be removed"),
     );
     let keys: Vec<String> = keys.map(|key| format!("profile:{key}")).collect();
     match plumb_document::closest(what, keys.iter().map(String::as_str)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("take the line away"),
+        None => diagnostic.hint("remove the line"),
     }
 }
 
 /// Returns the kind of these parameters: literal or made of expressions.
-fn words_of(params: &Map) -> Words {
+fn form_of(params: &Map) -> ParamForm {
     if params.iter().any(|entry| has_expression(&entry.value)) {
-        Words::Rendered
+        ParamForm::Rendered
     } else {
-        Words::Written
+        ParamForm::Written
     }
 }
 
-impl Walk<'_> {
+impl InstanceWalk<'_> {
     fn ask_of_host(&mut self) {
         let context = Context::facts(self.value, None);
         for (layer, profiles) in &self.host.profiles {
@@ -147,12 +147,12 @@ impl Walk<'_> {
                 }
                 match self.rendered(&wanted.params, &entry.value.span, &context) {
                     Ok(params) => {
-                        let given = Given {
+                        let given = RenderedParams {
                             from: From::from(*layer),
-                            words: words_of(&wanted.params),
+                            form: form_of(&wanted.params),
                             params,
                         };
-                        let reach = Reach {
+                        let reach = InstanceSource {
                             by: None,
                             span: entry.key.span.clone(),
                         };
@@ -203,8 +203,8 @@ impl Walk<'_> {
         key: Arc<str>,
         of: &Arc<str>,
         span: &Span,
-        given: Given,
-        reach: Reach,
+        given: RenderedParams,
+        reach: InstanceSource,
         active: bool,
     ) {
         if let Some((_, _, found)) = self.removed.get_mut(&*key) {
@@ -231,10 +231,10 @@ impl Walk<'_> {
                 let diagnostic = Diagnostic::error(
                     code::CONFLICT,
                     span,
-                    format!("the key `{key}` stands for the profile `{of}` here, and for `{other}` elsewhere"),
+                    format!("the key `{key}` is the profile `{of}` here and `{other}` elsewhere"),
                 )
                 .related(first, "the other one")
-                .hint("give one of them another key with `of`");
+                .hint("give one of them a key of its own, and name its profile with `of`");
                 self.problems.diagnostics.push(diagnostic);
                 return;
             }
@@ -249,12 +249,15 @@ impl Walk<'_> {
             .get(of)
             .copied()
             .unwrap_or_default();
-        let pending = self.pending.entry((order, key)).or_insert_with(|| Pending {
-            profile,
-            given: Vec::new(),
-            reached: Vec::new(),
-            active: false,
-        });
+        let pending = self
+            .pending
+            .entry((order, key))
+            .or_insert_with(|| PartialInstance {
+                profile,
+                given: Vec::new(),
+                reached: Vec::new(),
+                active: false,
+            });
         pending.given.push((given, active));
         pending.reached.push(reach);
         pending.active |= active;
@@ -262,15 +265,15 @@ impl Walk<'_> {
 
     /// Settles an instance's parameters once all its requests are known, and requests the profiles that it
     /// includes.
-    fn settle(&mut self, key: Arc<str>, pending: Pending) -> Option<Instance> {
-        let Pending {
+    fn settle(&mut self, key: Arc<str>, pending: PartialInstance) -> Option<Instance> {
+        let PartialInstance {
             profile,
             given,
             reached,
             active,
         } = pending;
         // Requests by profiles whose `when` is false count only if there are no others.
-        let given: Vec<Given> = given
+        let given: Vec<RenderedParams> = given
             .into_iter()
             .filter(|(_, counts)| *counts || !active)
             .map(|(given, _)| given)
@@ -310,12 +313,12 @@ impl Walk<'_> {
                         Value::String(text) => text.clone(),
                         _ => included.describe().into(),
                     };
-                    let given = Given {
+                    let given = RenderedParams {
                         from: From::Include,
-                        words: words_of(&wanted.params),
+                        form: form_of(&wanted.params),
                         params,
                     };
-                    let reach = Reach {
+                    let reach = InstanceSource {
                         by: Some(key.clone()),
                         span: wanted.key.span.clone(),
                     };
@@ -352,7 +355,7 @@ impl Walk<'_> {
             _ => Err(Box::new(Diagnostic::error(
                 code::EXPRESSION,
                 &when.span,
-                "`when` is an expression",
+                "`when` must be an expression",
             ))),
         }
     }
@@ -361,7 +364,7 @@ impl Walk<'_> {
     fn with_defaults(
         &self,
         profile: &Arc<Profile>,
-        given: &[Given],
+        given: &[RenderedParams],
         used: &Span,
     ) -> Result<Params, Vec<Diagnostic>> {
         let has = |entry: &Entry| entry.value.get("default").is_some_and(has_expression);

@@ -20,14 +20,14 @@ pub(crate) struct Pick<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Field<'a> {
     pub(crate) name: std::sync::Arc<str>,
-    pub(crate) says: Says<'a>,
+    pub(crate) says: FieldValues<'a>,
     /// The overridden values of lower priority, for `explain`.
     pub(crate) under: Vec<Pick<'a>>,
 }
 
 /// The values that decide a field.
 #[derive(Debug, Clone)]
-pub(crate) enum Says<'a> {
+pub(crate) enum FieldValues<'a> {
     /// One value. The others have the same priority and hold expressions; rendering shows if they agree.
     One(Pick<'a>, Vec<Pick<'a>>),
     /// A set: the union of these values.
@@ -38,8 +38,8 @@ impl<'a> Field<'a> {
     /// Returns all values that decide the field.
     pub(crate) fn picks(&self) -> impl Iterator<Item = &Pick<'a>> {
         let (one, more): (Option<&Pick<'a>>, &[Pick<'a>]) = match &self.says {
-            Says::One(pick, beside) => (Some(pick), beside),
-            Says::Union(picks) => (None, picks),
+            FieldValues::One(pick, beside) => (Some(pick), beside),
+            FieldValues::Union(picks) => (None, picks),
         };
         one.into_iter().chain(more)
     }
@@ -71,9 +71,9 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
             let is_set = sets.contains(&&*name);
             let Some(pick) = picks.pop() else { continue };
             let says = if is_set {
-                Says::Union(vec![pick])
+                FieldValues::Union(vec![pick])
             } else {
-                Says::One(pick, Vec::new())
+                FieldValues::One(pick, Vec::new())
             };
             fields.push(Field {
                 name,
@@ -94,7 +94,7 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
                 .partition(|pick| highest < Priority::Force || pick.piece.priority == highest);
             fields.push(Field {
                 name,
-                says: Says::Union(deciding),
+                says: FieldValues::Union(deciding),
                 under,
             });
             continue;
@@ -124,7 +124,7 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
         }
         fields.push(Field {
             name,
-            says: Says::One(first, beside),
+            says: FieldValues::One(first, beside),
             under,
         });
     }
@@ -157,7 +157,7 @@ pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>
     )
     .related(&first.key.span, "the other one");
     if first.piece.priority == Priority::Force {
-        return diagnostic.hint("both are under `force`; take one of them away");
+        return diagnostic.hint("both are under `force`; remove one of the two");
     }
     let value = serde_json::to_string(&second.node).unwrap_or_default();
     let value = if value.len() > 60 {
@@ -166,7 +166,7 @@ pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>
         value
     };
     diagnostic.hint(format!(
-        "let them agree, or decide in the host: `force: {{{}: {{{}: {{{name}: {value}}}}}}}`",
+        "make them equal, or decide in the host: `force: {{{}: {{{}: {{{name}: {value}}}}}}}`",
         address.kind(),
         address.name(),
     ))

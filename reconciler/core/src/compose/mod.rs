@@ -19,13 +19,13 @@ use std::sync::Arc;
 use plumb_document::{Diagnostic, Map, Node, Value, closest};
 
 use crate::manifest::{Broken, Profile, code};
-use crate::render::Reads;
+use crate::render::BrokenReads;
 
 pub(crate) use fragment::{Fragments, Piece, Scope, check_types};
 pub(crate) use gather::{Slot, compose};
 pub(crate) use instance::{Instance, instances};
-pub(crate) use merge::{Field, Pick, Says, conflict, merge};
-pub(crate) use params::{Settled, check_declarations};
+pub(crate) use merge::{Field, FieldValues, Pick, conflict, merge};
+pub(crate) use params::{ParamsCache, check_declarations};
 pub(crate) use patch::PatchedResource;
 
 /// The priority of a value: the highest one decides a field.
@@ -108,7 +108,7 @@ pub(crate) fn order(
     }
     let mut finished: Vec<Arc<str>> = Vec::new();
     let names: Vec<_> = profiles.keys().cloned().collect();
-    let mut states: BTreeMap<Arc<str>, Walk> = BTreeMap::new();
+    let mut states: BTreeMap<Arc<str>, VisitState> = BTreeMap::new();
     for name in &names {
         let mut path = Vec::new();
         walk(
@@ -142,7 +142,7 @@ pub(crate) fn order(
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Walk {
+enum VisitState {
     Open,
     Done,
 }
@@ -150,19 +150,19 @@ enum Walk {
 fn walk(
     name: &Arc<str>,
     profiles: &BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>,
-    states: &mut BTreeMap<Arc<str>, Walk>,
+    states: &mut BTreeMap<Arc<str>, VisitState>,
     path: &mut Vec<Arc<str>>,
     finished: &mut Vec<Arc<str>>,
     wrong: &mut Vec<(Arc<str>, Diagnostic)>,
 ) {
-    if states.get(name) == Some(&Walk::Done) {
+    if states.get(name) == Some(&VisitState::Done) {
         return;
     }
-    states.insert(name.clone(), Walk::Open);
+    states.insert(name.clone(), VisitState::Open);
     path.push(name.clone());
     if let Some(Ok(profile)) = profiles.get(name) {
         for include in &profile.includes {
-            if states.get(&include.of) == Some(&Walk::Open) {
+            if states.get(&include.of) == Some(&VisitState::Open) {
                 let from = path
                     .iter()
                     .position(|step| *step == include.of)
@@ -176,11 +176,11 @@ fn walk(
                     code::CYCLE,
                     &include.span,
                     format!(
-                        "profiles include one another in a circle: {}",
+                        "profiles include each other in a circle: {}",
                         circle.join(" → ")
                     ),
                 )
-                .hint("take one of the includes away");
+                .hint("remove one of the includes");
                 wrong.extend(
                     path[from..]
                         .iter()
@@ -192,7 +192,7 @@ fn walk(
         }
     }
     path.pop();
-    states.insert(name.clone(), Walk::Done);
+    states.insert(name.clone(), VisitState::Done);
     finished.push(name.clone());
 }
 
@@ -205,22 +205,22 @@ pub(crate) fn no_profile<'a>(
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
         span,
-        format!("there is no profile `{name}`"),
+        format!("unknown profile `{name}`"),
     );
     match closest(name, all.map(|name| &**name)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic.hint(format!(
-            "write profiles/{name}.yaml, or name the profile with `of`"
+            "add profiles/{name}.yaml, or name the profile with `of`"
         )),
     }
 }
 
 /// The context of expressions in phase 2, without their own parameters.
-pub(crate) struct Sight<'a> {
+pub(crate) struct HostContext<'a> {
     pub(crate) host: &'a minijinja::Value,
     pub(crate) fleet: &'a minijinja::Value,
     /// The objects with errors that rendering read.
-    pub(crate) reads: &'a Reads,
+    pub(crate) reads: &'a BrokenReads,
 }
 
 /// Returns the map of a node, or an empty one for null.

@@ -12,15 +12,15 @@ use crate::render::{from_node, has_expression};
 
 /// The parameters from one place, rendered.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
+pub(super) struct RenderedParams {
     pub(super) from: From,
     pub(super) params: Arc<Map>,
-    pub(super) words: Words,
+    pub(super) form: ParamForm,
 }
 
 /// The kind of parameters: literal or made of expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Words {
+pub(super) enum ParamForm {
     /// Literal: the same map gives the same parameters to every host.
     Written,
     /// Made of expressions, for one host.
@@ -29,37 +29,38 @@ pub(super) enum Words {
 
 /// A cache of settled parameters, for the many hosts that give none of their own.
 #[derive(Debug, Default)]
-pub(crate) struct Settled(RwLock<HashMap<SettledKey, Kept>>);
+pub(crate) struct ParamsCache(RwLock<HashMap<ParamsKey, CachedParams>>);
 
 /// Settled parameters, with the maps that they come from.
-type Kept = (Vec<Arc<Map>>, Params);
+type CachedParams = (Vec<Arc<Map>>, Params);
 
 /// A profile and the addresses in memory of the maps that give it parameters. The cache keeps the maps, so
 /// that no other map gets the same address.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct SettledKey {
+struct ParamsKey {
     profile: Arc<str>,
     given: Vec<(From, usize)>,
 }
 
-impl Settled {
+impl ParamsCache {
     /// Does the same as the function [`settle`], once for the same maps.
     pub(super) fn settle(
         &self,
         profile: &Profile,
-        given: &[Given],
+        given: &[RenderedParams],
         used: &Span,
     ) -> Result<Params, Vec<Diagnostic>> {
-        let given: Vec<Given> = given
+        let given: Vec<RenderedParams> = given
             .iter()
             .filter(|one| !one.params.is_empty())
             .cloned()
             .collect();
-        let shared = |one: &Given| one.from != From::Host && one.words == Words::Written;
+        let shared =
+            |one: &RenderedParams| one.from != From::Host && one.form == ParamForm::Written;
         if !given.iter().all(shared) {
             return settle(profile, &given, used);
         }
-        let key = SettledKey {
+        let key = ParamsKey {
             profile: profile.name.clone(),
             given: given
                 .iter()
@@ -115,7 +116,7 @@ pub(crate) struct Params {
 /// Combines the parameters of one instance. `used` is the place that names the instance.
 pub(super) fn settle(
     profile: &Profile,
-    given: &[Given],
+    given: &[RenderedParams],
     used: &Span,
 ) -> Result<Params, Vec<Diagnostic>> {
     let mut diagnostics = unknown(profile, given);
@@ -142,7 +143,7 @@ pub(super) fn settle(
                         code::PARAMETER,
                         used,
                         format!(
-                            "the profile `{}` needs the parameter `{name}`",
+                            "the profile `{}` requires the parameter `{name}`",
                             profile.name
                         ),
                     )
@@ -151,10 +152,9 @@ pub(super) fn settle(
                         "declared here without a default",
                     );
                     diagnostics.push(match &param.description {
-                        Some(description) => diagnostic.hint(format!(
-                            "give it a value: params: {{{name}: …}} ({description})"
-                        )),
-                        None => diagnostic.hint(format!("give it a value: params: {{{name}: …}}")),
+                        Some(description) => diagnostic
+                            .hint(format!("set it: `params: {{{name}: …}}` ({description})")),
+                        None => diagnostic.hint(format!("set it: `params: {{{name}: …}}`")),
                     });
                 }
             }
@@ -185,7 +185,7 @@ fn text_of(map: &Map) -> String {
     .unwrap_or_default()
 }
 
-fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
+fn unknown(profile: &Profile, given: &[RenderedParams]) -> Vec<Diagnostic> {
     let all = given.iter().flat_map(|given| given.params.iter());
     let unknown = all.filter(|entry| !profile.params.contains_key(&*entry.key.text));
     unknown
@@ -201,15 +201,18 @@ fn unknown(profile: &Profile, given: &[Given]) -> Vec<Diagnostic> {
             let names: Vec<_> = profile.params.keys().map(String::as_str).collect();
             diagnostic.hint(match closest(&entry.key.text, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => "it takes none".to_owned(),
-                None => format!("it takes {}", names.join(", ")),
+                None if names.is_empty() => "remove it: the profile takes no parameters".to_owned(),
+                None => format!("use one of: {}", names.join(", ")),
             })
         })
         .collect()
 }
 
 /// Returns the value of a parameter from the source with the highest precedence; equal sources must agree.
-fn choose<'a>(name: &str, given: &'a [Given]) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
+fn choose<'a>(
+    name: &str,
+    given: &'a [RenderedParams],
+) -> Result<Option<&'a Entry>, Box<Diagnostic>> {
     let giving = || {
         given
             .iter()
@@ -237,7 +240,7 @@ fn disagree(name: &str, first: &Entry, second: &Entry) -> Diagnostic {
         format!("two includes give the parameter `{name}` different values: {} and {}", first.value.describe(), second.value.describe()),
     )
     .related(&first.key.span, "the other one")
-    .hint("say the value at the host's own profile, which decides; or give one of the includes a key of its own with `of`")
+    .hint("set the parameter where the host names the profile, or give one of the includes a key of its own with `of`")
 }
 
 /// Returns the errors of a profile's parameter declarations.
@@ -266,7 +269,7 @@ pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
             diagnostics.push(Diagnostic::error(
                 code::PARAMETER,
                 place("pattern"),
-                format!("the pattern of `{name}` can't be read: {last}"),
+                format!("the pattern of `{name}` isn't a valid regular expression: {last}"),
             ));
         }
         if let Some(default) = declared
@@ -298,7 +301,7 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             ParamType::Object => "a mapping",
         };
         let diagnostic = wrong(format!(
-            "the parameter `{name}` is {what}, not {}",
+            "the parameter `{name}` must be {what}, not {}",
             node.describe()
         ))?;
         return Some(match (&node.value, param.param_type) {
@@ -316,7 +319,7 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
         if !param.one_of.contains(&value) {
             let all: Vec<_> = param.one_of.iter().map(ToString::to_string).collect();
             return wrong(format!(
-                "the parameter `{name}` is one of {}, not {}",
+                "the parameter `{name}` must be one of {}, not {}",
                 all.join(", "),
                 node.describe()
             ));
@@ -331,12 +334,14 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
             if !(least..=most).contains(number) {
                 return wrong(match (param.minimum, param.maximum) {
                     (Some(least), Some(most)) => {
-                        format!("the parameter `{name}` is from {least} to {most}, not {number}")
+                        format!(
+                            "the parameter `{name}` must be from {least} to {most}, not {number}"
+                        )
                     }
                     (Some(least), None) => {
-                        format!("the parameter `{name}` is at least {least}, not {number}")
+                        format!("the parameter `{name}` must be at least {least}, not {number}")
                     }
-                    _ => format!("the parameter `{name}` is at most {most}, not {number}"),
+                    _ => format!("the parameter `{name}` must be at most {most}, not {number}"),
                 });
             }
             None

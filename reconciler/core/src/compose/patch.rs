@@ -14,8 +14,8 @@ use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode};
 use serde::Deserialize;
 
 use super::fragment::{Piece, Scope};
-use super::merge::{Says, conflict, merge};
-use super::{Sight, fields_of};
+use super::merge::{FieldValues, conflict, merge};
+use super::{HostContext, fields_of};
 use crate::manifest::{Host, Manifests, closest_address, code};
 use crate::render::has_expression;
 
@@ -90,7 +90,7 @@ enum Op {
 }
 
 /// The target of a pointer.
-struct Target {
+struct PointerTarget {
     address: AnyAddress,
     field: Option<String>,
     rest: Vec<String>,
@@ -101,12 +101,12 @@ pub(super) fn apply(
     manifests: &Manifests,
     host: &Host,
     pieces: &[&Piece],
-    sight: &Sight<'_>,
+    host_context: &HostContext<'_>,
 ) -> Result<Patched, Vec<Diagnostic>> {
-    let mut work = Work {
+    let mut work = PatchContext {
         manifests,
         pieces,
-        sight,
+        host_context,
         scope: Arc::new(Scope {
             by: "a patch of the host".into(),
             instance: None,
@@ -119,10 +119,10 @@ pub(super) fn apply(
     Ok(work.patched)
 }
 
-struct Work<'w> {
+struct PatchContext<'w> {
     manifests: &'w Manifests,
     pieces: &'w [&'w Piece],
-    sight: &'w Sight<'w>,
+    host_context: &'w HostContext<'w>,
     scope: Arc<Scope>,
     patched: Patched,
 }
@@ -131,7 +131,7 @@ fn wrong(span: &Span, message: impl Into<String>) -> Vec<Diagnostic> {
     vec![Diagnostic::error(code::PATCH, span, message)]
 }
 
-impl Work<'_> {
+impl PatchContext<'_> {
     fn operation(&mut self, node: &Node) -> Result<(), Vec<Diagnostic>> {
         let value = node.get("value");
         // The value stays a tree: it has no type until it is inserted.
@@ -155,7 +155,7 @@ impl Work<'_> {
         {
             return Err(wrong(
                 &node.span,
-                "add, replace and test have a `value`; move and copy have a `from`",
+                "give add, replace and test a `value`, and move and copy a `from`",
             ));
         }
         let target = Self::target(&operation.path, place)?;
@@ -171,19 +171,21 @@ impl Work<'_> {
                     );
                     return Err(vec![
                         Diagnostic::error(code::PATCH, &value.span, message)
-                            .related(&found.span, "what is there")
-                            .hint("what the patch was made for has changed: look at it again"),
+                            .related(&found.span, "the current value")
+                            .hint(
+                                "review the patch: the resource has changed since it was written",
+                            ),
                     ]);
                 }
                 Ok(())
             }
             (Op::Add, Some(value)) => {
                 let value = self.spoken(value, &self.scope.clone())?;
-                self.put(&target, value, tree::Put::Add, place)
+                self.put(&target, value, tree::InsertMode::Add, place)
             }
             (Op::Replace, Some(value)) => {
                 let value = self.spoken(value, &self.scope.clone())?;
-                self.put(&target, value, tree::Put::Replace, place)
+                self.put(&target, value, tree::InsertMode::Replace, place)
             }
             (Op::Remove, _) => self.take(&target, place).map(drop),
             (Op::Move | Op::Copy, _) => {
@@ -194,7 +196,7 @@ impl Work<'_> {
                 } else {
                     self.get_spoken(&from, span)?
                 };
-                self.put(&target, value, tree::Put::Add, place)
+                self.put(&target, value, tree::InsertMode::Add, place)
             }
             _ => Ok(()),
         }
@@ -205,14 +207,14 @@ impl Work<'_> {
         if has_expression(node) {
             self.manifests.engine.render(
                 node,
-                &scope.context(self.sight.host, Some(self.sight.fleet)),
+                &scope.context(self.host_context.host, Some(self.host_context.fleet)),
             )
         } else {
             Ok(node.clone())
         }
     }
 
-    fn target(path: &str, span: &Span) -> Result<Target, Vec<Diagnostic>> {
+    fn target(path: &str, span: &Span) -> Result<PointerTarget, Vec<Diagnostic>> {
         let mut steps = path
             .split('/')
             .map(|step| step.replace("~1", "/").replace("~0", "~"));
@@ -220,9 +222,12 @@ impl Work<'_> {
             (steps.next(), steps.next(), steps.next(), steps.next())
         else {
             return Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource")).hint(
-                    "a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1",
-                ),
+                Diagnostic::error(
+                    code::PATCH,
+                    span,
+                    format!("`{path}` isn't the path of a resource"),
+                )
+                .hint("write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name"),
             ]);
         };
         let kind = kind.parse::<AnyKind>();
@@ -231,16 +236,19 @@ impl Work<'_> {
             .filter(|_| root.is_empty() && resources == "resources")
             .map(|kind| AnyAddress::new(kind, &name))
         {
-            Some(Ok(address)) => Ok(Target {
+            Some(Ok(address)) => Ok(PointerTarget {
                 address,
                 field: steps.next(),
                 rest: steps.collect(),
             }),
             Some(Err(error)) => Err(wrong(span, error.to_string())),
             None => Err(vec![
-                Diagnostic::error(code::PATCH, span, format!("`{path}` names no resource")).hint(
-                    "a path is /resources/TYPE/NAME/FIELD; a `/` within a name is written ~1",
-                ),
+                Diagnostic::error(
+                    code::PATCH,
+                    span,
+                    format!("`{path}` isn't the path of a resource"),
+                )
+                .hint("write /resources/TYPE/NAME/FIELD, with ~1 for a `/` within a name"),
             ]),
         }
     }
@@ -273,7 +281,7 @@ impl Work<'_> {
         let mut fields = Vec::new();
         for field in merge(pieces)? {
             match field.says {
-                Says::One(pick, beside) => {
+                FieldValues::One(pick, beside) => {
                     if let Some(other) = beside.first() {
                         return Err(vec![conflict(&pick.piece.address, &pick, other)]);
                     }
@@ -283,7 +291,7 @@ impl Work<'_> {
                         scope: pick.piece.scope.clone(),
                     });
                 }
-                Says::Union(picks) => {
+                FieldValues::Union(picks) => {
                     let Some(first) = picks.first().cloned() else {
                         continue;
                     };
@@ -312,7 +320,7 @@ impl Work<'_> {
         Ok(fields)
     }
 
-    fn missing(&self, target: &Target, span: &Span) -> Vec<Diagnostic> {
+    fn missing(&self, target: &PointerTarget, span: &Span) -> Vec<Diagnostic> {
         let what = match &target.field {
             None => format!("`{}`", target.address),
             Some(field) if target.rest.is_empty() => format!("`{}#{field}`", target.address),
@@ -332,18 +340,18 @@ impl Work<'_> {
     }
 
     /// Returns the value at a target, as written.
-    fn get(&mut self, target: &Target, span: &Span) -> Result<Node, Vec<Diagnostic>> {
+    fn get(&mut self, target: &PointerTarget, span: &Span) -> Result<Node, Vec<Diagnostic>> {
         self.find(target, span).map(|(node, _)| node)
     }
 
-    fn get_spoken(&mut self, target: &Target, span: &Span) -> Result<Node, Vec<Diagnostic>> {
+    fn get_spoken(&mut self, target: &PointerTarget, span: &Span) -> Result<Node, Vec<Diagnostic>> {
         let (node, scope) = self.find(target, span)?;
         self.spoken(&node, &scope)
     }
 
     fn find(
         &mut self,
-        target: &Target,
+        target: &PointerTarget,
         span: &Span,
     ) -> Result<(Node, Arc<Scope>), Vec<Diagnostic>> {
         let scope = self.scope.clone();
@@ -377,7 +385,7 @@ impl Work<'_> {
         found.ok_or_else(|| self.missing(target, span))
     }
 
-    fn take(&mut self, target: &Target, span: &Span) -> Result<Node, Vec<Diagnostic>> {
+    fn take(&mut self, target: &PointerTarget, span: &Span) -> Result<Node, Vec<Diagnostic>> {
         let value = self.get_spoken(target, span)?;
         let resource = self.load(&target.address)?;
         match (&target.field, resource.as_mut()) {
@@ -400,12 +408,12 @@ impl Work<'_> {
 
     fn put(
         &mut self,
-        target: &Target,
+        target: &PointerTarget,
         value: Node,
-        how: tree::Put,
+        how: tree::InsertMode,
         span: &Span,
     ) -> Result<(), Vec<Diagnostic>> {
-        if how == tree::Put::Replace {
+        if how == tree::InsertMode::Replace {
             self.get(target, span)?;
         }
         let scope = self.scope.clone();
@@ -415,7 +423,10 @@ impl Work<'_> {
             let Some(fields) = fields_of(&value) else {
                 return Err(wrong(
                     &value.span,
-                    format!("a resource has fields, and can't be {}", value.describe()),
+                    format!(
+                        "a resource must be a mapping of fields, not {}",
+                        value.describe()
+                    ),
                 ));
             };
             let fields = fields.iter().map(|entry| PatchedField {

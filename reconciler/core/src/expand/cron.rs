@@ -3,10 +3,10 @@
 use plumb_api::Kind;
 use plumb_api::resource::CronSpec;
 
-use super::{Outcome, Part, Typed};
+use super::{Outcome, Part, TypedResource};
 
 /// Expands each resource into a file of its own.
-pub(super) fn expand(all: &[Typed<'_, CronSpec>]) -> Vec<Outcome> {
+pub(super) fn expand(all: &[TypedResource<'_, CronSpec>]) -> Vec<Outcome> {
     all.iter()
         .map(|one| Ok(vec![part(one.name, one.spec)]))
         .collect()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use plumb_api::resource::{Named, Problem};
 use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec};
-use plumb_document::{Diagnostic, Span};
+use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use part::Part;
 
@@ -24,7 +24,7 @@ use crate::manifest::{Problems, code};
 
 /// A composite resource of a host.
 #[derive(Debug)]
-pub(crate) struct Declared {
+pub(crate) struct HostComposite {
     pub(crate) address: CompositeAddress,
     pub(crate) spec: CompositeSpec,
     /// The place of the resource in the file.
@@ -38,7 +38,7 @@ pub(crate) type Outcome = Result<Vec<Part>, Vec<Problem>>;
 
 /// A resource with its typed spec, for the expander of its type.
 #[derive(Clone, Copy)]
-pub(crate) struct Typed<'a, S> {
+pub(crate) struct TypedResource<'a, S> {
     pub(crate) name: &'a str,
     pub(crate) spec: &'a S,
 }
@@ -48,17 +48,17 @@ pub(crate) struct Typed<'a, S> {
 macro_rules! expanders {
     ($($kind:ident => $expand:path;)*) => {
         /// Expands all resources of one type.
-        fn expand(kind: CompositeKind, all: &[&Declared]) -> Vec<Outcome> {
+        fn expand(kind: CompositeKind, all: &[&HostComposite]) -> Vec<Outcome> {
             match kind {
                 $(CompositeKind::$kind => {
                     let typed: Vec<_> = all
                         .iter()
                         .filter_map(|declared| match &declared.spec {
-                            CompositeSpec::$kind(spec) => Some(Typed {
+                            CompositeSpec::$kind(spec) => Some(TypedResource {
                                 name: declared.address.name(),
                                 spec,
                             }),
-                            #[allow(unreachable_patterns, reason = "there may be one type only")]
+                            #[allow(unreachable_patterns, reason = "use only one type")]
                             _ => None,
                         })
                         .collect();
@@ -86,7 +86,7 @@ pub(crate) struct Expansion {
 impl Expansion {
     /// Expands a host's composites. `is_there` returns true for resources that the host's manifests declare.
     pub(crate) fn of(
-        all: &[Declared],
+        all: &[HostComposite],
         is_there: impl Fn(&AnyAddress) -> bool,
     ) -> Result<Self, Problems> {
         let mut expansion = Self::default();
@@ -99,7 +99,7 @@ impl Expansion {
             }
         }
         for kind in CompositeKind::ALL {
-            let of_kind: Vec<&Declared> = all
+            let of_kind: Vec<&HostComposite> = all
                 .iter()
                 .filter(|declared| declared.address.kind() == *kind)
                 .collect();
@@ -121,7 +121,7 @@ impl Expansion {
         problems.or(expansion)
     }
 
-    fn add(&mut self, declared: &Declared, parts: Vec<Part>, problems: &mut Problems) {
+    fn add(&mut self, declared: &HostComposite, parts: Vec<Part>, problems: &mut Problems) {
         let scope = Arc::new(Scope {
             by: declared.address.to_string().into(),
             instance: None,
@@ -180,14 +180,14 @@ impl Expansion {
     }
 }
 
-impl Declared {
+impl HostComposite {
     /// Returns the error about a field that names a resource that the host doesn't have.
     fn missing(&self, named: &Named) -> Diagnostic {
         let any: Vec<String> = named.any_of.iter().map(|one| format!("`{one}`")).collect();
         let problem = Problem {
             field: named.field,
-            message: format!("this host has no {}", any.join(" or ")),
-            hint: format!("add it, or leave out `{}`", named.field),
+            message: format!("the host has no {}", any.join(" or ")),
+            hint: format!("add it, or remove `{}`", named.field),
         };
         let diagnostic = self.diagnostic(problem);
         Diagnostic {
@@ -198,8 +198,27 @@ impl Declared {
 
     /// Turns a problem of the spec into an error at the field's place.
     fn diagnostic(&self, problem: Problem) -> Diagnostic {
-        crate::resolve::problem_at(&self.address, problem, &self.places, &self.span)
+        problem_at(&self.address, problem, &self.places, &self.span)
     }
+}
+
+/// Turns a problem of a spec into an error at its field's place.
+pub(crate) fn problem_at(
+    address: &impl std::fmt::Display,
+    problem: Problem,
+    places: &[(Arc<str>, Node)],
+    span: &Span,
+) -> Diagnostic {
+    let place = places
+        .iter()
+        .find(|(name, _)| **name == *problem.field)
+        .map_or(span, |(_, node)| &node.span);
+    Diagnostic::error(
+        plumb_document::codes::INVALID_VALUE,
+        place,
+        format!("`{address}`: {}", problem.message),
+    )
+    .hint(problem.hint)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use plumb_api::Kind;
 use plumb_api::period::Period;
 use plumb_api::resource::{ServiceSpec, TimerSpec};
 
-use super::{Outcome, Part, Typed};
+use super::{Outcome, Part, TypedResource};
 
 /// The directives of every job; the type's documentation lists them.
 const HARDENING: &str = "PrivateTmp=yes
@@ -21,7 +21,7 @@ LockPersonality=yes
 ";
 
 /// Expands each resource into units of its own.
-pub(super) fn expand(all: &[Typed<'_, TimerSpec>]) -> Vec<Outcome> {
+pub(super) fn expand(all: &[TypedResource<'_, TimerSpec>]) -> Vec<Outcome> {
     all.iter()
         .map(|one| Ok(parts(one.name, one.spec)))
         .collect()

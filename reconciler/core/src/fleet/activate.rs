@@ -7,10 +7,11 @@ use plumb_api::HostName;
 
 use super::backoff::Backoff;
 use super::effect::Effect;
-use super::host::{HostMode, HostState, Progress, Wanted};
-use super::persist::{Pending, put_source, put_target};
+use super::host::{HostMode, HostState, Progress, WantedState};
+use super::persist::{Continuation, put_source, put_target};
 use super::queue::Trigger;
 use super::revision::mode;
+use super::run::with_hint;
 use super::{FleetRevision, OldRevision, Step};
 use crate::alerting::AlertScope;
 use crate::desired::HostResult;
@@ -38,8 +39,21 @@ impl Step<'_> {
         self.collect();
         let errors = revision.errors();
         if errors > 0 {
-            let message =
-                format!("{errors} errors in the manifests hold hosts; `plumb check` shows them");
+            let results = revision.hosts().values();
+            let held = results.filter(|result| matches!(result, HostResult::Held(_)));
+            let message = match (errors, held.count()) {
+                (1, 1) => "1 manifest error; 1 host stays at its last desired state".to_owned(),
+                (1, held) => {
+                    format!("1 manifest error; {held} hosts stay at their last desired state")
+                }
+                (errors, 1) => {
+                    format!("{errors} manifest errors; 1 host stays at its last desired state")
+                }
+                (errors, held) => format!(
+                    "{errors} manifest errors; {held} hosts stay at their last desired state"
+                ),
+            };
+            let message = with_hint(message, Some("run `plumb check` to see them".to_owned()));
             let revision = Some(revision.commit().to_owned());
             self.warn(None, ConditionReason::ManifestsInvalid, message, revision);
         }
@@ -81,7 +95,7 @@ impl Step<'_> {
             writes.extend(put_target(new, target));
         }
         host.renaming = true;
-        let pending = Pending::Renamed {
+        let pending = Continuation::Renamed {
             old: Some(old.clone()),
             new: new.clone(),
         };
@@ -164,10 +178,10 @@ impl Step<'_> {
         match result {
             HostResult::Held(diagnostics) => {
                 let message = diagnostics.first().map_or_else(
-                    || "its manifests can't be used".to_owned(),
+                    || "its manifests have errors".to_owned(),
                     |d| format!("{}: {}", d.span, d.message),
                 );
-                host.wanted = Wanted::Held(message);
+                host.wanted = WantedState::Held(message);
                 // The manifest can't say how to treat a held host, so its mode stays.
                 if host.mode == HostMode::Released {
                     host.mode = HostMode::Driven;
@@ -177,7 +191,7 @@ impl Step<'_> {
                 host.labels.clone_from(&intent.labels);
                 host.mode = mode(intent, self.now);
                 let wanted = head.goal(name);
-                host.wanted = wanted.map_or(Wanted::Unknown, Wanted::State);
+                host.wanted = wanted.map_or(WantedState::Unknown, WantedState::State);
                 // The desired state didn't change, so the host has the newer revision already.
                 if let Some(target) = &mut host.target
                     && Some(target.digest) == wanted
@@ -192,7 +206,7 @@ impl Step<'_> {
             }
         }
         let run_at = match &host.mode {
-            HostMode::Driven if matches!(host.wanted, Wanted::State(_)) => Some(self.now),
+            HostMode::Driven if matches!(host.wanted, WantedState::State(_)) => Some(self.now),
             HostMode::Driven => host.target.as_ref().map(|_| self.now),
             HostMode::Suspended(pause) => pause.until,
             HostMode::Dormant | HostMode::Unmanaged | HostMode::Released => None,
@@ -221,7 +235,7 @@ impl Step<'_> {
         let hosts = self.state.hosts.iter();
         let left: Vec<_> = hosts
             .filter(|(name, host)| {
-                !revision.hosts().contains_key(*name) && host.wanted != Wanted::Nothing
+                !revision.hosts().contains_key(*name) && host.wanted != WantedState::Nothing
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -231,7 +245,7 @@ impl Step<'_> {
             };
             let news = host.mode != HostMode::Released;
             host.mode = HostMode::Released;
-            host.wanted = Wanted::Nothing;
+            host.wanted = WantedState::Nothing;
             host.backoff = Backoff::default();
             self.touched.insert(name.clone());
             self.state.queue.remove(&name);
@@ -280,9 +294,9 @@ impl Step<'_> {
     }
 
     /// Records that a host was forgotten.
-    pub(super) fn tell_forgotten(&mut self, host: &HostName, in_git: bool) {
+    pub(super) fn record_forgotten(&mut self, host: &HostName, in_git: bool) {
         let message = if in_git {
-            "forgotten; it is met as if for the first time"
+            "forgotten; if git still has it, it is treated as a new host"
         } else {
             "forgotten"
         };

@@ -8,7 +8,7 @@ use plumb_api::HostName;
 use super::Step;
 use super::backoff::Backoff;
 use super::host::{HostMode, Progress, WaitReason};
-use super::persist::{Pending, put_rollouts, put_state, put_target};
+use super::persist::{Continuation, put_rollouts, put_state, put_target};
 use super::queue::Trigger;
 use crate::alerting::AlertScope;
 use crate::plan::goal;
@@ -70,7 +70,7 @@ impl Step<'_> {
             self.touched.insert(name.clone());
         }
         writes.extend(put_rollouts(&self.state.rollouts));
-        self.persist(writes, Pending::Targets(assigned));
+        self.persist(writes, Continuation::Targets(assigned));
     }
 
     /// Schedules hosts whose new targets are durable; if the write failed, they keep the old ones.
@@ -150,7 +150,7 @@ pub(super) fn wait_reason(rollouts: &[Rollout], limits: crate::rollout::Limits) 
             // The failed host shows its hint itself; the others needn't repeat it.
             let why = failure.reason.split("; ").next().unwrap_or_default();
             return WaitReason::Halted(Arc::from(format!(
-                "the rollout is halted because {host}{others} failed ({why}); `plumb describe host {host}` has the details; it goes on when that host succeeds or its manifest changes"
+                "the rollout is halted: {host}{others} failed ({why}); it resumes when that host succeeds or its manifest changes; run `plumb describe host {host}` for details"
             )));
         }
     }

@@ -2,16 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::host::{HostMode, HostState, Progress, Reach, WaitReason, Wanted};
-use super::short_commit;
+use super::host::{HostMode, HostState, Progress, Reachability, WaitReason, WantedState};
+use super::{clocks, short_commit};
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 
 use ConditionStatus::{False, True, Unknown};
-use ConditionType::{Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced};
+use ConditionType::{
+    ClockSkewed, Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
+};
 
 /// A condition without its transition time.
-struct Derived {
+struct DerivedCondition {
     kind: ConditionType,
     status: ConditionStatus,
     reason: ConditionReason,
@@ -31,8 +33,9 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
         synced(host),
         drifted(host),
         suspended(host),
+        clock(host),
     ];
-    if host.wanted == Wanted::Unknown
+    if host.wanted == WantedState::Unknown
         && let Some(synced) = before.get(Synced)
     {
         // The condition from before a restart holds until a revision is loaded.
@@ -61,8 +64,8 @@ fn one(
     status: ConditionStatus,
     reason: ConditionReason,
     message: impl Into<String>,
-) -> Vec<Derived> {
-    vec![Derived {
+) -> Vec<DerivedCondition> {
+    vec![DerivedCondition {
         kind,
         status,
         reason,
@@ -72,14 +75,14 @@ fn one(
 }
 
 /// Returns `Ready` False and `Reconciling` True: Plumb works on the host.
-fn working(reason: ConditionReason, message: &str) -> Vec<Derived> {
+fn working(reason: ConditionReason, message: &str) -> Vec<DerivedCondition> {
     let mut all = one(Ready, False, reason, message);
     all.extend(one(Reconciling, True, reason, message));
     all
 }
 
 /// Returns `Ready` False and `Stalled` True: a retry won't help until somebody changes something.
-fn stalled(reason: ConditionReason, message: &str) -> Vec<Derived> {
+fn stalled(reason: ConditionReason, message: &str) -> Vec<DerivedCondition> {
     let mut all = one(Ready, False, reason, message);
     all.extend(one(Stalled, True, reason, message));
     all
@@ -94,12 +97,12 @@ fn released(host: &HostState) -> String {
 }
 
 /// Returns `Ready`, `Reconciling` and `Stalled`.
-fn readiness(host: &HostState) -> Vec<Derived> {
+fn readiness(host: &HostState) -> Vec<DerivedCondition> {
     let left = |reason, message: &str| one(Ready, Unknown, reason, message);
     match &host.mode {
         HostMode::Released => return left(ConditionReason::Released, &released(host)),
         HostMode::Suspended(_) => {
-            return left(ConditionReason::Suspended, "its manifest suspends it");
+            return left(ConditionReason::Suspended, "suspended by its manifest");
         }
         HostMode::Dormant => {
             return left(
@@ -115,21 +118,24 @@ fn readiness(host: &HostState) -> Vec<Derived> {
         }
         HostMode::Driven => {}
     }
-    if let (Wanted::Held(message), None) = (&host.wanted, &host.target) {
+    if let (WantedState::Held(message), None) = (&host.wanted, &host.target) {
         return stalled(ConditionReason::ManifestInvalid, message);
     }
     match &host.progress {
-        Progress::Begun => working(ConditionReason::Begun, "it hasn't been observed yet"),
-        Progress::Resumed => working(ConditionReason::Resumed, "its pause is over"),
+        Progress::Begun => working(ConditionReason::Begun, "not observed yet"),
+        Progress::Resumed => working(
+            ConditionReason::Resumed,
+            "no longer suspended; observed next",
+        ),
         Progress::NewTarget => working(
             ConditionReason::NewTarget,
-            "it is on its way to a new target",
+            "a new target waits to be applied",
         ),
         Progress::Observed => {
             let message = match &host.wait {
-                Some(WaitReason::Halted(why)) => format!("it was observed and waits: {why}"),
+                Some(WaitReason::Halted(why)) => format!("observed, waits: {why}"),
                 Some(WaitReason::Turn) | None => {
-                    "it was observed and waits for its turn".to_owned()
+                    "observed, waits for its turn in the rollout".to_owned()
                 }
             };
             working(ConditionReason::AwaitingTurn, &message)
@@ -142,7 +148,7 @@ fn readiness(host: &HostState) -> Vec<Derived> {
                 drift.message.clone(),
             ),
             _ => {
-                let message = format!("as {} says", short_commit(revision));
+                let message = format!("matches {}", short_commit(revision));
                 one(Ready, True, ConditionReason::Settled, message)
             }
         },
@@ -158,61 +164,68 @@ fn readiness(host: &HostState) -> Vec<Derived> {
     }
 }
 
-fn reachable(host: &HostState) -> Vec<Derived> {
+fn reachable(host: &HostState) -> Vec<DerivedCondition> {
     match (&host.reach, &host.mode) {
-        (Reach::Unknown, _) => Vec::new(),
-        (Reach::Connected, _) => one(
+        (Reachability::Unknown, _) => Vec::new(),
+        (Reachability::Connected, _) => one(
             Reachable,
             True,
             ConditionReason::Connected,
-            "it answered at the last attempt",
+            "answered at the last attempt",
         ),
         // Plumb doesn't contact a released host, so the last error says nothing about its present state.
-        (Reach::Lost { .. }, HostMode::Released) => one(
+        (Reachability::Lost { .. }, HostMode::Released) => one(
             Reachable,
             Unknown,
             ConditionReason::Released,
             released(host),
         ),
-        (Reach::Lost { reason, message }, _) => one(Reachable, False, *reason, message.clone()),
+        (Reachability::Lost { reason, message }, _) => {
+            one(Reachable, False, *reason, message.clone())
+        }
     }
 }
 
 /// Returns `Synced`: true if the host runs the newest accepted revision.
-fn synced(host: &HostState) -> Vec<Derived> {
+fn synced(host: &HostState) -> Vec<DerivedCondition> {
     let wanted = match (&host.mode, &host.wanted) {
         (HostMode::Released, _) => {
             return one(Synced, False, ConditionReason::Released, released(host));
         }
-        (HostMode::Dormant | HostMode::Unmanaged, _) | (_, Wanted::Unknown | Wanted::Nothing) => {
+        (HostMode::Dormant | HostMode::Unmanaged, _)
+        | (_, WantedState::Unknown | WantedState::Nothing) => {
             return Vec::new();
         }
-        (_, Wanted::Held(message)) => {
+        (_, WantedState::Held(message)) => {
             let reason = ConditionReason::ManifestInvalid;
             return one(Synced, False, reason, message.clone());
         }
-        (_, Wanted::State(wanted)) => wanted,
+        (_, WantedState::State(wanted)) => wanted,
     };
+    if let Some(why) = &host.newer_unloadable {
+        let reason = ConditionReason::FilesUnreadable;
+        return one(Synced, False, reason, why.to_string());
+    }
     let head = short_commit(host.head.as_deref().unwrap_or_default());
     match &host.target {
         Some(target) if target.digest == *wanted => {
             if host.revision.as_ref() == Some(&target.revision) {
-                let message = format!("it runs {head}");
+                let message = format!("runs {head}");
                 one(Synced, True, ConditionReason::Newest, message)
             } else {
-                let message = format!("it is on its way to {head}");
+                let message = format!("{head} is being applied");
                 one(Synced, False, ConditionReason::UnderWay, message)
             }
         }
         _ => {
             // A blocked host can't get a target even when its turn comes.
             if let Some((reason, why)) = obstacle(host) {
-                let message = format!("it doesn't get {head}: {why}");
+                let message = format!("can't apply {head}: {why}");
                 return one(Synced, False, reason, message);
             }
             let message = match &host.wait {
-                Some(WaitReason::Halted(why)) => format!("it waits to get {head}: {why}"),
-                Some(WaitReason::Turn) | None => format!("it waits for its turn to get {head}"),
+                Some(WaitReason::Halted(why)) => format!("waits to apply {head}: {why}"),
+                Some(WaitReason::Turn) | None => format!("waits for its turn to apply {head}"),
             };
             one(Synced, False, ConditionReason::AwaitingTurn, message)
         }
@@ -229,12 +242,12 @@ fn obstacle(host: &HostState) -> Option<(ConditionReason, &str)> {
             },
             _,
         ) if reason.blocks_login() => Some((*reason, message)),
-        (_, Reach::Lost { reason, message }) => Some((*reason, message)),
+        (_, Reachability::Lost { reason, message }) => Some((*reason, message)),
         _ => None,
     }
 }
 
-fn drifted(host: &HostState) -> Vec<Derived> {
+fn drifted(host: &HostState) -> Vec<DerivedCondition> {
     let Some(drift) = &host.drift else {
         return Vec::new();
     };
@@ -257,7 +270,17 @@ fn drifted(host: &HostState) -> Vec<Derived> {
     drifted
 }
 
-fn suspended(host: &HostState) -> Vec<Derived> {
+fn clock(host: &HostState) -> Vec<DerivedCondition> {
+    match host.clock_offset {
+        Some(offset) if clocks::is_skewed(offset) && host.mode != HostMode::Released => {
+            let message = format!("its clock is {}", clocks::difference(offset));
+            one(ClockSkewed, True, ConditionReason::ClockSkewed, message)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn suspended(host: &HostState) -> Vec<DerivedCondition> {
     let HostMode::Suspended(pause) = &host.mode else {
         return Vec::new();
     };

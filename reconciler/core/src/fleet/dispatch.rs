@@ -7,7 +7,7 @@ use plumb_api::frame::{Fence, PROTOCOL};
 
 use super::effect::{CommandError, Effect, RequestId, RunId, StartRun};
 use super::host::{HostMode, Progress};
-use super::persist::Pending;
+use super::persist::Continuation;
 use super::queue::Trigger;
 use super::run::RunMode;
 use super::{FleetRevision, OldRevision, Step, later};
@@ -19,7 +19,7 @@ use crate::status::Target;
 const RELOAD_INTERVAL: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// The way to a host's target.
-enum Route {
+enum RunTarget {
     /// The run applies this intent; these revisions have its contents.
     Intent(Arc<HostIntent>, Vec<Arc<FleetRevision>>),
     /// The revision is being loaded, or no revision says how to reach the host.
@@ -88,11 +88,11 @@ impl Step<'_> {
             RunMode::Drive
         };
         match self.route(&head, name, own.as_ref(), &target) {
-            Route::Intent(intent, contents) => {
+            RunTarget::Intent(intent, contents) => {
                 self.start(name, trigger, intent, target, mode, contents)
             }
-            Route::Wait => None,
-            Route::Lost => {
+            RunTarget::Wait => None,
+            RunTarget::Lost => {
                 // The host gets the newest target when its turn comes.
                 self.lose_target(name);
                 if let Some(host) = self.state.hosts.get_mut(name) {
@@ -111,9 +111,9 @@ impl Step<'_> {
         host: &HostName,
         own: Option<&Arc<HostIntent>>,
         target: &Target,
-    ) -> Route {
+    ) -> RunTarget {
         if let Some(own) = own.filter(|_| head.goal(host) == Some(target.digest)) {
-            return Route::Intent(own.clone(), vec![head.clone()]);
+            return RunTarget::Intent(own.clone(), vec![head.clone()]);
         }
         let old = if target.revision == head.commit() {
             Some(head.clone())
@@ -121,7 +121,7 @@ impl Step<'_> {
             self.load_older(&target.revision);
             match self.state.older.get(&target.revision) {
                 Some(OldRevision::Loaded(old)) => Some(old.clone()),
-                Some(OldRevision::Loading) => return Route::Wait,
+                Some(OldRevision::Loading) => return RunTarget::Wait,
                 Some(OldRevision::Missing(_)) | None => None,
             }
         };
@@ -138,7 +138,7 @@ impl Step<'_> {
             .cloned()
             .or_else(|| old.as_ref().and_then(|old| old.intent(host).cloned()));
         match (then, stored, ways) {
-            (Some(then), _, Some(ways)) => Route::Intent(
+            (Some(then), _, Some(ways)) => RunTarget::Intent(
                 Arc::new(HostIntent {
                     lifecycle: then.lifecycle,
                     desired: then.desired.clone(),
@@ -146,7 +146,7 @@ impl Step<'_> {
                 }),
                 contents,
             ),
-            (None, Some(stored), Some(ways)) => Route::Intent(
+            (None, Some(stored), Some(ways)) => RunTarget::Intent(
                 Arc::new(HostIntent {
                     lifecycle: Lifecycle::Active,
                     desired: (**stored).clone(),
@@ -154,8 +154,8 @@ impl Step<'_> {
                 }),
                 contents,
             ),
-            (None, None, Some(_)) => Route::Lost,
-            (_, _, None) => Route::Wait,
+            (None, None, Some(_)) => RunTarget::Lost,
+            (_, _, None) => RunTarget::Wait,
         }
     }
 
@@ -290,7 +290,7 @@ impl Step<'_> {
             .into_iter()
             .map(|table| Write::Delete(table, name.to_string()))
             .collect();
-        self.persist(writes, Pending::Forget(name.clone(), request));
+        self.persist(writes, Continuation::Forget(name.clone(), request));
     }
 
     /// Drops a host whose records are deleted.
@@ -309,7 +309,7 @@ impl Step<'_> {
         self.alerts_changed(crate::alerting::AlertScope::Host(name.clone()));
         let head = self.state.head.as_ref();
         let in_git = head.is_some_and(|head| head.hosts().contains_key(name));
-        self.tell_forgotten(name, in_git);
+        self.record_forgotten(name, in_git);
         if in_git {
             self.meet(name);
         }

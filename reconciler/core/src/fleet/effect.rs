@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plumb_api::HostName;
 use plumb_api::frame::Fence;
+use plumb_api::{HostName, LoginUrl};
 
 use super::FleetRevision;
 use super::queue::Trigger;
@@ -14,7 +14,7 @@ use super::run::{RunMode, RunReport};
 use super::source::{RollbackRecord, SourcePoll};
 use crate::alert::Alert;
 use crate::desired::{DesiredState, HostIntent};
-use crate::ports::{AlertError, StoreError, Write};
+use crate::ports::{AlertError, Posted, StoreError, Write};
 use crate::status::Target;
 use crate::view::EventRecord;
 
@@ -48,7 +48,7 @@ pub enum Event {
         /// Its address.
         sink: String,
         /// Its answer.
-        result: Result<(), AlertError>,
+        result: Result<Posted, AlertError>,
     },
     /// The address of an Alertmanager of the fleet can't be used; the text says why.
     AlertmanagerInvalid(String),
@@ -97,9 +97,14 @@ pub enum Effect {
     /// Log this record.
     Record(EventRecord),
     /// Send these alerts to every Alertmanager.
-    PostAlerts(Vec<Alert>),
+    PostAlerts {
+        /// The alerts.
+        alerts: Vec<Alert>,
+        /// The time of the loop's clock, by which the alerts' times are.
+        now: Timestamp,
+    },
     /// Post alerts to these Alertmanagers of the fleet as well as to the configured ones.
-    FollowAlertmanagers(Vec<String>),
+    FollowAlertmanagers(Vec<LoginUrl>),
     /// Send [`Event::Woke`] at this time, which replaces the earlier one.
     WakeAt(Timestamp),
     /// Answer a request.
@@ -170,7 +175,7 @@ pub enum CommandError {
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
     /// A run or a write for the host is in progress.
-    #[error("{0} is being worked on; try again when that is over")]
+    #[error("{0} is busy: a run or a write is in progress")]
     Busy(HostName),
     /// The store failed.
     #[error("the controller's state can't be written: {0}")]
@@ -184,9 +189,10 @@ impl CommandError {
     /// Returns advice on this error, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoSuchHost(_) => Some("`plumb get hosts` lists them"),
-            Self::Store(_) => Some("see whether the disk of its state folder is full"),
-            Self::Busy(_) | Self::Stopping => None,
+            Self::NoSuchHost(_) => Some("run `plumb get hosts` to list the hosts"),
+            Self::Store(_) => Some("check that the disk of the state folder isn't full"),
+            Self::Busy(_) => Some("try again when it has ended"),
+            Self::Stopping => None,
         }
     }
 }

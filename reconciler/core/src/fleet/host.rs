@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::report::Retry;
 use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub(super) enum HostMode {
 /// The result of the last attempt to contact a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Reach {
+pub(super) enum Reachability {
     /// No attempt was made yet.
     Unknown,
     /// The host answered.
@@ -110,7 +110,7 @@ pub(super) enum WaitReason {
 
 /// The desired state of a host in the newest revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum WantedState {
     /// No revision is loaded yet.
     Unknown,
     /// The state has this digest.
@@ -129,9 +129,11 @@ pub struct HostState {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mode: HostMode,
     /// The desired state in the newest revision.
-    pub(super) wanted: Wanted,
+    pub(super) wanted: WantedState,
     /// The newest revision.
     pub(super) head: Option<Arc<str>>,
+    /// The reason why a newer accepted revision can't be loaded.
+    pub(super) newer_unloadable: Option<Arc<str>>,
     /// The durable target.
     pub(super) target: Option<Target>,
     /// The next target, until its write is acknowledged.
@@ -141,12 +143,14 @@ pub struct HostState {
     /// The desired state that its agent holds.
     pub(super) held: Option<Digest>,
     pub(super) ledger_sequence: Option<u64>,
+    /// The host's clock minus the controller's, at the last contact.
+    pub(super) clock_offset: Option<SignedDuration>,
     pub(super) last_seen: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) failures: u32,
     pub(super) resources: u32,
     pub(super) differing: Vec<String>,
-    pub(super) reach: Reach,
+    pub(super) reach: Reachability,
     pub(super) progress: Progress,
     pub(super) drift: Option<Drift>,
     /// Runs in a row that found drift.
@@ -179,19 +183,21 @@ impl HostState {
             name,
             labels: BTreeMap::new(),
             mode: HostMode::Driven,
-            wanted: Wanted::Unknown,
+            wanted: WantedState::Unknown,
             head: None,
+            newer_unloadable: None,
             target: None,
             assigning: None,
             revision: None,
             held: None,
             ledger_sequence: None,
+            clock_offset: None,
             last_seen: None,
             last_success: None,
             failures: 0,
             resources: 0,
             differing: Vec::new(),
-            reach: Reach::Unknown,
+            reach: Reachability::Unknown,
             progress: Progress::Begun,
             drift: None,
             drift_runs: 0,
@@ -216,7 +222,7 @@ impl HostState {
     /// Returns the digest of a driven host in the newest revision.
     pub(super) fn wanted_digest(&self) -> Option<Digest> {
         match (&self.mode, &self.wanted) {
-            (HostMode::Driven, Wanted::State(digest)) => Some(*digest),
+            (HostMode::Driven, WantedState::State(digest)) => Some(*digest),
             _ => None,
         }
     }
@@ -234,7 +240,7 @@ impl HostState {
             && !self.superseded
             && !self.forgetting
             && !self.renaming
-            && self.reach == Reach::Connected
+            && self.reach == Reachability::Connected
             && (self.target.is_some() || self.met)
     }
 }

@@ -267,6 +267,15 @@ fn state(conditions: &Conditions) -> &'static str {
     }
 }
 
+#[allow(clippy::cast_precision_loss)] // a clock isn't off by 2^53 seconds
+fn seconds(name: &'static str, labels: &[(&'static str, String)], value: i64) -> Sample {
+    Sample {
+        name,
+        labels: labels.iter().cloned().collect(),
+        value: value as f64,
+    }
+}
+
 fn stamp(name: &'static str, labels: &[(&'static str, String)], at: Timestamp) -> Sample {
     let seconds = u64::try_from(at.as_second()).unwrap_or_default();
     sample(name, labels, seconds)
@@ -285,6 +294,14 @@ impl FleetView {
         if let Some(at) = self.source.last_fetch {
             let name = "plumb_source_last_success_timestamp_seconds";
             gauges.push(stamp(name, &[repo()], at));
+        }
+        for (sink, offset) in &self.source.clock_offsets {
+            let labels = [("alertmanager", sink.clone())];
+            gauges.push(seconds(
+                "plumb_alertmanager_clock_offset_seconds",
+                &labels,
+                *offset,
+            ));
         }
         self.host_gauges(&mut gauges);
         gauges.push(sample("plumb_queue_depth", &[], self.queue.due as u64));
@@ -311,6 +328,10 @@ impl FleetView {
             ] {
                 let value = u64::from(conditions.is_true(kind));
                 gauges.push(sample(name, &[host()], value));
+            }
+            if let Some(offset) = status.clock_offset {
+                let name = "plumb_host_clock_offset_seconds";
+                gauges.push(seconds(name, &[host()], offset));
             }
             if let Some(at) = status.last_success {
                 let name = "plumb_host_last_success_timestamp_seconds";

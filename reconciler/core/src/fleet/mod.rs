@@ -12,6 +12,7 @@
 mod activate;
 mod assign;
 mod backoff;
+mod clocks;
 mod conditions;
 mod dispatch;
 mod effect;
@@ -34,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::frame::TakeOver;
 use plumb_api::{Digest, HostName};
 
@@ -67,7 +68,7 @@ pub use stored::{Identity, Persisted, RecordError};
 
 use backoff::Jitter;
 use host::WaitReason;
-use persist::{Pending, StoreHealth};
+use persist::{Continuation, StoreHealth};
 use queue::Queue;
 use source::SourceState;
 
@@ -140,11 +141,13 @@ pub struct FleetState {
     resend_at: Timestamp,
     /// Alertmanagers that didn't accept the last alerts.
     sinks_failing: BTreeSet<String>,
+    /// The clock of each Alertmanager minus the loop's.
+    sink_clocks: BTreeMap<String, SignedDuration>,
     records: Arc<RecordLog>,
     counters: Arc<Counters>,
     /// The number of hosts that run each revision.
     hosts_on: BTreeMap<String, u32>,
-    pending: BTreeMap<PersistId, Pending>,
+    pending: BTreeMap<PersistId, Continuation>,
     store: StoreHealth,
     /// Records whose deletion failed.
     undeleted: BTreeSet<(crate::ports::Table, String)>,
@@ -233,6 +236,7 @@ impl FleetState {
             source_alert_at: None,
             resend_at: now,
             sinks_failing: BTreeSet::new(),
+            sink_clocks: BTreeMap::new(),
             records: Arc::new(persisted.records),
             counters: Arc::new(Counters::new()),
             hosts_on,
@@ -265,7 +269,7 @@ impl FleetState {
             version: self.settings.version.clone(),
             epoch: self.identity.epoch.0,
             now,
-            source: self.source.view(&self.settings),
+            source: self.source.view(&self.settings, &self.sink_clocks),
             hosts: self
                 .hosts
                 .values()
@@ -394,6 +398,7 @@ impl Step<'_> {
                 target: host.target.clone(),
                 held: host.held,
                 ledger_sequence: host.ledger_sequence,
+                clock_offset: host.clock_offset.map(|offset| offset.as_secs()),
                 conditions: conditions(host, self.now),
                 last_seen: host.last_seen,
                 last_success: host.last_success,

@@ -8,9 +8,10 @@ use plumb_api::HostName;
 use super::effect::Effect;
 use super::persist::put_alert;
 use super::{Step, later};
-use crate::alerting::{AlertChanges, AlertScope, HostFacts, Outlook, Rules};
-use crate::ports::{AlertError, Table, Write};
+use crate::alerting::{AlertChanges, AlertName, AlertScope, Firing, HostSnapshot, Outlook, Rules};
+use crate::ports::{AlertError, Posted, Table, Write};
 use crate::reason::ConditionReason;
+use crate::status::ConditionType;
 use crate::view::EventKind;
 
 /// The delay between a change and the evaluation of alerts; a change that is undone within it raises none.
@@ -78,9 +79,7 @@ impl Step<'_> {
         }
         let mut changes = AlertChanges::default();
         for scope in scopes {
-            let Some(outlook) = self.outlook(&scope) else {
-                continue;
-            };
+            let outlook = self.outlook(&scope);
             match &scope {
                 AlertScope::Host(host) => self.set_deadline(host, outlook.next),
                 AlertScope::Source => self.state.source_alert_at = outlook.next,
@@ -93,43 +92,62 @@ impl Step<'_> {
         if changes.is_news() || self.now >= self.state.resend_at {
             let url = &self.state.settings.generator_url;
             let alerts = self.state.active_alerts.to_send(url, self.now);
-            self.effects.push(Effect::PostAlerts(alerts));
+            let now = self.now;
+            self.effects.push(Effect::PostAlerts { alerts, now });
             self.state.resend_at = later(self.now, RESEND_INTERVAL);
         }
         self.persist_alerts(&changes);
         self.record_alerts(&changes);
     }
 
-    /// Returns the current alerts of an object; `None` if its state isn't known yet.
-    fn outlook(&self, scope: &AlertScope) -> Option<Outlook> {
+    /// Returns the current alerts of an object.
+    fn outlook(&self, scope: &AlertScope) -> Outlook {
         let state = &*self.state;
         let rules = Rules {
             fleet: state.source.record.fleet.as_deref(),
             settings: &state.settings.alerting,
             now: self.now,
         };
-        Some(match scope {
+        match scope {
             AlertScope::Host(name) => match state.hosts.get(name) {
-                Some(host) => rules.of_host(HostFacts {
+                Some(host) => rules.of_host(HostSnapshot {
                     status: &host.object.status,
                     labels: &host.object.metadata.labels,
                 }),
                 None => Outlook::default(),
             },
-            // Until the branch is verified, the alerts from before the start stay.
-            AlertScope::Source if !state.source.verified => return None,
             AlertScope::Source => {
-                let fault = state.source.root_fault.as_ref();
-                rules.of_source(
-                    state.source.held.as_ref(),
-                    fault.map(|fault| fault.alert.as_str()),
-                )
+                let source = &state.source;
+                let unloadable = source
+                    .unloadable
+                    .as_ref()
+                    .map(|(commit, _)| commit.as_str());
+                let mut outlook =
+                    rules.of_fetch(source.conditions.get(ConditionType::Ready), unloadable);
+                if source.verified {
+                    let fault = source.root_fault.as_ref();
+                    let fault = fault.map(|fault| fault.alert.as_str());
+                    outlook.extend(rules.of_source(source.held.as_ref(), fault));
+                } else {
+                    // Until the branch is verified, the alerts from before the start stay.
+                    let firing = state.active_alerts.firing();
+                    let stay = firing.filter(|alert| {
+                        let name = alert.labels.get("alertname").map(String::as_str);
+                        AlertScope::of(&alert.labels) == AlertScope::Source
+                            && name != Some(AlertName::SourceFailing.as_str())
+                    });
+                    outlook.firing.extend(stay.map(|alert| Firing {
+                        labels: alert.labels.clone(),
+                        annotations: alert.annotations.clone(),
+                    }));
+                }
+                outlook
             }
             AlertScope::Rollouts => {
                 let rollouts = state.rollouts.iter();
                 rules.of_rollouts(rollouts.filter(|r| r.is_halted(state.limits)))
             }
-        })
+        }
     }
 
     fn persist_alerts(&mut self, changes: &AlertChanges) {
@@ -163,7 +181,7 @@ impl Step<'_> {
                 ),
                 EventKind::Normal => (
                     ConditionReason::AlertResolved,
-                    format!("{name} is resolved; it said: {summary}"),
+                    format!("{name} resolved: {summary}"),
                 ),
             };
             records.push((host, kind, reason, message));
@@ -174,12 +192,15 @@ impl Step<'_> {
     }
 
     /// Counts an answer, and records when an Alertmanager begins or ceases to fail.
-    pub(super) fn alerts_posted(&mut self, sink: String, result: Result<(), AlertError>) {
+    pub(super) fn alerts_posted(&mut self, sink: String, result: Result<Posted, AlertError>) {
         self.counters().posted(result.as_ref().err());
         match result {
-            Ok(()) => {
+            Ok(posted) => {
+                if let Some(offset) = posted.clock_offset {
+                    self.sink_clock(&sink, offset);
+                }
                 if self.state.sinks_failing.remove(&sink) {
-                    let message = format!("{sink} takes alerts again");
+                    let message = format!("{sink} accepts alerts again");
                     let reason = ConditionReason::AlertmanagerRecovered;
                     self.record(None, EventKind::Normal, reason, message, None);
                 }

@@ -7,9 +7,8 @@ use plumb_api::{Epoch, HostName};
 
 use super::backoff::Waits;
 use super::effect::{CommandError, Effect, PersistId, RequestId};
-use super::source::SourceRecord;
-use super::source_poll::PendingFloor;
-use super::stored::{HostRecord, Identity, state_to_bytes};
+use super::source::{PendingFloor, SourceRecord};
+use super::stored::{HostRecord, SOURCE, put, state_to_bytes};
 use super::{Step, later};
 use crate::alerting::ActiveAlert;
 use crate::desired::DesiredState;
@@ -24,13 +23,11 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a write that failed.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-pub(super) const IDENTITY: &str = "identity";
-pub(super) const SOURCE: &str = "source";
 pub(super) const ROLLOUT: &str = "rollout";
 
 /// The continuation of a write once it is acknowledged.
 #[derive(Debug)]
-pub(super) enum Pending {
+pub(super) enum Continuation {
     /// Nothing follows: the write holds changed records. Failed deletions are repeated.
     Records(Vec<(Table, String)>),
     /// Nothing follows: the write holds every record.
@@ -63,7 +60,7 @@ pub(super) enum StoreHealth {
 
 impl Step<'_> {
     /// Requests a write and stores its continuation.
-    pub(super) fn persist(&mut self, writes: Vec<Write>, pending: Pending) {
+    pub(super) fn persist(&mut self, writes: Vec<Write>, pending: Continuation) {
         let id = PersistId(self.state.next_id);
         self.state.next_id += 1;
         self.state.pending.insert(id, pending);
@@ -79,7 +76,7 @@ impl Step<'_> {
                 Write::Put(..) => None,
             });
             let deleted = deleted.collect();
-            self.persist(writes, Pending::Records(deleted));
+            self.persist(writes, Continuation::Records(deleted));
         }
     }
 
@@ -93,17 +90,17 @@ impl Step<'_> {
             Err(error) => self.store_failed(error),
         }
         match pending {
-            Pending::Records(deleted) => {
+            Continuation::Records(deleted) => {
                 if result.is_err() {
                     self.state.undeleted.extend(deleted);
                 }
             }
-            Pending::Everything => {
+            Continuation::Everything => {
                 if result.is_ok() {
                     self.state.undeleted.clear();
                 }
             }
-            Pending::Renamed { old, new } => {
+            Continuation::Renamed { old, new } => {
                 if result.is_ok() {
                     self.renamed(&new);
                 } else if let Some(old) = old {
@@ -112,16 +109,16 @@ impl Step<'_> {
                     self.state.undeleted.extend(gone);
                 }
             }
-            Pending::Rebuilt(host) => self.rebuilt_persisted(&host, result.is_ok()),
-            Pending::Floor(pending) => self.floor_persisted(*pending, result),
-            Pending::Targets(hosts) => self.targets_persisted(&hosts, result.is_ok()),
-            Pending::Epoch(epoch, host) => {
+            Continuation::Rebuilt(host) => self.rebuilt_persisted(&host, result.is_ok()),
+            Continuation::Floor(pending) => self.floor_persisted(*pending, result),
+            Continuation::Targets(hosts) => self.targets_persisted(&hosts, result.is_ok()),
+            Continuation::Epoch(epoch, host) => {
                 if result.is_ok() {
                     self.state.identity.epoch = epoch;
                     self.taken_over(&host);
                 }
             }
-            Pending::Forget(host, request) => match result {
+            Continuation::Forget(host, request) => match result {
                 Ok(()) => self.forgotten(&host, request),
                 Err(error) => {
                     if let Some(host) = self.state.hosts.get_mut(&host) {
@@ -135,12 +132,12 @@ impl Step<'_> {
         }
     }
 
-    fn store_works(&mut self, pending: &Pending) {
+    fn store_works(&mut self, pending: &Continuation) {
         if self.state.store == StoreHealth::Working {
             return;
         }
         self.state.store = StoreHealth::Working;
-        if !matches!(pending, Pending::Everything) {
+        if !matches!(pending, Continuation::Everything) {
             self.persist_everything();
         }
     }
@@ -213,17 +210,17 @@ impl Step<'_> {
         writes.extend(deletes);
         let is_written = |name: &HostName| {
             let mut pending = state.pending.values();
-            pending.any(|one| matches!(one, Pending::Renamed { new, .. } if new == name))
+            pending.any(|one| matches!(one, Continuation::Renamed { new, .. } if new == name))
         };
         let renaming = state.hosts.values().filter(|host| host.renaming);
         let lost = renaming.filter(|host| !is_written(&host.name));
         let lost: Vec<_> = lost
             .map(|host| (host.name.clone(), host.target.clone()))
             .collect();
-        self.persist(writes, Pending::Everything);
+        self.persist(writes, Continuation::Everything);
         for (new, target) in lost {
             let writes = target.and_then(|target| put_target(&new, &target));
-            let pending = Pending::Renamed { old: None, new };
+            let pending = Continuation::Renamed { old: None, new };
             self.persist(writes.into_iter().collect(), pending);
         }
     }
@@ -234,16 +231,6 @@ fn writes_to(writes: &[Write], table: Table, key: &str) -> bool {
     writes
         .iter()
         .any(|write| matches!(write, Write::Put(t, k, _) if *t == table && k == key))
-}
-
-fn put<T: serde::Serialize>(table: Table, key: &str, value: &T) -> Option<Write> {
-    // Records are texts, numbers and times, which always serialize.
-    let bytes = serde_json::to_vec(value).ok()?;
-    Some(Write::Put(table, key.to_owned(), bytes))
-}
-
-pub(super) fn put_identity(identity: &Identity) -> Option<Write> {
-    put(Table::Controller, IDENTITY, identity)
 }
 
 pub(super) fn put_source(record: &SourceRecord) -> Option<Write> {

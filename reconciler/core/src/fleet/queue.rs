@@ -34,12 +34,12 @@ impl fmt::Display for Trigger {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
+struct QueueEntry {
     at: Timestamp,
     trigger: Trigger,
 }
 
-impl Entry {
+impl QueueEntry {
     /// Returns the earlier time with the stronger trigger.
     fn merged(self, other: Self) -> Self {
         Self {
@@ -52,10 +52,10 @@ impl Entry {
 /// Hosts with the times at which they run.
 #[derive(Debug)]
 pub(super) struct Queue {
-    waiting: BTreeMap<HostName, Entry>,
+    waiting: BTreeMap<HostName, QueueEntry>,
     by_time: BTreeSet<(Timestamp, HostName)>,
     running: BTreeSet<HostName>,
-    parked: BTreeMap<HostName, Entry>,
+    parked: BTreeMap<HostName, QueueEntry>,
     limit: usize,
 }
 
@@ -73,7 +73,7 @@ impl Queue {
 
     /// Schedules a host. If it is already queued, the earlier time wins.
     pub(super) fn add(&mut self, host: &HostName, at: Timestamp, trigger: Trigger) {
-        let entry = Entry { at, trigger };
+        let entry = QueueEntry { at, trigger };
         if self.running.contains(host) {
             let parked = self.parked.entry(host.clone()).or_insert(entry);
             *parked = parked.merged(entry);

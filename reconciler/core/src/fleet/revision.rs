@@ -72,7 +72,7 @@ impl FleetRevision {
         self.goals.get(host).copied()
     }
 
-    pub(super) fn alertmanagers(&self) -> &[String] {
+    pub(super) fn alertmanagers(&self) -> &[plumb_api::LoginUrl] {
         &self.resolved.alertmanagers
     }
 

@@ -1,5 +1,6 @@
 //! The result of a run on a host, as data.
 
+use jiff::SignedDuration;
 use plumb_api::HostName;
 use plumb_api::frame::LedgerSummary;
 use plumb_api::plan::Change;
@@ -48,6 +49,8 @@ pub struct ObservedHost {
     pub ledger: LedgerSummary,
     /// The number of resources of the target.
     pub resources: u32,
+    /// The host's clock minus the controller's; `None` if the host didn't tell its time.
+    pub clock_offset: Option<SignedDuration>,
 }
 
 /// The outcome of a change, as metrics name it.
@@ -187,7 +190,9 @@ impl RunFailure {
     pub fn panicked(host: &HostName) -> Self {
         Self::of_controller(
             ConditionReason::Panicked,
-            format!("the run of {host} crashed; this is a defect of Plumb, its log says where"),
+            format!(
+                "the run of {host} crashed in the controller, a defect of Plumb; see the controller's log"
+            ),
         )
     }
 
@@ -199,6 +204,8 @@ impl RunFailure {
             }
             HostError::Unreachable { .. }
             | HostError::HostKeyMismatch { .. }
+            | HostError::NoCommonAlgorithm { .. }
+            | HostError::NoSession { .. }
             | HostError::NoHostKey { .. }
             | HostError::Denied { .. }
             | HostError::Broken { .. }
@@ -214,7 +221,7 @@ impl RunFailure {
     }
 
     /// Combines errors of resources: the message of the first, and the earliest kind of retry.
-    fn of_resources(errors: &[(String, &AgentError)], more: usize) -> Option<Self> {
+    fn of_resources(errors: &[(String, &AgentError)], waiting: usize) -> Option<Self> {
         let (address, first) = errors.first()?;
         let retry_of = |error: &AgentError| ConditionReason::from(error.code).retry();
         // An error that may pass by itself makes a retry worthwhile, even next to permanent ones.
@@ -226,9 +233,12 @@ impl RunFailure {
                 Retry::Transient => 1,
                 Retry::Stalled => 2,
             })?;
-        let others = match errors.len() - 1 + more {
-            0 => String::new(),
-            n => format!(" ({n} more resources wait or fail)"),
+        let waits = if waiting == 1 { "waits" } else { "wait" };
+        let others = match (errors.len() - 1, waiting) {
+            (0, 0) => String::new(),
+            (failed, 0) => format!(" ({failed} more failed)"),
+            (0, waiting) => format!(" ({waiting} more {waits})"),
+            (failed, waiting) => format!(" ({failed} more failed, {waiting} {waits})"),
         };
         let message = with_hint(format!("{address}: {}", first.message), first.hint.clone());
         Some(Self {

@@ -5,11 +5,12 @@ use plumb_api::plan::Cause;
 use plumb_api::report::Retry;
 use plumb_api::{Address, Epoch, HostName};
 
-use super::host::{Drift, HostMode, Progress, Reach};
-use super::persist::{Pending, put_identity, put_state, put_target};
+use super::host::{Drift, HostMode, Progress, Reachability};
+use super::persist::{Continuation, put_state, put_target};
 use super::queue::Trigger;
 use super::run::{ChangeOutcome, Contact, FailedIn, RunEnd, RunMode, RunReport, with_hint};
 use super::stored::Identity;
+use super::stored::put_identity;
 use super::{Step, later, short_commit};
 use crate::plan::{Planned, goal};
 use crate::reason::ConditionReason;
@@ -24,7 +25,7 @@ const MAX_DETAIL: usize = 4096;
 const NAMED: usize = 20;
 
 /// A failure of a run of any kind: reason, message, and the kind of retry.
-type Failure = (ConditionReason, String, Retry);
+type FailureSummary = (ConditionReason, String, Retry);
 
 impl Step<'_> {
     pub(super) fn run_ended(&mut self, report: &RunReport) {
@@ -61,7 +62,12 @@ impl Step<'_> {
     }
 
     /// Schedules the host's next run; the wait begins now, at the end of the run.
-    fn schedule_next(&mut self, name: &HostName, report: &RunReport, failure: Option<&Failure>) {
+    fn schedule_next(
+        &mut self,
+        name: &HostName,
+        report: &RunReport,
+        failure: Option<&FailureSummary>,
+    ) {
         let state = &mut *self.state;
         let Some(host) = state.hosts.get_mut(name) else {
             return;
@@ -88,24 +94,30 @@ impl Step<'_> {
     }
 
     /// Updates the host's state from the run.
-    fn update_host(&mut self, name: &HostName, report: &RunReport, failure: Option<Failure>) {
+    fn update_host(
+        &mut self,
+        name: &HostName,
+        report: &RunReport,
+        failure: Option<FailureSummary>,
+    ) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
         };
         match &report.end {
             RunEnd::Failed(failure) if failure.contact == Contact::Lost => {
-                host.reach = Reach::Lost {
+                host.reach = Reachability::Lost {
                     reason: failure.reason,
                     message: failure.message.clone(),
                 };
             }
             // A run that never contacted the host says nothing about its reachability.
             RunEnd::Failed(_) if report.observed.is_none() && report.phases.is_empty() => {}
-            _ => host.reach = Reach::Connected,
+            _ => host.reach = Reachability::Connected,
         }
         if let Some(observed) = &report.observed {
             host.last_seen = Some(self.now);
             host.ledger_sequence = Some(observed.ledger.sequence);
+            host.clock_offset = observed.clock_offset;
             host.resources = observed.resources;
             if report.mode == RunMode::Drive {
                 host.held = Some(report.target.digest);
@@ -184,7 +196,7 @@ impl Step<'_> {
             self.state.states.insert(desired.digest(), desired);
         }
         host.assigning = Some(target);
-        self.persist(writes, Pending::Rebuilt(name.clone()));
+        self.persist(writes, Continuation::Rebuilt(name.clone()));
     }
 
     /// Handles the write of a target that was taken from a host's ledger.
@@ -252,7 +264,7 @@ impl Step<'_> {
             };
             // A host must not see an epoch that a restart of this controller could repeat.
             let writes = put_identity(&raised).into_iter().collect();
-            self.persist(writes, Pending::Epoch(epoch, name.clone()));
+            self.persist(writes, Continuation::Epoch(epoch, name.clone()));
         }
     }
 
@@ -269,7 +281,12 @@ impl Step<'_> {
     }
 
     /// Records changes, drift and failures; a run without any leaves no record.
-    fn record_run(&mut self, name: &HostName, report: &RunReport, failure: Option<&Failure>) {
+    fn record_run(
+        &mut self,
+        name: &HostName,
+        report: &RunReport,
+        failure: Option<&FailureSummary>,
+    ) {
         let revision = || Some(report.target.revision.clone());
         let applied = |intended: bool| -> Vec<String> {
             let changes = report.applied();
@@ -288,12 +305,12 @@ impl Step<'_> {
         let held: Vec<_> = planned
             .filter(|planned| planned.refusal.is_none())
             .into_iter()
-            .flat_map(Planned::drift_to_tell)
+            .flat_map(Planned::reportable_drift)
             .map(|held| held.address.to_string())
             .collect();
         let drifted = self.reason_of(name, ConditionType::Drifted);
         if !held.is_empty() && drifted != Some(ConditionReason::DriftHeld) {
-            let message = format!("drift left as found: {}", first_of(&held));
+            let message = format!("drift not corrected: {}", first_of(&held));
             self.warn(Some(name), ConditionReason::DriftFound, message, revision());
         }
         let intended = applied(true);
@@ -312,7 +329,7 @@ impl Step<'_> {
             None if report.end == RunEnd::Settled => {
                 let recovered = ready.is_some_and(|ready| ready.retry().is_some());
                 if recovered {
-                    let message = "it is as its target says again".to_owned();
+                    let message = "matches its target again".to_owned();
                     let (kind, reason) = (EventKind::Normal, ConditionReason::Recovered);
                     self.record(Some(name), kind, reason, message, revision());
                 }
@@ -337,7 +354,7 @@ fn first_of(all: &[String]) -> String {
 }
 
 /// Returns the failure that an end of a run amounts to, if it does.
-fn failure_of(host: &HostName, end: &RunEnd) -> Option<Failure> {
+fn failure_of(host: &HostName, end: &RunEnd) -> Option<FailureSummary> {
     let stalled = |reason, message| Some((reason, message, Retry::Stalled));
     match end {
         RunEnd::Settled | RunEnd::Looked => None,
@@ -360,14 +377,14 @@ fn failure_of(host: &HostName, end: &RunEnd) -> Option<Failure> {
         RunEnd::OffChain(ran) => stalled(
             ConditionReason::OffVerifiedChain,
             format!(
-                "the host ran {}, which isn't on the verified chain: somebody else drives it or drove it; nothing is changed on it",
+                "the host ran {}, which isn't on the verified chain; nothing is changed on it: find out which controller drives it",
                 short_commit(ran)
             ),
         ),
         RunEnd::Rewound { known, found } => stalled(
             ConditionReason::LedgerRewound,
             format!(
-                "the host's ledger went back from {known} to {found}: the machine was put back to an earlier state; run `plumb forget {host}` to accept that"
+                "the host's ledger went back from {known} to {found}: the machine was restored or is a clone; run `plumb forget {host}` to accept that"
             ),
         ),
     }
@@ -399,7 +416,8 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
             HostOutcome::Failed(failure.message.clone())
         }
         RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => HostOutcome::Failed(
-            "what the host ran before isn't below its target; see its conditions".to_owned(),
+            "the host ran a revision that its target doesn't contain; see its conditions"
+                .to_owned(),
         ),
     })
 }
@@ -409,7 +427,7 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
 fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     let names =
         |all: Vec<&Address>| -> Vec<String> { all.into_iter().map(ToString::to_string).collect() };
-    let held = planned.drift_to_tell().map(|held| &held.address);
+    let held = planned.reportable_drift().map(|held| &held.address);
     let held = names(held.collect());
     let mut corrected = Vec::new();
     let mut remaining = Vec::new();
@@ -429,18 +447,21 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     let (reason, message) = if !held.is_empty() {
         (
             ConditionReason::DriftHeld,
-            format!("{} drifted and is left as found", first_of(&held)),
+            format!(
+                "{} drifted, not corrected (drift mode: alert)",
+                first_of(&held)
+            ),
         )
     } else if !remaining.is_empty() && runs == 1 {
         (
             ConditionReason::DriftCorrecting,
-            format!("{} drifted and isn't corrected yet", first_of(&remaining)),
+            format!("{} drifted, not corrected yet", first_of(&remaining)),
         )
     } else if !remaining.is_empty() {
         (
             ConditionReason::DriftRemains,
             format!(
-                "{} couldn't be corrected in {runs} runs",
+                "{} drifted, not corrected in {runs} runs",
                 first_of(&remaining)
             ),
         )
@@ -455,7 +476,7 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     } else if runs == 1 {
         (
             ConditionReason::DriftCorrected,
-            format!("{} drifted and was corrected", first_of(&corrected)),
+            format!("{} drifted, corrected", first_of(&corrected)),
         )
     } else {
         (ConditionReason::NoDrift, "no drift was found".to_owned())

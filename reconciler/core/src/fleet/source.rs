@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plumb_api::report::Retry;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +164,8 @@ pub(super) struct SourceState {
     pub(super) blocked: Option<(ConditionReason, String)>,
     /// The result of the last fetch; `None` before the first.
     pub(super) fetch: Option<Result<(), SourceFault>>,
+    /// The accepted commit that can't be loaded, and why.
+    pub(super) unloadable: Option<(String, String)>,
     pub(super) last_fetch: Option<Timestamp>,
     /// Keys that this machine's configuration revokes; `None` until they are read.
     pub(super) revoked: Option<Vec<String>>,
@@ -194,6 +196,7 @@ impl SourceState {
             root_fault: None,
             blocked: None,
             fetch: None,
+            unloadable: None,
             last_fetch: None,
             revoked: None,
             unbacked: Vec::new(),
@@ -215,7 +218,7 @@ impl SourceState {
             Ok(()) => (
                 ConditionStatus::True,
                 ConditionReason::Fetched,
-                "the repository was fetched at the last attempt".to_owned(),
+                "the last fetch succeeded".to_owned(),
             ),
             Err(fault) => (ConditionStatus::False, fault.reason, fault.message.clone()),
         });
@@ -268,7 +271,11 @@ impl SourceState {
         self.conditions.get(kind).map(|condition| condition.reason)
     }
 
-    pub(super) fn view(&self, settings: &LoopSettings) -> SourceView {
+    pub(super) fn view(
+        &self,
+        settings: &LoopSettings,
+        clocks: &BTreeMap<String, SignedDuration>,
+    ) -> SourceView {
         let accepted = self.accepted.as_ref().or(self.record.floor.as_ref());
         SourceView {
             description: settings.source_description.clone(),
@@ -287,9 +294,21 @@ impl SourceState {
             last_look: self.last_poll,
             revoked: self.revoked.clone().unwrap_or_default(),
             revoked_by_tags: self.record.revoked.clone(),
+            clock_offsets: clocks
+                .iter()
+                .map(|(sink, offset)| (sink.clone(), offset.as_secs()))
+                .collect(),
             conditions: self.conditions.clone(),
         }
     }
+}
+
+/// A verdict whose floor is being written, and the revision that is activated after that.
+#[derive(Debug)]
+pub(super) struct PendingFloor {
+    pub(super) verdict: BranchVerdict,
+    pub(super) record: SourceRecord,
+    pub(super) accepted: Option<Arc<FleetRevision>>,
 }
 
 /// Returns the message of conditions and records about a held commit.

@@ -7,9 +7,9 @@ use plumb_api::report::Retry;
 
 use super::backoff::Waits;
 use super::effect::{Effect, PollRequest};
-use super::persist::{Pending, put_source};
+use super::persist::{Continuation, put_source};
 use super::source::{
-    BranchVerdict, PollPhase, SourceFault, SourcePoll, SourceRecord, TrustRootFault, Verification,
+    BranchVerdict, PendingFloor, PollPhase, SourceFault, SourcePoll, TrustRootFault, Verification,
     held_message,
 };
 use super::{FleetRevision, Step, later, short_commit};
@@ -30,14 +30,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// The longest wait after a failed fetch, unless the poll interval is longer.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
-
-/// A verdict whose floor is being written, and the revision that is activated after that.
-#[derive(Debug)]
-pub(super) struct PendingFloor {
-    verdict: BranchVerdict,
-    record: SourceRecord,
-    accepted: Option<Arc<FleetRevision>>,
-}
 
 impl Step<'_> {
     /// Begins a poll when its time has come.
@@ -110,6 +102,7 @@ impl Step<'_> {
         self.counters().fetched(&repo, poll);
         let fault = poll.fetched.as_ref().err().or(poll.fault.as_ref());
         self.fetch_result(fault.cloned());
+        self.loadable(poll);
         let state = &mut *self.state;
         let (source, poll_interval) = (&mut state.source, state.settings.poll);
         let wait = match &poll.fetched {
@@ -142,16 +135,51 @@ impl Step<'_> {
         source.derive(self.now);
         match (reason, message) {
             (Some(reason), Some(message)) if before != Some(reason) => {
-                let kind = EventKind::Warning;
-                self.record(None, kind, ConditionReason::FetchFailed, message, None);
+                // The repository was fetched if it is a file of it that can't be read.
+                let reason = match reason {
+                    ConditionReason::FilesUnreadable => reason,
+                    _ => ConditionReason::FetchFailed,
+                };
+                self.warn(None, reason, message, None);
             }
             (None, _) if before.is_some_and(|before| before != ConditionReason::Fetched) => {
-                let message = "the repository was fetched at the last attempt".to_owned();
+                let message = "the last fetch succeeded".to_owned();
                 let kind = EventKind::Normal;
                 self.record(None, kind, ConditionReason::FetchRecovered, message, None);
             }
             _ => {}
         }
+    }
+
+    /// Remembers if an accepted commit can't be loaded: hosts then stay where they are though a newer
+    /// revision is accepted, and their conditions say so.
+    fn loadable(&mut self, poll: &SourcePoll) {
+        let unloadable = match (&poll.verification, &poll.fault) {
+            (Verification::Branch(verdict), Some(fault)) => {
+                Some((verdict.accepted.clone(), fault.message.clone()))
+            }
+            (Verification::Branch(_), None) => None,
+            _ => return,
+        };
+        if self.state.source.unloadable == unloadable {
+            return;
+        }
+        let newer = unloadable.as_ref().map(|(commit, why)| {
+            let text = format!(
+                "{} is accepted and can't be loaded: {why}",
+                short_commit(commit)
+            );
+            Arc::<str>::from(text)
+        });
+        self.state.source.unloadable = unloadable;
+        let hosts: Vec<_> = self.state.hosts.keys().cloned().collect();
+        for name in hosts {
+            if let Some(host) = self.state.hosts.get_mut(&name) {
+                host.newer_unloadable.clone_from(&newer);
+            }
+            self.touch(&name);
+        }
+        self.alerts_changed(AlertScope::Source);
     }
 
     /// Records the keys that this machine's configuration revokes. While they can't be read nothing new is
@@ -165,16 +193,21 @@ impl Step<'_> {
                     return;
                 };
                 for key in missing_from(&now, &before) {
-                    let message = format!("{key} has no authority any more on this machine");
+                    let message =
+                        format!("key {key} was revoked by the controller's folder of revoked keys");
                     self.warn(None, ConditionReason::KeyRevoked, message, None);
                 }
                 for key in missing_from(&before, &now) {
-                    let message = format!("{key} is no longer revoked on this machine");
+                    let message = format!(
+                        "key {key} was removed from the controller's folder of revoked keys"
+                    );
                     self.warn(None, ConditionReason::KeyRestored, message, None);
                 }
             }
             Err(error) => {
-                let message = format!("nothing new is accepted until this is mended: {error}");
+                let message = format!(
+                    "nothing new is accepted while the revoked keys can't be read: {error}"
+                );
                 let reason = ConditionReason::RevocationsUnreadable;
                 if self.block(reason, &message) {
                     self.warn(None, reason, message, None);
@@ -211,7 +244,7 @@ impl Step<'_> {
     fn persist_floor(&mut self, verdict: BranchVerdict, accepted: Option<Arc<FleetRevision>>) {
         let source = &mut self.state.source;
         let mut record = source.record.clone();
-        self.tell_of_tags(&verdict);
+        self.record_tag_revocations(&verdict);
         record.rollbacks.extend(verdict.rollbacks.iter().cloned());
         let many = record.rollbacks.len().saturating_sub(ROLLBACKS);
         record.rollbacks.drain(..many);
@@ -231,7 +264,7 @@ impl Step<'_> {
             record,
             accepted,
         };
-        self.persist(writes, Pending::Floor(Box::new(pending)));
+        self.persist(writes, Continuation::Floor(Box::new(pending)));
     }
 
     /// Handles the result of writing the floor.
@@ -255,7 +288,7 @@ impl Step<'_> {
             Err(_) if before.as_ref() == Some(&verdict.accepted) => {}
             Err(error) => {
                 let stay = before.map_or_else(
-                    || "nothing is driven".to_owned(),
+                    || "no host is changed".to_owned(),
                     |floor| format!("hosts stay at {}", short_commit(&floor)),
                 );
                 let message = format!(
@@ -313,7 +346,7 @@ impl Step<'_> {
             let message = held_message(held);
             self.warn(None, ConditionReason::CommitHeld, message, revision);
         } else {
-            let message = "no commit is held any more".to_owned();
+            let message = "the branch has no unaccepted commit any more".to_owned();
             let reason = ConditionReason::HoldEnded;
             self.record(None, EventKind::Normal, reason, message, None);
         }
@@ -322,10 +355,10 @@ impl Step<'_> {
     /// Records keys revoked by signed tags, and keys whose tags no longer suffice, because one was deleted
     /// or its signer left the policy. Those keys stay revoked: the person who deleted a tag may be the one
     /// who has the key.
-    fn tell_of_tags(&mut self, verdict: &BranchVerdict) {
+    fn record_tag_revocations(&mut self, verdict: &BranchVerdict) {
         let known = self.state.source.record.revoked.clone();
         for key in missing_from(&verdict.revoked, &known) {
-            let message = format!("{key} has no authority any more: signed revoke/ tags say so");
+            let message = format!("key {key} was revoked by signed revoke/ tags");
             self.warn(None, ConditionReason::KeyRevoked, message, None);
         }
         // No tag is read if no chain leads to the head.
@@ -335,7 +368,7 @@ impl Step<'_> {
         let told = std::mem::replace(&mut self.state.source.unbacked, unbacked.clone());
         for key in missing_from(unbacked, &told) {
             let message = format!(
-                "the revoke/ tags of {key} are no longer enough: one was deleted, or its signer has left the policy; the key stays revoked here"
+                "the revoke/ tags of {key} no longer suffice: one was deleted, or its signer has left the policy; the key stays revoked here"
             );
             self.warn(None, ConditionReason::RevokeTagGone, message, None);
         }

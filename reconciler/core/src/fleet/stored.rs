@@ -10,8 +10,7 @@ use plumb_api::{Address, ControllerId, Digest, Epoch, HostName, Spec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::host::{Drift, HostMode, HostState, Progress, Reach};
-use super::persist::{IDENTITY, SOURCE, put_identity};
+use super::host::{Drift, HostMode, HostState, Progress, Reachability};
 use super::records::RecordLog;
 use super::source::SourceRecord;
 use crate::alerting::{ActiveAlert, ActiveAlerts};
@@ -21,6 +20,12 @@ use crate::reason::ConditionReason;
 use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus, Target};
 use crate::view::HostObject;
+
+/// The key of the controller's identity in its table.
+const IDENTITY: &str = "identity";
+
+/// The key of the source's record in its table.
+pub(super) const SOURCE: &str = "source";
 
 /// The identity of this controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +88,7 @@ pub(super) struct HostRecord {
 #[serde(rename_all = "camelCase")]
 pub(super) struct HostRecordFacts {
     mode: HostMode,
-    reach: Reach,
+    reach: Reachability,
     progress: Progress,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drift: Option<Drift>,
@@ -94,12 +99,12 @@ impl HostRecordFacts {
     fn of(status: &HostStatus) -> Self {
         let conditions = &status.conditions;
         let reach = match conditions.get(ConditionType::Reachable) {
-            Some(reachable) if reachable.status == ConditionStatus::False => Reach::Lost {
+            Some(reachable) if reachable.status == ConditionStatus::False => Reachability::Lost {
                 reason: reachable.reason,
                 message: reachable.message.clone(),
             },
-            Some(_) => Reach::Connected,
-            None => Reach::Unknown,
+            Some(_) => Reachability::Connected,
+            None => Reachability::Unknown,
         };
         let drift = conditions.get(ConditionType::Drifted).map(|drifted| Drift {
             reason: drifted.reason,
@@ -215,6 +220,18 @@ pub struct RecordError {
     pub reason: String,
 }
 
+/// Returns the write of a record.
+pub(super) fn put<T: Serialize>(table: Table, key: &str, value: &T) -> Option<Write> {
+    // Records are texts, numbers and times, which always serialize.
+    let bytes = serde_json::to_vec(value).ok()?;
+    Some(Write::Put(table, key.to_owned(), bytes))
+}
+
+/// Returns the write of the controller's identity.
+pub(super) fn put_identity(identity: &Identity) -> Option<Write> {
+    put(Table::Controller, IDENTITY, identity)
+}
+
 fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordError> {
     serde_json::from_slice(bytes).map_err(|error| RecordError {
         key: key.to_owned(),
@@ -322,7 +339,7 @@ fn named<K: std::str::FromStr, T: DeserializeOwned>(
             (Ok(_), Err(error)) => unreadable.push(error),
             (Err(_), _) => unreadable.push(RecordError {
                 key,
-                reason: "its key is no name".to_owned(),
+                reason: "its key isn't a host's name".to_owned(),
             }),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::report::{AgentError, ErrorCode, Retry};
 use plumb_api::{Digest, Spec};
 
 use super::*;
@@ -157,23 +157,8 @@ impl Loop {
     /// An accepted revision with these hosts, each with its former names.
     fn accept(&mut self, commit: &str, hosts: &[(&str, &[&str])]) {
         let accepted = commit.repeat(40);
-        let poll = SourcePoll {
-            fetched: Ok(accepted.clone()),
-            took: Duration::ZERO,
-            revoked: Some(Ok(Vec::new())),
-            verification: Verification::Branch(Box::new(BranchVerdict {
-                head: accepted.clone(),
-                accepted: accepted.clone(),
-                held: None,
-                steps: Vec::new(),
-                first_seen: BTreeMap::new(),
-                rollbacks: Vec::new(),
-                revoked: Vec::new(),
-                unbacked: None,
-            })),
-            accepted: Some(Arc::new(revision(&accepted, hosts))),
-            fault: None,
-        };
+        let mut poll = accepted_poll(&accepted);
+        poll.accepted = Some(Arc::new(revision(&accepted, hosts)));
         self.event(Event::SourcePolled(Box::new(poll)));
     }
 
@@ -191,9 +176,31 @@ impl Loop {
                 resources: 0,
             },
             resources: 1,
+            clock_offset: None,
         });
         report.end = end;
         self.event(Event::RunEnded(Box::new(report)));
+    }
+}
+
+/// A poll that accepted a commit, which isn't loaded.
+fn accepted_poll(commit: &str) -> SourcePoll {
+    SourcePoll {
+        fetched: Ok(commit.to_owned()),
+        took: Duration::ZERO,
+        revoked: Some(Ok(Vec::new())),
+        verification: Verification::Branch(Box::new(BranchVerdict {
+            head: commit.to_owned(),
+            accepted: commit.to_owned(),
+            held: None,
+            steps: Vec::new(),
+            first_seen: BTreeMap::new(),
+            rollbacks: Vec::new(),
+            revoked: Vec::new(),
+            unbacked: None,
+        })),
+        accepted: None,
+        fault: None,
     }
 }
 
@@ -335,4 +342,128 @@ fn writes_that_failed_are_repeated_once_the_store_works() {
         writes.iter().any(host)
     });
     assert!(written, "{effects:?}");
+}
+
+fn unfetched(reason: ConditionReason) -> SourceFault {
+    SourceFault {
+        reason,
+        message: "connection refused".to_owned(),
+        retry: Retry::Transient,
+    }
+}
+
+fn firing(state: &FleetState) -> Vec<String> {
+    let alerts = state.active_alerts.firing();
+    alerts
+        .map(|alert| alert.labels["alertname"].clone())
+        .collect()
+}
+
+#[test]
+fn alerts_when_repository_cannot_be_fetched_for_ten_minutes() {
+    let mut fleet = Loop::new();
+    fleet.event(Event::Started);
+    for minutes in [0, 9] {
+        fleet.now += Duration::from_mins(minutes);
+        let mut poll = failed_poll(unfetched(ConditionReason::Unreachable));
+        poll.took = Duration::from_secs(1);
+        fleet.event(Event::SourcePolled(Box::new(poll)));
+        fleet.now += Duration::from_secs(1);
+        fleet.event(Event::Woke);
+        assert_eq!(firing(&fleet.state), Vec::<String>::new());
+    }
+    fleet.now += Duration::from_mins(1);
+    fleet.event(Event::Woke);
+    assert_eq!(firing(&fleet.state), ["PlumbSourceFailing"]);
+    fleet.accept("a", &[("ant", &[])]);
+    fleet.now += Duration::from_secs(1);
+    fleet.event(Event::Woke);
+    assert_eq!(firing(&fleet.state), Vec::<String>::new());
+}
+
+fn failed_poll(fault: SourceFault) -> SourcePoll {
+    SourcePoll {
+        fetched: Err(fault),
+        took: Duration::ZERO,
+        revoked: Some(Ok(Vec::new())),
+        verification: Verification::NotDone,
+        accepted: None,
+        fault: None,
+    }
+}
+
+/// An accepted revision whose files can't be read: the hosts aren't green at the one before.
+#[test]
+fn tells_at_once_when_accepted_revision_cannot_be_loaded() {
+    let mut fleet = Loop::new();
+    fleet.event(Event::Started);
+    fleet.accept("a", &[("ant", &[])]);
+    fleet.end_run(RunEnd::Looked);
+    fleet.end_run(RunEnd::Settled);
+    assert_eq!(
+        condition(&fleet.state, "ant", ConditionType::Synced),
+        Some(ConditionReason::Newest)
+    );
+    let mut poll = accepted_poll(&"b".repeat(40));
+    poll.fault = Some(unfetched(ConditionReason::FilesUnreadable));
+    let records = fleet.records.len();
+    for _ in 0..3 {
+        fleet.event(Event::SourcePolled(Box::new(SourcePoll {
+            fault: poll.fault.clone(),
+            ..accepted_poll(&"b".repeat(40))
+        })));
+        fleet.now += Duration::from_secs(1);
+        fleet.event(Event::Woke);
+    }
+    let synced = condition(&fleet.state, "ant", ConditionType::Synced);
+    assert_eq!(synced, Some(ConditionReason::FilesUnreadable));
+    assert_eq!(firing(&fleet.state), ["PlumbSourceFailing"]);
+    let told = &fleet.records[records..];
+    let unreadable = |reason: &&ConditionReason| **reason == ConditionReason::FilesUnreadable;
+    assert_eq!(told.iter().filter(unreadable).count(), 1, "{told:?}");
+
+    fleet.accept("c", &[("ant", &[])]);
+    fleet.now += Duration::from_secs(1);
+    fleet.event(Event::Woke);
+    assert_ne!(
+        condition(&fleet.state, "ant", ConditionType::Synced),
+        Some(ConditionReason::FilesUnreadable)
+    );
+    assert_eq!(firing(&fleet.state), Vec::<String>::new());
+}
+
+#[test]
+fn skewed_clocks_are_a_condition_while_they_last() {
+    let mut fleet = Loop::new();
+    fleet.event(Event::Started);
+    let skewed = |fleet: &Loop| {
+        let conditions = &fleet.state.source.conditions;
+        conditions
+            .get(ConditionType::ClockSkewed)
+            .map(|c| c.message.clone())
+    };
+    for (minutes, wanted) in [
+        (
+            8,
+            Some("the clock of http://alerts:9093 is 8 min ahead of the controller's"),
+        ),
+        (0, None),
+    ] {
+        let offset = jiff::SignedDuration::from_mins(minutes);
+        fleet.event(Event::AlertsPosted {
+            sink: "http://alerts:9093".to_owned(),
+            result: Ok(crate::ports::Posted {
+                clock_offset: Some(offset),
+            }),
+        });
+        assert_eq!(skewed(&fleet).as_deref(), wanted);
+    }
+    let told: Vec<_> = fleet.records.iter().rev().take(2).copied().collect();
+    assert_eq!(
+        told,
+        [
+            ConditionReason::ClockCorrected,
+            ConditionReason::ClockSkewed
+        ]
+    );
 }

@@ -19,17 +19,17 @@ use crate::parallel;
 use crate::render::{Context, Engine, has_expression};
 
 /// A host's facts, or the reasons why they are unknown.
-pub(crate) type Known = Result<Arc<HostFacts>, Problems>;
+pub(crate) type FactsResult = Result<Arc<HostFacts>, Problems>;
 
 /// The static facts of a fleet.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) domain: Option<String>,
-    pub(crate) hosts: BTreeMap<HostName, Known>,
+    pub(crate) hosts: BTreeMap<HostName, FactsResult>,
     /// The labels of hosts whose facts are unknown but whose labels could be read.
     pub(crate) labels: BTreeMap<HostName, BTreeMap<String, String>>,
     pub(crate) networks: BTreeMap<Arc<str>, Result<Arc<NetworkFacts>, Problems>>,
-    pub(crate) alertmanagers: Vec<String>,
+    pub(crate) alertmanagers: Vec<plumb_api::LoginUrl>,
     /// The errors that don't belong to one host.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -307,9 +307,9 @@ fn offers(
                 Diagnostic::error(
                     code::INVALID_NAME,
                     span,
-                    format!("`{text}` can't be the name of an endpoint"),
+                    format!("`{text}` isn't a valid name of an endpoint"),
                 )
-                .hint("a name is 1 to 63 of a-z, 0-9 and `-`"),
+                .hint("use 1 to 63 of a-z, 0-9 and `-`"),
             );
             continue;
         }
@@ -348,11 +348,11 @@ fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
         span,
-        format!("there is no network `{name}`"),
+        format!("unknown network `{name}`"),
     );
     match closest(name, manifests.networks.keys().map(|name| &**name)) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint(format!("write networks/{name}.yaml")),
+        None => diagnostic.hint(format!("add networks/{name}.yaml")),
     }
 }
 

@@ -43,9 +43,9 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
                     Diagnostic::error(
                         plumb_document::codes::INVALID_VALUE,
                         &entry.key.span,
-                        format!("`{own}` belongs to one host, and can't be a default of all"),
+                        format!("`{own}` can't be a default: it belongs to a single host"),
                     )
-                    .hint("say it in the host's own file"),
+                    .hint("set it in the host's own file"),
                 );
             }
         }
@@ -60,9 +60,9 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
                 Diagnostic::error(
                     plumb_document::codes::INVALID_VALUE,
                     span,
-                    "a state can't be a default of all hosts",
+                    "`state` can't be a default: it belongs to a single host",
                 )
-                .hint("say it in the host's own file"),
+                .hint("set it in the host's own file"),
             );
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken>
                 Diagnostic::error(
                     plumb_document::codes::INVALID_VALUE,
                     span,
-                    "an Alertmanager has either `to` or `url`",
+                    "an Alertmanager must have exactly one of `to` and `url`",
                 )
                 .hint("write {to: HOST/INSTANCE.NAME} for an endpoint, or {url: \"http://…\"}"),
             );

@@ -118,8 +118,12 @@ pub(crate) fn read(
             match node.as_seq() {
                 Some(items) => patches.extend(items.iter().cloned()),
                 None => diagnostics.push(
-                    Diagnostic::error(code::PATCH, &node.span, "`patches` is a list of operations")
-                        .hint("write - {op: replace, path: /resources/…, value: …}"),
+                    Diagnostic::error(
+                        code::PATCH,
+                        &node.span,
+                        "`patches` must be a list of operations",
+                    )
+                    .hint("write - {op: replace, path: /resources/…, value: …}"),
                 ),
             }
         }
@@ -152,7 +156,7 @@ pub(crate) fn mapping(
         Value::Map(map) => Some(map.clone()),
         Value::Null => None,
         _ => {
-            let message = format!("`{what}` is a mapping, not {}", node.describe());
+            let message = format!("`{what}` must be a mapping, not {}", node.describe());
             let diagnostic =
                 Diagnostic::error(plumb_document::codes::WRONG_TYPE, &node.span, message);
             diagnostics.push(match node.value {
@@ -230,14 +234,18 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
                 Diagnostic::error(
                     code::CONNECT,
                     span,
-                    "a way to connect has exactly one of `address`, `network` and `endpoint`",
+                    "an entry of `connect` must have exactly one of `address`, `network` and `endpoint`",
                 )
                 .hint("write {user: deploy, address: 192.0.2.3} or {user: deploy, network: lan}"),
             );
         } else if one.endpoint.is_some() && one.port.is_some() {
             diagnostics.push(
-                Diagnostic::error(code::CONNECT, span, "the endpoint says the port")
-                    .hint("leave `port` out"),
+                Diagnostic::error(
+                    code::CONNECT,
+                    span,
+                    "`port` can't be set beside `endpoint`, which has a port",
+                )
+                .hint("remove `port`"),
             );
         }
     }
@@ -255,7 +263,7 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
             Diagnostic::error(
                 plumb_document::codes::INVALID_VALUE,
                 span,
-                "this is no moment in time",
+                "this isn't a valid time",
             )
             .hint("write it as 2026-12-01T00:00:00Z"),
         );
@@ -273,8 +281,8 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
                 .and_then(|list| list.as_seq()?.get(at))
                 .map_or(place("hostKeys"), |node| &node.span);
             diagnostics.push(
-                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "this is no SSH host key")
-                    .hint("`plumb enroll` shows and pins the host's keys; they look like \"ssh-ed25519 AAAA…\""),
+                Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, "this isn't an SSH host key")
+                    .hint("run `plumb enroll` to see and pin the host's keys; they look like \"ssh-ed25519 AAAA…\""),
             );
         }
     }

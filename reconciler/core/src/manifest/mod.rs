@@ -48,7 +48,7 @@ pub struct Sources<R> {
 
 /// A loaded fleet, with all diagnostics.
 #[derive(Debug)]
-pub struct Loaded<R> {
+pub struct LoadedFleet<R> {
     /// The fleet; it exists even if objects have errors.
     pub fleet: Fleet<R>,
     /// The errors of objects. Errors that only resolving finds are in the result of
@@ -181,15 +181,15 @@ pub(crate) struct Manifests {
     pub(crate) engine: Engine,
     pub(crate) facts: Arc<Facts>,
     pub(crate) fragments: crate::compose::Fragments,
-    pub(crate) settled: crate::compose::Settled,
+    pub(crate) settled: crate::compose::ParamsCache,
 }
 
 /// Loads the objects of a revision.
-pub fn load<R>(sources: Sources<R>) -> Loaded<R> {
+pub fn load<R>(sources: Sources<R>) -> LoadedFleet<R> {
     let Sources { revision, files } = sources;
     let manifests = read(Arc::new(files));
     let diagnostics = manifests.diagnostics();
-    Loaded {
+    LoadedFleet {
         fleet: Fleet {
             revision,
             manifests: Arc::new(manifests),
@@ -243,13 +243,13 @@ fn place(path: &str) -> Place<'_> {
 
 /// The objects read so far, by kind and name.
 #[derive(Default)]
-struct Found {
+struct ObjectIndex {
     fleet: Option<Result<FleetObject, Broken>>,
     objects: BTreeMap<(ObjectKind, Arc<str>), Result<object::Object, Broken>>,
     loose: Vec<Diagnostic>,
 }
 
-impl Found {
+impl ObjectIndex {
     fn add(
         &mut self,
         file: &Arc<str>,
@@ -272,9 +272,9 @@ impl Found {
         let mut diagnostic = Diagnostic::error(
             code::DUPLICATE_OBJECT,
             &Span::of_file(file.clone()),
-            format!("there is a {} `{name}` already", kind.as_str()),
+            format!("a second {} has the name `{name}`", kind.as_str()),
         )
-        .hint("remove or rename one of the files; folders don't separate names");
+        .hint("remove or rename one of the files; names are unique across folders");
         if let Some(first) = first {
             diagnostic = diagnostic.related(&first, "here");
         }
@@ -290,8 +290,8 @@ impl Found {
     }
 }
 
-fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
-    let mut found = Found::default();
+fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> ObjectIndex {
+    let mut found = ObjectIndex::default();
     let files: Vec<_> = files.iter().collect();
     let read = parallel::map(&files, |(file, bytes)| match place(file) {
         Place::Object(kind, name) if plumb_api::name::is_label(name) => {
@@ -313,9 +313,9 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
                         Diagnostic::error(
                             code::INVALID_NAME,
                             &Span::of_file(file.clone()),
-                            format!("`{name}` can't be the name of a {}", kind.as_str()),
+                            format!("`{name}` isn't a valid name of a {}", kind.as_str()),
                         )
-                        .hint("a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-`; `spec.hostname` holds a host name that isn't one"),
+                        .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end; any other host name goes into `spec.hostname`"),
                     );
                 }
             }
@@ -327,9 +327,9 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Found {
                 Diagnostic::error(
                     code::MISPLACED_MANIFEST,
                     &Span::of_file(file.clone()),
-                    "the file would be overlooked",
+                    "Plumb doesn't read this file",
                 )
-                .hint("manifests end with .yaml"),
+                .hint("rename it to end with .yaml"),
             ),
             Place::Other => found.loose.extend(misplaced(file, bytes)),
         }
@@ -373,20 +373,20 @@ fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
         Diagnostic::warning(
             code::MISPLACED_MANIFEST,
             &Span::of_file(file.clone()),
-            format!("this looks like a {kind}, but nothing reads it here"),
+            format!("this looks like a {kind}, but Plumb doesn't read one here"),
         )
-        .hint(format!("its place is {folder}"))
+        .hint(format!("move it to {folder}"))
     })
 }
 
 /// An object of a known kind, with its type.
-enum Typed {
+enum TypedObject {
     Host(HostName, Entry<Host>),
     Profile(Entry<Profile>),
     Network(Entry<Network>),
 }
 
-impl Typed {
+impl TypedObject {
     fn of(
         engine: &Engine,
         defaults: &Arc<plumb_document::Map>,
@@ -427,7 +427,7 @@ impl Typed {
 }
 
 fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
-    let Found {
+    let ObjectIndex {
         fleet,
         objects,
         mut loose,
@@ -436,9 +436,9 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
         let diagnostic = Diagnostic::error(
             code::MISSING_FLEET,
             &Span::of_file("fleet.yaml"),
-            "there is no fleet.yaml",
+            "fleet.yaml is missing",
         )
-        .hint("begin with `kind: Fleet` and `metadata: {name: …}`");
+        .hint("add one with `kind: Fleet` and `metadata: {name: …}`");
         Err(Broken {
             labels: None,
             diagnostics: vec![diagnostic],
@@ -456,15 +456,15 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
     }
     let objects: Vec<_> = objects.into_iter().collect();
     let typed = parallel::map(&objects, |((kind, name), object)| {
-        Typed::of(&engine, defaults, *kind, name, object)
+        TypedObject::of(&engine, defaults, *kind, name, object)
     });
     let (mut hosts, mut profiles, mut networks) =
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (((_, name), _), typed) in objects.into_iter().zip(typed) {
         match typed {
-            Some(Typed::Host(host_name, host)) => drop(hosts.insert(host_name, host)),
-            Some(Typed::Profile(profile)) => drop(profiles.insert(name, profile)),
-            Some(Typed::Network(network)) => drop(networks.insert(name, network)),
+            Some(TypedObject::Host(host_name, host)) => drop(hosts.insert(host_name, host)),
+            Some(TypedObject::Profile(profile)) => drop(profiles.insert(name, profile)),
+            Some(TypedObject::Network(network)) => drop(networks.insert(name, network)),
             None => {}
         }
     }
@@ -481,7 +481,7 @@ fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
         engine,
         facts: Arc::default(),
         fragments: crate::compose::Fragments::default(),
-        settled: crate::compose::Settled::default(),
+        settled: crate::compose::ParamsCache::default(),
     };
     manifests.facts = Arc::new(facts::all(&manifests));
     manifests

@@ -45,7 +45,7 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
                 Diagnostic::error(
                     code::ADDRESS,
                     span,
-                    format!("{text} has bits set behind its prefix"),
+                    format!("{text} has bits set after its prefix"),
                 )
                 .hint(format!("write {}", net.trunc())),
             ),
@@ -55,12 +55,12 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
                 Diagnostic::error(
                     code::ADDRESS,
                     span,
-                    "a network has at most one subnet of IPv4 and one of IPv6",
+                    "a network can have at most one IPv4 and one IPv6 subnet",
                 )
-                .hint("make the other one a network of its own"),
+                .hint("move the other one to a network of its own"),
             ),
             Err(_) => diagnostics.push(
-                Diagnostic::error(code::ADDRESS, span, format!("`{text}` is no subnet"))
+                Diagnostic::error(code::ADDRESS, span, format!("`{text}` isn't a subnet"))
                     .hint("write it like 192.0.2.0/24 or \"2001:db8::/64\""),
             ),
         }

@@ -47,7 +47,7 @@ pub(crate) fn read(
     let whole = Span::of_file(file.clone());
     if node.as_map().is_none() {
         let message = format!(
-            "the file must hold a {}, and holds {}",
+            "the file must hold a {}, not {}",
             kind.as_str(),
             node.describe()
         );
@@ -60,7 +60,7 @@ pub(crate) fn read(
         });
     }
     header(&node, kind, &whole, &mut diagnostics);
-    let Named { name, labels, span } = metadata(&node, name, &whole, &mut diagnostics);
+    let NameAndLabels { name, labels, span } = metadata(&node, name, &whole, &mut diagnostics);
     let empty = Node::new(plumb_document::Value::Null, node.span.clone());
     let (spec, more) = unsupported::take_out(kind, node.get("spec").unwrap_or(&empty));
     diagnostics.extend(more);
@@ -86,11 +86,11 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
             let diagnostic = Diagnostic::error(
                 plumb_document::codes::UNKNOWN_FIELD,
                 &entry.key.span,
-                format!("there is no field `{}` here", entry.key.text),
+                format!("unknown field `{}`", entry.key.text),
             );
             diagnostics.push(match closest(&entry.key.text, FIELDS) {
                 Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                None => diagnostic.hint("there are `apiVersion`, `kind`, `metadata`, `spec`: settings stand under `spec`"),
+                None => diagnostic.hint("use `apiVersion`, `kind`, `metadata` and `spec`; settings are fields of `spec`"),
             });
         }
     }
@@ -101,7 +101,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
                 code::WRONG_OBJECT,
                 &written.span,
                 format!(
-                    "a {} belongs here, not {}",
+                    "`kind` must be `{}` here, not {}",
                     kind.as_str(),
                     written.describe()
                 ),
@@ -121,7 +121,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
                 code::WRONG_OBJECT,
                 &version.span,
                 format!(
-                    "the version must be {API_VERSION}, not {}",
+                    "`apiVersion` must be {API_VERSION}, not {}",
                     version.describe()
                 ),
             )
@@ -133,7 +133,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
 }
 
 /// The name and labels in `metadata`, and the place of the name.
-struct Named {
+struct NameAndLabels {
     name: String,
     labels: Option<BTreeMap<String, String>>,
     span: Span,
@@ -144,12 +144,12 @@ fn metadata(
     name: Option<&str>,
     whole: &Span,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Named {
+) -> NameAndLabels {
     let Some(metadata) = node.get("metadata") else {
         let hint = format!("write `metadata: {{name: {}}}`", name.unwrap_or("NAME"));
         diagnostics
             .push(Diagnostic::error(code::WRONG_OBJECT, whole, "`metadata` is missing").hint(hint));
-        return Named {
+        return NameAndLabels {
             name: String::new(),
             labels: None,
             span: whole.clone(),
@@ -161,7 +161,7 @@ fn metadata(
             let labels = metadata
                 .get("labels")
                 .and_then(|labels| decode(labels).ok());
-            Named {
+            NameAndLabels {
                 name: String::new(),
                 labels,
                 span: metadata.span.clone(),
@@ -176,17 +176,24 @@ fn metadata(
                     Diagnostic::error(
                         code::WRONG_OBJECT,
                         &span,
-                        format!("the object is called `{}`, but its file `{name}.yaml`", read.name),
+                        format!(
+                            "the object is named `{}`, but its file is `{name}.yaml`",
+                            read.name
+                        ),
                     )
-                    .hint("the file's name is the object's name"),
+                    .hint("rename the file or the object"),
                 ),
                 None if !plumb_api::name::is_label(&read.name) => diagnostics.push(
-                    Diagnostic::error(code::INVALID_NAME, &span, format!("`{}` is no name", read.name))
-                        .hint("a name is 1 to 63 of a-z, 0-9 and `-`, and neither begins nor ends with `-`"),
+                    Diagnostic::error(
+                        code::INVALID_NAME,
+                        &span,
+                        format!("`{}` isn't a valid name", read.name),
+                    )
+                    .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end"),
                 ),
                 _ => {}
             }
-            Named {
+            NameAndLabels {
                 name: read.name,
                 labels: Some(read.labels),
                 span,

@@ -105,7 +105,7 @@ pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Optio
         Value::Null => Arc::default(),
         _ => {
             let message = format!(
-                "a profile's parameters are a mapping, not {}",
+                "a profile's parameters must be a mapping, not {}",
                 value.describe()
             );
             diagnostics.push(
@@ -121,7 +121,10 @@ pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Optio
             if let Some(text) = node.as_str() {
                 (text.into(), node.span.clone())
             } else {
-                let message = format!("`of` names a profile, and can't be {}", node.describe());
+                let message = format!(
+                    "`of` must be the name of a profile, not {}",
+                    node.describe()
+                );
                 diagnostics.push(Diagnostic::error(
                     plumb_document::codes::WRONG_TYPE,
                     &node.span,
@@ -136,9 +139,9 @@ pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Optio
             Diagnostic::error(
                 super::code::EXPRESSION,
                 &span,
-                "which profile it is can't be an expression",
+                "the name of a profile can't be an expression",
             )
-            .hint("name the profile with `of`; the key may be an expression"),
+            .hint("name the profile with `of`; only the key may be an expression"),
         );
         return None;
     }

@@ -29,7 +29,7 @@ pub enum Requirement {
 
 /// The text isn't a selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no selector: {problem}")]
+#[error("`{text}` isn't a selector: {problem}")]
 pub struct InvalidSelector {
     text: String,
     problem: &'static str,
@@ -136,7 +136,7 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
             Some((key, word)) if word.trim() == "notin" => {
                 Ok(Requirement::NotIn(label(key)?, values))
             }
-            _ => Err("a list in brackets follows `key in` or `key notin`"),
+            _ => Err("`key in` and `key notin` need a list in brackets"),
         };
     }
     label(part).map(Requirement::Exists)
@@ -146,7 +146,7 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
 fn value(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.contains(['=', '!', '(', ')', ',']) {
-        Err("a label's value has none of `=`, `!`, `(`, `)` and `,`")
+        Err("a label's value can't have any of `=`, `!`, `(`, `)` and `,`")
     } else {
         Ok(text.to_owned())
     }
@@ -157,7 +157,7 @@ fn label(text: &str) -> Result<String, &'static str> {
     if !text.is_empty() && text.chars().all(good) {
         Ok(text.to_owned())
     } else {
-        Err("a label's key is letters, digits, `-`, `_`, `.` and `/`")
+        Err("a label's key can only have letters, digits, `-`, `_`, `.` and `/`")
     }
 }
 

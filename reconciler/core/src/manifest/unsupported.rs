@@ -80,9 +80,9 @@ pub(crate) fn diagnostic(span: &plumb_document::Span, what: &str) -> Diagnostic 
     Diagnostic::error(
         code::UNSUPPORTED_FIELD,
         span,
-        format!("{what} isn't supported by this version"),
+        format!("{what} isn't supported by this version of Plumb"),
     )
-    .hint("leave it out; it would not be done")
+    .hint("remove it")
 }
 
 /// Returns the spec without unsupported parts, and an error for each of them.

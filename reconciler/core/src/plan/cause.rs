@@ -9,16 +9,16 @@ use crate::desired::{DriftMode, DriftPolicy};
 
 /// A field that must change, with the cause of its difference.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Moved {
+pub(super) struct CausedField {
     pub(super) change: FieldChange,
     pub(super) cause: Cause,
 }
 
 /// The differing fields of a resource, by what the plan does about them.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
+pub(super) struct SortedFields {
     /// Fields that change.
-    pub(super) changed: Vec<Moved>,
+    pub(super) changed: Vec<CausedField>,
     /// Fields that drifted; they are left and reported.
     pub(super) told: Vec<FieldChange>,
     /// Fields that drifted; they are left and not reported.
@@ -31,7 +31,7 @@ pub(super) fn judge(
     mode: DriftMode,
     spec: &Spec,
     difference: &Difference,
-) -> Judged {
+) -> SortedFields {
     // Compared here again, so that the plan doesn't rest on the host's own claim.
     let fields = match &difference.observed {
         Some(observed) => spec.compare(observed),
@@ -39,7 +39,7 @@ pub(super) fn judge(
     };
     let found = difference.observed.as_ref();
     if spec.manage() == Manage::Once && found.is_some_and(plumb_api::Observed::exists) {
-        return Judged::default();
+        return SortedFields::default();
     }
     let confirmed = difference.confirmed.as_ref();
     let drifted = match (confirmed, found) {
@@ -48,7 +48,7 @@ pub(super) fn judge(
         (None, _) => None,
     };
     let reactions = spec.kind().reaction_fields();
-    let mut judged = Judged::default();
+    let mut judged = SortedFields::default();
     for change in fields {
         let cause = if reactions.contains(&change.field.as_str()) {
             Cause::Intent
@@ -63,7 +63,7 @@ pub(super) fn judge(
             (Cause::Drift, _) if listed => judged.ignored.push(change),
             (Cause::Drift, DriftMode::Ignore) => judged.ignored.push(change),
             (Cause::Drift, DriftMode::Alert) => judged.told.push(change),
-            _ => judged.changed.push(Moved { change, cause }),
+            _ => judged.changed.push(CausedField { change, cause }),
         }
     }
     judged

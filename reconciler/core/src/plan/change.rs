@@ -6,7 +6,7 @@ use plumb_api::frame::Difference;
 use plumb_api::plan::{Cause, Certainty, Change, ChangeId, Consequence, FieldChange, Op};
 use plumb_api::{Address, Digest, Observed, Spec};
 
-use super::cause::{self, Moved};
+use super::cause::{self, CausedField};
 
 /// A change without a place: its action and its cause, not yet its order.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,11 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Creates the change that brings a resource to its spec; `None` if no field may change.
-    pub(super) fn towards(spec: &Spec, difference: &Difference, moved: Vec<Moved>) -> Option<Self> {
+    pub(super) fn towards(
+        spec: &Spec,
+        difference: &Difference,
+        moved: Vec<CausedField>,
+    ) -> Option<Self> {
         if moved.is_empty() {
             return None;
         }

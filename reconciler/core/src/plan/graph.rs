@@ -20,15 +20,18 @@ pub(super) struct Edges(BTreeMap<Address, BTreeSet<Address>>);
 
 /// A requested order: `later` comes after `earlier`.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Wish {
+struct OrderRequest {
     strength: Strength,
     later: Address,
     earlier: Address,
 }
 
 impl Edges {
-    fn add(&mut self, wish: Wish) {
-        self.0.entry(wish.later).or_default().insert(wish.earlier);
+    fn add(&mut self, request: OrderRequest) {
+        self.0
+            .entry(request.later)
+            .or_default()
+            .insert(request.earlier);
     }
 
     /// True if `from` comes after `to`, directly or through others.
@@ -124,14 +127,14 @@ impl Edges {
 /// Returns the order of all desired resources and of those with differences.
 pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
     let found: BTreeMap<_, _> = differences.iter().map(|d| (&d.address, d)).collect();
-    let mut wishes = BTreeSet::new();
+    let mut requests = BTreeSet::new();
     let all: BTreeSet<&Address> = goal
         .resources()
         .keys()
         .chain(found.keys().copied())
         .collect();
     let goes = |address: &Address| goal.get(address).is_none_or(plumb_api::Spec::wants_absent);
-    let mut wish = |strength, later: &Address, earlier: &Address| {
+    let mut request = |strength, later: &Address, earlier: &Address| {
         if later == earlier || !all.contains(later) || !all.contains(earlier) {
             return;
         }
@@ -145,7 +148,7 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
             (true, false) if !explicit => return,
             _ => (later, earlier),
         };
-        wishes.insert(Wish {
+        requests.insert(OrderRequest {
             strength,
             later: later.clone(),
             earlier: earlier.clone(),
@@ -154,7 +157,7 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
     for address in &all {
         if let Some(spec) = spec_of(goal, &found, address) {
             for dependency in spec.requires(address.name()) {
-                wish(dependency.strength, address, &dependency.address);
+                request(dependency.strength, address, &dependency.address);
             }
         }
         // A dependency from the confirmed spec may be removed only after the resource stops using it.
@@ -162,24 +165,24 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
         if let (Some(was), Some(_)) = (was, goal.get(address)) {
             for dependency in was.requires(address.name()) {
                 if goal.get(&dependency.address).is_none() {
-                    wish(Strength::Implicit, address, &dependency.address);
+                    request(Strength::Implicit, address, &dependency.address);
                 }
             }
         }
         for dependent in address.kind().dependents(address.name()) {
             // As strict as an explicit order: a restart before its cause would have no effect.
-            wish(Strength::Explicit, &dependent, address);
+            request(Strength::Explicit, &dependent, address);
         }
     }
     let mut edges = Edges::default();
     for (later, earlier) in rivals(&all, goes) {
-        edges.add(Wish {
+        edges.add(OrderRequest {
             strength: Strength::Explicit,
             later,
             earlier,
         });
     }
-    united(edges, wishes)
+    united(edges, requests)
 }
 
 /// Returns pairs of resources that exclude each other: the removed one goes before the new one.
@@ -201,22 +204,22 @@ fn rivals(all: &BTreeSet<&Address>, goes: impl Fn(&Address) -> bool) -> Vec<(Add
     pairs
 }
 
-/// Adds wishes, strongest first; drops those that would close a cycle.
-fn united(mut edges: Edges, wishes: BTreeSet<Wish>) -> Edges {
+/// Adds order requests, strongest first; drops those that would close a cycle.
+fn united(mut edges: Edges, requests: BTreeSet<OrderRequest>) -> Edges {
     let mut all = edges.clone();
-    for wish in &wishes {
+    for request in &requests {
         all.0
-            .entry(wish.later.clone())
+            .entry(request.later.clone())
             .or_default()
-            .insert(wish.earlier.clone());
+            .insert(request.earlier.clone());
     }
     // Cycles are rare, so the search per edge runs only once there is one.
     if !all.has_circle() {
         return all;
     }
-    for wish in wishes {
-        if !edges.reaches(&wish.earlier, &wish.later) {
-            edges.add(wish);
+    for request in requests {
+        if !edges.reaches(&request.earlier, &request.later) {
+            edges.add(request);
         }
     }
     edges
@@ -224,14 +227,14 @@ fn united(mut edges: Edges, wishes: BTreeSet<Wish>) -> Edges {
 
 /// The sort key of a change among those that are ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Seat<'a> {
+struct SortKey<'a> {
     last: bool,
     rank: u8,
     kind: Kind,
     address: &'a Address,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> SortKey<'a> {
     fn of(address: &'a Address) -> Self {
         Self {
             last: address.kind().is_lifeline(address.name()),
@@ -285,10 +288,10 @@ fn sequence(after: &BTreeMap<Address, BTreeSet<Address>>) -> Vec<Address> {
             later.entry(earlier).or_default().push(address);
         }
     }
-    let mut ready: BTreeSet<Seat<'_>> = missing
+    let mut ready: BTreeSet<SortKey<'_>> = missing
         .iter()
         .filter(|(_, n)| **n == 0)
-        .map(|(address, _)| Seat::of(address))
+        .map(|(address, _)| SortKey::of(address))
         .collect();
     let mut sequence = Vec::with_capacity(after.len());
     let mut current: Option<(bool, Kind)> = None;
@@ -309,7 +312,7 @@ fn sequence(after: &BTreeMap<Address, BTreeSet<Address>>) -> Vec<Address> {
             if let Some(n) = missing.get_mut(next) {
                 *n = n.saturating_sub(1);
                 if *n == 0 {
-                    ready.insert(Seat::of(next));
+                    ready.insert(SortKey::of(next));
                 }
             }
         }

@@ -44,7 +44,7 @@ pub struct Planned {
     /// Drift that is left as found.
     pub held_drift: Vec<HeldDrift>,
     /// Resources that can't be observed, aren't supported on this host, or whose change it refuses.
-    pub problems: Vec<Troubled>,
+    pub problems: Vec<FailedResource>,
     /// Resources that differ and wait for one of [`problems`](Self::problems).
     pub blocked: Vec<Blocked>,
     /// The composites that resources of this plan are parts of.
@@ -66,7 +66,7 @@ pub struct HeldDrift {
 
 /// A resource that can't be observed, isn't supported on this host, or whose change it refuses.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Troubled {
+pub struct FailedResource {
     /// The resource.
     pub address: Address,
     /// The kind of problem.
@@ -100,7 +100,7 @@ impl Planned {
         self.refusal.is_none()
             && self.plan.is_settled()
             && self.problems.is_empty()
-            && self.drift_to_tell().next().is_none()
+            && self.reportable_drift().next().is_none()
     }
 
     /// Returns an address with the composite that it is a part of, for people.
@@ -112,7 +112,7 @@ impl Planned {
     }
 
     /// Returns drift that is left and must be reported.
-    pub fn drift_to_tell(&self) -> impl Iterator<Item = &HeldDrift> {
+    pub fn reportable_drift(&self) -> impl Iterator<Item = &HeldDrift> {
         self.held_drift
             .iter()
             .filter(|held| held.mode == DriftMode::Alert)
@@ -129,7 +129,7 @@ impl Planned {
     /// Returns every address that isn't as desired, in order.
     pub fn differing(&self) -> BTreeSet<&Address> {
         let changes = self.plan.changes.iter().map(|change| &change.address);
-        let held = self.drift_to_tell().map(|held| &held.address);
+        let held = self.reportable_drift().map(|held| &held.address);
         let problems = self.problems.iter().map(|troubled| &troubled.address);
         let blocked = self.blocked.iter().map(|blocked| &blocked.address);
         changes.chain(held).chain(problems).chain(blocked).collect()
@@ -175,7 +175,7 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     let mut found = BTreeMap::new();
     for difference in &observed.differences {
         found.insert(&difference.address, difference);
-        let Some(draft) = look(intent, &goal, mode, difference, &mut planned) else {
+        let Some(draft) = plan_difference(intent, &goal, mode, difference, &mut planned) else {
             continue;
         };
         match &difference.refusal {
@@ -214,7 +214,7 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
 }
 
 /// Handles one difference: returns the change, or notes drift that is left, or a problem.
-fn look(
+fn plan_difference(
     intent: &HostIntent,
     goal: &DesiredState,
     mode: DriftMode,
@@ -224,7 +224,7 @@ fn look(
     let address = &difference.address;
     match (&difference.state, goal.get(address)) {
         (DifferenceState::Unsupported(error) | DifferenceState::Unobservable(error), _) => {
-            planned.problems.push(Troubled {
+            planned.problems.push(FailedResource {
                 address: address.clone(),
                 trouble: Trouble::Unobserved,
                 error: error.clone(),
@@ -305,7 +305,7 @@ fn refuse(
             draft.predicted();
             drafts.insert(address, draft);
         } else {
-            planned.problems.push(Troubled {
+            planned.problems.push(FailedResource {
                 address,
                 trouble: Trouble::Refused,
                 error: error.clone(),

@@ -14,15 +14,13 @@ pub enum Refusal {
     #[error("the ledger on the host can't be used: {0}")]
     LedgerLost(String),
     /// The desired state is empty, and the host has resources that Plumb made.
-    #[error(
-        "nothing is desired of this host any more, and Plumb has made {resources} resources there"
-    )]
+    #[error("the host has no resources in git any more, but Plumb made {resources} there")]
     Empty {
         /// The number of resources in the ledger.
         resources: u32,
     },
     /// The host has things that Plumb didn't make, and `existing: refuse` protects them.
-    #[error("{} is there already and differs from what is desired{}", .addresses.first().map_or_else(String::new, ToString::to_string), more(.addresses))]
+    #[error("{} exists already and differs from the manifest{}", .addresses.first().map_or_else(String::new, ToString::to_string), more(.addresses))]
     Existing {
         /// The things that exist.
         addresses: Vec<Address>,
@@ -31,9 +29,7 @@ pub enum Refusal {
     #[error("the host is busy: {0}")]
     Waiting(String),
     /// The host compared itself with another desired state.
-    #[error(
-        "the host compared itself with another desired state ({reported}) than this one ({wanted})"
-    )]
+    #[error("the agent compared the host with the desired state {reported}, not with {wanted}")]
     OtherTarget {
         /// The digest of the state that the host used.
         reported: Digest,
@@ -45,7 +41,7 @@ pub enum Refusal {
 fn more(addresses: &[Address]) -> String {
     match addresses.len() {
         0 | 1 => String::new(),
-        n => format!(", and so {} others", n - 1),
+        n => format!(", as do {} others", n - 1),
     }
 }
 
@@ -65,10 +61,10 @@ impl Refusal {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Empty { .. } => Some(
-                "to take back what Plumb made write `state: retired`; to leave it as it is delete the Host from git",
+                "write `state: retired` to remove them, or delete the Host from git to leave them",
             ),
             Self::Existing { .. } => Some(
-                "write `existing: keep` to keep the originals and manage them, or make the manifest say what is there",
+                "write `existing: keep` to keep the originals and manage them, or change the manifest to match",
             ),
             Self::LedgerLost(_) | Self::Waiting(_) | Self::OtherTarget { .. } => None,
         }

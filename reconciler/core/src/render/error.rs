@@ -12,8 +12,31 @@ use crate::manifest::code;
 /// The functions and methods that templates may call through `fleet`.
 const FLEET: [&str; 5] = ["hosts", "host", "network", "endpoints", "domain"];
 
+/// The tags that templates may have between `{%` and `%}`.
+const TAGS: [&str; 16] = [
+    "for",
+    "endfor",
+    "if",
+    "elif",
+    "else",
+    "endif",
+    "set",
+    "endset",
+    "with",
+    "endwith",
+    "filter",
+    "endfilter",
+    "raw",
+    "endraw",
+    "autoescape",
+    "endautoescape",
+];
+
+/// The hint for braces that aren't meant for the template engine.
+const LITERAL_BRACES: &str = "put literal braces between {% raw %} and {% endraw %}";
+
 /// Returns the message of an error and its hint.
-fn words(error: &Error, context: &Context) -> (String, Option<String>) {
+fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>) {
     let piece = error
         .template_source()
         .zip(error.range())
@@ -34,37 +57,48 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
                 .unwrap_or_default();
             let hint = if NAMES.contains(&first) {
                 match first {
-                    "fleet" => Some("keys, `when`, `endpoints` and `networks` see `host` and `params` only; templates see `fleet` too".to_owned()),
-                    "params" => Some("only what the profile declares under `params` is there".to_owned()),
-                    _ => Some("where it may be missing, say what holds then: `x | default('…')`, or `if x is defined`".to_owned()),
+                    "fleet" => Some("use only `host` and `params` in keys, `when`, `endpoints` and `networks`; templates have `fleet` too".to_owned()),
+                    "params" => Some("declare it under the profile's `params`".to_owned()),
+                    _ => Some("give a default where it may be missing: `x | default('…')`, or `if x is defined`".to_owned()),
                 }
             } else {
                 closest(first, NAMES).map(|near| format!("did you mean `{near}`?"))
             };
-            let hint = hint.or_else(|| Some("there are `host`, `params`, `instance` and `fleet`; text of others with braces is put between {% raw %} and {% endraw %}".to_owned()));
+            let hint = hint.or_else(|| Some("use `host`, `params`, `instance` or `fleet`; put literal braces between {% raw %} and {% endraw %}".to_owned()));
             (format!("`{piece}` is undefined"), hint)
         }
         (ErrorKind::UnknownMethod, _) => {
             let hint = format!("`fleet` has {}", FLEET.join(", "));
             (
-                detail.unwrap_or_else(|| "there is no such method".to_owned()),
+                detail.unwrap_or_else(|| "unknown method".to_owned()),
                 Some(hint),
             )
         }
         (ErrorKind::OutOfFuel, _) => (
-            "the template does too much work".to_owned(),
+            "the template takes too many steps".to_owned(),
             Some("make its loops smaller".to_owned()),
         ),
         (ErrorKind::SyntaxError, _) if detail.as_ref().is_some_and(|detail| unclosed(detail)) => (
-            format!("the template can't be read: {}", detail.unwrap_or_default()),
+            format!(
+                "the template can't be parsed: {}",
+                detail.unwrap_or_default()
+            ),
             Some("close it with }}".to_owned()),
         ),
+        (ErrorKind::SyntaxError, _) if unknown_tag(detail.as_deref()).is_some() => {
+            let tag = unknown_tag(detail.as_deref()).unwrap_or_default();
+            let hint = match closest(tag, TAGS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => LITERAL_BRACES.to_owned(),
+            };
+            (format!("unknown tag `{tag}`"), Some(hint))
+        }
         (ErrorKind::SyntaxError, _) => (
             format!(
-                "the template can't be read: {}",
+                "the template can't be parsed: {}",
                 detail.unwrap_or_else(|| error.kind().to_string())
             ),
-            Some("text of others with braces is put between {% raw %} and {% endraw %}".to_owned()),
+            Some(LITERAL_BRACES.to_owned()),
         ),
         (kind, piece) => {
             let mut message = detail.unwrap_or_else(|| kind.to_string());
@@ -76,6 +110,11 @@ fn words(error: &Error, context: &Context) -> (String, Option<String>) {
     }
 }
 
+/// Returns the tag that the engine doesn't know, if that is what the error is about.
+fn unknown_tag(detail: Option<&str>) -> Option<&str> {
+    detail?.strip_prefix("unknown statement ")
+}
+
 /// True if an expression lacks its end: nothing follows, or only one of its two braces.
 fn unclosed(detail: &str) -> bool {
     detail.contains("expected end of variable block")
@@ -83,7 +122,7 @@ fn unclosed(detail: &str) -> bool {
 }
 
 fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {
-    let (message, hint) = words(error, context);
+    let (message, hint) = message_and_hint(error, context);
     let diagnostic = Diagnostic::error(code::EXPRESSION, span, message);
     match hint {
         Some(hint) => diagnostic.hint(hint),
@@ -192,5 +231,5 @@ pub(super) fn in_file(
         u32::try_from(column).unwrap_or(1),
         bytes,
     );
-    diagnostic(error, &span, context).related(&used.span, "rendered for this")
+    diagnostic(error, &span, context).related(&used.span, "used here")
 }

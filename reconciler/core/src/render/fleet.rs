@@ -8,7 +8,7 @@ use minijinja::{Error, ErrorKind, State, Value as Jinja};
 use plumb_api::kind::HostState;
 use serde::Serialize;
 
-use super::Reads;
+use super::BrokenReads;
 use crate::manifest::selector::Selector;
 use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 
@@ -17,11 +17,11 @@ use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 #[derive(Debug)]
 struct View {
     facts: Arc<Facts>,
-    reads: Arc<Reads>,
+    reads: Arc<BrokenReads>,
 }
 
 /// Creates the value `fleet` for one rendering.
-pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<Reads>) -> Jinja {
+pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<BrokenReads>) -> Jinja {
     Jinja::from_object(View {
         facts: facts.clone(),
         reads: reads.clone(),
@@ -46,7 +46,7 @@ impl View {
             .collect();
         self.reads.hold(ids);
         wrong(format!(
-            "this asks about {}, whose manifest has errors",
+            "this reads {}, whose manifest has errors",
             names.join(", ")
         ))
     }
@@ -96,8 +96,8 @@ impl View {
                 self.facts.hosts.keys().map(plumb_api::HostName::as_str),
             );
             return Err(wrong(match near {
-                Some(near) => format!("there is no host `{name}`; did you mean `{near}`?"),
-                None => format!("there is no host `{name}`"),
+                Some(near) => format!("unknown host `{name}`; did you mean `{near}`?"),
+                None => format!("unknown host `{name}`"),
             }));
         };
         match known {
@@ -114,8 +114,8 @@ impl View {
                 let near =
                     plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
                 return Err(wrong(match near {
-                    Some(near) => format!("there is no network `{name}`; did you mean `{near}`?"),
-                    None => format!("there is no network `{name}`"),
+                    Some(near) => format!("unknown network `{name}`; did you mean `{near}`?"),
+                    None => format!("unknown network `{name}`"),
                 }));
             }
         };
@@ -154,7 +154,7 @@ impl View {
                         && (endpoint.spec.on.is_empty() || endpoint.spec.on.contains(network))
                 });
                 if is_job && is_name && is_there {
-                    found.push(crate::render::serialized(Offer::of(
+                    found.push(crate::render::serialized(TemplateEndpoint::of(
                         host,
                         endpoint,
                         network.as_deref(),
@@ -174,7 +174,7 @@ fn selector(value: &Jinja) -> Result<Selector, Error> {
     for item in value.try_iter()? {
         match item.as_str() {
             Some(name) => names.push(name.to_owned()),
-            None => return Err(wrong("a selector is a text, or a list of host names")),
+            None => return Err(wrong("a selector must be text or a list of host names")),
         }
     }
     Ok(Selector::names(names))
@@ -234,7 +234,7 @@ impl Object for View {
 
 /// An endpoint, as templates see it.
 #[derive(Serialize)]
-struct Offer<'a> {
+struct TemplateEndpoint<'a> {
     host: &'a str,
     instance: &'a str,
     name: &'a str,
@@ -247,7 +247,7 @@ struct Offer<'a> {
     scrape: Option<&'a plumb_api::kind::ScrapeSpec>,
 }
 
-impl<'a> Offer<'a> {
+impl<'a> TemplateEndpoint<'a> {
     fn of(host: &'a HostFacts, endpoint: &'a EndpointFact, network: Option<&str>) -> Self {
         Self {
             host: host.name.as_str(),
@@ -271,7 +271,7 @@ pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
         let address = endpoint.get_attr("address")?;
         let Some(address) = address.as_str() else {
             return Err(wrong(format!(
-                "the endpoint of {host} has no address: its host is in none of its networks"
+                "the endpoint of {host} has no address: the host is in none of the endpoint's networks"
             )));
         };
         let address = if address.contains(':') {

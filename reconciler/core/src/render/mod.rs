@@ -21,7 +21,7 @@ use crate::manifest::{ObjectIdSet, code};
 use template::{Compiled, Form};
 
 pub(crate) use fleet::view;
-pub(crate) use template::Uses;
+pub(crate) use template::NamesRead;
 pub(crate) use value::{from_node, serialized, to_node};
 
 /// The fuel of one rendering.
@@ -29,11 +29,11 @@ const FUEL: u64 = 2_000_000;
 
 /// The objects with errors that a rendering read through `fleet`.
 #[derive(Debug, Default)]
-pub(crate) struct Reads {
+pub(crate) struct BrokenReads {
     held: Mutex<ObjectIdSet>,
 }
 
-impl Reads {
+impl BrokenReads {
     /// Adds objects with errors whose facts a rendering asked for.
     pub(crate) fn hold(&self, ids: impl IntoIterator<Item = crate::manifest::ObjectId>) {
         self.held
@@ -81,7 +81,7 @@ pub(crate) struct Engine {
     env: Environment<'static>,
     known: HashMap<Arc<str>, Compiled>,
     /// The names that each template file reads.
-    files: HashMap<Arc<str>, Uses>,
+    files: HashMap<Arc<str>, NamesRead>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -126,12 +126,16 @@ fn environment() -> Environment<'static> {
         if value.is_none() {
             return Err(minijinja::Error::new(
                 ErrorKind::InvalidOperation,
-                "the value is nothing (none), which would be printed as text; use `default` or `if`",
+                "the value is none, which would be printed as text; use `default` or `if`",
             ));
         }
         // Configuration files need `true`, not Python's `True`.
         if value.kind() == ValueKind::Bool {
-            return minijinja::escape_formatter(out, state, &Jinja::from(if value.is_true() { "true" } else { "false" }));
+            return minijinja::escape_formatter(
+                out,
+                state,
+                &Jinja::from(if value.is_true() { "true" } else { "false" }),
+            );
         }
         minijinja::escape_formatter(out, state, value)
     });
@@ -197,31 +201,31 @@ impl Engine {
     }
 
     /// Returns the names that the expressions of a tree read.
-    pub(crate) fn uses(&self, node: &Node) -> Uses {
+    pub(crate) fn uses(&self, node: &Node) -> NamesRead {
         match &node.value {
             Value::String(text) if is_expression(node) => self.uses_of(text),
             Value::Seq(items) => items
                 .iter()
-                .fold(Uses::default(), |uses, item| uses | self.uses(item)),
-            Value::Map(map) => map.iter().fold(Uses::default(), |uses, entry| {
+                .fold(NamesRead::default(), |uses, item| uses | self.uses(item)),
+            Value::Map(map) => map.iter().fold(NamesRead::default(), |uses, entry| {
                 uses | match (&*entry.key.text, entry.value.as_str()) {
                     ("template", Some(text)) => self.uses_of(text),
                     // The file's text decides; a file named by an expression may read any name.
                     ("templateFile", Some(file)) => {
-                        self.files.get(file).copied().unwrap_or(Uses::all())
+                        self.files.get(file).copied().unwrap_or(NamesRead::all())
                     }
                     _ => self.uses(&entry.value),
                 }
             }),
-            _ => Uses::default(),
+            _ => NamesRead::default(),
         }
     }
 
     /// Returns the names that a template's text reads.
-    pub(crate) fn uses_of(&self, text: &str) -> Uses {
+    pub(crate) fn uses_of(&self, text: &str) -> NamesRead {
         self.known
             .get(text)
-            .map_or(Uses::all(), |compiled| compiled.uses)
+            .map_or(NamesRead::all(), |compiled| compiled.uses)
     }
 
     /// Evaluates every expression of a tree.
@@ -272,7 +276,7 @@ impl Engine {
         context: &Context,
     ) -> Result<Node, Box<Diagnostic>> {
         let value = self
-            .run(text, context, Want::Value)
+            .run(text, context, ExpressionOutput::Value)
             .map_err(|error| Box::new(error::at(&error, node, text, context)))?;
         let mut made = to_node(&value, &node.span).map_err(|problem| {
             Box::new(Diagnostic::error(code::EXPRESSION, &node.span, problem))
@@ -288,7 +292,7 @@ impl Engine {
         text: &str,
         context: &Context,
     ) -> Result<String, Box<Diagnostic>> {
-        match self.run(text, context, Want::Text) {
+        match self.run(text, context, ExpressionOutput::Text) {
             Ok(value) => Ok(value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned)),
@@ -304,7 +308,7 @@ impl Engine {
         used: &Node,
         context: &Context,
     ) -> Result<String, Box<Diagnostic>> {
-        match self.run(text, context, Want::Text) {
+        match self.run(text, context, ExpressionOutput::Text) {
             Ok(value) => Ok(value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned)),
@@ -321,7 +325,7 @@ impl Engine {
     ) -> Result<bool, Box<Diagnostic>> {
         let wrapped = condition(text);
         let value = self
-            .run(&wrapped, context, Want::Value)
+            .run(&wrapped, context, ExpressionOutput::Value)
             .map_err(|error| Box::new(error::of_condition(&error, node, context)))?;
         match bool::try_from(value.clone()) {
             Ok(holds) => Ok(holds),
@@ -329,17 +333,19 @@ impl Engine {
                 Diagnostic::error(
                     code::EXPRESSION,
                     &node.span,
-                    format!(
-                        "a condition must be true or false, and this is {}",
-                        value.kind()
-                    ),
+                    format!("a condition must be true or false, not {}", value.kind()),
                 )
-                .hint("compare it: host.labels.role == 'cloud', 'gpu' in host.labels"),
+                .hint("compare it, as in: host.labels.role == 'cloud', 'gpu' in host.labels"),
             )),
         }
     }
 
-    fn run(&self, text: &str, context: &Context, want: Want) -> Result<Jinja, minijinja::Error> {
+    fn run(
+        &self,
+        text: &str,
+        context: &Context,
+        want: ExpressionOutput,
+    ) -> Result<Jinja, minijinja::Error> {
         if let Some(compiled) = self.known.get(text) {
             return compiled.run(&self.env, text, context, want);
         }
@@ -350,7 +356,7 @@ impl Engine {
 
 /// The result of a whole expression: a typed value or text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
+enum ExpressionOutput {
     Value,
     Text,
 }
@@ -393,8 +399,8 @@ impl Context {
 }
 
 impl Form {
-    fn wants(self, want: Want) -> bool {
-        matches!((self, want), (Form::Whole, Want::Value))
+    fn wants(self, want: ExpressionOutput) -> bool {
+        matches!((self, want), (Form::Whole, ExpressionOutput::Value))
     }
 }
 

@@ -4,11 +4,11 @@ use std::ops::BitOr;
 
 use minijinja::{Environment, Error, Value as Jinja};
 
-use super::{Context, Want};
+use super::{Context, ExpressionOutput};
 
 /// The names that a text reads; they decide which hosts can share the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Uses {
+pub(crate) struct NamesRead {
     /// It reads facts of the host.
     pub(crate) host: bool,
     /// It reads the whole fleet.
@@ -17,7 +17,7 @@ pub(crate) struct Uses {
     pub(crate) instance: bool,
 }
 
-impl Uses {
+impl NamesRead {
     /// Returns the value of a text that may read every name.
     pub(crate) fn all() -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Uses {
     }
 }
 
-impl BitOr for Uses {
+impl BitOr for NamesRead {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -57,7 +57,7 @@ pub(super) enum Form {
 pub(super) struct Compiled {
     name: String,
     form: Form,
-    pub(super) uses: Uses,
+    pub(super) uses: NamesRead,
     broken: bool,
 }
 
@@ -83,8 +83,8 @@ fn keeping(inner: &str) -> String {
 /// The columns by which an expression is further right in [`keeping`]'s template than in its own text.
 pub(super) const SHIFT: usize = "{% set plumb_value = (".len() - "{{".len();
 
-fn uses(names: &std::collections::HashSet<String>) -> Uses {
-    Uses {
+fn uses(names: &std::collections::HashSet<String>) -> NamesRead {
+    NamesRead {
         host: names.contains("host"),
         fleet: names.contains("fleet"),
         instance: names.contains("instance"),
@@ -107,7 +107,7 @@ impl Compiled {
         let compiled = env.add_template_owned(name.clone(), text.to_owned());
         let uses = match env.get_template(&name) {
             Ok(template) => uses(&template.undeclared_variables(false)),
-            Err(_) => Uses::all(),
+            Err(_) => NamesRead::all(),
         };
         Self {
             broken: compiled.is_err(),
@@ -122,7 +122,7 @@ impl Compiled {
         env: &Environment<'static>,
         text: &str,
         context: &Context,
-        want: Want,
+        want: ExpressionOutput,
     ) -> Result<Jinja, Error> {
         if self.broken {
             return run_once(env, text, context, want);
@@ -144,10 +144,10 @@ pub(super) fn run_once(
     env: &Environment<'static>,
     text: &str,
     context: &Context,
-    want: Want,
+    want: ExpressionOutput,
 ) -> Result<Jinja, Error> {
     match whole(env, text) {
-        Some(inner) if want == Want::Value => {
+        Some(inner) if want == ExpressionOutput::Value => {
             let keep = keeping(inner);
             let captured = env
                 .template_from_named_str("expression", &keep)?

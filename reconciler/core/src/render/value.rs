@@ -27,9 +27,7 @@ pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
         })
     };
     match value.kind() {
-        ValueKind::Undefined => {
-            Err("the expression gives nothing: its value is undefined".to_owned())
-        }
+        ValueKind::Undefined => Err("the value of the expression is undefined".to_owned()),
         ValueKind::None => made(Value::Null),
         ValueKind::Bool => made(Value::Bool(value.is_true())),
         ValueKind::Number => match value.as_i64() {
@@ -40,7 +38,7 @@ pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
                 let text = value.to_string();
                 let number = text
                     .parse()
-                    .map_err(|_| format!("{text} is no number that can be used here"))?;
+                    .map_err(|_| format!("{text} isn't a usable number"))?;
                 made(Value::Float(number, text.into()))
             }
         },
@@ -66,7 +64,7 @@ pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
             made(Value::Map(Arc::new(map)))
         }
         other => Err(format!(
-            "the expression gives a {other}, which no field takes"
+            "the expression gives a {other}, which no field accepts"
         )),
     }
 }

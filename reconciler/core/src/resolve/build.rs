@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use plumb_api::resource::{Dependency, Problem};
+use plumb_api::resource::Dependency;
 use plumb_api::{Address, AnyAddress, AnyKind, CompositeAddress, Digest};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode_with};
 
 use super::content;
-use crate::compose::{Field, PatchedResource, Piece, Says, Scope, Sight, Slot, conflict, merge};
+use crate::compose::{
+    Field, FieldValues, HostContext, PatchedResource, Piece, Scope, Slot, conflict, merge,
+};
 use crate::desired::DesiredResource;
-use crate::expand::{Declared, Expansion};
+use crate::expand::{Expansion, HostComposite, problem_at};
 use crate::manifest::{
     Manifests, ObjectIdSet, Problems, closest_address, code, unsupported_diagnostic,
 };
-use crate::render::{Context, Reads, view};
+use crate::render::{BrokenReads, Context, view};
 
 /// A resource with everything that is computed once for all hosts that have it.
 #[derive(Debug)]
@@ -32,16 +34,16 @@ pub(crate) struct Built {
 }
 
 /// The inputs of rendering one host's resources.
-pub(crate) struct Words<'a> {
+pub(crate) struct BuildContext<'a> {
     pub(crate) manifests: &'a Manifests,
-    pub(crate) sight: &'a Sight<'a>,
+    pub(crate) host_context: &'a HostContext<'a>,
     /// The expansion of the host's composites, for references to them.
     pub(crate) expansion: &'a Expansion,
 }
 
-impl Words<'_> {
+impl BuildContext<'_> {
     fn context(&self, scope: &Scope) -> Context {
-        scope.context(self.sight.host, Some(self.sight.fleet))
+        scope.context(self.host_context.host, Some(self.host_context.fleet))
     }
 
     /// Renders a field's value. A `content` becomes its hash and size; its bytes go into `contents`.
@@ -67,7 +69,7 @@ impl Words<'_> {
     fn references(
         &self,
         address: &AnyAddress,
-        fields: &mut [Done],
+        fields: &mut [RenderedField],
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let AnyKind::Primitive(kind) = address.kind() else {
@@ -108,17 +110,17 @@ impl Words<'_> {
     }
 
     fn missing(&self, address: &AnyAddress, named: &CompositeAddress, item: &Node) -> Diagnostic {
-        let message = format!("`{address}` names `{named}`, which isn't on this host");
+        let message = format!("`{address}` refers to `{named}`, which isn't on this host");
         let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &item.span, message);
         match closest_address(&named.to_string(), self.expansion.composites()) {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-            None => diagnostic.hint("add it, or take the reference away"),
+            None => diagnostic.hint("add it, or remove the reference"),
         }
     }
 }
 
 /// A field with its rendered value.
-struct Done {
+struct RenderedField {
     key: Key,
     node: Node,
 }
@@ -128,51 +130,51 @@ pub(super) fn pieces(
     manifests: &Manifests,
     address: &Address,
     pieces: &[&Piece],
-    sight: &Sight<'_>,
+    host_context: &HostContext<'_>,
     expansion: &Expansion,
 ) -> Result<Arc<Built>, Problems> {
-    let build = |sight: &Sight<'_>, expansion: &Expansion| {
-        let words = Words {
+    let build = |host_context: &HostContext<'_>, expansion: &Expansion| {
+        let build = BuildContext {
             manifests,
-            sight,
+            host_context,
             expansion,
         };
-        merged(&words, pieces)
+        merged(&build, pieces)
             .and_then(|(fields, contents)| finish(address, &pieces[0].span, fields, contents))
-            .map_err(|diagnostics| problems(diagnostics, sight.reads))
+            .map_err(|diagnostics| problems(diagnostics, host_context.reads))
     };
     let [piece] = pieces else {
-        return build(sight, expansion);
+        return build(host_context, expansion);
     };
     if !piece.is_shared() {
-        return build(sight, expansion);
+        return build(host_context, expansion);
     }
     let once = || {
         // A record of its own: objects with errors that it reads hold all hosts that have the resource.
-        let reads = Arc::new(Reads::default());
+        let reads = Arc::new(BrokenReads::default());
         let fleet = view(&manifests.facts, &reads);
         let nobody = super::nobody();
-        let sight = Sight {
+        let host_context = HostContext {
             host: &nobody,
             fleet: &fleet,
             reads: &reads,
         };
-        build(&sight, &Expansion::default())
+        build(&host_context, &Expansion::default())
     };
     piece.built.get_or_init(once).clone()
 }
 
 /// Decodes a composite from the slot at its address.
 pub(crate) fn composite(
-    words: &Words<'_>,
+    build: &BuildContext<'_>,
     address: &CompositeAddress,
     slot: &Slot<'_, '_>,
-) -> Result<Declared, Problems> {
+) -> Result<HostComposite, Problems> {
     let declared = || {
         let (span, (fields, _)) = match slot {
-            Slot::Pieces(pieces) => (&pieces[0].span, merged(words, pieces)?),
+            Slot::Pieces(pieces) => (&pieces[0].span, merged(build, pieces)?),
             Slot::Patched { resource, parts } => {
-                (&resource.span, patched_fields(words, resource, parts)?)
+                (&resource.span, patched_fields(build, resource, parts)?)
             }
         };
         let (tree, places) = tree(&AnyAddress::Composite(address.clone()), span, fields)?;
@@ -183,7 +185,7 @@ pub(crate) fn composite(
             .map(|problem| problem_at(address, problem, &places, span))
             .collect();
         if wrong.is_empty() {
-            Ok(Declared {
+            Ok(HostComposite {
                 address: address.clone(),
                 spec,
                 span: span.clone(),
@@ -193,11 +195,11 @@ pub(crate) fn composite(
             Err(wrong)
         }
     };
-    declared().map_err(|diagnostics| problems(diagnostics, words.sight.reads))
+    declared().map_err(|diagnostics| problems(diagnostics, build.host_context.reads))
 }
 
 /// Returns the errors, or the objects with errors that they come from, which hold the host.
-fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
+fn problems(diagnostics: Vec<Diagnostic>, reads: &BrokenReads) -> Problems {
     // Taken, so that the next resource's errors aren't attributed to the reads of this one.
     let held: ObjectIdSet = reads.take();
     if held.is_empty() {
@@ -214,9 +216,9 @@ fn problems(diagnostics: Vec<Diagnostic>, reads: &Reads) -> Problems {
 }
 
 /// Rendered fields, and the contents that they name.
-type Fields = (Vec<Done>, Vec<(Digest, Arc<[u8]>)>);
+type Fields = (Vec<RenderedField>, Vec<(Digest, Arc<[u8]>)>);
 
-fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic>> {
+fn merged(build: &BuildContext<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic>> {
     let Some(first) = pieces.first() else {
         return Err(Vec::new());
     };
@@ -224,12 +226,12 @@ fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic
     let mut diagnostics = Vec::new();
     let mut done = Vec::new();
     for field in merge(pieces)? {
-        match one_field(words, &first.address, &field, &mut contents) {
+        match one_field(build, &first.address, &field, &mut contents) {
             Ok(field) => done.push(field),
             Err(more) => diagnostics.extend(more),
         }
     }
-    words.references(&first.address, &mut done, &mut diagnostics);
+    build.references(&first.address, &mut done, &mut diagnostics);
     if diagnostics.is_empty() {
         Ok((done, contents))
     } else {
@@ -238,16 +240,16 @@ fn merged(words: &Words<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic
 }
 
 fn one_field(
-    words: &Words<'_>,
+    build: &BuildContext<'_>,
     address: &AnyAddress,
     field: &Field<'_>,
     contents: &mut Vec<(Digest, Arc<[u8]>)>,
-) -> Result<Done, Vec<Diagnostic>> {
+) -> Result<RenderedField, Vec<Diagnostic>> {
     match &field.says {
-        Says::One(pick, beside) => {
-            let node = words.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
+        FieldValues::One(pick, beside) => {
+            let node = build.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
             for other in beside {
-                let value = words.value(
+                let value = build.value(
                     &field.name,
                     &other.node,
                     &other.piece.scope,
@@ -257,20 +259,20 @@ fn one_field(
                     return Err(vec![conflict(address, pick, other)]);
                 }
             }
-            Ok(Done {
+            Ok(RenderedField {
                 key: pick.key.clone(),
                 node,
             })
         }
-        Says::Union(picks) => {
+        FieldValues::Union(picks) => {
             let mut all: Vec<Node> = Vec::new();
             for pick in picks {
-                let node = words.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
+                let node = build.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
                 match node.as_seq() {
                     Some(items) => all.extend(items.iter().cloned()),
                     // Decoding reports that it isn't a list, at its place.
                     None => {
-                        return Ok(Done {
+                        return Ok(RenderedField {
                             key: pick.key.clone(),
                             node,
                         });
@@ -283,7 +285,7 @@ fn one_field(
             let Some(pick) = picks.first() else {
                 return Err(Vec::new());
             };
-            Ok(Done {
+            Ok(RenderedField {
                 key: pick.key.clone(),
                 node: Node::seq(all, pick.node.span.clone()),
             })
@@ -297,44 +299,44 @@ pub(super) fn patched(
     address: &Address,
     resource: &PatchedResource,
     parts: &[&Piece],
-    sight: &Sight<'_>,
+    host_context: &HostContext<'_>,
     expansion: &Expansion,
 ) -> Result<Arc<Built>, Problems> {
-    let words = Words {
+    let build = BuildContext {
         manifests,
-        sight,
+        host_context,
         expansion,
     };
-    patched_fields(&words, resource, parts)
+    patched_fields(&build, resource, parts)
         .and_then(|(mut fields, contents)| {
             let mut diagnostics = Vec::new();
-            words.references(&address.clone().into(), &mut fields, &mut diagnostics);
+            build.references(&address.clone().into(), &mut fields, &mut diagnostics);
             if diagnostics.is_empty() {
                 finish(address, &resource.span, fields, contents)
             } else {
                 Err(diagnostics)
             }
         })
-        .map_err(|diagnostics| problems(diagnostics, sight.reads))
+        .map_err(|diagnostics| problems(diagnostics, host_context.reads))
 }
 
 /// Returns the patched fields, above those of parts at the same address.
 fn patched_fields(
-    words: &Words<'_>,
+    build: &BuildContext<'_>,
     resource: &PatchedResource,
     parts: &[&Piece],
 ) -> Result<Fields, Vec<Diagnostic>> {
     let (mut done, mut contents) = if parts.is_empty() {
         (Vec::new(), Vec::new())
     } else {
-        merged(words, parts)?
+        merged(build, parts)?
     };
     let mut diagnostics = Vec::new();
     for field in &resource.fields {
-        match words.value(&field.key.text, &field.node, &field.scope, &mut contents) {
+        match build.value(&field.key.text, &field.node, &field.scope, &mut contents) {
             Ok(node) => {
-                done.retain(|under: &Done| under.key.text != field.key.text);
-                done.push(Done {
+                done.retain(|under: &RenderedField| under.key.text != field.key.text);
+                done.push(RenderedField {
                     key: field.key.clone(),
                     node,
                 });
@@ -350,14 +352,14 @@ fn patched_fields(
 }
 
 /// The place of each field of a resource.
-type Places = Vec<(Arc<str>, Node)>;
+type FieldNodes = Vec<(Arc<str>, Node)>;
 
 /// Returns fields as one tree, or an error if this version doesn't support one of them.
 fn tree(
     address: &AnyAddress,
     span: &Span,
-    fields: Vec<Done>,
-) -> Result<(Node, Places), Vec<Diagnostic>> {
+    fields: Vec<RenderedField>,
+) -> Result<(Node, FieldNodes), Vec<Diagnostic>> {
     let kind = address.kind();
     let unsupported: Vec<Diagnostic> = fields
         .iter()
@@ -378,35 +380,16 @@ fn tree(
         .collect();
     let map: Map = fields
         .into_iter()
-        .map(|Done { key, node }| Entry { key, value: node })
+        .map(|RenderedField { key, node }| Entry { key, value: node })
         .collect();
     Ok((Node::map(map, span.clone()), places))
-}
-
-/// Turns a problem of a spec into an error at its field's place.
-pub(crate) fn problem_at(
-    address: &impl std::fmt::Display,
-    problem: Problem,
-    places: &[(Arc<str>, Node)],
-    span: &Span,
-) -> Diagnostic {
-    let place = places
-        .iter()
-        .find(|(name, _)| **name == *problem.field)
-        .map_or(span, |(_, node)| &node.span);
-    Diagnostic::error(
-        plumb_document::codes::INVALID_VALUE,
-        place,
-        format!("`{address}`: {}", problem.message),
-    )
-    .hint(problem.hint)
 }
 
 /// Turns fields into a typed, checked resource.
 fn finish(
     address: &Address,
     span: &Span,
-    fields: Vec<Done>,
+    fields: Vec<RenderedField>,
     contents: Vec<(Digest, Arc<[u8]>)>,
 ) -> Result<Arc<Built>, Vec<Diagnostic>> {
     let kind = address.kind();
@@ -435,7 +418,7 @@ fn finish(
         Err(error) => Err(vec![Diagnostic::error(
             plumb_document::codes::INVALID_VALUE,
             span,
-            format!("`{address}` can't be written in its canonical form: {error}"),
+            format!("`{address}` has no canonical form: {error}"),
         )]),
     }
 }

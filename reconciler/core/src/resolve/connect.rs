@@ -57,7 +57,7 @@ pub(super) fn routes(
                         span,
                         format!("the host has no address in the network `{network}`"),
                     )
-                    .hint("give it an `id` there"),
+                    .hint("give it an `id` in that network"),
                 ),
                 None => {
                     let diagnostic = Diagnostic::error(
@@ -70,7 +70,7 @@ pub(super) fn routes(
                         .diagnostics
                         .push(match near.filter(|near| near != network) {
                             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                            None => diagnostic.hint("name it under `networks`"),
+                            None => diagnostic.hint("add it under `networks`"),
                         });
                 }
             }
@@ -87,14 +87,12 @@ pub(super) fn routes(
                     let diagnostic = Diagnostic::error(
                         code::CONNECT,
                         span,
-                        format!("the host offers no endpoint `{wanted}`"),
+                        format!("the host has no endpoint `{wanted}`"),
                     );
                     problems.diagnostics.push(
                         match closest(wanted, names.iter().map(String::as_str)) {
                             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                            None => {
-                                diagnostic.hint("an endpoint is INSTANCE.NAME, such as sshd.ssh")
-                            }
+                            None => diagnostic.hint("write INSTANCE.NAME, such as sshd.ssh"),
                         },
                     );
                 }

@@ -35,13 +35,13 @@ pub(super) fn bytes(
     let (Some(Entry { key, value }), None) = (entries.next(), entries.next()) else {
         return Err(wrong(
             &node.span,
-            "`content` has exactly one form".to_owned(),
+            "`content` must have exactly one form".to_owned(),
         ));
     };
     let Some(text) = value.as_str() else {
         return Err(wrong(
             &value.span,
-            format!("`{}` takes text, not {}", key.text, value.describe()),
+            format!("`{}` must be text, not {}", key.text, value.describe()),
         ));
     };
     match &*key.text {
@@ -58,7 +58,7 @@ pub(super) fn bytes(
             let Ok(template) = std::str::from_utf8(&bytes) else {
                 return Err(wrong(
                     &value.span,
-                    format!("{file} is no UTF-8 text, so it can't be a template"),
+                    format!("{file} isn't UTF-8 text, so it can't be a template"),
                 ));
             };
             let rendered = manifests
@@ -69,13 +69,13 @@ pub(super) fn bytes(
         }
         "secret" => Err(vec![unsupported_diagnostic(
             &key.span,
-            "a secret as content",
+            "content from a secret",
         )]),
         other => {
             let diagnostic = Diagnostic::error(
                 code::CONTENT,
                 &key.span,
-                format!("`content` has no form `{other}`"),
+                format!("unknown form `{other}` of `content`"),
             );
             let near = closest(other, ["template", "file", "templateFile"]);
             Err(vec![diagnostic.hint(near.map_or_else(
@@ -100,7 +100,7 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
                 &node.span,
                 format!("`{path}` isn't under files/"),
             )
-            .hint("contents lie under files/, so that rules by path can tell them from manifests"),
+            .hint("move it under files/, so that rules by path can tell contents from manifests"),
         ]);
     }
     if let Some((file, bytes)) = manifests.files.get_key_value(path) {
@@ -117,12 +117,12 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
         let diagnostic = Diagnostic::error(
             code::UNKNOWN_REFERENCE,
             &node.span,
-            format!("there is no file `{path}`"),
+            format!("the repository has no file `{path}`"),
         );
         Err(vec![match closest(path, all) {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
             None => diagnostic.hint(
-                "add it to the repository, as a file: a symbolic link under files/ isn't taken",
+                "add it to the repository as a regular file: symbolic links under files/ aren't read",
             ),
         }])
     }

@@ -18,7 +18,7 @@ use plumb_api::kind::HostState;
 use plumb_api::{Address, AnyAddress, CompositeAddress, Digest, HostName};
 use plumb_document::{Diagnostic, Span};
 
-use crate::compose::{Sight, Slot, check_types, compose};
+use crate::compose::{HostContext, Slot, check_types, compose};
 use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
@@ -29,9 +29,9 @@ use crate::manifest::{
     code,
 };
 use crate::parallel;
-use crate::render::{Reads, view};
+use crate::render::{BrokenReads, view};
 
-pub(crate) use build::{Built, Words, composite, problem_at};
+pub(crate) use build::{BuildContext, Built, composite};
 pub use rendered::rendered;
 
 /// Resolves all hosts of a fleet.
@@ -53,7 +53,7 @@ pub(crate) fn one_of(manifests: &Manifests, name: &HostName) -> Option<HostResul
 }
 
 /// A resolved host with the contents that it needs.
-struct One {
+struct ResolvedHost {
     intent: HostIntent,
     contents: Vec<(Digest, Arc<[u8]>)>,
 }
@@ -212,7 +212,7 @@ impl fmt::Display for Placed<'_> {
     }
 }
 
-fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
+fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems> {
     let facts = match manifests.facts.hosts.get(name) {
         Some(Ok(facts)) => facts,
         Some(Err(problems)) => return Err(problems.clone()),
@@ -221,21 +221,21 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     let Some(Ok(host)) = manifests.hosts.get(name) else {
         return Err(Problems::because(ObjectId::Host(name.clone())));
     };
-    let reads = Arc::new(Reads::default());
+    let reads = Arc::new(BrokenReads::default());
     let fleet = view(&manifests.facts, &reads);
-    let sight = Sight {
+    let host_context = HostContext {
         host: &facts.value,
         fleet: &fleet,
         reads: &reads,
     };
     let mut intent = intent(manifests, name, host, facts)?;
     if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {
-        return Ok(One {
+        return Ok(ResolvedHost {
             intent,
             contents: Vec::new(),
         });
     }
-    let composed = compose(manifests, host, facts, &sight, |composed| {
+    let composed = compose(manifests, host, facts, &host_context, |composed| {
         let mut problems = Problems::default();
         let mut placed = Vec::with_capacity(composed.len());
         let expansion = composed.expansion();
@@ -245,11 +245,18 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
             };
             let (built, span) = match slot {
                 Slot::Pieces(pieces) => (
-                    build::pieces(manifests, address, pieces, &sight, expansion),
+                    build::pieces(manifests, address, pieces, &host_context, expansion),
                     &pieces[0].span,
                 ),
                 Slot::Patched { resource, parts } => (
-                    build::patched(manifests, address, resource, parts, &sight, expansion),
+                    build::patched(
+                        manifests,
+                        address,
+                        resource,
+                        parts,
+                        &host_context,
+                        expansion,
+                    ),
                     &resource.span,
                 ),
             };
@@ -289,7 +296,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<One, Problems> {
     })?;
     intent.drift.ignore = ignore;
     intent.desired = DesiredState::new(resources).with_origins(origins);
-    Ok(One { intent, contents })
+    Ok(ResolvedHost { intent, contents })
 }
 
 /// Returns everything about a host except its resources and ignored drift.
@@ -351,10 +358,11 @@ fn drift(
                     (Some(parts), Some(field)) => {
                         let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
                         let message =
-                            format!("`{address}` has no drift of its `{field}`: its parts drift");
+                            format!("`{address}` can't drift in `{field}`: only its parts drift");
                         diagnostics.push(
-                            Diagnostic::error(code::INVALID_NAME, &node.span, message)
-                                .hint(format!("name a field of a part: {}", parts.join(", "))),
+                            Diagnostic::error(code::INVALID_NAME, &node.span, message).hint(
+                                format!("name a field of one of its parts: {}", parts.join(", ")),
+                            ),
                         );
                     }
                     (None, _) if node.span.file() == &host.file => {
@@ -376,9 +384,9 @@ fn drift(
                 Diagnostic::error(
                     code::INVALID_NAME,
                     &node.span,
-                    "drift is ignored by resource or field, not by profile",
+                    "drift can't be ignored by profile",
                 )
-                .hint("name the resources: file:/etc/resolv.conf#content"),
+                .hint("name resources or fields, such as file:/etc/resolv.conf#content"),
             ),
             Err(error) => diagnostics.push(Diagnostic::error(
                 code::INVALID_NAME,
@@ -393,11 +401,11 @@ fn drift(
 /// Returns the error about an address that a host doesn't have.
 fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = A>) -> Diagnostic {
     let address = text.split('#').next().unwrap_or(text);
-    let message = format!("there is no `{address}` on this host");
+    let message = format!("`{address}` isn't on this host");
     let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, span, message);
     match closest_address(address, all) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("take the line away"),
+        None => diagnostic.hint("remove the line"),
     }
 }
 

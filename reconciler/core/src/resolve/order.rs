@@ -22,13 +22,13 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                     Diagnostic::error(
                         code::CYCLE,
                         place(one, &dependency.address),
-                        format!("{one} comes after itself"),
+                        format!("{one} is ordered after itself"),
                     )
-                    .hint("take the line away"),
+                    .hint("remove the line"),
                 ),
                 None if dependency.strength == Strength::Explicit => {
                     let wanted = dependency.address.to_string();
-                    let message = format!("{one} names `{wanted}`, which isn't on this host");
+                    let message = format!("{one} refers to `{wanted}`, which isn't on this host");
                     let diagnostic = Diagnostic::error(
                         code::UNKNOWN_REFERENCE,
                         place(one, &dependency.address),
@@ -37,7 +37,7 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                     diagnostics.push(
                         match closest_address(&wanted, placed.iter().map(|one| one.address)) {
                             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                            None => diagnostic.hint("add it, or take the reference away"),
+                            None => diagnostic.hint("add it, or remove the reference"),
                         },
                     );
                 }
@@ -67,12 +67,12 @@ fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
         };
         if let Some(first) = taken.insert(path, one) {
             let message = format!(
-                "{first} and {one} are the same place on the host, and would undo one another"
+                "{first} and {one} manage the same thing on the host and would undo each other"
             );
             diagnostics.push(
                 Diagnostic::error(code::CONFLICT, one.span, message)
                     .related(first.span, "the other one")
-                    .hint("keep one of them"),
+                    .hint("remove one of them"),
             );
         }
     }
@@ -131,7 +131,7 @@ fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
                     let from = way.iter().position(|(step, _)| *step == next).unwrap_or(0);
                     let steps: Vec<&Placed<'_>> =
                         way[from..].iter().map(|(step, _)| &placed[*step]).collect();
-                    return Some(told(&steps));
+                    return Some(circle_error(&steps));
                 }
             }
         }
@@ -139,7 +139,7 @@ fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
     None
 }
 
-fn told(steps: &[&Placed<'_>]) -> Diagnostic {
+fn circle_error(steps: &[&Placed<'_>]) -> Diagnostic {
     let names: Vec<String> = steps
         .iter()
         .chain(steps.first())
@@ -149,11 +149,11 @@ fn told(steps: &[&Placed<'_>]) -> Diagnostic {
         .first()
         .map_or_else(|| Span::of_file(""), |step| step.span.clone());
     let message = format!(
-        "these come after one another in a circle: {}",
+        "these resources depend on each other in a circle: {}",
         names.join(" → ")
     );
     let diagnostic =
-        Diagnostic::error(code::CYCLE, &span, message).hint("take one of the references away");
+        Diagnostic::error(code::CYCLE, &span, message).hint("remove one of the references");
     steps.iter().skip(1).fold(diagnostic, |diagnostic, step| {
         diagnostic.related(step.span, step.address.to_string())
     })

@@ -45,13 +45,13 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Flight {
     digest: Digest,
-    contact: Contact,
+    contact: FirstContact,
 }
 
 /// The contact with a host since it got its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum Contact {
+enum FirstContact {
     NotYet,
     Made,
 }
@@ -156,18 +156,18 @@ impl Rollout {
                         host.clone(),
                         Flight {
                             digest,
-                            contact: Contact::Made,
+                            contact: FirstContact::Made,
                         },
                     );
                 } else if let Some(flight) = self.in_flight.get_mut(host) {
-                    flight.contact = Contact::Made;
+                    flight.contact = FirstContact::Made;
                 }
             }
             HostOutcome::Unreachable(reason) => {
                 let Some(flight) = self.in_flight.get(host).filter(|f| f.digest == digest) else {
                     return false;
                 };
-                if flight.contact == Contact::Made {
+                if flight.contact == FirstContact::Made {
                     self.fail(host, digest, reason, now);
                 } else {
                     self.in_flight.remove(host);
@@ -247,7 +247,7 @@ impl Rollout {
                 candidate.host.clone(),
                 Flight {
                     digest: candidate.wants,
-                    contact: Contact::NotYet,
+                    contact: FirstContact::NotYet,
                 },
             );
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plumb_core::alerting::{HostFacts, Rules, Settings};
+use plumb_core::alerting::{HostSnapshot, Rules, Settings};
 use plumb_core::fleet::{Effect, Event, conditions};
 use plumb_core::status::ConditionType::{
     Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
@@ -65,7 +65,7 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
     }
     let quiet = effects
         .iter()
-        .all(|effect| matches!(effect, Effect::WakeAt(_) | Effect::PostAlerts(_)));
+        .all(|effect| matches!(effect, Effect::WakeAt(_) | Effect::PostAlerts { .. }));
     let last_change = world.controllers[which].watch.last_change;
     let rested = last_change.is_some_and(|at| now.duration_since(at).as_secs() >= 1);
     if quiet && rested {
@@ -178,7 +178,7 @@ fn alerts_match(view: &FleetView) -> Checked {
     };
     let mut expected = BTreeSet::new();
     for host in &view.hosts {
-        let outlook = rules.of_host(HostFacts {
+        let outlook = rules.of_host(HostSnapshot {
             status: &host.status,
             labels: &host.metadata.labels,
         });

@@ -154,6 +154,7 @@ impl Machine {
         report.observed = Some(ObservedHost {
             ledger: ledger.clone(),
             resources: 1,
+            clock_offset: None,
         });
         report.end = self.checked(run, &ledger, repository);
         if report.end == RunEnd::Settled {

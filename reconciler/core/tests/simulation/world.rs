@@ -13,7 +13,7 @@ use plumb_core::fleet::{
     Effect, Event, FleetState, Identity, LoopSettings, PersistId, Persisted, RequestId, RunMode,
     SourceFault, SourcePoll, StartRun, Verification, Waits, step,
 };
-use plumb_core::ports::{AlertError, Records, StoreError, Table, Write};
+use plumb_core::ports::{AlertError, Posted, Records, StoreError, Table, Write};
 use plumb_core::reason::ConditionReason;
 use plumb_core::status::Target;
 
@@ -287,7 +287,7 @@ impl World {
                 result: if self.alertmanager_down {
                     Err(AlertError::Unreachable("connection refused".to_owned()))
                 } else {
-                    Ok(())
+                    Ok(Posted::default())
                 },
             },
         }
@@ -371,7 +371,7 @@ impl World {
                 let wait = self.latency(200);
                 self.schedule(which, wait, Answer::Load(commit, accepted));
             }
-            Effect::PostAlerts(_) => {
+            Effect::PostAlerts { .. } => {
                 let wait = self.latency(50);
                 self.schedule(which, wait, Answer::Post);
             }

@@ -36,11 +36,9 @@ impl<'a> Items<'a> {
             .map_err(|error| error.at(&decoder.node.span))?;
         match access.items.next() {
             None => Ok(value),
-            Some(item) => Err(Error::new(
-                codes::INVALID_VALUE,
-                "the list is longer than what belongs here",
-            )
-            .at(&item.span)),
+            Some(item) => {
+                Err(Error::new(codes::INVALID_VALUE, "the list has too many items").at(&item.span))
+            }
         }
     }
 }
@@ -169,7 +167,7 @@ impl<'a> EnumOf<'a> {
             Some(entry) => Ok(self.decoder.of(&entry.value)),
             None => Err(Error::new(
                 codes::WRONG_TYPE,
-                "this choice needs a value: write it as a mapping, {choice: value}",
+                "this choice needs a value: write {choice: value}",
             )),
         }
     }
@@ -182,10 +180,10 @@ impl<'a> VariantAccess<'a> for EnumOf<'a> {
         match self.entry {
             None => Ok(()),
             Some(entry) if entry.value.is_null() => Ok(()),
-            Some(entry) => {
-                Err(Error::new(codes::WRONG_TYPE, "this choice takes no value")
-                    .at(&entry.value.span))
-            }
+            Some(entry) => Err(
+                Error::new(codes::WRONG_TYPE, "this choice can't have a value")
+                    .at(&entry.value.span),
+            ),
         }
     }
 
@@ -209,18 +207,18 @@ impl<'a> VariantAccess<'a> for EnumOf<'a> {
 }
 
 /// The two parts of a [`Spanned`](crate::Spanned).
-pub(super) struct WithPlace<'a> {
+pub(super) struct SpannedParts<'a> {
     decoder: Decoder<'a>,
     part: u8,
 }
 
-impl<'a> WithPlace<'a> {
+impl<'a> SpannedParts<'a> {
     pub(super) fn new(decoder: Decoder<'a>) -> Self {
         Self { decoder, part: 0 }
     }
 }
 
-impl<'a> SeqAccess<'a> for WithPlace<'a> {
+impl<'a> SeqAccess<'a> for SpannedParts<'a> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'a>>(

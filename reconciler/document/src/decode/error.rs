@@ -40,10 +40,7 @@ impl Error {
     }
 
     pub(super) fn wrong_type(wanted: &str, found: &str) -> Self {
-        Self::new(
-            codes::WRONG_TYPE,
-            format!("{wanted} belongs here, not {found}"),
-        )
+        Self::new(codes::WRONG_TYPE, format!("expected {wanted}, not {found}"))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -112,14 +109,14 @@ pub(super) fn list(words: &[&str]) -> String {
 fn nearest(word: &str, known: &'static [&'static str]) -> String {
     match closest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "nothing is set here".to_owned(),
-        None => format!("there are {}", list(known)),
+        None if known.is_empty() => "remove it: this mapping has no fields".to_owned(),
+        None => format!("use one of: {}", list(known)),
     }
 }
 
 fn found(unexpected: Unexpected<'_>) -> String {
     match unexpected {
-        Unexpected::Bool(value) => format!("the truth value {value}"),
+        Unexpected::Bool(value) => format!("the boolean {value}"),
         Unexpected::Unsigned(value) => format!("the number {value}"),
         Unexpected::Signed(value) => format!("the number {value}"),
         Unexpected::Float(value) => format!("the number {value}"),
@@ -165,35 +162,25 @@ impl serde::de::Error for Error {
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::new(
             codes::INVALID_VALUE,
-            format!(
-                "{} belongs here, not {}",
-                wanted(expected),
-                found(unexpected)
-            ),
+            format!("expected {}, not {}", wanted(expected), found(unexpected)),
         )
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
         Self::new(
             codes::INVALID_VALUE,
-            format!("{} belongs here, not {length} values", wanted(expected)),
+            format!("expected {}, not {length} values", wanted(expected)),
         )
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(
-            codes::INVALID_VALUE,
-            format!("`{variant}` isn't known here"),
-        )
-        .hint(nearest(variant, expected))
+        Self::new(codes::INVALID_VALUE, format!("unknown value `{variant}`"))
+            .hint(nearest(variant, expected))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(
-            codes::UNKNOWN_FIELD,
-            format!("there is no field `{field}` here"),
-        )
-        .hint(nearest(field, expected))
+        Self::new(codes::UNKNOWN_FIELD, format!("unknown field `{field}`"))
+            .hint(nearest(field, expected))
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -77,70 +77,70 @@ fn each_error_has_its_place_and_says_what_to_do() {
     for (text, says) in [
         (
             "mode: 0644",
-            "f.yaml:1:7: error[wrong-type]: text belongs here, not the number 0644\n  hint: put it in quotes: \"0644\"",
+            "f.yaml:1:7: error[wrong-type]: expected text, not the number 0644\n  hint: put it in quotes: \"0644\"",
         ),
         (
             "mode: 1.10",
-            "f.yaml:1:7: error[wrong-type]: text belongs here, not the number 1.10\n  hint: put it in quotes: \"1.10\"",
+            "f.yaml:1:7: error[wrong-type]: expected text, not the number 1.10\n  hint: put it in quotes: \"1.10\"",
         ),
         (
             "labels: {canary: true}",
-            "f.yaml:1:18: error[wrong-type]: text belongs here, not the truth value true\n  hint: put it in quotes: \"true\"",
+            "f.yaml:1:18: error[wrong-type]: expected text, not the boolean true\n  hint: put it in quotes: \"true\"",
         ),
         (
             "restart_on: []",
-            "f.yaml:1:1: error[unknown-field]: there is no field `restart_on` here\n  hint: did you mean `restartOn`?",
+            "f.yaml:1:1: error[unknown-field]: unknown field `restart_on`\n  hint: did you mean `restartOn`?",
         ),
         (
             "banana: []",
-            "f.yaml:1:1: error[unknown-field]: there is no field `banana` here\n  hint: there are `state`, `mode`",
+            "f.yaml:1:1: error[unknown-field]: unknown field `banana`\n  hint: use one of: `state`, `mode`",
         ),
         (
             "state: abscent",
-            "f.yaml:1:8: error[invalid-value]: `abscent` isn't known here\n  hint: did you mean `absent`?",
+            "f.yaml:1:8: error[invalid-value]: unknown value `abscent`\n  hint: did you mean `absent`?",
         ),
         (
             "port: 70000",
-            "f.yaml:1:7: error[invalid-value]: a whole number from 0 to 65535 belongs here, not the number 70000",
+            "f.yaml:1:7: error[invalid-value]: expected a whole number from 0 to 65535, not the number 70000",
         ),
         (
             "port: -1",
-            "f.yaml:1:7: error[invalid-value]: a whole number from 0 to 65535 belongs here, not the number -1",
+            "f.yaml:1:7: error[invalid-value]: expected a whole number from 0 to 65535, not the number -1",
         ),
         (
             "port: \"80\"",
-            "a whole number belongs here, not the text \"80\"\n  hint: write it without quotes",
+            "expected a whole number, not the text \"80\"\n  hint: write it without quotes",
         ),
         ("port: 080", "080 has a leading zero"),
         (
             "enabled: yes",
-            "f.yaml:1:10: error[wrong-type]: true or false belongs here, not the text \"yes\"\n  hint: write true, without quotes",
+            "f.yaml:1:10: error[wrong-type]: expected true or false, not the text \"yes\"\n  hint: write true, without quotes",
         ),
         (
             "restartOn: x",
-            "a list belongs here, not the text \"x\"\n  hint: put it in brackets",
+            "expected a list, not the text \"x\"\n  hint: put it in brackets",
         ),
         (
             "restartOn:\n  - 1\n",
-            "f.yaml:2:5: error[wrong-type]: text belongs here",
+            "f.yaml:2:5: error[wrong-type]: expected text",
         ),
         (
             "labels: [a]",
-            "a mapping belongs here, not a list\n  hint: write it in braces instead of brackets",
+            "expected a mapping, not a list\n  hint: write it in braces instead of brackets",
         ),
         (
             "from: {template: a, templateFile: b}",
-            "f.yaml:1:7: error[invalid-value]: exactly one of `template`, `templateFile` belongs here",
+            "f.yaml:1:7: error[invalid-value]: exactly one of `template`, `templateFile` must be set",
         ),
         (
             "from: {templte: a}",
-            "f.yaml:1:8: error[invalid-value]: `templte` isn't known here\n  hint: did you mean `template`?",
+            "f.yaml:1:8: error[invalid-value]: unknown value `templte`\n  hint: did you mean `template`?",
         ),
         (
             "inner: {ports: {a: 1}}",
-            "f.yaml:1:17: error[wrong-type]: a whole number belongs here, not the key `a`",
+            "f.yaml:1:17: error[wrong-type]: expected a whole number, not the key `a`",
         ),
-        ("[1]", "a mapping belongs here, not a list"),
+        ("[1]", "expected a mapping, not a list"),
     ] {
         let error = read::<Spec>(text).unwrap_err();
         assert!(error.contains(says), "{text:?}\n{error}");

@@ -9,6 +9,7 @@ use plumb_adapters::clock::SystemClock;
 use plumb_adapters::git::{GitOptions, GitSource};
 use plumb_adapters::revoked::RevokedFolder;
 use plumb_adapters::store::RedbStore;
+use plumb_api::LoginUrl;
 use plumb_api::frame::TakeOver;
 use plumb_controller::{Controller as Loop, Parts, Settings};
 use plumb_core::ports::{AlertSink, Route};
@@ -22,7 +23,7 @@ use crate::http::{self, Listeners};
 use crate::logging::{self, LogFormat};
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
-use crate::running::{Running, without_login};
+use crate::running::Running;
 use crate::service::{self, Stops};
 
 /// Follow the repository and drive its hosts
@@ -143,7 +144,11 @@ fn parts(config: &Config, revoked: RevokedFolder) -> Result<Parts, Failure> {
     let store = RedbStore::open(&config.state)?;
     let hosts = connect::controllers(&config.ssh)?;
     let mirror = config.state.join("mirror");
-    let mut options = GitOptions::new(&*config.source.url, &*config.source.reference, mirror);
+    let mut options = GitOptions::new(
+        config.source.url.value.clone(),
+        &*config.source.reference,
+        mirror,
+    );
     // Git honours `GIT_SSH_COMMAND` too: whoever runs the controller chooses how ssh is called.
     options.ssh.command = std::env::var("GIT_SSH_COMMAND").ok();
     let source = GitSource::open(options)
@@ -167,8 +172,8 @@ fn read_revoked(folder: &RevokedFolder) -> Result<Revocations, String> {
     folder.read().map_err(|error| error.to_string())
 }
 
-fn sink(url: &str) -> Result<Arc<dyn AlertSink>, String> {
-    match Alertmanager::new(url) {
+fn sink(url: &LoginUrl) -> Result<Arc<dyn AlertSink>, String> {
+    match Alertmanager::new(url.reveal()) {
         Ok(alertmanager) => Ok(Arc::new(alertmanager)),
         Err(error) => Err(error.to_string()),
     }
@@ -182,7 +187,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
         .or_fail(|| "the introduction isn't a commit's id".to_owned())?;
     let mut settings = Settings::new(introduction);
     env!("CARGO_PKG_VERSION").clone_into(&mut settings.version);
-    settings.source_url = without_login(&config.source.url.value);
+    settings.source_url = config.source.url.value.to_string();
     settings
         .source_ref
         .clone_from(&config.source.reference.value);

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use plumb_api::HostName;
-use plumb_core::status::ConditionStatus;
+use plumb_core::status::{ConditionStatus, Conditions};
 use serde::Serialize;
 
-use super::{ControllerAddress, block_on};
+use super::{ControllerAddress, block_on, source};
 use crate::http::{Event, EventKind, HostObject};
 use crate::output::{Paint, Palette, Shell, Table, age};
 use crate::report::{Exit, Failure};
@@ -30,6 +30,11 @@ enum What {
         #[command(flatten)]
         controller: ControllerAddress,
     },
+    /// The repository
+    Source {
+        #[command(flatten)]
+        controller: ControllerAddress,
+    },
 }
 
 #[derive(Serialize)]
@@ -41,7 +46,10 @@ struct Whole {
 
 impl Describe {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let What::Host { name, controller } = self.what;
+        let (name, controller) = match self.what {
+            What::Host { name, controller } => (name, controller),
+            What::Source { controller } => return source::describe(&controller, shell),
+        };
         let client = controller.client()?;
         let (fleet, events) =
             block_on(async { Ok((client.fleet().await?, client.events(Some(&name)).await?)) })?;
@@ -52,7 +60,7 @@ impl Describe {
             .find(|host| host.metadata.name == name)
         else {
             return Err(Failure::new(format!("the fleet has no host {name}"))
-                .hint("`plumb get hosts` lists them; a host appears when the commit with its manifest is accepted"));
+                .hint("run `plumb get hosts` to list the hosts; a host appears when the commit with its manifest is accepted"));
         };
         let whole = Whole {
             host: Arc::unwrap_or_clone(host),
@@ -97,11 +105,26 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
         line("Differing", &status.differing.join(", "));
     }
     out.push('\n');
+    let _ = writeln!(out, "{}", conditions(&status.conditions, now, palette));
+    for condition in status.conditions.iter() {
+        if let Some(detail) = &condition.detail {
+            let kind = palette.paint(Paint::Bold, format_args!("{:?}", condition.kind));
+            let _ = writeln!(out, "{kind}: - on the host, + in git");
+            super::plan::lines(&mut out, detail, palette);
+            out.push('\n');
+        }
+    }
+    let _ = write!(out, "{}", newest(&whole.events, now, palette));
+    out
+}
+
+/// Renders conditions with their reasons as a table.
+pub(super) fn conditions(conditions: &Conditions, now: jiff::Timestamp, palette: Palette) -> Table {
     let mut table = Table::new(
         ["CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"],
         palette,
     );
-    for condition in status.conditions.iter() {
+    for condition in conditions.iter() {
         let word = match condition.status {
             ConditionStatus::True => "True",
             ConditionStatus::False => "False",
@@ -115,18 +138,14 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
             condition.message.clone(),
         ]);
     }
-    let _ = writeln!(out, "{table}");
-    for condition in status.conditions.iter() {
-        if let Some(detail) = &condition.detail {
-            let kind = palette.paint(Paint::Bold, format_args!("{:?}", condition.kind));
-            let _ = writeln!(out, "{kind}: - on the host, + in git");
-            super::plan::lines(&mut out, detail, palette);
-            out.push('\n');
-        }
-    }
+    table
+}
+
+/// Renders the newest events as a table.
+pub(super) fn newest(events: &[Event], now: jiff::Timestamp, palette: Palette) -> Table {
     let mut table = Table::new(["AGE", "EVENT", "MESSAGE"], palette);
-    let skipped = whole.events.len().saturating_sub(15);
-    for event in whole.events.iter().skip(skipped) {
+    let skipped = events.len().saturating_sub(15);
+    for event in events.iter().skip(skipped) {
         let paint = (event.kind == EventKind::Warning).then_some(Paint::Warn);
         table.painted([
             (None, age(event.time, now)),
@@ -134,6 +153,5 @@ fn text(whole: &Whole, now: jiff::Timestamp, palette: Palette) -> String {
             (None, event.message.clone()),
         ]);
     }
-    let _ = write!(out, "{table}");
-    out
+    table
 }

@@ -3,7 +3,7 @@ use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 use plumb_core::view::CommitVerdict;
 use serde::Serialize;
 
-use super::{ControllerAddress, Selection, block_on, select};
+use super::{ControllerAddress, Selection, block_on, select, source};
 use crate::http::{Fleet, Held, HostObject, Revision, Source};
 use crate::output::{Paint, Palette, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
@@ -38,6 +38,21 @@ enum What {
     /// clone, `plumb explain COMMIT` says who could give what is missing.
     #[command(visible_alias = "revision")]
     Revisions {
+        #[command(flatten)]
+        controller: ControllerAddress,
+    },
+    /// The repository with its conditions
+    ///
+    /// READY is whether it was fetched and its accepted revision loaded, VERIFIED whether every commit up to
+    /// the branch's head is accepted.
+    #[command(visible_alias = "source")]
+    Sources {
+        #[command(flatten)]
+        controller: ControllerAddress,
+    },
+    /// The alerts that fire
+    #[command(visible_alias = "alert")]
+    Alerts {
         #[command(flatten)]
         controller: ControllerAddress,
     },
@@ -78,9 +93,44 @@ impl Get {
                     |palette| revisions_table(&fleet.revisions, &fleet, palette),
                 )?;
             }
+            What::Sources { controller } => {
+                let client = controller.client()?;
+                let fleet = block_on(async { client.fleet().await })?;
+                let sources = Items {
+                    items: vec![fleet.source.clone()],
+                };
+                shell.emit(&sources, |palette| source::table(&fleet, palette))?;
+            }
+            What::Alerts { controller } => {
+                let client = controller.client()?;
+                let fleet = block_on(async { client.fleet().await })?;
+                let alerts = Items {
+                    items: fleet.alerts.clone(),
+                };
+                shell.emit(&alerts, |palette| alerts_table(&fleet, palette))?;
+            }
         }
         Ok(Exit::OK)
     }
+}
+
+fn alerts_table(fleet: &Fleet, palette: Palette) -> String {
+    if fleet.alerts.is_empty() {
+        return "no alert fires\n".to_owned();
+    }
+    let mut table = Table::new(["ALERT", "SEVERITY", "HOST", "SINCE", "SUMMARY"], palette);
+    for alert in &fleet.alerts {
+        let label = |name: &str| alert.labels.get(name).cloned().unwrap_or_default();
+        let paint = (label("severity") == "critical").then_some(Paint::Error);
+        table.painted([
+            (paint, label("alertname")),
+            (None, label("severity")),
+            (None, label("host")),
+            (None, age(alert.since, fleet.now)),
+            (None, alert.summary.clone()),
+        ]);
+    }
+    table.to_string()
 }
 
 /// Renders a condition's status as a cell, coloured if it is bad.

@@ -121,7 +121,7 @@ async fn host(
     }
     let refused = Refused {
         message: format!("the fleet has no host {name}"),
-        hint: Some("`plumb get hosts` lists them".to_owned()),
+        hint: Some("run `plumb get hosts` to list the hosts".to_owned()),
     };
     (StatusCode::NOT_FOUND, axum::Json(refused)).into_response()
 }

@@ -48,6 +48,14 @@ const HELP: &[(&str, &str)] = &[
         "Whether the machine wants a reboot",
     ),
     (
+        "plumb_host_clock_offset_seconds",
+        "The host's clock minus the controller's at the last contact",
+    ),
+    (
+        "plumb_alertmanager_clock_offset_seconds",
+        "The Alertmanager's clock minus the controller's, by its last answer",
+    ),
+    (
         "plumb_host_last_success_timestamp_seconds",
         "When the host was last found or made as desired",
     ),

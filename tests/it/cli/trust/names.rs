@@ -20,7 +20,7 @@ fn an_approval_is_of_the_commit_that_was_printed() {
         env.git("fleet", &["tag", name, &evil]);
         env.plumb("fleet", &["approve", name])
             .exits(1)
-            .says(&["means more than one thing here", "git tag -d"]);
+            .says(&["is ambiguous", "git tag -d"]);
         env.plumb("fleet", &["explain", name]).exits(1);
         env.git("fleet", &["tag", "-d", name]);
         env.plumb("fleet", &["approve", name, "--id", "once"])

@@ -80,7 +80,7 @@ fn a_range_that_is_the_wrong_way_round_is_no_reason_to_push() {
     let tree = env.git("fleet", &["rev-parse", "HEAD^{tree}"]);
     for range in [format!("{tree}..HEAD"), format!("{first}..HEAD:fleet.yaml")] {
         let run = env.plumb("fleet", &["verify", &range]).exits(1);
-        let run = run.says(&["is no commit"]);
+        let run = run.says(&["not a commit"]);
         assert_eq!(run.stdout, "");
     }
     env.plumb("fleet", &["verify", "HEAD"])

@@ -2,7 +2,7 @@
 
 /// The bounds on what a server may make us receive, inflate and hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct FetchLimits {
     /// Bytes of one pack as received.
     pub pack: u64,
     /// Objects in one pack.
@@ -20,7 +20,7 @@ pub struct Limits {
     pub refs: usize,
 }
 
-impl Default for Limits {
+impl Default for FetchLimits {
     fn default() -> Self {
         Self {
             pack: 4 << 30,
@@ -36,7 +36,7 @@ impl Default for Limits {
 
 /// A bound that a server exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Exceeded {
+pub enum LimitExceeded {
     /// The size of the pack.
     #[error("its pack is larger than {0} bytes")]
     Pack(u64),

@@ -3,6 +3,7 @@
 mod limits;
 mod negotiate;
 mod pack;
+mod probe;
 mod repack;
 mod scan;
 mod transport;
@@ -17,15 +18,16 @@ use gix::protocol::transport::Service;
 use plumb_trust::TagRef;
 use plumb_trust::source::{Fetched, SourceError};
 
-pub use self::limits::{Exceeded, Limits};
+pub use self::limits::{FetchLimits, LimitExceeded};
 pub(super) use self::repack::repack;
 #[cfg(test)]
 pub(super) use self::scan::scan;
-pub use self::transport::Ssh;
-pub use self::watch::Patience;
+pub use self::transport::SshProgram;
+pub use self::watch::FetchTimeouts;
 
-use self::transport::Complaints;
-use self::watch::{Ended, Watch};
+use self::probe::{HttpAnswer, probe};
+use self::transport::StderrTail;
+use self::watch::{FetchEnd, Watch};
 use super::address::Address;
 use super::error::{innermost, one_line};
 use super::mirror::{Mirror, MirrorError};
@@ -45,19 +47,19 @@ const HEADS: &str = "refs/heads/";
 const BRANCHES: usize = 5;
 
 /// A fetch: its source, branch, bounds and time limits.
-pub(super) struct Request<'a> {
+pub(super) struct FetchRequest<'a> {
     pub(super) address: &'a Address,
     pub(super) branch: &'a str,
-    pub(super) ssh: &'a Ssh,
-    pub(super) limits: &'a Limits,
-    pub(super) patience: Patience,
+    pub(super) ssh: &'a SshProgram,
+    pub(super) limits: &'a FetchLimits,
+    pub(super) timeouts: FetchTimeouts,
     pub(super) closed: Arc<AtomicBool>,
 }
 
 /// A failed fetch, before the watch's reason and the program's stderr are taken into account.
 enum Failure {
     Gix(gix::Error),
-    Exceeded(Exceeded),
+    Exceeded(LimitExceeded),
     Garbled(String),
     Mirror(MirrorError),
     Empty,
@@ -80,17 +82,17 @@ impl From<MirrorError> for Failure {
     }
 }
 
-impl From<Exceeded> for Failure {
-    fn from(error: Exceeded) -> Self {
+impl From<LimitExceeded> for Failure {
+    fn from(error: LimitExceeded) -> Self {
         Self::Exceeded(error)
     }
 }
 
-impl Request<'_> {
+impl FetchRequest<'_> {
     /// Fetches into the mirror.
     pub(super) fn run(&self, mirror: &Mirror) -> Result<Fetched, SourceError> {
         let source_url = self.address.to_string();
-        let watch = Watch::start(self.patience, Arc::clone(&self.closed)).map_err(|error| {
+        let watch = Watch::start(self.timeouts, Arc::clone(&self.closed)).map_err(|error| {
             SourceError::Program {
                 program: "a thread".to_owned(),
                 reason: error.to_string(),
@@ -150,7 +152,7 @@ impl Request<'_> {
         let store = mirror.open_for(format)?;
         negotiate::receive(
             &store,
-            negotiate::Conversation {
+            negotiate::ServerConnection {
                 handshake: &mut handshake,
                 transport: &mut transport,
                 agent,
@@ -178,7 +180,7 @@ impl Request<'_> {
             list(prefixes, handshake, transport, agent, progress)?
         };
         if refs.len() > self.limits.refs {
-            return Err(Exceeded::Refs(self.limits.refs).into());
+            return Err(LimitExceeded::Refs(self.limits.refs).into());
         }
         Ok(refs)
     }
@@ -204,7 +206,7 @@ impl Request<'_> {
                 &mut progress,
             ) {
                 Ok(told) if told.len() > self.limits.refs => {
-                    return Exceeded::Refs(self.limits.refs).into();
+                    return LimitExceeded::Refs(self.limits.refs).into();
                 }
                 Ok(told) => refs = told,
                 Err(failure) => return failure,
@@ -266,16 +268,16 @@ impl Request<'_> {
     fn explain(
         &self,
         failure: Failure,
-        ended: Option<Ended>,
-        complaints: Complaints,
+        ended: Option<FetchEnd>,
+        complaints: StderrTail,
         source_url: String,
         mirror: &Mirror,
     ) -> SourceError {
         match ended {
-            Some(Ended::Idle(after) | Ended::Total(after)) => {
+            Some(FetchEnd::Idle(after) | FetchEnd::Total(after)) => {
                 return SourceError::Timeout { source_url, after };
             }
-            Some(Ended::Closed) => return SourceError::Closed,
+            Some(FetchEnd::Closed) => return SourceError::Closed,
             None => {}
         }
         let error = match failure {
@@ -309,8 +311,30 @@ impl Request<'_> {
             }
             Failure::Gix(error) => error,
         };
+        if let Address::Http { url } = self.address
+            && let Some(error) = explain_http(&url.to_bstring().to_string(), &source_url)
+        {
+            return error;
+        }
         classify(&error, &complaints.all(), source_url, self.login().as_ref())
     }
+}
+
+/// Asks an HTTP server once more why it can't be fetched from: a redirect that isn't followed and a sign-in page
+/// look to git like an absent server.
+fn explain_http(url: &str, source_url: &str) -> Option<SourceError> {
+    let source_url = source_url.to_owned();
+    Some(match probe(url)? {
+        HttpAnswer::Elsewhere(to) => SourceError::Redirected { source_url, to },
+        HttpAnswer::Circle => SourceError::Garbled {
+            source_url,
+            reason: "the server redirects in a circle".to_owned(),
+        },
+        HttpAnswer::Page(page) => SourceError::Denied {
+            source_url,
+            reason: format!("the server answers with a web page, such as a sign-in page: {page}"),
+        },
+    })
 }
 
 /// Lists the refs that begin with one of the prefixes.
@@ -350,6 +374,27 @@ fn tag_name(name: &BStr) -> Option<String> {
         .then(|| name.to_owned())
 }
 
+/// True if git or ssh would write such a line about an error.
+fn is_error(line: &str) -> bool {
+    [
+        "fatal: ",
+        "error: ",
+        "ERROR: ",
+        "remote: ",
+        "ssh: ",
+        "Host key verification failed",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start))
+        || line.contains(": Permission denied (")
+        || line.ends_with("Connection refused")
+}
+
+/// True if a line tells nothing of an error.
+fn is_noise(line: &str) -> bool {
+    line.starts_with("Warning:") || line.starts_with("debug")
+}
+
 /// Classifies a failure by the program's stderr or by gix's error.
 fn classify(
     error: &gix::Error,
@@ -357,12 +402,24 @@ fn classify(
     source_url: String,
     login: Option<&gix::sec::identity::Account>,
 ) -> SourceError {
-    let said = complaints.join("\n");
+    // Where a line is plainly an error, the others may be a greeting that speaks of denied access.
+    let errors: Vec<_> = complaints.iter().filter(|line| is_error(line)).collect();
+    let said = if errors.is_empty() {
+        complaints.join("\n")
+    } else {
+        errors
+            .iter()
+            .map(|line| line.as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    // The first line that isn't a warning: ssh's reason comes before git's own `fatal:`.
+    // The error of ssh or git is the last that is said; a server's greeting comes before it.
     let reason = complaints
         .iter()
-        .find(|line| !line.starts_with("Warning:") && !line.starts_with("debug"))
+        .rev()
+        .find(|line| is_error(line))
+        .or_else(|| complaints.iter().rev().find(|line| !is_noise(line)))
         .map_or_else(
             || innermost(error),
             |line| one_line(line.trim_start_matches("fatal: ")),
@@ -409,8 +466,8 @@ fn classify(
     if all.contains(&gix::error::Class::Unauthenticated) {
         // gix's message names a credential helper, which isn't used here.
         let reason = match login {
-            Some(_) => "it refuses the login of the address".to_owned(),
-            None => "it asks for a login".to_owned(),
+            Some(_) => "it rejects the login in the address".to_owned(),
+            None => "it requires a login".to_owned(),
         };
         return SourceError::Denied { source_url, reason };
     }

@@ -14,11 +14,11 @@ use plumb_trust::source::Fetched;
 use super::super::mirror::MirrorStore;
 use super::super::objects;
 use super::Failure;
-use super::limits::Limits;
+use super::limits::FetchLimits;
 use super::pack;
 
 /// A connection to a server that has sent its capabilities and refs.
-pub(super) struct Conversation<'a, T> {
+pub(super) struct ServerConnection<'a, T> {
     pub(super) handshake: &'a mut gix::protocol::Handshake,
     pub(super) transport: &'a mut T,
     pub(super) agent: gix::protocol::command::Feature,
@@ -39,7 +39,7 @@ pub(super) fn object_hash(
         b"sha1" => Ok(gix::hash::Kind::Sha1),
         b"sha256" => Ok(gix::hash::Kind::Sha256),
         other => Err(Failure::Garbled(format!(
-            "it names its objects by {}, which isn't known here",
+            "it uses the object format {}, which Plumb doesn't support",
             String::from_utf8_lossy(other)
         ))),
     }
@@ -48,9 +48,9 @@ pub(super) fn object_hash(
 /// Receives the objects of a fetch that the mirror lacks.
 pub(super) fn receive<T: Transport>(
     store: &MirrorStore,
-    mut conversation: Conversation<'_, T>,
+    mut conversation: ServerConnection<'_, T>,
     fetched: &Fetched,
-    limits: &Limits,
+    limits: &FetchLimits,
     interrupt: &AtomicBool,
 ) -> std::result::Result<(), Failure> {
     let recorded = store.recorded()?;
@@ -66,7 +66,7 @@ pub(super) fn receive<T: Transport>(
 
     let mut handle = store.handle().clone();
     handle.refresh = RefreshMode::Never;
-    let mut told = Told {
+    let mut told = NegotiationState {
         graph: Graph::new(handle, None),
         negotiator: Algorithm::Consecutive.into_negotiator(),
         tips: recorded.branches.iter().filter_map(objects::name).collect(),
@@ -112,12 +112,12 @@ pub(super) fn receive<T: Transport>(
         Ok(())
     } else {
         Err(Failure::Garbled(
-            "it doesn't send what it was asked for".to_owned(),
+            "it didn't send the requested objects".to_owned(),
         ))
     }
 }
 
-fn end<T: Transport>(conversation: &mut Conversation<'_, T>) {
+fn end<T: Transport>(conversation: &mut ServerConnection<'_, T>) {
     if conversation.handshake.server_protocol_version != Protocol::V2 {
         return;
     }
@@ -126,14 +126,14 @@ fn end<T: Transport>(conversation: &mut Conversation<'_, T>) {
 }
 
 /// The negotiation's state: the wanted objects and the commits that the mirror has.
-struct Told<'find> {
+struct NegotiationState<'find> {
     graph: Graph<'find, 'static>,
     negotiator: Box<dyn Negotiator>,
     tips: Vec<gix::ObjectId>,
     wanted: Vec<gix::ObjectId>,
 }
 
-impl Negotiate for Told<'_> {
+impl Negotiate for NegotiationState<'_> {
     fn mark_complete_and_common_ref(&mut self) -> Result<negotiate::Action> {
         for tip in std::mem::take(&mut self.tips) {
             // An unreadable tip is skipped; the server then sends more than needed.

@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gix::odb::pack::{Bundle, bundle, data};
 
 use super::super::error::innermost;
-use super::super::mirror::{Incoming, MirrorError, MirrorStore};
+use super::super::mirror::{IncomingPack, MirrorError, MirrorStore};
 use super::Failure;
-use super::limits::{Exceeded, Limits};
-use super::scan::{ScanError, scan};
+use super::limits::{FetchLimits, LimitExceeded};
+use super::scan::{PackScanError, scan};
 
 /// Receives a pack into the mirror. On failure it leaves nothing behind.
 pub(super) fn receive(
     from: &mut dyn BufRead,
     store: &MirrorStore,
     hash: gix::hash::Kind,
-    limits: &Limits,
+    limits: &FetchLimits,
     interrupt: &AtomicBool,
 ) -> Result<(), Failure> {
     let mut incoming = store.incoming()?;
     let length = copy(from, &mut incoming, limits, interrupt)?;
     let file = |error| Failure::Mirror(MirrorError::Io(error));
-    let again = |incoming: &mut Incoming| -> io::Result<File> {
+    let again = |incoming: &mut IncomingPack| -> io::Result<File> {
         let file = incoming.file_mut();
         file.flush()?;
         file.rewind()?;
@@ -31,9 +31,9 @@ pub(super) fn receive(
     };
     scan(again(&mut incoming).map_err(file)?, length, hash, limits).map_err(
         |error| match error {
-            ScanError::Exceeded(exceeded) => Failure::Exceeded(exceeded),
-            ScanError::Corrupt(reason) => Failure::Garbled(reason),
-            ScanError::Io(error) => file(error),
+            PackScanError::Exceeded(exceeded) => Failure::Exceeded(exceeded),
+            PackScanError::Corrupt(reason) => Failure::Garbled(reason),
+            PackScanError::Io(error) => file(error),
         },
     )?;
 
@@ -62,8 +62,8 @@ pub(super) fn receive(
 
 fn copy(
     from: &mut dyn BufRead,
-    to: &mut Incoming,
-    limits: &Limits,
+    to: &mut IncomingPack,
+    limits: &FetchLimits,
     interrupt: &AtomicBool,
 ) -> Result<u64, Failure> {
     let mut from = from.take(limits.pack + 1);
@@ -71,7 +71,7 @@ fn copy(
     let mut length: u64 = 0;
     loop {
         if interrupt.load(Ordering::Relaxed) {
-            return Err(Failure::Garbled("the fetch was ended".to_owned()));
+            return Err(Failure::Garbled("the fetch was cancelled".to_owned()));
         }
         let read = match from.read(&mut buffer) {
             Ok(0) => break,
@@ -81,7 +81,7 @@ fn copy(
         };
         length += read as u64;
         if length > limits.pack {
-            return Err(Exceeded::Pack(limits.pack).into());
+            return Err(LimitExceeded::Pack(limits.pack).into());
         }
         to.file_mut()
             .write_all(&buffer[..read])

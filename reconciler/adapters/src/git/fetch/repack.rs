@@ -8,16 +8,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::transport::apart;
-use super::watch::{Patience, Watch};
+use super::watch::{FetchTimeouts, Watch};
 
 /// Runs `git repack` on a mirror. It keeps unreachable objects: an old head of a rewound branch may still be
 /// the target of hosts. Without git the packs stay, and reading gets slower.
 pub(crate) fn repack(mirror: &Path, closed: &Arc<AtomicBool>) -> io::Result<()> {
-    let patience = Patience {
+    let timeouts = FetchTimeouts {
         idle: Duration::from_mins(15),
         total: Duration::from_mins(15),
     };
-    let watch = Watch::start(patience, Arc::clone(closed))?;
+    let watch = Watch::start(timeouts, Arc::clone(closed))?;
     let mut command = Command::new("git");
     apart(&mut command);
     let mut child = command

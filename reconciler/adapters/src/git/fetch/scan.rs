@@ -10,14 +10,14 @@ use std::io::{self, BufRead, Read};
 use gix::odb::pack::data::{self, entry::Header};
 use gix::zlib::{Decompress, FlushDecompress, Status};
 
-use super::limits::{Exceeded, Limits};
+use super::limits::{FetchLimits, LimitExceeded};
 
 /// A pack that is rejected.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ScanError {
+pub(crate) enum PackScanError {
     /// The pack exceeds a bound.
     #[error(transparent)]
-    Exceeded(#[from] Exceeded),
+    Exceeded(#[from] LimitExceeded),
     /// The pack is malformed.
     #[error("{0}")]
     Corrupt(String),
@@ -31,22 +31,22 @@ pub(crate) fn scan(
     pack: impl Read,
     length: u64,
     hash: gix::hash::Kind,
-    limits: &Limits,
-) -> Result<(), ScanError> {
-    let mut pack = Counted {
+    limits: &FetchLimits,
+) -> Result<(), PackScanError> {
+    let mut pack = CountingReader {
         inner: io::BufReader::with_capacity(64 << 10, pack),
         position: 0,
     };
     let mut header = [0; data::header::SIZE];
     pack.read_exact(&mut header)
-        .map_err(|_| ScanError::Corrupt("the pack ends early".to_owned()))?;
+        .map_err(|_| PackScanError::Corrupt("the pack ends early".to_owned()))?;
     let (_, objects) = data::header::decode(&header)
-        .map_err(|error| ScanError::Corrupt(super::super::error::innermost(&error)))?;
+        .map_err(|error| PackScanError::Corrupt(super::super::error::innermost(&error)))?;
     if objects > limits.objects {
-        return Err(Exceeded::Objects(limits.objects).into());
+        return Err(LimitExceeded::Objects(limits.objects).into());
     }
     let most = limits.inflated.max(length.saturating_mul(limits.ratio));
-    let inflated = || Exceeded::Inflated {
+    let inflated = || LimitExceeded::Inflated {
         pack: length,
         limit: most,
     };
@@ -60,10 +60,10 @@ pub(crate) fn scan(
         let begin = pack.position;
         let entry =
             data::Entry::from_read(&mut pack, begin, hash.len_in_bytes()).map_err(|error| {
-                ScanError::Corrupt(format!("an entry of the pack can't be read: {error}"))
+                PackScanError::Corrupt(format!("an entry of the pack can't be read: {error}"))
             })?;
         if entry.decompressed_size > limits.object {
-            return Err(Exceeded::Object(limits.object).into());
+            return Err(LimitExceeded::Object(limits.object).into());
         }
         let prefix = measure(&mut pack, &mut inflate, entry.decompressed_size)?;
         let result = match entry.header {
@@ -71,7 +71,7 @@ pub(crate) fn scan(
             _ => entry.decompressed_size,
         };
         if result > limits.object {
-            return Err(Exceeded::Object(limits.object).into());
+            return Err(LimitExceeded::Object(limits.object).into());
         }
         total = total.saturating_add(result);
         if matches!(
@@ -86,10 +86,12 @@ pub(crate) fn scan(
         let base = match entry.header {
             Header::OfsDelta { base_distance } => {
                 let at = begin.checked_sub(base_distance).ok_or_else(|| {
-                    ScanError::Corrupt("a delta's base lies before the pack".to_owned())
+                    PackScanError::Corrupt(
+                        "a delta's base is before the start of the pack".to_owned(),
+                    )
                 })?;
                 *chains.get(&at).ok_or_else(|| {
-                    ScanError::Corrupt("a delta's base isn't where it says".to_owned())
+                    PackScanError::Corrupt("a delta's base isn't at its offset".to_owned())
                 })?
             }
             Header::RefDelta { .. } => by_name,
@@ -97,7 +99,7 @@ pub(crate) fn scan(
         };
         let chain = base.saturating_add(result);
         if chain > limits.chain {
-            return Err(Exceeded::Chain(limits.chain).into());
+            return Err(LimitExceeded::Chain(limits.chain).into());
         }
         if matches!(entry.header, Header::RefDelta { .. }) {
             by_name = chain;
@@ -109,13 +111,13 @@ pub(crate) fn scan(
 
 /// Inflates one stream of `size` bytes and returns its first 20 bytes.
 fn measure(
-    pack: &mut Counted<impl BufRead>,
+    pack: &mut CountingReader<impl BufRead>,
     inflate: &mut Decompress,
     size: u64,
-) -> Result<Vec<u8>, ScanError> {
+) -> Result<Vec<u8>, PackScanError> {
     // A delta begins with two sizes of at most ten bytes each.
     const PREFIX: usize = 20;
-    let corrupt = |why: &str| ScanError::Corrupt(why.to_owned());
+    let corrupt = |why: &str| PackScanError::Corrupt(why.to_owned());
     let mut prefix = Vec::with_capacity(PREFIX);
     let mut buffer = [0; 16 << 10];
     inflate.reset();
@@ -144,7 +146,9 @@ fn measure(
             prefix.extend_from_slice(&buffer[..more]);
         }
         if inflate.total_out() > size {
-            return Err(corrupt("an entry of the pack is longer than it says"));
+            return Err(corrupt(
+                "an entry of the pack is longer than its header says",
+            ));
         }
         if status == Status::StreamEnd {
             break;
@@ -154,13 +158,15 @@ fn measure(
         }
     }
     if inflate.total_out() != size {
-        return Err(corrupt("an entry of the pack is shorter than it says"));
+        return Err(corrupt(
+            "an entry of the pack is shorter than its header says",
+        ));
     }
     Ok(prefix)
 }
 
 /// Returns the result size of a delta: the second of the two sizes at its beginning.
-fn delta_result(prefix: &[u8]) -> Result<u64, ScanError> {
+fn delta_result(prefix: &[u8]) -> Result<u64, PackScanError> {
     let mut bytes = prefix.iter();
     let mut size = || -> Option<u64> {
         let mut value: u64 = 0;
@@ -175,15 +181,15 @@ fn delta_result(prefix: &[u8]) -> Result<u64, ScanError> {
     };
     size()
         .and_then(|_| size())
-        .ok_or_else(|| ScanError::Corrupt("a delta of the pack has no sizes".to_owned()))
+        .ok_or_else(|| PackScanError::Corrupt("a delta of the pack has no sizes".to_owned()))
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     inner: R,
     position: u64,
 }
 
-impl<R: BufRead> Read for Counted<R> {
+impl<R: BufRead> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.position += read as u64;
@@ -191,7 +197,7 @@ impl<R: BufRead> Read for Counted<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Counted<R> {
+impl<R: BufRead> BufRead for CountingReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.inner.fill_buf()
     }

@@ -19,7 +19,7 @@ use super::watch::Watch;
 
 /// The `ssh` program and its options.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ssh {
+pub struct SshProgram {
     /// A shell command line, as in `GIT_SSH_COMMAND`; `None` means `ssh`.
     pub command: Option<String>,
     /// The private key to log in with; `None` leaves it to ssh.
@@ -28,7 +28,7 @@ pub struct Ssh {
     pub known_hosts: Option<PathBuf>,
 }
 
-impl Ssh {
+impl SshProgram {
     fn arguments(&self) -> Vec<OsString> {
         // Nobody is there to answer a prompt, and a dead connection must be noticed.
         let mut all: Vec<OsString> = [
@@ -60,20 +60,24 @@ impl Ssh {
 }
 
 /// An open transport, and the stderr of the program behind it.
-pub(crate) struct Opened {
+pub(crate) struct OpenTransport {
     pub(crate) transport: Box<dyn Transport + Send>,
-    pub(crate) complaints: Complaints,
+    pub(crate) complaints: StderrTail,
 }
 
 /// A program that couldn't be started.
 #[derive(Debug)]
-pub(crate) struct NotStarted {
+pub(crate) struct StartError {
     pub(crate) program: String,
     pub(crate) error: std::io::Error,
 }
 
 /// Opens a transport to a repository, and puts the program that it starts under the watch.
-pub(crate) fn open(address: &Address, ssh: &Ssh, watch: &Watch) -> Result<Opened, NotStarted> {
+pub(crate) fn open(
+    address: &Address,
+    ssh: &SshProgram,
+    watch: &Watch,
+) -> Result<OpenTransport, StartError> {
     let (command, program) = match address {
         Address::Folder(path) => (upload_pack(path), "git"),
         Address::Ssh {
@@ -88,13 +92,13 @@ pub(crate) fn open(address: &Address, ssh: &Ssh, watch: &Watch) -> Result<Opened
             url.set_user(None);
             url.set_password(None);
             let transport = http::connect::<http::reqwest::Remote>(url, Protocol::V2, false);
-            return Ok(Opened {
+            return Ok(OpenTransport {
                 transport: Box::new(transport),
-                complaints: Complaints::default(),
+                complaints: StderrTail::default(),
             });
         }
     };
-    spawn(command, address, watch).map_err(|error| NotStarted {
+    spawn(command, address, watch).map_err(|error| StartError {
         program: program.to_owned(),
         error,
     })
@@ -106,7 +110,13 @@ fn upload_pack(path: &std::path::Path) -> Command {
     command
 }
 
-fn over_ssh(ssh: &Ssh, user: Option<&str>, host: &str, port: Option<u16>, path: &str) -> Command {
+fn over_ssh(
+    ssh: &SshProgram,
+    user: Option<&str>,
+    host: &str,
+    port: Option<u16>,
+    path: &str,
+) -> Command {
     let mut command = match &ssh.command {
         // As git does: the shell interprets the command line, but not the arguments.
         Some(text) => {
@@ -118,6 +128,8 @@ fn over_ssh(ssh: &Ssh, user: Option<&str>, host: &str, port: Option<u16>, path: 
     };
     command.args(ssh.arguments());
     command.args(["-o", "SendEnv=GIT_PROTOCOL"]);
+    // The server's banner would stand before every error, and can hold any words.
+    command.args(["-o", "LogLevel=ERROR"]);
     if let Some(port) = port {
         command.arg("-p").arg(port.to_string());
     }
@@ -158,7 +170,7 @@ fn plain(name: &str) -> bool {
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Result<Opened> {
+fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Result<OpenTransport> {
     apart(&mut command);
     command
         .env("GIT_PROTOCOL", "version=2")
@@ -182,9 +194,9 @@ fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Res
         false,
     )
     .custom_url(Some(path.as_str().into()));
-    Ok(Opened {
+    Ok(OpenTransport {
         transport: Box::new(transport),
-        complaints: Complaints::listen(complaints)?,
+        complaints: StderrTail::listen(complaints)?,
     })
 }
 
@@ -204,12 +216,12 @@ pub(super) fn apart(command: &mut Command) {
 
 /// The last lines that a program wrote to its standard error.
 #[derive(Default)]
-pub(crate) struct Complaints {
+pub(crate) struct StderrTail {
     lines: Arc<Mutex<Vec<String>>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Complaints {
+impl StderrTail {
     /// The maximum number of lines kept, and below it the maximum bytes of each.
     const LINES: usize = 40;
     const LINE: u64 = 1000;

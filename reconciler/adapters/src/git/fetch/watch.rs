@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 /// The time limits of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct FetchTimeouts {
     /// The maximum time without a byte from the server.
     pub idle: Duration,
     /// The maximum time in total.
     pub total: Duration,
 }
 
-impl Default for Patience {
+impl Default for FetchTimeouts {
     fn default() -> Self {
         Self {
             idle: Duration::from_mins(1),
@@ -30,7 +30,7 @@ impl Default for Patience {
 
 /// The reason why the watch ended a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum FetchEnd {
     /// No byte arrived for this long.
     Idle(Duration),
     /// The fetch took longer than this in total.
@@ -45,7 +45,7 @@ struct State {
     heard: AtomicU64,
     stop: AtomicBool,
     done: AtomicBool,
-    ended: Mutex<Option<Ended>>,
+    ended: Mutex<Option<FetchEnd>>,
     child: Mutex<Option<Child>>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches until dropped; `closed` is set when the source is closed.
-    pub(crate) fn start(patience: Patience, closed: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(crate) fn start(timeouts: FetchTimeouts, closed: Arc<AtomicBool>) -> io::Result<Self> {
         let state = Arc::new(State {
             begin: Instant::now(),
             heard: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl Watch {
         });
         let thread = thread::Builder::new().name("git-watch".to_owned()).spawn({
             let state = Arc::clone(&state);
-            move || state.watch(patience, &closed)
+            move || state.watch(timeouts, &closed)
         })?;
         Ok(Self {
             state,
@@ -86,8 +86,8 @@ impl Watch {
     }
 
     /// Wraps a reader, each read of which resets the idle timeout.
-    pub(crate) fn hear<R: Read>(&self, inner: R) -> Heard<R> {
-        Heard {
+    pub(crate) fn hear<R: Read>(&self, inner: R) -> WatchedReader<R> {
+        WatchedReader {
             inner,
             state: Arc::clone(&self.state),
         }
@@ -99,7 +99,7 @@ impl Watch {
     }
 
     /// Returns the reason why the watch ended the fetch, if it did.
-    pub(crate) fn ended(&self) -> Option<Ended> {
+    pub(crate) fn ended(&self) -> Option<FetchEnd> {
         *self
             .state
             .ended
@@ -121,16 +121,16 @@ impl Drop for Watch {
 }
 
 impl State {
-    fn watch(&self, patience: Patience, closed: &AtomicBool) {
+    fn watch(&self, timeouts: FetchTimeouts, closed: &AtomicBool) {
         while !self.done.load(Ordering::Relaxed) {
             let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
             let now = self.begin.elapsed();
             let ended = if closed.load(Ordering::Relaxed) {
-                Some(Ended::Closed)
-            } else if now > patience.total {
-                Some(Ended::Total(patience.total))
-            } else if now.saturating_sub(heard) > patience.idle {
-                Some(Ended::Idle(patience.idle))
+                Some(FetchEnd::Closed)
+            } else if now > timeouts.total {
+                Some(FetchEnd::Total(timeouts.total))
+            } else if now.saturating_sub(heard) > timeouts.idle {
+                Some(FetchEnd::Idle(timeouts.idle))
             } else {
                 None
             };
@@ -162,12 +162,12 @@ impl State {
 }
 
 /// The reader that [`Watch::hear`] returns.
-pub(crate) struct Heard<R> {
+pub(crate) struct WatchedReader<R> {
     inner: R,
     state: Arc<State>,
 }
 
-impl<R: Read> Read for Heard<R> {
+impl<R: Read> Read for WatchedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         let now = u64::try_from(self.state.begin.elapsed().as_millis()).unwrap_or(u64::MAX);

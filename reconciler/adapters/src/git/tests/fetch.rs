@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
+use plumb_api::LoginUrl;
 use plumb_trust::ObjectFormat;
 use plumb_trust::source::{Source, SourceError, VerifyRequest};
 
@@ -305,7 +306,11 @@ fn branches_are_named_in_full() {
         "refs/heads/a..b",
         "HEAD",
     ] {
-        let options = GitOptions::new("/srv/x.git", wrong, place.path("state/m.git"));
+        let options = GitOptions::new(
+            LoginUrl::new("/srv/x.git"),
+            wrong,
+            place.path("state/m.git"),
+        );
         assert!(
             matches!(GitSource::open(options), Err(GitSourceError::Branch(_))),
             "{wrong}"

@@ -8,7 +8,7 @@ use plumb_trust::ObjectFormat;
 use plumb_trust::source::{Source, SourceError};
 
 use super::super::GitSource;
-use super::super::fetch::Limits;
+use super::super::fetch::FetchLimits;
 use super::super::write::Writer;
 use super::{Place, commit, fetch};
 
@@ -96,17 +96,17 @@ fn bomb(doublings: u32) -> Vec<u8> {
     pack
 }
 
-fn scanned(pack: &[u8], limits: &Limits) -> Result<(), String> {
+fn scanned(pack: &[u8], limits: &FetchLimits) -> Result<(), String> {
     super::super::fetch::scan(pack, pack.len() as u64, gix::hash::Kind::Sha1, limits)
         .map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_small_pack_that_stands_for_a_large_one_is_refused() {
-    let limits = Limits {
+    let limits = FetchLimits {
         object: u64::MAX,
         chain: u64::MAX,
-        ..Limits::default()
+        ..FetchLimits::default()
     };
     // 4 KiB, doubled 24 times: the last object alone has 64 GiB.
     let pack = bomb(24);
@@ -117,25 +117,25 @@ fn a_small_pack_that_stands_for_a_large_one_is_refused() {
         error.contains("inflates to more than 1073741824 bytes"),
         "{error}"
     );
-    let error = scanned(&pack, &Limits::default()).unwrap_err();
+    let error = scanned(&pack, &FetchLimits::default()).unwrap_err();
     assert!(
         error.contains("an object of its pack is larger than 268435456 bytes"),
         "{error}"
     );
     let error = scanned(
         &pack,
-        &Limits {
+        &FetchLimits {
             chain: 100_000,
-            ..Limits::default()
+            ..FetchLimits::default()
         },
     )
     .unwrap_err();
     assert!(error.contains("a chain of deltas"), "{error}");
     let error = scanned(
         &pack,
-        &Limits {
+        &FetchLimits {
             objects: 10,
-            ..Limits::default()
+            ..FetchLimits::default()
         },
     )
     .unwrap_err();
@@ -145,10 +145,13 @@ fn a_small_pack_that_stands_for_a_large_one_is_refused() {
 #[test]
 fn garbled_packs_are_errors() {
     let good = bomb(3);
-    assert!(scanned(&good, &Limits::default()).is_ok());
+    assert!(scanned(&good, &FetchLimits::default()).is_ok());
     // The checksum at the end is gix' to check; everything before it is ours.
     for end in 0..good.len() - 21 {
-        assert!(scanned(&good[..end], &Limits::default()).is_err(), "{end}");
+        assert!(
+            scanned(&good[..end], &FetchLimits::default()).is_err(),
+            "{end}"
+        );
     }
     for at in 0..good.len() - 20 {
         for bit in 0..8 {
@@ -157,9 +160,9 @@ fn garbled_packs_are_errors() {
             // No panic, and no allocation beyond the bounds; some flips are harmless.
             let _ = scanned(
                 &pack,
-                &Limits {
+                &FetchLimits {
                     object: 1 << 20,
-                    ..Limits::default()
+                    ..FetchLimits::default()
                 },
             );
         }
@@ -236,7 +239,7 @@ fn a_pack_without_what_was_asked_for_is_refused() {
     for _ in 0..2 {
         let error = fetch(&source).unwrap_err();
         assert!(
-            matches!(&error, SourceError::Garbled { reason, .. } if reason.contains("asked for")),
+            matches!(&error, SourceError::Garbled { reason, .. } if reason.contains("requested objects")),
             "{error:?}"
         );
     }
@@ -257,8 +260,8 @@ fn a_server_that_falls_silent_is_given_up() {
     ] {
         let mut options = place.options("ssh://git@host.invalid/fleet.git");
         options.ssh.command = Some(format!("sh -c '{talk}' ssh"));
-        options.patience.idle = Duration::from_millis(700);
-        options.patience.total = Duration::from_secs(2);
+        options.timeouts.idle = Duration::from_millis(700);
+        options.timeouts.total = Duration::from_secs(2);
         let began = std::time::Instant::now();
         let error = fetch(&GitSource::open(options).unwrap()).unwrap_err();
         assert!(

@@ -11,6 +11,7 @@ mod write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use plumb_api::LoginUrl;
 use plumb_trust::source::{Fetched, Source, SourceError};
 use plumb_trust::{ObjectFormat, Oid};
 
@@ -78,7 +79,11 @@ impl Place {
     }
 
     fn options(&self, url: &str) -> GitOptions {
-        GitOptions::new(url, "refs/heads/main", self.path("state/mirror.git"))
+        GitOptions::new(
+            LoginUrl::new(url),
+            "refs/heads/main",
+            self.path("state/mirror.git"),
+        )
     }
 }
 

@@ -247,7 +247,7 @@ fn http_works_and_what_it_answers_becomes_a_kind_of_error() {
     let port = web(&place, Some("Basic Ym9iOnNlY3JldA=="));
     let error = fetch(&place.source(&format!("http://127.0.0.1:{port}/fleet.git"))).unwrap_err();
     assert!(
-        matches!(&error, SourceError::Denied { reason, .. } if reason == "it asks for a login"),
+        matches!(&error, SourceError::Denied { reason, .. } if reason == "it requires a login"),
         "{error:?}"
     );
 }

@@ -19,25 +19,25 @@ impl Outgoing for To {
     }
 }
 
-struct From(ReadHalf<DuplexStream>, Epitaph);
+struct From(ReadHalf<DuplexStream>, ExitInfo);
 
 impl Incoming for From {
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>> {
         Box::pin(async move { self.0.read_buf(into).await })
     }
 
-    fn epitaph(&mut self) -> BoxFuture<'_, Epitaph> {
-        let epitaph = self.1.clone();
-        Box::pin(async move { epitaph })
+    fn exit_info(&mut self) -> BoxFuture<'_, ExitInfo> {
+        let exit_info = self.1.clone();
+        Box::pin(async move { exit_info })
     }
 }
 
-fn line(epitaph: &Epitaph) -> (Line, DuplexStream) {
+fn line(exit_info: &ExitInfo) -> (Line, DuplexStream) {
     let (ours, theirs) = duplex(4096);
     let (read, write) = split(ours);
     let line = Line {
         to: Box::new(To(write)),
-        from: Box::new(From(read, epitaph.clone())),
+        from: Box::new(From(read, exit_info.clone())),
     };
     (line, theirs)
 }
@@ -49,10 +49,10 @@ struct Stock {
 }
 
 impl Origin for Stock {
-    fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
+    fn revive(&mut self, end: FailedStart) -> BoxFuture<'_, Result<Line, HostError>> {
         let line = self.lines.pop().ok_or_else(|| HostError::AgentFailed {
             host: host(),
-            reason: end.said.unwrap_or_else(|| end.epitaph.to_string()),
+            reason: end.said.unwrap_or_else(|| end.exit_info.to_string()),
         });
         Box::pin(async move { line })
     }
@@ -66,13 +66,13 @@ fn host() -> HostName {
     "web1".parse().unwrap()
 }
 
-fn died() -> Epitaph {
-    let mut epitaph = Epitaph {
+fn died() -> ExitInfo {
+    let mut exit_info = ExitInfo {
         exit: Some(Exit::Status(101)),
-        ..Epitaph::default()
+        ..ExitInfo::default()
     };
-    epitaph.stderr.push(b"out of cheese");
-    epitaph
+    exit_info.stderr.push(b"out of cheese");
+    exit_info
 }
 
 fn talk(line: Line, more: Vec<Line>) -> (Conversation, Arc<AtomicU64>) {
@@ -81,7 +81,7 @@ fn talk(line: Line, more: Vec<Line>) -> (Conversation, Arc<AtomicU64>) {
         lines: more,
         parked: Arc::clone(&parked),
     };
-    let conversation = Conversation::new(host(), Patience::default(), line, Box::new(origin));
+    let conversation = Conversation::new(host(), AgentTimeouts::default(), line, Box::new(origin));
     (conversation, parked)
 }
 
@@ -173,8 +173,8 @@ async fn a_question_is_answered_and_the_line_kept() {
 #[tokio::test]
 async fn what_an_agent_answers_must_be_what_was_asked() {
     for (answer, says) in [
-        (facts("web1"), "facts, which wasn't asked for"),
-        (Response::NeedState, "wish for the whole state"),
+        (facts("web1"), "facts, which wasn't requested"),
+        (Response::NeedState, "request for the full state"),
     ] {
         let (line, mut end) = line(&died());
         let (mut conversation, parked) = talk(line, Vec::new());

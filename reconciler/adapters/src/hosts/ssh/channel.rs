@@ -5,26 +5,73 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use plumb_api::HostName;
+use plumb_core::ports::HostError;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::connection::{Aside, Connection, plain};
-use crate::hosts::line::{Epitaph, Exit, Incoming, Line, Outgoing};
+use super::connection::Connection;
+use super::handler::{ConnectionFacts, plain};
+use crate::hosts::line::{Exit, ExitInfo, Incoming, Line, Outgoing};
 
 /// The time limit for a server to report a program's exit status.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// The waits before a refused session is asked for again.
+const WAITS: [Duration; 6] = [
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+/// The reason why a program can't be run.
+#[derive(Debug)]
+pub(super) enum NoChannel {
+    /// The server refuses to open a session.
+    Refused,
+    /// The connection broke, or the request failed.
+    Broken(String),
+}
+
+impl NoChannel {
+    /// Returns the error of the host; `what` couldn't be done.
+    pub(super) fn host_error(self, host: HostName, what: &str) -> HostError {
+        match self {
+            Self::Refused => HostError::NoSession { host },
+            Self::Broken(why) => HostError::AgentFailed {
+                host,
+                reason: format!("{what}: {why}"),
+            },
+        }
+    }
+}
+
 /// Runs a command and returns the line to it, without waiting until it has started.
-pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, String> {
-    let failed = |error: russh::Error| match connection.aside.ended() {
-        Some(why) => why,
-        None => match error {
-            russh::Error::ChannelOpenFailure(_) => {
-                "the server opens no session (MaxSessions in its sshd_config?)".to_owned()
-            }
-            error => plain(&error),
-        },
+///
+/// A server that allows one session at a time (`MaxSessions 1`) counts the last one for a moment after it has
+/// closed, so a refused session is asked for again.
+pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, NoChannel> {
+    let mut waits = WAITS.iter();
+    loop {
+        match open(connection, command).await {
+            Err(NoChannel::Refused) => match waits.next() {
+                Some(wait) => sleep(*wait).await,
+                None => return Err(NoChannel::Refused),
+            },
+            done => return done,
+        }
+    }
+}
+
+async fn open(connection: &Connection, command: &str) -> Result<Line, NoChannel> {
+    let failed = |error: russh::Error| match (connection.aside.ended(), error) {
+        (Some(why), _) => NoChannel::Broken(why),
+        (None, russh::Error::ChannelOpenFailure(_)) => NoChannel::Refused,
+        (None, error) => NoChannel::Broken(plain(&error)),
     };
     let channel = connection
         .handle
@@ -35,21 +82,21 @@ pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, 
     channel.exec(true, command).await.map_err(failed)?;
     let (read, write) = channel.split();
     Ok(Line {
-        to: Box::new(Input { write }),
-        from: Box::new(Output {
+        to: Box::new(ChannelInput { write }),
+        from: Box::new(ChannelOutput {
             read,
             aside: Arc::clone(&connection.aside),
-            epitaph: Epitaph::default(),
-            closed: Closed::No,
+            exit_info: ExitInfo::default(),
+            closed: ClosedPart::No,
         }),
     })
 }
 
-struct Input {
+struct ChannelInput {
     write: ChannelWriteHalf<Msg>,
 }
 
-impl Outgoing for Input {
+impl Outgoing for ChannelInput {
     fn send(&mut self, bytes: Vec<u8>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             let sent = if bytes.is_empty() {
@@ -64,7 +111,7 @@ impl Outgoing for Input {
 
 /// The part of a channel that is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
+enum ClosedPart {
     /// Nothing is closed.
     No,
     /// The program's output is closed; its exit status may still arrive.
@@ -73,47 +120,48 @@ enum Closed {
     Wholly,
 }
 
-struct Output {
+struct ChannelOutput {
     read: ChannelReadHalf,
-    aside: Arc<Aside>,
-    epitaph: Epitaph,
-    closed: Closed,
+    aside: Arc<ConnectionFacts>,
+    exit_info: ExitInfo,
+    closed: ClosedPart,
 }
 
-impl Output {
+impl ChannelOutput {
     /// Records what a message says about the end, and returns the message if it is output.
     fn note(&mut self, message: Option<ChannelMsg>) -> Option<ChannelMsg> {
         match message {
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.epitaph.stderr.push(&data),
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.exit_info.stderr.push(&data),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
-                self.epitaph.exit = Some(Exit::Status(exit_status));
+                self.exit_info.exit = Some(Exit::Status(exit_status));
             }
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 let name = format!("{signal_name:?}");
-                self.epitaph.exit = Some(Exit::Signal(name));
+                self.exit_info.exit = Some(Exit::Signal(name));
             }
             Some(ChannelMsg::Failure) => {
-                self.epitaph.cause = Some("the server runs no programs for this login".to_owned());
-                self.closed = Closed::Wholly;
+                self.exit_info.cause =
+                    Some("the server doesn't let this login run programs".to_owned());
+                self.closed = ClosedPart::Wholly;
             }
-            Some(ChannelMsg::Eof) => self.closed = Closed::Output,
-            Some(ChannelMsg::Close) => self.closed = Closed::Wholly,
+            Some(ChannelMsg::Eof) => self.closed = ClosedPart::Output,
+            Some(ChannelMsg::Close) => self.closed = ClosedPart::Wholly,
             Some(output @ ChannelMsg::Data { .. }) => return Some(output),
             Some(_) => {}
             None => {
-                self.closed = Closed::Wholly;
+                self.closed = ClosedPart::Wholly;
                 let ended = self.aside.ended();
-                self.epitaph.cause = ended.or(self.epitaph.cause.take());
+                self.exit_info.cause = ended.or(self.exit_info.cause.take());
             }
         }
         None
     }
 }
 
-impl Incoming for Output {
+impl Incoming for ChannelOutput {
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>> {
         Box::pin(async move {
-            while self.closed == Closed::No {
+            while self.closed == ClosedPart::No {
                 let message = self.read.wait().await;
                 if let Some(ChannelMsg::Data { data }) = self.note(message)
                     && !data.is_empty()
@@ -126,16 +174,16 @@ impl Incoming for Output {
         })
     }
 
-    fn epitaph(&mut self) -> BoxFuture<'_, Epitaph> {
+    fn exit_info(&mut self) -> BoxFuture<'_, ExitInfo> {
         Box::pin(async move {
             let _ = timeout(LAST_WORDS, async {
-                while self.closed != Closed::Wholly {
+                while self.closed != ClosedPart::Wholly {
                     let message = self.read.wait().await;
                     self.note(message);
                 }
             })
             .await;
-            self.epitaph.clone()
+            self.exit_info.clone()
         })
     }
 }

@@ -1,21 +1,20 @@
 //! Opens an SSH connection to a host: connects, checks the host key, logs in.
 
 use std::fmt;
-use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_core::desired::Endpoint;
-use russh::client::{self, DisconnectReason, Handle, Handler};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::client::{self, Handle};
 use russh::{AlgorithmKind, Preferred, SshId};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::handler::{ConnectionFacts, ConnectionHandler, Trust, listed, plain, plain_io};
 use super::login::{self, Refused};
 use super::pace::Pace;
 use super::pins::{Pins, fingerprint};
-use super::{Known, Settings};
+use super::{KnownHost, Settings};
 
 /// The time limits for the steps of connecting.
 #[derive(Debug, Clone, Copy)]
@@ -47,127 +46,14 @@ pub(super) enum NoConnection {
     WrongKey(String),
     /// The login failed.
     Refused(String),
-}
-
-/// The facts that the handler of a connection records: the host key and the cause of the end.
-#[derive(Debug, Default)]
-pub(super) struct Aside {
-    shown: OnceLock<PublicKey>,
-    ended: Mutex<Option<String>>,
-}
-
-impl Aside {
-    /// The host key that the server showed.
-    pub(super) fn shown(&self) -> Option<&PublicKey> {
-        self.shown.get()
-    }
-
-    /// Returns the cause of the connection's end, if it has ended.
-    pub(super) fn ended(&self) -> Option<String> {
-        self.ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-/// The host keys to accept.
-pub(super) enum Trust {
-    /// Any of these keys.
-    Pinned(Pins),
-    /// No key: the handler only records the one that is shown.
-    Nothing,
-}
-
-/// Handles a connection's events: it checks the host key and records the end.
-pub(super) struct Watcher {
-    trust: Trust,
-    aside: Arc<Aside>,
-}
-
-impl Handler for Watcher {
-    type Error = russh::Error;
-
-    async fn check_server_key(
-        &mut self,
-        shown: &PublicKeyOrCertificate,
-    ) -> Result<bool, russh::Error> {
-        let shown = shown.public_key();
-        let taken = match &self.trust {
-            Trust::Pinned(pins) => pins.hold(&shown),
-            Trust::Nothing => false,
-        };
-        let _ = self.aside.shown.set(shown);
-        Ok(taken)
-    }
-
-    async fn disconnected(
-        &mut self,
-        reason: DisconnectReason<russh::Error>,
-    ) -> Result<(), russh::Error> {
-        let text = match &reason {
-            DisconnectReason::ReceivedDisconnect(info) => {
-                let said = crate::hosts::untrusted::printable(&info.message, 200);
-                format!("the server hung up: {said}")
-            }
-            DisconnectReason::Error(error) => plain(error),
-        };
-        self.aside
-            .ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(text);
-        match reason {
-            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
-            DisconnectReason::Error(error) => Err(error),
-        }
-    }
-}
-
-/// Turns a russh error into a message in common terms.
-pub(super) fn plain(error: &russh::Error) -> String {
-    match error {
-        russh::Error::IO(error) => plain_io(error),
-        russh::Error::Disconnect
-        | russh::Error::HUP
-        | russh::Error::RecvError
-        | russh::Error::SendError => "the connection was closed".to_owned(),
-        russh::Error::KeepaliveTimeout => "it no longer answers keepalives".to_owned(),
-        russh::Error::Version => "what answers there isn't an SSH server".to_owned(),
-        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-            let what = match kind {
-                AlgorithmKind::Kex => "key exchange",
-                AlgorithmKind::Key => "host key type",
-                AlgorithmKind::Cipher => "cipher",
-                AlgorithmKind::Compression => "compression",
-                AlgorithmKind::Mac => "MAC",
-            };
-            format!("no common {what}: it has {}", listed(theirs))
-        }
-        other => crate::hosts::untrusted::printable(&other.to_string(), 300),
-    }
-}
-
-fn plain_io(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe => "the connection was closed".to_owned(),
-        io::ErrorKind::HostUnreachable => "no route to the host".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "the network is unreachable".to_owned(),
-        _ => crate::hosts::untrusted::printable(&error.to_string(), 300),
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    crate::hosts::untrusted::printable(&names.join(", "), 300)
+    /// It answered, and has no algorithm in common with us.
+    NoCommonAlgorithm(String),
 }
 
 /// An endpoint in the form `HOST:PORT`, with brackets around IPv6 addresses.
-pub(super) struct Place<'a>(pub(super) &'a str, pub(super) u16);
+pub(super) struct HostPort<'a>(pub(super) &'a str, pub(super) u16);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for HostPort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.contains(':') {
             write!(f, "[{}]:{}", self.0, self.1)
@@ -179,8 +65,8 @@ impl fmt::Display for Place<'_> {
 
 /// A connection after login.
 pub(super) struct Connection {
-    pub(super) handle: Handle<Watcher>,
-    pub(super) aside: Arc<Aside>,
+    pub(super) handle: Handle<ConnectionHandler>,
+    pub(super) aside: Arc<ConnectionFacts>,
     pub(super) user: String,
 }
 
@@ -204,12 +90,12 @@ pub(super) async fn open(
     pins: &Pins,
     settings: &Settings,
     pace: &Pace,
-    known: &Known,
+    known: &KnownHost,
 ) -> Result<Connection, NoConnection> {
     let stream = dial(&endpoint.address, endpoint.port, settings.timeouts, pace).await?;
     let permit = pace.handshake().await;
-    let aside = Arc::<Aside>::default();
-    let watcher = Watcher {
+    let aside = Arc::<ConnectionFacts>::default();
+    let watcher = ConnectionHandler {
         trust: Trust::Pinned(pins.clone()),
         aside: Arc::clone(&aside),
     };
@@ -224,15 +110,9 @@ pub(super) async fn open(
                     .map_or_else(|| "unknown".to_owned(), fingerprint),
             ));
         }
-        Ok(Err(russh::Error::NoCommonAlgo {
-            kind: AlgorithmKind::Key,
-            theirs,
-            ..
-        })) => {
-            return Err(NoConnection::WrongKey(format!(
-                "of the types {} (pinned is {})",
-                listed(&theirs),
-                pins.types()
+        Ok(Err(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
+            return Err(NoConnection::NoCommonAlgorithm(disagreement(
+                &kind, &ours, &theirs,
             )));
         }
         Ok(Err(error)) => return Err(NoConnection::Unreachable(plain(&error))),
@@ -262,6 +142,29 @@ pub(super) async fn open(
     })
 }
 
+/// Describes a failed negotiation with both sides' lists.
+pub(super) fn disagreement(kind: &AlgorithmKind, ours: &[String], theirs: &[String]) -> String {
+    let what = match kind {
+        AlgorithmKind::Kex => "key exchange",
+        AlgorithmKind::Key => "host key type",
+        AlgorithmKind::Cipher => "cipher",
+        AlgorithmKind::Compression => "compression",
+        AlgorithmKind::Mac => "MAC",
+    };
+    // Markers of extensions stand among the key exchanges and aren't any.
+    let real = |names: &[String]| {
+        let names = names
+            .iter()
+            .filter(|n| !n.starts_with("ext-info-") && !n.starts_with("kex-strict-"));
+        names.cloned().collect::<Vec<_>>()
+    };
+    format!(
+        "no common {what}: the server offers {}; Plumb offers {}",
+        listed(&real(theirs)),
+        listed(&real(ours))
+    )
+}
+
 /// Makes the client's configuration.
 pub(super) fn config(preferred: Preferred, keepalive: Duration) -> Arc<client::Config> {
     Arc::new(client::Config {
@@ -285,8 +188,8 @@ pub(super) async fn dial(
     let looking = tokio::net::lookup_host((address, port));
     let addresses = match timeout(timeouts.connect, looking).await {
         Ok(Ok(addresses)) => addresses,
-        Ok(Err(_)) => return Err(unreachable("the name isn't known".to_owned())),
-        Err(_) => return Err(unreachable("the name isn't resolved in time".to_owned())),
+        Ok(Err(_)) => return Err(unreachable("the name can't be resolved".to_owned())),
+        Err(_) => return Err(unreachable("resolving the name timed out".to_owned())),
     };
     let mut last = "the name has no address".to_owned();
     for address in addresses {
@@ -302,12 +205,4 @@ pub(super) async fn dial(
         }
     }
     Err(unreachable(last))
-}
-
-/// Makes a handler that accepts no host key and only records it.
-pub(super) fn onlooker(aside: &Arc<Aside>) -> Watcher {
-    Watcher {
-        trust: Trust::Nothing,
-        aside: Arc::clone(aside),
-    }
 }

@@ -9,8 +9,8 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 
-use super::Known;
-use super::connection::{Watcher, plain};
+use super::KnownHost;
+use super::handler::{ConnectionHandler, plain};
 
 /// The source of a login key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +31,10 @@ pub(super) struct Refused(pub(super) String);
 /// Logs in with the first identity that the server accepts. Of an ssh-agent's keys, it first tries
 /// the one that the endpoint accepted last.
 pub(super) async fn enter(
-    handle: &mut Handle<Watcher>,
+    handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     identities: &[Identity],
-    known: &Known,
+    known: &KnownHost,
 ) -> Result<(), Refused> {
     let mut tried = Vec::new();
     for identity in identities {
@@ -51,7 +51,7 @@ pub(super) async fn enter(
         }
     }
     Err(Refused(if tried.is_empty() {
-        "there is no key to log in with: give the controller a key file or an ssh-agent".to_owned()
+        "no key to log in with: give the controller a key file or an ssh-agent".to_owned()
     } else {
         tried.join("; ")
     }))
@@ -107,7 +107,7 @@ fn encrypted(path: &Path) -> String {
 }
 
 async fn by_file(
-    handle: &mut Handle<Watcher>,
+    handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     path: &Path,
     tried: &mut Vec<String>,
@@ -128,17 +128,17 @@ async fn by_file(
 }
 
 async fn by_agent(
-    handle: &mut Handle<Watcher>,
+    handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     socket: &Path,
-    known: &Known,
+    known: &KnownHost,
     tried: &mut Vec<String>,
 ) -> bool {
     let mut agent = match AgentClient::connect_uds(socket).await {
         Ok(agent) => agent,
         Err(error) => {
             tried.push(format!(
-                "the ssh-agent at {} can't be asked: {error}",
+                "can't ask the ssh-agent at {}: {error}",
                 socket.display()
             ));
             return false;
@@ -152,7 +152,7 @@ async fn by_agent(
         Ok(keys) => keys,
         Err(error) => {
             tried.push(format!(
-                "the ssh-agent at {} can't be asked: {error}",
+                "can't ask the ssh-agent at {}: {error}",
                 socket.display()
             ));
             return false;
@@ -205,9 +205,9 @@ fn settled(answer: Result<AuthResult, String>, what: &str, tried: &mut Vec<Strin
             partial_success: true,
             ..
         }) => tried.push(format!(
-            "{what} was taken, but the server asks for a second factor"
+            "{what} was accepted, but the server requires a second factor"
         )),
-        Ok(AuthResult::Failure { .. }) => tried.push(format!("{what} isn't taken")),
+        Ok(AuthResult::Failure { .. }) => tried.push(format!("{what} was rejected")),
         Err(why) => tried.push(format!("{what}: {why}")),
     }
     false

@@ -2,6 +2,7 @@
 
 mod channel;
 mod connection;
+mod handler;
 mod login;
 mod origin;
 mod pace;
@@ -20,17 +21,17 @@ use plumb_core::ports::{HostError, HostTarget};
 
 pub use connection::Timeouts;
 pub use login::{Identity, check_key_file};
-pub use pace::Limits;
+pub use pace::ConnectLimits;
 pub use scan::{ScanError, ShownKey};
 
-use connection::{Connection, NoConnection, Place};
-use origin::{SshOrigin, Stage};
+use connection::{Connection, HostPort, NoConnection};
+use origin::{SshOrigin, StartStage};
 use pace::Pace;
 use pins::Pins;
 use pool::Pool;
 
 use super::agents::{AgentBinary, Agents};
-use super::conversation::{Conversation, Patience};
+use super::conversation::{AgentTimeouts, Conversation};
 use super::line::Line;
 
 /// The settings for hosts over SSH.
@@ -41,13 +42,13 @@ pub struct Settings {
     /// The time limits for connecting.
     pub timeouts: Timeouts,
     /// The time limits for a silent agent.
-    pub patience: Patience,
+    pub agent_timeouts: AgentTimeouts,
     /// The interval of keepalives on an idle connection; two unanswered ones end it.
     pub keepalive: Duration,
     /// The time for which a connection and its agent are kept for the next session. Zero disables keeping.
     pub keep_warm: Duration,
     /// The bounds on the rate of connecting.
-    pub limits: Limits,
+    pub limits: ConnectLimits,
     /// The folder of Plumb's state on a host: `/var/lib/plumb`, except in tests.
     pub state_folder: String,
 }
@@ -57,10 +58,10 @@ impl Default for Settings {
         Self {
             identities: Vec::new(),
             timeouts: Timeouts::default(),
-            patience: Patience::default(),
+            agent_timeouts: AgentTimeouts::default(),
             keepalive: Duration::from_secs(10),
             keep_warm: Duration::from_secs(30),
-            limits: Limits::default(),
+            limits: ConnectLimits::default(),
             state_folder: place::STATE.to_owned(),
         }
     }
@@ -68,12 +69,12 @@ impl Default for Settings {
 
 /// Facts learned while connecting, which save a round trip the next time.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownHost {
     arches: Mutex<HashMap<HostName, String>>,
     logins: Mutex<HashMap<Endpoint, String>>,
 }
 
-impl Known {
+impl KnownHost {
     fn arch(&self, host: &HostName) -> Option<String> {
         let arches = self.arches.lock().unwrap_or_else(PoisonError::into_inner);
         arches.get(host).cloned()
@@ -100,13 +101,13 @@ pub(super) struct Ssh {
     settings: Settings,
     agents: Arc<Agents>,
     pace: Pace,
-    known: Known,
+    known: KnownHost,
     pool: Arc<Pool>,
 }
 
 /// The settings of one host that decide how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Ways {
+struct ConnectSettings {
     name: HostName,
     arch: Option<String>,
     endpoints: Vec<Endpoint>,
@@ -119,7 +120,7 @@ impl Ssh {
             pace: Pace::new(settings.limits),
             settings,
             agents,
-            known: Known::default(),
+            known: KnownHost::default(),
             pool: Arc::default(),
         }
     }
@@ -131,22 +132,22 @@ impl Ssh {
         endpoints: &[Endpoint],
         host_keys: &[String],
     ) -> Result<Conversation, HostError> {
-        let ways = Ways {
+        let ways = ConnectSettings {
             name: target.name.clone(),
             arch: target.arch.clone(),
             endpoints: endpoints.to_vec(),
             host_keys: host_keys.to_vec(),
         };
         let (connection, line, stage) = if let Some(parked) = self.pool.take(&ways) {
-            (parked.connection, parked.line, Stage::Reused)
+            (parked.connection, parked.line, StartStage::Reused)
         } else {
             let (connection, line) = self.fresh(&ways).await?;
-            (connection, line, Stage::Fresh)
+            (connection, line, StartStage::Fresh)
         };
         let origin = SshOrigin::new(Arc::clone(self), ways, connection, stage);
         Ok(Conversation::new(
             target.name.clone(),
-            self.settings.patience,
+            self.settings.agent_timeouts,
             line,
             Box::new(origin),
         ))
@@ -158,33 +159,34 @@ impl Ssh {
     }
 
     /// Connects and starts the agent, without waiting to learn if the host has it.
-    async fn fresh(&self, ways: &Ways) -> Result<(Connection, Line), HostError> {
+    async fn fresh(&self, ways: &ConnectSettings) -> Result<(Connection, Line), HostError> {
         let connection = self.connect(ways).await?;
         let line = self.start(ways, &connection).await?;
         Ok((connection, line))
     }
 
-    async fn start(&self, ways: &Ways, connection: &Connection) -> Result<Line, HostError> {
+    async fn start(
+        &self,
+        ways: &ConnectSettings,
+        connection: &Connection,
+    ) -> Result<Line, HostError> {
         let agents = self.candidates(ways)?;
         let login = place::Login::of(&connection.user);
         let command = place::start(login, &self.settings.state_folder, &agents);
         channel::run(connection, &command)
             .await
-            .map_err(|reason| HostError::AgentFailed {
-                host: ways.name.clone(),
-                reason,
-            })
+            .map_err(|failed| failed.host_error(ways.name.clone(), "the agent can't be started"))
     }
 
     /// Returns the agents that may fit the host: exactly one if its architecture is known.
-    fn candidates(&self, ways: &Ways) -> Result<Vec<Arc<AgentBinary>>, HostError> {
+    fn candidates(&self, ways: &ConnectSettings) -> Result<Vec<Arc<AgentBinary>>, HostError> {
         match self.known.arch(&ways.name).or_else(|| ways.arch.clone()) {
             Some(arch) => self.agent(ways, &arch).map(|agent| vec![agent]),
             None => Ok(self.agents.all()),
         }
     }
 
-    fn agent(&self, ways: &Ways, arch: &str) -> Result<Arc<AgentBinary>, HostError> {
+    fn agent(&self, ways: &ConnectSettings, arch: &str) -> Result<Arc<AgentBinary>, HostError> {
         self.agents.find(arch).ok_or_else(|| HostError::NoAgent {
             host: ways.name.clone(),
             arch: arch.to_owned(),
@@ -192,7 +194,7 @@ impl Ssh {
     }
 
     /// Connects to the first endpoint that accepts, in order.
-    async fn connect(&self, ways: &Ways) -> Result<Connection, HostError> {
+    async fn connect(&self, ways: &ConnectSettings) -> Result<Connection, HostError> {
         let host = || ways.name.clone();
         let pins =
             Pins::parse(&ways.host_keys).ok_or_else(|| HostError::NoHostKey { host: host() })?;
@@ -201,7 +203,7 @@ impl Ssh {
         for endpoint in &ways.endpoints {
             let tried =
                 connection::open(endpoint, &pins, &self.settings, &self.pace, &self.known).await;
-            let place = Place(&endpoint.address, endpoint.port);
+            let place = HostPort(&endpoint.address, endpoint.port);
             match tried {
                 Ok(connection) => return Ok(connection),
                 Err(NoConnection::Unreachable(why)) => all.push(format!("{place}: {why}")),
@@ -211,6 +213,13 @@ impl Ssh {
                     worst.get_or_insert(HostError::HostKeyMismatch {
                         host: host(),
                         shown: format!("{shown} at {place}"),
+                    });
+                }
+                Err(NoConnection::NoCommonAlgorithm(reason)) => {
+                    all.push(format!("{place}: {reason}"));
+                    worst.get_or_insert(HostError::NoCommonAlgorithm {
+                        host: host(),
+                        reason: format!("{reason} (at {place})"),
                     });
                 }
                 Err(NoConnection::Refused(reason)) => {
@@ -224,7 +233,7 @@ impl Ssh {
             }
         }
         if all.is_empty() {
-            all.push("its manifest names no address".to_owned());
+            all.push("its manifest has no address".to_owned());
         }
         Err(worst.unwrap_or_else(|| HostError::Unreachable {
             host: host(),

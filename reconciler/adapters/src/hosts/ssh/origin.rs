@@ -7,15 +7,15 @@ use futures::future::BoxFuture;
 use plumb_core::ports::HostError;
 
 use super::connection::Connection;
-use super::place::{self, Login};
-use super::pool::Parked;
-use super::{Ssh, Ways};
-use crate::hosts::conversation::{Again, Origin, StillBorn};
-use crate::hosts::line::{Epitaph, Exit, Line};
+use super::place::{self, Login, PlaceError};
+use super::pool::ParkedConnection;
+use super::{ConnectSettings, Ssh};
+use crate::hosts::conversation::{FailedStart, Origin, ResendRule};
+use crate::hosts::line::{Exit, ExitInfo, Line};
 
 /// The stage of a session's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum StartStage {
     /// The connection was kept from an earlier session, and may be dead without our knowledge.
     Reused,
     /// The connection is new.
@@ -27,13 +27,18 @@ pub(super) enum Stage {
 /// The maker of a line over SSH.
 pub(super) struct SshOrigin {
     ssh: Arc<Ssh>,
-    ways: Ways,
+    ways: ConnectSettings,
     connection: Option<Connection>,
-    stage: Stage,
+    stage: StartStage,
 }
 
 impl SshOrigin {
-    pub(super) fn new(ssh: Arc<Ssh>, ways: Ways, connection: Connection, stage: Stage) -> Self {
+    pub(super) fn new(
+        ssh: Arc<Ssh>,
+        ways: ConnectSettings,
+        connection: Connection,
+        stage: StartStage,
+    ) -> Self {
         Self {
             ssh,
             ways,
@@ -42,16 +47,16 @@ impl SshOrigin {
         }
     }
 
-    async fn again(&mut self, end: StillBorn) -> Result<Line, HostError> {
-        if let Some(arch) = place::missing(&end.epitaph)
-            && self.stage != Stage::Placed
+    async fn again(&mut self, end: FailedStart) -> Result<Line, HostError> {
+        if let Some(arch) = place::missing(&end.exit_info)
+            && self.stage != StartStage::Placed
         {
             return self.place(&arch).await;
         }
-        if self.stage == Stage::Reused && end.again == Again::May {
+        if self.stage == StartStage::Reused && end.again == ResendRule::May {
             let (connection, line) = self.ssh.fresh(&self.ways).await?;
             self.connection = Some(connection);
-            self.stage = Stage::Fresh;
+            self.stage = StartStage::Fresh;
             return Ok(line);
         }
         Err(self.explain(&end))
@@ -70,11 +75,13 @@ impl SshOrigin {
             return Err(self.broken("the connection is gone".to_owned()));
         };
         let state = &self.ssh.settings.state_folder;
-        if let Err(epitaph) = place::place(connection, state, &agent).await {
-            return Err(self.unplaced(&epitaph));
+        match place::place(connection, state, &agent).await {
+            Ok(()) => {}
+            Err(PlaceError::NoSession) => return Err(HostError::NoSession { host }),
+            Err(PlaceError::Failed(exit_info)) => return Err(self.unplaced(&exit_info)),
         }
         self.ssh.known.has_arch(&host, arch.to_owned());
-        self.stage = Stage::Placed;
+        self.stage = StartStage::Placed;
         self.ssh.start(&self.ways, connection).await
     }
 
@@ -85,27 +92,30 @@ impl SshOrigin {
         }
     }
 
-    fn unplaced(&self, epitaph: &Epitaph) -> HostError {
-        if epitaph.exit.is_none()
+    fn unplaced(&self, exit_info: &ExitInfo) -> HostError {
+        if exit_info.exit.is_none()
             && let Some(connection) = self.connection.as_ref().filter(|c| !c.stands())
         {
-            return self.broken(format!("while the agent was placed: {}", connection.why()));
+            return self.broken(format!(
+                "while the agent was uploaded: {}",
+                connection.why()
+            ));
         }
         HostError::AgentFailed {
             host: self.ways.name.clone(),
-            reason: format!("it can't be placed there: {epitaph}"),
+            reason: format!("the agent can't be uploaded: {exit_info}"),
         }
     }
 
     /// Explains an end before the first response.
-    fn explain(&self, end: &StillBorn) -> HostError {
+    fn explain(&self, end: &FailedStart) -> HostError {
         let host = self.ways.name.clone();
         let Some(connection) = &self.connection else {
-            return self.broken(end.epitaph.to_string());
+            return self.broken(end.exit_info.to_string());
         };
-        let words = end.epitaph.stderr.text();
+        let words = end.exit_info.stderr.text();
         let refused = Login::of(&connection.user) == Login::Sudo
-            && matches!(end.epitaph.exit, Some(Exit::Status(1 | 127)))
+            && matches!(end.exit_info.exit, Some(Exit::Status(1 | 127)))
             && words.contains("sudo");
         if refused {
             return HostError::Denied {
@@ -114,26 +124,29 @@ impl SshOrigin {
                 reason: words,
             };
         }
-        if end.epitaph.exit.is_none() && !connection.stands() {
+        if end.exit_info.exit.is_none() && !connection.stands() {
             return self.broken(connection.why());
         }
         let reason = match (&end.said, self.stage) {
             (Some(said), _) => format!(
-                "it answers what isn't a frame, `{said}`: nothing may be printed to programs by the login's shell, and the account must have one"
+                "it answers with something that isn't a frame, `{said}`; check that the account has a shell, and that the shell prints nothing by itself"
             ),
-            (None, Stage::Placed) if place::missing(&end.epitaph).is_some() => format!(
-                "it was placed there and can't be run: {} may be mounted noexec",
+            (None, StartStage::Placed) if place::missing(&end.exit_info).is_some() => format!(
+                "the agent was uploaded but can't be run; check that {} isn't mounted noexec",
                 self.ssh.settings.state_folder
             ),
-            (None, Stage::Placed) => format!("it was placed and still, {}", end.epitaph),
-            (None, _) => end.epitaph.to_string(),
+            (None, StartStage::Placed) => format!(
+                "the agent was uploaded but doesn't start: {}",
+                end.exit_info
+            ),
+            (None, _) => end.exit_info.to_string(),
         };
         HostError::AgentFailed { host, reason }
     }
 }
 
 impl Origin for SshOrigin {
-    fn revive(&mut self, end: StillBorn) -> BoxFuture<'_, Result<Line, HostError>> {
+    fn revive(&mut self, end: FailedStart) -> BoxFuture<'_, Result<Line, HostError>> {
         Box::pin(self.again(end))
     }
 
@@ -141,7 +154,7 @@ impl Origin for SshOrigin {
         let Some(connection) = self.connection else {
             return;
         };
-        let parked = Parked { connection, line };
+        let parked = ParkedConnection { connection, line };
         let long = self.ssh.settings.keep_warm;
         self.ssh.pool.keep(self.ways, parked, long);
     }

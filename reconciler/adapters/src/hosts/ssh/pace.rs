@@ -9,14 +9,14 @@ use tokio::time::{Instant, sleep_until};
 
 /// The bounds on connecting, over all hosts.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectLimits {
     /// The maximum number of TCP connects in any second.
     pub per_second: usize,
     /// The maximum number of handshakes at the same time, including the logins that follow them.
     pub handshakes: usize,
 }
 
-impl Default for Limits {
+impl Default for ConnectLimits {
     fn default() -> Self {
         Self {
             per_second: 50,
@@ -35,7 +35,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: ConnectLimits) -> Self {
         Self {
             per_second: limits.per_second.max(1),
             recent: Mutex::default(),
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_second_sees_more_connects_than_allowed() {
-        let pace = Arc::new(Pace::new(Limits {
+        let pace = Arc::new(Pace::new(ConnectLimits {
             per_second: 50,
             handshakes: 1,
         }));

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use russh::Preferred;
 use russh::keys::ssh_key::EcdsaCurve;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::{Preferred, cipher, kex};
 
 /// The host keys that a host may show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,17 +27,6 @@ impl Pins {
         self.0.iter().any(|pin| pin.key_data() == shown.key_data())
     }
 
-    /// Lists the types of the pinned keys, for messages.
-    pub(super) fn types(&self) -> String {
-        let mut types: Vec<_> = self
-            .0
-            .iter()
-            .map(|key| key.algorithm().to_string())
-            .collect();
-        types.dedup();
-        types.join(", ")
-    }
-
     /// Returns the algorithms to offer. Only pinned key types: any other key of the server would mismatch.
     pub(super) fn preferred(&self) -> Preferred {
         let mut key: Vec<Algorithm> = Vec::new();
@@ -51,10 +40,25 @@ impl Pins {
     }
 }
 
-/// Offers these host key types, and russh's defaults for all other algorithms.
+/// Offers these host key types. Other algorithms are russh's defaults, and those that FIPS and STIG baselines
+/// leave as the only ones: the NIST curves, and AES-128 in GCM.
 pub(super) fn preferred(key: Vec<Algorithm>) -> Preferred {
+    let mut kex = Preferred::DEFAULT.kex.into_owned();
+    let nist = [
+        kex::ECDH_SHA2_NISTP256,
+        kex::ECDH_SHA2_NISTP384,
+        kex::ECDH_SHA2_NISTP521,
+    ];
+    let after = kex.iter().rposition(|name| name.as_ref().contains("25519"));
+    let at = after.map_or(0, |at| at + 1);
+    kex.splice(at..at, nist);
+    let mut cipher = Preferred::DEFAULT.cipher.into_owned();
+    let after = cipher.iter().position(|name| *name == cipher::AES_256_GCM);
+    cipher.insert(after.map_or(0, |at| at + 1), cipher::AES_128_GCM);
     Preferred {
         key: Cow::Owned(key),
+        kex: Cow::Owned(kex),
+        cipher: Cow::Owned(cipher),
         ..Preferred::DEFAULT
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::channel;
+use super::channel::{self, NoChannel};
 use super::connection::Connection;
 use crate::hosts::agents::{AgentBinary, is_arch};
-use crate::hosts::line::{Epitaph, Exit};
+use crate::hosts::line::{Exit, ExitInfo};
 
 /// The folder of Plumb's state on a host.
 pub(super) const STATE: &str = "/var/lib/plumb";
@@ -73,7 +73,7 @@ pub(super) fn start(login: Login, state: &str, agents: &[Arc<AgentBinary>]) -> S
 }
 
 /// Returns the host's architecture, if the program ended because the agent is missing.
-pub(super) fn missing(end: &Epitaph) -> Option<String> {
+pub(super) fn missing(end: &ExitInfo) -> Option<String> {
     if end.exit != Some(Exit::Status(127)) {
         return None;
     }
@@ -89,7 +89,7 @@ fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
         &format!("s={state}; n={digest}; a=$s/agents; d=$a/$n; t=$d/new.$$;"),
         r#"for f in "$s" "$a" "$d"; do if [ ! -L "$f" ]; then mkdir "$f" 2>/dev/null || true; fi;"#,
         r#"if [ -L "$f" ] || [ ! -d "$f" ] || [ ! -O "$f" ]; then"#,
-        r#"echo "$f is no folder of root" >&2; exit 1; fi; chmod 0700 "$f"; done;"#,
+        r#"echo "$f is not a folder of root" >&2; exit 1; fi; chmod 0700 "$f"; done;"#,
         r#"trap "rm -f $t" EXIT; cat >"$t"; h=$(sha256sum <"$t");"#,
         r#"if [ "${h%% *}" != "$n" ]; then echo "the agent arrived damaged" >&2; exit 1; fi;"#,
         r#"chmod 0700 "$t"; sync "$t" 2>/dev/null || sync; mv -f "$t" "$d/plumb-agent"; trap - EXIT;"#,
@@ -99,18 +99,32 @@ fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
     login.command(&script.join(" "))
 }
 
+/// The reason why an agent couldn't be placed.
+pub(super) enum PlaceError {
+    /// The server opens no session.
+    NoSession,
+    /// The upload or the script failed.
+    Failed(ExitInfo),
+}
+
 /// Places an agent on a host, over an open connection.
 pub(super) async fn place(
     connection: &Connection,
     state: &str,
     agent: &AgentBinary,
-) -> Result<(), Epitaph> {
-    let failed = |why: String| Epitaph {
-        cause: Some(why),
-        ..Epitaph::default()
+) -> Result<(), PlaceError> {
+    let failed = |why: String| {
+        PlaceError::Failed(ExitInfo {
+            cause: Some(why),
+            ..ExitInfo::default()
+        })
     };
     let command = placing(Login::of(&connection.user), state, agent);
-    let mut line = channel::run(connection, &command).await.map_err(failed)?;
+    let mut line = match channel::run(connection, &command).await {
+        Ok(line) => line,
+        Err(NoChannel::Refused) => return Err(PlaceError::NoSession),
+        Err(NoChannel::Broken(why)) => return Err(failed(why)),
+    };
     let mut ignored = Vec::new();
     // The empty piece ends the script's standard input.
     let pieces = agent.bytes().chunks(PIECE).map(<[u8]>::to_vec);
@@ -134,11 +148,11 @@ pub(super) async fn place(
     while let Ok(Ok(1..)) = timeout(STILL, line.from.receive(&mut ignored)).await {
         ignored.clear();
     }
-    let epitaph = line.from.epitaph().await;
-    if epitaph.exit == Some(Exit::Status(0)) {
+    let exit_info = line.from.exit_info().await;
+    if exit_info.exit == Some(Exit::Status(0)) {
         Ok(())
     } else {
-        Err(epitaph)
+        Err(PlaceError::Failed(exit_info))
     }
 }
 

@@ -10,29 +10,29 @@ use std::time::Duration;
 use futures::FutureExt;
 use plumb_api::HostName;
 
-use super::Ways;
+use super::ConnectSettings;
 use super::connection::Connection;
 use crate::hosts::line::Line;
 
 /// A kept connection with its agent.
-pub(super) struct Parked {
+pub(super) struct ParkedConnection {
     pub(super) connection: Connection,
     pub(super) line: Line,
 }
 
 /// The kept connections, at most one per host.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Rack>);
+pub(super) struct Pool(Mutex<ParkedConnections>);
 
 #[derive(Default)]
-struct Rack {
+struct ParkedConnections {
     next: u64,
-    parked: HashMap<HostName, (u64, Ways, Parked)>,
+    parked: HashMap<HostName, (u64, ConnectSettings, ParkedConnection)>,
 }
 
 impl Pool {
     /// Takes the host's kept connection, if it is open and silent and the host's settings are unchanged.
-    pub(super) fn take(&self, ways: &Ways) -> Option<Parked> {
+    pub(super) fn take(&self, ways: &ConnectSettings) -> Option<ParkedConnection> {
         let (_, same, mut parked) = {
             let mut rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             rack.parked.remove(&ways.name)?
@@ -43,7 +43,12 @@ impl Pool {
     }
 
     /// Keeps a connection for the duration `long`.
-    pub(super) fn keep(self: &Arc<Self>, ways: Ways, parked: Parked, long: Duration) {
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        ways: ConnectSettings,
+        parked: ParkedConnection,
+        long: Duration,
+    ) {
         // Without a runtime, no timer could close the connection: drop it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use russh::client;
 use russh::keys::{Algorithm, HashAlg};
+use russh::{AlgorithmKind, client};
 use tokio::time::timeout;
 
 use super::Settings;
-use super::connection::{Aside, NoConnection, Place, config, dial, onlooker, plain};
+use super::connection::{HostPort, NoConnection, config, dial, disagreement};
+use super::handler::{ConnectionFacts, onlooker, plain};
 use super::pace::Pace;
 use super::pins::{TYPES, preferred};
 
@@ -25,7 +26,7 @@ pub struct ShownKey {
 
 /// A machine that showed no host key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place} shows no host key: {reason}")]
+#[error("{place} presents no host key: {reason}")]
 pub struct ScanError {
     /// The endpoint.
     pub place: String,
@@ -43,7 +44,7 @@ pub(super) async fn scan(
     let mut keys = Vec::new();
     let mut reason = None;
     for algorithm in TYPES {
-        match look(address, port, algorithm, settings, pace).await {
+        match read_host_key(address, port, algorithm, settings, pace).await {
             Ok(Some(key)) => keys.push(key),
             Ok(None) => {}
             Err(why) => {
@@ -54,15 +55,15 @@ pub(super) async fn scan(
     }
     if keys.is_empty() {
         return Err(ScanError {
-            place: Place(address, port).to_string(),
-            reason: reason.unwrap_or_else(|| "it has none of type ed25519 or ecdsa".to_owned()),
+            place: HostPort(address, port).to_string(),
+            reason: reason.unwrap_or_else(|| "it has no key of type ed25519 or ecdsa".to_owned()),
         });
     }
     Ok(keys)
 }
 
 /// Reads the host key of one type; returns `None` if the server has none.
-async fn look(
+async fn read_host_key(
     address: &str,
     port: u16,
     algorithm: Algorithm,
@@ -74,11 +75,12 @@ async fn look(
         Err(
             NoConnection::Unreachable(why)
             | NoConnection::WrongKey(why)
-            | NoConnection::Refused(why),
+            | NoConnection::Refused(why)
+            | NoConnection::NoCommonAlgorithm(why),
         ) => return Err(why),
     };
     let _permit = pace.handshake().await;
-    let aside = Arc::<Aside>::default();
+    let aside = Arc::<ConnectionFacts>::default();
     let config = config(preferred(vec![algorithm]), settings.keepalive);
     let shaking = client::connect_stream(config, stream, onlooker(&aside));
     let outcome = timeout(settings.timeouts.handshake, shaking).await;
@@ -90,9 +92,15 @@ async fn look(
         }));
     }
     match outcome {
-        Ok(Err(russh::Error::NoCommonAlgo { .. })) => Ok(None),
+        Ok(Err(russh::Error::NoCommonAlgo {
+            kind: AlgorithmKind::Key,
+            ..
+        })) => Ok(None),
+        Ok(Err(russh::Error::NoCommonAlgo { kind, ours, theirs })) => {
+            Err(disagreement(&kind, &ours, &theirs))
+        }
         Ok(Err(error)) => Err(plain(&error)),
-        Ok(Ok(_)) => Err("the server showed none".to_owned()),
+        Ok(Ok(_)) => Err("the server presented none".to_owned()),
         Err(_) => Err("no handshake in time".to_owned()),
     }
 }

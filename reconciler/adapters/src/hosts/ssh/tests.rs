@@ -143,7 +143,7 @@ async fn endpoints_are_tried_in_order_and_all_are_told() {
     assert_eq!(
         error.to_string(),
         format!(
-            "web1 can't be reached: 127.0.0.1:{closed}: connection refused; no-such-host.invalid:{}: the name isn't known",
+            "web1 can't be reached: 127.0.0.1:{closed}: connection refused; no-such-host.invalid:{}: the name can't be resolved",
             stage.port
         )
     );
@@ -182,7 +182,7 @@ async fn a_server_that_runs_nothing_or_hangs_up_is_told_apart() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the agent doesn't start on web1: the server runs no programs for this login"
+        "the agent doesn't start on web1: the server doesn't let this login run programs"
     );
     let stage = Stage::new(Manner::HangsUp).await;
     let connector = reaching(&stage.agent(), stage.settings(OURS));
@@ -203,7 +203,7 @@ async fn an_agent_that_cannot_run_says_why() {
     let error = facts(&connector, &target).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the agent doesn't start on web1: it was placed and still, it ended with status 3: no room"
+        "the agent doesn't start on web1: the agent was uploaded but doesn't start: it ended with status 3: no room"
     );
     let connector = reaching(
         "#!/bin/sh\necho Welcome to web1; sleep 1\n",
@@ -258,6 +258,6 @@ async fn host_keys_are_shown_without_logging_in() {
     let error = connector.scan_host_keys("127.0.0.1", 1).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "127.0.0.1:1 shows no host key: connection refused"
+        "127.0.0.1:1 presents no host key: connection refused"
     );
 }

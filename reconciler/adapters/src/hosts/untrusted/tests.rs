@@ -71,6 +71,7 @@ fn told(differences: Vec<Difference>) -> ObserveReport {
         target: Digest::of_bytes(b"t"),
         ledger: ledger(),
         facts: Facts::default(),
+        clock: None,
         in_sync: 0,
         differences,
         unconfirmed: Vec::new(),

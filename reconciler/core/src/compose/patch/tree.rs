@@ -6,7 +6,7 @@ use plumb_document::{Key, Node, Value};
 
 /// The way to insert a value: as an addition or as a replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Put {
+pub(super) enum InsertMode {
     Add,
     Replace,
 }
@@ -59,7 +59,7 @@ pub(super) fn remove(node: &mut Node, steps: &[String]) {
 }
 
 /// Inserts a value at these steps; returns `None` if the path doesn't exist.
-pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: Put) -> Option<()> {
+pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: InsertMode) -> Option<()> {
     let (last, way) = steps.split_last()?;
     match &mut get_mut(node, way)?.value {
         Value::Map(map) => {
@@ -71,15 +71,15 @@ pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: Put) -> O
         }
         Value::Seq(items) => {
             let items = Arc::make_mut(items);
-            if last == "-" && how == Put::Add {
+            if last == "-" && how == InsertMode::Add {
                 items.push(value);
                 return Some(());
             }
             let at = index(last)?;
             match how {
-                Put::Add if at <= items.len() => items.insert(at, value),
-                Put::Replace => *items.get_mut(at)? = value,
-                Put::Add => return None,
+                InsertMode::Add if at <= items.len() => items.insert(at, value),
+                InsertMode::Replace => *items.get_mut(at)? = value,
+                InsertMode::Add => return None,
             }
         }
         _ => return None,

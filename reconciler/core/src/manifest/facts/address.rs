@@ -15,7 +15,7 @@ use super::{Facts, HostNetwork, MemberFact, Network, NetworkFacts, no_network, p
 use crate::manifest::{Host, Manifests, ObjectId, Problems, code};
 
 /// The id and addresses that a member's manifest sets.
-struct Said<'a> {
+struct MemberAddresses<'a> {
     id: Option<u32>,
     address: Option<&'a str>,
     ipv6: Option<&'a str>,
@@ -26,7 +26,7 @@ type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 fn addresses(
     network: &Network,
-    said: &Said<'_>,
+    said: &MemberAddresses<'_>,
     span: &Span,
 ) -> Result<Addresses, Box<Diagnostic>> {
     let v4 = match (said.address, said.id) {
@@ -44,7 +44,10 @@ fn addresses(
 
 fn outside(network: &Network, what: &str, span: &Span) -> Box<Diagnostic> {
     let message = format!("{what} is outside of the network `{}`", network.name);
-    let hint = format!("its subnets are {}", network.spec.subnets.join(", "));
+    let hint = format!(
+        "use one of its subnets: {}",
+        network.spec.subnets.join(", ")
+    );
     Box::new(Diagnostic::error(code::ADDRESS, span, message).hint(hint))
 }
 
@@ -58,7 +61,7 @@ fn outright<A: FromStr + Copy + Into<IpAddr>>(
     span: &Span,
 ) -> Result<Option<A>, Box<Diagnostic>> {
     let Ok(address) = text.parse::<A>() else {
-        let message = format!("`{text}` is no {family} address");
+        let message = format!("`{text}` isn't an {family} address");
         return Err(Box::new(Diagnostic::error(code::ADDRESS, span, message)));
     };
     if subnet.is_some_and(|subnet| !subnet.contains(&address.into())) {
@@ -85,7 +88,7 @@ fn membership(
     span: &Span,
     problems: &mut Problems,
 ) -> HostNetwork {
-    let said = Said {
+    let said = MemberAddresses {
         id: member.id,
         address: member.address.as_deref(),
         ipv6: member.ipv6.as_deref(),
@@ -211,9 +214,7 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
                 let diagnostic = Diagnostic::error(
                     code::UNKNOWN_REFERENCE,
                     place(&network.node, &["gateway"]),
-                    format!(
-                        "the gateway `{gateway}` is neither a host nor a member of this network"
-                    ),
+                    format!("the gateway `{gateway}` isn't a host or member of this network"),
                 );
                 problems.diagnostics.push(
                     match plumb_document::closest(
@@ -221,7 +222,7 @@ pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
                         members.iter().map(|member| member.name.as_str()),
                     ) {
                         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint("name it under `members`, or write its Host"),
+                        None => diagnostic.hint("add it under `members`, or add its Host"),
                     },
                 );
             }
@@ -276,13 +277,13 @@ fn own_members(
                 Diagnostic::error(
                     code::DUPLICATE_OBJECT,
                     span,
-                    format!("`{host}` is a Host and a member of its own"),
+                    format!("`{host}` is both a Host and a member"),
                 )
-                .hint("a Host says its networks itself; remove the member"),
+                .hint("remove the member: a Host lists its networks itself"),
             );
             continue;
         }
-        let said = Said {
+        let said = MemberAddresses {
             id: *id,
             address: address.as_deref(),
             ipv6: ipv6.as_deref(),
@@ -343,12 +344,12 @@ fn clash(
                 code::ADDRESS,
                 &member.span,
                 format!(
-                    "{address} in the network `{}` belongs to `{}` already",
+                    "{address} in the network `{}` is already used by `{}`",
                     network.name, first.name
                 ),
             )
             .related(&first.span, "here")
-            .hint("give each member an id of its own");
+            .hint("give each member its own id");
             let hosts = [first, member]
                 .into_iter()
                 .filter(|one| one.is_host)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plumb_api::HostName;
+use plumb_api::{HostName, LoginUrl};
 use plumb_document::{Diagnostic, Span, closest};
 
 use super::{Facts, HostFacts, place};
@@ -25,12 +25,10 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
                 let diagnostic = Diagnostic::error(
                     plumb_document::codes::INVALID_VALUE,
                     span,
-                    format!("`{other}` has this uid too"),
+                    format!("`{other}` has the same uid"),
                 )
                 .related(first, "here")
-                .hint(
-                    "a uid is given at enrolment and never used again; enroll the newer host anew",
-                );
+                .hint("enroll the newer host again: a uid belongs to one host for ever");
                 wrong.push((other.clone(), diagnostic.clone()));
                 wrong.push((name.clone(), diagnostic));
             }
@@ -38,16 +36,16 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
         for old in &host.spec.formerly {
             let span = place(&host.statics, &["formerly"]);
             let clash = match former.insert(old, (name, span)) {
-                Some((other, _)) => Some(format!("`{old}` is also a former name of `{other}`")),
-                None if manifests.hosts.contains_key(old) => {
-                    Some(format!("`{old}` is still a host"))
-                }
+                Some((other, _)) => Some(format!("`{old}` is a former name of `{other}` too")),
+                None if manifests.hosts.contains_key(old) => Some(format!(
+                    "`{old}` is listed in `formerly`, but still is a host"
+                )),
                 None => None,
             };
             if let Some(message) = clash {
                 let diagnostic =
                     Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, message)
-                        .hint("a rename moves the file and names the old name in `formerly`");
+                        .hint("remove one of the two: a rename moves the file and lists the old name in `formerly`");
                 wrong.push((name.clone(), diagnostic));
             }
         }
@@ -77,15 +75,17 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
         let span = node.map_or_else(|| Span::of_file("fleet.yaml"), |node| node.span.clone());
         if let Some(url) = &one.url {
             if url.starts_with("http://") || url.starts_with("https://") {
-                facts
-                    .alertmanagers
-                    .push(url.trim_end_matches('/').to_owned());
+                let url = LoginUrl::new(url.trim_end_matches('/'));
+                facts.alertmanagers.push(url);
             } else {
                 facts.diagnostics.push(
                     Diagnostic::error(
                         plumb_document::codes::INVALID_VALUE,
                         &span,
-                        format!("`{url}` is no address of an Alertmanager"),
+                        format!(
+                            "`{}` isn't the address of an Alertmanager",
+                            LoginUrl::new(url)
+                        ),
                     )
                     .hint("write it like http://192.0.2.3:9093"),
                 );
@@ -93,7 +93,9 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
         }
         if let Some(to) = &one.to {
             match endpoint(facts, to) {
-                Ok(address) => facts.alertmanagers.extend(address),
+                Ok(address) => {
+                    facts.alertmanagers.extend(address.map(LoginUrl::new));
+                }
                 Err(message) => {
                     let near =
                         closest(to, names(facts).iter().map(String::as_str)).map(str::to_owned);
@@ -101,7 +103,7 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
                     facts.diagnostics.push(match near {
                         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                         None => diagnostic.hint(
-                            "an endpoint is HOST/INSTANCE.NAME, or HOST/NAME for a host's own",
+                            "write HOST/INSTANCE.NAME, or HOST/NAME for one of the host itself",
                         ),
                     });
                 }
@@ -135,10 +137,10 @@ fn names(facts: &Facts) -> Vec<String> {
 /// Returns the address of an endpoint; `None` if its host has errors, which are reported at that host.
 fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
     let Some((host, _)) = to.split_once('/') else {
-        return Err(format!("`{to}` is no endpoint"));
+        return Err(format!("`{to}` isn't an endpoint"));
     };
     let Some((_, known)) = facts.hosts.iter().find(|(name, _)| name.as_str() == host) else {
-        return Err(format!("there is no host `{host}`"));
+        return Err(format!("unknown host `{host}`"));
     };
     let Ok(facts) = known else { return Ok(None) };
     let Some(endpoint) = facts
@@ -146,7 +148,7 @@ fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
         .iter()
         .find(|endpoint| name_of(facts, endpoint) == to)
     else {
-        return Err(format!("`{host}` offers no such endpoint"));
+        return Err(format!("`{host}` has no such endpoint"));
     };
     let port = endpoint
         .spec

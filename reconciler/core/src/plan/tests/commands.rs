@@ -12,8 +12,8 @@ fn with(text: &str, command: Value) -> HostIntent {
 }
 
 /// A host with the file, on which the command has run.
-fn host(intent: &HostIntent) -> Host {
-    let mut host = Host::default();
+fn host(intent: &HostIntent) -> ModelHost {
+    let mut host = ModelHost::default();
     host.has.insert(
         address("file:/etc/a"),
         Observed::File(FileObserved {
@@ -28,7 +28,7 @@ fn host(intent: &HostIntent) -> Host {
     host
 }
 
-fn find(host: &mut Host, guard: Guard, stale: bool) {
+fn find(host: &mut ModelHost, guard: Guard, stale: bool) {
     host.has.insert(
         address("command:rebuild"),
         Observed::Command(CommandObserved { guard, stale }),

@@ -10,7 +10,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, FileObserved, FileType};
 use serde_json::{Value, json};
 
-use self::model::{Host, address, intent};
+use self::model::{ModelHost, address, intent};
 use super::*;
 use crate::desired::{Existing, FieldAddress, HostIntent, Lifecycle};
 
@@ -18,13 +18,13 @@ fn content(text: &str) -> Value {
     serde_json::to_value(Content::of(text.as_bytes())).unwrap()
 }
 
-fn planned(intent: &HostIntent, host: &Host) -> Planned {
+fn planned(intent: &HostIntent, host: &ModelHost) -> Planned {
     plan(intent, &host.observe(&goal(intent)), PlanOptions::default())
 }
 
 /// A host on which an intent was applied.
-fn settled(intent: &HostIntent) -> Host {
-    let mut host = Host::default();
+fn settled(intent: &HostIntent) -> ModelHost {
+    let mut host = ModelHost::default();
     let first = planned(intent, &host);
     host.apply(&first.plan, &goal(intent));
     assert!(planned(intent, &host).is_settled());
@@ -40,7 +40,7 @@ fn lines(planned: &Planned) -> Vec<String> {
         .collect()
 }
 
-fn spoil(host: &mut Host, name: &str, change: impl FnOnce(&mut FileObserved)) {
+fn spoil(host: &mut ModelHost, name: &str, change: impl FnOnce(&mut FileObserved)) {
     let Some(Observed::File(file)) = host.has.get_mut(&address(name)) else {
         panic!("{name} isn't there");
     };
@@ -154,7 +154,7 @@ fn a_service_restarts_after_its_inputs_and_only_then() {
             ),
         ])
     };
-    let first = planned(&with("1"), &Host::default());
+    let first = planned(&with("1"), &ModelHost::default());
     assert_eq!(
         lines(&first),
         [
@@ -243,7 +243,7 @@ fn what_is_taken_back_goes_in_reverse_and_hosts_are_driven_to_the_end() {
     };
     let place = |order: &[String], name: &str| order.iter().position(|o| o == name).unwrap();
 
-    let made = order(&planned(&kept, &Host::default()));
+    let made = order(&planned(&kept, &ModelHost::default()));
     for (earlier, later) in [
         ("group:www", "user:web"),
         ("user:web", "file:/srv/a/b"),
@@ -286,7 +286,7 @@ fn what_goes_is_not_drift_for_what_nobody_looked_at() {
     let with = intent(&[("file:/a", json!({"content": content("x"), "mode": "0600"}))]);
     let without = intent(&[("file:/b", json!({}))]);
     let mut host = settled(&with);
-    let cause = |host: &Host| {
+    let cause = |host: &ModelHost| {
         let mut report = host.observe(&goal(&without));
         for difference in &mut report.differences {
             // As an agent looks at a file that goes: it is there, and nothing more is asked.
@@ -342,7 +342,7 @@ fn users_and_groups_that_name_each_other_have_an_order() {
         ("group:www", json!({"members": ["web"]})),
         ("user:web", json!({"groups": ["www"]})),
     ]);
-    let all = lines(&planned(&circle, &Host::default()));
+    let all = lines(&planned(&circle, &ModelHost::default()));
     assert!(all[0].starts_with("create group:www"), "{all:?}");
     assert!(all[1].starts_with("create user:web"), "{all:?}");
 }
@@ -351,7 +351,7 @@ fn users_and_groups_that_name_each_other_have_an_order() {
 fn refusals_say_what_to_do_and_plan_nothing() {
     let mut careful = intent(&[("file:/etc/a", json!({"content": content("1")}))]);
     careful.existing = Existing::Refuse;
-    let mut host = Host::default();
+    let mut host = ModelHost::default();
     assert!(
         planned(&careful, &host).refusal.is_none(),
         "creating is free"
@@ -368,7 +368,7 @@ fn refusals_say_what_to_do_and_plan_nothing() {
     let refusal = refused.refusal.unwrap();
     assert_eq!(
         refusal.to_string(),
-        "file:/etc/a is there already and differs from what is desired"
+        "file:/etc/a exists already and differs from the manifest"
     );
     assert!(refusal.hint().unwrap().contains("existing: keep"));
 
@@ -378,12 +378,12 @@ fn refusals_say_what_to_do_and_plan_nothing() {
     assert_eq!(refused.refusal, Some(Refusal::Empty { resources: 1 }));
     assert!(refused.plan.is_settled());
 
-    let mut lost = Host::default().observe(&some.desired);
+    let mut lost = ModelHost::default().observe(&some.desired);
     lost.ledger.state = LedgerState::Lost("it is of another machine".to_owned());
     let refused = plan(&some, &lost, PlanOptions::default());
     assert!(refused.plan.is_settled() && matches!(refused.refusal, Some(Refusal::LedgerLost(_))));
 
-    let mut other = Host::default().observe(&some.desired);
+    let mut other = ModelHost::default().observe(&some.desired);
     other.target = none.desired.digest();
     let refused = plan(&some, &other, PlanOptions::default());
     assert!(matches!(refused.refusal, Some(Refusal::OtherTarget { .. })));
@@ -399,7 +399,7 @@ fn what_cannot_be_looked_at_stops_only_what_comes_after_it() {
         ),
         ("file:/etc/b", json!({"content": content("1")})),
     ]);
-    let mut report = Host::default().observe(&all.desired);
+    let mut report = ModelHost::default().observe(&all.desired);
     for difference in &mut report.differences {
         if difference.address == address("package:aa") {
             let error = AgentError::new(ErrorCode::Io, "dpkg's database can't be read");
@@ -416,7 +416,7 @@ fn what_cannot_be_looked_at_stops_only_what_comes_after_it() {
 #[test]
 fn a_host_cannot_have_anything_done_by_naming_it() {
     let some = intent(&[("file:/etc/a", json!({"content": content("1")}))]);
-    let mut report = Host::default().observe(&some.desired);
+    let mut report = ModelHost::default().observe(&some.desired);
     let mut foreign = report.differences[0].clone();
     foreign.address = address("file:/etc/shadow");
     report.differences.push(foreign);
@@ -435,7 +435,13 @@ fn once_made_is_left_alone() {
     };
     let host = settled(&once("1"));
     assert!(planned(&once("2"), &host).plan.is_empty());
-    assert_eq!(planned(&once("2"), &Host::default()).plan.changes.len(), 1);
+    assert_eq!(
+        planned(&once("2"), &ModelHost::default())
+            .plan
+            .changes
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -445,7 +451,7 @@ fn plan_names_the_composite_of_a_part() {
     let origin = CompositeAddress::new(plumb_api::CompositeKind::Cron, "a").unwrap();
     let origins = BTreeMap::from([(address(part), origin)]);
     intent.desired = intent.desired.with_origins(origins);
-    let planned = planned(&intent, &Host::default());
+    let planned = planned(&intent, &ModelHost::default());
     let named = planned.name(&planned.plan.changes[0].address);
     assert_eq!(named, "file:/etc/cron.d/a (from cron:a)");
 }

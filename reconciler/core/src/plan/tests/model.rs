@@ -49,7 +49,7 @@ pub(super) fn intent(resources: &[(&str, Value)]) -> HostIntent {
 
 /// A host.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Host {
+pub(super) struct ModelHost {
     pub(super) has: BTreeMap<Address, Observed>,
     pub(super) ledger: BTreeMap<Address, Spec>,
     pub(super) originals: BTreeSet<Address>,
@@ -72,7 +72,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
     }
 }
 
-impl Host {
+impl ModelHost {
     pub(super) fn get(&self, address: &Address) -> Observed {
         let found = self.has.get(address).cloned();
         found.unwrap_or_else(|| nothing(address.kind()))
@@ -141,6 +141,7 @@ impl Host {
                 resources: u32::try_from(self.ledger.len()).unwrap(),
             },
             facts: Facts::default(),
+            clock: None,
             in_sync,
             differences,
             unconfirmed,

@@ -7,7 +7,7 @@ use plumb_api::Observed;
 use plumb_api::resource::{Content, FileType, ServiceState};
 use serde_json::{Value, json};
 
-use super::model::{Host, address, intent};
+use super::model::{ModelHost, address, intent};
 use super::{PlanOptions, goal, plan};
 use crate::desired::{DriftMode, HostIntent, Lifecycle};
 
@@ -126,7 +126,7 @@ fn any_intent(dice: &mut Dice) -> HostIntent {
 }
 
 /// Something happens to the host that nobody told us of.
-fn meddle(dice: &mut Dice, host: &mut Host) {
+fn meddle(dice: &mut Dice, host: &mut ModelHost) {
     let keys: Vec<_> = host.has.keys().cloned().collect();
     if keys.is_empty() {
         return;
@@ -150,7 +150,7 @@ fn meddle(dice: &mut Dice, host: &mut Host) {
 fn a_plan_reaches_what_is_desired_and_the_next_one_is_empty() {
     for seed in 0..250 {
         let mut dice = Dice(seed);
-        let mut host = Host::default();
+        let mut host = ModelHost::default();
         for round in 0..4 {
             let mut wanted = any_intent(&mut dice);
             if dice.roll(8) == 0 {
@@ -200,7 +200,7 @@ fn a_plan_reaches_what_is_desired_and_the_next_one_is_empty() {
 fn nothing_drifts_in_a_mode_that_holds_it_and_no_intent_is_lost() {
     for seed in 0..150 {
         let mut dice = Dice(seed);
-        let mut host = Host::default();
+        let mut host = ModelHost::default();
         let mut wanted = any_intent(&mut dice);
         wanted.drift.mode = DriftMode::Alert;
         if wanted.desired.resources().is_empty() {

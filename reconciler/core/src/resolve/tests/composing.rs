@@ -27,7 +27,7 @@ fn priorities_decide_between_places() {
         told_of(&host("resources", "10"), &[("p", profile)]),
         "hosts/a.yaml:5:40: error[conflict]: `sysctl:vm.swappiness#value` is set twice at the priority `resources`: the text \"60\" by profile p, the text \"10\" by host a
   profiles/p.yaml:4:40: the other one
-  hint: let them agree, or decide in the host: `force: {sysctl: {vm.swappiness: {value: \"10\"}}}`
+  hint: make them equal, or decide in the host: `force: {sysctl: {vm.swappiness: {value: \"10\"}}}`
   [a]"
     );
     assert_eq!(
@@ -154,11 +154,11 @@ fn what_others_bring_can_be_removed() {
     for (remove, says) in [
         (
             "package:btob",
-            "hosts/a.yaml:5:12: error[unknown-reference]: nothing brings `package:btob`, so there is nothing to remove\n  hint: did you mean `package:btop`?",
+            "hosts/a.yaml:5:12: error[unknown-reference]: `package:btob` isn't among the host's resources, so it can't be removed\n  hint: did you mean `package:btop`?",
         ),
-        ("profile:qq", "nothing brings `profile:qq`"),
-        ("btop", "an address is TYPE:NAME"),
-        ("\"package:git#version\"", "a whole resource is removed"),
+        ("profile:qq", "`profile:qq` isn't among"),
+        ("btop", "write an address as TYPE:NAME"),
+        ("\"package:git#version\"", "a field can't be removed"),
     ] {
         let told = told_of(
             &format!("profiles: {{p: {{}}}}\nremove: [{remove}]"),
@@ -168,7 +168,7 @@ fn what_others_bring_can_be_removed() {
     }
     let told = told_of("resources: {package: {git}}\nremove: [package:git]", &[]);
     assert!(
-        told.contains("`package:git` is removed, and the host itself asks for it"),
+        told.contains("the host both defines and removes `package:git`"),
         "{told}"
     );
 }
@@ -179,19 +179,19 @@ fn profiles_have_parameters_with_types_and_bounds() {
     for (params, says) in [
         (
             "{}",
-            "hosts/a.yaml:4:14: error[parameter]: the profile `p` needs the parameter `port`\n  profiles/p.yaml:5:5: declared here without a default",
+            "hosts/a.yaml:4:14: error[parameter]: the profile `p` requires the parameter `port`\n  profiles/p.yaml:5:5: declared here without a default",
         ),
         (
             "{port: 10}",
-            "hosts/a.yaml:4:24: error[parameter]: the parameter `port` is from 1 to 9, not 10",
+            "hosts/a.yaml:4:24: error[parameter]: the parameter `port` must be from 1 to 9, not 10",
         ),
         (
             "{port: \"1\"}",
-            "the parameter `port` is a whole number, not the text \"1\"",
+            "the parameter `port` must be a whole number, not the text \"1\"",
         ),
         (
             "{port: 1, mode: move}",
-            "the parameter `mode` is one of \"copy\", \"sync\", not the text \"move\"",
+            "the parameter `mode` must be one of \"copy\", \"sync\", not the text \"move\"",
         ),
         (
             "{port: 1, path: x}",
@@ -199,17 +199,20 @@ fn profiles_have_parameters_with_types_and_bounds() {
         ),
         (
             "{port: 1, path: true}",
-            "the parameter `path` is text, not the truth value true\n  hint: put it in quotes: \"true\"",
+            "the parameter `path` must be text, not the boolean true\n  hint: put it in quotes: \"true\"",
         ),
         (
             "{port: 1, all: [1]}",
-            "the parameter `all[]` is text, not the number 1",
+            "the parameter `all[]` must be text, not the number 1",
         ),
         (
             "{prt: 1, port: 1}",
             "hosts/a.yaml:4:18: error[parameter]: the profile `p` has no parameter `prt`\n  hint: did you mean `port`?",
         ),
-        ("[1]", "a profile's parameters are a mapping, not a list"),
+        (
+            "[1]",
+            "a profile's parameters must be a mapping, not a list",
+        ),
     ] {
         let told = told_of(&format!("profiles: {{p: {params}}}"), &[("p", profile)]);
         assert!(told.contains(says), "{params}\n{told}");
@@ -222,15 +225,15 @@ fn a_declaration_that_contradicts_itself_is_the_profiles_error() {
     for (param, says) in [
         (
             "{type: string, pattern: \"(\"}",
-            "profiles/p.yaml:4:39: error[parameter]: the pattern of `x` can't be read",
+            "profiles/p.yaml:4:39: error[parameter]: the pattern of `x` isn't a valid regular expression",
         ),
         (
             "{type: integer, default: a}",
-            "profiles/p.yaml:4:40: error[parameter]: the parameter `x` is a whole number, not the text \"a\"",
+            "profiles/p.yaml:4:40: error[parameter]: the parameter `x` must be a whole number, not the text \"a\"",
         ),
         (
             "{type: integer, default: 5, maximum: 4}",
-            "the parameter `x` is at most 4, not 5",
+            "the parameter `x` must be at most 4, not 5",
         ),
     ] {
         let told = told_of("{}", &[("p", &format!("params: {{x: {param}}}"))]);
@@ -303,10 +306,7 @@ fn a_profile_reached_twice_is_one() {
         "the host's beat those of includes"
     );
     let key = told("profiles: {p: {}, firewall: {of: q}}", "{port: 5}", "{}");
-    assert!(
-        key.contains("the key `firewall` stands for the profile"),
-        "{key}"
-    );
+    assert!(key.contains("the key `firewall` is the profile"), "{key}");
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn includes_have_no_circles_and_lead_somewhere() {
         &[("p", "includes: {q: {}}"), ("q", "includes: {p: {}}")],
     );
     assert!(
-        told.contains("profiles include one another in a circle: p → q → p"),
+        told.contains("profiles include each other in a circle: p → q → p"),
         "{told}"
     );
     assert!(told.contains("[a]"), "{told}");
@@ -337,10 +337,10 @@ fn includes_have_no_circles_and_lead_somewhere() {
         "profiles: {p: {}}",
         &[("p", "includes: {sshdd: {}}"), ("sshd", "{}")],
     );
-    assert!(told.contains("profiles/p.yaml:4:14: error[unknown-reference]: there is no profile `sshdd`\n  hint: did you mean `sshd`?\n  [a]"), "{told}");
+    assert!(told.contains("profiles/p.yaml:4:14: error[unknown-reference]: unknown profile `sshdd`\n  hint: did you mean `sshd`?\n  [a]"), "{told}");
     let told = told_of("profiles: {sshdd: {}}", &[("sshd", "{}")]);
     assert!(
-        told.contains("hosts/a.yaml:4:14: error[unknown-reference]: there is no profile `sshdd`"),
+        told.contains("hosts/a.yaml:4:14: error[unknown-reference]: unknown profile `sshdd`"),
         "{told}"
     );
 }
@@ -370,7 +370,7 @@ fn when_gates_resources_and_never_endpoints() {
     assert!(told.contains("a condition must be true or false"), "{told}");
     let told = told_of("profiles: {p: {}}", &[("p", "when: fleet.domain == 'x'")]);
     assert!(
-        told.contains("keys, `when`, `endpoints` and `networks` see `host` and `params` only"),
+        told.contains("use only `host` and `params` in keys, `when`, `endpoints` and `networks`"),
         "{told}"
     );
 }
@@ -415,7 +415,7 @@ fn patches_are_for_what_nothing_else_can_say() {
     for (patch, says) in [
         (
             "  - {op: test, path: /resources/sysctl/vm.swappiness/value, value: \"60\"}\n",
-            "error[patch]: the test failed: `/resources/sysctl/vm.swappiness/value` is the text \"{{ params.n }}\", not the text \"60\"\n  profiles/p.yaml:6:37: what is there",
+            "error[patch]: the test failed: `/resources/sysctl/vm.swappiness/value` is the text \"{{ params.n }}\", not the text \"60\"\n  profiles/p.yaml:6:37: the current value",
         ),
         (
             "  - {op: replace, path: /resources/sysctl/vm.swapiness/value, value: \"60\"}\n",
@@ -423,15 +423,15 @@ fn patches_are_for_what_nothing_else_can_say() {
         ),
         (
             "  - {op: remove, path: /resources/sysctl}\n",
-            "names no resource\n  hint: a path is /resources/TYPE/NAME/FIELD",
+            "isn't the path of a resource\n  hint: write /resources/TYPE/NAME/FIELD",
         ),
         (
             "  - {op: swap, path: /resources/package/git}\n",
-            "`swap` isn't known here",
+            "unknown value `swap`",
         ),
         (
             "  - {op: add, path: /resources/package/git}\n",
-            "add, replace and test have a `value`",
+            "give add, replace and test a `value`",
         ),
         (
             "  - {op: replace, path: /resources/file/~1etc~1x/validate/9, value: \"60\"}\n",
@@ -439,7 +439,7 @@ fn patches_are_for_what_nothing_else_can_say() {
         ),
         (
             "  - {op: add, path: /resources/file/~1etc~1x/mod, value: \"60\"}\n",
-            "there is no field `mod` here\n  hint: did you mean `mode`?",
+            "unknown field `mod`\n  hint: did you mean `mode`?",
         ),
     ] {
         let text = told(patch);
@@ -455,21 +455,24 @@ fn references_lead_somewhere_and_not_in_a_circle() {
     );
     assert_eq!(
         told,
-        "hosts/a.yaml:4:45: error[unknown-reference]: `service:nginx` names `package:nginx`, which isn't on this host\n  hint: did you mean `package:nginz`?\n  [a]"
+        "hosts/a.yaml:4:45: error[unknown-reference]: `service:nginx` refers to `package:nginx`, which isn't on this host\n  hint: did you mean `package:nginz`?\n  [a]"
     );
     let told = told_of(
         "resources: {package: {aa: {after: [package:bb]}, bb: {after: [package:aa]}}}",
         &[],
     );
-    assert!(told.contains("error[cycle]: these come after one another in a circle: package:aa → package:bb → package:aa"), "{told}");
+    assert!(told.contains("error[cycle]: these resources depend on each other in a circle: package:aa → package:bb → package:aa"), "{told}");
     let told = told_of("resources: {package: {aa: {after: [package:aa]}}}", &[]);
-    assert!(told.contains("`package:aa` comes after itself"), "{told}");
+    assert!(
+        told.contains("`package:aa` is ordered after itself"),
+        "{told}"
+    );
     let told = told_of("resources: {package: {aa: {after: [aa]}}}", &[]);
-    assert!(told.contains("an address is TYPE:NAME"), "{told}");
+    assert!(told.contains("write an address as TYPE:NAME"), "{told}");
     let told = told_of("drift: {ignore: [file:/etc/x]}", &[]);
     assert!(
         told.contains(
-            "hosts/a.yaml:4:20: error[unknown-reference]: there is no `file:/etc/x` on this host"
+            "hosts/a.yaml:4:20: error[unknown-reference]: `file:/etc/x` isn't on this host"
         ),
         "{told}"
     );
@@ -483,7 +486,7 @@ fn one_place_on_the_host_belongs_to_one_resource() {
     );
     assert!(
         told.contains(
-            "error[conflict]: `file:/etc/x` and `link:/etc/x` are the same place on the host"
+            "error[conflict]: `file:/etc/x` and `link:/etc/x` manage the same thing on the host"
         ),
         "{told}"
     );
@@ -493,7 +496,7 @@ fn one_place_on_the_host_belongs_to_one_resource() {
     );
     assert!(
         told.contains(
-            "`file:/etc/systemd/system/a.service` and `unit:a.service` are the same place"
+            "`file:/etc/systemd/system/a.service` and `unit:a.service` manage the same thing"
         ),
         "{told}"
     );
@@ -518,6 +521,6 @@ fn a_profile_that_nobody_uses_is_looked_at_too() {
     let told = told_of("{}", &[("p", "resources: {fil: {}}")]);
     assert_eq!(
         told,
-        "profiles/p.yaml:4:15: error[unknown-type]: there is no resource type `fil`\n  hint: did you mean `file`?"
+        "profiles/p.yaml:4:15: error[unknown-type]: unknown resource type `fil`\n  hint: did you mean `file`?"
     );
 }

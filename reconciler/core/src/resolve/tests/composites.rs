@@ -116,7 +116,7 @@ fn reference_to_composite_means_its_parts() {
         &[],
     );
     assert!(
-        told.contains("error[unknown-reference]: `file:/etc/x` names `cron:rapport`, which isn't on this host\n  hint: did you mean `cron:report`?"),
+        told.contains("error[unknown-reference]: `file:/etc/x` refers to `cron:rapport`, which isn't on this host\n  hint: did you mean `cron:report`?"),
         "{told}"
     );
 }
@@ -131,7 +131,7 @@ fn parts_inherit_order_and_management() {
     let told = told_of(&host.replace("file: {/etc/x: {}}, ", ""), &[]);
     assert!(
         told.contains(
-            "`file:/etc/cron.d/a` (from `cron:a`) names `file:/etc/x`, which isn't on this host"
+            "`file:/etc/cron.d/a` (from `cron:a`) refers to `file:/etc/x`, which isn't on this host"
         ),
         "{told}"
     );
@@ -150,7 +150,7 @@ fn host_removes_composite_or_part() {
         &[("p", &profile)],
     );
     assert!(
-        told.contains("nothing brings `cron:reprot`, so there is nothing to remove\n  hint: did you mean `cron:report`?"),
+        told.contains("`cron:reprot` isn't among the host's resources, so it can't be removed\n  hint: did you mean `cron:report`?"),
         "{told}"
     );
 }
@@ -169,14 +169,12 @@ fn drift_of_composite_is_ignored_by_its_parts() {
     );
     let told = told_of(&host("cron:report#schedule"), &[]);
     assert!(
-        told.contains("error[invalid-name]: `cron:report` has no drift of its `schedule`: its parts drift\n  hint: name a field of a part: file:/etc/cron.d/report"),
+        told.contains("error[invalid-name]: `cron:report` can't drift in `schedule`: only its parts drift\n  hint: name a field of one of its parts: file:/etc/cron.d/report"),
         "{told}"
     );
     let told = told_of(&host("cron:rapport"), &[]);
     assert!(
-        told.contains(
-            "there is no `cron:rapport` on this host\n  hint: did you mean `cron:report`?"
-        ),
+        told.contains("`cron:rapport` isn't on this host\n  hint: did you mean `cron:report`?"),
         "{told}"
     );
 }
@@ -188,7 +186,7 @@ fn explains_composite_and_part() {
         explained(&host, "cron:report"),
         "cron:report on a
   expands to file:/etc/cron.d/report
-  asked for at hosts/a.yaml:5:12 by host a
+  defined at hosts/a.yaml:5:12 by host a
   run: [\"/usr/local/bin/report\"]
     from hosts/a.yaml:5:56 by host a at `resources`
   schedule: \"0 6 * * 1\"
@@ -203,7 +201,7 @@ fn explains_composite_and_part() {
         part,
         "file:/etc/cron.d/report#mode on a
   part of cron:report
-  asked for at hosts/a.yaml:5:12 by cron:report
+  defined at hosts/a.yaml:5:12 by cron:report
   mode: \"0644\"
     from hosts/a.yaml:5:12 by cron:report at `defaults`
   before service:app
@@ -226,7 +224,7 @@ fn errors_of_composite_have_their_place() {
         &[],
     );
     assert!(
-        told.contains("hosts/a.yaml:4:41: error[invalid-value]: `cron:report`: `schedule` isn't one of crontab(5)"),
+        told.contains("hosts/a.yaml:4:41: error[invalid-value]: `cron:report`: `schedule` isn't a schedule of crontab(5)"),
         "{told}"
     );
     let told = told_of(
@@ -234,7 +232,9 @@ fn errors_of_composite_have_their_place() {
         &[],
     );
     assert!(
-        told.contains("error[invalid-name]: `a.b`: a file in /etc/cron.d has only"),
+        told.contains(
+            "error[invalid-name]: `a.b`: the name of a file in /etc/cron.d must have only"
+        ),
         "{told}"
     );
 }

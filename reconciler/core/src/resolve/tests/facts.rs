@@ -112,15 +112,15 @@ fn a_host_knows_the_fleet() {
     for (expression, says) in [
         (
             "{{ fleet.host('bb').name }}",
-            "error[expression]: `host('bb')`: there is no host `bb`",
+            "error[expression]: `host('bb')`: unknown host `bb`",
         ),
         (
             "{{ fleet.network('lam').name }}",
-            "there is no network `lam`; did you mean `lan`?",
+            "unknown network `lam`; did you mean `lan`?",
         ),
         (
             "{{ fleet.hosts('role=a,') | length }}",
-            "`role=a,` is no selector",
+            "`role=a,` isn't a selector",
         ),
         ("{{ fleet.hosst() }}", "`fleet` has no `hosst`"),
         ("{{ fleet.endpoints(jbo='web') }}", "jbo"),
@@ -177,13 +177,17 @@ fn addresses_come_from_ids_and_are_given_once() {
             "{address: 10.0.0.1}",
             "10.0.0.1 is outside of the network",
         ),
-        ("198.51.100.32/27", "{address: x}", "`x` is no IPv4 address"),
+        (
+            "198.51.100.32/27",
+            "{address: x}",
+            "`x` isn't an IPv4 address",
+        ),
         (
             "198.51.100.33/27",
             "{id: 1}",
-            "networks/lan.yaml:4:13: error[address]: 198.51.100.33/27 has bits set behind its prefix\n  hint: write 198.51.100.32/27",
+            "networks/lan.yaml:4:13: error[address]: 198.51.100.33/27 has bits set after its prefix\n  hint: write 198.51.100.32/27",
         ),
-        ("banana", "{id: 1}", "`banana` is no subnet"),
+        ("banana", "{id: 1}", "`banana` isn't a subnet"),
     ] {
         let told = network(subnets, host);
         assert!(told.contains(says), "{subnets} {host}\n{told}");
@@ -193,7 +197,7 @@ fn addresses_come_from_ids_and_are_given_once() {
         "kind: Host\nmetadata: {name: b}\nspec: {networks: {lan: {id: 88}}}\n",
     );
     let told = ask("x", &[b]);
-    assert!(told.contains("hosts/b.yaml:3:24: error[address]: 10.88.128.88 in the network `lan` belongs to `a` already"), "{told}");
+    assert!(told.contains("hosts/b.yaml:3:24: error[address]: 10.88.128.88 in the network `lan` is already used by `a`"), "{told}");
     assert!(told.contains("[a b]"), "{told}");
     let told = ask(
         "x",
@@ -202,10 +206,7 @@ fn addresses_come_from_ids_and_are_given_once() {
             "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [10.88.128.0/24], members: {a: {id: 3}}}\n",
         )],
     );
-    assert!(
-        told.contains("`a` is a Host and a member of its own"),
-        "{told}"
-    );
+    assert!(told.contains("`a` is both a Host and a member"), "{told}");
 }
 
 #[test]
@@ -237,14 +238,17 @@ fn ways_to_connect_lead_somewhere() {
     for (text, says) in [
         (
             "{endpoint: shs}",
-            "hosts/a.yaml:6:13: error[connect]: the host offers no endpoint `shs`\n  hint: did you mean `ssh`?",
+            "hosts/a.yaml:6:13: error[connect]: the host has no endpoint `shs`\n  hint: did you mean `ssh`?",
         ),
         ("{network: wan}", "the host isn't in the network `wan`"),
         (
             "{user: x}",
-            "a way to connect has exactly one of `address`, `network` and `endpoint`",
+            "an entry of `connect` must have exactly one of `address`, `network` and `endpoint`",
         ),
-        ("{endpoint: ssh, port: 1}", "the endpoint says the port"),
+        (
+            "{endpoint: ssh, port: 1}",
+            "`port` can't be set beside `endpoint`, which has a port",
+        ),
         (
             "{address: x, via: [b]}",
             "error[unsupported-field]: `connect.via` isn't supported",
@@ -267,16 +271,22 @@ fn alertmanagers_are_endpoints_or_addresses() {
     let text = fleet("{to: a/api}, {url: \"http://192.0.2.1:9093/\"}");
     assert_eq!(
         resolved(&[host, LAN, ("fleet.yaml", &text)]).alertmanagers,
-        ["http://10.88.128.3:9093", "http://192.0.2.1:9093"]
+        ["http://10.88.128.3:9093", "http://192.0.2.1:9093"].map(plumb_api::LoginUrl::new)
     );
     for (entry, says) in [
         (
             "{to: a/apj}",
-            "fleet.yaml:3:24: error[unknown-reference]: `a` offers no such endpoint\n  hint: did you mean `a/api`?",
+            "fleet.yaml:3:24: error[unknown-reference]: `a` has no such endpoint\n  hint: did you mean `a/api`?",
         ),
-        ("{to: b/api}", "there is no host `b`"),
-        ("{}", "an Alertmanager has either `to` or `url`"),
-        ("{url: \"192.0.2.1\"}", "is no address of an Alertmanager"),
+        ("{to: b/api}", "unknown host `b`"),
+        (
+            "{}",
+            "an Alertmanager must have exactly one of `to` and `url`",
+        ),
+        (
+            "{url: \"192.0.2.1\"}",
+            "isn't the address of an Alertmanager",
+        ),
     ] {
         let text = fleet(entry);
         let told = told(&[host, LAN, ("fleet.yaml", &text)]);
@@ -296,8 +306,11 @@ fn identities_belong_to_one_host() {
     );
     let told = told(&[a, b]);
     assert!(
-        told.contains("hosts/b.yaml:3:13: error[invalid-value]: `a` has this uid too"),
+        told.contains("hosts/b.yaml:3:13: error[invalid-value]: `a` has the same uid"),
         "{told}"
     );
-    assert!(told.contains("`b` is still a host"), "{told}");
+    assert!(
+        told.contains("`b` is listed in `formerly`, but still is a host"),
+        "{told}"
+    );
 }

@@ -56,7 +56,7 @@ fn content_has_four_forms() {
     for (form, says) in [
         (
             "{file: files/y}",
-            "hosts/a.yaml:4:43: error[unknown-reference]: there is no file `files/y`\n  hint: did you mean `files/x`?",
+            "hosts/a.yaml:4:43: error[unknown-reference]: the repository has no file `files/y`\n  hint: did you mean `files/x`?",
         ),
         (
             "{file: ../fleet.yaml}",
@@ -65,13 +65,16 @@ fn content_has_four_forms() {
         ("{file: hosts/a.yaml}", "`hosts/a.yaml` isn't under files/"),
         (
             "{tmplate: x}",
-            "`content` has no form `tmplate`\n  hint: did you mean `template`?",
+            "unknown form `tmplate` of `content`\n  hint: did you mean `template`?",
         ),
-        ("{template: a, file: b}", "`content` has exactly one form"),
-        ("{template: 1}", "`template` takes text, not the number 1"),
+        (
+            "{template: a, file: b}",
+            "`content` must have exactly one form",
+        ),
+        ("{template: 1}", "`template` must be text, not the number 1"),
         (
             "{secret: a/b}",
-            "error[unsupported-field]: a secret as content isn't supported by this version",
+            "error[unsupported-field]: content from a secret isn't supported by this version of Plumb",
         ),
         ("12", "`content` can't be the number 12"),
         ("[a]", "`content` can't be a list"),
@@ -97,7 +100,7 @@ fn expressions_keep_their_type_when_they_are_whole() {
         "resources: {sysctl: {vm.swappiness: {value: \"{{ 7 }}\"}}}",
         &[],
     );
-    assert!(told.contains("hosts/a.yaml:4:47: error[wrong-type]: text belongs here, not the number 7\n  hint: the expression gives another type: add `| string` to it"), "{told}");
+    assert!(told.contains("hosts/a.yaml:4:47: error[wrong-type]: expected text, not the number 7\n  hint: add `| string`: the expression gives another type"), "{told}");
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn names_of_resources_may_be_expressions() {
     );
     let told = told_of("resources: {directory: {\"{{ fleet.domain }}\": {}}}", &[]);
     assert!(
-        told.contains("keys, `when`, `endpoints` and `networks` see `host` and `params` only"),
+        told.contains("use only `host` and `params` in keys, `when`, `endpoints` and `networks`"),
         "{told}"
     );
 }
@@ -145,15 +148,19 @@ fn errors_of_expressions_have_their_place_and_say_what_to_do() {
         ),
         (
             "resources: {user: {u: {comment: \"{{ host.name \"}}}",
-            "the template can't be read",
+            "the template can't be parsed",
+        ),
+        (
+            "resources: {file: {/x: {content: {template: \"{% for x in [] %}{% endfro %}\"}}}}",
+            "unknown tag `endfro`\n  hint: did you mean `endfor`?",
         ),
         (
             "resources: {user: {u: {comment: \"{{ none }} x\"}}}",
-            "the value is nothing (none)",
+            "the value is none",
         ),
         (
             "resources: {user: {u: {comment: \"{% for i in range(9999) %}{% for j in range(9999) %}{{ i }}{% endfor %}{% endfor %}\"}}}",
-            "the template does too much work",
+            "the template takes too many steps",
         ),
         (
             "resources:\n  file:\n    /x:\n      content:\n        template: |\n          one\n          two {{ host.nope }}\n",
@@ -171,10 +178,7 @@ fn errors_of_expressions_have_their_place_and_say_what_to_do() {
         told.contains("files/x.j2:2:6: error[expression]: `host.nope` is undefined"),
         "{told}"
     );
-    assert!(
-        told.contains("hosts/a.yaml:4:51: rendered for this"),
-        "{told}"
-    );
+    assert!(told.contains("hosts/a.yaml:4:51: used here"), "{told}");
 }
 
 #[test]
@@ -200,11 +204,11 @@ fn values_that_look_otherwise_need_quotes() {
     for (text, says) in [
         (
             "resources: {file: {/x: {mode: 0644}}}",
-            "hosts/a.yaml:4:33: error[wrong-type]: text belongs here, not the number 0644\n  hint: put it in quotes: \"0644\"",
+            "hosts/a.yaml:4:33: error[wrong-type]: expected text, not the number 0644\n  hint: put it in quotes: \"0644\"",
         ),
         (
             "resources: {package: {git: {version: 1.10}}}",
-            "text belongs here, not the number 1.10\n  hint: put it in quotes: \"1.10\"",
+            "expected text, not the number 1.10\n  hint: put it in quotes: \"1.10\"",
         ),
         (
             "resources: {sysctl: {net.ipv4.ip_forward: {value: 1}}}",
@@ -212,23 +216,23 @@ fn values_that_look_otherwise_need_quotes() {
         ),
         (
             "resources: {file: {/x: {contnet: x}}}",
-            "hosts/a.yaml:4:27: error[unknown-field]: there is no field `contnet` here\n  hint: did you mean `content`?",
+            "hosts/a.yaml:4:27: error[unknown-field]: unknown field `contnet`\n  hint: did you mean `content`?",
         ),
         (
             "resources: {fil: {/x: {}}}",
-            "hosts/a.yaml:4:15: error[unknown-type]: there is no resource type `fil`\n  hint: did you mean `file`?",
+            "hosts/a.yaml:4:15: error[unknown-type]: unknown resource type `fil`\n  hint: did you mean `file`?",
         ),
         (
             "resources: {package: [git, btop]}",
-            "`package` is a mapping, not a list\n  hint: write it in braces instead of brackets: {a, b}",
+            "`package` must be a mapping, not a list\n  hint: write it in braces instead of brackets: {a, b}",
         ),
         (
             "resources: {file: {etc/x: {}}}",
-            "hosts/a.yaml:4:22: error[invalid-name]: `etc/x`: a path is absolute",
+            "hosts/a.yaml:4:22: error[invalid-name]: `etc/x`: a path must be absolute",
         ),
         (
             "resources: {file: {/x: text}}",
-            "`file:/x` has fields, and can't be the text \"text\"",
+            "`file:/x` must be a mapping of fields, not the text \"text\"",
         ),
         (
             "resources: {service: {nginx: {masked: true, state: started}}}",
@@ -236,11 +240,11 @@ fn values_that_look_otherwise_need_quotes() {
         ),
         (
             "resources: {mount: {/x: {}}}",
-            "error[unsupported-field]: the resource type `mount` isn't supported by this version",
+            "error[unsupported-field]: the resource type `mount` isn't supported by this version of Plumb",
         ),
         (
             "resources: {user: {john: {password: x}}}",
-            "error[unsupported-field]: `password` of a user isn't supported by this version",
+            "error[unsupported-field]: `password` of a user isn't supported by this version of Plumb",
         ),
     ] {
         let told = told_of(text, &[]);

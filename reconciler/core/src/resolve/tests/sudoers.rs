@@ -35,15 +35,15 @@ fn sudoers_rejects_what_sudo_would_skip_or_misread() {
         ),
         (
             "a: {commands: [ALL]}",
-            "it is for a `user` or for a `group`",
+            "it must have exactly one of `user` and `group`",
         ),
         (
             "a: {user: x, commands: [\"!/bin/sh\"]}",
-            "a command is an absolute path",
+            "a command must be ALL, or an absolute path",
         ),
         (
             "a: {user: x, commands: []}",
-            "a command is an absolute path",
+            "a command must be ALL, or an absolute path",
         ),
     ] {
         let told = told_of(&format!("resources: {{sudoers: {{{sudoers}}}}}"), &[]);

@@ -37,7 +37,7 @@ fn the_template_resolves_without_a_word() {
     assert_eq!(told, Vec::<String>::new());
     assert_eq!(resolved.fleet.as_str(), "home");
     // An address of an example may be somebody's: no alert goes there.
-    assert_eq!(resolved.alertmanagers, Vec::<String>::new());
+    assert_eq!(resolved.alertmanagers, []);
     assert_eq!(resolved.hosts.len(), 4);
     for (name, result) in &resolved.hosts {
         let HostResult::Ready(intent) = result else {
@@ -111,8 +111,8 @@ fn explanations_lead_to_the_lines() {
     assert_eq!(
         text,
         "sysctl:vm.swappiness on linda
-  asked for at profiles/base.yaml:22:7 by profile base (profile base at fleet.yaml:12:16)
-  asked for at hosts/linda.yaml:23:14 by host linda
+  defined at profiles/base.yaml:22:7 by profile base (profile base at fleet.yaml:12:16)
+  defined at hosts/linda.yaml:23:14 by host linda
   value: \"10\"
     from hosts/linda.yaml:23:30 by host linda at `force`
     overrides \"{{ params.swappiness | string }}\" of profiles/base.yaml:22:23 by profile base at `resources`
@@ -137,7 +137,7 @@ fn explanations_lead_to_the_lines() {
         .unwrap()
         .to_string();
     assert!(
-        text.contains("asked for at hosts/local-nas.yaml:12:5 by host local-nas"),
+        text.contains("defined at hosts/local-nas.yaml:12:5 by host local-nas"),
         "{text}"
     );
     let wrong = |host: &str, address: &str| {
@@ -147,7 +147,7 @@ fn explanations_lead_to_the_lines() {
     };
     assert_eq!(
         wrong("lindo", "file:/etc/motd"),
-        "there is no host `lindo`; did you mean `linda`?"
+        "unknown host `lindo`; did you mean `linda`?"
     );
     assert_eq!(
         wrong("linda", "file:/etc/mot"),
@@ -174,5 +174,8 @@ fn the_templates_alertmanager_is_there_once_its_line_is_meant() {
         "{:?}",
         resolved.diagnostics
     );
-    assert_eq!(resolved.alertmanagers, ["http://10.88.128.3:9093"]);
+    assert_eq!(
+        resolved.alertmanagers,
+        [plumb_api::LoginUrl::new("http://10.88.128.3:9093")]
+    );
 }

@@ -77,24 +77,21 @@ fn timer_errors_have_their_place() {
     for (timer, says) in [
         (
             "{run: [/a], schedule: {}}",
-            "`timer:a`: nothing says when it runs",
+            "`timer:a`: it has no condition for when to run",
         ),
         (
             "{run: [a], schedule: {every: 5m}}",
-            "`timer:a`: `run` isn't an absolute path",
+            "`timer:a`: `run` must be an absolute path",
         ),
         (
             "{run: [/a], schedule: {every: 5m}, onFailure: b}",
-            "error[unknown-reference]: `timer:a`: this host has no `timer:b` or `service:b`",
+            "error[unknown-reference]: `timer:a`: the host has no `timer:b` or `service:b`",
         ),
         (
             "{run: [/a], schedule: {every: 5m}, credentials: {x: y}}",
             "error[unsupported-field]: `credentials` of a timer",
         ),
-        (
-            "{run: [/a], schedule: {every: often}}",
-            "isn't a length of time",
-        ),
+        ("{run: [/a], schedule: {every: often}}", "isn't a duration"),
     ] {
         let told = told_of(&format!("resources: {{timer: {{a: {timer}}}}}"), &[]);
         assert!(told.contains(says), "{timer}: {told}");

@@ -86,7 +86,7 @@ pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
         let nothing = planned.plan.is_empty()
             && planned.refusal.is_none()
             && planned.problems.is_empty()
-            && planned.drift_to_tell().next().is_none();
+            && planned.reportable_drift().next().is_none();
         if nothing {
             settled.push(host);
             continue;

@@ -82,6 +82,7 @@ fn host(name: &str, reachable: ConditionStatus) -> HostObject {
             target: None,
             held: None,
             ledger_sequence: None,
+            clock_offset: None,
             conditions,
             last_seen: None,
             last_success: Some("2026-11-24T01:59:00Z".parse().unwrap()),

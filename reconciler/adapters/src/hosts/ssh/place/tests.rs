@@ -44,13 +44,13 @@ fn an_agent_that_is_missing_is_placed_and_then_starts() {
     let begin = start(Login::Root, &state, std::slice::from_ref(&agent));
 
     let output = run(&begin, b"");
-    let mut epitaph = Epitaph {
+    let mut exit_info = ExitInfo {
         exit: Some(Exit::Status(127)),
-        ..Epitaph::default()
+        ..ExitInfo::default()
     };
-    epitaph.stderr.push(&output.stderr);
+    exit_info.stderr.push(&output.stderr);
     assert_eq!(output.status.code(), Some(127));
-    assert!(is_arch(&missing(&epitaph).unwrap()));
+    assert!(is_arch(&missing(&exit_info).unwrap()));
 
     let output = run(&placing(Login::Root, &state, &agent), agent.bytes());
     assert!(output.status.success(), "{}", said(&output));
@@ -98,7 +98,7 @@ fn a_folder_that_leads_elsewhere_is_not_used() {
     );
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("is no folder of root"),
+        said(&output).contains("is not a folder of root"),
         "{}",
         said(&output)
     );

@@ -19,7 +19,7 @@ async fn a_login_that_fails_says_what_was_tried() {
     };
     assert_eq!(user, "root");
     assert!(
-        reason.contains("key3 (SHA256:") && reason.contains("isn't taken"),
+        reason.contains("key3 (SHA256:") && reason.contains("was rejected"),
         "{reason}"
     );
     assert_eq!(error.reason().retry(), Some(Retry::Stalled));
@@ -108,7 +108,7 @@ async fn sudo_makes_another_login_root_or_says_why_not() {
     let error = facts(&connector, &target).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "web1 doesn't let deploy in: sudo: a password is required"
+        "web1 rejects the login of deploy: sudo: a password is required"
     );
     assert_eq!(error.reason().retry(), Some(Retry::Stalled));
     sudo("[ \"$1 $2\" = \"-n --\" ] || exit 9; shift 2; exec \"$@\"");

@@ -1,0 +1,99 @@
+//! URLs that may hold a login.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// An address that may hold a login (`https://USER:PASSWORD@HOST/…`). Every form in which it can be shown
+/// leaves the login out; only [`LoginUrl::reveal`] has it, for the client that logs in.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Deserialize)]
+#[serde(transparent)]
+pub struct LoginUrl(String);
+
+impl LoginUrl {
+    /// Wraps an address.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self(address.into())
+    }
+
+    /// Returns the whole address, with its login. It must not be printed, logged or stored.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LoginUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            // `user@host:path` and a folder have no password.
+            return f.write_str(&self.0);
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        // A password may hold a slash or a question mark that isn't escaped: then the last `@` is after `end`.
+        let end = match rest.rfind('@') {
+            Some(at) if at > end && rest[..end].contains(':') => {
+                at + rest[at..].find(['/', '?', '#']).unwrap_or(rest.len() - at)
+            }
+            _ => end,
+        };
+        let (authority, path) = rest.split_at(end);
+        let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        // An SSH login is a user's name alone, which tells people who logs in; a name of https may be a token.
+        match (scheme, login.contains(':')) {
+            ("ssh", false) if !login.is_empty() => write!(f, "{scheme}://{login}@{host}{path}"),
+            _ => write!(f, "{scheme}://{host}{path}"),
+        }
+    }
+}
+
+impl fmt::Debug for LoginUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl Serialize for LoginUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_no_login() {
+        for (url, shown) in [
+            (
+                "https://bob:s3cret%2F%40x@git.example/a@b.git",
+                "https://git.example/a@b.git",
+            ),
+            (
+                "https://t0ken@git.example/fleet.git",
+                "https://git.example/fleet.git",
+            ),
+            (
+                "https://bob:s3/cret@git.example/fleet.git",
+                "https://git.example/fleet.git",
+            ),
+            ("https://git.example?x=a@b", "https://git.example?x=a@b"),
+            ("http://am:pw@[::1]:9093", "http://[::1]:9093"),
+            (
+                "ssh://git@git.example/fleet.git",
+                "ssh://git@git.example/fleet.git",
+            ),
+            (
+                "ssh://git:pw@git.example/fleet.git",
+                "ssh://git.example/fleet.git",
+            ),
+            ("git@git.example:fleet.git", "git@git.example:fleet.git"),
+            ("/srv/fleet.git", "/srv/fleet.git"),
+        ] {
+            let url = LoginUrl::new(url);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("{shown:?}"));
+            assert_eq!(serde_json::to_value(&url).unwrap(), shown);
+        }
+    }
+}
