@@ -216,7 +216,13 @@ impl<'a> Driver<'a> {
         let (report, _) = self.carry_out(&before).await;
         match report.results.as_slice() {
             [only] => match &only.outcome {
-                Outcome::Failed(error) => error.clone(),
+                Outcome::Failed(error) => {
+                    if error.code == ErrorCode::Refused {
+                        let refusal = before.differences[0].refusal.as_ref();
+                        assert_eq!(refusal, Some(error), "the plan says the same");
+                    }
+                    error.clone()
+                }
                 other => panic!("{other:?}"),
             },
             others => panic!("{others:?}"),

@@ -13,7 +13,7 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
-use crate::provider::{self, Inputs, Item, ObserveContext};
+use crate::provider::{self, Inputs, Item, ItemChange, ObserveContext};
 use crate::sys::Sys;
 
 /// The largest file whose text is reported.
@@ -100,7 +100,7 @@ pub(crate) fn report(
     };
     for (item, outcome) in items.iter().zip(outcomes) {
         let leaf = desired.get(item.address).map(|leaf| leaf.digest);
-        add(&mut report, ledger, item, outcome, leaf);
+        add(&mut report, &context, item, outcome, leaf);
     }
     if reveal == Reveal::WorldReadable {
         for difference in &mut report.differences {
@@ -119,12 +119,12 @@ fn clock() -> Option<i64> {
 /// Adds one resource to a report. `digest` is its spec's, or `None` if it isn't desired.
 fn add(
     report: &mut ObserveReport,
-    ledger: &Ledger,
+    context: &ObserveContext<'_>,
     item: &Item<'_>,
     outcome: Result<Observed>,
     digest: Option<Digest>,
 ) {
-    let entry = ledger.entry(item.address);
+    let entry = context.inputs.ledger.entry(item.address);
     let original = entry
         .and_then(|entry| entry.original.as_ref())
         .and_then(provider::describe);
@@ -133,6 +133,8 @@ fn add(
         state: DifferenceState::Differs,
         observed: None,
         fields: Vec::new(),
+        losses: Vec::new(),
+        refusal: None,
         confirmed: entry.and_then(|entry| entry.spec.clone()),
         original,
         text: None,
@@ -162,6 +164,17 @@ fn add(
             if digest.is_none() {
                 difference.state = DifferenceState::Undesired;
             }
+            let change = ItemChange {
+                address: item.address,
+                spec: item.spec,
+                observed: &observed,
+                fields: &fields,
+                original: entry
+                    .filter(|_| digest.is_none())
+                    .and_then(|entry| entry.original.as_ref()),
+            };
+            difference.refusal = provider::check_change(context, &change).err();
+            difference.losses = provider::of(item.address.kind()).losses(context, &change);
             difference.observed = Some(observed);
             difference.fields = fields;
             report.differences.push(difference);
@@ -186,7 +199,10 @@ fn waiting(sys: &Sys) -> Option<String> {
     ))
 }
 
-/// Reads the observed text for a diff, if it is world-readable, not too long, and UTF-8.
+/// The end of the line with which a private key begins, in each of its text forms.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
+/// Reads the observed text for a diff, if it is world-readable, not too long, UTF-8, and no private key.
 fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     let address = &difference.address;
     let observed = difference.observed.as_ref()?;
@@ -199,7 +215,8 @@ fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     }
     let mut bytes = Vec::new();
     file.take(MAX_TEXT).read_to_end(&mut bytes).ok()?;
-    String::from_utf8(bytes).ok()
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.contains(PRIVATE_KEY)).then_some(text)
 }
 
 /// Returns the addresses that a plan may name: the desired ones, and those in the ledger.

@@ -98,6 +98,8 @@ pub enum Consequence {
     Removes(String),
     /// The original of this resource is restored.
     GivesBack(String),
+    /// This is lost, although the manifest doesn't name it.
+    Loses(String),
     /// The machine restarts.
     Reboots,
     /// Sessions over this may be cut.
@@ -123,6 +125,7 @@ impl fmt::Display for Consequence {
             Self::Runs(what) => write!(f, "runs {what}"),
             Self::Removes(what) => write!(f, "removes {what}"),
             Self::GivesBack(what) => write!(f, "gives back {what}"),
+            Self::Loses(what) => write!(f, "loses {what}"),
             Self::Reboots => f.write_str("reboots"),
             Self::SessionsAtRisk(what) => write!(f, "may cut sessions over {what}"),
         }

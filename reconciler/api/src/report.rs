@@ -33,7 +33,7 @@ pub enum ErrorCode {
     LedgerLost,
     /// A format on disk is newer than this agent.
     NewerFormat,
-    /// The disk is full or read-only: nothing was changed.
+    /// A file system is full or read-only: what lies on it wasn't changed.
     NoSpace,
     /// The state differs from the one that the plan was made for.
     PreconditionFailed,

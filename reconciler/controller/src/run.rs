@@ -17,7 +17,7 @@ use plumb_core::fleet::{
     ChangeOutcome, FailedIn, ObservedHost, RunEnd, RunFailure, RunMode, RunPhase, RunReport,
     StartRun,
 };
-use plumb_core::plan::{PlanOptions, Planned, plan};
+use plumb_core::plan::{PlanOptions, Planned, content_diffs, plan};
 use plumb_core::ports::{Clock, HostError, HostTarget, Hosts, Observation, Session};
 use plumb_core::reason::ConditionReason;
 use plumb_trust::source::Source;
@@ -86,7 +86,12 @@ async fn drive(
         Ok(lineage) => lineage,
         Err(ended) => return Ok(ended),
     };
-    let planned = plan(&job.spec.intent, &report, PlanOptions::default());
+    let mut planned = plan(&job.spec.intent, &report, PlanOptions::default());
+    planned.diffs = content_diffs(
+        &plumb_core::plan::goal(&job.spec.intent),
+        &report,
+        &|digest| content(job, digest),
+    );
     let ended = match (&planned.refusal, job.spec.mode) {
         (Some(refusal), _) => RunEnd::Refused(refusal.clone()),
         (None, RunMode::Look) => RunEnd::Looked,
@@ -164,7 +169,8 @@ async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, 
                 RunMode::Look => Purpose::Look,
                 RunMode::Drive => Purpose::Drive,
             },
-            reveal: Reveal::Nothing,
+            // It costs nothing in sync: texts are sent only of what differs.
+            reveal: Reveal::WorldReadable,
         };
         match with_deadline(job, session.observe(request)).await? {
             Observation::Report(report) => return Ok(*report),
@@ -225,6 +231,12 @@ fn is_done(job: &Job, planned: &Planned, report: &ObserveReport) -> bool {
     !whole || report.ledger.confirmed == Some(job.spec.target.digest)
 }
 
+/// Returns a content of the revisions that the run may need.
+fn content(job: &Job, digest: &Digest) -> Option<Arc<[u8]>> {
+    let mut revisions = job.spec.contents.iter();
+    revisions.find_map(|one| one.contents().get(digest))
+}
+
 /// Returns the contents that a plan needs.
 fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
     let mut needed = std::collections::BTreeSet::new();
@@ -243,13 +255,9 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
                 .map(|content| content.sha256),
         );
     }
-    let content = |digest: &Digest| {
-        let mut revisions = job.spec.contents.iter();
-        revisions.find_map(|one| one.contents().get(digest))
-    };
     needed
         .into_iter()
-        .map(|digest| match content(&digest) {
+        .map(|digest| match content(job, &digest) {
             Some(bytes) => Ok((digest, bytes)),
             None => Err(RunFailure::of_controller(
                 ConditionReason::MissingContent,

@@ -58,6 +58,9 @@ pub struct Condition {
     pub reason: ConditionReason,
     /// The reason in a sentence for people.
     pub message: String,
+    /// What the message is about, in lines: the difference of a file's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// The revision that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<String>,

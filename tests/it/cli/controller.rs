@@ -186,6 +186,7 @@ fn a_push_and_a_notify_reach_the_host_and_are_told_everywhere() {
         (&change["op"], &change["cause"], &change["certainty"]),
         (&"update".into(), &"intent".into(), &"exact".into())
     );
+    assert_eq!(change["diff"]["lines"], "@@ -1 +1 @@\n-one\n+two\n");
     assert_eq!(
         running.file("etc/motd").as_deref(),
         Some("one\n"),

@@ -430,3 +430,33 @@ fn a_plan_for_hosts_without_keys_names_the_controllers_way_to_them() {
         .exits(1)
         .matches("manifests/a_plan_for_hosts_without_keys_names_the_controllers_way_to_them");
 }
+
+#[test]
+fn pointer_in_git_is_an_error_although_the_folder_has_the_real_bytes() {
+    let env = Environment::new();
+    env.key("alice");
+    env.be("alice");
+    env.plumb(".", &["init", "fleet"]).exits(0);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+    env.write(
+        "fleet/.gitattributes",
+        "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+    );
+    env.write("fleet/files/firmware.bin", pointer);
+    env.write(
+        "fleet/hosts/box.yaml",
+        "kind: Host\nmetadata: {name: box}\nspec:\n  arch: x86_64\n  resources: {file: {/usr/local/lib/firmware.bin: {content: {file: files/firmware.bin}}}}\n",
+    );
+    let commit = env.commit("Add a firmware", &[]);
+    env.write("fleet/files/firmware.bin", &"real".repeat(3000));
+    let check = env.plumb("fleet", &["check", "-o", "json"]).exits(1).json();
+    let found = &check["diagnostics"][0];
+    assert_eq!(found["code"], "stand-in");
+    assert_eq!(
+        found["message"],
+        "files/firmware.bin is a Git LFS pointer; its bytes aren't in the repository"
+    );
+    assert_eq!(found["hosts"], serde_json::json!(["box"]));
+    env.plumb("fleet", &["diff", "--from", &commit]).exits(2);
+    env.plumb("fleet", &["plan", "box", "-o", "json"]).exits(1);
+}

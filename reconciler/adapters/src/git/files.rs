@@ -114,7 +114,8 @@ fn taken(path: &str, mode: EntryMode) -> bool {
     }
 }
 
-/// Reads the same paths from a working folder, for `check`, `render` and `diff`. It follows no links.
+/// Reads the same paths from a working folder, for `check`, `render` and `diff`: the bytes that git would store
+/// for them. It follows no links.
 pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
     let mut gathered = GatheredFiles::default();
     let root = folder.join(ROOT);
@@ -127,6 +128,7 @@ pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
             gathered.walk(name, &path, 0)?;
         }
     }
+    super::staged::convert(folder, &mut gathered.files);
     Ok(gathered.files)
 }
 

@@ -20,6 +20,7 @@ mod objects;
 mod repository;
 pub mod sign;
 mod source;
+mod staged;
 pub mod write;
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use plumb_api::{Address, Digest};
 const SHORT: usize = 512;
 /// The maximum length of a file's text that may be shown, in bytes.
 const TEXT: usize = 64 << 10;
+/// The maximum number of losses of one change.
+const LOSSES: usize = 8;
 /// The maximum number of resources in an answer.
 const RESOURCES: usize = 100_000;
 
@@ -152,6 +154,11 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
             &mut difference.state
         {
             *why = error(why.clone());
+        }
+        difference.refusal = difference.refusal.take().map(error);
+        difference.losses.truncate(LOSSES);
+        for loss in &mut difference.losses {
+            tidy(loss, SHORT);
         }
     }
     for address in &told.unconfirmed {

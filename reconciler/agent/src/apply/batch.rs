@@ -134,6 +134,7 @@ impl Run<'_> {
             }
         }
         self.record(&settled)?;
+        let doing = self.admit(doing);
         if doing.is_empty() {
             return Ok(());
         }
@@ -182,6 +183,49 @@ impl Run<'_> {
         }))
     }
 
+    /// Fails the changes that the host refuses as it is now, and returns the others.
+    fn admit(&mut self, mut doing: Vec<Doing>) -> Vec<Doing> {
+        for work in &mut doing {
+            if self.steps[work.step].digest.is_none() {
+                let entry = work.before.as_ref();
+                work.original = entry.and_then(|entry| entry.original.clone());
+            }
+        }
+        let items: Vec<Item<'_>> = doing
+            .iter()
+            .map(|work| Item {
+                address: &self.steps[work.step].change.address,
+                spec: work.spec(&self.steps[work.step]),
+            })
+            .collect();
+        let inputs = Inputs {
+            desired: self.desired,
+            ledger: &self.ledger,
+        };
+        let context = ObserveContext::new(self.sys, &self.ledger.owners, inputs, &items);
+        let changes = doing.iter().map(|work| {
+            let step = &self.steps[work.step];
+            ItemChange {
+                address: &step.change.address,
+                spec: work.spec(step),
+                observed: &work.observed,
+                fields: &work.fields,
+                original: work.original.as_ref(),
+            }
+        });
+        let verdicts: Vec<Result<()>> = changes
+            .map(|change| provider::check_change(&context, &change))
+            .collect();
+        let mut admitted = Vec::new();
+        for (work, verdict) in doing.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(()) => admitted.push(work),
+                Err(error) => self.conclude(work.step, Outcome::Failed(error)),
+            }
+        }
+        admitted
+    }
+
     /// Writes the intents to the journal and syncs it. Stores the originals of resources that Plumb changes
     /// for the first time.
     fn intend(&mut self, doing: Vec<Doing>) -> Result<Vec<Doing>> {
@@ -190,7 +234,7 @@ impl Run<'_> {
         let mut counter = self.ledger.counter;
         let at = Moment::now();
         let originals = self.capture(&doing);
-        for (mut work, original) in doing.into_iter().zip(originals) {
+        for (work, original) in doing.into_iter().zip(originals) {
             let step = &self.steps[work.step];
             let address = step.change.address.clone();
             let original = match original {
@@ -199,13 +243,6 @@ impl Run<'_> {
                     self.conclude(work.step, Outcome::Failed(error));
                     continue;
                 }
-            };
-            work.original = match step.digest {
-                Some(_) => None,
-                None => work
-                    .before
-                    .as_ref()
-                    .and_then(|entry| entry.original.clone()),
             };
             counter += 1;
             intents.push(Record::Intent {

@@ -12,7 +12,7 @@ use crate::provider::{
     self, Effect, Inputs, Item, ObserveContext, has_inputs, inputs_after, kept_content,
     missing_parents,
 };
-use crate::sys::Sys;
+use crate::sys::{Attributes, Sys};
 
 impl Run<'_> {
     /// True if the ledger has no original of this resource, or the change overwrites the file and the
@@ -84,7 +84,7 @@ impl Run<'_> {
 
     fn keep(&self, work: &Doing, observed: Observed) -> Result<Original> {
         let address = &self.steps[work.step].change.address;
-        let mut original = original(self.sys, address, observed);
+        let mut original = original(self.sys, address, observed)?;
         let earlier = work
             .before
             .as_ref()
@@ -97,7 +97,7 @@ impl Run<'_> {
             if kept_content(&original) == Some(wanted) {
                 original = earlier;
             } else if let Some(mut blob) = self.context.blobs.open(&wanted.sha256)? {
-                self.context.originals.keep(&mut blob, &path)?;
+                self.context.originals.keep(&mut blob, wanted.size, &path)?;
                 return Ok(earlier);
             }
         }
@@ -114,7 +114,8 @@ impl Run<'_> {
         let Some(mut file) = dir.open(leaf)? else {
             return Ok(());
         };
-        let kept = self.context.originals.keep(&mut file, path)?;
+        let size = dir.look_at(&file, leaf)?.size;
+        let kept = self.context.originals.keep(&mut file, size, path)?;
         if let Some(keeper) = provider::of(original.observed.kind()).give_back() {
             keeper.set_content(&mut original.observed, kept);
         }
@@ -172,7 +173,7 @@ impl Run<'_> {
                     digest: leaf.digest,
                     original: found
                         .filter(|_| keeps)
-                        .map(|observed| original(self.sys, address, observed)),
+                        .and_then(|observed| original(self.sys, address, observed).ok()),
                     inputs,
                 }
             })
@@ -206,20 +207,25 @@ fn overwrites(work: &Doing) -> bool {
         .any(|change| change.field == "content" || change.field == "state")
 }
 
-/// Returns the original: the observed state, and the missing folders above it.
-fn original(sys: &Sys, address: &Address, observed: Observed) -> Original {
-    let path = address
-        .kind()
-        .path(address.name())
-        .filter(|_| !observed.exists());
+/// Returns the original: the observed state, the attributes at its path, and the missing folders above it.
+fn original(sys: &Sys, address: &Address, observed: Observed) -> Result<Original> {
+    let path = address.kind().path(address.name());
+    let exists = observed.exists();
     let observed = match provider::of(address.kind()).give_back() {
         Some(keeper) => keeper.lasting(observed),
         None => observed,
     };
-    Original {
-        observed,
-        made: path
-            .map(|path| missing_parents(sys, &path))
-            .unwrap_or_default(),
+    let (mut made, mut attributes) = (Vec::new(), None);
+    if let Some(path) = path {
+        if !exists {
+            made = missing_parents(sys, &path);
+        } else if let Some((dir, leaf)) = sys.root().parent(&path)? {
+            attributes = Some(Attributes::at(&dir, leaf)?);
+        }
     }
+    Ok(Original {
+        observed,
+        made,
+        attributes,
+    })
 }

@@ -97,7 +97,7 @@ pub(crate) fn run(
         crate::sys::monotonic_micros()
     );
     let room = space::room(&loaded.ledger, &steps, desired, &request.plan.confirm);
-    space::check(sys, home, &steps)?;
+    space::check(home)?;
     let next = Next::reserve(home, room)?;
     let mut ledger = loaded.ledger;
     let begin = Begin::new(

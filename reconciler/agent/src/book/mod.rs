@@ -16,6 +16,6 @@ pub(crate) use holder::Holder;
 pub(crate) use home::{Home, PATH};
 pub(crate) use journal::Journal;
 pub(crate) use ledger::Ledger;
-pub(crate) use original::{Original, Originals};
+pub(crate) use original::{Original, Originals, RESERVE};
 pub(crate) use record::{Begin, Record};
 pub(crate) use store::{Loaded, Next, load, refuse_lost, write};

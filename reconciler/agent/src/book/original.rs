@@ -10,11 +10,15 @@ use plumb_api::resource::Content;
 use rustix::fs::renameat;
 use serde::{Deserialize, Serialize};
 
-use super::home::Home;
+use super::home::{Home, PATH};
 use crate::error::{At, Result, fail};
-use crate::sys::{Dir, copy_hashed, create_new};
+use crate::sys::{Attributes, Dir, copy_hashed, create_new};
 
 const FOLDER: &str = "originals";
+
+/// Bytes that originals leave free on the ledger's file system, so that the journal and the ledger can always
+/// be written.
+pub(crate) const RESERVE: u64 = 256 << 10;
 
 /// The state of a resource before Plumb's first change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +30,9 @@ pub(crate) struct Original {
     /// the resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<String>,
+    /// The attributes of the file, directory or link; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Attributes>,
 }
 
 /// The stored contents of originals, by digest.
@@ -50,10 +57,28 @@ impl Originals {
         self.dir.open(&content.sha256.to_string())
     }
 
-    /// Stores a file's content durably and returns its digest and size.
-    pub(crate) fn keep(&self, from: &mut dyn Read, path: &str) -> Result<Content> {
+    /// Stores a file's content durably and returns its digest and size. It fails, and leaves nothing behind, if
+    /// the content would use up the reserve.
+    pub(crate) fn keep(&self, from: &mut dyn Read, size: u64, path: &str) -> Result<Content> {
+        let room = self.dir.room()?;
+        if room.f_bavail.saturating_mul(room.f_frsize) < size + RESERVE {
+            return fail(
+                ErrorCode::NoSpace,
+                format!(
+                    "the original of {path} ({size} bytes) doesn't fit on the file system of {PATH}"
+                ),
+            );
+        }
         let temporary = "original.new";
         self.dir.unlink(temporary)?;
+        let kept = self.write(from, temporary, path);
+        if kept.is_err() {
+            self.dir.unlink(temporary)?;
+        }
+        kept
+    }
+
+    fn write(&self, from: &mut dyn Read, temporary: &str, path: &str) -> Result<Content> {
         let mut file = create_new(&self.dir, temporary)?;
         let content = copy_hashed(from, &mut file).at("keep the original of", path)?;
         file.sync_all().at("keep the original of", path)?;

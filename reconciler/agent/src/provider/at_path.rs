@@ -5,11 +5,12 @@ use std::io::Read;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, FileObserved, FileType, Mode, Principal};
 
-use super::{ApplyContext, ObserveContext};
+use super::{ApplyContext, ItemChange, ObserveContext};
 use crate::book::{Original, Owner, Record};
 use crate::error::{At, Result};
 use crate::sys::{
-    Accounts, Candidate, Dir, FileKind, Found, Meta, Spot, Sys, copy_hashed, replace, split,
+    Accounts, Attributes, Candidate, Dir, FileKind, Found, Locked, Meta, Spot, Sys, copy_hashed,
+    replace, split,
 };
 
 /// The owner of sandbox paths that aren't listed, and of new files for which no owner is set.
@@ -64,12 +65,16 @@ pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Re
         }
     }
     let (owner, group) = owners(cx, path, &found, wish);
+    let mode = |found: &Found| match dir.acl(leaf) {
+        Some(acl) if found.kind != FileKind::Link => acl.mode(found.mode),
+        _ => found.mode,
+    };
     Ok(FileObserved {
         file_type: file_type(found.kind),
         content,
         owner,
         group,
-        mode: wish.mode.then(|| Mode::from_bits(found.mode)),
+        mode: wish.mode.then(|| Mode::from_bits(mode(&found))),
     })
 }
 
@@ -116,8 +121,8 @@ fn owners(
 pub(crate) enum Bytes {
     /// The file's own bytes, in place; a new file is empty.
     Stay,
-    /// The file's own bytes, with this content, in a new file: a process that has the old one open can't
-    /// reach the new one.
+    /// The file's own bytes, which have this content. If others than the file's new owner could write to it,
+    /// they go into a new file: a process that has the old one open can't reach the new one.
     Renew(Content),
     /// This content.
     New(Content),
@@ -131,6 +136,8 @@ pub(crate) struct Put<'a> {
     pub mode: Option<Mode>,
     /// A program and its arguments; it must accept the candidate.
     pub validate: &'a [String],
+    /// The attributes of the original, if that is restored. Otherwise a file keeps its own.
+    pub attributes: Option<&'a Attributes>,
 }
 
 /// Returns the uid and gid to set. Without a desired owner or group, a path keeps its own; a new one gets
@@ -233,6 +240,109 @@ pub(crate) fn in_the_way(path: &str, kind: FileKind, wanted: &str) -> AgentError
     .hint("move it away on the host, or change its type in the manifest")
 }
 
+/// The part of a path that a change touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
+    /// The entry in its folder: it is made, replaced or removed.
+    Entry,
+    /// Only owner, group or mode of what is there.
+    Metadata,
+}
+
+impl Touch {
+    /// Returns what a change of these fields touches.
+    pub(crate) fn of(change: &ItemChange<'_>) -> Self {
+        let entry = ["state", "content", "target"];
+        if entry.iter().any(|field| change.changes(field)) {
+            Self::Entry
+        } else {
+            Self::Metadata
+        }
+    }
+}
+
+/// Fails if a change at a path would be refused: something else is in the way, an attribute or a hard link
+/// protects it, or its owner doesn't exist.
+pub(crate) fn check_change(
+    cx: &ObserveContext<'_>,
+    path: &str,
+    wanted: FileKind,
+    change: &ItemChange<'_>,
+) -> Result<()> {
+    let touch = Touch::of(change);
+    let absent = change.spec.wants_absent();
+    let owners = change.spec.owners();
+    let Some((dir, leaf)) = cx.sys.root().parent(path)? else {
+        check_folder_above(cx.sys, path)?;
+        return ids(cx.sys, &cx.accounts, owners.user, owners.group, None, path).map(|_| ());
+    };
+    let found = dir.look(leaf)?;
+    if let Some(found) = &found {
+        if found.kind != wanted {
+            let wanted = match (absent, wanted) {
+                (true, _) => "absent",
+                (_, FileKind::Directory) => "a directory",
+                (_, FileKind::Link) => "a link",
+                _ => "a file",
+            };
+            return Err(in_the_way(path, found.kind, wanted));
+        }
+        if found.kind == FileKind::File && !absent {
+            check_hard_links(path, found)?;
+        }
+        if let Some(locked) = dir.locked(leaf) {
+            return Err(protected(path, locked));
+        }
+    }
+    if touch == Touch::Entry {
+        // Even a new file is renamed into place, which an append-only folder doesn't allow.
+        if let Some(locked) = dir.locked(".") {
+            return Err(protected(split(path).0, locked));
+        }
+    }
+    if !absent {
+        ids(
+            cx.sys,
+            &cx.accounts,
+            owners.user,
+            owners.group,
+            found.as_ref(),
+            path,
+        )?;
+    }
+    Ok(())
+}
+
+/// Fails if the nearest existing folder above a path, in which others are to be made, is protected.
+fn check_folder_above(sys: &Sys, path: &str) -> Result<()> {
+    let mut folder = path;
+    while folder != "/" {
+        folder = split(folder).0;
+        if let Some(dir) = sys.root().directory(folder)? {
+            return match dir.locked(".") {
+                Some(locked) => Err(protected(folder, locked)),
+                None => Ok(()),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error for a file or a folder that an attribute protects.
+fn protected(path: &str, locked: Locked) -> AgentError {
+    let (word, flag) = match locked {
+        Locked::Immutable => ("immutable", 'i'),
+        Locked::AppendOnly => ("append-only", 'a'),
+    };
+    AgentError::new(
+        ErrorCode::Refused,
+        format!("{path} is {word} (`chattr +{flag}`), so nothing is changed there"),
+    )
+    .hint(format!(
+        "run `chattr -{flag} {path}` on the host, or leave it out of the manifest"
+    ))
+}
+
 fn check_hard_links(path: &str, found: &Found) -> Result<()> {
     if found.links <= 1 {
         return Ok(());
@@ -278,19 +388,25 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
         path,
     )?;
     let listed = put.mode.map(Mode::bits);
+    let kept = match (put.attributes, &found) {
+        (Some(attributes), _) => Some(attributes.clone()),
+        (None, Some(_)) => Some(Attributes::at(&dir, leaf)?),
+        (None, None) => None,
+    };
     let (content, mut reader): (Content, Box<dyn Read + '_>) = match (put.bytes, &found) {
-        (Bytes::Stay, Some(before)) => {
+        (bytes, Some(before)) if stays(bytes, before, uid) => {
             let file = same(&dir, leaf, before, path)?;
             let now = dir.look_at(&file, leaf)?;
             check_hard_links(path, &now)?;
-            Meta::over(&now, uid, gid, listed).give_over(&file, &now, path)?;
+            let kept = kept.unwrap_or_default();
+            Meta::over(&now, uid, gid, listed).give_over(&file, &now, kept, path)?;
             note_owner(cx, path, put.owner, put.group);
             return Ok(());
         }
         (Bytes::Renew(content), Some(before)) => {
             (content, Box::new(same(&dir, leaf, before, path)?))
         }
-        (Bytes::Stay, None) => (Content::of(b""), Box::new(std::io::empty())),
+        (Bytes::Stay, _) => (Content::of(b""), Box::new(std::io::empty())),
         (Bytes::New(content) | Bytes::Renew(content), _) => match bytes {
             Some(bytes) => (content, Box::new(bytes)),
             None => (content, cx.content(&content, path)?),
@@ -305,6 +421,7 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
         leaf,
         temporary: cx.temporary,
         before: found,
+        kept,
     };
     let mut check = |candidate: Candidate<'_>| validate(cx, put.validate, candidate, path);
     replace(&spot, &mut reader, Some(content), meta, &mut check).map_err(|error| {
@@ -318,6 +435,16 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
     keep_for_sync(cx, dir)?;
     note_owner(cx, path, put.owner, put.group);
     Ok(())
+}
+
+/// True if a file's bytes may stay in it: they aren't managed, or nobody but its owner, who stays, could have it
+/// open for writing.
+fn stays(bytes: Bytes, before: &Found, uid: Option<u32>) -> bool {
+    match bytes {
+        Bytes::Stay => true,
+        Bytes::Renew(_) => before.mode & 0o022 == 0 && uid.is_none_or(|uid| uid == before.uid),
+        Bytes::New(_) => false,
+    }
 }
 
 /// Opens the file that was observed. Fails if something else is there by now.

@@ -2,7 +2,7 @@
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{DirectoryObserved, DirectorySpec, FileType, Mode, Presence};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::{self, ROOT, Wish};
 use super::{
@@ -10,7 +10,7 @@ use super::{
     wrong_type,
 };
 use crate::error::Result;
-use crate::sys::{FileKind, Meta};
+use crate::sys::{Attributes, FileKind, Meta};
 
 pub(crate) struct Directories;
 
@@ -39,6 +39,26 @@ impl Provider for Directories {
             }))
         };
         items.iter().map(one).collect()
+    }
+
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        let path = change.address.name();
+        at_path::check_change(cx, path, FileKind::Directory, change)?;
+        // What others put into a directory that Plumb made is left, without an error.
+        if !change.spec.wants_absent() || change.original.is_some() {
+            return Ok(());
+        }
+        match cx.sys.root().directory(path)? {
+            Some(dir) => {
+                let stays = |name: &String| !leaves(cx, &format!("{path}/{name}"));
+                if dir.list()?.iter().any(stays) {
+                    Err(not_empty(path))
+                } else {
+                    Ok(())
+                }
+            }
+            None => Ok(()),
+        }
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
@@ -94,8 +114,29 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     if spec.state == Presence::Absent {
         remove(cx, work)
     } else {
-        put(cx, spec, work.address.name())
+        put(cx, spec, work)
     }
+}
+
+/// True if what lies at a path goes in the same run, before the directory around it.
+fn leaves(cx: &ObserveContext<'_>, path: &str) -> bool {
+    let inputs = &cx.inputs;
+    let kinds = [Kind::File, Kind::Directory, Kind::Link];
+    kinds
+        .iter()
+        .filter_map(|kind| Address::new(*kind, path).ok())
+        .any(|address| match inputs.desired.get(&address) {
+            Some(leaf) => leaf.spec.wants_absent(),
+            None => inputs.ledger.entry(&address).is_some(),
+        })
+}
+
+fn not_empty(path: &str) -> AgentError {
+    AgentError::new(
+        ErrorCode::Refused,
+        format!("{path} isn't empty, so it isn't removed"),
+    )
+    .hint("what is in it isn't managed: remove it on the host, or leave the directory out of git")
 }
 
 fn remove(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
@@ -112,11 +153,7 @@ fn remove(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
                 // Plumb made this directory, but others have put entries into it, and those are theirs.
                 return Ok(Effect::Left);
             }
-            return Err(AgentError::new(
-                ErrorCode::Refused,
-                format!("{path} isn't empty, so it isn't removed"),
-            )
-            .hint("what is in it isn't managed: remove it on the host, or leave the directory out of git"));
+            return Err(not_empty(path));
         }
         _ => {}
     }
@@ -126,7 +163,8 @@ fn remove(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     Ok(Effect::Done)
 }
 
-fn put(cx: &mut ApplyContext<'_>, spec: &DirectorySpec, path: &str) -> Result<Effect> {
+fn put(cx: &mut ApplyContext<'_>, spec: &DirectorySpec, work: &ItemChange<'_>) -> Result<Effect> {
+    let path = work.address.name();
     let (dir, leaf, _) = cx.sys.root().make_parent(path)?;
     let before = dir.look(leaf)?;
     match &before {
@@ -146,7 +184,14 @@ fn put(cx: &mut ApplyContext<'_>, spec: &DirectorySpec, path: &str) -> Result<Ef
         Some(_) => Meta::over(&found, uid, gid, listed),
         None => Meta::over(&found, uid, gid, Some(listed.unwrap_or(0o755))),
     };
-    meta.give_over(this.fd(), &found, path)?;
+    let original = work
+        .original
+        .and_then(|original| original.attributes.clone());
+    let kept = match original {
+        Some(original) => original,
+        None => Attributes::at(&dir, leaf)?,
+    };
+    meta.give_over(this.fd(), &found, kept, path)?;
     at_path::keep_for_sync(cx, dir)?;
     at_path::note_owner(cx, path, owner, group);
     Ok(Effect::Done)

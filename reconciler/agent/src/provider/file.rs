@@ -41,6 +41,19 @@ impl Provider for Files {
         (found.file_type == FileType::File).then(|| address.name().to_owned())
     }
 
+    fn losses(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
+        let lists_mode = matches!(change.spec, Spec::File(spec) if spec.mode.is_some());
+        let found = cx.sys.root().look(change.address.name()).ok().flatten();
+        match found {
+            Some(found) if !lists_mode && change.changes("content") => found.set_ids(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        at_path::check_change(cx, change.address.name(), FileKind::File, change)
+    }
+
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
         each(cx, work, one)
     }
@@ -124,6 +137,9 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         group: spec.group.as_ref(),
         mode: spec.mode,
         validate: &spec.validate,
+        attributes: work
+            .original
+            .and_then(|original| original.attributes.as_ref()),
     };
     at_path::put(cx, path, &put)?;
     Ok(Effect::Done)

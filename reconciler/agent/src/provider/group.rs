@@ -1,7 +1,7 @@
 //! `group`.
 
 use plumb_api::resource::{GroupObserved, GroupSpec, Membership, Presence};
-use plumb_api::{Address, Observed, Spec};
+use plumb_api::{Observed, Spec};
 
 use super::passwd;
 use super::{
@@ -17,7 +17,7 @@ impl Provider for Groups {
         Sandbox::Supported
     }
 
-    fn written(&self, _address: &Address) -> Option<String> {
+    fn written(&self, _change: &ItemChange<'_>) -> Option<String> {
         Some("/etc/passwd".to_owned())
     }
 

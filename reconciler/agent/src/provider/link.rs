@@ -10,7 +10,7 @@ use super::{
     wrong_type,
 };
 use crate::error::{At, Result};
-use crate::sys::FileKind;
+use crate::sys::{Attributes, FileKind};
 
 pub(crate) struct Links;
 
@@ -36,6 +36,10 @@ impl Provider for Links {
             Ok(Observed::Link(observed))
         };
         items.iter().map(one).collect()
+    }
+
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        at_path::check_change(cx, change.address.name(), FileKind::Link, change)
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
@@ -99,13 +103,24 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         return Ok(Effect::Done);
     };
     let (dir, leaf, _) = cx.sys.root().make_parent(path)?;
-    if let Some(found) = dir.look(leaf)? {
-        if found.kind != FileKind::Link {
-            return Err(at_path::in_the_way(path, found.kind, "a link"));
-        }
+    let found = dir.look(leaf)?;
+    if let Some(found) = found.filter(|found| found.kind != FileKind::Link) {
+        return Err(at_path::in_the_way(path, found.kind, "a link"));
     }
     dir.unlink(cx.temporary)?;
     symlinkat(target, dir.fd(), cx.temporary).at("make the link", path)?;
+    if let Some(found) = &found {
+        dir.give_link(cx.temporary, found)?;
+    }
+    let original = work
+        .original
+        .and_then(|original| original.attributes.clone());
+    let kept = match (original, found) {
+        (Some(original), _) => original,
+        (None, Some(_)) => Attributes::at(&dir, leaf)?,
+        (None, None) => Attributes::default(),
+    };
+    kept.give_link(&dir, cx.temporary, path)?;
     renameat(dir.fd(), cx.temporary, dir.fd(), leaf).at("put the link in place at", path)?;
     at_path::keep_for_sync(cx, dir)?;
     Ok(Effect::Done)

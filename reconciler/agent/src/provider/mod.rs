@@ -17,6 +17,7 @@ mod link;
 mod package;
 mod passwd;
 mod policy_rc;
+mod room;
 mod service;
 mod service_links;
 mod start;
@@ -120,9 +121,10 @@ pub(crate) trait Provider: Sync {
         false
     }
 
-    /// Returns the path that a change writes to; the agent checks the disk space there beforehand.
-    fn written(&self, address: &Address) -> Option<String> {
-        address.kind().path(address.name())
+    /// Returns the path that a change writes to, if it writes to one: its file system must be writable and have
+    /// room.
+    fn written(&self, change: &ItemChange<'_>) -> Option<String> {
+        change.address.kind().path(change.address.name())
     }
 
     // Observing.
@@ -146,6 +148,17 @@ pub(crate) trait Provider: Sync {
     }
 
     // Changing.
+
+    /// Fails if the host would refuse this change. The frame calls it for the plan, and again before the
+    /// change, so that a plan promises nothing that is then refused.
+    fn check_change(&self, _cx: &ObserveContext<'_>, _change: &ItemChange<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns what a change loses although the spec doesn't name it, in phrases for people.
+    fn losses(&self, _cx: &ObserveContext<'_>, _change: &ItemChange<'_>) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Applies all changes. Returns one outcome per item, in their order.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
@@ -200,6 +213,13 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }
+}
+
+/// Fails if the host would refuse this change, as it is now.
+pub(crate) fn check_change(cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+    let provider = of(change.address.kind());
+    provider.check_change(cx, change)?;
+    room::check(provider, cx, change)
 }
 
 /// Returns the code that handles originals of this observation's type.

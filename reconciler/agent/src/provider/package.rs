@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{PackageObserved, PackageSpec, PackageState};
-use plumb_api::{Address, Kind, Observed, Spec};
+use plumb_api::{Kind, Observed, Spec};
 
 use super::apt::{self, Options, Transaction};
 use super::policy_rc::Starting;
@@ -27,7 +27,7 @@ impl Provider for Packages {
         Lane::Own(Kind::Package)
     }
 
-    fn written(&self, _address: &Address) -> Option<String> {
+    fn written(&self, _change: &ItemChange<'_>) -> Option<String> {
         Some("/var/lib/dpkg/status".to_owned())
     }
 

@@ -70,6 +70,7 @@ fn write(cx: &mut ApplyContext<'_>, path: &str, lines: &[String]) -> Result<()> 
         group: None,
         mode: Some(Mode::from_bits(0o644)),
         validate: &[],
+        attributes: None,
     };
     at_path::put_bytes(cx, path, &put, text.as_bytes())
 }

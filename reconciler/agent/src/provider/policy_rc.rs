@@ -76,13 +76,14 @@ fn place_policy(sys: &Sys) -> Result<()> {
     let meta = crate::sys::Meta {
         uid: Some(0),
         gid: Some(0),
-        mode: 0o755,
+        mode: crate::sys::Permissions::Listed(0o755),
     };
     let spot = crate::sys::Spot {
         dir: &dir,
         leaf,
         temporary: ".plumb-policy",
         before: None,
+        kept: None,
     };
     crate::sys::replace(&spot, &mut text.as_bytes(), None, meta, &mut |_| Ok(()))
 }

@@ -62,6 +62,11 @@ impl Provider for Sysctls {
         Sandbox::Supported
     }
 
+    fn written(&self, change: &ItemChange<'_>) -> Option<String> {
+        let persists = change.changes("persisted") || change.changes("state");
+        persists.then(|| SysctlSpec::file(change.address.name()))
+    }
+
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let key = item.address.name();
@@ -187,6 +192,7 @@ fn put_text(cx: &mut ApplyContext<'_>, path: &str, text: &str) -> Result<()> {
         group: root.as_ref(),
         mode: Some(Mode::from_bits(0o644)),
         validate: &[],
+        attributes: None,
     };
     at_path::put_bytes(cx, path, &put, text.as_bytes())
 }

@@ -28,6 +28,10 @@ impl Provider for Units {
         Lane::Own(Kind::Unit)
     }
 
+    fn written(&self, change: &ItemChange<'_>) -> Option<String> {
+        writes(change).then(|| UnitSpec::path_in_folder(change.address.name()))
+    }
+
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let one = |item: &Item<'_>| {
             let Spec::Unit(spec) = item.spec else {
@@ -65,6 +69,14 @@ impl Provider for Units {
             return None;
         };
         (found.file_type == FileType::File).then(|| UnitSpec::path_in_folder(address.name()))
+    }
+
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        if !writes(change) {
+            return Ok(());
+        }
+        let path = UnitSpec::path_in_folder(change.address.name());
+        at_path::check_change(cx, &path, FileKind::File, change)
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
@@ -142,6 +154,11 @@ impl GiveBack for Units {
     }
 }
 
+/// True if a change writes the unit's file, and doesn't only reload systemd.
+fn writes(change: &ItemChange<'_>) -> bool {
+    change.changes("state") || change.changes("content")
+}
+
 /// Fails if a package has a unit of this name.
 fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
     let vendor = UnitSpec::VENDOR_FOLDERS
@@ -168,7 +185,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         at_path::remove_made(cx, work.original)?;
         return Ok(Effect::Done);
     }
-    if work.changes("state") || work.changes("content") {
+    if writes(work) {
         let root = ROOT.parse().ok();
         let put = Put {
             bytes: spec.content.map_or(Bytes::Stay, Bytes::New),
@@ -176,6 +193,9 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
             group: root.as_ref(),
             mode: Some(Mode::from_bits(0o644)),
             validate: &[],
+            attributes: work
+                .original
+                .and_then(|original| original.attributes.as_ref()),
         };
         at_path::put(cx, &path, &put)?;
     }

@@ -2,7 +2,7 @@
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Membership, Presence, Principal, UserObserved, UserSpec};
-use plumb_api::{Address, Observed, Spec};
+use plumb_api::{Observed, Spec};
 
 use super::at_path::ROOT;
 use super::passwd;
@@ -19,7 +19,7 @@ impl Provider for Users {
         Sandbox::Supported
     }
 
-    fn written(&self, _address: &Address) -> Option<String> {
+    fn written(&self, _change: &ItemChange<'_>) -> Option<String> {
         Some("/etc/passwd".to_owned())
     }
 

@@ -4,6 +4,8 @@
 //! ever run) is the same code with another `Sys`.
 
 mod accounts;
+mod acl;
+mod attributes;
 mod exec;
 mod root;
 mod write;
@@ -15,9 +17,10 @@ use plumb_api::frame::Facts;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub(crate) use accounts::{Accounts, UserLine};
+pub(crate) use attributes::{Attributes, Locked};
 pub(crate) use exec::{Output, Program, last_lines};
-pub(crate) use root::{Dir, FileKind, Found, split};
-pub(crate) use write::{Candidate, Meta, Spot, copy_hashed, create_new, replace};
+pub(crate) use root::{Dir, FileKind, Found, Root, split};
+pub(crate) use write::{Candidate, Meta, Permissions, Spot, copy_hashed, create_new, replace};
 
 /// The kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

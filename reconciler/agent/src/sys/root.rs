@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, Uid, fchmod, fstat,
-    fstatvfs, mkdirat, openat, openat2, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, StatxFlags, Uid, chownat,
+    fchmod, fstat, fstatvfs, mkdirat, openat, openat2, readlinkat, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -67,6 +67,15 @@ impl Found {
     /// True if both are the same inode, whatever has changed in it.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// Returns the set-id bits that are set, in phrases for people.
+    pub(crate) fn set_ids(&self) -> Vec<String> {
+        [(0o4000, "set-user-id"), (0o2000, "set-group-id")]
+            .iter()
+            .filter(|(bit, _)| self.mode & bit != 0)
+            .map(|(_, name)| format!("the {name} bit"))
+            .collect()
     }
 
     // The fields' widths differ between architectures.
@@ -156,6 +165,55 @@ impl Root {
             Some((dir, leaf)) => dir.look(leaf),
             None => Ok(None),
         }
+    }
+
+    /// Returns the device and the file system of a path: of the file or directory itself, or of the nearest
+    /// existing folder above it.
+    pub(crate) fn file_system(&self, path: &str) -> Result<Option<(u64, StatVfs)>> {
+        let mut name = path;
+        loop {
+            let (above, leaf) = split(name);
+            if let Some(dir) = self.directory(above)? {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let inside = openat(&dir.fd, leaf, flags, Mode::empty()).ok();
+                let inside = inside.and_then(|fd| {
+                    let found = Found::of(&fstat(&fd).ok()?);
+                    let own = matches!(found.kind, FileKind::File | FileKind::Directory);
+                    own.then(|| Some((found.device, fstatvfs(&fd).ok()?)))?
+                });
+                return match inside {
+                    Some(own) => Ok(Some(own)),
+                    None => Ok(Some((dir.itself()?.device, dir.room()?))),
+                };
+            }
+            if above == "/" {
+                return Ok(None);
+            }
+            name = above;
+        }
+    }
+
+    /// Returns the mount point of the file system that holds a path, for people.
+    pub(crate) fn mount_point(&self, path: &str) -> String {
+        let mount = |name: &str| {
+            let (above, leaf) = split(name);
+            if let Ok(Some(dir)) = self.directory(name) {
+                return mount_id(&dir.fd, ".");
+            }
+            let dir = self.directory(above).ok()??;
+            mount_id(&dir.fd, leaf)
+        };
+        let mut point = path;
+        let mut here = mount(point);
+        while point != "/" {
+            let (above, _) = split(point);
+            let there = mount(above);
+            if here.is_some() && here != there {
+                break;
+            }
+            (point, here) = (above, there);
+        }
+        point.to_owned()
     }
 
     /// Reads a regular file. Returns `None` if there is no regular file, and fails if it is longer than
@@ -279,6 +337,12 @@ impl Root {
     }
 }
 
+/// Returns the number of the mount that an entry lies on; a mount point is on the mounted file system.
+fn mount_id(dir: &OwnedFd, leaf: &str) -> Option<u64> {
+    let found = statx(dir, leaf, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok()?;
+    (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
+}
+
 fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     path.split('/')
         .filter(|part| !part.is_empty() && *part != ".")
@@ -367,6 +431,23 @@ impl Dir {
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
             Err(errno) => Err(errno).at("read the link", &self.path_of(leaf)),
         }
+    }
+
+    /// Gives a link, which isn't in place yet, the owner of the one that it replaces.
+    pub(crate) fn give_link(&self, leaf: &str, before: &Found) -> Result<()> {
+        let now = self.look(leaf)?;
+        if now.is_some_and(|now| (now.uid, now.gid) == (before.uid, before.gid)) {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(before.uid), Gid::from_raw(before.gid));
+        chownat(
+            &self.fd,
+            leaf,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .at("set the owner of", &self.path_of(leaf))
     }
 
     /// Opens a directory in this one, never through a link.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{RawGid, RawUid};
 use sha2::{Digest as _, Sha256};
 
+use super::attributes::Attributes;
 use super::root::{Dir, Found};
 use crate::error::{At, Result, fail};
 
@@ -20,7 +21,24 @@ use crate::error::{At, Result, fail};
 pub(crate) struct Meta {
     pub uid: Option<RawUid>,
     pub gid: Option<RawGid>,
-    pub mode: u32,
+    pub mode: Permissions,
+}
+
+/// Permission bits to set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permissions {
+    /// The bits of the manifest. An ACL's owning group gets the group's bits.
+    Listed(u32),
+    /// The file's own bits. With an ACL, its mask is among them, and the ACL stays as it is.
+    Kept(u32),
+}
+
+impl Permissions {
+    fn bits(self) -> u32 {
+        match self {
+            Self::Listed(bits) | Self::Kept(bits) => bits,
+        }
+    }
 }
 
 /// All mode bits except set-user-id and set-group-id.
@@ -42,7 +60,7 @@ impl Meta {
         } else {
             found.mode & WITHOUT_SET_IDS
         };
-        let mode = listed.unwrap_or(kept);
+        let mode = listed.map_or(Permissions::Kept(kept), Permissions::Listed);
         Self { uid, gid, mode }
     }
 
@@ -55,8 +73,16 @@ impl Meta {
         listed: Option<u32>,
     ) -> Self {
         let kept = found.map_or(0o644, |found| found.mode & WITHOUT_SET_IDS);
-        let mode = listed.unwrap_or(kept);
+        let mode = listed.map_or(Permissions::Kept(kept), Permissions::Listed);
         Self { uid, gid, mode }
+    }
+
+    /// Returns the mode, if the manifest lists it.
+    pub(super) fn listed_mode(self) -> Option<u32> {
+        match self.mode {
+            Permissions::Listed(bits) => Some(bits),
+            Permissions::Kept(_) => None,
+        }
     }
 
     /// Sets them on a file that the agent made. The owner comes first: `chown` clears the set-id bits that
@@ -67,19 +93,27 @@ impl Meta {
             let gid = self.gid.map(rustix::fs::Gid::from_raw);
             fchown(&file, uid, gid).at("set the owner of", path)?;
         }
-        fchmod(&file, Mode::from_raw_mode(self.mode)).at("set the mode of", path)
+        fchmod(&file, Mode::from_raw_mode(self.mode.bits())).at("set the mode of", path)
     }
 
     /// Sets them on an existing file. At no moment may one owner do what only the other may: before the owner
-    /// changes, the mode shrinks to the bits that both have, without set-id bits.
-    pub(crate) fn give_over(self, file: impl AsFd, found: &Found, path: &str) -> Result<()> {
+    /// changes, the mode shrinks to the bits that both have, without set-id bits. `kept` are the file's own
+    /// attributes, or its original's.
+    pub(crate) fn give_over(
+        self,
+        file: impl AsFd,
+        found: &Found,
+        kept: Attributes,
+        path: &str,
+    ) -> Result<()> {
         let moves = self.uid.is_some_and(|uid| uid != found.uid)
             || self.gid.is_some_and(|gid| gid != found.gid);
         if moves {
-            let shared = found.mode & self.mode & 0o777;
+            let shared = found.mode & self.mode.bits() & 0o777;
             fchmod(&file, Mode::from_raw_mode(shared)).at("set the mode of", path)?;
         }
-        self.set(file, path)
+        self.set(&file, path)?;
+        kept.with(self).give_extended(file, path)
     }
 }
 
@@ -121,6 +155,8 @@ pub(crate) struct Spot<'a> {
     pub temporary: &'a str,
     /// The file's status when it was observed; `None` if there was nothing.
     pub before: Option<Found>,
+    /// The attributes that the new file gets; `None` if there was nothing whose attributes it could keep.
+    pub kept: Option<Attributes>,
 }
 
 /// A new file that isn't in place yet.
@@ -200,6 +236,9 @@ fn write_and_rename(
         ..
     } = *spot;
     let path = dir.path_of(leaf);
+    if let Some(kept) = &spot.kept {
+        kept.give_flags(&*file, &path)?;
+    }
     let written = copy_hashed(content, file).at("write", &path)?;
     if expected.is_some_and(|expected| expected != written) {
         return fail(
@@ -208,6 +247,9 @@ fn write_and_rename(
         );
     }
     meta.set(&*file, &path)?;
+    if let Some(kept) = &spot.kept {
+        kept.clone().with(meta).give_extended(&*file, &path)?;
+    }
     check(Candidate {
         file,
         content: written,
@@ -259,7 +301,11 @@ fn overwrite(spot: &Spot<'_>, from: &mut File, meta: Meta) -> Result<()> {
     from.seek(SeekFrom::Start(0)).at("read", &path)?;
     let written = copy_hashed(from, &mut file).at("write", &path)?;
     file.set_len(written.size).at("write", &path)?;
-    meta.give_over(&file, &found, &path)?;
+    let kept = match &spot.kept {
+        Some(kept) => kept.clone(),
+        None => Attributes::at(spot.dir, spot.leaf)?,
+    };
+    meta.give_over(&file, &found, kept, &path)?;
     file.sync_all().at("write", &path)
 }
 

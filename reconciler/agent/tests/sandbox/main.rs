@@ -11,6 +11,7 @@
 mod driver;
 
 mod formats;
+mod keeping;
 mod making;
 mod random;
 mod refusing;

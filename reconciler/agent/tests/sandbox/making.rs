@@ -308,11 +308,12 @@ fn fields_that_a_plan_does_not_name_are_left_alone() {
 }
 
 #[test]
-fn managed_bytes_never_stay_in_a_file_that_others_may_have_open() {
+fn managed_bytes_never_stay_in_a_file_that_others_could_write_to() {
     use std::os::unix::fs::MetadataExt;
     let root = Root::new();
     let mut driver = root.driver();
     root.write("/etc/f", "same");
+    fs::set_permissions(root.path("/etc/f"), fs::Permissions::from_mode(0o666)).unwrap();
     let inode = || std::fs::metadata(root.path("/etc/f")).unwrap().ino();
     let before = inode();
     let state = State::new().with("file:/etc/f", json!({"content": "same", "mode": "0600"}));
@@ -343,6 +344,12 @@ fn set_id_bits_are_not_handed_to_new_bytes() {
     };
     set(0o6755);
     let state = State::new().with("file:/etc/f", json!({"content": "ours"}));
+    let report = driver.observe(&state);
+    assert_eq!(
+        report.differences[0].losses,
+        ["the set-user-id bit", "the set-group-id bit"],
+        "the plan says so beforehand"
+    );
     driver.converge(&state);
     assert_eq!(root.mode("/etc/f"), 0o755);
     let listed = State::new().with("file:/etc/f", json!({"content": "more", "mode": "4755"}));

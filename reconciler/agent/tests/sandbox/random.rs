@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use plumb_api::report::Outcome;
 use serde_json::json;
 
 use crate::Root;
@@ -70,6 +71,81 @@ fn random_states_converge_and_leave_no_trace() {
         let _ = fs::remove_dir_all(root.path("/var"));
         assert_eq!(tree(&root.0), before, "seed {seed}");
     }
+}
+
+/// Random obstacles on a host: what the plan refuses, apply refuses in the same words, and nothing else fails.
+#[test]
+fn plan_and_apply_agree() {
+    let mut refused = 0;
+    for seed in 1..40u64 {
+        let root = Root::new();
+        let mut random = Random(seed);
+        let mut driver = root.driver();
+        let mut state = State::new().with("file:/anchor", json!({"content": "x"}));
+        let mut locked = Vec::new();
+        for n in 0..12 {
+            let path = format!("/d{}/p{n}", random.below(3));
+            let host = root.path(&path);
+            fs::create_dir_all(host.parent().unwrap()).unwrap();
+            match random.below(7) {
+                0 => root.write(&path, "theirs"),
+                1 => fs::create_dir(&host).unwrap(),
+                2 => root.write(&format!("{path}/inside"), "theirs"),
+                3 => std::os::unix::fs::symlink("/elsewhere", &host).unwrap(),
+                4 => {
+                    root.write(&path, "theirs");
+                    fs::hard_link(&host, host.with_extension("other")).unwrap();
+                }
+                5 => {
+                    root.write(&path, "theirs");
+                    if root.lock(&path) {
+                        locked.push(path.clone());
+                    }
+                }
+                _ => {}
+            }
+            let owner = ["root", "alice", "nobody-here"][random.below(3)];
+            let absent = json!({"state": "absent"});
+            state = match random.below(6) {
+                0 => state.with(&format!("file:{path}"), absent),
+                1 => state.with(&format!("directory:{path}"), absent),
+                2 => state.with(&format!("link:{path}"), json!({"target": "/x"})),
+                3 => state.with(
+                    &format!("directory:{path}"),
+                    json!({"mode": "0750", "owner": owner}),
+                ),
+                4 => state.with(&format!("file:{path}"), json!({"mode": "0600"})),
+                _ => state.with(
+                    &format!("file:{path}"),
+                    json!({"content": format!("{n}"), "owner": owner}),
+                ),
+            };
+        }
+        let report = driver.observe(&state);
+        let planned: std::collections::BTreeMap<_, _> = report
+            .differences
+            .iter()
+            .map(|difference| (difference.address.clone(), difference.refusal.clone()))
+            .collect();
+        let report = driver.try_apply(&state, plan(&state, &report)).unwrap();
+        for result in report.results {
+            let applied = match result.outcome {
+                Outcome::Applied => None,
+                Outcome::Failed(error) => Some(error),
+                other => panic!("seed {seed}, {}: {other:?}", result.address),
+            };
+            refused += usize::from(applied.is_some());
+            assert_eq!(
+                planned[&result.address], applied,
+                "seed {seed}, {}",
+                result.address
+            );
+        }
+        for path in locked {
+            root.unlock(&path);
+        }
+    }
+    assert!(refused > 50, "only {refused} changes were refused");
 }
 
 struct Random(u64);

@@ -190,6 +190,12 @@ pub struct Difference {
     /// The fields in which it differs from the desired spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
+    /// What the change would lose although the spec doesn't name it, in phrases for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
+    /// The error with which the host would refuse the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<AgentError>,
     /// The spec that was last confirmed on this host, from its ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Spec>,

@@ -13,7 +13,13 @@ use crate::plan::FieldChange;
 /// A regular file; its name is its absolute path.
 ///
 /// The agent writes a temporary file in the same directory, syncs it and renames it. It refuses to replace a
-/// file that has more than one hard link, or anything but a regular file.
+/// file that has more than one hard link, anything but a regular file, or what `chattr` made immutable or
+/// append-only.
+///
+/// A write keeps what it doesn't manage: ACLs, extended attributes, capabilities, security labels and file
+/// attributes; the original has them too. With an ACL, `mode` is about the owning group's own rights, and not
+/// about the mask that `stat` shows in their place. The set-user-id and set-group-id bits of the old bytes aren't
+/// given to new ones unless `mode` lists them; the plan says so.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -238,6 +238,8 @@ impl Host {
                 fields,
                 confirmed: self.ledger.get(address).cloned(),
                 original: None,
+                losses: Vec::new(),
+                refusal: None,
                 text: None,
             });
         }
@@ -249,6 +251,8 @@ impl Host {
                 fields: Vec::new(),
                 confirmed: Some(spec.clone()),
                 original: None,
+                losses: Vec::new(),
+                refusal: None,
                 text: None,
             });
         }

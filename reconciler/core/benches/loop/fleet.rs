@@ -420,6 +420,7 @@ impl Machine {
         let outcomes = changes.iter().map(|c| (c.clone(), ChangeOutcome::Applied));
         report.outcomes = outcomes.collect();
         report.planned = Some(Planned {
+            diffs: BTreeMap::new(),
             plan: Plan {
                 target: run.target.digest,
                 changes,

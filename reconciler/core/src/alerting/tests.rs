@@ -28,6 +28,7 @@ fn set(
         status: value,
         reason,
         message: format!("because {reason}"),
+        detail: None,
         observed_generation: None,
         last_transition_time: at(when),
     });

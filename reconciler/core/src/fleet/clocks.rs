@@ -74,6 +74,7 @@ impl Step<'_> {
             status: ConditionStatus::True,
             reason: ConditionReason::ClockSkewed,
             message: all.join("; "),
+            detail: None,
             observed_generation: None,
             last_transition_time: self.now,
         });

@@ -18,6 +18,7 @@ struct DerivedCondition {
     status: ConditionStatus,
     reason: ConditionReason,
     message: String,
+    detail: Option<String>,
 }
 
 /// Derives the conditions of a host. A condition whose status didn't change keeps its transition time; others
@@ -50,6 +51,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
             status: new.status,
             reason: new.reason,
             message: new.message,
+            detail: new.detail,
             observed_generation: generation.cloned(),
             last_transition_time: since,
         });
@@ -68,6 +70,7 @@ fn one(
         status,
         reason,
         message: message.into(),
+        detail: None,
     }]
 }
 
@@ -255,11 +258,16 @@ fn drifted(host: &HostState) -> Vec<DerivedCondition> {
             | ConditionReason::DriftRecurs
             | ConditionReason::DriftRemains
     );
-    match (holds, &host.mode) {
-        (true, HostMode::Released) => Vec::new(),
-        (true, _) => one(Drifted, True, drift.reason, drift.message.clone()),
-        (false, _) => one(Drifted, False, drift.reason, drift.message.clone()),
+    let status = match (holds, &host.mode) {
+        (true, HostMode::Released) => return Vec::new(),
+        (true, _) => True,
+        (false, _) => False,
+    };
+    let mut drifted = one(Drifted, status, drift.reason, drift.message.clone());
+    for condition in &mut drifted {
+        condition.detail.clone_from(&drift.detail);
     }
+    drifted
 }
 
 fn clock(host: &HostState) -> Vec<DerivedCondition> {

@@ -94,6 +94,9 @@ pub(super) struct Drift {
     pub reason: ConditionReason,
     /// The addresses, in a sentence.
     pub message: String,
+    /// The lines that differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The reason why a host doesn't get the target of the newest revision.

@@ -18,6 +18,9 @@ use crate::rollout::HostOutcome;
 use crate::status::{ConditionType, Target};
 use crate::view::EventKind;
 
+/// The longest detail of a condition, in bytes.
+const MAX_DETAIL: usize = 4096;
+
 /// The number of differing addresses in a status.
 const NAMED: usize = 20;
 
@@ -478,7 +481,31 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
     } else {
         (ConditionReason::NoDrift, "no drift was found".to_owned())
     };
-    (Drift { reason, message }, runs)
+    let all = [held, remaining, corrected].concat();
+    let drift = Drift {
+        reason,
+        message,
+        detail: lines_of(planned, &all),
+    };
+    (drift, runs)
+}
+
+/// Returns the lines in which the first of these resources differ from git.
+fn lines_of(planned: &Planned, addresses: &[String]) -> Option<String> {
+    let mut detail = String::new();
+    let diffs = planned
+        .diffs
+        .iter()
+        .filter(|(address, _)| addresses.contains(&address.to_string()));
+    for (address, diff) in diffs {
+        let lines = format!("{address}\n{diff}");
+        if detail.len() + lines.len() > MAX_DETAIL {
+            detail.push_str("… more in `plumb plan`\n");
+            break;
+        }
+        detail.push_str(&lines);
+    }
+    (!detail.is_empty()).then_some(detail)
 }
 
 /// Returns the first addresses that still differ.

@@ -232,6 +232,7 @@ impl SourceState {
                     status,
                     reason,
                     message,
+                    detail: None,
                     observed_generation: None,
                     last_transition_time: now,
                 });

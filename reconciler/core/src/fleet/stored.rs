@@ -109,6 +109,7 @@ impl HostRecordFacts {
         let drift = conditions.get(ConditionType::Drifted).map(|drifted| Drift {
             reason: drifted.reason,
             message: drifted.message.clone(),
+            detail: drifted.detail.clone(),
         });
         Self {
             mode: mode_of(conditions),

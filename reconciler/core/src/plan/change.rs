@@ -59,6 +59,7 @@ impl Draft {
         if exists && matches!(op, Op::Delete | Op::Replace) && !removed {
             consequences.insert(Consequence::Removes(address.to_string()));
         }
+        consequences.extend(difference.losses.iter().cloned().map(Consequence::Loses));
         Some(Self {
             op,
             cause,

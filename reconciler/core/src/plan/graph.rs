@@ -35,7 +35,7 @@ impl Edges {
     }
 
     /// True if `from` comes after `to`, directly or through others.
-    fn reaches(&self, from: &Address, to: &Address) -> bool {
+    pub(super) fn reaches(&self, from: &Address, to: &Address) -> bool {
         let mut seen = BTreeSet::new();
         let mut open = vec![from];
         while let Some(address) = open.pop() {

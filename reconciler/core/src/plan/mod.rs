@@ -6,6 +6,7 @@
 mod cause;
 mod change;
 mod graph;
+mod lines;
 mod refusal;
 mod runs;
 #[cfg(test)]
@@ -15,11 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::frame::{Difference, DifferenceState, ObserveReport};
 use plumb_api::plan::{Cause, Change, FieldChange, Plan};
-use plumb_api::report::AgentError;
+use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::{Address, CompositeAddress, Spec};
+use serde::Serialize;
 
 use crate::desired::{DesiredState, DriftMode, HostIntent, Lifecycle};
 
+pub use lines::{ContentDiff, NotShown, content_diffs, unified};
 pub use refusal::Refusal;
 
 use self::change::Draft;
@@ -40,12 +43,14 @@ pub struct Planned {
     pub refusal: Option<Refusal>,
     /// Drift that is left as found.
     pub held_drift: Vec<HeldDrift>,
-    /// Resources that can't be observed or aren't supported on this host.
+    /// Resources that can't be observed, aren't supported on this host, or whose change it refuses.
     pub problems: Vec<FailedResource>,
     /// Resources that differ and wait for one of [`problems`](Self::problems).
     pub blocked: Vec<Blocked>,
     /// The composites that resources of this plan are parts of.
     pub origins: BTreeMap<Address, CompositeAddress>,
+    /// The lines in which contents differ, for people; see [`content_diffs`].
+    pub diffs: BTreeMap<Address, ContentDiff>,
 }
 
 /// Drifted fields of a resource that are left as found.
@@ -59,13 +64,25 @@ pub struct HeldDrift {
     pub mode: DriftMode,
 }
 
-/// A resource that can't be observed or isn't supported on this host.
+/// A resource that can't be observed, isn't supported on this host, or whose change it refuses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailedResource {
     /// The resource.
     pub address: Address,
+    /// The kind of problem.
+    pub trouble: Trouble,
     /// The agent's error.
     pub error: AgentError,
+}
+
+/// A kind of problem with a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trouble {
+    /// The host couldn't observe it, or doesn't support it.
+    Unobserved,
+    /// The host observed it, and refuses the change.
+    Refused,
 }
 
 /// A resource whose change waits for another one.
@@ -150,15 +167,23 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
                 Some((difference.address.clone(), origin.clone()))
             })
             .collect(),
+        diffs: BTreeMap::new(),
     };
     let mode = options.drift.unwrap_or(intent.drift.mode);
     let mut drafts = BTreeMap::new();
+    let mut refused = BTreeMap::new();
     let mut found = BTreeMap::new();
     for difference in &observed.differences {
         found.insert(&difference.address, difference);
-        plan_difference(intent, &goal, mode, difference, &mut drafts, &mut planned);
+        let Some(draft) = plan_difference(intent, &goal, mode, difference, &mut planned) else {
+            continue;
+        };
+        match &difference.refusal {
+            None => drop(drafts.insert(difference.address.clone(), draft)),
+            Some(error) => drop(refused.insert(difference.address.clone(), (draft, error))),
+        }
     }
-    vacate(&goal, &mut drafts);
+    vacate(&goal, &mut drafts, &mut refused);
     if planned.refusal.is_none() {
         planned.refusal = refusal::existing(intent, drafts.values());
     }
@@ -166,6 +191,7 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
         return planned;
     }
     let edges = graph::order(&goal, &observed.differences);
+    refuse(&edges, refused, &mut drafts, &mut planned);
     block(&edges, &mut drafts, &mut planned);
     runs::predict(&goal, &found, &mut drafts);
     planned.plan.changes = graph::lay_out(drafts, &edges);
@@ -187,22 +213,23 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     planned
 }
 
-/// Handles one difference: as a change, as drift that is left, or as a problem.
+/// Handles one difference: returns the change, or notes drift that is left, or a problem.
 fn plan_difference(
     intent: &HostIntent,
     goal: &DesiredState,
     mode: DriftMode,
     difference: &Difference,
-    drafts: &mut BTreeMap<Address, Draft>,
     planned: &mut Planned,
-) {
+) -> Option<Draft> {
     let address = &difference.address;
     match (&difference.state, goal.get(address)) {
         (DifferenceState::Unsupported(error) | DifferenceState::Unobservable(error), _) => {
             planned.problems.push(FailedResource {
                 address: address.clone(),
+                trouble: Trouble::Unobserved,
                 error: error.clone(),
             });
+            None
         }
         (DifferenceState::Differs, Some(spec)) => {
             let judged = cause::judge(&intent.drift, mode, spec, difference);
@@ -219,20 +246,24 @@ fn plan_difference(
                     });
                 }
             }
-            if let Some(draft) = Draft::towards(spec, difference, judged.changed) {
-                drafts.insert(address.clone(), draft);
-            }
+            Draft::towards(spec, difference, judged.changed)
         }
         // The desired state decides about removal, not the host's report.
-        (DifferenceState::Undesired, None) => {
-            drafts.insert(address.clone(), Draft::removal(difference));
-        }
-        (DifferenceState::Undesired, Some(_)) | (DifferenceState::Differs, None) => {}
+        (DifferenceState::Undesired, None) => Some(Draft::removal(difference)),
+        (DifferenceState::Undesired, Some(_)) | (DifferenceState::Differs, None) => None,
     }
 }
 
-/// Marks the changes whose path another change of the plan frees first.
-fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
+/// A change that the host would refuse as it is now, with its error.
+type Refused<'a> = (Draft, &'a AgentError);
+
+/// Marks the changes whose path another change of the plan frees first. The host refuses such a change only
+/// because of what is still there.
+fn vacate(
+    goal: &DesiredState,
+    drafts: &mut BTreeMap<Address, Draft>,
+    refused: &mut BTreeMap<Address, Refused<'_>>,
+) {
     let place = |address: &Address| address.kind().path(address.name());
     let goes = |address: &Address| goal.get(address).is_none_or(Spec::wants_absent);
     let vacated: BTreeSet<_> = drafts
@@ -240,9 +271,45 @@ fn vacate(goal: &DesiredState, drafts: &mut BTreeMap<Address, Draft>) {
         .filter(|a| goes(a))
         .filter_map(place)
         .collect();
+    let freed = |address: &Address| {
+        !goes(address) && place(address).is_some_and(|place| vacated.contains(&place))
+    };
+    let (settled, rest) = std::mem::take(refused)
+        .into_iter()
+        .partition(|(address, (_, error))| error.code == ErrorCode::Refused && freed(address));
+    *refused = rest;
+    let settled: BTreeMap<Address, Refused<'_>> = settled;
+    drafts.extend(
+        settled
+            .into_iter()
+            .map(|(address, (draft, _))| (address, draft)),
+    );
     for (address, draft) in drafts {
-        if !goes(address) && place(address).is_some_and(|place| vacated.contains(&place)) {
+        if freed(address) {
             draft.vacated();
+        }
+    }
+}
+
+/// Turns refused changes into problems, unless an earlier change of the plan may bring the name that is
+/// missing: a user, or a package with one.
+fn refuse(
+    edges: &graph::Edges,
+    refused: BTreeMap<Address, Refused<'_>>,
+    drafts: &mut BTreeMap<Address, Draft>,
+    planned: &mut Planned,
+) {
+    for (address, (mut draft, error)) in refused {
+        let earlier = || drafts.keys().any(|other| edges.reaches(&address, other));
+        if error.code == ErrorCode::NotFound && earlier() {
+            draft.predicted();
+            drafts.insert(address, draft);
+        } else {
+            planned.problems.push(FailedResource {
+                address,
+                trouble: Trouble::Refused,
+                error: error.clone(),
+            });
         }
     }
 }

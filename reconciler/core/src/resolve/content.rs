@@ -104,7 +104,10 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
         ]);
     }
     if let Some((file, bytes)) = manifests.files.get_key_value(path) {
-        Ok((file.clone(), bytes.clone()))
+        match StandIn::of(bytes) {
+            Some(stand_in) => Err(vec![stand_in.diagnostic(path, &node.span)]),
+            None => Ok((file.clone(), bytes.clone())),
+        }
     } else {
         let all = manifests
             .files
@@ -122,6 +125,54 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
                 "add it to the repository as a regular file: symbolic links under files/ aren't read",
             ),
         }])
+    }
+}
+
+/// Bytes in git that stand for others, which git's filters put into a working folder. Hosts must not get them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StandIn {
+    /// A pointer of Git LFS, to bytes on another server.
+    LfsPointer,
+    /// A file that git-crypt encrypted.
+    GitCrypt,
+}
+
+impl StandIn {
+    /// The longest pointer that Git LFS reads.
+    const LONGEST_POINTER: usize = 1024;
+
+    /// Returns what these bytes are, if they stand for others.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let pointer = [
+            &b"version https://git-lfs.github.com/spec/"[..],
+            b"version https://hawser.github.com/spec/",
+        ];
+        if bytes.starts_with(b"\0GITCRYPT\0") {
+            Some(Self::GitCrypt)
+        } else if bytes.len() <= Self::LONGEST_POINTER
+            && pointer.iter().any(|start| bytes.starts_with(start))
+            && bytes.windows(5).any(|line| line == b"\noid ")
+        {
+            Some(Self::LfsPointer)
+        } else {
+            None
+        }
+    }
+
+    fn diagnostic(self, path: &str, span: &Span) -> Diagnostic {
+        let (message, hint) = match self {
+            Self::LfsPointer => (
+                format!("{path} is a Git LFS pointer; its bytes aren't in the repository"),
+                "commit the bytes themselves: run `git lfs untrack PATH`, then `git add --renormalize PATH`",
+            ),
+            Self::GitCrypt => (
+                format!(
+                    "{path} is encrypted by git-crypt; its bytes aren't in the repository in clear"
+                ),
+                "commit it without the filter, or keep what is secret on the host",
+            ),
+        };
+        Diagnostic::error(code::STAND_IN, span, message).hint(hint)
     }
 }
 

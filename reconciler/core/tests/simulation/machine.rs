@@ -237,6 +237,7 @@ impl Machine {
             problems: Vec::new(),
             blocked: Vec::new(),
             origins: std::collections::BTreeMap::new(),
+            diffs: std::collections::BTreeMap::new(),
         });
         if fails {
             let stalls = self.fault == Some(Fault::Stalls);

@@ -103,6 +103,14 @@ fn text(whole: &HostDetails, now: jiff::Timestamp, palette: Palette) -> String {
     }
     out.push('\n');
     let _ = writeln!(out, "{}", conditions(&status.conditions, now, palette));
+    for condition in status.conditions.iter() {
+        if let Some(detail) = &condition.detail {
+            let kind = palette.paint(Paint::Bold, format_args!("{:?}", condition.kind));
+            let _ = writeln!(out, "{kind}: - on the host, + in git");
+            super::plan::lines(&mut out, detail, palette);
+            out.push('\n');
+        }
+    }
     let _ = write!(out, "{}", newest(&whole.events, now, palette));
     out
 }

@@ -6,6 +6,7 @@ use plumb_adapters::git::Repository;
 use plumb_api::HostName;
 use plumb_api::plan::Op;
 use plumb_core::desired::HostResult;
+use plumb_core::plan::unified;
 use plumb_core::resolve::rendered;
 use plumb_trust::{Oid, ReasonCode};
 use serde::Serialize;
@@ -290,8 +291,43 @@ fn patch(was: &Value, will: &Value) -> Vec<Value> {
     operations
 }
 
-/// Renders the difference of two specs as a line diff of their fields.
+/// Renders the difference of two specs as a line diff of their fields, with secrets masked.
 fn fields(was: &Value, will: &Value) -> String {
+    let texts = |spec: &Value| {
+        spec.get("content")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    if let (Some(before), Some(after)) = (texts(was), texts(will)) {
+        return with_content(was, will, &before, &after);
+    }
+    lines_of(was, will)
+}
+
+/// Renders a change of content as a unified difference of the text, after the other fields.
+fn with_content(was: &Value, will: &Value, before: &str, after: &str) -> String {
+    let others = |spec: &Value| {
+        let mut spec = spec.clone();
+        if let Some(spec) = spec.as_object_mut() {
+            spec.remove("content");
+        }
+        spec
+    };
+    let mut text = lines_of(&others(was), &others(will));
+    if before != after {
+        text.push_str(" content:\n");
+        text.push_str(&unified(before, after).unwrap_or_else(|| {
+            let size = |sign, text: &str| {
+                let digest = plumb_api::Digest::of_bytes(text.as_bytes()).to_string();
+                format!("{sign}{} bytes, sha256 {}…\n", text.len(), &digest[..12])
+            };
+            format!("{}{}", size('-', before), size('+', after))
+        }));
+    }
+    text
+}
+
+fn lines_of(was: &Value, will: &Value) -> String {
     let (was, will) = (render::fields(was), render::fields(will));
     let diff = TextDiff::from_lines(&was, &will);
     let mut text = String::new();
@@ -346,14 +382,7 @@ fn text(differences: &Differences, palette: Palette) -> String {
                 Op::Update | Op::Replace | Op::Run => (Paint::Warn, "~ update"),
             };
             let _ = writeln!(out, "  {} {}", palette.paint(paint, word), change.resource);
-            for line in change.text.lines() {
-                let paint = match line.as_bytes().first() {
-                    Some(b'+') => Paint::Good,
-                    Some(b'-') => Paint::Error,
-                    _ => Paint::Dim,
-                };
-                let _ = writeln!(out, "      {}", palette.paint(paint, line));
-            }
+            super::plan::lines(&mut out, &change.text, palette);
         }
         out.push('\n');
     }
@@ -394,6 +423,6 @@ mod tests {
     #[test]
     fn texts_are_compared_by_line() {
         let text = fields(&json!({"content": "a\nb\n"}), &json!({"content": "a\nc\n"}));
-        assert!(text.contains("-  b\n+  c\n"), "{text}");
+        assert!(text.contains("-b\n+c\n"), "{text}");
     }
 }

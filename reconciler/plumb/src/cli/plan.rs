@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plumb_adapters::git::Repository;
 use plumb_api::frame::{Fence, Observe, Purpose, Reveal, TakeOver};
 use plumb_api::{Epoch, HostName};
-use plumb_core::desired::{HostIntent, HostResult, Lifecycle};
-use plumb_core::plan::{PlanOptions, Planned, goal, plan};
+use plumb_core::desired::{Contents, HostIntent, HostResult, Lifecycle, Resolved};
+use plumb_core::plan::{PlanOptions, Planned, content_diffs, goal, plan};
 use plumb_core::ports::{HostError, Hosts, Observation};
 
 use self::json::{FleetPlan, HostPlan};
+pub(super) use self::text::lines;
 use crate::cli::selection::{Selection, folder_and_hosts, select_names};
 use crate::config::Config;
 use crate::connect::{self, Routes};
@@ -33,7 +34,8 @@ const AT_ONCE: usize = 64;
 /// Compares the folder's manifests, committed or not, with the real hosts. Changes nothing on a host,
 /// and doesn't take its lock. Each change shows its cause (intent: git changed; drift: the host
 /// changed; conflict: both did), its certainty, and its consequences: restarted units, deletions,
-/// sessions at risk. `plumb diff` compares with the accepted revision, offline.
+/// sessions at risk. A text that everybody on the host may
+/// read is compared line by line. `plumb diff` compares with the accepted revision, offline.
 ///
 /// Hosts are reached with your own SSH keys, or as a controller's configuration says (--config).
 #[derive(Debug, clap::Args)]
@@ -98,9 +100,9 @@ impl Plan {
                 HostResult::Held(diagnostics) => held.push((name, diagnostics)),
             }
         }
-        let fleet = workspace.resolved.fleet.clone();
+        let resolved = &workspace.resolved;
         let looked = block_on(async {
-            Ok(observe_hosts(&intents, &connector, &roads, &fleet, shell).await)
+            Ok(observe_hosts(&intents, &connector, &roads, resolved, shell).await)
         })?;
         for (_, diagnostics) in &held {
             shell.say(render_diagnostics(
@@ -166,7 +168,7 @@ async fn observe_hosts(
     intents: &[Arc<HostIntent>],
     hosts: &dyn Hosts,
     roads: &Routes,
-    fleet: &plumb_api::FleetName,
+    resolved: &Resolved,
     shell: &Shell,
 ) -> Vec<(HostName, PlanResult)> {
     let progress = ProgressBar::with_draw_target(
@@ -183,7 +185,7 @@ async fn observe_hosts(
     }
     let looked = stream::iter(intents)
         .map(|intent| async {
-            let looked = match observe_host(intent, hosts, roads, fleet).await {
+            let looked = match observe_host(intent, hosts, roads, resolved).await {
                 Ok(planned) => PlanResult::Planned(Box::new(planned)),
                 Err(error) => PlanResult::Failed(error),
             };
@@ -201,7 +203,7 @@ async fn observe_host(
     intent: &HostIntent,
     hosts: &dyn Hosts,
     roads: &Routes,
-    fleet: &plumb_api::FleetName,
+    resolved: &Resolved,
 ) -> Result<Planned, HostError> {
     let goal = goal(intent);
     let target = roads.to(intent);
@@ -210,7 +212,7 @@ async fn observe_host(
         .observe(Observe {
             fence: Fence {
                 protocol: plumb_api::frame::PROTOCOL,
-                fleet: fleet.clone(),
+                fleet: resolved.fleet.clone(),
                 host: intent.name.clone(),
                 formerly: intent.formerly.clone(),
                 controller: plan_controller_id(),
@@ -221,11 +223,16 @@ async fn observe_host(
             target: goal.digest(),
             delta: goal.delta_from(None),
             purpose: Purpose::Look,
-            reveal: Reveal::Nothing,
+            reveal: Reveal::WorldReadable,
         })
         .await?;
     match observed {
-        Observation::Report(report) => Ok(plan(intent, &report, PlanOptions::default())),
+        Observation::Report(report) => {
+            let mut planned = plan(intent, &report, PlanOptions::default());
+            let contents: &Contents = &resolved.contents;
+            planned.diffs = content_diffs(&goal, &report, &|digest| contents.get(digest));
+            Ok(planned)
+        }
         // We sent the whole state, so an agent that asks for it is broken.
         Observation::NeedState => Err(HostError::Broken {
             host: intent.name.clone(),

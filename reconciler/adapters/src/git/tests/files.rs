@@ -135,3 +135,84 @@ fn names_that_arent_text_are_refused() {
         Err(FilesError::Tree(_))
     ));
 }
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+
+/// A repository with a committed file, in a folder of its own.
+fn committed(place: &Place, attributes: &str, path: &str, bytes: &[u8]) -> std::path::PathBuf {
+    let folder = place.path("fleet");
+    std::fs::create_dir_all(folder.join("files")).unwrap();
+    place.git(&folder, &["init", "--quiet"]);
+    std::fs::write(folder.join(path), bytes).unwrap();
+    place.git(&folder, &["add", "."]);
+    // The attributes come later, so that git runs no filter.
+    std::fs::write(folder.join(".gitattributes"), attributes).unwrap();
+    place.git(&folder, &["add", ".gitattributes"]);
+    place.git(&folder, &["commit", "--quiet", "-m", "one"]);
+    folder
+}
+
+#[test]
+fn folder_is_read_as_git_stores_it() {
+    let real = vec![7; 12345];
+    let place = Place::new();
+    let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+    let folder = committed(&place, attributes, "files/fw.bin", POINTER.as_bytes());
+    std::fs::write(folder.join("files/fw.bin"), &real).unwrap();
+    let changed = work_tree(&folder).unwrap();
+    let text = String::from_utf8_lossy(&changed["files/fw.bin"]).into_owned();
+    assert!(text.starts_with("version https://git-lfs"), "{text}");
+    assert!(text.ends_with("size 12345\n"), "what a commit would store");
+    // What git is told to take for unchanged is what it has.
+    place.git(
+        &folder,
+        &["update-index", "--assume-unchanged", "files/fw.bin"],
+    );
+    let files = work_tree(&folder).unwrap();
+    assert_eq!(&*files["files/fw.bin"], POINTER.as_bytes());
+    // A file that was never added becomes a pointer too.
+    std::fs::write(folder.join("files/new.bin"), "real").unwrap();
+    let files = work_tree(&folder).unwrap();
+    assert!(files["files/new.bin"].starts_with(b"version https://git-lfs"));
+}
+
+#[test]
+fn unlocked_git_crypt_file_is_read_as_encrypted() {
+    let place = Place::new();
+    let folder = committed(
+        &place,
+        "files/secret/** filter=git-crypt\n",
+        "files/plain",
+        b"plain",
+    );
+    std::fs::create_dir(folder.join("files/secret")).unwrap();
+    std::fs::write(folder.join("files/secret/key"), "in clear").unwrap();
+    let files = work_tree(&folder).unwrap();
+    assert!(files["files/secret/key"].starts_with(b"\0GITCRYPT\0"));
+    assert_eq!(&*files["files/plain"], b"plain");
+}
+
+#[test]
+fn line_ends_of_a_folder_are_those_of_git() {
+    let place = Place::new();
+    let folder = committed(
+        &place,
+        "*.txt text eol=crlf\n",
+        "files/a.txt",
+        b"one\ntwo\n",
+    );
+    std::fs::write(folder.join("files/a.txt"), "one\r\nthree\r\n").unwrap();
+    std::fs::write(folder.join("files/b.dat"), "one\r\n").unwrap();
+    let files = work_tree(&folder).unwrap();
+    assert_eq!(&*files["files/a.txt"], b"one\nthree\n");
+    assert_eq!(&*files["files/b.dat"], b"one\r\n", "no attribute");
+}
+
+#[test]
+fn bytes_that_replace_a_pointer_are_judged_as_they_are() {
+    let place = Place::new();
+    let folder = committed(&place, "", "files/fw.bin", POINTER.as_bytes());
+    std::fs::write(folder.join("files/fw.bin"), "real").unwrap();
+    let files = work_tree(&folder).unwrap();
+    assert_eq!(&*files["files/fw.bin"], b"real");
+}

@@ -48,6 +48,8 @@ fn differs(what: &str) -> Difference {
         fields: Vec::new(),
         confirmed: None,
         original: None,
+        losses: Vec::new(),
+        refusal: None,
         text: None,
     }
 }

@@ -22,16 +22,22 @@ fn found(uid: u32, gid: u32, mode: u32) -> Found {
 #[test]
 fn set_id_bits_stay_only_with_the_owner_and_the_group_that_they_were_set_under() {
     let mallory = found(1000, 1000, 0o7755);
-    let over = |uid, gid, listed| Meta::over(&mallory, uid, gid, listed).mode;
+    let over = |uid, gid, listed| Meta::over(&mallory, uid, gid, listed).mode.bits();
     assert_eq!(over(Some(0), Some(1000), None), 0o1755, "another owner");
     assert_eq!(over(Some(1000), Some(0), None), 0o1755, "another group");
     assert_eq!(over(Some(1000), Some(1000), None), 0o7755, "neither");
     assert_eq!(over(None, None, None), 0o7755);
     assert_eq!(over(Some(0), Some(0), Some(0o4755)), 0o4755, "listed");
-    let anew = |listed| Meta::anew(Some(&mallory), Some(1000), Some(1000), listed).mode;
+    let anew = |listed| {
+        let meta = Meta::anew(Some(&mallory), Some(1000), Some(1000), listed);
+        meta.mode.bits()
+    };
     assert_eq!(anew(None), 0o1755, "new bytes");
     assert_eq!(anew(Some(0o2755)), 0o2755);
-    assert_eq!(Meta::anew(None, None, None, None).mode, 0o644);
+    assert_eq!(
+        Meta::anew(None, None, None, None).mode,
+        Permissions::Kept(0o644)
+    );
 }
 
 /// A folder with a file `f`, which goes when it is dropped.
@@ -66,6 +72,7 @@ impl Folder {
             leaf: "f",
             temporary: ".t",
             before: dir.look("f")?,
+            kept: None,
         };
         let meta = Meta::anew(spot.before.as_ref(), None, None, None);
         replace(&spot, &mut &b"new"[..], None, meta, &mut |_| {
@@ -117,6 +124,7 @@ fn what_is_written_in_place_is_the_file_that_was_looked_at() {
         leaf: "f",
         temporary: ".t",
         before: dir.look("f").unwrap(),
+        kept: None,
     };
     let meta = Meta::anew(spot.before.as_ref(), None, None, Some(0o600));
     let mut from = create_new(&dir, ".t").unwrap();

@@ -455,3 +455,101 @@ fn plan_names_the_composite_of_a_part() {
     let named = planned.name(&planned.plan.changes[0].address);
     assert_eq!(named, "file:/etc/cron.d/a (from cron:a)");
 }
+
+/// A file's difference that the host refuses with this error.
+fn refused_by_host(report: &mut plumb_api::frame::ObserveReport, name: &str, code: ErrorCode) {
+    for difference in &mut report.differences {
+        if difference.address == address(name) {
+            difference.refusal = Some(AgentError::new(code, "no"));
+        }
+    }
+}
+
+#[test]
+fn change_that_the_host_refuses_is_a_problem_and_no_change() {
+    let all = intent(&[
+        ("file:/etc/a", json!({"content": content("1")})),
+        (
+            "file:/etc/b",
+            json!({"content": content("1"), "after": ["file:/etc/a"]}),
+        ),
+        ("file:/etc/c", json!({"content": content("1")})),
+    ]);
+    let mut report = ModelHost::default().observe(&all.desired);
+    refused_by_host(&mut report, "file:/etc/a", ErrorCode::Refused);
+    let planned = plan(&all, &report, PlanOptions::default());
+    assert_eq!(lines(&planned), ["create file:/etc/c intent exact"]);
+    assert_eq!(planned.problems[0].trouble, Trouble::Refused);
+    assert_eq!(planned.blocked[0].address, address("file:/etc/b"));
+}
+
+#[test]
+fn obstacle_that_the_plan_itself_removes_is_none() {
+    let file = intent(&[("file:/etc/a", json!({"content": content("1")}))]);
+    let link = intent(&[("link:/etc/a", json!({"target": "/etc/b"}))]);
+    let mut report = settled(&file).observe(&link.desired);
+    refused_by_host(&mut report, "link:/etc/a", ErrorCode::Refused);
+    let planned = plan(&link, &report, PlanOptions::default());
+    assert_eq!(
+        lines(&planned),
+        [
+            "delete file:/etc/a intent exact",
+            "create link:/etc/a intent predicted"
+        ]
+    );
+    // A missing owner may come with the user that is made first.
+    let owned = intent(&[
+        ("user:web", json!({})),
+        (
+            "file:/etc/a",
+            json!({"content": content("1"), "owner": "web"}),
+        ),
+    ]);
+    let mut report = ModelHost::default().observe(&owned.desired);
+    refused_by_host(&mut report, "file:/etc/a", ErrorCode::NotFound);
+    let planned = plan(&owned, &report, PlanOptions::default());
+    assert_eq!(
+        lines(&planned),
+        [
+            "create user:web intent exact",
+            "create file:/etc/a intent predicted"
+        ]
+    );
+    let nobody = intent(&[(
+        "file:/etc/a",
+        json!({"content": content("1"), "owner": "web"}),
+    )]);
+    let mut report = ModelHost::default().observe(&nobody.desired);
+    refused_by_host(&mut report, "file:/etc/a", ErrorCode::NotFound);
+    let planned = plan(&nobody, &report, PlanOptions::default());
+    assert!(planned.plan.is_empty());
+    assert_eq!(planned.problems.len(), 1);
+}
+
+#[test]
+fn differences_of_contents_are_shown_only_where_everybody_may_read_them() {
+    let desired = |mode: &str| {
+        intent(&[(
+            "file:/etc/a",
+            json!({"content": content("new\n"), "mode": mode}),
+        )])
+    };
+    let diff = |mode: &str, text: Option<&str>, bytes: &'static [u8]| {
+        let all = desired(mode);
+        let mut host = settled(&all);
+        spoil(&mut host, "file:/etc/a", |file| {
+            file.content = Some(plumb_api::resource::Content::of(b"old\n"));
+        });
+        let mut report = host.observe(&all.desired);
+        report.differences[0].text = text.map(str::to_owned);
+        let diffs = content_diffs(&all.desired, &report, &|_| Some(bytes.into()));
+        diffs[&address("file:/etc/a")].to_string()
+    };
+    assert_eq!(
+        diff("0644", Some("old\n"), b"new\n"),
+        "@@ -1 +1 @@\n-old\n+new\n"
+    );
+    assert!(diff("0600", Some("old\n"), b"new\n").ends_with("(not shown: not world-readable)\n"));
+    assert!(diff("0644", None, b"new\n").starts_with("-4 bytes, sha256 "));
+    assert!(diff("0644", Some("old\n"), b"\0\xff").ends_with("(binary)\n"));
+}

@@ -94,6 +94,8 @@ impl ModelHost {
                     fields,
                     confirmed: self.ledger.get(address).cloned(),
                     original: None,
+                    losses: Vec::new(),
+                    refusal: None,
                     text: None,
                 });
                 continue;
@@ -119,6 +121,8 @@ impl ModelHost {
                         .originals
                         .contains(address)
                         .then(|| "something else".to_owned()),
+                    losses: Vec::new(),
+                    refusal: None,
                     text: None,
                 });
             } else {

@@ -225,3 +225,46 @@ fn own_errors_are_told_beside_what_holds() {
     assert!(told.contains("`host.nmae` is undefined"), "{told}");
     assert!(told.contains("[bad reader]"), "{told}");
 }
+
+#[test]
+fn stand_ins_of_other_bytes_hold_the_hosts_that_use_them() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+    let uses = |content: &str| {
+        object(
+            "Host",
+            "user",
+            &format!("resources: {{file: {{/x: {{content: {content}}}}}}}"),
+        )
+    };
+    let told_of = |content: &str, bytes: &str| {
+        told(&[
+            GOOD,
+            ("files/fw.bin", bytes),
+            ("hosts/user.yaml", &uses(content)),
+        ])
+    };
+    holds_user(
+        &told_of("{file: files/fw.bin}", pointer),
+        "files/fw.bin is a Git LFS pointer; its bytes aren't in the repository",
+    );
+    holds_user(
+        &told_of("{templateFile: files/fw.bin}", pointer),
+        "files/fw.bin is a Git LFS pointer; its bytes aren't in the repository",
+    );
+    holds_user(
+        &told_of("{file: files/fw.bin}", "\0GITCRYPT\0rest"),
+        "files/fw.bin is encrypted by git-crypt; its bytes aren't in the repository in clear",
+    );
+    // Nobody uses it, so nobody is held; a text about pointers is none.
+    assert_eq!(told(&[GOOD, ("files/fw.bin", pointer)]), "");
+    let about = "version https://git-lfs.github.com/spec/v1 is the first line\n";
+    assert_eq!(told_of("{file: files/fw.bin}", about), "");
+}
+
+fn holds_user(told: &str, message: &str) {
+    assert!(told.contains(message), "{told}");
+    assert!(
+        told.contains("[user]"),
+        "only the host that uses it: {told}"
+    );
+}

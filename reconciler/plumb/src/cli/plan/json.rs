@@ -7,7 +7,7 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
 use plumb_api::{Address, AnyAddress, HostName};
 use plumb_core::desired::{DesiredState, DriftMode};
-use plumb_core::plan::Planned;
+use plumb_core::plan::{ContentDiff, Planned, Trouble};
 use serde::Serialize;
 
 /// The plans of a fleet.
@@ -45,6 +45,9 @@ struct JsonChange {
     /// RFC 6902, on the resource.
     patch: Patch,
     consequences: Vec<String>,
+    /// The lines in which the content differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<ContentDiff>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,11 +56,15 @@ struct JsonDrift {
     mode: DriftMode,
     /// The patch that would correct it.
     patch: Patch,
+    /// The lines in which the content differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<ContentDiff>,
 }
 
 #[derive(Debug, Serialize)]
 struct JsonProblem {
     resource: Address,
+    trouble: Trouble,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
@@ -96,14 +103,17 @@ impl HostPlan {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            diff: planned.diffs.get(&change.address).cloned(),
         };
         let held = planned.held_drift.iter().map(|held| JsonDrift {
             resource: held.address.clone(),
             mode: held.mode,
             patch: Patch(held.fields.iter().map(operation).collect()),
+            diff: planned.diffs.get(&held.address).cloned(),
         });
         let problems = planned.problems.iter().map(|troubled| JsonProblem {
             resource: troubled.address.clone(),
+            trouble: troubled.trouble,
             message: troubled.error.message.clone(),
             hint: troubled.error.hint.clone(),
         });
@@ -197,6 +207,7 @@ mod tests {
             problems: Vec::new(),
             blocked: Vec::new(),
             origins: BTreeMap::new(),
+            diffs: std::collections::BTreeMap::new(),
         };
         serde_json::to_value(HostPlan::of(&planned, &goal)).unwrap()
     }

@@ -115,7 +115,12 @@ fn group_key(planned: &Planned) -> String {
         format!("{what:?} {:?} {:?}", change.fields, change.consequences)
     });
     let changes: Vec<String> = changes.collect();
-    let rest = (&planned.held_drift, &planned.problems, &planned.blocked);
+    let rest = (
+        &planned.held_drift,
+        &planned.problems,
+        &planned.blocked,
+        &planned.diffs,
+    );
     format!("{changes:?} {rest:?} {:?}", planned.refusal)
 }
 
@@ -150,6 +155,7 @@ mod tests {
             problems: Vec::new(),
             blocked: Vec::new(),
             origins: BTreeMap::new(),
+            diffs: std::collections::BTreeMap::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use plumb_api::HostName;
 use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
-use plumb_core::plan::Planned;
+use plumb_core::plan::{Planned, Trouble};
 use plumb_core::ports::HostError;
 use plumb_document::Diagnostic;
 use serde_json::Value;
@@ -58,14 +58,18 @@ pub(super) fn whole(
             names(&summary.settled)
         );
     }
+    let troubled = |trouble: Trouble| -> usize {
+        let of = |group: &Group<'_>| {
+            let all = group.planned.problems.iter();
+            all.filter(|one| one.trouble == trouble).count() * group.hosts.len()
+        };
+        summary.groups.iter().map(of).sum()
+    };
     let omissions = Omissions {
         failed: failed.len(),
         held: held.len(),
-        problems: summary
-            .groups
-            .iter()
-            .map(|group| group.planned.problems.len() * group.hosts.len())
-            .sum(),
+        problems: troubled(Trouble::Unobserved),
+        refused: troubled(Trouble::Refused),
     };
     totals(&mut out, &summary, omissions, palette);
     out
@@ -80,6 +84,8 @@ struct Omissions {
     held: usize,
     /// Resources that couldn't be observed.
     problems: usize,
+    /// Resources whose change the host refuses.
+    refused: usize,
 }
 
 impl Omissions {
@@ -96,6 +102,10 @@ impl Omissions {
         if self.problems > 0 {
             let resources = count(self.problems, "resource");
             parts.push(format!("{resources} {} observed", be(self.problems)));
+        }
+        if self.refused > 0 {
+            let changes = count(self.refused, "change");
+            parts.push(format!("{changes} refused by the host"));
         }
         parts
             .into_iter()
@@ -164,11 +174,19 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
                 .unwrap_or_default()
         );
     }
+    for (address, diff) in &group.planned.diffs {
+        let _ = writeln!(out, "  {address}: - on the host, + in git");
+        lines(out, &diff.to_string(), palette);
+    }
     for troubled in &group.planned.problems {
+        let word = match troubled.trouble {
+            Trouble::Unobserved => "! can't look",
+            Trouble::Refused => "! refused",
+        };
         let _ = writeln!(
             out,
             "  {} {}  {}",
-            palette.paint(Paint::Error, "! unreadable"),
+            palette.paint(Paint::Error, word),
             group.planned.name(&troubled.address),
             troubled.error
         );
@@ -186,6 +204,18 @@ fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
         );
     }
     out.push('\n');
+}
+
+/// Writes the lines of a unified difference, indented.
+pub(in crate::cli) fn lines(out: &mut String, diff: &str, palette: Palette) {
+    for line in diff.lines() {
+        let paint = match line.as_bytes().first() {
+            Some(b'+') => Paint::Good,
+            Some(b'-') => Paint::Error,
+            _ => Paint::Dim,
+        };
+        let _ = writeln!(out, "      {}", palette.paint(paint, line));
+    }
 }
 
 fn word(op: Op) -> &'static str {
@@ -345,6 +375,7 @@ mod tests {
                     problems: Vec::new(),
                     blocked: Vec::new(),
                     origins: std::collections::BTreeMap::new(),
+                    diffs: std::collections::BTreeMap::new(),
                 };
                 (name.parse().unwrap(), planned)
             })

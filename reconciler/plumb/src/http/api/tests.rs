@@ -66,6 +66,7 @@ fn host(name: &str, reachable: ConditionStatus) -> HostObject {
             status,
             reason,
             message: "as it is & was".to_owned(),
+            detail: None,
             observed_generation: None,
             last_transition_time: "2026-11-24T01:00:00Z".parse().unwrap(),
         });
