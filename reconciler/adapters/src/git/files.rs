@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use plumb_trust::object::{EntryMode, ObjectKind, Objects, Tree, content, entries, limits};
+use plumb_trust::object::{
+    EntryMode, ObjectError, ObjectKind, Objects, Tree, content, entries, limits,
+};
 use plumb_trust::source::Files;
 use plumb_trust::{Oid, object};
 
@@ -85,8 +87,15 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
                         .map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
                     let path = format!("{}/{}", entry.name, found.path);
                     if taken(&path, found.mode) {
-                        let read = content(objects, &found, FILE)
-                            .map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
+                        let read = content(objects, &found, FILE).map_err(|error| {
+                            let again = objects.read(&found.id, ObjectKind::Blob, FILE);
+                            match again {
+                                Err(ObjectError::TooLarge) => {
+                                    FilesError::Large { path: path.clone() }
+                                }
+                                _ => FilesError::Tree(format!("{}/{error}", entry.name)),
+                            }
+                        })?;
                         gathered.add(path, &read)?;
                     }
                 }

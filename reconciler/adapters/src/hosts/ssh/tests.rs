@@ -4,9 +4,12 @@ mod identities;
 mod sshd;
 mod turns;
 
+use std::borrow::Cow;
+
 use plumb_api::frame::Facts;
 use plumb_api::report::Retry;
 use plumb_core::ports::{Hosts, Route};
+use russh::Preferred;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -99,6 +102,81 @@ async fn another_host_key_is_refused_and_shown() {
         matches!(&error, HostError::HostKeyMismatch { shown, .. } if shown.contains("ssh-ed25519")),
         "{error}"
     );
+}
+
+/// Baselines that leave NIST curves or AES-128 alone.
+#[tokio::test]
+async fn talks_to_servers_of_hardening_baselines() {
+    let nist = Preferred {
+        kex: Cow::Borrowed(&[russh::kex::ECDH_SHA2_NISTP384]),
+        ..Preferred::DEFAULT
+    };
+    let aes = Preferred {
+        cipher: Cow::Borrowed(&[russh::cipher::AES_128_GCM]),
+        ..Preferred::DEFAULT
+    };
+    for preferred in [nist, aes] {
+        let stage = Stage::offering(Manner::Runs, preferred).await;
+        let connector = reaching(&stage.agent(), stage.settings(OURS));
+        let told = facts(&connector, &stage.target(key(HOST).public_key())).await;
+        assert_eq!(told.unwrap().hostname, "web1");
+    }
+}
+
+#[tokio::test]
+async fn disagreement_is_told_with_both_lists_and_lasts() {
+    let preferred = Preferred {
+        kex: Cow::Borrowed(&[russh::kex::DH_G14_SHA1]),
+        ..Preferred::DEFAULT
+    };
+    let stage = Stage::offering(Manner::Runs, preferred).await;
+    let connector = reaching(&stage.agent(), stage.settings(OURS));
+    let target = stage.target(key(HOST).public_key());
+    let error = facts(&connector, &target).await.unwrap_err();
+    let HostError::NoCommonAlgorithm { reason, .. } = &error else {
+        panic!("{error}");
+    };
+    for part in [
+        "no common key exchange: the server offers diffie-hellman-group14-sha1; Plumb offers",
+        "ecdh-sha2-nistp256",
+    ] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert!(!reason.contains("kex-strict"), "{reason}");
+    assert_eq!(error.reason().retry(), Some(Retry::Stalled));
+    let scanned = connector.scan("127.0.0.1", stage.port).await.unwrap_err();
+    assert!(
+        scanned.to_string().contains("no common key exchange"),
+        "{scanned}"
+    );
+}
+
+/// The agent has to be placed first, which takes a session after another.
+#[tokio::test]
+async fn one_session_at_a_time_is_enough() {
+    for _ in 0..5 {
+        let stage = Stage::new(Manner::OneSession).await;
+        let connector = reaching(&stage.agent(), stage.settings(OURS));
+        let told = facts(&connector, &stage.target(key(HOST).public_key())).await;
+        assert_eq!(told.unwrap().hostname, "web1");
+        assert_eq!(stage.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn no_session_at_all_is_told_and_lasts() {
+    let stage = Stage::new(Manner::NoSession).await;
+    let connector = reaching(&stage.agent(), stage.settings(OURS));
+    let error = facts(&connector, &stage.target(key(HOST).public_key()))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        HostError::NoSession {
+            host: "web1".parse().unwrap()
+        }
+    );
+    assert_eq!(error.reason().retry(), Some(Retry::Stalled));
 }
 
 #[tokio::test]

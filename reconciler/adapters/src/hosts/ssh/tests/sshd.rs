@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plumb_api::frame::{self, Facts, Response};
@@ -13,7 +13,7 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PublicKey};
 use russh::server::{self, Auth, Msg, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Preferred};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -38,6 +38,10 @@ pub(super) enum Manner {
     RefusesCommands,
     /// Hangs up in the middle.
     HangsUp,
+    /// Allows one session at a time, and counts the last one for a moment after its end, as OpenSSH does.
+    OneSession,
+    /// Allows no session.
+    NoSession,
 }
 
 #[derive(Clone)]
@@ -45,6 +49,8 @@ pub(super) struct Sshd {
     manner: Manner,
     connections: Arc<AtomicUsize>,
     commands: Arc<AtomicUsize>,
+    /// True while a session counts, for a server that allows one.
+    session: Arc<AtomicBool>,
     inputs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
     /// Where its programs are looked for first: a `sudo` of the test's own.
     programs: String,
@@ -77,7 +83,27 @@ impl server::Handler for Sshd {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Err(russh::Error::Disconnect);
         }
+        let busy = self.manner == Manner::OneSession && self.session.swap(true, Ordering::Relaxed);
+        if busy || self.manner == Manner::NoSession {
+            reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+            return Ok(());
+        }
         reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_close(
+        &mut self,
+        _id: ChannelId,
+        _session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        let session = Arc::clone(&self.session);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            session.store(false, Ordering::Relaxed);
+        });
         Ok(())
     }
 
@@ -171,12 +197,18 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn new(manner: Manner) -> Self {
+        Self::offering(manner, Preferred::DEFAULT).await
+    }
+
+    /// A server that offers these algorithms alone.
+    pub(super) async fn offering(manner: Manner, preferred: Preferred) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sshd = Sshd {
             manner,
             programs: folder.path().join("bin").display().to_string(),
             connections: Arc::default(),
             commands: Arc::default(),
+            session: Arc::default(),
             inputs: HashMap::new(),
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -184,6 +216,7 @@ impl Stage {
         let config = Arc::new(server::Config {
             keys: vec![key(HOST)],
             auth_rejection_time: Duration::ZERO,
+            preferred,
             ..server::Config::default()
         });
         let handler = sshd.clone();
