@@ -10,6 +10,7 @@
 #[path = "../driver/mod.rs"]
 mod driver;
 
+mod accounts;
 mod formats;
 mod making;
 mod random;
