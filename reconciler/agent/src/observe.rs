@@ -41,13 +41,16 @@ pub(crate) fn summary(
 pub(crate) fn restore_spec(address: &Address, entry: &Entry) -> Option<Spec> {
     let original = entry.original.as_ref()?;
     let keeper = provider::of(address.kind()).give_back()?;
-    Some(keeper.restore_spec(&original.observed, entry.spec.as_ref()))
+    Some(keeper.restore_spec(&original.observed, entry.managed()))
 }
 
 /// True if the agent ignores the differences of a resource with `manage: once`: either it was confirmed, or
-/// something of its kind is there.
+/// something of its kind is there, and no step of its creation is pending.
 pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChange]) -> bool {
     if spec.manage() != Manage::Once {
+        return false;
+    }
+    if entry.is_some_and(|entry| !entry.pending.is_empty()) {
         return false;
     }
     let confirmed = entry.is_some_and(|entry| entry.spec.is_some());
@@ -154,6 +157,8 @@ fn add(
         (false, digest) => {
             if digest.is_none() {
                 difference.state = DifferenceState::Undesired;
+                // What was never confirmed is ordered by what was tried.
+                difference.confirmed = entry.and_then(|entry| entry.managed().cloned());
             }
             difference.observed = Some(observed);
             difference.fields = fields;

@@ -12,7 +12,7 @@ use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::{Inputs, Inquiry, Sandbox, not_in_a_sandbox, of, systemd};
 use crate::blobs::Blobs;
-use crate::book::{Home, Original, Originals, Owners, Record};
+use crate::book::{CreationStep, Home, Original, Originals, Owners, Record};
 use crate::error::{Result, fail};
 use crate::sys::{Accounts, Dir, Sys};
 
@@ -95,6 +95,12 @@ impl<'a> ObserveContext<'a> {
             units: units.into_iter().collect(),
             systemd: OnceLock::new(),
         }
+    }
+
+    /// True if this step of the resource's creation hasn't succeeded yet.
+    pub(super) fn is_pending(&self, address: &Address, step: CreationStep) -> bool {
+        let entry = self.inputs.ledger.entry(address);
+        entry.is_some_and(|entry| entry.pending.contains(&step))
     }
 
     /// Returns the items' units as systemd shows them, from one query.

@@ -10,10 +10,13 @@ mod check;
 mod command;
 mod context;
 mod directory;
+mod faults;
 mod file;
 mod group;
+mod home_directory;
 mod inputs;
 mod link;
+mod members;
 mod package;
 mod passwd;
 mod policy_rc;
@@ -38,7 +41,7 @@ pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
 
-use crate::book::{Ledger, Original};
+use crate::book::{CreationStep, Ledger, Original};
 use crate::error::{Result, fail};
 
 /// The effect of a change, beyond what a new observation shows.
@@ -146,6 +149,12 @@ pub(crate) trait Provider: Sync {
     }
 
     // Changing.
+
+    /// Returns the steps that are done only when a resource of this spec is made. They stay pending in the
+    /// ledger until an observation shows that they succeeded.
+    fn creation_steps(&self, _spec: &Spec) -> BTreeSet<CreationStep> {
+        BTreeSet::new()
+    }
 
     /// Applies all changes. Returns one outcome per item, in their order.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
