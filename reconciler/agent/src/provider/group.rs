@@ -5,11 +5,11 @@ use plumb_api::{Address, Observed, Spec};
 
 use super::faults::Faults;
 use super::members::{self, Difference, Unknown};
-use super::passwd;
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
+use super::{identity, passwd};
 use crate::error::Result;
 use crate::sys::Accounts;
 
@@ -22,6 +22,18 @@ impl Provider for Groups {
 
     fn written(&self, _address: &Address) -> Option<String> {
         Some("/etc/group".to_owned())
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let claimed = |item: &Item<'_>| match item.spec {
+            Spec::Group(spec) => spec.gid,
+            _ => None,
+        };
+        let found = |item: &Item<'_>| {
+            let account = cx.accounts.group(item.address.name())?;
+            Some(account.gid)
+        };
+        identity::of_accounts(items, claimed, found, "gid")
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {

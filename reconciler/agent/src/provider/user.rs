@@ -9,10 +9,10 @@ use super::at_path::ROOT;
 use super::faults::Faults;
 use super::members::{self, Difference};
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
-use super::{home_directory, passwd};
+use super::{home_directory, identity, passwd};
 use crate::book::CreationStep;
 use crate::error::Result;
 use crate::sys::Accounts;
@@ -26,6 +26,18 @@ impl Provider for Users {
 
     fn written(&self, _address: &Address) -> Option<String> {
         Some("/etc/passwd".to_owned())
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let claimed = |item: &Item<'_>| match item.spec {
+            Spec::User(spec) => spec.uid,
+            _ => None,
+        };
+        let found = |item: &Item<'_>| {
+            let account = cx.accounts.user(item.address.name())?;
+            Some(account.uid)
+        };
+        identity::of_accounts(items, claimed, found, "uid")
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {

@@ -1,5 +1,6 @@
 //! Users and groups: creation in steps, stale and unknown members, and what is given back.
 
+use plumb_api::frame::DifferenceState;
 use plumb_api::report::{ErrorCode, Outcome};
 use serde_json::json;
 
@@ -196,4 +197,43 @@ fn keeps_a_stale_member_under_minimum_and_gives_it_back_after_inclusive() {
     assert_eq!(line(), "app:x:4300:alice");
     driver.converge(&other());
     assert_eq!(line(), "app:x:4300:ghost");
+}
+
+#[test]
+fn refuses_two_users_or_groups_with_one_number() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let pairs = [
+        (
+            "user:bob",
+            "user:eve",
+            json!({"uid": 1500, "createHome": false}),
+        ),
+        ("group:one", "group:two", json!({"gid": 1500})),
+    ];
+    for (first, second, spec) in pairs {
+        let state = State::new().with(first, spec.clone()).with(second, spec);
+        let report = driver.observe(&state);
+        assert_eq!(report.differences.len(), 2);
+        for difference in report.differences {
+            let DifferenceState::Unobservable(error) = difference.state else {
+                panic!("{difference:?}");
+            };
+            assert_eq!(error.code, ErrorCode::Refused);
+            assert!(
+                [first, second, "1500"]
+                    .iter()
+                    .all(|part| error.message.contains(part)),
+                "{error}"
+            );
+        }
+    }
+    // The number of a user whose spec leaves it out is another's too.
+    let state = State::new()
+        .with("user:alice", json!({"comment": "A"}))
+        .with("user:eve", json!({"uid": 1000, "createHome": false}));
+    assert!(matches!(
+        driver.observe(&state).differences[0].state,
+        DifferenceState::Unobservable(_)
+    ));
 }

@@ -12,6 +12,7 @@ mod driver;
 
 mod accounts;
 mod formats;
+mod identity;
 mod making;
 mod random;
 mod refusing;
