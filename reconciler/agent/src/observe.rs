@@ -118,7 +118,7 @@ fn add(
         state: DifferenceState::Differs,
         observed: None,
         fields: Vec::new(),
-        confirmed: entry.and_then(|entry| entry.spec.clone()),
+        confirmed: entry.and_then(Entry::confirmed),
         original,
         text: None,
     };

@@ -152,9 +152,10 @@ reasons! {
     ManifestsInvalid, Record, "An accepted commit has manifests with errors; the hosts that read them are held. `plumb check` shows them.";
     Applied, Record, "Changes that git asked for were made on the host.";
     DriftFound, Record, "Something moved by itself on the host and is left as found.";
+    GiveBackFailed, Record, "Something that git dropped can't be given back or taken away. The message says why. It is tried again at each resync and holds nothing up; `plumb forget HOST ADDRESS` drops it and leaves it as it is.";
     Recovered, Record, "The host is as it should be again.";
     TakenOver, Record, "The host was another controller's and is this one's now.";
-    Forgotten, Record, "A person let go of what was known of the host (`plumb forget`).";
+    Forgotten, Record, "A person let go of what was known of the host, or of a resource on it that couldn't be given back (`plumb forget`).";
     AlertFires, Record, "An alert begins. docs/alerts.md has its runbook.";
     AlertResolved, Record, "An alert ends.";
     AlertmanagerFailing, Record, "An Alertmanager doesn't take alerts. See whether it is up, and its address in fleet.yaml.";

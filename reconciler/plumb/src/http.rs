@@ -11,6 +11,6 @@ mod view;
 pub use client::Client;
 pub use server::{Listeners, serve};
 pub use view::{
-    AlertState, Command, Done, Event, EventKind, Fleet, Held, HostObject, Refused, Revision,
-    Rollout, Source, View,
+    AlertState, Command, Done, Event, EventKind, FailedGiveBack, Fleet, Held, HostObject,
+    HostStatus, Refused, ResourceFailure, ResourceWait, Revision, Rollout, Source, View,
 };

@@ -3,13 +3,14 @@
 
 mod batch;
 mod capture;
+mod moved;
 mod space;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use plumb_api::frame::{Apply, LedgerState, Lineage, Report};
+use plumb_api::frame::{Apply, Departure, LedgerState, Lineage, Report};
 use plumb_api::plan::{Change, FieldChange};
 use plumb_api::report::{AgentError, ChangeResult, ErrorCode, Outcome};
 use plumb_api::{Address, Digest, Observed, Spec};
@@ -80,6 +81,7 @@ pub(crate) fn run(
     request: &Apply,
     desired: &Desired,
     blobs: &Blobs,
+    differing: &BTreeSet<Address>,
     wire: &Wire,
 ) -> Result<Report> {
     let holder = Holder::claim(home, &request.fence)?;
@@ -128,6 +130,7 @@ pub(crate) fn run(
         home,
         accounts: Accounts::default(),
         owners: ledger.owners.clone(),
+        desired,
         blobs,
         originals: &originals,
         temporary: &temporary,
@@ -146,12 +149,16 @@ pub(crate) fn run(
         steps,
     };
     let stopped = wire.alive(|| run.drive()).err();
+    wire.alive(|| run.note_moved(differing));
     run.settle_ledger(stopped.as_ref());
     let Run {
         mut ledger, steps, ..
     } = run;
     next.write(home, &mut ledger)?;
     originals.retain(&provider::contents_of_originals(&ledger))?;
+    if request.departure == Departure::Leaves && stopped.is_none() && ledger.resources.is_empty() {
+        home.leave(sys)?;
+    }
     let results = steps
         .into_iter()
         .map(|step| ChangeResult {

@@ -71,6 +71,9 @@ pub(crate) struct Entry {
     /// The steps of its creation that haven't succeeded yet.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub pending: BTreeSet<CreationStep>,
+    /// Fields that Plumb's changes of other resources moved since `spec` was confirmed. They are no drift.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub moved: BTreeSet<String>,
 }
 
 impl Entry {
@@ -95,6 +98,18 @@ impl Entry {
         self.spec = Some(spec.clone());
         self.digest = Some(digest);
         self.pending.clear();
+        self.moved.clear();
+    }
+
+    /// Returns the confirmed spec without the fields that Plumb itself moved, so that only the host's own
+    /// changes differ from it.
+    pub(crate) fn confirmed(&self) -> Option<Spec> {
+        let spec = self.spec.as_ref()?;
+        if self.moved.is_empty() {
+            return Some(spec.clone());
+        }
+        let moved: Vec<&str> = self.moved.iter().map(String::as_str).collect();
+        spec.without(&moved)
     }
 }
 

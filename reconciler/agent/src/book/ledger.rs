@@ -101,6 +101,11 @@ impl Ledger {
                 let entry = self.resources.entry(address.clone()).or_default();
                 entry.inputs = Some(inputs.clone());
             }
+            Record::Moved { address, fields } => {
+                if let Some(entry) = self.resources.get_mut(address) {
+                    entry.moved.extend(fields.iter().cloned());
+                }
+            }
             Record::Forgotten { address } => {
                 self.resources.remove(address);
             }

@@ -72,6 +72,12 @@ pub(crate) enum Record {
         address: Address,
         inputs: BTreeMap<Address, Digest>,
     },
+    /// The agent's changes of other resources moved these fields.
+    #[serde(rename_all = "camelCase")]
+    Moved {
+        address: Address,
+        fields: BTreeSet<String>,
+    },
     /// The resource leaves the ledger.
     #[serde(rename_all = "camelCase")]
     Forgotten { address: Address },

@@ -12,7 +12,7 @@ use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::{Identities, Inputs, Inquiry, Provider, Sandbox, not_in_a_sandbox, of, systemd};
 use crate::blobs::Blobs;
-use crate::book::{CreationStep, Home, Original, Originals, Owners, Record};
+use crate::book::{CreationStep, Desired, Home, Original, Originals, Owners, Record};
 use crate::error::{Result, fail};
 use crate::sys::{Accounts, Dir, Sys};
 
@@ -39,6 +39,7 @@ pub(crate) struct ApplyContext<'a> {
     pub home: &'a Home,
     pub accounts: Accounts,
     pub owners: Owners,
+    pub desired: &'a Desired,
     pub blobs: &'a Blobs,
     pub originals: &'a Originals,
     /// The name of this run's temporary files.

@@ -50,3 +50,25 @@ impl Faults {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::report::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn tells_every_fault_of_a_change() {
+        let mut faults = Faults::default();
+        faults.note(Ok(()));
+        let error = |message| AgentError::new(ErrorCode::NotFound, message);
+        faults.note(Err(error("no group").hint("add it")));
+        faults.note(Err(AgentError::new(ErrorCode::NoSpace, "no home")));
+        faults.note(Err(error("no other group").hint("add it")));
+        let told = faults.outcome().unwrap_err();
+        assert_eq!(told.code, ErrorCode::NotFound);
+        assert_eq!(told.message, "no group; no home; no other group");
+        assert_eq!(told.hint.as_deref(), Some("add it"));
+        assert_eq!(Faults::default().outcome(), Ok(Effect::Done));
+    }
+}

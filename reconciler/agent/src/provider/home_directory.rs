@@ -7,7 +7,9 @@ use rustix::fs::{AtFlags, Gid, Mode, StatVfsMountFlags, Uid, chownat, fchmod, fc
 
 use super::{ApplyContext, at_path};
 use crate::error::{At, Result, fail};
-use crate::sys::{Dir, FileKind, Program, Sys, UserLine, copy_hashed, create_new, split};
+use crate::sys::{
+    Dir, FileKind, Program, Sys, UserLine, copy_hashed, create_new, remove_tree, split,
+};
 
 /// The deepest folder of `/etc/skel` that is copied.
 const MAX_DEPTH: u32 = 32;
@@ -48,7 +50,7 @@ fn place(cx: &mut ApplyContext<'_>, user: &UserLine) -> Result<()> {
     let (dir, leaf, _) = sys.root().make_parent(path)?;
     // One name for every try, so that what a killed run left is found and removed.
     let temporary = format!(".plumb-home-{leaf}");
-    remove_tree(&dir, &temporary, 0)?;
+    remove_tree(&dir, &temporary)?;
     dir.make_directory(&temporary, 0o700)?;
     let new = dir.sub(&temporary)?;
     let owner = if sys.is_sandbox() {
@@ -170,24 +172,6 @@ fn copy_tree(from: &Dir, to: &Dir, owner: Owner, depth: u32) -> Result<()> {
             }
             FileKind::Other => {}
         }
-    }
-    Ok(())
-}
-
-/// Removes an unfinished home of an earlier try.
-fn remove_tree(dir: &Dir, leaf: &str, depth: u32) -> Result<()> {
-    match dir.look(leaf)? {
-        Some(found) if found.kind == FileKind::Directory && depth <= MAX_DEPTH => {
-            let below = dir.sub(leaf)?;
-            for name in below.list()? {
-                remove_tree(&below, &name, depth + 1)?;
-            }
-            dir.remove_directory(leaf)?;
-        }
-        Some(_) => {
-            dir.unlink(leaf)?;
-        }
-        None => {}
     }
     Ok(())
 }

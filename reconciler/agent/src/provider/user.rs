@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use plumb_api::resource::{Membership, Presence, Principal, UserObserved, UserSpec};
-use plumb_api::{Address, Observed, Spec};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::ROOT;
 use super::faults::Faults;
@@ -164,6 +164,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         } else {
             // Never `--remove`: the home belongs to its owner.
             passwd::tool(cx.sys, "userdel", &[name.to_owned()])?;
+            keep_group(cx, name)?;
         }
         return Ok(Effect::Done);
     }
@@ -187,6 +188,22 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         faults.note(home_directory::make(cx, &user));
     }
     faults.outcome()
+}
+
+/// Makes the group again that userdel removed together with its user, if the group is desired.
+fn keep_group(cx: &mut ApplyContext<'_>, name: &str) -> Result<()> {
+    let before = cx.accounts.group(name).map(|group| group.gid);
+    cx.accounts = Accounts::load(cx.sys);
+    let address = Address::new(Kind::Group, name).ok();
+    let desired = address.and_then(|address| cx.desired.get(&address));
+    let is_kept = desired.is_some_and(|leaf| !leaf.spec.wants_absent());
+    match before {
+        Some(gid) if is_kept && cx.accounts.group(name).is_none() => {
+            let args = ["-g", &gid.to_string(), name].map(str::to_owned);
+            passwd::tool(cx.sys, "groupadd", &args)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Changes each field by a call of its own: the tool refuses some of them for a user who is logged in.

@@ -6,6 +6,7 @@
 mod accounts;
 mod exec;
 mod root;
+mod tree;
 mod write;
 
 use std::io;
@@ -17,6 +18,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 pub(crate) use accounts::{Accounts, UserLine};
 pub(crate) use exec::{Output, Program, last_lines};
 pub(crate) use root::{Dir, FileKind, Found, split};
+pub(crate) use tree::remove_tree;
 pub(crate) use write::{Candidate, Meta, Spot, copy_hashed, create_new, replace};
 
 /// The kind of machine.

@@ -237,3 +237,60 @@ fn refuses_two_users_or_groups_with_one_number() {
         DifferenceState::Unobservable(_)
     ));
 }
+
+#[test]
+fn what_a_change_moves_in_another_resource_is_no_drift() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let group = |state: State| state.with("group:sudo", json!({"members": ["alice", "app"]}));
+    let user = json!({"uid": 1500, "createHome": false});
+    let user = other().with("user:app", user);
+    driver.converge(&user);
+    driver.converge(&group(user));
+    // The user takes its membership along.
+    let without = group(other());
+    let report = driver.observe(&without);
+    driver.try_apply(&without, plan(&without, &report)).unwrap();
+    let report = driver.observe(&without);
+    let moved = &report.differences[0];
+    assert_eq!(moved.address.to_string(), "group:sudo");
+    let (confirmed, observed) = (moved.confirmed.as_ref(), moved.observed.as_ref());
+    assert!(
+        confirmed.unwrap().compare(observed.unwrap()).is_empty(),
+        "what Plumb moved counts as confirmed: {moved:#?}"
+    );
+    // What somebody else moves is drift.
+    root.write("/etc/hostname", "h2\n");
+    let report = driver.observe(&without);
+    let file = &report.differences[0];
+    let (confirmed, observed) = (file.confirmed.as_ref(), file.observed.as_ref());
+    assert!(!confirmed.unwrap().compare(observed.unwrap()).is_empty());
+}
+
+#[test]
+fn takes_back_the_members_that_a_failed_run_added() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let state = other().with("group:sudo", json!({"members": ["root", "nowhere"]}));
+    assert_eq!(try_once(&mut driver, &state).len(), 1);
+    assert!(root.read("/etc/group").contains("sudo:x:27:alice,root\n"));
+    driver.converge(&other());
+    assert!(root.read("/etc/group").contains("sudo:x:27:alice\n"));
+}
+
+#[test]
+fn makes_a_pending_home_under_manage_once() {
+    let root = Root::new();
+    root.write("/srv/homes", "in the way");
+    let mut driver = root.driver();
+    let state = other().with(
+        "user:carol",
+        json!({"home": "/srv/homes/carol", "manage": "once"}),
+    );
+    assert_eq!(try_once(&mut driver, &state).len(), 1);
+    std::fs::remove_file(root.path("/srv/homes")).unwrap();
+    driver.converge(&state);
+    assert!(root.has("/srv/homes/carol"));
+    std::fs::remove_dir(root.path("/srv/homes/carol")).unwrap();
+    assert_eq!(driver.converge(&state), 0);
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plumb_api::HostName;
 use plumb_api::frame::Fence;
+use plumb_api::{Address, HostName};
 
 use super::FleetRevision;
 use super::queue::Trigger;
@@ -65,6 +65,15 @@ pub enum Event {
     ForgetAsked {
         /// The host.
         host: HostName,
+        /// The request to answer.
+        request: RequestId,
+    },
+    /// A person requested to drop a resource that can't be given back from a host's ledger.
+    LetGoAsked {
+        /// The host.
+        host: HostName,
+        /// The resource.
+        address: Address,
         /// The request to answer.
         request: RequestId,
     },
@@ -144,6 +153,8 @@ pub struct StartRun {
     pub fence: Fence,
     /// The accepted signed rollbacks.
     pub rollbacks: Vec<RollbackRecord>,
+    /// Resources to drop from the host's ledger as they are, if nothing desires them.
+    pub let_go: Vec<Address>,
     /// The revisions that have the contents of the specs.
     pub contents: Vec<Arc<FleetRevision>>,
 }
@@ -169,6 +180,9 @@ pub enum CommandError {
     /// No host has this name.
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
+    /// The host has no such resource that can't be given back.
+    #[error("{0} has no {1} that waits to be given back")]
+    NotLeaving(HostName, Address),
     /// A run or a write for the host is in progress.
     #[error("{0} is being worked on; try again when that is over")]
     Busy(HostName),
@@ -185,6 +199,9 @@ impl CommandError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoSuchHost(_) => Some("`plumb get hosts` lists them"),
+            Self::NotLeaving(..) => Some(
+                "`plumb describe host HOST` lists those that do; what is desired leaves by its manifest",
+            ),
             Self::Store(_) => Some("see whether the disk of its state folder is full"),
             Self::Busy(_) | Self::Stopping => None,
         }

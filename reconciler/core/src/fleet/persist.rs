@@ -7,6 +7,7 @@ use plumb_api::{Epoch, HostName};
 
 use super::backoff::Waits;
 use super::effect::{CommandError, Effect, PersistId, RequestId};
+use super::queue::Trigger;
 use super::source::SourceRecord;
 use super::source_poll::PendingFloor;
 use super::stored::{HostRecord, Identity, state_to_bytes};
@@ -50,6 +51,8 @@ pub(super) enum Pending {
     Epoch(Epoch, HostName),
     /// The host is dropped, and the request is answered.
     Forget(HostName, RequestId),
+    /// A run drops resources from the host's ledger, and the request is answered.
+    LetGo(HostName, RequestId),
 }
 
 /// The health of the store.
@@ -120,6 +123,16 @@ impl Step<'_> {
                     self.state.identity.epoch = epoch;
                     self.taken_over(&host);
                 }
+            }
+            Pending::LetGo(host, request) => {
+                let answer = match result {
+                    Ok(()) => {
+                        self.state.queue.add(&host, self.now, Trigger::Manual);
+                        Ok(vec![host])
+                    }
+                    Err(error) => Err(CommandError::Store(error.clone())),
+                };
+                self.effects.push(Effect::Answer { request, answer });
             }
             Pending::Forget(host, request) => match result {
                 Ok(()) => self.forgotten(&host, request),

@@ -235,6 +235,7 @@ impl Machine {
             held_drift: Vec::new(),
             problems: Vec::new(),
             blocked: Vec::new(),
+            leaving: std::collections::BTreeSet::new(),
             origins: std::collections::BTreeMap::new(),
         });
         if fails {

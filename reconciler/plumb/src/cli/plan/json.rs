@@ -196,6 +196,7 @@ mod tests {
             held_drift: Vec::new(),
             problems: Vec::new(),
             blocked: Vec::new(),
+            leaving: std::collections::BTreeSet::new(),
             origins: BTreeMap::new(),
         };
         serde_json::to_value(HostPlan::of(&planned, &goal)).unwrap()

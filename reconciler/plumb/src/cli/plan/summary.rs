@@ -149,6 +149,7 @@ mod tests {
             held_drift: Vec::new(),
             problems: Vec::new(),
             blocked: Vec::new(),
+            leaving: std::collections::BTreeSet::new(),
             origins: BTreeMap::new(),
         }
     }
