@@ -8,10 +8,10 @@ use super::fixture::{Fleet, host, is};
 /// A host's manifest with the usual file and these ones.
 fn with_files(name: &str, paths: &[&str]) -> String {
     let text = host(name, "one", "");
-    let more: String = paths
+    let files = paths
         .iter()
-        .map(|path| format!(", {path}: {{content: \"x\"}}"))
-        .collect();
+        .map(|path| format!(", {path}: {{content: \"x\"}}"));
+    let more = files.collect::<Vec<_>>().concat();
     text.replace("\"one\"}}", &format!("\"one\"}}{more}}}"))
 }
 
