@@ -181,6 +181,7 @@ impl<'a> Driver<'a> {
         let apply = Apply {
             fence: self.fence.clone(),
             plan,
+            departure: plumb_api::frame::Departure::Stays,
             lineage: match &report.ledger.revision {
                 None => Lineage::First,
                 Some(last) => Lineage::DescendsFrom(last.clone()),

@@ -15,6 +15,7 @@ use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
 use crate::provider::{self, Inputs, Item, ItemChange, ObserveContext};
 use crate::sys::Sys;
+use crate::undesired::give_backs;
 
 /// The largest file whose text is reported.
 const MAX_TEXT: u64 = 64 << 10;
@@ -37,17 +38,13 @@ pub(crate) fn summary(
     }
 }
 
-/// Returns the spec that restores a resource's original, or `None` if the ledger has no original of it.
-pub(crate) fn restore_spec(address: &Address, entry: &Entry) -> Option<Spec> {
-    let original = entry.original.as_ref()?;
-    let keeper = provider::of(address.kind()).give_back()?;
-    Some(keeper.restore_spec(&original.observed, entry.spec.as_ref()))
-}
-
 /// True if the agent ignores the differences of a resource with `manage: once`: either it was confirmed, or
-/// something of its kind is there.
+/// something of its kind is there, and no step of its creation is pending.
 pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChange]) -> bool {
     if spec.manage() != Manage::Once {
+        return false;
+    }
+    if entry.is_some_and(|entry| !entry.pending.is_empty()) {
         return false;
     }
     let confirmed = entry.is_some_and(|entry| entry.spec.is_some());
@@ -64,12 +61,7 @@ pub(crate) fn report(
     reveal: Reveal,
 ) -> ObserveReport {
     let ledger = &loaded.ledger;
-    let undesired: Vec<(&Address, Option<Spec>)> = ledger
-        .resources
-        .iter()
-        .filter(|(address, _)| desired.get(address).is_none())
-        .map(|(address, entry)| (address, restore_spec(address, entry)))
-        .collect();
+    let undesired = give_backs(sys, desired, ledger);
     let wanted = desired.iter().map(|(address, leaf)| Item {
         address,
         spec: &leaf.spec,
@@ -94,7 +86,7 @@ pub(crate) fn report(
         gone: undesired
             .iter()
             .filter(|(_, spec)| spec.is_none())
-            .map(|(address, _)| (*address).clone())
+            .map(|(address, _)| address.clone())
             .collect(),
         waiting: waiting(sys),
     };
@@ -135,7 +127,7 @@ fn add(
         fields: Vec::new(),
         losses: Vec::new(),
         refusal: None,
-        confirmed: entry.and_then(|entry| entry.spec.clone()),
+        confirmed: entry.and_then(Entry::confirmed),
         original,
         text: None,
     };
@@ -163,6 +155,8 @@ fn add(
         (false, digest) => {
             if digest.is_none() {
                 difference.state = DifferenceState::Undesired;
+                // What was never confirmed is ordered by what was tried.
+                difference.confirmed = entry.and_then(|entry| entry.managed().cloned());
             }
             let change = ItemChange {
                 address: item.address,

@@ -1,10 +1,11 @@
 //! A session: answers requests until the controller closes it.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use plumb_api::Digest;
 use plumb_api::frame::{Apply, FrameError, Incoming, Observe, Purpose, Request, Response};
 use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::{Address, Digest};
 
 use crate::apply;
 use crate::blobs::Blobs;
@@ -35,6 +36,7 @@ pub fn serve(
         sys,
         wire: &wire,
         state: None,
+        differing: BTreeSet::new(),
         blobs: Blobs::default(),
         blob_failure: None,
     };
@@ -64,6 +66,8 @@ struct Session<'a> {
     wire: &'a Wire,
     /// The desired state of the last observation.
     state: Option<(Digest, Desired)>,
+    /// The resources that differed from it.
+    differing: BTreeSet<Address>,
     blobs: Blobs,
     /// The first error in storing a received content; it is the answer to the next apply.
     blob_failure: Option<AgentError>,
@@ -132,6 +136,8 @@ impl Session<'_> {
             observe.reveal,
         );
         self.state = Some((digest, desired));
+        let differing = report.differences.iter();
+        self.differing = differing.map(|one| one.address.clone()).collect();
         Ok(Response::Observed(Box::new(report)))
     }
 
@@ -172,7 +178,15 @@ impl Session<'_> {
             };
             desired
         };
-        let outcome = apply::run(self.sys, &home, request, desired, &self.blobs, self.wire);
+        let outcome = apply::run(
+            self.sys,
+            &home,
+            request,
+            desired,
+            &self.blobs,
+            &self.differing,
+            self.wire,
+        );
         self.blobs.clear();
         outcome.map(Response::Report)
     }

@@ -55,6 +55,8 @@ pub enum ErrorCode {
     TimedOut,
     /// Another program holds the package manager's lock.
     PackageLock,
+    /// Something on the host uses it: a user has processes.
+    InUse,
     /// A name doesn't exist: a user, a unit, a package, a sysctl.
     NotFound,
     /// A system error.
@@ -69,7 +71,7 @@ impl ErrorCode {
     /// Returns the time at which another try is worthwhile.
     pub fn retry(self) -> Retry {
         match self {
-            Self::Locked | Self::PackageLock => Retry::Waiting,
+            Self::Locked | Self::PackageLock | Self::InUse => Retry::Waiting,
             Self::Superseded
             | Self::LedgerLost
             | Self::NewerFormat

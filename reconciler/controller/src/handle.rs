@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plumb_api::HostName;
+use plumb_api::{Address, HostName};
 use plumb_core::fleet::CommandError;
 use plumb_core::ports::Clock;
 use plumb_core::view::{EventRecord, FleetView, HostObject};
@@ -17,6 +17,7 @@ pub(crate) enum Command {
     Notify,
     Reconcile(Vec<HostName>, oneshot::Sender<Answer>),
     Forget(HostName, oneshot::Sender<Answer>),
+    LetGo(HostName, Address, oneshot::Sender<Answer>),
 }
 
 /// The requested kind of stop.
@@ -89,6 +90,13 @@ impl Handle {
     /// first contact.
     pub async fn forget(&self, host: HostName) -> Result<(), CommandError> {
         self.ask(|answer| Command::Forget(host, answer)).await?;
+        Ok(())
+    }
+
+    /// Drops a resource that can't be given back from a host's ledger, at a run that begins now.
+    pub async fn let_go(&self, host: HostName, address: Address) -> Result<(), CommandError> {
+        self.ask(|answer| Command::LetGo(host, address, answer))
+            .await?;
         Ok(())
     }
 

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plumb_api::Digest;
 use plumb_api::frame::{
-    Apply, LedgerState, LedgerSummary, Observe, ObserveReport, Purpose, Reveal, RevisionMark,
+    Apply, Departure, Difference, DifferenceState, LedgerState, LedgerSummary, Observe,
+    ObserveReport, Purpose, Reveal, RevisionMark,
 };
 use plumb_api::plan::Plan;
 use plumb_api::report::Outcome;
 use plumb_api::resource::Content;
-use plumb_core::desired::DesiredState;
+use plumb_api::{Address, Digest};
+use plumb_core::desired::{DesiredState, Lifecycle};
 use plumb_core::fleet::{
-    ChangeOutcome, FailedIn, ObservedHost, RunEnd, RunFailure, RunMode, RunPhase, RunReport,
-    StartRun,
+    ChangeOutcome, FailedIn, ObservedHost, ResourceReport, RunEnd, RunFailure, RunMode, RunPhase,
+    RunReport, StartRun,
 };
-use plumb_core::plan::{PlanOptions, Planned, content_diffs, plan};
+use plumb_core::plan::{PlanOptions, Planned, content_diffs, goal, plan};
 use plumb_core::ports::{Clock, HostError, HostTarget, Hosts, Observation, Session};
 use plumb_core::reason::ConditionReason;
 use plumb_trust::source::Source;
@@ -62,7 +63,7 @@ async fn drive(
     .await
     .map_err(|error| RunFailure::of_host(&error, FailedIn::Contact))?;
     let span = tracing::info_span!("observe");
-    let report = timed(
+    let mut report = timed(
         ran,
         RunPhase::Observe,
         observe(job, session.as_mut()).instrument(span),
@@ -71,14 +72,13 @@ async fn drive(
     .map_err(|error| RunFailure::of_host(&error, FailedIn::Contact))?;
     ran.observed = Some(ObservedHost {
         ledger: report.ledger.clone(),
-        resources: report
-            .in_sync
-            .saturating_add(u32::try_from(report.differences.len()).unwrap_or(u32::MAX)),
+        resources: u32::try_from(goal(&job.spec.intent).resources().len()).unwrap_or(u32::MAX),
         clock_offset: report.clock.and_then(|clock| {
             let theirs = Timestamp::from_second(clock).ok()?;
             Some(theirs.duration_since(job.clock.now()))
         }),
     });
+    let_go(&job.spec.let_go, &mut report);
     if let Some(ended) = rewound(job, &report.ledger) {
         return Ok(ended);
     }
@@ -95,13 +95,20 @@ async fn drive(
     let ended = match (&planned.refusal, job.spec.mode) {
         (Some(refusal), _) => RunEnd::Refused(refusal.clone()),
         (None, RunMode::Look) => RunEnd::Looked,
-        (None, RunMode::Drive) if is_done(job, &planned, &report) => RunEnd::of_plan(&planned),
+        (None, RunMode::Drive) if is_done(job, &planned, &report) => {
+            ran.resources = ResourceReport::of(&planned, &[]);
+            RunEnd::of_plan(&planned)
+        }
         (None, RunMode::Drive) => {
             let request = Apply {
                 fence: job.spec.fence.clone(),
                 plan: planned.plan.clone(),
                 revision: RevisionMark(job.spec.target.revision.clone()),
                 lineage,
+                departure: match job.spec.intent.lifecycle {
+                    Lifecycle::Retired => Departure::Leaves,
+                    _ => Departure::Stays,
+                },
             };
             let contents = contents(job, &planned.plan)?;
             let span = tracing::info_span!("apply", changes = planned.plan.changes.len());
@@ -112,7 +119,9 @@ async fn drive(
             )
             .await
             .map_err(|error| RunFailure::of_host(&error, FailedIn::Change))?;
-            record_results(&planned.plan, &report.results, ran);
+            record_results(&planned, &report.results, ran);
+            ran.resources = ResourceReport::of(&planned, &report.results);
+            ran.let_go.clone_from(&job.spec.let_go);
             if let Some(observed) = &mut ran.observed {
                 observed.ledger = report.ledger;
             }
@@ -157,7 +166,7 @@ async fn timed<T>(ran: &mut RunReport, phase: RunPhase, work: impl Future<Output
 /// Asks the agent for the differences: with a delta on the state that the agent holds, or with the full state
 /// if it holds another one.
 async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, HostError> {
-    let desired = plumb_core::plan::goal(&job.spec.intent);
+    let desired = goal(&job.spec.intent);
     let mut base = job.spec.base.as_deref();
     loop {
         let request = Observe {
@@ -221,9 +230,24 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
         .then_some(RunEnd::Rewound { known, found })
 }
 
-/// True if the agent has nothing to apply, confirm or forget.
+/// Turns the give-backs that a person let go of into entries that only leave the ledger.
+fn let_go(addresses: &[Address], report: &mut ObserveReport) {
+    let undesired = |difference: &Difference| difference.state != DifferenceState::Differs;
+    let gone: Vec<Address> = report
+        .differences
+        .iter()
+        .filter(|difference| undesired(difference) && addresses.contains(&difference.address))
+        .map(|difference| difference.address.clone())
+        .collect();
+    report
+        .differences
+        .retain(|difference| !gone.contains(&difference.address));
+    report.gone.extend(gone);
+}
+
+/// True if the agent has nothing to apply, confirm or forget, and isn't to leave.
 fn is_done(job: &Job, planned: &Planned, report: &ObserveReport) -> bool {
-    if !planned.plan.is_settled() {
+    if !planned.plan.is_settled() || job.spec.intent.lifecycle == Lifecycle::Retired {
         return false;
     }
     // Drift that is left, or a problem, keeps the state as a whole from being confirmed.
@@ -271,12 +295,18 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
 }
 
 /// Records the outcome of each change.
-fn record_results(plan: &Plan, results: &[plumb_api::report::ChangeResult], ran: &mut RunReport) {
-    for change in &plan.changes {
+fn record_results(
+    planned: &Planned,
+    results: &[plumb_api::report::ChangeResult],
+    ran: &mut RunReport,
+) {
+    for change in &planned.plan.changes {
+        let leaves = planned.leaving.contains(&change.address);
         let result = results.iter().find(|result| result.id == change.id);
         let outcome = match result.map(|result| &result.outcome) {
             Some(Outcome::Applied) => ChangeOutcome::Applied,
             Some(Outcome::Unchanged) => ChangeOutcome::Unchanged,
+            Some(Outcome::Failed(_)) if leaves => ChangeOutcome::Deferred,
             Some(Outcome::Failed(_)) => ChangeOutcome::Failed,
             Some(Outcome::Skipped(_)) => ChangeOutcome::Skipped,
             Some(Outcome::Stopped) | None => ChangeOutcome::Stopped,

@@ -331,6 +331,14 @@ impl Shell {
                 self.answers.insert(request, answer);
                 Event::ForgetAsked { host, request }
             }
+            Command::LetGo(host, address, answer) => {
+                self.answers.insert(request, answer);
+                Event::LetGoAsked {
+                    host,
+                    address,
+                    request,
+                }
+            }
         };
         self.handle_event(event);
     }

@@ -69,6 +69,7 @@ reasons! {
     Waiting, Host, "Something else is changing the host, such as a package manager or an update. Plumb retries.";
     Locked, Host, "Another run of Plumb holds the host's lock. Plumb retries; if it lasts, look for a second controller or a `plumb apply`.";
     PackageLock, Host, "Another program on the host holds the package manager's lock. Plumb retries; if it lasts, find the program: `fuser /var/lib/dpkg/lock-frontend`.";
+    InUse, Host, "Something that is to change on the host is in use: a user is logged in or has processes. Plumb forces nothing and retries. The message names them and how to end them.";
     Suspended, Host, "The host's manifest suspends it (`suspend`). Remove `suspend`, or wait until its `until` has passed.";
     Dormant, Host, "The host's manifest says `state: dormant`: Plumb knows the host and doesn't contact it. Set `state: active` to change that.";
     Unmanaged, Host, "The host's manifest says `state: unmanaged`: Plumb does nothing on it.";
@@ -155,9 +156,10 @@ reasons! {
     ManifestsInvalid, Record, "An accepted commit has manifests with errors; the hosts that read them stay at their last desired state. `plumb check` shows the errors.";
     Applied, Record, "Changes from git were made on the host.";
     DriftFound, Record, "Something drifted on the host and isn't corrected.";
+    GiveBackFailed, Record, "A resource that git dropped can't be restored or removed. The message says why. Plumb retries at each resync, and nothing waits for it; `plumb forget HOST ADDRESS` drops it and leaves it as it is.";
     Recovered, Record, "The host matches its target again.";
     TakenOver, Record, "This controller took over the host from another one.";
-    Forgotten, Record, "A person dropped what the controller knew of the host (`plumb forget`).";
+    Forgotten, Record, "A person dropped what the controller knew of the host, or a resource on it that couldn't be given back (`plumb forget`).";
     AlertFires, Record, "An alert started firing. docs/alerts.md has its runbook.";
     AlertResolved, Record, "An alert stopped firing.";
     ClockCorrected, Record, "A clock agrees with the controller's again.";
@@ -174,7 +176,7 @@ impl ConditionReason {
     /// run.
     pub const fn retry(self) -> Option<Retry> {
         match self {
-            Self::Waiting | Self::Locked | Self::PackageLock => Some(Retry::Waiting),
+            Self::Waiting | Self::Locked | Self::PackageLock | Self::InUse => Some(Retry::Waiting),
             Self::EmptyDesiredState
             | Self::ExistingDiffers
             | Self::LedgerLost
@@ -278,6 +280,7 @@ impl From<ErrorCode> for ConditionReason {
             ErrorCode::CommandFailed => Self::CommandFailed,
             ErrorCode::TimedOut => Self::TimedOut,
             ErrorCode::PackageLock => Self::PackageLock,
+            ErrorCode::InUse => Self::InUse,
             ErrorCode::NotFound => Self::NotFound,
             ErrorCode::Io => Self::IoError,
             ErrorCode::WouldGoBack => Self::WouldGoBack,

@@ -4,7 +4,7 @@
 //! when the status does.
 
 use jiff::Timestamp;
-use plumb_api::{Digest, HostName};
+use plumb_api::{Address, Digest, HostName};
 use serde::{Deserialize, Serialize};
 
 use crate::reason::ConditionReason;
@@ -153,6 +153,53 @@ pub struct Target {
     pub digest: Digest,
 }
 
+/// Resources that fail for one cause: one of them, or hundreds that fail alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceFailure {
+    /// The first twenty addresses.
+    pub resources: Vec<String>,
+    /// The number of resources.
+    pub count: u32,
+    /// The reason in one CamelCase word that programs may rely on.
+    pub reason: ConditionReason,
+    /// The cause for the first resource, with the last words of the program that failed.
+    pub message: String,
+    /// The way out, if one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Resources whose change waits for one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceWait {
+    /// The first twenty addresses.
+    pub resources: Vec<String>,
+    /// The number of resources.
+    pub count: u32,
+    /// The resource that they wait for.
+    pub on: String,
+}
+
+/// A resource that nothing desires any more and that can't be given back. It is tried again at each resync
+/// and counts as no failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedGiveBack {
+    /// The resource.
+    pub resource: Address,
+    /// The reason in one CamelCase word that programs may rely on.
+    pub reason: ConditionReason,
+    /// The cause, with the last words of the program that failed.
+    pub message: String,
+    /// The way out, if one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The time of the first try.
+    pub since: Timestamp,
+}
+
 /// A host's status, as `plumb get hosts -o json` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -192,6 +239,18 @@ pub struct HostStatus {
     /// The first twenty differing addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<String>,
+    /// The resources that fail, by cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<ResourceFailure>,
+    /// The resources that wait, by what they wait for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<ResourceWait>,
+    /// Resources that nothing desires any more and that can't be given back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub give_backs: Vec<FailedGiveBack>,
+    /// The time of the next run, unless something calls for an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<Timestamp>,
 }
 
 impl HostStatus {
@@ -210,6 +269,10 @@ impl HostStatus {
             failures: 0,
             resources: 0,
             differing: Vec::new(),
+            failing: Vec::new(),
+            waiting: Vec::new(),
+            give_backs: Vec::new(),
+            next_run: None,
         }
     }
 }

@@ -12,5 +12,6 @@ pub use client::Client;
 pub use server::{Listeners, serve};
 pub use view::{
     AlertState, CommandRefusal, CommandResult, ControllerApi, ControllerCommand, Event, EventKind,
-    Fleet, Held, HostList, HostObject, Items, Revision, Rollout, Source,
+    FailedGiveBack, Fleet, Held, HostList, HostObject, HostStatus, Items, ResourceFailure,
+    ResourceWait, Revision, Rollout, Source,
 };

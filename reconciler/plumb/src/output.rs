@@ -289,6 +289,14 @@ pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
+/// Lists the addresses that a status names, and counts the rest.
+pub(crate) fn named(resources: &[String], count: u32) -> String {
+    match (count as usize).saturating_sub(resources.len()) {
+        0 => resources.join(", "),
+        more => format!("{} and {more} more", resources.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

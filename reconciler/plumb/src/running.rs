@@ -63,7 +63,21 @@ impl ControllerApi for RunningController {
                     };
                     Ok(CommandResult { message, hosts })
                 }
-                ControllerCommand::Forget { host } => {
+                ControllerCommand::Forget {
+                    host,
+                    address: Some(address),
+                } => {
+                    let letting = self.handle.let_go(host.clone(), address.clone());
+                    letting.await.map_err(refused)?;
+                    Ok(CommandResult {
+                        message: format!("{host} drops {address} from its ledger at a run that begins now; it stays as it is"),
+                        hosts: vec![host],
+                    })
+                }
+                ControllerCommand::Forget {
+                    host,
+                    address: None,
+                } => {
                     self.handle.forget(host.clone()).await.map_err(refused)?;
                     // A host that git still has isn't removed; only the record of its ledger is dropped.
                     let message = match self.handle.host(&host) {

@@ -5,8 +5,8 @@ use askama::Template;
 use jiff::Timestamp;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 
-use crate::http::{AlertState, Event, EventKind, Fleet, HostObject};
-use crate::output::{age, count, natural, short};
+use crate::http::{AlertState, Event, EventKind, Fleet, HostObject, HostStatus};
+use crate::output::{age, count, named, natural, short};
 
 /// The page's data.
 #[derive(Template)]
@@ -29,7 +29,17 @@ struct HostRow<'a> {
     seen: String,
     resources: u32,
     differing: String,
+    troubles: Vec<Trouble<'a>>,
     conditions: Vec<ConditionRow<'a>>,
+}
+
+/// A resource that fails, waits or can't be given back, as the page shows it.
+struct Trouble<'a> {
+    tone: &'static str,
+    word: &'static str,
+    resources: String,
+    message: &'a str,
+    hint: &'a str,
 }
 
 /// A condition, as the page shows it.
@@ -195,6 +205,33 @@ fn row(host: &HostObject, now: Timestamp) -> HostRow<'_> {
             .map_or_else(|| "never".to_owned(), |at| age(at, now)),
         resources: host.status.resources,
         differing: host.status.differing.join(", "),
+        troubles: troubles(&host.status),
         conditions,
     }
+}
+
+/// Returns every resource that fails, waits or can't be given back.
+fn troubles(status: &HostStatus) -> Vec<Trouble<'_>> {
+    let failing = status.failing.iter().map(|one| Trouble {
+        tone: "bad",
+        word: "fails",
+        resources: named(&one.resources, one.count),
+        message: &one.message,
+        hint: one.hint.as_deref().unwrap_or_default(),
+    });
+    let waiting = status.waiting.iter().map(|one| Trouble {
+        tone: "warn",
+        word: "waits for",
+        resources: named(&one.resources, one.count),
+        message: &one.on,
+        hint: "",
+    });
+    let give_backs = status.give_backs.iter().map(|one| Trouble {
+        tone: "warn",
+        word: "not given back",
+        resources: one.resource.to_string(),
+        message: &one.message,
+        hint: one.hint.as_deref().unwrap_or_default(),
+    });
+    failing.chain(waiting).chain(give_backs).collect()
 }

@@ -120,7 +120,9 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
             DifferenceState::Undesired => desired,
             // Without a base, the request holds the full desired state. With a base, every resource may be
             // part of the state unless the request removes it.
-            _ => dropped || asked.base.is_none() && !desired,
+            DifferenceState::Differs => dropped || asked.base.is_none() && !desired,
+            // It may be a resource of the ledger that is to be given back.
+            DifferenceState::Unsupported(_) | DifferenceState::Unobservable(_) => false,
         };
         if foreign {
             return Err(format!(

@@ -8,7 +8,7 @@ use plumb_api::report::{AgentError, ErrorCode, Outcome};
 use plumb_api::{Address, Digest, Kind, Observed, Spec};
 
 use super::{Doing, Run, Step};
-use crate::book::{Holder, Journal, Moment, Record};
+use crate::book::{CreationStep, Holder, Journal, Moment, Record};
 use crate::error::{Result, fail};
 use crate::observe::left_alone;
 use crate::provider::{
@@ -245,11 +245,14 @@ impl Run<'_> {
                 }
             };
             counter += 1;
+            let desired = step.digest.map(|_| work.spec(step));
             intents.push(Record::Intent {
-                address,
                 generation: counter,
                 at: at.clone(),
                 original,
+                pending: desired.map_or_else(BTreeSet::new, |spec| creation_steps(spec, &work)),
+                spec: desired.cloned().map(Box::new),
+                address,
             });
             intended.push(work);
         }
@@ -432,17 +435,14 @@ impl Run<'_> {
             Some(Err(error)) => Outcome::Failed(error.clone()),
             Some(Ok(_)) => {
                 let fields: Vec<String> = rest.iter().map(still).collect();
-                Outcome::Failed(
-                    AgentError::new(
-                        ErrorCode::CommandFailed,
-                        format!(
-                            "{} was changed and still differs: {}",
-                            step.change.address,
-                            fields.join(", ")
-                        ),
-                    )
-                    .hint("something else on the host may put it back at once"),
-                )
+                Outcome::Failed(AgentError::new(
+                    ErrorCode::CommandFailed,
+                    format!(
+                        "{} was changed and still differs: {}",
+                        step.change.address,
+                        fields.join(", ")
+                    ),
+                ))
             }
             None => Outcome::Stopped,
         }
@@ -495,6 +495,14 @@ impl Run<'_> {
             });
         }
     }
+}
+
+/// Returns the steps that are done only now, because the change makes the resource.
+fn creation_steps(spec: &Spec, work: &Doing) -> BTreeSet<CreationStep> {
+    if work.observed.exists() || spec.wants_absent() {
+        return BTreeSet::new();
+    }
+    provider::of(spec.kind()).creation_steps(spec)
 }
 
 /// Returns the spec without the fields that differ and that the plan doesn't name, or `None` if there are

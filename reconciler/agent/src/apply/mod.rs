@@ -3,13 +3,14 @@
 
 mod batch;
 mod capture;
+mod moved;
 mod space;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use plumb_api::frame::{Apply, LedgerState, Lineage, Report};
+use plumb_api::frame::{Apply, Departure, LedgerState, Lineage, Report};
 use plumb_api::plan::{Change, FieldChange};
 use plumb_api::report::{AgentError, ChangeResult, ErrorCode, Outcome};
 use plumb_api::{Address, Digest, Observed, Spec};
@@ -19,10 +20,11 @@ use crate::book::{
     self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, Next, Original, Originals, Record,
 };
 use crate::error::{Result, fail};
-use crate::observe::{known, restore_spec, summary, unknown};
+use crate::observe::{known, summary, unknown};
 use crate::provider::{self, ApplyContext, Effect};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
+use crate::undesired::give_backs;
 use crate::wire::Wire;
 
 /// The time that a run waits for the one before it, which has just been superseded.
@@ -79,6 +81,7 @@ pub(crate) fn run(
     request: &Apply,
     desired: &Desired,
     blobs: &Blobs,
+    differing: &BTreeSet<Address>,
     wire: &Wire,
 ) -> Result<Report> {
     let holder = Holder::claim(home, &request.fence)?;
@@ -89,7 +92,7 @@ pub(crate) fn run(
     book::refuse_lost(&loaded.state)?;
     roll_forward(sys, home, &mut loaded)?;
     check_lineage(&loaded.ledger, request)?;
-    let steps = steps(&request.plan.changes, desired, &loaded.ledger)?;
+    let steps = steps(sys, &request.plan.changes, desired, &loaded.ledger)?;
     let originals = Originals::open(home)?;
     let temporary = format!(
         ".plumb-{}-{}",
@@ -127,6 +130,7 @@ pub(crate) fn run(
         home,
         accounts: Accounts::default(),
         owners: ledger.owners.clone(),
+        desired,
         blobs,
         originals: &originals,
         temporary: &temporary,
@@ -145,12 +149,16 @@ pub(crate) fn run(
         steps,
     };
     let stopped = wire.alive(|| run.drive()).err();
+    wire.alive(|| run.note_moved(differing));
     run.settle_ledger(stopped.as_ref());
     let Run {
         mut ledger, steps, ..
     } = run;
     next.write(home, &mut ledger)?;
     originals.retain(&provider::contents_of_originals(&ledger))?;
+    if request.departure == Departure::Leaves && stopped.is_none() && ledger.resources.is_empty() {
+        home.leave(sys)?;
+    }
     let results = steps
         .into_iter()
         .map(|step| ChangeResult {
@@ -196,11 +204,13 @@ fn check_lineage(ledger: &Ledger, request: &Apply) -> Result<()> {
 
 /// Pairs the plan's changes with their specs. Rejects an inconsistent plan as a whole.
 fn steps<'a>(
+    sys: &Sys,
     changes: &'a [Change],
     desired: &'a Desired,
     ledger: &Ledger,
 ) -> Result<Vec<Step<'a>>> {
     let known = known(desired, ledger);
+    let mut undesired = give_backs(sys, desired, ledger);
     let mut seen = BTreeSet::new();
     let mut addresses = BTreeSet::new();
     let mut steps = Vec::new();
@@ -226,8 +236,7 @@ fn steps<'a>(
         let (spec, digest) = if let Some(leaf) = desired.get(&change.address) {
             (Cow::Borrowed(&leaf.spec), Some(leaf.digest))
         } else {
-            let entry = ledger.entry(&change.address);
-            let Some(spec) = entry.and_then(|entry| restore_spec(&change.address, entry)) else {
+            let Some(spec) = undesired.remove(&change.address).flatten() else {
                 return Err(unknown(&change.address));
             };
             (Cow::Owned(spec), None)

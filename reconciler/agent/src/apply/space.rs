@@ -21,7 +21,7 @@ pub(super) fn room(
 ) -> u64 {
     let specs: u64 = steps
         .iter()
-        .map(|step| size(&*step.spec) + PER_CHANGE)
+        .map(|step| 2 * size(&*step.spec) + PER_CHANGE)
         .sum();
     let confirmed: u64 = confirm
         .iter()

@@ -1,6 +1,6 @@
 //! The ledger's entry for one resource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::resource::Principal;
 use plumb_api::{Address, Digest, Spec};
@@ -34,6 +34,14 @@ pub(crate) struct Owner {
 /// The owners of a sandbox's paths; root owns a path that isn't listed.
 pub(crate) type Owners = BTreeMap<String, Owner>;
 
+/// A step that is done only when a resource is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum CreationStep {
+    /// A user's home, with the files of `/etc/skel`.
+    Home,
+}
+
 /// A resource that Plumb made, changed, or found as desired.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,4 +64,111 @@ pub(crate) struct Entry {
     /// A service's inputs at its last start, see `provider::service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<BTreeMap<Address, Digest>>,
+    /// The fields that were tried or confirmed since the original and that `spec` doesn't have: what a failed
+    /// run or an earlier revision changed is given back too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Spec>,
+    /// The steps of its creation that haven't succeeded yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub pending: BTreeSet<CreationStep>,
+    /// Fields that Plumb's changes of other resources moved since `spec` was confirmed. They are no drift.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub moved: BTreeSet<String>,
+}
+
+impl Entry {
+    /// Returns a spec with every field that Plumb may have changed, or `None` if none is known.
+    pub(crate) fn managed(&self) -> Option<&Spec> {
+        self.touched.as_ref().or(self.spec.as_ref())
+    }
+
+    /// Adds the fields of a spec to those that are given back.
+    pub(super) fn touch(&mut self, spec: &Spec) {
+        match self.managed() {
+            Some(managed) if managed == spec => {}
+            Some(managed) => self.touched = Some(united(managed, spec)),
+            None => self.touched = Some(spec.clone()),
+        }
+    }
+
+    /// Sets the confirmed spec. Every step of its creation has succeeded.
+    pub(super) fn confirm(&mut self, spec: &Spec, digest: Digest) {
+        self.touch(spec);
+        self.touched.take_if(|touched| touched == spec);
+        self.spec = Some(spec.clone());
+        self.digest = Some(digest);
+        self.pending.clear();
+        self.moved.clear();
+    }
+
+    /// Returns the confirmed spec without the fields that Plumb itself moved, so that only the host's own
+    /// changes differ from it.
+    pub(crate) fn confirmed(&self) -> Option<Spec> {
+        let spec = self.spec.as_ref()?;
+        if self.moved.is_empty() {
+            return Some(spec.clone());
+        }
+        let moved: Vec<&str> = self.moved.iter().map(String::as_str).collect();
+        spec.without(&moved)
+    }
+}
+
+/// Returns a spec with the fields of both. Where both name a field, the later one counts.
+fn united(earlier: &Spec, later: &Spec) -> Spec {
+    let json = |spec: &Spec| spec.to_json().ok();
+    let (Some(serde_json::Value::Object(mut all)), Some(serde_json::Value::Object(new))) =
+        (json(earlier), json(later))
+    else {
+        return later.clone();
+    };
+    all.extend(new);
+    let all = serde_json::Value::Object(all);
+    later.kind().decode(all).unwrap_or_else(|_| later.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::Kind;
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(json: serde_json::Value) -> Spec {
+        Kind::Service.decode(json).unwrap()
+    }
+
+    fn digest() -> Digest {
+        Digest::of_bytes(b"")
+    }
+
+    #[test]
+    fn remembers_fields_of_failed_and_of_earlier_specs() {
+        let mut entry = Entry::default();
+        entry.touch(&service(json!({"state": "started", "enabled": true})));
+        let confirmed = service(json!({"state": "stopped"}));
+        entry.confirm(&confirmed, digest());
+        assert_eq!(
+            entry.managed(),
+            Some(&service(json!({"state": "stopped", "enabled": true})))
+        );
+        entry.confirm(&service(json!({"masked": false})), digest());
+        assert_eq!(
+            entry.managed(),
+            Some(&service(
+                json!({"state": "stopped", "enabled": true, "masked": false})
+            ))
+        );
+    }
+
+    #[test]
+    fn keeps_one_spec_if_nothing_else_was_tried() {
+        let mut entry = Entry::default();
+        let spec = service(json!({"state": "started"}));
+        entry.touch(&spec);
+        entry.confirm(&spec, digest());
+        assert_eq!(
+            (entry.touched.as_ref(), entry.managed()),
+            (None, Some(&spec))
+        );
+    }
 }

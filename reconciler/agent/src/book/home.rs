@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat};
 use rustix::io::Errno;
 
 use crate::error::{At, Result, fail};
-use crate::sys::{Dir, FileKind, Sys, create_new};
+use crate::sys::{Dir, FileKind, Sys, create_new, remove_tree};
 
 /// The path of the agent's folder.
 pub(crate) const PATH: &str = "/var/lib/plumb";
@@ -21,6 +21,22 @@ const MAX_FILE: u64 = 256 << 20;
 
 /// The version of every format in the folder.
 const VERSION: u32 = 1;
+
+/// The folders in it.
+const FOLDERS: &[&str] = &["agents", "candidates", "originals", "state"];
+
+/// The files in it, each with its name while it is written.
+const FILES: &[&str] = &[
+    "journal.new",
+    "journal",
+    "ledger.new",
+    "ledger.a",
+    "ledger.b",
+    "lock",
+    "holder.new",
+    "holder",
+    "holder.lock",
+];
 
 /// A handle on the agent's folder.
 pub(crate) struct Home {
@@ -111,6 +127,23 @@ impl Home {
     /// Writes a file whole or not at all.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], durable: Durable) -> Result<()> {
         write_whole(&self.dir, name, bytes, durable)
+    }
+
+    /// Removes everything of the agent's, the agent's own program included, and the folder itself if nothing
+    /// else is in it.
+    pub(crate) fn leave(&self, sys: &Sys) -> Result<()> {
+        for folder in FOLDERS {
+            remove_tree(&self.dir, folder)?;
+        }
+        // The holder goes last: until then no other controller takes the host.
+        for file in FILES {
+            self.dir.unlink(file)?;
+        }
+        if let Some((above, leaf)) = sys.root().parent(PATH)? {
+            above.remove_directory(leaf)?;
+            above.sync()?;
+        }
+        Ok(())
     }
 
     /// Takes a lock. Returns `None` if another process still holds it after `patience`.

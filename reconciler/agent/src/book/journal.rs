@@ -167,6 +167,8 @@ mod tests {
             generation: 7,
             at: Moment::default(),
             original: None,
+            spec: None,
+            pending: std::collections::BTreeSet::new(),
         };
         let forgotten = Record::Forgotten {
             address: address("service:nginx"),

@@ -57,6 +57,8 @@ impl Ledger {
                 generation,
                 at,
                 original,
+                spec,
+                pending,
             } => {
                 self.counter = self.counter.max(*generation);
                 let entry = self.resources.entry(address.clone()).or_default();
@@ -66,6 +68,10 @@ impl Ledger {
                 if entry.original.is_none() || original.is_some() {
                     entry.original.clone_from(original);
                 }
+                if let Some(spec) = spec {
+                    entry.touch(spec);
+                }
+                entry.pending.extend(pending);
             }
             Record::Cancel { address, entry } => match entry {
                 Some(entry) => {
@@ -83,8 +89,7 @@ impl Ledger {
                 inputs,
             } => {
                 let entry = self.resources.entry(address.clone()).or_default();
-                entry.spec = Some((**spec).clone());
-                entry.digest = Some(*digest);
+                entry.confirm(spec, *digest);
                 if entry.original.is_none() {
                     entry.original.clone_from(original);
                 }
@@ -95,6 +100,11 @@ impl Ledger {
             Record::Started { address, inputs } => {
                 let entry = self.resources.entry(address.clone()).or_default();
                 entry.inputs = Some(inputs.clone());
+            }
+            Record::Moved { address, fields } => {
+                if let Some(entry) = self.resources.get_mut(address) {
+                    entry.moved.extend(fields.iter().cloned());
+                }
             }
             Record::Forgotten { address } => {
                 self.resources.remove(address);

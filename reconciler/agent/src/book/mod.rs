@@ -11,7 +11,7 @@ mod record;
 mod store;
 
 pub(crate) use desired::Desired;
-pub(crate) use entry::{Entry, Moment, Owner, Owners};
+pub(crate) use entry::{CreationStep, Entry, Moment, Owner, Owners};
 pub(crate) use holder::Holder;
 pub(crate) use home::{Home, PATH};
 pub(crate) use journal::Journal;

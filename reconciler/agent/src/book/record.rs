@@ -1,12 +1,12 @@
 //! The records of a run: the journal stores them and the ledger applies them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::frame::RevisionMark;
 use plumb_api::{Address, Digest, Spec};
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Moment, Owner};
+use super::entry::{CreationStep, Entry, Moment, Owner};
 use super::holder::Holder;
 use super::original::Original;
 
@@ -41,6 +41,12 @@ pub(crate) enum Record {
         at: Moment,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         original: Option<Original>,
+        /// The desired spec; `None` if the change gives the original back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spec: Option<Box<Spec>>,
+        /// The steps that are done only now, because the change makes the resource.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        pending: BTreeSet<CreationStep>,
     },
     /// The agent didn't change the resource after all; `entry` is the ledger's entry before the intent.
     #[serde(rename_all = "camelCase")]
@@ -65,6 +71,12 @@ pub(crate) enum Record {
     Started {
         address: Address,
         inputs: BTreeMap<Address, Digest>,
+    },
+    /// The agent's changes of other resources moved these fields.
+    #[serde(rename_all = "camelCase")]
+    Moved {
+        address: Address,
+        fields: BTreeSet<String>,
     },
     /// The resource leaves the ledger.
     #[serde(rename_all = "camelCase")]

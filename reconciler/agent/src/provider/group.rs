@@ -3,12 +3,15 @@
 use plumb_api::resource::{GroupObserved, GroupSpec, Membership, Presence};
 use plumb_api::{Observed, Spec};
 
-use super::passwd;
+use super::faults::Faults;
+use super::members::{self, Difference, Unknown};
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
+use super::{identity, passwd};
 use crate::error::Result;
+use crate::sys::Accounts;
 
 pub(crate) struct Groups;
 
@@ -18,7 +21,19 @@ impl Provider for Groups {
     }
 
     fn written(&self, _change: &ItemChange<'_>) -> Option<String> {
-        Some("/etc/passwd".to_owned())
+        Some("/etc/group".to_owned())
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let claimed = |item: &Item<'_>| match item.spec {
+            Spec::Group(spec) => spec.gid,
+            _ => None,
+        };
+        let found = |item: &Item<'_>| {
+            let account = cx.accounts.group(item.address.name())?;
+            Some(account.gid)
+        };
+        identity::of_accounts(items, claimed, found, "gid")
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -46,7 +61,7 @@ impl Provider for Groups {
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
         each(cx, work, |cx, work| {
             let outcome = one(cx, work);
-            cx.accounts = crate::sys::Accounts::load(cx.sys);
+            cx.accounts = Accounts::load(cx.sys);
             outcome
         })
     }
@@ -100,56 +115,59 @@ impl GiveBack for Groups {
     }
 }
 
-/// Returns the members to set, from the `members` field of the change.
-fn wanted_members(work: &ItemChange<'_>) -> Option<Vec<String>> {
-    let change = work
-        .fields
-        .iter()
-        .find(|change| change.field == "members")?;
-    let members = change.to.as_ref()?.as_array()?;
-    Some(
-        members
-            .iter()
-            .filter_map(|member| member.as_str().map(str::to_owned))
-            .collect(),
-    )
-}
-
 fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Group(spec) = work.spec else {
         return wrong_type(work.address);
     };
-    let name = work.address.name().to_owned();
-    if cx.sys.is_sandbox() {
-        passwd::sandbox_group(cx, &name, spec, wanted_members(work).as_deref())?;
-        return Ok(Effect::Done);
-    }
+    let name = work.address.name();
     if spec.state == Presence::Absent {
-        passwd::tool(cx.sys, "groupdel", &[name])?;
+        if cx.sys.is_sandbox() {
+            passwd::sandbox_group(cx, name, spec)?;
+        } else {
+            passwd::tool(cx.sys, "groupdel", &[name.to_owned()])?;
+        }
         return Ok(Effect::Done);
     }
-    let gid = spec.gid.map(|gid| gid.to_string());
+    let mut faults = Faults::default();
     if work.changes("state") {
-        let mut args = Vec::new();
-        if spec.system {
-            args.push("-r".to_owned());
-        }
-        if let Some(gid) = gid {
-            args.extend(["-g".to_owned(), gid]);
-        }
-        args.push(name.clone());
-        passwd::tool(cx.sys, "groupadd", &args)?;
-    } else if let Some(gid) = gid.filter(|_| work.changes("gid")) {
-        passwd::tool(cx.sys, "groupmod", &["-g".to_owned(), gid, name.clone()])?;
+        create(cx, name, spec)?;
+        cx.accounts = Accounts::load(cx.sys);
+    } else if work.changes("gid") {
+        faults.note(renumber(cx, name, spec));
     }
-    let members =
-        wanted_members(work).filter(|members| !(members.is_empty() && work.changes("state")));
-    if let Some(members) = members {
-        passwd::tool(
-            cx.sys,
-            "gpasswd",
-            &["-M".to_owned(), members.join(","), name],
-        )?;
+    if let Some(difference) = Difference::of(work.fields, "members") {
+        let unknown = if work.original.is_some() {
+            Unknown::Restore
+        } else {
+            Unknown::Refuse
+        };
+        members::change_members(cx, name, &difference, unknown, &mut faults);
     }
-    Ok(Effect::Done)
+    faults.outcome()
+}
+
+fn create(cx: &mut ApplyContext<'_>, name: &str, spec: &GroupSpec) -> Result<()> {
+    if cx.sys.is_sandbox() {
+        return passwd::sandbox_group(cx, name, spec);
+    }
+    let mut args = Vec::new();
+    if spec.system {
+        args.push("-r".to_owned());
+    }
+    if let Some(gid) = spec.gid {
+        args.extend(["-g".to_owned(), gid.to_string()]);
+    }
+    args.push(name.to_owned());
+    passwd::tool(cx.sys, "groupadd", &args)
+}
+
+fn renumber(cx: &mut ApplyContext<'_>, name: &str, spec: &GroupSpec) -> Result<()> {
+    if cx.sys.is_sandbox() {
+        return passwd::sandbox_group(cx, name, spec);
+    }
+    let Some(gid) = spec.gid else {
+        return Ok(());
+    };
+    let args = ["-g", &gid.to_string(), name].map(str::to_owned);
+    passwd::tool(cx.sys, "groupmod", &args)
 }

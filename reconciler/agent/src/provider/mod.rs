@@ -10,10 +10,14 @@ mod check;
 mod command;
 mod context;
 mod directory;
+mod faults;
 mod file;
 mod group;
+mod home_directory;
+mod identity;
 mod inputs;
 mod link;
+mod members;
 mod package;
 mod passwd;
 mod policy_rc;
@@ -37,9 +41,10 @@ use plumb_api::{Address, Kind, Observed, Spec};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
+pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
 
-use crate::book::{Ledger, Original};
+use crate::book::{CreationStep, Ledger, Original};
 use crate::error::{Result, fail};
 
 /// The effect of a change, beyond what a new observation shows.
@@ -127,6 +132,16 @@ pub(crate) trait Provider: Sync {
         change.address.kind().path(change.address.name())
     }
 
+    // Identity.
+
+    /// Resolves names to the things on this host that they mean. Returns one identity per item, in their
+    /// order. A type whose things have several names (an alias, an architecture) returns the thing's own name
+    /// for all of them; a name that can't be resolved is its own identity.
+    fn identities(&self, _cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let own = |item: &Item<'_>| Identity::of_name(item.address);
+        items.iter().map(own).collect()
+    }
+
     // Observing.
 
     /// Observes all items. Returns one outcome per item, in their order.
@@ -160,6 +175,12 @@ pub(crate) trait Provider: Sync {
         Vec::new()
     }
 
+    /// Returns the steps that are done only when a resource of this spec is made. They stay pending in the
+    /// ledger until an observation shows that they succeeded.
+    fn creation_steps(&self, _spec: &Spec) -> BTreeSet<CreationStep> {
+        BTreeSet::new()
+    }
+
     /// Applies all changes. Returns one outcome per item, in their order.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 
@@ -180,6 +201,12 @@ pub(crate) trait GiveBack {
 
     /// Returns the spec that restores the original, in the fields that `managed` has.
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec;
+
+    /// Returns the spec that takes back what belongs to this name alone, when another desired resource names
+    /// the same thing and so keeps it. Returns `None` if there is nothing of that kind.
+    fn surrender_spec(&self) -> Option<Spec> {
+        None
+    }
 
     /// Describes the original for people. Returns `None` if nothing was there.
     fn describe(&self, original: &Observed) -> Option<String>;

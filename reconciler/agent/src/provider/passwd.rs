@@ -1,6 +1,5 @@
 //! Changes accounts: with shadow's tools on a host, by the files alone in a sandbox.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
@@ -8,11 +7,16 @@ use plumb_api::resource::{Content, GroupSpec, Mode, Presence, UserSpec};
 
 use super::ApplyContext;
 use super::at_path::{self, Bytes, Put};
+use super::faults::Faults;
+use super::members::{self, Difference};
 use crate::error::Result;
 use crate::sys::{Accounts, Program, Sys};
 
 /// The number of tries for the files' lock, half a second apart.
 const PATIENCE: u32 = 20;
+
+/// The number of a user's processes that an error names.
+const SHOWN: usize = 5;
 
 /// Runs one of shadow's tools; a refusal has a hint.
 pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
@@ -26,28 +30,87 @@ pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
             std::thread::sleep(Duration::from_millis(500));
             continue;
         }
-        let error = AgentError::new(
-            ErrorCode::CommandFailed,
-            format!(
-                "`{name} {}` failed ({}): {said}",
-                args.join(" "),
-                output.status
-            ),
+        let message = format!(
+            "`{name} {}` failed ({}): {said}",
+            args.join(" "),
+            output.status
         );
+        let error = AgentError::new(ErrorCode::CommandFailed, message);
         return Err(match (name, output.status) {
-            ("userdel" | "usermod", 8) => {
-                error.hint("the user still has processes: stop what runs as it (`loginctl terminate-user NAME`), then it goes")
+            ("userdel" | "usermod", 8) => in_use(sys, args, &said),
+            ("groupdel", 8) => {
+                error.hint("it is the primary group of a user: remove or change the user first")
             }
-            ("groupdel", 8) => error.hint("it is the primary group of a user: remove or change the user first"),
-            (_, 4) => error.hint("the number is another's already: choose one that is free"),
+            ("useradd" | "usermod" | "groupadd" | "groupmod", 4) => {
+                error.hint("the number is another's already: choose one that is free")
+            }
             _ => error,
         });
     }
-    Err(AgentError::new(
+    Err(accounts_locked())
+}
+
+/// Returns the error for account files that another program keeps locked.
+pub(super) fn accounts_locked() -> AgentError {
+    AgentError::new(
         ErrorCode::Locked,
-        "another program keeps /etc/passwd locked",
+        "another program keeps /etc/passwd and /etc/group locked",
     )
-    .hint("if nothing is at work there, remove the stale /etc/passwd.lock, /etc/group.lock, /etc/shadow.lock, /etc/gshadow.lock"))
+    .hint("if nothing is at work there, remove the stale /etc/passwd.lock, /etc/group.lock, /etc/shadow.lock, /etc/gshadow.lock")
+}
+
+/// Returns the error for a group that the host doesn't have.
+pub(super) fn no_such_group(user: &str, group: &str) -> AgentError {
+    AgentError::new(
+        ErrorCode::NotFound,
+        format!("user `{user}` is to be in the group `{group}`, which this host doesn't have"),
+    )
+    .hint(format!(
+        "add `group: {{{group}: {{}}}}`, or put the user `after` the package that makes it"
+    ))
+}
+
+/// Returns the error for a user who is logged in or has processes.
+fn in_use(sys: &Sys, args: &[String], said: &str) -> AgentError {
+    let user = args.last().map_or("", String::as_str);
+    let running = processes(sys, user);
+    let running = if running.is_empty() {
+        String::new()
+    } else {
+        format!(", running {}", running.join(", "))
+    };
+    AgentError::new(
+        ErrorCode::InUse,
+        format!("user `{user}` is logged in or has processes{running}: {said}"),
+    )
+    .hint(format!(
+        "it waits until they end, nothing is forced; `loginctl terminate-user {user}` ends them"
+    ))
+}
+
+/// Returns the first processes of a user, as name and number.
+fn processes(sys: &Sys, user: &str) -> Vec<String> {
+    let accounts = Accounts::load(sys);
+    let Some(uid) = accounts.user(user).map(|user| user.uid.to_string()) else {
+        return Vec::new();
+    };
+    let is_theirs = |status: &str| {
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        ids.is_some_and(|ids| ids.split_whitespace().any(|id| id == uid))
+    };
+    sys.root()
+        .list("/proc")
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter_map(|id| {
+            let status = sys.text(&format!("/proc/{id}/status"))?;
+            is_theirs(&status).then_some(())?;
+            let name = status.lines().find_map(|line| line.strip_prefix("Name:"))?;
+            Some(format!("{} ({id})", name.trim()))
+        })
+        .take(SHOWN)
+        .collect()
 }
 
 /// Returns the next free id: upwards from 1000, or downwards from 999 for a system account.
@@ -101,12 +164,7 @@ fn place(lines: &mut Vec<String>, at: Option<usize>, line: Option<String>) {
 }
 
 /// Writes a sandbox's group as its spec says.
-pub(crate) fn sandbox_group(
-    cx: &mut ApplyContext<'_>,
-    name: &str,
-    spec: &GroupSpec,
-    members: Option<&[String]>,
-) -> Result<()> {
+pub(crate) fn sandbox_group(cx: &mut ApplyContext<'_>, name: &str, spec: &GroupSpec) -> Result<()> {
     const PATH: &str = "/etc/group";
     let accounts = Accounts::load(cx.sys);
     let (mut all, at) = lines(cx.sys, PATH, name);
@@ -117,12 +175,8 @@ pub(crate) fn sandbox_group(
             .gid
             .or(before.map(|group| group.gid))
             .unwrap_or_else(|| free(&taken, spec.system));
-        let members = match members {
-            Some(members) => members.join(","),
-            None => before.map_or(String::new(), |group| {
-                group.members.iter().cloned().collect::<Vec<_>>().join(",")
-            }),
-        };
+        let members = at.and_then(|at| all[at].rsplit(':').next());
+        let members = members.unwrap_or_default();
         format!("{name}:x:{gid}:{members}")
     });
     place(&mut all, at, line);
@@ -130,12 +184,7 @@ pub(crate) fn sandbox_group(
 }
 
 /// Writes a sandbox's user as its spec says.
-pub(crate) fn sandbox_user(
-    cx: &mut ApplyContext<'_>,
-    name: &str,
-    spec: &UserSpec,
-    groups: Option<&[String]>,
-) -> Result<()> {
+pub(crate) fn sandbox_user(cx: &mut ApplyContext<'_>, name: &str, spec: &UserSpec) -> Result<()> {
     const PATH: &str = "/etc/passwd";
     let accounts = Accounts::load(cx.sys);
     let before = accounts.user(name).cloned();
@@ -143,11 +192,13 @@ pub(crate) fn sandbox_user(
     if spec.state == Presence::Absent {
         place(&mut all, at, None);
         write(cx, PATH, &all)?;
-        for group in accounts.memberships(name) {
-            change_members(cx, &group, |members| {
-                members.remove(name);
-            })?;
-        }
+        let difference = Difference {
+            add: Vec::new(),
+            remove: accounts.memberships(name).into_iter().collect(),
+        };
+        let mut faults = Faults::default();
+        members::change_groups(cx, name, &difference, &mut faults);
+        faults.outcome()?;
         return Ok(());
     }
     let taken = |uid| accounts.users.iter().any(|user| user.uid == uid);
@@ -166,7 +217,7 @@ pub(crate) fn sandbox_user(
                     system: spec.system,
                     ..GroupSpec::default()
                 };
-                sandbox_group(cx, name, &own, None)?;
+                sandbox_group(cx, name, &own)?;
                 Accounts::load(cx.sys)
                     .group(name)
                     .map_or(uid, |group| group.gid)
@@ -194,50 +245,5 @@ pub(crate) fn sandbox_user(
         at,
         Some(format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}")),
     );
-    write(cx, PATH, &all)?;
-    if before.is_none() && spec.create_home.unwrap_or(!spec.system) {
-        let (dir, leaf, _) = cx.sys.root().make_parent(&home)?;
-        dir.make_directory(leaf, 0o755)?;
-        let owner = name.parse().ok();
-        at_path::note_owner(cx, &home, owner.as_ref(), owner.as_ref());
-    }
-    if let Some(groups) = groups {
-        let now = Accounts::load(cx.sys).memberships(name);
-        for group in now.iter().filter(|group| !groups.contains(group)) {
-            change_members(cx, group, |members| {
-                members.remove(name);
-            })?;
-        }
-        for group in groups.iter().filter(|group| !now.contains(*group)) {
-            change_members(cx, group, |members| {
-                members.insert(name.to_owned());
-            })?;
-        }
-    } else if before.is_none() {
-        for group in spec.groups.iter().flatten() {
-            change_members(cx, group, |members| {
-                members.insert(name.to_owned());
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn change_members(
-    cx: &mut ApplyContext<'_>,
-    group: &str,
-    change: impl Fn(&mut BTreeSet<String>),
-) -> Result<()> {
-    let accounts = Accounts::load(cx.sys);
-    let Some(found) = accounts.group(group) else {
-        return Ok(());
-    };
-    let mut members = found.members.clone();
-    change(&mut members);
-    let members: Vec<String> = members.into_iter().collect();
-    let same = GroupSpec {
-        gid: Some(found.gid),
-        ..GroupSpec::default()
-    };
-    sandbox_group(cx, group, &same, Some(&members))
+    write(cx, PATH, &all)
 }

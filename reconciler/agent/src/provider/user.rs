@@ -1,16 +1,21 @@
 //! `user`: `/etc/passwd`, changed with the system's own tools, which handle its locks and shadow files.
 
-use plumb_api::report::{AgentError, ErrorCode};
+use std::collections::BTreeSet;
+
 use plumb_api::resource::{Membership, Presence, Principal, UserObserved, UserSpec};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::ROOT;
-use super::passwd;
+use super::faults::Faults;
+use super::members::{self, Difference};
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
+use super::{home_directory, identity, passwd};
+use crate::book::CreationStep;
 use crate::error::Result;
+use crate::sys::Accounts;
 
 pub(crate) struct Users;
 
@@ -21,6 +26,18 @@ impl Provider for Users {
 
     fn written(&self, _change: &ItemChange<'_>) -> Option<String> {
         Some("/etc/passwd".to_owned())
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let claimed = |item: &Item<'_>| match item.spec {
+            Spec::User(spec) => spec.uid,
+            _ => None,
+        };
+        let found = |item: &Item<'_>| {
+            let account = cx.accounts.user(item.address.name())?;
+            Some(account.uid)
+        };
+        identity::of_accounts(items, claimed, found, "uid")
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -44,15 +61,25 @@ impl Provider for Users {
                 home: spec.home.as_ref().map(|_| user.home.clone()),
                 shell: spec.shell.as_ref().map(|_| user.shell.clone()),
                 comment: spec.comment.as_ref().map(|_| user.comment.clone()),
+                create_home: (cx.is_pending(item.address, CreationStep::Home)
+                    && !home_directory::exists(cx.sys, &user.home))
+                .then_some(false),
             }))
         };
         items.iter().map(one).collect()
     }
 
+    fn creation_steps(&self, spec: &Spec) -> BTreeSet<CreationStep> {
+        match spec {
+            Spec::User(spec) if spec.wants_home() => [CreationStep::Home].into(),
+            _ => BTreeSet::new(),
+        }
+    }
+
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
         each(cx, work, |cx, work| {
             let outcome = one(cx, work);
-            cx.accounts = crate::sys::Accounts::load(cx.sys);
+            cx.accounts = Accounts::load(cx.sys);
             outcome
         })
     }
@@ -67,7 +94,7 @@ impl GiveBack for Users {
         Spec::User(UserSpec {
             uid: Some(0),
             group: ROOT.parse().ok(),
-            groups: Some(std::collections::BTreeSet::new()),
+            groups: Some(BTreeSet::new()),
             home: Some("/".to_owned()),
             shell: Some("/".to_owned()),
             comment: Some(String::new()),
@@ -126,79 +153,97 @@ impl GiveBack for Users {
     }
 }
 
-/// Returns the groups to set, from the `groups` field of the change.
-fn wanted_groups(work: &ItemChange<'_>) -> Option<Vec<String>> {
-    let change = work.fields.iter().find(|change| change.field == "groups")?;
-    let groups = change.to.as_ref()?.as_array()?;
-    Some(
-        groups
-            .iter()
-            .filter_map(|group| group.as_str().map(str::to_owned))
-            .collect(),
-    )
-}
-
 fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::User(spec) = work.spec else {
         return wrong_type(work.address);
     };
     let name = work.address.name();
-    let missing = |group: &str| {
-        AgentError::new(
-            ErrorCode::NotFound,
-            format!("{name} is to be in the group `{group}`, which this host doesn't have"),
-        )
-        .hint(format!(
-            "add `group: {{{group}: {{}}}}`, or put the user `after` the package that makes it"
-        ))
-    };
-    for group in spec.groups.iter().flatten() {
-        if cx.accounts.group(group).is_none() {
-            return Err(missing(group));
+    if spec.state == Presence::Absent {
+        if cx.sys.is_sandbox() {
+            passwd::sandbox_user(cx, name, spec)?;
+        } else {
+            // Never `--remove`: the home belongs to its owner.
+            passwd::tool(cx.sys, "userdel", &[name.to_owned()])?;
+            keep_group(cx, name)?;
         }
-    }
-    if let Some(group) = &spec.group {
-        let known = cx.accounts.gid_of(group);
-        if known.is_none() {
-            return Err(missing(group.as_str()));
-        }
-    }
-    if cx.sys.is_sandbox() {
-        passwd::sandbox_user(cx, name, spec, wanted_groups(work).as_deref())?;
         return Ok(Effect::Done);
     }
-    if spec.state == Presence::Absent {
-        // Never `--remove`: the home belongs to its owner.
-        passwd::tool(cx.sys, "userdel", &[name.to_owned()])?;
-    } else if work.changes("state") {
-        passwd::tool(cx.sys, "useradd", &create(cx, name, spec))?;
-    } else {
-        let mut args = Vec::new();
-        let mut option = |flag: &str, value: Option<String>| {
-            if let Some(value) = value {
-                args.extend([flag.to_owned(), value]);
-            }
-        };
-        let field = |name: &str| work.changes(name).then_some(());
-        option("-u", field("uid").and(spec.uid).map(|uid| uid.to_string()));
-        option(
-            "-g",
-            field("group")
-                .and(spec.group.as_ref())
-                .map(ToString::to_string),
-        );
-        option("-d", field("home").and(spec.home.clone()));
-        option("-s", field("shell").and(spec.shell.clone()));
-        option("-c", field("comment").and(spec.comment.clone()));
-        option("-G", wanted_groups(work).map(|groups| groups.join(",")));
-        args.push(name.to_owned());
-        passwd::tool(cx.sys, "usermod", &args)?;
+    if let Some(group) = &spec.group {
+        if cx.accounts.gid_of(group).is_none() {
+            return Err(passwd::no_such_group(name, group.as_str()));
+        }
     }
-    Ok(Effect::Done)
+    let mut faults = Faults::default();
+    if work.changes("state") {
+        create(cx, name, spec)?;
+    } else {
+        update(cx, work, name, spec, &mut faults);
+    }
+    cx.accounts = Accounts::load(cx.sys);
+    if let Some(difference) = Difference::of(work.fields, "groups") {
+        members::change_groups(cx, name, &difference, &mut faults);
+    }
+    let makes_home = work.changes("state") && spec.wants_home() || work.changes("createHome");
+    if let Some(user) = cx.accounts.user(name).filter(|_| makes_home).cloned() {
+        faults.note(home_directory::make(cx, &user));
+    }
+    faults.outcome()
 }
 
-fn create(cx: &ApplyContext<'_>, name: &str, spec: &UserSpec) -> Vec<String> {
-    let mut args = Vec::new();
+/// Makes the group again that userdel removed together with its user, if the group is desired.
+fn keep_group(cx: &mut ApplyContext<'_>, name: &str) -> Result<()> {
+    let before = cx.accounts.group(name).map(|group| group.gid);
+    cx.accounts = Accounts::load(cx.sys);
+    let address = Address::new(Kind::Group, name).ok();
+    let desired = address.and_then(|address| cx.desired.get(&address));
+    let is_kept = desired.is_some_and(|leaf| !leaf.spec.wants_absent());
+    match before {
+        Some(gid) if is_kept && cx.accounts.group(name).is_none() => {
+            let args = ["-g", &gid.to_string(), name].map(str::to_owned);
+            passwd::tool(cx.sys, "groupadd", &args)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Changes each field by a call of its own: the tool refuses some of them for a user who is logged in.
+fn update(
+    cx: &mut ApplyContext<'_>,
+    work: &ItemChange<'_>,
+    name: &str,
+    spec: &UserSpec,
+    faults: &mut Faults,
+) {
+    let fields = [
+        ("shell", "-s", spec.shell.clone()),
+        ("comment", "-c", spec.comment.clone()),
+        ("group", "-g", spec.group.as_ref().map(ToString::to_string)),
+        ("home", "-d", spec.home.clone()),
+        ("uid", "-u", spec.uid.map(|uid| uid.to_string())),
+    ];
+    let changed: Vec<(&str, String)> = fields
+        .into_iter()
+        .filter(|(field, _, _)| work.changes(field))
+        .filter_map(|(_, flag, value)| Some((flag, value?)))
+        .collect();
+    if cx.sys.is_sandbox() {
+        if !changed.is_empty() {
+            faults.note(passwd::sandbox_user(cx, name, spec));
+        }
+        return;
+    }
+    for (flag, value) in changed {
+        let args = [flag.to_owned(), value, name.to_owned()];
+        faults.note(passwd::tool(cx.sys, "usermod", &args));
+    }
+}
+
+/// Makes a user without its supplementary groups and its home, which have faults of their own.
+fn create(cx: &mut ApplyContext<'_>, name: &str, spec: &UserSpec) -> Result<()> {
+    if cx.sys.is_sandbox() {
+        return passwd::sandbox_user(cx, name, spec);
+    }
+    let mut args = vec!["-M".to_owned()];
     if spec.system {
         args.push("-r".to_owned());
     }
@@ -210,26 +255,14 @@ fn create(cx: &ApplyContext<'_>, name: &str, spec: &UserSpec) -> Vec<String> {
     option("-u", spec.uid.map(|uid| uid.to_string()));
     // If a group of the user's name exists, useradd needs it by `-g`, and doesn't make its own.
     let own = cx.accounts.group(name).map(|group| group.name.clone());
-    option(
-        "-g",
-        spec.group
-            .as_ref()
-            .map(ToString::to_string)
-            .or_else(|| own.clone()),
-    );
-    let groups = spec.groups.as_ref().filter(|groups| !groups.is_empty());
-    option(
-        "-G",
-        groups.map(|groups| groups.iter().cloned().collect::<Vec<_>>().join(",")),
-    );
+    let has_group = spec.group.is_some() || own.is_some();
+    option("-g", spec.group.as_ref().map(ToString::to_string).or(own));
     option("-d", spec.home.clone());
     option("-s", spec.shell.clone());
     option("-c", spec.comment.clone());
-    if spec.group.is_none() && own.is_none() {
+    if !has_group {
         args.push("-U".to_owned());
     }
-    let create_home = spec.create_home.unwrap_or(!spec.system);
-    args.push(if create_home { "-m" } else { "-M" }.to_owned());
     args.push(name.to_owned());
-    args
+    passwd::tool(cx.sys, "useradd", &args)
 }

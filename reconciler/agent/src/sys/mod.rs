@@ -8,6 +8,7 @@ mod acl;
 mod attributes;
 mod exec;
 mod root;
+mod tree;
 mod write;
 
 use std::io;
@@ -20,6 +21,7 @@ pub(crate) use accounts::{Accounts, UserLine};
 pub(crate) use attributes::{Attributes, Locked};
 pub(crate) use exec::{Output, Program, last_lines};
 pub(crate) use root::{Dir, FileKind, Found, Root, split};
+pub(crate) use tree::remove_tree;
 pub(crate) use write::{Candidate, Meta, Permissions, Spot, copy_hashed, create_new, replace};
 
 /// The kind of machine.

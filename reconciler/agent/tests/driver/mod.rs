@@ -18,8 +18,8 @@ use std::thread::JoinHandle;
 
 use plumb_agent::{End, Sys, serve};
 use plumb_api::frame::{
-    self, Apply, Delta, DifferenceState, Fence, Incoming, Lineage, Observe, ObserveReport,
-    PROTOCOL, Purpose, Report, Request, Response, Reveal, RevisionMark, TakeOver,
+    self, Apply, Delta, Departure, DifferenceState, Fence, Incoming, Lineage, Observe,
+    ObserveReport, PROTOCOL, Purpose, Report, Request, Response, Reveal, RevisionMark, TakeOver,
 };
 use plumb_api::plan::{Cause, Certainty, Change, ChangeId, Op, Plan};
 use plumb_api::report::{AgentError, Outcome};
@@ -78,6 +78,7 @@ pub struct Driver {
     agent: Option<JoinHandle<End>>,
     pub fence: Fence,
     pub revision: u32,
+    pub departure: Departure,
     pub progress: Vec<frame::Progress>,
 }
 
@@ -113,6 +114,7 @@ impl Driver {
             agent: None,
             fence: fence(),
             revision: 1,
+            departure: Departure::Stays,
             progress: Vec::new(),
         }
     }
@@ -190,6 +192,7 @@ impl Driver {
             plan,
             revision: RevisionMark(format!("r{}", self.revision)),
             lineage,
+            departure: self.departure,
         });
         self.send(&request);
     }

@@ -1,7 +1,8 @@
 //! Formats on disk: the state that earlier agents left is read.
 //!
 //! `fixtures/state-v1` was written by the agent of version 0.1.0: `finished` after two runs,
-//! `interrupted` with the second one cut off after its first confirmation.
+//! `interrupted` with the second one cut off after its first confirmation, and `failed` with a user whose
+//! home couldn't be made and a group whose original has a stale member.
 
 use std::path::Path;
 
@@ -103,4 +104,48 @@ fn rolls_interrupted_run_forward_from_its_journal() {
     );
     assert_eq!(root.read("/etc/motd"), "the admin's\n");
     assert!(!root.has("/etc/c"));
+}
+
+/// The state of the fixture `failed`: the home of carol couldn't be made.
+fn failed() -> State {
+    State::new()
+        .with(
+            "group:app",
+            json!({"members": ["alice"], "membership": "inclusive"}),
+        )
+        .with("user:alice", json!({"shell": "/bin/zsh"}))
+        .with(
+            "user:carol",
+            json!({"home": "/srv/homes/carol", "uid": 4400, "createHome": true}),
+        )
+}
+
+#[test]
+fn gives_back_from_the_ledger_of_a_failed_run() {
+    let root = Root::new();
+    root.write(
+        "/etc/passwd",
+        "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/zsh\ncarol:x:4400:4400::/srv/homes/carol:/bin/sh\n",
+    );
+    root.write(
+        "/etc/group",
+        "root:x:0:\nalice:x:1000:\nsudo:x:27:alice\napp:x:4300:alice\ncarol:x:4400:\n",
+    );
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state-v1");
+    copy(&fixtures.join("failed"), &root.path("/var/lib/plumb"));
+    let mut driver = root.driver();
+    let report = driver.observe(&failed());
+    assert!(report.differences.is_empty(), "{:#?}", report.differences);
+    let unconfirmed: Vec<String> = report.unconfirmed.iter().map(ToString::to_string).collect();
+    assert_eq!(unconfirmed, ["user:carol"]);
+    apply(
+        &mut driver,
+        &State::new().with("file:/etc/hostname", json!({"content": "h1\n"})),
+    );
+    assert!(
+        root.read("/etc/passwd")
+            .contains("alice:x:1000:1000::/home/alice:/bin/sh\n")
+    );
+    assert!(!root.read("/etc/passwd").contains("carol"));
+    assert!(root.read("/etc/group").contains("app:x:4300:ghost\n"));
 }

@@ -10,7 +10,9 @@
 #[path = "../driver/mod.rs"]
 mod driver;
 
+mod accounts;
 mod formats;
+mod identity;
 mod keeping;
 mod making;
 mod random;

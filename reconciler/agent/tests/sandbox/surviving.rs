@@ -169,3 +169,36 @@ fn a_damaged_ledger_is_lost_unless_the_journal_explains_it() {
     root.write("/etc/machine-id", "ffffffffffffffffffffffffffffffff\n");
     assert!(matches!(look().unwrap().0, LedgerState::Lost(why) if why.contains("clone")));
 }
+
+#[test]
+fn leaves_nothing_behind_once_a_retired_host_is_given_back() {
+    let root = Root::new();
+    root.write("/etc/motd", "the admin's\n");
+    let mut driver = root.driver();
+    driver.converge(&State::new().with("file:/etc/motd", json!({"content": "ours\n"})));
+    root.write("/var/lib/plumb/agents/0/plumb-agent", "program");
+    driver.departure = plumb_api::frame::Departure::Leaves;
+    let nothing = State::new();
+    let report = driver.observe(&nothing);
+    let report = driver.try_apply(&nothing, plan(&nothing, &report)).unwrap();
+    assert_eq!(failures(&report), Vec::<String>::new());
+    assert_eq!(root.read("/etc/motd"), "the admin's\n");
+    assert!(!root.has("/var/lib/plumb"));
+    assert!(root.has("/var/lib"));
+}
+
+#[test]
+fn keeps_its_folder_while_something_is_not_given_back() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let state = State::new().with("file:/etc/app/conf", json!({"content": "ours\n"}));
+    driver.converge(&state);
+    std::fs::remove_file(root.path("/etc/app/conf")).unwrap();
+    root.write("/etc/app/conf/in-the-way", "");
+    driver.departure = plumb_api::frame::Departure::Leaves;
+    let nothing = State::new();
+    let report = driver.observe(&nothing);
+    let report = driver.try_apply(&nothing, plan(&nothing, &report)).unwrap();
+    assert_eq!(failures(&report).len(), 1);
+    assert!(root.has("/var/lib/plumb/holder"));
+}

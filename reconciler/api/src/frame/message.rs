@@ -233,6 +233,20 @@ pub struct Apply {
     pub revision: RevisionMark,
     /// The plan's relation to the revision that the host ran last.
     pub lineage: Lineage,
+    /// The relation of the host to the fleet after the plan.
+    #[serde(default)]
+    pub departure: Departure,
+}
+
+/// The relation of a host to its fleet after a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Departure {
+    /// It stays in the fleet.
+    #[default]
+    Stays,
+    /// It is retired: once its ledger is empty, the agent removes everything of its own.
+    Leaves,
 }
 
 /// A revision as a host remembers it: the commit's id in hexadecimal.

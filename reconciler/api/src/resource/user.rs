@@ -34,7 +34,9 @@ pub struct UserSpec {
     /// The home directory's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// True if a new user's home is made from `/etc/skel` (default: unless `system`).
+    /// True if the home of a user that Plumb makes is made too, from `/etc/skel` (default: unless `system`).
+    /// Until that succeeds, it is tried at each run. A user that was there before Plumb without a home is
+    /// left without one, and so is one whose `home` changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_home: Option<bool>,
     /// The login shell.
@@ -78,6 +80,16 @@ pub struct UserObserved {
     /// The GECOS field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// False while the home of a user that Plumb made is still to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_home: Option<bool>,
+}
+
+impl UserSpec {
+    /// True if a new user gets a home.
+    pub fn wants_home(&self) -> bool {
+        self.create_home.unwrap_or(!self.system)
+    }
 }
 
 /// Adds the change of a set of names. Under `minimum` only missing names count.
@@ -215,6 +227,9 @@ impl Resource for UserSpec {
             self.comment.as_ref(),
             observed.comment.as_ref(),
         );
+        if self.wants_home() && observed.create_home == Some(false) {
+            changes.push(FieldChange::of("createHome", Some(&false), Some(&true)));
+        }
         changes
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use plumb_api::frame::{
-    Apply, Difference, DifferenceState, Facts, LedgerState, LedgerSummary, Lineage, Observe,
-    ObserveReport, Progress, Purpose, Report, RevisionMark, TakeOver,
+    Apply, Departure, Difference, DifferenceState, Facts, LedgerState, LedgerSummary, Lineage,
+    Observe, ObserveReport, Progress, Purpose, Report, RevisionMark, TakeOver,
 };
 use plumb_api::report::{AgentError, ChangeResult, ErrorCode, Outcome};
 use plumb_api::resource::{Content, FileObserved, FileType};
@@ -27,6 +27,8 @@ pub(super) struct Mood {
     pub(super) wrong_key: bool,
     /// Every change fails with this.
     pub(super) fails: Option<AgentError>,
+    /// Changes of these resources fail with these errors.
+    pub(super) refuses: BTreeMap<Address, AgentError>,
     /// It breaks off while it is being changed.
     pub(super) breaks: bool,
     /// It waits for something.
@@ -52,6 +54,8 @@ pub(super) struct Host {
     pub(super) applies: usize,
     pub(super) looks: usize,
     pub(super) rolled_back: usize,
+    /// True if its agent removed its folder.
+    pub(super) left: bool,
 }
 
 /// All hosts.
@@ -88,6 +92,19 @@ impl Machines {
             format!("file:{path}").parse().unwrap(),
             text.as_bytes().to_vec(),
         );
+    }
+
+    /// Changes of a file fail with this from now on.
+    pub(super) fn refuse(&self, name: &str, path: &str, error: AgentError) {
+        let address = format!("file:{path}").parse().unwrap();
+        self.mood(name, |mood| {
+            mood.refuses.insert(address, error);
+        });
+    }
+
+    /// Every change succeeds again.
+    pub(super) fn give_in(&self, name: &str) {
+        self.mood(name, |mood| mood.refuses.clear());
     }
 
     /// The most runs that there were at the same time.
@@ -292,6 +309,9 @@ impl Host {
             let outcome = if let Some(error) = &self.mood.fails {
                 failed = true;
                 Outcome::Failed(error.clone())
+            } else if let Some(error) = self.mood.refuses.get(&change.address) {
+                failed |= state.contains_key(&change.address);
+                Outcome::Failed(error.clone())
             } else if let Some(spec) = state.get(&change.address) {
                 for content in spec.contents() {
                     let sent = contents.iter().find(|(d, _)| *d == content.sha256);
@@ -314,17 +334,26 @@ impl Host {
         for address in &request.plan.confirm {
             self.ledger.insert(address.clone(), state[address].clone());
         }
+        for address in &request.plan.forget {
+            self.ledger.remove(address);
+        }
         self.sequence += 1;
         self.revision = Some(request.revision.clone());
         if !failed {
             self.confirmed = Some(digest);
         }
-        Ok(Report {
+        let report = Report {
             target: digest,
             results,
             ledger: self.summary(),
             stopped: None,
-        })
+        };
+        if request.departure == Departure::Leaves && self.ledger.is_empty() {
+            (self.sequence, self.holder, self.revision) = (0, None, None);
+            (self.confirmed, self.held) = (None, None);
+            self.left = true;
+        }
+        Ok(report)
     }
 }
 

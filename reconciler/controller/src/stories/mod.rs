@@ -2,7 +2,7 @@
 
 mod drift;
 mod fixture;
-
+mod give_back;
 mod hosts;
 mod identity;
 mod life;

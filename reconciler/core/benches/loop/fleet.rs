@@ -1,7 +1,7 @@
 //! A fleet in memory under virtual time: hosts that answer, a branch, and a store that is always durable.
 //! It performs effects as the shell does; only the loop's own work is timed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -420,6 +420,7 @@ impl Machine {
         let outcomes = changes.iter().map(|c| (c.clone(), ChangeOutcome::Applied));
         report.outcomes = outcomes.collect();
         report.planned = Some(Planned {
+            leaving: BTreeSet::new(),
             diffs: BTreeMap::new(),
             plan: Plan {
                 target: run.target.digest,

@@ -1,8 +1,11 @@
 //! A host's conditions. They are derived from its state each time, so a wrong one doesn't last.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 use super::host::{HostMode, HostState, Progress, Reachability, WaitReason, WantedState};
+use super::run_result::first_of;
 use super::{clocks, short_commit};
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
@@ -148,7 +151,12 @@ fn readiness(host: &HostState) -> Vec<DerivedCondition> {
                 drift.message.clone(),
             ),
             _ => {
-                let message = format!("matches {}", short_commit(revision));
+                let mut message = format!("matches {}", short_commit(revision));
+                if !host.give_backs.is_empty() {
+                    let waiting = host.give_backs.iter().map(|one| one.resource.to_string());
+                    let waiting: Vec<_> = waiting.collect();
+                    let _ = write!(message, "; not given back yet: {}", first_of(&waiting));
+                }
                 one(Ready, True, ConditionReason::Settled, message)
             }
         },

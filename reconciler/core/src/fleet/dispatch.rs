@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use plumb_api::HostName;
 use plumb_api::frame::{Fence, PROTOCOL};
+use plumb_api::{Address, HostName};
 
 use super::effect::{CommandError, Effect, RequestId, RunId, StartRun};
 use super::host::{HostMode, Progress};
-use super::persist::Continuation;
+use super::persist::{Continuation, put_host};
 use super::queue::Trigger;
 use super::run::RunMode;
 use super::{FleetRevision, OldRevision, Step, later};
@@ -225,6 +225,7 @@ impl Step<'_> {
                 epoch: state.identity.epoch,
                 take_over: state.settings.take_over,
             },
+            let_go: host.let_go.iter().cloned().collect(),
             rollbacks: state.source.record.rollbacks.clone(),
             intent,
             target,
@@ -266,6 +267,31 @@ impl Step<'_> {
             Ok(hosts)
         };
         self.effects.push(Effect::Answer { request, answer });
+    }
+
+    /// Handles a person's request to drop a resource that can't be given back. Once the request is durable, a
+    /// run begins that does it.
+    pub(super) fn let_go_asked(&mut self, name: &HostName, address: &Address, request: RequestId) {
+        let answer = match self.state.hosts.get_mut(name) {
+            None => Err(CommandError::NoSuchHost(name.clone())),
+            Some(host) if host.give_backs.iter().all(|one| one.resource != *address) => {
+                Err(CommandError::NotLeaving(name.clone(), address.clone()))
+            }
+            Some(host) => {
+                host.let_go.insert(address.clone());
+                Ok(put_host(&host.record()))
+            }
+        };
+        match answer {
+            Ok(write) => {
+                let pending = Continuation::LetGo(name.clone(), request);
+                self.persist(write.into_iter().collect(), pending);
+            }
+            Err(error) => {
+                let answer = Err(error);
+                self.effects.push(Effect::Answer { request, answer });
+            }
+        }
     }
 
     /// Handles a person's request to forget a host. The host is dropped once its records are deleted.

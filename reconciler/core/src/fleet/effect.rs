@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::frame::Fence;
-use plumb_api::{HostName, LoginUrl};
+use plumb_api::{Address, HostName, LoginUrl};
 
 use super::FleetRevision;
 use super::queue::Trigger;
@@ -65,6 +65,15 @@ pub enum Event {
     ForgetAsked {
         /// The host.
         host: HostName,
+        /// The request to answer.
+        request: RequestId,
+    },
+    /// A person requested to drop a resource that can't be given back from a host's ledger.
+    LetGoAsked {
+        /// The host.
+        host: HostName,
+        /// The resource.
+        address: Address,
         /// The request to answer.
         request: RequestId,
     },
@@ -149,6 +158,8 @@ pub struct StartRun {
     pub fence: Fence,
     /// The accepted signed rollbacks.
     pub rollbacks: Vec<RollbackRecord>,
+    /// Resources to drop from the host's ledger as they are, if nothing desires them.
+    pub let_go: Vec<Address>,
     /// The revisions that have the contents of the specs.
     pub contents: Vec<Arc<FleetRevision>>,
 }
@@ -174,6 +185,9 @@ pub enum CommandError {
     /// No host has this name.
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
+    /// The host has no such resource that can't be given back.
+    #[error("{0} has no {1} that waits to be given back")]
+    NotLeaving(HostName, Address),
     /// A run or a write for the host is in progress.
     #[error("{0} is busy: a run or a write is in progress")]
     Busy(HostName),
@@ -190,6 +204,9 @@ impl CommandError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoSuchHost(_) => Some("run `plumb get hosts` to list the hosts"),
+            Self::NotLeaving(..) => Some(
+                "run `plumb describe host HOST` to list those that do; to remove a desired resource, change its manifest",
+            ),
             Self::Store(_) => Some("check that the disk of the state folder isn't full"),
             Self::Busy(_) => Some("try again when it has ended"),
             Self::Stopping => None,

@@ -1,18 +1,18 @@
 //! The state of one host in the loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::report::Retry;
-use plumb_api::{Digest, HostName};
+use plumb_api::{Address, Digest, HostName};
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 use super::effect::RunId;
 use crate::desired::Suspension;
 use crate::reason::ConditionReason;
-use crate::status::{HostStatus, Target};
+use crate::status::{FailedGiveBack, HostStatus, ResourceFailure, ResourceWait, Target};
 use crate::view::HostObject;
 
 /// The treatment of a host by the loop.
@@ -150,6 +150,12 @@ pub struct HostState {
     pub(super) failures: u32,
     pub(super) resources: u32,
     pub(super) differing: Vec<String>,
+    pub(super) failing: Vec<ResourceFailure>,
+    pub(super) waiting: Vec<ResourceWait>,
+    pub(super) give_backs: Vec<FailedGiveBack>,
+    /// Resources that the next run drops from the host's ledger, by a person's request.
+    pub(super) let_go: BTreeSet<Address>,
+    pub(super) next_run: Option<Timestamp>,
     pub(super) reach: Reachability,
     pub(super) progress: Progress,
     pub(super) drift: Option<Drift>,
@@ -197,6 +203,11 @@ impl HostState {
             failures: 0,
             resources: 0,
             differing: Vec::new(),
+            failing: Vec::new(),
+            waiting: Vec::new(),
+            give_backs: Vec::new(),
+            let_go: BTreeSet::new(),
+            next_run: None,
             reach: Reachability::Unknown,
             progress: Progress::Begun,
             drift: None,

@@ -22,6 +22,7 @@ mod notify;
 mod persist;
 mod queue;
 mod records;
+mod resource_report;
 mod revision;
 mod run;
 mod run_result;
@@ -55,6 +56,7 @@ pub use host::HostState;
 pub use metrics::{BOUNDS, Counters, Histogram, MetricsSnapshot, Sample};
 pub use queue::Trigger;
 pub use records::RecordLog;
+pub use resource_report::ResourceReport;
 pub use revision::FleetRevision;
 pub use run::{
     ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunFailure, RunMode, RunReport,
@@ -358,6 +360,11 @@ impl Step<'_> {
             Event::Notified => self.notified(),
             Event::ReconcileAsked { hosts, request } => self.reconcile_asked(hosts, request),
             Event::ForgetAsked { host, request } => self.forget_asked(&host, request),
+            Event::LetGoAsked {
+                host,
+                address,
+                request,
+            } => self.let_go_asked(&host, &address, request),
             Event::DrainAsked => self.state.draining = true,
         }
     }
@@ -418,6 +425,10 @@ impl Step<'_> {
                 failures: host.failures,
                 resources: host.resources,
                 differing: host.differing.clone(),
+                failing: host.failing.clone(),
+                waiting: host.waiting.clone(),
+                give_backs: host.give_backs.clone(),
+                next_run: host.next_run,
             };
             let object = HostObject::new(host.labels.clone(), status);
             if *host.object == object {

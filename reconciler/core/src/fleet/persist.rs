@@ -7,6 +7,7 @@ use plumb_api::{Epoch, HostName};
 
 use super::backoff::Waits;
 use super::effect::{CommandError, Effect, PersistId, RequestId};
+use super::queue::Trigger;
 use super::source::{PendingFloor, SourceRecord};
 use super::stored::{HostRecord, SOURCE, put, state_to_bytes};
 use super::{RolloutRecords, Step, later};
@@ -47,6 +48,8 @@ pub(super) enum Continuation {
     Epoch(Epoch, HostName),
     /// The host is dropped, and the request is answered.
     Forget(HostName, RequestId),
+    /// A run drops resources from the host's ledger, and the request is answered.
+    LetGo(HostName, RequestId),
 }
 
 /// The health of the store.
@@ -121,6 +124,16 @@ impl Step<'_> {
                     self.state.identity.epoch = epoch;
                     self.taken_over(&host);
                 }
+            }
+            Continuation::LetGo(host, request) => {
+                let answer = match result {
+                    Ok(()) => {
+                        self.state.queue.add(&host, self.now, Trigger::Manual);
+                        Ok(vec![host])
+                    }
+                    Err(error) => Err(CommandError::Store(error.clone())),
+                };
+                self.effects.push(Effect::Answer { request, answer });
             }
             Continuation::Forget(host, request) => match result {
                 Ok(()) => self.forgotten(&host, request),

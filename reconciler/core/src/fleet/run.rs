@@ -1,12 +1,13 @@
 //! The result of a run on a host, as data.
 
 use jiff::SignedDuration;
-use plumb_api::HostName;
 use plumb_api::frame::LedgerSummary;
 use plumb_api::plan::Change;
-use plumb_api::report::{AgentError, ChangeResult, Outcome, Retry};
+use plumb_api::report::{ChangeResult, Retry};
+use plumb_api::{Address, HostName};
 
 use super::effect::{PhaseTimes, RunId, StartRun};
+use super::resource_report::ResourceReport;
 use crate::plan::{Planned, Refusal};
 use crate::ports::HostError;
 use crate::reason::ConditionReason;
@@ -36,6 +37,10 @@ pub struct RunReport {
     pub planned: Option<Planned>,
     /// The outcome of each change.
     pub outcomes: Vec<(Change, ChangeOutcome)>,
+    /// The resources that failed, wait, or can't be given back.
+    pub resources: ResourceReport,
+    /// The resources that the host's ledger dropped by a person's request.
+    pub let_go: Vec<Address>,
     /// The end of the run.
     pub end: RunEnd,
     /// The duration of each phase.
@@ -53,6 +58,13 @@ pub struct ObservedHost {
     pub clock_offset: Option<SignedDuration>,
 }
 
+impl ObservedHost {
+    /// True if Plumb has nothing on the host: nothing is desired, and its ledger has no resource.
+    pub(super) fn is_left(&self) -> bool {
+        self.resources == 0 && self.ledger.resources == 0
+    }
+}
+
 /// The outcome of a change, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeOutcome {
@@ -66,6 +78,8 @@ pub enum ChangeOutcome {
     Skipped,
     /// It was not tried, because the run stopped.
     Stopped,
+    /// It gives a resource back and failed, which counts as no failure.
+    Deferred,
 }
 
 impl ChangeOutcome {
@@ -77,6 +91,7 @@ impl ChangeOutcome {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Stopped => "stopped",
+            Self::Deferred => "deferred",
         }
     }
 }
@@ -152,6 +167,8 @@ impl RunReport {
             observed: None,
             planned: None,
             outcomes: Vec::new(),
+            resources: ResourceReport::default(),
+            let_go: Vec::new(),
             end: RunEnd::Looked,
             phases: Vec::new(),
         }
@@ -220,30 +237,22 @@ impl RunFailure {
         }
     }
 
-    /// Combines errors of resources: the message of the first, and the earliest kind of retry.
-    fn of_resources(errors: &[(String, &AgentError)], waiting: usize) -> Option<Self> {
-        let (address, first) = errors.first()?;
-        let retry_of = |error: &AgentError| ConditionReason::from(error.code).retry();
+    /// Creates the failure of a run whose resources fail: the first one's reason, and the earliest retry.
+    fn of_resources(report: &ResourceReport) -> Option<Self> {
+        let first = report.failing.first()?;
         // An error that may pass by itself makes a retry worthwhile, even next to permanent ones.
-        let retry = errors
+        let retry = report
+            .failing
             .iter()
-            .filter_map(|(_, error)| retry_of(error))
+            .filter_map(|failure| failure.reason.retry())
             .min_by_key(|retry| match retry {
                 Retry::Waiting => 0,
                 Retry::Transient => 1,
                 Retry::Stalled => 2,
             })?;
-        let waits = if waiting == 1 { "waits" } else { "wait" };
-        let others = match (errors.len() - 1, waiting) {
-            (0, 0) => String::new(),
-            (failed, 0) => format!(" ({failed} more failed)"),
-            (0, waiting) => format!(" ({waiting} more {waits})"),
-            (failed, waiting) => format!(" ({failed} more failed, {waiting} {waits})"),
-        };
-        let message = with_hint(format!("{address}: {}", first.message), first.hint.clone());
         Some(Self {
-            reason: first.code.into(),
-            message: format!("{message}{others}"),
+            reason: first.reason,
+            message: report.headline()?,
             retry,
             failed_in: FailedIn::Change,
             contact: Contact::Made,
@@ -259,31 +268,21 @@ impl RunEnd {
 
     /// Returns the end of a run from the results of its changes.
     pub fn of_changes(planned: &Planned, results: &[ChangeResult]) -> Self {
-        let mut errors: Vec<(String, &AgentError)> = Vec::new();
-        let mut waiting = planned.blocked.len();
-        for result in results {
-            match &result.outcome {
-                Outcome::Failed(error) => errors.push((planned.name(&result.address), error)),
-                Outcome::Skipped(_) | Outcome::Stopped => waiting += 1,
-                Outcome::Applied | Outcome::Unchanged => {}
-            }
-        }
-        errors.extend(
-            planned
-                .problems
-                .iter()
-                .map(|troubled| (planned.name(&troubled.address), &troubled.error)),
-        );
-        match RunFailure::of_resources(&errors, waiting) {
+        let report = ResourceReport::of(planned, results);
+        let incomplete = |message| {
+            Self::Partly(RunFailure {
+                reason: ConditionReason::Incomplete,
+                message,
+                retry: Retry::Transient,
+                failed_in: FailedIn::Change,
+                contact: Contact::Made,
+            })
+        };
+        match RunFailure::of_resources(&report) {
             Some(failure) => Self::Partly(failure),
-            None if planned.plan.changes.len() > results.len() || waiting > 0 => {
-                Self::Partly(RunFailure {
-                    reason: ConditionReason::Incomplete,
-                    message: "the run ended before all changes were made".to_owned(),
-                    retry: Retry::Transient,
-                    failed_in: FailedIn::Change,
-                    contact: Contact::Made,
-                })
+            None if !report.waiting.is_empty() => incomplete(report.waits_for()),
+            None if planned.plan.changes.len() > results.len() => {
+                incomplete("the run ended before all changes were made".to_owned())
             }
             None => Self::Settled,
         }

@@ -8,14 +8,17 @@ use plumb_api::{Address, Epoch, HostName};
 use super::host::{Drift, HostMode, Progress, Reachability};
 use super::persist::{Continuation, put_state, put_target};
 use super::queue::Trigger;
-use super::run::{ChangeOutcome, Contact, FailedIn, RunEnd, RunMode, RunReport, with_hint};
+use super::run::{
+    ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunMode, RunReport, with_hint,
+};
 use super::stored::Identity;
 use super::stored::put_identity;
 use super::{Step, later, short_commit};
+use crate::desired::Lifecycle;
 use crate::plan::{Planned, goal};
 use crate::reason::ConditionReason;
 use crate::rollout::HostOutcome;
-use crate::status::{ConditionType, Target};
+use crate::status::{ConditionType, FailedGiveBack, ResourceFailure, Target};
 use crate::view::EventKind;
 
 /// The longest detail of a condition, in bytes.
@@ -23,6 +26,9 @@ const MAX_DETAIL: usize = 4096;
 
 /// The number of differing addresses in a status.
 const NAMED: usize = 20;
+
+/// The number of causes that a run records, each in a record of its own.
+const TOLD: usize = 10;
 
 /// A failure of a run of any kind: reason, message, and the kind of retry.
 type FailureSummary = (ConditionReason, String, Retry);
@@ -88,9 +94,21 @@ impl Step<'_> {
             let wait = state.jitter.around(state.settings.resync);
             (later(self.now, wait), Trigger::Resync)
         };
-        if host.mode == HostMode::Driven {
-            state.queue.add(name, at, trigger);
+        host.next_run = None;
+        if host.mode != HostMode::Driven {
+            return;
         }
+        // Nothing is left on a retired host, so that a contact would only put the agent back.
+        let head = state.head.as_ref();
+        let is_retired = head
+            .and_then(|head| head.intent(name))
+            .is_some_and(|intent| intent.lifecycle == Lifecycle::Retired);
+        let is_left = report.observed.as_ref().is_some_and(ObservedHost::is_left);
+        if report.end == RunEnd::Settled && is_retired && is_left {
+            return;
+        }
+        host.next_run = Some(at);
+        state.queue.add(name, at, trigger);
     }
 
     /// Updates the host's state from the run.
@@ -130,6 +148,13 @@ impl Step<'_> {
                 host.drift = Some(drift);
             }
             host.differing = differing(report, planned);
+            if report.mode == RunMode::Drive && planned.refusal.is_none() {
+                host.failing.clone_from(&report.resources.failing);
+                host.waiting.clone_from(&report.resources.waiting);
+                host.give_backs = give_backs(report, &host.give_backs, self.now);
+                host.let_go
+                    .retain(|address| !report.let_go.contains(address));
+            }
         }
         match (&report.end, failure) {
             (RunEnd::Settled, _) => {
@@ -321,8 +346,11 @@ impl Step<'_> {
             let (kind, reason) = (EventKind::Normal, ConditionReason::Applied);
             self.record(Some(name), kind, reason, message, revision());
         }
+        self.record_resources(name, report);
         let ready = self.reason_of(name, ConditionType::Ready);
         match failure {
+            // Each failing resource has a record of its own.
+            Some(_) if !report.resources.failing.is_empty() => {}
             Some((reason, message, _)) if ready != Some(*reason) => {
                 self.warn(Some(name), *reason, message.clone(), revision());
             }
@@ -338,6 +366,54 @@ impl Step<'_> {
         }
     }
 
+    /// Records each failure and each give-back that is new since the last run.
+    fn record_resources(&mut self, name: &HostName, report: &RunReport) {
+        let Some(host) = self.state.hosts.get(name) else {
+            return;
+        };
+        let revision = || Some(report.target.revision.clone());
+        let mut records = Vec::new();
+        let is_new = |failure: &&ResourceFailure| {
+            !host.failing.iter().any(|known| {
+                known.reason == failure.reason
+                    && known.resources.first() == failure.resources.first()
+            })
+        };
+        let new: Vec<_> = report.resources.failing.iter().filter(is_new).collect();
+        for failure in new.iter().take(TOLD) {
+            let text = with_hint(failure.message.clone(), failure.hint.clone());
+            let message = format!("{}: {text}", first_of(&failure.resources));
+            records.push((failure.reason, message));
+        }
+        if let Some(first) = new.get(TOLD) {
+            let more = new.len() - TOLD;
+            let message = format!("{more} more causes; `plumb describe host {name}` lists them");
+            records.push((first.reason, message));
+        }
+        for (address, error) in &report.resources.give_backs {
+            let reason = ConditionReason::from(error.code);
+            let known = host
+                .give_backs
+                .iter()
+                .any(|known| known.resource == *address && known.reason == reason);
+            if !known {
+                let text = with_hint(error.message.clone(), error.hint.clone());
+                let message = format!(
+                    "{address} can't be given back: {text}; it is tried again at each resync, and `plumb forget {name} {address}` drops it"
+                );
+                records.push((ConditionReason::GiveBackFailed, message));
+            }
+        }
+        for (reason, message) in records {
+            self.warn(Some(name), reason, message, revision());
+        }
+        for address in &report.let_go {
+            let message = format!("{address} is dropped from the ledger; it stays as it is");
+            let (kind, reason) = (EventKind::Normal, ConditionReason::Forgotten);
+            self.record(Some(name), kind, reason, message, revision());
+        }
+    }
+
     fn reason_of(&self, host: &HostName, kind: ConditionType) -> Option<ConditionReason> {
         let host = self.state.hosts.get(host)?;
         let condition = host.object.status.conditions.get(kind)?;
@@ -345,8 +421,30 @@ impl Step<'_> {
     }
 }
 
+/// Returns the give-backs that failed in a run, each with the time of its first try.
+fn give_backs(
+    report: &RunReport,
+    before: &[FailedGiveBack],
+    now: jiff::Timestamp,
+) -> Vec<FailedGiveBack> {
+    let failed = report.resources.give_backs.iter();
+    failed
+        .filter(|(address, _)| !report.let_go.contains(address))
+        .map(|(address, error)| FailedGiveBack {
+            resource: address.clone(),
+            reason: error.code.into(),
+            message: error.message.clone(),
+            hint: error.hint.clone(),
+            since: before
+                .iter()
+                .find(|known| known.resource == *address)
+                .map_or(now, |known| known.since),
+        })
+        .collect()
+}
+
 /// Lists the first addresses and counts the rest.
-fn first_of(all: &[String]) -> String {
+pub(super) fn first_of(all: &[String]) -> String {
     match all.len() {
         0..=3 => all.join(", "),
         n => format!("{} and {} more", all[..3].join(", "), n - 3),

@@ -2,7 +2,7 @@
 //!
 //! Records of earlier versions are read too; missing fields are derived from their conditions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plumb_api::report::Retry;
@@ -78,6 +78,9 @@ pub(super) struct HostRecord {
     /// Runs in a row that found drift.
     #[serde(default)]
     pub(super) drift_runs: u32,
+    /// Resources that the next run drops from the host's ledger.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) let_go: BTreeSet<Address>,
     /// The facts that the conditions are derived from; `None` in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) facts: Option<HostRecordFacts>,
@@ -176,6 +179,7 @@ impl HostState {
             status: self.object.status.clone(),
             labels: self.labels.clone(),
             drift_runs: self.drift_runs,
+            let_go: self.let_go.clone(),
             facts: Some(HostRecordFacts {
                 mode: self.mode.clone(),
                 reach: self.reach.clone(),
@@ -204,6 +208,11 @@ impl HostState {
             failures: status.failures,
             resources: status.resources,
             differing: status.differing.clone(),
+            failing: status.failing.clone(),
+            waiting: status.waiting.clone(),
+            give_backs: status.give_backs.clone(),
+            let_go: record.let_go,
+            next_run: status.next_run,
             object: Arc::new(HostObject::new(record.labels, status)),
             ..Self::new(name)
         }

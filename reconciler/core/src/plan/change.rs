@@ -77,13 +77,6 @@ impl Draft {
     pub(super) fn removal(difference: &Difference) -> Self {
         let confirmed = difference.confirmed.as_ref();
         let found = difference.observed.as_ref();
-        // The agent observes only those fields of a removed resource that it gives back; the others count as
-        // unmoved.
-        let moved = |change: FieldChange| change.from.is_some();
-        let drifted = match (confirmed, found) {
-            (Some(confirmed), Some(found)) => confirmed.compare(found).into_iter().any(moved),
-            _ => false,
-        };
         let what = difference.address.to_string();
         let consequence = match &difference.original {
             Some(original) => Consequence::GivesBack(format!("{what} ({original})")),
@@ -92,11 +85,8 @@ impl Draft {
         Self {
             address: difference.address.clone(),
             op: Op::Delete,
-            cause: if drifted {
-                Cause::Conflict
-            } else {
-                Cause::Intent
-            },
+            // Git asks for it, whatever the host is by now.
+            cause: Cause::Intent,
             certainty: Certainty::Exact,
             fields: difference.fields.clone(),
             consequences: [consequence].into(),

@@ -47,6 +47,8 @@ pub struct Planned {
     pub problems: Vec<FailedResource>,
     /// Resources that differ and wait for one of [`problems`](Self::problems).
     pub blocked: Vec<Blocked>,
+    /// The resources of the ledger that nothing desires any more and that aren't given back yet.
+    pub leaving: BTreeSet<Address>,
     /// The composites that resources of this plan are parts of.
     pub origins: BTreeMap<Address, CompositeAddress>,
     /// The lines in which contents differ, for people; see [`content_diffs`].
@@ -126,13 +128,15 @@ impl Planned {
             .filter(|change| matches!(change.cause, Cause::Drift | Cause::Conflict))
     }
 
-    /// Returns every address that isn't as desired, in order.
+    /// Returns every desired address that isn't as desired, in order.
     pub fn differing(&self) -> BTreeSet<&Address> {
         let changes = self.plan.changes.iter().map(|change| &change.address);
         let held = self.reportable_drift().map(|held| &held.address);
         let problems = self.problems.iter().map(|troubled| &troubled.address);
         let blocked = self.blocked.iter().map(|blocked| &blocked.address);
-        changes.chain(held).chain(problems).chain(blocked).collect()
+        let all = changes.chain(held).chain(problems).chain(blocked);
+        all.filter(|address| !self.leaving.contains(*address))
+            .collect()
     }
 }
 
@@ -159,6 +163,13 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
         held_drift: Vec::new(),
         problems: Vec::new(),
         blocked: Vec::new(),
+        leaving: observed
+            .differences
+            .iter()
+            .map(|difference| &difference.address)
+            .filter(|address| goal.get(address).is_none())
+            .cloned()
+            .collect(),
         origins: observed
             .differences
             .iter()

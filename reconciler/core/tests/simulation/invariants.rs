@@ -38,6 +38,7 @@ pub fn name(event: &Event) -> &'static str {
         Event::Notified => "notified",
         Event::ReconcileAsked { .. } => "reconcile asked",
         Event::ForgetAsked { .. } => "forget asked",
+        Event::LetGoAsked { .. } => "let go asked",
         Event::DrainAsked => "drain asked",
     }
 }

@@ -236,6 +236,7 @@ impl Machine {
             held_drift: Vec::new(),
             problems: Vec::new(),
             blocked: Vec::new(),
+            leaving: std::collections::BTreeSet::new(),
             origins: std::collections::BTreeMap::new(),
             diffs: std::collections::BTreeMap::new(),
         });

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::source;
 use crate::cli::controller_address::ControllerAddress;
-use crate::http::{Event, EventKind, HostObject};
-use crate::output::{Paint, Palette, Shell, Table, age};
+use crate::http::{Event, EventKind, HostObject, HostStatus};
+use crate::output::{Paint, Palette, Shell, Table, age, named};
 use crate::report::{Exit, Failure};
 use crate::runtime::block_on;
 
@@ -101,6 +101,9 @@ fn text(whole: &HostDetails, now: jiff::Timestamp, palette: Palette) -> String {
     if !status.differing.is_empty() {
         line("Differing", &status.differing.join(", "));
     }
+    if let Some(next) = status.next_run.filter(|next| *next > now) {
+        line("Next run", &format!("{next} (in {})", age(now, next)));
+    }
     out.push('\n');
     let _ = writeln!(out, "{}", conditions(&status.conditions, now, palette));
     for condition in status.conditions.iter() {
@@ -111,6 +114,7 @@ fn text(whole: &HostDetails, now: jiff::Timestamp, palette: Palette) -> String {
             out.push('\n');
         }
     }
+    out.push_str(&resources(status, palette, now));
     let _ = write!(out, "{}", newest(&whole.events, now, palette));
     out
 }
@@ -151,4 +155,89 @@ pub(super) fn newest(events: &[Event], now: jiff::Timestamp, palette: Palette) -
         ]);
     }
     table
+}
+
+/// Shows every resource that fails, waits or can't be given back, each with its cause and the way out.
+fn resources(status: &HostStatus, palette: Palette, now: jiff::Timestamp) -> String {
+    let mut out = String::new();
+    let mut detail = |title: &str, rows: Vec<(String, Vec<String>)>| {
+        if rows.is_empty() {
+            return;
+        }
+        let _ = writeln!(out, "{}", palette.paint(Paint::Bold, title));
+        for (head, lines) in rows {
+            let _ = writeln!(out, "  {head}");
+            for line in lines.iter().flat_map(|text| text.lines()) {
+                let _ = writeln!(out, "      {line}");
+            }
+        }
+        out.push('\n');
+    };
+    let failing = status.failing.iter().map(|one| {
+        let head = format!("{}  {}", named(&one.resources, one.count), one.reason);
+        let text = std::iter::once(one.message.clone());
+        (head, text.chain(one.hint.clone()).collect())
+    });
+    detail("FAILING", failing.collect());
+    let waiting = status.waiting.iter().map(|one| {
+        let head = format!("{}  for {}", named(&one.resources, one.count), one.on);
+        (head, Vec::new())
+    });
+    detail("WAITING", waiting.collect());
+    let host = &status.host;
+    let give_backs = status.give_backs.iter().map(|one| {
+        let head = format!(
+            "{}  {}, since {}",
+            one.resource,
+            one.reason,
+            age(one.since, now)
+        );
+        let way_out = format!(
+            "tried again at each resync; `plumb forget {host} {}` drops it and leaves it as it is",
+            one.resource
+        );
+        let text = std::iter::once(one.message.clone());
+        let text = text.chain(one.hint.clone());
+        (head, text.chain(std::iter::once(way_out)).collect())
+    });
+    detail("NOT GIVEN BACK", give_backs.collect());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_core::reason::ConditionReason;
+
+    use super::*;
+    use crate::http::{FailedGiveBack, ResourceFailure, ResourceWait};
+
+    #[test]
+    fn shows_each_failure_with_its_cause_and_the_way_out() {
+        let now: jiff::Timestamp = "2026-11-24T02:00:00Z".parse().unwrap();
+        let mut status = HostStatus::new("h1".parse().unwrap());
+        status.failing = vec![ResourceFailure {
+            resources: vec!["user:carol".to_owned()],
+            count: 1,
+            reason: ConditionReason::NoSpace,
+            message: "the home /srv/carol can't be made".to_owned(),
+            hint: Some("mount it for writing".to_owned()),
+        }];
+        status.waiting = vec![ResourceWait {
+            resources: vec!["file:/srv/carol/x".to_owned()],
+            count: 3,
+            on: "user:carol".to_owned(),
+        }];
+        status.give_backs = vec![FailedGiveBack {
+            resource: "service:gone".parse().unwrap(),
+            reason: ConditionReason::NotFound,
+            message: "systemd knows no unit gone.service".to_owned(),
+            hint: None,
+            since: "2026-11-24T01:55:00Z".parse().unwrap(),
+        }];
+        let shown = resources(&status, Palette::plain(), now);
+        assert_eq!(
+            shown,
+            "FAILING\n  user:carol  NoSpace\n      the home /srv/carol can't be made\n      mount it for writing\n\nWAITING\n  file:/srv/carol/x and 2 more  for user:carol\n\nNOT GIVEN BACK\n  service:gone  NotFound, since 5m\n      systemd knows no unit gone.service\n      tried again at each resync; `plumb forget h1 service:gone` drops it and leaves it as it is\n\n"
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! The queries and commands of a controller, and their wire form.
 
 use futures::future::BoxFuture;
-use plumb_api::HostName;
+use plumb_api::{Address, HostName};
 use plumb_core::fleet::MetricsSnapshot;
 use serde::{Deserialize, Serialize};
 
+pub use plumb_core::status::{FailedGiveBack, HostStatus, ResourceFailure, ResourceWait};
 pub use plumb_core::view::{
     AlertView as AlertState, EventKind, EventRecord as Event, FleetView as Fleet, HeldView as Held,
     HostList, HostObject, RevisionView as Revision, RolloutView as Rollout, SourceView as Source,
@@ -53,6 +54,9 @@ pub enum ControllerCommand {
     Forget {
         /// The host.
         host: HostName,
+        /// The resource to drop from the host's ledger, instead of the host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Address>,
     },
 }
 

@@ -119,6 +119,7 @@ fn plan() -> Apply {
         },
         revision: RevisionMark("ab".repeat(20)),
         lineage: frame::Lineage::First,
+        departure: plumb_api::frame::Departure::Stays,
     }
 }
 

@@ -144,7 +144,10 @@ async fn disagreement_is_told_with_both_lists_and_lasts() {
     }
     assert!(!reason.contains("kex-strict"), "{reason}");
     assert_eq!(error.reason().retry(), Some(Retry::Stalled));
-    let scanned = connector.scan("127.0.0.1", stage.port).await.unwrap_err();
+    let scanned = connector
+        .scan_host_keys("127.0.0.1", stage.port)
+        .await
+        .unwrap_err();
     assert!(
         scanned.to_string().contains("no common key exchange"),
         "{scanned}"

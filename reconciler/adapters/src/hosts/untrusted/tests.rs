@@ -107,6 +107,17 @@ fn an_observation_speaks_of_what_was_asked() {
 }
 
 #[test]
+fn an_undesired_resource_may_be_unobservable() {
+    let mut gone = differs("sysctl:net.ipv4.conf.gone.forwarding");
+    gone.state = DifferenceState::Unobservable(AgentError::new(ErrorCode::NotFound, "gone"));
+    assert!(observed(&asked(), told(vec![gone.clone()])).is_ok());
+    let mut dropping = asked();
+    dropping.base = Some(Digest::of_bytes(b"s"));
+    dropping.delta.remove.push(gone.address.clone());
+    assert!(observed(&dropping, told(vec![gone])).is_ok());
+}
+
+#[test]
 fn texts_leave_a_host_only_where_asked_for_and_short() {
     let mut shown = differs("file:/a");
     shown.text = Some("secret".to_owned());
@@ -144,6 +155,7 @@ fn apply() -> Apply {
         },
         revision: RevisionMark("ab".repeat(20)),
         lineage: Lineage::First,
+        departure: plumb_api::frame::Departure::Stays,
     }
 }
 

@@ -282,7 +282,7 @@ fn what_is_taken_back_goes_in_reverse_and_hosts_are_driven_to_the_end() {
 }
 
 #[test]
-fn what_goes_is_not_drift_for_what_nobody_looked_at() {
+fn a_removal_is_intent_whatever_the_host_did() {
     let with = intent(&[("file:/a", json!({"content": content("x"), "mode": "0600"}))]);
     let without = intent(&[("file:/b", json!({}))]);
     let mut host = settled(&with);
@@ -304,7 +304,7 @@ fn what_goes_is_not_drift_for_what_nobody_looked_at() {
     };
     assert_eq!(cause(&host), Some(Cause::Intent));
     spoil(&mut host, "file:/a", |file| file.mode = "0644".parse().ok());
-    assert_eq!(cause(&host), Some(Cause::Conflict));
+    assert_eq!(cause(&host), Some(Cause::Intent));
 }
 
 #[test]

@@ -206,6 +206,7 @@ mod tests {
             held_drift: Vec::new(),
             problems: Vec::new(),
             blocked: Vec::new(),
+            leaving: std::collections::BTreeSet::new(),
             origins: BTreeMap::new(),
             diffs: std::collections::BTreeMap::new(),
         };

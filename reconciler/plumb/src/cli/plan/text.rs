@@ -374,6 +374,7 @@ mod tests {
                     held_drift: Vec::new(),
                     problems: Vec::new(),
                     blocked: Vec::new(),
+                    leaving: std::collections::BTreeSet::new(),
                     origins: std::collections::BTreeMap::new(),
                     diffs: std::collections::BTreeMap::new(),
                 };

@@ -80,18 +80,11 @@ fn host(name: &str, reachable: ConditionStatus) -> HostObject {
     HostObject::new(
         Arc::new([("site".to_owned(), "home".to_owned())].into()),
         HostStatus {
-            host: name.parse().unwrap(),
             revision: Some("a".repeat(40)),
-            target: None,
-            held: None,
-            ledger_sequence: None,
-            clock_offset: None,
             conditions,
-            last_seen: None,
             last_success: Some("2026-11-24T01:59:00Z".parse().unwrap()),
-            failures: 0,
             resources: 12,
-            differing: Vec::new(),
+            ..HostStatus::new(name.parse().unwrap())
         },
     )
 }
@@ -177,7 +170,10 @@ async fn the_cli_reads_and_tells_over_the_socket() {
         "fetching"
     );
     let refused = client
-        .execute(&ControllerCommand::Forget { host: linda })
+        .execute(&ControllerCommand::Forget {
+            host: linda,
+            address: None,
+        })
         .await
         .unwrap_err();
     assert!(

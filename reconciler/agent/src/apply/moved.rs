@@ -1,0 +1,73 @@
+//! Finds what a run's changes moved in other resources: a file whose owner got another number, a group that
+//! went with a user. The next plan puts it right as intent; it is no drift.
+
+use std::collections::BTreeSet;
+
+use plumb_api::Address;
+use plumb_api::report::Outcome;
+
+use super::Run;
+use crate::book::Record;
+use crate::observe::left_alone;
+use crate::provider::{self, Inputs, Item, ObserveContext};
+
+impl Run<'_> {
+    /// Records the fields of confirmed resources that differ now and didn't when the run began. `differing`
+    /// has those that differed then.
+    pub(super) fn note_moved(&mut self, differing: &BTreeSet<Address>) {
+        let reaches_others = self.steps.iter().any(|step| {
+            step.outcome == Some(Outcome::Applied)
+                && (step.spec.invalidates() || step.digest.is_none())
+        });
+        if !reaches_others {
+            return;
+        }
+        let planned: BTreeSet<&Address> =
+            self.steps.iter().map(|step| &step.change.address).collect();
+        let items: Vec<Item<'_>> = self
+            .desired
+            .iter()
+            .filter(|(address, leaf)| {
+                let entry = self.ledger.entry(address);
+                let confirmed = entry.and_then(|entry| entry.digest) == Some(leaf.digest);
+                confirmed && !planned.contains(address) && !differing.contains(address)
+            })
+            .map(|(address, leaf)| Item {
+                address,
+                spec: &leaf.spec,
+            })
+            .collect();
+        if items.is_empty() {
+            return;
+        }
+        let inputs = Inputs {
+            desired: self.desired,
+            ledger: &self.ledger,
+        };
+        let context = ObserveContext::new(self.sys, &self.ledger.owners, inputs, &items);
+        let mut records = Vec::new();
+        for (item, observed) in items.iter().zip(context.observe(&items)) {
+            let Ok(observed) = observed else { continue };
+            let kind = item.address.kind();
+            let all = provider::of(kind).compare(item.spec, &observed);
+            if left_alone(item.spec, self.ledger.entry(item.address), &all) {
+                continue;
+            }
+            let reactions = kind.reaction_fields();
+            let fields: BTreeSet<String> = all
+                .into_iter()
+                .map(|change| change.field)
+                .filter(|field| !reactions.contains(&field.as_str()))
+                .collect();
+            if !fields.is_empty() {
+                records.push(Record::Moved {
+                    address: item.address.clone(),
+                    fields,
+                });
+            }
+        }
+        for record in &records {
+            self.ledger.absorb(record);
+        }
+    }
+}
