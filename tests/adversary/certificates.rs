@@ -39,7 +39,7 @@ fn alarms_of_weak_crypto_when_a_subkey_is_bound_by_sha1() {
     let weak = Key::pgp("alice").with_signing_subkey_bound_by(&[7; 32], HashAlgorithm::SHA1);
     let (w, commit) = signed_at(&weak, START + DAY);
     let outcome = w.alarms(commit, R::WeakCrypto);
-    assert!(noted(&outcome, "its self-signature is by SHA-1"));
+    assert!(noted(&outcome, "its binding signature is by SHA-1"));
 }
 
 #[test]

@@ -123,13 +123,6 @@ impl CertRevocations {
         self.in_force(&part.key().fingerprint(), seconds, bound)
     }
 
-    /// True if a valid certificate is revoked at a time.
-    pub(super) fn is_certificate_revoked(&self, cert: &ValidCert<'_>, seconds: i64) -> bool {
-        let primary = cert.fingerprint();
-        self.in_force(&primary, seconds, newest_binding(cert))
-            .is_some()
-    }
-
     /// Returns every verified revocation, with the part that it revokes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &KeyRevocation)> {
         let each = |(part, all)| std::iter::repeat(part).zip::<&Vec<KeyRevocation>>(all);

@@ -8,7 +8,7 @@ use sequoia_openpgp::{KeyHandle, packet};
 
 use super::{Finding, Flaw, Made, not};
 use crate::object::Payload;
-use crate::policy::KeyRing;
+use crate::policy::{KeyRing, unverifiable};
 use crate::reason::{Reason, ReasonCode};
 
 /// True if the bytes are exactly one signature packet, whose header has a definite length: a reader that
@@ -87,10 +87,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
             format!("the OpenPGP key {name} isn't in the policy"),
         );
     };
-    if !first.1.pk_algo().is_supported()
-        || !signature.hash_algo().is_supported()
-        || !curve_is_supported(first.1)
-    {
+    if !signature.hash_algo().is_supported() || unverifiable(first.1).is_some() {
         let what = format!(
             "signatures with {} and {} can't be verified here",
             first.1.pk_algo(),
@@ -151,14 +148,6 @@ fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a A
     found
 }
 
-fn curve_is_supported(key: &AnyKey) -> bool {
-    use sequoia_openpgp::crypto::mpi::PublicKey;
-    match key.mpis() {
-        PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } => curve.is_supported(),
-        _ => true,
-    }
-}
-
 fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
     let Ok(builder) = signature.hash_algo().context() else {
         return false;
@@ -197,25 +186,14 @@ fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> F
             format!("the signature by {name} has an end of its own; make it without one"),
         );
     }
-    let rsa = matches!(
-        key.mpis(),
-        sequoia_openpgp::crypto::mpi::PublicKey::RSA { .. }
-    );
-    if rsa && key.mpis().bits().unwrap_or(0) < ring.min_rsa_bits() {
-        return unfit(
-            ReasonCode::WeakCrypto,
-            format!(
-                "the RSA key {name} has fewer than {} bits",
-                ring.min_rsa_bits()
-            ),
-        );
-    }
-    if let Err(reason) = ring.openpgp_live(index, &name, seconds) {
-        let flaw = match reason.code {
+    let strong = ring.check_strength(key);
+    if let Err(unusable) = strong.and_then(|()| ring.openpgp_live(index, &name, seconds)) {
+        let flaw = match unusable.code {
             ReasonCode::KeyRevoked => Flaw::Revoked,
             _ => Flaw::Unfit,
         };
-        return Finding::Void(made, flaw, reason);
+        let message = format!("the signature by the OpenPGP key {name} doesn't count: {unusable}");
+        return Finding::Void(made, flaw, Reason::new(unusable.code, message));
     }
     if let Err(error) = ring
         .standard()

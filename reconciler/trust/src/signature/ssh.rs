@@ -173,13 +173,10 @@ fn flaw(
         return Some((Flaw::Revoked, Reason::new(ReasonCode::KeyRevoked, message)));
     }
     if let KeyData::Rsa(rsa) = key
-        && crate::policy::rsa_bits(rsa) < ring.min_rsa_bits()
+        && let Err(unusable) = ring.check_rsa(crate::policy::rsa_bits(rsa))
     {
-        let message = format!(
-            "the RSA key {name} has fewer than {} bits",
-            ring.min_rsa_bits()
-        );
-        return Some((Flaw::Unfit, Reason::new(ReasonCode::WeakCrypto, message)));
+        let message = format!("the signature by the SSH key {name} doesn't count: {unusable}");
+        return Some((Flaw::Unfit, Reason::new(unusable.code, message)));
     }
     // Security keys say in a flag whether somebody touched them.
     let flags = signature

@@ -250,7 +250,7 @@ fn keys_that_are_anothers_secret_or_too_weak_are_refused() {
         &["--key", "../weak.pub"],
         &[
             "couldn't sign anything that counts",
-            "fewer than 3072 bits",
+            "RSA with 2048 bits, and the policy asks for 3072",
             "Ed25519",
         ],
     );

@@ -16,7 +16,7 @@ use crate::report::{Exit, Failure};
 ///
 /// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a certificate
 /// that the policy has (with a later expiry or new subkeys), its file is refreshed; a copy that has lost a
-/// revocation is refused.
+/// revocation, a user ID or a self-signature is refused.
 ///
 /// The policy before the commit judges it, so sign the commit with the old key.
 #[derive(Debug, clap::Args)]
@@ -123,7 +123,7 @@ impl Rotate {
         Ok(Exit::OK)
     }
 
-    /// Refuses a copy of a certificate that has lost a revocation, or that adds nothing.
+    /// Refuses a copy of a certificate that has lost something, or that adds nothing.
     fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(
@@ -135,9 +135,9 @@ impl Rotate {
         let Some((path, file)) = edit.file_of(&key.name) else {
             return Ok(());
         };
-        if key.file.loses_revocation_of(&file) {
+        if let Some(loss) = key.file.loss_since(&file) {
             return Err(Failure::new(format!(
-                "{} has lost a revocation that {path} has, and revocations stay",
+                "{} has lost {loss} that {path} has, and a copy may only gain",
                 key.origin
             ))
             .hint(format!(
