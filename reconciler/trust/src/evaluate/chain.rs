@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 
+use super::commits::{parse, read};
 use crate::diff::unread;
 use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
 use crate::oid::Oid;
@@ -35,10 +36,7 @@ fn parent_in(raw: &[u8], id: &Oid) -> Result<Option<Oid>, Reason> {
 }
 
 fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {
-    let raw = objects
-        .read(id, ObjectKind::Commit, limits::COMMIT)
-        .map_err(|e| unread(&e))?;
-    parent_in(&raw, id)
+    parent_in(&read(objects, id)?, id)
 }
 
 /// Returns a commit and its first-parent ancestors, newest first, at most [`BELOW`] of them.
@@ -63,9 +61,10 @@ pub(super) fn with_left_behind(objects: Checked<'_>, from: Oid) -> HashSet<Oid> 
         if seen.len() == BELOW || !seen.insert(id) {
             continue;
         }
-        let read = objects.read(&id, ObjectKind::Commit, limits::COMMIT);
-        let Some(raw) = read.ok() else { continue };
-        let Ok(commit) = Commit::parse(&raw, id.format()) else {
+        let Ok(raw) = read(objects, &id) else {
+            continue;
+        };
+        let Ok(commit) = parse(&raw, &id) else {
             continue;
         };
         let parent = commit.parents.first().copied();
@@ -150,10 +149,8 @@ impl Chain {
                 .and_then(|i| self.commits.get(i))
                 .ok_or_else(refuse)?,
         );
-        let raw = objects
-            .read(&first, ObjectKind::Commit, limits::COMMIT)
-            .map_err(|e| unread(&e))?;
-        let commit = Commit::parse(&raw, first.format()).map_err(|_| refuse())?;
+        let raw = read(objects, &first)?;
+        let commit = parse(&raw, &first).map_err(|_| refuse())?;
         let trailers = Trailers::parse(commit.message).unwrap_or_default();
         let Some(said) = trailers.get("rollback-to") else {
             return Err(refuse());

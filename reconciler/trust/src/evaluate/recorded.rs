@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::chain::left_by;
-use super::fork::{parse, read};
+use super::commits::{parse, read};
 use super::{Evaluation, Parent};
 use crate::object::{Checked, ObjectKind, Trailers, entries, limits};
 use crate::oid::Oid;

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::commits::{malformed, parse, read};
 use super::counted_signature::Bounds;
 use super::coverage::{self, Asked, CountedSignature, Coverage};
 use super::history::History;
 use super::prefetch::Prefetched;
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge, unread};
-use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
+use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::{Signer, Step};
 use crate::policy::{Bypass, Policy};
@@ -243,16 +244,8 @@ impl Evaluation<'_> {
         }
         let mut after = parent.seconds;
         for side in commit.parents.iter().skip(1) {
-            let raw = self
-                .objects
-                .read(side, ObjectKind::Commit, limits::COMMIT)
-                .map_err(|e| unread(&e))?;
-            after = after.max(
-                Commit::parse(&raw, side.format())
-                    .map_err(|e| malformed(&e))?
-                    .committer
-                    .seconds,
-            );
+            let raw = read(self.objects, side)?;
+            after = after.max(parse(&raw, side)?.committer.seconds);
         }
         for raw in &commit.mergetags {
             let wrong = |why: &dyn std::fmt::Display| {
@@ -474,14 +467,6 @@ fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
         lacking.join(" and ")
     );
     Reason { message, ..frozen }.missing(lacks)
-}
-
-fn malformed(error: &Malformed) -> Reason {
-    let code = match error {
-        Malformed::TooMany(..) => ReasonCode::TooLarge,
-        _ => ReasonCode::MalformedCommit,
-    };
-    Reason::new(code, error.to_string())
 }
 
 fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
