@@ -83,10 +83,7 @@ pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Find
 impl Evaluation<'_> {
     /// Examines the signature of a commit.
     pub(super) fn examine_commit(&self, authority: &Authority, commit: &Commit<'_>) -> Finding {
-        if commit.signature.is_some() {
-            self.work.add(|work| work.signatures += 1);
-        }
-        examine_commit(authority, commit)
+        self.finding_of(authority, commit, None)
     }
 
     /// Returns the finding of another thread, or examines the signature if there is none. Counts both as
@@ -97,15 +94,10 @@ impl Evaluation<'_> {
         commit: &Commit<'_>,
         found: Option<Finding>,
     ) -> Finding {
-        match found {
-            Some(finding) => {
-                if commit.signature.is_some() {
-                    self.work.add(|work| work.signatures += 1);
-                }
-                finding
-            }
-            None => self.examine_commit(authority, commit),
+        if commit.signature.is_some() {
+            self.work.add(|work| work.signatures += 1);
         }
+        found.unwrap_or_else(|| examine_commit(authority, commit))
     }
 
     /// Examines the signature of a tag; `None` if it has none.
@@ -164,14 +156,21 @@ impl Evaluation<'_> {
         // A signature may be judged long after it was made. The key must have been live when it was made and,
         // if the first sight is known, still shortly before that.
         let live_at = seen.map_or(seconds, |seen| seconds.max(seen - LIVE_BEFORE_SEEN));
-        if ring_key.valid_before.is_some_and(|end| live_at >= end) {
+        if ring_key.is_past(live_at) {
             return Err(Reason::new(
                 ReasonCode::KeyExpired,
                 format!("the key {name} is past its `validBefore`"),
             ));
         }
         if let Some(part) = part.filter(|_| live_at > seconds) {
-            authority.ring.still_live(key, &part, live_at)?;
+            // A signing subkey expires and is retired by itself.
+            let live = authority.ring.openpgp_live(key, &part, live_at);
+            live.map_err(|unusable| {
+                let message = format!(
+                    "the OpenPGP key {part} no longer counted shortly before its signature was first seen here: {unusable}"
+                );
+                Reason::new(unusable.code, message)
+            })?;
         }
         if age == Age::Asked && seen.is_some_and(|seen| seen - seconds > policy.max_age.0) {
             let message = format!(
@@ -193,17 +192,10 @@ impl Evaluation<'_> {
         bounds: Bounds,
     ) -> Result<(usize, i64), Reason> {
         let (key, seconds) = self.check_validity(authority, revoked, finding, bounds)?;
-        let identity = authority
-            .ring
-            .get(key)
-            .map(|k| k.identity)
-            .unwrap_or_default();
-        if authority
-            .policy
-            .groups
-            .values()
-            .any(|group| group.contains(&identity))
-        {
+        let own = authority.ring.get(key);
+        let identity = own.map(|own| own.identity).unwrap_or_default();
+        let mut groups = authority.policy.groups.values();
+        if groups.any(|group| group.contains(&identity)) {
             return Ok((key, seconds));
         }
         let message = format!(

@@ -15,7 +15,6 @@ use super::material::Material;
 use super::moments::moments;
 use super::validity::{self, Unusable};
 use super::{IdentityIndex, KeyFile, Policy};
-use crate::reason::Reason;
 use crate::signature::KeyName;
 
 /// The keys of a policy, indexed by the names that signatures have for them.
@@ -371,22 +370,6 @@ impl KeyRing {
             known.insert(place, answer.clone());
         }
         answer
-    }
-
-    /// Checks that the part of a certificate that made a good signature could still sign later: a signing
-    /// subkey expires and is retired by itself.
-    pub(crate) fn still_live(
-        &self,
-        key: usize,
-        part: &Fingerprint,
-        seconds: i64,
-    ) -> Result<(), Reason> {
-        self.openpgp_live(key, part, seconds).map_err(|unusable| {
-            let message = format!(
-                "the OpenPGP key {part} no longer counted shortly before its signature was first seen here: {unusable}"
-            );
-            Reason::new(unusable.code, message)
-        })
     }
 }
 
