@@ -155,6 +155,14 @@ pub struct Missing {
     pub have: u32,
 }
 
+impl Missing {
+    /// Lists needs for a message: `1 of 2 from ops and 0 of 1 from sec`.
+    pub(crate) fn listed(needs: &[Self]) -> String {
+        let one = |need: &Self| format!("{} of {} from {}", need.have, need.count, need.from);
+        needs.iter().map(one).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 /// One reason of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

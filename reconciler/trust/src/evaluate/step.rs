@@ -457,14 +457,10 @@ fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
     if lacks.is_empty() {
         return frozen;
     }
-    let lacking: Vec<String> = lacks
-        .iter()
-        .map(|m| format!("{} of {} from {}", m.have, m.count, m.from))
-        .collect();
     let message = format!(
         "{}; the emergency that it declares has {}",
         frozen.message,
-        lacking.join(" and ")
+        Missing::listed(&lacks)
     );
     Reason { message, ..frozen }.missing(lacks)
 }
