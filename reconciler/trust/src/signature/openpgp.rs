@@ -40,26 +40,18 @@ fn parse(bytes: &[u8]) -> Option<Signature> {
 
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Finding {
     // An unknown version parses as an unknown packet; anything else that isn't one packet is garbled.
-    let Some(signature) = parse(bytes) else {
-        let (code, message) = if is_one_packet(bytes) && !matches!(version(bytes), Some(4)) {
-            (
+    let Some(signature) = parse(bytes).filter(|signature| signature.version() == 4) else {
+        if is_one_packet(bytes) && version(bytes) != Some(4) {
+            return not(
                 ReasonCode::UnsupportedSignature,
                 "OpenPGP signatures other than of version 4 can't be verified here",
-            )
-        } else {
-            (
-                ReasonCode::MalformedSignature,
-                "the OpenPGP signature isn't exactly one signature packet",
-            )
-        };
-        return not(code, message);
-    };
-    if signature.version() != 4 {
+            );
+        }
         return not(
-            ReasonCode::UnsupportedSignature,
-            "OpenPGP signatures other than of version 4 can't be verified here",
+            ReasonCode::MalformedSignature,
+            "the OpenPGP signature isn't exactly one signature packet",
         );
-    }
+    };
     let issuers = signature.get_issuers();
     let known = candidates(ring, &issuers);
     if issuers
