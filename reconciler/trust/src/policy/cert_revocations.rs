@@ -183,14 +183,13 @@ pub(super) fn is_ended_by_weak_signature<'s, R: key::KeyRole>(
     bound: Option<i64>,
     seconds: i64,
 ) -> bool {
-    let at = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     signatures.any(|signature| {
         let made = signature.signature_creation_time().map_or(0, seconds_of);
         let strength = HashAlgoSecurity::CollisionResistance;
         made <= seconds
             && bound.is_none_or(|bound| bound < made)
             && standard.signature(signature, strength).is_err()
-            && signature.key_alive(key, at).is_err()
+            && signature.key_alive(key, at(seconds)).is_err()
     })
 }
 
@@ -220,4 +219,8 @@ pub(super) fn seconds_of(time: SystemTime) -> i64 {
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok())
         .unwrap_or(0)
+}
+
+pub(super) fn at(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

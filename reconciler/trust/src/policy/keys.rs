@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use ed25519_dalek::VerifyingKey;
 use sequoia_openpgp::cert::Cert;
@@ -10,10 +10,10 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::HashAlgorithm;
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
 
-use super::cert_revocations::{AnyKey, CertRevocations, KeyRevocation};
+use super::cert_revocations::{AnyKey, CertRevocations, KeyRevocation, at};
 use super::material::Material;
 use super::moments::moments;
-use super::validity::{self, Unusable};
+use super::unusable::Unusable;
 use super::{IdentityIndex, KeyFile, Policy};
 use crate::signature::KeyName;
 
@@ -71,10 +71,6 @@ fn standard(now: SystemTime) -> StandardPolicy<'static> {
         policy.reject_hash(hash);
     }
     policy
-}
-
-pub(super) fn at(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// The two owners of a key that both of them have.
@@ -355,9 +351,9 @@ impl KeyRing {
         let other =
             own.and_then(|own| self.revoked_in_other_form(&own.material, Some(part), seconds));
         if let Some(by) = other {
-            return Err(validity::revoked_in_another_form(by));
+            return Err(Unusable::in_another_form(by));
         }
-        let key = self.keys.get(key).ok_or_else(validity::no_certificate)?;
+        let key = self.keys.get(key).ok_or_else(Unusable::no_certificate)?;
         let stretch = key.moments.partition_point(|moment| *moment <= seconds);
         let place = (part.clone(), stretch);
         if let Ok(known) = self.live.lock()

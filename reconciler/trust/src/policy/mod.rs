@@ -18,6 +18,7 @@ mod pattern;
 mod satisfiable;
 mod spec;
 mod standing;
+mod unusable;
 mod validity;
 mod witness;
 
@@ -37,7 +38,7 @@ pub(crate) use material::{Material, rsa_bits};
 pub use pattern::{Pattern, PatternError};
 pub use satisfiable::{Alone, LockedOut, Satisfiability, Unsatisfiable};
 pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
-pub use validity::Unusable;
+pub use unusable::Unusable;
 pub(crate) use validity::unverifiable;
 
 use crate::signature::KeyName;

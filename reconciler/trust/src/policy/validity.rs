@@ -1,6 +1,5 @@
 //! Checks if a key could make a signature that counts at a time, and says why not.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -14,49 +13,14 @@ use sequoia_openpgp::{Error, Fingerprint, anyhow};
 use ssh_key::public::KeyData;
 
 use super::cert_revocations::{
-    KeyRevocation, is_ended_by_weak_signature, newest_binding, primary_signatures, seconds_of,
+    at, is_ended_by_weak_signature, newest_binding, primary_signatures, seconds_of,
 };
-use super::keys::{RingKey, at};
+use super::keys::RingKey;
 use super::material::rsa_bits;
+use super::unusable::Unusable;
 use super::{KeyFile, KeyRing};
 use crate::reason::ReasonCode;
 use crate::signature::KeyName;
-
-/// The reason that a key couldn't make a signature that counts at a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unusable {
-    pub(crate) code: ReasonCode,
-    /// The cause, in which the key is `it`.
-    pub why: String,
-    /// The way out, if there is one for this key.
-    pub hint: Option<String>,
-}
-
-impl Unusable {
-    /// Makes the reason of a key that was revoked.
-    pub fn revoked(why: impl Into<String>) -> Self {
-        Self::new(ReasonCode::KeyRevoked, why)
-    }
-
-    pub(super) fn new(code: ReasonCode, why: impl Into<String>) -> Self {
-        Self {
-            code,
-            why: why.into(),
-            hint: None,
-        }
-    }
-
-    fn hint(mut self, hint: String) -> Self {
-        self.hint = Some(hint);
-        self
-    }
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
-}
 
 /// The reason that no self-signature of a key counts at a time; of several, the greatest.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -140,7 +104,7 @@ impl KeyRing {
         part: &Fingerprint,
         seconds: i64,
     ) -> Result<(), Unusable> {
-        let cert = key.cert().ok_or_else(no_certificate)?;
+        let cert = key.cert().ok_or_else(Unusable::no_certificate)?;
         let (standard, whole) = (self.standard(), cert.fingerprint());
         let renew = format!("{RENEW} {whole} 2y {part}");
         let valid = self.check_certificate(key, cert, seconds)?;
@@ -153,7 +117,7 @@ impl KeyRing {
             }));
         };
         if let Some(by) = key.revocations().of_valid_part(&part, seconds) {
-            return Err(revoked(by));
+            return Err(Unusable::by_certificate(by));
         }
         part.alive().map_err(|error| ended(&error, &renew))?;
         let bound = part.binding_signature().signature_creation_time();
@@ -182,7 +146,7 @@ impl KeyRing {
         let valid = cert.with_policy(standard, at(seconds));
         let bound = valid.as_ref().ok().and_then(newest_binding);
         if let Some(by) = key.revocations().in_force(&name, seconds, bound) {
-            return Err(revoked(by));
+            return Err(Unusable::by_certificate(by));
         }
         let primary = cert.primary_key().key();
         let valid = valid.map_err(|_| {
@@ -211,7 +175,7 @@ impl KeyRing {
 
     /// Checks that a key could make a signature that counts at a time.
     pub(crate) fn usable(&self, index: usize, seconds: i64) -> Result<(), Unusable> {
-        let key = self.get(index).ok_or_else(no_certificate)?;
+        let key = self.get(index).ok_or_else(Unusable::no_certificate)?;
         if key.is_past(seconds) {
             return Err(Unusable::new(
                 ReasonCode::KeyExpired,
@@ -222,10 +186,10 @@ impl KeyRing {
             (KeyName::OpenPgp(_), Some(KeyFile::OpenPgp(cert))) => {
                 self.usable_certificate(index, key, cert, seconds)
             }
-            (KeyName::OpenPgp(_), _) => Err(no_certificate()),
+            (KeyName::OpenPgp(_), _) => Err(Unusable::no_certificate()),
             (KeyName::Ssh(_), file) => {
                 if let Some(by) = self.ssh_revoked_in_other_form(index, seconds) {
-                    return Err(revoked_in_another_form(by));
+                    return Err(Unusable::in_another_form(by));
                 }
                 match file {
                     Some(KeyFile::Ssh(key)) => self.check_ssh(key.key_data()),
@@ -331,19 +295,6 @@ pub(crate) fn unverifiable<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> O
         )),
         _ => None,
     }
-}
-
-fn revoked(by: &KeyRevocation) -> Unusable {
-    Unusable::revoked(format!("it is revoked ({by})"))
-}
-
-pub(super) fn revoked_in_another_form(by: &KeyRevocation) -> Unusable {
-    Unusable::revoked(format!("it is revoked in another form ({by})"))
-}
-
-pub(super) fn no_certificate() -> Unusable {
-    let why = format!("no file in {} holds its certificate", super::KEYS_PATH);
-    Unusable::new(ReasonCode::UnknownKey, why)
 }
 
 fn too_weak() -> Unusable {
