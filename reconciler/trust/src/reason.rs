@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::object::shown;
+use crate::object::{ObjectError, ReadError, shown};
 use crate::verdict::Verdict;
 
 macro_rules! codes {
@@ -228,6 +228,20 @@ impl Reason {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<ReadError> for Reason {
+    fn from(error: ReadError) -> Self {
+        let code = match &error {
+            ReadError::Store { why, .. } => match why {
+                ObjectError::Missing => ReasonCode::MissingObject,
+                ObjectError::TooLarge => ReasonCode::TooLarge,
+                _ => ReasonCode::CorruptObject,
+            },
+            _ => ReasonCode::CorruptObject,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -4,7 +4,6 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use super::commits::{parse, read};
-use crate::diff::unread;
 use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
@@ -100,9 +99,7 @@ impl Chain {
             chain.commits.push(at);
             // The walk down doesn't check names: the judge checks each commit's name, and that its first
             // parent is the one that was walked.
-            let raw = objects
-                .peek(&at, ObjectKind::Commit, limits::COMMIT)
-                .map_err(|e| unread(&e))?;
+            let raw = objects.peek(&at, ObjectKind::Commit, limits::COMMIT)?;
             let Some(parent) = parent_in(&raw, &at)? else {
                 return chain.rolled_back(objects, floor, head);
             };

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::diff::unread;
 use crate::object::{Checked, Commit, Malformed, ObjectKind, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
 
 /// Reads a commit's bytes.
 pub(super) fn read<'a>(objects: Checked<'a>, id: &Oid) -> Result<Cow<'a, [u8]>, Reason> {
-    let read = objects.read(id, ObjectKind::Commit, limits::COMMIT);
-    read.map_err(|e| unread(&e))
+    Ok(objects.read(id, ObjectKind::Commit, limits::COMMIT)?)
 }
 
 /// Parses a commit other than the one that is judged, so a failure names it.

@@ -8,7 +8,7 @@ use super::coverage::{self, Asked, CountedSignature, Coverage};
 use super::history::History;
 use super::prefetch::Prefetched;
 use super::{Evaluation, Parent, revision, timestamp};
-use crate::diff::{Change, Judge, unread};
+use crate::diff::{Change, Judge};
 use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::{Signer, Step};
@@ -131,7 +131,7 @@ impl Evaluation<'_> {
             let read = self.objects.read(&id, ObjectKind::Commit, limits::COMMIT);
             (read, None)
         };
-        let raw = raw.map_err(|e| one(unread(&e)))?;
+        let raw = raw.map_err(|e| one(e.into()))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
         step.subject = commit.subject();
         let finding = self.finding_of(&parent.authority, &commit, finding);
