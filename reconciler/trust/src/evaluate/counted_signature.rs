@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::approvals::{self, ignored};
+use super::bounds::{Age, Bounds};
 use super::coverage::{CountedSignature, Scope};
 use super::revocation::Revoked;
 use super::{Evaluation, Parent};
@@ -16,56 +17,6 @@ use crate::signature::{Finding, Made, examine, named_key};
 /// In live sync a key must still be live this long before the first sight of its signature, so that an
 /// expired key can't sign with a date in the past.
 const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
-
-/// Limits on the time of a signature.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// The signature was made after this, within the skew of clocks.
-    after: Option<i64>,
-    /// The first sight of the signature's object on this machine, if known.
-    seen: Option<i64>,
-    age: Age,
-}
-
-/// The limit on a signature's age at first sight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
-    /// At most `time.maxAge`.
-    Asked,
-    /// No limit: work on a branch may wait long before it is merged. Its key must still be live.
-    NotAsked,
-}
-
-impl Bounds {
-    /// Returns bounds that only the clock limits.
-    pub(super) const fn none() -> Self {
-        Self {
-            after: None,
-            seen: None,
-            age: Age::Asked,
-        }
-    }
-
-    /// Returns bounds for a signature that was made after a time.
-    pub(super) const fn after(seconds: i64) -> Self {
-        Self {
-            after: Some(seconds),
-            ..Self::none()
-        }
-    }
-
-    /// Sets the time of first sight, if known.
-    pub(super) const fn seen(mut self, seen: Option<i64>) -> Self {
-        self.seen = seen;
-        self
-    }
-
-    /// Removes the limit on the age.
-    pub(super) const fn of_any_age(mut self) -> Self {
-        self.age = Age::NotAsked;
-        self
-    }
-}
 
 /// Examines the signature of a commit under a policy.
 pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Finding {

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::counted_signature::Bounds;
+use super::bounds::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::inputs::TagRef;
 use crate::object::{ObjectKind, Trailers, limits};

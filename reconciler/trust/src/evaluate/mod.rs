@@ -14,6 +14,7 @@
 //! The first step that isn't accepted ends the judging: the steps after it are `ancestor`.
 
 mod approvals;
+mod bounds;
 mod chain;
 mod commits;
 mod counted_signature;
@@ -51,8 +52,8 @@ use crate::work::WorkCounter;
 pub use simulate::{Held, simulate};
 
 use approvals::Approvals;
+use bounds::Bounds;
 use chain::Chain;
-use counted_signature::Bounds;
 use freshness::{End, Hold};
 use graph::Graph;
 use prefetch::Prefetch;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::counted_signature::Bounds;
+use super::bounds::Bounds;
 use super::coverage::{self, Asked, CountedSignature, Scope};
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
 
+use super::bounds::Bounds;
 use super::commits::{parse, read};
-use super::counted_signature::Bounds;
 use super::coverage::{CountedSignature, Scope};
 use super::fork::{Fork, fork};
 use super::step::{Candidate, add_note};

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::bounds::Bounds;
 use super::commits::{malformed, parse, read};
-use super::counted_signature::Bounds;
 use super::coverage::{self, Asked, CountedSignature, Coverage};
 use super::history::History;
 use super::prefetch::Prefetched;
