@@ -19,11 +19,11 @@ use jiff::Timestamp;
 use super::bounds::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::inputs::TagRef;
+use crate::key_name::KeyName;
 use crate::object::{ObjectKind, Trailers, limits};
 use crate::outcome::Outcome;
 use crate::policy::{Authority, Freshness, OnStale};
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::KeyName;
 
 /// The end of the accepted chain, and the start of its present heartbeat.
 pub(super) struct End<'e> {

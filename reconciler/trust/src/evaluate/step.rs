@@ -472,7 +472,7 @@ fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
             .authority
             .ring
             .get(signature.key)
-            .map_or(crate::signature::KeyName::Ssh([0; 32]), |key| {
+            .map_or(crate::key_name::KeyName::Ssh([0; 32]), |key| {
                 key.name.clone()
             }),
         time: timestamp(signature.seconds),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sequoia_openpgp::cert::Cert;
 
 use super::material::Material;
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The content of a key file.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use sequoia_openpgp::cert::Cert;
 use super::cert_revocations::{AnyKey, CertRevocations, value_of};
 use super::material::Material;
 use super::{KeyFile, verified_revocations};
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The keys of one `trust` folder and their revocations.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use super::material::Material;
 use super::moments::moments;
 use super::unusable::Unusable;
 use super::{IdentityIndex, KeyFile, Policy};
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The keys of a policy, indexed by the names that signatures have for them.
 #[derive(Debug)]

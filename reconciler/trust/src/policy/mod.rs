@@ -41,7 +41,7 @@ pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
 pub use unusable::Unusable;
 pub(crate) use validity::unverifiable;
 
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The path of the policy; fixed.
 pub const POLICY_PATH: &str = "trust/policy.yaml";

@@ -11,8 +11,8 @@ use super::{
     Emergency, Freeze, Freshness, Identity, IdentityIndex, Need, POLICY_PATH, Pattern, Policy,
     PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec,
 };
+use crate::key_name::KeyName;
 use crate::object::limits;
-use crate::signature::KeyName;
 use crate::work::{WorkCounter, count};
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";

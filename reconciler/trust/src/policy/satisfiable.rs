@@ -9,8 +9,8 @@ use super::identity_set::IdentitySet;
 use super::{
     Authority, Bypass, Emergency, IdentityIndex, Need, Pattern, Policy, Rule, TRUST_PATH, Unusable,
 };
+use crate::key_name::KeyName;
 use crate::reason::ReasonCode;
-use crate::signature::KeyName;
 
 /// The result of `plumb trust check`.
 #[derive(Debug, Clone, Serialize)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Authority, Unusable};
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 impl Authority {
     /// Returns the reason that a key of the policy couldn't make a signature that counts at a time. Returns

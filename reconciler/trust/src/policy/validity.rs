@@ -19,8 +19,8 @@ use super::keys::RingKey;
 use super::material::rsa_bits;
 use super::unusable::Unusable;
 use super::{KeyFile, KeyRing};
+use crate::key_name::KeyName;
 use crate::reason::ReasonCode;
-use crate::signature::KeyName;
 
 /// The reason that no self-signature of a key counts at a time; of several, the greatest.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

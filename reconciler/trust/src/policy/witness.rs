@@ -1,10 +1,11 @@
 //! Identifies the signer of a tag or commit that somebody has just made, so that they learn if it counts.
 
 use super::{Authority, Identity};
+use crate::key_name::KeyName;
 use crate::object::{Commit, Payload, Tag};
 use crate::oid::ObjectFormat;
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, KeyName, Made, examine};
+use crate::signature::{Finding, Made, examine};
 
 impl Authority {
     /// Returns the identity and key that signed a raw annotated tag. Checks neither the tag's text nor its

@@ -101,14 +101,14 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
 }
 
 /// Returns the key or subkey that a signature names as its maker, if it names a fingerprint.
-pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
+pub(super) fn named_key(bytes: &[u8]) -> Option<crate::key_name::KeyName> {
     let signature = parse(bytes)?;
     let issuers = signature.get_issuers();
     let hex = issuers.iter().find_map(|issuer| match issuer {
         KeyHandle::Fingerprint(fingerprint) => Some(fingerprint.to_hex()),
         KeyHandle::KeyID(_) => None,
     })?;
-    super::KeyName::openpgp(&hex).ok()
+    crate::key_name::KeyName::openpgp(&hex).ok()
 }
 
 fn version(bytes: &[u8]) -> Option<u8> {

@@ -66,9 +66,9 @@ impl<'a> Parts<'a> {
 }
 
 /// Returns the key that a signature carries as its maker's.
-pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
+pub(super) fn named_key(bytes: &[u8]) -> Option<crate::key_name::KeyName> {
     let parts = Parts::parse(bytes)?;
-    Some(super::KeyName::Ssh(
+    Some(crate::key_name::KeyName::Ssh(
         sha2::Sha256::digest(parts.public_key).into(),
     ))
 }
@@ -81,7 +81,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         );
     };
     let fingerprint: [u8; 32] = sha2::Sha256::digest(parts.public_key).into();
-    let name = super::KeyName::Ssh(fingerprint);
+    let name = crate::key_name::KeyName::Ssh(fingerprint);
     let Some(index) = ring.ssh(&fingerprint) else {
         return not(
             ReasonCode::UnknownKey,
@@ -163,7 +163,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
 fn flaw(
     ring: &KeyRing,
     index: usize,
-    name: &super::KeyName,
+    name: &crate::key_name::KeyName,
     key: &KeyData,
     signature: &Signature,
     claimed: i64,
