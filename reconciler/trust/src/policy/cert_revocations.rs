@@ -41,7 +41,7 @@ impl std::fmt::Display for KeyRevocation {
 }
 
 /// A public key of any role.
-pub(super) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
+pub(crate) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
 
 impl CertRevocations {
     /// Verifies the revocations of a certificate; `find` returns a key that may be a designated revoker's.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use sequoia_openpgp::cert::{Cert, CertParser};
-use sequoia_openpgp::packet::{Signature, UserID};
+use sequoia_openpgp::packet::Signature;
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::serialize::SerializeInto as _;
 use sequoia_openpgp::{Fingerprint, Packet, anyhow};
@@ -38,7 +38,7 @@ impl fmt::Display for CertificateLoss {
 /// A part of a certificate that has self-signatures of its own.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum SignedPart {
-    User(UserID),
+    User(Vec<u8>),
     Key(Fingerprint),
 }
 
@@ -131,7 +131,7 @@ fn newest_self_signatures(cert: &Cert) -> BTreeMap<SignedPart, Option<SystemTime
             .max()
     };
     let users = cert.userids().map(|user| {
-        let part = SignedPart::User(user.userid().clone());
+        let part = SignedPart::User(user.userid().value().to_vec());
         (part, newest(user.self_signatures().collect()))
     });
     let keys = cert.keys().map(|part| {

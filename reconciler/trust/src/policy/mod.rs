@@ -25,10 +25,11 @@ mod witness;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use authority::first as first_error;
 pub use authority::{Authority, authority};
+pub(crate) use cert_revocations::AnyKey;
 pub use certificate::CertificateLoss;
 pub use key_file::{KeyFile, KeyFileError};
 pub(crate) use key_record::{KeyRecord, RecordedRevocations};
@@ -137,7 +138,8 @@ impl Rule {
 }
 
 /// A number of different identities of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Need {
     /// The group.
     pub from: String,

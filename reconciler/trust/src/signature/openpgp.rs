@@ -1,14 +1,14 @@
 //! Detached `OpenPGP` signatures of version 4.
 
-use sequoia_openpgp::packet::{Packet, Signature, key};
+use sequoia_openpgp::KeyHandle;
+use sequoia_openpgp::packet::{Packet, Signature};
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
 use sequoia_openpgp::policy::{HashAlgoSecurity, Policy as _};
 use sequoia_openpgp::types::{SignatureType, Timestamp as PgpTime};
-use sequoia_openpgp::{KeyHandle, packet};
 
 use super::{Finding, Flaw, Made, not};
 use crate::object::Payload;
-use crate::policy::{KeyRing, unverifiable};
+use crate::policy::{AnyKey, KeyRing, unverifiable};
 use crate::reason::{Reason, ReasonCode};
 
 /// True if the bytes are exactly one signature packet, whose header has a definite length: a reader that
@@ -124,8 +124,6 @@ fn version(bytes: &[u8]) -> Option<u8> {
     };
     bytes.get(header).copied()
 }
-
-type AnyKey = packet::Key<key::PublicParts, key::UnspecifiedRole>;
 
 fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a AnyKey)> {
     let mut found: Vec<(usize, &AnyKey)> = Vec::new();

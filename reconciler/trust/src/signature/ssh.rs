@@ -134,14 +134,14 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         return garbled();
     };
     match verify(ring, index, &key, &signed, &signature) {
-        Outcome::Good => {}
-        Outcome::Bad => {
+        Verification::Good => {}
+        Verification::Bad => {
             return not(
                 ReasonCode::BadSignature,
                 format!("the signature names the SSH key {name} and is not by it"),
             );
         }
-        Outcome::Unsupported => {
+        Verification::Unsupported => {
             return not(
                 ReasonCode::UnsupportedSignature,
                 format!("SSH keys of the kind of {name} can't be verified here"),
@@ -212,7 +212,7 @@ fn fits(key: &Algorithm, signature: &Algorithm) -> bool {
     }
 }
 
-enum Outcome {
+enum Verification {
     Good,
     Bad,
     Unsupported,
@@ -224,17 +224,23 @@ fn verify(
     key: &KeyData,
     signed: &[u8],
     signature: &Signature,
-) -> Outcome {
+) -> Verification {
     use ed25519_dalek::{Signature as Ed25519, Verifier, VerifyingKey};
     use ssh_key::PublicKey;
-    let good = |good: bool| if good { Outcome::Good } else { Outcome::Bad };
+    let good = |good: bool| {
+        if good {
+            Verification::Good
+        } else {
+            Verification::Bad
+        }
+    };
     match key {
         // Strict verification: no key or point of small order, and only one encoding. The ring caches the
         // decompressed point, because computing it again costs a tenth of a verification.
         KeyData::Ed25519(public) => {
             let Some(public) = ring.ed25519(index, || VerifyingKey::from_bytes(&public.0).ok())
             else {
-                return Outcome::Bad;
+                return Verification::Bad;
             };
             good(
                 Ed25519::from_slice(signature.as_bytes())
@@ -242,7 +248,7 @@ fn verify(
             )
         }
         KeyData::Ecdsa(ecdsa) if ecdsa.curve() == ssh_key::EcdsaCurve::NistP521 => {
-            Outcome::Unsupported
+            Verification::Unsupported
         }
         KeyData::Ecdsa(_)
         | KeyData::Rsa(_)
@@ -251,6 +257,6 @@ fn verify(
             let verifier = PublicKey::new(key.clone(), "");
             good(Verifier::verify(&verifier, signed, signature).is_ok())
         }
-        _ => Outcome::Unsupported,
+        _ => Verification::Unsupported,
     }
 }
