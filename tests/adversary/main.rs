@@ -5,6 +5,7 @@
 
 mod ahead;
 mod attack;
+mod certificates;
 mod edges;
 mod flood_budget;
 mod flood_inputs;

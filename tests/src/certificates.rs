@@ -155,17 +155,20 @@ impl Key {
     #[must_use]
     pub fn adopting_subkey_of(&self, other: &Self) -> Self {
         let subkey = other.cert().keys().subkeys().last().unwrap().key().clone();
-        self.adopting(subkey.parts_into_secret().unwrap().role_into_subordinate())
+        let subkey = subkey.parts_into_secret().unwrap().role_into_subordinate();
+        self.adopting(subkey, HashAlgorithm::SHA512)
     }
 
-    fn adopting(&self, subkey: PgpKey<SecretParts, SubordinateRole>) -> Self {
+    fn adopting(&self, subkey: PgpKey<SecretParts, SubordinateRole>, hash: HashAlgorithm) -> Self {
         let mut pair = subkey.clone().into_keypair().unwrap();
         let back = SignatureBuilder::new(SignatureType::PrimaryKeyBinding)
+            .set_hash_algo(hash)
             .set_signature_creation_time(at(BORN + 60))
             .unwrap()
             .sign_primary_key_binding(&mut pair, self.cert().primary_key().key(), &subkey)
             .unwrap();
         let binding = SignatureBuilder::new(SignatureType::SubkeyBinding)
+            .set_hash_algo(hash)
             .set_signature_creation_time(at(BORN + 60))
             .unwrap()
             .set_key_flags(KeyFlags::empty().set_signing())
@@ -222,8 +225,14 @@ impl Key {
     /// The same certificate with a signing subkey that has a given Ed25519 secret.
     #[must_use]
     pub fn with_signing_subkey(&self, secret: &[u8; 32]) -> Self {
+        self.with_signing_subkey_bound_by(secret, HashAlgorithm::SHA512)
+    }
+
+    /// The same, with a given hash in the signatures that bind the subkey.
+    #[must_use]
+    pub fn with_signing_subkey_bound_by(&self, secret: &[u8; 32], hash: HashAlgorithm) -> Self {
         let other = Key4::<SecretParts, SubordinateRole>::import_secret_ed25519(secret, at(BORN));
-        self.adopting(other.unwrap().into())
+        self.adopting(other.unwrap().into(), hash)
     }
 
     /// An RSA key as `OpenPGP` and as SSH key.

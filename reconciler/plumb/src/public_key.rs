@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use plumb_trust::KeyName;
-use plumb_trust::policy::{KEYS_PATH, KeyFile, KeyFileError};
+use plumb_trust::policy::{KEYS_PATH, KeyFile, KeyFileError, Unusable};
 
 use crate::git::Git;
 use crate::report::{Failure, OrFail as _};
@@ -170,12 +170,15 @@ impl PublicKey {
     }
 
     /// The error for a key whose signatures would count for nothing.
-    pub(crate) fn unverifiable(&self, why: &str) -> Failure {
-        Failure::new(format!(
-            "signatures by {} ({}) wouldn't count: {why}",
+    pub(crate) fn unverifiable(&self, unusable: &Unusable) -> Failure {
+        let failure = Failure::new(format!(
+            "signatures by {} ({}) wouldn't count: {unusable}",
             self.origin, self.name
-        ))
-        .hint("create another key: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`")
+        ));
+        match &unusable.hint {
+            Some(hint) => failure.hint(hint.clone()),
+            None => failure.hint("create another key: `ssh-keygen -t ed25519`, or `gpg --quick-generate-key NAME ed25519 sign`"),
+        }
     }
 
     /// Returns the first free path for the key's file in the repository.

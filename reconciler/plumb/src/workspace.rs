@@ -132,24 +132,33 @@ fn of_policy(files: &Files) -> Vec<Diagnostic> {
     match Authority::new(policy, keys, Timestamp::now()) {
         Ok(authority) => {
             let mut found = authority.warnings.clone();
-            found.extend(unsatisfiable(&authority, policy));
+            found.extend(unmet(&authority, policy));
             found
         }
         Err(wrong) => wrong,
     }
 }
 
-/// Returns an error for each need of the policy that nobody could meet. Commits with such a policy are
-/// rejected.
-fn unsatisfiable(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
-    let lacking = authority.check(Timestamp::now()).unsatisfiable;
-    let lacking = lacking.into_iter().map(|lacking| {
-        let span = group(policy, &lacking.from).unwrap_or_else(|| Span::of_file(POLICY_PATH));
-        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, describe_unsatisfiable(&lacking)).hint(
-            "lower the count, or add people to the group; `plumb trust check` names the keys that couldn't sign",
+/// Returns an error for each need of the policy that nobody could meet, which makes a commit with the policy a
+/// reject, and one for each identity that couldn't sign.
+fn unmet(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
+    let check = authority.check(Timestamp::now());
+    let place = |section: &str, name: &str| {
+        entry(policy, section, name).unwrap_or_else(|| Span::of_file(POLICY_PATH))
+    };
+    let lacking = check.unsatisfiable.iter().map(|lacking| {
+        let span = place("groups", &lacking.from);
+        Diagnostic::error(codes::POLICY_UNSATISFIABLE, &span, describe_unsatisfiable(lacking)).hint(
+            "lower the count, or add people to the group; `plumb trust check` names the keys that can't sign",
         )
     });
-    lacking.collect()
+    let locked_out = check.locked_out.iter().map(|locked_out| {
+        let span = place("identities", &locked_out.identity);
+        let error = Diagnostic::error(codes::IDENTITY_LOCKED_OUT, &span, locked_out.to_string());
+        let replace = || format!("plumb trust rotate {} --key NEW", locked_out.identity);
+        error.hint(locked_out.unusable.hint.clone().unwrap_or_else(replace))
+    });
+    lacking.chain(locked_out).collect()
 }
 
 /// Describes a need that can't be met.
@@ -169,9 +178,9 @@ pub(crate) fn describe_unsatisfiable(lacking: &Unsatisfiable) -> String {
     )
 }
 
-/// Finds the place of a group in the policy, because that is where people are missing.
-fn group(policy: &[u8], name: &str) -> Option<Span> {
+/// Finds the place of a group or an identity in the policy.
+fn entry(policy: &[u8], section: &str, name: &str) -> Option<Span> {
     let document = plumb_document::parse(&POLICY_PATH.into(), policy).ok()?;
-    let groups = document.get("spec")?.get("groups")?.as_map()?;
-    Some(groups.entry(name)?.key.span.clone())
+    let entries = document.get("spec")?.get(section)?.as_map()?;
+    Some(entries.entry(name)?.key.span.clone())
 }

@@ -8,9 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::link::Links;
-use crate::object::{
-    Checked, EntryMode, Malformed, ObjectKind, ReadError, Tree, TreeEntry, join, limits,
-};
+use crate::object::{Checked, EntryMode, Malformed, ObjectKind, Tree, TreeEntry, join, limits};
 use crate::oid::Oid;
 use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
@@ -66,22 +64,6 @@ pub(crate) enum Judge {
     Nothing,
 }
 
-pub(crate) fn unread(error: &ReadError) -> Reason {
-    use crate::object::ObjectError;
-    let code = match error {
-        ReadError::Store {
-            why: ObjectError::Missing,
-            ..
-        } => ReasonCode::MissingObject,
-        ReadError::Store {
-            why: ObjectError::TooLarge,
-            ..
-        } => ReasonCode::TooLarge,
-        _ => ReasonCode::CorruptObject,
-    };
-    Reason::new(code, error.to_string())
-}
-
 fn malformed(path: &str, error: &Malformed) -> Reason {
     let code = match error {
         Malformed::TooMany(..) => ReasonCode::TooLarge,
@@ -108,11 +90,7 @@ impl<'a> Trees<'a> {
         if let Some(raw) = self.kept.borrow().trees.get(id) {
             return Ok(raw.clone());
         }
-        let raw = Rc::new(
-            self.objects
-                .read(id, ObjectKind::Tree, limits::TREE)
-                .map_err(|e| unread(&e))?,
-        );
+        let raw = Rc::new(self.objects.read(id, ObjectKind::Tree, limits::TREE)?);
         let kept = &mut *self.kept.borrow_mut();
         if kept.bytes + raw.len() > KEPT {
             *kept = Kept::default();

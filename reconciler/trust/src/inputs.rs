@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::key_name::KeyName;
 use crate::oid::Oid;
 use crate::policy::{KeyFile, Material};
-use crate::signature::KeyName;
 
 /// A tag of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]

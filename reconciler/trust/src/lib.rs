@@ -27,6 +27,7 @@
 mod diff;
 mod evaluate;
 mod inputs;
+mod key_name;
 mod link;
 pub mod object;
 mod oid;
@@ -41,6 +42,7 @@ mod work;
 
 pub use evaluate::{Held, simulate, verify};
 pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
+pub use key_name::{KeyName, KeyNameError};
 pub use object::{
     Collision, Entries, Entry, EntryMode, ObjectError, ObjectKind, Objects, Trailer, Trailers,
     WalkError, content, entries, name_of,
@@ -49,7 +51,7 @@ pub use oid::{ObjectFormat, Oid, OidError};
 pub use outcome::{By, NeedMet, Outcome, RevocationBegun, Rollback, Signer, Step};
 pub use policy::{Authority, Pattern, PatternError, Policy, authority};
 pub use reason::{Missing, Reason, ReasonCode};
-pub use signature::{Armor, ArmorError, KeyName, KeyNameError, named_key};
+pub use signature::{Armor, ArmorError, named_key};
 pub use verdict::Verdict;
 pub use verified::{Revision, Verified};
 pub use work::Work;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::diff::unread;
 use crate::object::{Checked, ObjectKind, limits, quoted};
 use crate::oid::Oid;
 use crate::policy::TRUST_PATH;
@@ -73,9 +72,8 @@ impl<'a> Links<'a> {
     }
 
     fn target(&self, id: &Oid) -> Result<Vec<u8>, Reason> {
-        let raw = self.objects.read(id, ObjectKind::Blob, limits::LINK);
-        raw.map(std::borrow::Cow::into_owned)
-            .map_err(|e| unread(&e))
+        let raw = self.objects.read(id, ObjectKind::Blob, limits::LINK)?;
+        Ok(raw.into_owned())
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::key_name::KeyName;
 use crate::oid::Oid;
 use crate::reason::{Missing, Reason};
-use crate::signature::KeyName;
 use crate::verdict::Verdict;
 use crate::verified::{Revision, Verified};
 use crate::work::Work;

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::object::shown;
+use crate::object::{ObjectError, ReadError, shown};
 use crate::verdict::Verdict;
 
 macro_rules! codes {
@@ -54,13 +54,13 @@ codes! {
     SideUnsigned = "side-unsigned", Pending;
     /// An approval was found that counts for nothing here; the message says why. This alone holds nothing up.
     ApprovalIgnored = "approval-ignored", Pending;
-    /// The key had expired when the signature was made.
+    /// The key had expired, or wasn't valid yet, when the signature was made.
     KeyExpired = "key-expired", PendingAlarm;
     /// The key is revoked: by a `revoke/` tag, in its own certificate, or by this machine's configuration. Whoever has the key may have made the commit, so look at it first. Unless it is certainly its author's, set the branch back to what is accepted; nobody signs or approves it unseen. What is good is signed with another key.
     KeyRevoked = "key-revoked", PendingAlarm;
-    /// The key may not make signatures of this kind: it isn't for signing, its binding is missing, or the signature is for something else than git.
+    /// The key may not make signatures of this kind: it isn't for signing, its certificate has no self-signature (as from a keyserver that leaves out user IDs), or the signature is for something else than git.
     KeyMisused = "key-misused", PendingAlarm;
-    /// The key or the hash is too weak to be believed.
+    /// The key is too weak to be believed, or the hash of its signature, or the hash of its certificate's self-signature (SHA-1).
     WeakCrypto = "weak-crypto", PendingAlarm;
     /// The signature claims to be older than the commit that it builds on.
     Backdated = "backdated", PendingAlarm;
@@ -155,6 +155,14 @@ pub struct Missing {
     pub have: u32,
 }
 
+impl Missing {
+    /// Lists needs for a message: `1 of 2 from ops and 0 of 1 from sec`.
+    pub(crate) fn listed(needs: &[Self]) -> String {
+        let one = |need: &Self| format!("{} of {} from {}", need.have, need.count, need.from);
+        needs.iter().map(one).collect::<Vec<_>>().join(" and ")
+    }
+}
+
 /// One reason of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -220,6 +228,20 @@ impl Reason {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<ReadError> for Reason {
+    fn from(error: ReadError) -> Self {
+        let code = match &error {
+            ReadError::Store { why, .. } => match why {
+                ObjectError::Missing => ReasonCode::MissingObject,
+                ObjectError::TooLarge => ReasonCode::TooLarge,
+                _ => ReasonCode::CorruptObject,
+            },
+            _ => ReasonCode::CorruptObject,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

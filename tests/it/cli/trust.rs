@@ -1,6 +1,7 @@
 //! verify, approve, trust.
 
 mod approve;
+mod certificates;
 mod check;
 mod clones;
 mod import;

@@ -3,7 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use crate::diff::unread;
+use super::commits::{parse, read};
 use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
@@ -35,10 +35,7 @@ fn parent_in(raw: &[u8], id: &Oid) -> Result<Option<Oid>, Reason> {
 }
 
 fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {
-    let raw = objects
-        .read(id, ObjectKind::Commit, limits::COMMIT)
-        .map_err(|e| unread(&e))?;
-    parent_in(&raw, id)
+    parent_in(&read(objects, id)?, id)
 }
 
 /// Returns a commit and its first-parent ancestors, newest first, at most [`BELOW`] of them.
@@ -63,9 +60,10 @@ pub(super) fn with_left_behind(objects: Checked<'_>, from: Oid) -> HashSet<Oid> 
         if seen.len() == BELOW || !seen.insert(id) {
             continue;
         }
-        let read = objects.read(&id, ObjectKind::Commit, limits::COMMIT);
-        let Some(raw) = read.ok() else { continue };
-        let Ok(commit) = Commit::parse(&raw, id.format()) else {
+        let Ok(raw) = read(objects, &id) else {
+            continue;
+        };
+        let Ok(commit) = parse(&raw, &id) else {
             continue;
         };
         let parent = commit.parents.first().copied();
@@ -101,9 +99,7 @@ impl Chain {
             chain.commits.push(at);
             // The walk down doesn't check names: the judge checks each commit's name, and that its first
             // parent is the one that was walked.
-            let raw = objects
-                .peek(&at, ObjectKind::Commit, limits::COMMIT)
-                .map_err(|e| unread(&e))?;
+            let raw = objects.peek(&at, ObjectKind::Commit, limits::COMMIT)?;
             let Some(parent) = parent_in(&raw, &at)? else {
                 return chain.rolled_back(objects, floor, head);
             };
@@ -150,10 +146,8 @@ impl Chain {
                 .and_then(|i| self.commits.get(i))
                 .ok_or_else(refuse)?,
         );
-        let raw = objects
-            .read(&first, ObjectKind::Commit, limits::COMMIT)
-            .map_err(|e| unread(&e))?;
-        let commit = Commit::parse(&raw, first.format()).map_err(|_| refuse())?;
+        let raw = read(objects, &first)?;
+        let commit = parse(&raw, &first).map_err(|_| refuse())?;
         let trailers = Trailers::parse(commit.message).unwrap_or_default();
         let Some(said) = trailers.get("rollback-to") else {
             return Err(refuse());

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::approvals::{self, ignored};
+use super::bounds::{Age, Bounds};
 use super::coverage::{CountedSignature, Scope};
 use super::revocation::Revoked;
 use super::{Evaluation, Parent};
@@ -16,56 +17,6 @@ use crate::signature::{Finding, Made, examine, named_key};
 /// In live sync a key must still be live this long before the first sight of its signature, so that an
 /// expired key can't sign with a date in the past.
 const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
-
-/// Limits on the time of a signature.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// The signature was made after this, within the skew of clocks.
-    after: Option<i64>,
-    /// The first sight of the signature's object on this machine, if known.
-    seen: Option<i64>,
-    age: Age,
-}
-
-/// The limit on a signature's age at first sight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
-    /// At most `time.maxAge`.
-    Asked,
-    /// No limit: work on a branch may wait long before it is merged. Its key must still be live.
-    NotAsked,
-}
-
-impl Bounds {
-    /// Returns bounds that only the clock limits.
-    pub(super) const fn none() -> Self {
-        Self {
-            after: None,
-            seen: None,
-            age: Age::Asked,
-        }
-    }
-
-    /// Returns bounds for a signature that was made after a time.
-    pub(super) const fn after(seconds: i64) -> Self {
-        Self {
-            after: Some(seconds),
-            ..Self::none()
-        }
-    }
-
-    /// Sets the time of first sight, if known.
-    pub(super) const fn seen(mut self, seen: Option<i64>) -> Self {
-        self.seen = seen;
-        self
-    }
-
-    /// Removes the limit on the age.
-    pub(super) const fn of_any_age(mut self) -> Self {
-        self.age = Age::NotAsked;
-        self
-    }
-}
 
 /// Examines the signature of a commit under a policy.
 pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Finding {
@@ -83,10 +34,7 @@ pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Find
 impl Evaluation<'_> {
     /// Examines the signature of a commit.
     pub(super) fn examine_commit(&self, authority: &Authority, commit: &Commit<'_>) -> Finding {
-        if commit.signature.is_some() {
-            self.work.add(|work| work.signatures += 1);
-        }
-        examine_commit(authority, commit)
+        self.finding_of(authority, commit, None)
     }
 
     /// Returns the finding of another thread, or examines the signature if there is none. Counts both as
@@ -97,15 +45,10 @@ impl Evaluation<'_> {
         commit: &Commit<'_>,
         found: Option<Finding>,
     ) -> Finding {
-        match found {
-            Some(finding) => {
-                if commit.signature.is_some() {
-                    self.work.add(|work| work.signatures += 1);
-                }
-                finding
-            }
-            None => self.examine_commit(authority, commit),
+        if commit.signature.is_some() {
+            self.work.add(|work| work.signatures += 1);
         }
+        found.unwrap_or_else(|| examine_commit(authority, commit))
     }
 
     /// Examines the signature of a tag; `None` if it has none.
@@ -164,14 +107,21 @@ impl Evaluation<'_> {
         // A signature may be judged long after it was made. The key must have been live when it was made and,
         // if the first sight is known, still shortly before that.
         let live_at = seen.map_or(seconds, |seen| seconds.max(seen - LIVE_BEFORE_SEEN));
-        if ring_key.valid_before.is_some_and(|end| live_at >= end) {
+        if ring_key.is_past(live_at) {
             return Err(Reason::new(
                 ReasonCode::KeyExpired,
                 format!("the key {name} is past its `validBefore`"),
             ));
         }
         if let Some(part) = part.filter(|_| live_at > seconds) {
-            authority.ring.still_live(key, &part, live_at)?;
+            // A signing subkey expires and is retired by itself.
+            let live = authority.ring.openpgp_live(key, &part, live_at);
+            live.map_err(|unusable| {
+                let message = format!(
+                    "the OpenPGP key {part} no longer counted shortly before its signature was first seen here: {unusable}"
+                );
+                Reason::new(unusable.code, message)
+            })?;
         }
         if age == Age::Asked && seen.is_some_and(|seen| seen - seconds > policy.max_age.0) {
             let message = format!(
@@ -193,17 +143,10 @@ impl Evaluation<'_> {
         bounds: Bounds,
     ) -> Result<(usize, i64), Reason> {
         let (key, seconds) = self.check_validity(authority, revoked, finding, bounds)?;
-        let identity = authority
-            .ring
-            .get(key)
-            .map(|k| k.identity)
-            .unwrap_or_default();
-        if authority
-            .policy
-            .groups
-            .values()
-            .any(|group| group.contains(&identity))
-        {
+        let own = authority.ring.get(key);
+        let identity = own.map(|own| own.identity).unwrap_or_default();
+        let mut groups = authority.policy.groups.values();
+        if groups.any(|group| group.contains(&identity)) {
             return Ok((key, seconds));
         }
         let message = format!(

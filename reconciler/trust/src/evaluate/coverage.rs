@@ -210,6 +210,7 @@ impl<'p> Demand<'p> {
 }
 
 /// The coverage of a step by its signatures.
+#[derive(Default)]
 pub(super) struct Coverage {
     /// Reasons for what is missing; empty if the signatures are enough.
     pub(super) reasons: Vec<Reason>,
@@ -295,18 +296,13 @@ pub(super) fn judge(
             best = Some(coverage);
         }
     }
-    best.unwrap_or(Coverage {
-        reasons: Vec::new(),
-        needs: Vec::new(),
-        counted: Vec::new(),
-    })
+    best.unwrap_or_default()
 }
 
 fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature]) -> Coverage {
     let mut coverage = Coverage {
-        reasons: Vec::new(),
-        needs: Vec::new(),
         counted: signatures.iter().map(|v| (*v).clone()).collect(),
+        ..Coverage::default()
     };
     if signatures.is_empty() {
         let message = "no identity of the policy has signed or approved it";
@@ -364,11 +360,7 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
             .push(Reason::new(ReasonCode::Uncovered, message));
     }
     for (rule, (missing, paths)) in lacking {
-        let words: Vec<String> = missing
-            .iter()
-            .map(|m| format!("{} of {} from {}", m.have, m.count, m.from))
-            .collect();
-        let message = format!("the rule {rule} has {}", words.join(" and "));
+        let message = format!("the rule {rule} has {}", Missing::listed(&missing));
         let reason = Reason::new(ReasonCode::ApprovalsMissing, message)
             .paths(paths)
             .missing(missing);

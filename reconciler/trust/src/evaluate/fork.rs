@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use super::graph::Graph;
-use crate::diff::unread;
-use crate::object::{Checked, Commit, ObjectKind, limits};
+use crate::object::limits;
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
 
@@ -18,20 +17,6 @@ pub(super) struct Fork {
 const MAIN: u8 = 1;
 const SIDE: u8 = 2;
 const BELOW_BASE: u8 = 4;
-
-pub(super) fn read<'a>(
-    objects: Checked<'a>,
-    id: &Oid,
-) -> Result<std::borrow::Cow<'a, [u8]>, Reason> {
-    objects
-        .read(id, ObjectKind::Commit, limits::COMMIT)
-        .map_err(|e| unread(&e))
-}
-
-pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
-    Commit::parse(raw, id.format())
-        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
-}
 
 /// Paints the ancestors of both commits, newest first, until all that is left is an ancestor of both. Dates
 /// only order the walk: a commit that gets new paint is visited again, so false dates cost time and can't

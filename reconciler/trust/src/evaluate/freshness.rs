@@ -16,14 +16,14 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::counted_signature::Bounds;
+use super::bounds::Bounds;
 use super::{Evaluation, Parent, approvals};
 use crate::inputs::TagRef;
+use crate::key_name::KeyName;
 use crate::object::{ObjectKind, Trailers, limits};
 use crate::outcome::Outcome;
 use crate::policy::{Authority, Freshness, OnStale};
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::KeyName;
 
 /// The end of the accepted chain, and the start of its present heartbeat.
 pub(super) struct End<'e> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::fork::{parse, read};
+use super::commits::{parse, read};
 use crate::object::Checked;
 use crate::oid::Oid;
 use crate::reason::Reason;

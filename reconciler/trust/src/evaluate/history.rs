@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use crate::key_name::KeyName;
 use crate::oid::Oid;
 use crate::outcome::Outcome;
 use crate::policy::Authority;
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::KeyName;
 
 use super::coverage::CountedSignature;
 use super::revocation::Revoked;

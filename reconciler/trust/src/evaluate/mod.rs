@@ -14,7 +14,9 @@
 //! The first step that isn't accepted ends the judging: the steps after it are `ancestor`.
 
 mod approvals;
+mod bounds;
 mod chain;
+mod commits;
 mod counted_signature;
 mod coverage;
 mod fork;
@@ -36,9 +38,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::diff::{Trees, unread};
+use crate::diff::Trees;
 use crate::inputs::{Inputs, Progress};
-use crate::object::{Checked, Commit, ObjectKind, Objects, Trailers, limits};
+use crate::object::{Checked, Commit, Objects, Trailers};
 use crate::oid::Oid;
 use crate::outcome::{Outcome, Rollback, Step};
 use crate::policy::{Authority, first_error};
@@ -50,8 +52,8 @@ use crate::work::WorkCounter;
 pub use simulate::{Held, simulate};
 
 use approvals::Approvals;
+use bounds::Bounds;
 use chain::Chain;
-use counted_signature::Bounds;
 use freshness::{End, Hold};
 use graph::Graph;
 use prefetch::Prefetch;
@@ -148,9 +150,7 @@ impl<'a> Evaluation<'a> {
             spans: Spans::default(),
             work: work.clone(),
         };
-        let raw = objects
-            .read(&floor, ObjectKind::Commit, limits::COMMIT)
-            .map_err(|e| unread(&e))?;
+        let raw = commits::read(objects, &floor)?;
         let commit = Commit::parse(&raw, floor.format()).map_err(|e| {
             Reason::new(
                 ReasonCode::MalformedCommit,
@@ -209,8 +209,8 @@ impl<'a> Evaluation<'a> {
             let Some(id) = next.filter(|_| at != self.inputs.introduction) else {
                 break;
             };
-            let Ok((seconds, parent)) = fork::read(self.objects, &id).and_then(|raw| {
-                let commit = fork::parse(&raw, &id)?;
+            let Ok((seconds, parent)) = commits::read(self.objects, &id).and_then(|raw| {
+                let commit = commits::parse(&raw, &id)?;
                 Ok((commit.committer.seconds, commit.parents.first().copied()))
             }) else {
                 break;
@@ -374,8 +374,8 @@ impl<'a> Evaluation<'a> {
             .first()
             .filter(|_| floor.id != self.inputs.introduction)
         {
-            let trust = fork::read(self.objects, parent)
-                .and_then(|raw| self.trees.trust(&fork::parse(&raw, parent)?.tree));
+            let trust = commits::read(self.objects, parent)
+                .and_then(|raw| self.trees.trust(&commits::parse(&raw, parent)?.tree));
             let Some(authority) = trust
                 .ok()
                 .flatten()

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::chain::left_by;
-use super::fork::{parse, read};
+use super::commits::{parse, read};
 use super::{Evaluation, Parent};
 use crate::object::{Checked, ObjectKind, Trailers, entries, limits};
 use crate::oid::Oid;
@@ -86,12 +86,10 @@ fn keys_folder() -> &'static str {
 
 /// Returns the revocations in a folder of keys. Skips files that aren't keys, because those never counted.
 fn record_of(objects: Checked<'_>, keys: &Oid) -> Result<KeyRecord, Reason> {
-    let unread = |message: String| Reason::new(ReasonCode::MissingObject, message);
     let mut files = HashMap::new();
     for entry in entries(objects.0, keys).take(limits::TRUST_FILES) {
-        let entry = entry.map_err(|e| unread(e.to_string()))?;
-        let read = objects.read(&entry.id, ObjectKind::Blob, limits::TRUST_FILE);
-        let bytes = read.map_err(|e| crate::diff::unread(&e))?;
+        let entry = entry.map_err(|e| Reason::new(ReasonCode::MissingObject, e.to_string()))?;
+        let bytes = objects.read(&entry.id, ObjectKind::Blob, limits::TRUST_FILE)?;
         if let Ok(file) = KeyFile::parse(&bytes) {
             files.insert(file.name(), file);
         }

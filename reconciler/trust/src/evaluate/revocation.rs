@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::counted_signature::Bounds;
+use super::bounds::Bounds;
 use super::coverage::{self, Asked, CountedSignature, Scope};
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
 use crate::inputs::{Inputs, Revocations, TagRef};
+use crate::key_name::KeyName;
 use crate::object::{ObjectKind, Tag, limits};
 use crate::oid::Oid;
 use crate::outcome::{By, RevocationBegun, Signer};
 use crate::policy::{Authority, IdentityIndex, Material, Policy, TRUST_PATH};
-use crate::signature::KeyName;
 use crate::verified::Revision;
 
 /// The keys that are revoked.

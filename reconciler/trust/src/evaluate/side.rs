@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
 
-use super::counted_signature::Bounds;
+use super::bounds::Bounds;
+use super::commits::{parse, read};
 use super::coverage::{CountedSignature, Scope};
-use super::fork::{Fork, fork, parse, read};
+use super::fork::{Fork, fork};
 use super::step::{Candidate, add_note};
 use super::{Evaluation, Parent, approvals};
 use crate::diff::Judge;

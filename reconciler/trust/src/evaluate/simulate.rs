@@ -6,11 +6,11 @@
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use super::commits::{malformed, parse, read};
 use super::history::History;
 use super::{Evaluation, Parent, revision};
-use crate::diff::unread;
 use crate::inputs::Inputs;
-use crate::object::{Checked, Commit, ObjectKind, Objects, limits};
+use crate::object::{Checked, Commit, Objects};
 use crate::oid::Oid;
 use crate::outcome::{Outcome, Step};
 use crate::reason::{Reason, ReasonCode};
@@ -83,12 +83,8 @@ pub fn simulate(
 impl Evaluation<'_> {
     /// Returns a commit that isn't accepted as the next step would need it if it were.
     fn simulated(&mut self, before: &Parent, at: usize, id: Oid) -> Result<Parent, Reason> {
-        let raw = self
-            .objects
-            .read(&id, ObjectKind::Commit, limits::COMMIT)
-            .map_err(|e| unread(&e))?;
-        let commit = Commit::parse(&raw, id.format())
-            .map_err(|e| Reason::new(ReasonCode::MalformedCommit, e.to_string()))?;
+        let raw = read(self.objects, &id)?;
+        let commit = Commit::parse(&raw, id.format()).map_err(|e| malformed(&e))?;
         // A policy that nobody of the one before has approved isn't read, so nothing can be said of the
         // commits that build on it. An approved one was read when its step was judged.
         let trust = self.trees.trust(&commit.tree)?;
@@ -120,11 +116,8 @@ impl Evaluation<'_> {
         if !step.reasons.iter().any(future) {
             return None;
         }
-        let raw = self
-            .objects
-            .read(&step.commit, ObjectKind::Commit, limits::COMMIT)
-            .ok()?;
-        let commit = Commit::parse(&raw, step.commit.format()).ok()?;
+        let raw = read(self.objects, &step.commit).ok()?;
+        let commit = parse(&raw, &step.commit).ok()?;
         let now = self.now;
         self.now = now.max(commit.committer.seconds);
         // If the step is accepted then, its revocations apply, as they do for a simulated commit.

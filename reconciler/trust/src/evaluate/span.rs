@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::approvals::{self, Span, ignored};
+use super::commits::{parse, read};
 use super::coverage::CountedSignature;
-use super::fork::{parse, read};
 use super::step::{Candidate, add_note};
 use super::{Evaluation, Parent};
 use crate::object::{ObjectKind, limits};

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::counted_signature::Bounds;
+use super::bounds::Bounds;
+use super::commits::{malformed, parse, read};
 use super::coverage::{self, Asked, CountedSignature, Coverage};
 use super::history::History;
 use super::prefetch::Prefetched;
 use super::{Evaluation, Parent, revision, timestamp};
-use crate::diff::{Change, Judge, unread};
-use crate::object::{Commit, Malformed, ObjectKind, Tag, Trailers, limits};
+use crate::diff::{Change, Judge};
+use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::{Signer, Step};
 use crate::policy::{Bypass, Policy};
@@ -130,7 +131,7 @@ impl Evaluation<'_> {
             let read = self.objects.read(&id, ObjectKind::Commit, limits::COMMIT);
             (read, None)
         };
-        let raw = raw.map_err(|e| one(unread(&e)))?;
+        let raw = raw.map_err(|e| one(e.into()))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
         step.subject = commit.subject();
         let finding = self.finding_of(&parent.authority, &commit, finding);
@@ -243,16 +244,8 @@ impl Evaluation<'_> {
         }
         let mut after = parent.seconds;
         for side in commit.parents.iter().skip(1) {
-            let raw = self
-                .objects
-                .read(side, ObjectKind::Commit, limits::COMMIT)
-                .map_err(|e| unread(&e))?;
-            after = after.max(
-                Commit::parse(&raw, side.format())
-                    .map_err(|e| malformed(&e))?
-                    .committer
-                    .seconds,
-            );
+            let raw = read(self.objects, side)?;
+            after = after.max(parse(&raw, side)?.committer.seconds);
         }
         for raw in &commit.mergetags {
             let wrong = |why: &dyn std::fmt::Display| {
@@ -464,24 +457,12 @@ fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
     if lacks.is_empty() {
         return frozen;
     }
-    let lacking: Vec<String> = lacks
-        .iter()
-        .map(|m| format!("{} of {} from {}", m.have, m.count, m.from))
-        .collect();
     let message = format!(
         "{}; the emergency that it declares has {}",
         frozen.message,
-        lacking.join(" and ")
+        Missing::listed(&lacks)
     );
     Reason { message, ..frozen }.missing(lacks)
-}
-
-fn malformed(error: &Malformed) -> Reason {
-    let code = match error {
-        Malformed::TooMany(..) => ReasonCode::TooLarge,
-        _ => ReasonCode::MalformedCommit,
-    };
-    Reason::new(code, error.to_string())
 }
 
 fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
@@ -491,7 +472,7 @@ fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
             .authority
             .ring
             .get(signature.key)
-            .map_or(crate::signature::KeyName::Ssh([0; 32]), |key| {
+            .map_or(crate::key_name::KeyName::Ssh([0; 32]), |key| {
                 key.name.clone()
             }),
         time: timestamp(signature.seconds),

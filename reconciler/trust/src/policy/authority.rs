@@ -7,9 +7,9 @@ use plumb_document::{Diagnostic, Severity, Span};
 
 use super::key_files::{KeyContent, KeyFiles};
 use super::{KEYS_PATH, KeyRecord, KeyRing, POLICY_PATH, Policy, codes};
+use crate::key_name::KeyName;
 use crate::object::{Checked, Entry, EntryMode, ObjectKind, Objects, Tree, entries, limits};
 use crate::oid::Oid;
-use crate::signature::KeyName;
 use crate::work::{WorkCounter, count};
 
 /// A policy and its keys.

@@ -41,7 +41,7 @@ impl std::fmt::Display for KeyRevocation {
 }
 
 /// A public key of any role.
-pub(super) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
+pub(crate) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
 
 impl CertRevocations {
     /// Verifies the revocations of a certificate; `find` returns a key that may be a designated revoker's.
@@ -123,13 +123,6 @@ impl CertRevocations {
         self.in_force(&part.key().fingerprint(), seconds, bound)
     }
 
-    /// True if a valid certificate is revoked at a time.
-    pub(super) fn is_certificate_revoked(&self, cert: &ValidCert<'_>, seconds: i64) -> bool {
-        let primary = cert.fingerprint();
-        self.in_force(&primary, seconds, newest_binding(cert))
-            .is_some()
-    }
-
     /// Returns every verified revocation, with the part that it revokes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &KeyRevocation)> {
         let each = |(part, all)| std::iter::repeat(part).zip::<&Vec<KeyRevocation>>(all);
@@ -190,14 +183,13 @@ pub(super) fn is_ended_by_weak_signature<'s, R: key::KeyRole>(
     bound: Option<i64>,
     seconds: i64,
 ) -> bool {
-    let at = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     signatures.any(|signature| {
         let made = signature.signature_creation_time().map_or(0, seconds_of);
         let strength = HashAlgoSecurity::CollisionResistance;
         made <= seconds
             && bound.is_none_or(|bound| bound < made)
             && standard.signature(signature, strength).is_err()
-            && signature.key_alive(key, at).is_err()
+            && signature.key_alive(key, at(seconds)).is_err()
     })
 }
 
@@ -227,4 +219,8 @@ pub(super) fn seconds_of(time: SystemTime) -> i64 {
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok())
         .unwrap_or(0)
+}
+
+pub(super) fn at(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

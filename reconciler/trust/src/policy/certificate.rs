@@ -1,15 +1,46 @@
 //! Writes key files for `trust/keys/`, with no more than is needed, and with every revocation.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sequoia_openpgp::cert::{Cert, CertParser};
 use sequoia_openpgp::packet::Signature;
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::serialize::SerializeInto as _;
-use sequoia_openpgp::{Packet, anyhow};
+use sequoia_openpgp::{Fingerprint, Packet, anyhow};
 
 use super::key_record::revocations;
 use super::{KeyFile, KeyFileError};
+
+/// Something that a copy of a certificate has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateLoss {
+    /// A revocation.
+    Revocation,
+    /// A user ID.
+    UserId,
+    /// The newest self-signature of the certificate or of a part of it.
+    SelfSignature,
+}
+
+impl fmt::Display for CertificateLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Revocation => "a revocation",
+            Self::UserId => "a user ID",
+            Self::SelfSignature => "a self-signature",
+        })
+    }
+}
+
+/// A part of a certificate that has self-signatures of its own.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum SignedPart {
+    User(Vec<u8>),
+    Key(Fingerprint),
+}
 
 impl KeyFile {
     /// Reads every certificate of an `OpenPGP` keyring, armored or not.
@@ -53,14 +84,27 @@ impl KeyFile {
         }
     }
 
-    /// True if this copy of a certificate lacks a revocation that an earlier copy has. An SSH key has none.
-    pub fn loses_revocation_of(&self, earlier: &Self) -> bool {
-        match (earlier, self) {
-            (Self::OpenPgp(before), Self::OpenPgp(after)) => {
-                !revocations(before).is_subset(&revocations(after))
-            }
-            _ => false,
+    /// Returns the first thing that this copy of a certificate lacks and an earlier copy has: a revocation, a
+    /// user ID, or the newest self-signature of a part. An SSH key has none.
+    pub fn loss_since(&self, earlier: &Self) -> Option<CertificateLoss> {
+        let (Self::OpenPgp(before), Self::OpenPgp(after)) = (earlier, self) else {
+            return None;
+        };
+        if !revocations(before).is_subset(&revocations(after)) {
+            return Some(CertificateLoss::Revocation);
         }
+        let (old, new) = (
+            newest_self_signatures(before),
+            newest_self_signatures(after),
+        );
+        let lost = |(part, made): &(&SignedPart, &Option<SystemTime>)| {
+            new.get(*part).is_none_or(|newest| newest < *made)
+        };
+        let (part, _) = old.iter().find(lost)?;
+        Some(match part {
+            SignedPart::User(_) if !new.contains_key(part) => CertificateLoss::UserId,
+            _ => CertificateLoss::SelfSignature,
+        })
     }
 
     /// Returns the kind of key, for people: `ssh-ed25519`, `OpenPGP RSA 4096`.
@@ -76,6 +120,25 @@ impl KeyFile {
             }
         }
     }
+}
+
+/// Returns the time of the newest self-signature of each user ID and key, or `None` for a user ID without one.
+fn newest_self_signatures(cert: &Cert) -> BTreeMap<SignedPart, Option<SystemTime>> {
+    let newest = |signatures: Vec<&Signature>| {
+        let times = signatures.into_iter();
+        times
+            .filter_map(|signature| signature.signature_creation_time())
+            .max()
+    };
+    let users = cert.userids().map(|user| {
+        let part = SignedPart::User(user.userid().value().to_vec());
+        (part, newest(user.self_signatures().collect()))
+    });
+    let keys = cert.keys().map(|part| {
+        let newest = newest(part.self_signatures().collect());
+        (SignedPart::Key(part.key().fingerprint()), newest)
+    });
+    users.chain(keys).collect()
 }
 
 fn minimal(cert: &Cert) -> anyhow::Result<Cert> {
@@ -185,10 +248,11 @@ mod tests {
             .unwrap();
         let revoked = alice.clone().insert_packets([revocation]).unwrap().0;
         let (before, after) = (file(&revoked), file(&alice));
-        assert!(after.loses_revocation_of(&before));
-        assert!(!before.loses_revocation_of(&after));
+        let lost = Some(CertificateLoss::Revocation);
+        assert_eq!(after.loss_since(&before), lost);
+        assert_eq!(before.loss_since(&after), None);
         let copy = KeyFile::parse(before.to_text().unwrap().as_bytes()).unwrap();
-        assert!(!copy.loses_revocation_of(&before));
+        assert_eq!(copy.loss_since(&before), None);
     }
 
     #[test]

@@ -20,5 +20,6 @@ codes! {
     POLICY_TRUST_RULE "policy-trust-rule" "The rules for trust/ must be at least as strong as every other rule, or whoever is let through there could change the others.";
     POLICY_VALUE "policy-value" "A value of the policy is outside of what makes sense.";
     POLICY_UNSATISFIABLE "policy-unsatisfiable" "A rule could never be met: its group has fewer identities with a usable key than it asks for.";
+    IDENTITY_LOCKED_OUT "identity-locked-out" "An identity that a rule counts has no key that could sign, so that person is locked out.";
     KEY_FILE "key-file" "A file in trust/keys/ holds exactly one OpenPGP certificate or one SSH public key.";
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sequoia_openpgp::cert::{Cert, CertParser};
-use sequoia_openpgp::parse::Parse as _;
+use sequoia_openpgp::cert::Cert;
 
 use super::material::Material;
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The content of a key file.
 #[derive(Debug, Clone)]
@@ -79,19 +78,11 @@ impl KeyFile {
     }
 
     fn openpgp(bytes: &[u8]) -> Result<Self, KeyFileError> {
-        let garbled = |e: sequoia_openpgp::anyhow::Error| KeyFileError::Garbled(e.to_string());
-        let mut certs = CertParser::from_bytes(bytes).map_err(garbled)?;
-        let cert = certs
-            .next()
-            .ok_or(KeyFileError::Neither)?
-            .map_err(garbled)?;
-        if certs.next().is_some() {
-            return Err(KeyFileError::Several);
+        let mut all = Self::parse_keyring(bytes)?;
+        match all.pop() {
+            Some(key) if all.is_empty() => Ok(key),
+            _ => Err(KeyFileError::Several),
         }
-        if cert.is_tsk() {
-            return Err(KeyFileError::Secret);
-        }
-        Ok(Self::OpenPgp(Arc::new(cert)))
     }
 
     /// Returns the key's fingerprint.

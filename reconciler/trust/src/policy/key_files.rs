@@ -7,8 +7,8 @@ use sequoia_openpgp::Packet;
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
 
 use super::{KeyFile, KeyFileError, codes};
+use crate::key_name::KeyName;
 use crate::object::limits;
-use crate::signature::KeyName;
 use crate::work::WorkCounter;
 
 /// The keys of a folder by name, and the diagnostics about their files.

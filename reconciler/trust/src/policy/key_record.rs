@@ -10,7 +10,7 @@ use sequoia_openpgp::cert::Cert;
 use super::cert_revocations::{AnyKey, CertRevocations, value_of};
 use super::material::Material;
 use super::{KeyFile, verified_revocations};
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The keys of one `trust` folder and their revocations.
 #[derive(Debug, Default)]
@@ -23,12 +23,12 @@ struct FileRecord {
     /// Every revocation of every component by the value of its signature, and each verified one a second
     /// time: a designated revoker's revocation loses its force with the revoker's key file or designation.
     revocations: BTreeSet<String>,
-    parts: Vec<Part>,
+    parts: Vec<RecordedPart>,
 }
 
 /// A key of a file: a certificate's primary key or subkey, or an SSH key.
 #[derive(Debug)]
-struct Part {
+struct RecordedPart {
     material: Material,
     revoked: bool,
 }
@@ -83,7 +83,7 @@ impl FileRecord {
             KeyFile::Ssh(key) => {
                 return Self {
                     revocations: BTreeSet::new(),
-                    parts: vec![Part {
+                    parts: vec![RecordedPart {
                         material: Material::of_ssh(key.key_data()),
                         revoked: false,
                     }],
@@ -96,7 +96,7 @@ impl FileRecord {
             .collect();
         let part = |key: &AnyKey| {
             let name = key.fingerprint();
-            Part {
+            RecordedPart {
                 material: Material::of_openpgp(key),
                 revoked: verified.iter().any(|(part, _)| **part == name),
             }

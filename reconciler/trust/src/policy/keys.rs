@@ -2,25 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use ed25519_dalek::VerifyingKey;
 use sequoia_openpgp::cert::Cert;
-use sequoia_openpgp::packet::{Key, key};
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::HashAlgorithm;
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
-use ssh_key::public::KeyData;
 
-use super::cert_revocations::{
-    AnyKey, CertRevocations, KeyRevocation, is_ended_by_weak_signature, newest_binding,
-    primary_signatures, seconds_of,
-};
-use super::material::{Material, rsa_bits};
+use super::cert_revocations::{AnyKey, CertRevocations, KeyRevocation, at};
+use super::material::Material;
 use super::moments::moments;
+use super::unusable::Unusable;
 use super::{IdentityIndex, KeyFile, Policy};
-use crate::reason::{Reason, ReasonCode};
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The keys of a policy, indexed by the names that signatures have for them.
 #[derive(Debug)]
@@ -37,7 +32,7 @@ pub struct KeyRing {
     min_rsa_bits: usize,
     /// Revocations of primary keys and subkeys of any key file, by their material.
     by_material: HashMap<[u8; 32], Vec<(Fingerprint, KeyRevocation)>>,
-    live: Mutex<HashMap<(Fingerprint, usize), Result<(), Reason>>>,
+    live: Mutex<HashMap<(Fingerprint, usize), Result<(), Unusable>>>,
 }
 
 /// A primary key or subkey of a certificate.
@@ -57,7 +52,7 @@ pub(crate) struct RingKey {
     pub(crate) valid_before: Option<i64>,
     pub(crate) file: Option<KeyFile>,
     /// The times at which a part of its certificate begins or ends.
-    moments: Vec<i64>,
+    pub(super) moments: Vec<i64>,
     revocations: CertRevocations,
     /// The material of all its parts.
     material: Material,
@@ -76,10 +71,6 @@ fn standard(now: SystemTime) -> StandardPolicy<'static> {
         policy.reject_hash(hash);
     }
     policy
-}
-
-pub(super) fn at(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// The two owners of a key that both of them have.
@@ -354,181 +345,36 @@ impl KeyRing {
         key: usize,
         part: &Fingerprint,
         seconds: i64,
-    ) -> Result<(), Reason> {
-        let material = self.by_fingerprint.get(part);
-        let material = material.and_then(|at| self.parts.get(*at));
+    ) -> Result<(), Unusable> {
+        let own = self.by_fingerprint.get(part);
+        let own = own.and_then(|at| self.parts.get(*at));
         let other =
-            material.and_then(|own| self.revoked_in_other_form(&own.material, Some(part), seconds));
+            own.and_then(|own| self.revoked_in_other_form(&own.material, Some(part), seconds));
         if let Some(by) = other {
-            let message = format!(
-                "the OpenPGP key {} is revoked in another form ({by})",
-                part.to_hex()
-            );
-            return Err(Reason::new(ReasonCode::KeyRevoked, message));
+            return Err(Unusable::in_another_form(by));
         }
-        let moments = self.keys.get(key).map_or(&[][..], |key| &key.moments);
-        let stretch = moments.partition_point(|moment| *moment <= seconds);
+        let key = self.keys.get(key).ok_or_else(Unusable::no_certificate)?;
+        let stretch = key.moments.partition_point(|moment| *moment <= seconds);
         let place = (part.clone(), stretch);
         if let Ok(known) = self.live.lock()
             && let Some(answer) = known.get(&place)
         {
             return answer.clone();
         }
-        let answer = self.live_at(key, part, seconds);
+        let answer = self.check_part(key, part, seconds);
         if let Ok(mut known) = self.live.lock() {
             known.insert(place, answer.clone());
         }
         answer
     }
-
-    fn live_at(&self, key: usize, part: &Fingerprint, seconds: i64) -> Result<(), Reason> {
-        let Some(RingKey {
-            file: Some(KeyFile::OpenPgp(cert)),
-            revocations,
-            ..
-        }) = self.keys.get(key)
-        else {
-            return Err(Reason::new(
-                ReasonCode::UnknownKey,
-                "the certificate isn't there",
-            ));
-        };
-        let name = part.to_hex();
-        let revoked = |by: &KeyRevocation| {
-            Reason::new(
-                ReasonCode::KeyRevoked,
-                format!("the OpenPGP key {name} is revoked ({by})"),
-            )
-        };
-        let expired = |error: &dyn std::fmt::Display| {
-            Reason::new(
-                ReasonCode::KeyExpired,
-                format!("the OpenPGP key {name} wasn't valid when the signature was made: {error}"),
-            )
-        };
-        // Revocations come first: a revoked certificate may have no other valid signature left.
-        let valid = cert.with_policy(&self.standard, at(seconds));
-        let bound = valid.as_ref().ok().and_then(newest_binding);
-        if let Some(by) = revocations.in_force(&cert.fingerprint(), seconds, bound) {
-            return Err(revoked(by));
-        }
-        // The library's message would contain the requested time, but the answer is cached for the whole
-        // span.
-        let valid = valid.map_err(|_| {
-            expired(&"its certificate has no signature of its own that counts then")
-        })?;
-        valid.alive().map_err(|e| expired(&e))?;
-        let ended = "a newer signature of its own, with a weak hash, ends it";
-        let (primary, own) = (cert.primary_key().key(), primary_signatures(cert));
-        if is_ended_by_weak_signature(&self.standard, primary, own, bound, seconds) {
-            return Err(expired(&ended));
-        }
-        let Some(part) = valid.keys().find(|k| k.key().fingerprint() == *part) else {
-            return Err(Reason::new(
-                ReasonCode::KeyMisused,
-                format!("the OpenPGP key {name} isn't validly bound to its certificate"),
-            ));
-        };
-        if let Some(by) = revocations.of_valid_part(&part, seconds) {
-            return Err(revoked(by));
-        }
-        part.alive().map_err(|e| expired(&e))?;
-        let bound = part.binding_signature().signature_creation_time();
-        let (bound, own) = (bound.map(seconds_of), part.amalgamation().self_signatures());
-        if is_ended_by_weak_signature(&self.standard, part.key(), own, bound, seconds) {
-            return Err(expired(&ended));
-        }
-        if !part.for_signing() {
-            return Err(Reason::new(
-                ReasonCode::KeyMisused,
-                format!("the OpenPGP key {name} isn't meant for signing"),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Checks that the part of a certificate that made a good signature could still sign later: a signing
-    /// subkey expires and is retired by itself.
-    pub(crate) fn still_live(
-        &self,
-        key: usize,
-        part: &Fingerprint,
-        seconds: i64,
-    ) -> Result<(), Reason> {
-        self.openpgp_live(key, part, seconds).map_err(|reason| {
-            let message = format!(
-                "the OpenPGP key {} no longer counted shortly before its signature was first seen here",
-                part.to_hex()
-            );
-            Reason::new(reason.code, message)
-        })
-    }
-
-    /// Checks that a key could make a signature that counts at a time.
-    pub(crate) fn usable(&self, key: &RingKey, seconds: i64) -> Result<(), String> {
-        if key.valid_before.is_some_and(|end| seconds >= end) {
-            return Err("its `validBefore` has passed".to_owned());
-        }
-        if matches!(key.name, KeyName::Ssh(_))
-            && let Some(by) = self.revoked_in_other_form(&key.material, None, seconds)
-        {
-            return Err(format!("it is revoked in another form ({by})"));
-        }
-        match (&key.name, &key.file) {
-            (KeyName::OpenPgp(_), Some(KeyFile::OpenPgp(cert))) => {
-                let valid = cert
-                    .with_policy(&self.standard, at(seconds))
-                    .map_err(|e| e.to_string())?;
-                let revocations = &key.revocations;
-                let signs = valid.keys().alive().for_signing().any(|part| {
-                    let (material, name) =
-                        (Material::of_openpgp(part.key()), part.key().fingerprint());
-                    let other = self.revoked_in_other_form(&material, Some(&name), seconds);
-                    self.strong(part.key())
-                        && revocations.of_valid_part(&part, seconds).is_none()
-                        && other.is_none()
-                });
-                if signs
-                    && !revocations.is_certificate_revoked(&valid, seconds)
-                    && valid.alive().is_ok()
-                {
-                    Ok(())
-                } else {
-                    Err("it has no part that can sign and be verified here".to_owned())
-                }
-            }
-            (KeyName::OpenPgp(_), _) => Err(format!(
-                "no file in {} holds its certificate",
-                super::KEYS_PATH
-            )),
-            (KeyName::Ssh(_), Some(KeyFile::Ssh(ssh))) => match ssh.key_data() {
-                KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {
-                    Ok(())
-                }
-                KeyData::Ecdsa(ecdsa) if ecdsa.curve() != ssh_key::EcdsaCurve::NistP521 => Ok(()),
-                KeyData::Rsa(rsa) if rsa_bits(rsa) >= self.min_rsa_bits => Ok(()),
-                KeyData::Rsa(_) => Err(format!("it has fewer than {} bits", self.min_rsa_bits)),
-                _ => Err("keys of its kind can't be verified here".to_owned()),
-            },
-            // An SSH signature carries its key, and the policy names the key by a strong hash.
-            (KeyName::Ssh(_), _) => Ok(()),
-        }
-    }
-
-    fn strong<R: key::KeyRole>(&self, key: &Key<key::PublicParts, R>) -> bool {
-        use sequoia_openpgp::crypto::mpi::PublicKey;
-        key.pk_algo().is_supported()
-            && match key.mpis() {
-                PublicKey::RSA { .. } => key.mpis().bits().unwrap_or(0) >= self.min_rsa_bits,
-                PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } => {
-                    curve.is_supported()
-                }
-                _ => true,
-            }
-    }
 }
 
 impl RingKey {
+    /// True if the policy has ended the key before a time.
+    pub(crate) fn is_past(&self, seconds: i64) -> bool {
+        self.valid_before.is_some_and(|end| seconds >= end)
+    }
+
     /// True if a hard revocation in its certificate voids all its signatures.
     pub(crate) fn is_compromised(&self) -> bool {
         let primary = self.cert().map(Cert::fingerprint);

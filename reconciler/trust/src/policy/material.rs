@@ -9,7 +9,7 @@ use sequoia_openpgp::types::Curve;
 use sha2::Digest as _;
 use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey};
 
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The material of a public key, or of a certificate's keys, as SHA-256 digests.
 ///

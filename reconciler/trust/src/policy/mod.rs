@@ -18,25 +18,31 @@ mod pattern;
 mod satisfiable;
 mod spec;
 mod standing;
+mod unusable;
+mod validity;
 mod witness;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use authority::first as first_error;
 pub use authority::{Authority, authority};
+pub(crate) use cert_revocations::AnyKey;
+pub use certificate::CertificateLoss;
 pub use key_file::{KeyFile, KeyFileError};
 pub(crate) use key_record::{KeyRecord, RecordedRevocations};
 pub use keys::KeyRing;
 use keys::verified_revocations;
 pub(crate) use material::{Material, rsa_bits};
 pub use pattern::{Pattern, PatternError};
-pub use satisfiable::{Alone, Satisfiability, Unsatisfiable};
+pub use satisfiable::{Alone, LockedOut, Satisfiability, Unsatisfiable};
 pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
+pub use unusable::Unusable;
+pub(crate) use validity::unverifiable;
 
-use crate::signature::KeyName;
+use crate::key_name::KeyName;
 
 /// The path of the policy; fixed.
 pub const POLICY_PATH: &str = "trust/policy.yaml";
@@ -132,7 +138,8 @@ impl Rule {
 }
 
 /// A number of different identities of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Need {
     /// The group.
     pub from: String,
@@ -189,6 +196,15 @@ impl Policy {
     /// Returns the identities of a group.
     pub fn group(&self, name: &str) -> &[IdentityIndex] {
         self.groups.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// True if a rule or an emergency counts an identity, or if heartbeats are its.
+    pub(crate) fn asks_for(&self, who: IdentityIndex) -> bool {
+        let rules = self.rules.iter().flat_map(|rule| &rule.need);
+        let emergency = self.emergency.iter().flat_map(|emergency| &emergency.need);
+        let beats = self.freshness.as_ref().is_some_and(|f| f.from == who);
+        let mut needs = rules.chain(emergency);
+        beats || needs.any(|need| self.group(&need.from).contains(&who))
     }
 
     /// Returns the rules that own a path, with their positions.

@@ -11,8 +11,8 @@ use super::{
     Emergency, Freeze, Freshness, Identity, IdentityIndex, Need, POLICY_PATH, Pattern, Policy,
     PolicyKey, Rule, Seconds, TRUST_PATH, codes, spec,
 };
+use crate::key_name::KeyName;
 use crate::object::limits;
-use crate::signature::KeyName;
 use crate::work::{WorkCounter, count};
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";
@@ -206,7 +206,7 @@ impl Reader<'_> {
 
     fn identities(
         &mut self,
-        identities: BTreeMap<String, Spanned<spec::Identity>>,
+        identities: BTreeMap<String, Spanned<spec::IdentitySpec>>,
         span: &Span,
     ) -> Vec<Identity> {
         if identities.is_empty() || identities.len() > MOST {
@@ -255,7 +255,7 @@ impl Reader<'_> {
         read
     }
 
-    fn key(&mut self, key: &Spanned<spec::Key>) -> Option<KeyName> {
+    fn key(&mut self, key: &Spanned<spec::KeySpec>) -> Option<KeyName> {
         let (text, name) = match (&key.openpgp, &key.ssh) {
             (Some(text), None) => (text, KeyName::openpgp(text)),
             (None, Some(text)) => (text, KeyName::ssh(text)),
@@ -346,7 +346,7 @@ impl Reader<'_> {
 
     fn rule(
         &mut self,
-        rule: &Spanned<spec::Rule>,
+        rule: &Spanned<spec::RuleSpec>,
         groups: &BTreeMap<String, Vec<IdentityIndex>>,
     ) -> Rule {
         self.no_hosts(rule.hosts.as_ref());
@@ -379,7 +379,7 @@ impl Reader<'_> {
 
     fn needs(
         &mut self,
-        needs: &Spanned<Vec<Spanned<spec::Need>>>,
+        needs: &Spanned<Vec<Spanned<Need>>>,
         groups: &BTreeMap<String, Vec<IdentityIndex>>,
     ) -> Vec<Need> {
         if needs.is_empty() {
@@ -405,14 +405,7 @@ impl Reader<'_> {
                 );
             }
         }
-        needs
-            .value
-            .iter()
-            .map(|need| Need {
-                from: need.from.clone(),
-                count: need.count,
-            })
-            .collect()
+        needs.value.iter().map(|need| need.value.clone()).collect()
     }
 
     /// Checks the number of group members that the needs name in total; returns `false` if there are too many
@@ -494,7 +487,7 @@ impl Reader<'_> {
         }
     }
 
-    fn freeze(&mut self, freeze: &Spanned<spec::Freeze>) -> Freeze {
+    fn freeze(&mut self, freeze: &Spanned<spec::FreezeSpec>) -> Freeze {
         self.no_hosts(freeze.hosts.as_ref());
         if freeze.from >= freeze.to {
             self.wrong(
@@ -517,7 +510,7 @@ impl Reader<'_> {
 
     fn freshness(
         &mut self,
-        freshness: &spec::Freshness,
+        freshness: &spec::FreshnessSpec,
         groups: &BTreeMap<String, Vec<IdentityIndex>>,
     ) -> Option<Freshness> {
         let from = self.names.get(freshness.from.as_str()).copied();

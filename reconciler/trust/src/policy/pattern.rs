@@ -10,11 +10,11 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<Component>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Part {
+enum Component {
     /// `**`
     Any,
     /// A component, folded to lower case; `*` matches any characters.
@@ -64,13 +64,13 @@ impl Pattern {
         let part = |part: &str| match part {
             "" => Err(PatternError::Slash),
             "." | ".." => Err(PatternError::Dots),
-            "**" => Ok(Part::Any),
+            "**" => Ok(Component::Any),
             part if part.contains("**") => Err(PatternError::Joined),
-            part => Ok(Part::One(part.to_ascii_lowercase())),
+            part => Ok(Component::One(part.to_ascii_lowercase())),
         };
         let mut parts = text.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
         // Several `**` in a row mean the same as one, and would make the matching slow.
-        parts.dedup_by(|a, b| *a == Part::Any && *b == Part::Any);
+        parts.dedup_by(|a, b| *a == Component::Any && *b == Component::Any);
         Ok(Self {
             text: text.to_owned(),
             parts,
@@ -86,7 +86,7 @@ impl Pattern {
     pub fn owns(&self, path: &str) -> bool {
         // `reached[i]`: the first `i` parts match the components read so far. One pass over the path, so that
         // the work is at most parts × components.
-        if let [Part::Any] = self.parts[..] {
+        if let [Component::Any] = self.parts[..] {
             return true;
         }
         let mut reached = vec![false; self.parts.len() + 1];
@@ -97,8 +97,8 @@ impl Pattern {
             next.fill(false);
             for (i, part) in self.parts.iter().enumerate().filter(|(i, _)| reached[*i]) {
                 match part {
-                    Part::Any => next[i] = true,
-                    Part::One(glob) => {
+                    Component::Any => next[i] = true,
+                    Component::One(glob) => {
                         next[i + 1] |= matches(glob.as_bytes(), component.as_bytes());
                     }
                 }
@@ -115,7 +115,7 @@ impl Pattern {
     /// Skips every `**`, which may match nothing.
     fn skip_any(&self, reached: &mut [bool]) {
         for (i, part) in self.parts.iter().enumerate() {
-            reached[i + 1] |= reached[i] && *part == Part::Any;
+            reached[i + 1] |= reached[i] && *part == Component::Any;
         }
     }
 }

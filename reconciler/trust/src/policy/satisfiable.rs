@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::identity_set::IdentitySet;
-use super::{Authority, Bypass, Emergency, IdentityIndex, Need, Pattern, Policy, Rule, TRUST_PATH};
-use crate::signature::KeyName;
+use super::{
+    Authority, Bypass, Emergency, IdentityIndex, Need, Pattern, Policy, Rule, TRUST_PATH, Unusable,
+};
+use crate::key_name::KeyName;
+use crate::reason::ReasonCode;
 
 /// The result of `plumb trust check`.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +21,9 @@ pub struct Satisfiability {
     pub alone: Vec<Alone>,
     /// Keys that couldn't make a signature that counts, with the reasons.
     pub unusable: Vec<String>,
+    /// Identities that a rule counts and that have no usable key, with the reason of each key.
+    #[serde(skip)]
+    pub locked_out: Vec<LockedOut>,
     /// Identities in more than one of the groups of one rule: one signature by such an identity meets both
     /// needs.
     pub doubled: Vec<String>,
@@ -34,6 +40,28 @@ pub struct Unsatisfiable {
     pub count: u32,
     /// Identities of the group that have a usable key.
     pub usable: u32,
+}
+
+/// A key that should let its identity sign, and doesn't.
+#[derive(Debug, Clone)]
+pub struct LockedOut {
+    /// The identity, which has no usable key.
+    pub identity: String,
+    /// The key.
+    pub key: KeyName,
+    /// The reason that it couldn't sign.
+    pub unusable: Unusable,
+}
+
+impl std::fmt::Display for LockedOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            identity,
+            key,
+            unusable,
+        } = self;
+        write!(f, "{identity} can't sign with the key {key}: {unusable}")
+    }
 }
 
 /// Identities that could change a rule's paths alone.
@@ -58,21 +86,27 @@ impl Authority {
     pub fn check_without(&self, revoked: &[KeyName], at: Timestamp) -> Satisfiability {
         let usable = self.able(at, |key| self.is_among(key, revoked));
         let mut unusable = Vec::new();
+        let mut locked_out = Vec::new();
+        let policy = &self.policy;
         for (index, key) in self.ring.keys().iter().enumerate() {
-            let why = if self.is_among(index, revoked) {
-                Err("it is revoked".to_owned())
+            let checked = if self.is_among(index, revoked) {
+                Err(Unusable::revoked("it is revoked"))
             } else {
-                self.ring.usable(key, at.as_second())
+                self.ring.usable(index, at.as_second())
             };
-            if let Err(why) = why {
-                unusable.push(format!(
-                    "{} of {}: {why}",
-                    key.name,
-                    self.policy.name(key.identity)
-                ));
+            let Err(why) = checked else { continue };
+            let (name, identity) = (key.name.clone(), policy.name(key.identity));
+            unusable.push(format!("{name} of {identity}: {why}"));
+            // A revocation and `validBefore` take authority away on purpose.
+            let meant = why.code == ReasonCode::KeyRevoked || key.is_past(at.as_second());
+            if !meant && !usable.contains(&key.identity) && policy.asks_for(key.identity) {
+                locked_out.push(LockedOut {
+                    identity: identity.to_owned(),
+                    key: name,
+                    unusable: why,
+                });
             }
         }
-        let policy = &self.policy;
         let unsatisfiable = unsatisfiable(policy, &usable);
         let alone = policy
             .rules
@@ -92,6 +126,7 @@ impl Authority {
             unsatisfiable,
             alone,
             unusable,
+            locked_out,
             doubled: doubled(policy),
         }
     }
@@ -118,8 +153,8 @@ impl Authority {
         revoked: impl Fn(usize) -> bool,
     ) -> BTreeSet<IdentityIndex> {
         let keys = self.ring.keys().iter().enumerate();
-        keys.filter(|(index, key)| {
-            !revoked(*index) && self.ring.usable(key, at.as_second()).is_ok()
+        keys.filter(|(index, _)| {
+            !revoked(*index) && self.ring.usable(*index, at.as_second()).is_ok()
         })
         .map(|(_, key)| key.identity)
         .collect()

@@ -7,19 +7,21 @@ use jiff::Timestamp;
 use plumb_document::Spanned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Need;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Document {
     pub(super) api_version: Option<Spanned<String>>,
     pub(super) kind: Spanned<String>,
     #[serde(rename = "metadata")]
-    pub(super) _metadata: Metadata,
+    pub(super) _metadata: MetadataSpec,
     pub(super) spec: Spanned<Spec>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Metadata {
+pub(super) struct MetadataSpec {
     #[serde(rename = "name")]
     _name: String,
     #[serde(rename = "labels", default)]
@@ -34,21 +36,21 @@ pub(super) struct Spec {
     #[serde(rename = "ref")]
     pub(super) reference: Spanned<String>,
     pub(super) bind_ref: BindRef,
-    pub(super) identities: BTreeMap<String, Spanned<Identity>>,
+    pub(super) identities: BTreeMap<String, Spanned<IdentitySpec>>,
     pub(super) groups: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
-    pub(super) rules: Spanned<Vec<Spanned<Rule>>>,
+    pub(super) rules: Spanned<Vec<Spanned<RuleSpec>>>,
     #[serde(default)]
     pub(super) side_branches: SideBranches,
     #[serde(default)]
-    pub(super) approvals: Approvals,
+    pub(super) approvals: ApprovalsSpec,
     #[serde(default)]
-    pub(super) time: Time,
+    pub(super) time: TimeSpec,
     #[serde(default)]
-    pub(super) crypto: Crypto,
-    pub(super) freshness: Option<Freshness>,
+    pub(super) crypto: CryptoSpec,
+    pub(super) freshness: Option<FreshnessSpec>,
     #[serde(default)]
-    pub(super) freeze: Vec<Spanned<Freeze>>,
-    pub(super) emergency: Option<Emergency>,
+    pub(super) freeze: Vec<Spanned<FreezeSpec>>,
+    pub(super) emergency: Option<EmergencySpec>,
 }
 
 /// The way in which a signature must name its branch.
@@ -77,13 +79,13 @@ pub enum SideBranches {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Identity {
-    pub(super) keys: Spanned<Vec<Spanned<Key>>>,
+pub(super) struct IdentitySpec {
+    pub(super) keys: Spanned<Vec<Spanned<KeySpec>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Key {
+pub(super) struct KeySpec {
     pub(super) openpgp: Option<Spanned<String>>,
     pub(super) ssh: Option<Spanned<String>>,
     pub(super) valid_before: Option<Timestamp>,
@@ -91,41 +93,34 @@ pub(super) struct Key {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rule {
+pub(super) struct RuleSpec {
     pub(super) paths: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
     pub(super) need: Spanned<Vec<Spanned<Need>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Need {
-    pub(super) from: String,
-    pub(super) count: u32,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Approvals {
+pub(super) struct ApprovalsSpec {
     pub(super) max_age: Option<Seconds>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Time {
+pub(super) struct TimeSpec {
     pub(super) skew: Option<Seconds>,
     pub(super) max_age: Option<Seconds>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Crypto {
+pub(super) struct CryptoSpec {
     pub(super) min_rsa_bits: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Freshness {
+pub(super) struct FreshnessSpec {
     pub(super) tag: Spanned<String>,
     pub(super) from: Spanned<String>,
     pub(super) max_age: Seconds,
@@ -146,7 +141,7 @@ pub enum OnStale {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Freeze {
+pub(super) struct FreezeSpec {
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
     pub(super) paths: Option<Vec<Spanned<String>>>,
@@ -165,7 +160,7 @@ pub enum Bypass {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Emergency {
+pub(super) struct EmergencySpec {
     pub(super) need: Spanned<Vec<Spanned<Need>>>,
     pub(super) ttl: Seconds,
     pub(super) bypasses: Vec<Bypass>,

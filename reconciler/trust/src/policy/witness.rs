@@ -1,10 +1,11 @@
 //! Identifies the signer of a tag or commit that somebody has just made, so that they learn if it counts.
 
 use super::{Authority, Identity};
-use crate::object::{Commit, Tag};
+use crate::key_name::KeyName;
+use crate::object::{Commit, Payload, Tag};
 use crate::oid::ObjectFormat;
 use crate::reason::{Reason, ReasonCode};
-use crate::signature::{Finding, KeyName, Made, examine};
+use crate::signature::{Finding, Made, examine};
 
 impl Authority {
     /// Returns the identity and key that signed a raw annotated tag. Checks neither the tag's text nor its
@@ -19,13 +20,7 @@ impl Authority {
         format: ObjectFormat,
     ) -> Result<(&Identity, &KeyName), Reason> {
         let tag = Tag::parse(raw, format).map_err(|e| garbled(&e))?;
-        let block = tag.signature.ok_or_else(unsigned)?;
-        self.of_finding(examine(
-            &self.ring,
-            tag.payload(),
-            block,
-            tag.tagger.seconds,
-        ))
+        self.signer(tag.payload(), tag.signature, tag.tagger.seconds)
     }
 
     /// Returns the identity and key that signed a raw commit; see [`signer_of_tag`](Self::signer_of_tag).
@@ -38,17 +33,18 @@ impl Authority {
         format: ObjectFormat,
     ) -> Result<(&Identity, &KeyName), Reason> {
         let commit = Commit::parse(raw, format).map_err(|e| garbled(&e))?;
-        let block = commit.signature.as_deref().ok_or_else(unsigned)?;
-        self.of_finding(examine(
-            &self.ring,
-            commit.payload(),
-            block,
-            commit.committer.seconds,
-        ))
+        let block = commit.signature.as_deref();
+        self.signer(commit.payload(), block, commit.committer.seconds)
     }
 
-    fn of_finding(&self, finding: Finding) -> Result<(&Identity, &KeyName), Reason> {
-        match finding {
+    fn signer(
+        &self,
+        payload: Payload<'_>,
+        block: Option<&[u8]>,
+        claimed: i64,
+    ) -> Result<(&Identity, &KeyName), Reason> {
+        let unsigned = || Reason::new(ReasonCode::Uncovered, "it isn't signed");
+        match examine(&self.ring, payload, block.ok_or_else(unsigned)?, claimed) {
             Finding::Not(reason) | Finding::Void(_, _, reason) => Err(reason),
             Finding::Good(Made { key, .. }) => {
                 let missing = || Reason::new(ReasonCode::UnknownKey, "the key isn't in the policy");
@@ -66,8 +62,4 @@ impl Authority {
 
 fn garbled(error: &crate::object::Malformed) -> Reason {
     Reason::new(ReasonCode::MalformedSignature, error.to_string())
-}
-
-fn unsigned() -> Reason {
-    Reason::new(ReasonCode::Uncovered, "it isn't signed")
 }

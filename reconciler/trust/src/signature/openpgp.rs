@@ -1,14 +1,14 @@
 //! Detached `OpenPGP` signatures of version 4.
 
-use sequoia_openpgp::packet::{Packet, Signature, key};
+use sequoia_openpgp::KeyHandle;
+use sequoia_openpgp::packet::{Packet, Signature};
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
 use sequoia_openpgp::policy::{HashAlgoSecurity, Policy as _};
 use sequoia_openpgp::types::{SignatureType, Timestamp as PgpTime};
-use sequoia_openpgp::{KeyHandle, packet};
 
 use super::{Finding, Flaw, Made, not};
 use crate::object::Payload;
-use crate::policy::KeyRing;
+use crate::policy::{AnyKey, KeyRing, unverifiable};
 use crate::reason::{Reason, ReasonCode};
 
 /// True if the bytes are exactly one signature packet, whose header has a definite length: a reader that
@@ -40,26 +40,18 @@ fn parse(bytes: &[u8]) -> Option<Signature> {
 
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Finding {
     // An unknown version parses as an unknown packet; anything else that isn't one packet is garbled.
-    let Some(signature) = parse(bytes) else {
-        let (code, message) = if is_one_packet(bytes) && !matches!(version(bytes), Some(4)) {
-            (
+    let Some(signature) = parse(bytes).filter(|signature| signature.version() == 4) else {
+        if is_one_packet(bytes) && version(bytes) != Some(4) {
+            return not(
                 ReasonCode::UnsupportedSignature,
                 "OpenPGP signatures other than of version 4 can't be verified here",
-            )
-        } else {
-            (
-                ReasonCode::MalformedSignature,
-                "the OpenPGP signature isn't exactly one signature packet",
-            )
-        };
-        return not(code, message);
-    };
-    if signature.version() != 4 {
+            );
+        }
         return not(
-            ReasonCode::UnsupportedSignature,
-            "OpenPGP signatures other than of version 4 can't be verified here",
+            ReasonCode::MalformedSignature,
+            "the OpenPGP signature isn't exactly one signature packet",
         );
-    }
+    };
     let issuers = signature.get_issuers();
     let known = candidates(ring, &issuers);
     if issuers
@@ -87,10 +79,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
             format!("the OpenPGP key {name} isn't in the policy"),
         );
     };
-    if !first.1.pk_algo().is_supported()
-        || !signature.hash_algo().is_supported()
-        || !curve_is_supported(first.1)
-    {
+    if !signature.hash_algo().is_supported() || unverifiable(first.1).is_some() {
         let what = format!(
             "signatures with {} and {} can't be verified here",
             first.1.pk_algo(),
@@ -112,14 +101,14 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
 }
 
 /// Returns the key or subkey that a signature names as its maker, if it names a fingerprint.
-pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
+pub(super) fn named_key(bytes: &[u8]) -> Option<crate::key_name::KeyName> {
     let signature = parse(bytes)?;
     let issuers = signature.get_issuers();
     let hex = issuers.iter().find_map(|issuer| match issuer {
         KeyHandle::Fingerprint(fingerprint) => Some(fingerprint.to_hex()),
         KeyHandle::KeyID(_) => None,
     })?;
-    super::KeyName::openpgp(&hex).ok()
+    crate::key_name::KeyName::openpgp(&hex).ok()
 }
 
 fn version(bytes: &[u8]) -> Option<u8> {
@@ -136,8 +125,6 @@ fn version(bytes: &[u8]) -> Option<u8> {
     bytes.get(header).copied()
 }
 
-type AnyKey = packet::Key<key::PublicParts, key::UnspecifiedRole>;
-
 fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a AnyKey)> {
     let mut found: Vec<(usize, &AnyKey)> = Vec::new();
     for (index, key) in issuers.iter().flat_map(|issuer| ring.openpgp(issuer)) {
@@ -149,14 +136,6 @@ fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a A
         }
     }
     found
-}
-
-fn curve_is_supported(key: &AnyKey) -> bool {
-    use sequoia_openpgp::crypto::mpi::PublicKey;
-    match key.mpis() {
-        PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } => curve.is_supported(),
-        _ => true,
-    }
 }
 
 fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
@@ -197,25 +176,14 @@ fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> F
             format!("the signature by {name} has an end of its own; make it without one"),
         );
     }
-    let rsa = matches!(
-        key.mpis(),
-        sequoia_openpgp::crypto::mpi::PublicKey::RSA { .. }
-    );
-    if rsa && key.mpis().bits().unwrap_or(0) < ring.min_rsa_bits() {
-        return unfit(
-            ReasonCode::WeakCrypto,
-            format!(
-                "the RSA key {name} has fewer than {} bits",
-                ring.min_rsa_bits()
-            ),
-        );
-    }
-    if let Err(reason) = ring.openpgp_live(index, &name, seconds) {
-        let flaw = match reason.code {
+    let strong = ring.check_strength(key);
+    if let Err(unusable) = strong.and_then(|()| ring.openpgp_live(index, &name, seconds)) {
+        let flaw = match unusable.code {
             ReasonCode::KeyRevoked => Flaw::Revoked,
             _ => Flaw::Unfit,
         };
-        return Finding::Void(made, flaw, reason);
+        let message = format!("the signature by the OpenPGP key {name} doesn't count: {unusable}");
+        return Finding::Void(made, flaw, Reason::new(unusable.code, message));
     }
     if let Err(error) = ring
         .standard()

@@ -66,9 +66,9 @@ impl<'a> Parts<'a> {
 }
 
 /// Returns the key that a signature carries as its maker's.
-pub(super) fn named_key(bytes: &[u8]) -> Option<super::KeyName> {
+pub(super) fn named_key(bytes: &[u8]) -> Option<crate::key_name::KeyName> {
     let parts = Parts::parse(bytes)?;
-    Some(super::KeyName::Ssh(
+    Some(crate::key_name::KeyName::Ssh(
         sha2::Sha256::digest(parts.public_key).into(),
     ))
 }
@@ -81,7 +81,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         );
     };
     let fingerprint: [u8; 32] = sha2::Sha256::digest(parts.public_key).into();
-    let name = super::KeyName::Ssh(fingerprint);
+    let name = crate::key_name::KeyName::Ssh(fingerprint);
     let Some(index) = ring.ssh(&fingerprint) else {
         return not(
             ReasonCode::UnknownKey,
@@ -134,14 +134,14 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         return garbled();
     };
     match verify(ring, index, &key, &signed, &signature) {
-        Outcome::Good => {}
-        Outcome::Bad => {
+        Verification::Good => {}
+        Verification::Bad => {
             return not(
                 ReasonCode::BadSignature,
                 format!("the signature names the SSH key {name} and is not by it"),
             );
         }
-        Outcome::Unsupported => {
+        Verification::Unsupported => {
             return not(
                 ReasonCode::UnsupportedSignature,
                 format!("SSH keys of the kind of {name} can't be verified here"),
@@ -163,7 +163,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
 fn flaw(
     ring: &KeyRing,
     index: usize,
-    name: &super::KeyName,
+    name: &crate::key_name::KeyName,
     key: &KeyData,
     signature: &Signature,
     claimed: i64,
@@ -173,13 +173,10 @@ fn flaw(
         return Some((Flaw::Revoked, Reason::new(ReasonCode::KeyRevoked, message)));
     }
     if let KeyData::Rsa(rsa) = key
-        && crate::policy::rsa_bits(rsa) < ring.min_rsa_bits()
+        && let Err(unusable) = ring.check_rsa(crate::policy::rsa_bits(rsa))
     {
-        let message = format!(
-            "the RSA key {name} has fewer than {} bits",
-            ring.min_rsa_bits()
-        );
-        return Some((Flaw::Unfit, Reason::new(ReasonCode::WeakCrypto, message)));
+        let message = format!("the signature by the SSH key {name} doesn't count: {unusable}");
+        return Some((Flaw::Unfit, Reason::new(unusable.code, message)));
     }
     // Security keys say in a flag whether somebody touched them.
     let flags = signature
@@ -215,7 +212,7 @@ fn fits(key: &Algorithm, signature: &Algorithm) -> bool {
     }
 }
 
-enum Outcome {
+enum Verification {
     Good,
     Bad,
     Unsupported,
@@ -227,17 +224,23 @@ fn verify(
     key: &KeyData,
     signed: &[u8],
     signature: &Signature,
-) -> Outcome {
+) -> Verification {
     use ed25519_dalek::{Signature as Ed25519, Verifier, VerifyingKey};
     use ssh_key::PublicKey;
-    let good = |good: bool| if good { Outcome::Good } else { Outcome::Bad };
+    let good = |good: bool| {
+        if good {
+            Verification::Good
+        } else {
+            Verification::Bad
+        }
+    };
     match key {
         // Strict verification: no key or point of small order, and only one encoding. The ring caches the
         // decompressed point, because computing it again costs a tenth of a verification.
         KeyData::Ed25519(public) => {
             let Some(public) = ring.ed25519(index, || VerifyingKey::from_bytes(&public.0).ok())
             else {
-                return Outcome::Bad;
+                return Verification::Bad;
             };
             good(
                 Ed25519::from_slice(signature.as_bytes())
@@ -245,7 +248,7 @@ fn verify(
             )
         }
         KeyData::Ecdsa(ecdsa) if ecdsa.curve() == ssh_key::EcdsaCurve::NistP521 => {
-            Outcome::Unsupported
+            Verification::Unsupported
         }
         KeyData::Ecdsa(_)
         | KeyData::Rsa(_)
@@ -254,6 +257,6 @@ fn verify(
             let verifier = PublicKey::new(key.clone(), "");
             good(Verifier::verify(&verifier, signed, signature).is_ok())
         }
-        _ => Outcome::Unsupported,
+        _ => Verification::Unsupported,
     }
 }

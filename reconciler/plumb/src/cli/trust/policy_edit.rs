@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use plumb_trust::KeyName;
 use plumb_trust::policy::{
-    Authority, BindRef, Identity, POLICY_PATH, Policy, Satisfiability, TRUST_PATH,
+    Authority, BindRef, Identity, POLICY_PATH, Policy, Satisfiability, TRUST_PATH, Unusable,
 };
 use serde::Serialize;
 
@@ -283,7 +283,7 @@ impl PolicyEdit {
     }
 
     /// Returns why a key could make no signature that counts, or `None` if it could.
-    pub(super) fn unusable(&self, key: &KeyName) -> Result<Option<String>, Failure> {
+    pub(super) fn unusable(&self, key: &KeyName) -> Result<Option<Unusable>, Failure> {
         let authority = self.after()?;
         Ok(self.revoked.unusable(&authority, key, Timestamp::now()))
     }

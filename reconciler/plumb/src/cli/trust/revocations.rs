@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
-use plumb_trust::policy::{Authority, Satisfiability, Unsatisfiable};
+use plumb_trust::policy::{Authority, Satisfiability, Unsatisfiable, Unusable};
 use plumb_trust::{By, KeyName, Oid, RevocationBegun, Signer};
 
 use super::folder::{Folder, owner};
@@ -90,9 +90,9 @@ impl Revocations {
         authority: &Authority,
         key: &KeyName,
         now: Timestamp,
-    ) -> Option<String> {
+    ) -> Option<Unusable> {
         self.since(authority, key)
-            .map(|since| format!("it is {}", describe(since)))
+            .map(|since| Unusable::revoked(format!("it is {}", describe(since))))
             .or_else(|| authority.unusable(key, now))
     }
 

@@ -16,7 +16,7 @@ use crate::report::{Exit, Failure};
 ///
 /// Adds the new key, and removes the old one or gives it an end. If the key is a newer copy of a
 /// certificate in the policy (with a later expiry or new subkeys), refreshes its file. Refuses a copy
-/// that lacks a revocation.
+/// that lacks a revocation, a user ID or a self-signature that the present file has.
 ///
 /// The policy before the commit judges it, so sign the commit with the old key.
 #[derive(Debug, clap::Args)]
@@ -125,7 +125,7 @@ impl Rotate {
         Ok(Exit::OK)
     }
 
-    /// Refuses a copy of a certificate that has lost a revocation, or that adds nothing.
+    /// Refuses a copy of a certificate that has lost something, or that adds nothing.
     fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(
@@ -137,9 +137,9 @@ impl Rotate {
         let Some((path, file)) = edit.file_of(&key.name) else {
             return Ok(());
         };
-        if key.file.loses_revocation_of(&file) {
+        if let Some(loss) = key.file.loss_since(&file) {
             return Err(Failure::new(format!(
-                "{} lacks a revocation that {path} has, and revocations are permanent",
+                "{} lacks {loss} that {path} has, and a copy may only gain",
                 key.origin
             ))
             .hint(format!(

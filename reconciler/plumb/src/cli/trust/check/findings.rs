@@ -73,7 +73,7 @@ impl Findings {
         let mut findings = Self::default();
         findings.satisfiable(authority, check);
         findings.against_the_newest_commit(folder, authority);
-        findings.keys(authority, revoked, at);
+        findings.keys(authority, revoked, check, at);
         findings.people(authority, check);
         findings.rules(folder, authority);
         let endless = freezes(&authority.policy, at).filter_map(endless_freeze_warning);
@@ -88,6 +88,15 @@ impl Findings {
     fn satisfiable(&mut self, authority: &Authority, check: &Satisfiability) {
         for lacking in &check.unsatisfiable {
             self.errors.push(describe_unsatisfiable(lacking));
+        }
+        for locked_out in &check.locked_out {
+            let hint = locked_out
+                .unusable
+                .hint
+                .iter()
+                .map(|hint| format!("; {hint}"));
+            let hint: String = hint.collect();
+            self.errors.push(format!("{locked_out}{hint}"));
         }
         // Without a spare, one lost key locks everybody out.
         let policy = &authority.policy;
@@ -136,7 +145,13 @@ impl Findings {
         }
     }
 
-    fn keys(&mut self, authority: &Authority, revoked: &Revocations, at: Timestamp) {
+    fn keys(
+        &mut self,
+        authority: &Authority,
+        revoked: &Revocations,
+        check: &Satisfiability,
+        at: Timestamp,
+    ) {
         let mut ends = BTreeSet::new();
         for identity in &authority.policy.identities {
             for key in &identity.keys {
@@ -152,8 +167,11 @@ impl Findings {
                     continue;
                 }
                 if let Some(why) = authority.unusable(&key.name, at) {
-                    self.warnings
-                        .push(format!("the key {} of {}: {why}", key.name, identity.name));
+                    let mut errors = check.locked_out.iter();
+                    if !errors.any(|locked_out| locked_out.key == key.name) {
+                        self.warnings
+                            .push(format!("the key {} of {}: {why}", key.name, identity.name));
+                    }
                     continue;
                 }
                 let Some(end) = authority.end_of(&key.name, at) else {

@@ -24,7 +24,9 @@ pub(super) fn unusable(key: &PublicKey, at: Timestamp) -> Option<String> {
     };
     let policy = alone.text("none", "main");
     match Authority::new(policy.as_bytes(), alone.files(), at) {
-        Ok(authority) => authority.unusable(&key.name, at),
+        Ok(authority) => authority
+            .unusable(&key.name, at)
+            .map(|unusable| unusable.to_string()),
         Err(wrong) => wrong.first().map(|diagnostic| diagnostic.message.clone()),
     }
 }
