@@ -11,6 +11,7 @@
 //! - [`resource`] — desired and observed state of resources, and their comparison.
 //! - [`period`] — lengths of time as manifests write them.
 //! - [`plan`], [`report`] — the changes for a host, and their outcomes.
+//! - [`read_back`] — values that a host shows in another form than they were written.
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
 
 pub mod address;
@@ -21,6 +22,7 @@ pub mod kind;
 pub mod name;
 pub mod period;
 pub mod plan;
+pub mod read_back;
 pub mod report;
 pub mod resource;
 #[cfg(feature = "schema")]

@@ -102,6 +102,7 @@ async fn drive(
             .await
             .map_err(|error| RunFailure::of_host(&error, FailedIn::Change))?;
             tally(&planned.plan, &report.results, ran);
+            ran.warnings = report.warnings;
             if let Some(observed) = &mut ran.observed {
                 observed.ledger = report.ledger;
             }

@@ -151,6 +151,7 @@ reasons! {
     ManifestsInvalid, Record, "An accepted commit has manifests with errors; the hosts that read them are held. `plumb check` shows them.";
     Applied, Record, "Changes that git asked for were made on the host.";
     DriftFound, Record, "Something moved by itself on the host and is left as found.";
+    HostTrouble, Record, "Something on the host doesn't work, but kept no change from being made. The message names it: a package source that can't be refreshed, for one.";
     Recovered, Record, "The host is as it should be again.";
     TakenOver, Record, "The host was another controller's and is this one's now.";
     Forgotten, Record, "A person let go of what was known of the host (`plumb forget`).";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plumb_api::read_back::ReadBacks;
 use plumb_api::report::ErrorCode;
 use plumb_api::{Address, Digest, Observed, Spec};
 
@@ -196,6 +197,7 @@ impl Run<'_> {
                         Some(original(self.sys, address, observed))
                     }),
                     inputs,
+                    read_back: ReadBacks::default(),
                 }
             })
             .collect()

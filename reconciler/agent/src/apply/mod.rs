@@ -132,6 +132,7 @@ pub(crate) fn run(
         originals: &originals,
         temporary: &temporary,
         records: Vec::new(),
+        warnings: Vec::new(),
         unsynced: Vec::new(),
     };
     let mut run = Run {
@@ -148,7 +149,10 @@ pub(crate) fn run(
     let stopped = wire.alive(|| run.drive()).err();
     run.settle_ledger(stopped.as_ref());
     let Run {
-        mut ledger, steps, ..
+        mut ledger,
+        steps,
+        context,
+        ..
     } = run;
     next.write(home, &mut ledger)?;
     originals.retain(&provider::contents_of_originals(&ledger))?;
@@ -165,6 +169,7 @@ pub(crate) fn run(
         results,
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
         stopped,
+        warnings: context.warnings,
     })
 }
 

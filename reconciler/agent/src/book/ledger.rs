@@ -81,8 +81,10 @@ impl Ledger {
                 digest,
                 original,
                 inputs,
+                read_back,
             } => {
                 let entry = self.resources.entry(address.clone()).or_default();
+                entry.read_back.extend(read_back.clone());
                 entry.spec = Some((**spec).clone());
                 entry.digest = Some(*digest);
                 if entry.original.is_none() {

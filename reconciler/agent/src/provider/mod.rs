@@ -147,6 +147,12 @@ pub(crate) trait Provider: Sync {
         spec.compare(observed)
     }
 
+    /// Returns the fields whose values the host writes in its own form: the form that it shows right after a
+    /// change counts as the desired value.
+    fn read_back_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// True if the observed resource has read its inputs as they are now.
     fn has_read_inputs(&self, _observed: &Observed) -> bool {
         false

@@ -237,6 +237,7 @@ impl Host {
                 observed: Some(found),
                 fields,
                 confirmed: self.ledger.get(address).cloned(),
+                read_back: plumb_api::read_back::ReadBacks::default(),
                 original: None,
                 text: None,
             });
@@ -248,6 +249,7 @@ impl Host {
                 observed: Some(observed(self, address)),
                 fields: Vec::new(),
                 confirmed: Some(spec.clone()),
+                read_back: plumb_api::read_back::ReadBacks::default(),
                 original: None,
                 text: None,
             });
@@ -319,6 +321,7 @@ impl Host {
             results,
             ledger: self.summary(),
             stopped: None,
+            warnings: Vec::new(),
         })
     }
 }

@@ -35,6 +35,8 @@ pub struct RunReport {
     pub planned: Option<Planned>,
     /// The outcome of each change.
     pub outcomes: Vec<(Change, ChangeOutcome)>,
+    /// Troubles of the host that failed no change.
+    pub warnings: Vec<String>,
     /// The end of the run.
     pub end: RunEnd,
     /// The duration of each phase.
@@ -149,6 +151,7 @@ impl RunReport {
             observed: None,
             planned: None,
             outcomes: Vec::new(),
+            warnings: Vec::new(),
             end: RunEnd::Looked,
             phases: Vec::new(),
         }

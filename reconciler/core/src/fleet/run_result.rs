@@ -301,6 +301,7 @@ impl Step<'_> {
             let (kind, reason) = (EventKind::Normal, ConditionReason::Applied);
             self.record(Some(name), kind, reason, message, revision());
         }
+        self.record_warnings(name, report);
         let ready = self.reason_of(name, ConditionType::Ready);
         match failure {
             Some((reason, message, _)) if ready != Some(*reason) => {
@@ -315,6 +316,27 @@ impl Step<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Records troubles of the host that failed no change, each once until it ends.
+    fn record_warnings(&mut self, name: &HostName, report: &RunReport) {
+        // Only a run that changed something could meet them.
+        if report.outcomes.is_empty() {
+            return;
+        }
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        let known = std::mem::replace(&mut host.warnings, report.warnings.clone());
+        for warning in report.warnings.iter().filter(|new| !known.contains(new)) {
+            let revision = Some(report.target.revision.clone());
+            self.warn(
+                Some(name),
+                ConditionReason::HostTrouble,
+                warning.clone(),
+                revision,
+            );
         }
     }
 

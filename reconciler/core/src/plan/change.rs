@@ -58,7 +58,7 @@ impl Draft {
         Some(Self {
             op,
             cause,
-            certainty: spec.certainty(),
+            certainty: spec.certainty(found),
             fields,
             consequences,
             precondition: found.and_then(|found| found.digest().ok()),
@@ -76,7 +76,10 @@ impl Draft {
         // unmoved.
         let moved = |change: FieldChange| change.from.is_some();
         let drifted = match (confirmed, found) {
-            (Some(confirmed), Some(found)) => confirmed.compare(found).into_iter().any(moved),
+            (Some(confirmed), Some(found)) => {
+                let fields = difference.read_back.unexplained(confirmed.compare(found));
+                fields.into_iter().any(moved)
+            }
             _ => false,
         };
         let what = difference.address.to_string();
@@ -107,7 +110,7 @@ impl Draft {
             address: address.clone(),
             op: Op::Run,
             cause,
-            certainty: match spec.certainty() {
+            certainty: match spec.certainty(None) {
                 Certainty::Opaque => Certainty::Opaque,
                 Certainty::Exact | Certainty::Predicted => Certainty::Predicted,
             },
