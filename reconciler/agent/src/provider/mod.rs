@@ -4,12 +4,16 @@
 //! `plumb-api`. The match in [`of`] is exhaustive: a new type doesn't compile without a provider.
 
 mod apt;
+mod apt_cache;
+mod apt_install;
+mod apt_update;
 mod at_path;
 mod bus;
 mod check;
 mod command;
 mod context;
 mod directory;
+mod dpkg;
 mod file;
 mod group;
 mod identity;
