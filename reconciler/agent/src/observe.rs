@@ -7,6 +7,7 @@ use plumb_api::frame::{
     Difference, DifferenceState, LedgerState, LedgerSummary, ObserveReport, Reveal,
 };
 use plumb_api::plan::FieldChange;
+use plumb_api::read_back::ReadBacks;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::Manage;
 use plumb_api::{Address, Digest, Observed, Spec};
@@ -49,6 +50,21 @@ pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChan
     }
     let confirmed = entry.is_some_and(|entry| entry.spec.is_some());
     confirmed || spec.kind().made(fields)
+}
+
+/// Returns the fields in which an observed resource differs from its spec. What the host made of a value that
+/// Plumb wrote is no difference.
+pub(crate) fn differing(
+    address: &Address,
+    spec: &Spec,
+    entry: Option<&Entry>,
+    observed: &Observed,
+) -> Vec<FieldChange> {
+    let fields = provider::of(address.kind()).compare(spec, observed);
+    match entry {
+        Some(entry) => entry.read_back.unexplained(fields),
+        None => fields,
+    }
 }
 
 /// Compares the host with the desired state.
@@ -128,6 +144,7 @@ fn add(
         losses: Vec::new(),
         refusal: None,
         confirmed: entry.and_then(Entry::confirmed),
+        read_back: entry.map_or_else(ReadBacks::default, |entry| entry.read_back.clone()),
         original,
         text: None,
     };
@@ -142,7 +159,7 @@ fn add(
             return;
         }
     };
-    let fields = provider::of(item.address.kind()).compare(item.spec, &observed);
+    let fields = differing(item.address, item.spec, entry, &observed);
     let in_sync = fields.is_empty() || digest.is_some() && left_alone(item.spec, entry, &fields);
     match (in_sync, digest) {
         (true, Some(digest)) => {

@@ -12,6 +12,7 @@
 //! - [`LoginUrl`] — an address whose login is never shown.
 //! - [`period`] — lengths of time as manifests write them.
 //! - [`plan`], [`report`] — the changes for a host, and their outcomes.
+//! - [`read_back`] — values that a host shows in another form than they were written.
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
 
 pub mod address;
@@ -23,6 +24,7 @@ mod login_url;
 pub mod name;
 pub mod period;
 pub mod plan;
+pub mod read_back;
 pub mod report;
 pub mod resource;
 #[cfg(feature = "schema")]

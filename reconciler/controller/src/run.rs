@@ -122,6 +122,7 @@ async fn drive(
             record_results(&planned, &report.results, ran);
             ran.resources = ResourceReport::of(&planned, &report.results);
             ran.let_go.clone_from(&job.spec.let_go);
+            ran.warnings = report.warnings;
             if let Some(observed) = &mut ran.observed {
                 observed.ledger = report.ledger;
             }

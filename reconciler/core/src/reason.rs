@@ -157,6 +157,7 @@ reasons! {
     Applied, Record, "Changes from git were made on the host.";
     DriftFound, Record, "Something drifted on the host and isn't corrected.";
     GiveBackFailed, Record, "A resource that git dropped can't be restored or removed. The message says why. Plumb retries at each resync, and nothing waits for it; `plumb forget HOST ADDRESS` drops it and leaves it as it is.";
+    HostTrouble, Record, "A part of the host doesn't work, but no change failed for it. The message names it, such as a package source that can't be refreshed.";
     Recovered, Record, "The host matches its target again.";
     TakenOver, Record, "This controller took over the host from another one.";
     Forgotten, Record, "A person dropped what the controller knew of the host, or a resource on it that couldn't be given back (`plumb forget`).";

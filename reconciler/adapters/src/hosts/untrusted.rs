@@ -19,6 +19,9 @@ const LOSSES: usize = 8;
 /// The maximum number of resources in an answer.
 const RESOURCES: usize = 100_000;
 
+/// The most warnings that are taken from a report.
+const WARNINGS: usize = 20;
+
 /// The reason for rejecting an answer, as a phrase.
 pub(super) type Refusal = String;
 
@@ -221,6 +224,10 @@ pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal>
     }
     if let Some(stopped) = told.stopped.take() {
         told.stopped = Some(error(stopped));
+    }
+    told.warnings.truncate(WARNINGS);
+    for warning in &mut told.warnings {
+        tidy(warning, MAX_MESSAGE);
     }
     Ok(told)
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::frame::ProgressState;
 use plumb_api::plan::{Certainty, ChangeId, FieldChange, Op};
+use plumb_api::read_back::ReadBacks;
 use plumb_api::report::{AgentError, ErrorCode, Outcome};
 use plumb_api::{Address, Digest, Kind, Observed, Spec};
 
 use super::{Doing, Run, Step};
-use crate::book::{CreationStep, Holder, Journal, Moment, Record};
+use crate::book::{CreationStep, Entry, Holder, Journal, Moment, Record};
 use crate::error::{Result, fail};
-use crate::observe::left_alone;
+use crate::observe::{differing, left_alone};
 use crate::provider::{
     self, Batch, Effect, Inputs, Item, ItemChange, Lane, ObserveContext, inputs_after,
 };
@@ -127,7 +128,7 @@ impl Run<'_> {
             match self.judge(place, outcome) {
                 Ok(Some(work)) => doing.push(work),
                 Ok(None) => {
-                    settled.push(self.settled(place, None));
+                    settled.push(self.settled(place, None, ReadBacks::default()));
                     self.conclude(place, Outcome::Unchanged);
                 }
                 Err(error) => self.conclude(place, Outcome::Failed(error)),
@@ -149,10 +150,10 @@ impl Run<'_> {
         let step = &self.steps[place];
         let observed = observed?;
         let address = &step.change.address;
-        let spare = spared(step, &observed);
-        let spec = spare.as_ref().unwrap_or(&*step.spec);
-        let fields = provider::of(address.kind()).compare(spec, &observed);
         let entry = self.ledger.entry(address);
+        let spare = spared(step, entry, &observed);
+        let spec = spare.as_ref().unwrap_or(&*step.spec);
+        let fields = differing(address, spec, entry, &observed);
         if fields.is_empty() || step.digest.is_some() && left_alone(spec, entry, &fields) {
             return Ok(None);
         }
@@ -393,11 +394,11 @@ impl Run<'_> {
         let observed = self.look(&places);
         for (work, observed) in acted.into_iter().zip(observed) {
             let place = work.step;
-            let outcome = self.outcome(&work, &observed);
+            let (outcome, read_back) = self.outcome(&work, &observed);
             match &outcome {
                 Outcome::Applied => {
                     let done = (&work, observed.as_ref().ok());
-                    records.push(self.settled(place, Some(done)));
+                    records.push(self.settled(place, Some(done), read_back));
                 }
                 _ if observed
                     .as_ref()
@@ -419,37 +420,50 @@ impl Run<'_> {
         }
     }
 
-    fn outcome(&self, work: &Doing, observed: &Result<Observed>) -> Outcome {
-        let step = &self.steps[work.step];
-        let provider = provider::of(step.change.address.kind());
+    /// Judges a change by a new observation. Returns the outcome, and the values that the host shows in
+    /// another form than they were written.
+    fn outcome(&self, work: &Doing, observed: &Result<Observed>) -> (Outcome, ReadBacks) {
+        let address = &self.steps[work.step].change.address;
+        let plain = |outcome| (outcome, ReadBacks::default());
         let observed = match observed {
             Ok(observed) => observed,
-            Err(error) => return Outcome::Failed(error.clone()),
+            Err(error) => return plain(Outcome::Failed(error.clone())),
         };
-        let rest = provider.compare(work.spec(step), observed);
+        let provider = provider::of(address.kind());
+        let entry = self.ledger.entry(address);
+        let spec = work.spec(&self.steps[work.step]);
+        let rest = differing(address, spec, entry, observed);
         match &work.effect {
-            Some(Ok(Effect::Left)) => Outcome::Applied,
-            Some(Ok(_)) if rest.is_empty() => Outcome::Applied,
+            Some(Ok(Effect::Left)) => plain(Outcome::Applied),
             // The batch failed, but this resource is as desired.
-            Some(Err(_)) if rest.is_empty() && provider.batch() == Batch::Whole => Outcome::Applied,
-            Some(Err(error)) => Outcome::Failed(error.clone()),
-            Some(Ok(_)) => {
-                let fields: Vec<String> = rest.iter().map(still).collect();
-                Outcome::Failed(AgentError::new(
-                    ErrorCode::CommandFailed,
-                    format!(
-                        "{} was changed and still differs: {}",
-                        step.change.address,
-                        fields.join(", ")
-                    ),
-                ))
+            Some(Err(_)) if rest.is_empty() && provider.batch() == Batch::Whole => {
+                plain(Outcome::Applied)
             }
-            None => Outcome::Stopped,
+            Some(Err(error)) => plain(Outcome::Failed(error.clone())),
+            Some(Ok(_)) => {
+                // A value that moved and isn't the desired one is what the host made of it.
+                let (made, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|change| {
+                    let before = work.fields.iter().find(|old| old.field == change.field);
+                    provider.read_back_fields().contains(&change.field.as_str())
+                        && before.is_some_and(|old| old.from != change.from)
+                });
+                if rest.is_empty() {
+                    (Outcome::Applied, ReadBacks::of(&made))
+                } else {
+                    plain(Outcome::Failed(unchanged(address, &rest)))
+                }
+            }
+            None => plain(Outcome::Stopped),
         }
     }
 
     /// Returns the record of a step whose resource is as desired.
-    fn settled(&self, place: usize, done: Option<(&Doing, Option<&Observed>)>) -> Record {
+    fn settled(
+        &self,
+        place: usize,
+        done: Option<(&Doing, Option<&Observed>)>,
+        read_back: ReadBacks,
+    ) -> Record {
         let step = &self.steps[place];
         let address = step.change.address.clone();
         let Some(digest) = step.digest else {
@@ -470,6 +484,7 @@ impl Run<'_> {
             digest,
             original: None,
             inputs,
+            read_back,
         }
     }
 
@@ -507,13 +522,13 @@ fn creation_steps(spec: &Spec, work: &Doing) -> BTreeSet<CreationStep> {
 
 /// Returns the spec without the fields that differ and that the plan doesn't name, or `None` if there are
 /// none. Drift that is held back stays, even if other fields of the resource change.
-fn spared(step: &Step<'_>, observed: &Observed) -> Option<Spec> {
+fn spared(step: &Step<'_>, entry: Option<&Entry>, observed: &Observed) -> Option<Spec> {
     let change = step.change;
     let exact = change.op == Op::Update && change.certainty == Certainty::Exact;
     if step.digest.is_none() || !exact || change.fields.is_empty() {
         return None;
     }
-    let all = provider::of(change.address.kind()).compare(&step.spec, observed);
+    let all = differing(&change.address, &step.spec, entry, observed);
     let named = |field: &str| change.fields.iter().any(|planned| planned.field == field);
     let held: Vec<&str> = all
         .iter()
@@ -525,6 +540,27 @@ fn spared(step: &Step<'_>, observed: &Observed) -> Option<Spec> {
     } else {
         step.spec.without(&held)
     }
+}
+
+/// Returns the error for a resource that was changed and still differs. Nobody else is blamed: nothing here
+/// shows who keeps the value.
+fn unchanged(address: &Address, rest: &[FieldChange]) -> AgentError {
+    let fields: Vec<String> = rest.iter().map(still).collect();
+    let error = AgentError::new(
+        ErrorCode::CommandFailed,
+        format!(
+            "{address} was changed and still differs: {}",
+            fields.join(", ")
+        ),
+    );
+    let kept = provider::of(address.kind()).read_back_fields();
+    if rest
+        .iter()
+        .any(|change| kept.contains(&change.field.as_str()))
+    {
+        return error.hint("the host kept its value; write that one if it is what you mean");
+    }
+    error
 }
 
 /// Describes a field that still differs, for people.

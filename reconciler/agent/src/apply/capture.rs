@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plumb_api::read_back::ReadBacks;
 use plumb_api::report::ErrorCode;
 use plumb_api::{Address, Digest, Observed, Spec};
 
@@ -197,6 +198,7 @@ impl Run<'_> {
                         original(self.sys, address, observed).ok()
                     }),
                     inputs,
+                    read_back: ReadBacks::default(),
                 }
             })
             .collect()

@@ -135,6 +135,7 @@ pub(crate) fn run(
         originals: &originals,
         temporary: &temporary,
         records: Vec::new(),
+        warnings: Vec::new(),
         unsynced: Vec::new(),
     };
     let mut run = Run {
@@ -152,7 +153,10 @@ pub(crate) fn run(
     wire.alive(|| run.note_moved(differing));
     run.settle_ledger(stopped.as_ref());
     let Run {
-        mut ledger, steps, ..
+        mut ledger,
+        steps,
+        context,
+        ..
     } = run;
     next.write(home, &mut ledger)?;
     originals.retain(&provider::contents_of_originals(&ledger))?;
@@ -172,6 +176,7 @@ pub(crate) fn run(
         results,
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
         stopped,
+        warnings: context.warnings,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plumb_api::read_back::ReadBacks;
 use plumb_api::resource::Principal;
 use plumb_api::{Address, Digest, Spec};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub(crate) struct Entry {
     /// The digest of `spec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// The values that the host shows in another form than Plumb wrote them.
+    #[serde(default, skip_serializing_if = "ReadBacks::is_empty")]
+    pub read_back: ReadBacks,
     /// The ledger's counter at Plumb's last change of the resource; 0 if Plumb never changed it.
     #[serde(default)]
     pub generation: u64,

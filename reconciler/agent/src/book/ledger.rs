@@ -87,8 +87,10 @@ impl Ledger {
                 digest,
                 original,
                 inputs,
+                read_back,
             } => {
                 let entry = self.resources.entry(address.clone()).or_default();
+                entry.read_back.extend(read_back.clone());
                 entry.confirm(spec, *digest);
                 if entry.original.is_none() {
                     entry.original.clone_from(original);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::frame::RevisionMark;
+use plumb_api::read_back::ReadBacks;
 use plumb_api::{Address, Digest, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,8 @@ pub(crate) enum Record {
         original: Option<Original>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inputs: Option<BTreeMap<Address, Digest>>,
+        #[serde(default, skip_serializing_if = "ReadBacks::is_empty")]
+        read_back: ReadBacks,
     },
     /// The agent started or reloaded a service with these inputs.
     #[serde(rename_all = "camelCase")]

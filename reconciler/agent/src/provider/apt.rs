@@ -1,4 +1,4 @@
-//! apt transactions. They run in transient units of systemd, so that neither the end of the connection nor
+//! apt's and dpkg's programs. They run in transient units of systemd, so that neither the end of the connection nor
 //! the agent's death can kill one halfway.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use plumb_api::report::{AgentError, ErrorCode};
 
+use super::apt_install;
 use super::policy_rc::{MARK, POLICY, Starting, remove_policy, with_policy};
 use crate::book::{Home, PATH};
 use crate::error::{At, Result};
@@ -20,41 +21,6 @@ const TRANSIENT: &str = "/run/systemd/transient";
 
 /// The time limit of a transaction, which may rightly take long on a slow line.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// The packages that one run of apt installs and removes.
-#[derive(Debug, Default)]
-pub(crate) struct Transaction {
-    /// The packages, each with its version if the manifest sets one.
-    pub install: BTreeMap<String, Option<String>>,
-    pub remove: BTreeSet<String>,
-    pub downgrade: bool,
-    /// The manifest holds some of them, so the hold is set again afterwards.
-    pub held: bool,
-}
-
-/// The options that all packages of a transaction share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Options {
-    pub starting: Starting,
-    pub recommends: Option<bool>,
-}
-
-impl Transaction {
-    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
-        self.install.keys().chain(&self.remove)
-    }
-
-    /// Returns the package arguments of `apt-get install`.
-    fn words(&self) -> Vec<String> {
-        let installed = self.install.iter().map(|(name, version)| match version {
-            Some(version) => format!("{name}={version}"),
-            None => name.clone(),
-        });
-        installed
-            .chain(self.remove.iter().map(|name| format!("{name}-")))
-            .collect()
-    }
-}
 
 /// Returns the running transactions of an earlier run that was interrupted.
 pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
@@ -92,7 +58,7 @@ pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Res
 }
 
 /// Runs a program to its end in a unit of its own, with its output in a file, not in a pipe of the agent.
-fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
+pub(super) fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
     let stamp = format!("{}-{}", std::process::id(), crate::sys::monotonic_micros());
     let log = format!("apt-{stamp}.log");
     let file = create_new(home.dir(), &log)?;
@@ -150,7 +116,7 @@ fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
 }
 
 /// Returns the error of a failed apt or dpkg run, with a code read from its output.
-fn failure(what: &str, output: &Output) -> AgentError {
+pub(super) fn failure(what: &str, output: &Output) -> AgentError {
     let said = &output.stdout;
     let complaint = explain(output);
     if said.contains("Could not get lock")
@@ -167,7 +133,7 @@ fn failure(what: &str, output: &Output) -> AgentError {
     {
         return AgentError::new(ErrorCode::NoSpace, format!("{what}: {complaint}"));
     }
-    if is_unknown(said) {
+    if apt_install::is_unknown(said) {
         return AgentError::new(ErrorCode::NotFound, format!("{what}: {complaint}"))
             .hint("`apt-cache policy NAME` on the host shows what its sources have");
     }
@@ -209,44 +175,7 @@ fn explain(output: &Output) -> String {
     said.join("\n")
 }
 
-/// Returns the packages that apt's sources don't have in the wanted version, each with apt's error line.
-fn unknown_names(said: &str, transaction: &Transaction) -> Vec<(String, String)> {
-    let names = |line: &str| -> Vec<String> {
-        transaction
-            .names()
-            .filter(|name| {
-                line.split([' ', '\'', '"', ',']).any(|word| {
-                    word == name.as_str() || word.split(':').next() == Some(name.as_str())
-                })
-            })
-            .cloned()
-            .collect()
-    };
-    said.lines()
-        .filter(|line| line.starts_with("E: ") && is_unknown(line))
-        .flat_map(|line| {
-            names(line)
-                .into_iter()
-                .map(|name| (name, line[3..].to_owned()))
-        })
-        .collect()
-}
-
-fn is_unknown(said: &str) -> bool {
-    said.contains("Unable to locate package")
-        || said.contains("has no installation candidate")
-        || said.contains("was not found")
-        || said.contains("Couldn't find any package")
-}
-
-/// True if apt's lists are outdated: they name files that the mirror no longer has.
-fn is_outdated(said: &str) -> bool {
-    said.contains("404  Not Found")
-        || said.contains("Failed to fetch")
-        || said.contains("Hash Sum mismatch")
-}
-
-fn add_options(words: &mut Vec<&str>) {
+pub(super) fn add_options(words: &mut Vec<&str>) {
     words.extend([
         "-y",
         "-q",
@@ -261,26 +190,6 @@ fn add_options(words: &mut Vec<&str>) {
         "-o",
         "APT::Get::AutomaticRemove=false",
     ]);
-}
-
-fn has_lists(sys: &Sys) -> bool {
-    sys.root()
-        .list("/var/lib/apt/lists")
-        .unwrap_or_default()
-        .iter()
-        .any(|name| name.contains("_Packages"))
-}
-
-fn update(sys: &Sys, home: &Home) -> Result<()> {
-    let output = in_unit(
-        sys,
-        home,
-        &["apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=60"],
-    )?;
-    if output.status == 0 {
-        return Ok(());
-    }
-    Err(failure("apt-get can't update its lists", &output))
 }
 
 /// Returns the other packages that apt would remove together with these.
@@ -328,95 +237,6 @@ pub(crate) fn needed_by(
     Ok(needed)
 }
 
-/// Runs a transaction and returns the failures by package. It refreshes apt's lists only if they are missing
-/// or outdated, or a package isn't found, and leaves out packages that the sources don't have, so that the
-/// rest still come. A failure of the whole is reported for every package left in it, though some may be
-/// installed.
-pub(crate) fn run(
-    sys: &Sys,
-    home: &Home,
-    mut transaction: Transaction,
-    options: Options,
-) -> BTreeMap<String, AgentError> {
-    let mut failures = BTreeMap::new();
-    if let Err(error) = attempt(sys, home, &mut transaction, options, &mut failures) {
-        for name in transaction.names() {
-            failures.insert(name.clone(), error.clone());
-        }
-    }
-    failures
-}
-
-fn attempt(
-    sys: &Sys,
-    home: &Home,
-    transaction: &mut Transaction,
-    options: Options,
-    failures: &mut BTreeMap<String, AgentError>,
-) -> Result<()> {
-    let mut updated = !transaction.install.is_empty() && !has_lists(sys);
-    if updated {
-        update(sys, home)?;
-    }
-    let mut repaired = false;
-    while transaction.names().next().is_some() {
-        let output = with_policy(sys, options.starting, || {
-            install(sys, home, transaction, options)
-        })?;
-        if output.status == 0 {
-            break;
-        }
-        let said = &output.stdout;
-        let unknown = unknown_names(said, transaction);
-        if !updated && (!unknown.is_empty() || is_outdated(said)) {
-            updated = true;
-            update(sys, home)?;
-        } else if !repaired && said.contains("dpkg --configure -a") {
-            repaired = true;
-            repair(sys, home)?;
-        } else if unknown.is_empty() {
-            return Err(failure("apt-get can't do the transaction", &output));
-        } else {
-            for (name, line) in unknown {
-                transaction.install.remove(&name);
-                transaction.remove.remove(&name);
-                let error = AgentError::new(
-                    ErrorCode::NotFound,
-                    format!("apt has no such package: {line}"),
-                )
-                .hint(format!(
-                    "`apt-cache policy {name}` on the host shows what its sources have"
-                ));
-                failures.insert(name, error);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn install(sys: &Sys, home: &Home, transaction: &Transaction, options: Options) -> Result<Output> {
-    let mut words = vec!["apt-get"];
-    add_options(&mut words);
-    match options.recommends {
-        Some(true) => words.extend(["-o", "APT::Install-Recommends=true"]),
-        Some(false) => words.extend(["-o", "APT::Install-Recommends=false"]),
-        None => {}
-    }
-    if transaction.downgrade {
-        words.push("--allow-downgrades");
-    }
-    if transaction.held {
-        words.push("--allow-change-held-packages");
-    }
-    if transaction.remove.is_empty() {
-        words.push("--no-remove");
-    }
-    words.extend(["install", "--"]);
-    let packages = transaction.words();
-    words.extend(packages.iter().map(String::as_str));
-    in_unit(sys, home, &words)
-}
-
 /// Finishes the work of an interrupted dpkg.
 pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
     with_policy(sys, Starting::Denied, || {
@@ -448,40 +268,47 @@ pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
     })
 }
 
-/// Runs `apt-mark VERB` on packages: `hold`, `unhold`, `auto`.
-pub(crate) fn mark(sys: &Sys, verb: &str, names: &[String]) -> Result<()> {
-    let args = std::iter::once(verb.to_owned()).chain(names.iter().cloned());
-    Program::new("apt-mark", args).check(sys).map(|_| ())
+/// Runs a program on all names, and on each by itself if that fails. Returns the failures by name.
+fn on_each(
+    names: &[String],
+    run: impl Fn(&[String]) -> Result<()>,
+) -> BTreeMap<String, AgentError> {
+    if names.is_empty() || run(names).is_ok() {
+        return BTreeMap::new();
+    }
+    names
+        .iter()
+        .filter_map(|name| {
+            let error = run(std::slice::from_ref(name)).err()?;
+            Some((name.clone(), error))
+        })
+        .collect()
 }
 
-/// Purges the configuration of removed packages.
-pub(crate) fn purge(sys: &Sys, home: &Home, names: &[String]) -> Result<()> {
-    let mut words = vec!["dpkg", "--purge", "--"];
-    words.extend(names.iter().map(String::as_str));
-    let output = in_unit(sys, home, &words)?;
-    if output.status == 0 {
-        return Ok(());
-    }
-    Err(failure("dpkg can't purge", &output))
+/// Runs `apt-mark VERB` on packages: `hold`, `unhold`, `auto`. Returns the failures by package.
+pub(crate) fn mark(sys: &Sys, verb: &str, names: &[String]) -> BTreeMap<String, AgentError> {
+    on_each(names, |names| {
+        let args = std::iter::once(verb.to_owned()).chain(names.iter().cloned());
+        Program::new("apt-mark", args).check(sys).map(|_| ())
+    })
+}
+
+/// Purges the configuration of removed packages. Returns the failures by package.
+pub(crate) fn purge(sys: &Sys, home: &Home, names: &[String]) -> BTreeMap<String, AgentError> {
+    on_each(names, |names| {
+        let mut words = vec!["dpkg", "--purge", "--"];
+        words.extend(names.iter().map(String::as_str));
+        let output = in_unit(sys, home, &words)?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        Err(failure("dpkg can't purge", &output))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn unknown_packages_are_named_by_apt() {
-        let mut transaction = Transaction::default();
-        for name in ["nope", "btop", "old"] {
-            transaction.install.insert(name.to_owned(), None);
-        }
-        let said = "Reading package lists...\nE: Unable to locate package nope\nE: Version '9' for 'old' was not found\n";
-        let names: Vec<String> = unknown_names(said, &transaction)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(names, ["nope", "old"]);
-    }
 
     #[test]
     fn a_failure_tells_what_the_maintainer_script_said() {
@@ -499,5 +326,29 @@ mod tests {
             ..output
         };
         assert_eq!(failure("x", &locked).code, ErrorCode::PackageLock);
+    }
+
+    #[test]
+    fn one_name_that_fails_keeps_no_other_from_its_turn() {
+        use std::cell::RefCell;
+
+        let done = RefCell::new(Vec::new());
+        let names = ["good", "bad", "fine"].map(str::to_owned);
+        let failed = on_each(&names, |names| {
+            if names.iter().any(|name| name == "bad") {
+                return Err(AgentError::new(ErrorCode::NotFound, "no such package"));
+            }
+            done.borrow_mut().extend(names.iter().cloned());
+            Ok(())
+        });
+        assert_eq!(failed.into_keys().collect::<Vec<_>>(), ["bad"]);
+        assert_eq!(done.into_inner(), ["good", "fine"]);
+        assert!(
+            on_each(&[], |_| Err(AgentError::new(
+                ErrorCode::Internal,
+                "never run"
+            )))
+            .is_empty()
+        );
     }
 }

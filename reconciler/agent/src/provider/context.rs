@@ -46,6 +46,8 @@ pub(crate) struct ApplyContext<'a> {
     pub temporary: &'a str,
     /// Records of changed owners, for the ledger.
     pub records: Vec<Record>,
+    /// Troubles of the host that failed no change.
+    pub warnings: Vec<String>,
     /// Directories whose entries changed and aren't durable yet.
     pub unsynced: Vec<Dir>,
 }

@@ -4,12 +4,16 @@
 //! `plumb-api`. The match in [`of`] is exhaustive: a new type doesn't compile without a provider.
 
 mod apt;
+mod apt_cache;
+mod apt_install;
+mod apt_update;
 mod at_path;
 mod bus;
 mod check;
 mod command;
 mod context;
 mod directory;
+mod dpkg;
 mod faults;
 mod file;
 mod group;
@@ -150,6 +154,12 @@ pub(crate) trait Provider: Sync {
     /// Returns the fields in which the host differs from the spec.
     fn compare(&self, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
         spec.compare(observed)
+    }
+
+    /// Returns the fields whose values the host writes in its own form: the form that it shows right after a
+    /// change counts as the desired value.
+    fn read_back_fields(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// True if the observed resource has read its inputs as they are now.

@@ -1,13 +1,17 @@
-//! `package`: observed with one `dpkg-query`, changed in apt transactions.
+//! `package`: observed with one `dpkg-query`, and apt's lists for what isn't installed; changed in apt
+//! transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{PackageObserved, PackageSpec, PackageState};
-use plumb_api::{Kind, Observed, Spec};
+use plumb_api::{Kind, Observed, Resource, Spec};
 
-use super::apt::{self, Options, Transaction};
+use super::apt;
+use super::apt_cache::{Lists, is_provided, is_virtual};
+use super::apt_install::{self, Options, Transaction};
+use super::dpkg::{Found, Installed};
 use super::policy_rc::Starting;
 use super::{
     ApplyContext, Batch, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane,
@@ -51,34 +55,17 @@ impl Provider for Packages {
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
-        let names: BTreeSet<&str> = items.iter().map(|item| item.address.name()).collect();
-        let installed = match query(cx.sys, &names) {
+        let installed = match Installed::read(cx.sys) {
             Ok(installed) => installed,
             Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
         };
-        let latest: BTreeSet<&str> = items
+        let names: BTreeSet<&str> = items
             .iter()
-            .filter(|item| matches!(item.spec, Spec::Package(spec) if spec.state == PackageState::Latest))
-            .map(|item| item.address.name())
+            .filter(|item| needs_lists(&installed, item))
+            .map(|item| installed.bare(item.address.name()))
             .collect();
-        let candidates = if latest.is_empty() {
-            Ok(BTreeMap::new())
-        } else {
-            candidates(cx.sys, &latest)
-        };
-        let one = |item: &Item<'_>| {
-            let Spec::Package(spec) = item.spec else {
-                return wrong_type(item.address);
-            };
-            let mut observed = installed
-                .get(item.address.name())
-                .cloned()
-                .unwrap_or_default();
-            if spec.state == PackageState::Latest {
-                observed.candidate = candidates.clone()?.remove(item.address.name());
-            }
-            Ok(Observed::Package(observed))
-        };
+        let lists = Lists::read(cx.sys, &names);
+        let one = |item: &Item<'_>| observe(cx, &installed, &lists, item);
         items.iter().map(one).collect()
     }
 
@@ -147,86 +134,61 @@ fn native_architecture(sys: &Sys) -> String {
     }
 }
 
-/// Reads a `db:Status-Abbrev`: the desired action, the status, and the flag for "reinstall required".
-fn read(status: &str, version: &str) -> PackageObserved {
-    let mut flags = status.chars();
-    let (wanted, there, wrong) = (flags.next(), flags.next(), flags.next());
-    // A package that waits for a trigger is installed: the triggering package's own transaction settles it.
-    let installed = matches!(there, Some('i' | 'W' | 't'));
-    let broken = matches!(there, Some('H' | 'U' | 'F')) || wrong == Some('R');
-    PackageObserved {
-        version: (installed && !broken).then(|| version.to_owned()),
-        candidate: None,
-        config_files: there == Some('c'),
-        broken,
-        held: wanted == Some('h'),
-    }
-}
-
-fn query(sys: &Sys, names: &BTreeSet<&str>) -> Result<BTreeMap<String, PackageObserved>> {
-    let format = "-f=${Package}\\t${Architecture}\\t${db:Status-Abbrev}\\t${Version}\\n";
-    let args = ["-W", format, "--"]
-        .into_iter()
-        .chain(names.iter().copied());
-    // Status 1 means that dpkg doesn't know some names, which is an answer too.
-    let output = Program::new("dpkg-query", args).run(sys)?;
-    if output.status > 1 {
-        return Err(AgentError::new(
-            ErrorCode::CommandFailed,
-            format!(
-                "dpkg-query failed ({}): {}",
-                output.status,
-                output.complaint()
-            ),
-        ));
-    }
-    Ok(parse(&output.stdout, names))
-}
-
-fn parse(text: &str, names: &BTreeSet<&str>) -> BTreeMap<String, PackageObserved> {
-    let mut found: BTreeMap<String, PackageObserved> = BTreeMap::new();
-    for line in text.lines() {
-        let mut fields = line.split('\t');
-        let (Some(package), Some(arch), Some(status)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let observed = read(status, fields.next().unwrap_or_default());
-        for name in [package.to_owned(), format!("{package}:{arch}")] {
-            if !names.contains(name.as_str()) {
-                continue;
-            }
-            // For a name without an architecture, an installed one goes first.
-            let better = found.get(&name).is_none_or(|other| other.version.is_none());
-            if better {
-                found.insert(name, observed.clone());
-            }
+/// True if apt's lists decide what a name means, or what its newest version is.
+fn needs_lists(installed: &Installed, item: &Item<'_>) -> bool {
+    let Spec::Package(spec) = item.spec else {
+        return false;
+    };
+    let name = item.address.name();
+    let there = match installed.find(name) {
+        Found::Here(found) => found.version.is_some() || found.broken,
+        Found::Foreign(_) | Found::Nothing => false,
+    };
+    match spec.state {
+        PackageState::Latest => true,
+        PackageState::Present => !there,
+        PackageState::Absent | PackageState::Purged => {
+            !there && !installed.providers(installed.bare(name)).is_empty()
         }
     }
-    found
 }
 
-/// Returns the candidate version of each package.
-fn candidates(sys: &Sys, names: &BTreeSet<&str>) -> Result<BTreeMap<String, String>> {
-    let args = std::iter::once("policy").chain(names.iter().copied());
-    let output = Program::new("apt-cache", args).check(sys)?;
-    Ok(parse_policy(&output.stdout))
-}
-
-fn parse_policy(text: &str) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut name = None;
-    for line in text.lines() {
-        if let Some(package) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
-            name = Some(package.to_owned());
-        } else if let Some(version) = line.trim().strip_prefix("Candidate: ") {
-            if let Some(name) = name.take().filter(|_| version != "(none)") {
-                found.insert(name, version.to_owned());
-            }
-        }
+fn observe(
+    cx: &ObserveContext<'_>,
+    installed: &Installed,
+    lists: &Result<Lists>,
+    item: &Item<'_>,
+) -> Result<Observed> {
+    let Spec::Package(spec) = item.spec else {
+        return wrong_type(item.address);
+    };
+    let name = installed.bare(item.address.name());
+    let known = lists.as_ref().ok();
+    let candidate = known.and_then(|lists| lists.candidate(name));
+    let mut observed = match installed.find(name) {
+        Found::Here(found) => found,
+        // apt takes the host's own architecture where its lists have one.
+        Found::Foreign(found) if candidate.is_none() => found,
+        Found::Foreign(_) | Found::Nothing => PackageObserved::default(),
+    };
+    let there = observed.version.is_some() || observed.broken;
+    // What is only given back may have been a virtual name once.
+    let desired = cx.inputs.desired.get(item.address).is_some();
+    let providers = known.and_then(|lists| lists.providers(name));
+    if let Some(providers) = providers.filter(|_| desired && !there) {
+        return Err(if spec.wants_absent() {
+            is_provided(name, &installed.providers(name))
+        } else {
+            is_virtual(name, providers)
+        });
     }
-    found
+    if spec.state == PackageState::Latest {
+        lists.as_ref().map_err(Clone::clone)?;
+    }
+    if spec.state == PackageState::Latest || !there && !spec.wants_absent() {
+        observed.candidate = candidate.cloned();
+    }
+    Ok(Observed::Package(observed))
 }
 
 /// A batch, sorted by the actions that it needs.
@@ -242,6 +204,15 @@ struct Wanted {
     /// Packages that Plumb installed and nothing desires any more.
     given_back: BTreeSet<String>,
     failures: BTreeMap<String, AgentError>,
+}
+
+impl Wanted {
+    /// Adds failures; a package's first one stays.
+    fn fail(&mut self, failures: impl IntoIterator<Item = (String, AgentError)>) {
+        for (name, error) in failures {
+            self.failures.entry(name).or_insert(error);
+        }
+    }
 }
 
 fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
@@ -311,8 +282,9 @@ fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
 /// a new observation shows.
 type Exceptions = BTreeMap<String, Result<Effect>>;
 
-/// Carries out the batch, in as few transactions as its options allow.
-fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions> {
+/// Carries out the batch, in as few transactions as its options allow. An error concerns the packages that it
+/// came from; an error of the whole means that nothing was tried.
+fn transact(cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions> {
     let (sys, home) = (cx.sys, cx.home);
     apt::wait_for_others(sys, home, Duration::from_secs(30 * 60))?;
     let mut wanted = sort(work)?;
@@ -327,57 +299,60 @@ fn transact(cx: &ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions
             }
         }
     }
-    if !wanted.unhold.is_empty() {
-        apt::mark(sys, "unhold", &wanted.unhold)?;
-    }
-    let mut left = keep_needed(sys, &mut wanted)?;
+    wanted.fail(apt::mark(sys, "unhold", &wanted.unhold));
+    let mut left = keep_needed(sys, &mut wanted);
     for (options, transaction) in std::mem::take(&mut wanted.transactions) {
-        wanted
-            .failures
-            .extend(apt::run(sys, home, transaction, options));
+        let outcome = apt_install::run(sys, home, transaction, options);
+        wanted.fail(outcome.failures);
+        cx.warnings.extend(outcome.warnings);
     }
     // Sets holds again even if a transaction failed.
-    if !wanted.hold.is_empty() {
-        apt::mark(sys, "hold", &wanted.hold)?;
-    }
+    wanted.fail(apt::mark(sys, "hold", &wanted.hold));
     wanted
         .purge
         .retain(|name| !wanted.failures.contains_key(name) && !left.contains(name));
-    if !wanted.purge.is_empty() {
-        apt::purge(sys, home, &wanted.purge)?;
-    }
+    wanted.fail(apt::purge(sys, home, &wanted.purge));
     // apt keeps a package to be given back if one that is installed now needs it.
-    let back: BTreeSet<&str> = wanted.given_back.iter().map(String::as_str).collect();
-    if !back.is_empty() {
-        let there = query(sys, &back)?;
-        let kept = there
-            .into_iter()
-            .filter(|(_, found)| found.version.is_some())
-            .map(|(name, _)| name);
+    if !wanted.given_back.is_empty() {
+        let installed = Installed::read(sys)?;
+        let there = |name: &&String| match installed.find(name) {
+            Found::Here(found) => found.version.is_some(),
+            Found::Foreign(_) | Found::Nothing => false,
+        };
+        let kept = wanted.given_back.iter().filter(there).cloned();
         left.extend(kept.filter(|name| !wanted.failures.contains_key(name)));
     }
-    if !left.is_empty() {
-        // It stays only for the packages that need it.
-        apt::mark(sys, "auto", &left.iter().cloned().collect::<Vec<_>>())?;
-    }
+    // They stay only for the packages that need them.
+    let auto: Vec<String> = left.iter().cloned().collect();
+    wanted.fail(apt::mark(sys, "auto", &auto));
     let failed = wanted
         .failures
         .into_iter()
         .map(|(name, error)| (name, Err(error)));
-    Ok(failed
-        .chain(left.into_iter().map(|name| (name, Ok(Effect::Left))))
-        .collect())
+    let left = left.into_iter().map(|name| (name, Ok(Effect::Left)));
+    Ok(left.chain(failed).collect())
 }
 
 /// Takes packages that others on the host need out of the removals. Fails those that the manifest sets
 /// `absent`, and returns those that are only given back.
-fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> Result<BTreeSet<String>> {
+fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> BTreeSet<String> {
     let mut left = BTreeSet::new();
     let removals = wanted
         .transactions
         .values()
         .flat_map(|transaction| &transaction.remove);
-    for (name, others) in apt::needed_by(sys, &removals.cloned().collect())? {
+    let removals: BTreeSet<String> = removals.cloned().collect();
+    let needed = match apt::needed_by(sys, &removals) {
+        Ok(needed) => needed,
+        Err(error) => {
+            for transaction in wanted.transactions.values_mut() {
+                transaction.remove.clear();
+            }
+            wanted.fail(removals.into_iter().map(|name| (name, error.clone())));
+            return left;
+        }
+    };
+    for (name, others) in needed {
         for transaction in wanted.transactions.values_mut() {
             transaction.remove.remove(&name);
         }
@@ -393,31 +368,5 @@ fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> Result<BTreeSet<String>> {
         .hint("say `state: absent` for those too, or keep it");
         wanted.failures.insert(name, error);
     }
-    Ok(left)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dpkg_states_are_told_apart() {
-        let names = ["nginx", "libc6", "libc6:i386", "gone", "half", "stuck"].into();
-        let text = "nginx\tamd64\thi \t1.22.1-9\nlibc6\tamd64\tii \t2.36\nlibc6\ti386\tii \t2.35\ngone\tall\trc \t1\nhalf\tall\tiF \t2\nstuck\tall\tiiR\t3\n";
-        let found = parse(text, &names);
-        assert!(found["nginx"].held && found["nginx"].version.as_deref() == Some("1.22.1-9"));
-        assert_eq!(found["libc6"].version.as_deref(), Some("2.36"));
-        assert_eq!(found["libc6:i386"].version.as_deref(), Some("2.35"));
-        assert!(found["gone"].config_files && found["gone"].version.is_none());
-        assert!(found["half"].broken && found["stuck"].broken);
-    }
-
-    #[test]
-    fn candidates_come_from_policy() {
-        let text = "btop:\n  Installed: (none)\n  Candidate: 1.2.13-1\n  Version table:\n     1.2.13-1 500\nnope:\n  Installed: (none)\n  Candidate: (none)\n";
-        assert_eq!(
-            parse_policy(text),
-            [("btop".to_owned(), "1.2.13-1".to_owned())].into()
-        );
-    }
+    left
 }

@@ -1,5 +1,7 @@
 //! `sysctl`: the running value in `/proc/sys`, and a file for the next boot.
 
+use std::io::ErrorKind;
+
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, Mode, Presence, SysctlObserved, SysctlSpec};
@@ -20,9 +22,22 @@ fn kernel_path(key: &str) -> String {
     format!("/proc/sys/{}", SysctlSpec::kernel_name(key))
 }
 
+/// The kernel's answer for a key.
+enum Running {
+    /// The value, with white space folded.
+    Value(String),
+    /// The key has no value until it is set for the first time.
+    Unset,
+    /// The key can only be written.
+    WriteOnly,
+    /// The kernel has no such key.
+    Missing,
+}
+
 fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
     let Some(bytes) = sys.root().read(&SysctlSpec::file(key), 64 << 10)? else {
-        return Ok(None);
+        let former = SysctlSpec::former_file(key).filter(|former| sys.exists(former));
+        return Ok(former.map(|_| NO_VALUE.to_owned()));
     };
     let text = String::from_utf8_lossy(&bytes);
     let value = text
@@ -32,21 +47,103 @@ fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
         .filter(|(name, _)| name.trim() == key)
         .map(|(_, value)| SysctlSpec::fold(value))
         .next_back();
-    // A file of Plumb's without the key is a difference too.
-    Ok(Some(value.unwrap_or_default()))
+    // A file of Plumb's without the key is a difference too, also from an empty value.
+    Ok(Some(value.unwrap_or_else(|| NO_VALUE.to_owned())))
 }
 
-fn running(key: &str) -> Result<Option<String>> {
+/// The persisted value of a file that doesn't have the key, or has a name of an earlier version.
+const NO_VALUE: &str = "(none)";
+
+fn running(key: &str) -> Result<Running> {
+    /// Input/output error: how the kernel answers for `stable_secret` before it is set.
+    const EIO: i32 = 5;
     match std::fs::read_to_string(kernel_path(key)) {
-        Ok(text) => Ok(Some(SysctlSpec::fold(&text))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        // A write-only key has no value to compare.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        Ok(text) => Ok(Running::Value(SysctlSpec::fold(&text))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Running::Missing),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Running::WriteOnly),
+        Err(error) if error.raw_os_error() == Some(EIO) => Ok(Running::Unset),
         Err(error) => fail(
             ErrorCode::Io,
             format!("can't read {}: {error}", kernel_path(key)),
         ),
     }
+}
+
+/// Observes a key. A sandbox has no kernel of its own, so only the file counts there.
+fn observe(sys: &Sys, item: &Item<'_>) -> Result<Observed> {
+    let Spec::Sysctl(spec) = item.spec else {
+        return wrong_type(item.address);
+    };
+    let key = item.address.name();
+    let persisted = persisted(sys, key)?;
+    if sys.is_sandbox() {
+        let running = persisted.clone();
+        return Ok(Observed::Sysctl(SysctlObserved { running, persisted }));
+    }
+    let wanted = spec
+        .value
+        .as_deref()
+        .filter(|_| spec.state == Presence::Present);
+    let running = match running(key)? {
+        Running::Value(value) => Some(value),
+        Running::Missing => {
+            // The file is all that can be done, so an error is all that is left to tell.
+            let value = wanted.map(SysctlSpec::fold);
+            if value.is_some() && value == persisted {
+                return Err(missing(key));
+            }
+            None
+        }
+        Running::WriteOnly if wanted.is_some() => {
+            return Err(AgentError::new(
+                ErrorCode::Refused,
+                format!("sysctl {key} can only be written: it has no value to keep"),
+            )
+            .hint("use a `command` that writes it"));
+        }
+        Running::Unset | Running::WriteOnly => None,
+    };
+    Ok(Observed::Sysctl(SysctlObserved { running, persisted }))
+}
+
+/// Returns the error for a key that the kernel doesn't have, with the right spelling if the kernel has that.
+fn missing(key: &str) -> AgentError {
+    let error = |message: String| AgentError::new(ErrorCode::NotFound, message);
+    if let Some(path) = spelled(&SysctlSpec::kernel_name(key)) {
+        let right = SysctlSpec::dotted(&path);
+        return error(format!("the kernel has no sysctl {key}; it has {right}")).hint(format!(
+            "write `{right}`: a dot within a name is written `/`"
+        ));
+    }
+    let file = SysctlSpec::file(key);
+    match SysctlSpec::interface(key) {
+        Some(interface) => error(format!("there is no network interface {interface} for sysctl {key}"))
+            .hint(format!("{file} has the value for when the interface comes")),
+        None => error(format!("the kernel has no sysctl {key}")).hint(format!(
+            "check its name, or load the module that brings it; {file} has the value for when it comes"
+        )),
+    }
+}
+
+/// Finds a key whose names have dots that were taken for separators. Returns its path below `/proc/sys`.
+fn spelled(path: &str) -> Option<String> {
+    fn walk(above: &str, parts: &[&str]) -> Option<String> {
+        if parts.is_empty() {
+            return Some(above.to_owned());
+        }
+        (1..=parts.len()).find_map(|taken| {
+            let name = parts[..taken].join(".");
+            let path = if above.is_empty() {
+                name
+            } else {
+                format!("{above}/{name}")
+            };
+            let exists = std::fs::symlink_metadata(format!("/proc/sys/{path}")).is_ok();
+            exists.then(|| walk(&path, &parts[taken..])).flatten()
+        })
+    }
+    let parts: Vec<&str> = path.split(['/', '.']).collect();
+    walk("", &parts).filter(|found| found != path)
 }
 
 impl Provider for Sysctls {
@@ -77,18 +174,12 @@ impl Provider for Sysctls {
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
-        let one = |item: &Item<'_>| {
-            let key = item.address.name();
-            let persisted = persisted(cx.sys, key)?;
-            // A sandbox has no kernel of its own, so only the file counts.
-            let running = if cx.sys.is_sandbox() {
-                persisted.clone()
-            } else {
-                running(key)?
-            };
-            Ok(Observed::Sysctl(SysctlObserved { running, persisted }))
-        };
-        items.iter().map(one).collect()
+        items.iter().map(|item| observe(cx.sys, item)).collect()
+    }
+
+    /// The kernel rounds, sorts and cuts what is written.
+    fn read_back_fields(&self) -> &'static [&'static str] {
+        &["running"]
     }
 
     fn compare(&self, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
@@ -98,7 +189,8 @@ impl Provider for Sysctls {
             let give_back = spec.state == Presence::Absent && found.running.is_some();
             if let Some(value) = spec.value.as_ref().filter(|_| give_back) {
                 let value = SysctlSpec::fold(value);
-                if found.running.as_ref() != Some(&value) {
+                let running = found.running.as_ref();
+                if running.is_none_or(|running| !SysctlSpec::same(running, &value)) {
                     changes.push(FieldChange::of(
                         "running",
                         found.running.as_ref(),
@@ -164,35 +256,46 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         return wrong_type(work.address);
     };
     let key = work.address.name();
+    let mut later = None;
     if let Some(value) = spec.value.as_deref().filter(|_| work.changes("running")) {
         if !cx.sys.is_sandbox() {
-            set(key, value)?;
+            match set(key, value) {
+                // The file waits for the key.
+                Err(error) if error.code == ErrorCode::NotFound => later = Some(error),
+                outcome => outcome?,
+            }
         }
     }
     if work.changes("persisted") {
-        let path = SysctlSpec::file(key);
-        if spec.state == Presence::Absent {
-            at_path::remove(cx, &path, FileKind::File)?;
-            at_path::remove_made(cx, work.original)?;
-        } else if let Some(value) = &spec.value {
-            let text = format!("# Written by plumb.\n{key} = {}\n", SysctlSpec::fold(value));
-            put_text(cx, &path, &text)?;
-        }
+        persist(cx, work, spec)?;
     }
-    Ok(Effect::Done)
+    later.map_or(Ok(Effect::Done), Err)
+}
+
+/// Writes or removes Plumb's own file for a key.
+fn persist(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>, spec: &SysctlSpec) -> Result<()> {
+    let key = work.address.name();
+    let path = SysctlSpec::file(key);
+    if let Some(former) = SysctlSpec::former_file(key).filter(|former| cx.sys.exists(former)) {
+        at_path::remove(cx, &former, FileKind::File)?;
+    }
+    if spec.state == Presence::Absent {
+        at_path::remove(cx, &path, FileKind::File)?;
+        at_path::remove_made(cx, work.original)?;
+    } else if let Some(value) = &spec.value {
+        let text = format!("# Written by plumb.\n{key} = {}\n", SysctlSpec::fold(value));
+        put_text(cx, &path, &text)?;
+    }
+    Ok(())
 }
 
 /// Sets the running value. This comes before the file: a value that the kernel rejects must not stay for the
 /// next boot.
 fn set(key: &str, value: &str) -> Result<()> {
-    let path = kernel_path(key);
-    match std::fs::write(&path, value) {
+    // Writing nothing changes nothing: the line's end is what empties a list.
+    match std::fs::write(kernel_path(key), format!("{value}\n")) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(AgentError::new(
-            ErrorCode::NotFound,
-            format!("the kernel has no sysctl {key}"),
-        )
-        .hint("a module that isn't loaded may bring it")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(key)),
         Err(error) => Err(AgentError::new(
             ErrorCode::Refused,
             format!("the kernel doesn't take `{value}` for {key}: {error}"),

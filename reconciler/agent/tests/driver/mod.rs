@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 
 use plumb_agent::{End, Sys, serve};
 use plumb_api::frame::{
-    self, Apply, Delta, Departure, DifferenceState, Fence, Incoming, Lineage, Observe,
+    self, Apply, Delta, Departure, Difference, DifferenceState, Fence, Incoming, Lineage, Observe,
     ObserveReport, PROTOCOL, Purpose, Report, Request, Response, Reveal, RevisionMark, TakeOver,
 };
 use plumb_api::plan::{Cause, Certainty, Change, ChangeId, Op, Plan};
@@ -97,8 +97,16 @@ pub fn fence() -> Fence {
 impl Driver {
     /// An agent in this process, on a directory.
     pub fn sandbox(root: &Path) -> Self {
+        Self::on(Sys::sandbox(root).unwrap())
+    }
+
+    /// An agent in this process, on this machine.
+    pub fn host() -> Self {
+        Self::on(Sys::host().unwrap())
+    }
+
+    fn on(sys: Sys) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let sys = Sys::sandbox(root).unwrap();
         let input = theirs.try_clone().unwrap();
         let agent = std::thread::spawn(move || serve(&sys, input, theirs));
         let output = ours.try_clone().unwrap();
@@ -220,12 +228,14 @@ impl Driver {
         let plan = plan(state, &report);
         let count = plan.changes.len();
         if plan.is_settled() {
+            assert!(report.differences.is_empty(), "{:#?}", report.differences);
             return 0;
         }
         let report = self.try_apply(state, plan).unwrap();
         assert_eq!(failures(&report), Vec::<String>::new());
         assert_eq!(report.stopped, None);
         let rest = self.observe(state);
+        assert!(rest.differences.is_empty(), "{:#?}", rest.differences);
         let rest = plan_of(state, &rest);
         assert!(rest.is_settled(), "the second plan isn't empty: {rest:#?}");
         count
@@ -274,7 +284,8 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
         match &difference.state {
             DifferenceState::Differs => set.push(difference),
             DifferenceState::Undesired => take.push(difference),
-            other => panic!("{}: {other:?}", difference.address),
+            // Left, as the planner does; `converge` fails on them.
+            DifferenceState::Unobservable(_) | DifferenceState::Unsupported(_) => {}
         }
     }
     let changing: BTreeSet<Address> = set
@@ -295,9 +306,13 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
             predicted.push(address.clone());
         }
     }
-    set.sort_by(|a, b| {
-        (rank(a.address.kind()), &a.address).cmp(&(rank(b.address.kind()), &b.address))
-    });
+    // A key that others reset comes after them; each requires all that those require, and more.
+    let resets = |address: &Address| match state.specs.get(address) {
+        Some(spec) if address.kind() == Kind::Sysctl => spec.requires(address.name()).len(),
+        _ => 0,
+    };
+    let place = |one: &Difference| (rank(one.address.kind()), resets(&one.address));
+    set.sort_by(|a, b| (place(a), &a.address).cmp(&(place(b), &b.address)));
     take.sort_by(|a, b| {
         (rank(b.address.kind()), &b.address).cmp(&(rank(a.address.kind()), &a.address))
     });

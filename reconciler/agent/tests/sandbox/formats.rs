@@ -149,3 +149,23 @@ fn gives_back_from_the_ledger_of_a_failed_run() {
     assert!(!root.read("/etc/passwd").contains("carol"));
     assert!(root.read("/etc/group").contains("app:x:4300:ghost\n"));
 }
+
+#[test]
+fn moves_sysctl_file_of_earlier_name() {
+    let earlier = "/etc/sysctl.d/80-plumb-net.ipv4.conf.eth0.rp_filter.conf";
+    let now = "/etc/sysctl.d/81-plumb-net.ipv4.conf.eth0.rp_filter.conf";
+    let without = State::new().with("file:/etc/motd", json!({"content": "hello\n"}));
+    let state = without
+        .clone()
+        .with("sysctl:net.ipv4.conf.eth0.rp_filter", json!({"value": "2"}));
+    for next in [&state, &without] {
+        let root = Root::new();
+        let mut driver = root.driver();
+        driver.converge(&state);
+        std::fs::rename(root.path(now), root.path(earlier)).unwrap();
+        assert_eq!(driver.converge(next), 1);
+        assert!(!root.has(earlier));
+        driver.converge(&without);
+        assert!(!root.has(now) && !root.has("/etc/sysctl.d"));
+    }
+}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::name::{Address, ControllerId, Epoch, FleetName, HostName};
 use crate::plan::{FieldChange, Plan};
+use crate::read_back::ReadBacks;
 use crate::report::{AgentError, ChangeResult};
 use crate::resource::{Observed, Spec};
 
@@ -199,6 +200,9 @@ pub struct Difference {
     /// The spec that was last confirmed on this host, from its ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Spec>,
+    /// The values that the host shows in another form than Plumb wrote them, from its ledger.
+    #[serde(default, skip_serializing_if = "ReadBacks::is_empty")]
+    pub read_back: ReadBacks,
     /// The original, in a phrase for people ("a file of 120 bytes").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
@@ -303,6 +307,9 @@ pub struct Report {
     /// The error that stopped the run before its end, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentError>,
+    /// Troubles of the host that failed no change, a phrase each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A host's ledger in short.

@@ -236,7 +236,7 @@ impl Resource for CommandSpec {
         false
     }
 
-    fn certainty(&self) -> Certainty {
+    fn certainty(&self, _observed: Option<&CommandObserved>) -> Certainty {
         if self.has_guard() {
             Certainty::Exact
         } else {

@@ -107,8 +107,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         differing.iter().all(|change| change.field != "state")
     }
 
-    /// Returns the certainty that a change of it can have before it is made.
-    fn certainty(&self) -> Certainty {
+    /// Returns the certainty that a change of it can have before it is made; `None` means that it wasn't
+    /// observed.
+    fn certainty(&self, _observed: Option<&Self::Observed>) -> Certainty {
         Certainty::Exact
     }
 
@@ -186,6 +187,9 @@ pub enum Strength {
     /// The dependency follows from types (a file's folder, a file's owner): it only orders, and only managed
     /// resources.
     Implicit,
+    /// Like [`Implicit`](Self::Implicit), for a resource that resets the other one: it comes first when both
+    /// are removed, too.
+    Resetting,
     /// Like [`Implicit`](Self::Implicit), and the first to be dropped if the order has a cycle.
     Yielding,
 }

@@ -5,18 +5,22 @@ use serde::{Deserialize, Serialize};
 use super::field::Manage;
 use super::{Problem, Resource, differs};
 use crate::name::Address;
-use crate::plan::{Consequence, FieldChange};
+use crate::plan::{Certainty, Consequence, FieldChange};
 
-/// A package; its name is the distribution's. Packages are changed together, in one transaction per set of
-/// install options.
+/// A package; its name is the distribution's, with an architecture after a colon if it isn't the host's own
+/// (`libc6:i386`). A virtual package is refused; its providers are told.
+///
+/// Packages are changed together, in one transaction per set of install options. One that fails keeps no other
+/// from being installed, and neither does a source that can't be refreshed, which is told as an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageSpec {
-    /// `present` (default), `latest`, `absent` (configuration stays) or `purged`.
+    /// `present` (default), `latest` (the newest version in apt's lists, as the host has them), `absent`
+    /// (configuration stays) or `purged`.
     #[serde(default, skip_serializing_if = "PackageState::is_present")]
     pub state: PackageState,
-    /// Exactly this version.
+    /// Exactly this version, or any that begins so if a `*` stands at its end (`1.22.*`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// True if the package is held back from upgrades by others (`apt-mark hold`).
@@ -71,7 +75,7 @@ pub struct PackageObserved {
     /// The installed version; `None` unless it is completely installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The newest version from the sources; observed only for `latest`.
+    /// The newest version from the sources; observed only for `latest`, and for what is to be installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
     /// Removed, with its configuration left behind (`config-files`).
@@ -85,12 +89,39 @@ pub struct PackageObserved {
     pub held: bool,
 }
 
+/// True if a version is the wanted one, or begins like a wanted one that ends with `*`.
+fn fits(wanted: &str, version: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => version.starts_with(beginning),
+        None => version == wanted,
+    }
+}
+
+/// Returns the mistake in a name that apt doesn't read as one package.
+fn not_one_package(name: &str) -> Option<String> {
+    let message = if name.ends_with('^') {
+        "`NAME^` is a task: name the packages that it has (`apt-cache show` lists them)"
+    } else if name.contains(['*', '?', '[', ']', '(', ')', '|', '^', '$', '~']) {
+        "a pattern names no package: name each package that is meant"
+    } else if name.contains('=') {
+        "a version isn't part of a package's name: write it as `version`"
+    } else if name.contains('/') {
+        "a release isn't part of a package's name: write `version`, or pin the release"
+    } else {
+        return None;
+    };
+    Some(message.to_owned())
+}
+
 impl Resource for PackageSpec {
     type Observed = PackageObserved;
 
     const RANK: u8 = 30;
 
     fn check_name(name: &str) -> Result<(), String> {
+        if let Some(message) = not_one_package(name) {
+            return Err(message);
+        }
         // Debian policy 5.6.1, with an optional architecture after a colon. apt takes other names as regular
         // expressions, or as a request to remove (`name-`), so they must not reach it.
         let (package, arch) = name.split_once(':').unwrap_or((name, "any"));
@@ -114,8 +145,15 @@ impl Resource for PackageSpec {
         }
     }
 
-    fn check(&self, _name: &str) -> Vec<Problem> {
+    fn check(&self, name: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
+        if let Some(package) = name.strip_suffix(":any") {
+            problems.push(Problem {
+                field: "state",
+                message: "a package has an architecture; `any` is for dependencies".to_owned(),
+                hint: format!("write `{package}`"),
+            });
+        }
         if self.version.is_some() && self.state != PackageState::Present {
             problems.push(Problem {
                 field: "version",
@@ -124,11 +162,12 @@ impl Resource for PackageSpec {
             });
         }
         let version_ok = self.version.as_ref().is_none_or(|version| {
-            !version.is_empty()
-                && version
+            let exact = version.strip_suffix('*').unwrap_or(version);
+            !exact.is_empty()
+                && exact
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b".+-:~".contains(&b))
-                && version.as_bytes()[0].is_ascii_alphanumeric()
+                && exact.as_bytes()[0].is_ascii_alphanumeric()
         });
         if !version_ok {
             problems.push(Problem {
@@ -167,7 +206,13 @@ impl Resource for PackageSpec {
                 .then_some(observed.candidate.as_ref())
                 .flatten();
             let version = self.version.as_ref().or(newest);
-            differs(&mut changes, "version", version, observed.version.as_ref());
+            let found = observed.version.as_ref();
+            if !version
+                .zip(found)
+                .is_some_and(|(version, found)| fits(version, found))
+            {
+                differs(&mut changes, "version", version, found);
+            }
         }
         differs(
             &mut changes,
@@ -194,6 +239,21 @@ impl Resource for PackageSpec {
         true
     }
 
+    /// What apt's lists don't have may come with their refresh, or not at all.
+    fn certainty(&self, observed: Option<&PackageObserved>) -> Certainty {
+        let Some(observed) = observed.filter(|_| !self.wants_absent()) else {
+            return Certainty::Exact;
+        };
+        let wanted = |has: &String| self.version.as_ref().is_none_or(|wanted| fits(wanted, has));
+        let installed = observed.version.as_ref().is_some_and(wanted);
+        let offered = observed.candidate.as_ref().is_some_and(wanted);
+        if installed || offered || observed.broken {
+            Certainty::Exact
+        } else {
+            Certainty::Predicted
+        }
+    }
+
     fn lifeline(name: &str) -> bool {
         let package = name.split(':').next().unwrap_or(name);
         matches!(package, "openssh-server" | "sudo" | "plumb")
@@ -209,5 +269,66 @@ impl Resource for PackageSpec {
 
     fn manage(&self) -> Manage {
         self.manage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_apt_takes_for_more_than_a_package_are_refused() {
+        for (name, word) in [
+            ("web-server^", "task"),
+            ("libapache2-mod-*", "pattern"),
+            ("nginx=1.22", "version"),
+            ("nginx/bookworm-backports", "release"),
+            ("nginx-", "Debian policy"),
+        ] {
+            let error = PackageSpec::check_name(name).unwrap_err();
+            assert!(error.contains(word), "{name}: {error}");
+        }
+        assert!(!PackageSpec::default().check("libc6:any").is_empty());
+        for name in ["g++", "libstdc++6:i386", "libc6:all", "0ad", "python3.11"] {
+            assert_eq!(PackageSpec::check_name(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_apt_has_is_certain() {
+        let spec = |version: Option<&str>| PackageSpec {
+            version: version.map(str::to_owned),
+            ..PackageSpec::default()
+        };
+        let offered = PackageObserved {
+            candidate: Some("1.22.1-9".to_owned()),
+            ..PackageObserved::default()
+        };
+        let nothing = PackageObserved::default();
+        assert_eq!(spec(None).certainty(Some(&offered)), Certainty::Exact);
+        assert_eq!(spec(None).certainty(Some(&nothing)), Certainty::Predicted);
+        assert_eq!(
+            spec(Some("1.22.*")).certainty(Some(&offered)),
+            Certainty::Exact
+        );
+        assert_eq!(
+            spec(Some("1.23")).certainty(Some(&offered)),
+            Certainty::Predicted
+        );
+    }
+
+    #[test]
+    fn a_version_with_an_open_end_fits_what_begins_so() {
+        let spec = PackageSpec {
+            version: Some("1.22.*".to_owned()),
+            ..PackageSpec::default()
+        };
+        assert!(spec.check("nginx").is_empty());
+        let has = |version: &str| PackageObserved {
+            version: Some(version.to_owned()),
+            ..PackageObserved::default()
+        };
+        assert!(spec.compare(&has("1.22.1-9")).is_empty());
+        assert_eq!(spec.compare(&has("1.24.0-1"))[0].field, "version");
     }
 }

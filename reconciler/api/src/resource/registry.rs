@@ -158,9 +158,13 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.on_any_change(name),)* }
             }
 
-            /// Returns the certainty that a change of it can have before it is made.
-            pub fn certainty(&self) -> Certainty {
-                match self { $(Spec::$variant(spec) => spec.certainty(),)* }
+            /// Returns the certainty that a change of it can have before it is made; `None` means that it
+            /// wasn't observed.
+            pub fn certainty(&self, observed: Option<&Observed>) -> Certainty {
+                match (self, observed) {
+                    $((Spec::$variant(spec), Some(Observed::$variant(observed))) => spec.certainty(Some(observed)),)*
+                    $((Spec::$variant(spec), _) => spec.certainty(None),)*
+                }
             }
 
             /// Returns the systemd unit that the resource manages.

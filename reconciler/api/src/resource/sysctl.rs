@@ -1,15 +1,24 @@
 //! `sysctl`: a kernel parameter.
 
+mod key;
+mod value;
+
 use serde::{Deserialize, Serialize};
 
+use self::value::{fold, octal, same};
+use super::contract::{Dependency, Strength, Trigger};
 use super::field::{Manage, Presence};
 use super::{Problem, Resource};
 use crate::name::Address;
-use crate::plan::FieldChange;
+use crate::plan::{Consequence, FieldChange};
 
-/// A kernel parameter; its name is the key (`net.ipv4.ip_forward`; a `.` within a name is written `/`).
+/// A kernel parameter; its name is the key (`net.ipv4.ip_forward`; a `.` within a name is written `/`, or the
+/// whole key as a path: `net/ipv4/conf/eth0.100/forwarding`).
 ///
-/// Plumb manages two states: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot.
+/// Plumb manages two states: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot
+/// (`81-plumb-KEY.conf` if setting another key resets this one). The form in which the kernel shows a value
+/// that Plumb wrote counts as that value. A key that the kernel doesn't have yet is an error; its file is
+/// written for when it comes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -17,7 +26,8 @@ pub struct SysctlSpec {
     /// `present` (default) or `absent` (not persisted; the running value stays).
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The value, a string; any white space between fields is equal.
+    /// The value, a string of one line; `""` empties a list. Equal are any white space between fields, numbers
+    /// of one value (`0x40`, `64`), and lists of numbers with the same elements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Comes after these.
@@ -40,74 +50,16 @@ pub struct SysctlObserved {
     pub persisted: Option<String>,
 }
 
-/// Folds each run of white space into one space: the kernel prints tabs.
-pub(super) fn fold(value: &str) -> String {
-    value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Second names of values of the kernel, each with the first name.
-const ALIASES: &[(&str, &str)] = &[
-    ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"),
-    ("net/nf_conntrack_max", "net/netfilter/nf_conntrack_max"),
-    ("vm/nr_hugepages_mempolicy", "vm/nr_hugepages"),
-];
-
-/// Limits in two units, of which setting one sets the other to zero.
-const UNITS: &[(&str, &str)] = &[
-    ("vm/dirty_bytes", "vm/dirty_ratio"),
-    ("vm/dirty_background_bytes", "vm/dirty_background_ratio"),
-    ("vm/overcommit_kbytes", "vm/overcommit_ratio"),
-];
-
 impl SysctlSpec {
     /// Folds each run of white space into one space: the kernel prints tabs.
     pub fn fold(value: &str) -> String {
         fold(value)
     }
 
-    /// Returns the key's path below `/proc/sys`. A key whose first separator is a `/` is that path already;
-    /// otherwise `.` and `/` change places, as in sysctl.d(5).
-    pub fn kernel_name(key: &str) -> String {
-        if key.find('/').unwrap_or(key.len()) < key.find('.').unwrap_or(key.len()) {
-            return key.to_owned();
-        }
-        key.chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                c => c,
-            })
-            .collect()
-    }
-
-    /// Returns the path below `/proc/sys` of the value that setting a key sets. The kernel has some values
-    /// under two keys; setting one of them overwrites the other.
-    pub fn kernel_value(key: &str, value: &str) -> String {
-        let name = Self::kernel_name(key);
-        let first = |pairs: &[(&str, &'static str)]| {
-            pairs
-                .iter()
-                .find(|(second, _)| *second == name)
-                .map(|(_, first)| (*first).to_owned())
-        };
-        if let Some(alias) = first(ALIASES) {
-            return alias;
-        }
-        // Zero leaves a limit to its other unit.
-        if let Some(limit) = first(UNITS).filter(|_| fold(value) != "0") {
-            return limit;
-        }
-        // The neighbour tables have their times in seconds or jiffies, and in milliseconds.
-        match name.strip_suffix("_ms") {
-            Some(short) if name.contains("/neigh/") => short.to_owned(),
-            _ => name,
-        }
-    }
-
-    /// Returns the path of Plumb's own file for a key.
-    pub fn file(key: &str) -> String {
-        // A file's name can't contain `/`, and no key contains `+`.
-        format!("/etc/sysctl.d/80-plumb-{}.conf", key.replace('/', "+"))
+    /// True if two texts are one value to the kernel: numbers and lists of numbers may be written in several
+    /// ways.
+    pub fn same(one: &str, other: &str) -> bool {
+        same(one, other)
     }
 }
 
@@ -129,18 +81,40 @@ impl Resource for SysctlSpec {
         }
     }
 
-    fn check(&self, _name: &str) -> Vec<Problem> {
-        let printable = self.value.as_ref().is_none_or(|v| {
-            !fold(v).is_empty()
-                && !v.contains(|c: char| c.is_control() && c != '\t')
-                && v.len() <= 4096
-        });
-        if self.wants_absent() == self.value.is_some() || !printable {
-            return vec![Problem {
+    fn check(&self, name: &str) -> Vec<Problem> {
+        let problem = |message: String, hint: String| {
+            vec![Problem {
                 field: "value",
-                message: "a sysctl needs a `value` of one line, unless it is absent".to_owned(),
-                hint: "write `value: \"1\"` in quotes, or `state: absent` alone".to_owned(),
-            }];
+                message,
+                hint,
+            }]
+        };
+        let one_line = self
+            .value
+            .as_ref()
+            .is_none_or(|v| !v.contains(|c: char| c.is_control() && c != '\t') && v.len() <= 4096);
+        if self.wants_absent() == self.value.is_some() || !one_line {
+            return problem(
+                "a sysctl needs a `value` of one line, unless it is absent".to_owned(),
+                "write `value: \"1\"` in quotes, `value: \"\"` for an empty list, or `state: absent` alone"
+                    .to_owned(),
+            );
+        }
+        if let Some(right) = Self::spelling(name) {
+            return problem(
+                format!("the kernel has no sysctl {name}: an interface's name has too many parts"),
+                format!("write `{right}`: a dot within a name is written `/`"),
+            );
+        }
+        if let Some((text, number)) = self.value.as_deref().and_then(octal) {
+            let hint = match number {
+                Some(number) => format!("write `{number}`, or leave out the leading zero"),
+                None => "leave out the leading zero".to_owned(),
+            };
+            return problem(
+                format!("the kernel reads `{text}` as an octal number, for its leading zero"),
+                hint,
+            );
         }
         Vec::new()
     }
@@ -153,13 +127,13 @@ impl Resource for SysctlSpec {
             }
         } else if let Some(value) = &self.value {
             let value = fold(value);
-            for (field, found) in [
-                ("running", &observed.running),
-                ("persisted", &observed.persisted),
-            ] {
-                if found.as_deref() != Some(value.as_str()) {
-                    changes.push(FieldChange::of(field, found.as_ref(), Some(&value)));
-                }
+            let running = observed.running.as_ref();
+            if running.is_none_or(|found| !same(found, &value)) {
+                changes.push(FieldChange::of("running", running, Some(&value)));
+            }
+            let persisted = observed.persisted.as_ref();
+            if persisted != Some(&value) {
+                changes.push(FieldChange::of("persisted", persisted, Some(&value)));
             }
         }
         changes
@@ -167,6 +141,34 @@ impl Resource for SysctlSpec {
 
     fn path(name: &str) -> Option<String> {
         Some(Self::file(name))
+    }
+
+    /// A key that another one resets comes after it, on the way out too.
+    fn requires(&self, name: &str) -> Vec<Dependency> {
+        Self::reset_by(name)
+            .into_iter()
+            .map(|address| Dependency {
+                address,
+                strength: Strength::Resetting,
+            })
+            .collect()
+    }
+
+    fn triggers(&self, name: &str) -> Vec<Trigger> {
+        if self.value.is_none() {
+            return Vec::new();
+        }
+        Self::reset_by(name)
+            .into_iter()
+            .map(|on| Trigger {
+                on,
+                effect: Consequence::Runs(format!("sysctl {name}")),
+            })
+            .collect()
+    }
+
+    fn reacts(&self, _observed: Option<&SysctlObserved>) -> bool {
+        self.value.is_some()
     }
 
     fn made(_differing: &[FieldChange]) -> bool {

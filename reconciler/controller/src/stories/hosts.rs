@@ -254,6 +254,7 @@ impl Host {
                 observed: Some(found),
                 fields,
                 confirmed: self.ledger.get(address).cloned(),
+                read_back: plumb_api::read_back::ReadBacks::default(),
                 original: None,
                 losses: Vec::new(),
                 refusal: None,
@@ -267,6 +268,7 @@ impl Host {
                 observed: Some(observed(self, address)),
                 fields: Vec::new(),
                 confirmed: Some(spec.clone()),
+                read_back: plumb_api::read_back::ReadBacks::default(),
                 original: None,
                 losses: Vec::new(),
                 refusal: None,
@@ -347,6 +349,7 @@ impl Host {
             results,
             ledger: self.summary(),
             stopped: None,
+            warnings: Vec::new(),
         };
         if request.departure == Departure::Leaves && self.ledger.is_empty() {
             (self.sequence, self.holder, self.revision) = (0, None, None);

@@ -161,6 +161,8 @@ pub struct HostState {
     pub(super) drift: Option<Drift>,
     /// Runs in a row that found drift.
     pub(super) drift_runs: u32,
+    /// The troubles of the host that failed no change, as last recorded.
+    pub(super) warnings: Vec<String>,
     /// The reason why it doesn't get the target of the newest revision; `None` if it has that target.
     pub(super) wait: Option<WaitReason>,
     /// True if it has no target and its ledger was read since it lost the last one.
@@ -212,6 +214,7 @@ impl HostState {
             progress: Progress::Begun,
             drift: None,
             drift_runs: 0,
+            warnings: Vec::new(),
             wait: None,
             met: false,
             blank: false,

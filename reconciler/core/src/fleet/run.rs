@@ -41,6 +41,8 @@ pub struct RunReport {
     pub resources: ResourceReport,
     /// The resources that the host's ledger dropped by a person's request.
     pub let_go: Vec<Address>,
+    /// Troubles of the host that failed no change.
+    pub warnings: Vec<String>,
     /// The end of the run.
     pub end: RunEnd,
     /// The duration of each phase.
@@ -169,6 +171,7 @@ impl RunReport {
             outcomes: Vec::new(),
             resources: ResourceReport::default(),
             let_go: Vec::new(),
+            warnings: Vec::new(),
             end: RunEnd::Looked,
             phases: Vec::new(),
         }

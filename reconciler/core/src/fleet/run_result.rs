@@ -347,6 +347,7 @@ impl Step<'_> {
             self.record(Some(name), kind, reason, message, revision());
         }
         self.record_resources(name, report);
+        self.record_warnings(name, report);
         let ready = self.reason_of(name, ConditionType::Ready);
         match failure {
             // Each failing resource has a record of its own.
@@ -411,6 +412,27 @@ impl Step<'_> {
             let message = format!("{address} is dropped from the ledger; it stays as it is");
             let (kind, reason) = (EventKind::Normal, ConditionReason::Forgotten);
             self.record(Some(name), kind, reason, message, revision());
+        }
+    }
+
+    /// Records troubles of the host that failed no change, each once until it ends.
+    fn record_warnings(&mut self, name: &HostName, report: &RunReport) {
+        // Only a run that changed something could meet them.
+        if report.outcomes.is_empty() {
+            return;
+        }
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        let known = std::mem::replace(&mut host.warnings, report.warnings.clone());
+        for warning in report.warnings.iter().filter(|new| !known.contains(new)) {
+            let revision = Some(report.target.revision.clone());
+            self.warn(
+                Some(name),
+                ConditionReason::HostTrouble,
+                warning.clone(),
+                revision,
+            );
         }
     }
 

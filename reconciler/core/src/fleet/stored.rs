@@ -200,6 +200,7 @@ impl HostState {
             progress: facts.progress,
             drift: facts.drift,
             drift_runs: record.drift_runs,
+            warnings: Vec::new(),
             revision: status.revision.clone(),
             held: status.held,
             ledger_sequence: status.ledger_sequence,

@@ -34,7 +34,7 @@ pub(super) fn judge(
 ) -> SortedFields {
     // Compared here again, so that the plan doesn't rest on the host's own claim.
     let fields = match &difference.observed {
-        Some(observed) => spec.compare(observed),
+        Some(observed) => difference.read_back.unexplained(spec.compare(observed)),
         None => difference.fields.clone(),
     };
     let found = difference.observed.as_ref();
@@ -43,7 +43,11 @@ pub(super) fn judge(
     }
     let confirmed = difference.confirmed.as_ref();
     let drifted = match (confirmed, found) {
-        (Some(confirmed), Some(observed)) => Some(confirmed.compare(observed)),
+        (Some(confirmed), Some(observed)) => Some(
+            difference
+                .read_back
+                .unexplained(confirmed.compare(observed)),
+        ),
         (Some(_), None) => Some(fields.clone()),
         (None, _) => None,
     };

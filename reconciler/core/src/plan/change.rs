@@ -63,7 +63,7 @@ impl Draft {
         Some(Self {
             op,
             cause,
-            certainty: spec.certainty(),
+            certainty: spec.certainty(found),
             fields,
             consequences,
             precondition: found.and_then(|found| found.digest().ok()),
@@ -102,7 +102,7 @@ impl Draft {
             address: address.clone(),
             op: Op::Run,
             cause,
-            certainty: match spec.certainty() {
+            certainty: match spec.certainty(None) {
                 Certainty::Opaque => Certainty::Opaque,
                 Certainty::Exact | Certainty::Predicted => Certainty::Predicted,
             },

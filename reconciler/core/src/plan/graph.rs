@@ -140,6 +140,8 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
         }
         let explicit = strength == Strength::Explicit;
         let (later, earlier) = match (goes(later), goes(earlier)) {
+            // A resource that resets another one always goes first, or it would undo that one's change.
+            _ if strength == Strength::Resetting => (later, earlier),
             // A removed resource goes before the dependency that is removed too.
             (true, true) => (earlier, later),
             // If only the dependency is removed, the resource changes first and stops using it.
@@ -164,7 +166,8 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
         let was = found.get(*address).and_then(|d| d.confirmed.as_ref());
         if let (Some(was), Some(_)) = (was, goal.get(address)) {
             for dependency in was.requires(address.name()) {
-                if goal.get(&dependency.address).is_none() {
+                let resets = dependency.strength == Strength::Resetting;
+                if goal.get(&dependency.address).is_none() && !resets {
                     request(Strength::Implicit, address, &dependency.address);
                 }
             }

@@ -62,12 +62,12 @@ fn add_says_why_a_certificate_could_not_sign_and_the_way_out() {
         .map(|key| env.trust(&["add", "bob", "--key", key, "--group", "ops"]));
     env.end_gpg();
     let [sha1, none] = runs;
-    sha1.exits(1).says(&[
+    sha1.exits(1).stderr_has(&[
         SHA1,
         &format!("gpg --cert-digest-algo SHA512 --quick-set-expire {old} 2y"),
     ]);
     none.exits(1)
-        .says(&[BARE, &format!("gpg --armor --export {bare}")]);
+        .stderr_has(&[BARE, &format!("gpg --armor --export {bare}")]);
 }
 
 #[test]
@@ -84,12 +84,12 @@ fn checks_fail_for_an_identity_that_cannot_sign_and_verify_goes_on() {
         env.write("fleet/trust/policy.yaml", &policy);
         env.trust_by_hand(key, &file);
         let run = env.trust(&["check"]).exits(1);
-        run.says(&["bob can't sign", why, "1 error"]);
+        run.stderr_has(&["bob can't sign", why, "1 error"]);
         let json = env.trust(&["check", "-o", "json"]).exits(1).json();
         assert!(json["errors"][0].as_str().unwrap().contains(why), "{json}");
         env.plumb("fleet", &["check"])
             .exits(1)
-            .says(&["bob can't sign", why]);
+            .stderr_has(&["bob can't sign", why]);
     }
     env.commit("Trust bob", &["-S"]);
     env.plumb("fleet", &["verify"]).exits(0);
@@ -107,7 +107,7 @@ fn rotate_refuses_a_poorer_copy_of_a_certificate() {
     let before = env.read("fleet/trust/keys/bob.asc");
     env.trust(&["rotate", "bob", "--key", "../bare.asc"])
         .exits(1)
-        .says(&["has lost a user ID", "gpg --import trust/keys/bob.asc"]);
+        .stderr_has(&["lacks a user ID", "gpg --import trust/keys/bob.asc"]);
     // An older copy, from before its expiry was changed.
     let quiet = ["--pinentry-mode", "loopback", "--passphrase", ""];
     env.gpg(&[&quiet[..], &["--quick-set-expire", &bob, "3y"]].concat());
@@ -117,7 +117,7 @@ fn rotate_refuses_a_poorer_copy_of_a_certificate() {
     env.write("older.asc", &before);
     env.trust(&["rotate", "bob", "--key", "../older.asc"])
         .exits(1)
-        .says(&["has lost a self-signature"]);
+        .stderr_has(&["lacks a self-signature"]);
     assert_eq!(env.read("fleet/trust/keys/bob.asc"), richer);
     env.end_gpg();
 }

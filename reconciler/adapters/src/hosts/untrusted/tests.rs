@@ -47,6 +47,7 @@ fn differs(what: &str) -> Difference {
         observed: None,
         fields: Vec::new(),
         confirmed: None,
+        read_back: plumb_api::read_back::ReadBacks::default(),
         original: None,
         losses: Vec::new(),
         refusal: None,
@@ -171,6 +172,7 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         results,
         ledger: ledger(),
         stopped: None,
+        warnings: vec!["\u{202e}".repeat(5000); 50],
     };
     let failed = Outcome::Failed(AgentError {
         code: ErrorCode::Io,
@@ -182,6 +184,12 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         panic!("{cut:?}");
     };
     assert!(error.message.len() <= MAX_MESSAGE && !error.message.contains('\u{202e}'));
+    assert!(cut.warnings.len() <= WARNINGS);
+    assert!(
+        cut.warnings
+            .iter()
+            .all(|w| w.len() <= MAX_MESSAGE && !w.contains('\u{202e}'))
+    );
     for wrong in [
         vec![],
         vec![result(1, "file:/a", Outcome::Applied)],

@@ -93,6 +93,7 @@ impl ModelHost {
                     observed: Some(observed),
                     fields,
                     confirmed: self.ledger.get(address).cloned(),
+                    read_back: plumb_api::read_back::ReadBacks::default(),
                     original: None,
                     losses: Vec::new(),
                     refusal: None,
@@ -117,6 +118,7 @@ impl ModelHost {
                     observed: Some(observed),
                     fields: Vec::new(),
                     confirmed: Some(spec.clone()),
+                    read_back: plumb_api::read_back::ReadBacks::default(),
                     original: self
                         .originals
                         .contains(address)

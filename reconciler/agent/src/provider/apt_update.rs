@@ -1,0 +1,91 @@
+//! `apt-get update`: refreshes apt's lists, and tells which sources can't be refreshed.
+
+use std::collections::BTreeMap;
+
+use plumb_api::report::ErrorCode;
+
+use super::apt::{failure, in_unit};
+use crate::book::Home;
+use crate::error::Result;
+use crate::sys::Sys;
+
+/// True if apt has lists of any source.
+pub(super) fn has_lists(sys: &Sys) -> bool {
+    sys.root()
+        .list("/var/lib/apt/lists")
+        .unwrap_or_default()
+        .iter()
+        .any(|name| name.contains("_Packages"))
+}
+
+/// Refreshes apt's lists. Returns a phrase for each source that can't be refreshed: what the lists had of it,
+/// and the other sources, still serve. Fails only if nothing could be tried.
+pub(super) fn update(sys: &Sys, home: &Home) -> Result<Vec<String>> {
+    let output = in_unit(
+        sys,
+        home,
+        &["apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=60"],
+    )?;
+    let stale = stale_sources(&output.stdout);
+    if output.status == 0 || !stale.is_empty() {
+        return Ok(stale);
+    }
+    let error = failure("apt-get can't update its lists", &output);
+    match error.code {
+        ErrorCode::PackageLock | ErrorCode::NoSpace => Err(error),
+        _ => Ok(vec![error.message]),
+    }
+}
+
+/// Returns a phrase for each source that `apt-get update` couldn't refresh. A source that fails on one of its
+/// files may come through with another.
+fn stale_sources(said: &str) -> Vec<String> {
+    let mut last: BTreeMap<u32, Option<(String, String)>> = BTreeMap::new();
+    let mut failing = None;
+    for line in said.lines() {
+        if let Some(reason) = line.strip_prefix("  ") {
+            if let Some(Some((_, told))) = failing.take().and_then(|number| last.get_mut(&number)) {
+                reason.trim().clone_into(told);
+            }
+            continue;
+        }
+        failing = None;
+        let Some((verb, rest)) = line.split_once(':') else {
+            continue;
+        };
+        let Some((number, source)) = rest.split_once(' ') else {
+            continue;
+        };
+        let (Ok(number), "Get" | "Hit" | "Ign" | "Err") = (number.parse(), verb) else {
+            continue;
+        };
+        if verb == "Err" {
+            failing = Some(number);
+            last.insert(number, Some((source.trim().to_owned(), String::new())));
+        } else {
+            last.insert(number, None);
+        }
+    }
+    last.into_values()
+        .flatten()
+        .map(|(source, reason)| format!("apt can't refresh the source `{source}`: {reason}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_cant_be_refreshed_are_named() {
+        let said = "Get:1 file:/srv/repo ./ InRelease\nIgn:1 file:/srv/repo ./ InRelease\nGet:4 file:/srv/none-such ./ Release\nErr:4 file:/srv/none-such ./ Release\n  File not found - /srv/none-such/./Release (2: No such file or directory)\nErr:5 http://127.0.0.1:9/debian bookworm InRelease\n  Could not connect to 127.0.0.1:9\nErr:6 file:/srv/repo ./ Packages\n  Method gave a blank filename\nGet:6 file:/srv/repo ./ Packages [1003 B]\nReading package lists...\nE: The repository 'file:/srv/none-such ./ Release' does not have a Release file.\n";
+        assert_eq!(
+            stale_sources(said),
+            [
+                "apt can't refresh the source `file:/srv/none-such ./ Release`: File not found - /srv/none-such/./Release (2: No such file or directory)",
+                "apt can't refresh the source `http://127.0.0.1:9/debian bookworm InRelease`: Could not connect to 127.0.0.1:9",
+            ]
+        );
+        assert!(stale_sources("Hit:1 http://deb.example bookworm InRelease\n").is_empty());
+    }
+}
