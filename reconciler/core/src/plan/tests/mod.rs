@@ -475,7 +475,7 @@ fn change_that_the_host_refuses_is_a_problem_and_no_change() {
         ),
         ("file:/etc/c", json!({"content": content("1")})),
     ]);
-    let mut report = Host::default().observe(&all.desired);
+    let mut report = ModelHost::default().observe(&all.desired);
     refused_by_host(&mut report, "file:/etc/a", ErrorCode::Refused);
     let planned = plan(&all, &report, PlanOptions::default());
     assert_eq!(lines(&planned), ["create file:/etc/c intent exact"]);
@@ -505,7 +505,7 @@ fn obstacle_that_the_plan_itself_removes_is_none() {
             json!({"content": content("1"), "owner": "web"}),
         ),
     ]);
-    let mut report = Host::default().observe(&owned.desired);
+    let mut report = ModelHost::default().observe(&owned.desired);
     refused_by_host(&mut report, "file:/etc/a", ErrorCode::NotFound);
     let planned = plan(&owned, &report, PlanOptions::default());
     assert_eq!(
@@ -519,7 +519,7 @@ fn obstacle_that_the_plan_itself_removes_is_none() {
         "file:/etc/a",
         json!({"content": content("1"), "owner": "web"}),
     )]);
-    let mut report = Host::default().observe(&nobody.desired);
+    let mut report = ModelHost::default().observe(&nobody.desired);
     refused_by_host(&mut report, "file:/etc/a", ErrorCode::NotFound);
     let planned = plan(&nobody, &report, PlanOptions::default());
     assert!(planned.plan.is_empty());
