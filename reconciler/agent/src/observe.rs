@@ -1,6 +1,6 @@
 //! Compares the host with its desired state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use plumb_api::frame::{
@@ -13,7 +13,7 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
-use crate::provider::{self, Inputs, Item, ObserveContext};
+use crate::provider::{self, Direction, Inputs, Item, ObserveContext};
 use crate::sys::Sys;
 
 /// The largest file whose text is reported.
@@ -90,6 +90,7 @@ pub(crate) fn report(
         in_sync: 0,
         differences: Vec::new(),
         unconfirmed: Vec::new(),
+        aliases: BTreeMap::new(),
         gone: undesired
             .iter()
             .filter(|(_, spec)| spec.is_none())
@@ -141,7 +142,14 @@ fn add(
             return;
         }
     };
-    let fields = provider::of(item.address.kind()).compare(item.spec, &observed);
+    let direction = match digest {
+        Some(_) => Direction::Desired,
+        None => Direction::Restored,
+    };
+    let fields = provider::compare(direction, item.spec, &observed);
+    if let Some(own) = observed.own_address() {
+        report.aliases.insert(item.address.clone(), own);
+    }
     let in_sync = fields.is_empty() || digest.is_some() && left_alone(item.spec, entry, &fields);
     match (in_sync, digest) {
         (true, Some(digest)) => {

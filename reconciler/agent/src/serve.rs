@@ -132,7 +132,7 @@ impl Session<'_> {
             observe.reveal,
         );
         self.state = Some((digest, desired));
-        Ok(Response::Observed(report))
+        Ok(Response::Observed(Box::new(report)))
     }
 
     /// Returns the state that the delta is based on, or `None` if the host doesn't hold it.

@@ -69,6 +69,7 @@ reasons! {
     Waiting, Host, "Something else is at work on the host, such as a package manager or an update. It is tried again by itself.";
     Locked, Host, "Another run of Plumb holds the host's lock. It is tried again by itself; if it lasts, look whether a second controller or a `plumb apply` is at work.";
     PackageLock, Host, "The package manager is locked by another program on the host. It is tried again by itself; if it lasts, see which one: `fuser /var/lib/dpkg/lock-frontend`.";
+    UnitPending, Host, "A unit on the host is still starting or stopping, or hasn't been active for its `settle` yet. The message names it and says how long it is waited for at most; the other changes are made.";
     Suspended, Host, "A person paused it in its manifest (`suspend`). Take that out, or let its `until` pass.";
     Dormant, Host, "Its manifest says `state: dormant`: it is known and not looked at. `state: active` changes that.";
     Unmanaged, Host, "Its manifest says `state: unmanaged`: nothing is done there.";
@@ -169,7 +170,9 @@ impl ConditionReason {
     /// run.
     pub const fn retry(self) -> Option<Retry> {
         match self {
-            Self::Waiting | Self::Locked | Self::PackageLock => Some(Retry::Waiting),
+            Self::Waiting | Self::Locked | Self::PackageLock | Self::UnitPending => {
+                Some(Retry::Waiting)
+            }
             Self::EmptyDesiredState
             | Self::ExistingDiffers
             | Self::LedgerLost
@@ -266,6 +269,7 @@ impl From<ErrorCode> for ConditionReason {
             ErrorCode::CommandFailed => Self::CommandFailed,
             ErrorCode::TimedOut => Self::TimedOut,
             ErrorCode::PackageLock => Self::PackageLock,
+            ErrorCode::UnitPending => Self::UnitPending,
             ErrorCode::NotFound => Self::NotFound,
             ErrorCode::Io => Self::IoError,
             ErrorCode::WouldGoBack => Self::WouldGoBack,

@@ -280,7 +280,7 @@ impl Conversation {
         let told = self
             .ask(&sending, self.patience.answer, Again::May, |response| {
                 match response {
-                    Response::Observed(report) => untrusted::observed(&asked, report)
+                    Response::Observed(report) => untrusted::observed(&asked, *report)
                         .map(|report: ObserveReport| Observation::Report(Box::new(report))),
                     Response::NeedState if asked.base.is_some() => Ok(Observation::NeedState),
                     other => Err(unasked(&other)),

@@ -1,6 +1,7 @@
 //! The batches of a run. For each, the agent observes, decides, writes intents, applies, and observes again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use plumb_api::frame::ProgressState;
 use plumb_api::plan::{Certainty, ChangeId, FieldChange, Op};
@@ -18,14 +19,20 @@ use crate::provider::{
 impl Run<'_> {
     /// Carries out all changes as far as possible; an error says why the run stopped.
     pub(super) fn drive(&mut self) -> Result<()> {
-        while let Some(batch) = self.next_batch() {
-            self.batch(&batch)?;
+        loop {
+            while let Some(batch) = self.next_batch() {
+                self.batch(&batch)?;
+            }
+            if self.settling.is_empty() {
+                return Ok(());
+            }
+            self.settle()?;
         }
-        Ok(())
     }
 
     /// Skips the changes whose dependencies failed, then returns those that can be done next.
     fn next_batch(&mut self) -> Option<Vec<usize>> {
+        let settling: BTreeSet<usize> = self.settling.iter().map(|work| work.step).collect();
         let mut outcomes: BTreeMap<ChangeId, Option<Outcome>> = BTreeMap::new();
         let mut ready = Vec::new();
         for (place, step) in self.steps.iter_mut().enumerate() {
@@ -41,7 +48,7 @@ impl Run<'_> {
                         _ => waits = true,
                     }
                 }
-                if step.outcome.is_none() && !waits {
+                if step.outcome.is_none() && !waits && !settling.contains(&place) {
                     ready.push((place, provider::of(step.change.address.kind()).lane()));
                 }
             }
@@ -51,6 +58,14 @@ impl Run<'_> {
         let chosen = lanes()
             .find(|lane| !matches!(lane, Lane::Last(_)))
             .or_else(|| lanes().min())?;
+        // A later lane reads what is still settling.
+        let lane_of = |place: &usize| {
+            let kind = self.steps[*place].change.address.kind();
+            provider::of(kind).lane()
+        };
+        if matches!(chosen, Lane::Last(_)) && settling.iter().any(|one| lane_of(one) < chosen) {
+            return None;
+        }
         Some(
             ready
                 .into_iter()
@@ -61,7 +76,7 @@ impl Run<'_> {
     }
 
     /// Fails if the next change may not be made: the controller is gone, or no longer holds the host.
-    fn gate(&self) -> Result<()> {
+    pub(super) fn gate(&self) -> Result<()> {
         if self.wire.is_gone() {
             return fail(
                 ErrorCode::Io,
@@ -139,7 +154,11 @@ impl Run<'_> {
         }
         let mut doing = self.intend(doing)?;
         let stopped = self.act(&mut doing).err();
-        self.verify(doing)?;
+        let (settling, done) = doing
+            .into_iter()
+            .partition(|work| stopped.is_none() && self.has_to_settle(work));
+        self.settling.extend::<Vec<Doing>>(settling);
+        self.verify(done)?;
         stopped.map_or(Ok(()), Err)
     }
 
@@ -150,7 +169,7 @@ impl Run<'_> {
         let address = &step.change.address;
         let spare = spared(step, &observed);
         let spec = spare.as_ref().unwrap_or(&*step.spec);
-        let fields = provider::of(address.kind()).compare(spec, &observed);
+        let fields = provider::compare(step.direction(), spec, &observed);
         let entry = self.ledger.entry(address);
         if fields.is_empty() || step.digest.is_some() && left_alone(spec, entry, &fields) {
             return Ok(None);
@@ -179,6 +198,7 @@ impl Run<'_> {
             original: None,
             inputs: None,
             effect: None,
+            since: Instant::now(),
         }))
     }
 
@@ -298,7 +318,8 @@ impl Run<'_> {
                     desired: self.desired,
                     ledger: &self.ledger,
                 };
-                doing.inputs = inputs.marks(address, &step.spec);
+                let own = doing.observed.own_address();
+                doing.inputs = inputs.marks(address, own.as_ref(), &step.spec);
             }
         }
         for doing in doing.iter() {
@@ -314,9 +335,11 @@ impl Run<'_> {
         let Some(kind) = work.first().map(|work| work.address.kind()) else {
             return;
         };
+        let since = Instant::now();
         let effects = provider::of(kind).apply(&mut self.context, &work);
         drop(work);
         for (doing, effect) in doing.iter_mut().zip(effects) {
+            doing.since = since;
             doing.effect = Some(effect);
         }
     }
@@ -345,7 +368,7 @@ impl Run<'_> {
     }
 
     /// Observes the changed resources again, records the outcomes and reports them.
-    fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
+    pub(super) fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
         let (acted, stopped): (Vec<Doing>, Vec<Doing>) =
             doing.into_iter().partition(|work| work.effect.is_some());
         let mut records: Vec<Record> = stopped.into_iter().map(|work| self.cancel(work)).collect();
@@ -386,7 +409,7 @@ impl Run<'_> {
             Ok(observed) => observed,
             Err(error) => return Outcome::Failed(error.clone()),
         };
-        let rest = provider.compare(work.spec(step), observed);
+        let rest = provider::compare(step.direction(), work.spec(step), observed);
         match &work.effect {
             Some(Ok(Effect::Left)) => Outcome::Applied,
             Some(Ok(_)) if rest.is_empty() => Outcome::Applied,

@@ -3,11 +3,12 @@
 
 mod batch;
 mod capture;
+mod settle;
 mod space;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plumb_api::frame::{Apply, LedgerState, Lineage, Report};
 use plumb_api::plan::{Change, FieldChange};
@@ -20,7 +21,7 @@ use crate::book::{
 };
 use crate::error::{Result, fail};
 use crate::observe::{known, restore_spec, summary, unknown};
-use crate::provider::{self, ApplyContext, Effect};
+use crate::provider::{self, ApplyContext, Direction, Effect};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::wire::Wire;
@@ -49,6 +50,20 @@ struct Run<'a> {
     journal: Option<Journal>,
     context: ApplyContext<'a>,
     steps: Vec<Step<'a>>,
+    /// Changes that were made and have to settle.
+    settling: Vec<Doing>,
+    /// The time for which the run only waited for changes to settle.
+    waited: Duration,
+}
+
+impl Step<'_> {
+    /// Returns the reason for which it has its spec.
+    fn direction(&self) -> Direction {
+        match self.digest {
+            Some(_) => Direction::Desired,
+            None => Direction::Restored,
+        }
+    }
 }
 
 /// A step under way: its observed state, its differences, and the ledger's entry before its intent.
@@ -63,6 +78,8 @@ struct Doing {
     /// The marks of its inputs at the moment of its start.
     inputs: Option<BTreeMap<Address, Digest>>,
     effect: Option<Result<Effect>>,
+    /// The time of the change.
+    since: Instant,
 }
 
 impl Doing {
@@ -143,11 +160,16 @@ pub(crate) fn run(
         journal,
         context,
         steps,
+        settling: Vec::new(),
+        waited: Duration::ZERO,
     };
     let stopped = wire.alive(|| run.drive()).err();
     run.settle_ledger(stopped.as_ref());
     let Run {
-        mut ledger, steps, ..
+        mut ledger,
+        steps,
+        waited,
+        ..
     } = run;
     next.write(home, &mut ledger)?;
     originals.retain(&provider::contents_of_originals(&ledger))?;
@@ -163,6 +185,7 @@ pub(crate) fn run(
         target: request.plan.target,
         results,
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
+        settling: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         stopped,
     })
 }

@@ -3,6 +3,7 @@
 //! The parts of a type that need no machine (path, unit, order, couplings) are in its `Resource` in
 //! `plumb-api`. The match in [`of`] is exhaustive: a new type doesn't compile without a provider.
 
+mod aliases;
 mod apt;
 mod at_path;
 mod bus;
@@ -19,6 +20,8 @@ mod passwd;
 mod policy_rc;
 mod service;
 mod service_links;
+mod service_settle;
+mod settling;
 mod start;
 mod sysctl;
 mod systemd;
@@ -37,6 +40,7 @@ pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{Ledger, Original};
 use crate::error::{Result, fail};
@@ -155,6 +159,12 @@ pub(crate) trait Provider: Sync {
         Ok(())
     }
 
+    /// Returns the code that waits until changes of the type have settled, or `None` if a change is over when
+    /// it returns.
+    fn settling(&self) -> Option<&dyn Settling> {
+        None
+    }
+
     /// Returns the code that handles the type's originals, or `None` if there is nothing to give back: such a
     /// resource only leaves the ledger when nothing desires it any more.
     fn give_back(&self) -> Option<&dyn GiveBack>;
@@ -200,6 +210,26 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }
+}
+
+/// The reason for which a resource has a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The spec is desired.
+    Desired,
+    /// Nothing desires the resource any more; the spec restores its original.
+    Restored,
+}
+
+/// Returns the fields in which the host differs from the spec. On the way out only the original counts: what
+/// would run to bring a managed resource up to date doesn't run any more.
+pub(crate) fn compare(direction: Direction, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
+    let mut fields = of(spec.kind()).compare(spec, observed);
+    if direction == Direction::Restored {
+        let runs = spec.kind().run_fields();
+        fields.retain(|change| !runs.contains(&change.field.as_str()));
+    }
+    fields
 }
 
 /// Returns the code that handles originals of this observation's type.

@@ -23,7 +23,7 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Cause, Certainty, Change, ChangeId, Op, Plan};
 use plumb_api::report::{AgentError, Outcome};
-use plumb_api::resource::Content;
+use plumb_api::resource::{Content, reads};
 use plumb_api::{Address, Digest, Epoch, Kind, Spec};
 use serde_json::Value;
 
@@ -153,7 +153,7 @@ impl Driver {
             reveal: Reveal::WorldReadable,
         });
         match self.ask(&request) {
-            Response::Observed(report) => Ok(report),
+            Response::Observed(report) => Ok(*report),
             Response::Error(error) => Err(error),
             other => panic!("{other:?}"),
         }
@@ -285,9 +285,7 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
             .triggers(address.name())
             .iter()
             .any(|trigger| changing.contains(&trigger.on));
-        let dependent = changing
-            .iter()
-            .any(|other| other.kind().dependents(other.name()).contains(address));
+        let dependent = changing.iter().any(|other| reads(address, other));
         if (triggered || dependent) && !changing.contains(address) {
             predicted.push(address.clone());
         }
@@ -325,7 +323,7 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
         let spec = &state.specs[address];
         let dependent = known
             .iter()
-            .filter(|(other, _)| other.kind().dependents(other.name()).contains(address))
+            .filter(|(other, _)| reads(address, other))
             .map(|(_, id)| *id);
         let required = spec
             .requires(address.name())

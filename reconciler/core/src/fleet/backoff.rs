@@ -76,8 +76,14 @@ impl Backoff {
         let failures = known.map_or(0, |at| self.0[at].failures);
         let wait = match retry {
             Retry::Waiting => {
+                // A run that waits for units spends its time on the host; between two the host is free for
+                // newer intent.
+                let wait = match reason {
+                    ConditionReason::UnitPending => waits.first,
+                    _ => waits.waiting,
+                };
                 return NextTry {
-                    at: later(now, jitter.around(waits.waiting)),
+                    at: later(now, jitter.around(wait)),
                     counted: false,
                 };
             }

@@ -200,6 +200,8 @@ pub enum RunPhase {
     Observe,
     /// Applying the changes.
     Apply,
+    /// Waiting on the host until started units have settled.
+    Settle,
 }
 
 impl RunPhase {
@@ -209,6 +211,7 @@ impl RunPhase {
             Self::Connect => "connect",
             Self::Observe => "observe",
             Self::Apply => "apply",
+            Self::Settle => "settle",
         }
     }
 }

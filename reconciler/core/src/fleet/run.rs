@@ -213,19 +213,22 @@ impl RunFailure {
         }
     }
 
-    /// Combines errors of resources: the message of the first, and the earliest kind of retry.
+    /// Combines errors of resources: the first of those that may pass by themselves, if there are any; else of
+    /// those that wait.
     fn of_resources(errors: &[(String, &AgentError)], more: usize) -> Option<Self> {
-        let (address, first) = errors.first()?;
         let retry_of = |error: &AgentError| ConditionReason::from(error.code).retry();
-        // An error that may pass by itself makes a retry worthwhile, even next to permanent ones.
-        let retry = errors
+        // An error that may pass by itself makes a retry worthwhile, even next to permanent ones. It counts as a
+        // failure even if something else is only waited for.
+        let order = |retry: &Retry| match retry {
+            Retry::Transient => 0,
+            Retry::Waiting => 1,
+            Retry::Stalled => 2,
+        };
+        let retries = errors.iter().filter_map(|(_, error)| retry_of(error));
+        let retry = retries.min_by_key(order)?;
+        let (address, first) = errors
             .iter()
-            .filter_map(|(_, error)| retry_of(error))
-            .min_by_key(|retry| match retry {
-                Retry::Waiting => 0,
-                Retry::Transient => 1,
-                Retry::Stalled => 2,
-            })?;
+            .find(|(_, error)| retry_of(error) == Some(retry))?;
         let others = match errors.len() - 1 + more {
             0 => String::new(),
             n => format!(" ({n} more resources wait or fail)"),

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumb_api::frame::{Difference, DifferenceState, ObserveReport};
 use plumb_api::plan::{Cause, Change, FieldChange, Plan};
 use plumb_api::report::AgentError;
+use plumb_api::resource::Couplings;
 use plumb_api::{Address, CompositeAddress, Spec};
 
 use crate::desired::{DesiredState, DriftMode, HostIntent, Lifecycle};
@@ -165,9 +166,11 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     if planned.refusal.is_some() {
         return planned;
     }
-    let edges = graph::order(&goal, &observed.differences);
+    let all = goal.resources().keys().chain(found.keys().copied());
+    let couplings = Couplings::new(all, &observed.aliases);
+    let edges = graph::order(&goal, &observed.differences, &couplings);
     block(&edges, &mut drafts, &mut planned);
-    runs::predict(&goal, &found, &mut drafts);
+    runs::predict(&goal, &found, &couplings, &mut drafts);
     planned.plan.changes = graph::lay_out(drafts, &edges);
     // A resource may run without a difference of its own, so its origin isn't known yet.
     for change in &planned.plan.changes {

@@ -72,6 +72,7 @@ fn told(differences: Vec<Difference>) -> ObserveReport {
         in_sync: 0,
         differences,
         unconfirmed: Vec::new(),
+        aliases: std::collections::BTreeMap::new(),
         gone: Vec::new(),
         waiting: None,
     }
@@ -155,6 +156,7 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         target: Digest::of_bytes(b"t"),
         results,
         ledger: ledger(),
+        settling: 0,
         stopped: None,
     };
     let failed = Outcome::Failed(AgentError {
