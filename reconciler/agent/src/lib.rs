@@ -8,6 +8,7 @@
 //! - `provider` — one per resource type: observe, apply, give back.
 //! - `book` — the host's persistent state: holder, ledger, journal, originals, desired state.
 //! - `observe`, `apply` — the two requests of a controller.
+//! - `undesired` — what becomes of resources that nothing desires any more.
 //! - `recover` — rolls an interrupted run forward at the next contact.
 //! - `serve`, `wire` — the session.
 
@@ -20,6 +21,7 @@ mod provider;
 mod recover;
 mod serve;
 mod sys;
+mod undesired;
 mod wire;
 
 use std::ffi::OsString;

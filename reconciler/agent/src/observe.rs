@@ -15,6 +15,7 @@ use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
 use crate::provider::{self, Direction, Inputs, Item, ObserveContext};
 use crate::sys::Sys;
+use crate::undesired::give_backs;
 
 /// The largest file whose text is reported.
 const MAX_TEXT: u64 = 64 << 10;
@@ -37,13 +38,6 @@ pub(crate) fn summary(
     }
 }
 
-/// Returns the spec that restores a resource's original, or `None` if the ledger has no original of it.
-pub(crate) fn restore_spec(address: &Address, entry: &Entry) -> Option<Spec> {
-    let original = entry.original.as_ref()?;
-    let keeper = provider::of(address.kind()).give_back()?;
-    Some(keeper.restore_spec(&original.observed, entry.spec.as_ref()))
-}
-
 /// True if the agent ignores the differences of a resource with `manage: once`: either it was confirmed, or
 /// something of its kind is there.
 pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChange]) -> bool {
@@ -64,12 +58,7 @@ pub(crate) fn report(
     reveal: Reveal,
 ) -> ObserveReport {
     let ledger = &loaded.ledger;
-    let undesired: Vec<(&Address, Option<Spec>)> = ledger
-        .resources
-        .iter()
-        .filter(|(address, _)| desired.get(address).is_none())
-        .map(|(address, entry)| (address, restore_spec(address, entry)))
-        .collect();
+    let undesired = give_backs(sys, desired, ledger);
     let wanted = desired.iter().map(|(address, leaf)| Item {
         address,
         spec: &leaf.spec,
@@ -94,7 +83,7 @@ pub(crate) fn report(
         gone: undesired
             .iter()
             .filter(|(_, spec)| spec.is_none())
-            .map(|(address, _)| (*address).clone())
+            .map(|(address, _)| address.clone())
             .collect(),
         waiting: waiting(sys),
     };

@@ -13,6 +13,7 @@ use crate::provider::{
     missing_parents,
 };
 use crate::sys::Sys;
+use crate::undesired::inherited;
 
 impl Run<'_> {
     /// True if the ledger has no original of this resource, or the change overwrites the file and the
@@ -56,6 +57,7 @@ impl Run<'_> {
             .map(|(address, spec)| Item { address, spec })
             .collect();
         let mut observed = self.look_at(&items).into_iter();
+        let mut heirs = self.inherited(&items);
         doing
             .iter()
             .zip(needed)
@@ -63,7 +65,11 @@ impl Run<'_> {
                 if !needed? {
                     return Ok(None);
                 }
-                match observed.next() {
+                let found = observed.next();
+                if let Some(original) = heirs.remove(&self.steps[work.step].change.address) {
+                    return Ok(Some(original));
+                }
+                match found {
                     Some(observed) => self.keep(work, observed?).map(Some),
                     None => fail(ErrorCode::Internal, "an original wasn't observed"),
                 }
@@ -80,6 +86,19 @@ impl Run<'_> {
             ledger: &self.ledger,
         };
         ObserveContext::new(self.sys, &self.ledger.owners, inputs, items).observe(items)
+    }
+
+    /// Returns the originals that new resources take over from another name of the same thing.
+    fn inherited(&self, items: &[Item<'_>]) -> BTreeMap<Address, Original> {
+        if items.is_empty() {
+            return BTreeMap::new();
+        }
+        let mut all = inherited(self.sys, self.desired, &self.ledger);
+        all.retain(|address, _| {
+            let entry = self.ledger.entry(address);
+            entry.is_none_or(|entry| entry.original.is_none())
+        });
+        all
     }
 
     fn keep(&self, work: &Doing, observed: Observed) -> Result<Original> {
@@ -156,9 +175,11 @@ impl Run<'_> {
             .zip(self.look_at(&items))
             .filter_map(|(item, observed)| Some((item.address, observed.ok()?)))
             .collect();
+        let mut heirs = self.inherited(&items);
         confirmed
             .into_iter()
             .map(|(address, leaf)| {
+                let heir = heirs.remove(address);
                 let found = observed.remove(address);
                 let provider = provider::of(address.kind());
                 let inputs = found
@@ -170,9 +191,10 @@ impl Run<'_> {
                     address: address.clone(),
                     spec: Box::new(leaf.spec.clone()),
                     digest: leaf.digest,
-                    original: found
-                        .filter(|_| keeps)
-                        .map(|observed| original(self.sys, address, observed)),
+                    original: heir.or_else(|| {
+                        let observed = found.filter(|_| keeps)?;
+                        Some(original(self.sys, address, observed))
+                    }),
                     inputs,
                 }
             })

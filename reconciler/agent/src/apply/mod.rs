@@ -20,10 +20,11 @@ use crate::book::{
     self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, Next, Original, Originals, Record,
 };
 use crate::error::{Result, fail};
-use crate::observe::{known, restore_spec, summary, unknown};
+use crate::observe::{known, summary, unknown};
 use crate::provider::{self, ApplyContext, Direction, Effect};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
+use crate::undesired::give_backs;
 use crate::wire::Wire;
 
 /// The time that a run waits for the one before it, which has just been superseded.
@@ -106,7 +107,7 @@ pub(crate) fn run(
     book::refuse_lost(&loaded.state)?;
     roll_forward(sys, home, &mut loaded)?;
     check_lineage(&loaded.ledger, request)?;
-    let steps = steps(&request.plan.changes, desired, &loaded.ledger)?;
+    let steps = steps(sys, &request.plan.changes, desired, &loaded.ledger)?;
     let originals = Originals::open(home)?;
     let temporary = format!(
         ".plumb-{}-{}",
@@ -219,11 +220,13 @@ fn check_lineage(ledger: &Ledger, request: &Apply) -> Result<()> {
 
 /// Pairs the plan's changes with their specs. Rejects an inconsistent plan as a whole.
 fn steps<'a>(
+    sys: &Sys,
     changes: &'a [Change],
     desired: &'a Desired,
     ledger: &Ledger,
 ) -> Result<Vec<Step<'a>>> {
     let known = known(desired, ledger);
+    let mut undesired = give_backs(sys, desired, ledger);
     let mut seen = BTreeSet::new();
     let mut addresses = BTreeSet::new();
     let mut steps = Vec::new();
@@ -249,8 +252,7 @@ fn steps<'a>(
         let (spec, digest) = if let Some(leaf) = desired.get(&change.address) {
             (Cow::Borrowed(&leaf.spec), Some(leaf.digest))
         } else {
-            let entry = ledger.entry(&change.address);
-            let Some(spec) = entry.and_then(|entry| restore_spec(&change.address, entry)) else {
+            let Some(spec) = undesired.remove(&change.address).flatten() else {
                 return Err(unknown(&change.address));
             };
             (Cow::Owned(spec), None)

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use std::thread;
 
 use plumb_api::plan::FieldChange;
-use plumb_api::report::ErrorCode;
+use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, Principal};
 use plumb_api::{Address, Kind, Observed, Spec};
 
-use super::{Inputs, Inquiry, Sandbox, not_in_a_sandbox, of, systemd};
+use super::{Identities, Inputs, Inquiry, Provider, Sandbox, not_in_a_sandbox, of, systemd};
 use crate::blobs::Blobs;
 use crate::book::{Home, Original, Originals, Owners, Record};
 use crate::error::{Result, fail};
@@ -164,11 +164,46 @@ impl<'a> ObserveContext<'a> {
                 let error = not_in_a_sandbox(&format!("`{kind}` resources"));
                 mine.iter().map(|_| Err(error.clone())).collect()
             } else {
-                provider.observe(self, &mine)
+                self.observe_things(provider, &mine)
             };
             all.extend(places.into_iter().zip(outcomes));
         }
         all
+    }
+
+    /// Observes items of one type. Items that name the same thing are an error each, so that no two of them
+    /// can be changed in turn.
+    fn observe_things(&self, provider: &dyn Provider, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+        let identities = Identities::resolve(self, items);
+        let desired = |address: &Address| self.inputs.desired.get(address).is_some();
+        let conflicts: Vec<Option<AgentError>> = items
+            .iter()
+            .map(|item| {
+                let mut others = identities.others(item.address);
+                let other = others.find(|other| desired(other) && desired(item.address))?;
+                Some(identities.conflict(item.address, other))
+            })
+            .collect();
+        let single: Vec<Item<'_>> = items
+            .iter()
+            .zip(&conflicts)
+            .filter(|(_, conflict)| conflict.is_none())
+            .map(|(item, _)| *item)
+            .collect();
+        let mut observed = if single.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            provider.observe(self, &single).into_iter()
+        };
+        conflicts
+            .into_iter()
+            .map(|conflict| match conflict {
+                Some(error) => Err(error),
+                None => observed.next().unwrap_or_else(|| {
+                    fail(ErrorCode::Internal, "a provider left out an observation")
+                }),
+            })
+            .collect()
     }
 }
 

@@ -13,6 +13,7 @@ mod context;
 mod directory;
 mod file;
 mod group;
+mod identity;
 mod inputs;
 mod link;
 mod package;
@@ -39,6 +40,7 @@ use plumb_api::{Address, Kind, Observed, Spec};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
+pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
 
@@ -129,6 +131,16 @@ pub(crate) trait Provider: Sync {
         address.kind().path(address.name())
     }
 
+    // Identity.
+
+    /// Resolves names to the things on this host that they mean. Returns one identity per item, in their
+    /// order. A type whose things have several names (an alias, an architecture) returns the thing's own name
+    /// for all of them; a name that can't be resolved is its own identity.
+    fn identities(&self, _cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let own = |item: &Item<'_>| Identity::of_name(item.address);
+        items.iter().map(own).collect()
+    }
+
     // Observing.
 
     /// Observes all items. Returns one outcome per item, in their order.
@@ -177,6 +189,12 @@ pub(crate) trait GiveBack {
 
     /// Returns the spec that restores the original, in the fields that `managed` has.
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec;
+
+    /// Returns the spec that takes back what belongs to this name alone, when another desired resource names
+    /// the same thing and so keeps it. Returns `None` if there is nothing of that kind.
+    fn surrender_spec(&self) -> Option<Spec> {
+        None
+    }
 
     /// Describes the original for people. Returns `None` if nothing was there.
     fn describe(&self, original: &Observed) -> Option<String>;

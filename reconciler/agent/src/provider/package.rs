@@ -10,8 +10,8 @@ use plumb_api::{Address, Kind, Observed, Spec};
 use super::apt::{self, Options, Transaction};
 use super::policy_rc::Starting;
 use super::{
-    ApplyContext, Batch, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext,
-    Provider, wrong_type,
+    ApplyContext, Batch, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane,
+    ObserveContext, Provider, wrong_type,
 };
 use crate::error::Result;
 use crate::sys::{Program, Sys};
@@ -29,6 +29,25 @@ impl Provider for Packages {
 
     fn written(&self, _address: &Address) -> Option<String> {
         Some("/var/lib/dpkg/status".to_owned())
+    }
+
+    /// `NAME:ARCH` of the host's own architecture is `NAME`, and so are `NAME:all` and `NAME:any`.
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let with_arch = |item: &Item<'_>| item.address.name().contains(':');
+        if !items.iter().any(with_arch) {
+            return items
+                .iter()
+                .map(|item| Identity::of_name(item.address))
+                .collect();
+        }
+        let native = native_architecture(cx.sys);
+        let own = |item: &Item<'_>| match item.address.name().split_once(':') {
+            Some((package, arch)) if arch == native || arch == "all" || arch == "any" => {
+                Identity::new(package)
+            }
+            _ => Identity::of_name(item.address),
+        };
+        items.iter().map(own).collect()
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -117,6 +136,14 @@ impl GiveBack for Packages {
         };
         let version = original.version.as_ref()?;
         Some(format!("the installed version {version}"))
+    }
+}
+
+/// Returns dpkg's own architecture, or nothing if dpkg can't be asked: each name is then its own package.
+fn native_architecture(sys: &Sys) -> String {
+    match Program::new("dpkg", ["--print-architecture"]).check(sys) {
+        Ok(output) => output.stdout.trim().to_owned(),
+        Err(_) => String::new(),
     }
 }
 

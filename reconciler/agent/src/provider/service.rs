@@ -8,7 +8,7 @@ use plumb_api::{Observed, Spec};
 use super::systemd::Shown;
 use super::unit_state::{check_install, check_known, read};
 use super::{
-    ApplyContext, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
+    ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
     Sandbox, Settling, each, wrong_type,
 };
 use super::{aliases, service_links, start, systemd};
@@ -28,6 +28,23 @@ impl Provider for Services {
 
     fn lane(&self) -> Lane {
         Lane::Last(0)
+    }
+
+    /// An alias is its unit, also one that exists only while the unit is enabled.
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let shown = if cx.sys.is_sandbox() {
+            None
+        } else {
+            cx.systemd().ok()
+        };
+        let one = |item: &Item<'_>| {
+            let unit = ServiceSpec::unit(item.address.name());
+            match shown.and_then(|shown| shown.get(&unit)?.id()) {
+                Some(id) => Identity::new(ServiceSpec::name_of(id)),
+                None => Identity::of_name(item.address),
+            }
+        };
+        items.iter().map(one).collect()
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {

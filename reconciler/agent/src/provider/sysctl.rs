@@ -7,25 +7,17 @@ use plumb_api::{Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT};
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
 use crate::error::{Result, fail};
 use crate::sys::{FileKind, Sys};
 
 pub(crate) struct Sysctls;
 
-/// Returns the kernel's path of a key. `.` and `/` change places, as in sysctl(8).
+/// Returns the path of a key below `/proc/sys`.
 fn kernel_path(key: &str) -> String {
-    let swapped: String = key
-        .chars()
-        .map(|c| match c {
-            '.' => '/',
-            '/' => '.',
-            c => c,
-        })
-        .collect();
-    format!("/proc/sys/{swapped}")
+    format!("/proc/sys/{}", SysctlSpec::kernel_name(key))
 }
 
 fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
@@ -60,6 +52,23 @@ fn running(key: &str) -> Result<Option<String>> {
 impl Provider for Sysctls {
     fn sandbox(&self) -> Sandbox {
         Sandbox::Supported
+    }
+
+    /// A key is the kernel's value that it shows, whatever it is called. A resource without a value is its own
+    /// file alone.
+    fn identities(&self, _cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let one = |item: &Item<'_>| {
+            let key = item.address.name();
+            let value = match item.spec {
+                Spec::Sysctl(spec) => spec.value.as_deref(),
+                _ => None,
+            };
+            Identity::new(match value {
+                Some(value) => SysctlSpec::kernel_value(key, value),
+                None => SysctlSpec::file(key),
+            })
+        };
+        items.iter().map(one).collect()
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -126,6 +135,14 @@ impl GiveBack for Sysctls {
             value: persisted.or(running),
             ..SysctlSpec::default()
         })
+    }
+
+    /// Removes the file of this name; the running value is the other name's.
+    fn surrender_spec(&self) -> Option<Spec> {
+        Some(Spec::Sysctl(SysctlSpec {
+            state: Presence::Absent,
+            ..SysctlSpec::default()
+        }))
     }
 
     fn describe(&self, original: &Observed) -> Option<String> {

@@ -11,6 +11,7 @@
 mod driver;
 
 mod formats;
+mod identity;
 mod making;
 mod random;
 mod refusing;

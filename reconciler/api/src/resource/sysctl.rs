@@ -45,10 +45,63 @@ pub(super) fn fold(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Second names of values of the kernel, each with the first name.
+const ALIASES: &[(&str, &str)] = &[
+    ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"),
+    ("net/nf_conntrack_max", "net/netfilter/nf_conntrack_max"),
+    ("vm/nr_hugepages_mempolicy", "vm/nr_hugepages"),
+];
+
+/// Limits in two units, of which setting one sets the other to zero.
+const UNITS: &[(&str, &str)] = &[
+    ("vm/dirty_bytes", "vm/dirty_ratio"),
+    ("vm/dirty_background_bytes", "vm/dirty_background_ratio"),
+    ("vm/overcommit_kbytes", "vm/overcommit_ratio"),
+];
+
 impl SysctlSpec {
     /// Folds each run of white space into one space: the kernel prints tabs.
     pub fn fold(value: &str) -> String {
         fold(value)
+    }
+
+    /// Returns the key's path below `/proc/sys`. A key whose first separator is a `/` is that path already;
+    /// otherwise `.` and `/` change places, as in sysctl.d(5).
+    pub fn kernel_name(key: &str) -> String {
+        if key.find('/').unwrap_or(key.len()) < key.find('.').unwrap_or(key.len()) {
+            return key.to_owned();
+        }
+        key.chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect()
+    }
+
+    /// Returns the path below `/proc/sys` of the value that setting a key sets. The kernel has some values
+    /// under two keys; setting one of them overwrites the other.
+    pub fn kernel_value(key: &str, value: &str) -> String {
+        let name = Self::kernel_name(key);
+        let first = |pairs: &[(&str, &'static str)]| {
+            pairs
+                .iter()
+                .find(|(second, _)| *second == name)
+                .map(|(_, first)| (*first).to_owned())
+        };
+        if let Some(alias) = first(ALIASES) {
+            return alias;
+        }
+        // Zero leaves a limit to its other unit.
+        if let Some(limit) = first(UNITS).filter(|_| fold(value) != "0") {
+            return limit;
+        }
+        // The neighbour tables have their times in seconds or jiffies, and in milliseconds.
+        match name.strip_suffix("_ms") {
+            Some(short) if name.contains("/neigh/") => short.to_owned(),
+            _ => name,
+        }
     }
 
     /// Returns the path of Plumb's own file for a key.
@@ -69,7 +122,7 @@ impl Resource for SysctlSpec {
                     .all(|b| b.is_ascii_alphanumeric() || b"_-/:".contains(&b))
         };
         let slashes = name.starts_with('/') || name.ends_with('/') || name.contains("//");
-        if name.contains('.') && !slashes && name.len() <= 200 && name.split('.').all(part) {
+        if name.contains(['.', '/']) && !slashes && name.len() <= 200 && name.split('.').all(part) {
             Ok(())
         } else {
             Err("a sysctl is named like net.ipv4.ip_forward".to_owned())
