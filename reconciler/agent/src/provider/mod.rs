@@ -298,3 +298,41 @@ fn not_in_a_sandbox(what: &str) -> AgentError {
         "a sandbox has files, directories, links, units, sysctl files, users and groups; leave the rest out for this host, or drive a real one",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::resource::{
+        FileType, RunState, ServiceObserved, ServiceSpec, Stale, UnitObserved, UnitSpec,
+    };
+
+    use super::*;
+
+    fn fields(direction: Direction, spec: &Spec, observed: &Observed) -> Vec<String> {
+        let all = compare(direction, spec, observed);
+        all.into_iter().map(|change| change.field).collect()
+    }
+
+    #[test]
+    fn on_the_way_out_a_pending_restart_does_not_count() {
+        let service = Spec::Service(ServiceSpec::default());
+        let stale = Observed::Service(ServiceObserved {
+            known: true,
+            state: Some(RunState::Started),
+            stale: Stale::Restart,
+            ..ServiceObserved::default()
+        });
+        assert_eq!(fields(Direction::Desired, &service, &stale), ["inputs"]);
+        assert!(fields(Direction::Restored, &service, &stale).is_empty());
+        let unit = Spec::Unit(UnitSpec {
+            state: plumb_api::resource::Presence::Absent,
+            ..UnitSpec::default()
+        });
+        let outdated = Observed::Unit(UnitObserved {
+            file_type: FileType::Absent,
+            needs_reload: true,
+            ..UnitObserved::default()
+        });
+        assert_eq!(fields(Direction::Desired, &unit, &outdated), ["loaded"]);
+        assert!(fields(Direction::Restored, &unit, &outdated).is_empty());
+    }
+}

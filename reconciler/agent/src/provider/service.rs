@@ -8,8 +8,8 @@ use plumb_api::{Observed, Spec};
 use super::systemd::Shown;
 use super::unit_state::{check_install, check_known, read};
 use super::{
-    ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
-    Sandbox, Settling, each, wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane, ObserveContext,
+    Provider, Sandbox, Settling, each, wrong_type,
 };
 use super::{aliases, service_links, start, systemd};
 use crate::error::Result;
@@ -130,9 +130,19 @@ impl GiveBack for Services {
     }
 
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
-        let (Observed::Service(original), Some(Spec::Service(managed))) = (original, managed)
-        else {
+        let Observed::Service(original) = original else {
             return Spec::Service(ServiceSpec::default());
+        };
+        // What a failed run had in hand isn't known here: all of it counts.
+        let all = ServiceSpec {
+            state: Some(ServiceState::Started),
+            enabled: Some(true),
+            masked: Some(true),
+            ..ServiceSpec::default()
+        };
+        let managed = match managed {
+            Some(Spec::Service(managed)) => managed,
+            _ => &all,
         };
         // A unit that systemd didn't know came from Plumb or a package of Plumb's: it goes, so it stops.
         let ran = original.known && original.state.is_some_and(RunState::is_live);

@@ -27,7 +27,8 @@ pub(super) fn observe(sys: &Sys, address: &Address, spec: &ServiceSpec) -> Resul
     let enabled = match &text {
         Some(_) if wanted.is_empty() => None,
         Some(_) => Some(there == wanted.len()),
-        None => Some(false),
+        // The links that a missing unit left would start it as soon as it is there again.
+        None => Some(!aliases::enablement_links(sys, &unit)?.is_empty()),
     };
     Ok(ServiceObserved {
         known: text.is_some(),
@@ -47,10 +48,20 @@ fn link(sys: &Sys, path: &str) -> Result<Option<String>> {
 }
 
 fn unit_text(sys: &Sys, unit: &str) -> Option<String> {
-    [UnitSpec::FOLDER]
-        .iter()
-        .chain(&UnitSpec::VENDOR_FOLDERS)
-        .find_map(|folder| sys.text(&format!("{folder}/{unit}")))
+    let file = |name: &str| {
+        [UnitSpec::FOLDER]
+            .iter()
+            .chain(&UnitSpec::VENDOR_FOLDERS)
+            .find_map(|folder| sys.text(&format!("{folder}/{name}")))
+    };
+    file(unit).or_else(|| file(&template_of(unit)?))
+}
+
+/// Returns the template of an instance: `worker@a.service` → `worker@.service`.
+fn template_of(unit: &str) -> Option<String> {
+    let (stem, instance) = unit.split_once('@')?;
+    let (_, ending) = instance.rsplit_once('.')?;
+    Some(format!("{stem}@.{ending}"))
 }
 
 /// Returns the folders that need a link according to `[Install]`.
@@ -116,12 +127,15 @@ pub(super) fn apply(
                 format!("{unit} can't be enabled: no such unit with an [Install] section"),
             );
         }
+        if spec.enabled == Some(false) {
+            for path in aliases::enablement_links(sys, unit)? {
+                remove_link(sys, &path)?;
+            }
+        }
         for folder in folders {
             let path = UnitSpec::path_in_folder(&format!("{folder}/{unit}"));
             if spec.enabled == Some(true) {
                 put_link(sys, &path, &UnitSpec::path_in_folder(unit))?;
-            } else {
-                remove_link(sys, &path)?;
             }
         }
     }

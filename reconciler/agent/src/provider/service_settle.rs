@@ -171,8 +171,8 @@ fn story(
             "{unit} doesn't stay up: systemd has started it again {} times, it is {active} ({sub})",
             shown.get("NRestarts")
         )),
-        RunState::Stopped if shown.is("ConditionResult", "no") => Story::Failed(format!(
-            "{unit} wasn't started: a condition of its file isn't met (`Condition…=` or `Assert…=`)"
+        RunState::Stopped if condition_unmet(shown) => Story::Failed(format!(
+            "{unit} wasn't started: a condition of its file isn't met (`Condition…=`)"
         )),
         RunState::Failed => Story::Failed(format!(
             "{unit} failed: {}",
@@ -182,6 +182,11 @@ fn story(
         )),
         RunState::Stopped => Story::Failed(format!("{unit} ended by itself: {active} ({sub})")),
     }
+}
+
+/// True if systemd didn't start a unit because of a condition. One that was never tried has no result yet.
+fn condition_unmet(shown: &Shown) -> bool {
+    shown.is("ConditionResult", "no") && shown.micros("ConditionTimestampMonotonic") > 0
 }
 
 #[cfg(test)]
@@ -316,7 +321,10 @@ mod tests {
                     .to_owned()
             )
         );
-        let condition = told(&[("ActiveState", "inactive"), ("ConditionResult", "no")]);
+        let untried = [("ActiveState", "inactive"), ("ConditionResult", "no")];
+        assert!(matches!(told(&untried), Story::Failed(text) if text.contains("ended by itself")));
+        let tried = ("ConditionTimestampMonotonic", "5");
+        let condition = told(&[untried[0], untried[1], tried]);
         assert!(
             matches!(condition, Story::Failed(text) if text.contains("a condition of its file"))
         );

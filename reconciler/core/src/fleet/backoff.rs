@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pending_unit_is_looked_at_again_soon() {
+        let (waits, mut jitter) = (Waits::default(), Jitter::new(5));
+        let now = Timestamp::UNIX_EPOCH;
+        let reason = ConditionReason::UnitPending;
+        let next = Backoff::default().failed(reason, Retry::Waiting, &waits, now, &mut jitter);
+        assert!(!next.counted && wait(next, now) < 2 * S);
+    }
+
+    #[test]
     fn jitter_stays_within_a_tenth() {
         let mut jitter = Jitter::new(4);
         let all: std::collections::BTreeSet<_> = (0..100).map(|_| jitter.around(100 * S)).collect();

@@ -87,11 +87,15 @@ fn an_observation_speaks_of_what_was_asked() {
     desired_but_undesired.state = DifferenceState::Undesired;
     let mut of_another_type = differs("file:/a");
     of_another_type.observed = Some(Observed::Directory(DirectoryObserved::default()));
+    let mut alias = told(Vec::new());
+    let (service, file) = (address("service:a"), address("file:/b"));
+    alias.aliases.insert(service, file);
     let mut unasked = told(Vec::new());
     unasked.unconfirmed.push(address("file:/b"));
     let mut revision = told(Vec::new());
     revision.ledger.revision = Some(RevisionMark("main; rm -rf /".to_owned()));
     for wrong in [
+        alias,
         other_target,
         told(vec![differs("file:/b")]),
         told(vec![differs("file:/a"), differs("file:/a")]),

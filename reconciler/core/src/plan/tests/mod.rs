@@ -2,6 +2,7 @@ mod checks;
 mod commands;
 mod model;
 mod property;
+mod services;
 
 use plumb_api::Observed;
 use plumb_api::frame::{DifferenceState, LedgerState};
