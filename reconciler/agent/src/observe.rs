@@ -1,6 +1,6 @@
 //! Compares the host with its desired state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use plumb_api::frame::{
@@ -14,7 +14,7 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
-use crate::provider::{self, Inputs, Item, ItemChange, ObserveContext};
+use crate::provider::{self, Direction, Inputs, Item, ItemChange, ObserveContext};
 use crate::sys::Sys;
 use crate::undesired::give_backs;
 
@@ -55,12 +55,12 @@ pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChan
 /// Returns the fields in which an observed resource differs from its spec. What the host made of a value that
 /// Plumb wrote is no difference.
 pub(crate) fn differing(
-    address: &Address,
+    direction: Direction,
     spec: &Spec,
     entry: Option<&Entry>,
     observed: &Observed,
 ) -> Vec<FieldChange> {
-    let fields = provider::of(address.kind()).compare(spec, observed);
+    let fields = provider::compare(direction, spec, observed);
     match entry {
         Some(entry) => entry.read_back.unexplained(fields),
         None => fields,
@@ -99,6 +99,7 @@ pub(crate) fn report(
         in_sync: 0,
         differences: Vec::new(),
         unconfirmed: Vec::new(),
+        aliases: BTreeMap::new(),
         gone: undesired
             .iter()
             .filter(|(_, spec)| spec.is_none())
@@ -159,7 +160,14 @@ fn add(
             return;
         }
     };
-    let fields = differing(item.address, item.spec, entry, &observed);
+    let direction = match digest {
+        Some(_) => Direction::Desired,
+        None => Direction::Restored,
+    };
+    let fields = differing(direction, item.spec, entry, &observed);
+    if let Some(own) = observed.own_address() {
+        report.aliases.insert(item.address.clone(), own);
+    }
     let in_sync = fields.is_empty() || digest.is_some() && left_alone(item.spec, entry, &fields);
     match (in_sync, digest) {
         (true, Some(digest)) => {

@@ -53,6 +53,8 @@ pub enum ErrorCode {
     CheckFailed,
     /// A program took too long.
     TimedOut,
+    /// A unit is still starting or stopping, or hasn't settled yet, within its time.
+    UnitPending,
     /// Another program holds the package manager's lock.
     PackageLock,
     /// Something on the host uses it: a user has processes.
@@ -71,7 +73,7 @@ impl ErrorCode {
     /// Returns the time at which another try is worthwhile.
     pub fn retry(self) -> Retry {
         match self {
-            Self::Locked | Self::PackageLock | Self::InUse => Retry::Waiting,
+            Self::Locked | Self::PackageLock | Self::InUse | Self::UnitPending => Retry::Waiting,
             Self::Superseded
             | Self::LedgerLost
             | Self::NewerFormat

@@ -119,6 +119,7 @@ async fn drive(
             )
             .await
             .map_err(|error| RunFailure::of_host(&error, FailedIn::Change))?;
+            split_settling(ran, Duration::from_millis(report.settling));
             record_results(&planned, &report.results, ran);
             ran.resources = ResourceReport::of(&planned, &report.results);
             ran.let_go.clone_from(&job.spec.let_go);
@@ -162,6 +163,18 @@ async fn timed<T>(ran: &mut RunReport, phase: RunPhase, work: impl Future<Output
     let result = work.await;
     ran.phases.push((phase, start.elapsed()));
     result
+}
+
+/// Takes the time for which the agent only waited out of the time of the apply.
+fn split_settling(ran: &mut RunReport, settling: Duration) {
+    if settling.is_zero() {
+        return;
+    }
+    if let Some((RunPhase::Apply, spent)) = ran.phases.last_mut() {
+        let settling = settling.min(*spent);
+        *spent -= settling;
+        ran.phases.push((RunPhase::Settle, settling));
+    }
 }
 
 /// Asks the agent for the differences: with a delta on the state that the agent holds, or with the full state

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use plumb_api::resource::Strength;
+use plumb_api::resource::{Strength, reads};
 use plumb_api::{Address, AnyAddress, HostName};
 use plumb_document::{Diagnostic, Node, Span, closest};
 use serde::Serialize;
@@ -400,12 +400,13 @@ fn followers(
         .iter()
         .filter_map(|(address, one)| names((address, one.spec())))
         .collect();
-    let dependents = wanted
-        .primitive()
-        .into_iter()
-        .flat_map(|wanted| wanted.kind().dependents(wanted.name()))
-        .filter(|address| resources.contains_key(address));
-    all.extend(dependents.map(|address| address.to_string()));
+    let readers = resources.keys().filter(|reader| {
+        let input = wanted.primitive();
+        input.is_some_and(|input| reads(reader, input))
+    });
+    all.extend(readers.map(ToString::to_string));
+    all.sort_unstable();
+    all.dedup();
     all
 }
 

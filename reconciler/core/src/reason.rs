@@ -69,6 +69,7 @@ reasons! {
     Waiting, Host, "Something else is changing the host, such as a package manager or an update. Plumb retries.";
     Locked, Host, "Another run of Plumb holds the host's lock. Plumb retries; if it lasts, look for a second controller or a `plumb apply`.";
     PackageLock, Host, "Another program on the host holds the package manager's lock. Plumb retries; if it lasts, find the program: `fuser /var/lib/dpkg/lock-frontend`.";
+    UnitPending, Host, "A unit on the host is still starting or stopping, or hasn't been active for its `settle` yet. The message names it and the longest wait; the other changes are made.";
     InUse, Host, "Something that is to change on the host is in use: a user is logged in or has processes. Plumb forces nothing and retries. The message names them and how to end them.";
     Suspended, Host, "The host's manifest suspends it (`suspend`). Remove `suspend`, or wait until its `until` has passed.";
     Dormant, Host, "The host's manifest says `state: dormant`: Plumb knows the host and doesn't contact it. Set `state: active` to change that.";
@@ -177,7 +178,9 @@ impl ConditionReason {
     /// run.
     pub const fn retry(self) -> Option<Retry> {
         match self {
-            Self::Waiting | Self::Locked | Self::PackageLock | Self::InUse => Some(Retry::Waiting),
+            Self::Waiting | Self::Locked | Self::PackageLock | Self::InUse | Self::UnitPending => {
+                Some(Retry::Waiting)
+            }
             Self::EmptyDesiredState
             | Self::ExistingDiffers
             | Self::LedgerLost
@@ -281,6 +284,7 @@ impl From<ErrorCode> for ConditionReason {
             ErrorCode::CommandFailed => Self::CommandFailed,
             ErrorCode::TimedOut => Self::TimedOut,
             ErrorCode::PackageLock => Self::PackageLock,
+            ErrorCode::UnitPending => Self::UnitPending,
             ErrorCode::InUse => Self::InUse,
             ErrorCode::NotFound => Self::NotFound,
             ErrorCode::Io => Self::IoError,

@@ -108,6 +108,13 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
     }
     ledger(&mut told.ledger)?;
     told.facts = facts(told.facts);
+    if told.aliases.len() > RESOURCES {
+        return Err(format!("it speaks of {} aliases", told.aliases.len()));
+    }
+    let other_type = |(address, name): &(&Address, &Address)| address.kind() != name.kind();
+    if let Some((address, name)) = told.aliases.iter().find(other_type) {
+        return Err(format!("it calls {address} an alias of {name}"));
+    }
     if let Some(waiting) = &mut told.waiting {
         tidy(waiting, SHORT);
     }

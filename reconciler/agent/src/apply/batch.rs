@@ -1,6 +1,7 @@
 //! The batches of a run. For each, the agent observes, decides, writes intents, applies, and observes again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use plumb_api::frame::ProgressState;
 use plumb_api::plan::{Certainty, ChangeId, FieldChange, Op};
@@ -19,14 +20,20 @@ use crate::provider::{
 impl Run<'_> {
     /// Carries out all changes as far as possible; an error says why the run stopped.
     pub(super) fn drive(&mut self) -> Result<()> {
-        while let Some(batch) = self.next_batch() {
-            self.batch(&batch)?;
+        loop {
+            while let Some(batch) = self.next_batch() {
+                self.batch(&batch)?;
+            }
+            if self.settling.is_empty() {
+                return Ok(());
+            }
+            self.settle()?;
         }
-        Ok(())
     }
 
     /// Skips the changes whose dependencies failed, then returns those that can be done next.
     fn next_batch(&mut self) -> Option<Vec<usize>> {
+        let settling: BTreeSet<usize> = self.settling.iter().map(|work| work.step).collect();
         let mut outcomes: BTreeMap<ChangeId, Option<Outcome>> = BTreeMap::new();
         let mut ready = Vec::new();
         for (place, step) in self.steps.iter_mut().enumerate() {
@@ -42,7 +49,7 @@ impl Run<'_> {
                         _ => waits = true,
                     }
                 }
-                if step.outcome.is_none() && !waits {
+                if step.outcome.is_none() && !waits && !settling.contains(&place) {
                     ready.push((place, provider::of(step.change.address.kind()).lane()));
                 }
             }
@@ -52,6 +59,14 @@ impl Run<'_> {
         let chosen = lanes()
             .find(|lane| !matches!(lane, Lane::Last(_)))
             .or_else(|| lanes().min())?;
+        // A later lane reads what is still settling.
+        let lane_of = |place: &usize| {
+            let kind = self.steps[*place].change.address.kind();
+            provider::of(kind).lane()
+        };
+        if matches!(chosen, Lane::Last(_)) && settling.iter().any(|one| lane_of(one) < chosen) {
+            return None;
+        }
         Some(
             ready
                 .into_iter()
@@ -62,7 +77,7 @@ impl Run<'_> {
     }
 
     /// Fails if the next change may not be made: the controller is gone, or no longer holds the host.
-    fn gate(&self) -> Result<()> {
+    pub(super) fn gate(&self) -> Result<()> {
         if self.wire.is_gone() {
             return fail(
                 ErrorCode::Io,
@@ -141,7 +156,11 @@ impl Run<'_> {
         }
         let mut doing = self.intend(doing)?;
         let stopped = self.act(&mut doing).err();
-        self.verify(doing)?;
+        let (settling, done) = doing
+            .into_iter()
+            .partition(|work| stopped.is_none() && self.has_to_settle(work));
+        self.settling.extend::<Vec<Doing>>(settling);
+        self.verify(done)?;
         stopped.map_or(Ok(()), Err)
     }
 
@@ -153,7 +172,7 @@ impl Run<'_> {
         let entry = self.ledger.entry(address);
         let spare = spared(step, entry, &observed);
         let spec = spare.as_ref().unwrap_or(&*step.spec);
-        let fields = differing(address, spec, entry, &observed);
+        let fields = differing(step.direction(), spec, entry, &observed);
         if fields.is_empty() || step.digest.is_some() && left_alone(spec, entry, &fields) {
             return Ok(None);
         }
@@ -181,6 +200,7 @@ impl Run<'_> {
             original: None,
             inputs: None,
             effect: None,
+            since: Instant::now(),
         }))
     }
 
@@ -339,7 +359,8 @@ impl Run<'_> {
                     desired: self.desired,
                     ledger: &self.ledger,
                 };
-                doing.inputs = inputs.marks(address, &step.spec);
+                let own = doing.observed.own_address();
+                doing.inputs = inputs.marks(address, own.as_ref(), &step.spec);
             }
         }
         for doing in doing.iter() {
@@ -355,9 +376,11 @@ impl Run<'_> {
         let Some(kind) = work.first().map(|work| work.address.kind()) else {
             return;
         };
+        let since = Instant::now();
         let effects = provider::of(kind).apply(&mut self.context, &work);
         drop(work);
         for (doing, effect) in doing.iter_mut().zip(effects) {
+            doing.since = since;
             doing.effect = Some(effect);
         }
     }
@@ -386,7 +409,7 @@ impl Run<'_> {
     }
 
     /// Observes the changed resources again, records the outcomes and reports them.
-    fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
+    pub(super) fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
         let (acted, stopped): (Vec<Doing>, Vec<Doing>) =
             doing.into_iter().partition(|work| work.effect.is_some());
         let mut records: Vec<Record> = stopped.into_iter().map(|work| self.cancel(work)).collect();
@@ -432,7 +455,8 @@ impl Run<'_> {
         let provider = provider::of(address.kind());
         let entry = self.ledger.entry(address);
         let spec = work.spec(&self.steps[work.step]);
-        let rest = differing(address, spec, entry, observed);
+        let direction = self.steps[work.step].direction();
+        let rest = differing(direction, spec, entry, observed);
         match &work.effect {
             Some(Ok(Effect::Left)) => plain(Outcome::Applied),
             // The batch failed, but this resource is as desired.
@@ -528,7 +552,7 @@ fn spared(step: &Step<'_>, entry: Option<&Entry>, observed: &Observed) -> Option
     if step.digest.is_none() || !exact || change.fields.is_empty() {
         return None;
     }
-    let all = differing(&change.address, &step.spec, entry, observed);
+    let all = differing(step.direction(), &step.spec, entry, observed);
     let named = |field: &str| change.fields.iter().any(|planned| planned.field == field);
     let held: Vec<&str> = all
         .iter()

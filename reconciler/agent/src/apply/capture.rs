@@ -187,7 +187,7 @@ impl Run<'_> {
                 let inputs = found
                     .as_ref()
                     .filter(|found| provider.has_read_inputs(found))
-                    .and_then(|_| self.confirmed_inputs(address, &leaf.spec));
+                    .and_then(|found| self.confirmed_inputs(address, found, &leaf.spec));
                 let keeps = is_new(address) && provider.give_back().is_some();
                 Record::Confirmed {
                     address: address.clone(),
@@ -209,6 +209,7 @@ impl Run<'_> {
     fn confirmed_inputs(
         &self,
         address: &Address,
+        found: &Observed,
         spec: &Spec,
     ) -> Option<BTreeMap<Address, Digest>> {
         let inputs = Inputs {
@@ -219,7 +220,8 @@ impl Run<'_> {
             .ledger
             .entry(address)
             .and_then(|entry| entry.inputs.as_ref());
-        let now = inputs.marks(address, spec)?;
+        let own = found.own_address();
+        let now = inputs.marks(address, own.as_ref(), spec)?;
         Some(inputs_after(address, spec, before, now, Effect::Done))
     }
 }

@@ -4,11 +4,12 @@
 mod batch;
 mod capture;
 mod moved;
+mod settle;
 mod space;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plumb_api::frame::{Apply, Departure, LedgerState, Lineage, Report};
 use plumb_api::plan::{Change, FieldChange};
@@ -21,7 +22,7 @@ use crate::book::{
 };
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
-use crate::provider::{self, ApplyContext, Effect};
+use crate::provider::{self, ApplyContext, Direction, Effect};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::undesired::give_backs;
@@ -51,6 +52,20 @@ struct Run<'a> {
     journal: Option<Journal>,
     context: ApplyContext<'a>,
     steps: Vec<Step<'a>>,
+    /// Changes that were made and have to settle.
+    settling: Vec<Doing>,
+    /// The time for which the run only waited for changes to settle.
+    waited: Duration,
+}
+
+impl Step<'_> {
+    /// Returns the reason for which it has its spec.
+    fn direction(&self) -> Direction {
+        match self.digest {
+            Some(_) => Direction::Desired,
+            None => Direction::Restored,
+        }
+    }
 }
 
 /// A step under way: its observed state, its differences, and the ledger's entry before its intent.
@@ -65,6 +80,8 @@ struct Doing {
     /// The marks of its inputs at the moment of its start.
     inputs: Option<BTreeMap<Address, Digest>>,
     effect: Option<Result<Effect>>,
+    /// The time of the change.
+    since: Instant,
 }
 
 impl Doing {
@@ -148,6 +165,8 @@ pub(crate) fn run(
         journal,
         context,
         steps,
+        settling: Vec::new(),
+        waited: Duration::ZERO,
     };
     let stopped = wire.alive(|| run.drive()).err();
     wire.alive(|| run.note_moved(differing));
@@ -156,6 +175,7 @@ pub(crate) fn run(
         mut ledger,
         steps,
         context,
+        waited,
         ..
     } = run;
     next.write(home, &mut ledger)?;
@@ -175,6 +195,7 @@ pub(crate) fn run(
         target: request.plan.target,
         results,
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
+        settling: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         stopped,
         warnings: context.warnings,
     })

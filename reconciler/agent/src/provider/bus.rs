@@ -217,6 +217,10 @@ fn reply_serial(fields: &[u8]) -> Option<u32> {
 
 /// Reads a variant that holds a string, a number or a boolean.
 fn variant(body: &[u8]) -> Option<Value> {
+    // A job: its number and its object.
+    if body.get(..6)? == b"\x04(uo)\0" {
+        return Some(Value::Number(u64::from(number(body, 8)?)));
+    }
     if *body.first()? != 1 || *body.get(2)? != 0 {
         return None;
     }
@@ -261,5 +265,9 @@ mod tests {
         let flag = [1, b'b', 0, 0, 1, 0, 0, 0];
         assert_eq!(variant(&flag), Some(Value::Flag(true)));
         assert_eq!(variant(&[1, b'a', 0, 0, 0, 0, 0, 0]), None);
+        let job = [
+            4, b'(', b'u', b'o', b')', 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, b'/', 0,
+        ];
+        assert_eq!(variant(&job), Some(Value::Number(17)));
     }
 }

@@ -58,7 +58,7 @@ impl Provider for Commands {
 fn is_stale(cx: &ObserveContext<'_>, address: &Address, spec: &Spec) -> bool {
     let entry = cx.inputs.ledger.entry(address);
     let has_run = entry.is_some_and(|entry| entry.inputs.is_some());
-    !has_run || cx.inputs.stale(address, spec, 0) != Stale::No
+    !has_run || cx.inputs.stale(address, None, spec, 0) != Stale::No
 }
 
 /// Evaluates the guards. Returns [`Guard::Unmet`] if all of them ask for a run.

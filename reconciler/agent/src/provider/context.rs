@@ -109,7 +109,7 @@ impl<'a> ObserveContext<'a> {
     /// Returns the items' units as systemd shows them, from one query.
     pub(super) fn systemd(&self) -> Result<&systemd::Snapshot> {
         self.systemd
-            .get_or_init(|| systemd::show(self.sys, &self.units))
+            .get_or_init(|| systemd::resolve(self.sys, &self.units))
             .as_ref()
             .map_err(Clone::clone)
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::plan::Consequence;
-use plumb_api::resource::Stale;
+use plumb_api::resource::{Stale, reads};
 use plumb_api::{Address, Digest, Spec};
 
 use super::Effect;
@@ -33,7 +33,8 @@ pub(crate) struct Inputs<'a> {
 
 /// True if a resource reacts to changes of others.
 pub(crate) fn has_inputs(address: &Address, spec: &Spec) -> bool {
-    spec.on_input(address.name()).is_some() || !spec.triggers(address.name()).is_empty()
+    let unnamed = address.kind().input_keys(address.name());
+    !unnamed.is_empty() || !spec.triggers(address.name()).is_empty()
 }
 
 /// The inputs of a resource, sorted by the effect of their changes.
@@ -44,8 +45,9 @@ struct Sorted {
 
 impl Inputs<'_> {
     /// Returns the inputs that a resource names, and those that it has unnamed: for a service the units and
-    /// drop-ins of its unit, those to be removed included.
-    fn sorted(&self, address: &Address, spec: &Spec) -> Sorted {
+    /// drop-ins of its unit, those to be removed included. `own` is its own address on the host, if it was
+    /// named by an alias.
+    fn sorted(&self, address: &Address, own: Option<&Address>, spec: &Spec) -> Sorted {
         let mut sorted = Sorted {
             restarting: BTreeSet::new(),
             reloading: BTreeSet::new(),
@@ -57,13 +59,11 @@ impl Inputs<'_> {
                 sorted.restarting.insert(trigger.on);
             }
         }
-        if spec.on_input(address.name()).is_some() {
-            let desired = self.desired.iter().map(|(address, _)| address);
-            let unnamed = desired
-                .chain(self.ledger.resources.keys())
-                .filter(|input| is_unnamed_input(input, address));
-            sorted.restarting.extend(unnamed.cloned());
-        }
+        let desired = self.desired.iter().map(|(address, _)| address);
+        let unnamed = desired
+            .chain(self.ledger.resources.keys())
+            .filter(|input| is_unnamed_input(input, address, own, spec));
+        sorted.restarting.extend(unnamed.cloned());
         sorted
     }
 
@@ -104,12 +104,13 @@ impl Inputs<'_> {
     pub(crate) fn marks(
         &self,
         address: &Address,
+        own: Option<&Address>,
         spec: &Spec,
     ) -> Option<BTreeMap<Address, Digest>> {
         if !has_inputs(address, spec) {
             return None;
         }
-        let sorted = self.sorted(address, spec);
+        let sorted = self.sorted(address, own, spec);
         let marks = sorted
             .restarting
             .into_iter()
@@ -121,7 +122,13 @@ impl Inputs<'_> {
 
     /// Returns the action that a resource needs to read its inputs again. An input without a recorded mark
     /// counts as changed if Plumb changed it after `since`, in microseconds of this boot.
-    pub(super) fn stale(&self, address: &Address, spec: &Spec, since: u64) -> Stale {
+    pub(super) fn stale(
+        &self,
+        address: &Address,
+        own: Option<&Address>,
+        spec: &Spec,
+        since: u64,
+    ) -> Stale {
         let recorded = self
             .ledger
             .entry(address)
@@ -134,9 +141,9 @@ impl Inputs<'_> {
                 .and_then(|entry| entry.changed.as_ref())
                 .is_some_and(|changed| after_start(changed, since)),
         };
-        let sorted = self.sorted(address, spec);
+        let sorted = self.sorted(address, own, spec);
         let taken_away = recorded.into_iter().flatten().any(|(input, _)| {
-            is_unnamed_input(input, address) && !sorted.restarting.contains(input)
+            is_unnamed_input(input, address, own, spec) && !sorted.restarting.contains(input)
         });
         if taken_away || sorted.restarting.iter().any(moved) {
             Stale::Restart
@@ -152,9 +159,15 @@ fn reloads(effect: &Consequence) -> bool {
     matches!(effect, Consequence::Reloads(_))
 }
 
-/// True if a resource is an input of another one that doesn't name it.
-fn is_unnamed_input(input: &Address, of: &Address) -> bool {
-    input.kind().dependents(input.name()).contains(of)
+/// True if a resource is an input of another one that doesn't name it, and that has to read it again.
+fn is_unnamed_input(input: &Address, of: &Address, own: Option<&Address>, spec: &Spec) -> bool {
+    let Some(key) = input.kind().input_key(input.name()) else {
+        return false;
+    };
+    [Some(of), own]
+        .into_iter()
+        .flatten()
+        .any(|name| reads(name, input) && spec.on_input(name.name(), &key).is_some())
 }
 
 /// True if a change came after a unit's start on this boot's clock. A change in another boot came before it.
@@ -226,7 +239,7 @@ mod tests {
     fn started(desired: &Desired, ledger: &mut Ledger) {
         let service = address(APP);
         let spec = &desired.get(&service).unwrap().spec;
-        let marks = Inputs { desired, ledger }.marks(&service, spec);
+        let marks = Inputs { desired, ledger }.marks(&service, None, spec);
         ledger.resources.insert(
             service,
             Entry {
@@ -239,7 +252,7 @@ mod tests {
     fn stale(desired: &Desired, ledger: &Ledger, since: u64) -> Stale {
         let service = address(APP);
         let spec = &desired.get(&service).unwrap().spec;
-        Inputs { desired, ledger }.stale(&service, spec, since)
+        Inputs { desired, ledger }.stale(&service, None, spec, since)
     }
 
     fn app() -> Vec<(&'static str, serde_json::Value)> {

@@ -3,6 +3,7 @@
 //! The parts of a type that need no machine (path, unit, order, couplings) are in its `Resource` in
 //! `plumb-api`. The match in [`of`] is exhaustive: a new type doesn't compile without a provider.
 
+mod aliases;
 mod apt;
 mod apt_cache;
 mod apt_install;
@@ -28,6 +29,8 @@ mod policy_rc;
 mod room;
 mod service;
 mod service_links;
+mod service_settle;
+mod settling;
 mod start;
 mod sysctl;
 mod systemd;
@@ -47,6 +50,7 @@ pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{CreationStep, Ledger, Original};
 use crate::error::{Result, fail};
@@ -199,6 +203,12 @@ pub(crate) trait Provider: Sync {
         Ok(())
     }
 
+    /// Returns the code that waits until changes of the type have settled, or `None` if a change is over when
+    /// it returns.
+    fn settling(&self) -> Option<&dyn Settling> {
+        None
+    }
+
     /// Returns the code that handles the type's originals, or `None` if there is nothing to give back: such a
     /// resource only leaves the ledger when nothing desires it any more.
     fn give_back(&self) -> Option<&dyn GiveBack>;
@@ -259,6 +269,26 @@ pub(crate) fn check_change(cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> 
     room::check(provider, cx, change)
 }
 
+/// The reason for which a resource has a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The spec is desired.
+    Desired,
+    /// Nothing desires the resource any more; the spec restores its original.
+    Restored,
+}
+
+/// Returns the fields in which the host differs from the spec. On the way out only the original counts: what
+/// would run to bring a managed resource up to date doesn't run any more.
+pub(crate) fn compare(direction: Direction, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
+    let mut fields = of(spec.kind()).compare(spec, observed);
+    if direction == Direction::Restored {
+        let runs = spec.kind().run_fields();
+        fields.retain(|change| !runs.contains(&change.field.as_str()));
+    }
+    fields
+}
+
 /// Returns the code that handles originals of this observation's type.
 fn keeper(observed: &Observed) -> Option<&'static dyn GiveBack> {
     of(observed.kind()).give_back()
@@ -306,4 +336,42 @@ fn not_in_a_sandbox(what: &str) -> AgentError {
     AgentError::new(ErrorCode::Unsupported, format!("a sandbox has no {what}")).hint(
         "a sandbox has files, directories, links, units, sysctl files, users and groups; leave the rest out for this host, or drive a real one",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use plumb_api::resource::{
+        FileType, RunState, ServiceObserved, ServiceSpec, Stale, UnitObserved, UnitSpec,
+    };
+
+    use super::*;
+
+    fn fields(direction: Direction, spec: &Spec, observed: &Observed) -> Vec<String> {
+        let all = compare(direction, spec, observed);
+        all.into_iter().map(|change| change.field).collect()
+    }
+
+    #[test]
+    fn on_the_way_out_a_pending_restart_does_not_count() {
+        let service = Spec::Service(ServiceSpec::default());
+        let stale = Observed::Service(ServiceObserved {
+            known: true,
+            state: Some(RunState::Started),
+            stale: Stale::Restart,
+            ..ServiceObserved::default()
+        });
+        assert_eq!(fields(Direction::Desired, &service, &stale), ["inputs"]);
+        assert!(fields(Direction::Restored, &service, &stale).is_empty());
+        let unit = Spec::Unit(UnitSpec {
+            state: plumb_api::resource::Presence::Absent,
+            ..UnitSpec::default()
+        });
+        let outdated = Observed::Unit(UnitObserved {
+            file_type: FileType::Absent,
+            needs_reload: true,
+            ..UnitObserved::default()
+        });
+        assert_eq!(fields(Direction::Desired, &unit, &outdated), ["loaded"]);
+        assert!(fields(Direction::Restored, &unit, &outdated).is_empty());
+    }
 }

@@ -2,17 +2,18 @@
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{ServiceSpec, ServiceState, Stale};
+use plumb_api::resource::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale, UnitSpec};
 use plumb_api::{Observed, Spec};
 
-use super::systemd;
+use super::systemd::Shown;
 use super::unit_state::{check_install, check_known, read};
 use super::{
-    ApplyContext, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
-    Sandbox, each, wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane, ObserveContext,
+    Provider, Sandbox, Settling, each, wrong_type,
 };
-use super::{service_links, start};
+use super::{aliases, service_links, start, systemd};
 use crate::error::Result;
+use crate::sys::{FileKind, Sys};
 
 pub(crate) struct Services;
 
@@ -27,6 +28,23 @@ impl Provider for Services {
 
     fn lane(&self) -> Lane {
         Lane::Last(0)
+    }
+
+    /// An alias is its unit, also one that exists only while the unit is enabled.
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        let shown = if cx.sys.is_sandbox() {
+            None
+        } else {
+            cx.systemd().ok()
+        };
+        let one = |item: &Item<'_>| {
+            let unit = ServiceSpec::unit(item.address.name());
+            match shown.and_then(|shown| shown.get(&unit)?.id()) {
+                Some(id) => Identity::new(ServiceSpec::name_of(id)),
+                None => Identity::of_name(item.address),
+            }
+        };
+        items.iter().map(one).collect()
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
@@ -45,14 +63,7 @@ impl Provider for Services {
                 )
                 .hint("name an instance, such as getty@tty1"));
             };
-            let mut observed = read(shown, cx.inputs.last_start(item.address), spec.state);
-            if observed.state == Some(ServiceState::Started) {
-                let since = shown
-                    .micros("ActiveEnterTimestampMonotonic")
-                    .max(shown.micros("ExecMainStartTimestampMonotonic"));
-                observed.stale = cx.inputs.stale(item.address, item.spec, since);
-            }
-            Ok(Observed::Service(observed))
+            observe(cx, item, spec, shown).map(Observed::Service)
         };
         items.iter().map(one).collect()
     }
@@ -66,7 +77,7 @@ impl Provider for Services {
         matches!(
             observed,
             Observed::Service(found)
-                if found.state == Some(ServiceState::Started) && found.stale == Stale::No
+                if found.state == Some(RunState::Started) && found.stale == Stale::No
         )
     }
 
@@ -77,9 +88,40 @@ impl Provider for Services {
         each(cx, work, one)
     }
 
+    fn settling(&self) -> Option<&dyn Settling> {
+        Some(self)
+    }
+
     fn give_back(&self) -> Option<&dyn GiveBack> {
         Some(self)
     }
+}
+
+fn observe(
+    cx: &ObserveContext<'_>,
+    item: &Item<'_>,
+    spec: &ServiceSpec,
+    shown: &Shown,
+) -> Result<ServiceObserved> {
+    let address = item.address;
+    let name = ServiceSpec::unit(address.name());
+    let mut observed = read(shown, cx.inputs.last_start(address), spec);
+    observed.alias_of = shown.id().filter(|id| *id != name).map(str::to_owned);
+    let unit = observed.unit(address.name());
+    if !observed.known {
+        // The links that a missing unit left would start it as soon as it is there again.
+        observed.enabled = Some(!aliases::enablement_links(cx.sys, &unit)?.is_empty());
+    } else if observed.enabled.is_none() && shown.is("UnitFileState", "generated") {
+        observed.enabled = aliases::script_is_enabled(cx.sys, &unit);
+    }
+    if observed.state.is_some_and(RunState::is_live) {
+        let since = shown
+            .micros("InactiveExitTimestampMonotonic")
+            .max(shown.micros("ExecMainStartTimestampMonotonic"));
+        let own = Observed::Service(observed.clone()).own_address();
+        observed.stale = cx.inputs.stale(address, own.as_ref(), item.spec, since);
+    }
+    Ok(observed)
 }
 
 impl GiveBack for Services {
@@ -88,15 +130,26 @@ impl GiveBack for Services {
     }
 
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
-        let (Observed::Service(original), Some(Spec::Service(managed))) = (original, managed)
-        else {
+        let Observed::Service(original) = original else {
             return Spec::Service(ServiceSpec::default());
         };
+        // What a failed run had in hand isn't known here: all of it counts.
+        let all = ServiceSpec {
+            state: Some(ServiceState::Started),
+            enabled: Some(true),
+            masked: Some(true),
+            ..ServiceSpec::default()
+        };
+        let managed = match managed {
+            Some(Spec::Service(managed)) => managed,
+            _ => &all,
+        };
         // A unit that systemd didn't know came from Plumb or a package of Plumb's: it goes, so it stops.
-        let state = if original.known {
-            original.state
+        let ran = original.known && original.state.is_some_and(RunState::is_live);
+        let state = if ran {
+            ServiceState::Started
         } else {
-            Some(ServiceState::Stopped)
+            ServiceState::Stopped
         };
         let enabled = if original.known {
             original.enabled
@@ -104,7 +157,7 @@ impl GiveBack for Services {
             Some(false)
         };
         Spec::Service(ServiceSpec {
-            state: managed.state.and(state),
+            state: managed.state.map(|_| state),
             enabled: managed.enabled.and(enabled),
             masked: managed.masked.map(|_| original.masked),
             ..ServiceSpec::default()
@@ -119,7 +172,7 @@ impl GiveBack for Services {
             return None;
         }
         let runs = match original.state {
-            Some(ServiceState::Started) => "running",
+            Some(state) if state.is_live() => "running",
             _ => "stopped",
         };
         let boot = match (original.masked, original.enabled) {
@@ -143,52 +196,122 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let (Spec::Service(spec), Observed::Service(observed)) = (work.spec, work.observed) else {
         return wrong_type(work.address);
     };
-    let unit = ServiceSpec::unit(work.address.name());
     if cx.sys.is_sandbox() {
+        let unit = ServiceSpec::unit(work.address.name());
         return service_links::apply(cx.sys, &unit, work, spec);
     }
+    let unit = observed.unit(work.address.name());
     let sys = cx.sys;
-    let run = |verb: &str| {
-        let output = systemd::control(sys, &[verb, "--", &unit])?;
-        if output.status == 0 {
-            Ok(())
-        } else {
-            Err(systemd::failure(sys, &unit, verb, &output))
-        }
-    };
     check_known(&unit, spec, observed)?;
     let masking = work.changes("masked");
     if masking && spec.masked == Some(false) {
-        run("unmask")?;
+        control(sys, "unmask", &unit)?;
     }
     check_install(&unit, work, spec, observed)?;
+    if work.changes("state") || work.changes("inputs") || work.changes("enabled") {
+        systemd::reload_outdated(sys, std::slice::from_ref(&unit))?;
+    }
     if work.changes("enabled") && spec.enabled == Some(true) {
-        run("enable")?;
+        control(sys, "enable", &unit)?;
     }
-    let mut effect = Effect::Done;
-    if work.changes("state") {
-        if spec.state == Some(ServiceState::Started) {
-            // systemd refuses to start a unit that failed too often in a row.
-            let _ = systemd::control(sys, &["reset-failed", "--", &unit]);
-            run("start")?;
-            effect = Effect::Started;
-        } else if observed.known {
-            run("stop")?;
-        }
-    } else if work.changes("inputs") {
-        if observed.stale == Stale::Restart {
-            run("restart")?;
-            effect = Effect::Started;
+    let effect = run(sys, &unit, work, spec, observed)?;
+    if work.changes("enabled") && spec.enabled == Some(false) {
+        if observed.known {
+            control(sys, "disable", &unit)?;
         } else {
-            run("reload-or-restart")?;
-            effect = Effect::Reloaded;
+            remove_links(sys, &unit)?;
         }
-    }
-    if work.changes("enabled") && spec.enabled == Some(false) && observed.known {
-        run("disable")?;
     }
     if masking && spec.masked == Some(true) {
-        run("mask")?;
+        if work.original.is_some() && has_file(sys, &unit)? {
+            // The original of the unit file that lies there is the mask; it comes back with that.
+            return Ok(Effect::Left);
+        }
+        control(sys, "mask", &unit)?;
     }
     Ok(effect)
+}
+
+/// Starts, stops, restarts or reloads a unit, if that is among the changes.
+fn run(
+    sys: &Sys,
+    unit: &str,
+    work: &ItemChange<'_>,
+    spec: &ServiceSpec,
+    observed: &ServiceObserved,
+) -> Result<Effect> {
+    if work.changes("inputs") && spec.state != Some(ServiceState::Stopped) {
+        return if observed.stale == Stale::Reload {
+            job(sys, "reload-or-restart", unit)?;
+            Ok(Effect::Reloaded)
+        } else {
+            restart(sys, unit)?;
+            Ok(Effect::Started)
+        };
+    }
+    if !work.changes("state") {
+        return Ok(Effect::Done);
+    }
+    if spec.state == Some(ServiceState::Started) {
+        if observed.state != Some(RunState::Restarting) {
+            // systemd refuses to start a unit that failed too often in a row.
+            let _ = systemd::control(sys, &["reset-failed", "--", unit]);
+            job(sys, "start", unit)?;
+        }
+        return Ok(Effect::Started);
+    }
+    job(sys, "stop", unit)?;
+    Ok(Effect::Done)
+}
+
+/// Restarts a unit. A socket or a path can't be restarted while what it triggers runs.
+fn restart(sys: &Sys, unit: &str) -> Result<()> {
+    let _ = systemd::control(sys, &["reset-failed", "--", unit]);
+    let endings = [".socket", ".path"];
+    let Some(stem) = endings.iter().find_map(|end| unit.strip_suffix(end)) else {
+        return job(sys, "restart", unit);
+    };
+    let triggered = format!("{stem}.service");
+    let shown = systemd::show(sys, std::slice::from_ref(&triggered))?;
+    let runs = shown
+        .get(&triggered)
+        .is_some_and(|shown| shown.is("ActiveState", "active"));
+    if runs {
+        job(sys, "stop", &triggered)?;
+    }
+    job(sys, "restart", unit)?;
+    if runs {
+        job(sys, "start", &triggered)?;
+    }
+    Ok(())
+}
+
+fn control(sys: &Sys, verb: &str, unit: &str) -> Result<()> {
+    let output = systemd::control(sys, &[verb, "--", unit])?;
+    if output.status == 0 {
+        return Ok(());
+    }
+    Err(systemd::failure(sys, unit, verb, &output))
+}
+
+/// Has systemd do something with a unit. It may still be under way afterwards.
+fn job(sys: &Sys, verb: &str, unit: &str) -> Result<()> {
+    match systemd::job(sys, &[verb, "--", unit])? {
+        Some(output) if output.status != 0 => Err(systemd::failure(sys, unit, verb, &output)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the links that enable a unit without a file.
+fn remove_links(sys: &Sys, unit: &str) -> Result<()> {
+    for path in aliases::enablement_links(sys, unit)? {
+        service_links::remove_link(sys, &path)?;
+    }
+    Ok(())
+}
+
+/// True if a file of the administrator's lies where the mask would be.
+fn has_file(sys: &Sys, unit: &str) -> Result<bool> {
+    let found = sys.root().look(&UnitSpec::path_in_folder(unit))?;
+    Ok(found.is_some_and(|found| found.kind == FileKind::File))
 }

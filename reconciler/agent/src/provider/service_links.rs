@@ -4,7 +4,7 @@ use plumb_api::Address;
 use plumb_api::report::ErrorCode;
 use plumb_api::resource::{ServiceObserved, ServiceSpec, Stale, UnitSpec};
 
-use super::{Effect, ItemChange, not_in_a_sandbox};
+use super::{Effect, ItemChange, aliases, not_in_a_sandbox};
 use crate::error::{At, Result, fail};
 use crate::sys::{FileKind, Sys};
 
@@ -27,7 +27,8 @@ pub(super) fn observe(sys: &Sys, address: &Address, spec: &ServiceSpec) -> Resul
     let enabled = match &text {
         Some(_) if wanted.is_empty() => None,
         Some(_) => Some(there == wanted.len()),
-        None => Some(false),
+        // The links that a missing unit left would start it as soon as it is there again.
+        None => Some(!aliases::enablement_links(sys, &unit)?.is_empty()),
     };
     Ok(ServiceObserved {
         known: text.is_some(),
@@ -35,6 +36,7 @@ pub(super) fn observe(sys: &Sys, address: &Address, spec: &ServiceSpec) -> Resul
         enabled,
         masked,
         stale: Stale::No,
+        alias_of: None,
     })
 }
 
@@ -46,41 +48,65 @@ fn link(sys: &Sys, path: &str) -> Result<Option<String>> {
 }
 
 fn unit_text(sys: &Sys, unit: &str) -> Option<String> {
-    [UnitSpec::FOLDER]
-        .iter()
-        .chain(&UnitSpec::VENDOR_FOLDERS)
-        .find_map(|folder| sys.text(&format!("{folder}/{unit}")))
+    let file = |name: &str| {
+        [UnitSpec::FOLDER]
+            .iter()
+            .chain(&UnitSpec::VENDOR_FOLDERS)
+            .find_map(|folder| sys.text(&format!("{folder}/{name}")))
+    };
+    file(unit).or_else(|| file(&template_of(unit)?))
+}
+
+/// Returns the template of an instance: `worker@a.service` → `worker@.service`.
+fn template_of(unit: &str) -> Option<String> {
+    let (stem, instance) = unit.split_once('@')?;
+    let (_, ending) = instance.rsplit_once('.')?;
+    Some(format!("{stem}@.{ending}"))
 }
 
 /// Returns the folders that need a link according to `[Install]`.
 fn install_links(text: &str) -> Vec<String> {
-    let mut folders = Vec::new();
-    let mut section = "";
-    for line in text.lines().map(str::trim) {
-        if line.starts_with('[') {
-            section = line;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            continue;
-        };
-        let ending = match (section, key.trim()) {
-            ("[Install]", "WantedBy") => "wants",
-            ("[Install]", "RequiredBy") => "requires",
-            _ => continue,
-        };
-        let good = |target: &&str| {
-            target
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
-        };
-        folders.extend(
-            value
-                .split_whitespace()
+    let good = |target: &&str| {
+        target
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
+    };
+    [("WantedBy", "wants"), ("RequiredBy", "requires")]
+        .iter()
+        .flat_map(|(key, ending)| {
+            aliases::values(text, "[Install]", key)
+                .into_iter()
                 .filter(good)
-                .map(|target| format!("{target}.{ending}")),
-        );
+                .map(move |target| format!("{target}.{ending}"))
+        })
+        .collect()
+}
+
+/// Makes a link, in place of another one.
+pub(super) fn put_link(sys: &Sys, path: &str, target: &str) -> Result<()> {
+    let (dir, leaf, _) = sys.root().make_parent(path)?;
+    match dir.look(leaf)? {
+        Some(found) if found.kind != FileKind::Link => {
+            return Err(super::at_path::in_the_way(path, found.kind, "a link"));
+        }
+        Some(_) => {
+            dir.unlink(leaf)?;
+        }
+        None => {}
     }
-    folders
+    rustix::fs::symlinkat(target, dir.fd(), leaf).at("make the link", path)?;
+    dir.sync()
+}
+
+/// Removes a link, if there is one.
+pub(super) fn remove_link(sys: &Sys, path: &str) -> Result<()> {
+    match sys.root().parent(path)? {
+        Some((dir, leaf)) if dir.target(leaf)?.is_some() => {
+            dir.unlink(leaf)?;
+            dir.sync()
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn apply(
@@ -89,30 +115,8 @@ pub(super) fn apply(
     work: &ItemChange<'_>,
     spec: &ServiceSpec,
 ) -> Result<Effect> {
-    let root = sys.root();
-    let put = |path: &str, target: &str| {
-        let (dir, leaf, _) = root.make_parent(path)?;
-        match dir.look(leaf)? {
-            Some(found) if found.kind != FileKind::Link => {
-                return Err(super::at_path::in_the_way(path, found.kind, "a link"));
-            }
-            Some(_) => {
-                dir.unlink(leaf)?;
-            }
-            None => {}
-        }
-        rustix::fs::symlinkat(target, dir.fd(), leaf).at("make the link", path)?;
-        dir.sync()
-    };
-    let take = |path: &str| match root.parent(path)? {
-        Some((dir, leaf)) if dir.target(leaf)?.is_some() => {
-            dir.unlink(leaf)?;
-            dir.sync()
-        }
-        _ => Ok(()),
-    };
     if work.changes("masked") && spec.masked == Some(false) {
-        take(&UnitSpec::path_in_folder(unit))?;
+        remove_link(sys, &UnitSpec::path_in_folder(unit))?;
     }
     if work.changes("enabled") {
         let text = unit_text(sys, unit).unwrap_or_default();
@@ -123,17 +127,20 @@ pub(super) fn apply(
                 format!("{unit} can't be enabled: no such unit with an [Install] section"),
             );
         }
+        if spec.enabled == Some(false) {
+            for path in aliases::enablement_links(sys, unit)? {
+                remove_link(sys, &path)?;
+            }
+        }
         for folder in folders {
             let path = UnitSpec::path_in_folder(&format!("{folder}/{unit}"));
             if spec.enabled == Some(true) {
-                put(&path, &UnitSpec::path_in_folder(unit))?;
-            } else {
-                take(&path)?;
+                put_link(sys, &path, &UnitSpec::path_in_folder(unit))?;
             }
         }
     }
     if work.changes("masked") && spec.masked == Some(true) {
-        put(&UnitSpec::path_in_folder(unit), "/dev/null")?;
+        put_link(sys, &UnitSpec::path_in_folder(unit), "/dev/null")?;
     }
     Ok(Effect::Done)
 }

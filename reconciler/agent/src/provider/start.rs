@@ -3,7 +3,7 @@
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::AgentError;
-use plumb_api::resource::{ServiceSpec, ServiceState};
+use plumb_api::resource::{RunState, ServiceSpec, ServiceState};
 use plumb_api::{Observed, Spec};
 
 use super::inputs::LastStart;
@@ -36,20 +36,31 @@ pub(super) fn together(sys: &Sys, work: &[ItemChange<'_>]) -> Vec<Result<Effect>
         .iter()
         .map(|work| Starting {
             work,
-            unit: ServiceSpec::unit(work.address.name()),
+            unit: unit_of(work),
             outcome: check(work),
         })
         .collect();
+    let units: Vec<String> = all.iter().map(|one| one.unit.clone()).collect();
+    if let Err(error) = systemd::reload_outdated(sys, &units) {
+        return all.iter().map(|_| Err(error.clone())).collect();
+    }
     enable(sys, &mut those(&mut all, "enabled"));
     start(sys, &mut those(&mut all, "state"));
     all.into_iter().map(|one| one.outcome).collect()
+}
+
+fn unit_of(work: &ItemChange<'_>) -> String {
+    match work.observed {
+        Observed::Service(observed) => observed.unit(work.address.name()),
+        _ => ServiceSpec::unit(work.address.name()),
+    }
 }
 
 fn check(work: &ItemChange<'_>) -> Result<Effect> {
     let (Spec::Service(spec), Observed::Service(observed)) = (work.spec, work.observed) else {
         return wrong_type(work.address);
     };
-    let unit = ServiceSpec::unit(work.address.name());
+    let unit = unit_of(work);
     check_known(&unit, spec, observed)?;
     check_install(&unit, work, spec, observed)?;
     Ok(Effect::Done)
@@ -65,10 +76,13 @@ fn those<'s, 'a, 'w>(
         .collect()
 }
 
-fn control(sys: &Sys, verb: &str, units: &[&mut Starting<'_, '_>]) -> Result<Output> {
+fn words<'s>(verb: &'s str, units: &'s [&mut Starting<'_, '_>]) -> Vec<&'s str> {
     let units = units.iter().map(|one| one.unit.as_str());
-    let words: Vec<&str> = [verb, "--"].into_iter().chain(units).collect();
-    systemd::control(sys, &words)
+    [verb, "--"].into_iter().chain(units).collect()
+}
+
+fn control(sys: &Sys, verb: &str, units: &[&mut Starting<'_, '_>]) -> Result<Output> {
+    systemd::control(sys, &words(verb, units))
 }
 
 fn enable(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
@@ -98,16 +112,17 @@ fn start(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
     // systemd refuses to start a unit that failed too often in a row.
     let _ = control(sys, "reset-failed", all);
     let since = monotonic_micros();
-    let output = match control(sys, "start", all) {
-        Ok(output) => output,
+    let output = match systemd::job(sys, &words("start", all)) {
+        Ok(Some(output)) if output.status != 0 => output,
+        // What is still under way is waited for with all of the run's.
+        Ok(_) => {
+            for one in all {
+                one.outcome = Ok(Effect::Started);
+            }
+            return;
+        }
         Err(error) => return fail_all(all, &error),
     };
-    if output.status == 0 {
-        for one in all {
-            one.outcome = Ok(Effect::Started);
-        }
-        return;
-    }
     // The units' states show which failed. Starting each again could have effects of its own.
     let units: Vec<String> = all.iter().map(|one| one.unit.clone()).collect();
     let shown: Snapshot = match systemd::show(sys, &units) {
@@ -135,10 +150,14 @@ fn fail_all(all: &mut [&mut Starting<'_, '_>], error: &AgentError) {
 
 /// True if a started unit is up. A unit that ends by itself counts if it ran since `since`.
 fn came_up(shown: &Shown, since: u64) -> bool {
-    let state = read(shown, LastStart::Unknown, Some(ServiceState::Started)).state;
+    let spec = ServiceSpec {
+        state: Some(ServiceState::Started),
+        ..ServiceSpec::default()
+    };
+    let state = read(shown, LastStart::Unknown, &spec).state;
     let ran = !shown.is("ActiveState", "inactive")
         || shown.micros("ExecMainStartTimestampMonotonic") >= since;
-    state == Some(ServiceState::Started) && ran
+    state == Some(RunState::Started) && ran
 }
 
 /// Returns the output without the lines that name only other units.

@@ -1,20 +1,26 @@
 //! The state of units, read from systemd directly or with one `systemctl show` for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 
-use super::bus;
+use super::{aliases, bus};
 use crate::error::{Result, fail};
 use crate::sys::{Output, Program, Sys};
 
 /// The properties that are read for every unit.
-const UNIT_PROPERTIES: &str =
-    "LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,ActiveEnterTimestampMonotonic";
+const UNIT_PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Job,\
+    ConditionResult,ConditionTimestampMonotonic,StateChangeTimestampMonotonic,InactiveExitTimestampMonotonic,\
+    ActiveEnterTimestampMonotonic,ActiveExitTimestampMonotonic";
 
 /// The further properties that are read for a service.
-const SERVICE_PROPERTIES: &str = "Type,RemainAfterExit,Result,ExecMainStartTimestampMonotonic";
+const SERVICE_PROPERTIES: &str = "Type,RemainAfterExit,Result,ExecMainStartTimestampMonotonic,NRestarts,\
+    TimeoutStartUSec,TimeoutStopUSec";
+
+/// The time for which a run waits for systemd's jobs. A job goes on without the program that asked for it, and
+/// the next run looks at what became of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A unit as systemd shows it.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +52,15 @@ impl Shown {
         self.get(name) == value
     }
 
+    /// Returns the name of the unit itself, which an alias resolves to.
+    pub(crate) fn id(&self) -> Option<&str> {
+        Some(self.get("Id")).filter(|id| !id.is_empty())
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        !self.is("LoadState", "not-found")
+    }
+
     pub(crate) fn needs_reload(&self) -> bool {
         self.is("NeedDaemonReload", "yes")
     }
@@ -68,6 +83,26 @@ fn parse(units: &[String], text: &str) -> Snapshot {
 /// True for a template such as `getty@.service`: it has no state of its own, and querying it is an error.
 fn is_template(unit: &str) -> bool {
     unit.contains("@.")
+}
+
+/// Reads the state of these units; templates are left out. A name that systemd doesn't know is looked for
+/// among the aliases of units that aren't enabled, and has that unit's state then.
+pub(crate) fn resolve(sys: &Sys, units: &[String]) -> Result<Snapshot> {
+    let mut snapshot = show(sys, units)?;
+    let unknown = |(name, shown): (&String, &Shown)| (!shown.is_known()).then(|| name.clone());
+    let missing: BTreeSet<String> = snapshot.iter().filter_map(unknown).collect();
+    if missing.is_empty() {
+        return Ok(snapshot);
+    }
+    let aliases = aliases::of_disabled_units(sys, &missing);
+    let real: Vec<String> = aliases.values().cloned().collect();
+    let shown = show(sys, &real)?;
+    for (alias, unit) in aliases {
+        if let Some(shown) = shown.get(&unit).filter(|shown| shown.is_known()) {
+            snapshot.insert(alias, shown.clone());
+        }
+    }
+    Ok(snapshot)
 }
 
 /// Reads the state of these units; templates are left out.
@@ -163,35 +198,95 @@ pub(crate) fn running(sys: &Sys) -> Result<()> {
 
 /// Runs `systemctl` with these arguments.
 pub(crate) fn control(sys: &Sys, words: &[&str]) -> Result<Output> {
-    // Starting a unit may rightly take long; its own TimeoutStartSec ends it.
-    let all = ["--no-pager", "--no-ask-password"];
-    Program::new("systemctl", all.iter().chain(words).copied())
-        .limit(Duration::from_secs(15 * 60))
-        .run(sys)
+    systemctl(words).limit(Duration::from_secs(90)).run(sys)
 }
 
-/// Returns the error of a unit, with its last lines in the journal.
+fn systemctl<'a>(words: &[&str]) -> Program<'a> {
+    let all = ["--no-pager", "--no-ask-password"];
+    Program::new("systemctl", all.iter().chain(words).copied())
+}
+
+/// Asks systemd for jobs and waits for them. Returns `None` if they are still under way after [`PATIENCE`].
+pub(crate) fn job(sys: &Sys, words: &[&str]) -> Result<Option<Output>> {
+    match systemctl(words).limit(PATIENCE).run(sys) {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.code == ErrorCode::TimedOut => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has systemd read its units again if the file of one of these was changed since.
+pub(crate) fn reload_outdated(sys: &Sys, units: &[String]) -> Result<()> {
+    if show(sys, units)?.values().any(Shown::needs_reload) {
+        reload(sys)?;
+    }
+    Ok(())
+}
+
+/// Has systemd read its units again.
+pub(crate) fn reload(sys: &Sys) -> Result<()> {
+    let output = control(sys, &["daemon-reload"])?;
+    if output.status == 0 {
+        return Ok(());
+    }
+    fail(
+        ErrorCode::CommandFailed,
+        format!("systemd can't reload its units: {}", output.complaint()),
+    )
+}
+
+/// Returns the error of a unit for which `systemctl` failed.
 pub(crate) fn failure(sys: &Sys, unit: &str, what: &str, output: &Output) -> AgentError {
+    let message = format!("can't {what} {unit}: {}", output.complaint());
+    with_journal(sys, unit, ErrorCode::CommandFailed, message)
+}
+
+/// Returns an error of a unit with its last lines in the journal.
+pub(crate) fn with_journal(
+    sys: &Sys,
+    unit: &str,
+    code: ErrorCode,
+    mut message: String,
+) -> AgentError {
     let said = Program::new(
         "journalctl",
-        ["-u", unit, "-n", "10", "--no-pager", "-o", "cat", "-q"],
+        ["-u", unit, "-n", "40", "--no-pager", "-o", "cat", "-q"],
     )
     .limit(Duration::from_secs(10))
     .run(sys)
-    .map(|output| crate::sys::last_lines(&output.stdout, 10))
+    .map(|output| last_distinct(&output.stdout, 10))
     .unwrap_or_default();
-    let mut message = format!("can't {what} {unit}: {}", output.complaint());
     if !said.is_empty() {
         message.push_str("\nits last lines in the journal:\n");
         message.push_str(&said);
     }
-    AgentError::new(ErrorCode::CommandFailed, message)
-        .hint(format!("`journalctl -u {unit}` on the host has more"))
+    AgentError::new(code, message).hint(format!("`journalctl -u {unit}` on the host has more"))
+}
+
+/// Returns the last lines of a text, each once, at its last place: a unit that is started again and again says
+/// the same each time.
+fn last_distinct(text: &str, count: usize) -> String {
+    let mut seen = BTreeSet::new();
+    let mut lines: Vec<&str> = text
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty() && seen.insert(*line))
+        .take(count)
+        .collect();
+    lines.reverse();
+    crate::sys::last_lines(&lines.join("\n"), count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_journal_is_told_once() {
+        let text = "Started x.\nbad option\nx failed\nStarted x.\nbad option\nx failed\n";
+        assert_eq!(last_distinct(text, 10), "Started x.\nbad option\nx failed");
+        assert_eq!(last_distinct(text, 2), "bad option\nx failed");
+    }
 
     #[test]
     fn blocks_belong_to_units_in_their_order() {

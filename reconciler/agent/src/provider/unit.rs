@@ -1,17 +1,24 @@
 //! `unit`: a file in `/etc/systemd/system`, and one reload of systemd per batch.
 
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{Content, FileType, Mode, Presence, UnitObserved, UnitSpec, VendorUnit};
+use plumb_api::resource::{
+    Content, FileType, MaskLink, Mode, Presence, ServiceSpec, UnitObserved, UnitSpec, VendorUnit,
+    reads,
+};
 use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
+use super::service_links::{put_link, remove_link};
 use super::systemd;
 use super::{
     ApplyContext, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
     Sandbox, each, wrong_type,
 };
-use crate::error::{Result, fail};
+use crate::error::Result;
 use crate::sys::{FileKind, Sys};
+
+/// The target of a mask.
+const MASK: &str = "/dev/null";
 
 pub(crate) struct Units;
 
@@ -46,19 +53,13 @@ impl Provider for Units {
                 group: None,
                 mode: false,
             };
-            let found = at_path::observe(cx, &UnitSpec::path_in_folder(item.address.name()), wish)?;
-            let needs_reload = if cx.sys.is_sandbox() {
-                false
-            } else {
-                let unit = item.spec.unit(item.address.name()).unwrap_or_default();
-                cx.systemd()?
-                    .get(&unit)
-                    .is_some_and(systemd::Shown::needs_reload)
-            };
+            let path = UnitSpec::path_in_folder(item.address.name());
+            let found = at_path::observe(cx, &path, wish)?;
             Ok(Observed::Unit(UnitObserved {
                 file_type: found.file_type,
                 content: found.content,
-                needs_reload,
+                mask: mask_at(cx, item.address, found.file_type)?,
+                needs_reload: needs_reload(cx, item)?,
             }))
         };
         items.iter().map(one).collect()
@@ -87,14 +88,7 @@ impl Provider for Units {
         if cx.sys.is_sandbox() {
             return Ok(());
         }
-        let output = systemd::control(cx.sys, &["daemon-reload"])?;
-        if output.status == 0 {
-            return Ok(());
-        }
-        fail(
-            ErrorCode::CommandFailed,
-            format!("systemd can't reload its units: {}", output.complaint()),
-        )
+        systemd::reload(cx.sys)
     }
 
     fn give_back(&self) -> Option<&dyn GiveBack> {
@@ -111,12 +105,16 @@ impl GiveBack for Units {
     }
 
     fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
-        let content = match original {
-            Observed::Unit(original) if original.file_type == FileType::File => original.content,
-            _ => None,
+        let (content, mask) = match original {
+            Observed::Unit(original) if original.file_type == FileType::File => {
+                (original.content, MaskLink::Absent)
+            }
+            Observed::Unit(original) => (None, original.mask),
+            _ => (None, MaskLink::Absent),
         };
         Spec::Unit(UnitSpec {
-            state: if content.is_some() {
+            mask,
+            state: if content.is_some() || !mask.is_absent() {
                 Presence::Present
             } else {
                 Presence::Absent
@@ -130,6 +128,9 @@ impl GiveBack for Units {
         let Observed::Unit(original) = original else {
             return None;
         };
+        if !original.mask.is_absent() {
+            return Some("a mask".to_owned());
+        }
         at_path::describe(original.file_type, original.content.as_ref())
     }
 
@@ -149,6 +150,11 @@ impl GiveBack for Units {
     fn lasting(&self, mut observed: Observed) -> Observed {
         if let Observed::Unit(unit) = &mut observed {
             unit.needs_reload = false;
+            // The mask came from Plumb: before it there was nothing.
+            if unit.mask == MaskLink::Plumb {
+                unit.file_type = FileType::Absent;
+                unit.mask = MaskLink::Absent;
+            }
         }
         observed
     }
@@ -157,6 +163,45 @@ impl GiveBack for Units {
 /// True if a change writes the unit's file, and doesn't only reload systemd.
 fn writes(change: &ItemChange<'_>) -> bool {
     change.changes("state") || change.changes("content")
+}
+
+/// Returns the mask at a unit file's path, and whose it is: the ledger knows of the masks that a `service` made.
+fn mask_at(cx: &ObserveContext<'_>, address: &Address, found: FileType) -> Result<MaskLink> {
+    let path = UnitSpec::path_in_folder(address.name());
+    if found != FileType::Link || link_at(cx.sys, &path)?.as_deref() != Some(MASK) {
+        return Ok(MaskLink::Absent);
+    }
+    let service = Address::new(Kind::Service, ServiceSpec::name_of(address.name())).ok();
+    let entry = service.and_then(|service| cx.inputs.ledger.entry(&service));
+    let original = entry.and_then(|entry| entry.original.as_ref());
+    Ok(match original.map(|original| &original.observed) {
+        Some(Observed::Service(before)) if !before.masked => MaskLink::Plumb,
+        _ => MaskLink::Host,
+    })
+}
+
+fn link_at(sys: &Sys, path: &str) -> Result<Option<String>> {
+    match sys.root().parent(path)? {
+        Some((dir, leaf)) => dir.target(leaf),
+        None => Ok(None),
+    }
+}
+
+/// True if systemd read a unit before its file changed: the unit itself, or one that reads this file.
+fn needs_reload(cx: &ObserveContext<'_>, item: &Item<'_>) -> Result<bool> {
+    if cx.sys.is_sandbox() {
+        return Ok(false);
+    }
+    let outdated = cx
+        .systemd()?
+        .iter()
+        .filter(|(_, shown)| shown.needs_reload());
+    let own = item.spec.unit(item.address.name());
+    let concerns = |(unit, _): (&String, &systemd::Shown)| {
+        let service = Address::new(Kind::Service, ServiceSpec::name_of(unit));
+        own.as_ref() == Some(unit) || service.is_ok_and(|service| reads(&service, item.address))
+    };
+    Ok({ outdated }.any(concerns))
 }
 
 /// Fails if a package has a unit of this name.
@@ -180,6 +225,14 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         return wrong_type(work.address);
     };
     let path = UnitSpec::path_in_folder(work.address.name());
+    if !spec.mask.is_absent() {
+        at_path::remove(cx, &path, FileKind::File)?;
+        return put_link(cx.sys, &path, MASK).map(|()| Effect::Done);
+    }
+    let masked = |observed: &UnitObserved| !observed.mask.is_absent();
+    if matches!(work.observed, Observed::Unit(observed) if masked(observed)) {
+        remove_link(cx.sys, &path)?;
+    }
     if spec.state == Presence::Absent {
         at_path::remove(cx, &path, FileKind::File)?;
         at_path::remove_made(cx, work.original)?;

@@ -1,32 +1,45 @@
 //! The state of a unit as systemd shows it, and checks of what can be asked of it.
 
+use std::time::Duration;
+
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{ServiceObserved, ServiceSpec, ServiceState, Stale};
+use plumb_api::resource::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};
 
 use super::ItemChange;
 use super::inputs::LastStart;
 use super::systemd::Shown;
 use crate::error::Result;
+use crate::sys::monotonic_micros;
+
+/// The longest time for which a unit may be on its way, whatever its own limit is.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
 
 /// Derives a service's state from systemd's properties. A oneshot that has run and ended meets both `started`
-/// and `stopped`, so `wanted` decides; one with `RemainAfterExit` is active until somebody stops it.
-pub(super) fn read(
-    shown: &Shown,
-    last_start: LastStart,
-    wanted: Option<ServiceState>,
-) -> ServiceObserved {
+/// and `stopped`, so the spec decides; one with `RemainAfterExit` is active until somebody stops it.
+pub(super) fn read(shown: &Shown, last_start: LastStart, spec: &ServiceSpec) -> ServiceObserved {
     let masked = shown.is("LoadState", "masked");
     let known = !shown.is("LoadState", "not-found");
     let ends_by_itself = shown.is("Type", "oneshot") && !shown.is("RemainAfterExit", "yes");
     let has_run = shown.is("Result", "success")
         && (last_start == LastStart::ThisBoot
             || shown.micros("ExecMainStartTimestampMonotonic") > 0);
-    let started = match shown.get("ActiveState") {
-        "active" | "reloading" | "refreshing" => true,
-        // A unit that waits for its restart after a failure isn't running.
-        "activating" => !shown.is("SubState", "auto-restart"),
-        "inactive" => ends_by_itself && has_run && wanted != Some(ServiceState::Stopped),
-        _ => false,
+    let restarts = shown.micros("NRestarts") > 0;
+    let state = match shown.get("ActiveState") {
+        // A unit that systemd started again may end again.
+        "active" if restarts && active_for(shown) < spec.settle() => RunState::Restarting,
+        "active" => RunState::Started,
+        "reloading" | "refreshing" => RunState::Reloading,
+        "activating" if restarts || shown.get("SubState").starts_with("auto-restart") => {
+            RunState::Restarting
+        }
+        "activating" => RunState::Starting,
+        "deactivating" | "maintenance" => RunState::Stopping,
+        "failed" => RunState::Failed,
+        _ if shown.micros("Job") > 0 => RunState::Starting,
+        _ if ends_by_itself && has_run && spec.state != Some(ServiceState::Stopped) => {
+            RunState::Started
+        }
+        _ => RunState::Stopped,
     };
     let enabled = match shown.get("UnitFileState") {
         "enabled" => Some(true),
@@ -38,14 +51,54 @@ pub(super) fn read(
     };
     ServiceObserved {
         known,
-        state: Some(if started {
-            ServiceState::Started
-        } else {
-            ServiceState::Stopped
-        }),
+        state: Some(state),
         enabled,
         masked,
         stale: Stale::No,
+        alias_of: None,
+    }
+}
+
+fn since(shown: &Shown, timestamp: &str) -> Duration {
+    let now = monotonic_micros();
+    Duration::from_micros(now.saturating_sub(shown.micros(timestamp)))
+}
+
+/// Returns the time for which a unit has been active.
+pub(super) fn active_for(shown: &Shown) -> Duration {
+    since(shown, "ActiveEnterTimestampMonotonic")
+}
+
+/// The time of a unit on its way to another state, and its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnderWay {
+    /// The time for which the unit has been on its way.
+    pub(super) spent: Duration,
+    /// The longest time that Plumb waits for it.
+    pub(super) limit: Duration,
+}
+
+impl UnderWay {
+    /// Reads the time of a unit that starts or stops.
+    pub(super) fn of(shown: &Shown, state: RunState) -> Self {
+        let (begin, limit) = match state {
+            RunState::Stopping => ("ActiveExitTimestampMonotonic", "TimeoutStopUSec"),
+            RunState::Reloading => ("StateChangeTimestampMonotonic", "TimeoutStartUSec"),
+            _ => ("InactiveExitTimestampMonotonic", "TimeoutStartUSec"),
+        };
+        let spent = match shown.get("ActiveState") {
+            // Its job waits for another unit.
+            "inactive" | "failed" => Duration::ZERO,
+            _ => since(shown, begin),
+        };
+        let own = match shown.micros(limit) {
+            0 | u64::MAX => LONGEST_WAIT,
+            micros => Duration::from_micros(micros),
+        };
+        Self {
+            spent,
+            limit: own.min(LONGEST_WAIT),
+        }
     }
 }
 
@@ -78,7 +131,9 @@ pub(super) fn check_install(
     }
     Err(AgentError::new(
         ErrorCode::Unsupported,
-        format!("{unit} can't be enabled or disabled: it has no [Install] section"),
+        format!(
+            "{unit} can't be enabled or disabled: its file has no [Install] section, or a generator makes it at each boot"
+        ),
     )
     .hint("leave out `enabled`, or add the section with a `unit` of your own"))
 }
@@ -87,43 +142,120 @@ pub(super) fn check_install(
 mod tests {
     use super::*;
 
+    fn of(pairs: &[(&str, &str)]) -> ServiceObserved {
+        read(
+            &Shown::of(pairs),
+            LastStart::Unknown,
+            &ServiceSpec::default(),
+        )
+    }
+
+    fn state(pairs: &[(&str, &str)]) -> RunState {
+        of(pairs).state.unwrap()
+    }
+
     #[test]
-    fn states_of_units_are_read() {
-        let shown = |pairs: &[(&str, &str)]| read(&Shown::of(pairs), LastStart::Unknown, None);
-        let started = |pairs: &[(&str, &str)]| shown(pairs).state == Some(ServiceState::Started);
-        assert!(started(&[("ActiveState", "active")]));
-        assert!(!started(&[
+    fn every_active_state_of_systemd_has_its_own() {
+        let active = |name| state(&[("ActiveState", name)]);
+        assert_eq!(active("active"), RunState::Started);
+        assert_eq!(active("reloading"), RunState::Reloading);
+        assert_eq!(active("activating"), RunState::Starting);
+        assert_eq!(active("deactivating"), RunState::Stopping);
+        assert_eq!(active("failed"), RunState::Failed);
+        assert_eq!(active("inactive"), RunState::Stopped);
+        assert_eq!(
+            state(&[("ActiveState", "inactive"), ("Job", "17")]),
+            RunState::Starting,
+            "its job waits"
+        );
+        let again = [("ActiveState", "activating"), ("SubState", "auto-restart")];
+        assert_eq!(state(&again), RunState::Restarting);
+        let again = [
             ("ActiveState", "activating"),
-            ("SubState", "auto-restart")
-        ]));
-        assert!(started(&[
-            ("ActiveState", "activating"),
-            ("SubState", "start")
-        ]));
+            ("SubState", "start"),
+            ("NRestarts", "2"),
+        ];
+        assert_eq!(
+            state(&again),
+            RunState::Restarting,
+            "it ended, and tries again"
+        );
+    }
+
+    #[test]
+    fn a_unit_that_was_started_again_counts_once_it_has_settled() {
+        let now = monotonic_micros();
+        let entered = |ago: u64| (now - ago).to_string();
+        let active = |entered: &str, restarts| {
+            state(&[
+                ("ActiveState", "active"),
+                ("NRestarts", restarts),
+                ("ActiveEnterTimestampMonotonic", entered),
+            ])
+        };
+        assert_eq!(active(&entered(100_000), "3"), RunState::Restarting);
+        assert_eq!(active(&entered(5_000_000), "3"), RunState::Started);
+        assert_eq!(active(&entered(100_000), "0"), RunState::Started);
+    }
+
+    #[test]
+    fn a_oneshot_that_has_run_is_started_and_stopped() {
         let oneshot = [
             ("Type", "oneshot"),
             ("ActiveState", "inactive"),
             ("Result", "success"),
         ];
-        assert!(!started(&oneshot), "it hasn't run yet");
+        assert_eq!(state(&oneshot), RunState::Stopped, "it hasn't run yet");
         let mut has_run = oneshot.to_vec();
         has_run.push(("ExecMainStartTimestampMonotonic", "5"));
-        assert!(started(&has_run));
-        let wanted = |state| read(&Shown::of(&has_run), LastStart::ThisBoot, Some(state)).state;
-        for state in [ServiceState::Started, ServiceState::Stopped] {
-            assert_eq!(wanted(state), Some(state), "it ran, and it doesn't run");
-        }
+        assert_eq!(state(&has_run), RunState::Started);
+        let stopped = ServiceSpec {
+            state: Some(ServiceState::Stopped),
+            ..ServiceSpec::default()
+        };
+        let seen = read(&Shown::of(&has_run), LastStart::ThisBoot, &stopped);
+        assert_eq!(
+            seen.state,
+            Some(RunState::Stopped),
+            "it ran, and it doesn't run"
+        );
         has_run.push(("RemainAfterExit", "yes"));
-        assert!(!started(&has_run), "somebody stopped it");
-        let forgotten = read(&Shown::of(&oneshot), LastStart::ThisBoot, None);
+        assert_eq!(state(&has_run), RunState::Stopped, "somebody stopped it");
+        let forgotten = read(
+            &Shown::of(&oneshot),
+            LastStart::ThisBoot,
+            &ServiceSpec::default(),
+        );
         assert_eq!(
             forgotten.state,
-            Some(ServiceState::Started),
-            "systemd forgot it, we didn't"
+            Some(RunState::Started),
+            "systemd forgot it, the ledger didn't"
         );
-        let missing = shown(&[("LoadState", "not-found"), ("ActiveState", "inactive")]);
+    }
+
+    #[test]
+    fn enablement_and_masks_are_read() {
+        let missing = of(&[("LoadState", "not-found"), ("ActiveState", "inactive")]);
         assert_eq!((missing.known, missing.enabled), (false, Some(false)));
-        assert_eq!(shown(&[("UnitFileState", "static")]).enabled, None);
-        assert!(shown(&[("LoadState", "masked"), ("UnitFileState", "masked")]).masked);
+        let orphan = of(&[("LoadState", "not-found"), ("ActiveState", "active")]);
+        assert_eq!(
+            orphan.state,
+            Some(RunState::Started),
+            "it runs without a file"
+        );
+        assert_eq!(of(&[("UnitFileState", "static")]).enabled, None);
+        assert!(of(&[("LoadState", "masked"), ("UnitFileState", "masked")]).masked);
+    }
+
+    #[test]
+    fn a_wait_has_the_units_limit_and_ours() {
+        let limit = |micros: &str| {
+            let shown = Shown::of(&[("ActiveState", "activating"), ("TimeoutStartUSec", micros)]);
+            UnderWay::of(&shown, RunState::Starting).limit
+        };
+        assert_eq!(limit("20000000"), Duration::from_secs(20));
+        assert_eq!(limit("600000000"), LONGEST_WAIT);
+        assert_eq!(limit("18446744073709551615"), LONGEST_WAIT, "infinity");
+        assert_eq!(limit("0"), LONGEST_WAIT);
     }
 }

@@ -23,7 +23,7 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Cause, Certainty, Change, ChangeId, Op, Plan};
 use plumb_api::report::{AgentError, Outcome};
-use plumb_api::resource::Content;
+use plumb_api::resource::{Content, reads};
 use plumb_api::{Address, Digest, Epoch, Kind, Spec};
 use serde_json::Value;
 
@@ -299,9 +299,7 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
             .triggers(address.name())
             .iter()
             .any(|trigger| changing.contains(&trigger.on));
-        let dependent = changing
-            .iter()
-            .any(|other| other.kind().dependents(other.name()).contains(address));
+        let dependent = changing.iter().any(|other| reads(address, other));
         if (triggered || dependent) && !changing.contains(address) {
             predicted.push(address.clone());
         }
@@ -343,7 +341,7 @@ pub fn plan(state: &State, report: &ObserveReport) -> Plan {
         let spec = &state.specs[address];
         let dependent = known
             .iter()
-            .filter(|(other, _)| other.kind().dependents(other.name()).contains(address))
+            .filter(|(other, _)| reads(address, other))
             .map(|(_, id)| *id);
         let required = spec
             .requires(address.name())

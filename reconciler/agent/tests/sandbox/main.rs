@@ -18,6 +18,7 @@ mod making;
 mod random;
 mod refusing;
 mod surviving;
+mod units;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

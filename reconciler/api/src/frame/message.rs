@@ -172,6 +172,9 @@ pub struct ObserveReport {
     /// Resources in the ledger that are no longer desired and need no change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Address>,
+    /// Resources that are known on the host under another name: `service:mysql` as `service:mariadb`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<Address, Address>,
     /// A sentence about something that a run should wait for (cloud-init, a package transaction).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
@@ -304,6 +307,9 @@ pub struct Report {
     pub results: Vec<ChangeResult>,
     /// The ledger after the run.
     pub ledger: LedgerSummary,
+    /// The time for which the run only waited for changes to settle, in milliseconds.
+    #[serde(default)]
+    pub settling: u64,
     /// The error that stopped the run before its end, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentError>,

@@ -49,6 +49,12 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         None
     }
 
+    /// Returns a path that belongs to another type and that this spec writes to: a mask is a link where the
+    /// unit's own file lies. Two resources of one host that need the same path are an error of `check`.
+    fn claims(&self, _name: &str) -> Option<Claim> {
+        None
+    }
+
     /// Returns the systemd unit that the resource manages.
     fn unit(&self, _name: &str) -> Option<String> {
         None
@@ -93,6 +99,18 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Returns the fields in which the host differs; empty if it is in sync.
     fn compare(&self, observed: &Self::Observed) -> Vec<FieldChange>;
 
+    /// True if the observed resource differs in this field by its own behaviour: a unit failed, or is on its
+    /// way. Nobody changed it, so it isn't drift.
+    fn by_itself(&self, _observed: &Self::Observed, _field: &str) -> bool {
+        false
+    }
+
+    /// Returns the resource's name on the host, if the observed thing has another one: a unit that was named by
+    /// an alias.
+    fn own_name(_observed: &Self::Observed) -> Option<String> {
+        None
+    }
+
     /// True if the resource exists on the host.
     fn exists(observed: &Self::Observed) -> bool;
 
@@ -125,15 +143,21 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         Vec::new()
     }
 
-    /// Returns the resources that come after this one and react to its changes without naming it: the service
-    /// to which a unit file or drop-in belongs.
-    fn dependents(_name: &str) -> Vec<Address> {
+    /// Returns the key under which other resources read this one without naming it: a unit file has its unit's
+    /// name.
+    fn input_key(_name: &str) -> Option<String> {
+        None
+    }
+
+    /// Returns the [keys](Self::input_key) of the resources that this one reads without naming them. It comes
+    /// after them.
+    fn input_keys(_name: &str) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns the reaction to a change of a resource that lists this one among its
-    /// [dependents](Self::dependents).
-    fn on_input(&self, _name: &str) -> Option<Consequence> {
+    /// Returns the reaction to a change of a resource with one of the [input keys](Self::input_keys), or `None`
+    /// if only the order matters.
+    fn on_input(&self, _name: &str, _key: &str) -> Option<Consequence> {
         None
     }
 
@@ -166,6 +190,15 @@ pub struct Owners<'a> {
     pub user: Option<&'a Principal>,
     /// The group.
     pub group: Option<&'a Principal>,
+}
+
+/// A path that a spec writes to beside its type's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The path.
+    pub path: String,
+    /// The way out if another resource owns the path.
+    pub hint: String,
 }
 
 /// A mistake in a field of a spec.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Presence};
-use super::{Dependency, LIFELINE_PATHS, Problem, Resource, check_path, differs, lies_in, parents};
+use super::{
+    Dependency, LIFELINE_PATHS, Problem, Resource, UnitSpec, check_path, differs, lies_in, parents,
+};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -50,6 +52,10 @@ impl Resource for LinkSpec {
 
     fn path(name: &str) -> Option<String> {
         Some(name.to_owned())
+    }
+
+    fn input_key(name: &str) -> Option<String> {
+        UnitSpec::key_of_path(name)
     }
 
     fn check(&self, _name: &str) -> Vec<Problem> {

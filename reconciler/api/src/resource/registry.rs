@@ -31,10 +31,14 @@ macro_rules! resources {
                 match self { $(Kind::$variant => $spec::path(name),)* }
             }
 
-            /// Returns the resources that come after one of this name and react to its changes without naming
-            /// it.
-            pub fn dependents(self, name: &str) -> Vec<Address> {
-                match self { $(Kind::$variant => $spec::dependents(name),)* }
+            /// Returns the key under which others read a resource of this name without naming it.
+            pub fn input_key(self, name: &str) -> Option<String> {
+                match self { $(Kind::$variant => $spec::input_key(name),)* }
+            }
+
+            /// Returns the keys of the resources that one of this name reads without naming them.
+            pub fn input_keys(self, name: &str) -> Vec<String> {
+                match self { $(Kind::$variant => $spec::input_keys(name),)* }
             }
 
             /// Returns the fields that are sets: if several places name one, they unite.
@@ -133,6 +137,14 @@ macro_rules! resources {
                 }
             }
 
+            /// True if the observed resource differs in this field by its own behaviour, so that it isn't drift.
+            pub fn by_itself(&self, observed: &Observed, field: &str) -> bool {
+                match (self, observed) {
+                    $((Spec::$variant(spec), Observed::$variant(observed)) => spec.by_itself(observed, field),)*
+                    _ => false,
+                }
+            }
+
             /// Returns the resources that must be applied before this one.
             pub fn requires(&self, name: &str) -> Vec<Dependency> {
                 let mut all = match self { $(Spec::$variant(spec) => spec.requires(name),)* };
@@ -148,9 +160,14 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.triggers(name),)* }
             }
 
-            /// Returns the reaction to a change of an input that the spec doesn't name.
-            pub fn on_input(&self, name: &str) -> Option<Consequence> {
-                match self { $(Spec::$variant(spec) => spec.on_input(name),)* }
+            /// Returns the reaction to a change of an input that the spec doesn't name, by the input's key.
+            pub fn on_input(&self, name: &str, key: &str) -> Option<Consequence> {
+                match self { $(Spec::$variant(spec) => spec.on_input(name, key),)* }
+            }
+
+            /// Returns a path that belongs to another type and that this spec writes to.
+            pub fn claims(&self, name: &str) -> Option<Claim> {
+                match self { $(Spec::$variant(spec) => spec.claims(name),)* }
             }
 
             /// Returns the reaction to any change of the same plan.
@@ -257,6 +274,12 @@ macro_rules! resources {
             /// Returns its type.
             pub fn kind(&self) -> Kind {
                 match self { $(Observed::$variant(_) => Kind::$variant,)* }
+            }
+
+            /// Returns the address under its own name on the host, if it was named by another.
+            pub fn own_address(&self) -> Option<Address> {
+                let name = match self { $(Observed::$variant(observed) => <$spec as Resource>::own_name(observed),)* };
+                Address::new(self.kind(), &name?).ok()
             }
 
             /// True if the resource exists on the host.

@@ -98,26 +98,135 @@ fn a_stale_service_restarts_only_while_it_runs() {
             ..ServiceObserved::default()
         })
     };
-    let changes = spec.compare(&found(ServiceState::Started));
+    let changes = spec.compare(&found(RunState::Started));
     assert_eq!(fields(&changes), ["inputs"]);
     assert_eq!(
         spec.consequences("x", &changes),
         [Consequence::Restarts("x.service".into())]
     );
-    assert!(spec.compare(&found(ServiceState::Stopped)).is_empty());
+    assert!(spec.compare(&found(RunState::Stopped)).is_empty());
+}
+
+/// The inputs among `units` that a service reads without naming them.
+fn read_by<'a>(service: &str, units: &[&'a str]) -> Vec<&'a str> {
+    let service = Address::new(Kind::Service, service).unwrap();
+    let unit = |name: &str| Address::new(Kind::Unit, name).unwrap();
+    let read = |name: &&&str| reads(&service, &unit(name));
+    units.iter().filter(read).copied().collect()
 }
 
 #[test]
-fn drop_ins_restart_and_order_like_their_unit() {
-    let dependents = |name: &str| {
-        Kind::Unit
-            .dependents(name)
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+fn a_service_reads_its_unit_its_template_and_drop_ins_at_every_level() {
+    let units = [
+        "worker@.service",
+        "worker@.service.d/all.conf",
+        "worker@a.service.d/only.conf",
+        "worker@b.service.d/only.conf",
+        "foo-.service.d/x.conf",
+        "foo-bar-.service.d/x.conf",
+        "foo-.service",
+        "foo-bar.service",
+        "service.d/all.conf",
+        "socket.d/all.conf",
+    ];
+    assert_eq!(
+        read_by("worker@a", &units),
+        [units[0], units[1], units[2], units[8]]
+    );
+    assert_eq!(read_by("foo-bar", &units), [units[4], units[7], units[8]]);
+    assert_eq!(
+        read_by("foo-bar-baz", &units),
+        [units[4], units[5], units[8]]
+    );
+    assert_eq!(read_by("nginx", &["nginx.service.d/limits.conf"]).len(), 1);
+    assert!(read_by("nginx", &["nginx-.service.d/x.conf"]).is_empty());
+}
+
+#[test]
+fn a_socket_or_a_timer_comes_after_what_it_triggers() {
+    let spec = spec(Kind::Service, json!({"state": "started"}));
+    let units = ["web.service", "web.socket", "web.service.d/x.conf"];
+    assert_eq!(read_by("web.socket", &units), units);
+    assert_eq!(
+        spec.on_input("web.socket", "web.service"),
+        Some(Consequence::Restarts("web.service".into()))
+    );
+    assert_eq!(
+        spec.on_input("web.socket", "web.socket"),
+        Some(Consequence::Restarts("web.socket".into()))
+    );
+    assert_eq!(read_by("web.timer", &units), [units[0], units[2]]);
+    assert_eq!(spec.on_input("web.timer", "web.service"), None);
+    assert!(read_by("web", &["web.socket", "web.timer"]).is_empty());
+}
+
+#[test]
+fn a_file_in_the_folder_of_units_is_read_like_a_unit() {
+    let service = Address::new(Kind::Service, "worker@a").unwrap();
+    let read = |kind, name: &str| reads(&service, &Address::new(kind, name).unwrap());
+    assert!(read(Kind::File, "/etc/systemd/system/worker@.service"));
+    assert!(read(
+        Kind::File,
+        "/etc/systemd/system/worker@a.service.d/x.conf"
+    ));
+    assert!(read(Kind::Link, "/etc/systemd/system/worker@a.service"));
+    assert!(!read(Kind::File, "/etc/worker@.service"));
+}
+
+#[test]
+fn a_unit_under_way_is_neither_started_nor_stopped() {
+    use RunState::{Failed, Reloading, Restarting, Started, Starting, Stopped, Stopping};
+    let found = |state| {
+        Observed::Service(ServiceObserved {
+            known: true,
+            state: Some(state),
+            ..ServiceObserved::default()
+        })
     };
-    assert_eq!(dependents("nginx.service.d/limits.conf"), ["service:nginx"]);
-    assert_eq!(dependents("backup.timer"), ["service:backup.timer"]);
+    let started = spec(Kind::Service, json!({"state": "started"}));
+    let stopped = spec(Kind::Service, json!({"state": "stopped"}));
+    assert!(started.compare(&found(Started)).is_empty());
+    for state in [Stopped, Starting, Restarting, Reloading, Stopping, Failed] {
+        assert_eq!(
+            fields(&started.compare(&found(state))),
+            ["state"],
+            "{state:?}"
+        );
+        let by_itself = state != Stopped;
+        assert_eq!(started.by_itself(&found(state), "state"), by_itself);
+        assert!(!stopped.by_itself(&found(state), "state"));
+    }
+    for state in [Started, Starting, Restarting, Reloading, Stopping] {
+        assert_eq!(
+            fields(&stopped.compare(&found(state))),
+            ["state"],
+            "{state:?}"
+        );
+    }
+    for state in [Stopped, Failed] {
+        assert!(stopped.compare(&found(state)).is_empty(), "{state:?}");
+    }
+}
+
+#[test]
+fn an_empty_unit_file_is_a_mask_and_refused() {
+    let empty = Content::of(b"");
+    let unit = spec(Kind::Unit, json!({"content": empty}));
+    let problems = unit.check("sleeper.service");
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0]
+            .hint
+            .contains("service: {sleeper: {masked: true}}")
+    );
+    assert!(unit.check("sleeper.service.d/x.conf").is_empty());
+    let masked = spec(Kind::Service, json!({"masked": true}));
+    let claim = masked.claims("sleeper").unwrap();
+    assert_eq!(Kind::Unit.path("sleeper.service"), Some(claim.path));
+}
+
+#[test]
+fn names_of_units_and_services_have_one_spelling() {
     assert!(
         Kind::Service.check_name("nginx.service").is_err(),
         "one spelling only"
@@ -128,6 +237,7 @@ fn drop_ins_restart_and_order_like_their_unit() {
         "nginx.service.d/x",
         "nginx.service.d/../../x.conf",
         ".service",
+        "nonsense.d/x.conf",
     ] {
         assert!(Kind::Unit.check_name(bad).is_err(), "{bad}");
     }

@@ -3,12 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Presence};
-use super::{Kind, Problem, Resource, differs};
+use super::{Kind, Problem, Resource, ServiceSpec, differs};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
 /// A unit file (`nginx.service`) or a drop-in (`nginx.service.d/limits.conf`) in `/etc/systemd/system`,
 /// `root:root 0644`. systemd is reloaded once per batch. A `service` decides if the unit runs and is enabled.
+///
+/// A template (`worker@.service`) and its drop-ins are read by the services of all its instances. So are drop-ins
+/// of units with a common beginning (`foo-.service.d/x.conf`) and of all units of a type
+/// (`service.d/x.conf`). A mask that lies where the file is to be is replaced, and given back. An empty unit file
+/// would mask the unit, so it is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -22,6 +27,9 @@ pub struct UnitSpec {
     /// `override` (default) or `refuse`: overrides a package's unit file of the same name, or refuses to.
     #[serde(default, skip_serializing_if = "VendorUnit::is_override")]
     pub vendor_unit: VendorUnit,
+    /// Restores a mask; set by the agent alone, when it gives back an original.
+    #[serde(skip)]
+    pub mask: MaskLink,
     /// Comes after these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
@@ -49,6 +57,26 @@ impl VendorUnit {
     }
 }
 
+/// A link to `/dev/null` in place of a unit file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MaskLink {
+    /// There is none.
+    #[default]
+    Absent,
+    /// The host's own.
+    Host,
+    /// One that a `service` of Plumb made.
+    Plumb,
+}
+
+impl MaskLink {
+    /// True if this is the default; it is left out of the canonical form.
+    pub fn is_absent(&self) -> bool {
+        *self == Self::Absent
+    }
+}
+
 /// The observed state of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -58,6 +86,9 @@ pub struct UnitObserved {
     /// Its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// The mask at the path, if the link there is one.
+    #[serde(default, skip_serializing_if = "MaskLink::is_absent")]
+    pub mask: MaskLink,
     /// True if the file was changed after systemd read it (`NeedDaemonReload`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_reload: bool,
@@ -89,9 +120,36 @@ pub(super) fn is_unit_name(name: &str) -> bool {
         })
 }
 
+/// The folder of drop-ins for all units of a type: `service.d`.
+fn is_type(name: &str) -> bool {
+    SUFFIXES.iter().any(|suffix| &suffix[1..] == name)
+}
+
 /// Returns the unit that a unit file or drop-in belongs to.
 fn unit_of(name: &str) -> &str {
     name.split_once(".d/").map_or(name, |(unit, _)| unit)
+}
+
+/// Returns the [keys](Resource::input_key) of all unit files and drop-ins that systemd reads for a unit
+/// (systemd.unit(5)).
+pub(super) fn keys_read_by(unit: &str) -> Vec<String> {
+    let Some((stem, ending)) = unit.rsplit_once('.') else {
+        return Vec::new();
+    };
+    let mut keys = vec![unit.to_owned(), format!("{unit}.d"), format!("{ending}.d")];
+    if let Some((template, instance)) = stem.split_once('@') {
+        if !instance.is_empty() {
+            keys.push(format!("{template}@.{ending}"));
+            keys.push(format!("{template}@.{ending}.d"));
+        }
+    }
+    let dashes = stem.match_indices('-').map(|(at, _)| at + 1);
+    keys.extend(
+        dashes
+            .filter(|end| *end < stem.len())
+            .map(|end| format!("{}.{ending}.d", &stem[..end])),
+    );
+    keys
 }
 
 impl UnitSpec {
@@ -101,6 +159,13 @@ impl UnitSpec {
     /// The folders of packages' units.
     pub const VENDOR_FOLDERS: [&'static str; 2] =
         ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+    /// Returns the [key](Resource::input_key) of a file in the folder of units, whatever its type.
+    pub(super) fn key_of_path(path: &str) -> Option<String> {
+        let name = path.strip_prefix(Self::FOLDER)?.strip_prefix('/')?;
+        Self::check_name(name).ok()?;
+        Self::input_key(name)
+    }
 
     /// Returns the path of a unit file, a drop-in or an enablement link.
     pub fn path_in_folder(name: &str) -> String {
@@ -113,11 +178,13 @@ impl Resource for UnitSpec {
 
     const RANK: u8 = 60;
 
+    const RUNS: &'static [&'static str] = &["loaded"];
+
     fn check_name(name: &str) -> Result<(), String> {
         let good = match name.split_once(".d/") {
             None => is_unit_name(name),
             Some((unit, drop_in)) => {
-                is_unit_name(unit)
+                (is_unit_name(unit) || is_type(unit))
                     && drop_in.strip_suffix(".conf").is_some_and(|stem| {
                         !stem.is_empty()
                             && !stem.starts_with('.')
@@ -142,10 +209,28 @@ impl Resource for UnitSpec {
     }
 
     fn unit(&self, name: &str) -> Option<String> {
-        Some(unit_of(name).to_owned())
+        Some(unit_of(name).to_owned()).filter(|unit| !is_type(unit))
     }
 
-    fn check(&self, _name: &str) -> Vec<Problem> {
+    fn input_key(name: &str) -> Option<String> {
+        Some(match name.split_once(".d/") {
+            None => name.to_owned(),
+            Some((unit, _)) => format!("{unit}.d"),
+        })
+    }
+
+    fn check(&self, name: &str) -> Vec<Problem> {
+        let is_file = !name.contains(".d/");
+        if is_file && self.content.is_some_and(|content| content.size == 0) {
+            return vec![Problem {
+                field: "content",
+                message: "an empty unit file masks the unit".to_owned(),
+                hint: format!(
+                    "write the unit's text; to mask it, write `service: {{{}: {{masked: true}}}}` and drop the `unit`",
+                    name.strip_suffix(".service").unwrap_or(name)
+                ),
+            }];
+        }
         if self.wants_absent() == self.content.is_some() {
             return vec![Problem {
                 field: "content",
@@ -159,18 +244,23 @@ impl Resource for UnitSpec {
     }
 
     fn compare(&self, observed: &UnitObserved) -> Vec<FieldChange> {
-        let desired = if self.wants_absent() {
+        let desired = if !self.mask.is_absent() {
+            FileType::Link
+        } else if self.wants_absent() {
             FileType::Absent
         } else {
             FileType::File
         };
         let mut changes = Vec::new();
-        differs(
-            &mut changes,
-            "state",
-            Some(&desired),
-            Some(&observed.file_type),
-        );
+        let masked = desired == FileType::Link && !observed.mask.is_absent();
+        if !masked {
+            differs(
+                &mut changes,
+                "state",
+                Some(&desired),
+                Some(&observed.file_type),
+            );
+        }
         if desired == FileType::File {
             differs(
                 &mut changes,
@@ -185,24 +275,19 @@ impl Resource for UnitSpec {
         changes
     }
 
-    fn dependents(name: &str) -> Vec<Address> {
-        let unit = unit_of(name);
-        let service = unit.strip_suffix(".service").unwrap_or(unit);
-        Address::new(Kind::Service, service).into_iter().collect()
-    }
-
     fn exists(observed: &UnitObserved) -> bool {
-        observed.file_type != FileType::Absent
+        observed.file_type != FileType::Absent && observed.mask != MaskLink::Plumb
     }
 
     fn replaces(&self, observed: &UnitObserved) -> bool {
-        !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::File)
+        !self.wants_absent()
+            && observed.mask != MaskLink::Plumb
+            && !matches!(observed.file_type, FileType::Absent | FileType::File)
     }
 
     fn lifeline(name: &str) -> bool {
-        Self::dependents(name)
-            .iter()
-            .any(|service| service.kind().is_lifeline(service.name()))
+        let unit = unit_of(name);
+        unit == "service" || Kind::Service.is_lifeline(ServiceSpec::name_of(unit))
     }
 
     fn wants_absent(&self) -> bool {

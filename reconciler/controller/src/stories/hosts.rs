@@ -283,6 +283,7 @@ impl Host {
             in_sync: u32::try_from(state.len()).unwrap(),
             differences,
             unconfirmed,
+            aliases: std::collections::BTreeMap::new(),
             gone: Vec::new(),
             waiting: self.mood.waits.clone(),
         }))
@@ -348,6 +349,7 @@ impl Host {
             target: digest,
             results,
             ledger: self.summary(),
+            settling: 0,
             stopped: None,
             warnings: Vec::new(),
         };

@@ -76,8 +76,14 @@ impl Backoff {
         let failures = known.map_or(0, |at| self.0[at].failures);
         let wait = match retry {
             Retry::Waiting => {
+                // A run that waits for units spends its time on the host; between two the host is free for
+                // newer intent.
+                let wait = match reason {
+                    ConditionReason::UnitPending => waits.first,
+                    _ => waits.waiting,
+                };
                 return NextTry {
-                    at: later(now, jitter.around(waits.waiting)),
+                    at: later(now, jitter.around(wait)),
                     counted: false,
                 };
             }
@@ -199,6 +205,15 @@ mod tests {
         let reason = ConditionReason::Locked;
         let next = Backoff::default().failed(reason, Retry::Waiting, &waits, now, &mut jitter);
         assert!(!next.counted && wait(next, now) <= 11 * S);
+    }
+
+    #[test]
+    fn a_pending_unit_is_looked_at_again_soon() {
+        let (waits, mut jitter) = (Waits::default(), Jitter::new(5));
+        let now = Timestamp::UNIX_EPOCH;
+        let reason = ConditionReason::UnitPending;
+        let next = Backoff::default().failed(reason, Retry::Waiting, &waits, now, &mut jitter);
+        assert!(!next.counted && wait(next, now) < 2 * S);
     }
 
     #[test]

@@ -223,6 +223,8 @@ pub enum RunPhase {
     Observe,
     /// Applying the changes.
     Apply,
+    /// Waiting on the host until started units have settled.
+    Settle,
 }
 
 impl RunPhase {
@@ -232,6 +234,7 @@ impl RunPhase {
             Self::Connect => "connect",
             Self::Observe => "observe",
             Self::Apply => "apply",
+            Self::Settle => "settle",
         }
     }
 }

@@ -240,19 +240,23 @@ impl RunFailure {
         }
     }
 
-    /// Creates the failure of a run whose resources fail: the first one's reason, and the earliest retry.
+    /// Creates the failure of a run whose resources fail: the first that may pass by itself, if there is one;
+    /// else the first of those that wait.
     fn of_resources(report: &ResourceReport) -> Option<Self> {
-        let first = report.failing.first()?;
-        // An error that may pass by itself makes a retry worthwhile, even next to permanent ones.
-        let retry = report
+        // An error that may pass by itself makes a retry worthwhile, even next to permanent ones. It counts as a
+        // failure even if something else is only waited for.
+        let order = |retry: &Retry| match retry {
+            Retry::Transient => 0,
+            Retry::Waiting => 1,
+            Retry::Stalled => 2,
+        };
+        let retries = report
             .failing
             .iter()
-            .filter_map(|failure| failure.reason.retry())
-            .min_by_key(|retry| match retry {
-                Retry::Waiting => 0,
-                Retry::Transient => 1,
-                Retry::Stalled => 2,
-            })?;
+            .filter_map(|failure| failure.reason.retry());
+        let retry = retries.min_by_key(order)?;
+        let mut failing = report.failing.iter();
+        let first = failing.find(|failure| failure.reason.retry() == Some(retry))?;
         Some(Self {
             reason: first.reason,
             message: report.headline()?,

@@ -54,7 +54,8 @@ pub(super) fn judge(
     let reactions = spec.kind().reaction_fields();
     let mut judged = SortedFields::default();
     for change in fields {
-        let cause = if reactions.contains(&change.field.as_str()) {
+        let by_itself = found.is_some_and(|found| spec.by_itself(found, &change.field));
+        let cause = if by_itself || reactions.contains(&change.field.as_str()) {
             Cause::Intent
         } else {
             cause_of(&change, drifted.as_deref())

@@ -37,6 +37,9 @@ impl Draft {
         let cause = cause::united(moved.iter().map(|moved| moved.cause));
         let fields: Vec<_> = moved.into_iter().map(|moved| moved.change).collect();
         let exists = found.is_none_or(Observed::exists);
+        // What is on its way by itself is elsewhere by the time of the change.
+        let own = |field: &FieldChange| found.is_some_and(|f| spec.by_itself(f, &field.field));
+        let steady = !fields.iter().any(own);
         let runs = spec.kind().run_fields();
         let op = if spec.wants_absent() {
             Op::Delete
@@ -66,7 +69,9 @@ impl Draft {
             certainty: spec.certainty(found),
             fields,
             consequences,
-            precondition: found.and_then(|found| found.digest().ok()),
+            precondition: found
+                .filter(|_| steady)
+                .and_then(|found| found.digest().ok()),
             foreign: difference.confirmed.is_none() && exists && op != Op::Run,
             invalidates: spec.invalidates(),
             address,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::frame::Difference;
 use plumb_api::plan::{Change, ChangeId, Op};
-use plumb_api::resource::Strength;
+use plumb_api::resource::{Couplings, Strength};
 use plumb_api::{Address, Kind};
 
 use super::change::Draft;
@@ -125,7 +125,11 @@ impl Edges {
 }
 
 /// Returns the order of all desired resources and of those with differences.
-pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
+pub(super) fn order(
+    goal: &DesiredState,
+    differences: &[Difference],
+    couplings: &Couplings,
+) -> Edges {
     let found: BTreeMap<_, _> = differences.iter().map(|d| (&d.address, d)).collect();
     let mut requests = BTreeSet::new();
     let all: BTreeSet<&Address> = goal
@@ -172,9 +176,9 @@ pub(super) fn order(goal: &DesiredState, differences: &[Difference]) -> Edges {
                 }
             }
         }
-        for dependent in address.kind().dependents(address.name()) {
+        for reader in couplings.readers(address) {
             // As strict as an explicit order: a restart before its cause would have no effect.
-            request(Strength::Explicit, &dependent, address);
+            request(Strength::Explicit, reader, address);
         }
     }
     let mut edges = Edges::default();

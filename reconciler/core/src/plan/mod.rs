@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumb_api::frame::{Difference, DifferenceState, ObserveReport};
 use plumb_api::plan::{Cause, Change, FieldChange, Plan};
 use plumb_api::report::{AgentError, ErrorCode};
+use plumb_api::resource::Couplings;
 use plumb_api::{Address, CompositeAddress, Spec};
 use serde::Serialize;
 
@@ -201,10 +202,12 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     if planned.refusal.is_some() {
         return planned;
     }
-    let edges = graph::order(&goal, &observed.differences);
+    let all = goal.resources().keys().chain(found.keys().copied());
+    let couplings = Couplings::new(all, &observed.aliases);
+    let edges = graph::order(&goal, &observed.differences, &couplings);
     refuse(&edges, refused, &mut drafts, &mut planned);
     block(&edges, &mut drafts, &mut planned);
-    runs::predict(&goal, &found, &mut drafts);
+    runs::predict(&goal, &found, &couplings, &mut drafts);
     planned.plan.changes = graph::lay_out(drafts, &edges);
     // A resource may run without a difference of its own, so its origin isn't known yet.
     for change in &planned.plan.changes {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plumb_api::frame::{Difference, DifferenceState};
 use plumb_api::plan::{Cause, Consequence};
+use plumb_api::resource::Couplings;
 use plumb_api::{Address, Spec};
 
 use super::cause;
@@ -14,11 +15,12 @@ use crate::desired::DesiredState;
 pub(super) fn predict(
     goal: &DesiredState,
     found: &BTreeMap<&Address, &Difference>,
+    couplings: &Couplings,
     drafts: &mut BTreeMap<Address, Draft>,
 ) {
     for (address, resource) in goal.resources() {
         let spec = resource.spec();
-        let Some(reaction) = reaction(address, spec, drafts) else {
+        let Some(reaction) = reaction(address, spec, couplings, drafts) else {
             continue;
         };
         let difference = found.get(address);
@@ -65,7 +67,12 @@ fn add(address: &Address, spec: &Spec, reaction: Reaction, drafts: &mut BTreeMap
     }
 }
 
-fn reaction(address: &Address, spec: &Spec, drafts: &BTreeMap<Address, Draft>) -> Option<Reaction> {
+fn reaction(
+    address: &Address,
+    spec: &Spec,
+    couplings: &Couplings,
+    drafts: &BTreeMap<Address, Draft>,
+) -> Option<Reaction> {
     let mut causes = Vec::new();
     let mut effects = Vec::new();
     for trigger in spec.triggers(address.name()) {
@@ -74,14 +81,10 @@ fn reaction(address: &Address, spec: &Spec, drafts: &BTreeMap<Address, Draft>) -
             effects.push(trigger.effect);
         }
     }
-    if let Some(effect) = spec.on_input(address.name()) {
-        let inputs = drafts.values().filter(|draft| {
-            let input = draft.address();
-            input.kind().dependents(input.name()).contains(address)
-        });
-        for input in inputs {
+    for input in drafts.values() {
+        if let Some(effect) = couplings.reaction(address, spec, input.address()) {
             causes.push(input.cause());
-            effects.push(effect.clone());
+            effects.push(effect);
         }
     }
     (!effects.is_empty()).then(|| Reaction {

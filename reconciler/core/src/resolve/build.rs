@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plumb_api::resource::Dependency;
+use plumb_api::resource::{Claim, Dependency};
 use plumb_api::{Address, AnyAddress, AnyKind, CompositeAddress, Digest};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode_with};
 
@@ -25,8 +25,8 @@ pub(crate) struct Built {
     pub(crate) contents: Vec<(Digest, Arc<[u8]>)>,
     /// The dependencies that come before it.
     pub(crate) requires: Vec<Dependency>,
-    /// The resources that react to it without naming it, and so come after it.
-    pub(crate) dependents: Vec<Address>,
+    /// The path of another type that it writes to.
+    pub(crate) claim: Option<Claim>,
     /// The path that it owns.
     pub(crate) path: Option<String>,
     /// The place of each field.
@@ -404,14 +404,14 @@ fn finish(
         return Err(wrong);
     }
     let requires = spec.requires(address.name());
-    let dependents = kind.dependents(address.name());
+    let claim = spec.claims(address.name());
     let path = kind.path(address.name());
     match DesiredResource::new(spec) {
         Ok(resource) => Ok(Arc::new(Built {
             resource: Arc::new(resource),
             contents,
             requires,
-            dependents,
+            claim,
             path,
             places,
         })),

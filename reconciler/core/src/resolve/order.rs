@@ -1,9 +1,9 @@
 //! References between resources: each must have a target, and they must have no cycle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use plumb_api::Address;
-use plumb_api::resource::Strength;
+use plumb_api::resource::{Couplings, Strength};
 use plumb_document::{Diagnostic, Node, Span};
 
 use super::Placed;
@@ -12,6 +12,8 @@ use crate::manifest::{closest_address, code};
 /// Returns the errors in the references of a host's resources, which are in order of address.
 pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let find = |address: &Address| placed.binary_search_by(|one| one.address.cmp(address)).ok();
+    let addresses = placed.iter().map(|one| one.address);
+    let couplings = Couplings::new(addresses, &BTreeMap::new());
     let mut diagnostics = Vec::new();
     let mut before: Vec<Vec<u32>> = vec![Vec::new(); placed.len()];
     for (at, one) in placed.iter().enumerate() {
@@ -44,8 +46,8 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
                 Some(_) | None => {}
             }
         }
-        for address in &one.built.dependents {
-            if let Some(later) = find(address) {
+        for reader in couplings.readers(one.address) {
+            if let Some(later) = find(reader) {
                 before[later].push(index(at));
             }
         }
@@ -57,7 +59,7 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Returns errors about two resources that own one path.
+/// Returns errors about two resources that own or need one path.
 fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let mut taken: HashMap<&str, &Placed<'_>> = HashMap::with_capacity(placed.len());
     let mut diagnostics = Vec::new();
@@ -66,17 +68,24 @@ fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
             continue;
         };
         if let Some(first) = taken.insert(path, one) {
-            let message = format!(
-                "{first} and {one} manage the same thing on the host and would undo each other"
-            );
-            diagnostics.push(
-                Diagnostic::error(code::CONFLICT, one.span, message)
-                    .related(first.span, "the other one")
-                    .hint("remove one of them"),
-            );
+            diagnostics.push(rivals(first, one).hint("remove one of them"));
+        }
+    }
+    for one in placed {
+        let Some(claim) = &one.built.claim else {
+            continue;
+        };
+        if let Some(owner) = taken.get(claim.path.as_str()) {
+            diagnostics.push(rivals(owner, one).hint(claim.hint.as_str()));
         }
     }
     diagnostics
+}
+
+fn rivals(first: &Placed<'_>, second: &Placed<'_>) -> Diagnostic {
+    let message =
+        format!("{first} and {second} manage the same thing on the host and would undo each other");
+    Diagnostic::error(code::CONFLICT, second.span, message).related(first.span, "the other one")
 }
 
 fn index(at: usize) -> u32 {

@@ -76,6 +76,7 @@ fn told(differences: Vec<Difference>) -> ObserveReport {
         in_sync: 0,
         differences,
         unconfirmed: Vec::new(),
+        aliases: std::collections::BTreeMap::new(),
         gone: Vec::new(),
         waiting: None,
     }
@@ -90,11 +91,15 @@ fn an_observation_speaks_of_what_was_asked() {
     desired_but_undesired.state = DifferenceState::Undesired;
     let mut of_another_type = differs("file:/a");
     of_another_type.observed = Some(Observed::Directory(DirectoryObserved::default()));
+    let mut alias = told(Vec::new());
+    let (service, file) = (address("service:a"), address("file:/b"));
+    alias.aliases.insert(service, file);
     let mut unasked = told(Vec::new());
     unasked.unconfirmed.push(address("file:/b"));
     let mut revision = told(Vec::new());
     revision.ledger.revision = Some(RevisionMark("main; rm -rf /".to_owned()));
     for wrong in [
+        alias,
         other_target,
         told(vec![differs("file:/b")]),
         told(vec![differs("file:/a"), differs("file:/a")]),
@@ -171,6 +176,7 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         target: Digest::of_bytes(b"t"),
         results,
         ledger: ledger(),
+        settling: 0,
         stopped: None,
         warnings: vec!["\u{202e}".repeat(5000); 50],
     };

@@ -2,6 +2,7 @@ mod checks;
 mod commands;
 mod model;
 mod property;
+mod services;
 mod sysctls;
 
 use plumb_api::Observed;

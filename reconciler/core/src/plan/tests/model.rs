@@ -9,8 +9,8 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    LinkObserved, PackageObserved, Presence, ServiceObserved, ServiceState, Stale, SysctlObserved,
-    UnitObserved, UserObserved,
+    LinkObserved, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale,
+    SysctlObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -148,6 +148,7 @@ impl ModelHost {
             differences,
             unconfirmed,
             gone,
+            aliases: BTreeMap::new(),
             waiting: None,
         }
     }
@@ -236,9 +237,9 @@ impl ModelHost {
         for (address, resource) in goal.resources() {
             let spec = resource.spec();
             let reacts = spec.triggers(address.name()).iter().any(|t| t.on == *input)
-                || input.kind().dependents(input.name()).contains(address);
+                || plumb_api::resource::reads(address, input);
             if let (true, Some(Observed::Service(service))) = (reacts, self.has.get_mut(address))
-                && service.state == Some(ServiceState::Started)
+                && service.state == Some(RunState::Started)
             {
                 service.stale = Stale::Restart;
             }
@@ -281,12 +282,15 @@ impl ModelHost {
             }
             (Spec::Service(s), Observed::Service(mut o)) => {
                 o.known = true;
-                o.state = o.state.or(Some(ServiceState::Stopped));
+                o.state = o.state.or(Some(RunState::Stopped));
                 if has("enabled") {
                     o.enabled = s.enabled;
                 }
                 if has("state") {
-                    o.state = s.state;
+                    o.state = s.state.map(|state| match state {
+                        ServiceState::Started => RunState::Started,
+                        ServiceState::Stopped => RunState::Stopped,
+                    });
                     o.stale = Stale::No;
                 }
                 if has("inputs") {

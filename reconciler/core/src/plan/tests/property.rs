@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use plumb_api::Observed;
-use plumb_api::resource::{Content, FileType, ServiceState};
+use plumb_api::resource::{Content, FileType, RunState};
 use serde_json::{Value, json};
 
 use super::model::{ModelHost, address, intent};
@@ -137,7 +137,7 @@ fn meddle(dice: &mut Dice, host: &mut ModelHost) {
             host.has.remove(victim);
         }
         (1, Some(Observed::File(file))) => file.content = Some(Content::of(b"meddled")),
-        (1, Some(Observed::Service(service))) => service.state = Some(ServiceState::Stopped),
+        (1, Some(Observed::Service(service))) => service.state = Some(RunState::Stopped),
         (_, Some(Observed::Link(link))) => link.file_type = FileType::File,
         (_, Some(Observed::User(user))) if user.shell.is_some() => {
             user.shell = Some("/bin/false".to_owned());

@@ -491,13 +491,45 @@ fn one_place_on_the_host_belongs_to_one_resource() {
         "{told}"
     );
     let told = told_of(
-        "resources: {file: {/etc/systemd/system/a.service: {content: \"\"}}, unit: {a.service: {content: \"\"}}}",
+        "resources: {file: {/etc/systemd/system/a.service: {content: \"\"}}, unit: {a.service: {content: x}}}",
         &[],
     );
     assert!(
         told.contains(
             "`file:/etc/systemd/system/a.service` and `unit:a.service` manage the same thing"
         ),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_mask_and_a_unit_file_are_one_place() {
+    let told = told_of(
+        "resources: {unit: {a.service: {content: x}}, service: {a: {masked: true}}}",
+        &[],
+    );
+    assert!(
+        told.contains("`unit:a.service` and `service:a` are the same place on the host"),
+        "{told}"
+    );
+    assert!(
+        told.contains("drop the `unit`, or write `state: stopped, enabled: false`"),
+        "{told}"
+    );
+    let told = told_of(
+        "resources: {file: {/etc/systemd/system/a.service: {content: x}}, service: {a: {masked: true}}}",
+        &[],
+    );
+    assert!(
+        told.contains("`file:/etc/systemd/system/a.service` and `service:a` are the same place"),
+        "{told}"
+    );
+    let told = told_of(
+        "resources: {unit: {a.service: {content: \"\"}}, service: {a: {masked: false}}}",
+        &[],
+    );
+    assert!(
+        told.contains("`unit:a.service`: an empty unit file masks the unit"),
         "{told}"
     );
 }
