@@ -77,7 +77,12 @@ impl Provider for Units {
             return Ok(());
         }
         let path = UnitSpec::path_in_folder(change.address.name());
-        at_path::check_change(cx, &path, FileKind::File, change)
+        // A mask where the file is to be gives way to it.
+        let found = match change.observed {
+            Observed::Unit(observed) if !observed.mask.is_absent() => FileKind::Link,
+            _ => FileKind::File,
+        };
+        at_path::check_change(cx, &path, found, change)
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {

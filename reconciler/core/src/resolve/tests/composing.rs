@@ -509,7 +509,7 @@ fn a_mask_and_a_unit_file_are_one_place() {
         &[],
     );
     assert!(
-        told.contains("`unit:a.service` and `service:a` are the same place on the host"),
+        told.contains("`unit:a.service` and `service:a` manage the same thing on the host"),
         "{told}"
     );
     assert!(

@@ -94,19 +94,6 @@ impl server::Handler for Sshd {
         Ok(())
     }
 
-    async fn channel_close(
-        &mut self,
-        _id: ChannelId,
-        _session: &mut server::Session,
-    ) -> Result<(), russh::Error> {
-        let session = Arc::clone(&self.session);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            session.store(false, Ordering::Relaxed);
-        });
-        Ok(())
-    }
-
     async fn exec_request(
         &mut self,
         id: ChannelId,
@@ -122,7 +109,12 @@ impl server::Handler for Sshd {
         self.inputs.insert(id, input);
         let command = String::from_utf8(command.to_vec()).unwrap();
         let path = format!("{}:/usr/bin:/bin", self.programs);
-        tokio::spawn(serve(command, path, stdin, session.handle(), id));
+        let (handle, open) = (session.handle(), Arc::clone(&self.session));
+        tokio::spawn(async move {
+            serve(command, path, stdin, handle, id).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            open.store(false, Ordering::Relaxed);
+        });
         Ok(())
     }
 
