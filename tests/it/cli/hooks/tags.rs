@@ -73,7 +73,7 @@ fn what_can_never_count_isnt_taken() {
         &["update-ref", "refs/tags/approve/main/other", good],
     );
     let other = env.try_git("fleet", &["push", "origin", "refs/tags/approve/main/other"]);
-    refused(other, "calls itself approve/main/good");
+    refused(other, "the signed text names it approve/main/good");
 
     // A tag of a tree is no approval; other tags are nobody's business.
     let tree = format!("{first}^{{tree}}");

@@ -84,7 +84,7 @@ fn checks_fail_for_an_identity_that_cannot_sign_and_verify_goes_on() {
         env.write("fleet/trust/policy.yaml", &policy);
         env.trust_by_hand(key, &file);
         let run = env.trust(&["check"]).exits(1);
-        run.stderr_has(&["bob can't sign", why, "1 error"]);
+        run.stdout_has(&["bob can't sign", why, "1 error"]);
         let json = env.trust(&["check", "-o", "json"]).exits(1).json();
         assert!(json["errors"][0].as_str().unwrap().contains(why), "{json}");
         env.plumb("fleet", &["check"])

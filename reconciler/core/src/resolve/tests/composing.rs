@@ -521,7 +521,7 @@ fn a_mask_and_a_unit_file_are_one_place() {
         &[],
     );
     assert!(
-        told.contains("`file:/etc/systemd/system/a.service` and `service:a` are the same place"),
+        told.contains("`file:/etc/systemd/system/a.service` and `service:a` manage the same thing"),
         "{told}"
     );
     let told = told_of(
