@@ -87,9 +87,12 @@ fn checks_fail_for_an_identity_that_cannot_sign_and_verify_goes_on() {
         run.stdout_has(&["bob can't sign", why, "1 error"]);
         let json = env.trust(&["check", "-o", "json"]).exits(1).json();
         assert!(json["errors"][0].as_str().unwrap().contains(why), "{json}");
-        env.plumb("fleet", &["check"])
-            .exits(1)
-            .stderr_has(&["bob can't sign", why]);
+        let json = env.plumb("fleet", &["check", "-o", "json"]).exits(1).json();
+        let message = json["diagnostics"][0]["message"].as_str().unwrap();
+        assert!(
+            message.contains("bob can't sign") && message.contains(why),
+            "{json}"
+        );
     }
     env.commit("Trust bob", &["-S"]);
     env.plumb("fleet", &["verify"]).exits(0);
