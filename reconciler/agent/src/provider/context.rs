@@ -183,13 +183,20 @@ impl<'a> ObserveContext<'a> {
     /// Observes items of one type. Items that name the same thing are an error each, so that no two of them
     /// can be changed in turn.
     fn observe_things(&self, provider: &dyn Provider, items: &[Item<'_>]) -> Vec<Result<Observed>> {
-        let identities = Identities::resolve(self, items);
-        let desired = |address: &Address| self.inputs.desired.get(address).is_some();
+        // What is desired names a thing; the specs of observations for originals only ask for all fields.
+        let leaf = |address: &Address| self.inputs.desired.get(address);
+        let named: Vec<Item<'_>> = items
+            .iter()
+            .filter_map(|item| {
+                let spec = &leaf(item.address)?.spec;
+                Some(Item { spec, ..*item })
+            })
+            .collect();
+        let identities = Identities::resolve(self, &named);
         let conflicts: Vec<Option<AgentError>> = items
             .iter()
             .map(|item| {
-                let mut others = identities.others(item.address);
-                let other = others.find(|other| desired(other) && desired(item.address))?;
+                let other = identities.others(item.address).next()?;
                 Some(identities.conflict(item.address, other))
             })
             .collect();

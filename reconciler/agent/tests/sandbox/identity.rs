@@ -98,3 +98,17 @@ fn another_name_of_the_same_thing_inherits_its_original() {
     driver.converge(&other);
     assert!(!root.has(&new), "nothing was there before Plumb");
 }
+
+/// Their originals are taken by specs that ask for every field, the same number among them.
+#[test]
+fn two_new_accounts_without_numbers_are_two_things() {
+    let root = Root::new();
+    let state = State::new()
+        .with("group:one", json!({"system": true}))
+        .with("group:two", json!({"gid": 4200}))
+        .with("user:one", json!({"system": true, "home": "/nonexistent"}))
+        .with("user:two", json!({"uid": 4242, "home": "/nonexistent"}));
+    let mut driver = root.driver();
+    driver.converge(&state);
+    assert_eq!(conflicts(&driver.observe(&state)), []);
+}
