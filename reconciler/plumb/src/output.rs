@@ -181,12 +181,13 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows
-            .push(cells.into_iter().map(|cell| (None, cell)).collect());
+        self.painted(cells.map(|cell| (None, cell)));
     }
 
-    /// Adds a row with colours for some cells.
+    /// Adds a row with colours for some cells. Lines of a cell, such as a journal's, are joined: a row is one line.
     pub fn painted<const N: usize>(&mut self, cells: [(Option<Paint>, String); N]) {
+        let joined = |text: String| text.lines().collect::<Vec<_>>().join("; ");
+        let cells = cells.map(|(paint, text)| (paint, joined(text)));
         self.rows.push(cells.into());
     }
 }

@@ -158,6 +158,27 @@ fn condition(host: &Value, kind: &str) -> String {
         .unwrap_or_default()
 }
 
+#[track_caller]
+fn shows_its_source(running: &Running) {
+    running
+        .plumb(&["get", "sources"])
+        .exits(0)
+        .stdout_has(&["refs/heads/main", "True"]);
+    let source = running.plumb(&["get", "sources", "-o", "json"]).json();
+    assert_eq!(
+        condition(&serde_json::json!({"status": source["items"][0]}), "Ready"),
+        "True"
+    );
+    running
+        .plumb(&["describe", "source"])
+        .exits(0)
+        .stdout_has(&["Accepted", "SourceVerified", "RevisionAccepted"]);
+    running
+        .plumb(&["get", "alerts"])
+        .exits(0)
+        .stdout_has(&["no alert fires"]);
+}
+
 #[test]
 fn a_push_and_a_notify_reach_the_host_and_are_told_everywhere() {
     let running = Running::new();
@@ -212,6 +233,7 @@ fn a_push_and_a_notify_reach_the_host_and_are_told_everywhere() {
         .plumb(&["get", "revisions"])
         .exits(0)
         .stdout_has(&[&second[..12], "accept"]);
+    shows_its_source(&running);
     running
         .plumb(&["describe", "host", "box"])
         .exits(0)

@@ -23,6 +23,10 @@ impl Step<'_> {
     /// Makes this revision the newest one, and points hosts at its desired states.
     pub(super) fn activate(&mut self, revision: &Arc<FleetRevision>) {
         if let Some(previous) = self.state.head.replace(revision.clone()) {
+            let stay = revision.alertmanagers();
+            let left = previous.alertmanagers().iter();
+            let left: Vec<_> = left.filter(|one| !stay.contains(one)).cloned().collect();
+            self.forget_sinks(&left);
             let commit = previous.commit().to_owned();
             self.state
                 .older

@@ -1,6 +1,7 @@
 //! Clocks that differ from the controller's: those of hosts and of Alertmanagers.
 
 use jiff::SignedDuration;
+use plumb_api::LoginUrl;
 
 use super::Step;
 use crate::reason::ConditionReason;
@@ -16,7 +17,7 @@ pub(super) fn is_skewed(offset: SignedDuration) -> bool {
     offset.abs() > TOLERANCE
 }
 
-/// Returns the difference in words: `8m ahead of the controller's`.
+/// Returns the difference in words: `8 min ahead of the controller's`.
 pub(super) fn difference(offset: SignedDuration) -> String {
     let side = if offset.is_negative() {
         "behind"
@@ -51,6 +52,18 @@ impl Step<'_> {
                 self.record(None, EventKind::Normal, reason, message, None);
             }
             _ => {}
+        }
+        self.derive_source_clock();
+    }
+
+    /// Forgets Alertmanagers that the fleet no longer has: no answer of theirs ends a trouble. One that the
+    /// controller's own configuration names as well is known again after its next answer.
+    pub(super) fn forget_sinks(&mut self, left: &[LoginUrl]) {
+        for address in left {
+            let name = address.to_string();
+            let name = name.trim_end_matches('/');
+            self.state.sink_clocks.remove(name);
+            self.state.sinks_failing.remove(name);
         }
         self.derive_source_clock();
     }

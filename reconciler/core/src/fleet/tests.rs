@@ -205,6 +205,10 @@ fn accepted_poll(commit: &str) -> SourcePoll {
 }
 
 fn revision(commit: &str, hosts: &[(&str, &[&str])]) -> FleetRevision {
+    FleetRevision::new(commit.to_owned(), "change".to_owned(), resolved(hosts))
+}
+
+fn resolved(hosts: &[(&str, &[&str])]) -> Resolved {
     let digest = Digest::of_bytes(b"one").to_string();
     let spec = serde_json::json!({"file": {"content": {"sha256": digest, "size": 3}}});
     let spec: Spec = serde_json::from_value(spec).unwrap();
@@ -231,15 +235,14 @@ fn revision(commit: &str, hosts: &[(&str, &[&str])]) -> FleetRevision {
             (name(host), result)
         })
         .collect();
-    let resolved = Resolved {
+    Resolved {
         fleet: "home".parse().unwrap(),
         hosts,
         contents: Contents::default(),
         alertmanagers: Vec::new(),
         halt_failures: 1,
         diagnostics: Vec::new(),
-    };
-    FleetRevision::new(commit.to_owned(), "change".to_owned(), resolved)
+    }
 }
 
 fn superseded() -> RunEnd {
@@ -466,4 +469,39 @@ fn skewed_clocks_are_a_condition_while_they_last() {
             ConditionReason::ClockSkewed
         ]
     );
+}
+
+/// No answer of theirs comes any more that could end the condition.
+#[test]
+fn forgets_clock_of_alertmanager_that_left() {
+    let mut fleet = Loop::new();
+    fleet.event(Event::Started);
+    let accept = |fleet: &mut Loop, commit: &str, alertmanagers: &[&str]| {
+        let commit = commit.repeat(40);
+        let mut resolved = resolved(&[("ant", &[])]);
+        let addresses = alertmanagers.iter().copied();
+        resolved.alertmanagers = addresses.map(plumb_api::LoginUrl::new).collect();
+        let mut poll = accepted_poll(&commit);
+        let revision = FleetRevision::new(commit, "change".to_owned(), resolved);
+        poll.accepted = Some(Arc::new(revision));
+        fleet.event(Event::SourcePolled(Box::new(poll)));
+    };
+    accept(&mut fleet, "a", &["http://bob:pw@alerts:9093/"]);
+    let offset = jiff::SignedDuration::from_mins(8);
+    fleet.event(Event::AlertsPosted {
+        sink: "http://alerts:9093".to_owned(),
+        result: Ok(crate::ports::Posted {
+            clock_offset: Some(offset),
+        }),
+    });
+    let skewed = |fleet: &Loop| {
+        fleet
+            .state
+            .source
+            .conditions
+            .is_true(ConditionType::ClockSkewed)
+    };
+    assert!(skewed(&fleet));
+    accept(&mut fleet, "b", &[]);
+    assert!(!skewed(&fleet));
 }
