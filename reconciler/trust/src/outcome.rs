@@ -94,8 +94,15 @@ pub struct Signer {
     pub by: By,
 }
 
+impl Signer {
+    /// Compares two signers by their order in a list: carriers first, so that a commit's own signature leads.
+    pub(crate) fn listed(a: &Self, b: &Self) -> std::cmp::Ordering {
+        (&a.by, &a.identity).cmp(&(&b.by, &b.identity))
+    }
+}
+
 /// The carrier of a signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum By {
     /// The commit itself.

@@ -356,9 +356,11 @@ impl Evaluation<'_> {
                     },
                 })
             };
+            let mut signers: Vec<Signer> = signatures.into_iter().filter_map(signer).collect();
+            signers.sort_by(Signer::listed);
             Some(RevocationBegun {
                 key: key.clone(),
-                signers: signatures.into_iter().filter_map(signer).collect(),
+                signers,
                 missing: lacking
                     .into_iter()
                     .flat_map(|reason| reason.missing)

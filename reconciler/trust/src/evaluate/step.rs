@@ -193,6 +193,7 @@ impl Evaluation<'_> {
             .iter()
             .map(|signature| signer(parent, signature))
             .collect();
+        step.signers.sort_by(Signer::listed);
         let Some((trust, authority)) = next.filter(|_| reasons.is_empty()) else {
             // The reason that its own signature doesn't count is reported only if something is missing: a
             // signature must never make a step worse that is accepted without it.
