@@ -149,7 +149,7 @@ class Fleet:
 
     def approve(self, commit: str, by: Person) -> None:
         """A signed tag that approves a commit, made and pushed as a person does it."""
-        argv = [str(self.plumb), "approve", commit, "-C", str(self.tree), "-o", "json"]
+        argv = [str(self.plumb), "approve", "--yes", commit, "-C", str(self.tree), "-o", "json"]
         done = subprocess.run(argv, env={**by.env, "NO_COLOR": "1"}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr
         tag = f"refs/tags/{json.loads(done.stdout)['tag']}"

@@ -14,6 +14,7 @@ mod diff;
 mod enroll;
 mod events;
 mod explain;
+mod folder;
 mod forget;
 mod get;
 mod hook;

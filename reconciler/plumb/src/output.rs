@@ -19,6 +19,8 @@ pub enum Format {
     /// For people.
     #[default]
     Table,
+    /// For people: more columns, and no cut cells.
+    Wide,
     /// For programs, one document.
     Json,
     /// The same as JSON, in YAML.
@@ -102,7 +104,7 @@ impl Shell {
         table: impl FnOnce(Palette) -> String,
     ) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Table => self.out.sanitized(&table(self.out)).into_owned(),
+            Format::Table | Format::Wide => self.out.sanitized(&table(self.out)).into_owned(),
             Format::Json => {
                 let mut text = serde_json::to_string_pretty(data)
                     .or_fail(|| "cannot write the result as JSON".to_owned())?;
@@ -167,6 +169,8 @@ impl Shell {
 pub struct Table {
     rows: Vec<Vec<(Option<Paint>, String)>>,
     palette: Palette,
+    /// The number of columns that are shown.
+    columns: usize,
 }
 
 impl Table {
@@ -176,7 +180,17 @@ impl Table {
         Self {
             rows: vec![headings.into()],
             palette,
+            columns: N,
         }
+    }
+
+    /// Shows only the first columns, unless the format is wide.
+    #[must_use]
+    pub fn columns_in(mut self, format: Format, narrow: usize) -> Self {
+        if format != Format::Wide {
+            self.columns = self.columns.min(narrow);
+        }
+        self
     }
 
     /// Adds a row.
@@ -194,7 +208,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let columns = self.columns;
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells
@@ -204,6 +218,7 @@ impl fmt::Display for Table {
         };
         let widths: Vec<_> = (0..columns).map(width).collect();
         for row in &self.rows {
+            let row = row.get(..columns).unwrap_or(row);
             // No padding after the last cell with text.
             let last = row.iter().rposition(|(_, text)| !text.is_empty());
             for (column, (paint, text)) in row.iter().enumerate() {
@@ -234,6 +249,15 @@ pub fn age(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
     }
+}
+
+/// Cuts a text to a width, for a cell of a table.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{}…", start.trim_end())
 }
 
 /// The first twelve digits of a commit, enough for people.

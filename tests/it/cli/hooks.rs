@@ -66,7 +66,7 @@ fn an_approval_pushed_together_with_the_commit_counts() {
     server(&env);
     env.edit("fleet/files/journald.conf", "2G", "1G");
     let commit = env.commit("Made by a forge", &["--no-gpg-sign"]);
-    env.plumb("fleet", &["approve", "main"]).exits(0);
+    env.plumb("fleet", &["approve", "--yes", "main"]).exits(0);
     let tag = format!("refs/tags/approve/main/{}-alice", &commit[..12]);
     env.git(
         "fleet",
@@ -125,7 +125,7 @@ fn what_can_never_be_accepted_is_refused_and_what_waits_is_let_through() {
     assert_eq!(push.code, 0, "{}", push.stderr);
     push.stderr_has(&["approvals-missing", "bob could give it"]);
     env.be("bob");
-    env.plumb("fleet", &["approve", &waits]).exits(0);
+    env.plumb("fleet", &["approve", "--yes", &waits]).exits(0);
     env.plumb("fleet", &["verify"]).exits(0);
     // It may be set back to what is accepted, and not below.
     env.be("alice");
@@ -304,8 +304,11 @@ fn what_comes_behind_many_that_wait_is_judged_too_or_not_taken() {
         Environment::run(import).exits(0);
         env.git("fleet", &["reset", "--quiet", "--hard", "main"]);
         let id = format!("all-{count}");
-        env.plumb("fleet", &["approve", "main", "--base", &first, "--id", &id])
-            .exits(0);
+        env.plumb(
+            "fleet",
+            &["approve", "--yes", "main", "--base", &first, "--id", &id],
+        )
+        .exits(0);
         format!("refs/tags/approve/main/{id}")
     };
     let tag = many(300);

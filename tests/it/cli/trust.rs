@@ -119,7 +119,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
     let commit = env.commit("Smaller journals", &["--no-gpg-sign"]);
     env.plumb("fleet", &["verify"]).exits(3);
     let tag = format!("approve/main/{}-alice", &commit[..12]);
-    let run = env.plumb("fleet", &["approve", "HEAD"]).exits(0);
+    let run = env.plumb("fleet", &["approve", "--yes", "HEAD"]).exits(0);
     run.stdout_has(&[&tag, &format!("git push origin refs/tags/{tag}")])
         .stderr_has(&["Smaller journals"]);
     let text = env.git("fleet", &["cat-file", "tag", &tag]);
@@ -132,7 +132,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
         .stdout_has(&["alice (tag"]);
     // The same again changes nothing, and what is left to do is said.
     let run = env
-        .plumb("fleet", &["approve", "HEAD"])
+        .plumb("fleet", &["approve", "--yes", "HEAD"])
         .exits(1)
         .stderr_has(&[
             &format!("alice already approved this commit with the tag {tag}"),
@@ -156,7 +156,7 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
         (last, &format!("the tag {tag} already exists")),
     ] {
         let run = env
-            .plumb("fleet", &["approve", "HEAD", "--id", id])
+            .plumb("fleet", &["approve", "--yes", "HEAD", "--id", id])
             .exits(1)
             .stderr_has(&[why]);
         assert!(
@@ -165,20 +165,20 @@ fn an_approval_is_a_signed_tag_that_names_what_it_approves() {
             run.stderr
         );
     }
-    env.plumb("fleet", &["approve", "HEAD", "--branch", "other"])
+    env.plumb("fleet", &["approve", "--yes", "HEAD", "--branch", "other"])
         .exits(1)
         .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves");
     // Nothing judges the introduction, so nothing is added to it.
     let json = env
-        .plumb("fleet", &["approve", "HEAD~1", "-o", "json"])
+        .plumb("fleet", &["approve", "--yes", "HEAD~1", "-o", "json"])
         .exits(0)
         .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves-2")
         .json();
     assert_eq!(json["effect"], "nothing");
-    env.plumb(".", &["approve", "main"])
+    env.plumb(".", &["approve", "--yes", "main"])
         .exits(1)
         .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves-3");
-    env.plumb("fleet", &["approve", "nothing"])
+    env.plumb("fleet", &["approve", "--yes", "nothing"])
         .exits(1)
         .matches("trust/an_approval_is_a_signed_tag_that_names_what_it_approves-4");
 }

@@ -26,6 +26,7 @@ codes! {
     PARAMETER "parameter" "A profile's parameter is unknown, missing, or doesn't match its declaration.";
     EXPRESSION "expression" "An expression or a template can't be parsed or evaluated. Put literal braces between {% raw %} and {% endraw %}.";
     CONTENT "content" "`content` is one of: text (never rendered), `{template: \"…\"}`, `{file: files/x}`, `{templateFile: files/x.j2}`.";
+    LITERAL_TEMPLATE "literal-template" "A literal `content` has an expression such as `{{ params.x }}`. A literal text is never rendered: write `content: {template: \"…\"}`, or leave it if another program reads the braces.";
     STAND_IN "stand-in" "The file's bytes in git stand for others: it is a Git LFS pointer, or git-crypt encrypted it. Only a working folder has the real bytes, so hosts would get the wrong ones.";
     PATCH "patch" "A JSON Patch (RFC 6902) can't be applied to the composed resources, or its `test` failed.";
     ADDRESS "address" "An address in a network is missing, outside of its subnets, or used twice.";

@@ -7,6 +7,7 @@ pub mod code;
 mod facts;
 mod fleet;
 mod host;
+mod literal;
 mod network;
 mod object;
 mod profile;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use plumb_api::kind::ObjectKind;
+use plumb_api::kind::{ObjectKind, Os};
 use plumb_api::{FleetName, HostName};
 use plumb_document::{Diagnostic, SourceMap, Span};
 
@@ -85,6 +86,12 @@ impl<R> Fleet<R> {
             Ok(host) => Some(&host.labels),
             Err(broken) => broken.labels.as_ref(),
         }
+    }
+
+    /// Returns the operating system that a host's manifest names.
+    pub fn os(&self, name: &HostName) -> Option<&Os> {
+        let host = self.manifests.hosts.get(name)?.as_ref().ok()?;
+        host.spec.os.as_ref()
     }
 
     /// Returns the text of every file, for snippets.
@@ -307,6 +314,9 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> ObjectIndex {
                 name,
             ) => {
                 if let Some(object) = read {
+                    if let Ok(object) = &object {
+                        literal::warn(&object.spec, &mut found.loose);
+                    }
                     found.add(file, kind, name, object);
                 } else {
                     found.loose.push(

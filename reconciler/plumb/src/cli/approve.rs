@@ -2,8 +2,6 @@ mod scope;
 mod show;
 mod verification;
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
@@ -11,6 +9,7 @@ use plumb_trust::policy::{POLICY_PATH, Policy};
 use plumb_trust::{ObjectKind, Objects as _, Oid};
 use serde::Serialize;
 
+use crate::cli::folder::RepositoryFolder;
 use crate::git::{Git, nothing_committed};
 use crate::output::{Paint, Shell, quoted, short};
 use crate::report::{Exit, Failure, OrFail as _};
@@ -23,9 +22,10 @@ use verification::{BeforeApproval, Effect};
 
 /// Approve a commit with your signature
 ///
-/// Shows the commit's diff and who signed it, asks for confirmation on a terminal, creates a signed tag `approve/BRANCH/ID`, and verifies the
-/// commit again. The tag names the repository, the branch and the commit, so it can't be moved to another.
-/// Your own git signs it with the key that it is set to sign with. Look at the commit first.
+/// Shows the commit's diff and who signed it, asks for confirmation, creates a signed tag
+/// `approve/BRANCH/ID`, and verifies the commit again. Without a terminal it signs only with `--yes`. The
+/// tag names the repository, the branch and the commit, so it can't be moved to another. Your own git signs
+/// it with the key that it is set to sign with. Look at the commit first.
 ///
 /// An approval of a commit on the branch covers what that commit changes. An approval of any other commit,
 /// such as the newest of a branch that is to be merged, covers everything since that branch left. The tag
@@ -55,7 +55,7 @@ pub(super) struct Approve {
     #[arg(long)]
     signed_by_revoked: bool,
 
-    /// Don't ask for confirmation on a terminal
+    /// Sign without asking; needed where no terminal is
     #[arg(long)]
     yes: bool,
 
@@ -63,9 +63,8 @@ pub(super) struct Approve {
     #[arg(long)]
     id: Option<String>,
 
-    /// The repository
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 #[derive(Serialize)]
@@ -93,8 +92,8 @@ struct ApproveResult {
 
 impl Approve {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let git = Git::at(&self.folder);
-        let repository = repository_of(&self.folder)?;
+        let git = Git::at(self.folder.path());
+        let repository = repository_of(self.folder.path())?;
         if repository.resolve("HEAD").is_err() {
             return Err(nothing_committed());
         }
@@ -117,12 +116,7 @@ impl Approve {
         let keys = known_keys(&repository, &git, &branch, &scope, id);
         let shown = show::show(&git, &repository, &scope, id, &keys, shell)?;
         self.refuse_revoked(&shown)?;
-        if !self.yes
-            && shell.can_ask()
-            && !shell.confirms(&format!("Approve {}?", short(&commit)))?
-        {
-            return Err(Failure::new("not confirmed; nothing was signed"));
-        }
+        self.confirm(&commit, shell)?;
         let before = BeforeApproval::before(&repository, &scope, id)?;
         sign(
             &git,
@@ -177,6 +171,21 @@ impl Approve {
             out
         })?;
         Ok(Exit::OK)
+    }
+
+    /// Asks the user, or fails where nobody can be asked.
+    fn confirm(&self, commit: &str, shell: &Shell) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !shell.can_ask() {
+            let why = "not approved: there is no terminal to confirm it on";
+            return Err(Failure::new(why).hint("look at the change above, then add --yes"));
+        }
+        if shell.confirms(&format!("Approve {}?", short(commit)))? {
+            return Ok(());
+        }
+        Err(Failure::new("not confirmed; nothing was signed"))
     }
 
     /// Refuses commits that a revoked key signed, unless the user passed `--signed-by-revoked`.

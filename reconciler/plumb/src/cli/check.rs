@@ -1,11 +1,10 @@
-use std::path::PathBuf;
-
 use plumb_adapters::git::Repository;
 use plumb_document::Diagnostic;
 use plumb_trust::Oid;
 use plumb_trust::policy::codes::IDENTITY_LOCKED_OUT;
 use serde::Serialize;
 
+use crate::cli::folder::RepositoryFolderOrWord;
 use crate::output::count;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, render_diagnostics};
@@ -21,9 +20,8 @@ use crate::workspace::Workspace;
     after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read."
 )]
 pub(super) struct Check {
-    /// The repository's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolderOrWord,
 }
 
 #[derive(Serialize)]
@@ -33,7 +31,7 @@ struct CheckResult<'a> {
 
 impl Check {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let workspace = Workspace::of_folder(&self.dir)?;
+        let workspace = Workspace::of_folder(self.folder.path())?;
         let found = CheckResult {
             diagnostics: &workspace.diagnostics,
         };

@@ -14,7 +14,8 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::render;
-use crate::cli::selection::{Selection, folder_and_hosts, select_names};
+use crate::cli::folder::RepositoryFolder;
+use crate::cli::selection::{Selection, select_names};
 use crate::output::count;
 use crate::output::{Paint, Palette, Shell, short};
 use crate::report::{Exit, Failure, OrFail as _, render_diagnostics};
@@ -35,9 +36,12 @@ use crate::workspace::Workspace;
     after_help = "Exit codes: 0 nothing differs, 1 something differs, 2 the comparison failed.\nExamples:\n  plumb diff\n  plumb diff linda\n  plumb diff --from origin/main~3 -l role=cloud -o json"
 )]
 pub(super) struct Diff {
-    /// The repository's folder, if the first word is a folder, and hosts by name
-    #[arg(value_name = "DIR|HOST")]
+    /// Hosts by name; by default all hosts
+    #[arg(value_name = "HOST")]
     words: Vec<String>,
+
+    #[command(flatten)]
+    folder: RepositoryFolder,
 
     /// Hosts by label, as in kubectl: role=cloud,site!=home
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -94,7 +98,7 @@ impl Diff {
     }
 
     fn compare(self, shell: &Shell) -> Result<Exit, Failure> {
-        let (folder, hosts) = folder_and_hosts(self.words);
+        let (folder, hosts) = self.folder.and_hosts(self.words);
         let repository = Repository::open(&folder)?;
         let from = match &self.from {
             Some(from) => repository.resolve(from)?,

@@ -8,6 +8,7 @@ use plumb_core::desired::{Endpoint, HostResult};
 use plumb_core::ports::{HostTarget, Hosts as _, Route};
 use serde::Serialize;
 
+use crate::cli::folder::RepositoryFolder;
 use crate::config::Config;
 use crate::connect;
 use crate::output::{Paint, Shell};
@@ -50,9 +51,8 @@ pub(super) struct Enroll {
     #[arg(short, long)]
     yes: bool,
 
-    /// The fleet's repository
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 
     /// Use the SSH key of this controller configuration instead of your own keys
     #[arg(long, value_name = "FILE")]
@@ -76,16 +76,14 @@ struct Shown {
 
 impl Enroll {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let file = self
-            .folder
-            .join("hosts")
-            .join(format!("{}.yaml", self.name));
-        if !self.folder.join("fleet.yaml").exists() {
-            return Err(Failure::new(format!(
-                "{} isn't a fleet repository",
-                self.folder.display()
-            ))
-            .hint("run this inside the repository, or name it with -C; `plumb init` creates one"));
+        let folder = self.folder.path();
+        let file = folder.join("hosts").join(format!("{}.yaml", self.name));
+        if !folder.join("fleet.yaml").exists() {
+            return Err(
+                Failure::new(format!("{} isn't a fleet repository", folder.display())).hint(
+                    "run this inside the repository, or name it with -C; `plumb init` creates one",
+                ),
+            );
         }
         let labels = self.labels()?;
         let old = Self::existing_manifest(&file)?;
@@ -170,7 +168,7 @@ impl Enroll {
 
     /// Warns of arguments that differ from an existing manifest: only its `hostKeys` are written.
     fn warn_of_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
-        let Ok(workspace) = Workspace::of_folder(&self.folder) else {
+        let Ok(workspace) = Workspace::of_folder(self.folder.path()) else {
             return;
         };
         if let Some(HostResult::Ready(intent)) = workspace.resolved.hosts.get(&self.name) {

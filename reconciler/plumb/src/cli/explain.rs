@@ -1,7 +1,6 @@
 mod conditions;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_adapters::git::{Repository, RepositoryError};
@@ -11,6 +10,7 @@ use plumb_trust::object::{Commit, limits};
 use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
+use crate::cli::folder::RepositoryFolder;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
 use crate::repository::repository_of;
@@ -37,9 +37,8 @@ pub(super) struct Explain {
     /// With a host: an address, such as file:/etc/motd or service:nginx#enabled
     address: Option<String>,
 
-    /// The repository's folder
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 #[derive(Serialize)]
@@ -63,7 +62,7 @@ impl Explain {
             })?;
             return Ok(Exit::OK);
         }
-        let repository = match repository_of(&self.folder) {
+        let repository = match repository_of(self.folder.path()) {
             Ok(repository) => repository,
             // `HEAD` can only mean a commit, so report the repository that is missing.
             Err(error) if self.what.starts_with("HEAD") => return Err(error.into()),
@@ -77,7 +76,7 @@ impl Explain {
     }
 
     fn value(&self, address: &str, shell: &Shell) -> Result<Exit, Failure> {
-        let workspace = Workspace::of_folder(&self.folder)?;
+        let workspace = Workspace::of_folder(self.folder.path())?;
         let explained = explain(&workspace.fleet, &self.what, address).map_err(|error| {
             let failure = Failure::new(error.to_string());
             match error {

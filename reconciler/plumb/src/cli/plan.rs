@@ -1,4 +1,6 @@
 mod json;
+mod observe;
+mod rows;
 mod summary;
 mod text;
 
@@ -10,15 +12,16 @@ use futures::StreamExt as _;
 use futures::stream;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plumb_adapters::git::Repository;
-use plumb_api::frame::{Fence, Observe, Purpose, Reveal, TakeOver};
-use plumb_api::{Epoch, HostName};
-use plumb_core::desired::{Contents, HostIntent, HostResult, Lifecycle, Resolved};
-use plumb_core::plan::{PlanOptions, Planned, content_diffs, goal, plan};
-use plumb_core::ports::{HostError, Hosts, Observation};
+use plumb_api::HostName;
+use plumb_core::desired::{HostIntent, HostResult, Lifecycle, Resolved};
+use plumb_core::plan::{Planned, goal};
+use plumb_core::ports::{HostError, Hosts};
 
 use self::json::{FleetPlan, HostPlan};
+use self::observe::{ObservedPlan, observe_host, os_warning};
 pub(super) use self::text::lines;
-use crate::cli::selection::{Selection, folder_and_hosts, select_names};
+use crate::cli::folder::RepositoryFolder;
+use crate::cli::selection::{Selection, select_names};
 use crate::config::Config;
 use crate::connect::{self, Routes};
 use crate::output::Shell;
@@ -35,17 +38,21 @@ const AT_ONCE: usize = 64;
 /// and doesn't take its lock. Each change shows its cause (intent: git changed; drift: the host
 /// changed; conflict: both did), its certainty, and its consequences: restarted units, deletions,
 /// sessions at risk. A text that everybody on the host may
-/// read is compared line by line. `plumb diff` compares with the accepted revision, offline.
+/// read is compared line by line. A plan that is longer than a screen is shortened; `-o wide` shows all of
+/// it. `plumb diff` compares with the accepted revision, offline.
 ///
 /// Hosts are reached with your own SSH keys, or as a controller's configuration says (--config).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 every chosen host was observed, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
+    after_help = "Exit codes: 0 every chosen host was observed, 1 some weren't, or have errors.\nExamples:\n  plumb plan\n  plumb plan linda cloud\n  plumb plan -C ../fleet -l role=cloud -o json\n  plumb plan --config /etc/plumb/controller.yaml --commit origin/main"
 )]
 pub(super) struct Plan {
-    /// The repository's folder, if the first word is a folder, and hosts by name
-    #[arg(value_name = "DIR|HOST")]
+    /// Hosts by name; by default all hosts
+    #[arg(value_name = "HOST")]
     words: Vec<String>,
+
+    #[command(flatten)]
+    folder: RepositoryFolder,
 
     /// Hosts by label, as in kubectl: role=cloud,site!=home
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -62,13 +69,13 @@ pub(super) struct Plan {
 
 /// The result of observing a host.
 enum PlanResult {
-    Planned(Box<Planned>),
+    Planned(Box<ObservedPlan>),
     Failed(HostError),
 }
 
 impl Plan {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let (folder, hosts) = folder_and_hosts(self.words);
+        let (folder, hosts) = self.folder.and_hosts(self.words);
         let workspace = match &self.commit {
             Some(commit) => {
                 let repository = Repository::open(&folder)?;
@@ -113,9 +120,14 @@ impl Plan {
         }
         let mut failed: BTreeMap<HostName, HostError> = BTreeMap::new();
         let mut planned: BTreeMap<HostName, Planned> = BTreeMap::new();
+        let mut warnings: BTreeMap<HostName, String> = BTreeMap::new();
         for (name, looked) in looked {
             match looked {
-                PlanResult::Planned(one) => drop(planned.insert(name, *one)),
+                PlanResult::Planned(one) => {
+                    let warning = os_warning(workspace.fleet.os(&name), &one.facts);
+                    warnings.extend(warning.map(|warning| (name.clone(), warning)));
+                    planned.insert(name, one.planned);
+                }
                 PlanResult::Failed(error) => drop(failed.insert(name, error)),
             }
         }
@@ -128,9 +140,13 @@ impl Plan {
             );
         }
         let revision = workspace.fleet.revision().commit();
-        let whole = machine(revision, &intents, &planned, &failed);
+        let whole = machine(revision, &intents, &planned, &failed, &warnings);
+        let mut by_warning: BTreeMap<String, Vec<&HostName>> = BTreeMap::new();
+        for (host, warning) in &warnings {
+            by_warning.entry(warning.clone()).or_default().push(host);
+        }
         shell.emit(&whole, |palette| {
-            text::whole(&planned, &failed, &held, palette)
+            text::whole(&planned, &failed, &held, &by_warning, shell.format, palette)
         })?;
         Ok(if failed.is_empty() && held.is_empty() {
             Exit::OK
@@ -150,11 +166,14 @@ fn machine(
     intents: &[Arc<HostIntent>],
     planned: &BTreeMap<HostName, Planned>,
     failed: &BTreeMap<HostName, HostError>,
+    warnings: &BTreeMap<HostName, String>,
 ) -> FleetPlan {
     let mut hosts = BTreeMap::new();
     for intent in intents {
         if let Some(planned) = planned.get(&intent.name) {
-            hosts.insert(intent.name.clone(), HostPlan::of(planned, &goal(intent)));
+            let mut plan = HostPlan::of(planned, &goal(intent));
+            plan.warnings.extend(warnings.get(&intent.name).cloned());
+            hosts.insert(intent.name.clone(), plan);
         } else if let Some(error) = failed.get(&intent.name) {
             let refused =
                 HostPlan::refused(error.reason().as_str(), error.to_string(), error.hint());
@@ -197,52 +216,4 @@ async fn observe_hosts(
         .await;
     progress.finish_and_clear();
     looked
-}
-
-async fn observe_host(
-    intent: &HostIntent,
-    hosts: &dyn Hosts,
-    roads: &Routes,
-    resolved: &Resolved,
-) -> Result<Planned, HostError> {
-    let goal = goal(intent);
-    let target = roads.to(intent);
-    let mut session = hosts.connect(&target).await?;
-    let observed = session
-        .observe(Observe {
-            fence: Fence {
-                protocol: plumb_api::frame::PROTOCOL,
-                fleet: resolved.fleet.clone(),
-                host: intent.name.clone(),
-                formerly: intent.formerly.clone(),
-                controller: plan_controller_id(),
-                epoch: Epoch(0),
-                take_over: TakeOver::No,
-            },
-            base: None,
-            target: goal.digest(),
-            delta: goal.delta_from(None),
-            purpose: Purpose::Look,
-            reveal: Reveal::WorldReadable,
-        })
-        .await?;
-    match observed {
-        Observation::Report(report) => {
-            let mut planned = plan(intent, &report, PlanOptions::default());
-            let contents: &Contents = &resolved.contents;
-            planned.diffs = content_diffs(&goal, &report, &|digest| contents.get(digest));
-            Ok(planned)
-        }
-        // We sent the whole state, so an agent that asks for it is broken.
-        Observation::NeedState => Err(HostError::Broken {
-            host: intent.name.clone(),
-            reason: "agent asked again for the desired state that it had just been sent".to_owned(),
-        }),
-    }
-}
-
-/// The controller id of `plumb plan`. It is no real controller's, so that no host takes it for its own.
-#[allow(clippy::expect_used)] // a literal that is a label
-fn plan_controller_id() -> plumb_api::ControllerId {
-    "plumb-plan".parse().expect("a label")
 }

@@ -2,7 +2,8 @@ use plumb_core::desired::HostResult;
 use plumb_core::resolve::rendered;
 use serde_json::Value;
 
-use crate::cli::selection::{Selection, folder_and_hosts, select_names};
+use crate::cli::folder::RepositoryFolder;
+use crate::cli::selection::{Selection, select_names};
 use crate::output::count;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, render_diagnostics};
@@ -15,12 +16,15 @@ use crate::workspace::Workspace;
 /// is 1.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb render linda\n  plumb render --all -o json\n  plumb render ../fleet -l role=cloud -o yaml"
+    after_help = "Examples:\n  plumb render linda\n  plumb render --all -o json\n  plumb render -C ../fleet -l role=cloud -o yaml"
 )]
 pub(super) struct Render {
-    /// The repository's folder, if the first word is a folder, and hosts by name
-    #[arg(value_name = "DIR|HOST")]
+    /// Hosts by name
+    #[arg(value_name = "HOST")]
     words: Vec<String>,
+
+    #[command(flatten)]
+    folder: RepositoryFolder,
 
     /// All hosts
     #[arg(long)]
@@ -33,7 +37,7 @@ pub(super) struct Render {
 
 impl Render {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let (folder, hosts) = folder_and_hosts(self.words);
+        let (folder, hosts) = self.folder.and_hosts(self.words);
         if hosts.is_empty() && !self.all && self.selector.is_none() {
             return Err(Failure::new("no host selected")
                 .hint("name hosts, select them by label with -l, or use --all")

@@ -1,7 +1,6 @@
 //! The hosts that a command line chooses.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use clap::Args;
 use plumb_api::HostName;
@@ -59,20 +58,6 @@ pub(super) fn select<'a>(
         .collect())
 }
 
-/// Splits words into the repository's folder and host names. The first word is the folder if it looks like
-/// one.
-pub(super) fn folder_and_hosts(mut words: Vec<String>) -> (PathBuf, Vec<String>) {
-    let is_folder = words.first().is_some_and(|word| {
-        word.contains('/') || word == "." || PathBuf::from(word).join("fleet.yaml").exists()
-    });
-    let folder = if is_folder {
-        words.remove(0)
-    } else {
-        ".".to_owned()
-    };
-    (PathBuf::from(folder), words)
-}
-
 /// Selects hosts among a fleet's manifests. A name without a manifest is an error.
 pub(super) fn select_names<R>(
     selection: &Selection,
@@ -86,7 +71,7 @@ pub(super) fn select_names<R>(
                 {
                     Some(near) => format!("did you mean {near}?"),
                     None => format!(
-                        "create hosts/{name}.yaml; or, if you mean a folder, write ./{name}"
+                        "create hosts/{name}.yaml; or, if you mean a folder, write -C {name}"
                     ),
                 };
                 return Err(Failure::new(format!("the fleet has no host {name}")).hint(hint));

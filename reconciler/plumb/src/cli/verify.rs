@@ -1,5 +1,5 @@
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
@@ -7,6 +7,7 @@ use plumb_adapters::git::Repository;
 use plumb_trust::{Detail, Oid, Progress, Reason, Verdict};
 use serde::Serialize;
 
+use crate::cli::folder::RepositoryFolder;
 use crate::git::{Git, more_commits};
 use crate::output::{Format, Shell, quoted};
 use crate::report::{Exit, Failure};
@@ -43,8 +44,11 @@ pub(super) struct Verify {
     #[arg(long)]
     explain: bool,
 
-    /// The repository's folder or git folder; by default the one that holds this folder
-    #[arg(long, value_name = "DIR")]
+    #[command(flatten)]
+    folder: RepositoryFolder,
+
+    /// A repository of others, such as a bare one, which is judged from outside: its settings change nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "named")]
     git_dir: Option<PathBuf>,
 
     /// The last accepted commit
@@ -64,7 +68,7 @@ impl Verify {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let repository = match &self.git_dir {
             Some(folder) => Repository::open(folder)?,
-            None => repository_of(Path::new("."))?,
+            None => repository_of(self.folder.path())?,
         };
         let (floor, head, source) = self.range_ends(&repository)?;
         require_commits_to_judge(floor, source, head)?;
@@ -92,7 +96,7 @@ impl Verify {
             Verbosity::Brief
         };
         let detail = match shell.format {
-            Format::Table => verbosity.detail(),
+            Format::Table | Format::Wide => verbosity.detail(),
             Format::Json | Format::Yaml => Detail::Explain,
         };
         let bar = VerifyProgress::new(shell);

@@ -139,7 +139,7 @@ fn a_branch_that_was_set_back_past_the_hooks_keeps_its_floor() {
         let beside = format!("beside-{}", past.len() + past[1].len());
         env.git("fleet", &["checkout", "--quiet", "-b", &beside, &second]);
         change(&env, "beside");
-        env.plumb("fleet", &["approve", "HEAD", "--id", &beside])
+        env.plumb("fleet", &["approve", "--yes", "HEAD", "--id", &beside])
             .exits(0);
         env.git(
             "fleet",

@@ -80,7 +80,7 @@ fn only_the_server_knows_the_approvals_that_a_merge_leaves_behind() {
     let approved = env.commit("Ours", &["-S"]);
     env.git("fleet", &["push", "--quiet", "origin", "main"]);
     env.be("bob");
-    env.plumb("fleet", &["approve", "main"]).exits(0);
+    env.plumb("fleet", &["approve", "--yes", "main"]).exits(0);
     env.be("alice");
     env.git("fleet", &["switch", "--quiet", "-c", "side", &first]);
     env.edit("fleet/files/journald.conf", "2G", "1G");

@@ -67,7 +67,7 @@ fn a_bare_repository_needs_only_git_and_plumb() {
         let push = env.try_git("fleet", &["push", "--quiet", "origin", "main"]);
         assert_ne!(push.code, 0, "{format}");
         push.stderr_has(&["[uncovered]"]);
-        env.plumb("fleet", &["approve", "HEAD", "--id", "a"])
+        env.plumb("fleet", &["approve", "--yes", "HEAD", "--id", "a"])
             .exits(0);
         env.try_git(
             "fleet",
@@ -124,7 +124,7 @@ fn where_only_update_is_called_what_can_never_be_accepted_is_refused() {
     // An approval in the same atomic push doesn't show to it, so an unsigned commit must be let through.
     env.edit("fleet/files/journald.conf", "2G", "1G");
     let commit = env.commit("By a forge", &["--no-gpg-sign"]);
-    env.plumb("fleet", &["approve", "HEAD", "--id", "a"])
+    env.plumb("fleet", &["approve", "--yes", "HEAD", "--id", "a"])
         .exits(0);
     env.try_git(
         "fleet",

@@ -113,7 +113,7 @@ fn what_doesnt_count_yet_is_taken_and_told() {
 fn they_stay_as_they_are() {
     let env = Environment::new();
     let first = server(&env);
-    env.plumb("fleet", &["approve", "HEAD", "--id", "x"])
+    env.plumb("fleet", &["approve", "--yes", "HEAD", "--id", "x"])
         .exits(0);
     let repository = repository(&env);
     let alive = format!("Alive: {repository} refs/heads/main {first}");
@@ -257,7 +257,7 @@ fn a_name_that_a_stranger_foresaw_keeps_nobody_from_approving() {
     env.be("alice");
     env.git("fleet", &["fetch", "--quiet", "--tags", "origin"]);
     let push = format!("git push origin refs/tags/{foreseen}-3");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .stdout_has(&[&push]);
     env.try_git(

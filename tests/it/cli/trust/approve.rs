@@ -23,7 +23,7 @@ fn what_is_approved_is_shown_without_its_author_s_terminal_controls() {
         env.git("fleet", &["config", name, value]);
     }
     let run = env
-        .plumb("fleet", &["approve", &commit])
+        .plumb("fleet", &["approve", "--yes", &commit])
         .exits(0)
         .stderr_has(&[
             &format!("{} Mallory: fix typo[8m8mx (not signed)\n", &commit[..12]),
@@ -40,11 +40,49 @@ fn what_is_approved_is_shown_without_its_author_s_terminal_controls() {
     let author = "Mal\u{1b}]0;title\u{7}lory <m@x>";
     let args = ["--allow-empty", "--no-gpg-sign", "--author", author];
     env.commit("Fix", &args);
-    let run = env.plumb("fleet", &["approve", "HEAD"]).exits(1);
+    let run = env.plumb("fleet", &["approve", "--yes", "HEAD"]).exits(1);
     let run =
         run.matches("approve/what_is_approved_is_shown_without_its_author_s_terminal_controls");
     assert!(!hides(&run.stderr), "{run:?}");
     assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), tag);
+}
+
+#[test]
+fn nothing_is_signed_unasked() {
+    let env = Environment::new();
+    env.three();
+    env.edit("fleet/files/journald.conf", "2G", "1G");
+    let commit = env.commit("Smaller journals", &["-S"]);
+    // Without a terminal nobody can be asked; the change is shown all the same.
+    env.plumb("fleet", &["approve", &commit])
+        .exits(1)
+        .stderr_has(&[
+            "-SystemMaxUse=2G",
+            "+SystemMaxUse=1G",
+            "not approved: there is no terminal to confirm it on",
+            "add --yes",
+        ]);
+    let on_terminal = |answer: &str| {
+        let plumb = super::super::environment::binary().display().to_string();
+        let mut command = env.command("script", "fleet");
+        command.args(["-qec", &format!("{plumb} approve {commit}"), "/dev/null"]);
+        let mut child = command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, answer.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = on_terminal("n\n");
+    assert!(said.contains("+SystemMaxUse=1G"), "{said}");
+    assert!(said.contains("not confirmed; nothing was signed"), "{said}");
+    assert_eq!(env.git("fleet", &["tag", "--list", "approve/*"]), "");
+    let said = on_terminal("y\n");
+    assert!(said.contains("approved"), "{said}");
+    assert_ne!(env.git("fleet", &["tag", "--list", "approve/*"]), "");
 }
 
 #[test]
@@ -88,7 +126,7 @@ fn a_stranger_s_tags_neither_take_an_approval_away_nor_keep_one() {
         env.git("fleet", &["tag", "-a", "-m", "x", &name, "main"]);
     }
     env.be("bob");
-    env.plumb("fleet", &["approve", "main", "--id", "z-bob"])
+    env.plumb("fleet", &["approve", "--yes", "main", "--id", "z-bob"])
         .exits(1)
         .matches("approve/a_stranger_s_tags_neither_take_an_approval_away_nor_keep_one");
     assert_eq!(
@@ -106,7 +144,7 @@ fn what_can_never_be_accepted_isn_t_approved() {
     let commit = env.commit("Both", &["-S"]);
     env.be("bob");
     let run = env
-        .plumb("fleet", &["approve", "main"])
+        .plumb("fleet", &["approve", "--yes", "main"])
         .exits(1)
         .stderr_has(&[
             &format!(

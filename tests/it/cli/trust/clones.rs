@@ -97,7 +97,7 @@ fn a_clone_without_tags_fetches_approvals_as_hinted() {
     env.git(".", &["clone", "--quiet", "--no-tags", &server, "clone"]);
     env.git("clone", &["config", "plumb.introduction", &first]);
     env.be("bob");
-    env.plumb("fleet", &["approve", "main"]).exits(0);
+    env.plumb("fleet", &["approve", "--yes", "main"]).exits(0);
     env.git("fleet", &["push", "--quiet", "--tags", "origin"]);
     // A clone that is made without tags, as for checks, fetches none by itself.
     env.git("clone", &["fetch", "--quiet"]);

@@ -18,12 +18,12 @@ fn an_approval_is_of_the_commit_that_was_printed() {
     env.be("bob");
     for name in [&honest[..12], "main"] {
         env.git("fleet", &["tag", name, &evil]);
-        env.plumb("fleet", &["approve", name])
+        env.plumb("fleet", &["approve", "--yes", name])
             .exits(1)
             .stderr_has(&["is ambiguous", "git tag -d"]);
         env.plumb("fleet", &["explain", name]).exits(1);
         env.git("fleet", &["tag", "-d", name]);
-        env.plumb("fleet", &["approve", name, "--id", "once"])
+        env.plumb("fleet", &["approve", "--yes", name, "--id", "once"])
             .exits(0)
             .stdout_has(&[&honest[..12]]);
         env.git("fleet", &["tag", "-d", "approve/main/once"]);

@@ -92,7 +92,7 @@ impl Environment {
     /// An approval of the newest commit by somebody.
     pub(super) fn approved_by(&self, name: &str) {
         self.be(name);
-        self.plumb("fleet", &["approve", "main"]).exits(0);
+        self.plumb("fleet", &["approve", "--yes", "main"]).exits(0);
         self.be("alice");
     }
 }

@@ -228,7 +228,7 @@ fn only_those_whose_keys_count_could_give_what_is_missing() {
     assert!(!run.stdout.contains("carol"), "{}", run.stdout);
     // Whoever tries all the same is told why not, and since when.
     env.be("carol");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(1)
         .stderr_has(&[
             "so it was deleted",

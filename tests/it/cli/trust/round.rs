@@ -80,7 +80,7 @@ fn from_one_key_to_two_people_a_new_key_and_a_stolen_one() {
         .stdout_has(&["removed: carol"]);
     env.commit("Trust carol no longer", &["-S", "--trailer", &trailer]);
     env.be("bob");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .matches("round/from_one_key_to_two_people_a_new_key_and_a_stolen_one-7");
     env.plumb("fleet", &["verify"]).exits(0);

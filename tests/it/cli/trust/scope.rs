@@ -26,7 +26,7 @@ fn a_branch_is_shown_and_approved_from_where_it_left() {
     let top = env.commit("Smaller journals", &["-S"]);
     env.be("bob");
     let json = env
-        .plumb("fleet", &["approve", "topic", "-o", "json"])
+        .plumb("fleet", &["approve", "--yes", "topic", "-o", "json"])
         .exits(0)
         .stderr_has(&[
             &format!("{} carol: Smaller journals (signed by carol)", &top[..12]),
@@ -62,7 +62,7 @@ fn an_approval_of_a_commit_of_the_branch_isnt_one_of_those_below_it() {
     let top = env.commit("Smaller journals", &["-S"]);
     env.be("bob");
     let run = env
-        .plumb("fleet", &["approve", "main"])
+        .plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .stderr_has(&[
             "1 file changed",
@@ -99,14 +99,14 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
         ("main^", "main"),
         (first.as_str(), "main^"),
     ] {
-        env.plumb("fleet", &["approve", commit, "--base", base])
+        env.plumb("fleet", &["approve", "--yes", commit, "--base", base])
             .exits(1)
             .stderr_has(&["isn't an ancestor of", "nothing between them"]);
     }
     let run = env
         .plumb(
             "fleet",
-            &["approve", "main", "--base", &first, "-o", "json"],
+            &["approve", "--yes", "main", "--base", &first, "-o", "json"],
         )
         .exits(0);
     let run = run.matches("scope/what_an_approval_since_a_commit_does_is_told_of_each");
@@ -116,7 +116,7 @@ fn what_an_approval_since_a_commit_does_is_told_of_each() {
     env.plumb("fleet", &["verify"]).exits(0);
     let tag = json["tag"].as_str().unwrap();
     env.git("fleet", &["tag", "-d", tag]);
-    env.plumb("fleet", &["approve", "main", "--base", &first])
+    env.plumb("fleet", &["approve", "--yes", "main", "--base", &first])
         .exits(0)
         .stdout_has(&[&format!(
             "{} now has every approval that it needs; yours counts as bob",
@@ -142,7 +142,7 @@ fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
     env.git("fleet", &["branch", "topic"]);
     env.be("bob");
     for name in ["main", "topic"] {
-        env.plumb("fleet", &["approve", name])
+        env.plumb("fleet", &["approve", "--yes", name])
             .exits(1)
             .stderr_has(&[
                 &format!("a revoked key signed {}", &stolen[..12]),
@@ -158,9 +158,12 @@ fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
         .exits(3)
         .stdout_has(&[&format!("git show {stolen}")]);
     assert!(!run.stdout.contains("plumb approve"), "{}", run.stdout);
-    env.plumb("fleet", &["approve", "main", "--signed-by-revoked"])
-        .exits(0)
-        .matches("scope/what_a_revoked_key_signed_is_approved_by_nobody_unseen");
+    env.plumb(
+        "fleet",
+        &["approve", "--yes", "main", "--signed-by-revoked"],
+    )
+    .exits(0)
+    .matches("scope/what_a_revoked_key_signed_is_approved_by_nobody_unseen");
     env.plumb("fleet", &["verify"]).exits(0);
     // Nor once the key has left the policy.
     env.git("fleet", &["reset", "--quiet", "--hard", &accepted]);
@@ -178,7 +181,7 @@ fn what_a_revoked_key_signed_is_approved_by_nobody_unseen() {
         .stdout_has(&["[key-revoked]"]);
     assert!(!said.stdout.contains("plumb trust add"), "{said:?}");
     env.be("bob");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(1)
         .matches("scope/what_a_revoked_key_signed_is_approved_by_nobody_unseen-2");
     let _ = first;

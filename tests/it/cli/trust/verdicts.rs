@@ -180,7 +180,7 @@ fn an_unsigned_commit_has_a_hint_that_works() {
     assert_eq!(json["steps"][0]["reasons"][0]["code"], "ancestor");
     // An approval of it says the same.
     let json = env
-        .plumb("fleet", &["approve", "HEAD", "-o", "json"])
+        .plumb("fleet", &["approve", "--yes", "HEAD", "-o", "json"])
         .exits(0)
         .stderr_has(&[&format!(
             "{} isn't accepted and holds later ones",
@@ -244,7 +244,7 @@ fn the_hint_fetches_approvals_that_the_server_has() {
     env.git("fleet", &["push", "--quiet", "origin", "main", "--tags"]);
     env.git(".", &["clone", "--quiet", &server, "bobs"]);
     env.be("bob");
-    env.plumb("bobs", &["approve", "main"]).exits(0);
+    env.plumb("bobs", &["approve", "--yes", "main"]).exits(0);
     env.git("bobs", &["push", "--quiet", "origin", "--tags"]);
     env.be("alice");
     env.plumb("fleet", &["verify"])
@@ -342,16 +342,16 @@ fn an_approval_is_verified_again() {
     env.edit("fleet/fleet.yaml", "spec:", "# ours\nspec:");
     env.commit("Ours", &["--no-gpg-sign"]);
     env.be("bob");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .matches("verdicts/an_approval_is_verified_again");
     env.be("carol");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .matches("verdicts/an_approval_is_verified_again-2");
     env.key("mallory");
     env.be("mallory");
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(1)
         .matches("verdicts/an_approval_is_verified_again-3");
     let tags = env.git("fleet", &["tag", "--list", "approve/*"]);
@@ -392,7 +392,7 @@ fn an_approval_that_isnt_signed_isnt_kept() {
     env.commit("Smaller journals", &["--no-gpg-sign"]);
     // Git 2.39 says that the key can't be loaded, makes the tag and ends with 0; later ones fail.
     env.git("fleet", &["config", "user.signingkey", "/nope"]);
-    env.plumb("fleet", &["approve", "HEAD"]).exits(1);
+    env.plumb("fleet", &["approve", "--yes", "HEAD"]).exits(1);
     assert_eq!(env.git("fleet", &["tag", "--list"]), "");
     // A signer that says that it signed, and gives nothing.
     env.write(
@@ -403,7 +403,7 @@ fn an_approval_that_isnt_signed_isnt_kept() {
     let signer = env.path("signer").display().to_string();
     env.git("fleet", &["config", "gpg.format", "openpgp"]);
     env.git("fleet", &["config", "gpg.program", &signer]);
-    env.plumb("fleet", &["approve", "HEAD"])
+    env.plumb("fleet", &["approve", "--yes", "HEAD"])
         .exits(1)
         .matches("verdicts/an_approval_that_isnt_signed_isnt_kept");
     assert_eq!(env.git("fleet", &["tag", "--list"]), "");
@@ -416,19 +416,19 @@ fn an_approval_that_changes_nothing_is_said_to() {
     // Alice approves what she signed herself.
     env.edit("fleet/fleet.yaml", "spec:", "# ours\nspec:");
     env.commit("Ours", &["-S"]);
-    env.plumb("fleet", &["approve", "main"])
+    env.plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .matches("verdicts/an_approval_that_changes_nothing_is_said_to");
     env.be("bob");
     let json = env
-        .plumb("fleet", &["approve", "main", "-o", "json"])
+        .plumb("fleet", &["approve", "--yes", "main", "-o", "json"])
         .exits(0)
         .json();
     assert_eq!(json["effect"], "completes");
     // Nothing is missing any more.
     env.be("carol");
     let run = env
-        .plumb("fleet", &["approve", "main"])
+        .plumb("fleet", &["approve", "--yes", "main"])
         .exits(0)
         .matches("verdicts/an_approval_that_changes_nothing_is_said_to-2");
     assert!(
@@ -444,7 +444,7 @@ fn before_the_first_commit_it_is_said_to_commit_first() {
     env.key("alice");
     env.be("alice");
     env.plumb(".", &["init", "fleet"]).exits(0);
-    for command in [&["diff"][..], &["verify"], &["approve", "main"]] {
+    for command in [&["diff"][..], &["verify"], &["approve", "--yes", "main"]] {
         let run = env.plumb("fleet", command);
         assert_ne!(run.code, 0, "{command:?}");
         let run = run.stderr_has(&["this repository has no commit yet", "commit first"]);

@@ -31,6 +31,9 @@ pub(super) struct HostPlan {
     blocked: Vec<JsonBlocked>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<JsonRefusal>,
+    /// Facts that the manifest has otherwise than the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +125,7 @@ impl HostPlan {
             on: blocked.on.clone(),
         });
         Self {
+            warnings: Vec::new(),
             changes: planned.plan.changes.iter().map(change).collect(),
             held: held.collect(),
             problems: problems.collect(),

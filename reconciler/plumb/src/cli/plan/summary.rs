@@ -1,4 +1,4 @@
-//! Summarises the plans of a fleet for one screen: hosts with the same plan form one group.
+//! Summarises the plans of a fleet for one screen.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,17 @@ use plumb_api::HostName;
 use plumb_api::plan::{Cause, Consequence, Op};
 use plumb_core::plan::Planned;
 
-/// The plans of a fleet in groups.
+use super::rows::{Block, blocks};
+
+/// The plans of a fleet.
 #[derive(Debug)]
 pub(super) struct Summary<'a> {
-    /// Hosts that aren't as desired; the largest group first.
-    pub(super) groups: Vec<Group<'a>>,
+    /// The lines of all plans; what the most hosts have first.
+    pub(super) blocks: Vec<Block<'a>>,
     /// Hosts for which nothing is to be done.
     pub(super) settled: Vec<&'a HostName>,
     /// The totals of all hosts.
     pub(super) totals: Totals,
-}
-
-/// Hosts with the same plan.
-#[derive(Debug)]
-pub(super) struct Group<'a> {
-    /// The hosts, by name.
-    pub(super) hosts: Vec<&'a HostName>,
-    /// The plan of each.
-    pub(super) planned: &'a Planned,
 }
 
 /// Counts of changes, by kind and by danger.
@@ -76,9 +69,8 @@ impl Totals {
     }
 }
 
-/// Groups the plans of a fleet.
+/// Summarises the plans of a fleet.
 pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
-    let mut groups: BTreeMap<String, Group<'_>> = BTreeMap::new();
     let mut settled = Vec::new();
     let mut totals = Totals::default();
     for (host, planned) in plans {
@@ -89,39 +81,13 @@ pub(super) fn summarise(plans: &BTreeMap<HostName, Planned>) -> Summary<'_> {
             && planned.reportable_drift().next().is_none();
         if nothing {
             settled.push(host);
-            continue;
         }
-        let hosts = Vec::new();
-        let group = groups.entry(group_key(planned));
-        let group = group.or_insert(Group { hosts, planned });
-        group.hosts.push(host);
     }
-    let mut groups: Vec<_> = groups.into_values().collect();
-    groups.sort_by(|a, b| {
-        let larger = b.hosts.len().cmp(&a.hosts.len());
-        larger.then_with(|| a.hosts.cmp(&b.hosts))
-    });
     Summary {
-        groups,
+        blocks: blocks(plans.iter().filter(|(host, _)| !settled.contains(host))),
         settled,
         totals,
     }
-}
-
-/// Returns a key that is equal for plans that look the same to a reader. It leaves preconditions out.
-fn group_key(planned: &Planned) -> String {
-    let changes = planned.plan.changes.iter().map(|change| {
-        let what = (change.op, &change.address, change.cause, change.certainty);
-        format!("{what:?} {:?} {:?}", change.fields, change.consequences)
-    });
-    let changes: Vec<String> = changes.collect();
-    let rest = (
-        &planned.held_drift,
-        &planned.problems,
-        &planned.blocked,
-        &planned.diffs,
-    );
-    format!("{changes:?} {rest:?} {:?}", planned.refusal)
 }
 
 #[cfg(test)]
@@ -161,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_with_the_same_plan_are_one_group() {
+    fn what_hosts_have_in_common_is_shown_once() {
         let plans = [
             ("a", Some(Op::Create)),
             ("b", None),
@@ -172,8 +138,8 @@ mod tests {
         let plans = BTreeMap::from(plans);
         let summary = summarise(&plans);
         let names = |hosts: &[&HostName]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names(&summary.groups[0].hosts), ["a", "d"]);
-        assert_eq!(names(&summary.groups[1].hosts), ["c"]);
+        assert_eq!(names(&summary.blocks[0].hosts), ["a", "d"]);
+        assert_eq!(names(&summary.blocks[1].hosts), ["c"]);
         assert_eq!(names(&summary.settled), ["b"]);
         let totals = summary.totals;
         assert_eq!((totals.hosts, totals.create, totals.update), (3, 2, 1));

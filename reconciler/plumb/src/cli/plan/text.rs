@@ -1,33 +1,46 @@
-//! Renders a plan on one screen: hosts with the same plan form one group, each line has the cause and the
+//! Renders a plan on one screen: what hosts have in common is shown once, each line has the cause and the
 //! certainty of a change and its consequences, and the totals by danger come last.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use plumb_api::HostName;
-use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
+use plumb_api::plan::{Cause, Certainty, Op};
 use plumb_core::plan::{Planned, Trouble};
 use plumb_core::ports::HostError;
 use plumb_document::Diagnostic;
-use serde_json::Value;
 
-use super::summary::{Group, Summary, Totals, summarise};
+use super::rows::{Block, ChangeRow, Row};
+use super::summary::{Summary, Totals, summarise};
 use crate::output::count;
-use crate::output::{Paint, Palette, Table};
+use crate::output::{Format, Paint, Palette, Table};
 
 /// The largest number of hosts that are named; the rest is only counted.
-const NAMED: usize = 6;
+const NAMED: usize = 8;
+
+/// The number of lines up to which a plan is shown whole.
+const SCREEN: usize = 40;
+
+/// The number of changes of one sort that are shown one by one where a plan is longer than that.
+const FOLDED: usize = 3;
+
+/// The number of lines of a difference that are shown then.
+const CUT: usize = 6;
 
 pub(super) fn whole(
     planned: &BTreeMap<HostName, Planned>,
     failed: &BTreeMap<HostName, HostError>,
     held: &[(&HostName, &Vec<Diagnostic>)],
+    warnings: &BTreeMap<String, Vec<&HostName>>,
+    format: Format,
     palette: Palette,
 ) -> String {
     let summary = summarise(planned);
     let mut out = String::new();
-    for group in &summary.groups {
-        group_text(&mut out, group, palette);
+    let detail = PlanDetail::of(&summary.blocks, format);
+    for block in &summary.blocks {
+        block_text(&mut out, block, detail, palette);
     }
     for (name, error) in failed {
         let _ = writeln!(
@@ -50,6 +63,17 @@ pub(super) fn whole(
             palette.paint(Paint::Error, "is held")
         );
     }
+    for (warning, hosts) in warnings {
+        let _ = writeln!(
+            out,
+            "{} {}: {warning}",
+            palette.paint(Paint::Warn, "warning:"),
+            names(hosts)
+        );
+    }
+    if detail == PlanDetail::Screen {
+        let _ = writeln!(out, "-o wide shows every line");
+    }
     if !summary.settled.is_empty() {
         let _ = writeln!(
             out,
@@ -59,11 +83,8 @@ pub(super) fn whole(
         );
     }
     let troubled = |trouble: Trouble| -> usize {
-        let of = |group: &Group<'_>| {
-            let all = group.planned.problems.iter();
-            all.filter(|one| one.trouble == trouble).count() * group.hosts.len()
-        };
-        summary.groups.iter().map(of).sum()
+        let all = planned.values().flat_map(|planned| &planned.problems);
+        all.filter(|one| one.trouble == trouble).count()
     };
     let omissions = Omissions {
         failed: failed.len(),
@@ -122,88 +143,185 @@ fn names(hosts: &[&HostName]) -> String {
     }
 }
 
-fn group_text(out: &mut String, group: &Group<'_>, palette: Palette) {
-    let head = match group.hosts.as_slice() {
+fn block_text(out: &mut String, block: &Block<'_>, detail: PlanDetail, palette: Palette) {
+    let head = match block.hosts.as_slice() {
         [one] => palette.paint(Paint::Bold, one),
         many => format!(
             "{} {}",
-            palette.paint(Paint::Bold, format_args!("{} hosts alike:", many.len())),
+            palette.paint(Paint::Bold, format_args!("{} hosts:", many.len())),
             names(many)
         ),
     };
     let _ = writeln!(out, "{head}");
-    if let Some(refusal) = &group.planned.refusal {
-        let _ = writeln!(
-            out,
-            "  {} {refusal}",
-            palette.paint(Paint::Error, "refused:")
-        );
-        if let Some(hint) = refusal.hint() {
-            let _ = writeln!(out, "  {} {hint}", palette.paint(Paint::Hint, "hint:"));
-        }
-    }
+    let (folded, rows) = match detail {
+        PlanDetail::Whole => (Vec::new(), block.rows.iter().collect()),
+        PlanDetail::Screen => folded(&block.rows),
+    };
     // The fields and consequences are the last column, because their length varies most.
     let mut table = Table::new(["", "", "", "", ""], palette);
-    for change in &group.planned.plan.changes {
+    let changes = rows.iter().filter_map(|row| match row {
+        Row::Change(change) => Some(change),
+        _ => None,
+    });
+    let alike = folded.iter().map(|group| (group[0], alike(group)));
+    for (change, name) in alike.chain(changes.map(|change| (change, change.name.clone()))) {
         let (mark, paint) = mark(change.op);
         table.painted([
             (Some(paint), format!("  {mark} {}", word(change.op))),
-            (None, group.planned.name(&change.address)),
+            (None, name),
             (cause_paint(change.cause), cause(change.cause).to_owned()),
             (Some(Paint::Dim), certainty(change.certainty).to_owned()),
-            (None, details(change)),
+            (None, change.details.clone()),
         ]);
     }
-    for line in table
-        .to_string()
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-    {
-        let _ = writeln!(out, "{line}");
-    }
-    for drift in &group.planned.held_drift {
-        let _ = writeln!(
-            out,
-            "  {} {}  {} (not corrected, drift mode: {})",
-            palette.paint(Paint::Warn, "! drifted"),
-            group.planned.name(&drift.address),
-            fields(&drift.fields),
-            serde_json::to_value(drift.mode)
-                .ok()
-                .and_then(|mode| mode.as_str().map(str::to_owned))
-                .unwrap_or_default()
-        );
-    }
-    for (address, diff) in &group.planned.diffs {
-        let _ = writeln!(out, "  {address}: - on the host, + in git");
-        lines(out, &diff.to_string(), palette);
-    }
-    for troubled in &group.planned.problems {
-        let word = match troubled.trouble {
-            Trouble::Unobserved => "! can't look",
-            Trouble::Refused => "! refused",
-        };
-        let _ = writeln!(
-            out,
-            "  {} {}  {}",
-            palette.paint(Paint::Error, word),
-            group.planned.name(&troubled.address),
-            troubled.error
-        );
-        if let Some(hint) = &troubled.error.hint {
-            let _ = writeln!(out, "      {} {hint}", palette.paint(Paint::Hint, "hint:"));
+    let changes = table.to_string();
+    for row in &rows {
+        if matches!(row, Row::Refused { .. }) {
+            other_row(out, row, palette);
         }
     }
-    for blocked in &group.planned.blocked {
-        let _ = writeln!(
-            out,
-            "  {} {}  waits for {}",
-            palette.paint(Paint::Warn, "! blocked"),
-            blocked.address,
-            blocked.on
-        );
+    for line in changes.lines().filter(|line| !line.trim().is_empty()) {
+        let _ = writeln!(out, "{line}");
+    }
+    for row in &rows {
+        if !matches!(row, Row::Refused { .. } | Row::Change(_)) {
+            other_row(out, row, palette);
+        }
+    }
+    for row in rows {
+        let (name, diff) = match row {
+            Row::Change(change) => (&change.name, &change.diff),
+            Row::Drift { name, diff, .. } => (name, diff),
+            _ => continue,
+        };
+        if !diff.is_empty() {
+            let _ = writeln!(out, "  {name}: - on the host, + in git");
+            lines(out, &detail.shown(diff), palette);
+        }
     }
     out.push('\n');
+}
+
+/// Writes a row that isn't a change.
+fn other_row(out: &mut String, row: &Row, palette: Palette) {
+    let hint = |out: &mut String, indent: &str, hint: Option<&str>| {
+        if let Some(hint) = hint {
+            let _ = writeln!(
+                out,
+                "{indent}{} {hint}",
+                palette.paint(Paint::Hint, "hint:")
+            );
+        }
+    };
+    match row {
+        Row::Change(_) => {}
+        Row::Refused { why, hint: way } => {
+            let _ = writeln!(out, "  {} {why}", palette.paint(Paint::Error, "refused:"));
+            hint(out, "  ", *way);
+        }
+        Row::Drift {
+            name, fields, mode, ..
+        } => {
+            let _ = writeln!(
+                out,
+                "  {} {name}  {fields} (not corrected, drift mode: {mode})",
+                palette.paint(Paint::Warn, "! drifted")
+            );
+        }
+        Row::Problem {
+            trouble,
+            name,
+            why,
+            hint: way,
+        } => {
+            let word = match trouble {
+                Trouble::Unobserved => "! can't look",
+                Trouble::Refused => "! refused",
+            };
+            let word = palette.paint(Paint::Error, word);
+            let _ = writeln!(out, "  {word} {name}  {why}");
+            hint(out, "      ", way.as_deref());
+        }
+        Row::Blocked { name, on } => {
+            let word = palette.paint(Paint::Warn, "! blocked");
+            let _ = writeln!(out, "  {word} {name}  waits for {on}");
+        }
+    }
+}
+
+/// Takes out changes of one sort that say nothing but their name, where they are many.
+fn folded(rows: &[Row]) -> (Vec<Vec<&ChangeRow>>, Vec<&Row>) {
+    let mut sorts: BTreeMap<String, Vec<&ChangeRow>> = BTreeMap::new();
+    let sort = |change: &ChangeRow| {
+        let plain = change.details.is_empty() && change.diff.is_empty();
+        let sort = (change.op, change.kind, change.cause, change.certainty);
+        plain.then(|| format!("{sort:?}"))
+    };
+    for row in rows {
+        if let Row::Change(change) = row
+            && let Some(sort) = sort(change)
+        {
+            sorts.entry(sort).or_default().push(change);
+        }
+    }
+    sorts.retain(|_, changes| changes.len() > FOLDED);
+    let rest = rows.iter().filter(|row| match row {
+        Row::Change(change) => sort(change).is_none_or(|sort| !sorts.contains_key(&sort)),
+        _ => true,
+    });
+    let rest = rest.collect();
+    (sorts.into_values().collect(), rest)
+}
+
+/// Names the first of many changes of one sort.
+fn alike(changes: &[&ChangeRow]) -> String {
+    let named: Vec<_> = changes
+        .iter()
+        .take(3)
+        .map(|one| one.name.as_str())
+        .collect();
+    format!(
+        "{} and {} more",
+        named.join(", "),
+        changes.len() - named.len()
+    )
+}
+
+/// The amount that a plan shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlanDetail {
+    /// Everything.
+    Whole,
+    /// What fits on a screen: changes of one sort are put together, and differences are cut.
+    Screen,
+}
+
+impl PlanDetail {
+    /// Returns everything if it was asked for or fits on a screen.
+    fn of(blocks: &[Block<'_>], format: Format) -> Self {
+        let height = |row: &Row| match row {
+            Row::Change(change) => 1 + change.diff.lines().count(),
+            Row::Drift { diff, .. } => 1 + diff.lines().count(),
+            _ => 2,
+        };
+        let block = |block: &Block<'_>| 2 + block.rows.iter().map(height).sum::<usize>();
+        let lines: usize = blocks.iter().map(block).sum();
+        if format == Format::Wide || lines <= SCREEN {
+            Self::Whole
+        } else {
+            Self::Screen
+        }
+    }
+
+    /// Returns a difference, cut to what is shown.
+    fn shown(self, diff: &str) -> Cow<'_, str> {
+        let lines: Vec<&str> = diff.lines().collect();
+        if self == Self::Whole || lines.len() <= CUT + 1 {
+            return diff.into();
+        }
+        let more = lines.len() - CUT;
+        format!("{}\n… {more} more lines", lines[..CUT].join("\n")).into()
+    }
 }
 
 /// Writes the lines of a unified difference, indented.
@@ -261,42 +379,6 @@ fn certainty(certainty: Certainty) -> &'static str {
         Certainty::Predicted => "predicted",
         Certainty::Opaque => "opaque",
     }
-}
-
-/// Lists the fields that change, and the change's consequences.
-fn details(change: &Change) -> String {
-    let mut parts = Vec::new();
-    if matches!(change.op, Op::Update | Op::Replace) {
-        parts.push(fields(&change.fields));
-    }
-    parts.extend(change.consequences.iter().map(ToString::to_string));
-    parts.retain(|part| !part.is_empty());
-    parts.join("; ")
-}
-
-fn fields(changes: &[FieldChange]) -> String {
-    let all: Vec<_> = changes
-        .iter()
-        .map(
-            |change| match (brief(change.from.as_ref()), brief(change.to.as_ref())) {
-                (Some(from), Some(to)) => format!("{}: {from} → {to}", change.field),
-                _ => change.field.clone(),
-            },
-        )
-        .collect();
-    all.join(", ")
-}
-
-/// Renders a value that fits into a line. Returns `None` for lists, mappings and long texts, which would only
-/// be noise.
-fn brief(value: Option<&Value>) -> Option<String> {
-    let text = match value {
-        None | Some(Value::Null) => "nothing".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Bool(_) | Value::Number(_)) => value.map(ToString::to_string)?,
-        Some(Value::Array(_) | Value::Object(_)) => return None,
-    };
-    (text.chars().count() <= 40 && !text.contains('\n')).then_some(text)
 }
 
 fn totals(out: &mut String, summary: &Summary<'_>, omissions: Omissions, palette: Palette) {
@@ -392,8 +474,60 @@ mod tests {
                 (host, error)
             })
             .collect();
-        let text = whole(&planned, &failed, &[], Palette::plain());
+        let none = BTreeMap::new();
+        let text = whole(
+            &planned,
+            &failed,
+            &[],
+            &none,
+            Format::Table,
+            Palette::plain(),
+        );
         text.lines().last().unwrap_or_default().to_owned()
+    }
+
+    fn change(address: String, diff: &str) -> Row {
+        Row::Change(ChangeRow {
+            op: if diff.is_empty() {
+                Op::Create
+            } else {
+                Op::Update
+            },
+            kind: "file",
+            name: address,
+            cause: Cause::Intent,
+            certainty: Certainty::Exact,
+            details: String::new(),
+            diff: diff.to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_long_plan_fits_on_a_screen_unless_all_is_asked_for() {
+        let host: HostName = "web-1".parse().unwrap();
+        let mut rows: Vec<_> = (0..60)
+            .map(|n| change(format!("file:/srv/{n}"), ""))
+            .collect();
+        rows.push(change("file:/etc/hosts".to_owned(), &"+x\n".repeat(30)));
+        let block = Block {
+            hosts: vec![&host],
+            rows,
+        };
+        let shown = |format| {
+            let mut out = String::new();
+            let detail = PlanDetail::of(std::slice::from_ref(&block), format);
+            block_text(&mut out, &block, detail, Palette::plain());
+            out
+        };
+        let screen = shown(Format::Table);
+        assert!(screen.lines().count() < 15, "{screen}");
+        assert!(
+            screen.contains("file:/srv/0, file:/srv/1, file:/srv/2 and 57 more"),
+            "{screen}"
+        );
+        assert!(screen.contains("… 24 more lines"), "{screen}");
+        assert_eq!(shown(Format::Wide).matches("+x").count(), 30);
+        assert_eq!(shown(Format::Wide).matches("file:/srv/").count(), 60);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::policy_edit::{Edited, PolicyEdit};
+use crate::cli::folder::RepositoryFolder;
 use crate::output::{Paint, Shell};
 use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
@@ -29,9 +29,8 @@ pub(super) struct Add {
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
 
-    /// The repository's folder
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 #[derive(Serialize)]
@@ -47,7 +46,7 @@ struct AddResult {
 impl Add {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let name = &self.name;
-        let mut edit = PolicyEdit::read(&self.folder)?;
+        let mut edit = PolicyEdit::read(self.folder.path())?;
         let joins = self.joins(&edit)?;
         let mut keys = Vec::new();
         for given in &self.key {

@@ -1,7 +1,6 @@
 mod findings;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_document::Diagnostic;
@@ -11,6 +10,7 @@ use serde::Serialize;
 use super::exceptions::{describe_alone, describe_freeze, emergency, freezes};
 use super::folder::Folder;
 use super::revocations::Revocations;
+use crate::cli::folder::RepositoryFolderOrWord;
 use crate::output::{Paint, Palette, Shell};
 use crate::report::{Exit, Failure, render_diagnostics};
 
@@ -27,9 +27,8 @@ use findings::{Ending, Findings};
     after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read.\nExamples:\n  plumb trust check\n  plumb trust check --now 2027-06-01T00:00:00Z     # judge the keys as of then"
 )]
 pub(super) struct TrustCheck {
-    /// The repository's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolderOrWord,
 
     /// Judge the keys as of this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
@@ -63,7 +62,7 @@ struct TrustCheckResult {
 
 impl TrustCheck {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let folder = Folder::read(&self.dir)?;
+        let folder = Folder::read(self.folder.path())?;
         let at = self.now.unwrap_or_else(Timestamp::now);
         let (checked, diagnostics) = match folder.authority(at) {
             Ok(authority) => {

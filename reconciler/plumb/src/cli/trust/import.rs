@@ -15,6 +15,7 @@ use serde::Serialize;
 use self::note::Note;
 use super::folder::{Folder, must_be_there, owner, top};
 use super::policy_edit::{PolicyEdit, diff};
+use crate::cli::folder::RepositoryFolder;
 use crate::cli::hook::write_commit_hooks;
 use crate::cli::init::new_policy::{NewPolicy, Person, random_id};
 use crate::git::Git;
@@ -48,9 +49,8 @@ pub(super) struct Import {
     #[arg(long)]
     branch: Option<String>,
 
-    /// The repository's folder
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 /// A format that can be read.
@@ -83,8 +83,8 @@ impl Import {
             std::fs::read(&self.file).or_fail(|| format!("cannot read {}", self.file.display()))?;
         let text = String::from_utf8(bytes)
             .or_fail(|| format!("{} isn't UTF-8 text", self.file.display()))?;
-        must_be_there(&self.folder)?;
-        let root = top(&self.folder);
+        must_be_there(self.folder.path())?;
+        let root = top(self.folder.path());
         let there = root.join("trust").exists();
         if self.write && there {
             return Err(Failure::new(format!(
@@ -94,7 +94,7 @@ impl Import {
             .hint("run this without --write to see what to add to it"));
         }
         let existing = if there {
-            Some(Folder::read(&self.folder)?)
+            Some(Folder::read(self.folder.path())?)
         } else {
             None
         };

@@ -1,11 +1,11 @@
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use plumb_trust::policy::POLICY_PATH;
 use serde::Serialize;
 
 use super::folder::top;
 use super::policy_edit::{Edited, PolicyEdit};
+use crate::cli::folder::RepositoryFolderOrWord;
 use crate::cli::hook::write_commit_hooks;
 use crate::cli::init::founders::{Founders, first_policy};
 use crate::cli::init::new_policy::random_id;
@@ -24,9 +24,8 @@ use crate::report::{Exit, Failure};
     after_help = "Examples:\n  plumb trust init\n  plumb trust init --ssh-key alice=alice.pub --openpgp bob=bob.asc"
 )]
 pub(super) struct TrustInit {
-    /// The repository's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolderOrWord,
 
     #[command(flatten)]
     founders: Founders,
@@ -49,14 +48,15 @@ struct TrustInitResult {
 
 impl TrustInit {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let git = Git::at(&self.dir);
-        if !self.dir.is_dir() || git.ask(&["rev-parse", "--git-dir"]).is_err() {
-            return Err(
-                Failure::new(format!("{} isn't in a git repository", self.dir.display()))
-                    .hint("create a fleet with `plumb init DIR`, or a repository with `git init`"),
-            );
+        let git = Git::at(self.folder.path());
+        if !self.folder.path().is_dir() || git.ask(&["rev-parse", "--git-dir"]).is_err() {
+            return Err(Failure::new(format!(
+                "{} isn't in a git repository",
+                self.folder.path().display()
+            ))
+            .hint("create a fleet with `plumb init DIR`, or a repository with `git init`"));
         }
-        let root = top(&self.dir);
+        let root = top(self.folder.path());
         if root.join("trust").exists() {
             return Err(
                 Failure::new(format!("{} already has a trust/ folder", root.display()))

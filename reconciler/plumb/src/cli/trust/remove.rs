@@ -1,10 +1,9 @@
-use std::path::PathBuf;
-
 use plumb_trust::KeyName;
 use plumb_trust::policy::Identity;
 use serde::Serialize;
 
 use super::policy_edit::{Edited, PolicyEdit};
+use crate::cli::folder::RepositoryFolder;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure};
 
@@ -25,9 +24,8 @@ pub(super) struct Remove {
     #[arg(long, value_name = "FINGERPRINT")]
     key: Option<String>,
 
-    /// The repository's folder
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 #[derive(Serialize)]
@@ -43,7 +41,7 @@ struct RemoveResult {
 impl Remove {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let name = &self.name;
-        let mut edit = PolicyEdit::read(&self.folder)?;
+        let mut edit = PolicyEdit::read(self.folder.path())?;
         let identity = edit.identity(name)?;
         let what = match &self.key {
             None => {

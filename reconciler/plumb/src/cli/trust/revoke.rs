@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
@@ -12,6 +11,7 @@ use super::folder::{owner, top};
 use super::needs::{self, GroupNeed};
 use super::policy_edit::NEW_ROOT;
 use super::revocations;
+use crate::cli::folder::RepositoryFolder;
 use crate::cli::init::founders::{user_name, word};
 use crate::git::Git;
 use crate::output::{Paint, Palette, Shell, one_of, quoted};
@@ -57,9 +57,8 @@ pub(super) struct Revoke {
     #[arg(short, long)]
     yes: bool,
 
-    /// The repository's folder
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 /// A rule that nobody can meet any more.
@@ -123,7 +122,7 @@ struct RevokeResult {
 
 impl Revoke {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let root = top(&self.folder);
+        let root = top(self.folder.path());
         let git = Git::at(&root);
         let repository = repository_of(&root)?;
         let on = self.accepted(&repository)?;

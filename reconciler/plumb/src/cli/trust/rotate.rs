@@ -1,5 +1,4 @@
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_trust::KeyName;
@@ -8,6 +7,7 @@ use serde::Serialize;
 
 use super::policy_edit::{Edited, PolicyEdit};
 use super::remove::key_of;
+use crate::cli::folder::RepositoryFolder;
 use crate::output::{Paint, Shell};
 use crate::public_key::PublicKey;
 use crate::report::{Exit, Failure};
@@ -39,9 +39,8 @@ pub(super) struct Rotate {
     #[arg(long, value_name = "TIME")]
     valid_before: Option<Timestamp>,
 
-    /// The repository's folder
-    #[arg(short = 'C', long = "repo", value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolder,
 }
 
 #[derive(Serialize)]
@@ -67,7 +66,7 @@ impl Rotate {
             );
         }
         let name = &self.name;
-        let mut edit = PolicyEdit::read(&self.folder)?;
+        let mut edit = PolicyEdit::read(self.folder.path())?;
         let identity = edit.identity(name)?;
         let key = PublicKey::of(&self.key)?;
         let (old, what) = if identity.keys.iter().any(|own| own.name == key.name) {

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use plumb_trust::policy::{Authority, BindRef, KEYS_PATH, PolicyKey, Satisfiability, SideBranches};
@@ -11,6 +10,7 @@ use super::exceptions::{describe_freeze, emergency, endless_freeze_warning, free
 use super::folder::Folder;
 use super::heartbeat;
 use super::revocations::{self, Revocations};
+use crate::cli::folder::RepositoryFolderOrWord;
 use crate::output::{Paint, Palette, Shell, Table};
 use crate::report::{Exit, Failure, render_diagnostics};
 
@@ -19,9 +19,8 @@ use crate::report::{Exit, Failure, render_diagnostics};
 /// Reads trust/ in the folder, and the fetched `revoke/` tags. `plumb trust check` looks for errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
-    /// The repository's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: RepositoryFolderOrWord,
 }
 
 #[derive(Serialize)]
@@ -39,7 +38,7 @@ struct PolicySummary<'a> {
 
 impl Show {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
-        let folder = Folder::read(&self.dir)?;
+        let folder = Folder::read(self.folder.path())?;
         let authority = folder.usable()?;
         let now = Timestamp::now();
         let revoked = Revocations::of(&folder, now);
