@@ -125,6 +125,9 @@ class HostView:
         self.item = item
         self.labels = item["metadata"].get("labels", {})
         self.status = item["status"]
+        # A message with what `describe` shows beside its headline.
+        for one in [*self.status.get("conditions", []), *self.status.get("failing", []), *self.status.get("giveBacks", [])]:
+            one["message"] = "\n".join(one[part] for part in ("message", "detail", "hint") if one.get(part))
         self.conditions = {one["type"]: one for one in self.status.get("conditions", [])}
 
     def is_(self, condition: str) -> bool | None:

@@ -71,7 +71,7 @@ impl Handle {
 
     /// True if an accepted revision is loaded.
     pub fn is_ready(&self) -> bool {
-        self.view.borrow().ready
+        self.view.borrow().loaded.is_some()
     }
 
     /// Reports that the branch may have moved, so that it is fetched now.

@@ -79,6 +79,12 @@ async fn drive(
         }),
     });
     let_go(&job.spec.let_go, &mut report);
+    let is_unseen = |known: u64| report.ledger.sequence > known;
+    ran.interrupted = job
+        .spec
+        .ledger_sequence
+        .filter(|known| is_unseen(*known))
+        .map(|_| Vec::new());
     if let Some(ended) = rewound(job, &report.ledger) {
         return Ok(ended);
     }
@@ -92,6 +98,9 @@ async fn drive(
         &report,
         &|digest| content(job, digest),
     );
+    if let Some(made) = &mut ran.interrupted {
+        *made = changed_before(job, &planned);
+    }
     let ended = match (&planned.refusal, job.spec.mode) {
         (Some(refusal), _) => RunEnd::Refused(refusal.clone()),
         (None, RunMode::Look) => RunEnd::Looked,
@@ -112,6 +121,8 @@ async fn drive(
             };
             let contents = contents(job, &planned.plan)?;
             let span = tracing::info_span!("apply", changes = planned.plan.changes.len());
+            let changes = planned.plan.changes.iter();
+            ran.unheard = changes.map(|change| change.address.clone()).collect();
             let report = timed(
                 ran,
                 RunPhase::Apply,
@@ -119,6 +130,7 @@ async fn drive(
             )
             .await
             .map_err(|error| RunFailure::of_host(&error, FailedIn::Change))?;
+            ran.unheard.clear();
             split_settling(ran, Duration::from_millis(report.settling));
             record_results(&planned, &report.results, ran);
             ran.resources = ResourceReport::of(&planned, &report.results);
@@ -242,6 +254,14 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
     let found = ledger.sequence;
     (ledger.state == LedgerState::Sound && found < known)
         .then_some(RunEnd::Rewound { known, found })
+}
+
+/// Returns the resources that the target changes and that need no change any more: an earlier run made it.
+fn changed_before(job: &Job, planned: &Planned) -> Vec<Address> {
+    let delta = goal(&job.spec.intent).delta_from(job.spec.base.as_deref());
+    let open: std::collections::BTreeSet<_> = planned.differing().into_iter().collect();
+    let changed = delta.set.into_keys().chain(delta.remove);
+    changed.filter(|address| !open.contains(address)).collect()
 }
 
 /// Turns the give-backs that a person let go of into entries that only leave the ledger.

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use plumb_api::report::Retry;
 use plumb_core::alerting::{HeldCommit, Hold};
 use plumb_core::fleet::{
-    BranchVerdict, FleetRevision, RollbackRecord, SourceFault, SourcePoll, StepVerdict,
-    Verification, with_hint,
+    BranchVerdict, FleetRevision, REVISIONS, RollbackRecord, SourceFault, SourcePoll, StepVerdict,
+    Verification,
 };
+use plumb_core::message::Message;
 use plumb_core::reason::ConditionReason;
-use plumb_core::view::CommitVerdict;
+use plumb_core::view::{CommitHeader, CommitVerdict};
 use plumb_trust::source::{Fetched, Source, SourceError, SourceRetry, VerifyRequest};
 use plumb_trust::{Detail, Oid, Outcome, Reason, ReasonCode, Revocations, Step, Verdict};
 
@@ -45,7 +46,7 @@ pub(crate) fn crashed() -> SourcePoll {
             reason: ConditionReason::Panicked,
             message:
                 "the poll of the repository crashed; this is a defect of Plumb, see the controller's log"
-                    .to_owned(),
+                    .into(),
             retry: Retry::Transient,
         }),
         took: Duration::ZERO,
@@ -60,7 +61,7 @@ pub(crate) fn crashed() -> SourcePoll {
 fn fault(error: &SourceError) -> SourceFault {
     SourceFault {
         reason: reason(error),
-        message: with_hint(error.to_string(), error.hint()),
+        message: Message::new(error.to_string()).with_hint(error.hint()),
         retry: match error.retry() {
             SourceRetry::Transient => Retry::Transient,
             SourceRetry::Stalled => Retry::Stalled,
@@ -198,7 +199,7 @@ async fn verify(
             revoked: revoked.clone(),
             revoked_before: revoked_before.clone(),
             lower_bounds: poll.bound().into_iter().collect(),
-            detail: Detail::Brief,
+            detail: Detail::Newest(REVISIONS),
             ..VerifyRequest::new(poll.introduction, fetched.head, poll.now)
         };
         let outcome = source.verify(request).await?;
@@ -286,6 +287,22 @@ fn is_alarming(verdict: Verdict, reasons: &[Reason]) -> bool {
         })
 }
 
+/// Returns what people know a commit by.
+fn header(step: &Step) -> CommitHeader {
+    let mut signers: Vec<String> = Vec::new();
+    for signer in &step.signers {
+        if !signers.contains(&signer.identity) {
+            signers.push(signer.identity.clone());
+        }
+    }
+    CommitHeader {
+        summary: step.subject.clone(),
+        author: step.author.clone(),
+        committed: step.committed,
+        signers,
+    }
+}
+
 const fn commit_verdict(verdict: Verdict) -> CommitVerdict {
     match verdict {
         Verdict::Accept => CommitVerdict::Accept,
@@ -316,7 +333,7 @@ impl VerifiedBranch {
                 .map(|step| StepVerdict {
                     commit: step.commit.to_string(),
                     verdict: commit_verdict(step.verdict),
-                    summary: step.subject.clone(),
+                    header: header(step),
                     reasons: step.reasons.iter().map(ToString::to_string).collect(),
                 })
                 .collect(),
@@ -349,7 +366,6 @@ impl VerifiedBranch {
         let verdict = step.map_or(self.outcome.verdict, |step| step.verdict);
         let at = self.outcome.steps.iter().position(|s| s.commit == commit);
         let because: Vec<_> = reasons.iter().map(alert_text).collect();
-        let sentences: Vec<_> = reasons.iter().map(ToString::to_string).collect();
         Some(HeldCommit {
             commit: commit.to_string(),
             verdict: commit_verdict(verdict),
@@ -363,7 +379,7 @@ impl VerifiedBranch {
                 .iter()
                 .map(|reason| format!("{reason} [{}]", reason.code))
                 .collect(),
-            message: sentences.join("; "),
+            sentences: reasons.iter().map(ToString::to_string).collect(),
             codes: reasons.iter().map(|r| r.code.to_string()).collect(),
             because: format!("Not accepted: {}.", because.join("; ")),
             behind: at.map_or(0, |at| self.outcome.steps.len() - at - 1),

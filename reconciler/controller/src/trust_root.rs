@@ -57,7 +57,7 @@ impl TrustRootError {
         };
         TrustRootFault {
             reason,
-            message,
+            message: message.into(),
             alert,
         }
     }

@@ -10,6 +10,7 @@
 //! - [`mod@explain`] — the origin of every value.
 //! - [`fleet`] — the loop as a state machine.
 //! - [`status`] — conditions and targets.
+//! - [`message`] — messages for people.
 //! - [`reason`] — the reasons of conditions and records.
 //! - [`view`] — the API's model.
 //! - [`alert`] — an alert in Alertmanager's format.
@@ -26,6 +27,7 @@ mod expand;
 pub mod explain;
 pub mod fleet;
 pub mod manifest;
+pub mod message;
 mod parallel;
 pub mod plan;
 pub mod ports;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use plumb_api::{Address, Digest, HostName};
 use serde::{Deserialize, Serialize};
 
+use crate::message::Message;
 use crate::reason::ConditionReason;
 
 /// A condition's type.
@@ -56,11 +57,9 @@ pub struct Condition {
     pub status: ConditionStatus,
     /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// The reason in a sentence for people.
-    pub message: String,
-    /// What the message is about, in lines: the difference of a file's text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    /// The reason for people: a sentence, and the lines that belong to it.
+    #[serde(flatten)]
+    pub message: Message,
     /// The revision that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<String>,
@@ -163,11 +162,9 @@ pub struct ResourceFailure {
     pub count: u32,
     /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// The cause for the first resource, with the last words of the program that failed.
-    pub message: String,
-    /// The way out, if one is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    /// The cause for the first resource, with the last words of the program that failed, and the way out.
+    #[serde(flatten)]
+    pub message: Message,
 }
 
 /// Resources whose change waits for one thing.
@@ -191,11 +188,9 @@ pub struct FailedGiveBack {
     pub resource: Address,
     /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// The cause, with the last words of the program that failed.
-    pub message: String,
-    /// The way out, if one is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    /// The cause, with the last words of the program that failed, and the way out.
+    #[serde(flatten)]
+    pub message: Message,
     /// The time of the first try.
     pub since: Timestamp,
 }

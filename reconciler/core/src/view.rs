@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use plumb_api::HostName;
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Counters, RecordLog};
+use crate::fleet::{Counters, FleetRevision, RecordLog};
+use crate::message::Message;
 use crate::reason::ConditionReason;
 use crate::status::{Conditions, HostStatus};
 
@@ -41,9 +42,9 @@ pub struct FleetView {
     pub alerts: Arc<[AlertView]>,
     /// The rollout of the newest revision.
     pub rollout: RolloutView,
-    /// True if an accepted revision is loaded.
+    /// The loaded revision: the page shows the resources of a host.
     #[serde(skip)]
-    pub ready: bool,
+    pub loaded: Option<Arc<FleetRevision>>,
     /// The queue; metrics show it.
     #[serde(skip)]
     pub queue: QueueView,
@@ -198,6 +199,43 @@ fn is_empty(labels: &BTreeMap<String, String>) -> bool {
     labels.is_empty()
 }
 
+/// The facts of a commit that people know it by. Those of a commit that isn't accepted are its author's claims,
+/// and commits behind it have none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitHeader {
+    /// The first line of its message.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// The author's name, which anybody can write.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// The time at which it was committed, as it claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Timestamp>,
+    /// The identities whose signatures and approvals count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<String>,
+}
+
+impl CommitHeader {
+    /// Returns these facts; one that isn't known here is taken from `older`.
+    #[must_use]
+    pub fn or(mut self, older: &Self) -> Self {
+        if self.summary.is_empty() {
+            self.summary.clone_from(&older.summary);
+        }
+        if self.author.is_empty() {
+            self.author.clone_from(&older.author);
+        }
+        if self.signers.is_empty() {
+            self.signers.clone_from(&older.signers);
+        }
+        self.committed = self.committed.or(older.committed);
+        self
+    }
+}
+
 /// A commit of the branch with its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -208,10 +246,9 @@ pub struct RevisionView {
     pub verdict: CommitVerdict,
     /// The time of the controller's verdict.
     pub time: Timestamp,
-    /// The first line of the commit's message; set only for accepted commits that hosts were driven to, and
-    /// for the first commit that isn't accepted.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub summary: String,
+    /// The commit's author, date, signers and first line.
+    #[serde(flatten)]
+    pub header: CommitHeader,
     /// The reasons why it isn't accepted, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
@@ -234,8 +271,9 @@ pub struct EventRecord {
     pub host: Option<HostName>,
     /// The reason in one CamelCase word.
     pub reason: ConditionReason,
-    /// The reason in a sentence for people.
-    pub message: String,
+    /// The reason for people: a sentence, and the lines that belong to it.
+    #[serde(flatten)]
+    pub message: Message,
     /// The revision that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,

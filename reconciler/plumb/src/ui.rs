@@ -1,30 +1,41 @@
-//! The page: the fleet on one screen, worst hosts first. Plain HTML without scripts; the template engine
-//! escapes everything.
+//! The pages: the fleet on one screen, worst hosts first, and a page for each host. Plain HTML without scripts
+//! and forms; the template engine escapes everything.
+
+mod filter;
+mod host;
 
 use askama::Template;
 use jiff::Timestamp;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
 
-use crate::http::{AlertState, Event, EventKind, Fleet, HostObject, HostStatus};
+use self::filter::FilterLink;
+use crate::http::{AlertState, Event, EventKind, Fleet, HostObject, HostStatus, Revision};
 use crate::output::{age, count, named, natural, short};
+
+pub(crate) use self::filter::HostFilter;
+pub(crate) use self::host::HostPage;
 
 /// The page's data.
 #[derive(Template)]
 #[template(path = "page.html")]
 pub(crate) struct Page<'a> {
     fleet: &'a Fleet,
+    /// The hosts that the filter chooses.
     hosts: Vec<HostRow<'a>>,
+    links: Vec<FilterLink>,
     conditions: Vec<ConditionRow<'a>>,
     events: Vec<EventRow<'a>>,
     ready: usize,
+    total: usize,
 }
 
 /// A host, as a row of the page.
 struct HostRow<'a> {
     name: String,
-    labels: String,
+    labels: Vec<FilterLink>,
     tone: &'static str,
     word: &'static str,
+    commit: &'a str,
     revision: &'a str,
     seen: String,
     resources: u32,
@@ -38,15 +49,24 @@ struct Trouble<'a> {
     tone: &'static str,
     word: &'static str,
     resources: String,
-    message: &'a str,
+    headline: &'a str,
+    lines: Vec<Line<'a>>,
     hint: &'a str,
+}
+
+/// A line of a detail: added and removed lines of a difference have their colours.
+struct Line<'a> {
+    tone: &'static str,
+    text: &'a str,
 }
 
 /// A condition, as the page shows it.
 struct ConditionRow<'a> {
     kind: String,
+    status: &'static str,
     tone: &'static str,
     condition: &'a Condition,
+    lines: Vec<Line<'a>>,
     age: String,
 }
 
@@ -59,8 +79,8 @@ struct EventRow<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Prepares the page of a fleet, with its newest events.
-    pub(crate) fn new(fleet: &'a Fleet, events: &'a [Event]) -> Self {
+    /// Prepares the page of a fleet, with the hosts that a filter chooses and the newest events.
+    pub(crate) fn new(fleet: &'a Fleet, events: &'a [Event], filter: &HostFilter) -> Self {
         let mut hosts: Vec<_> = fleet
             .hosts
             .iter()
@@ -74,8 +94,13 @@ impl<'a> Page<'a> {
             };
             (rank, natural(&row.name))
         });
+        let ready = hosts.iter().filter(|row| row.tone == "good").count();
+        let (total, links) = (hosts.len(), filter.links(&hosts));
+        hosts.retain(|row| filter.matches(row));
         Self {
-            ready: hosts.iter().filter(|row| row.tone == "good").count(),
+            ready,
+            total,
+            links,
             hosts,
             conditions: fleet
                 .source
@@ -83,24 +108,7 @@ impl<'a> Page<'a> {
                 .iter()
                 .map(|condition| shown(condition, fleet.now))
                 .collect(),
-            events: events
-                .iter()
-                .rev()
-                .take(30)
-                .map(|event| EventRow {
-                    tone: match event.kind {
-                        EventKind::Normal => "good",
-                        EventKind::Warning => "warn",
-                    },
-                    age: age(event.time, fleet.now),
-                    host: event
-                        .host
-                        .as_ref()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
-                    event,
-                })
-                .collect(),
+            events: event_rows(events, fleet.now, 30),
             fleet,
         }
     }
@@ -125,6 +133,63 @@ impl<'a> Page<'a> {
     fn short(oid: &str) -> &str {
         short(oid)
     }
+
+    fn hosts_known(&self) -> usize {
+        self.total
+    }
+
+    fn hosts_on(revision: &Revision) -> usize {
+        usize::try_from(revision.hosts).unwrap_or(usize::MAX)
+    }
+
+    /// Describes where a commit comes from: its author, who vouches for it, and when it was made.
+    fn origin(revision: &Revision) -> String {
+        let header = &revision.header;
+        let mut parts = Vec::new();
+        if !header.author.is_empty() {
+            parts.push(format!("by {}", header.author));
+        }
+        if !header.signers.is_empty() {
+            parts.push(format!("signed by {}", header.signers.join(", ")));
+        }
+        parts.extend(header.committed.map(|at| at.to_string()));
+        parts.join(" · ")
+    }
+}
+
+/// Returns the newest events, newest first.
+fn event_rows(events: &[Event], now: Timestamp, limit: usize) -> Vec<EventRow<'_>> {
+    let newest = events.iter().rev().take(limit);
+    newest
+        .map(|event| EventRow {
+            tone: match event.kind {
+                EventKind::Normal => "good",
+                EventKind::Warning => "warn",
+            },
+            age: age(event.time, now),
+            host: event
+                .host
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            event,
+        })
+        .collect()
+}
+
+/// Returns the lines of a detail.
+fn lines(detail: Option<&str>) -> Vec<Line<'_>> {
+    let lines = detail.unwrap_or_default().lines();
+    lines
+        .map(|text| Line {
+            tone: match text.as_bytes().first() {
+                Some(b'+') => "good",
+                Some(b'-') => "bad",
+                _ => "dim",
+            },
+            text,
+        })
+        .collect()
 }
 
 /// Rates a condition as good, bad or in between. Some types are bad if they are true, others if they are
@@ -153,7 +218,13 @@ fn tone(condition: &Condition) -> &'static str {
 fn shown(condition: &Condition, now: Timestamp) -> ConditionRow<'_> {
     ConditionRow {
         kind: format!("{:?}", condition.kind),
+        status: match condition.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        },
         tone: tone(condition),
+        lines: lines(condition.message.detail()),
         condition,
         age: age(condition.last_transition_time, now),
     }
@@ -191,13 +262,21 @@ fn row(host: &HostObject, now: Timestamp) -> HostRow<'_> {
         .metadata
         .labels
         .iter()
-        .map(|(key, value)| format!("{key}={value}"))
+        .map(|(key, value)| {
+            let text = format!("{key}={value}");
+            FilterLink {
+                address: HostFilter::of_label(text.clone()).address(),
+                text,
+                chosen: false,
+            }
+        })
         .collect();
     HostRow {
         name: host.metadata.name.to_string(),
-        labels: labels.join(" "),
+        labels,
         tone,
         word,
+        commit: host.status.revision.as_deref().unwrap_or_default(),
         revision: host.status.revision.as_deref().map_or("—", short),
         seen: host
             .status
@@ -216,22 +295,25 @@ fn troubles(status: &HostStatus) -> Vec<Trouble<'_>> {
         tone: "bad",
         word: "fails",
         resources: named(&one.resources, one.count),
-        message: &one.message,
-        hint: one.hint.as_deref().unwrap_or_default(),
+        headline: one.message.headline(),
+        lines: lines(one.message.detail()),
+        hint: one.message.hint().unwrap_or_default(),
     });
     let waiting = status.waiting.iter().map(|one| Trouble {
         tone: "warn",
         word: "waits for",
         resources: named(&one.resources, one.count),
-        message: &one.on,
+        headline: &one.on,
+        lines: Vec::new(),
         hint: "",
     });
     let give_backs = status.give_backs.iter().map(|one| Trouble {
         tone: "warn",
         word: "not given back",
         resources: one.resource.to_string(),
-        message: &one.message,
-        hint: one.hint.as_deref().unwrap_or_default(),
+        headline: one.message.headline(),
+        lines: lines(one.message.detail()),
+        hint: one.message.hint().unwrap_or_default(),
     });
     failing.chain(waiting).chain(give_backs).collect()
 }

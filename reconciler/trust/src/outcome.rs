@@ -62,10 +62,16 @@ pub struct Step {
     pub commit: Oid,
     /// The commit's verdict.
     pub verdict: Verdict,
-    /// The first line of its message, without control characters. Only the first commit that isn't accepted
-    /// has one, and only if the commit could be read.
+    /// The first line of its message, without control characters, if the commit could be read; of accepted
+    /// commits only on request.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
+    /// The author's name, which anybody can write; read when `subject` is. Not part of the JSON.
+    #[serde(skip)]
+    pub author: String,
+    /// The time at which it was committed, as it claims; read when `subject` is. Not part of the JSON.
+    #[serde(skip)]
+    pub committed: Option<jiff::Timestamp>,
     /// Reasons for the verdict; empty if the commit is accepted.
     pub reasons: Vec<Reason>,
     /// Observations that don't affect the verdict.
@@ -206,6 +212,8 @@ impl Step {
             commit,
             verdict,
             subject: String::new(),
+            author: String::new(),
+            committed: None,
             reasons: Vec::new(),
             notes: Vec::new(),
             signers: Vec::new(),

@@ -97,6 +97,7 @@ async fn a_bad_manifest_holds_its_host_at_what_it_was_and_nobody_else() {
             .get(Synced)
             .unwrap()
             .message
+            .headline()
             .contains("hosts/a.yaml:")
     );
     assert!(is(&a, Ready));

@@ -33,7 +33,7 @@ fn messages(fleet: &Fleet, reason: &str) -> Vec<String> {
     let events = events
         .into_iter()
         .filter(|event| event.reason.as_str() == reason);
-    events.map(|event| event.message).collect()
+    events.map(|event| event.message.full_text()).collect()
 }
 
 /// A fleet in which `/etc/gone` of host a was dropped and can't be given back.
@@ -65,7 +65,7 @@ async fn a_give_back_that_fails_is_told_once_and_holds_nothing_up() {
         "{status:#?}"
     );
     assert_eq!(status.give_backs[0].resource.to_string(), "file:/etc/gone");
-    let message = status.conditions.get(Ready).unwrap().message.clone();
+    let message = status.conditions.get(Ready).unwrap().message.headline();
     assert!(
         message.ends_with("; not given back yet: file:/etc/gone"),
         "{message}"
@@ -80,7 +80,7 @@ async fn a_give_back_that_fails_is_told_once_and_holds_nothing_up() {
     assert_eq!(
         messages(&fleet, "GiveBackFailed"),
         [
-            "file:/etc/gone can't be given back: systemd knows no unit gone.service; make it again; it is tried again at each resync, and `plumb forget a file:/etc/gone` drops it"
+            "file:/etc/gone can't be given back: systemd knows no unit gone.service\nmake it again\nit is tried again at each resync; run `plumb forget a file:/etc/gone` to drop it"
         ]
     );
     // It is still tried.
@@ -144,7 +144,7 @@ async fn every_failure_of_a_run_is_told() {
     let told: Vec<_> = status
         .failing
         .iter()
-        .map(|one| (one.resources[0].as_str(), one.message.as_str()))
+        .map(|one| (one.resources[0].as_str(), one.message.headline()))
         .collect();
     assert_eq!(
         told,
@@ -156,8 +156,8 @@ async fn every_failure_of_a_run_is_told() {
     assert!(status.next_run.is_some());
     let message = &status.conditions.get(Ready).unwrap().message;
     assert_eq!(
-        message,
-        "file:/etc/x: a directory is in the way (1 more fails: file:/etc/y)"
+        message.full_text(),
+        "file:/etc/x: a directory is in the way\n1 more fails: file:/etc/y"
     );
     assert_eq!(
         messages(&fleet, "Refused"),

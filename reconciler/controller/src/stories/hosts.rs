@@ -31,6 +31,8 @@ pub(super) struct Mood {
     pub(super) refuses: BTreeMap<Address, AgentError>,
     /// It breaks off while it is being changed.
     pub(super) breaks: bool,
+    /// It breaks off when all changes are made, before its report.
+    pub(super) unheard: bool,
     /// It waits for something.
     pub(super) waits: Option<String>,
     /// How long an apply takes.
@@ -400,6 +402,12 @@ impl Session for Talk {
                 });
             }
             let result = self.host.lock().unwrap().apply(&request, &contents);
+            if mood.unheard {
+                return Err(HostError::Broken {
+                    host: self.name.clone(),
+                    reason: "connection reset".to_owned(),
+                });
+            }
             result.map_err(|error| HostError::Agent {
                 host: self.name.clone(),
                 error,

@@ -247,7 +247,7 @@ async fn a_wrong_key_stalls_and_says_what_to_do() {
     let status = fleet.status("a");
     let stalled = status.conditions.get(Stalled).unwrap();
     assert!(
-        stalled.message.contains("plumb enroll a"),
+        stalled.message.full_text().contains("plumb enroll a"),
         "{}",
         stalled.message
     );

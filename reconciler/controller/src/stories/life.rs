@@ -143,8 +143,37 @@ async fn conditions_of_a_host_that_cant_be_worked_on_agree() {
         .find(|event| event.reason.as_str() == "AlertResolved")
         .unwrap();
     assert!(
-        resolved.message.contains("resolved: "),
+        resolved.message.headline().contains("resolved: "),
         "{}",
         resolved.message
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_run_that_the_controller_did_not_survive_are_recorded() {
+    let mut fleet = Fleet::settled(&["a"]).await;
+    fleet.machines.mood("a", |mood| mood.unheard = true);
+    fleet.push(&["a"], "two");
+    fleet.rest(1).await;
+    assert_eq!(fleet.motd("a").as_deref(), Some("two"));
+    fleet.kill().await;
+    fleet.machines.mood("a", |mood| mood.unheard = false);
+    fleet.start().await;
+    fleet
+        .until("a", "settled", |status| {
+            is(status, Ready) && is(status, Synced)
+        })
+        .await;
+    let events = fleet.handle().events(None, 200);
+    let told = events
+        .iter()
+        .filter(|event| event.reason.as_str() == "Applied")
+        .map(|event| event.message.headline());
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "1 change: file:/etc/motd",
+            "made by an interrupted run: file:/etc/motd"
+        ]
     );
 }

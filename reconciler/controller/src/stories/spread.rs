@@ -175,7 +175,7 @@ async fn a_host_that_was_never_driven_says_by_whom_it_is_held_up() {
 
 fn message(status: &HostStatus, kind: ConditionType) -> String {
     let condition = status.conditions.get(kind);
-    condition.map(|c| c.message.clone()).unwrap_or_default()
+    condition.map(|c| c.message.full_text()).unwrap_or_default()
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ async fn an_unsigned_commit_is_held_and_alerts_at_once() {
     assert_eq!(source.held.as_ref().unwrap().commit, bad.to_string());
     let told = fleet.handle().fleet().revisions;
     let told = told.iter().find(|view| view.commit == bad.to_string());
-    let summary = &told.unwrap().summary;
+    let summary = &told.unwrap().header.summary;
     assert!(
         summary.starts_with("change "),
         "it is to be recognised: {summary:?}"
@@ -212,7 +212,7 @@ async fn nothing_is_driven_from_a_floor_that_cannot_be_kept() {
     let verified = source.conditions.get(SourceVerified).unwrap();
     assert_eq!(verified.reason.as_str(), "NotKept");
     assert!(
-        verified.message.contains("no space left"),
+        verified.message.full_text().contains("no space left"),
         "{}",
         verified.message
     );
@@ -278,7 +278,7 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
     assert!(
         events
             .iter()
-            .any(|e| e.reason.as_str() == "KeyRevoked" && e.message.contains(key))
+            .any(|e| e.reason.as_str() == "KeyRevoked" && e.message.headline().contains(key))
     );
 
     // A file that can't be read may name the key that signed the next commit.
@@ -289,7 +289,7 @@ async fn a_key_is_revoked_on_this_machine_without_a_restart() {
     let verified = source.conditions.get(SourceVerified).unwrap().clone();
     assert_eq!(verified.reason.as_str(), "RevocationsUnreadable");
     assert!(
-        verified.message.contains("thief.asc"),
+        verified.message.full_text().contains("thief.asc"),
         "{}",
         verified.message
     );
@@ -322,7 +322,7 @@ async fn a_key_stays_revoked_when_its_tag_goes_while_nobody_looks() {
     let told = |fleet: &Fleet, reason: &str| {
         let events = fleet.handle().events(None, 100);
         let about = |e: &&plumb_core::view::EventRecord| {
-            e.reason.as_str() == reason && e.message.contains(&key.to_string())
+            e.reason.as_str() == reason && e.message.headline().contains(&key.to_string())
         };
         events.iter().filter(about).count()
     };

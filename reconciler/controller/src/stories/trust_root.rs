@@ -9,7 +9,7 @@ const ELSEWHERE: &str = "a111111111111111111111111111111111111111";
 fn verified(fleet: &Fleet) -> (String, String) {
     let source = fleet.handle().fleet().source;
     let condition = source.conditions.get(SourceVerified).unwrap();
-    (condition.reason.to_string(), condition.message.clone())
+    (condition.reason.to_string(), condition.message.full_text())
 }
 
 fn told(fleet: &Fleet, reason: &str) -> usize {

@@ -335,7 +335,7 @@ impl Fleet {
                 steps: vec![StepVerdict {
                     commit,
                     verdict: CommitVerdict::Accept,
-                    summary: "change".to_owned(),
+                    header: CommitHeader::default(),
                     reasons: Vec::new(),
                 }],
                 first_seen: BTreeMap::new(),

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use plumb_api::HostName;
 
 use super::{AlertName, Firing, Outlook, labels};
+use crate::message::Message;
 use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
 use crate::view::CommitVerdict;
@@ -23,8 +24,8 @@ pub struct Settings {
     pub source_after: SignedDuration,
     /// The number of failures of one host in a row.
     pub failures: u32,
-    /// The base address of the runbooks: `RUNBOOKS/plumbhostdrifted`.
-    pub runbooks: String,
+    /// The base address of the runbooks: `RUNBOOKS/plumbhostdrifted`. Without it alerts have no `runbook_url`.
+    pub runbooks: Option<String>,
 }
 
 impl Default for Settings {
@@ -35,7 +36,7 @@ impl Default for Settings {
             hold_after: SignedDuration::from_hours(1),
             source_after: SignedDuration::from_mins(10),
             failures: 3,
-            runbooks: "https://plumb.dev/runbooks".to_owned(),
+            runbooks: None,
         }
     }
 }
@@ -61,8 +62,8 @@ pub struct HeldCommit {
     pub hold: Hold,
     /// The reasons, a sentence each, as the status page shows them.
     pub reasons: Vec<String>,
-    /// The same reasons in one line, as conditions and records have them.
-    pub message: String,
+    /// The same reasons without codes, as conditions and records have them.
+    pub sentences: Vec<String>,
     /// The codes of the reasons.
     pub codes: Vec<String>,
     /// The codes and the missing approvals, in Plumb's own words.
@@ -119,15 +120,16 @@ impl Rules<'_> {
             ],
             host.map_or(&none, |host| host.labels),
         );
-        let runbooks = self.settings.runbooks.trim_end_matches('/');
+        let summary = Message::new(summary).headline().to_owned();
         let mut annotations = BTreeMap::from([
             ("summary".to_owned(), summary),
             ("description".to_owned(), description),
-            (
-                "runbook_url".to_owned(),
-                format!("{runbooks}/{}", name.as_str().to_lowercase()),
-            ),
         ]);
+        if let Some(runbooks) = &self.settings.runbooks {
+            let runbooks = runbooks.trim_end_matches('/');
+            let page = format!("{runbooks}/{}", name.as_str().to_lowercase());
+            annotations.insert("runbook_url".to_owned(), page);
+        }
         if let Some(revision) = revision {
             annotations.insert("revision".to_owned(), revision.to_owned());
         }
@@ -181,7 +183,7 @@ impl Rules<'_> {
                         format!(
                             "{name} stays at its last desired state: its manifests have errors"
                         ),
-                        synced.message.clone(),
+                        synced.message.full_text(),
                     ));
                 }
                 _ => {}
@@ -195,7 +197,7 @@ impl Rules<'_> {
             outlook.firing.push(alert(
                 AlertName::HostDrifted,
                 format!("{name} differs from git: {}", drifted.message),
-                drifted.message.clone(),
+                drifted.message.full_text(),
             ));
         }
         if let Some(stalled) = held(ConditionType::Stalled, ConditionStatus::True) {
@@ -213,7 +215,7 @@ impl Rules<'_> {
             };
             outlook
                 .firing
-                .push(alert(name, summary, stalled.message.clone()));
+                .push(alert(name, summary, stalled.message.full_text()));
             return outlook;
         }
         if let Some(unreachable) = held(ConditionType::Reachable, ConditionStatus::False) {
@@ -222,7 +224,7 @@ impl Rules<'_> {
                 outlook.firing.push(alert(
                     AlertName::HostUnreachable,
                     format!("{name} is unreachable"),
-                    unreachable.message.clone(),
+                    unreachable.message.full_text(),
                 ));
             }
         } else if status.failures >= self.settings.failures {
@@ -230,7 +232,8 @@ impl Rules<'_> {
             outlook.firing.push(alert(
                 AlertName::HostReconcileFailing,
                 format!("{name}: apply keeps failing"),
-                why.map(|ready| ready.message.clone()).unwrap_or_default(),
+                why.map(|ready| ready.message.full_text())
+                    .unwrap_or_default(),
             ));
         }
         outlook
@@ -276,7 +279,10 @@ impl Rules<'_> {
             }
             None => return outlook,
         };
-        let message = format!("{}. Hosts stay at the revision before.", ready.message);
+        let message = format!(
+            "{}\nHosts stay at the revision before.",
+            ready.message.full_text()
+        );
         let alert = self.alert(AlertName::SourceFailing, None, summary, message, unloadable);
         outlook.firing.push(alert);
         outlook

@@ -27,8 +27,7 @@ fn set(
         kind,
         status: value,
         reason,
-        message: format!("because {reason}"),
-        detail: None,
+        message: format!("because {reason}").into(),
         observed_generation: None,
         last_transition_time: at(when),
     });
@@ -99,9 +98,18 @@ fn labels_are_the_identity_and_fit_for_prometheus() {
             "site=home",
         ]
     );
+    assert!(
+        !all[0].annotations.contains_key("runbook_url"),
+        "nobody said where runbooks are"
+    );
+    let settings = Settings {
+        runbooks: Some("https://runbooks.example/".to_owned()),
+        ..Settings::default()
+    };
+    let named = rules(Some("home"), &settings, 0).of_host(host).firing;
     assert_eq!(
-        all[0].annotations["runbook_url"],
-        "https://plumb.dev/runbooks/plumbhostdrifted"
+        named[0].annotations["runbook_url"],
+        "https://runbooks.example/plumbhostdrifted"
     );
     assert_eq!(all[0].annotations["description"], "because DriftHeld");
 }
@@ -179,7 +187,7 @@ fn held_commits_alert_at_once_unless_they_only_wait() {
         hold,
         verdict: CommitVerdict::Reject,
         reasons: Vec::new(),
-        message: String::new(),
+        sentences: Vec::new(),
         codes: Vec::new(),
         because: "uncovered: no identity of the policy has signed it.".to_owned(),
         behind: 2,

@@ -11,13 +11,13 @@ use super::host::{HostMode, HostState, Progress, WantedState};
 use super::persist::{Continuation, put_source, put_target};
 use super::queue::Trigger;
 use super::revision::mode;
-use super::run::with_hint;
 use super::{FleetRevision, OldRevision, Step};
 use crate::alerting::AlertScope;
 use crate::desired::HostResult;
+use crate::message::Message;
 use crate::ports::{Table, Write};
 use crate::reason::ConditionReason;
-use crate::view::{CommitVerdict, EventKind, RevisionView};
+use crate::view::{CommitHeader, CommitVerdict, EventKind, RevisionView};
 
 impl Step<'_> {
     /// Makes this revision the newest one, and points hosts at its desired states.
@@ -57,7 +57,8 @@ impl Step<'_> {
                     "{errors} manifest errors; {held} hosts stay at their last desired state"
                 ),
             };
-            let message = with_hint(message, Some("run `plumb check` to see them".to_owned()));
+            let message =
+                Message::new(message).with_hint(Some("run `plumb check` to see them".to_owned()));
             let revision = Some(revision.commit().to_owned());
             self.warn(None, ConditionReason::ManifestsInvalid, message, revision);
         }
@@ -147,13 +148,16 @@ impl Step<'_> {
         let summary = revision.subject().to_owned();
         let revisions = &mut source.record.revisions;
         if let Some(view) = revisions.iter_mut().find(|r| r.commit == revision.commit()) {
-            view.summary = summary;
+            view.header.summary = summary;
         } else {
             let view = RevisionView {
                 commit: revision.commit().to_owned(),
                 verdict: CommitVerdict::Accept,
                 time: self.now,
-                summary,
+                header: CommitHeader {
+                    summary,
+                    ..CommitHeader::default()
+                },
                 reasons: Vec::new(),
                 hosts: 0,
             };
@@ -183,8 +187,8 @@ impl Step<'_> {
         match result {
             HostResult::Held(diagnostics) => {
                 let message = diagnostics.first().map_or_else(
-                    || "its manifests have errors".to_owned(),
-                    |d| format!("{}: {}", d.span, d.message),
+                    || Message::from("its manifests have errors"),
+                    |d| format!("{}: {}", d.span, d.message).into(),
                 );
                 host.wanted = WantedState::Held(message);
                 // The manifest can't say how to treat a held host, so its mode stays.

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use plumb_api::LoginUrl;
 
 use super::Step;
+use crate::message::Message;
 use crate::reason::ConditionReason;
 use crate::status::{ConditionStatus, ConditionType};
 use crate::view::EventKind;
@@ -82,12 +83,16 @@ impl Step<'_> {
             conditions.remove(ConditionType::ClockSkewed);
             return;
         }
+        let message = match all.as_slice() {
+            [one] => Message::from(one.as_str()),
+            all => Message::from(format!("the clocks of {} Alertmanagers differ", all.len()))
+                .with_detail(all.join("\n")),
+        };
         conditions.set(crate::status::Condition {
             kind: ConditionType::ClockSkewed,
             status: ConditionStatus::True,
             reason: ConditionReason::ClockSkewed,
-            message: all.join("; "),
-            detail: None,
+            message,
             observed_generation: None,
             last_transition_time: self.now,
         });

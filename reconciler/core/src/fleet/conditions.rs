@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::host::{HostMode, HostState, Progress, Reachability, WaitReason, WantedState};
 use super::run_result::first_of;
 use super::{clocks, short_commit};
+use crate::message::Message;
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 
@@ -20,8 +21,7 @@ struct DerivedCondition {
     kind: ConditionType,
     status: ConditionStatus,
     reason: ConditionReason,
-    message: String,
-    detail: Option<String>,
+    message: Message,
 }
 
 /// Derives the conditions of a host. A condition whose status didn't change keeps its transition time; others
@@ -54,7 +54,6 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
             status: new.status,
             reason: new.reason,
             message: new.message,
-            detail: new.detail,
             observed_generation: generation.cloned(),
             last_transition_time: since,
         });
@@ -66,44 +65,44 @@ fn one(
     kind: ConditionType,
     status: ConditionStatus,
     reason: ConditionReason,
-    message: impl Into<String>,
+    message: impl Into<Message>,
 ) -> Vec<DerivedCondition> {
     vec![DerivedCondition {
         kind,
         status,
         reason,
         message: message.into(),
-        detail: None,
     }]
 }
 
 /// Returns `Ready` False and `Reconciling` True: Plumb works on the host.
-fn working(reason: ConditionReason, message: &str) -> Vec<DerivedCondition> {
-    let mut all = one(Ready, False, reason, message);
+fn working(reason: ConditionReason, message: impl Into<Message>) -> Vec<DerivedCondition> {
+    let message = message.into();
+    let mut all = one(Ready, False, reason, message.clone());
     all.extend(one(Reconciling, True, reason, message));
     all
 }
 
 /// Returns `Ready` False and `Stalled` True: a retry won't help until somebody changes something.
-fn stalled(reason: ConditionReason, message: &str) -> Vec<DerivedCondition> {
-    let mut all = one(Ready, False, reason, message);
-    all.extend(one(Stalled, True, reason, message));
+fn stalled(reason: ConditionReason, message: &Message) -> Vec<DerivedCondition> {
+    let mut all = one(Ready, False, reason, message.clone());
+    all.extend(one(Stalled, True, reason, message.clone()));
     all
 }
 
 /// Returns the message of a released host.
-fn released(host: &HostState) -> String {
-    format!(
-        "removed from git; run `plumb forget {}` to drop it",
-        host.name
-    )
+fn released(host: &HostState) -> Message {
+    let hint = format!("run `plumb forget {}` to drop it", host.name);
+    Message::from("removed from git").with_hint(Some(hint))
 }
 
 /// Returns `Ready`, `Reconciling` and `Stalled`.
 fn readiness(host: &HostState) -> Vec<DerivedCondition> {
     let left = |reason, message: &str| one(Ready, Unknown, reason, message);
     match &host.mode {
-        HostMode::Released => return left(ConditionReason::Released, &released(host)),
+        HostMode::Released => {
+            return one(Ready, Unknown, ConditionReason::Released, released(host));
+        }
         HostMode::Suspended(_) => {
             return left(ConditionReason::Suspended, "suspended by its manifest");
         }
@@ -141,7 +140,7 @@ fn readiness(host: &HostState) -> Vec<DerivedCondition> {
                     "observed, waits for its turn in the rollout".to_owned()
                 }
             };
-            working(ConditionReason::AwaitingTurn, &message)
+            working(ConditionReason::AwaitingTurn, message)
         }
         Progress::Settled(revision) => match &host.drift {
             Some(drift) if drift.reason == ConditionReason::DriftHeld => one(
@@ -166,7 +165,7 @@ fn readiness(host: &HostState) -> Vec<DerivedCondition> {
             if host.progress.is_stalled() {
                 stalled(*reason, message)
             } else {
-                working(*reason, message)
+                working(*reason, message.clone())
             }
         }
     }
@@ -212,7 +211,7 @@ fn synced(host: &HostState) -> Vec<DerivedCondition> {
     };
     if let Some(why) = &host.newer_unloadable {
         let reason = ConditionReason::FilesUnreadable;
-        return one(Synced, False, reason, why.to_string());
+        return one(Synced, False, reason, Message::clone(why));
     }
     let head = short_commit(host.head.as_deref().unwrap_or_default());
     match &host.target {
@@ -228,7 +227,7 @@ fn synced(host: &HostState) -> Vec<DerivedCondition> {
         _ => {
             // A blocked host can't get a target even when its turn comes.
             if let Some((reason, why)) = obstacle(host) {
-                let message = format!("can't apply {head}: {why}");
+                let message = Message::new(format!("can't apply {head}: {why}"));
                 return one(Synced, False, reason, message);
             }
             let message = match &host.wait {
@@ -241,7 +240,7 @@ fn synced(host: &HostState) -> Vec<DerivedCondition> {
 }
 
 /// Returns the reason why no run can work on the host, if there is one.
-fn obstacle(host: &HostState) -> Option<(ConditionReason, &str)> {
+fn obstacle(host: &HostState) -> Option<(ConditionReason, &Message)> {
     match (&host.progress, &host.reach) {
         // Other failures may come from the old target, and the new target may fix them.
         (
@@ -271,11 +270,7 @@ fn drifted(host: &HostState) -> Vec<DerivedCondition> {
         (true, _) => True,
         (false, _) => False,
     };
-    let mut drifted = one(Drifted, status, drift.reason, drift.message.clone());
-    for condition in &mut drifted {
-        condition.detail.clone_from(&drift.detail);
-    }
-    drifted
+    one(Drifted, status, drift.reason, drift.message.clone())
 }
 
 fn clock(host: &HostState) -> Vec<DerivedCondition> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::backoff::Backoff;
 use super::effect::RunId;
 use crate::desired::Suspension;
+use crate::message::Message;
 use crate::reason::ConditionReason;
 use crate::status::{FailedGiveBack, HostStatus, ResourceFailure, ResourceWait, Target};
 use crate::view::HostObject;
@@ -43,8 +44,9 @@ pub(super) enum Reachability {
     Lost {
         /// The reason.
         reason: ConditionReason,
-        /// The reason, in a sentence.
-        message: String,
+        /// The reason, for people.
+        #[serde(flatten)]
+        message: Message,
     },
 }
 
@@ -66,8 +68,9 @@ pub(super) enum Progress {
     Failed {
         /// The reason.
         reason: ConditionReason,
-        /// The reason, in a sentence.
-        message: String,
+        /// The reason, for people.
+        #[serde(flatten)]
+        message: Message,
         /// The kind of retry.
         retry: Retry,
     },
@@ -92,11 +95,9 @@ impl Progress {
 pub(super) struct Drift {
     /// The result of the drift: found, corrected or left.
     pub reason: ConditionReason,
-    /// The addresses, in a sentence.
-    pub message: String,
-    /// The lines that differ.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    /// The addresses, in a sentence, and the lines that differ.
+    #[serde(flatten)]
+    pub message: Message,
 }
 
 /// The reason why a host doesn't get the target of the newest revision.
@@ -115,8 +116,8 @@ pub(super) enum WantedState {
     Unknown,
     /// The state has this digest.
     State(Digest),
-    /// The manifests can't be used; the text says why.
-    Held(String),
+    /// The manifests can't be used; the message says why.
+    Held(Message),
     /// The host isn't in git.
     Nothing,
 }
@@ -133,7 +134,7 @@ pub struct HostState {
     /// The newest revision.
     pub(super) head: Option<Arc<str>>,
     /// The reason why a newer accepted revision can't be loaded.
-    pub(super) newer_unloadable: Option<Arc<str>>,
+    pub(super) newer_unloadable: Option<Arc<Message>>,
     /// The durable target.
     pub(super) target: Option<Target>,
     /// The next target, until its write is acknowledged.

@@ -60,12 +60,12 @@ pub use resource_report::ResourceReport;
 pub use revision::FleetRevision;
 pub use run::{
     ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunFailure, RunMode, RunReport,
-    with_hint,
 };
 pub use source::{
     BranchVerdict, RollbackRecord, SourceFault, SourcePoll, SourceRecord, StepVerdict,
     TrustRootFault, Verification,
 };
+pub use source_poll::REVISIONS;
 pub use stored::{Identity, Persisted, RecordError};
 
 use backoff::Jitter;
@@ -307,7 +307,7 @@ impl FleetState {
                     .map(|(host, failure)| (host.clone(), failure.reason.clone()))
                     .collect(),
             }),
-            ready: self.head.is_some(),
+            loaded: self.head.clone(),
             queue: self.queue_view(now),
             records: self.records.clone(),
             counters: self.counters.clone(),

@@ -7,6 +7,7 @@ use plumb_api::HostName;
 
 use super::Step;
 use super::effect::Effect;
+use crate::message::Message;
 use crate::ports::{Table, Write};
 use crate::reason::ConditionReason;
 use crate::view::{EventKind, EventRecord};
@@ -120,7 +121,7 @@ impl Step<'_> {
         host: Option<&HostName>,
         kind: EventKind,
         reason: ConditionReason,
-        message: String,
+        message: impl Into<Message>,
         revision: Option<String>,
     ) {
         let record = EventRecord {
@@ -128,7 +129,7 @@ impl Step<'_> {
             kind,
             host: host.cloned(),
             reason,
-            message,
+            message: message.into(),
             revision,
         };
         let writes = Arc::make_mut(&mut self.state.records).push(record.clone());
@@ -141,7 +142,7 @@ impl Step<'_> {
         &mut self,
         host: Option<&HostName>,
         reason: ConditionReason,
-        message: String,
+        message: impl Into<Message>,
         revision: Option<String>,
     ) {
         self.record(host, EventKind::Warning, reason, message, revision);
@@ -163,7 +164,7 @@ mod tests {
             kind: EventKind::Normal,
             host: None,
             reason: ConditionReason::Recovered,
-            message,
+            message: message.into(),
             revision: None,
         };
         let mut log = RecordLog::default();
@@ -180,7 +181,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(log.newest(None, 1)[0].message, (KEPT + 9).to_string());
+        assert_eq!(
+            log.newest(None, 1)[0].message.headline(),
+            (KEPT + 9).to_string()
+        );
         let mut log = RecordLog::load(
             stored
                 .iter()
@@ -188,8 +192,8 @@ mod tests {
                 .collect(),
         );
         assert_eq!(log.newest(None, KEPT * 2).len(), KEPT);
-        assert_eq!(log.newest(None, KEPT)[0].message, "10");
+        assert_eq!(log.newest(None, KEPT)[0].message.headline(), "10");
         assert_eq!(log.push(record("next".to_owned())).len(), 2);
-        assert_eq!(log.newest(None, 2)[1].message, "next");
+        assert_eq!(log.newest(None, 2)[1].message.headline(), "next");
     }
 }

@@ -3,6 +3,7 @@
 use plumb_api::Address;
 use plumb_api::report::{AgentError, ChangeResult, Outcome};
 
+use crate::message::Message;
 use crate::plan::Planned;
 use crate::reason::ConditionReason;
 use crate::status::{ResourceFailure, ResourceWait};
@@ -67,11 +68,13 @@ impl ResourceReport {
             let name = of.split_once(':').map_or(of, |(_, name)| name);
             message.replace(name, "")
         };
-        let key = alike(&error.message, &address.to_string());
+        let message = Message::new(error.message.chars().take(MESSAGE).collect::<String>())
+            .with_hint(error.hint.clone());
+        let key = alike(&message.full_text(), &address.to_string());
         let known = self.failing.iter_mut().find(|known| {
             let first = known.resources.first().map_or("", String::as_str);
             let first = first.split(" (from ").next().unwrap_or_default();
-            known.reason == reason && alike(&known.message, first) == key
+            known.reason == reason && alike(&known.message.full_text(), first) == key
         });
         let name = planned.name(address);
         if let Some(known) = known {
@@ -84,8 +87,7 @@ impl ResourceReport {
                 resources: vec![name],
                 count: 1,
                 reason,
-                message: error.message.chars().take(MESSAGE).collect(),
-                hint: error.hint.clone(),
+                message,
             });
         } else if let Some(last) = self.failing.last_mut() {
             last.count = last.count.saturating_add(1);
@@ -111,17 +113,15 @@ impl ResourceReport {
         }
     }
 
-    /// Returns the first failure in a sentence, with the names of the others.
-    pub(super) fn headline(&self) -> Option<String> {
+    /// Returns the first failure, with the names of the others in the detail.
+    pub(super) fn message(&self) -> Option<Message> {
         let first = self.failing.first()?;
         let address = first.resources.first().map_or("", String::as_str);
-        let text =
-            super::run::with_hint(format!("{address}: {}", first.message), first.hint.clone());
-        let mut rest = Vec::new();
+        let mut message = first.message.about(address);
         let names = self.failing.iter().flat_map(|one| &one.resources).skip(1);
         let count: u32 = self.failing.iter().map(|one| one.count).sum();
         if count > 1 {
-            rest.push(format!(
+            message = message.with_detail(format!(
                 "{} more {}: {}",
                 count - 1,
                 if count == 2 { "fails" } else { "fail" },
@@ -129,13 +129,9 @@ impl ResourceReport {
             ));
         }
         if !self.waiting.is_empty() {
-            rest.push(self.waits_for());
+            message = message.with_detail(self.waits_for());
         }
-        Some(if rest.is_empty() {
-            text
-        } else {
-            format!("{text} ({})", rest.join("; "))
-        })
+        Some(message)
     }
 
     /// Returns what the waiting resources wait for, in a phrase.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use plumb_api::{Digest, FleetName, HostName};
+use plumb_api::{Address, CompositeAddress, Digest, FleetName, HostName};
 use plumb_document::Severity;
 
 use super::host::HostMode;
@@ -50,6 +50,18 @@ impl FleetRevision {
     /// Returns the contents that the specs name.
     pub fn contents(&self) -> &Contents {
         &self.resolved.contents
+    }
+
+    /// Returns the addresses of a host's resources, each with the composite that it is a part of.
+    pub fn resources(
+        &self,
+        host: &HostName,
+    ) -> impl Iterator<Item = (&Address, Option<&CompositeAddress>)> {
+        let desired = self.intent(host).map(|intent| &intent.desired);
+        desired.into_iter().flat_map(|desired| {
+            let addresses = desired.resources().keys();
+            addresses.map(|address| (address, desired.origin(address)))
+        })
     }
 
     pub(super) fn fleet(&self) -> &FleetName {

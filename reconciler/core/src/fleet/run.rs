@@ -8,6 +8,7 @@ use plumb_api::{Address, HostName};
 
 use super::effect::{PhaseTimes, RunId, StartRun};
 use super::resource_report::ResourceReport;
+use crate::message::Message;
 use crate::plan::{Planned, Refusal};
 use crate::ports::HostError;
 use crate::reason::ConditionReason;
@@ -41,6 +42,11 @@ pub struct RunReport {
     pub resources: ResourceReport,
     /// The resources that the host's ledger dropped by a person's request.
     pub let_go: Vec<Address>,
+    /// The resources that an interrupted run changed, if the host's ledger shows one whose end the controller
+    /// didn't see.
+    pub interrupted: Option<Vec<Address>>,
+    /// The resources of an apply whose report never came.
+    pub unheard: Vec<Address>,
     /// Troubles of the host that failed no change.
     pub warnings: Vec<String>,
     /// The end of the run.
@@ -149,8 +155,8 @@ pub enum Contact {
 pub struct RunFailure {
     /// The reason.
     pub reason: ConditionReason,
-    /// The reason, in a sentence.
-    pub message: String,
+    /// The reason, for people.
+    pub message: Message,
     /// The kind of retry.
     pub retry: Retry,
     /// The part of the run that failed.
@@ -171,6 +177,8 @@ impl RunReport {
             outcomes: Vec::new(),
             resources: ResourceReport::default(),
             let_go: Vec::new(),
+            interrupted: None,
+            unheard: Vec::new(),
             warnings: Vec::new(),
             end: RunEnd::Looked,
             phases: Vec::new(),
@@ -186,20 +194,12 @@ impl RunReport {
     }
 }
 
-/// Appends a hint to a message.
-pub fn with_hint(message: String, hint: Option<String>) -> String {
-    match hint {
-        Some(hint) => format!("{message}; {hint}"),
-        None => message,
-    }
-}
-
 impl RunFailure {
     /// Creates the failure of the controller itself, with the retry class of its reason.
-    pub fn of_controller(reason: ConditionReason, message: String) -> Self {
+    pub fn of_controller(reason: ConditionReason, message: impl Into<Message>) -> Self {
         Self {
             reason,
-            message,
+            message: message.into(),
             retry: reason.retry().unwrap_or(Retry::Transient),
             failed_in: FailedIn::Controller,
             contact: Contact::Made,
@@ -234,7 +234,7 @@ impl RunFailure {
         Self {
             reason: error.reason(),
             retry: error.reason().retry().unwrap_or(Retry::Transient),
-            message: with_hint(error.to_string(), error.hint()),
+            message: Message::new(error.to_string()).with_hint(error.hint()),
             failed_in,
             contact,
         }
@@ -259,7 +259,7 @@ impl RunFailure {
         let first = failing.find(|failure| failure.reason.retry() == Some(retry))?;
         Some(Self {
             reason: first.reason,
-            message: report.headline()?,
+            message: report.message()?,
             retry,
             failed_in: FailedIn::Change,
             contact: Contact::Made,
@@ -276,10 +276,10 @@ impl RunEnd {
     /// Returns the end of a run from the results of its changes.
     pub fn of_changes(planned: &Planned, results: &[ChangeResult]) -> Self {
         let report = ResourceReport::of(planned, results);
-        let incomplete = |message| {
+        let incomplete = |message: String| {
             Self::Partly(RunFailure {
                 reason: ConditionReason::Incomplete,
-                message,
+                message: message.into(),
                 retry: Retry::Transient,
                 failed_in: FailedIn::Change,
                 contact: Contact::Made,

@@ -8,13 +8,12 @@ use plumb_api::{Address, Epoch, HostName};
 use super::host::{Drift, HostMode, Progress, Reachability};
 use super::persist::{Continuation, put_state, put_target};
 use super::queue::Trigger;
-use super::run::{
-    ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunMode, RunReport, with_hint,
-};
+use super::run::{ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunMode, RunReport};
 use super::stored::Identity;
 use super::stored::put_identity;
 use super::{Step, later, short_commit};
 use crate::desired::Lifecycle;
+use crate::message::Message;
 use crate::plan::{Planned, goal};
 use crate::reason::ConditionReason;
 use crate::rollout::HostOutcome;
@@ -31,7 +30,7 @@ const NAMED: usize = 20;
 const TOLD: usize = 10;
 
 /// A failure of a run of any kind: reason, message, and the kind of retry.
-type FailureSummary = (ConditionReason, String, Retry);
+type FailureSummary = (ConditionReason, Message, Retry);
 
 impl Step<'_> {
     pub(super) fn run_ended(&mut self, report: &RunReport) {
@@ -140,6 +139,10 @@ impl Step<'_> {
             if report.mode == RunMode::Drive {
                 host.held = Some(report.target.digest);
             }
+        }
+        if !report.unheard.is_empty() {
+            let names = report.unheard.iter().take(NAMED);
+            host.differing = names.map(ToString::to_string).collect();
         }
         if let Some(planned) = &report.planned {
             if report.mode == RunMode::Drive && planned.refusal.is_none() {
@@ -338,6 +341,18 @@ impl Step<'_> {
             let message = format!("drift not corrected: {}", first_of(&held));
             self.warn(Some(name), ConditionReason::DriftFound, message, revision());
         }
+        if let Some(made) = &report.interrupted {
+            let mut made: Vec<String> = made.iter().map(ToString::to_string).collect();
+            if made.is_empty() {
+                made = self.no_longer_differing(name, report);
+            }
+            let message = match made.as_slice() {
+                [] => "an interrupted run changed the host".to_owned(),
+                made => format!("made by an interrupted run: {}", first_of(made)),
+            };
+            let (kind, reason) = (EventKind::Normal, ConditionReason::Applied);
+            self.record(Some(name), kind, reason, message, revision());
+        }
         let intended = applied(true);
         if !intended.is_empty() {
             let count = intended.len();
@@ -367,6 +382,18 @@ impl Step<'_> {
         }
     }
 
+    /// Returns the resources that differed after the last run and don't before this one.
+    fn no_longer_differing(&self, name: &HostName, report: &RunReport) -> Vec<String> {
+        let open = report.planned.as_ref().map(Planned::differing);
+        let is_open = |address: &String| {
+            let open = open.iter().flatten();
+            open.into_iter().any(|open| open.to_string() == *address)
+        };
+        let host = self.state.hosts.get(name);
+        let before = host.into_iter().flat_map(|host| &host.differing);
+        before.filter(|one| !is_open(one)).cloned().collect()
+    }
+
     /// Records each failure and each give-back that is new since the last run.
     fn record_resources(&mut self, name: &HostName, report: &RunReport) {
         let Some(host) = self.state.hosts.get(name) else {
@@ -382,13 +409,13 @@ impl Step<'_> {
         };
         let new: Vec<_> = report.resources.failing.iter().filter(is_new).collect();
         for failure in new.iter().take(TOLD) {
-            let text = with_hint(failure.message.clone(), failure.hint.clone());
-            let message = format!("{}: {text}", first_of(&failure.resources));
-            records.push((failure.reason, message));
+            let names = first_of(&failure.resources);
+            records.push((failure.reason, failure.message.about(&names)));
         }
         if let Some(first) = new.get(TOLD) {
             let more = new.len() - TOLD;
-            let message = format!("{more} more causes; `plumb describe host {name}` lists them");
+            let hint = format!("run `plumb describe host {name}` to list them");
+            let message = Message::new(format!("{more} more causes")).with_hint(Some(hint));
             records.push((first.reason, message));
         }
         for (address, error) in &report.resources.give_backs {
@@ -398,11 +425,18 @@ impl Step<'_> {
                 .iter()
                 .any(|known| known.resource == *address && known.reason == reason);
             if !known {
-                let text = with_hint(error.message.clone(), error.hint.clone());
-                let message = format!(
-                    "{address} can't be given back: {text}; it is tried again at each resync, and `plumb forget {name} {address}` drops it"
+                let mut message =
+                    Message::new(format!("{address} can't be given back: {}", error.message));
+                if let Some(hint) = &error.hint {
+                    message = message.with_detail(hint.clone());
+                }
+                let hint = format!(
+                    "it is tried again at each resync; run `plumb forget {name} {address}` to drop it"
                 );
-                records.push((ConditionReason::GiveBackFailed, message));
+                records.push((
+                    ConditionReason::GiveBackFailed,
+                    message.with_hint(Some(hint)),
+                ));
             }
         }
         for (reason, message) in records {
@@ -455,8 +489,7 @@ fn give_backs(
         .map(|(address, error)| FailedGiveBack {
             resource: address.clone(),
             reason: error.code.into(),
-            message: error.message.clone(),
-            hint: error.hint.clone(),
+            message: Message::new(error.message.clone()).with_hint(error.hint.clone()),
             since: before
                 .iter()
                 .find(|known| known.resource == *address)
@@ -475,7 +508,10 @@ pub(super) fn first_of(all: &[String]) -> String {
 
 /// Returns the failure that an end of a run amounts to, if it does.
 fn failure_of(host: &HostName, end: &RunEnd) -> Option<FailureSummary> {
-    let stalled = |reason, message| Some((reason, message, Retry::Stalled));
+    let stalled = |reason, message: String, hint: String| {
+        let message = Message::new(message).with_hint(Some(hint));
+        Some((reason, message, Retry::Stalled))
+    };
     match end {
         RunEnd::Settled | RunEnd::Looked => None,
         RunEnd::Partly(failure) | RunEnd::Failed(failure) => {
@@ -484,28 +520,31 @@ fn failure_of(host: &HostName, end: &RunEnd) -> Option<FailureSummary> {
         RunEnd::Refused(refusal) => {
             let reason = refusal.reason();
             let hint = refusal.hint().map(str::to_owned);
-            let message = with_hint(refusal.to_string(), hint);
+            let message = Message::new(refusal.to_string()).with_hint(hint);
             Some((reason, message, reason.retry().unwrap_or(Retry::Transient)))
         }
         RunEnd::Newer(ran) => stalled(
             ConditionReason::WouldGoBack,
             format!(
-                "the host ran {}, which is newer than its target; to go back, push a signed commit with a `Rollback-To:` trailer",
+                "the host ran {}, which is newer than its target",
                 short_commit(ran)
             ),
+            "push a signed commit with a `Rollback-To:` trailer to go back".to_owned(),
         ),
         RunEnd::OffChain(ran) => stalled(
             ConditionReason::OffVerifiedChain,
             format!(
-                "the host ran {}, which isn't on the verified chain; nothing is changed on it: find out which controller drives it",
+                "the host ran {}, which isn't on the verified chain; nothing is changed on it",
                 short_commit(ran)
             ),
+            "find out which controller drives it".to_owned(),
         ),
         RunEnd::Rewound { known, found } => stalled(
             ConditionReason::LedgerRewound,
             format!(
-                "the host's ledger went back from {known} to {found}: the machine was restored or is a clone; run `plumb forget {host}` to accept that"
+                "the host's ledger went back from {known} to {found}: the machine was restored or is a clone"
             ),
+            format!("run `plumb forget {host}` to accept that"),
         ),
     }
 }
@@ -526,14 +565,14 @@ fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
         RunEnd::Failed(failure)
             if failure.contact == Contact::Lost && failure.failed_in != FailedIn::Change =>
         {
-            HostOutcome::Unreachable(failure.message.clone())
+            HostOutcome::Unreachable(failure.message.headline().to_owned())
         }
         // An error of the controller says nothing about the host.
         RunEnd::Failed(failure) if failure.reason == ConditionReason::SourceFailed => {
             HostOutcome::UnderWay
         }
         RunEnd::Partly(failure) | RunEnd::Failed(failure) => {
-            HostOutcome::Failed(failure.message.clone())
+            HostOutcome::Failed(failure.message.headline().to_owned())
         }
         RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => HostOutcome::Failed(
             "the host ran a revision that its target doesn't contain; see its conditions"
@@ -602,10 +641,10 @@ fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
         (ConditionReason::NoDrift, "no drift was found".to_owned())
     };
     let all = [held, remaining, corrected].concat();
+    let detail = lines_of(planned, &all).unwrap_or_default();
     let drift = Drift {
         reason,
-        message,
-        detail: lines_of(planned, &all),
+        message: Message::new(message).with_detail(detail),
     };
     (drift, runs)
 }

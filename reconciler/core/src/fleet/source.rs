@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{FleetRevision, LoopSettings};
 use crate::alerting::HeldCommit;
+use crate::message::Message;
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
-use crate::view::{CommitVerdict, HeldView, RevisionView, SourceView};
+use crate::view::{CommitHeader, CommitVerdict, HeldView, RevisionView, SourceView};
 
 /// The stored record of the source.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -59,8 +60,8 @@ pub struct RollbackRecord {
 pub struct SourceFault {
     /// The reason.
     pub reason: ConditionReason,
-    /// The reason, in a sentence, with a hint.
-    pub message: String,
+    /// The reason, for people.
+    pub message: Message,
     /// The kind of retry.
     pub retry: Retry,
 }
@@ -70,8 +71,8 @@ pub struct SourceFault {
 pub struct TrustRootFault {
     /// The reason.
     pub reason: ConditionReason,
-    /// The reason, in a sentence, with a hint.
-    pub message: String,
+    /// The reason, for people.
+    pub message: Message,
     /// The reason for alerts, without text from the repository.
     pub alert: String,
 }
@@ -133,8 +134,8 @@ pub struct StepVerdict {
     pub commit: String,
     /// The verdict on it.
     pub verdict: CommitVerdict,
-    /// The first line of its message, if it may be shown.
-    pub summary: String,
+    /// Its author, date, signers and first line, as far as they are known.
+    pub header: CommitHeader,
     /// The reasons why it isn't accepted, a sentence each.
     pub reasons: Vec<String>,
 }
@@ -161,11 +162,11 @@ pub(super) struct SourceState {
     pub(super) held: Option<HeldCommit>,
     pub(super) root_fault: Option<TrustRootFault>,
     /// The reason why the branch can't be verified or its verdict can't be used.
-    pub(super) blocked: Option<(ConditionReason, String)>,
+    pub(super) blocked: Option<(ConditionReason, Message)>,
     /// The result of the last fetch; `None` before the first.
     pub(super) fetch: Option<Result<(), SourceFault>>,
     /// The accepted commit that can't be loaded, and why.
-    pub(super) unloadable: Option<(String, String)>,
+    pub(super) unloadable: Option<(String, Message)>,
     pub(super) last_fetch: Option<Timestamp>,
     /// Keys that this machine's configuration revokes; `None` until they are read.
     pub(super) revoked: Option<Vec<String>>,
@@ -218,7 +219,7 @@ impl SourceState {
             Ok(()) => (
                 ConditionStatus::True,
                 ConditionReason::Fetched,
-                "the last fetch succeeded".to_owned(),
+                Message::from("the last fetch succeeded"),
             ),
             Err(fault) => (ConditionStatus::False, fault.reason, fault.message.clone()),
         });
@@ -232,7 +233,6 @@ impl SourceState {
                     status,
                     reason,
                     message,
-                    detail: None,
                     observed_generation: None,
                     last_transition_time: now,
                 });
@@ -240,7 +240,7 @@ impl SourceState {
         }
     }
 
-    fn verification(&self) -> Option<(ConditionStatus, ConditionReason, String)> {
+    fn verification(&self) -> Option<(ConditionStatus, ConditionReason, Message)> {
         if let Some((reason, message)) = &self.blocked {
             return Some((ConditionStatus::False, *reason, message.clone()));
         }
@@ -262,7 +262,7 @@ impl SourceState {
         Some((
             ConditionStatus::True,
             ConditionReason::Accepted,
-            format!("every commit up to {head} is accepted"),
+            format!("every commit up to {head} is accepted").into(),
         ))
     }
 
@@ -312,6 +312,10 @@ pub(super) struct PendingFloor {
 }
 
 /// Returns the message of conditions and records about a held commit.
-pub(super) fn held_message(held: &HeldCommit) -> String {
-    format!("{} isn't accepted: {}", held.commit, held.message)
+pub(super) fn held_message(held: &HeldCommit) -> Message {
+    let commit = super::short_commit(&held.commit);
+    let first = held.sentences.first().map_or("", String::as_str);
+    let message = Message::new(format!("{commit} isn't accepted: {first}"));
+    let more = held.sentences.get(1..).unwrap_or_default();
+    message.with_detail(more.join("\n"))
 }

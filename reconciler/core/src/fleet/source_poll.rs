@@ -14,13 +14,14 @@ use super::source::{
 };
 use super::{FleetRevision, Step, later, short_commit};
 use crate::alerting::{AlertScope, HeldCommit};
+use crate::message::Message;
 use crate::ports::StoreError;
 use crate::reason::ConditionReason;
 use crate::status::ConditionType;
 use crate::view::{CommitVerdict, EventKind, RevisionView};
 
 /// The number of stored revisions.
-const REVISIONS: usize = 50;
+pub const REVISIONS: usize = 50;
 
 /// The number of stored signed rollbacks. A host that missed more of them needs manual work.
 const ROLLBACKS: usize = 100;
@@ -165,11 +166,8 @@ impl Step<'_> {
             return;
         }
         let newer = unloadable.as_ref().map(|(commit, why)| {
-            let text = format!(
-                "{} is accepted and can't be loaded: {why}",
-                short_commit(commit)
-            );
-            Arc::<str>::from(text)
+            let about = format!("{} is accepted and can't be loaded", short_commit(commit));
+            Arc::new(why.about(&about))
         });
         self.state.source.unloadable = unloadable;
         let hosts: Vec<_> = self.state.hosts.keys().cloned().collect();
@@ -205,9 +203,9 @@ impl Step<'_> {
                 }
             }
             Err(error) => {
-                let message = format!(
+                let message = Message::new(format!(
                     "nothing new is accepted while the revoked keys can't be read: {error}"
-                );
+                ));
                 let reason = ConditionReason::RevocationsUnreadable;
                 if self.block(reason, &message) {
                     self.warn(None, reason, message, None);
@@ -217,10 +215,10 @@ impl Step<'_> {
     }
 
     /// Sets the reason why nothing new is accepted; returns true if the reason is new.
-    fn block(&mut self, reason: ConditionReason, message: &str) -> bool {
+    fn block(&mut self, reason: ConditionReason, message: &Message) -> bool {
         let source = &mut self.state.source;
         let news = source.reason(ConditionType::SourceVerified) != Some(reason);
-        source.blocked = Some((reason, message.to_owned()));
+        source.blocked = Some((reason, message.clone()));
         source.derive(self.now);
         news
     }
@@ -291,10 +289,10 @@ impl Step<'_> {
                     || "no host is changed".to_owned(),
                     |floor| format!("hosts stay at {}", short_commit(&floor)),
                 );
-                let message = format!(
+                let message = Message::new(format!(
                     "{} is accepted, but the controller's state can't be written: {error}; {stay} until it can",
                     short_commit(&verdict.accepted)
-                );
+                ));
                 self.block(ConditionReason::NotKept, &message);
                 self.retry_floor();
                 self.poll_ended();
@@ -383,12 +381,14 @@ impl Step<'_> {
             // The floor is among the steps even if it was accepted long ago; it is counted once.
             let changed = known.is_none_or(|at| revisions[at].verdict != step.verdict);
             let old = known.map(|at| &revisions[at]);
-            let summary = old.map(|old| &old.summary).filter(|text| !text.is_empty());
             let view = RevisionView {
                 commit: step.commit.clone(),
                 verdict: step.verdict,
                 time: old.filter(|_| !changed).map_or(now, |old| old.time),
-                summary: summary.unwrap_or(&step.summary).clone(),
+                header: match old {
+                    Some(old) => step.header.clone().or(&old.header),
+                    None => step.header.clone(),
+                },
                 reasons: step.reasons.clone(),
                 hosts: 0,
             };

@@ -112,7 +112,6 @@ impl HostRecordFacts {
         let drift = conditions.get(ConditionType::Drifted).map(|drifted| Drift {
             reason: drifted.reason,
             message: drifted.message.clone(),
-            detail: drifted.detail.clone(),
         });
         Self {
             mode: mode_of(conditions),
@@ -126,7 +125,7 @@ impl HostRecordFacts {
 fn mode_of(conditions: &Conditions) -> HostMode {
     if let Some(paused) = conditions.get(ConditionType::Suspended) {
         return HostMode::Suspended(Suspension {
-            reason: paused.message.clone(),
+            reason: paused.message.headline().to_owned(),
             until: None,
         });
     }

@@ -350,7 +350,7 @@ fn writes_that_failed_are_repeated_once_the_store_works() {
 fn unfetched(reason: ConditionReason) -> SourceFault {
     SourceFault {
         reason,
-        message: "connection refused".to_owned(),
+        message: "connection refused".into(),
         retry: Retry::Transient,
     }
 }
@@ -443,7 +443,7 @@ fn skewed_clocks_are_a_condition_while_they_last() {
         let conditions = &fleet.state.source.conditions;
         conditions
             .get(ConditionType::ClockSkewed)
-            .map(|c| c.message.clone())
+            .map(|c| c.message.headline().to_owned())
     };
     for (minutes, wanted) in [
         (

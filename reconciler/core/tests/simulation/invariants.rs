@@ -55,7 +55,7 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
         let object = host.object();
         sane(object)?;
         let derived = conditions(host, now);
-        if view.ready && derived != object.status.conditions {
+        if view.loaded.is_some() && derived != object.status.conditions {
             let (name, stored) = (&object.metadata.name, &object.status.conditions);
             return Err(format!(
                 "{name}'s status isn't the one derived from its state: {stored:?} != {derived:?}"
@@ -125,7 +125,7 @@ fn sane(object: &HostObject) -> Checked {
         }
     }
     for condition in conditions.iter() {
-        if condition.message.is_empty() && condition.kind != ConditionType::Suspended {
+        if condition.message.headline().is_empty() && condition.kind != ConditionType::Suspended {
             return Err(format!("{}: an empty message", object.metadata.name));
         }
     }

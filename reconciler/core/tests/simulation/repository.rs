@@ -11,7 +11,7 @@ use plumb_core::desired::{
     Lifecycle, Resolved, Suspension,
 };
 use plumb_core::fleet::{BranchVerdict, FleetRevision, PollRequest, StepVerdict};
-use plumb_core::view::CommitVerdict;
+use plumb_core::view::{CommitHeader, CommitVerdict};
 
 /// How many different desired states there are.
 pub const STATES: usize = 24;
@@ -151,7 +151,7 @@ impl Repository {
         let steps = above.iter().map(|at| StepVerdict {
             commit: self.commits[*at].id.clone(),
             verdict: self.commits[*at].verdict,
-            summary: "change".to_owned(),
+            header: CommitHeader::default(),
             reasons: Vec::new(),
         });
         BranchVerdict {
@@ -162,7 +162,7 @@ impl Repository {
                 verdict: CommitVerdict::Reject,
                 hold: Hold::Alarm,
                 reasons: Vec::new(),
-                message: "rejected".to_owned(),
+                sentences: vec!["rejected".to_owned()],
                 codes: Vec::new(),
                 because: "rejected".to_owned(),
                 behind: 0,

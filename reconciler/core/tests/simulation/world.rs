@@ -248,7 +248,7 @@ impl World {
                 let repository = &mut self.repository;
                 let down = repository.down.then(|| SourceFault {
                     reason: ConditionReason::Unreachable,
-                    message: "connection refused".to_owned(),
+                    message: "connection refused".into(),
                     retry: Retry::Transient,
                 });
                 let verdict = repository.verify(&request, self.now);

@@ -191,11 +191,14 @@ impl Apply {
             .into_iter()
             .map(|host| host.metadata.name.clone())
             .collect();
-        // `Stalled` may be left from before this command. It counts once a host has been observed again.
+        // Such a condition may be left from before this command. It counts once a host has been observed again.
+        let lasts = |host: &HostObject| {
+            host.status.conditions.is_true(ConditionType::Stalled) || needs_person(host).is_some()
+        };
         let mut stale: BTreeSet<_> = fleet
             .hosts
             .iter()
-            .filter(|host| host.status.conditions.is_true(ConditionType::Stalled))
+            .filter(|host| lasts(host))
             .map(|host| host.metadata.name.clone())
             .collect();
         let driven = fleet
@@ -213,7 +216,7 @@ impl Apply {
         loop {
             let fleet = client.fleet().await?;
             for host in fleet.hosts.iter() {
-                if !host.status.conditions.is_true(ConditionType::Stalled) {
+                if !lasts(host) {
                     stale.remove(&host.metadata.name);
                 }
             }
@@ -263,7 +266,7 @@ fn warn_of_unpushed(shell: &Shell) {
 /// Returns the error of the source's last fetch.
 fn not_fetched(fleet: &Fleet) -> Option<String> {
     let ready = fleet.source.conditions.get(ConditionType::Ready)?;
-    (ready.status == ConditionStatus::False).then(|| ready.message.clone())
+    (ready.status == ConditionStatus::False).then(|| ready.message.headline().to_owned())
 }
 
 /// Returns the condition that explains why a host isn't driven, or `None` if it is driven.
@@ -321,16 +324,36 @@ fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> HostProgress {
     let stalled = conditions
         .get(ConditionType::Stalled)
         .filter(|stalled| stalled.status == ConditionStatus::True);
+    let stalled = stalled.or_else(|| needs_person(host));
     let reason = stalled.or_else(|| conditions.get(ConditionType::Ready));
     HostProgress {
         host: host.metadata.name.clone(),
-        message: reason.map_or_else(|| "not observed yet".to_owned(), |c| c.message.clone()),
+        message: reason.map_or_else(
+            || "not observed yet".to_owned(),
+            |c| c.message.headline().to_owned(),
+        ),
         state: if stalled.is_some() && !stale.contains(&host.metadata.name) {
             WaitState::Stalled
         } else {
             WaitState::Some
         },
     }
+}
+
+/// Returns the condition that no retry ends and that isn't `Stalled`: drift that is left as it is, or manifests
+/// with errors.
+fn needs_person(host: &HostObject) -> Option<&Condition> {
+    let conditions = [ConditionType::Ready, ConditionType::Synced];
+    let mut conditions = conditions
+        .into_iter()
+        .filter_map(|kind| host.status.conditions.get(kind));
+    conditions.find(|condition| {
+        let lasts = matches!(
+            condition.reason,
+            ConditionReason::Drifted | ConditionReason::ManifestInvalid
+        );
+        lasts && condition.status == ConditionStatus::False
+    })
 }
 
 /// True if a host is as its target says and that target is the newest accepted revision.

@@ -196,9 +196,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
     settings.concurrency = usize::try_from(config.concurrency()).unwrap_or(usize::MAX);
     settings.take_over = take_over;
     settings.routes = routes(config);
-    if let Some(runbooks) = &config.runbooks {
-        settings.alerting.runbooks.clone_from(runbooks);
-    }
+    settings.alerting.runbooks.clone_from(&config.runbooks);
     settings.generator_url = config.page().unwrap_or_default();
     Ok(settings)
 }

@@ -2,7 +2,8 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use plumb_api::HostName;
-use plumb_core::status::{ConditionStatus, Conditions};
+use plumb_core::message::Message;
+use plumb_core::status::{ConditionStatus, ConditionType, Conditions};
 use serde::Serialize;
 
 use super::source;
@@ -106,14 +107,7 @@ fn text(whole: &HostDetails, now: jiff::Timestamp, palette: Palette) -> String {
     }
     out.push('\n');
     let _ = writeln!(out, "{}", conditions(&status.conditions, now, palette));
-    for condition in status.conditions.iter() {
-        if let Some(detail) = &condition.detail {
-            let kind = palette.paint(Paint::Bold, format_args!("{:?}", condition.kind));
-            let _ = writeln!(out, "{kind}: - on the host, + in git");
-            super::plan::lines(&mut out, detail, palette);
-            out.push('\n');
-        }
-    }
+    details(&mut out, &status.conditions, palette);
     out.push_str(&resources(status, palette, now));
     let _ = write!(out, "{}", newest(&whole.events, now, palette));
     out
@@ -136,10 +130,35 @@ pub(super) fn conditions(conditions: &Conditions, now: jiff::Timestamp, palette:
             word.to_owned(),
             age(condition.last_transition_time, now),
             condition.reason.to_string(),
-            condition.message.clone(),
+            condition.message.headline().to_owned(),
         ]);
     }
     table
+}
+
+/// Writes the details and the way out of each condition that has any; two that say the same are told once.
+pub(super) fn details(out: &mut String, conditions: &Conditions, palette: Palette) {
+    let mut told: Vec<&Message> = Vec::new();
+    for condition in conditions.iter() {
+        let message = &condition.message;
+        if (message.detail().is_none() && message.hint().is_none()) || told.contains(&message) {
+            continue;
+        }
+        told.push(message);
+        let kind = palette.paint(Paint::Bold, format_args!("{:?}", condition.kind));
+        if condition.kind == ConditionType::Drifted && message.detail().is_some() {
+            let _ = writeln!(out, "{kind}: - on the host, + in git");
+        } else {
+            let _ = writeln!(out, "{kind}:");
+        }
+        if let Some(detail) = message.detail() {
+            super::plan::lines(out, detail, palette);
+        }
+        if let Some(hint) = message.hint() {
+            let _ = writeln!(out, "      {} {hint}", palette.paint(Paint::Hint, "hint:"));
+        }
+        out.push('\n');
+    }
 }
 
 /// Renders the newest events as a table.
@@ -151,7 +170,7 @@ pub(super) fn newest(events: &[Event], now: jiff::Timestamp, palette: Palette) -
         table.painted([
             (None, age(event.time, now)),
             (paint, event.reason.to_string()),
-            (None, event.message.clone()),
+            (None, event.message.headline().to_owned()),
         ]);
     }
     table
@@ -175,8 +194,7 @@ fn resources(status: &HostStatus, palette: Palette, now: jiff::Timestamp) -> Str
     };
     let failing = status.failing.iter().map(|one| {
         let head = format!("{}  {}", named(&one.resources, one.count), one.reason);
-        let text = std::iter::once(one.message.clone());
-        (head, text.chain(one.hint.clone()).collect())
+        (head, vec![one.message.full_text()])
     });
     detail("FAILING", failing.collect());
     let waiting = status.waiting.iter().map(|one| {
@@ -196,9 +214,7 @@ fn resources(status: &HostStatus, palette: Palette, now: jiff::Timestamp) -> Str
             "tried again at each resync; `plumb forget {host} {}` drops it and leaves it as it is",
             one.resource
         );
-        let text = std::iter::once(one.message.clone());
-        let text = text.chain(one.hint.clone());
-        (head, text.chain(std::iter::once(way_out)).collect())
+        (head, vec![one.message.full_text(), way_out])
     });
     detail("NOT GIVEN BACK", give_backs.collect());
     out
@@ -219,8 +235,8 @@ mod tests {
             resources: vec!["user:carol".to_owned()],
             count: 1,
             reason: ConditionReason::NoSpace,
-            message: "the home /srv/carol can't be made".to_owned(),
-            hint: Some("mount it for writing".to_owned()),
+            message: Message::from("the home /srv/carol can't be made")
+                .with_hint(Some("mount it for writing".to_owned())),
         }];
         status.waiting = vec![ResourceWait {
             resources: vec!["file:/srv/carol/x".to_owned()],
@@ -230,8 +246,7 @@ mod tests {
         status.give_backs = vec![FailedGiveBack {
             resource: "service:gone".parse().unwrap(),
             reason: ConditionReason::NotFound,
-            message: "systemd knows no unit gone.service".to_owned(),
-            hint: None,
+            message: "systemd knows no unit gone.service".into(),
             since: "2026-11-24T01:55:00Z".parse().unwrap(),
         }];
         let shown = resources(&status, Palette::plain(), now);

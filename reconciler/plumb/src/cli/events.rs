@@ -1,15 +1,16 @@
 use jiff::Timestamp;
 use plumb_api::HostName;
+use plumb_core::message::Message;
 
 use crate::cli::controller_address::ControllerAddress;
 use crate::http::{EventKind, Items};
-use crate::output::{Paint, Shell, Table, age};
+use crate::output::{Paint, Shell, Table, age, short};
 use crate::report::{Exit, Failure};
 use crate::runtime::block_on;
 
 /// Show recent events
 ///
-/// Oldest first. Events are for people; programs should use conditions (`plumb get hosts -o json`) and
+/// Oldest first. `-o wide` shows times, revisions and what belongs to a message. Events are for people; programs should use conditions (`plumb get hosts -o json`) and
 /// metrics.
 #[derive(Debug, clap::Args)]
 pub(super) struct Events {
@@ -22,6 +23,12 @@ pub(super) struct Events {
 
     #[command(flatten)]
     controller: ControllerAddress,
+}
+
+/// Returns what belongs to a message beside its headline, for one cell.
+fn rest(message: &Message) -> String {
+    let parts = [message.detail(), message.hint()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 impl Events {
@@ -42,7 +49,10 @@ impl Events {
             },
             |palette| {
                 let now = Timestamp::now();
-                let mut table = Table::new(["AGE", "TYPE", "HOST", "REASON", "MESSAGE"], palette);
+                let headings = [
+                    "AGE", "TYPE", "HOST", "REASON", "MESSAGE", "TIME", "REVISION", "DETAIL",
+                ];
+                let mut table = Table::new(headings, palette).columns_in(shell.format, 5);
                 for event in &items {
                     let (paint, kind) = match event.kind {
                         EventKind::Normal => (None, "Normal"),
@@ -59,7 +69,13 @@ impl Events {
                                 .map_or_else(|| "-".to_owned(), ToString::to_string),
                         ),
                         (None, event.reason.to_string()),
-                        (None, event.message.clone()),
+                        (None, event.message.headline().to_owned()),
+                        (None, event.time.to_string()),
+                        (
+                            None,
+                            event.revision.as_deref().map_or("-", short).to_owned(),
+                        ),
+                        (None, rest(&event.message)),
                     ]);
                 }
                 table.to_string()

@@ -1,20 +1,22 @@
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
-use plumb_core::status::{Condition, ConditionStatus, ConditionType};
+use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions};
 use plumb_core::view::CommitVerdict;
 
 use super::source;
 use crate::cli::controller_address::ControllerAddress;
 use crate::cli::selection::{Selection, select};
 use crate::http::{Fleet, Held, HostObject, Items, Revision, Source};
-use crate::output::{Paint, Palette, Shell, Table, age, natural, short};
+use crate::output::{Format, Paint, Palette, Shell, Table, age, cut, natural, short};
 use crate::report::{Exit, Failure};
 use crate::runtime::block_on;
 use crate::verdict::hint::{Hint, HintContext, Position, hint};
 
-/// List hosts or revisions
+/// List hosts, revisions, sources or alerts
 ///
 /// `plumb get hosts` lists hosts with their conditions; `plumb get revisions` lists the branch's newest
-/// commits with their verdicts.
+/// commits with their verdicts. `-o wide` shows more columns and cuts nothing.
 #[derive(Debug, Args)]
 pub(super) struct Get {
     #[command(subcommand)]
@@ -26,7 +28,7 @@ enum GetTarget {
     /// List hosts with their conditions
     ///
     /// READY says if a host matches its target, SYNCED if that target is the newest accepted revision.
-    /// `-o json` shows every condition with its reason and message.
+    /// `-o wide` shows the whole reason and the way out, `-o json` every condition.
     #[command(visible_alias = "host")]
     Hosts {
         #[command(flatten)]
@@ -37,7 +39,8 @@ enum GetTarget {
     /// List the branch's newest commits with their verdicts
     ///
     /// For a commit that isn't accepted it shows what is missing, and for the first of them a hint. In
-    /// a clone, `plumb explain COMMIT` shows who could give what is missing.
+    /// a clone, `plumb explain COMMIT` shows who could give what is missing. `-o wide` shows author, date
+    /// and signers too.
     #[command(visible_alias = "revision")]
     Revisions {
         #[command(flatten)]
@@ -78,7 +81,7 @@ impl Get {
                     &Items {
                         items: hosts.clone(),
                     },
-                    |palette| hosts_table(&hosts, &fleet, palette),
+                    |palette| hosts_table(&hosts, &fleet, shell.format, palette),
                 )?;
             }
             GetTarget::Revisions { controller } => {
@@ -88,7 +91,7 @@ impl Get {
                     &Items {
                         items: fleet.revisions.clone(),
                     },
-                    |palette| revisions_table(&fleet.revisions, &fleet, palette),
+                    |palette| revisions_table(&fleet.revisions, &fleet, shell.format, palette),
                 )?;
             }
             GetTarget::Sources { controller } => {
@@ -97,7 +100,9 @@ impl Get {
                 let sources = Items {
                     items: vec![fleet.source.clone()],
                 };
-                shell.emit(&sources, |palette| source::table(&fleet, palette))?;
+                shell.emit(&sources, |palette| {
+                    source::table(&fleet, shell.format, palette)
+                })?;
             }
             GetTarget::Alerts { controller } => {
                 let client = controller.client()?;
@@ -105,18 +110,21 @@ impl Get {
                 let alerts = Items {
                     items: fleet.alerts.to_vec(),
                 };
-                shell.emit(&alerts, |palette| alerts_table(&fleet, palette))?;
+                shell.emit(&alerts, |palette| {
+                    alerts_table(&fleet, shell.format, palette)
+                })?;
             }
         }
         Ok(Exit::OK)
     }
 }
 
-fn alerts_table(fleet: &Fleet, palette: Palette) -> String {
+fn alerts_table(fleet: &Fleet, format: Format, palette: Palette) -> String {
     if fleet.alerts.is_empty() {
         return "no alert fires\n".to_owned();
     }
-    let mut table = Table::new(["ALERT", "SEVERITY", "HOST", "SINCE", "SUMMARY"], palette);
+    let headings = ["ALERT", "SEVERITY", "HOST", "SINCE", "SUMMARY", "LABELS"];
+    let mut table = Table::new(headings, palette).columns_in(format, 5);
     for alert in fleet.alerts.iter() {
         let label = |name: &str| alert.labels.get(name).cloned().unwrap_or_default();
         let paint = (label("severity") == "critical").then_some(Paint::Error);
@@ -126,9 +134,22 @@ fn alerts_table(fleet: &Fleet, palette: Palette) -> String {
             (None, label("host")),
             (None, age(alert.since, fleet.now)),
             (None, alert.summary.clone()),
+            (None, other_labels(&alert.labels)),
         ]);
     }
     table.to_string()
+}
+
+/// Lists the labels of an alert that have no column.
+fn other_labels(labels: &BTreeMap<String, String>) -> String {
+    let own = ["alertname", "severity", "host"];
+    let others = labels
+        .iter()
+        .filter(|(key, _)| !own.contains(&key.as_str()));
+    let all: Vec<_> = others
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    all.join(",")
 }
 
 /// Renders a condition's status as a cell, coloured if it is bad.
@@ -145,7 +166,7 @@ fn cell(host: &HostObject, kind: ConditionType) -> (Option<Paint>, String) {
     }
 }
 
-fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String {
+fn hosts_table(hosts: &[HostObject], fleet: &Fleet, format: Format, palette: Palette) -> String {
     let headings = [
         "NAME",
         "READY",
@@ -155,13 +176,21 @@ fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String 
         "REVISION",
         "SEEN",
         "WHY",
+        "RESOURCES",
+        "LABELS",
+        "WAY OUT",
     ];
-    let mut table = Table::new(headings, palette);
+    let mut table = Table::new(headings, palette).columns_in(format, 8);
     for host in hosts {
         let seen = host
             .status
             .last_seen
             .map_or_else(|| "never".to_owned(), |at| age(at, fleet.now));
+        let labels = host.metadata.labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let way_out = worst(&host.status.conditions).and_then(|worst| worst.message.hint());
         table.painted([
             (None, host.metadata.name.to_string()),
             cell(host, ConditionType::Ready),
@@ -177,7 +206,10 @@ fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String 
                     .to_owned(),
             ),
             (None, seen),
-            (None, why(host)),
+            (None, why(host, format)),
+            (None, host.status.resources.to_string()),
+            (None, labels.join(",")),
+            (None, way_out.unwrap_or_default().to_owned()),
         ]);
     }
     let mut text = table.to_string();
@@ -187,40 +219,64 @@ fn hosts_table(hosts: &[HostObject], fleet: &Fleet, palette: Palette) -> String 
     text
 }
 
-/// Returns the first line of the most serious condition's message, at most 72 characters long.
-fn why(host: &HostObject) -> String {
-    let conditions = &host.status.conditions;
+/// Returns the headline of the most serious condition, in a table cut to 72 characters.
+fn why(host: &HostObject, format: Format) -> String {
+    let message = worst(&host.status.conditions).map_or("", |worst| worst.message.headline());
+    match format {
+        Format::Wide => message.to_owned(),
+        _ => cut(message, 72),
+    }
+}
+
+/// Returns the most serious condition that isn't as it should be.
+pub(super) fn worst(conditions: &Conditions) -> Option<&Condition> {
     let bad = |kind, bad| conditions.get(kind).filter(|c| c.status == bad);
-    let worst = bad(ConditionType::Suspended, ConditionStatus::True)
+    bad(ConditionType::Suspended, ConditionStatus::True)
         .or_else(|| bad(ConditionType::Reachable, ConditionStatus::False))
         .or_else(|| bad(ConditionType::Stalled, ConditionStatus::True))
         .or_else(|| bad(ConditionType::Drifted, ConditionStatus::True))
         .or_else(|| bad(ConditionType::Ready, ConditionStatus::False))
-        .or_else(|| bad(ConditionType::Synced, ConditionStatus::False));
-    worst.map_or_else(String::new, |condition| {
-        let message = condition.message.lines().next().unwrap_or_default();
-        if message.chars().count() > 72 {
-            format!("{}…", message.chars().take(71).collect::<String>())
-        } else {
-            message.to_owned()
-        }
-    })
+        .or_else(|| bad(ConditionType::Synced, ConditionStatus::False))
 }
 
-fn revisions_table(revisions: &[Revision], fleet: &Fleet, palette: Palette) -> String {
-    let mut table = Table::new(["COMMIT", "VERDICT", "AGE", "HOSTS", "SUMMARY"], palette);
+fn revisions_table(
+    revisions: &[Revision],
+    fleet: &Fleet,
+    format: Format,
+    palette: Palette,
+) -> String {
+    let headings = [
+        "COMMIT",
+        "VERDICT",
+        "AGE",
+        "HOSTS",
+        "SUMMARY",
+        "AUTHOR",
+        "SIGNERS",
+        "COMMITTED",
+    ];
+    let mut table = Table::new(headings, palette).columns_in(format, 5);
     for revision in revisions {
         let paint = match revision.verdict {
             CommitVerdict::Accept => Paint::Good,
             CommitVerdict::Pending => Paint::Warn,
             CommitVerdict::PendingAlarm | CommitVerdict::Reject => Paint::Error,
         };
+        let commit = match format {
+            Format::Wide => revision.commit.as_str(),
+            _ => short(&revision.commit),
+        };
+        let header = &revision.header;
+        let committed = header.committed.map(|at| at.to_string());
         table.painted([
-            (None, short(&revision.commit).to_owned()),
+            (None, commit.to_owned()),
             (Some(paint), revision.verdict.to_string()),
             (None, age(revision.time, fleet.now)),
             (None, revision.hosts.to_string()),
-            (None, revision.summary.clone()),
+            (None, header.summary.clone()),
+            (None, header.author.clone()),
+            (None, header.signers.join(", ")),
+            (None, committed.unwrap_or_default()),
         ]);
     }
     let mut text = table.to_string();
@@ -265,6 +321,10 @@ fn describe_source(text: &mut String, source: &Source, palette: Palette) {
             condition.reason,
             condition.message
         );
+        let rest = [condition.message.detail(), condition.message.hint()];
+        for line in rest.into_iter().flatten().flat_map(str::lines) {
+            let _ = writeln!(text, "    {line}");
+        }
     }
     for (keys, by) in [
         (&source.revoked, "on the controller's machine"),

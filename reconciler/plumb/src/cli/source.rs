@@ -5,20 +5,20 @@ use std::fmt::Write as _;
 use plumb_core::status::{ConditionStatus, ConditionType};
 use serde::Serialize;
 
-use super::describe::{conditions, newest};
+use super::describe::{conditions, details, newest};
 use crate::cli::controller_address::ControllerAddress;
 use crate::http::{Event, Fleet, Source};
-use crate::output::{Paint, Palette, Shell, Table, age, short};
+use crate::output::{Format, Paint, Palette, Shell, Table, age, cut, short};
 use crate::report::{Exit, Failure};
 use crate::runtime::block_on;
 
 /// Renders the source in one line.
-pub(super) fn table(fleet: &Fleet, palette: Palette) -> String {
+pub(super) fn table(fleet: &Fleet, format: Format, palette: Palette) -> String {
     let source = &fleet.source;
     let headings = [
-        "SOURCE", "REF", "READY", "VERIFIED", "ACCEPTED", "FETCHED", "WHY",
+        "SOURCE", "REF", "READY", "VERIFIED", "ACCEPTED", "FETCHED", "WHY", "HEAD", "WAY OUT",
     ];
-    let mut table = Table::new(headings, palette);
+    let mut table = Table::new(headings, palette).columns_in(format, 7);
     let cell = |kind| match source
         .conditions
         .get(kind)
@@ -49,8 +49,18 @@ pub(super) fn table(fleet: &Fleet, palette: Palette) -> String {
         ),
         (
             None,
-            bad.map(|condition| condition.message.clone())
-                .unwrap_or_default(),
+            bad.map(|condition| match format {
+                Format::Wide => condition.message.headline().to_owned(),
+                _ => cut(condition.message.headline(), 72),
+            })
+            .unwrap_or_default(),
+        ),
+        (None, source.head.as_deref().map_or("-", short).to_owned()),
+        (
+            None,
+            bad.and_then(|condition| condition.message.hint())
+                .unwrap_or_default()
+                .to_owned(),
         ),
     ]);
     table.to_string()
@@ -107,6 +117,7 @@ fn text(fleet: &Fleet, events: &[Event], palette: Palette) -> String {
         "{}",
         conditions(&source.conditions, fleet.now, palette)
     );
+    details(&mut out, &source.conditions, palette);
     let _ = write!(out, "{}", newest(events, fleet.now, palette));
     out
 }

@@ -15,7 +15,7 @@ use super::metrics;
 use super::view::{
     CommandRefusal, ControllerApi, ControllerCommand, Event, Fleet, HostObject, Items, Revision,
 };
-use crate::ui::Page;
+use crate::ui::{HostFilter, HostPage, Page};
 
 type ApiState = State<Arc<dyn ControllerApi>>;
 
@@ -23,6 +23,7 @@ type ApiState = State<Arc<dyn ControllerApi>>;
 pub(super) fn public(view: Arc<dyn ControllerApi>) -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/hosts/{name}", get(host_page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
@@ -59,10 +60,27 @@ async fn add_security_headers(mut response: Response) -> Response {
     response
 }
 
-async fn page(State(view): ApiState) -> Response {
+async fn page(State(view): ApiState, Query(filter): Query<HostFilter>) -> Response {
     let fleet = view.fleet().await;
     let events = view.events(None).await;
-    match Page::new(&fleet, &events).render() {
+    html(Page::new(&fleet, &events, &filter).render())
+}
+
+async fn host_page(
+    State(view): ApiState,
+    axum::extract::Path(name): axum::extract::Path<String>,
+) -> Response {
+    let fleet = view.fleet().await;
+    let name: Option<HostName> = name.parse().ok();
+    let Some(host) = name.as_ref().and_then(|name| fleet.host(name)) else {
+        return (StatusCode::NOT_FOUND, "the fleet has no such host\n").into_response();
+    };
+    let events = view.events(name.clone()).await;
+    html(HostPage::new(&fleet, host, &events).render())
+}
+
+fn html(rendered: askama::Result<String>) -> Response {
+    match rendered {
         Ok(text) => Html(text).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot render the page");

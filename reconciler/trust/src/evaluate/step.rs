@@ -93,7 +93,6 @@ impl Evaluation<'_> {
         match self.judge(parent, at, looked, &mut step, history) {
             Ok(next) => {
                 self.revoke_after(parent, &next.0, &next.1, at);
-                step.subject = String::new();
                 step.notes.truncate(NOTES);
                 (step, Some(next))
             }
@@ -134,6 +133,8 @@ impl Evaluation<'_> {
         let raw = raw.map_err(|e| one(e.into()))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
         step.subject = commit.subject();
+        step.author = commit.author_name();
+        step.committed = Some(timestamp(commit.committer.seconds));
         let finding = self.finding_of(&parent.authority, &commit, finding);
         let candidate = self
             .candidate(parent, at, id, commit, finding)

@@ -70,7 +70,7 @@ fn tells_each_failure_with_its_own_cause_and_what_waits() {
     let causes: Vec<_> = report
         .failing
         .iter()
-        .map(|one| (one.resources.join(" "), one.reason, one.message.as_str()))
+        .map(|one| (one.resources.join(" "), one.reason, one.message.headline()))
         .collect();
     assert_eq!(
         causes,
@@ -92,8 +92,8 @@ fn tells_each_failure_with_its_own_cause_and_what_waits() {
         panic!("two changes failed");
     };
     assert_eq!(
-        failure.message,
-        "user:carol: the home can't be made; mend it (1 more fails: group:app; file:/srv/homes/carol/x waits for user:carol)"
+        failure.message.full_text(),
+        "user:carol: the home can't be made\n1 more fails: group:app\nfile:/srv/homes/carol/x waits for user:carol\nmend it"
     );
 }
 
@@ -114,12 +114,9 @@ fn groups_hundreds_of_failures_that_are_alike() {
         (report.failing[0].count, report.failing[0].resources.len()),
         (300, NAMED)
     );
-    let headline = report.headline().unwrap();
-    assert!(
-        headline.ends_with(
-            "(299 more fail: file:/srv/1.txt, file:/srv/2.txt, file:/srv/3.txt and 296 more)"
-        ),
-        "{headline}"
+    assert_eq!(
+        report.message().unwrap().detail().unwrap(),
+        "299 more fail: file:/srv/1.txt, file:/srv/2.txt, file:/srv/3.txt and 296 more"
     );
 }
 

@@ -1,9 +1,10 @@
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use plumb_core::fleet::MetricsSnapshot;
+use plumb_core::message::Message;
 use plumb_core::reason::ConditionReason;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus};
-use plumb_core::view::CommitVerdict;
+use plumb_core::view::{CommitHeader, CommitVerdict};
 
 use super::*;
 use crate::http::view::{AlertState, CommandResult, EventKind, Held, Rollout, Source};
@@ -23,7 +24,7 @@ impl ControllerApi for Scripted {
                 kind: EventKind::Warning,
                 host,
                 reason: ConditionReason::DriftFound,
-                message: "<script>alert(1)</script>".to_owned(),
+                message: "<script>alert(1)</script>".into(),
                 revision: None,
             }]
         }
@@ -65,8 +66,9 @@ fn host(name: &str, reachable: ConditionStatus) -> HostObject {
             kind,
             status,
             reason,
-            message: "as it is & was".to_owned(),
-            detail: None,
+            message: Message::from("as it is & was")
+                .with_detail("-port 80\n+port <81>")
+                .with_hint(Some("mend it".to_owned())),
             observed_generation: None,
             last_transition_time: "2026-11-24T01:00:00Z".parse().unwrap(),
         });
@@ -117,7 +119,19 @@ pub(in crate::http) fn fleet() -> Fleet {
         .map(Arc::new)
         .into_iter()
         .collect(),
-        revisions: Vec::new(),
+        revisions: vec![Revision {
+            commit: "a".repeat(40),
+            verdict: CommitVerdict::Accept,
+            time: "2026-11-24T01:00:00Z".parse().unwrap(),
+            header: CommitHeader {
+                summary: "Open a port".to_owned(),
+                author: "Alice <3".to_owned(),
+                committed: Some("2026-11-24T00:59:00Z".parse().unwrap()),
+                signers: vec!["alice".to_owned(), "bob".to_owned()],
+            },
+            reasons: Vec::new(),
+            hosts: 1,
+        }],
         alerts: vec![AlertState {
             labels: [("alertname".to_owned(), "PlumbHostUnreachable".to_owned())].into(),
             summary: "cloud can't be reached".to_owned(),
@@ -126,7 +140,7 @@ pub(in crate::http) fn fleet() -> Fleet {
         .into(),
         rollout: Rollout::default(),
         epoch: 1,
-        ready: false,
+        loaded: None,
         queue: plumb_core::view::QueueView::default(),
         records: Arc::default(),
         counters: Arc::default(),
@@ -202,6 +216,12 @@ async fn the_page_escapes_and_is_hardened() {
         "PlumbHostUnreachable",
         "SHA256:revoked",
         "SHA256:stolen",
+        "by Alice &#60;3 · signed by alice, bob · 2026-11-24T00:59:00Z",
+        "1 host<",
+        "<span class=\"good\">+port &#60;81&#62;</span>",
+        "href=\"/hosts/linda\"",
+        "href=\"/?label=site%3Dhome\"",
+        "href=\"/?state=ready\">ready 1<",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
@@ -209,6 +229,30 @@ async fn the_page_escapes_and_is_hardened() {
         !text.contains("<script") && !text.contains("<b>2"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn the_page_shows_the_hosts_that_its_address_names() {
+    let (_folder, url, _client) = running().await;
+    let page = |path: &str| {
+        let address = format!("{}{path}", url.trim_end_matches('/'));
+        async move {
+            let response = reqwest::get(address).await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        }
+    };
+    let (_, ready) = page("/?state=ready").await;
+    assert!(ready.contains("<strong>linda</strong>"), "{ready}");
+    assert!(!ready.contains("<strong>cloud</strong>"), "{ready}");
+    assert!(ready.contains("1 of 2 hosts ready"), "{ready}");
+    let (_, none) = page("/?label=site%3Daway").await;
+    assert!(!none.contains("<strong>linda</strong>"), "{none}");
+    let (status, host) = page("/hosts/linda").await;
+    assert_eq!(status, 200);
+    for part in ["<h1>linda</h1>", "mend it", "&#60;script", "Resources"] {
+        assert!(host.contains(part), "{part} is missing in:\n{host}");
+    }
+    assert_eq!(page("/hosts/nobody").await.0, 404);
 }
 
 #[tokio::test]

@@ -1,0 +1,102 @@
+//! The page of one host: its conditions, every failure, its resources with their states, and its events.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+
+use super::{EventRow, HostRow, event_rows, row};
+use crate::http::{Event, Fleet, HostObject, HostStatus};
+
+/// The data of a host's page.
+#[derive(Template)]
+#[template(path = "host.html")]
+pub(crate) struct HostPage<'a> {
+    fleet: &'a Fleet,
+    row: HostRow<'a>,
+    resources: Vec<ResourceRow>,
+    events: Vec<EventRow<'a>>,
+}
+
+/// A resource of a host, as its page shows it.
+struct ResourceRow {
+    address: String,
+    /// The composite that it is a part of.
+    origin: String,
+    tone: &'static str,
+    word: &'static str,
+}
+
+impl<'a> HostPage<'a> {
+    /// Prepares the page of a host, with its newest events.
+    pub(crate) fn new(fleet: &'a Fleet, host: &'a HostObject, events: &'a [Event]) -> Self {
+        Self {
+            row: row(host, fleet.now),
+            resources: resources(fleet, host),
+            events: event_rows(events, fleet.now, 50),
+            fleet,
+        }
+    }
+}
+
+/// Returns the resources that the newest accepted revision has for a host, those that aren't as desired first.
+fn resources(fleet: &Fleet, host: &HostObject) -> Vec<ResourceRow> {
+    let troubled = troubled(&host.status);
+    let Some(revision) = &fleet.loaded else {
+        return Vec::new();
+    };
+    let mut rows: Vec<_> = revision
+        .resources(&host.metadata.name)
+        .map(|(address, origin)| {
+            let address = address.to_string();
+            let (tone, word) = troubled
+                .get(&address)
+                .copied()
+                .unwrap_or_else(|| calm(&host.status));
+            ResourceRow {
+                tone,
+                word,
+                address,
+                origin: origin.map_or_else(String::new, |origin| format!("from {origin}")),
+            }
+        })
+        .collect();
+    let rank = |row: &ResourceRow| match row.tone {
+        "bad" => 0,
+        "warn" => 1,
+        _ => 2,
+    };
+    rows.sort_by_key(rank);
+    rows
+}
+
+/// Returns the state of a resource that no run complained of.
+fn calm(status: &HostStatus) -> (&'static str, &'static str) {
+    match status.last_success {
+        Some(_) => ("good", "in sync"),
+        None => ("dim", "not seen yet"),
+    }
+}
+
+/// Returns the states of the resources that a status names.
+fn troubled(status: &HostStatus) -> BTreeMap<String, (&'static str, &'static str)> {
+    let mut all = BTreeMap::new();
+    for address in &status.differing {
+        all.insert(plain(address), ("warn", "differs"));
+    }
+    for wait in &status.waiting {
+        for name in &wait.resources {
+            all.insert(plain(name), ("warn", "waits"));
+        }
+    }
+    for failure in &status.failing {
+        for name in &failure.resources {
+            all.insert(plain(name), ("bad", "fails"));
+        }
+    }
+    all
+}
+
+/// Returns the address in a name such as `file:/etc/a (from timer:b)`.
+fn plain(name: &str) -> String {
+    name.split(" (from ").next().unwrap_or_default().to_owned()
+}
