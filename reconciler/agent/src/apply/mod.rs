@@ -6,6 +6,7 @@ mod capture;
 mod moved;
 mod settle;
 mod space;
+mod verify;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
