@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::evaluate::timestamp;
 use crate::key_name::KeyName;
+use crate::object::Commit;
 use crate::oid::Oid;
 use crate::reason::{Missing, Reason};
 use crate::verdict::Verdict;
@@ -219,5 +221,12 @@ impl Step {
             signers: Vec::new(),
             needs: Vec::new(),
         }
+    }
+
+    /// Takes what people know a commit by.
+    pub(crate) fn set_header(&mut self, commit: &Commit<'_>) {
+        self.subject = commit.subject();
+        self.author = commit.author_name();
+        self.committed = Some(timestamp(commit.committer.seconds));
     }
 }

@@ -180,6 +180,77 @@ fn shows_its_source(running: &Running) {
 }
 
 #[test]
+fn commits_of_one_push_are_known_by_author_signer_and_summary() {
+    let running = Running::new();
+    let mut commits = Vec::new();
+    for text in ["two", "three"] {
+        running.env.write("fleet/hosts/box.yaml", &host(text));
+        commits.push(running.env.commit(&format!("Say {text}"), &["-S"]));
+    }
+    let git = |args: &[&str]| running.env.git("fleet", args);
+    git(&["push", "--quiet", "origin", "main"]);
+    running.plumb(&["notify"]).exits(0);
+    running.until("the newest", |running| running.is_ready(&commits[1]));
+    let json = running.plumb(&["get", "revisions", "-o", "json"]).json();
+    for (at, summary) in [(0, "Say three"), (1, "Say two")] {
+        let revision = &json["items"][at];
+        assert_eq!(revision["commit"], commits[1 - at].as_str(), "{json}");
+        assert_eq!(revision["summary"], summary, "{json}");
+        assert_eq!(revision["author"], "alice", "{json}");
+        assert_eq!(revision["signers"], serde_json::json!(["alice"]), "{json}");
+        assert!(revision["committed"].is_string(), "{json}");
+    }
+    running
+        .plumb(&["get", "revisions", "-o", "wide"])
+        .exits(0)
+        .stdout_has(&["SIGNERS", &commits[0], "Say two", "alice"]);
+    running
+        .plumb(&["get", "hosts", "-o", "wide"])
+        .exits(0)
+        .stdout_has(&["WAY OUT", "site=home"]);
+    running
+        .plumb(&["events", "h99"])
+        .exits(1)
+        .stderr_has(&["the fleet has no host h99"]);
+    let page = running.http("/hosts/box");
+    for part in ["file:/etc/motd", "in sync", "href=\"/#"] {
+        assert!(page.contains(part), "{part} is missing in:\n{page}");
+    }
+    let page = running.http("/?state=drifted");
+    assert!(!page.contains("<strong>box</strong>"), "{page}");
+}
+
+#[test]
+fn apply_fails_where_only_a_person_can_help() {
+    let running = Running::new();
+    let manifest = host("two").replace("arch: x86_64", "arch: x86_64\n  drift: {mode: alert}");
+    running.env.write("fleet/hosts/box.yaml", &manifest);
+    let second = running.env.commit("Only tell of drift", &["-S"]);
+    let git = |args: &[&str]| running.env.git("fleet", args);
+    git(&["push", "--quiet", "origin", "main"]);
+    running.plumb(&["notify"]).exits(0);
+    running.until("the second", |running| running.is_ready(&second));
+    running.env.write("state/hosts/box/etc/motd", "by hand\n");
+    running.plumb(&["reconcile", "box"]).exits(0);
+    running.until("the drift is seen", |running| {
+        condition(&running.host(), "Ready") == "False"
+    });
+    let begun = Instant::now();
+    running.plumb(&["apply"]).exits(1).stderr_has(&[
+        &format!("applying {}", &second[..12]),
+        "box can't make progress until somebody changes something",
+    ]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(60),
+        "it waits no time-out"
+    );
+    running
+        .plumb(&["describe", "host", "box"])
+        .exits(0)
+        .stdout_has(&["Drifted: - on the host, + in git", "-by hand", "+two"]);
+}
+
+#[test]
 fn a_push_and_a_notify_reach_the_host_and_are_told_everywhere() {
     let running = Running::new();
     assert_eq!(running.file("etc/motd").as_deref(), Some("one\n"));

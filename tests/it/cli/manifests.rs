@@ -22,6 +22,47 @@ fn a_new_fleet_is_whole_and_begun_only_once() {
 }
 
 #[test]
+fn every_command_finds_the_folder_by_one_option() {
+    let env = Environment::new();
+    env.fleet();
+    for command in [
+        &["check"][..],
+        &["trust", "check"],
+        &["trust", "show"],
+        &["diff"],
+        &["render", "--all"],
+        &["explain", "local-nas", "file:/etc/motd"],
+    ] {
+        let named = [command, &["-C", "fleet"]].concat();
+        let inside = env.plumb("fleet", command);
+        let run = env.plumb(".", &named).exits(inside.code);
+        assert_eq!(run.stdout, inside.stdout, "{named:?}");
+    }
+    // As earlier versions took it.
+    env.plumb(".", &["trust", "show", "fleet"]).exits(0);
+    env.plumb(".", &["render", "./fleet", "--all"]).exits(0);
+    env.plumb(".", &["check", "fleet", "-C", "fleet"])
+        .exits(2)
+        .stderr_has(&["cannot be used with"]);
+}
+
+#[test]
+fn an_expression_in_a_literal_content_is_warned_of() {
+    let env = Environment::new();
+    env.fleet();
+    env.write(
+        "fleet/profiles/greeting.yaml",
+        "kind: Profile\nmetadata: {name: greeting}\nspec:\n  params: {who: {type: string, default: all}}\n  resources:\n    file: {/etc/greeting: {content: \"hello {{ params.who }}, {{ .Name }}\\n\"}}\n",
+    );
+    env.plumb("fleet", &["check"]).exits(0).stdout_has(&[
+        "literal-template",
+        "`{{ params.who }}` stays as it is",
+        "content: {template:",
+        "1 warning",
+    ]);
+}
+
+#[test]
 fn nothing_is_written_over_by_a_new_fleet() {
     let env = Environment::new();
     env.key("alice");

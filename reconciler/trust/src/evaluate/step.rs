@@ -132,9 +132,7 @@ impl Evaluation<'_> {
         };
         let raw = raw.map_err(|e| one(e.into()))?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
-        step.subject = commit.subject();
-        step.author = commit.author_name();
-        step.committed = Some(timestamp(commit.committer.seconds));
+        step.set_header(&commit);
         let finding = self.finding_of(&parent.authority, &commit, finding);
         let candidate = self
             .candidate(parent, at, id, commit, finding)
