@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
-use super::{EventRow, HostRow, event_rows, row};
+use super::{EventRow, HostRow, Tone, event_rows, row};
 use crate::http::{Event, Fleet, HostObject, HostStatus};
 
 /// The data of a host's page.
@@ -22,7 +22,7 @@ struct ResourceRow {
     address: String,
     /// The composite that it is a part of.
     origin: String,
-    tone: &'static str,
+    tone: Tone,
     word: &'static str,
 }
 
@@ -60,37 +60,32 @@ fn resources(fleet: &Fleet, host: &HostObject) -> Vec<ResourceRow> {
             }
         })
         .collect();
-    let rank = |row: &ResourceRow| match row.tone {
-        "bad" => 0,
-        "warn" => 1,
-        _ => 2,
-    };
-    rows.sort_by_key(rank);
+    rows.sort_by_key(|row| row.tone);
     rows
 }
 
 /// Returns the state of a resource that no run complained of.
-fn calm(status: &HostStatus) -> (&'static str, &'static str) {
+fn calm(status: &HostStatus) -> (Tone, &'static str) {
     match status.last_success {
-        Some(_) => ("good", "in sync"),
-        None => ("dim", "not seen yet"),
+        Some(_) => (Tone::Good, "in sync"),
+        None => (Tone::Warn, "not seen yet"),
     }
 }
 
 /// Returns the states of the resources that a status names.
-fn troubled(status: &HostStatus) -> BTreeMap<String, (&'static str, &'static str)> {
+fn troubled(status: &HostStatus) -> BTreeMap<String, (Tone, &'static str)> {
     let mut all = BTreeMap::new();
     for address in &status.differing {
-        all.insert(plain(address), ("warn", "differs"));
+        all.insert(plain(address), (Tone::Warn, "differs"));
     }
     for wait in &status.waiting {
         for name in &wait.resources {
-            all.insert(plain(name), ("warn", "waits"));
+            all.insert(plain(name), (Tone::Warn, "waits"));
         }
     }
     for failure in &status.failing {
         for name in &failure.resources {
-            all.insert(plain(name), ("bad", "fails"));
+            all.insert(plain(name), (Tone::Bad, "fails"));
         }
     }
     all
