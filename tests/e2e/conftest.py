@@ -34,8 +34,10 @@ class Rig:
 
         # Looking at hosts shares one connection to each; what plumb uses has no part in it.
         self.ssh = Path(self.facts["state"]) / "ssh_config_shared"
+        # A virtual machine is slow to answer, and no test cuts its cable.
+        patience = "Host v*\n  ServerAliveInterval 20\n  ConnectTimeout 60\n"
         self.ssh.write_text(
-            Path(self.facts["sshConfig"]).read_text()
+            patience + Path(self.facts["sshConfig"]).read_text()
             + f"  ControlMaster auto\n  ControlPath {self.facts['state']}/c-%n\n  ControlPersist 10m\n"
             + "  ServerAliveInterval 3\n  ServerAliveCountMax 2\n"
         )

@@ -56,10 +56,10 @@ def start(name: str) -> None:
     here = disk.folder(name)
     if (here / "disk.qcow2").exists():
         _run(name, here)
-        host.wait(name, BOOT)
+        _booted(name)
         return
     clean = image.folder(name, SUITES[name])
-    saved = clean / f"booted-{_version()}"
+    saved = clean / f"booted-{_version(name)}"
     if not saved.exists():
         _save(name, here, clean, saved)
     here.mkdir(parents=True, exist_ok=True)
@@ -71,10 +71,22 @@ def start(name: str) -> None:
     _greet(name, clean)
 
 
-def _version() -> str:
+def _booted(name: str) -> None:
+    """Until the machine has started everything: its sshd answers long before a login is quick."""
+    host.wait(name, BOOT)
+    until = time.monotonic() + BOOT
+    while time.monotonic() < until:
+        done = subprocess.run(host.ssh(name, "systemctl is-system-running --wait"), stdin=subprocess.DEVNULL, capture_output=True)
+        if done.returncode != 255:
+            return
+        time.sleep(1)
+    raise SystemExit(f"rig: {name} can't be logged in to; see {place.state()}/logs/{name}.log")
+
+
+def _version(name: str) -> str:
     """A saved machine resumes only under the qemu and the hardware that it was saved with."""
-    qemu = subprocess.run(["qemu-system-x86_64", "--version"], check=True, capture_output=True).stdout
-    return hashlib.sha256(qemu + Path(__file__).read_bytes()).hexdigest()[:12]
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], check=True, capture_output=True, text=True).stdout
+    return hashlib.sha256(json.dumps([qemu, FIRST, _hardware(name, Path())]).encode()).hexdigest()[:12]
 
 
 def _save(name: str, here: Path, clean: Path, saved: Path) -> None:
@@ -122,19 +134,18 @@ def _run(name: str, here: Path, *more: str) -> None:
     if subprocess.run(["ip", "link", "show", cable], capture_output=True).returncode != 0:
         for argv in (["tuntap", "add", "dev", cable, "mode", "tap"], ["link", "set", cable, "master", "rig0", "up"]):
             subprocess.run(["ip", *argv], check=True, stdin=subprocess.DEVNULL)
-    number = place.MACHINES.index(name)
-    process.start(
-        name,
-        [
-            "qemu-system-x86_64", "-name", f"rig-{name}", "-accel", "tcg,thread=multi", "-cpu", "max",
-            "-m", str(MEMORY), "-smp", "2", "-display", "none", "-monitor", "none", "-serial", "stdio",
-            "-qmp", f"unix:{here}/monitor,server=on,wait=off",
-            "-drive", f"file={here}/disk.qcow2,if=virtio", "-drive", f"file={here}/extra.qcow2,if=virtio",
-            "-netdev", f"tap,id=net,ifname={cable},script=no,downscript=no",
-            "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:77:00:{number:02x},romfile=",
-            "-device", "virtio-rng-pci", *more,
-        ],
-    )  # fmt: skip
+    process.start(name, ["qemu-system-x86_64", *_hardware(name, here), *more])
+
+
+def _hardware(name: str, here: Path) -> list[str]:
+    return [
+        "-name", f"rig-{name}", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(MEMORY), "-smp", "2",
+        "-display", "none", "-monitor", "none", "-serial", "stdio", "-qmp", f"unix:{here}/monitor,server=on,wait=off",
+        "-drive", f"file={here}/disk.qcow2,if=virtio", "-drive", f"file={here}/extra.qcow2,if=virtio",
+        "-netdev", f"tap,id=net,ifname=v-{name},script=no,downscript=no",
+        "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:77:00:{place.MACHINES.index(name):02x},romfile=",
+        "-device", "virtio-rng-pci",
+    ]  # fmt: skip
 
 
 def _resume(name: str, here: Path) -> None:
