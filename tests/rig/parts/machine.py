@@ -58,6 +58,15 @@ def start(name: str) -> None:
         _run(name, here)
         _booted(name)
         return
+    try:
+        _clean(name, here)
+    except BaseException:
+        wipe(name)  # no half-made disk is taken for one that was used
+        raise
+
+
+def _clean(name: str, here: Path) -> None:
+    """Resumes the clean machine."""
     clean = image.folder(name, SUITES[name])
     saved = clean / f"booted-{_version(name)}"
     if not saved.exists():
