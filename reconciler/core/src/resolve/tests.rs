@@ -4,6 +4,7 @@ mod facts;
 mod holding;
 mod rendering;
 mod sudoers;
+mod system;
 mod template;
 mod timer;
 
