@@ -110,7 +110,7 @@ impl schemars::JsonSchema for AuthorizedKey {
     }
 }
 
-/// True if a text is a public key of authorized_keys(5), without options.
+/// True if a text is a public key of `authorized_keys(5)`, without options.
 pub(crate) fn is_public_key(text: &str) -> bool {
     let mut words = text.split(' ');
     let kind = words.next().unwrap_or_default();

@@ -106,10 +106,9 @@ impl Composite for LocaleSpec {
                 "write keymap: us",
             );
         }
-        let made = |lang: &&String| {
-            lang.as_str() != "C.UTF-8" && lang.as_str() != "C" && !self.generate.contains(lang)
-        };
-        if !self.generate.is_empty() && self.lang.as_ref().filter(made).is_some() {
+        let missing =
+            |lang: &String| lang != "C.UTF-8" && lang != "C" && !self.generate.contains(lang);
+        if !self.generate.is_empty() && self.lang.as_ref().is_some_and(missing) {
             wrong(
                 "lang",
                 "`lang` isn't among the locales of `generate`",

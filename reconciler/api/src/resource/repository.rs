@@ -41,7 +41,7 @@ pub struct RepositorySpec {
     pub manage: Manage,
 }
 
-/// The priority of some packages from a repository, as in apt_preferences(5).
+/// The priority of some packages from a repository, as in `apt_preferences(5)`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -180,7 +180,13 @@ fn expand(
         }
     }
     problems.or(())?;
-    Expansion::of(&all, &ExpandContext::new(host, facts), |address| {
+    let context = ExpandContext {
+        manifests,
+        host,
+        facts,
+        reads: host_context.reads,
+    };
+    Expansion::of(&all, &context, |address| {
         composed.slots().any(|(other, _)| other == address)
     })
 }

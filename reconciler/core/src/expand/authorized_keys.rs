@@ -42,7 +42,7 @@ pub(super) fn expand(
     })
 }
 
-/// Returns a line of authorized_keys(5).
+/// Returns a line of `authorized_keys(5)`.
 fn line(options: &[String], key: &str) -> String {
     match options {
         [] => format!("{key}\n"),

@@ -5,15 +5,22 @@
 //! and from what the manifests say of the host ([`ExpandContext`]). A part is merged below every value that a
 //! manifest sets at its address.
 
+mod alertmanager;
 mod authorized_keys;
+mod container;
 mod context;
 mod cron;
 mod environment;
+mod exporter;
+mod grafana;
 mod hostname;
 mod journald;
+mod known_hosts;
 mod locale;
 mod part;
+mod prometheus;
 mod repository;
+mod sshd;
 mod sudoers;
 mod timer;
 mod tmpfiles;
@@ -85,13 +92,20 @@ macro_rules! expanders {
 }
 
 expanders! {
+    Alertmanager => alertmanager::expand;
     AuthorizedKeys => authorized_keys::expand;
+    Container => container::expand;
     Cron => cron::expand;
     Environment => environment::expand;
+    Exporter => exporter::expand;
+    Grafana => grafana::expand;
     Hostname => hostname::expand;
     Journald => journald::expand;
+    KnownHosts => known_hosts::expand;
     Locale => locale::expand;
+    Prometheus => prometheus::expand;
     Repository => repository::expand;
+    Sshd => sshd::expand;
     Timer => timer::expand;
     Sudoers => sudoers::expand;
     Tmpfiles => tmpfiles::expand;
@@ -158,6 +172,7 @@ impl Expansion {
                 }
             }
         }
+        problems.because.extend(context.reads.take());
         problems.or(expansion)
     }
 
@@ -182,7 +197,9 @@ impl Expansion {
             self.origins
                 .entry(address.clone())
                 .or_insert_with(|| declared.address.clone());
-            addresses.push(address.clone());
+            if !addresses.contains(&address) {
+                addresses.push(address.clone());
+            }
             self.pieces.push(Piece::new(
                 address.into(),
                 Priority::Parts,

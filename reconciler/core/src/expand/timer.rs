@@ -95,7 +95,7 @@ fn timer(name: &str, spec: &TimerSpec) -> String {
 }
 
 /// Quotes a word as in systemd.service(5) and escapes its specifiers.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let escaped = word
         .replace('\\', r"\\")
         .replace('"', "\\\"")

@@ -25,7 +25,7 @@ use plumb_document::{Diagnostic, SourceMap, Span};
 use crate::parallel;
 use crate::render::Engine;
 
-pub(crate) use facts::{EndpointFact, Facts, HostFacts, HostNetwork};
+pub(crate) use facts::{EndpointFact, Facts, HostFacts, HostNetwork, endpoint_address};
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};
 pub(crate) use network::Network;

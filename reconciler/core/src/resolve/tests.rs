@@ -2,6 +2,7 @@ mod composing;
 mod composites;
 mod facts;
 mod holding;
+mod monitoring;
 mod rendering;
 mod sudoers;
 mod system;

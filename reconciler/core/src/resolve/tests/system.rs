@@ -201,3 +201,114 @@ fn authorized_keys_lie_where_only_root_writes() {
     assert!(wrong("authorizedKeys: {john: {keys: [\"no key\"]}}").contains("isn't a public key"));
     assert!(wrong("authorizedKeys: {john: {keys: []}}").contains("it has no key"));
 }
+
+#[test]
+fn sshd_listens_in_its_networks_and_locks_nobody_out() {
+    let host = "networks: {lan: {id: 5}}\nconnect: [{user: deploy, network: lan}]\n";
+    let network = object("Network", "lan", "{subnets: [192.0.2.0/24]}");
+    let files = |sshd: &str| {
+        vec![
+            (
+                "hosts/a.yaml".to_owned(),
+                object(
+                    "Host",
+                    "a",
+                    &format!("{host}resources: {{sshd: {{main: {sshd}}}}}"),
+                ),
+            ),
+            ("networks/lan.yaml".to_owned(), network.clone()),
+        ]
+    };
+    let resources = super::host(
+        "a",
+        &borrowed(&files(
+            "{ports: [1108], on: [lan], passwords: false, root: false, allowUsers: [john, deploy], match: [{user: build, settings: {MaxSessions: 1}}], settings: {X11Forwarding: false}}",
+        )),
+    );
+    assert_eq!(
+        resources["file"]["/etc/ssh/sshd_config.d/10-plumb-main.conf"]["content"],
+        "# Written by plumb.\nPort 1108\nListenAddress 192.0.2.5\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin no\nAllowUsers deploy john\nX11Forwarding no\nMatch User build\n    MaxSessions 1\n"
+    );
+    assert_eq!(
+        resources["unit"]["ssh.socket.d/10-plumb-main.conf"]["content"],
+        "# Written by plumb.\n[Socket]\nListenStream=\nListenStream=192.0.2.5:1108\n"
+    );
+    for (sshd, says) in [
+        ("{allowUsers: [john]}", "it would lock out `deploy`"),
+        (
+            "{on: [wan]}",
+            "the host has no address in the network `wan`",
+        ),
+        (
+            "{settings: {Port: 22}}",
+            "`Port` is set by a field of `sshd`",
+        ),
+        (
+            "{settings: {Banner: \"a\\nb\"}}",
+            "with a value of one line",
+        ),
+        (
+            "{match: [{settings: {MaxSessions: 1}}]}",
+            "needs a `user`, `group` or `address`",
+        ),
+    ] {
+        let told = told(&borrowed(&files(sshd)));
+        assert!(told.contains(says), "{sshd}: {told}");
+    }
+}
+
+#[test]
+fn known_hosts_has_every_pinned_key_under_each_name() {
+    let reader =
+        "resources: {knownHosts: {fleet: {extra: [\"git.example ssh-ed25519 AAAAC3git\"]}}}";
+    let other = "hostname: BOX\nhostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5b root@b\"]\nnetworks: {lan: {id: 6}}\nendpoints: {ssh: {ports: [1108]}}";
+    let files = [
+        ("hosts/a.yaml".to_owned(), object("Host", "a", reader)),
+        ("hosts/b.yaml".to_owned(), object("Host", "b", other)),
+        (
+            "networks/lan.yaml".to_owned(),
+            object("Network", "lan", "{subnets: [192.0.2.0/24]}"),
+        ),
+    ];
+    assert_eq!(
+        super::host("a", &borrowed(&files))["file"]["/etc/ssh/ssh_known_hosts"]["content"],
+        "# Written by plumb.\n192.0.2.6,BOX,BOX.fleet.example,[192.0.2.6]:1108,[BOX.fleet.example]:1108,[BOX]:1108,[b]:1108,b ssh-ed25519 AAAAC3NzaC1lZDI1NTE5b\ngit.example ssh-ed25519 AAAAC3git\n"
+    );
+}
+
+#[test]
+fn known_hosts_is_held_while_a_host_of_the_fleet_is_broken() {
+    let reader = object("Host", "a", "resources: {knownHosts: {fleet: {}}}");
+    let typo = "kind: Host\nmetadata: {name: b}\nspec: {resourcse: {}}\n";
+    let resolved = resolved(&[("hosts/a.yaml", &reader), ("hosts/b.yaml", typo)]);
+    let held = |name: &str| {
+        let (_, result) = resolved
+            .hosts
+            .iter()
+            .find(|(host, _)| host.as_str() == name)
+            .unwrap();
+        matches!(result, HostResult::Held(_))
+    };
+    assert!(held("a") && held("b"));
+}
+
+#[test]
+fn container_is_a_quadlet_with_a_digest() {
+    let digest = "a".repeat(64);
+    let app = format!(
+        "container: {{app: {{image: \"registry.example/app@sha256:{digest}\", ports: [\"127.0.0.1:8080:80\"], volumes: [\"/srv/app:/data\"], environment: {{MODE: a b}}}}}}"
+    );
+    let resources = on("13", &app);
+    assert_eq!(
+        resources["file"]["/etc/containers/systemd/app.container"]["content"],
+        format!(
+            "# Written by plumb.\n[Unit]\nDescription=container app\n\n[Container]\nContainerName=app\nImage=registry.example/app@sha256:{digest}\nPublishPort=127.0.0.1:8080:80\nVolume=/srv/app:/data\nEnvironment=\"MODE=a b\"\n\n[Service]\nRestart=always\nTimeoutStartSec=900\n\n[Install]\nWantedBy=multi-user.target\n"
+        )
+    );
+    let old = format!("os: {{family: debian, release: \"12\"}}\nresources: {{{app}}}");
+    assert!(told_of(&old, &[]).contains("Debian 12 has no podman that reads quadlets"));
+    assert!(
+        wrong("container: {app: {image: \"registry.example/app:latest\"}}")
+            .contains("a tag can be moved")
+    );
+}
