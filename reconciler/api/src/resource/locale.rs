@@ -12,8 +12,7 @@ use crate::address::AnyAddress;
 ///
 /// `lang` expands to `/etc/default/locale`, or to `/etc/locale.conf` where the host's `os.release` is 13 or newer;
 /// `generate` to the package `locales`, `/etc/locale.gen` and the command `locale-gen`; `timezone` to
-/// `/etc/localtime` and `/etc/timezone`; `keymap` to `/etc/vconsole.conf` and `/etc/default/keyboard`, which the next
-/// boot reads.
+/// `/etc/localtime` and `/etc/timezone`; `keymap` to `/etc/default/keyboard`, which the next boot reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -36,10 +36,10 @@ pub(super) fn expand(
         if let Some(keymap) = &one.spec.keymap {
             // X calls the British layout by its country, the console by its language.
             let layout = if keymap == "uk" { "gb" } else { keymap };
-            parts.push(file("/etc/vconsole.conf", format!("KEYMAP={keymap}\n")));
+            // systemd reads KEYMAP, where /etc/vconsole.conf is a link to this file (Debian 13).
             parts.push(file(
                 "/etc/default/keyboard",
-                format!("XKBMODEL=pc105\nXKBLAYOUT={layout}\nXKBVARIANT=\nXKBOPTIONS=\nBACKSPACE=guess\n"),
+                format!("XKBMODEL=pc105\nXKBLAYOUT={layout}\nXKBVARIANT=\nXKBOPTIONS=\nBACKSPACE=guess\nKEYMAP={keymap}\n"),
             ));
         }
         parts

@@ -102,7 +102,10 @@ fn locale_is_written_where_the_release_reads_it() {
         old["link"]["/etc/localtime"]["target"],
         "/usr/share/zoneinfo/Europe/London"
     );
-    assert_eq!(old["file"]["/etc/vconsole.conf"]["content"], "KEYMAP=uk\n");
+    assert_eq!(
+        old["file"]["/etc/default/keyboard"]["content"],
+        "XKBMODEL=pc105\nXKBLAYOUT=gb\nXKBVARIANT=\nXKBOPTIONS=\nBACKSPACE=guess\nKEYMAP=uk\n"
+    );
     let new = on("13", locale);
     assert_eq!(
         new["file"]["/etc/locale.conf"]["content"],
