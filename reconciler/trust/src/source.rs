@@ -4,19 +4,19 @@
 //! never judges by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+pub use plumb_document::{SourceFile, TooLarge};
 
 use crate::inputs::{Detail, Revocations, TagRef};
 use crate::oid::{ObjectFormat, Oid};
 use crate::outcome::Outcome;
 use crate::verified::{Revision, Verified};
 
-/// The files of a revision: their contents by path from the root.
-pub type Files = BTreeMap<String, Arc<[u8]>>;
+/// The files of a revision by path from the root.
+pub type Files = BTreeMap<String, SourceFile>;
 
 /// The state of a repository at a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
