@@ -103,7 +103,8 @@ reasons! {
     NoCommonAlgorithm, Host, "The host answers, and its SSH server and the controller share no algorithm; the message has both lists. Change the server's HostKeyAlgorithms, KexAlgorithms, Ciphers or MACs.";
     NoSession, Host, "The host accepts the login and opens no session: `MaxSessions 0` in its sshd_config. Set it to 1 or more.";
     NoHostKey, Host, "No SSH host key is pinned, so Plumb can't tell whether the right machine answers. Run `plumb enroll HOST --address ADDRESS` to see its keys and pin them.";
-    AccessDenied, Host, "The login was rejected. For a host: the controller's key must be in the user's authorized_keys, and `sudo -n true` must work. For the repository: the controller's user needs read access.";
+    AccessDenied, Host, "The login was rejected. For a host: the controller's key must be in the user's authorized_keys. For the repository: the controller's user needs read access.";
+    SudoDenied, Host, "The host accepts the login, and sudo doesn't make the user root. The message says why: the user needs a rule with `NOPASSWD` and without `requiretty` in the host's sudoers, so that `sudo -n true` works.";
     NoAgent, Host, "Plumb has no agent for the host's architecture. Packages of Plumb contain every agent; in a source tree `cargo agents` builds them.";
     AgentFailed, Host, "The agent doesn't start on the host. The message says why; often a folder is mounted noexec, or the disk is full.";
     AgentFault, Host, "The agent failed because of a defect in Plumb. Please report it with the message.";
@@ -198,6 +199,7 @@ impl ConditionReason {
             | Self::NoCommonAlgorithm
             | Self::NoSession
             | Self::AccessDenied
+            | Self::SudoDenied
             | Self::NoAgent
             | Self::ManifestInvalid => Some(Retry::Stalled),
             Self::Incomplete
@@ -251,6 +253,7 @@ impl ConditionReason {
                 | Self::NoCommonAlgorithm
                 | Self::NoSession
                 | Self::AccessDenied
+                | Self::SudoDenied
                 | Self::NoAgent
         )
     }
