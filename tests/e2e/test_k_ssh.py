@@ -86,11 +86,12 @@ def test_no_session_at_all_is_told(fleet, on):
 @pytest.mark.parametrize(
     ("rules", "words", "hint"),
     [
-        ("deploy ALL=(root) NOPASSWD: /usr/bin/true", "its sudoers doesn't allow it to run /bin/sh", "deploy ALL=(root) NOPASSWD: ALL"),
+        ("deploy ALL=(root) NOPASSWD: ALL, !/bin/sh", "its sudoers doesn't allow it to run /bin/sh", "deploy ALL=(root) NOPASSWD: ALL"),
         ("deploy ALL=(root) ALL", "a password is required", "deploy ALL=(root) NOPASSWD: ALL"),
+        ("deploy ALL=(root) NOPASSWD: /usr/bin/true", "no rule of its sudoers allows /bin/sh without one", "deploy ALL=(root) NOPASSWD: ALL"),
         ("Defaults:deploy requiretty\ndeploy ALL=(root) NOPASSWD: ALL", "requires a terminal (requiretty)", "Defaults:deploy !requiretty"),
     ],
-    ids=["not-allowed", "password", "requiretty"],
+    ids=["not-allowed", "password", "another-command", "requiretty"],
 )
 def test_each_refusal_of_sudo_has_its_own_words(fleet, on, rules, words, hint):
     host = on("h2")

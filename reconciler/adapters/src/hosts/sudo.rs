@@ -33,7 +33,11 @@ pub(super) fn refusal(end: &ExitInfo) -> Option<SudoRefusal> {
 pub(super) fn reason(refusal: SudoRefusal, end: &ExitInfo) -> String {
     match refusal {
         SudoRefusal::NotAllowed => "its sudoers doesn't allow it to run /bin/sh".to_owned(),
-        SudoRefusal::PasswordRequired => "a password is required".to_owned(),
+        // sudo says so too where no rule allows anything.
+        SudoRefusal::PasswordRequired => {
+            "a password is required, because no rule of its sudoers allows /bin/sh without one"
+                .to_owned()
+        }
         SudoRefusal::TtyRequired => "its sudoers requires a terminal (requiretty)".to_owned(),
         SudoRefusal::NotInstalled => "sudo isn't installed".to_owned(),
         SudoRefusal::Other => end.stderr.text(),
