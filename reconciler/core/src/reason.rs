@@ -144,7 +144,7 @@ reasons! {
     ProgramMissing, Source, "A program that a fetch needs, such as ssh, is missing. Install it on the controller's machine.";
     MirrorFailed, Source, "The controller can't read or write its own copy of the repository. See whether its disk is full; the copy may be removed while the controller is stopped.";
     CommitMissing, Source, "A commit that Plumb needs isn't in the repository: the branch was rewritten, or the introduction is another repository's.";
-    FilesUnreadable, Source, "The files of an accepted commit can't be read: there are too many, they are too large, or a name isn't UTF-8.";
+    FilesUnreadable, Source, "The files of an accepted commit can't be read: there are too many, they are too large together, or a name isn't UTF-8.";
     Closed, Source, "The controller is shutting down.";
     NotKept, Source, "A newer commit is accepted, but the controller couldn't save that, so the commit isn't applied yet. See whether the disk of the state folder is full.";
     RevocationsUnreadable, Source, "The controller can't read its folder of revoked keys (`revoked`), so it can't tell whose signatures count and accepts nothing new. The message names the file.";
