@@ -1,7 +1,7 @@
 //! A git server over https: `git http-backend` behind a login, and addresses that lead elsewhere. Also the
 //! other servers that a controller talks to: a proxy, and receivers of alerts.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -15,8 +15,12 @@ impl Manifests {
     /// uses it. Files of `trust/` have bounds of their own.
     pub(crate) fn large_and_unused<'a>(
         &self,
-        found: impl Iterator<Item = &'a Diagnostic> + Clone,
+        found: impl Iterator<Item = &'a Diagnostic>,
     ) -> Vec<Diagnostic> {
+        let told: Vec<_> = found
+            .filter(|one| one.code == code::FILE_TOO_LARGE)
+            .map(|one| one.message.as_str())
+            .collect();
         let large = self
             .files
             .iter()
@@ -25,9 +29,7 @@ impl Manifests {
         large
             .filter(|(path, large)| {
                 let message = format!("{path} {large}");
-                !found
-                    .clone()
-                    .any(|one| one.code == code::FILE_TOO_LARGE && one.message == message)
+                !told.contains(&message.as_str())
             })
             .map(|(path, large)| {
                 let span = Span::of_file(path.clone());
