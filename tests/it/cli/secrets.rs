@@ -318,19 +318,19 @@ spec:
     planted.end();
 
     // A configuration that is wrong is shown with its lines.
-    for wrong in [
-        config(SOURCE).replace("poll: 1s}", "pol: 1s}"),
-        config(SOURCE).replace("https://", "hppts://"),
-        config(SOURCE).replace("- http://", "- htp://"),
-        format!("{}  url: \"{url}\"\n", config(SOURCE)),
-        format!("{}  runbooks: \"{url}\"\n", config(SOURCE)),
+    let controller = ["controller", "--config", "../controller.yaml"];
+    let plan = ["plan", "box", "--config", "../controller.yaml"];
+    for (wrong, args) in [
+        (config(SOURCE).replace("poll: 1s}", "pol: 1s}"), &plan[..]),
+        (config(SOURCE).replace("- http://", "- htp://"), &plan),
+        (format!("{}  url: \"{url}\"\n", config(SOURCE)), &plan),
+        (format!("{}  runbooks: \"{url}\"\n", config(SOURCE)), &plan),
+        (config(SOURCE).replace("https://", "hppts://"), &controller),
     ] {
         planted.env.write("controller.yaml", &wrong);
-        let args = ["controller", "--config", "controller.yaml"];
-        let run = planted.env.plumb(".", &args).exits(1);
-        planted
-            .seen
-            .push(("a wrong configuration".to_owned(), run.stderr));
+        let run = planted.env.plumb("fleet", args).exits(1);
+        let place = "a wrong configuration".to_owned();
+        planted.seen.push((place, run.stderr));
     }
     // Nor does a key file that can't be used say what is in it.
     let damaged = format!("{key}damaged");
