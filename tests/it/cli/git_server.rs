@@ -305,9 +305,9 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
             .iter()
             .chain(&[0, 0])
             .take(3)
-            .fold(0_usize, |all, byte| all << 8 | usize::from(*byte));
+            .fold(0_usize, |all, byte| (all << 8) | usize::from(*byte));
         for at in 0..4 {
-            let digit = DIGITS[all >> (18 - 6 * at) & 63];
+            let digit = DIGITS[(all >> (18 - 6 * at)) & 63];
             text.push(if at > three.len() {
                 '='
             } else {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -25,10 +24,21 @@ const CONTENT: &str = "s3cret-content";
 struct Planted {
     env: Environment,
     port: u16,
+    first: String,
+    servers: Servers,
     controller: Option<Child>,
     /// The secrets, and the forms that headers give them.
     secrets: Vec<String>,
     seen: Vec<(String, String)>,
+}
+
+/// The servers that the controller talks to.
+struct Servers {
+    source: Server,
+    proxy: Server,
+    receiver: Server,
+    refusing: Server,
+    in_git: Server,
 }
 
 impl Drop for Planted {
@@ -45,11 +55,11 @@ impl Planted {
         }
     }
 
-    fn start(&mut self, proxy: &Server, log: &str) {
+    fn start(&mut self, log: &str) {
         self.end();
         let file = fs::File::create(self.env.path(log)).unwrap();
         let mut command = self.env.command(binary(), ".");
-        let address = format!("http://{PROXY}@127.0.0.1:{}", proxy.port);
+        let address = format!("http://{PROXY}@127.0.0.1:{}", self.servers.proxy.port);
         command
             .args(["controller", "--config", "controller.yaml"])
             .env("PLUMB_LOG", "trace")
@@ -160,24 +170,20 @@ fn host(content: &str) -> String {
     )
 }
 
-#[test]
-fn nothing_secret_is_printed_logged_stored_or_served() {
-    let env = Environment::new();
+/// A fleet whose Alertmanager has a login in git, with a host in a folder and one that is away.
+fn fleet(env: &Environment, in_git: u16) -> String {
     env.key("alice");
     env.be("alice");
     env.plumb(".", &["init", "fleet"]).exits(0);
     for folder in ["hosts", "profiles", "networks"] {
         fs::remove_dir_all(env.path("fleet").join(folder)).unwrap();
     }
-    let fleet = |receiver: u16| {
-        format!(
-            "kind: Fleet\nmetadata: {{name: test}}\nspec:\n  alertmanagers: [{{url: \"http://{IN_GIT}@127.0.0.1:{receiver}\"}}]\n  hostDefaults: {{drift: {{mode: alert}}}}\n"
-        )
-    };
-    let receiver = Server::http(|_| answer("200 OK", "", b""));
-    let refusing = Server::http(|_| answer("401 Unauthorized", "", b"who are you?"));
-    let in_git = Server::http(|_| answer("200 OK", "", b""));
-    env.write("fleet/fleet.yaml", &fleet(in_git.port));
+    env.write(
+        "fleet/fleet.yaml",
+        &format!(
+            "kind: Fleet\nmetadata: {{name: test}}\nspec:\n  alertmanagers: [{{url: \"http://{IN_GIT}@127.0.0.1:{in_git}\"}}]\n  hostDefaults: {{drift: {{mode: alert}}}}\n"
+        ),
+    );
     env.write("fleet/hosts/box.yaml", &host(&format!("{CONTENT}-one")));
     // Nobody listens at its address, and its key is that of alice.
     let alice = env.read("alice.pub");
@@ -194,37 +200,61 @@ fn nothing_secret_is_printed_logged_stored_or_served() {
     );
     let first = env.commit("A fleet", &["-S"]);
     fs::create_dir(env.path("group")).unwrap();
-    env.git(
-        ".",
-        &["clone", "--quiet", "--bare", "fleet", "group/fleet.git"],
-    );
-    env.git(
-        "fleet",
-        &[
-            "remote",
-            "add",
-            "origin",
-            &env.path("group/fleet.git").display().to_string(),
-        ],
-    );
-    let server = Server::https(repository(&env.path(""), SOURCE));
-    let proxy = Server::proxy(PROXY);
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let folder = env.path("").display().to_string();
-    env.key("login");
-    let config = |source: &str| {
+    let clone = ["clone", "--quiet", "--bare", "fleet", "group/fleet.git"];
+    env.git(".", &clone);
+    first
+}
+
+impl Planted {
+    fn new() -> Self {
+        let env = Environment::new();
+        let in_git = Server::http(|_| answer("200 OK", "", b""));
+        let first = fleet(&env, in_git.port);
+        env.key("login");
+        let mut secrets = vec![CONTENT.to_owned()];
+        for login in [SOURCE, WRONG, PROXY, RECEIVER, REFUSING, AWAY, IN_GIT] {
+            secrets.push(login.split_once(':').unwrap().1.to_owned());
+            secrets.push(base64(login.as_bytes()));
+        }
+        // Only lines of the private half.
+        let key = env.read("login");
+        let long = key.lines().filter(|line| line.len() > 40);
+        secrets.extend(long.skip(1).map(str::to_owned));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            port: free.local_addr().unwrap().port(),
+            first,
+            servers: Servers {
+                source: Server::https(repository(&env.path(""), SOURCE)),
+                proxy: Server::proxy(PROXY),
+                receiver: Server::http(|_| answer("200 OK", "", b"")),
+                refusing: Server::http(|_| answer("401 Unauthorized", "", b"who are you?")),
+                in_git,
+            },
+            env,
+            controller: None,
+            secrets,
+            seen: Vec::new(),
+        }
+    }
+
+    /// A configuration with this login to the source.
+    fn config(&self, source: &str) -> String {
+        let folder = self.env.path("").display().to_string();
+        let Servers {
+            source: server,
+            receiver,
+            refusing,
+            ..
+        } = &self.servers;
         format!(
             "kind: Controller
 spec:
   source: {{url: \"https://{source}@localhost:{}/group/fleet.git\", poll: 1s}}
-  introduction: {{commit: \"{first}\"}}
+  introduction: {{commit: \"{}\"}}
   state: {folder}/state
   socket: {folder}/plumb.sock
-  listen: 127.0.0.1:{port}
+  listen: 127.0.0.1:{}
   ssh: {{key: {folder}/login}}
   sandbox: {{box: hosts/box}}
   alertmanagers:
@@ -232,111 +262,100 @@ spec:
     - http://{REFUSING}@127.0.0.1:{}
     - http://{AWAY}@127.0.0.1:1
 ",
-            server.port, receiver.port, refusing.port
+            server.port, self.first, self.port, receiver.port, refusing.port
         )
-    };
-    env.write("controller.yaml", &config(SOURCE));
-    let mut secrets: Vec<String> = Vec::new();
-    for login in [SOURCE, WRONG, PROXY, RECEIVER, REFUSING, AWAY, IN_GIT] {
-        secrets.push(login.split_once(':').unwrap().1.to_owned());
-        secrets.push(base64(login.as_bytes()));
     }
-    secrets.push(CONTENT.to_owned());
-    let key = env.read("login");
-    secrets.extend(
-        key.lines()
-            .filter(|line| line.len() > 40)
-            .skip(1)
-            .map(str::to_owned),
-    );
-    let mut planted = Planted {
-        env,
-        port,
-        controller: None,
-        secrets,
-        seen: Vec::new(),
-    };
 
-    // All goes well, but for the hosts and receivers that can't be reached.
-    planted.start(&proxy, "log");
-    planted.until("the host is driven", "log", || {
-        planted
-            .json(&["get", "hosts", "-o", "json"])
-            .contains(&first)
-            && planted.env.path("state/hosts/box/etc/secret").exists()
-    });
-    assert!(!proxy.asked().is_empty(), "the proxy wasn't used");
-    fs::write(
-        planted.env.path("state/hosts/box/etc/secret"),
-        format!("{CONTENT}-by-hand\n"),
-    )
-    .unwrap();
-    planted.keep(".", &["reconcile", "box"]);
-    planted.until("alerts arrive everywhere", "log", || {
-        let said = planted.json(&["events", "-o", "json"]);
-        said.contains("DriftHeld") || said.contains("PlumbHostDrifted")
-    });
-    planted.until("each receiver was asked", "log", || {
-        [&receiver, &refusing, &in_git]
-            .iter()
-            .all(|one| !one.asked().is_empty())
-    });
-    assert!(
-        receiver.asked()[0].header("authorization").is_some(),
-        "the login is used"
-    );
-    planted
-        .env
-        .write("fleet/hosts/box.yaml", &host(&format!("{CONTENT}-two")));
-    planted.env.commit("Another secret", &["-S"]);
-    planted.look("log");
-    for server in [&receiver, &in_git] {
-        for request in server.asked() {
-            planted.seen.push(("an alert".to_owned(), request.text()));
+    /// All goes well, but for the hosts and receivers that can't be reached.
+    fn drive(&mut self) {
+        self.env.write("controller.yaml", &self.config(SOURCE));
+        self.start("log");
+        self.until("the host is driven", "log", || {
+            let hosts = self.json(&["get", "hosts", "-o", "json"]);
+            hosts.contains(&self.first) && self.env.path("state/hosts/box/etc/secret").exists()
+        });
+        let proxied = self.servers.proxy.asked();
+        assert!(!proxied.is_empty(), "the proxy wasn't used");
+        let file = self.env.path("state/hosts/box/etc/secret");
+        fs::write(file, format!("{CONTENT}-by-hand\n")).unwrap();
+        self.keep(".", &["reconcile", "box"]);
+        self.until("an alert fires", "log", || {
+            let said = self.json(&["events", "-o", "json"]);
+            said.contains("PlumbHostDrifted")
+        });
+        self.until("each receiver was asked", "log", || {
+            let Servers {
+                receiver,
+                refusing,
+                in_git,
+                ..
+            } = &self.servers;
+            [receiver, refusing, in_git]
+                .iter()
+                .all(|one| !one.asked().is_empty())
+        });
+        let first = &self.servers.receiver.asked()[0];
+        assert!(first.header("authorization").is_some(), "the login is used");
+        let two = host(&format!("{CONTENT}-two"));
+        self.env.write("fleet/hosts/box.yaml", &two);
+        self.env.commit("Another secret", &["-S"]);
+        self.look("log");
+        for server in [&self.servers.receiver, &self.servers.in_git] {
+            for request in server.asked() {
+                self.seen.push(("an alert".to_owned(), request.text()));
+            }
         }
     }
 
-    // The login is refused, and then the server is away.
-    let url = format!("https://{WRONG}@localhost:{}", server.port);
-    planted.env.write("controller.yaml", &config(WRONG));
-    planted.start(&proxy, "log-of-refused");
-    planted.until("the login is refused", "log-of-refused", || {
-        planted
-            .json(&["get", "sources", "-o", "json"])
-            .contains("AccessDenied")
-    });
-    planted.look("log-of-refused");
-    let away = config(SOURCE).replace(&format!("localhost:{}", server.port), "localhost:1");
-    planted.env.write("controller.yaml", &away);
-    planted.start(&proxy, "log-of-away");
-    planted.until("the server is away", "log-of-away", || {
-        planted
-            .json(&["get", "sources", "-o", "json"])
-            .contains("Unreachable")
-    });
-    planted.look("log-of-away");
-    planted.end();
-
-    // A configuration that is wrong is shown with its lines.
-    let controller = ["controller", "--config", "../controller.yaml"];
-    let plan = ["plan", "box", "--config", "../controller.yaml"];
-    for (wrong, args) in [
-        (config(SOURCE).replace("poll: 1s}", "pol: 1s}"), &plan[..]),
-        (config(SOURCE).replace("- http://", "- htp://"), &plan),
-        (format!("{}  url: \"{url}\"\n", config(SOURCE)), &plan),
-        (format!("{}  runbooks: \"{url}\"\n", config(SOURCE)), &plan),
-        (config(SOURCE).replace("https://", "hppts://"), &controller),
-    ] {
-        planted.env.write("controller.yaml", &wrong);
-        let run = planted.env.plumb("fleet", args).exits(1);
-        let place = "a wrong configuration".to_owned();
-        planted.seen.push((place, run.stderr));
+    /// The source fails for this reason.
+    fn fail(&mut self, config: &str, reason: &str) {
+        self.env.write("controller.yaml", config);
+        let log = format!("log-of-{reason}");
+        self.start(&log);
+        self.until("the source fails", &log, || {
+            let sources = self.json(&["get", "sources", "-o", "json"]);
+            sources.contains(reason)
+        });
+        self.look(&log);
+        self.end();
     }
-    // Nor does a key file that can't be used say what is in it.
-    let damaged = format!("{key}damaged");
-    planted.env.write("login", &damaged);
-    planted.env.write("controller.yaml", &config(SOURCE));
-    fs::set_permissions(planted.env.path("login"), fs::Permissions::from_mode(0o600)).unwrap();
-    planted.keep("fleet", &["plan", "far", "--config", "../controller.yaml"]);
+
+    /// A configuration that is wrong is shown with its lines.
+    fn refuse(&mut self) {
+        let good = self.config(SOURCE);
+        let url = format!("https://{WRONG}@localhost");
+        let controller = ["controller", "--config", "../controller.yaml"];
+        let plan = ["plan", "box", "--config", "../controller.yaml"];
+        for (wrong, args) in [
+            (good.replace("poll: 1s}", "pol: 1s}"), &plan[..]),
+            (good.replace("- http://", "- htp://"), &plan),
+            (format!("{good}  url: \"{url}\"\n"), &plan),
+            (format!("{good}  runbooks: \"{url}\"\n"), &plan),
+            (good.replace("https://", "hppts://"), &controller),
+        ] {
+            self.env.write("controller.yaml", &wrong);
+            let run = self.env.plumb("fleet", args).exits(1);
+            self.seen
+                .push(("a wrong configuration".to_owned(), run.stderr));
+        }
+        // Nor does a key file that can't be used say what is in it.
+        let damaged = format!("{}damaged", self.env.read("login"));
+        self.env.write("login", &damaged);
+        self.env.write("controller.yaml", &good);
+        self.keep("fleet", &["plan", "far", "--config", "../controller.yaml"]);
+    }
+}
+
+#[test]
+fn nothing_secret_is_printed_logged_stored_or_served() {
+    let mut planted = Planted::new();
+    planted.drive();
+    let refused = planted.config(WRONG);
+    planted.fail(&refused, "AccessDenied");
+    let port = planted.servers.source.port;
+    let away = planted.config(SOURCE);
+    let away = away.replace(&format!("localhost:{port}"), "localhost:1");
+    planted.fail(&away, "Unreachable");
+    planted.refuse();
     planted.assert_clean();
 }

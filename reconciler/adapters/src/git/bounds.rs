@@ -86,7 +86,7 @@ impl<'a> RevisionBounds<'a> {
     /// Fails if a bound is exceeded, or a folder can't be read.
     pub fn check(&mut self, tree: &Oid) -> Result<(), BoundExceeded> {
         let raw = self.read(tree)?;
-        let root = Tree::parse(&raw, tree.format()).map_err(unreadable)?;
+        let root = Tree::parse(&raw, tree.format()).map_err(|error| unreadable(&error))?;
         let mut all = FolderSize::default();
         let mut whole = FolderSize::default();
         for entry in root.entries() {
@@ -130,7 +130,8 @@ impl<'a> RevisionBounds<'a> {
 
     fn read(&self, tree: &Oid) -> Result<Vec<u8>, FilesError> {
         let raw = self.objects.read(tree, ObjectKind::Tree, limits::TREE);
-        raw.map(std::borrow::Cow::into_owned).map_err(unreadable)
+        raw.map(std::borrow::Cow::into_owned)
+            .map_err(|error| unreadable(&error))
     }
 
     fn entry(
@@ -159,13 +160,13 @@ impl<'a> RevisionBounds<'a> {
 
     fn folder(&mut self, tree: &Oid, links: Links, depth: usize) -> Result<FolderSize, FilesError> {
         if depth > limits::DEPTH {
-            return Err(unreadable("folders are nested too deeply"));
+            return Err(unreadable(&"folders are nested too deeply"));
         }
         if let Some(known) = self.measured.get(&(*tree, links)) {
             return Ok(known.clone());
         }
         let raw = self.read(tree)?;
-        let parsed = Tree::parse(&raw, tree.format()).map_err(unreadable)?;
+        let parsed = Tree::parse(&raw, tree.format()).map_err(|error| unreadable(&error))?;
         let mut size = FolderSize::default();
         for entry in parsed.entries() {
             let inner = self.entry(entry.mode, &entry.id, links, depth)?;
@@ -176,6 +177,6 @@ impl<'a> RevisionBounds<'a> {
     }
 }
 
-fn unreadable(error: impl std::fmt::Display) -> FilesError {
+fn unreadable(error: &dyn std::fmt::Display) -> FilesError {
     FilesError::Tree(error.to_string())
 }

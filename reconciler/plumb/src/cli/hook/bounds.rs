@@ -31,23 +31,20 @@ impl Judge<'_> {
             let Some(tree) = tree else {
                 continue;
             };
-            match bounds.check(&tree) {
-                Ok(()) => {}
-                Err(error) => {
-                    let hint = match error {
-                        BoundExceeded::Object { .. } => {
-                            "take the file out of this commit: a later commit that removes it doesn't help"
-                        }
-                        BoundExceeded::Files(_) | BoundExceeded::Root(_) => {
-                            "remove what the fleet doesn't need, and amend the commit"
-                        }
-                    };
-                    return Err(Failure::new(format!(
-                        "no controller could follow {}: {error}",
-                        id.short()
-                    ))
-                    .hint(hint));
-                }
+            if let Err(error) = bounds.check(&tree) {
+                let hint = match error {
+                    BoundExceeded::Object { .. } => {
+                        "take the file out of this commit: a later commit that removes it doesn't help"
+                    }
+                    BoundExceeded::Files(_) | BoundExceeded::Root(_) => {
+                        "remove what the fleet doesn't need, and amend the commit"
+                    }
+                };
+                let commit = id.short();
+                return Err(
+                    Failure::new(format!("no controller could follow {commit}: {error}"))
+                        .hint(hint),
+                );
             }
         }
         Ok(())
