@@ -1,6 +1,8 @@
 //! The ports: the loop's interfaces to the outside. They are object-safe, so that a controller is put
 //! together at run time; each has one contract suite, run on every adapter and on its fake.
 
+mod source_error;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use crate::alert::Alert;
 pub use crate::denial::{Denial, SudoRefusal};
 use crate::desired::Endpoint;
 use crate::reason::ConditionReason;
+
+pub use source_error::SourceError;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
