@@ -84,7 +84,7 @@ pub(super) fn convert(folder: &Path, files: &mut Files) {
         let made = match file {
             SourceFile::Bytes(bytes) => converted(bytes, conversion),
             SourceFile::TooLarge(_) if conversion == Conversion::LfsPointer => {
-                pointer(&folder.join(&path)).ok()
+                pointer(&folder.join(path)).ok()
             }
             SourceFile::TooLarge(_) => None,
         };
