@@ -290,7 +290,7 @@ fn backend(root: &Path, request: &Request) -> Vec<u8> {
     for line in head.lines() {
         match line.split_once(": ") {
             Some(("Status", value)) => value.clone_into(&mut status),
-            _ => headers.push_str(&format!("{line}\r\n")),
+            _ => headers.extend([line, "\r\n"]),
         }
     }
     answer(&status, &headers, &output.stdout[end + 4..])
