@@ -24,7 +24,7 @@ pub(crate) fn sources(files: &[(&str, &str)]) -> Sources<()> {
     let fleet = [FLEET];
     let all = fleet.iter().chain(files);
     let files = all
-        .map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes())))
+        .map(|(path, text)| (Arc::from(*path), text.as_bytes().into()))
         .collect();
     Sources {
         revision: (),
