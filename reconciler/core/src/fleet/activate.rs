@@ -188,7 +188,9 @@ impl Step<'_> {
             HostResult::Held(diagnostics) => {
                 let message = diagnostics.first().map_or_else(
                     || Message::from("its manifests have errors"),
-                    |d| format!("{}: {}", d.span, d.message).into(),
+                    |d| {
+                        Message::new(format!("{}: {}", d.span, d.message)).with_hint(d.hint.clone())
+                    },
                 );
                 host.wanted = WantedState::Held(message);
                 // The manifest can't say how to treat a held host, so its mode stays.

@@ -89,7 +89,12 @@ async fn serve(
     }
     // Open the store first: its lock shows if another controller uses this state folder.
     let parts = parts(&config, revoked)?;
-    let listeners = Listeners::open(&config.socket, config.listen, config.url.as_deref()).await?;
+    let listeners = Listeners::open(
+        &config.socket,
+        config.listen,
+        config.url.as_ref().map(|url| &*url.value),
+    )
+    .await?;
     let address = listeners.address();
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
@@ -196,7 +201,10 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
     settings.concurrency = usize::try_from(config.concurrency()).unwrap_or(usize::MAX);
     settings.take_over = take_over;
     settings.routes = routes(config);
-    settings.alerting.runbooks.clone_from(&config.runbooks);
+    settings.alerting.runbooks = config
+        .runbooks
+        .as_ref()
+        .map(|runbooks| runbooks.value.clone());
     settings.generator_url = config.page().unwrap_or_default();
     Ok(settings)
 }
