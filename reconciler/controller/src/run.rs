@@ -79,12 +79,7 @@ async fn drive(
         }),
     });
     let_go(&job.spec.let_go, &mut report);
-    let is_unseen = |known: u64| report.ledger.sequence > known;
-    ran.interrupted = job
-        .spec
-        .ledger_sequence
-        .filter(|known| is_unseen(*known))
-        .map(|_| Vec::new());
+    ran.interrupted = interrupted(job, &report.ledger);
     if let Some(ended) = rewound(job, &report.ledger) {
         return Ok(ended);
     }
@@ -254,6 +249,12 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
     let found = ledger.sequence;
     (ledger.state == LedgerState::Sound && found < known)
         .then_some(RunEnd::Rewound { known, found })
+}
+
+/// Returns an empty list if the host's ledger was written after the last run that the controller saw the end of.
+fn interrupted(job: &Job, ledger: &LedgerSummary) -> Option<Vec<Address>> {
+    let known = job.spec.ledger_sequence?;
+    (ledger.sequence > known).then(Vec::new)
 }
 
 /// Returns the resources that the target changes and that need no change any more: an earlier run made it.

@@ -21,7 +21,7 @@ use plumb_core::fleet::{
 };
 use plumb_core::plan::Planned;
 use plumb_core::ports::{HostError, Posted};
-use plumb_core::view::{CommitVerdict, FleetView};
+use plumb_core::view::{CommitHeader, CommitVerdict, FleetView};
 
 /// The shortest time between two views, as in the shell.
 const PUBLISH_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
