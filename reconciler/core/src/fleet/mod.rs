@@ -15,8 +15,10 @@ mod backoff;
 mod clocks;
 mod conditions;
 mod dispatch;
+mod drift;
 mod effect;
 mod host;
+mod ledger;
 mod metrics;
 mod notify;
 mod persist;
@@ -25,10 +27,13 @@ mod records;
 mod resource_report;
 mod revision;
 mod run;
+mod run_records;
 mod run_result;
+mod run_verdict;
 mod source;
 mod source_poll;
 mod stored;
+mod take_over;
 #[cfg(test)]
 mod tests;
 
