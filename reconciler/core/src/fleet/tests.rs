@@ -1,5 +1,7 @@
 //! The state machine, event by event.
 
+mod rollouts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
