@@ -15,8 +15,13 @@ const MAX_DETAIL: usize = 4096;
 const NAMED: usize = 20;
 
 /// Returns the drift that a driving run found, and the number of runs in a row with drift. Drift that stays
-/// is reported at once; corrected drift only if it recurs.
-pub(super) fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Drift, u32) {
+/// is reported at once; corrected drift only if it recurs after a correction.
+pub(super) fn drift_of(
+    report: &RunReport,
+    planned: &Planned,
+    before: Option<&Drift>,
+    runs: u32,
+) -> (Drift, u32) {
     let names =
         |all: Vec<&Address>| -> Vec<String> { all.into_iter().map(ToString::to_string).collect() };
     let held = planned.reportable_drift().map(|held| &held.address);
@@ -31,10 +36,17 @@ pub(super) fn drift_of(report: &RunReport, planned: &Planned, runs: u32) -> (Dri
         }
     }
     let (corrected, remaining) = (names(corrected), names(remaining));
-    let runs = if corrected.is_empty() && remaining.is_empty() {
-        0
-    } else {
-        runs.saturating_add(1)
+    // Drift that the last run couldn't correct is still the same drift.
+    let uncorrected = before.is_some_and(|drift| {
+        matches!(
+            drift.reason,
+            ConditionReason::DriftCorrecting | ConditionReason::DriftRemains
+        )
+    });
+    let runs = match (corrected.is_empty(), remaining.is_empty()) {
+        (true, true) => 0,
+        (false, true) if uncorrected => 1,
+        _ => runs.saturating_add(1),
     };
     let (reason, message) = if !held.is_empty() {
         (

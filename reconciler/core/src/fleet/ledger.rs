@@ -74,6 +74,12 @@ impl Step<'_> {
         self.state.queue.add(name, at, Trigger::Target);
     }
 
+    /// True if the target of a run isn't the newest accepted revision's, so that the host may have run a newer one.
+    pub(super) fn is_outdated(&self, report: &RunReport) -> bool {
+        let head = self.state.head.as_ref().map(|head| head.commit());
+        report.mode == RunMode::Drive && head != Some(report.target.revision.as_str())
+    }
+
     /// Drops a target that is older than the revision that the host ran. If the target is the newest accepted
     /// revision already, the host keeps it.
     pub(super) fn target_outdated(&mut self, name: &HostName, report: &RunReport) {
@@ -81,8 +87,7 @@ impl Step<'_> {
         if host.is_none_or(|host| host.assigning.is_some()) {
             return;
         }
-        let head = self.state.head.as_ref().map(|head| head.commit());
-        if report.mode == RunMode::Drive && head != Some(report.target.revision.as_str()) {
+        if self.is_outdated(report) {
             self.lose_target(name);
             self.state.queue.add(name, self.now, Trigger::Target);
         }

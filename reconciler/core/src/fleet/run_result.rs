@@ -1,6 +1,8 @@
 //! The result of a host's run: the host's new state and its next run.
 
 use plumb_api::HostName;
+use plumb_api::frame::TakeOver;
+use plumb_api::report::Retry;
 
 use super::drift::{differing, drift_of};
 use super::host::{HostMode, Progress, Reachability};
@@ -27,7 +29,7 @@ impl Step<'_> {
         if host.mode == HostMode::Released {
             return;
         }
-        let failure = failure_of(&name, &report.end);
+        let failure = failure_of(&name, &report.end).map(|failure| self.class(failure, report));
         self.record_run(&name, report, failure.as_ref());
         self.schedule_next(&name, report, failure.as_ref());
         self.update_host(&name, report, failure);
@@ -44,6 +46,22 @@ impl Step<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Corrects the kind of retry of a failure that the next run mends by itself: it is no standstill, and
+    /// alarms nobody.
+    fn class(&self, failure: FailureSummary, report: &RunReport) -> FailureSummary {
+        let (reason, message, retry) = failure;
+        let mends = match reason {
+            ConditionReason::Superseded => self.state.settings.take_over == TakeOver::Yes,
+            ConditionReason::WouldGoBack => self.is_outdated(report),
+            _ => false,
+        };
+        (
+            reason,
+            message,
+            if mends { Retry::Transient } else { retry },
+        )
     }
 
     /// Schedules the host's next run; the wait begins now, at the end of the run.
@@ -122,7 +140,7 @@ impl Step<'_> {
         }
         if let Some(planned) = &report.planned {
             if report.mode == RunMode::Drive && planned.refusal.is_none() {
-                let (drift, runs) = drift_of(report, planned, host.drift_runs);
+                let (drift, runs) = drift_of(report, planned, host.drift.as_ref(), host.drift_runs);
                 host.drift_runs = runs;
                 host.drift = Some(drift);
             }

@@ -3,7 +3,7 @@
 use plumb_api::HostName;
 use plumb_api::report::Retry;
 
-use super::run::{Contact, FailedIn, RunEnd, with_hint};
+use super::run::{Contact, FailedIn, RunEnd, RunFailure, with_hint};
 use super::short_commit;
 use crate::reason::ConditionReason;
 use crate::rollout::HostOutcome;
@@ -48,34 +48,43 @@ pub(super) fn failure_of(host: &HostName, end: &RunEnd) -> Option<FailureSummary
     }
 }
 
-/// Returns the outcome of a driving run for the rollout.
+/// Returns the outcome of a driving run for the rollout. A run that ended before it could change anything says
+/// nothing about the change that is rolled out.
 pub(super) fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
     Some(match end {
         RunEnd::Settled => HostOutcome::Reached,
         RunEnd::Looked => return None,
         RunEnd::Refused(refusal) if refusal.reason().retry() == Some(Retry::Waiting) => {
-            HostOutcome::UnderWay
+            HostOutcome::Busy
         }
-        RunEnd::Refused(refusal) => HostOutcome::Failed(refusal.to_string()),
-        RunEnd::Partly(failure) | RunEnd::Failed(failure) if failure.retry == Retry::Waiting => {
-            HostOutcome::UnderWay
+        RunEnd::Refused(_) | RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => {
+            HostOutcome::Refused
         }
-        // A host that was lost while its changes were applied counts as failed instead, below.
-        RunEnd::Failed(failure)
-            if failure.contact == Contact::Lost && failure.failed_in != FailedIn::Change =>
-        {
-            HostOutcome::Unreachable(failure.message.clone())
-        }
-        // An error of the controller says nothing about the host.
-        RunEnd::Failed(failure) if failure.reason == ConditionReason::SourceFailed => {
-            HostOutcome::UnderWay
-        }
-        RunEnd::Partly(failure) | RunEnd::Failed(failure) => {
-            HostOutcome::Failed(failure.message.clone())
-        }
-        RunEnd::Newer(_) | RunEnd::OffChain(_) | RunEnd::Rewound { .. } => HostOutcome::Failed(
-            "the host ran a revision that its target doesn't contain; see its conditions"
-                .to_owned(),
-        ),
+        RunEnd::Partly(failure) | RunEnd::Failed(failure) => outcome_of_failure(failure),
     })
+}
+
+fn outcome_of_failure(failure: &RunFailure) -> HostOutcome {
+    match (failure.failed_in, failure.contact, failure.retry) {
+        // A service that is still starting may yet fail; everything else that is waited for is the host's own.
+        (FailedIn::Change, _, Retry::Waiting) if failure.reason == ConditionReason::UnitPending => {
+            HostOutcome::UnderWay
+        }
+        (FailedIn::Change, _, Retry::Waiting) => HostOutcome::Waits,
+        (FailedIn::Change, ..) => failed(failure),
+        (FailedIn::Contact, Contact::Lost, _) => HostOutcome::Unreachable(failure.message.clone()),
+        (FailedIn::Contact, Contact::Made, Retry::Waiting) => HostOutcome::Busy,
+        // A run that crashed may have changed something; an error of the source says nothing about the host.
+        (FailedIn::Controller, ..) if failure.reason == ConditionReason::Panicked => {
+            failed(failure)
+        }
+        (FailedIn::Contact, Contact::Made, _) | (FailedIn::Controller, ..) => HostOutcome::Refused,
+    }
+}
+
+fn failed(failure: &RunFailure) -> HostOutcome {
+    HostOutcome::Failed {
+        reason: failure.message.clone(),
+        retry: failure.retry,
+    }
 }
