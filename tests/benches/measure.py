@@ -43,11 +43,6 @@ class Figures:
             verdict = f"   bar {bar:g}: {'met' if met else 'NOT MET'}"
         print(f"{name:<34} {value:8.1f}×{verdict}", flush=True)
 
-    def least(self, name: str, value: float, bar: float) -> None:
-        met = value >= bar
-        self.met &= met
-        print(f"{name:<34} {value:8.0f}    bar ≥ {bar:g}: {'met' if met else 'NOT MET'}", flush=True)
-
     def bound(self, name: str, value: float, unit: str, bar: float) -> None:
         met = value <= bar
         self.met &= met

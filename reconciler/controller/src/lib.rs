@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 pub use accepted::AcceptedRevision;
 pub use handle::Handle;
 pub use plumb_core::fleet::{CommandError, Waits};
-pub use settings::{Parts, RevokedReader, Settings, SinkMaker};
+pub use settings::{Parts, RevokedReader, Settings, SinkMaker, SourcePort};
 pub use store_writer::LoadError;
 
 /// The entry point that starts a controller.

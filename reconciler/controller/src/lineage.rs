@@ -2,16 +2,17 @@
 //! and nothing overwrites a commit that isn't on the verified chain.
 
 use plumb_api::frame::{LedgerSummary, Lineage};
-use plumb_api::report::Retry;
 use plumb_core::fleet::{RunEnd, RunFailure, StartRun};
+use plumb_core::ports::SourceError;
 use plumb_core::reason::ConditionReason;
 use plumb_trust::Oid;
-use plumb_trust::source::{Source, SourceError, SourceRetry};
+
+use crate::settings::SourcePort;
 
 /// Finds the lineage to present to the agent, or the end of the run if the host must not be changed.
 pub(crate) async fn lineage(
     run: &StartRun,
-    source: &dyn Source,
+    source: &SourcePort,
     ledger: &LedgerSummary,
 ) -> Result<Result<Lineage, RunEnd>, RunFailure> {
     let Some(mark) = &ledger.revision else {
@@ -41,7 +42,7 @@ pub(crate) async fn lineage(
 
 /// True if signed rollbacks lead from the commit `ran` to the goal: `ran` is on the part of the chain that a
 /// rollback abandoned, and the goal descends from that rollback, or from another that abandoned it in turn.
-async fn was_rolled_back(run: &StartRun, source: &dyn Source, ran: Oid, goal: Oid) -> bool {
+async fn was_rolled_back(run: &StartRun, source: &SourcePort, ran: Oid, goal: Oid) -> bool {
     // A relation that can't be read counts as absent.
     let descends = async |above: Oid, below: Oid| {
         above == below || source.descends(above, below).await.unwrap_or(false)
@@ -80,10 +81,7 @@ fn source_failed(run: &StartRun, error: &SourceError) -> RunFailure {
     let message =
         format!("cannot compare the revision that {host} ran last with its target: {error}");
     RunFailure {
-        retry: match error.retry() {
-            SourceRetry::Transient => Retry::Transient,
-            SourceRetry::Stalled => Retry::Stalled,
-        },
+        retry: error.retry(),
         ..RunFailure::of_controller(ConditionReason::SourceFailed, message)
     }
 }

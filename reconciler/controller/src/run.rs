@@ -21,10 +21,10 @@ use plumb_core::fleet::{
 use plumb_core::plan::{PlanOptions, Planned, content_diffs, goal, plan};
 use plumb_core::ports::{Clock, HostError, HostTarget, Hosts, Observation, Session};
 use plumb_core::reason::ConditionReason;
-use plumb_trust::source::Source;
 use tracing::Instrument as _;
 
 use crate::lineage::lineage;
+use crate::settings::SourcePort;
 
 /// Contents by digest, to be sent to a host.
 type Blobs = Vec<(Digest, Arc<[u8]>)>;
@@ -39,7 +39,7 @@ pub(crate) struct Job {
 }
 
 /// Runs a job to its end; every error becomes part of the report.
-pub(crate) async fn run(job: Job, hosts: Arc<dyn Hosts>, source: Arc<dyn Source>) -> RunReport {
+pub(crate) async fn run(job: Job, hosts: Arc<dyn Hosts>, source: Arc<SourcePort>) -> RunReport {
     let mut report = RunReport::begun(&job.spec);
     report.end = match drive(&job, hosts.as_ref(), source.as_ref(), &mut report).await {
         Ok(end) => end,
@@ -51,7 +51,7 @@ pub(crate) async fn run(job: Job, hosts: Arc<dyn Hosts>, source: Arc<dyn Source>
 async fn drive(
     job: &Job,
     hosts: &dyn Hosts,
-    source: &dyn Source,
+    source: &SourcePort,
     ran: &mut RunReport,
 ) -> Result<RunEnd, RunFailure> {
     let host = &job.host.name;

@@ -8,12 +8,15 @@ use plumb_api::frame::TakeOver;
 use plumb_api::{HostName, LoginUrl};
 use plumb_core::alerting;
 use plumb_core::fleet::Waits;
-use plumb_core::ports::{AlertSink, Clock, Hosts, Route, Store};
+use plumb_core::ports::{AlertSink, Clock, Hosts, Route, SourceError, Store};
 use plumb_trust::source::Source;
 use plumb_trust::{Oid, Revocations};
 
 /// Creates the sink for an Alertmanager's address; the error says what is wrong with the address.
 pub type SinkMaker = dyn Fn(&LoginUrl) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
+
+/// A repository, with the errors that the loop knows.
+pub type SourcePort = dyn Source<Error = SourceError>;
 
 /// Reads the keys that this machine's configuration revokes; the error says what can't be read. Each poll of
 /// the source calls it, so that a key is revoked without a restart.
@@ -23,7 +26,7 @@ pub type RevokedReader = dyn Fn() -> Result<Revocations, String> + Send + Sync;
 #[derive(Clone)]
 pub struct Parts {
     /// The repository.
-    pub source: Arc<dyn Source>,
+    pub source: Arc<SourcePort>,
     /// The connections to hosts.
     pub hosts: Arc<dyn Hosts>,
     /// The store of everything that must outlive the process.

@@ -12,14 +12,15 @@ use plumb_core::fleet::{
     BranchVerdict, FleetRevision, RollbackRecord, SourceFault, SourcePoll, StepVerdict,
     Verification, with_hint,
 };
+use plumb_core::ports::SourceError;
 use plumb_core::reason::ConditionReason;
 use plumb_core::view::CommitVerdict;
-use plumb_trust::source::{Fetched, Source, SourceError, SourceRetry, VerifyRequest};
+use plumb_trust::source::{Fetched, VerifyRequest};
 use plumb_trust::{Detail, Oid, Outcome, Reason, ReasonCode, Revocations, Step, Verdict};
 
 use crate::accepted::AcceptedRevision;
 use crate::poll_input::{Poll, named};
-use crate::settings::RevokedReader;
+use crate::settings::{RevokedReader, SourcePort};
 use crate::trust_root::{TrustRootError, trust_root_error};
 
 /// The subject of a verification.
@@ -59,38 +60,14 @@ pub(crate) fn crashed() -> SourcePoll {
 /// Creates the fault for an error of the source.
 fn fault(error: &SourceError) -> SourceFault {
     SourceFault {
-        reason: reason(error),
+        reason: error.reason(),
         message: with_hint(error.to_string(), error.hint()),
-        retry: match error.retry() {
-            SourceRetry::Transient => Retry::Transient,
-            SourceRetry::Stalled => Retry::Stalled,
-        },
-    }
-}
-
-fn reason(error: &SourceError) -> ConditionReason {
-    match error {
-        SourceError::Unreachable { .. } => ConditionReason::Unreachable,
-        SourceError::Timeout { .. } => ConditionReason::Timeout,
-        SourceError::Denied { .. } => ConditionReason::AccessDenied,
-        SourceError::Redirected { .. } => ConditionReason::Redirected,
-        SourceError::HostKey { .. } => ConditionReason::HostKeyUnknown,
-        SourceError::NoRepository { .. } => ConditionReason::NoRepository,
-        SourceError::Empty { .. } => ConditionReason::RepositoryEmpty,
-        SourceError::NoBranch { .. } => ConditionReason::NoBranch,
-        SourceError::Excessive { .. } => ConditionReason::TooLarge,
-        SourceError::Garbled { .. } => ConditionReason::Garbled,
-        SourceError::Format { .. } => ConditionReason::FormatChanged,
-        SourceError::Program { .. } => ConditionReason::ProgramMissing,
-        SourceError::Mirror { .. } => ConditionReason::MirrorFailed,
-        SourceError::Missing(_) => ConditionReason::CommitMissing,
-        SourceError::Files { .. } => ConditionReason::FilesUnreadable,
-        SourceError::Closed => ConditionReason::Closed,
+        retry: error.retry(),
     }
 }
 
 /// Polls the source once.
-pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
+pub(crate) async fn poll(source: Arc<SourcePort>, poll: Poll) -> SourcePoll {
     let start = tokio::time::Instant::now();
     let fetched = source.fetch().await;
     let revoked = read_revoked(&poll.revoked).await;
@@ -146,7 +123,7 @@ pub(crate) async fn poll(source: Arc<dyn Source>, poll: Poll) -> SourcePoll {
 
 /// Loads the accepted revision, unless it is loaded already.
 async fn load(
-    source: &dyn Source,
+    source: &SourcePort,
     outcome: &Outcome,
     loaded: Option<Oid>,
 ) -> Result<Option<Arc<FleetRevision>>, SourceError> {
@@ -168,7 +145,7 @@ async fn read_revoked(reader: &Arc<RevokedReader>) -> Result<Revocations, String
 }
 
 async fn verify(
-    source: &dyn Source,
+    source: &SourcePort,
     poll: &Poll,
     revoked: &Revocations,
     fetched: Fetched,
@@ -242,7 +219,7 @@ async fn verify(
 
 /// Loads an older accepted revision that is still the target of a host.
 pub(crate) async fn load_old(
-    source: Arc<dyn Source>,
+    source: Arc<SourcePort>,
     introduction: Oid,
     accepted: &str,
     commit: &str,
@@ -391,61 +368,4 @@ fn alert_text(reason: &Reason) -> String {
         code => return code.to_string(),
     };
     format!("{text} [{}]", reason.code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_the_source_have_the_reasons_that_they_name() {
-        let text = String::new;
-        let errors = [
-            SourceError::Unreachable {
-                source_url: text(),
-                reason: text(),
-            },
-            SourceError::Timeout {
-                source_url: text(),
-                after: Duration::ZERO,
-            },
-            SourceError::Denied {
-                source_url: text(),
-                reason: text(),
-            },
-            SourceError::Redirected {
-                source_url: text(),
-                to: text(),
-            },
-            SourceError::HostKey {
-                source_url: text(),
-                reason: text(),
-            },
-            SourceError::NoRepository {
-                source_url: text(),
-                reason: text(),
-            },
-            SourceError::Empty { source_url: text() },
-            SourceError::Excessive {
-                source_url: text(),
-                reason: text(),
-            },
-            SourceError::Garbled {
-                source_url: text(),
-                reason: text(),
-            },
-            SourceError::Program {
-                program: text(),
-                reason: text(),
-            },
-            SourceError::Mirror {
-                folder: text(),
-                reason: text(),
-            },
-            SourceError::Closed,
-        ];
-        for error in errors {
-            assert_eq!(reason(&error).as_str(), error.reason());
-        }
-    }
 }

@@ -6,11 +6,12 @@
 //! must contain it, so that a corrected configuration never sets a fleet back.
 
 use plumb_core::fleet::TrustRootFault;
+use plumb_core::ports::SourceError;
 use plumb_core::reason::ConditionReason;
-use plumb_trust::source::{Source, SourceError};
 use plumb_trust::{Oid, Outcome, Reason, ReasonCode, Verdict};
 
 use crate::poll_input::Poll;
+use crate::settings::SourcePort;
 
 /// The reason why no commit of the branch can be verified.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ impl TrustRootError {
 /// # Errors
 /// Returns an error if the source fails.
 pub(crate) async fn trust_root_error(
-    source: &dyn Source,
+    source: &SourcePort,
     poll: &Poll,
     outcome: &Outcome,
 ) -> Result<Option<TrustRootError>, SourceError> {
@@ -122,7 +123,7 @@ pub(crate) async fn trust_root_error(
         return Ok(None);
     };
     Ok(Some(match source.descends(introduction, floor).await {
-        Err(SourceError::Missing(missing)) if missing == floor => {
+        Err(SourceError::Missing(missing)) if missing == floor.to_string() => {
             TrustRootError::FloorMissing { floor }
         }
         Ok(_) | Err(SourceError::Missing(_)) => TrustRootError::FloorOffChain {

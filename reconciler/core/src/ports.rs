@@ -1,6 +1,8 @@
 //! The ports: the loop's interfaces to the outside. They are object-safe, so that a controller is put
 //! together at run time; each has one contract suite, run on every adapter and on its fake.
 
+mod source_error;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use plumb_api::{Digest, HostName};
 use crate::alert::Alert;
 use crate::desired::Endpoint;
 use crate::reason::ConditionReason;
+
+pub use source_error::SourceError;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {

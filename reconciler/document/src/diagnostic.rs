@@ -41,6 +41,8 @@ pub struct Diagnostic {
     pub message: String,
     /// A hint about the remedy.
     pub hint: Option<String>,
+    /// The name of the field that is missing, if it is about one.
+    pub missing: Option<String>,
     /// Other places that it refers to.
     pub related: Vec<Label>,
     /// The hosts that it holds, in order of name; filled in by a caller that knows them.
@@ -56,6 +58,7 @@ impl Diagnostic {
             span: span.clone(),
             message: message.into(),
             hint: None,
+            missing: None,
             related: Vec::new(),
             hosts: Vec::new(),
         }

@@ -1,6 +1,8 @@
 //! The page: the fleet on one screen, worst hosts first. Plain HTML without scripts; the template engine
 //! escapes everything.
 
+use std::fmt;
+
 use askama::Template;
 use jiff::Timestamp;
 use plumb_core::status::{Condition, ConditionStatus, ConditionType};
@@ -19,11 +21,30 @@ pub(crate) struct Page<'a> {
     ready: usize,
 }
 
+/// A rating, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tone {
+    Bad,
+    Warn,
+    Good,
+}
+
+/// Writes the class of the page's style sheet.
+impl fmt::Display for Tone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bad => "bad",
+            Self::Warn => "warn",
+            Self::Good => "good",
+        })
+    }
+}
+
 /// A host, as a row of the page.
 struct HostRow<'a> {
     name: String,
     labels: String,
-    tone: &'static str,
+    tone: Tone,
     word: &'static str,
     revision: &'a str,
     seen: String,
@@ -35,7 +56,7 @@ struct HostRow<'a> {
 
 /// A resource that fails, waits or can't be given back, as the page shows it.
 struct Trouble<'a> {
-    tone: &'static str,
+    tone: Tone,
     word: &'static str,
     resources: String,
     message: &'a str,
@@ -45,14 +66,14 @@ struct Trouble<'a> {
 /// A condition, as the page shows it.
 struct ConditionRow<'a> {
     kind: String,
-    tone: &'static str,
+    tone: Tone,
     condition: &'a Condition,
     age: String,
 }
 
 /// An event, as the page shows it.
 struct EventRow<'a> {
-    tone: &'static str,
+    tone: Tone,
     age: String,
     host: String,
     event: &'a Event,
@@ -66,16 +87,9 @@ impl<'a> Page<'a> {
             .iter()
             .map(|host| row(host, fleet.now))
             .collect();
-        hosts.sort_by_cached_key(|row| {
-            let rank = match row.tone {
-                "bad" => 0,
-                "warn" => 1,
-                _ => 2,
-            };
-            (rank, natural(&row.name))
-        });
+        hosts.sort_by_cached_key(|row| (row.tone, natural(&row.name)));
         Self {
-            ready: hosts.iter().filter(|row| row.tone == "good").count(),
+            ready: hosts.iter().filter(|row| row.tone == Tone::Good).count(),
             hosts,
             conditions: fleet
                 .source
@@ -89,8 +103,8 @@ impl<'a> Page<'a> {
                 .take(30)
                 .map(|event| EventRow {
                     tone: match event.kind {
-                        EventKind::Normal => "good",
-                        EventKind::Warning => "warn",
+                        EventKind::Normal => Tone::Good,
+                        EventKind::Warning => Tone::Warn,
                     },
                     age: age(event.time, fleet.now),
                     host: event
@@ -129,24 +143,24 @@ impl<'a> Page<'a> {
 
 /// Rates a condition as good, bad or in between. Some types are bad if they are true, others if they are
 /// false.
-fn tone(condition: &Condition) -> &'static str {
+fn tone(condition: &Condition) -> Tone {
     let bad_when_true = match condition.kind {
         ConditionType::Drifted
         | ConditionType::Stalled
         | ConditionType::Suspended
         | ConditionType::RebootRequired
         | ConditionType::ClockSkewed => true,
-        ConditionType::Reconciling => return "warn",
+        ConditionType::Reconciling => return Tone::Warn,
         ConditionType::Ready
         | ConditionType::Reachable
         | ConditionType::Synced
         | ConditionType::SourceVerified => false,
     };
     match condition.status {
-        ConditionStatus::Unknown => "warn",
-        ConditionStatus::True if bad_when_true => "bad",
-        ConditionStatus::False if !bad_when_true => "bad",
-        ConditionStatus::True | ConditionStatus::False => "good",
+        ConditionStatus::Unknown => Tone::Warn,
+        ConditionStatus::True if bad_when_true => Tone::Bad,
+        ConditionStatus::False if !bad_when_true => Tone::Bad,
+        ConditionStatus::True | ConditionStatus::False => Tone::Good,
     }
 }
 
@@ -173,19 +187,19 @@ fn row(host: &HostObject, now: Timestamp) -> HostRow<'_> {
             .is_some_and(|c| c.status == status)
     };
     let (tone, word) = if is(ConditionType::Suspended, ConditionStatus::True) {
-        ("warn", "suspended")
+        (Tone::Warn, "suspended")
     } else if is(ConditionType::Reachable, ConditionStatus::False) {
-        ("bad", "unreachable")
+        (Tone::Bad, "unreachable")
     } else if is(ConditionType::Stalled, ConditionStatus::True) {
-        ("bad", "stalled")
+        (Tone::Bad, "stalled")
     } else if is(ConditionType::Drifted, ConditionStatus::True) {
-        ("bad", "drifted")
+        (Tone::Bad, "drifted")
     } else if is(ConditionType::Ready, ConditionStatus::True) {
-        ("good", "ready")
+        (Tone::Good, "ready")
     } else if is(ConditionType::Ready, ConditionStatus::False) && host.status.failures > 0 {
-        ("bad", "failing")
+        (Tone::Bad, "failing")
     } else {
-        ("warn", "working")
+        (Tone::Warn, "working")
     };
     let labels: Vec<_> = host
         .metadata
@@ -213,21 +227,21 @@ fn row(host: &HostObject, now: Timestamp) -> HostRow<'_> {
 /// Returns every resource that fails, waits or can't be given back.
 fn troubles(status: &HostStatus) -> Vec<Trouble<'_>> {
     let failing = status.failing.iter().map(|one| Trouble {
-        tone: "bad",
+        tone: Tone::Bad,
         word: "fails",
         resources: named(&one.resources, one.count),
         message: &one.message,
         hint: one.hint.as_deref().unwrap_or_default(),
     });
     let waiting = status.waiting.iter().map(|one| Trouble {
-        tone: "warn",
+        tone: Tone::Warn,
         word: "waits for",
         resources: named(&one.resources, one.count),
         message: &one.on,
         hint: "",
     });
     let give_backs = status.give_backs.iter().map(|one| Trouble {
-        tone: "warn",
+        tone: Tone::Warn,
         word: "not given back",
         resources: one.resource.to_string(),
         message: &one.message,

@@ -11,7 +11,7 @@ use plumb_core::manifest::{Fleet, Sources, load};
 use plumb_core::resolve::resolve;
 use plumb_document::{Diagnostic, SourceMap, Span};
 use plumb_trust::object::{Commit, limits};
-use plumb_trust::policy::{Authority, KEYS_PATH, POLICY_PATH, Unsatisfiable, codes};
+use plumb_trust::policy::{Authority, KEYS_PATH, NeedOrigin, POLICY_PATH, Unsatisfiable, codes};
 use plumb_trust::source::Files;
 use plumb_trust::{ObjectKind, Objects as _, Oid};
 
@@ -167,10 +167,9 @@ pub(crate) fn describe_unsatisfiable(lacking: &Unsatisfiable) -> String {
         0 => "none".to_owned(),
         usable => usable.to_string(),
     };
-    let what = if lacking.rule == "emergency" {
-        "nobody could declare an emergency".to_owned()
-    } else {
-        format!("nobody could change {}", lacking.rule)
+    let what = match &lacking.rule {
+        NeedOrigin::Emergency => "nobody could declare an emergency".to_owned(),
+        NeedOrigin::Rule(paths) => format!("nobody could change {paths}"),
     };
     format!(
         "{what}: it needs {} of {}, and {usable} could sign",

@@ -65,15 +65,12 @@ pub(crate) enum Judge {
 }
 
 fn malformed(path: &str, error: &Malformed) -> Reason {
-    let code = match error {
-        Malformed::TooMany(..) => ReasonCode::TooLarge,
-        _ => ReasonCode::MalformedTree,
-    };
     let place = if path.is_empty() {
         "the root folder"
     } else {
         path
     };
+    let code = error.code(ReasonCode::MalformedTree);
     Reason::new(code, format!("{place}: {error}"))
 }
 

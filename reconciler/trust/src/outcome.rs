@@ -94,13 +94,6 @@ pub struct Signer {
     pub by: By,
 }
 
-impl Signer {
-    /// Compares two signers by their order in a list: carriers first, so that a commit's own signature leads.
-    pub(crate) fn listed(a: &Self, b: &Self) -> std::cmp::Ordering {
-        (&a.by, &a.identity).cmp(&(&b.by, &b.identity))
-    }
-}
-
 /// The carrier of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -160,7 +153,7 @@ pub struct Rollback {
 
 impl Outcome {
     /// Makes an outcome that accepts nothing but the floor.
-    pub(crate) const fn at(floor: Oid) -> Self {
+    pub(crate) fn at(floor: Oid) -> Self {
         Self {
             verdict: Verdict::Reject,
             accepted: floor,
@@ -172,7 +165,7 @@ impl Outcome {
             unbacked: None,
             off_chain: Vec::new(),
             rollbacks: Vec::new(),
-            work: Work::NONE,
+            work: Work::default(),
             revision: None,
         }
     }

@@ -231,6 +231,12 @@ impl Reason {
     }
 }
 
+impl From<Reason> for Vec<Reason> {
+    fn from(reason: Reason) -> Self {
+        vec![reason]
+    }
+}
+
 impl From<ReadError> for Reason {
     fn from(error: ReadError) -> Self {
         let code = match &error {

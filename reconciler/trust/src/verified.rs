@@ -37,11 +37,6 @@ impl<T> Verified<T> {
     pub const fn get(&self) -> &T {
         &self.0
     }
-
-    /// Returns the value, without the proof that it was accepted.
-    pub fn into_inner(self) -> T {
-        self.0
-    }
 }
 
 impl<T> std::ops::Deref for Verified<T> {

@@ -23,17 +23,6 @@ pub struct Work {
     pub tree_entries: u64,
 }
 
-impl Work {
-    pub(crate) const NONE: Self = Self {
-        signatures: 0,
-        yaml_values: 0,
-        members: 0,
-        certificate_pairs: 0,
-        folded_bytes: 0,
-        tree_entries: 0,
-    };
-}
-
 /// A [`Work`] that grows.
 #[derive(Debug, Default)]
 pub(crate) struct WorkCounter(Cell<Work>);

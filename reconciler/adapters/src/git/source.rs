@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use plumb_api::LoginUrl;
+use plumb_core::ports::SourceError;
 use plumb_trust::object::{Commit, ObjectKind, Objects, limits};
-use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
+use plumb_trust::source::{Fetched, Files, Source, VerifyRequest};
 use plumb_trust::{Inputs, Oid, Outcome, Progress, Revision, Verified};
 use tokio::sync::oneshot;
 
@@ -195,6 +196,8 @@ fn start(
 }
 
 impl Source for GitSource {
+    type Error = SourceError;
+
     fn describe(&self) -> String {
         self.name.clone()
     }
@@ -362,7 +365,7 @@ impl Reader {
         let mirror = &self.shared.mirror;
         if self.store.is_none() {
             let Some(format) = mirror.format() else {
-                return Err(SourceError::Missing(*wanted));
+                return Err(SourceError::Missing(wanted.to_string()));
             };
             let store = ObjectStore::open(&[mirror.objects()], format, Open::ForLong)
                 .map_err(|error| mirror_error(mirror, &MirrorError::Io(error)))?;
@@ -399,12 +402,13 @@ impl Reader {
         let commit = revision.commit();
         let store = self.store(&commit)?;
         files::tree(store, &revision.tree()).map_err(|error| SourceError::Files {
-            revision: commit,
+            revision: commit.to_string(),
             reason: error.to_string(),
         })
     }
 
     fn descends(&mut self, ancestor: Oid, descendant: Oid) -> Result<bool, SourceError> {
+        let missing = |commit: &Oid| SourceError::Missing(commit.to_string());
         let store = self.store(&descendant)?;
         let mut at = descendant;
         for _ in 0..limits::CHAIN {
@@ -413,8 +417,8 @@ impl Reader {
             }
             let raw = store
                 .read(&at, ObjectKind::Commit, limits::COMMIT)
-                .map_err(|_| SourceError::Missing(at))?;
-            let commit = Commit::parse(&raw, at.format()).map_err(|_| SourceError::Missing(at))?;
+                .map_err(|_| missing(&at))?;
+            let commit = Commit::parse(&raw, at.format()).map_err(|_| missing(&at))?;
             match commit.parents.first() {
                 Some(parent) => at = *parent,
                 None => return Ok(false),

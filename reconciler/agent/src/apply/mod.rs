@@ -6,6 +6,7 @@ mod capture;
 mod moved;
 mod settle;
 mod space;
+mod verify;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,8 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::blobs::Blobs;
 use crate::book::{
-    self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, Next, Original, Originals, Record,
+    self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, NextGeneration, Original,
+    Originals, Record,
 };
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
@@ -118,7 +120,7 @@ pub(crate) fn run(
     );
     let room = space::room(&loaded.ledger, &steps, desired, &request.plan.confirm);
     space::check(home)?;
-    let next = Next::reserve(home, room)?;
+    let next = NextGeneration::reserve(home, room)?;
     let mut ledger = loaded.ledger;
     let begin = Begin::new(
         ledger.sequence,

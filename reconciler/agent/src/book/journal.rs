@@ -27,7 +27,7 @@ pub(crate) struct Journal {
 
 /// The journal on disk.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum StoredJournal {
     /// There is no journal.
     Missing,
     /// The file isn't a journal, or is damaged before its last record.
@@ -84,15 +84,15 @@ impl Journal {
 
     /// Reads the journal. Ignores a last record that a crash cut off: an intent is whole on disk
     /// before its change begins.
-    pub(crate) fn read(home: &Home) -> Result<Found> {
+    pub(crate) fn read(home: &Home) -> Result<StoredJournal> {
         match home.read(FILE)? {
             Some(bytes) => parse(&bytes),
-            None => Ok(Found::Missing),
+            None => Ok(StoredJournal::Missing),
         }
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Found> {
+fn parse(bytes: &[u8]) -> Result<StoredJournal> {
     let mut lines = bytes.split(|b| *b == b'\n').peekable();
     let mut records = Vec::new();
     while let Some(line) = lines.next() {
@@ -101,11 +101,11 @@ fn parse(bytes: &[u8]) -> Result<Found> {
             Some(record) => records.push(record),
             // Either the empty piece after the last newline, or a line that a crash cut off.
             None if last => break,
-            None => return Ok(Found::Corrupt),
+            None => return Ok(StoredJournal::Corrupt),
         }
     }
     if records.is_empty() {
-        return Ok(Found::Corrupt);
+        return Ok(StoredJournal::Corrupt);
     }
     match records.remove(0) {
         Record::Begin(begin) if begin.version > VERSION => Err(AgentError::new(
@@ -116,8 +116,8 @@ fn parse(bytes: &[u8]) -> Result<Found> {
             ),
         )
         .hint("a newer plumb drove this host: upgrade this controller")),
-        Record::Begin(begin) => Ok(Found::Sound { begin, records }),
-        _ => Ok(Found::Corrupt),
+        Record::Begin(begin) => Ok(StoredJournal::Sound { begin, records }),
+        _ => Ok(StoredJournal::Corrupt),
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
         let whole = lines.concat();
         let first = lines[0].len();
         for cut in first..=whole.len() {
-            let Found::Sound {
+            let StoredJournal::Sound {
                 begin,
                 records: rest,
             } = parse(&whole[..cut]).unwrap()
@@ -198,8 +198,11 @@ mod tests {
         for at in 0..whole.len() - lines[2].len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
-            assert!(matches!(parse(&damaged), Ok(Found::Corrupt)), "byte {at}");
+            assert!(
+                matches!(parse(&damaged), Ok(StoredJournal::Corrupt)),
+                "byte {at}"
+            );
         }
-        assert!(matches!(parse(b""), Ok(Found::Corrupt)));
+        assert!(matches!(parse(b""), Ok(StoredJournal::Corrupt)));
     }
 }

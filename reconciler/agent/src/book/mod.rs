@@ -18,4 +18,4 @@ pub(crate) use journal::Journal;
 pub(crate) use ledger::Ledger;
 pub(crate) use original::{Original, Originals, RESERVE};
 pub(crate) use record::{Begin, Record};
-pub(crate) use store::{Loaded, Next, load, refuse_lost, write};
+pub(crate) use store::{Loaded, NextGeneration, load, refuse_lost, write};

@@ -7,7 +7,7 @@ use plumb_api::frame::LedgerState;
 use plumb_api::report::{AgentError, ErrorCode};
 
 use super::home::{Durable, Home, PATH, Sealed, put, seal, unseal};
-use super::journal::{Found, Journal, reserve};
+use super::journal::{Journal, StoredJournal, reserve};
 use super::ledger::Ledger;
 use super::record::{Begin, Record};
 use crate::error::Result;
@@ -77,7 +77,7 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
         (Slot::Sound(one), other) | (other, Slot::Sound(one)) => {
             // The first write has no older generation beside it; every later write does.
             let first = one.sequence == 1 && matches!(other, Slot::Missing);
-            if !first && !matches!(journal, Found::Sound { .. }) {
+            if !first && !matches!(journal, StoredJournal::Sound { .. }) {
                 return Ok(lost(format!(
                     "one of the two generations of {PATH}/ledger is damaged, and no journal says which is the newer"
                 )));
@@ -97,8 +97,8 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
             state: LedgerState::Sound,
             unfinished: None,
         },
-        (None, Found::Missing) => fresh(),
-        (None, Found::Sound { begin, .. }) if begin.base == 0 => fresh(),
+        (None, StoredJournal::Missing) => fresh(),
+        (None, StoredJournal::Sound { begin, .. }) if begin.base == 0 => fresh(),
         (None, _) => {
             return Ok(lost(format!(
                 "{PATH} has a journal but no ledger: it was removed or damaged"
@@ -106,7 +106,7 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
         }
     };
     match journal {
-        Found::Sound { begin, records } if begin.base == loaded.ledger.sequence => {
+        StoredJournal::Sound { begin, records } if begin.base == loaded.ledger.sequence => {
             loaded.ledger.absorb(&Record::Begin(begin.clone()));
             for record in &records {
                 loaded.ledger.absorb(record);
@@ -114,8 +114,8 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
             loaded.state = LedgerState::Sound;
             loaded.unfinished = Some(begin);
         }
-        Found::Corrupt => return Ok(lost(format!("{PATH}/journal is damaged"))),
-        Found::Missing | Found::Sound { .. } => {}
+        StoredJournal::Corrupt => return Ok(lost(format!("{PATH}/journal is damaged"))),
+        StoredJournal::Missing | StoredJournal::Sound { .. } => {}
     }
     let machine = sys.facts().machine_id;
     let theirs = &loaded.ledger.machine_id;
@@ -142,11 +142,11 @@ pub(crate) fn refuse_lost(state: &LedgerState) -> Result<()> {
 }
 
 /// The file of the next generation; its disk space is reserved before the first change.
-pub(crate) struct Next {
+pub(crate) struct NextGeneration {
     file: File,
 }
 
-impl Next {
+impl NextGeneration {
     pub(crate) fn reserve(home: &Home, room: u64) -> Result<Self> {
         home.dir().unlink(NEXT)?;
         let file = create_new(home.dir(), NEXT)?;
@@ -183,5 +183,5 @@ impl Next {
 
 /// Reserves and writes the next generation of the ledger.
 pub(crate) fn write(home: &Home, ledger: &mut Ledger) -> Result<()> {
-    Next::reserve(home, 1)?.write(home, ledger)
+    NextGeneration::reserve(home, 1)?.write(home, ledger)
 }

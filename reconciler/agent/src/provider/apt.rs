@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use plumb_api::report::{AgentError, ErrorCode};
 
 use super::apt_install;
-use super::policy_rc::{MARK, POLICY, Starting, remove_policy, with_policy};
+use super::policy_rc::{MARK, POLICY, StartPermission, remove_policy, with_policy};
 use crate::book::{Home, PATH};
 use crate::error::{At, Result};
 use crate::sys::{Output, Program, Sys, create_new};
@@ -239,7 +239,7 @@ pub(crate) fn needed_by(
 
 /// Finishes the work of an interrupted dpkg.
 pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
-    with_policy(sys, Starting::Denied, || {
+    with_policy(sys, StartPermission::Denied, || {
         let configure = in_unit(
             sys,
             home,

@@ -8,7 +8,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use super::apt::{add_options, failure, in_unit, repair};
 use super::apt_cache::{Lists, is_virtual};
 use super::apt_update::{has_lists, update};
-use super::policy_rc::{Starting, with_policy};
+use super::policy_rc::{StartPermission, with_policy};
 use crate::book::Home;
 use crate::error::Result;
 use crate::sys::{Output, Sys};
@@ -27,7 +27,7 @@ pub(crate) struct Transaction {
 /// The options that all packages of a transaction share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Options {
-    pub starting: Starting,
+    pub starting: StartPermission,
     pub recommends: Option<bool>,
 }
 
@@ -147,8 +147,8 @@ fn attempt(
         let error = match outcome {
             Ok(output) if output.status == 0 => return,
             Ok(output) => match next_step(sys, home, &mut transaction, &output, tried, ran) {
-                Ok(Next::Again) => continue,
-                Ok(Next::Halves(error)) => {
+                Ok(AptRetry::Again) => continue,
+                Ok(AptRetry::Halves(error)) => {
                     if let Some(half) = transaction.split() {
                         attempt(sys, home, half, options, tried, ran);
                         continue;
@@ -167,7 +167,7 @@ fn attempt(
 }
 
 /// The reaction to a failed transaction.
-enum Next {
+enum AptRetry {
     /// Run what is left of it again.
     Again,
     /// The error doesn't say which package it is of: run each half by itself.
@@ -183,17 +183,17 @@ fn next_step(
     output: &Output,
     tried: &mut Tried,
     ran: &mut Ran,
-) -> Result<Next> {
+) -> Result<AptRetry> {
     let said = &output.stdout;
     let unknown = unknown_names(said, transaction);
     if !tried.updated && (!unknown.is_empty() || is_outdated(said)) {
         refresh(sys, home, transaction, tried, ran)?;
-        return Ok(Next::Again);
+        return Ok(AptRetry::Again);
     }
     if !tried.repaired && said.contains("dpkg --configure -a") {
         tried.repaired = true;
         repair(sys, home)?;
-        return Ok(Next::Again);
+        return Ok(AptRetry::Again);
     }
     if !unknown.is_empty() {
         for (name, line) in unknown {
@@ -201,7 +201,7 @@ fn next_step(
             let error = not_found(&name, &line, &ran.warnings);
             ran.failures.insert(name, error);
         }
-        return Ok(Next::Again);
+        return Ok(AptRetry::Again);
     }
     let error = failure("apt-get can't do the transaction", output);
     if matches!(error.code, ErrorCode::PackageLock | ErrorCode::NoSpace) {
@@ -209,13 +209,13 @@ fn next_step(
     }
     let broken = broken_names(said, transaction);
     if broken.is_empty() {
-        return Ok(Next::Halves(error));
+        return Ok(AptRetry::Halves(error));
     }
     for name in broken {
         transaction.leave_out(&name);
         ran.failures.insert(name, error.clone());
     }
-    Ok(Next::Again)
+    Ok(AptRetry::Again)
 }
 
 /// Returns the error for a package that apt's lists don't have.

@@ -9,7 +9,7 @@ use super::{ApplyContext, ItemChange, ObserveContext};
 use crate::book::{Original, Owner, Record};
 use crate::error::{At, Result};
 use crate::sys::{
-    Accounts, Attributes, Candidate, Dir, FileKind, Found, Locked, Meta, Spot, Sys, copy_hashed,
+    Accounts, Attributes, Candidate, Dir, FileKind, FileStat, Locked, Meta, Spot, Sys, copy_hashed,
     replace, split,
 };
 
@@ -65,7 +65,7 @@ pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Re
         }
     }
     let (owner, group) = owners(cx, path, &found, wish);
-    let mode = |found: &Found| match dir.acl(leaf) {
+    let mode = |found: &FileStat| match dir.acl(leaf) {
         Some(acl) if found.kind != FileKind::Link => acl.mode(found.mode),
         _ => found.mode,
     };
@@ -81,7 +81,7 @@ pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Re
 fn owners(
     cx: &ObserveContext<'_>,
     path: &str,
-    found: &Found,
+    found: &FileStat,
     wish: Wish<'_>,
 ) -> (Option<Principal>, Option<Principal>) {
     if cx.sys.is_sandbox() {
@@ -147,7 +147,7 @@ pub(crate) fn ids(
     accounts: &Accounts,
     owner: Option<&Principal>,
     group: Option<&Principal>,
-    found: Option<&Found>,
+    found: Option<&FileStat>,
     path: &str,
 ) -> Result<(Option<u32>, Option<u32>)> {
     let unknown = |what: &str, name: &Principal| {
@@ -343,7 +343,7 @@ fn protected(path: &str, locked: Locked) -> AgentError {
     ))
 }
 
-fn check_hard_links(path: &str, found: &Found) -> Result<()> {
+fn check_hard_links(path: &str, found: &FileStat) -> Result<()> {
     if found.links <= 1 {
         return Ok(());
     }
@@ -439,7 +439,7 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
 
 /// True if a file's bytes may stay in it: they aren't managed, or nobody but its owner, who stays, could have it
 /// open for writing.
-fn stays(bytes: Bytes, before: &Found, uid: Option<u32>) -> bool {
+fn stays(bytes: Bytes, before: &FileStat, uid: Option<u32>) -> bool {
     match bytes {
         Bytes::Stay => true,
         Bytes::Renew(_) => before.mode & 0o022 == 0 && uid.is_none_or(|uid| uid == before.uid),
@@ -448,7 +448,7 @@ fn stays(bytes: Bytes, before: &Found, uid: Option<u32>) -> bool {
 }
 
 /// Opens the file that was observed. Fails if something else is there by now.
-fn same(dir: &Dir, leaf: &str, before: &Found, path: &str) -> Result<std::fs::File> {
+fn same(dir: &Dir, leaf: &str, before: &FileStat, path: &str) -> Result<std::fs::File> {
     if let Some(file) = dir.open(leaf)? {
         if dir.look_at(&file, leaf)?.is(before) {
             return Ok(file);

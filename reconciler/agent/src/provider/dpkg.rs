@@ -21,7 +21,7 @@ pub(super) struct Installed {
 
 /// A package as dpkg has it under a name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum PackageMatch {
     /// dpkg doesn't have it.
     Nothing,
     /// dpkg has it in an architecture that the name means for sure.
@@ -86,7 +86,7 @@ impl Installed {
         }
     }
 
-    pub(super) fn find(&self, name: &str) -> Found {
+    pub(super) fn find(&self, name: &str) -> PackageMatch {
         let bare = self.bare(name);
         let (package, arch) = bare.split_once(':').unwrap_or((bare, self.native.as_str()));
         let all = self.packages.get(package).map_or(&[][..], Vec::as_slice);
@@ -104,9 +104,9 @@ impl Installed {
             best(&|other| other != arch && other != "all").filter(is_there)
         };
         match (here, foreign) {
-            (_, Some(foreign)) => Found::Foreign(foreign),
-            (Some(here), None) => Found::Here(here),
-            (None, None) => Found::Nothing,
+            (_, Some(foreign)) => PackageMatch::Foreign(foreign),
+            (Some(here), None) => PackageMatch::Here(here),
+            (None, None) => PackageMatch::Nothing,
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
 
     fn here(text: &str, name: &str) -> PackageObserved {
         match Installed::parse(&format!("dpkg\tamd64\tii \t1.21\t\n{text}")).find(name) {
-            Found::Here(found) => found,
+            PackageMatch::Here(found) => found,
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -170,8 +170,8 @@ mod tests {
         }
         assert_eq!(version("wine32:i386").as_deref(), Some("8"));
         let installed = Installed::parse(&format!("dpkg\tamd64\tii \t1.21\t\n{text}"));
-        assert!(matches!(installed.find("wine32"), Found::Foreign(_)));
-        assert_eq!(installed.find("wine32:amd64"), Found::Nothing);
+        assert!(matches!(installed.find("wine32"), PackageMatch::Foreign(_)));
+        assert_eq!(installed.find("wine32:amd64"), PackageMatch::Nothing);
     }
 
     #[test]

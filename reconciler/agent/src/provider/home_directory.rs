@@ -116,9 +116,9 @@ fn mode(sys: &Sys) -> u32 {
         & 0o7777
 }
 
-type Owner = Option<(Uid, Gid)>;
+type OwnerIds = Option<(Uid, Gid)>;
 
-fn own(file: &Dir, owner: Owner, mode: u32) -> Result<()> {
+fn own(file: &Dir, owner: OwnerIds, mode: u32) -> Result<()> {
     let path = file.path_of("");
     if let Some((uid, gid)) = owner {
         fchown(file.fd(), Some(uid), Some(gid)).at("set the owner of", &path)?;
@@ -127,7 +127,7 @@ fn own(file: &Dir, owner: Owner, mode: u32) -> Result<()> {
 }
 
 /// Copies files, folders and links. Leaves out sockets, pipes and devices.
-fn copy_tree(from: &Dir, to: &Dir, owner: Owner, depth: u32) -> Result<()> {
+fn copy_tree(from: &Dir, to: &Dir, owner: OwnerIds, depth: u32) -> Result<()> {
     if depth > MAX_DEPTH {
         return fail(
             ErrorCode::Refused,

@@ -11,8 +11,8 @@ use plumb_api::{Kind, Observed, Resource, Spec};
 use super::apt;
 use super::apt_cache::{Lists, is_provided, is_virtual};
 use super::apt_install::{self, Options, Transaction};
-use super::dpkg::{Found, Installed};
-use super::policy_rc::Starting;
+use super::dpkg::{Installed, PackageMatch};
+use super::policy_rc::StartPermission;
 use super::{
     ApplyContext, Batch, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane,
     ObserveContext, Provider, wrong_type,
@@ -141,8 +141,8 @@ fn needs_lists(installed: &Installed, item: &Item<'_>) -> bool {
     };
     let name = item.address.name();
     let there = match installed.find(name) {
-        Found::Here(found) => found.version.is_some() || found.broken,
-        Found::Foreign(_) | Found::Nothing => false,
+        PackageMatch::Here(found) => found.version.is_some() || found.broken,
+        PackageMatch::Foreign(_) | PackageMatch::Nothing => false,
     };
     match spec.state {
         PackageState::Latest => true,
@@ -166,10 +166,10 @@ fn observe(
     let known = lists.as_ref().ok();
     let candidate = known.and_then(|lists| lists.candidate(name));
     let mut observed = match installed.find(name) {
-        Found::Here(found) => found,
+        PackageMatch::Here(found) => found,
         // apt takes the host's own architecture where its lists have one.
-        Found::Foreign(found) if candidate.is_none() => found,
-        Found::Foreign(_) | Found::Nothing => PackageObserved::default(),
+        PackageMatch::Foreign(found) if candidate.is_none() => found,
+        PackageMatch::Foreign(_) | PackageMatch::Nothing => PackageObserved::default(),
     };
     let there = observed.version.is_some() || observed.broken;
     // What is only given back may have been a virtual name once.
@@ -246,9 +246,9 @@ fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
             PackageState::Present | PackageState::Latest => {
                 let options = Options {
                     starting: if spec.start_on_install {
-                        Starting::Allowed
+                        StartPermission::Allowed
                     } else {
-                        Starting::Denied
+                        StartPermission::Denied
                     },
                     recommends: spec.install_recommends,
                 };
@@ -316,8 +316,8 @@ fn transact(cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Except
     if !wanted.given_back.is_empty() {
         let installed = Installed::read(sys)?;
         let there = |name: &&String| match installed.find(name) {
-            Found::Here(found) => found.version.is_some(),
-            Found::Foreign(_) | Found::Nothing => false,
+            PackageMatch::Here(found) => found.version.is_some(),
+            PackageMatch::Foreign(_) | PackageMatch::Nothing => false,
         };
         let kept = wanted.given_back.iter().filter(there).cloned();
         left.extend(kept.filter(|name| !wanted.failures.contains_key(name)));

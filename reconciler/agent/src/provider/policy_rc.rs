@@ -7,7 +7,7 @@ use crate::sys::{Program, Sys};
 
 /// The permission for packages to start their services when they are installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum Starting {
+pub(crate) enum StartPermission {
     /// Denied: services start when their `service` says so, with their configuration in place.
     #[default]
     Denied,
@@ -91,10 +91,10 @@ fn place_policy(sys: &Sys) -> Result<()> {
 /// Runs `work` with the hook in place, unless packages may start their services.
 pub(super) fn with_policy<T>(
     sys: &Sys,
-    starting: Starting,
+    starting: StartPermission,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    if starting == Starting::Allowed {
+    if starting == StartPermission::Allowed {
         return work();
     }
     place_policy(sys)?;

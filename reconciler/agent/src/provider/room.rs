@@ -23,7 +23,7 @@ pub(super) fn check(
     };
     let root = cx.sys.root();
     // A path that can't be walked fails with a reason of its own.
-    let Ok(Some(place)) = Place::of(root, &path) else {
+    let Ok(Some(place)) = FileSystem::of(root, &path) else {
         return Ok(());
     };
     if place.is_read_only() {
@@ -45,7 +45,7 @@ pub(super) fn check(
         .iter()
         .map(|content| content.size)
         .sum();
-    let ledger = Place::of(root, crate::book::PATH).ok().flatten();
+    let ledger = FileSystem::of(root, crate::book::PATH).ok().flatten();
     let reserve = match &ledger {
         Some(ledger) if ledger.device == place.device => RESERVE,
         _ => 0,
@@ -74,7 +74,7 @@ pub(super) fn check(
     }
 }
 
-fn full(root: &Root, path: &str, needs: u64, place: &Place) -> AgentError {
+fn full(root: &Root, path: &str, needs: u64, place: &FileSystem) -> AgentError {
     let mount = root.mount_point(path);
     let message = if place.has_inode() {
         format!(
@@ -104,12 +104,12 @@ fn original_size(cx: &ObserveContext<'_>, change: &ItemChange<'_>, path: &str) -
 }
 
 /// A path's file system.
-struct Place {
+struct FileSystem {
     device: u64,
     room: StatVfs,
 }
 
-impl Place {
+impl FileSystem {
     /// Looks at the path itself if it exists (a file can be a mount of its own), or at the nearest folder above.
     fn of(root: &Root, path: &str) -> Result<Option<Self>> {
         Ok(root

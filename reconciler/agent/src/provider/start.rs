@@ -24,7 +24,7 @@ pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
 }
 
 /// A service of the step, with its outcome so far.
-struct Starting<'a, 'w> {
+struct StartingService<'a, 'w> {
     work: &'a ItemChange<'w>,
     unit: String,
     outcome: Result<Effect>,
@@ -32,9 +32,9 @@ struct Starting<'a, 'w> {
 
 /// Enables and starts all services. Returns one outcome per item, in their order.
 pub(super) fn together(sys: &Sys, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
-    let mut all: Vec<Starting<'_, '_>> = work
+    let mut all: Vec<StartingService<'_, '_>> = work
         .iter()
-        .map(|work| Starting {
+        .map(|work| StartingService {
             work,
             unit: unit_of(work),
             outcome: check(work),
@@ -68,24 +68,24 @@ fn check(work: &ItemChange<'_>) -> Result<Effect> {
 
 /// Returns the services without an error so far that have this field to change.
 fn those<'s, 'a, 'w>(
-    all: &'s mut [Starting<'a, 'w>],
+    all: &'s mut [StartingService<'a, 'w>],
     field: &str,
-) -> Vec<&'s mut Starting<'a, 'w>> {
+) -> Vec<&'s mut StartingService<'a, 'w>> {
     all.iter_mut()
         .filter(|one| one.outcome.is_ok() && one.work.changes(field))
         .collect()
 }
 
-fn words<'s>(verb: &'s str, units: &'s [&mut Starting<'_, '_>]) -> Vec<&'s str> {
+fn words<'s>(verb: &'s str, units: &'s [&mut StartingService<'_, '_>]) -> Vec<&'s str> {
     let units = units.iter().map(|one| one.unit.as_str());
     [verb, "--"].into_iter().chain(units).collect()
 }
 
-fn control(sys: &Sys, verb: &str, units: &[&mut Starting<'_, '_>]) -> Result<Output> {
+fn control(sys: &Sys, verb: &str, units: &[&mut StartingService<'_, '_>]) -> Result<Output> {
     systemd::control(sys, &words(verb, units))
 }
 
-fn enable(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
+fn enable(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
     if all.is_empty() {
         return;
     }
@@ -105,7 +105,7 @@ fn enable(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
     }
 }
 
-fn start(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
+fn start(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
     if all.is_empty() {
         return;
     }
@@ -142,7 +142,7 @@ fn start(sys: &Sys, all: &mut [&mut Starting<'_, '_>]) {
     }
 }
 
-fn fail_all(all: &mut [&mut Starting<'_, '_>], error: &AgentError) {
+fn fail_all(all: &mut [&mut StartingService<'_, '_>], error: &AgentError) {
     for one in all {
         one.outcome = Err(error.clone());
     }

@@ -11,7 +11,7 @@ const OTHER: u16 = 0x20;
 
 /// One entry: whom it is for, and the permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
+struct AclEntry {
     tag: u16,
     permissions: u16,
     id: u32,
@@ -22,7 +22,7 @@ struct Entry {
 /// For a file with a mask, `stat` shows the mask in place of the group's bits, and `chmod` changes the mask:
 /// `chmod g-w` takes the right to write from every named user. The owning group's own bits are in an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Acl(Vec<Entry>);
+pub(crate) struct Acl(Vec<AclEntry>);
 
 impl Acl {
     /// Parses the attribute. Returns `None` if it isn't an ACL with a mask and a group.
@@ -35,13 +35,13 @@ impl Acl {
             let (tag, rest) = chunk.split_first_chunk::<2>()?;
             let (permissions, rest) = rest.split_first_chunk::<2>()?;
             let (id, _) = rest.split_first_chunk::<4>()?;
-            Some(Entry {
+            Some(AclEntry {
                 tag: u16::from_le_bytes(*tag),
                 permissions: u16::from_le_bytes(*permissions),
                 id: u32::from_le_bytes(*id),
             })
         };
-        let all: Option<Vec<Entry>> = entries.chunks(8).map(entry).collect();
+        let all: Option<Vec<AclEntry>> = entries.chunks(8).map(entry).collect();
         let acl = Self(all?);
         (acl.of(MASK).is_some() && acl.of(GROUP_OBJ).is_some()).then_some(acl)
     }
@@ -98,7 +98,7 @@ mod tests {
 
     /// `user::rw-, user:5:rw-, group::GROUP, mask::MASK, other::---`
     fn acl(group: u16, mask: u16) -> Acl {
-        let entry = |tag, permissions, id| Entry {
+        let entry = |tag, permissions, id| AclEntry {
             tag,
             permissions,
             id,

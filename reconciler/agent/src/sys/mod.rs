@@ -20,13 +20,13 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 pub(crate) use accounts::{Accounts, UserLine};
 pub(crate) use attributes::{Attributes, Locked};
 pub(crate) use exec::{Output, Program, last_lines};
-pub(crate) use root::{Dir, FileKind, Found, Root, split};
+pub(crate) use root::{Dir, FileKind, FileStat, Root, split};
 pub(crate) use tree::remove_tree;
 pub(crate) use write::{Candidate, Meta, Permissions, Spot, copy_hashed, create_new, replace};
 
 /// The kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum MachineKind {
     /// This machine, as root.
     Host,
     /// A directory: it needs no root rights, runs no program of the host, and has its owners in the ledger.
@@ -36,7 +36,7 @@ pub(crate) enum Place {
 /// The driven machine.
 pub struct Sys {
     root: root::Root,
-    place: Place,
+    place: MachineKind,
 }
 
 impl Sys {
@@ -45,7 +45,7 @@ impl Sys {
     /// # Errors
     /// If `/` can't be opened.
     pub fn host() -> io::Result<Self> {
-        Self::open(Path::new("/"), Place::Host)
+        Self::open(Path::new("/"), MachineKind::Host)
     }
 
     /// Opens a directory that stands for a machine.
@@ -53,10 +53,10 @@ impl Sys {
     /// # Errors
     /// If the directory can't be opened.
     pub fn sandbox(dir: &Path) -> io::Result<Self> {
-        Self::open(dir, Place::Sandbox)
+        Self::open(dir, MachineKind::Sandbox)
     }
 
-    fn open(dir: &Path, place: Place) -> io::Result<Self> {
+    fn open(dir: &Path, place: MachineKind) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, dir, flags, Mode::empty())?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl Sys {
     }
 
     pub(crate) fn is_sandbox(&self) -> bool {
-        self.place == Place::Sandbox
+        self.place == MachineKind::Sandbox
     }
 
     pub(crate) fn root(&self) -> &root::Root {
@@ -105,8 +105,8 @@ impl Sys {
                 .unwrap_or_default()
         };
         let hostname = match self.place {
-            Place::Host => uname.nodename().to_string_lossy().into_owned(),
-            Place::Sandbox => line("/etc/hostname"),
+            MachineKind::Host => uname.nodename().to_string_lossy().into_owned(),
+            MachineKind::Sandbox => line("/etc/hostname"),
         };
         Facts {
             hostname,

@@ -52,7 +52,7 @@ pub(crate) enum FileKind {
 
 /// The fields of `stat` that the agent uses.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
+pub(crate) struct FileStat {
     pub kind: FileKind,
     pub uid: u32,
     pub gid: u32,
@@ -63,7 +63,7 @@ pub(crate) struct Found {
     pub inode: u64,
 }
 
-impl Found {
+impl FileStat {
     /// True if both are the same inode, whatever has changed in it.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
@@ -160,7 +160,7 @@ impl Root {
     }
 
     /// Returns the status of a path without following its last component.
-    pub(crate) fn look(&self, path: &str) -> Result<Option<Found>> {
+    pub(crate) fn look(&self, path: &str) -> Result<Option<FileStat>> {
         match self.parent(path)? {
             Some((dir, leaf)) => dir.look(leaf),
             None => Ok(None),
@@ -177,7 +177,7 @@ impl Root {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let inside = openat(&dir.fd, leaf, flags, Mode::empty()).ok();
                 let inside = inside.and_then(|fd| {
-                    let found = Found::of(&fstat(&fd).ok()?);
+                    let found = FileStat::of(&fstat(&fd).ok()?);
                     let own = matches!(found.kind, FileKind::File | FileKind::Directory);
                     own.then(|| Some((found.device, fstatvfs(&fd).ok()?)))?
                 });
@@ -267,15 +267,15 @@ impl Root {
         ends.chain([folder.len()]).all(|end| {
             openat2(&self.fd, &folder[..end], DIRECTORY, Mode::empty(), resolve)
                 .and_then(fstat)
-                .map(|stat| Found::of(&stat))
+                .map(|stat| FileStat::of(&stat))
                 .is_ok_and(|found| self.trusted.contains(&found.uid) && found.mode & 0o022 == 0)
         })
     }
 
     /// Fails unless a link may be followed: it is root's, in a directory that only root may write to.
     fn may_follow(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
-        let folder = Found::of(&fstat(dir).at("look at", path)?);
-        let link = Found::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).at("look at", path)?);
+        let folder = FileStat::of(&fstat(dir).at("look at", path)?);
+        let link = FileStat::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).at("look at", path)?);
         let safe = self.trusted.contains(&link.uid)
             && self.trusted.contains(&folder.uid)
             && folder.mode & 0o022 == 0;
@@ -305,7 +305,7 @@ impl Root {
                 Err(Errno::LOOP | Errno::NOTDIR) => {
                     let found = statat(here, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
                         .at("look at", path)?;
-                    if Found::of(&found).kind != FileKind::Link {
+                    if FileStat::of(&found).kind != FileKind::Link {
                         return fail(
                             ErrorCode::Refused,
                             format!("{path}: `{name}` is not a directory"),
@@ -391,9 +391,9 @@ impl Dir {
         format!("{}/{leaf}", self.path.trim_end_matches('/'))
     }
 
-    pub(crate) fn look(&self, leaf: &str) -> Result<Option<Found>> {
+    pub(crate) fn look(&self, leaf: &str) -> Result<Option<FileStat>> {
         match statat(&self.fd, leaf, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Found::of(&stat))),
+            Ok(stat) => Ok(Some(FileStat::of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno).at("look at", &self.path_of(leaf)),
         }
@@ -415,13 +415,15 @@ impl Dir {
             Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(errno).at("open", &self.path_of(leaf)),
         };
-        let found = Found::of(&fstat(&fd).at("look at", &self.path_of(leaf))?);
+        let found = FileStat::of(&fstat(&fd).at("look at", &self.path_of(leaf))?);
         Ok((found.kind == FileKind::File).then(|| fd.into()))
     }
 
     /// Returns the status of an open file in this directory.
-    pub(crate) fn look_at(&self, file: &std::fs::File, leaf: &str) -> Result<Found> {
-        Ok(Found::of(&fstat(file).at("look at", &self.path_of(leaf))?))
+    pub(crate) fn look_at(&self, file: &std::fs::File, leaf: &str) -> Result<FileStat> {
+        Ok(FileStat::of(
+            &fstat(file).at("look at", &self.path_of(leaf))?,
+        ))
     }
 
     /// Returns the target of a link, or `None` if there is no link.
@@ -434,7 +436,7 @@ impl Dir {
     }
 
     /// Gives a link, which isn't in place yet, the owner of the one that it replaces.
-    pub(crate) fn give_link(&self, leaf: &str, before: &Found) -> Result<()> {
+    pub(crate) fn give_link(&self, leaf: &str, before: &FileStat) -> Result<()> {
         let now = self.look(leaf)?;
         if now.is_some_and(|now| (now.uid, now.gid) == (before.uid, before.gid)) {
             return Ok(());
@@ -458,8 +460,8 @@ impl Dir {
     }
 
     /// Returns the status of the directory itself.
-    pub(crate) fn itself(&self) -> Result<Found> {
-        Ok(Found::of(&fstat(&self.fd).at("look at", &self.path)?))
+    pub(crate) fn itself(&self) -> Result<FileStat> {
+        Ok(FileStat::of(&fstat(&self.fd).at("look at", &self.path)?))
     }
 
     /// Makes a directory with this mode, whatever the umask. An existing one stays as it is.

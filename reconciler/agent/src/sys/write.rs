@@ -13,7 +13,7 @@ use rustix::process::{RawGid, RawUid};
 use sha2::{Digest as _, Sha256};
 
 use super::attributes::Attributes;
-use super::root::{Dir, Found};
+use super::root::{Dir, FileStat};
 use crate::error::{At, Result, fail};
 
 /// Owner, group and mode of a new or changed file. Without an id, a new file has the agent's own.
@@ -49,7 +49,7 @@ impl Meta {
     /// if the owner or group changes: otherwise a user's own set-user-id program would become root's by a
     /// change of owner alone.
     pub(crate) fn over(
-        found: &Found,
+        found: &FileStat,
         uid: Option<RawUid>,
         gid: Option<RawGid>,
         listed: Option<u32>,
@@ -67,7 +67,7 @@ impl Meta {
     /// Returns the metadata for new bytes, which may replace a file. The set-id bits were given to the old
     /// bytes, so they go unless they are listed, as when a program is written to.
     pub(crate) fn anew(
-        found: Option<&Found>,
+        found: Option<&FileStat>,
         uid: Option<RawUid>,
         gid: Option<RawGid>,
         listed: Option<u32>,
@@ -102,7 +102,7 @@ impl Meta {
     pub(crate) fn give_over(
         self,
         file: impl AsFd,
-        found: &Found,
+        found: &FileStat,
         kept: Attributes,
         path: &str,
     ) -> Result<()> {
@@ -154,7 +154,7 @@ pub(crate) struct Spot<'a> {
     /// The name of the new file until it is whole.
     pub temporary: &'a str,
     /// The file's status when it was observed; `None` if there was nothing.
-    pub before: Option<Found>,
+    pub before: Option<FileStat>,
     /// The attributes that the new file gets; `None` if there was nothing whose attributes it could keep.
     pub kept: Option<Attributes>,
 }
@@ -278,7 +278,7 @@ fn replaced<T>(path: &str) -> Result<T> {
 
 impl Spot<'_> {
     /// Fails if the file isn't the one that was observed.
-    fn unchanged(&self, now: Option<Found>) -> Result<()> {
+    fn unchanged(&self, now: Option<FileStat>) -> Result<()> {
         let same = match (&self.before, &now) {
             (Some(before), Some(now)) => now.is(before) && now.kind == before.kind,
             (before, now) => before.is_none() && now.is_none(),

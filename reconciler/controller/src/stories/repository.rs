@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
-use plumb_trust::source::{Fetched, Files, Source, SourceError, VerifyRequest};
+use plumb_core::ports::SourceError;
+use plumb_trust::source::{Fetched, Files, Source, VerifyRequest};
 use plumb_trust::{
     Inputs, KeyName, ObjectError, ObjectFormat, ObjectKind, Objects, Oid, Outcome, Revision,
     Revocations, Rollback, Verified, name_of, verify,
@@ -225,6 +226,8 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 }
 
 impl Source for Repository {
+    type Error = SourceError;
+
     fn describe(&self) -> String {
         "memory refs/heads/main".to_owned()
     }
@@ -285,7 +288,7 @@ impl Source for Repository {
     fn descends(&self, ancestor: Oid, descendant: Oid) -> BoxFuture<'_, Result<bool, SourceError>> {
         let inner = self.0.lock().unwrap();
         if !inner.objects.contains_key(&descendant) {
-            return ready(Err(SourceError::Missing(descendant)));
+            return ready(Err(SourceError::Missing(descendant.to_string())));
         }
         ready(Ok(inner.chain(descendant).contains(&ancestor)))
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use plumb_core::ports::SourceError;
 use plumb_core::status::ConditionType::{Ready, SourceVerified};
-use plumb_trust::source::SourceError;
 use plumb_trust::{KeyName, Revocations};
 
 use super::fixture::{Fleet, host, is};

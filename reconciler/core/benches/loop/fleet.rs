@@ -70,7 +70,7 @@ enum Answer {
 }
 
 /// The loop and everything around it.
-pub struct Fleet {
+pub struct SimulatedFleet {
     pub state: FleetState,
     pub now: Timestamp,
     /// The costs of all events since they were last taken, by their kind.
@@ -154,7 +154,7 @@ fn settings() -> LoopSettings {
     }
 }
 
-impl Fleet {
+impl SimulatedFleet {
     /// Creates a fleet of so many hosts whose controller hasn't started yet.
     pub fn new(hosts: usize, revisions: usize) -> Self {
         let now = Timestamp::from_second(1_760_000_000).unwrap();

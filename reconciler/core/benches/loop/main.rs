@@ -8,7 +8,7 @@ mod fleet;
 
 use std::collections::BTreeMap;
 
-use fleet::{Cost, Fleet};
+use fleet::{Cost, SimulatedFleet};
 
 const HOUR: i64 = 3_600;
 
@@ -19,7 +19,7 @@ struct Phase {
 }
 
 impl Phase {
-    fn take(&mut self, fleet: &mut Fleet) {
+    fn take(&mut self, fleet: &mut SimulatedFleet) {
         let (events, views) = fleet.take_costs();
         for (kind, cost) in events {
             sum(self.events.entry(kind).or_default(), cost);
@@ -62,7 +62,7 @@ fn main() {
     let mut phases: [(&str, Phase); 3] =
         ["start", "resync", "rollout"].map(|n| (n, Phase::default()));
     for _ in 0..times {
-        let mut fleet = Fleet::new(hosts, 2);
+        let mut fleet = SimulatedFleet::new(hosts, 2);
         fleet.start();
         phases[0].1.take(&mut fleet);
         fleet.advance(HOUR);

@@ -13,7 +13,7 @@ mod fleet;
 
 use std::alloc::System;
 
-use fleet::Fleet;
+use fleet::SimulatedFleet;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -30,7 +30,7 @@ fn main() {
         .filter(|word| !word.starts_with('-'));
     let hosts: usize = numbers.next().expect("loop-memory HOSTS").parse().unwrap();
     let (state, revisions) = {
-        let mut fleet = Fleet::new(hosts, 2);
+        let mut fleet = SimulatedFleet::new(hosts, 2);
         fleet.start();
         fleet.advance(3_600);
         // The rest is dropped here, and with it the last view, which shares the hosts.

@@ -85,6 +85,7 @@ impl Error {
             parts.message,
         );
         diagnostic.hint = parts.hint;
+        diagnostic.missing = parts.missing;
         diagnostic
     }
 }

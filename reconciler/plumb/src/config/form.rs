@@ -1,7 +1,7 @@
 //! Hints on the form of the configuration's fields: a decoder's general message about a type misleads where
 //! only one form is right.
 
-use plumb_document::{Diagnostic, Node, codes};
+use plumb_document::{Diagnostic, Entry, Node, codes};
 
 /// The form of each field that isn't plain text.
 const FORMS: &[(&str, &str)] = &[
@@ -31,41 +31,41 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
     let Some(spec) = document.get("spec").and_then(Node::as_map) else {
         return;
     };
-    let poll = spec
-        .entry("source")
-        .and_then(|source| source.value.as_map()?.entry("poll"));
-    if let Some(poll) = poll {
-        let (from, to) = (poll.key.span.bytes().start, poll.value.span.bytes().end);
-        for diagnostic in diagnostics.iter_mut() {
-            if (from..=to).contains(&diagnostic.span.bytes().start) {
-                diagnostic.hint = Some("write a number and its unit, such as poll: 2s".to_owned());
-            }
-        }
-    }
     for (field, form) in FORMS {
-        let missing = format!("`{field}` is missing");
         for diagnostic in diagnostics.iter_mut() {
-            if diagnostic.code == codes::MISSING_FIELD && diagnostic.message == missing {
+            if diagnostic.missing.as_deref() == Some(*field) {
                 diagnostic.hint = Some((*form).to_owned());
             }
         }
         let Some(entry) = spec.entry(field) else {
             continue;
         };
-        let (from, to) = (entry.key.span.bytes().start, entry.value.span.bytes().end);
-        for diagnostic in diagnostics.iter_mut() {
-            let at = diagnostic.span.bytes().start;
-            let of_form = (diagnostic.code == codes::WRONG_TYPE && !has_exact_hint(diagnostic))
+        for diagnostic in diagnostics
+            .iter_mut()
+            .filter(|found| is_within(found, entry))
+        {
+            let of_form = diagnostic.code == codes::WRONG_TYPE
                 || (diagnostic.code == codes::INVALID_VALUE && diagnostic.hint.is_none());
-            if of_form && (from..=to).contains(&at) {
+            if of_form {
                 diagnostic.hint = Some((*form).to_owned());
             }
         }
     }
+    let poll = spec
+        .entry("source")
+        .and_then(|source| source.value.as_map()?.entry("poll"));
+    if let Some(poll) = poll {
+        for diagnostic in diagnostics
+            .iter_mut()
+            .filter(|found| is_within(found, poll))
+        {
+            diagnostic.hint = Some("write a number and its unit, such as poll: 2s".to_owned());
+        }
+    }
 }
 
-/// True if a more exact hint was given already.
-fn has_exact_hint(diagnostic: &Diagnostic) -> bool {
-    let hint = diagnostic.hint.as_deref();
-    hint.is_some_and(|hint| hint.contains("poll: 2s"))
+/// True if a diagnostic's place is within a field or its value.
+fn is_within(diagnostic: &Diagnostic, field: &Entry) -> bool {
+    let (from, to) = (field.key.span.bytes().start, field.value.span.bytes().end);
+    (from..=to).contains(&diagnostic.span.bytes().start)
 }

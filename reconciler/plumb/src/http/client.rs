@@ -88,10 +88,11 @@ impl Client {
     fn no_answer(&self, error: &reqwest::Error) -> Failure {
         let socket = self.socket.display();
         let cause = root(error);
+        let denied = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::PermissionDenied;
         let failure = Failure::new(format!("no controller answers at {socket}: {cause}"));
         if !self.socket.exists() {
             failure.hint("check that it runs: systemctl status plumb-controller; name another socket with --socket or PLUMB_SOCKET")
-        } else if cause.contains("ermission denied") {
+        } else if cause.downcast_ref().is_some_and(denied) {
             failure.hint(
                 "join the group `plumb`, or use sudo: the socket is open to its owner and group",
             )
@@ -102,10 +103,10 @@ impl Client {
 }
 
 /// Returns the last of an error's causes, the one that a person can do something about.
-fn root(error: &dyn std::error::Error) -> String {
+fn root<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
     let mut last = error;
     while let Some(next) = last.source() {
         last = next;
     }
-    last.to_string()
+    last
 }

@@ -3,7 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use super::commits::{parse, read};
+use super::commits::{malformed_at, parse, read};
 use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
@@ -30,8 +30,7 @@ struct Ancestors {
 }
 
 fn parent_in(raw: &[u8], id: &Oid) -> Result<Option<Oid>, Reason> {
-    Commit::first_parent(raw, id.format())
-        .map_err(|e| Reason::new(ReasonCode::MalformedCommit, format!("{}: {e}", id.short())))
+    Commit::first_parent(raw, id.format()).map_err(|error| malformed_at(id, &error))
 }
 
 fn first_parent(objects: Checked<'_>, id: &Oid) -> Result<Option<Oid>, Reason> {

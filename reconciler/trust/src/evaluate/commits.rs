@@ -13,18 +13,16 @@ pub(super) fn read<'a>(objects: Checked<'a>, id: &Oid) -> Result<Cow<'a, [u8]>, 
 
 /// Parses a commit other than the one that is judged, so a failure names it.
 pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid) -> Result<Commit<'a>, Reason> {
-    let named = |e: Malformed| {
-        let reason = malformed(&e);
-        Reason::new(reason.code, format!("{}: {}", id.short(), reason.message))
-    };
-    Commit::parse(raw, id.format()).map_err(named)
+    Commit::parse(raw, id.format()).map_err(|error| malformed_at(id, &error))
+}
+
+/// Returns the reason that the bytes of a commit other than the one that is judged are none.
+pub(super) fn malformed_at(id: &Oid, error: &Malformed) -> Reason {
+    let message = format!("{}: {error}", id.short());
+    Reason::new(error.code(ReasonCode::MalformedCommit), message)
 }
 
 /// Returns the reason that bytes are no commit.
 pub(super) fn malformed(error: &Malformed) -> Reason {
-    let code = match error {
-        Malformed::TooMany(..) => ReasonCode::TooLarge,
-        _ => ReasonCode::MalformedCommit,
-    };
-    Reason::new(code, error.to_string())
+    Reason::new(error.code(ReasonCode::MalformedCommit), error.to_string())
 }

@@ -133,21 +133,29 @@ impl Evaluation<'_> {
         Ok((key, seconds))
     }
 
-    /// Checks the same as [`check_validity`](Self::check_validity), and that the signer's identity is in a
-    /// group.
+    /// Returns a signature of an approval if it counts: if it passes
+    /// [`check_validity`](Self::check_validity), and if its signer's identity is in a group.
     pub(super) fn authorize(
         &self,
         authority: &Authority,
         revoked: &Revoked,
         finding: Finding,
         bounds: Bounds,
-    ) -> Result<(usize, i64), Reason> {
+        by: By,
+    ) -> Result<CountedSignature, Reason> {
         let (key, seconds) = self.check_validity(authority, revoked, finding, bounds)?;
         let own = authority.ring.get(key);
         let identity = own.map(|own| own.identity).unwrap_or_default();
         let mut groups = authority.policy.groups.values();
         if groups.any(|group| group.contains(&identity)) {
-            return Ok((key, seconds));
+            return Ok(CountedSignature {
+                identity,
+                key,
+                seconds,
+                by,
+                scope: Scope::All,
+                binds: true,
+            });
         }
         let message = format!(
             "{} is in no group, so its signatures approve nothing",
@@ -254,7 +262,7 @@ impl Evaluation<'_> {
             .ok_or_else(|| ignored(name, "it isn't signed"))
     }
 
-    /// Returns a signature of an approval if it counts.
+    /// Returns a signature of an approval if it counts by the policy of the parent.
     pub(super) fn signature(
         &self,
         parent: &Parent,
@@ -262,16 +270,7 @@ impl Evaluation<'_> {
         bounds: Bounds,
         by: By,
     ) -> Result<CountedSignature, Reason> {
-        let (key, seconds) = self.authorize(&parent.authority, &self.revoked, finding, bounds)?;
-        let ring_key = parent.authority.ring.get(key);
-        Ok(CountedSignature {
-            identity: ring_key.map(|k| k.identity).unwrap_or_default(),
-            key,
-            seconds,
-            by,
-            scope: Scope::All,
-            binds: true,
-        })
+        self.authorize(&parent.authority, &self.revoked, finding, bounds, by)
     }
 
     /// Returns the latest time that isn't in the future, within the skew of clocks.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use crate::diff::Change;
 use crate::oid::Oid;
-use crate::outcome::{By, NeedMet};
-use crate::policy::{BindRef, IdentityIndex, Need, Policy};
+use crate::outcome::{By, NeedMet, Signer};
+use crate::policy::{Authority, BindRef, IdentityIndex, Need, Policy};
 use crate::reason::{Missing, Reason, ReasonCode};
 
 /// A signature that counts.
@@ -57,6 +57,21 @@ impl CountedSignature {
     fn covers_merge_of(&self, merged: &Oid) -> bool {
         self.scope.branch().is_none_or(|tip| tip == *merged)
     }
+}
+
+/// Returns the signers of signatures by their carriers, so that a commit's own signature leads.
+pub(super) fn signers(authority: &Authority, signatures: &[CountedSignature]) -> Vec<Signer> {
+    let signer = |signature: &CountedSignature| {
+        Some(Signer {
+            identity: authority.policy.name(signature.identity).to_owned(),
+            key: authority.ring.get(signature.key)?.name.clone(),
+            time: super::timestamp(signature.seconds),
+            by: signature.by.clone(),
+        })
+    };
+    let mut signers: Vec<Signer> = signatures.iter().filter_map(signer).collect();
+    signers.sort_by(|a, b| (&a.by, &a.identity).cmp(&(&b.by, &b.identity)));
+    signers
 }
 
 /// True if the signatures together cover each of the paths. Without paths, one signature is enough.

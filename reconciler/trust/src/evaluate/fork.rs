@@ -18,6 +18,13 @@ const MAIN: u8 = 1;
 const SIDE: u8 = 2;
 const BELOW_BASE: u8 = 4;
 
+const BETWEEN: &str = "between the merged branch and where it left";
+
+fn too_long(most: &str, place: &str) -> Reason {
+    let message = format!("more than {most} {place}");
+    Reason::new(ReasonCode::ApprovalIgnored, message)
+}
+
 /// Paints the ancestors of both commits, newest first, until all that is left is an ancestor of both. Dates
 /// only order the walk: a commit that gets new paint is visited again, so false dates cost time and can't
 /// hide a base. They could add a base, so bases that are ancestors of other bases are dropped at the end.
@@ -45,11 +52,8 @@ pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reas
         }
         steps += 1;
         if steps > limits::SIDE {
-            let message = format!(
-                "more than {} commits lie between the merged branch and where it left",
-                limits::SIDE
-            );
-            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+            let most = format!("{} commits lie", limits::SIDE);
+            return Err(too_long(&most, BETWEEN));
         }
         if color & (MAIN | SIDE) == MAIN | SIDE && color & BELOW_BASE == 0 {
             bases.insert(id);
@@ -58,11 +62,8 @@ pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reas
         let node = graph.node(&id)?;
         bytes += node.bytes;
         if bytes > limits::SIDE_BYTES {
-            let message = format!(
-                "more than {} MiB of commits lie between the merged branch and where it left",
-                limits::SIDE_BYTES >> 20
-            );
-            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+            let most = format!("{} MiB of commits lie", limits::SIDE_BYTES >> 20);
+            return Err(too_long(&most, BETWEEN));
         }
         for parent in node.parents.iter().copied() {
             let old = paint.entry(parent).or_default();
@@ -106,11 +107,11 @@ fn drop_ancestors(graph: &Graph<'_>, bases: &mut BTreeSet<Oid>) -> Result<(), Re
             continue;
         }
         if seen.len() > limits::SIDE {
-            let message = format!(
-                "more than {} commits lie below the places where the merged branch left",
-                limits::SIDE
-            );
-            return Err(Reason::new(ReasonCode::ApprovalIgnored, message));
+            let most = format!("{} commits lie", limits::SIDE);
+            return Err(too_long(
+                &most,
+                "below the places where the merged branch left",
+            ));
         }
         pending.extend(graph.node(&id)?.parents.iter().copied());
     }

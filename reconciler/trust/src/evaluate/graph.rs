@@ -15,6 +15,7 @@ const KEPT: usize = 100_000;
 
 /// A commit's node in the graph.
 pub(super) struct Node {
+    pub(super) tree: Oid,
     pub(super) parents: Vec<Oid>,
     pub(super) seconds: i64,
     /// The commit's size.
@@ -43,6 +44,7 @@ impl<'a> Graph<'a> {
         let raw = read(self.objects, id)?;
         let commit = parse(&raw, id)?;
         let node = Rc::new(Node {
+            tree: commit.tree,
             parents: commit.parents,
             seconds: commit.committer.seconds,
             bytes: count(raw.len()),

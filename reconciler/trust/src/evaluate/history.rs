@@ -42,7 +42,7 @@ impl History {
         let mut found: Vec<_> = self
             .used
             .iter()
-            .filter(|(key, _)| revoked.hard(key))
+            .filter(|(key, _)| revoked.by_name(key).is_some())
             .collect();
         found.sort();
         for (key, (first, count)) in found {

@@ -209,16 +209,13 @@ impl<'a> Evaluation<'a> {
             let Some(id) = next.filter(|_| at != self.inputs.introduction) else {
                 break;
             };
-            let Ok((seconds, parent)) = commits::read(self.objects, &id).and_then(|raw| {
-                let commit = commits::parse(&raw, &id)?;
-                Ok((commit.committer.seconds, commit.parents.first().copied()))
-            }) else {
+            let Ok(node) = self.graph.node(&id) else {
                 break;
             };
-            if seconds <= self.now {
-                latest = latest.max(seconds);
+            if node.seconds <= self.now {
+                latest = latest.max(node.seconds);
             }
-            (at, next) = (id, parent);
+            (at, next) = (id, node.parents.first().copied());
         }
         latest
     }
@@ -374,13 +371,12 @@ impl<'a> Evaluation<'a> {
             .first()
             .filter(|_| floor.id != self.inputs.introduction)
         {
-            let trust = commits::read(self.objects, parent)
-                .and_then(|raw| self.trees.trust(&commits::parse(&raw, parent)?.tree));
-            let Some(authority) = trust
-                .ok()
-                .flatten()
-                .and_then(|trust| self.authority(&trust).ok())
-            else {
+            let node = self.graph.node(parent);
+            let trust = node.and_then(|node| self.trees.trust(&node.tree));
+            let Ok(Some(trust)) = trust else {
+                return (Trailers::default(), None);
+            };
+            let Ok(authority) = self.authority(&trust) else {
                 return (Trailers::default(), None);
             };
             judge.authority = authority;

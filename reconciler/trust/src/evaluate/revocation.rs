@@ -1,16 +1,17 @@
 //! Revokes keys: by this machine's configuration, by `revoke/` tags, by certificates.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 use super::bounds::Bounds;
-use super::coverage::{self, Asked, CountedSignature, Scope};
+use super::coverage::{self, Asked, CountedSignature};
 use super::{Evaluation, Parent, approvals, chain, timestamp};
 use crate::diff::Change;
-use crate::inputs::{Inputs, Revocations, TagRef};
+use crate::inputs::{Inputs, Revocations};
 use crate::key_name::KeyName;
 use crate::object::{ObjectKind, Tag, limits};
 use crate::oid::Oid;
-use crate::outcome::{By, RevocationBegun, Signer};
+use crate::outcome::{By, RevocationBegun};
 use crate::policy::{Authority, IdentityIndex, Material, Policy, TRUST_PATH};
 use crate::verified::Revision;
 
@@ -45,6 +46,28 @@ pub(super) struct Revoked {
     left_below_floor: bool,
 }
 
+/// The cause of a revocation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RevokedBy {
+    Configuration,
+    /// Tags that have had enough signatures since this time.
+    Tags(i64),
+    /// Tags that revoked the key before.
+    EarlierTags,
+    Certificate,
+}
+
+impl fmt::Display for RevokedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration => f.write_str("by this machine's configuration"),
+            Self::Tags(since) => write!(f, "by a revoke/ tag since {}", timestamp(*since)),
+            Self::EarlierTags => f.write_str("by revoke/ tags that were here before"),
+            Self::Certificate => f.write_str("by its certificate in an earlier policy"),
+        }
+    }
+}
+
 struct Waiting {
     /// The tag's position among the tags.
     at: usize,
@@ -53,41 +76,37 @@ struct Waiting {
 }
 
 impl Revoked {
-    /// Returns the cause of the revocation of a key of the ring, for messages, if the key is revoked.
-    pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<String> {
+    /// Returns the cause of the revocation of a key of the ring, if the key is revoked.
+    pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<RevokedBy> {
         let other_form = |name: &KeyName| {
             let material = self.materials.get(name);
             material.is_some_and(|material| authority.ring.is_of(key, material))
         };
-        let is = |name: &&KeyName| authority.ring.is_part_of(name, key) || other_form(name);
-        let local = authority.ring.is_of(key, &self.local_material);
-        if local || self.local.iter().any(|name| is(&name)) {
-            return Some("by this machine's configuration".to_owned());
+        let is = |name: &KeyName| authority.ring.is_part_of(name, key) || other_form(name);
+        if authority.ring.is_of(key, &self.local_material) {
+            return Some(RevokedBy::Configuration);
         }
-        if let Some((_, since)) = self.tags.iter().find(|(name, _)| is(name)) {
-            return Some(format!("by a revoke/ tag since {}", timestamp(*since)));
-        }
-        if self.before.iter().any(|name| is(&name)) {
-            return Some("by revoke/ tags that were here before".to_owned());
-        }
-        let before = self.certificates.iter().any(|name| is(&name));
-        before.then(|| "by its certificate in an earlier policy".to_owned())
+        let mut each = self.each();
+        each.find_map(|(name, by)| is(name).then_some(by))
     }
 
-    /// Returns the cause of the revocation of a key that the policy doesn't have, for messages, if the key is
-    /// revoked.
-    pub(super) fn by_name(&self, key: &KeyName) -> Option<&'static str> {
-        if self.local.contains(key) {
-            Some("by this machine's configuration")
-        } else if self.tags.contains_key(key) {
-            Some("by revoke/ tags")
-        } else if self.before.contains(key) {
-            Some("by revoke/ tags that were here before")
-        } else if self.certificates.contains(key) {
-            Some("by its certificate in an earlier policy")
-        } else {
-            None
-        }
+    /// Returns the cause of the revocation of a key that the policy doesn't have, if the key is revoked.
+    pub(super) fn by_name(&self, key: &KeyName) -> Option<RevokedBy> {
+        let mut each = self.each();
+        each.find_map(|(name, by)| (name == key).then_some(by))
+    }
+
+    /// Returns all revoked keys with the causes, the strongest cause first.
+    fn each(&self) -> impl Iterator<Item = (&KeyName, RevokedBy)> {
+        let local = self.local.iter().map(|key| (key, RevokedBy::Configuration));
+        let tags = self
+            .tags
+            .iter()
+            .map(|(key, at)| (key, RevokedBy::Tags(*at)));
+        let before = self.before.iter().map(|key| (key, RevokedBy::EarlierTags));
+        let certificates = self.certificates.iter();
+        let certificates = certificates.map(|key| (key, RevokedBy::Certificate));
+        local.chain(tags).chain(before).chain(certificates)
     }
 
     /// Returns the keys that this machine's configuration revokes, and those that tags revoked before.
@@ -120,25 +139,13 @@ impl Revoked {
         self.before.iter().filter(gone).cloned().collect()
     }
 
-    pub(super) fn hard(&self, key: &KeyName) -> bool {
-        self.local.contains(key)
-            || self.before.contains(key)
-            || self.tags.contains_key(key)
-            || self.certificates.contains(key)
-    }
-
     /// Remembers the material of the revoked keys of a policy that ends.
     fn remember_materials(&mut self, authority: &Authority) {
-        let names = self
-            .local
-            .iter()
-            .chain(&self.before)
-            .chain(self.tags.keys());
-        for name in names.chain(&self.certificates) {
-            if authority.ring.has(name) {
-                let material = authority.ring.material_of(name);
-                self.materials.entry(name.clone()).or_insert(material);
-            }
+        let names = self.each().map(|(name, _)| name.clone());
+        let gone: Vec<KeyName> = names.filter(|name| authority.ring.has(name)).collect();
+        for name in gone {
+            let material = authority.ring.material_of(&name);
+            self.materials.entry(name).or_insert(material);
         }
     }
 
@@ -251,7 +258,7 @@ impl Evaluation<'_> {
             if parsed.signature.is_none() {
                 continue;
             }
-            let Some(signature) = self.revoking_signature(authority, tag, &parsed) else {
+            let Some(signature) = self.revoking_signature(authority, &parsed) else {
                 revoked.silent.entry(key.clone()).or_default().push(*at);
                 continue;
             };
@@ -345,22 +352,9 @@ impl Evaluation<'_> {
                 return None;
             }
             let lacking = coverage::judge(&patient, &asked, &signatures).reasons;
-            let signer = |signature: CountedSignature| {
-                Some(Signer {
-                    identity: authority.policy.name(signature.identity).to_owned(),
-                    key: authority.ring.get(signature.key)?.name.clone(),
-                    time: timestamp(signature.seconds),
-                    by: match signature.by {
-                        By::Tag(name) => By::Tag(name.trim_start_matches("refs/tags/").to_owned()),
-                        by => by,
-                    },
-                })
-            };
-            let mut signers: Vec<Signer> = signatures.into_iter().filter_map(signer).collect();
-            signers.sort_by(Signer::listed);
             Some(RevocationBegun {
                 key: key.clone(),
-                signers,
+                signers: coverage::signers(authority, &signatures),
                 missing: lacking
                     .into_iter()
                     .flat_map(|reason| reason.missing)
@@ -401,23 +395,15 @@ impl Evaluation<'_> {
     fn revoking_signature(
         &self,
         authority: &Authority,
-        tag: &TagRef,
         parsed: &Tag<'_>,
     ) -> Option<CountedSignature> {
         let finding = self.examine_tag(authority, parsed)?.for_revoking();
         // A tag by a revoked key still counts here. If two keys revoke each other, only their own claims say
         // which came first; and nobody may get authority back because another loses it.
-        let authorized = self.authorize(authority, &Revoked::default(), finding, Bounds::none());
-        let (key, seconds) = authorized.ok()?;
-        let identity = authority.ring.get(key)?.identity;
-        Some(CountedSignature {
-            identity,
-            key,
-            seconds,
-            by: By::Tag(tag.name.clone()),
-            scope: Scope::All,
-            binds: true,
-        })
+        let by = By::Tag(parsed.name.to_owned());
+        let authorized =
+            self.authorize(authority, &Revoked::default(), finding, Bounds::none(), by);
+        authorized.ok()
     }
 }
 

@@ -21,7 +21,6 @@ use crate::work::count;
 const EMPTY_COMMITS: usize = 64;
 
 /// The approvals of the branches that a merge carries.
-#[derive(Default)]
 pub(super) struct Side {
     pub(super) signatures: Vec<CountedSignature>,
     /// The time of the last signature by a key of the policy in the merge itself, whether or not it counts: a
@@ -45,10 +44,7 @@ impl Evaluation<'_> {
         candidate: &Candidate<'_>,
         notes: &mut Vec<Reason>,
     ) -> Result<Side, Reason> {
-        let Side {
-            mut signatures,
-            mut latest,
-        } = Side::default();
+        let (mut signatures, mut latest) = (Vec::new(), None);
         for tip in candidate.commit.parents.iter().skip(1) {
             let mut approved = self.approvers(parent, candidate, tip, notes, &mut latest)?;
             drop_expired(parent, candidate, tip, &mut approved, notes);
@@ -59,28 +55,22 @@ impl Evaluation<'_> {
                 self.drop_narrow(candidate, &fork, &mut approved, notes);
                 self.taken(parent, candidate, tip, &fork)
             });
-            let taken = match taken {
-                Ok(_) if approved.is_empty() => continue,
-                Ok(taken) => taken,
-                // The merge may still be covered without these approvals, so this is only a note.
-                Err(reason) => {
-                    let why = format!(
-                        "the approvals of {} count for nothing: {reason}",
-                        tip.short()
-                    );
-                    notes.push(Reason::new(ReasonCode::ApprovalIgnored, why));
-                    continue;
-                }
+            let ignored = |why: &dyn std::fmt::Display| {
+                let message = format!("the approvals of {} count for nothing: {why}", tip.short());
+                Reason::new(ReasonCode::ApprovalIgnored, message)
             };
             match taken {
-                Ok(paths) if paths.is_empty() => {
-                    let message = format!(
-                        "the approvals of {} count for nothing: the merge changes nothing that they cover",
-                        tip.short()
-                    );
-                    notes.push(Reason::new(ReasonCode::ApprovalIgnored, message));
+                Ok(_) if approved.is_empty() => {}
+                // The merge may still be covered without these approvals, so this is only a note.
+                Err(reason) => notes.push(ignored(&reason)),
+                Ok(Err(path)) => {
+                    let why = "the merge didn't take all of it as it was approved";
+                    notes.push(ignored(&why).paths([path]));
                 }
-                Ok(paths) => {
+                Ok(Ok(paths)) if paths.is_empty() => {
+                    notes.push(ignored(&"the merge changes nothing that they cover"));
+                }
+                Ok(Ok(paths)) => {
                     let paths = Rc::new(paths);
                     for Approver { mut signature, .. } in approved {
                         signature.scope = Scope::Branch {
@@ -89,13 +79,6 @@ impl Evaluation<'_> {
                         };
                         signatures.push(signature);
                     }
-                }
-                Err(path) => {
-                    let message = format!(
-                        "the approvals of {} count for nothing: the merge didn't take all of it as it was approved",
-                        tip.short()
-                    );
-                    notes.push(Reason::new(ReasonCode::ApprovalIgnored, message).paths([path]));
                 }
             }
         }
@@ -156,13 +139,11 @@ impl Evaluation<'_> {
         tip: &Oid,
         fork: &Fork,
     ) -> Result<Result<HashSet<String>, String>, Reason> {
-        let tree_of =
-            |id: &Oid| -> Result<Oid, Reason> { Ok(parse(&read(self.objects, id)?, id)?.tree) };
-        let tip_tree = tree_of(tip)?;
+        let tip_tree = self.graph.node(tip)?.tree;
         // The paths that the tip changed since every base; without a base, all its paths.
         let mut bases = Vec::new();
         for base in &fork.bases {
-            bases.push(Some(tree_of(base)?));
+            bases.push(Some(self.graph.node(base)?.tree));
         }
         if bases.is_empty() {
             bases.push(None);
@@ -357,12 +338,11 @@ impl Evaluation<'_> {
         // The policies of a side branch are parsed only for commits that this policy's identities have
         // signed.
         let finding = self.examine_commit(&parent.authority, commit);
-        if let Err(reason) = self.authorize(&parent.authority, &self.revoked, finding, bounds) {
+        if let Err(reason) = self.signature(parent, finding, bounds, By::Commit) {
             return Ok(Err(reason.to_string()));
         }
         for below in &commit.parents {
-            let tree = parse(&read(self.objects, below)?, below)?.tree;
-            let Some(trust) = self.trees.trust(&tree)? else {
+            let Some(trust) = self.trees.trust(&self.graph.node(below)?.tree)? else {
                 return Ok(Err(format!("{} has no policy", below.short())));
             };
             let authority = match self.authority(&trust) {
@@ -370,7 +350,8 @@ impl Evaluation<'_> {
                 Err(reason) => return Ok(Err(reason.to_string())),
             };
             let finding = self.examine_commit(&authority, commit);
-            if let Err(reason) = self.authorize(&authority, &self.revoked, finding, bounds) {
+            let signed = self.authorize(&authority, &self.revoked, finding, bounds, By::Commit);
+            if let Err(reason) = signed {
                 return Ok(Err(reason.to_string()));
             }
         }

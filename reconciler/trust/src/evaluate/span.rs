@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::approvals::{self, Span, ignored};
-use super::commits::{parse, read};
 use super::coverage::CountedSignature;
 use super::step::{Candidate, add_note};
 use super::{Evaluation, Parent};
@@ -82,8 +81,7 @@ impl Evaluation<'_> {
     }
 
     fn span_signature(&self, parent: &Parent, span: &Span) -> Result<CountedSignature, Reason> {
-        let raw = read(self.objects, &span.target)?;
-        let target = parse(&raw, &span.target)?.committer.seconds;
+        let target = self.graph.node(&span.target)?.seconds;
         // The target is built on the parent, so its time is at least the parent's.
         self.approval(parent, &span.tag, &span.target, target.max(parent.seconds))
     }
@@ -153,8 +151,7 @@ impl Evaluation<'_> {
     fn one_trust(&self, commits: &[Oid]) -> Result<bool, Reason> {
         let mut first = None;
         for id in commits {
-            let raw = read(self.objects, id)?;
-            let trust = self.trees.trust(&parse(&raw, id)?.tree)?;
+            let trust = self.trees.trust(&self.graph.node(id)?.tree)?;
             if *first.get_or_insert(trust) != trust {
                 return Ok(false);
             }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::bounds::Bounds;
-use super::commits::{malformed, parse, read};
+use super::commits::malformed;
 use super::coverage::{self, Asked, CountedSignature, Coverage};
 use super::history::History;
 use super::prefetch::Prefetched;
@@ -11,8 +11,8 @@ use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge};
 use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
-use crate::outcome::{Signer, Step};
-use crate::policy::{Bypass, Policy};
+use crate::outcome::Step;
+use crate::policy::{Bypass, Freeze, Policy};
 use crate::reason::{Missing, Reason, ReasonCode};
 use crate::signature::Finding;
 use crate::verdict::Verdict;
@@ -122,7 +122,6 @@ impl Evaluation<'_> {
         step: &mut Step,
         history: &mut History,
     ) -> Result<Next, Vec<Reason>> {
-        let one = |reason: Reason| vec![reason];
         let id = step.commit;
         let (raw, finding) = if let Some(looked) = looked {
             let (raw, finding) = looked.by(&parent.authority);
@@ -131,31 +130,25 @@ impl Evaluation<'_> {
             let read = self.objects.read(&id, ObjectKind::Commit, limits::COMMIT);
             (read, None)
         };
-        let raw = raw.map_err(|e| one(e.into()))?;
-        let commit = Commit::parse(&raw, id.format()).map_err(|e| one(malformed(&e)))?;
+        let raw = raw.map_err(Reason::from)?;
+        let commit = Commit::parse(&raw, id.format()).map_err(|e| malformed(&e))?;
         step.subject = commit.subject();
         let finding = self.finding_of(&parent.authority, &commit, finding);
-        let candidate = self
-            .candidate(parent, at, id, commit, finding)
-            .map_err(one)?;
+        let candidate = self.candidate(parent, at, id, commit, finding)?;
         let policy = &parent.authority.policy;
-        let asked = coverage::asked(policy, &candidate.changes, candidate.merged()).map_err(one)?;
-        let new_trust = self
-            .new_trust(parent, &candidate.commit, &candidate.changes)
-            .map_err(one)?;
+        let asked = coverage::asked(policy, &candidate.changes, candidate.merged())?;
+        let new_trust = self.new_trust(parent, &candidate.commit, &candidate.changes)?;
         let mut reasons = Vec::new();
         let Covered {
             mut coverage,
             seconds,
             by,
             emergency_lacks,
-        } = self
-            .covered(parent, &candidate, &asked, step)
-            .map_err(one)?;
+        } = self.covered(parent, &candidate, &asked, step)?;
         // A policy is read only after identities of the old one have approved all of its commit.
         let next = if coverage::vouch_for(&coverage.counted, candidate.paths()) {
             let next = self.next_policy(parent, new_trust, &candidate.changes, candidate.seconds);
-            Some(next.map_err(one)?)
+            Some(next?)
         } else {
             None
         };
@@ -178,22 +171,14 @@ impl Evaluation<'_> {
             reasons.extend(frozen.map(|reason| with_lacks(reason, emergency_lacks)));
         }
         if coverage.is_met() && policy.side_branches == crate::policy::SideBranches::AllSigned {
-            reasons.extend(
-                self.unsigned_on_side(parent, &id, &candidate.commit)
-                    .map_err(one)?,
-            );
+            reasons.extend(self.unsigned_on_side(parent, &id, &candidate.commit)?);
         }
         if !coverage.is_met() {
             coverage.keep_able(policy, &self.able(&parent.authority));
         }
         reasons.append(&mut coverage.reasons);
         step.needs = coverage.needs;
-        step.signers = coverage
-            .counted
-            .iter()
-            .map(|signature| signer(parent, signature))
-            .collect();
-        step.signers.sort_by(Signer::listed);
+        step.signers = coverage::signers(&parent.authority, &coverage.counted);
         let Some((trust, authority)) = next.filter(|_| reasons.is_empty()) else {
             // The reason that its own signature doesn't count is reported only if something is missing: a
             // signature must never make a step worse that is accepted without it.
@@ -245,8 +230,7 @@ impl Evaluation<'_> {
         }
         let mut after = parent.seconds;
         for side in commit.parents.iter().skip(1) {
-            let raw = read(self.objects, side)?;
-            after = after.max(parse(&raw, side)?.committer.seconds);
+            after = after.max(self.graph.node(side)?.seconds);
         }
         for raw in &commit.mergetags {
             let wrong = |why: &dyn std::fmt::Display| {
@@ -427,29 +411,20 @@ impl Evaluation<'_> {
     /// every commit; without one, only for commits that were first seen, or claim to be made, after the
     /// freeze began.
     fn frozen(&self, policy: &Policy, candidate: &Candidate<'_>) -> Option<Reason> {
-        let freeze = policy.freeze.iter().find(|freeze| {
+        let frozen = |freeze: &Freeze| {
+            let covers = |path: &&str| freeze.paths.iter().any(|pattern| pattern.owns(path));
+            let paths: Vec<&str> = candidate.paths().filter(covers).collect();
+            let message = format!("the policy freezes what it changes until {}", freeze.to);
+            (!paths.is_empty()).then(|| Reason::new(ReasonCode::Frozen, message).paths(paths))
+        };
+        let lasts = |freeze: &&Freeze| {
             let (from, to) = (freeze.from.as_second(), freeze.to.as_second());
-            let now = (from..to).contains(&self.now);
             let came = self.inputs.floor.is_some()
                 || self.seen(&candidate.id).is_some_and(|seen| seen >= from)
                 || candidate.seconds >= from;
-            now && came
-                && candidate
-                    .changes
-                    .iter()
-                    .any(|change| freeze.paths.iter().any(|p| p.owns(&change.path)))
-        })?;
-        let paths = candidate
-            .changes
-            .iter()
-            .filter(|change| freeze.paths.iter().any(|p| p.owns(&change.path)));
-        Some(
-            Reason::new(
-                ReasonCode::Frozen,
-                format!("the policy freezes what it changes until {}", freeze.to),
-            )
-            .paths(paths.map(|c| &c.path)),
-        )
+            came && (from..to).contains(&self.now)
+        };
+        policy.freeze.iter().filter(lasts).find_map(frozen)
     }
 }
 
@@ -464,21 +439,6 @@ fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
         Missing::listed(&lacks)
     );
     Reason { message, ..frozen }.missing(lacks)
-}
-
-fn signer(parent: &Parent, signature: &CountedSignature) -> Signer {
-    Signer {
-        identity: parent.authority.policy.name(signature.identity).to_owned(),
-        key: parent
-            .authority
-            .ring
-            .get(signature.key)
-            .map_or(crate::key_name::KeyName::Ssh([0; 32]), |key| {
-                key.name.clone()
-            }),
-        time: timestamp(signature.seconds),
-        by: signature.by.clone(),
-    }
 }
 
 /// Adds the reason that the commit's own signature doesn't count, and makes the message about missing

@@ -1,5 +1,7 @@
 //! Errors of objects that can't be accepted.
 
+use crate::reason::ReasonCode;
+
 /// A defect in an object's bytes. The reading is strict: bytes that two readers could take differently are
 /// defective.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,4 +53,14 @@ pub enum Malformed {
     /// A tree can't be parsed.
     #[error("the tree object is cut off or garbled")]
     Tree,
+}
+
+impl Malformed {
+    /// Returns the code of the reason: `otherwise`, unless a limit is exceeded.
+    pub(crate) const fn code(&self, otherwise: ReasonCode) -> ReasonCode {
+        match self {
+            Self::TooMany(..) => ReasonCode::TooLarge,
+            _ => otherwise,
+        }
+    }
 }

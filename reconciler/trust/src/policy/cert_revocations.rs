@@ -58,21 +58,18 @@ impl CertRevocations {
             designated.iter().any(|key| names(key) && verify(key))
         };
         let others = primary.other_revocations().filter(|revocation| {
-            by_revoker(revocation, &|key| {
-                revocation
-                    .verify_primary_key_revocation(key, primary.key())
-                    .is_ok()
-            })
+            let verify =
+                |key: &AnyKey| revocation.verify_primary_key_revocation(key, primary.key());
+            by_revoker(revocation, &|key| verify(key).is_ok())
         });
         let own = primary.self_revocations();
         found.add(primary.key().fingerprint(), own.chain(others));
         for part in cert.keys().subkeys() {
             let others = part.other_revocations().filter(|revocation| {
-                by_revoker(revocation, &|key| {
-                    revocation
-                        .verify_subkey_revocation(key, primary.key(), part.key())
-                        .is_ok()
-                })
+                let verify = |key: &AnyKey| {
+                    revocation.verify_subkey_revocation(key, primary.key(), part.key())
+                };
+                by_revoker(revocation, &|key| verify(key).is_ok())
             });
             let own = part.self_revocations();
             found.add(part.key().fingerprint(), own.chain(others));

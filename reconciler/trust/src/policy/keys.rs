@@ -24,8 +24,7 @@ pub struct KeyRing {
     parts: Vec<RingPart>,
     by_fingerprint: HashMap<Fingerprint, usize>,
     by_id: HashMap<KeyID, Vec<usize>>,
-    ssh: HashMap<[u8; 32], usize>,
-    by_name: HashSet<KeyName>,
+    by_name: HashMap<KeyName, usize>,
     /// The material of every key.
     digests: HashSet<[u8; 32]>,
     standard: StandardPolicy<'static>,
@@ -136,8 +135,7 @@ impl KeyRing {
             parts: Vec::new(),
             by_fingerprint: HashMap::new(),
             by_id: HashMap::new(),
-            ssh: HashMap::new(),
-            by_name: HashSet::new(),
+            by_name: HashMap::new(),
             digests: HashSet::new(),
             standard: standard(at(now)),
             min_rsa_bits: policy.min_rsa_bits as usize,
@@ -155,11 +153,8 @@ impl KeyRing {
             let file = files.get(&key.name).cloned();
             let mut material = Material::of_name(&key.name);
             match (&key.name, &file) {
-                (KeyName::Ssh(hash), file) => {
-                    ring.ssh.insert(*hash, index);
-                    if let Some(KeyFile::Ssh(key)) = file {
-                        material.add(&Material::of_ssh(key.key_data()));
-                    }
+                (KeyName::Ssh(_), Some(KeyFile::Ssh(key))) => {
+                    material.add(&Material::of_ssh(key.key_data()));
                 }
                 (KeyName::OpenPgp(_), Some(KeyFile::OpenPgp(cert))) => {
                     for part in cert.keys() {
@@ -183,7 +178,7 @@ impl KeyRing {
                         });
                     }
                 }
-                (KeyName::OpenPgp(_), _) => {}
+                _ => {}
             }
             for digest in material.digests() {
                 let owner = *owners.entry(*digest).or_insert(identity);
@@ -194,7 +189,7 @@ impl KeyRing {
             }
             let valid_before = key.valid_before.map(jiff::Timestamp::as_second);
             let revocations = verified.get(&key.name).cloned().unwrap_or_default();
-            ring.by_name.insert(key.name.clone());
+            ring.by_name.insert(key.name.clone(), index);
             ring.keys.push(RingKey {
                 name: key.name.clone(),
                 identity,
@@ -225,9 +220,9 @@ impl KeyRing {
         self.min_rsa_bits
     }
 
-    /// Returns the position of the SSH key with this fingerprint.
-    pub(crate) fn ssh(&self, fingerprint: &[u8; 32]) -> Option<usize> {
-        self.ssh.get(fingerprint).copied()
+    /// Returns the position of the policy's key with this name.
+    pub(crate) fn index_of(&self, name: &KeyName) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// Returns the point of an Ed25519 key, computed once.
@@ -280,9 +275,9 @@ impl KeyRing {
         if let Some(part) = self.part(name) {
             material.add(&part.material);
         }
-        let named = self.keys.iter().filter(|key| key.name == *name);
+        let named = self.index_of(name).and_then(|at| self.keys.get(at));
         // Only the named part of a certificate counts, because each part may be revoked by itself.
-        for key in named.filter(|key| matches!(key.name, KeyName::Ssh(_))) {
+        if let Some(key) = named.filter(|key| matches!(key.name, KeyName::Ssh(_))) {
             material.add(&key.material);
         }
         material
@@ -294,7 +289,7 @@ impl KeyRing {
             KeyName::Ssh(digest) => self.digests.contains(digest),
             KeyName::OpenPgp(_) => self.part(name).is_some(),
         };
-        form || self.by_name.contains(name)
+        form || self.by_name.contains_key(name)
     }
 
     /// True if the fingerprint is that of this key, of a subkey of it, or of another form of either: a

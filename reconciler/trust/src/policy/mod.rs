@@ -37,7 +37,7 @@ pub use keys::KeyRing;
 use keys::verified_revocations;
 pub(crate) use material::{Material, rsa_bits};
 pub use pattern::{Pattern, PatternError};
-pub use satisfiable::{Alone, LockedOut, Satisfiability, Unsatisfiable};
+pub use satisfiable::{Alone, LockedOut, NeedOrigin, Satisfiability, Unsatisfiable};
 pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
 pub use unusable::Unusable;
 pub(crate) use validity::unverifiable;

@@ -29,11 +29,35 @@ pub struct Satisfiability {
     pub doubled: Vec<String>,
 }
 
+/// The part of a policy that has a need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NeedOrigin {
+    /// A rule, by its patterns.
+    Rule(String),
+    /// The emergency.
+    Emergency,
+}
+
+impl std::fmt::Display for NeedOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Rule(patterns) => patterns,
+            Self::Emergency => "emergency",
+        })
+    }
+}
+
+impl Serialize for NeedOrigin {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A need that can't be met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unsatisfiable {
-    /// The rule's patterns, or `emergency`.
-    pub rule: String,
+    /// The rule, or the emergency.
+    pub rule: NeedOrigin,
     /// The group.
     pub from: String,
     /// Identities that are needed.
@@ -175,7 +199,7 @@ fn unsatisfiable(policy: &Policy, usable: &BTreeSet<IdentityIndex>) -> Vec<Unsat
     };
     let groups: BTreeMap<String, u32> = policy.groups.iter().map(of_group).collect();
     let mut found = Vec::new();
-    let mut check = |needs: &[Need], rule: &dyn Fn() -> String| {
+    let mut check = |needs: &[Need], rule: &dyn Fn() -> NeedOrigin| {
         for need in needs {
             let members = groups.get(&need.from).copied().unwrap_or_default();
             if members < need.count {
@@ -189,10 +213,10 @@ fn unsatisfiable(policy: &Policy, usable: &BTreeSet<IdentityIndex>) -> Vec<Unsat
         }
     };
     for rule in &policy.rules {
-        check(&rule.need, &|| rule.title());
+        check(&rule.need, &|| NeedOrigin::Rule(rule.title()));
     }
     if let Some(emergency) = &policy.emergency {
-        check(&emergency.need, &|| "emergency".to_owned());
+        check(&emergency.need, &|| NeedOrigin::Emergency);
     }
     found
 }

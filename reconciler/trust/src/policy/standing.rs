@@ -10,14 +10,14 @@ impl Authority {
     /// `None` if it could, or if the policy doesn't have the key.
     pub fn unusable(&self, name: &KeyName, when: Timestamp) -> Option<Unusable> {
         self.ring
-            .usable(self.index_of(name)?, when.as_second())
+            .usable(self.ring.index_of(name)?, when.as_second())
             .err()
     }
 
     /// Returns the time at which a key that could sign at `after` first can't sign any more. Returns `None`
     /// if no such time is known, if the key couldn't sign at `after`, or if the policy doesn't have the key.
     pub fn end_of(&self, name: &KeyName, after: Timestamp) -> Option<Timestamp> {
-        let index = self.index_of(name)?;
+        let index = self.ring.index_of(name)?;
         let from = after.as_second();
         self.ring.usable(index, from).ok()?;
         let key = self.ring.get(index)?;
@@ -31,11 +31,8 @@ impl Authority {
     /// True if `part` is the fingerprint of the policy's key `key`, or of a part or another form of it.
     /// Revoking a part revokes the key.
     pub fn is_part_of(&self, part: &KeyName, key: &KeyName) -> bool {
-        self.index_of(key)
+        self.ring
+            .index_of(key)
             .is_some_and(|key| self.ring.is_part_of(part, key))
-    }
-
-    fn index_of(&self, name: &KeyName) -> Option<usize> {
-        self.ring.keys().iter().position(|key| key.name == *name)
     }
 }

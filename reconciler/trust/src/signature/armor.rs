@@ -1,5 +1,8 @@
 //! A strict decoder of armor: one block, with nothing before or after it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// An error of armor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ArmorError {
@@ -68,7 +71,7 @@ impl Armor {
                 header(line)?;
             }
         }
-        let (mut decoder, mut checksum) = (Decoder::default(), None);
+        let (mut text, mut checksum) = (Vec::new(), None);
         for line in lines.by_ref() {
             if let Some(sum) = line.strip_prefix(b"=").filter(|_| self == Self::OpenPgp) {
                 checksum = Some(sum);
@@ -77,20 +80,16 @@ impl Armor {
             if line.is_empty() {
                 return Err(ArmorError::Base64);
             }
-            decoder.line(line)?;
+            text.extend_from_slice(line);
         }
         if lines.next().is_some() {
             return Err(ArmorError::Block);
         }
-        let bytes = decoder.finish()?;
-        if let Some(sum) = checksum {
-            let mut decoder = Decoder::default();
-            decoder.line(sum)?;
-            if decoder.finish()? != crc24(&bytes) {
-                return Err(ArmorError::Checksum);
-            }
+        let bytes = base64(&text)?;
+        match checksum {
+            Some(sum) if base64(sum)? != crc24(&bytes) => Err(ArmorError::Checksum),
+            _ => Ok(bytes),
         }
-        Ok(bytes)
     }
 }
 
@@ -101,8 +100,8 @@ pub(super) fn is_x509(block: &[u8]) -> bool {
     const END: &[u8] = b"-----END SIGNED MESSAGE-----";
     let mut lines = block.trim_ascii_end().split(|b| *b == b'\n');
     let whole = lines.next() == Some(BEGIN) && lines.next_back() == Some(END);
-    let base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
-    whole && lines.all(|line| !line.is_empty() && line.iter().all(base64))
+    let in_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    whole && lines.all(|line| !line.is_empty() && line.iter().all(in_base64))
 }
 
 fn header(line: &[u8]) -> Result<(), ArmorError> {
@@ -119,61 +118,13 @@ fn header(line: &[u8]) -> Result<(), ArmorError> {
     }
 }
 
-/// A decoder of canonical base64: only characters of its alphabet, padding only at the end, no bits left
-/// over.
-#[derive(Default)]
-struct Decoder {
-    bytes: Vec<u8>,
-    bits: u32,
-    count: u32,
-    padding: u32,
-}
-
-impl Decoder {
-    fn line(&mut self, line: &[u8]) -> Result<(), ArmorError> {
-        for byte in line {
-            let value = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                b'=' => {
-                    self.padding += 1;
-                    continue;
-                }
-                _ => return Err(ArmorError::Base64),
-            };
-            if self.padding > 0 {
-                return Err(ArmorError::Base64);
-            }
-            self.bits = self.bits << 6 | u32::from(value);
-            self.count += 1;
-            if self.count == 4 {
-                self.bytes.extend_from_slice(&self.bits.to_be_bytes()[1..]);
-                (self.bits, self.count) = (0, 0);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<u8>, ArmorError> {
-        let (left_over, whole) = match (self.count, self.padding) {
-            (0, 0) => (0, 0),
-            (2, 2) => (4, 1),
-            (3, 1) => (2, 2),
-            _ => return Err(ArmorError::Base64),
-        };
-        if self.bits & ((1 << left_over) - 1) != 0 {
-            return Err(ArmorError::Base64);
-        }
-        let bits = (self.bits >> left_over).to_be_bytes();
-        self.bytes.extend_from_slice(&bits[4 - whole..]);
-        if self.bytes.is_empty() {
-            Err(ArmorError::Base64)
-        } else {
-            Ok(self.bytes)
-        }
+/// Decodes canonical base64: only characters of its alphabet, padding only at the end, no bits left over.
+fn base64(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
+    let bytes = STANDARD.decode(text).map_err(|_| ArmorError::Base64)?;
+    if bytes.is_empty() {
+        Err(ArmorError::Base64)
+    } else {
+        Ok(bytes)
     }
 }
 

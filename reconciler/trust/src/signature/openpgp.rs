@@ -7,28 +7,28 @@ use sequoia_openpgp::policy::{HashAlgoSecurity, Policy as _};
 use sequoia_openpgp::types::{SignatureType, Timestamp as PgpTime};
 
 use super::{Finding, Flaw, Made, not};
+use crate::key_name::KeyName;
 use crate::object::Payload;
 use crate::policy::{AnyKey, KeyRing, unverifiable};
 use crate::reason::{Reason, ReasonCode};
 
-/// True if the bytes are exactly one signature packet, whose header has a definite length: a reader that
-/// skips or repairs has nothing to skip or repair.
-fn is_one_packet(bytes: &[u8]) -> bool {
+/// Returns the body of a signature packet if the bytes are exactly that packet, with a definite length: a
+/// reader that skips or repairs has nothing to skip or repair.
+fn packet_body(bytes: &[u8]) -> Option<&[u8]> {
     let (header, len) = match bytes {
         [0x89, a, b, ..] => (3, u64::from(u16::from_be_bytes([*a, *b]))),
         [0x88, a, ..] | [0xc2, a @ 0..=191, ..] => (2, u64::from(*a)),
         [0xc2, a @ 192..=223, b, ..] => (3, (u64::from(*a) - 192) * 256 + u64::from(*b) + 192),
         [0x8a, a, b, c, d, ..] => (5, u64::from(u32::from_be_bytes([*a, *b, *c, *d]))),
         [0xc2, 255, a, b, c, d, ..] => (6, u64::from(u32::from_be_bytes([*a, *b, *c, *d]))),
-        _ => return false,
+        _ => return None,
     };
-    bytes.len() as u64 == header + len
+    let body = bytes.get(header..)?;
+    (body.len() as u64 == len).then_some(body)
 }
 
 fn parse(bytes: &[u8]) -> Option<Signature> {
-    if !is_one_packet(bytes) {
-        return None;
-    }
+    packet_body(bytes)?;
     let PacketParserResult::Some(parser) = PacketParser::from_bytes(bytes).ok()? else {
         return None;
     };
@@ -41,7 +41,7 @@ fn parse(bytes: &[u8]) -> Option<Signature> {
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Finding {
     // An unknown version parses as an unknown packet; anything else that isn't one packet is garbled.
     let Some(signature) = parse(bytes).filter(|signature| signature.version() == 4) else {
-        if is_one_packet(bytes) && version(bytes) != Some(4) {
+        if packet_body(bytes).is_some_and(|body| body.first() != Some(&4)) {
             return not(
                 ReasonCode::UnsupportedSignature,
                 "OpenPGP signatures other than of version 4 can't be verified here",
@@ -101,28 +101,14 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
 }
 
 /// Returns the key or subkey that a signature names as its maker, if it names a fingerprint.
-pub(super) fn named_key(bytes: &[u8]) -> Option<crate::key_name::KeyName> {
+pub(super) fn named_key(bytes: &[u8]) -> Option<KeyName> {
     let signature = parse(bytes)?;
     let issuers = signature.get_issuers();
     let hex = issuers.iter().find_map(|issuer| match issuer {
         KeyHandle::Fingerprint(fingerprint) => Some(fingerprint.to_hex()),
         KeyHandle::KeyID(_) => None,
     })?;
-    crate::key_name::KeyName::openpgp(&hex).ok()
-}
-
-fn version(bytes: &[u8]) -> Option<u8> {
-    let header = match bytes.first()? {
-        0x88 => 2,
-        0x89 => 3,
-        0x8a => 5,
-        _ => match bytes.get(1)? {
-            0..=191 => 2,
-            192..=223 => 3,
-            _ => 6,
-        },
-    };
-    bytes.get(header).copied()
+    KeyName::openpgp(&hex).ok()
 }
 
 fn candidates<'a>(ring: &'a KeyRing, issuers: &[KeyHandle]) -> Vec<(usize, &'a AnyKey)> {

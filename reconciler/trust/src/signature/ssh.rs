@@ -5,6 +5,7 @@ use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, Signature};
 
 use super::{Finding, Flaw, Made, not};
+use crate::key_name::KeyName;
 use crate::object::Payload;
 use crate::policy::KeyRing;
 use crate::reason::{Reason, ReasonCode};
@@ -26,6 +27,11 @@ fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(value)
 }
 
+fn digest<D: sha2::Digest>(payload: Payload<'_>) -> Vec<u8> {
+    let parts = payload.parts().into_iter();
+    parts.fold(D::new(), D::chain_update).finalize().to_vec()
+}
+
 impl<'a> Parts<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(b"SSHSIG\0\0\0\x01")?;
@@ -39,21 +45,15 @@ impl<'a> Parts<'a> {
         rest.is_empty().then_some(parts)
     }
 
+    fn key_name(&self) -> KeyName {
+        KeyName::Ssh(sha2::Sha256::digest(self.public_key).into())
+    }
+
     /// Returns the bytes that the key signed, or `None` for an unknown hash.
     fn signed(&self, payload: Payload<'_>) -> Option<Vec<u8>> {
         let digest = match self.hash {
-            b"sha512" => payload
-                .parts()
-                .iter()
-                .fold(sha2::Sha512::new(), sha2::Digest::chain_update)
-                .finalize()
-                .to_vec(),
-            b"sha256" => payload
-                .parts()
-                .iter()
-                .fold(sha2::Sha256::new(), sha2::Digest::chain_update)
-                .finalize()
-                .to_vec(),
+            b"sha512" => digest::<sha2::Sha512>(payload),
+            b"sha256" => digest::<sha2::Sha256>(payload),
             _ => return None,
         };
         let mut signed = b"SSHSIG".to_vec();
@@ -66,11 +66,8 @@ impl<'a> Parts<'a> {
 }
 
 /// Returns the key that a signature carries as its maker's.
-pub(super) fn named_key(bytes: &[u8]) -> Option<crate::key_name::KeyName> {
-    let parts = Parts::parse(bytes)?;
-    Some(crate::key_name::KeyName::Ssh(
-        sha2::Sha256::digest(parts.public_key).into(),
-    ))
+pub(super) fn named_key(bytes: &[u8]) -> Option<KeyName> {
+    Parts::parse(bytes).map(|parts| parts.key_name())
 }
 
 pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claimed: i64) -> Finding {
@@ -80,9 +77,8 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
             "the SSH signature is garbled",
         );
     };
-    let fingerprint: [u8; 32] = sha2::Sha256::digest(parts.public_key).into();
-    let name = crate::key_name::KeyName::Ssh(fingerprint);
-    let Some(index) = ring.ssh(&fingerprint) else {
+    let name = parts.key_name();
+    let Some(index) = ring.index_of(&name) else {
         return not(
             ReasonCode::UnknownKey,
             format!("the SSH key {name} isn't in the policy"),
@@ -163,7 +159,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
 fn flaw(
     ring: &KeyRing,
     index: usize,
-    name: &crate::key_name::KeyName,
+    name: &KeyName,
     key: &KeyData,
     signature: &Signature,
     claimed: i64,

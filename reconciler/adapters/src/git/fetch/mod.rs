@@ -15,8 +15,9 @@ use std::sync::atomic::AtomicBool;
 use gix::bstr::{BStr, ByteSlice};
 use gix::protocol::handshake::Ref;
 use gix::protocol::transport::Service;
-use plumb_trust::TagRef;
-use plumb_trust::source::{Fetched, SourceError};
+use plumb_core::ports::SourceError;
+use plumb_trust::source::Fetched;
+use plumb_trust::{ObjectFormat, TagRef};
 
 pub use self::limits::{FetchLimits, LimitExceeded};
 pub(super) use self::repack::repack;
@@ -65,8 +66,8 @@ enum Failure {
     Empty,
     NoBranch(Vec<String>),
     Format {
-        found: plumb_trust::ObjectFormat,
-        known: plumb_trust::ObjectFormat,
+        found: ObjectFormat,
+        known: ObjectFormat,
     },
 }
 
@@ -305,8 +306,8 @@ impl FetchRequest<'_> {
             Failure::Format { found, known } => {
                 return SourceError::Format {
                     source_url,
-                    found,
-                    known,
+                    found: name_of(found),
+                    known: name_of(known),
                 };
             }
             Failure::Gix(error) => error,
@@ -317,6 +318,14 @@ impl FetchRequest<'_> {
             return error;
         }
         classify(&error, &complaints.all(), source_url, self.login().as_ref())
+    }
+}
+
+/// Returns the name of a hash.
+const fn name_of(format: ObjectFormat) -> &'static str {
+    match format {
+        ObjectFormat::Sha1 => "SHA-1",
+        ObjectFormat::Sha256 => "SHA-256",
     }
 }
 
@@ -434,9 +443,11 @@ fn classify(
             reason: "host key verification failed".to_owned(),
         };
     }
+    if has(&["dubious ownership"]) {
+        return SourceError::ForeignOwner { source_url, reason };
+    }
     if has(&[
         "Permission denied",
-        "dubious ownership",
         "Too many authentication failures",
         "access denied",
     ]) {
@@ -459,7 +470,7 @@ fn classify(
         };
     }
     if !said.is_empty() {
-        return SourceError::Unreachable { source_url, reason };
+        return unreachable(source_url, reason);
     }
     let text = format!("{error:#}");
     let all: Vec<_> = error.classify().map(|found| found.class()).collect();
@@ -480,5 +491,15 @@ fn classify(
     if all.contains(&gix::error::Class::Corruption) {
         return SourceError::Garbled { source_url, reason };
     }
-    SourceError::Unreachable { source_url, reason }
+    unreachable(source_url, reason)
+}
+
+/// Creates the error for a server that can't be reached. Git's programs and the TLS library name an untrusted
+/// certificate only in their messages.
+fn unreachable(source_url: String, reason: String) -> SourceError {
+    if reason.contains("certificate") {
+        SourceError::Certificate { source_url, reason }
+    } else {
+        SourceError::Unreachable { source_url, reason }
+    }
 }

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use plumb_api::LoginUrl;
+use plumb_core::ports::SourceError;
 use plumb_trust::ObjectFormat;
-use plumb_trust::source::{Source, SourceError, VerifyRequest};
+use plumb_trust::source::{Source, VerifyRequest};
 
 use super::super::write::Writer;
 use super::super::{GitOptions, GitSource, GitSourceError};
@@ -158,12 +159,12 @@ fn a_commit_that_isnt_there_is_named() {
     let unknown = "6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e6f1c0c9e".parse().unwrap();
     assert_eq!(
         block_on(source.descends(first, unknown)),
-        Err(SourceError::Missing(unknown))
+        Err(SourceError::Missing(unknown.to_string()))
     );
     fetch(&source).unwrap();
     assert_eq!(
         block_on(source.descends(first, unknown)),
-        Err(SourceError::Missing(unknown))
+        Err(SourceError::Missing(unknown.to_string()))
     );
 }
 
@@ -227,7 +228,7 @@ fn alternates_grafts_and_shallow_marks_of_the_mirror_are_taken_away() {
     let source = place.source(url);
     assert_eq!(
         block_on(source.descends(first, hidden)),
-        Err(SourceError::Missing(hidden))
+        Err(SourceError::Missing(hidden.to_string()))
     );
     assert!(!mirror.join("objects/info/alternates").exists());
     assert!(!mirror.join("info/grafts").exists());
@@ -266,7 +267,7 @@ fn what_isnt_there_is_said_as_it_is() {
         matches!(error, SourceError::NoRepository { .. }),
         "{error:?}"
     );
-    assert_eq!(error.reason(), "NoRepository");
+    assert_eq!(error.reason().as_str(), "NoRepository");
 
     let empty = Writer::create(
         &place.path("empty.git"),

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use gix::zlib::stream::deflate;
+use plumb_core::ports::SourceError;
 use plumb_trust::ObjectFormat;
-use plumb_trust::source::{Source, SourceError};
+use plumb_trust::source::Source;
 
 use super::super::GitSource;
 use super::super::fetch::FetchLimits;
@@ -197,7 +198,7 @@ fn a_bomb_that_a_server_sends_leaves_nothing_behind() {
     let source = serving(&place, &bomb(24));
     let error = fetch(&source).unwrap_err();
     assert!(matches!(error, SourceError::Excessive { .. }), "{error:?}");
-    assert_eq!(error.reason(), "TooLarge");
+    assert_eq!(error.reason().as_str(), "TooLarge");
     let left: Vec<_> = std::fs::read_dir(place.path("state/mirror.git/objects/pack"))
         .unwrap()
         .map(|file| file.unwrap().file_name())

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use plumb_api::LoginUrl;
-use plumb_trust::source::{Fetched, Source, SourceError};
+use plumb_core::ports::SourceError;
+use plumb_trust::source::{Fetched, Source};
 use plumb_trust::{ObjectFormat, Oid};
 
 use super::write::{Mode, NewCommit, NewTag, Person, Writer};

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use plumb_trust::source::SourceError;
+use plumb_core::ports::SourceError;
 
 use super::super::GitSource;
 use super::{Place, fetch};

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::sys::{FileKind, Sys};
 
-fn found(uid: u32, gid: u32, mode: u32) -> Found {
-    Found {
+fn found(uid: u32, gid: u32, mode: u32) -> FileStat {
+    FileStat {
         kind: FileKind::File,
         uid,
         gid,

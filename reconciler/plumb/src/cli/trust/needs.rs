@@ -22,6 +22,11 @@ impl GroupNeed {
         self
     }
 
+    /// True if fewer members are listed than the need asks for.
+    pub(super) fn lacks_members(&self) -> bool {
+        self.members.len() < usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
     /// Returns the need that is left after these people have signed, or `None` if it is met.
     pub(super) fn after(mut self, signed: &BTreeSet<String>) -> Option<Self> {
         let all = self.members.len();

@@ -458,10 +458,7 @@ impl Edited {
             "The policy of the previous commit judges this one: it needs {}.",
             needs::describe(&self.needs)
         );
-        let lacks = |need: &&GroupNeed| {
-            usize::try_from(need.count).is_ok_and(|count| need.members.len() < count)
-        };
-        if let Some(need) = self.needs.iter().find(lacks) {
+        if let Some(need) = self.needs.iter().find(|need| need.lacks_members()) {
             let _ = writeln!(
                 out,
                 "{note} too few of {} have a key that still counts, so {NEW_ROOT}",

@@ -171,11 +171,13 @@ pub(super) fn is_nearer(before: &[Unsatisfiable], now: &[Unsatisfiable]) -> bool
 
 #[cfg(test)]
 mod tests {
+    use plumb_trust::policy::NeedOrigin;
+
     use super::*;
 
     fn lacking(rule: &str, count: u32, usable: u32) -> Unsatisfiable {
         Unsatisfiable {
-            rule: rule.to_owned(),
+            rule: NeedOrigin::Rule(rule.to_owned()),
             from: "ops".to_owned(),
             count,
             usable,

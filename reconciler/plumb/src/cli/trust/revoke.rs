@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
 use plumb_trust::object::limits;
-use plumb_trust::policy::{Authority, POLICY_PATH, TRUST_PATH};
+use plumb_trust::policy::{Authority, NeedOrigin, POLICY_PATH, TRUST_PATH};
 use plumb_trust::{KeyName, ObjectKind, Objects as _, Oid, Signer};
 use serde::Serialize;
 
@@ -66,8 +66,8 @@ pub(super) struct Revoke {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UnmetNeed {
-    /// The rule's patterns, or `emergency`.
-    rule: String,
+    /// The rule, or the emergency.
+    rule: NeedOrigin,
     from: String,
     count: u32,
     /// The members of the group whose keys still count.
@@ -402,9 +402,7 @@ fn lacking(
 
 /// True if the people who are left can't change `trust/`.
 fn too_few(changers: &[GroupNeed]) -> bool {
-    changers
-        .iter()
-        .any(|need| need.members.len() < usize::try_from(need.count).unwrap_or(usize::MAX))
+    changers.iter().any(GroupNeed::lacks_members)
 }
 
 /// The error for a revocation that would leave a rule that nobody can meet.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use plumb_trust::policy::{Authority, POLICY_PATH, Pattern, Satisfiability, TRUST_PATH};
+use plumb_trust::policy::{
+    Authority, NeedOrigin, POLICY_PATH, Pattern, Satisfiability, TRUST_PATH,
+};
 use serde::Serialize;
 
 use super::super::exceptions::{endless_freeze_warning, freezes};
@@ -37,11 +39,10 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
 }
 
 /// Describes what nobody can do any more if a rule, or an emergency, lacks people.
-fn no_longer(rule: &str) -> String {
-    if rule == "emergency" {
-        "nobody could declare an emergency any more".to_owned()
-    } else {
-        format!("nobody could change {rule} any more")
+fn no_longer(rule: &NeedOrigin) -> String {
+    match rule {
+        NeedOrigin::Emergency => "nobody could declare an emergency any more".to_owned(),
+        NeedOrigin::Rule(paths) => format!("nobody could change {paths} any more"),
     }
 }
 
