@@ -15,7 +15,7 @@ use plumb_core::view::{FleetView, HostObject};
 
 use crate::machine::Fault;
 use crate::repository::{Mode, desired};
-use crate::world::{Checked, World, written_target};
+use crate::world::{Alarms, Checked, World, written_target};
 
 /// What is remembered from step to step.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
     rollout_kept(&view, effects)?;
     counted(&view)?;
     spared(world, which, &view, effects)?;
-    if world.calm && (view.rollout.halted || !view.alerts.is_empty()) {
+    if world.alarms == Alarms::Forbidden && (view.rollout.halted || !view.alerts.is_empty()) {
         return Err(format!("nothing lasted, and yet: {:?}", view.alerts));
     }
     let quiet = effects

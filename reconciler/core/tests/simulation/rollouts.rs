@@ -9,7 +9,7 @@ use crate::actions::{first_name, repository};
 use crate::chance::Chance;
 use crate::machine::Fault;
 use crate::repository::desired;
-use crate::world::{Checked, World};
+use crate::world::{Alarms, Checked, World};
 
 fn push(world: &mut World, hosts: &[usize], state: usize) -> Checked {
     let mut manifests = world.repository.manifests().clone();
@@ -124,7 +124,7 @@ fn told(world: &World, host: &HostName) -> String {
 pub fn healed_failures(seed: u64, hosts: usize) -> Checked {
     let mut chance = Chance::new(seed ^ 0x4ea1);
     let (mut world, hosts) = settled(seed, &mut chance, hosts)?;
-    world.calm = true;
+    world.alarms = Alarms::Forbidden;
     for state in 1..12 {
         for host in some(&mut chance, hosts) {
             let faults = [Fault::FailsOnce, Fault::BreaksOnce];

@@ -52,6 +52,13 @@ pub struct Controller {
     unanswered: BTreeSet<u64>,
 }
 
+/// The alarms that may be raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarms {
+    Allowed,
+    Forbidden,
+}
+
 /// The world.
 pub struct World {
     pub now: Timestamp,
@@ -62,8 +69,7 @@ pub struct World {
     pub names: BTreeMap<HostName, usize>,
     pub controllers: Vec<Controller>,
     pub alertmanager_down: bool,
-    /// True if nothing happens that may alarm anybody or halt a rollout.
-    pub calm: bool,
+    pub alarms: Alarms,
     /// The controller that crashes after so many more effects.
     pub crash_after: Option<(usize, usize)>,
     pub steps: u64,
@@ -105,7 +111,7 @@ impl World {
             names,
             controllers: vec![controller("first"), controller("second")],
             alertmanager_down: false,
-            calm: false,
+            alarms: Alarms::Allowed,
             crash_after: None,
             steps: 0,
             busy: (0, 0),
