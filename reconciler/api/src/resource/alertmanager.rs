@@ -32,9 +32,9 @@ pub struct AlertmanagerSpec {
 }
 
 impl Composite for AlertmanagerSpec {
-    const EXAMPLE: &'static str = r#"alertmanager:
+    const EXAMPLE: &'static str = r"alertmanager:
   main: {config: {file: files/alertmanager.yml}, on: [wg]}
-"#;
+";
 
     const SETS: &'static [&'static str] = &["after", "on"];
 

@@ -63,9 +63,9 @@ impl ExporterSpec {
 }
 
 impl Composite for ExporterSpec {
-    const EXAMPLE: &'static str = r#"exporter:
+    const EXAMPLE: &'static str = r"exporter:
   node: {on: [wg], arguments: [--collector.systemd]}
-"#;
+";
 
     const SETS: &'static [&'static str] = &["after", "on"];
 

@@ -30,9 +30,9 @@ pub struct GrafanaSpec {
 }
 
 impl Composite for GrafanaSpec {
-    const EXAMPLE: &'static str = r#"grafana:
+    const EXAMPLE: &'static str = r"grafana:
   main: {datasources: [web/prometheus], dashboards: [files/dashboards/*.json]}
-"#;
+";
 
     const SETS: &'static [&'static str] = &["after", "dashboards"];
 

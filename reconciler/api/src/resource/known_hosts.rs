@@ -29,9 +29,9 @@ pub struct KnownHostsSpec {
 }
 
 impl Composite for KnownHostsSpec {
-    const EXAMPLE: &'static str = r#"knownHosts:
+    const EXAMPLE: &'static str = r"knownHosts:
   fleet: {}
-"#;
+";
 
     const SETS: &'static [&'static str] = &["after", "extra"];
 

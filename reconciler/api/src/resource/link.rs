@@ -44,9 +44,9 @@ pub struct LinkObserved {
 impl Resource for LinkSpec {
     type Observed = LinkObserved;
 
-    const EXAMPLE: &'static str = r#"link:
+    const EXAMPLE: &'static str = r"link:
   /etc/localtime: {target: /usr/share/zoneinfo/Europe/London}
-"#;
+";
 
     const RANK: u8 = 45;
 

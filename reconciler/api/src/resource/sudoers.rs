@@ -36,9 +36,9 @@ pub struct SudoersSpec {
 }
 
 impl Composite for SudoersSpec {
-    const EXAMPLE: &'static str = r#"sudoers:
+    const EXAMPLE: &'static str = r"sudoers:
   deploy: {user: deploy, commands: [ALL], noPassword: true}
-"#;
+";
 
     const SETS: &'static [&'static str] = &["after", "commands"];
 

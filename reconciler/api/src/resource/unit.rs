@@ -176,7 +176,7 @@ impl UnitSpec {
 impl Resource for UnitSpec {
     type Observed = UnitObserved;
 
-    const EXAMPLE: &'static str = r#"unit:
+    const EXAMPLE: &'static str = r"unit:
   app.service:
     content: |
       [Service]
@@ -187,7 +187,7 @@ impl Resource for UnitSpec {
     content: |
       [Service]
       LimitNOFILE=65536
-"#;
+";
 
     const RANK: u8 = 60;
 

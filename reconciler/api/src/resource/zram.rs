@@ -30,9 +30,9 @@ pub struct ZramSpec {
 }
 
 impl Composite for ZramSpec {
-    const EXAMPLE: &'static str = r#"zram:
+    const EXAMPLE: &'static str = r"zram:
   main: {percent: 50, algorithm: zstd, priority: 100}
-"#;
+";
 
     fn check_name(name: &str) -> Result<(), String> {
         check_only_name(name, "main")
