@@ -139,6 +139,7 @@ pub(in crate::http) fn fleet() -> Fleet {
         }]
         .into(),
         rollout: Rollout::default(),
+        rollouts: Vec::new(),
         epoch: 1,
         loaded: None,
         queue: plumb_core::view::QueueView::default(),
