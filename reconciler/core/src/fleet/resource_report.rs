@@ -111,14 +111,13 @@ impl ResourceReport {
         }
     }
 
-    /// Returns the first failure in a sentence, with the names of the others.
-    pub(super) fn headline(&self) -> Option<String> {
-        let first = self.failing.first()?;
-        let address = first.resources.first().map_or("", String::as_str);
-        let text =
-            super::run::with_hint(format!("{address}: {}", first.message), first.hint.clone());
+    /// Returns a failure in a sentence, with the names of the others.
+    pub(super) fn headline(&self, lead: &ResourceFailure) -> String {
+        let address = lead.resources.first().map_or("", String::as_str);
+        let text = super::run::with_hint(format!("{address}: {}", lead.message), lead.hint.clone());
         let mut rest = Vec::new();
-        let names = self.failing.iter().flat_map(|one| &one.resources).skip(1);
+        let others = self.failing.iter().flat_map(|one| &one.resources);
+        let names = others.filter(|name| name.as_str() != address);
         let count: u32 = self.failing.iter().map(|one| one.count).sum();
         if count > 1 {
             rest.push(format!(
@@ -131,11 +130,11 @@ impl ResourceReport {
         if !self.waiting.is_empty() {
             rest.push(self.waits_for());
         }
-        Some(if rest.is_empty() {
+        if rest.is_empty() {
             text
         } else {
             format!("{text} ({})", rest.join("; "))
-        })
+        }
     }
 
     /// Returns what the waiting resources wait for, in a phrase.

@@ -259,7 +259,7 @@ impl RunFailure {
         let first = failing.find(|failure| failure.reason.retry() == Some(retry))?;
         Some(Self {
             reason: first.reason,
-            message: report.headline()?,
+            message: report.headline(first),
             retry,
             failed_in: FailedIn::Change,
             contact: Contact::Made,

@@ -2,7 +2,7 @@
 
 use plumb_api::frame::{LedgerState, LedgerSummary, TakeOver};
 use plumb_api::plan::Cause;
-use plumb_api::report::Retry;
+use plumb_api::report::{AgentError, Retry};
 use plumb_api::{Address, Epoch, HostName};
 
 use super::host::{Drift, HostMode, Progress, Reachability};
@@ -91,7 +91,14 @@ impl Step<'_> {
                 host.failures = 0;
                 host.backoff.reset();
             }
-            let wait = state.jitter.around(state.settings.resync);
+            let waits = |(_, error): &(Address, AgentError)| error.code.retry() == Retry::Waiting;
+            // A unit that is still stopping is given back as soon as it has stopped.
+            let wait = if report.resources.give_backs.iter().any(waits) {
+                state.settings.waits.waiting
+            } else {
+                state.settings.resync
+            };
+            let wait = state.jitter.around(wait);
             (later(self.now, wait), Trigger::Resync)
         };
         host.next_run = None;

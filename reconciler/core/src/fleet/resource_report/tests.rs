@@ -114,7 +114,7 @@ fn groups_hundreds_of_failures_that_are_alike() {
         (report.failing[0].count, report.failing[0].resources.len()),
         (300, NAMED)
     );
-    let headline = report.headline().unwrap();
+    let headline = report.headline(&report.failing[0]);
     assert!(
         headline.ends_with(
             "(299 more fail: file:/srv/1.txt, file:/srv/2.txt, file:/srv/3.txt and 296 more)"
@@ -153,4 +153,12 @@ fn retries_soon_if_one_of_several_failures_only_waits() {
         panic!("two changes failed");
     };
     assert_eq!(failure.retry, Retry::Waiting);
+    // Reason and message are of one failure.
+    assert_eq!(failure.reason, ConditionReason::InUse);
+    assert!(
+        failure.message.starts_with("file:/etc/x: logged in")
+            && failure.message.contains("user:zed"),
+        "{}",
+        failure.message
+    );
 }
