@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ class Rig:
 
         # Looking at hosts shares one connection to each; what plumb uses has no part in it.
         self.ssh = Path(self.facts["state"]) / "ssh_config_shared"
+        # A virtual machine is slow to answer, and no test cuts its cable.
+        patience = "Host v*\n  ServerAliveInterval 20\n  ConnectTimeout 60\n"
         self.ssh.write_text(
-            Path(self.facts["sshConfig"]).read_text()
+            patience + Path(self.facts["sshConfig"]).read_text()
             + f"  ControlMaster auto\n  ControlPath {self.facts['state']}/c-%n\n  ControlPersist 10m\n"
             + "  ServerAliveInterval 3\n  ServerAliveCountMax 2\n"
         )
@@ -76,17 +79,18 @@ def fresh(rig: Rig, name: str) -> None:
         rig.do("wipe", name)
 
 
-@pytest.fixture(scope="session")
-def session_fleet(rig: Rig):
+@contextmanager
+def running(rig: Rig, hosts: dict, seconds: float):
+    """A fleet of these hosts, followed by a controller of its own."""
     plumb = Path(os.environ["PLUMB"])
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: fresh(rig, name), rig.facts["hosts"]))
+        list(pool.map(lambda name: fresh(rig, name), hosts))
     # gpg's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        fleet = Fleet(rig.facts, plumb, Path(folder))
+        fleet = Fleet({**rig.facts, "hosts": hosts}, plumb, Path(folder))
         try:
             fleet.start()
-            fleet.controller.wait(fleet.introduction, fleet.names, 120)
+            fleet.controller.wait(fleet.introduction, fleet.names, seconds)
             yield fleet
         finally:
             keep = os.environ.get("PLUMB_E2E_LOG")
@@ -95,24 +99,48 @@ def session_fleet(rig: Rig):
             fleet.end()
 
 
+@pytest.fixture(scope="session")
+def session_fleet(rig: Rig):
+    with running(rig, rig.facts["hosts"], 120) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="session")
+def session_machines(rig: Rig):
+    assert rig.facts["machines"], "there is no virtual machine: `tests/rig/rig vm v1` boots one"
+    with running(rig, rig.facts["machines"], 300) as fleet:
+        yield fleet
+
+
+def at_baseline(fleet: Fleet, test: str) -> Fleet:
+    if len(fleet.stuck) == 2:
+        pytest.fail(f"the fleet didn't get back to its baseline before {' and '.join(fleet.stuck)}")
+    try:
+        fleet.baseline()
+    except AssertionError:
+        fleet.stuck.append(test)
+        raise
+    return fleet
+
+
 @pytest.fixture
 def fleet(session_fleet: Fleet, request):
     """The fleet at its baseline: ten hosts that have a greeting, all ready."""
-    if len(session_fleet.stuck) == 2:
-        pytest.fail(f"the fleet didn't get back to its baseline before {' and '.join(session_fleet.stuck)}")
-    try:
-        session_fleet.baseline()
-    except AssertionError:
-        session_fleet.stuck.append(request.node.name)
-        raise
-    return session_fleet
+    return at_baseline(session_fleet, request.node.name)
+
+
+@pytest.fixture
+def machines(session_machines: Fleet, request):
+    """The same with the rig's virtual machines as the fleet's hosts, for the tier `vm`."""
+    return at_baseline(session_machines, request.node.name)
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows what the controller said."""
     report = (yield).get_result()
-    fleet = item.funcargs.get("fleet") if hasattr(item, "funcargs") else None
+    known = getattr(item, "funcargs", {})
+    fleet = known.get("fleet") or known.get("machines")
     if report.when == "call" and report.failed and fleet is not None:
         report.sections.append(("controller", fleet.controller.tail(80)))
     if report.failed:

@@ -11,6 +11,7 @@
 //! - [`resource`] — desired and observed state of resources, and their comparison.
 //! - [`LoginUrl`] — an address whose login is never shown.
 //! - [`period`] — lengths of time as manifests write them.
+//! - [`size`] — amounts of bytes as manifests write them.
 //! - [`plan`], [`report`] — the changes for a host, and their outcomes.
 //! - [`read_back`] — values that a host shows in another form than they were written.
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
@@ -29,6 +30,7 @@ pub mod report;
 pub mod resource;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod size;
 
 pub use address::{AnyAddress, AnyKind, CompositeAddress};
 pub use digest::Digest;

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// An address that may hold a login (`https://USER:PASSWORD@HOST/…`). Every form in which it can be shown
-/// leaves the login out; only [`LoginUrl::reveal`] has it, for the client that logs in.
+/// An address that may hold a login (`https://USER:PASSWORD@HOST/…`, `…?token=…`). Every form in which it can
+/// be shown leaves the login and the query out; only [`LoginUrl::reveal`] has them, for the client that logs
+/// in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Deserialize)]
 #[serde(transparent)]
 pub struct LoginUrl(String);
@@ -14,6 +15,29 @@ impl LoginUrl {
     /// Wraps an address.
     pub fn new(address: impl Into<String>) -> Self {
         Self(address.into())
+    }
+
+    /// True if the address holds something that isn't shown.
+    pub fn has_login(&self) -> bool {
+        self.to_string() != self.0
+    }
+
+    /// Replaces the logins of all addresses in a text by as many asterisks, so that places in it stay right.
+    pub fn mask(text: &str) -> String {
+        let mut masked = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("://") {
+            masked.push_str(before);
+            masked.push_str("://");
+            let end = after
+                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'))
+                .unwrap_or(after.len());
+            let login = after[..end].rfind('@').unwrap_or(0);
+            masked.extend(std::iter::repeat_n('*', login));
+            rest = &after[login..];
+        }
+        masked.push_str(rest);
+        masked
     }
 
     /// Returns the whole address, with its login. It must not be printed, logged or stored.
@@ -43,6 +67,7 @@ impl fmt::Display for LoginUrl {
             _ => end,
         };
         let (authority, path) = rest.split_at(end);
+        let path = path.find('?').map_or(path, |query| &path[..query]);
         let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         // An SSH login is a user's name alone, which tells people who logs in; a name of https may be a token.
         match (scheme, login.contains(':')) {
@@ -83,7 +108,11 @@ mod tests {
                 "https://bob:s3/cret@git.example/fleet.git",
                 "https://git.example/fleet.git",
             ),
-            ("https://git.example?x=a@b", "https://git.example?x=a@b"),
+            ("https://git.example?x=a@b", "https://git.example"),
+            (
+                "https://git.example/fleet.git?private_token=s3cret",
+                "https://git.example/fleet.git",
+            ),
             (
                 "https://git.example:8443/a@b",
                 "https://git.example:8443/a@b",
@@ -105,5 +134,16 @@ mod tests {
             assert_eq!(format!("{url:?}"), format!("{shown:?}"));
             assert_eq!(serde_json::to_value(&url).unwrap(), shown);
         }
+    }
+
+    #[test]
+    fn masked_text_keeps_its_places() {
+        let text = "a: https://bob:s3/cret@git.example/x # ssh://git@h\nb: [\"http://t@am\", http://am:9093]";
+        let masked = LoginUrl::mask(text);
+        assert_eq!(
+            masked,
+            "a: https://***********@git.example/x # ssh://***@h\nb: [\"http://*@am\", http://am:9093]"
+        );
+        assert_eq!(masked.len(), text.len());
     }
 }

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::name::Address;
 use crate::period::Period;
 use crate::resource::{Mode, Principal};
+use crate::size::Size;
 
 /// Implements the schema of a text type: a string with a pattern and a title.
 macro_rules! texts {
@@ -35,5 +36,6 @@ texts! {
     Address, "Address", "^[a-z][A-Za-z]*:.+$", "address";
     AnyAddress, "Address", "^[a-z][A-Za-z]*:.+$", "address";
     Period, "Period", "^[0-9]+(ms|s|m|h|d)$", "length of time such as 30s";
+    Size, "Size", "^[0-9]+(KiB|MiB|GiB|TiB)$", "size such as 2GiB";
     Digest, "Digest", "^[0-9a-f]{64}$", "SHA-256";
 }

@@ -21,6 +21,7 @@
 pub mod alert;
 pub mod alerting;
 mod compose;
+mod denial;
 pub mod desired;
 mod expand;
 pub mod explain;

@@ -14,6 +14,7 @@ use plumb_api::report::AgentError;
 use plumb_api::{Digest, HostName};
 
 use crate::alert::Alert;
+pub use crate::denial::{Denial, SudoRefusal};
 use crate::desired::Endpoint;
 use crate::reason::ConditionReason;
 
@@ -144,14 +145,28 @@ pub enum HostError {
         /// The host.
         host: HostName,
     },
-    /// The host rejects the login, or sudo does.
-    #[error("{host} rejects the login of {user}: {reason}")]
+    /// The host rejects the login, or the controller has none to offer.
+    #[error("{host} can't be logged in to as {user}: {reason}")]
     Denied {
         /// The host.
         host: HostName,
         /// The user of the login.
         user: String,
+        /// The cause.
+        cause: Denial,
         /// The login methods that were tried.
+        reason: String,
+    },
+    /// The host accepts the login, and sudo doesn't make it root.
+    #[error("{host} accepts the login of {user}, and sudo doesn't make it root: {reason}")]
+    SudoDenied {
+        /// The host.
+        host: HostName,
+        /// The user of the login.
+        user: String,
+        /// The cause.
+        cause: SudoRefusal,
+        /// The cause, in words.
         reason: String,
     },
     /// This installation has no agent for the host's architecture.
@@ -206,6 +221,7 @@ impl HostError {
             Self::NoSession { .. } => ConditionReason::NoSession,
             Self::NoHostKey { .. } => ConditionReason::NoHostKey,
             Self::Denied { .. } => ConditionReason::AccessDenied,
+            Self::SudoDenied { .. } => ConditionReason::SudoDenied,
             Self::NoAgent { .. } => ConditionReason::NoAgent,
             Self::AgentFailed { .. } => ConditionReason::AgentFailed,
             Self::Broken { .. } => ConditionReason::ConnectionBroken,
@@ -227,11 +243,8 @@ impl HostError {
             Self::NoHostKey { host } => {
                 Some(format!("run `plumb enroll {host} --address ADDRESS` to see its keys and pin them"))
             }
-            // The reason itself names the fault on this side.
-            Self::Denied { reason, .. } if reason.starts_with("the key file ") => None,
-            Self::Denied { .. } => {
-                Some("add the controller's key to the user's authorized_keys, and let `sudo -n true` work".to_owned())
-            }
+            Self::Denied { user, cause, .. } => cause.hint(user),
+            Self::SudoDenied { user, cause, .. } => Some(cause.hint(user)),
             Self::NoAgent { .. } => Some("install a package of plumb, which contains every agent, or run `cargo agents` in a source tree".to_owned()),
             Self::Agent { error, .. } => error.hint.clone(),
             Self::Unreachable { .. } | Self::AgentFailed { .. } | Self::Broken { .. } | Self::Silent { .. } => None,

@@ -103,7 +103,8 @@ reasons! {
     NoCommonAlgorithm, Host, "The host answers, and its SSH server and the controller share no algorithm; the message has both lists. Change the server's HostKeyAlgorithms, KexAlgorithms, Ciphers or MACs.";
     NoSession, Host, "The host accepts the login and opens no session: `MaxSessions 0` in its sshd_config. Set it to 1 or more.";
     NoHostKey, Host, "No SSH host key is pinned, so Plumb can't tell whether the right machine answers. Run `plumb enroll HOST --address ADDRESS` to see its keys and pin them.";
-    AccessDenied, Host, "The login was rejected. For a host: the controller's key must be in the user's authorized_keys, and `sudo -n true` must work. For the repository: the controller's user needs read access.";
+    AccessDenied, Host, "The login was rejected. For a host: the controller's key must be in the user's authorized_keys. For the repository: the controller's user needs read access.";
+    SudoDenied, Host, "The host accepts the login, and sudo doesn't make the user root. The message says why: the user needs a rule with `NOPASSWD` and without `requiretty` in the host's sudoers, so that `sudo -n true` works.";
     NoAgent, Host, "Plumb has no agent for the host's architecture. Packages of Plumb contain every agent; in a source tree `cargo agents` builds them.";
     AgentFailed, Host, "The agent doesn't start on the host. The message says why; often a folder is mounted noexec, or the disk is full.";
     AgentFault, Host, "The agent failed because of a defect in Plumb. Please report it with the message.";
@@ -143,7 +144,7 @@ reasons! {
     ProgramMissing, Source, "A program that a fetch needs, such as ssh, is missing. Install it on the controller's machine.";
     MirrorFailed, Source, "The controller can't read or write its own copy of the repository. See whether its disk is full; the copy may be removed while the controller is stopped.";
     CommitMissing, Source, "A commit that Plumb needs isn't in the repository: the branch was rewritten, or the introduction is another repository's.";
-    FilesUnreadable, Source, "The files of an accepted commit can't be read: there are too many, they are too large, or a name isn't UTF-8.";
+    FilesUnreadable, Source, "The files of an accepted commit can't be read: there are too many, they are too large together, or a name isn't UTF-8.";
     Closed, Source, "The controller is shutting down.";
     NotKept, Source, "A newer commit is accepted, but the controller couldn't save that, so the commit isn't applied yet. See whether the disk of the state folder is full.";
     RevocationsUnreadable, Source, "The controller can't read its folder of revoked keys (`revoked`), so it can't tell whose signatures count and accepts nothing new. The message names the file.";
@@ -198,6 +199,7 @@ impl ConditionReason {
             | Self::NoCommonAlgorithm
             | Self::NoSession
             | Self::AccessDenied
+            | Self::SudoDenied
             | Self::NoAgent
             | Self::ManifestInvalid => Some(Retry::Stalled),
             Self::Incomplete
@@ -251,6 +253,7 @@ impl ConditionReason {
                 | Self::NoCommonAlgorithm
                 | Self::NoSession
                 | Self::AccessDenied
+                | Self::SudoDenied
                 | Self::NoAgent
         )
     }

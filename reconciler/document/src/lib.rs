@@ -14,6 +14,7 @@ mod node;
 mod parse;
 mod scalar;
 mod similar;
+mod source_file;
 mod span;
 mod spanned;
 
@@ -23,5 +24,6 @@ pub use diagnostic::{Diagnostic, Label, Severity};
 pub use node::{Entry, Key, Map, Node, Style, Value};
 pub use parse::{Limits, parse, parse_with};
 pub use similar::closest;
+pub use source_file::{SourceFile, TooLarge};
 pub use span::{SourceMap, Span};
 pub use spanned::Spanned;

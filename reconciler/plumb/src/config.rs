@@ -45,7 +45,7 @@ pub struct Config {
     /// The page's address as people reach it, for links in alerts; by default `http://LISTEN`. The page
     /// answers to this name, to `localhost` and to the address that it listens on.
     #[serde(default)]
-    pub url: Option<String>,
+    pub url: Option<Spanned<String>>,
     /// The SSH login to hosts.
     #[serde(default)]
     pub ssh: SshConfig,
@@ -70,7 +70,7 @@ pub struct Config {
     builders: Vec<Spanned<String>>,
     /// The base URL of the alerts' runbooks: `RUNBOOKS/plumbhostdrifted`.
     #[serde(default)]
-    pub runbooks: Option<String>,
+    pub runbooks: Option<Spanned<String>>,
     /// The number of hosts that are worked on at once.
     #[serde(default = "default_concurrency")]
     concurrency: Spanned<u32>,
@@ -266,6 +266,19 @@ impl Config {
                 "write a folder, or a file://, ssh://, user@host:path or https:// address",
             );
         }
+        for (name, url) in [("url", &self.url), ("runbooks", &self.runbooks)] {
+            if let Some(url) = url
+                && LoginUrl::new(url.value.as_str()).has_login()
+            {
+                error(
+                    &url.span,
+                    format!(
+                        "`{name}` has a login or a query, and everybody who gets an alert sees it"
+                    ),
+                    "write the address alone",
+                );
+            }
+        }
         for url in &self.alertmanagers {
             let text = url.value.reveal();
             if !text.starts_with("http://") && !text.starts_with("https://") {
@@ -352,7 +365,8 @@ impl Config {
     /// The page's address: `url`, or else one made of `listen`. Returns `None` without either.
     pub fn page(&self) -> Option<String> {
         self.url
-            .clone()
+            .as_ref()
+            .map(|url| url.value.clone())
             .or_else(|| self.listen.map(|at| format!("http://{at}")))
     }
 }

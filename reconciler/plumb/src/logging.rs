@@ -1,8 +1,11 @@
 //! Logs of the controller: text for people, JSON for collectors, filtered by `PLUMB_LOG` as
-//! `tracing-subscriber` reads it (`info`, `plumb_controller=debug,info`).
+//! `tracing-subscriber` reads it (`info`, `plumb_controller=debug,info`). Other crates log no more than `info`.
 
 use clap::ValueEnum;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 use crate::output::Palette;
 use crate::report::Failure;
@@ -39,11 +42,24 @@ pub(crate) fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> 
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(!palette.is_plain());
+    // Below this level, other crates log what they send: addresses with logins, headers, packets.
+    let safe =
+        filter_fn(|event| event.target().starts_with("plumb") || *event.level() <= Level::INFO);
     // A second start, as in tests, keeps the first.
     let _ = match (format, timeless) {
-        (LogFormat::Json, _) => builder.json().flatten_event(true).try_init(),
-        (LogFormat::Text, true) => builder.without_time().with_target(false).try_init(),
-        (LogFormat::Text, false) => builder.with_target(false).try_init(),
+        (LogFormat::Json, _) => builder
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(safe)
+            .try_init(),
+        (LogFormat::Text, true) => builder
+            .without_time()
+            .with_target(false)
+            .finish()
+            .with(safe)
+            .try_init(),
+        (LogFormat::Text, false) => builder.with_target(false).finish().with(safe).try_init(),
     };
     Ok(())
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use plumb_adapters::git::{Repository, files};
 use plumb_core::desired::Resolved;
+use plumb_core::manifest::code::FILE_TOO_LARGE;
 use plumb_core::manifest::{Fleet, Sources, load};
 use plumb_core::resolve::resolve;
 use plumb_document::{Diagnostic, SourceMap, Span};
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::policy::{Authority, KEYS_PATH, NeedOrigin, POLICY_PATH, Unsatisfiable, codes};
-use plumb_trust::source::Files;
+use plumb_trust::source::{Files, SourceFile};
 use plumb_trust::{ObjectKind, Objects as _, Oid};
 
 use crate::report::{Failure, OrFail as _};
@@ -84,12 +85,14 @@ impl Workspace {
     fn new(origin: FileSource, files: Files) -> Self {
         let found = of_policy(&files);
         let mut sources = SourceMap::default();
-        for (path, bytes) in &files {
-            sources.insert(path.as_str().into(), bytes.clone());
+        for (path, file) in &files {
+            if let Some(bytes) = file.bytes() {
+                sources.insert(path.as_str().into(), bytes.clone());
+            }
         }
         let files = files
             .into_iter()
-            .map(|(path, bytes)| (Arc::from(path), bytes))
+            .map(|(path, file)| (Arc::from(path), file))
             .collect();
         let loaded = load(Sources {
             revision: origin,
@@ -122,21 +125,37 @@ impl Workspace {
 
 /// Returns the diagnostics of these files' policy.
 fn of_policy(files: &Files) -> Vec<Diagnostic> {
-    let Some(policy) = files.get(POLICY_PATH) else {
-        return Vec::new();
+    let mut large = Vec::new();
+    let mut bytes = |path: &str, file: &'_ SourceFile| match file {
+        SourceFile::Bytes(bytes) => Some(bytes.clone()),
+        SourceFile::TooLarge(bound) => {
+            let message = format!("{path} {bound}, so a commit with it is rejected");
+            let span = Span::of_file(path);
+            large.push(Diagnostic::error(FILE_TOO_LARGE, &span, message));
+            None
+        }
     };
-    let keys = files.iter().filter(|(path, _)| {
+    let is_key = |path: &str| {
         path.strip_prefix(KEYS_PATH)
             .is_some_and(|rest| rest.starts_with('/'))
-    });
-    match Authority::new(policy, keys, Timestamp::now()) {
+    };
+    let keys: Vec<_> = files
+        .iter()
+        .filter(|(path, _)| is_key(path))
+        .filter_map(|(path, file)| Some((path, bytes(path, file)?)))
+        .collect();
+    let policy = files.get(POLICY_PATH);
+    let Some(policy) = policy.and_then(|file| bytes(POLICY_PATH, file)) else {
+        return large;
+    };
+    match Authority::new(&policy, keys, Timestamp::now()) {
         Ok(authority) => {
-            let mut found = authority.warnings.clone();
-            found.extend(unmet(&authority, policy));
-            found
+            large.extend(authority.warnings.iter().cloned());
+            large.extend(unmet(&authority, &policy));
         }
-        Err(wrong) => wrong,
+        Err(wrong) => large.extend(wrong),
     }
+    large
 }
 
 /// Returns an error for each need of the policy that nobody could meet, which makes a commit with the policy a

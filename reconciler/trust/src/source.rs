@@ -4,18 +4,18 @@
 //! never judges by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+pub use plumb_document::{SourceFile, TooLarge};
 
 use crate::inputs::{Detail, Revocations, TagRef};
 use crate::oid::Oid;
 use crate::outcome::Outcome;
 use crate::verified::{Revision, Verified};
 
-/// The files of a revision: their contents by path from the root.
-pub type Files = BTreeMap<String, Arc<[u8]>>;
+/// The files of a revision by path from the root.
+pub type Files = BTreeMap<String, SourceFile>;
 
 /// The state of a repository at a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

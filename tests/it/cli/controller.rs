@@ -316,6 +316,47 @@ fn what_isnt_accepted_is_held_and_told() {
 }
 
 #[test]
+fn large_file_stops_only_the_host_that_uses_it() {
+    let running = Running::new();
+    fs::create_dir_all(running.env.path("fleet/files")).unwrap();
+    let large = fs::File::create(running.env.path("fleet/files/backup.tar")).unwrap();
+    large.set_len(17 << 20).unwrap();
+    running.env.write("fleet/hosts/box.yaml", &host("two"));
+    let push = |message: &str| {
+        let commit = running.env.commit(message, &["-S"]);
+        let git = ["push", "--quiet", "origin", "main"];
+        running.env.git("fleet", &git);
+        running.plumb(&["notify"]).exits(0);
+        commit
+    };
+    let second = push("A backup that nobody uses");
+    running.until("the host goes on", |running| running.is_ready(&second));
+    assert_eq!(running.file("etc/motd").as_deref(), Some("two\n"));
+    let uses = host("three").replace(
+        "{content: \"three\\n\"}",
+        "{content: {file: files/backup.tar}}",
+    );
+    running.env.write("fleet/hosts/box.yaml", &uses);
+    push("A host uses it");
+    let message = |running: &Running| {
+        let conditions = running.host()["status"]["conditions"].clone();
+        let all = conditions.as_array().cloned().unwrap_or_default();
+        let held = all.iter().find(|one| one["reason"] == "ManifestInvalid");
+        held.map(ToString::to_string)
+    };
+    running.until("it is held", |running| message(running).is_some());
+    let told = message(&running).unwrap();
+    for part in [
+        "files/backup.tar has 17825792 bytes; the limit is 16777216",
+        "hosts/box.yaml:5:",
+        "make the file smaller",
+    ] {
+        assert!(told.contains(part), "`{part}` is missing in: {told}");
+    }
+    assert_eq!(running.file("etc/motd").as_deref(), Some("two\n"));
+}
+
+#[test]
 fn apply_waits_for_what_was_pushed_and_for_nobody_who_isnt_driven() {
     let running = Running::new();
     running

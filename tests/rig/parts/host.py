@@ -3,7 +3,6 @@
 Everything here runs inside the holder's namespaces."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
-from . import place, process
+from . import disk, place, process
 
 # nspawn ends with 133 when the host wants a reboot; anything else is the host's end.
 KEEPER = """
@@ -26,18 +25,6 @@ done
 
 def _run(*argv: str) -> None:
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-
-
-def _folder(name: str) -> Path:
-    return place.state() / "hosts" / name
-
-
-def make_key(name: str) -> None:
-    """The host's SSH key; it outlives the host's disk, as a pinned key should."""
-    key = place.state() / "keys" / name
-    if not key.exists():
-        key.parent.mkdir(parents=True, exist_ok=True)
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key))
 
 
 def network() -> None:
@@ -58,10 +45,9 @@ def start(name: str, base: Path, binds: list[str] = ()) -> None:
     """Boots a host; a disk that it had stays."""
     if process.pid(name):
         return
-    folder = _folder(name)
-    root = folder / "root"
+    root = disk.folder(name) / "root"
     if not os.path.ismount(root):
-        _mount(name, base)
+        disk.mount(name, base)
     _join(name)
     process.start(
         name,
@@ -69,47 +55,13 @@ def start(name: str, base: Path, binds: list[str] = ()) -> None:
             "/bin/sh", "-c", KEEPER, "sh", "systemd-nspawn", "--quiet", "--boot", "-D", str(root), "-M", f"rig-{name}",
             f"--network-namespace-path=/run/netns/{name}", "--register=no", "--keep-unit",
             "--console=pipe", "--kill-signal=SIGRTMIN+3", "--resolv-conf=off", "--timezone=off",
-            "--capability=CAP_NET_ADMIN,CAP_SYS_ADMIN", *(f"--bind={bind}" for bind in binds),
+            "--capability=CAP_NET_ADMIN,CAP_SYS_ADMIN", "--system-call-filter=@keyring bpf",
+            f"--bind={root.parent}/disk/{disk.CONTAINERS}:/var/lib/containers", *(f"--bind={bind}" for bind in binds),
         ],
         _cgroups(name),
         # Debian 13's systemd boots on the unified hierarchy alone.
         {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if base.name.startswith("debian-trixie") else {},
     )  # fmt: skip
-
-
-def _mount(name: str, base: Path) -> None:
-    """The shared Debian below, the host's own disk above."""
-    folder = _folder(name)
-    disk, root, image = folder / "disk", folder / "root", folder / "disk.img"
-    for made in (disk, root):
-        made.mkdir(parents=True, exist_ok=True)
-    if not image.exists():
-        with open(image, "wb") as file:
-            file.truncate(1 << 30)  # sparse, and small enough to be filled
-        _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1", str(image))
-    _run("mount", "-o", "loop", str(image), str(disk))
-    for part in ("upper", "work"):
-        (disk / part).mkdir(exist_ok=True)
-    _run("mount", "-t", "overlay", "overlay", "-o",
-         f"lowerdir={base},upperdir={disk}/upper,workdir={disk}/work", str(root))  # fmt: skip
-    marker = root / "etc/rig-host"
-    if marker.exists():
-        return
-    make_key(name)
-    keys = place.state() / "keys"
-    (root / "etc/hostname").write_text(f"{name}\n")
-    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
-    (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
-    for suffix in ("", ".pub"):
-        shutil.copy(keys / f"{name}{suffix}", root / f"etc/ssh/ssh_host_ed25519_key{suffix}")
-    for home in ("root", "home/deploy", "srv/git"):
-        ssh = root / home / ".ssh"
-        ssh.mkdir(mode=0o700, exist_ok=True)
-        shutil.copy(place.state() / "id.pub", ssh / "authorized_keys")
-        owner = (root / home).stat()
-        for path in (ssh, ssh / "authorized_keys"):
-            os.chown(path, owner.st_uid, owner.st_gid)
-    marker.write_text(f"{name}\n")
 
 
 def _join(name: str) -> None:
@@ -189,11 +141,7 @@ def _lines(file: Path) -> list[str]:
 def wipe(name: str) -> None:
     """Stops a host and throws its disk away; its SSH key stays."""
     kill(name)
-    folder = _folder(name)
-    for mount in (folder / "root", folder / "disk"):
-        if os.path.ismount(mount):
-            _run("umount", "-l", str(mount))
-    shutil.rmtree(folder, ignore_errors=True)
+    disk.remove(name)
 
 
 def link(name: str, state: str) -> None:

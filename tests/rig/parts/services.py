@@ -1,4 +1,4 @@
-"""What stands around the hosts: apt repository, git server, Alertmanager with a receiver, Prometheus."""
+"""What stands around the hosts: apt repository, git server, Alertmanager with a receiver, Prometheus, ACME."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import host, place, process
+from . import acme, host, place, process
 
 ALERTMANAGER = """route:
   receiver: record
@@ -27,7 +27,7 @@ scrape_configs:
     static_configs: [{targets: ["127.0.0.1:9180"]}]
 """
 
-SERVICES = ["apt", "webhook", "alertmanager", "prometheus"]
+SERVICES = ["apt", "webhook", "alertmanager", "prometheus", "acme"]
 
 
 def start(name: str) -> None:
@@ -51,8 +51,15 @@ def start(name: str) -> None:
                              f"--storage.tsdb.path={here}/prometheus",
                              f"--web.listen-address=127.0.0.1:{place.PROMETHEUS_PORT}"])  # fmt: skip
         _ready(f"http://127.0.0.1:{place.PROMETHEUS_PORT}/-/ready")
+    elif name == "acme":
+        acme.start()
     else:
         raise SystemExit(f"rig: {name} is neither a host nor one of {', '.join(SERVICES)}")
+
+
+def stop(name: str) -> None:
+    """Stops one of them."""
+    acme.stop() if name == "acme" else process.stop(name)
 
 
 def _ready(url: str) -> None:

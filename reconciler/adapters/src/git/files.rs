@@ -1,26 +1,24 @@
 //! Reads the files that manifests may come from, of a revision or of a working folder.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
-use plumb_trust::object::{
-    EntryMode, ObjectError, ObjectKind, Objects, Tree, content, entries, limits,
-};
-use plumb_trust::source::Files;
+use plumb_trust::object::{EntryMode, ObjectKind, Objects, Tree, content, entries, limits};
+use plumb_trust::source::{Files, SourceFile, TooLarge};
 use plumb_trust::{Oid, object};
 
+use super::objects::ObjectStore;
+
 /// The root manifest. Only it and the files in `FOLDERS` are read.
-const ROOT: &str = "fleet.yaml";
-const FOLDERS: [&str; 7] = [
+pub(super) const ROOT: &str = "fleet.yaml";
+pub(super) const FOLDERS: [&str; 7] = [
     "files", "hosts", "images", "networks", "profiles", "secrets", "trust",
 ];
 
-/// The maximum size of one file, in bytes.
+/// The maximum size of one file, in bytes. A larger one isn't read, and only what refers to it is affected.
 pub const FILE: u64 = 16 << 20;
-/// The maximum size of all files together, in bytes.
+/// The maximum size of all files that are read together, in bytes.
 pub const TOTAL: u64 = 512 << 20;
 /// The maximum number of files.
 pub const COUNT: usize = 100_000;
@@ -31,14 +29,8 @@ pub enum FilesError {
     /// A git object is corrupt, missing or too large.
     #[error("{0}")]
     Tree(String),
-    /// A file is larger than [`FILE`].
-    #[error("{path} is larger than {FILE} bytes")]
-    Large {
-        /// The file's path.
-        path: String,
-    },
-    /// All files together are larger than [`TOTAL`].
-    #[error("the files are larger than {TOTAL} bytes together")]
+    /// All files that are read are larger than [`TOTAL`] together.
+    #[error("the files have more than {TOTAL} bytes together")]
     Total,
     /// There are more than [`COUNT`] files.
     #[error("there are more than {COUNT} files")]
@@ -64,7 +56,7 @@ pub enum FilesError {
 /// A symbolic link is read as a file that holds its target's path, as git checks it out where the file
 /// system has no links. So a manifest that is a link fails to parse instead of looking deleted. Links under
 /// `files/` are skipped: through them, a change to one path could reach another that other rules protect.
-pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
+pub fn tree(objects: &ObjectStore, root: &Oid) -> Result<Files, FilesError> {
     let wrong = |error: &dyn std::fmt::Display| FilesError::Tree(error.to_string());
     let raw = objects
         .read(root, ObjectKind::Tree, limits::TREE)
@@ -87,16 +79,9 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
                         .map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
                     let path = format!("{}/{}", entry.name, found.path);
                     if taken(&path, found.mode) {
-                        let read = content(objects, &found, FILE).map_err(|error| {
-                            let again = objects.read(&found.id, ObjectKind::Blob, FILE);
-                            match again {
-                                Err(ObjectError::TooLarge) => {
-                                    FilesError::Large { path: path.clone() }
-                                }
-                                _ => FilesError::Tree(format!("{}/{error}", entry.name)),
-                            }
-                        })?;
-                        gathered.add(path, &read)?;
+                        let file = blob(objects, &found)
+                            .map_err(|error| FilesError::Tree(format!("{}/{error}", entry.name)))?;
+                        gathered.add(path, file)?;
                     }
                 }
             }
@@ -106,8 +91,8 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
                     mode: entry.mode,
                     id: entry.id,
                 };
-                let read = content(objects, &found, FILE).map_err(|error| wrong(&error))?;
-                gathered.add(ROOT.to_owned(), &read)?;
+                let file = blob(objects, &found).map_err(|error| wrong(&error))?;
+                gathered.add(ROOT.to_owned(), file)?;
             }
             _ => {}
         }
@@ -115,7 +100,15 @@ pub fn tree(objects: &dyn Objects, root: &Oid) -> Result<Files, FilesError> {
     Ok(gathered.files)
 }
 
-fn taken(path: &str, mode: EntryMode) -> bool {
+/// Reads a file, unless it is larger than one may be.
+fn blob(objects: &ObjectStore, entry: &object::Entry) -> Result<SourceFile, object::WalkError> {
+    match objects.size(&entry.id) {
+        Some(size) if size > FILE => Ok(SourceFile::TooLarge(TooLarge { size, limit: FILE })),
+        _ => Ok(content(objects, entry, FILE)?.as_ref().into()),
+    }
+}
+
+pub(super) fn taken(path: &str, mode: EntryMode) -> bool {
     match mode {
         EntryMode::File | EntryMode::Executable => true,
         EntryMode::Link => !path.starts_with("files/"),
@@ -143,20 +136,20 @@ pub fn work_tree(folder: &Path) -> Result<Files, FilesError> {
 
 #[derive(Default)]
 struct GatheredFiles {
-    files: BTreeMap<String, Arc<[u8]>>,
+    files: Files,
     total: u64,
 }
 
 impl GatheredFiles {
-    fn add(&mut self, path: String, bytes: &[u8]) -> Result<(), FilesError> {
+    fn add(&mut self, path: String, file: SourceFile) -> Result<(), FilesError> {
         if self.files.len() == COUNT {
             return Err(FilesError::Count);
         }
-        self.total += bytes.len() as u64;
+        self.total += file.bytes().map_or(0, |bytes| bytes.len() as u64);
         if self.total > TOTAL {
             return Err(FilesError::Total);
         }
-        self.files.insert(path, bytes.into());
+        self.files.insert(path, file);
         Ok(())
     }
 
@@ -205,7 +198,7 @@ impl GatheredFiles {
         if about.is_symlink() {
             if taken(&path, EntryMode::Link) {
                 let target = fs::read_link(at).map_err(|error| failed(&error))?;
-                self.add(path, target.as_os_str().as_encoded_bytes())?;
+                self.add(path, target.as_os_str().as_encoded_bytes().into())?;
             }
             return Ok(());
         }
@@ -216,9 +209,11 @@ impl GatheredFiles {
         fs::File::open(at)
             .and_then(|file| file.take(FILE + 1).read_to_end(&mut bytes))
             .map_err(|error| failed(&error))?;
-        if bytes.len() as u64 > FILE {
-            return Err(FilesError::Large { path });
+        let read = bytes.len() as u64;
+        if read > FILE {
+            let size = about.len().max(read);
+            return self.add(path, SourceFile::TooLarge(TooLarge { size, limit: FILE }));
         }
-        self.add(path, &bytes)
+        self.add(path, bytes.as_slice().into())
     }
 }

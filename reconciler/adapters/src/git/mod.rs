@@ -10,6 +10,7 @@
 //! - [`mod@write`], [`sign`]: raw objects, refs and throw-away keys, for the demo and tests.
 
 mod address;
+mod bounds;
 mod error;
 mod fetch;
 pub mod files;
@@ -27,6 +28,7 @@ pub mod write;
 mod tests;
 
 pub use address::{Address, AddressError};
+pub use bounds::{BoundExceeded, RevisionBounds};
 pub use fetch::{FetchLimits, FetchTimeouts, LimitExceeded, SshProgram};
 pub use newer::NewerCommit;
 pub use objects::{ObjectStore, Open, spare_threads};

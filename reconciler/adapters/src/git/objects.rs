@@ -96,6 +96,15 @@ impl ObjectStore {
             .any(|store| gix::objs::Exists::exists(store, &id))
     }
 
+    /// Returns an object's size in bytes without inflating it.
+    pub fn size(&self, id: &Oid) -> Option<u64> {
+        let id = name(id)?;
+        self.stores
+            .iter()
+            .find_map(|store| store.try_header(&id).ok().flatten())
+            .map(|header| header.size)
+    }
+
     /// Returns an object's kind without inflating it.
     pub fn kind(&self, id: &Oid) -> Option<ObjectKind> {
         let id = name(id)?;

@@ -5,6 +5,8 @@
 //! what an unchanged file becomes is in the index, and what the two known filters make of a changed one follows
 //! from its bytes.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use gix::attrs::StateRef;
@@ -13,7 +15,9 @@ use gix::index::entry::stat::Options;
 use gix::index::entry::{Flags, Stat};
 use gix::worktree::stack::state::attributes::Source;
 use plumb_api::Digest;
-use plumb_trust::source::Files;
+use plumb_trust::source::{Files, SourceFile, TooLarge};
+
+use sha2::{Digest as _, Sha256};
 
 use super::files::FILE;
 
@@ -44,7 +48,7 @@ pub(super) fn convert(folder: &Path, files: &mut Files) {
         return;
     };
     let mut found = stack.selected_attribute_matches(["filter", "text", "eol"]);
-    for (path, bytes) in files.iter_mut() {
+    for (path, file) in files.iter_mut() {
         found.reset();
         let conversion = match stack.at_entry(path.as_bytes().as_bstr(), None) {
             Ok(platform) if platform.matching_attributes(&mut found) => {
@@ -67,17 +71,25 @@ pub(super) fn convert(folder: &Path, files: &mut Files) {
                     && stat(&folder.join(path)).is_some_and(|now| entry.stat.matches(&now, options))
         });
         let stored = stored.and_then(|entry| {
-            let header = gix.find_header(entry.id).ok()?;
-            let blob = gix.find_blob(entry.id).ok();
-            blob.filter(|_| header.size() <= FILE)
-        });
-        match stored {
-            Some(blob) => *bytes = blob.data.as_slice().into(),
-            None => {
-                if let Some(converted) = converted(bytes, conversion) {
-                    *bytes = converted.into();
-                }
+            let size = gix.find_header(entry.id).ok()?.size();
+            if size > FILE {
+                return Some(SourceFile::TooLarge(TooLarge { size, limit: FILE }));
             }
+            Some(gix.find_blob(entry.id).ok()?.data.as_slice().into())
+        });
+        if let Some(stored) = stored {
+            *file = stored;
+            continue;
+        }
+        let made = match file {
+            SourceFile::Bytes(bytes) => converted(bytes, conversion),
+            SourceFile::TooLarge(_) if conversion == Conversion::LfsPointer => {
+                pointer(&folder.join(path)).ok()
+            }
+            SourceFile::TooLarge(_) => None,
+        };
+        if let Some(made) = made {
+            *file = made.as_slice().into();
         }
     }
 }
@@ -113,17 +125,23 @@ fn converted(bytes: &[u8], conversion: Conversion) -> Option<Vec<u8>> {
         }
         // The filter leaves a pointer as it is.
         Conversion::LfsPointer if bytes.starts_with(b"version https://git-lfs.github.com/") => None,
-        Conversion::LfsPointer => {
-            let digest = Digest::of_bytes(bytes);
-            let size = bytes.len();
-            Some(
-                format!(
-                    "version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n"
-                )
-                .into_bytes(),
-            )
-        }
+        Conversion::LfsPointer => lfs_pointer(bytes).ok(),
         // Only the mark counts: nobody here has the key.
         Conversion::GitCrypt => Some(b"\0GITCRYPT\0".to_vec()),
     }
+}
+
+/// Returns the pointer of a file that is too large to be held.
+fn pointer(path: &Path) -> io::Result<Vec<u8>> {
+    lfs_pointer(File::open(path)?)
+}
+
+/// Returns the pointer that Git LFS stores for these bytes.
+fn lfs_pointer(mut bytes: impl Read) -> io::Result<Vec<u8>> {
+    let mut hash = Sha256::new();
+    let size = io::copy(&mut bytes, &mut hash)?;
+    let digest = Digest::from_bytes(hash.finalize().into());
+    let text =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n");
+    Ok(text.into_bytes())
 }

@@ -9,6 +9,7 @@ mod frames;
 mod line;
 mod process;
 mod ssh;
+mod sudo;
 mod untrusted;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use plumb_api::HostName;
-use plumb_core::ports::HostError;
+use plumb_core::ports::{HostError, SudoRefusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::conversation::{FailedStart, Origin};
 use super::line::{Exit, ExitInfo, Incoming, Line, Outgoing, Tail};
+use super::sudo;
 
 /// A program, and the arguments that make it run as an agent.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ pub(super) fn local(host: &HostName, program: &Program) -> Result<(Line, Process
         start(host, Command::new(&program.path), program, None, User::Root)
     } else {
         let mut command = Command::new("sudo");
+        command.env("LC_ALL", "C");
         command.args(["-n", "--"]).arg(&program.path);
         start(host, command, program, None, User::Sudo)
     }
@@ -205,12 +207,14 @@ impl Origin for Process {
         let host = self.host.clone();
         let refused = end.exit_info.exit == Some(Exit::Status(1));
         let error = if self.user == User::Sudo && refused && end.said.is_none() {
-            HostError::Denied {
+            let cause = sudo::refusal(&end.exit_info).unwrap_or(SudoRefusal::Other);
+            HostError::SudoDenied {
                 host,
-                user: "sudo".to_owned(),
+                user: format!("uid {}", rustix::process::getuid().as_raw()),
+                cause,
                 reason: format!(
-                    "the agent of this machine must run as root ({}); start plumb as root, or allow `sudo -n`",
-                    end.exit_info
+                    "the agent of this machine must run as root; start plumb as root, or allow `sudo -n` ({})",
+                    sudo::reason(cause, &end.exit_info)
                 ),
             }
         } else {

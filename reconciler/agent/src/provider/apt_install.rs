@@ -7,7 +7,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 
 use super::apt::{add_options, failure, in_unit, repair};
 use super::apt_cache::{Lists, is_virtual};
-use super::apt_update::{has_lists, update};
+use super::apt_update::{has_current_lists, update};
 use super::policy_rc::{StartPermission, with_policy};
 use crate::book::Home;
 use crate::error::Result;
@@ -91,12 +91,12 @@ struct Tried {
     repaired: bool,
 }
 
-/// Runs a transaction. It refreshes apt's lists only if they are missing or outdated, or a package isn't
-/// found, and leaves out packages that fail by themselves, so that the rest still come.
+/// Runs a transaction. It refreshes apt's lists only if they are missing or outdated, a source has
+/// changed, or a package isn't found, and leaves out packages that fail by themselves, so that the rest still come.
 pub(crate) fn run(sys: &Sys, home: &Home, mut transaction: Transaction, options: Options) -> Ran {
     let mut ran = Ran::default();
     let mut tried = Tried::default();
-    if !transaction.install.is_empty() && !has_lists(sys) {
+    if !transaction.install.is_empty() && !has_current_lists(sys) {
         if let Err(error) = refresh(sys, home, &mut transaction, &mut tried, &mut ran) {
             let all = transaction
                 .names()

@@ -3,19 +3,51 @@
 use std::collections::BTreeMap;
 
 use plumb_api::report::ErrorCode;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use super::apt::{failure, in_unit};
 use crate::book::Home;
-use crate::error::Result;
+use crate::error::{At as _, Result};
 use crate::sys::Sys;
 
-/// True if apt has lists of any source.
-pub(super) fn has_lists(sys: &Sys) -> bool {
-    sys.root()
-        .list("/var/lib/apt/lists")
-        .unwrap_or_default()
-        .iter()
-        .any(|name| name.contains("_Packages"))
+const LISTS: &str = "/var/lib/apt/lists";
+
+/// True if apt has lists, and none of its sources, keys and priorities changed since they were refreshed.
+pub(super) fn has_current_lists(sys: &Sys) -> bool {
+    let entries = |folder: &str| sys.root().list(folder).unwrap_or_default();
+    let changed = |path: &str| Some(sys.root().look(path).ok()??.modified);
+    let has_lists = entries(LISTS).iter().any(|name| name.contains("_Packages"));
+    let folders = [
+        "/etc/apt/sources.list.d",
+        "/etc/apt/preferences.d",
+        "/etc/apt/keyrings",
+    ];
+    let files = folders.iter().flat_map(|folder| {
+        let entries = entries(folder).into_iter();
+        let files = entries.map(move |name| format!("{folder}/{name}"));
+        files.chain([(*folder).to_owned()])
+    });
+    let newest = files
+        .chain(["/etc/apt/sources.list".to_owned()])
+        .filter_map(|path| changed(&path))
+        .max();
+    has_lists && newest < changed(LISTS)
+}
+
+/// Marks the lists as refreshed now: apt leaves their folder alone if no source had anything new.
+fn mark_refreshed(sys: &Sys) -> Result<()> {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    if let Some(lists) = sys.root().directory(LISTS)? {
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        futimens(lists.fd(), &times).at("mark", LISTS)?;
+    }
+    Ok(())
 }
 
 /// Refreshes apt's lists. Returns a phrase for each source that can't be refreshed: what the lists had of it,
@@ -26,6 +58,7 @@ pub(super) fn update(sys: &Sys, home: &Home) -> Result<Vec<String>> {
         home,
         &["apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=60"],
     )?;
+    mark_refreshed(sys)?;
     let stale = stale_sources(&output.stdout);
     if output.status == 0 || !stale.is_empty() {
         return Ok(stale);

@@ -33,8 +33,9 @@ pub(crate) struct Inputs<'a> {
 
 /// True if a resource reacts to changes of others.
 pub(crate) fn has_inputs(address: &Address, spec: &Spec) -> bool {
-    let unnamed = address.kind().input_keys(address.name());
-    !unnamed.is_empty() || !spec.triggers(address.name()).is_empty()
+    let name = address.name();
+    let mut unnamed = address.kind().input_keys(name).into_iter();
+    unnamed.any(|key| spec.on_input(name, &key).is_some()) || !spec.triggers(name).is_empty()
 }
 
 /// The inputs of a resource, sorted by the effect of their changes.

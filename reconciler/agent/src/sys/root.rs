@@ -61,6 +61,8 @@ pub(crate) struct FileStat {
     pub size: u64,
     pub device: u64,
     pub inode: u64,
+    /// The time of the last modification: seconds and nanoseconds.
+    pub modified: (i64, u64),
 }
 
 impl FileStat {
@@ -96,6 +98,7 @@ impl FileStat {
             size: stat.st_size as u64,
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
         }
     }
 }

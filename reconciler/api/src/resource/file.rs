@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Owners, Problem, Resource, UnitSpec, check_path, differs, lies_in,
-    parents, principals,
+    Dependency, LIFELINE_PATHS, Owners, PackageSpec, Problem, Resource, UnitSpec, check_path,
+    differs, lies_in, parents, principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -87,7 +87,7 @@ impl Resource for FileSpec {
     }
 
     fn input_key(name: &str) -> Option<String> {
-        UnitSpec::key_of_path(name)
+        UnitSpec::key_of_path(name).or_else(|| PackageSpec::key_of_path(name))
     }
 
     fn check(&self, _name: &str) -> Vec<Problem> {

@@ -6,50 +6,86 @@
 //! Plumb manages only what the manifest lists: a field that it doesn't name is `None` in the spec, isn't
 //! observed for comparison, and is never changed.
 
+mod alertmanager;
+mod authorized_keys;
 mod check;
 mod command;
 mod composite;
+mod container;
 mod contract;
 mod coupling;
 mod cron;
 mod directory;
+mod environment;
+mod exporter;
 mod field;
 mod file;
+mod grafana;
 mod group;
+mod hostname;
+mod journald;
+mod known_hosts;
 mod link;
+mod locale;
 mod package;
 mod program;
+mod prometheus;
 mod registry;
+mod repository;
 mod service;
+mod setting;
+mod sshd;
 mod sudoers;
 mod sysctl;
+mod text_source;
 mod timer;
+mod tmpfiles;
+mod udev;
 mod unit;
 mod user;
+mod zram;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use alertmanager::AlertmanagerSpec;
+pub use authorized_keys::{AuthorizedKey, AuthorizedKeysSpec};
 pub use check::{CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port};
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
+pub use container::ContainerSpec;
 pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
 pub use coupling::{Couplings, reads};
 pub use cron::CronSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
+pub use environment::EnvironmentSpec;
+pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
 pub use file::{FileObserved, FileSpec};
+pub use grafana::GrafanaSpec;
 pub use group::{GroupObserved, GroupSpec};
+pub use hostname::HostnameSpec;
+pub use journald::{JournalStorage, JournaldSpec, Switch};
+pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
+pub use locale::LocaleSpec;
 pub use package::{PackageObserved, PackageSpec, PackageState};
+pub use prometheus::PrometheusSpec;
+pub use repository::{Pin, RepositorySpec};
 pub use service::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};
+pub use setting::Setting;
+pub use sshd::{SshdMatch, SshdSpec};
 pub use sudoers::SudoersSpec;
 pub use sysctl::{SysctlObserved, SysctlSpec};
+pub use text_source::TextSource;
 pub use timer::{Schedule, TimerSpec};
+pub use tmpfiles::TmpfilesSpec;
+pub use udev::UdevSpec;
 pub use unit::{MaskLink, UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
+pub use zram::ZramSpec;
 
 use crate::address::AnyAddress;
 use crate::canonical::NotCanonical;
@@ -83,12 +119,44 @@ registry::resources! {
 }
 
 composite::composites! {
+    /// An Alertmanager.
+    Alertmanager("alertmanager"): AlertmanagerSpec;
+    /// The SSH keys that may log in as a user.
+    AuthorizedKeys("authorizedKeys"): AuthorizedKeysSpec;
+    /// A container that systemd runs by podman.
+    Container("container"): ContainerSpec;
     /// A program that cron runs.
     Cron("cron"): CronSpec;
+    /// A variable of every login and of the services of users.
+    Environment("environment"): EnvironmentSpec;
+    /// A program that serves metrics to Prometheus.
+    Exporter("exporter"): ExporterSpec;
+    /// The data sources and dashboards of a Grafana.
+    Grafana("grafana"): GrafanaSpec;
+    /// The host's own name.
+    Hostname("hostname"): HostnameSpec;
+    /// The configuration of the system's journal.
+    Journald("journald"): JournaldSpec;
+    /// The SSH host keys that every user of the host trusts.
+    KnownHosts("knownHosts"): KnownHostsSpec;
+    /// The language, time zone and keyboard of the system.
+    Locale("locale"): LocaleSpec;
+    /// A Prometheus server that scrapes the fleet.
+    Prometheus("prometheus"): PrometheusSpec;
+    /// A source of packages.
+    Repository("repository"): RepositorySpec;
+    /// The configuration of the SSH server.
+    Sshd("sshd"): SshdSpec;
     /// A program that systemd runs on a schedule.
     Timer("timer"): TimerSpec;
     /// A permission for a user or a group to run programs as others.
     Sudoers("sudoers"): SudoersSpec;
+    /// Files and directories that systemd-tmpfiles makes and cleans.
+    Tmpfiles("tmpfiles"): TmpfilesSpec;
+    /// Rules for devices.
+    Udev("udev"): UdevSpec;
+    /// Compressed swap in memory.
+    Zram("zram"): ZramSpec;
 }
 
 /// The error for a text that names no resource type.

@@ -97,6 +97,23 @@ fn fits(wanted: &str, version: &str) -> bool {
     }
 }
 
+/// The key of the files from which apt learns of packages; packages come after them.
+const SOURCES_KEY: &str = "apt/sources";
+
+impl PackageSpec {
+    /// Returns the input key of a file from which apt learns of packages.
+    pub(super) fn key_of_path(path: &str) -> Option<String> {
+        let folders = [
+            "/etc/apt/sources.list.d/",
+            "/etc/apt/keyrings/",
+            "/etc/apt/preferences.d/",
+        ];
+        let found = path == "/etc/apt/sources.list"
+            || folders.iter().any(|folder| path.starts_with(folder));
+        found.then(|| SOURCES_KEY.to_owned())
+    }
+}
+
 /// Returns the mistake in a name that apt doesn't read as one package.
 fn not_one_package(name: &str) -> Option<String> {
     let message = if name.ends_with('^') {
@@ -117,6 +134,10 @@ impl Resource for PackageSpec {
     type Observed = PackageObserved;
 
     const RANK: u8 = 30;
+
+    fn input_keys(_name: &str) -> Vec<String> {
+        vec![SOURCES_KEY.to_owned()]
+    }
 
     fn check_name(name: &str) -> Result<(), String> {
         if let Some(message) = not_one_package(name) {

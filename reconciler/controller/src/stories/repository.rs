@@ -281,7 +281,7 @@ impl Source for Repository {
         let mut inner = self.0.lock().unwrap();
         inner.loads += 1;
         let files = inner.files[&revision.commit()].iter();
-        let files = files.map(|(path, text)| (path.clone(), Arc::from(text.as_bytes())));
+        let files = files.map(|(path, text)| (path.clone(), text.as_bytes().into()));
         ready(Ok(files.collect()))
     }
 

@@ -125,6 +125,7 @@ impl ActiveAlerts {
             if let Some(alert) = self.all.get_mut(&key)
                 && alert.resolved_at.is_none()
             {
+                alert.starts_at = alert.starts_at.min(now);
                 alert.resolved_at = Some(now);
                 self.resolved.insert((now, key.clone()));
                 changes.resolved.push(key);
@@ -133,7 +134,10 @@ impl ActiveAlerts {
         for (key, firing) in firing {
             match self.all.get_mut(&key) {
                 Some(alert) if alert.resolved_at.is_none() => {
-                    if alert.annotations != firing.annotations {
+                    // A clock that was ahead dated it into the future, where no alert begins.
+                    let ahead = alert.starts_at > now;
+                    alert.starts_at = alert.starts_at.min(now);
+                    if ahead || alert.annotations != firing.annotations {
                         alert.annotations = firing.annotations;
                         changes.changed.push(key);
                     }
@@ -179,12 +183,16 @@ impl ActiveAlerts {
     pub fn to_send(&self, generator_url: &str, now: Timestamp) -> Vec<Alert> {
         self.all
             .values()
-            .map(|alert| Alert {
-                labels: alert.labels.clone(),
-                annotations: alert.annotations.clone(),
-                starts_at: alert.starts_at,
-                ends_at: alert.resolved_at.unwrap_or(now + HOLDS),
-                generator_url: generator_url.to_owned(),
+            .map(|alert| {
+                let ends_at = alert.resolved_at.map_or(now + HOLDS, |at| at.min(now));
+                Alert {
+                    labels: alert.labels.clone(),
+                    annotations: alert.annotations.clone(),
+                    // An Alertmanager refuses an alert that begins after its end.
+                    starts_at: alert.starts_at.min(now).min(ends_at),
+                    ends_at,
+                    generator_url: generator_url.to_owned(),
+                }
             })
             .collect()
     }

@@ -306,3 +306,24 @@ fn what_fires_again_begins_again() {
     let alert = active.to_send("", at(6)).remove(0);
     assert_eq!((alert.starts_at, alert.ends_at), (at(6), at(10)));
 }
+
+#[test]
+fn alert_of_a_clock_that_was_ahead_begins_now() {
+    let mut active = ActiveAlerts::default();
+    active.update(&scope(), drifted("a"), at(8));
+    let key = active.iter().next().unwrap().0.clone();
+    // The clock is put right, and the controller starts again.
+    let stored = active.get(&key).unwrap().clone();
+    let mut active = ActiveAlerts::load([(key, stored)]);
+    assert_eq!(active.to_send("", at(0))[0].starts_at, at(0));
+    let moved = active.update(&scope(), drifted("a"), at(1));
+    assert!(!moved.is_news() && moved.changed.len() == 1, "it is stored");
+    assert_eq!(
+        active.to_send("", at(2))[0].starts_at,
+        at(1),
+        "once for all"
+    );
+    active.update(&scope(), Vec::new(), at(3));
+    let alert = active.to_send("", at(3)).remove(0);
+    assert_eq!((alert.starts_at, alert.ends_at), (at(1), at(3)));
+}

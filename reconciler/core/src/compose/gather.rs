@@ -9,7 +9,7 @@ use plumb_document::{Diagnostic, Span};
 use super::fragment::{Fragment, Piece, Scope};
 use super::patch::{self, PatchState, Patched};
 use super::{HostContext, Priority};
-use crate::expand::{Expansion, HostComposite};
+use crate::expand::{ExpandContext, Expansion, HostComposite};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, Problems, closest_address, code,
 };
@@ -112,7 +112,7 @@ pub(crate) fn compose<T>(
             Patched::default()
         }
     };
-    let expansion = match expand(manifests, &pieces, &patched, host_context) {
+    let expansion = match expand(manifests, host, facts, &pieces, &patched, host_context) {
         Ok(expansion) => expansion,
         Err(more) => {
             problems.merge(more);
@@ -145,6 +145,8 @@ pub(crate) fn compose<T>(
 /// Expands the composites among some pieces.
 fn expand(
     manifests: &Manifests,
+    host: &Host,
+    facts: &HostFacts,
     pieces: &[&Piece],
     patched: &Patched,
     host_context: &HostContext<'_>,
@@ -178,7 +180,13 @@ fn expand(
         }
     }
     problems.or(())?;
-    Expansion::of(&all, |address| {
+    let context = ExpandContext {
+        manifests,
+        host,
+        facts,
+        reads: host_context.reads,
+    };
+    Expansion::of(&all, &context, |address| {
         composed.slots().any(|(other, _)| other == address)
     })
 }

@@ -3,13 +3,11 @@
 use plumb_api::Kind;
 use plumb_api::resource::CronSpec;
 
-use super::{Outcome, Part, TypedResource};
+use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
 /// Expands each resource into a file of its own.
-pub(super) fn expand(all: &[TypedResource<'_, CronSpec>]) -> Vec<Outcome> {
-    all.iter()
-        .map(|one| Ok(vec![part(one.name, one.spec)]))
-        .collect()
+pub(super) fn expand(all: &[TypedResource<'_, CronSpec>], _: &ExpandContext<'_>) -> Vec<Outcome> {
+    each(all, |one| vec![part(one.name, one.spec)])
 }
 
 fn part(name: &str, spec: &CronSpec) -> Part {

@@ -1,14 +1,31 @@
 //! Expansion: turns composite resources into the primitive ones that they stand for.
 //!
 //! Composites are composed, merged, patched and rendered like any resource. Then the function of their type
-//! returns their parts. Types expand in the order of [`CompositeKind::ALL`] into primitive types; neither an
-//! expander nor this module reads facts of the host. A part is merged below every value that a manifest sets
-//! at its address.
+//! returns their parts. Types expand in the order of [`CompositeKind::ALL`] into primitive types, from the specs
+//! and from what the manifests say of the host ([`ExpandContext`]). A part is merged below every value that a
+//! manifest sets at its address.
 
+mod alertmanager;
+mod authorized_keys;
+mod container;
+mod context;
 mod cron;
+mod environment;
+mod exporter;
+mod grafana;
+mod hostname;
+mod journald;
+mod known_hosts;
+mod locale;
 mod part;
+mod prometheus;
+mod repository;
+mod sshd;
 mod sudoers;
 mod timer;
+mod tmpfiles;
+mod udev;
+mod zram;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +34,7 @@ use plumb_api::resource::{Named, Problem};
 use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec};
 use plumb_document::{Diagnostic, Node, Span};
 
+pub(crate) use context::ExpandContext;
 pub(crate) use part::Part;
 
 use crate::compose::{Piece, Priority, Scope};
@@ -48,7 +66,11 @@ pub(crate) struct TypedResource<'a, S> {
 macro_rules! expanders {
     ($($kind:ident => $expand:path;)*) => {
         /// Expands all resources of one type.
-        fn expand(kind: CompositeKind, all: &[&HostComposite]) -> Vec<Outcome> {
+        fn expand(
+            kind: CompositeKind,
+            all: &[&HostComposite],
+            context: &ExpandContext<'_>,
+        ) -> Vec<Outcome> {
             match kind {
                 $(CompositeKind::$kind => {
                     let typed: Vec<_> = all
@@ -62,7 +84,7 @@ macro_rules! expanders {
                             _ => None,
                         })
                         .collect();
-                    $expand(&typed)
+                    $expand(&typed, context)
                 })*
             }
         }
@@ -70,9 +92,40 @@ macro_rules! expanders {
 }
 
 expanders! {
+    Alertmanager => alertmanager::expand;
+    AuthorizedKeys => authorized_keys::expand;
+    Container => container::expand;
     Cron => cron::expand;
+    Environment => environment::expand;
+    Exporter => exporter::expand;
+    Grafana => grafana::expand;
+    Hostname => hostname::expand;
+    Journald => journald::expand;
+    KnownHosts => known_hosts::expand;
+    Locale => locale::expand;
+    Prometheus => prometheus::expand;
+    Repository => repository::expand;
+    Sshd => sshd::expand;
     Timer => timer::expand;
     Sudoers => sudoers::expand;
+    Tmpfiles => tmpfiles::expand;
+    Udev => udev::expand;
+    Zram => zram::expand;
+}
+
+/// Expands each resource into parts of its own.
+fn each<S>(
+    all: &[TypedResource<'_, S>],
+    parts: impl Fn(TypedResource<'_, S>) -> Vec<Part>,
+) -> Vec<Outcome> {
+    all.iter()
+        .map(|one| {
+            Ok(parts(TypedResource {
+                name: one.name,
+                spec: one.spec,
+            }))
+        })
+        .collect()
 }
 
 /// The parts of all of a host's composites.
@@ -87,6 +140,7 @@ impl Expansion {
     /// Expands a host's composites. `is_there` returns true for resources that the host's manifests declare.
     pub(crate) fn of(
         all: &[HostComposite],
+        context: &ExpandContext<'_>,
         is_there: impl Fn(&AnyAddress) -> bool,
     ) -> Result<Self, Problems> {
         let mut expansion = Self::default();
@@ -106,7 +160,7 @@ impl Expansion {
             if of_kind.is_empty() {
                 continue;
             }
-            let outcomes = expand(*kind, &of_kind);
+            let outcomes = expand(*kind, &of_kind, context);
             for (declared, outcome) in of_kind.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(parts) => expansion.add(declared, parts, &mut problems),
@@ -118,6 +172,7 @@ impl Expansion {
                 }
             }
         }
+        problems.because.extend(context.reads.take());
         problems.or(expansion)
     }
 
@@ -142,7 +197,9 @@ impl Expansion {
             self.origins
                 .entry(address.clone())
                 .or_insert_with(|| declared.address.clone());
-            addresses.push(address.clone());
+            if !addresses.contains(&address) {
+                addresses.push(address.clone());
+            }
             self.pieces.push(Piece::new(
                 address.into(),
                 Priority::Parts,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use plumb_api::resource::Manage;
+use plumb_api::resource::{Manage, TextSource};
 use plumb_api::{CompositeSpec, Kind};
 use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// A primitive resource that a composite expands into.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,15 @@ impl Part {
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// Adds a field that a text of the composite fills.
+    pub(super) fn source(self, name: &'static str, text: &TextSource) -> Self {
+        let value = match text {
+            TextSource::Text(text) => Json::from(text.as_str()),
+            TextSource::File(path) => json!({"file": path}),
+        };
+        self.field(name, value)
     }
 
     /// Returns the fields as nodes at the composite's place, with the fields that every part inherits.

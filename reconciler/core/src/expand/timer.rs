@@ -6,7 +6,7 @@ use plumb_api::Kind;
 use plumb_api::period::Period;
 use plumb_api::resource::{ServiceSpec, TimerSpec};
 
-use super::{Outcome, Part, TypedResource};
+use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
 /// The directives of every job; the type's documentation lists them.
 const HARDENING: &str = "PrivateTmp=yes
@@ -21,10 +21,8 @@ LockPersonality=yes
 ";
 
 /// Expands each resource into units of its own.
-pub(super) fn expand(all: &[TypedResource<'_, TimerSpec>]) -> Vec<Outcome> {
-    all.iter()
-        .map(|one| Ok(parts(one.name, one.spec)))
-        .collect()
+pub(super) fn expand(all: &[TypedResource<'_, TimerSpec>], _: &ExpandContext<'_>) -> Vec<Outcome> {
+    each(all, |one| parts(one.name, one.spec))
 }
 
 fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
@@ -97,7 +95,7 @@ fn timer(name: &str, spec: &TimerSpec) -> String {
 }
 
 /// Quotes a word as in systemd.service(5) and escapes its specifiers.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let escaped = word
         .replace('\\', r"\\")
         .replace('"', "\\\"")

@@ -184,7 +184,7 @@ impl Step<'_> {
             HostResult::Held(diagnostics) => {
                 let message = diagnostics.first().map_or_else(
                     || "its manifests have errors".to_owned(),
-                    |d| format!("{}: {}", d.span, d.message),
+                    |d| with_hint(format!("{}: {}", d.span, d.message), d.hint.clone()),
                 );
                 host.wanted = WantedState::Held(message);
                 // The manifest can't say how to treat a held host, so its mode stays.

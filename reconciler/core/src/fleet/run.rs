@@ -228,6 +228,7 @@ impl RunFailure {
             | HostError::NoSession { .. }
             | HostError::NoHostKey { .. }
             | HostError::Denied { .. }
+            | HostError::SudoDenied { .. }
             | HostError::Broken { .. }
             | HostError::Silent { .. } => Contact::Lost,
         };

@@ -164,6 +164,8 @@ pub(super) struct SourceState {
     pub(super) blocked: Option<(ConditionReason, String)>,
     /// The result of the last fetch; `None` before the first.
     pub(super) fetch: Option<Result<(), SourceFault>>,
+    /// The reasons of failed fetches since the last good one; each is recorded once.
+    pub(super) told_faults: Vec<ConditionReason>,
     /// The accepted commit that can't be loaded, and why.
     pub(super) unloadable: Option<(String, String)>,
     pub(super) last_fetch: Option<Timestamp>,
@@ -196,6 +198,7 @@ impl SourceState {
             root_fault: None,
             blocked: None,
             fetch: None,
+            told_faults: Vec::new(),
             unloadable: None,
             last_fetch: None,
             revoked: None,

@@ -125,7 +125,8 @@ impl Step<'_> {
         state.jitter.around(wait)
     }
 
-    /// Stores the result of the fetch and records when it changes.
+    /// Stores the result of the fetch and records when it changes. A source that fails now for one reason and
+    /// now for another is recorded once for each.
     fn fetch_result(&mut self, fault: Option<SourceFault>) {
         let source = &mut self.state.source;
         let before = source.reason(ConditionType::Ready);
@@ -134,7 +135,8 @@ impl Step<'_> {
         source.fetch = Some(fault.map_or(Ok(()), Err));
         source.derive(self.now);
         match (reason, message) {
-            (Some(reason), Some(message)) if before != Some(reason) => {
+            (Some(reason), Some(message)) if !source.told_faults.contains(&reason) => {
+                source.told_faults.push(reason);
                 // The repository was fetched if it is a file of it that can't be read.
                 let reason = match reason {
                     ConditionReason::FilesUnreadable => reason,
@@ -143,6 +145,7 @@ impl Step<'_> {
                 self.warn(None, reason, message, None);
             }
             (None, _) if before.is_some_and(|before| before != ConditionReason::Fetched) => {
+                source.told_faults.clear();
                 let message = "the last fetch succeeded".to_owned();
                 let kind = EventKind::Normal;
                 self.record(None, kind, ConditionReason::FetchRecovered, message, None);

@@ -436,6 +436,47 @@ fn tells_at_once_when_accepted_revision_cannot_be_loaded() {
 }
 
 #[test]
+fn source_that_fails_in_turns_is_recorded_once_for_each_reason() {
+    let mut fleet = Loop::new();
+    fleet.accept("a", &[("ant", &[])]);
+    let fetched = |fleet: &mut Loop, fault: Option<ConditionReason>| {
+        let mut poll = accepted_poll(&"a".repeat(40));
+        if let Some(reason) = fault {
+            poll.fetched = Err(unfetched(reason));
+            poll.verification = Verification::NotDone;
+        }
+        fleet.event(Event::SourcePolled(Box::new(poll)));
+        fleet.now += Duration::from_mins(10);
+        fleet.event(Event::Woke);
+    };
+    let records = fleet.records.len();
+    for _ in 0..5 {
+        fetched(&mut fleet, Some(ConditionReason::Unreachable));
+        fetched(&mut fleet, Some(ConditionReason::Timeout));
+    }
+    fetched(&mut fleet, None);
+    fetched(&mut fleet, Some(ConditionReason::Timeout));
+    let told = fleet.records[records..].iter();
+    let of_fetches = |reason: &&ConditionReason| {
+        let all = [
+            ConditionReason::FetchFailed,
+            ConditionReason::FetchRecovered,
+        ];
+        all.contains(reason)
+    };
+    let told: Vec<_> = told.filter(of_fetches).copied().collect();
+    assert_eq!(
+        told,
+        [
+            ConditionReason::FetchFailed,
+            ConditionReason::FetchFailed,
+            ConditionReason::FetchRecovered,
+            ConditionReason::FetchFailed,
+        ]
+    );
+}
+
+#[test]
 fn skewed_clocks_are_a_condition_while_they_last() {
     let mut fleet = Loop::new();
     fleet.event(Event::Started);

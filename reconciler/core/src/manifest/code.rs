@@ -27,6 +27,7 @@ codes! {
     EXPRESSION "expression" "An expression or a template can't be parsed or evaluated. Put literal braces between {% raw %} and {% endraw %}.";
     CONTENT "content" "`content` is one of: text (never rendered), `{template: \"…\"}`, `{file: files/x}`, `{templateFile: files/x.j2}`.";
     STAND_IN "stand-in" "The file's bytes in git stand for others: it is a Git LFS pointer, or git-crypt encrypted it. Only a working folder has the real bytes, so hosts would get the wrong ones.";
+    FILE_TOO_LARGE "file-too-large" "The file is larger than one file of the repository may be, so its bytes aren't read. A host that refers to it stays at its last desired state. Nothing else is affected.";
     PATCH "patch" "A JSON Patch (RFC 6902) can't be applied to the composed resources, or its `test` failed.";
     ADDRESS "address" "An address in a network is missing, outside of its subnets, or used twice.";
     CONNECT "connect" "An entry of `connect` has no address: it needs one of `address`, `network` and `endpoint`, and the host must have it.";

@@ -3,6 +3,8 @@
 mod address;
 mod checks;
 
+pub(crate) use checks::endpoint_address;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plumb_api::FleetName;
 use plumb_api::kind::{FleetSpec, HostState, ObjectKind};
-use plumb_document::{Diagnostic, Map, Node, Value, decode};
+use plumb_document::{Diagnostic, Map, Node, SourceFile, Value, decode};
 
 use super::object::{self, Broken};
 use super::{code, host};
@@ -21,8 +21,8 @@ pub(crate) struct FleetObject {
     pub(crate) alertmanagers: Option<Node>,
 }
 
-pub(crate) fn read(file: &Arc<str>, bytes: &[u8]) -> Result<FleetObject, Broken> {
-    let object = object::read(file, bytes, ObjectKind::Fleet, None)?;
+pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject, Broken> {
+    let object = object::read(file, content, ObjectKind::Fleet, None)?;
     let broken = |diagnostics| Broken {
         labels: None,
         diagnostics,

@@ -12,6 +12,7 @@ mod object;
 mod profile;
 mod reference;
 pub mod selector;
+mod too_large;
 mod unsupported;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,18 +21,19 @@ use std::sync::Arc;
 
 use plumb_api::kind::ObjectKind;
 use plumb_api::{FleetName, HostName};
-use plumb_document::{Diagnostic, SourceMap, Span};
+use plumb_document::{Diagnostic, SourceFile, SourceMap, Span};
 
 use crate::parallel;
 use crate::render::Engine;
 
-pub(crate) use facts::{EndpointFact, Facts, HostFacts, HostNetwork};
+pub(crate) use facts::{EndpointFact, Facts, HostFacts, HostNetwork, endpoint_address};
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};
 pub(crate) use network::Network;
 pub(crate) use object::Broken;
 pub(crate) use profile::{Profile, include};
 pub(crate) use reference::{FieldRef, closest_address};
+pub(crate) use too_large::too_large;
 pub(crate) use unsupported::{TYPES, diagnostic as unsupported_diagnostic};
 
 /// The files of a revision, by path from the repository's root.
@@ -43,7 +45,7 @@ pub struct Sources<R> {
     /// The revision.
     pub revision: R,
     /// Its files.
-    pub files: BTreeMap<Arc<str>, Arc<[u8]>>,
+    pub files: BTreeMap<Arc<str>, SourceFile>,
 }
 
 /// A loaded fleet, with all diagnostics.
@@ -90,8 +92,10 @@ impl<R> Fleet<R> {
     /// Returns the text of every file, for snippets.
     pub fn source_map(&self) -> SourceMap {
         let mut map = SourceMap::default();
-        for (file, bytes) in self.manifests.files.iter() {
-            map.insert(file.clone(), bytes.clone());
+        for (file, found) in self.manifests.files.iter() {
+            if let Some(bytes) = found.bytes() {
+                map.insert(file.clone(), bytes.clone());
+            }
         }
         map
     }
@@ -168,7 +172,7 @@ impl From<Vec<Diagnostic>> for Problems {
 /// Everything of a revision that doesn't depend on one host.
 #[derive(Debug)]
 pub(crate) struct Manifests {
-    pub(crate) files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>,
+    pub(crate) files: Arc<BTreeMap<Arc<str>, SourceFile>>,
     pub(crate) name: FleetName,
     pub(crate) fleet: Result<FleetObject, Broken>,
     pub(crate) hosts: BTreeMap<HostName, Entry<Host>>,
@@ -290,18 +294,18 @@ impl ObjectIndex {
     }
 }
 
-fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> ObjectIndex {
+fn find(files: &BTreeMap<Arc<str>, SourceFile>) -> ObjectIndex {
     let mut found = ObjectIndex::default();
     let files: Vec<_> = files.iter().collect();
-    let read = parallel::map(&files, |(file, bytes)| match place(file) {
+    let read = parallel::map(&files, |(file, found)| match place(file) {
         Place::Object(kind, name) if plumb_api::name::is_label(name) => {
-            Some(object::read(file, bytes, kind, Some(name)))
+            Some(object::read(file, found, kind, Some(name)))
         }
         _ => None,
     });
-    for ((file, bytes), read) in files.into_iter().zip(read) {
+    for ((file, content), read) in files.into_iter().zip(read) {
         match place(file) {
-            Place::Fleet => found.fleet = Some(fleet::read(file, bytes)),
+            Place::Fleet => found.fleet = Some(fleet::read(file, content)),
             Place::Object(
                 kind @ (ObjectKind::Host | ObjectKind::Profile | ObjectKind::Network),
                 name,
@@ -331,7 +335,10 @@ fn find(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> ObjectIndex {
                 )
                 .hint("rename it to end with .yaml"),
             ),
-            Place::Other => found.loose.extend(misplaced(file, bytes)),
+            Place::Other => {
+                let misplaced = content.bytes().and_then(|bytes| misplaced(file, bytes));
+                found.loose.extend(misplaced);
+            }
         }
     }
     found
@@ -426,7 +433,7 @@ impl TypedObject {
     }
 }
 
-fn read(files: Arc<BTreeMap<Arc<str>, Arc<[u8]>>>) -> Manifests {
+fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     let ObjectIndex {
         fleet,
         objects,

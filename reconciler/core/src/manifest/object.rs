@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plumb_api::kind::{API_VERSION, ObjectKind};
-use plumb_document::{Diagnostic, Node, Span, closest, decode, parse};
+use plumb_document::{Diagnostic, Node, SourceFile, Span, closest, decode, parse};
 
-use super::{code, unsupported};
+use super::{code, too_large, unsupported};
 
 /// An object's header and its untyped spec.
 #[derive(Debug, Clone)]
@@ -35,11 +35,17 @@ pub(crate) struct Broken {
 /// Reads a file that must contain an object of this kind and name.
 pub(crate) fn read(
     file: &Arc<str>,
-    bytes: &[u8],
+    content: &SourceFile,
     kind: ObjectKind,
     name: Option<&str>,
 ) -> Result<Object, Broken> {
-    let node = parse(file, bytes).map_err(|diagnostics| Broken {
+    let parsed = match content {
+        SourceFile::Bytes(bytes) => parse(file, bytes),
+        SourceFile::TooLarge(large) => {
+            Err(vec![too_large(file, *large, &Span::of_file(file.clone()))])
+        }
+    };
+    let node = parsed.map_err(|diagnostics| Broken {
         labels: None,
         diagnostics,
     })?;

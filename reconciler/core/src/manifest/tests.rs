@@ -3,7 +3,7 @@ use super::*;
 fn told(files: &[(&str, &str)]) -> String {
     let files = files
         .iter()
-        .map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes())))
+        .map(|(path, text)| (Arc::from(*path), text.as_bytes().into()))
         .collect();
     let diagnostics = load(Sources {
         revision: (),

@@ -180,8 +180,15 @@ pub(super) fn order(
             }
         }
         for reader in couplings.readers(address) {
+            let reacts = spec_of(goal, &found, reader)
+                .is_some_and(|spec| couplings.reaction(reader, spec, address).is_some());
             // As strict as an explicit order: a restart before its cause would have no effect.
-            request(Strength::Explicit, reader, address);
+            let strength = if reacts {
+                Strength::Explicit
+            } else {
+                Strength::Implicit
+            };
+            request(strength, reader, address);
         }
     }
     let mut edges = Edges::default();

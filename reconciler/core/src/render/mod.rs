@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value as Jinja};
-use plumb_document::{Diagnostic, Entry, Map, Node, Style, Value};
+use plumb_document::{Diagnostic, Entry, Map, Node, SourceFile, Style, Value};
 
 use crate::manifest::{ObjectIdSet, code};
 use template::{Compiled, Form};
@@ -150,14 +150,15 @@ fn environment() -> Environment<'static> {
 
 impl Engine {
     /// Creates an engine with the template files of a revision.
-    pub(crate) fn new(files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Self {
+    pub(crate) fn new(files: &BTreeMap<Arc<str>, SourceFile>) -> Self {
         let mut engine = Self {
             env: environment(),
             known: HashMap::new(),
             files: HashMap::new(),
         };
-        for (file, bytes) in files.iter().filter(|(file, _)| file.starts_with("files/")) {
+        for (file, found) in files.iter().filter(|(file, _)| file.starts_with("files/")) {
             if file.ends_with(".j2")
+                && let Some(bytes) = found.bytes()
                 && let Ok(text) = std::str::from_utf8(bytes)
             {
                 engine.compile(text);

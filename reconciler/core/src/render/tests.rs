@@ -26,7 +26,7 @@ fn an_engine_renders_what_it_learnt_and_what_it_did_not() {
 fn what_a_text_looks_at_is_known_before_it_is_rendered() {
     let mut engine = Engine::new(&BTreeMap::from([(
         Arc::from("files/x.j2"),
-        Arc::from(b"{{ params.a }}".as_slice()),
+        b"{{ params.a }}".as_slice().into(),
     )]));
     let tree = node(
         "a: \"{{ host.x }}\"\nb: \"{{ fleet.domain }}\"\nc: \"{{ params.x }} {{ instance }}\"\nd: {templateFile: files/x.j2}\ne: {templateFile: files/y.j2}\nf: {template: \"{{ host }}\"}\n",

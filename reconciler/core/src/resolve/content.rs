@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use plumb_api::Digest;
-use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, Style, Value, closest};
+use plumb_document::{Diagnostic, Entry, Key, Map, Node, SourceFile, Span, Style, Value, closest};
 
-use crate::manifest::{Manifests, code, unsupported_diagnostic};
+use crate::manifest::{Manifests, code, too_large, unsupported_diagnostic};
 use crate::render::Context;
 
 const FORMS: &str =
@@ -103,7 +103,11 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
             .hint("move it under files/, so that rules by path can tell contents from manifests"),
         ]);
     }
-    if let Some((file, bytes)) = manifests.files.get_key_value(path) {
+    if let Some((file, found)) = manifests.files.get_key_value(path) {
+        let bytes = match found {
+            SourceFile::Bytes(bytes) => bytes,
+            SourceFile::TooLarge(large) => return Err(vec![too_large(path, *large, &node.span)]),
+        };
         match StandIn::of(bytes) {
             Some(stand_in) => Err(vec![stand_in.diagnostic(path, &node.span)]),
             None => Ok((file.clone(), bytes.clone())),

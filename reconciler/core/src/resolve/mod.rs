@@ -96,6 +96,8 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
         };
         hosts.insert(name.clone(), result);
     }
+    let unused = manifests.large_and_unused(found.0.values());
+    found.add(&unused, None);
     Resolved {
         fleet: manifests.name.clone(),
         hosts,

@@ -50,7 +50,11 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
             }
         }
         for reader in couplings.readers(one.address) {
-            if let Some(later) = find(reader) {
+            // An order that the manifest writes wins: a source may come after the package that it needs.
+            let reversed = one.built.requires.iter().any(|dependency| {
+                dependency.strength == Strength::Explicit && dependency.address == *reader
+            });
+            if let Some(later) = find(reader).filter(|_| !reversed) {
                 before[later].push(index(at));
             }
         }

@@ -2,8 +2,10 @@ mod composing;
 mod composites;
 mod facts;
 mod holding;
+mod monitoring;
 mod rendering;
 mod sudoers;
+mod system;
 mod template;
 mod timer;
 
@@ -22,7 +24,7 @@ pub(crate) fn sources(files: &[(&str, &str)]) -> Sources<()> {
     let fleet = [FLEET];
     let all = fleet.iter().chain(files);
     let files = all
-        .map(|(path, text)| (Arc::from(*path), Arc::from(text.as_bytes())))
+        .map(|(path, text)| (Arc::from(*path), text.as_bytes().into()))
         .collect();
     Sources {
         revision: (),

@@ -11,7 +11,7 @@ use plumb_core::fleet::{
     StartRun,
 };
 use plumb_core::plan::{Planned, Refusal};
-use plumb_core::ports::HostError;
+use plumb_core::ports::{Denial, HostError};
 use plumb_core::reason::ConditionReason;
 
 use crate::repository::Repository;
@@ -129,6 +129,7 @@ impl Machine {
                 let error = HostError::Denied {
                     host,
                     user: "root".to_owned(),
+                    cause: Denial::KeysRejected,
                     reason: "publickey".to_owned(),
                 };
                 failure(&mut report, &error, FailedIn::Contact);

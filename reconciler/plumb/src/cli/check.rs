@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use plumb_adapters::git::Repository;
+use plumb_core::manifest::code::FILE_TOO_LARGE;
 use plumb_document::Diagnostic;
 use plumb_trust::Oid;
 use plumb_trust::policy::codes::IDENTITY_LOCKED_OUT;
@@ -72,6 +73,7 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Re
     let counts = |found: &&Diagnostic| found.is_error() && found.code != IDENTITY_LOCKED_OUT;
     let errors = workspace.diagnostics.iter().filter(counts).count();
     if errors == 0 {
+        warn_of_large_files(&workspace, shell);
         return Ok(());
     }
     shell.say(render_diagnostics(
@@ -84,4 +86,16 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Re
             "fix the errors, or push anyway with `git push --no-verify`: the hosts that the errors concern then stay at their last good state",
         ),
     )
+}
+
+/// Warns of files that are too large to be read: nobody uses them yet, and they can't leave the history again.
+fn warn_of_large_files(workspace: &Workspace, shell: &Shell) {
+    let all = workspace.diagnostics.iter();
+    let large: Vec<_> = all
+        .filter(|found| found.code == FILE_TOO_LARGE)
+        .cloned()
+        .collect();
+    if !large.is_empty() {
+        shell.say(render_diagnostics(&large, &workspace.sources, shell.err));
+    }
 }

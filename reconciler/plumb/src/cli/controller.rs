@@ -89,7 +89,12 @@ async fn serve(
     }
     // Open the store first: its lock shows if another controller uses this state folder.
     let parts = parts(&config, revoked)?;
-    let listeners = Listeners::open(&config.socket, config.listen, config.url.as_deref()).await?;
+    let listeners = Listeners::open(
+        &config.socket,
+        config.listen,
+        config.url.as_ref().map(|url| &*url.value),
+    )
+    .await?;
     let address = listeners.address();
     let (handle, mut driving) = Loop::start(parts, settings(&config, take_over)?)
         .await
@@ -197,7 +202,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
     settings.take_over = take_over;
     settings.routes = routes(config);
     if let Some(runbooks) = &config.runbooks {
-        settings.alerting.runbooks.clone_from(runbooks);
+        settings.alerting.runbooks.clone_from(&runbooks.value);
     }
     settings.generator_url = config.page().unwrap_or_default();
     Ok(settings)

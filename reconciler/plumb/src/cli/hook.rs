@@ -1,6 +1,7 @@
 //! Implements the git hooks; the shims in `hooks/` have no logic.
 
 mod accepted_state;
+mod bounds;
 mod input;
 mod install;
 mod judge;
@@ -27,8 +28,8 @@ pub(super) use tags::{HeartbeatTag, heartbeat_tag};
 /// Run a git hook
 ///
 /// The scripts in hooks/ call this; git passes the pushed refs on standard input. `pre-receive` refuses
-/// commits that can never be accepted and commits that no identity signed or approved. It accepts
-/// commits that only wait for approvals. Hooks only inform the person who pushes: the controller judges
+/// commits that can never be accepted, commits that no identity signed or approved, and commits whose
+/// files exceed a bound. It accepts commits that only wait for approvals. Hooks only inform the person who pushes: the controller judges
 /// everything again.
 #[derive(Debug, Args)]
 pub(super) struct Hook {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use plumb_api::LoginUrl;
 use plumb_document::{Diagnostic, Severity, SourceMap, Span};
 
 use crate::palette::Palette;
@@ -112,7 +113,8 @@ impl Snippet {
 fn named(span: &Span, sources: &SourceMap) -> Option<NamedSource<String>> {
     sources
         .text(span.file())
-        .map(|text| NamedSource::new(&**span.file(), text.to_owned()))
+        // A line of an address shows its login.
+        .map(|text| NamedSource::new(&**span.file(), LoginUrl::mask(text)))
 }
 
 fn range(span: &Span) -> std::ops::Range<usize> {

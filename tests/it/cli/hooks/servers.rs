@@ -185,3 +185,50 @@ fn the_branch_that_is_judged_is_the_policy_s() {
     );
     assert_eq!(env.git("server.git", &["rev-parse", "prod"]), first);
 }
+
+#[test]
+fn large_file_that_nobody_uses_goes_through_with_a_warning() {
+    let env = Environment::new();
+    server(&env);
+    install(&env, "fleet/.git/hooks", &["pre-push"]);
+    let large = std::fs::File::create(env.path("fleet/files/backup.tar")).unwrap();
+    large.set_len(17 << 20).unwrap();
+    let told = "files/backup.tar has 17825792 bytes; the limit is 16777216";
+    env.plumb("fleet", &["check"])
+        .exits(0)
+        .stdout_has(&[told, "no errors"]);
+    env.commit("A backup", &["-S"]);
+    env.try_git("fleet", &["push", "origin", "main"])
+        .exits(0)
+        .stderr_has(&[told]);
+    // Once a host uses it, the host would be held.
+    env.write(
+        "fleet/hosts/user.yaml",
+        "kind: Host\nmetadata: {name: user}\nspec:\n  arch: x86_64\n  resources: {file: {/x: {content: {file: files/backup.tar}}}}\n",
+    );
+    let check = env.plumb("fleet", &["check", "-o", "json"]).exits(1).json();
+    let found = &check["diagnostics"][0];
+    assert_eq!(found["code"], "file-too-large");
+    assert_eq!(found["file"], "hosts/user.yaml");
+    assert_eq!(found["hosts"], serde_json::json!(["user"]));
+    env.commit("A user", &["-S"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.stderr_has(&[told, "user stays at its last good state"]);
+}
+
+#[test]
+fn server_refuses_what_no_controller_could_load() {
+    let env = Environment::new();
+    let first = server(&env);
+    let large = std::fs::File::create(env.path("fleet/fleet.yaml")).unwrap();
+    large.set_len(17 << 20).unwrap();
+    let commit = env.commit("A heap", &["-S"]);
+    let push = env.try_git("fleet", &["push", "origin", "main"]);
+    assert_ne!(push.code, 0);
+    push.stderr_has(&[
+        &format!("no controller could follow {}", &commit[..12]),
+        "fleet.yaml has 17825792 bytes; the limit is 16777216",
+    ]);
+    assert_eq!(env.git("server.git", &["rev-parse", "main"]), first);
+}

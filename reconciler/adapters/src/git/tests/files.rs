@@ -1,12 +1,18 @@
 use std::os::unix::fs::symlink;
 
-use plumb_trust::ObjectFormat;
 use plumb_trust::object::ObjectKind;
+use plumb_trust::source::{Files, SourceFile, TooLarge};
+use plumb_trust::{ObjectFormat, Oid};
 
-use super::super::Repository;
-use super::super::files::{FilesError, tree, work_tree};
+use super::super::files::{FILE, FilesError, tree, work_tree};
 use super::super::write::{Mode, Writer};
+use super::super::{Repository, RevisionBounds};
 use super::Place;
+
+/// The bytes of a file, which must have been read.
+fn bytes<'a>(files: &'a Files, path: &str) -> &'a [u8] {
+    files[path].bytes().unwrap()
+}
 
 #[test]
 fn only_the_places_of_a_fleet_are_read() {
@@ -40,9 +46,9 @@ fn only_the_places_of_a_fleet_are_read() {
         "trust/policy.yaml",
     ];
     assert_eq!(files.keys().collect::<Vec<_>>(), expected);
-    assert_eq!(&*files["files/script"], &[0, 159, 255]);
+    assert_eq!(bytes(&files, "files/script"), [0, 159, 255]);
     // A link stands for its own text, never for what it points at.
-    assert_eq!(&*files["hosts/link.yaml"], b"../files/evil");
+    assert_eq!(bytes(&files, "hosts/link.yaml"), b"../files/evil");
 
     // The same from a folder.
     let folder = place.path("work");
@@ -71,37 +77,89 @@ fn links_out_of_a_folder_are_never_followed() {
     symlink(outside.join("secret.yaml"), folder.join("fleet.yaml")).unwrap();
     let files = work_tree(&folder).unwrap();
     assert!(
-        files.values().all(|bytes| **bytes != *b"secret"),
+        files
+            .values()
+            .all(|file| **file.bytes().unwrap() != *b"secret"),
         "{files:?}"
     );
     assert!(!files.contains_key("hosts/secret.yaml"));
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn file_that_is_too_large_is_kept_by_name_alone() {
+    let large = SourceFile::TooLarge(TooLarge {
+        size: FILE + 1,
+        limit: FILE,
+    });
     let place = Place::new();
     let folder = place.path("work");
     std::fs::create_dir_all(folder.join("files")).unwrap();
+    std::fs::write(folder.join("files/small"), "small").unwrap();
     let file = std::fs::File::create(folder.join("files/large")).unwrap();
-    file.set_len(super::super::files::FILE + 1).unwrap();
-    assert_eq!(
-        work_tree(&folder),
-        Err(FilesError::Large {
-            path: "files/large".to_owned()
-        })
-    );
+    file.set_len(FILE + 1).unwrap();
+    let files = work_tree(&folder).unwrap();
+    assert_eq!(files["files/large"], large);
+    assert_eq!(bytes(&files, "files/small"), b"small");
 
     let writer =
         Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
-    let bytes = vec![0; usize::try_from(super::super::files::FILE).unwrap() + 1];
+    let content = vec![0; usize::try_from(FILE).unwrap() + 1];
     let root = writer
-        .tree([("files/large", Mode::File, bytes.as_slice())])
+        .tree([
+            ("files/large", Mode::File, content.as_slice()),
+            ("files/most", Mode::File, &content[1..]),
+        ])
         .unwrap();
     let repository = Repository::open(writer.path()).unwrap();
-    let error = tree(repository.objects(), &root).unwrap_err().to_string();
-    assert!(
-        error == "files/large is larger than 16777216 bytes",
-        "{error}"
+    let files = tree(repository.objects(), &root).unwrap();
+    assert_eq!(files["files/large"], large);
+    assert_eq!(bytes(&files, "files/most").len() as u64, FILE);
+}
+
+#[test]
+fn revision_is_judged_by_what_is_read_of_it() {
+    let place = Place::new();
+    let writer =
+        Writer::create(&place.path("x.git"), ObjectFormat::Sha1, "refs/heads/main").unwrap();
+    let content = vec![0; usize::try_from(FILE).unwrap() + 1];
+    let large = writer.raw(ObjectKind::Blob, &content).unwrap();
+    let most = writer.raw(ObjectKind::Blob, &content[1..]).unwrap();
+    let one = writer.raw(ObjectKind::Blob, b"1").unwrap();
+    let entry = |raw: &mut Vec<u8>, head: &str, id: &Oid| {
+        raw.extend_from_slice(head.as_bytes());
+        raw.push(0);
+        raw.extend_from_slice(id.as_bytes());
+    };
+    let check = |files: &[&Oid], fleet: &Oid| {
+        let mut raw = Vec::new();
+        for (at, id) in files.iter().enumerate() {
+            entry(&mut raw, &format!("100644 {at:03}"), id);
+        }
+        let files = writer.raw(ObjectKind::Tree, &raw).unwrap();
+        let mut docs = Vec::new();
+        entry(&mut docs, "100644 not-read", &most);
+        let docs = writer.raw(ObjectKind::Tree, &docs).unwrap();
+        let mut raw = Vec::new();
+        entry(&mut raw, "40000 docs", &docs);
+        entry(&mut raw, "40000 files", &files);
+        entry(&mut raw, "100644 fleet.yaml", fleet);
+        let root = writer.raw(ObjectKind::Tree, &raw).unwrap();
+        let repository = Repository::open(writer.path()).unwrap();
+        let judged = RevisionBounds::new(repository.objects()).check(&root);
+        judged.map_err(|error| error.to_string())
+    };
+    // All that is read may have 32 times the size of a file; of a larger file only the name counts.
+    let mut files = vec![&most; 31];
+    files.extend([&large, &large]);
+    assert_eq!(check(&files, &one), Ok(()));
+    files.push(&most);
+    assert_eq!(
+        check(&files, &one),
+        Err("the files have more than 536870912 bytes together".to_owned())
+    );
+    assert_eq!(
+        check(&[], &large),
+        Err("fleet.yaml has 16777217 bytes; the limit is 16777216".to_owned())
     );
 }
 
@@ -160,7 +218,7 @@ fn folder_is_read_as_git_stores_it() {
     let folder = committed(&place, attributes, "files/fw.bin", POINTER.as_bytes());
     std::fs::write(folder.join("files/fw.bin"), &real).unwrap();
     let changed = work_tree(&folder).unwrap();
-    let text = String::from_utf8_lossy(&changed["files/fw.bin"]).into_owned();
+    let text = String::from_utf8_lossy(bytes(&changed, "files/fw.bin")).into_owned();
     assert!(text.starts_with("version https://git-lfs"), "{text}");
     assert!(text.ends_with("size 12345\n"), "what a commit would store");
     // What git is told to take for unchanged is what it has.
@@ -169,11 +227,11 @@ fn folder_is_read_as_git_stores_it() {
         &["update-index", "--assume-unchanged", "files/fw.bin"],
     );
     let files = work_tree(&folder).unwrap();
-    assert_eq!(&*files["files/fw.bin"], POINTER.as_bytes());
+    assert_eq!(bytes(&files, "files/fw.bin"), POINTER.as_bytes());
     // A file that was never added becomes a pointer too.
     std::fs::write(folder.join("files/new.bin"), "real").unwrap();
     let files = work_tree(&folder).unwrap();
-    assert!(files["files/new.bin"].starts_with(b"version https://git-lfs"));
+    assert!(bytes(&files, "files/new.bin").starts_with(b"version https://git-lfs"));
 }
 
 #[test]
@@ -188,8 +246,8 @@ fn unlocked_git_crypt_file_is_read_as_encrypted() {
     std::fs::create_dir(folder.join("files/secret")).unwrap();
     std::fs::write(folder.join("files/secret/key"), "in clear").unwrap();
     let files = work_tree(&folder).unwrap();
-    assert!(files["files/secret/key"].starts_with(b"\0GITCRYPT\0"));
-    assert_eq!(&*files["files/plain"], b"plain");
+    assert!(bytes(&files, "files/secret/key").starts_with(b"\0GITCRYPT\0"));
+    assert_eq!(bytes(&files, "files/plain"), b"plain");
 }
 
 #[test]
@@ -204,8 +262,8 @@ fn line_ends_of_a_folder_are_those_of_git() {
     std::fs::write(folder.join("files/a.txt"), "one\r\nthree\r\n").unwrap();
     std::fs::write(folder.join("files/b.dat"), "one\r\n").unwrap();
     let files = work_tree(&folder).unwrap();
-    assert_eq!(&*files["files/a.txt"], b"one\nthree\n");
-    assert_eq!(&*files["files/b.dat"], b"one\r\n", "no attribute");
+    assert_eq!(bytes(&files, "files/a.txt"), b"one\nthree\n");
+    assert_eq!(bytes(&files, "files/b.dat"), b"one\r\n", "no attribute");
 }
 
 #[test]
@@ -214,5 +272,5 @@ fn bytes_that_replace_a_pointer_are_judged_as_they_are() {
     let folder = committed(&place, "", "files/fw.bin", POINTER.as_bytes());
     std::fs::write(folder.join("files/fw.bin"), "real").unwrap();
     let files = work_tree(&folder).unwrap();
-    assert_eq!(&*files["files/fw.bin"], b"real");
+    assert_eq!(bytes(&files, "files/fw.bin"), b"real");
 }

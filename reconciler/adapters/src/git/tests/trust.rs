@@ -129,7 +129,7 @@ fn signed_commits_are_accepted_and_deployed_as_far_as_they_are() {
         assert_eq!(outcome.verdict, Verdict::Accept, "{:#?}", outcome.steps);
         assert_eq!(outcome.accepted, by_bob);
         let files = block_on(source.files(outcome.revision().unwrap())).unwrap();
-        assert_eq!(&*files["profiles/a.yaml"], b"2");
+        assert_eq!(**files["profiles/a.yaml"].bytes().unwrap(), *b"2");
 
         // Two are needed for a host; the second comes as a tag.
         let host = [("profiles/a.yaml", "2"), ("hosts/a.yaml", "kind: Host\n")];

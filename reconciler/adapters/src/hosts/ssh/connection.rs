@@ -45,7 +45,7 @@ pub(super) enum NoConnection {
     /// It showed a host key that isn't pinned.
     WrongKey(String),
     /// The login failed.
-    Refused(String),
+    Refused(Refused),
     /// It answered, and has no algorithm in common with us.
     NoCommonAlgorithm(String),
 }
@@ -138,7 +138,7 @@ pub(super) async fn open(
     let entering = login::enter(&mut handle, endpoint, &settings.identities, known);
     match timeout(settings.timeouts.login, entering).await {
         Ok(Ok(())) => {}
-        Ok(Err(Refused(why))) => return Err(NoConnection::Refused(why)),
+        Ok(Err(refused)) => return Err(NoConnection::Refused(refused)),
         Err(_) => {
             return Err(NoConnection::Unreachable(format!(
                 "no login within {} s",

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plumb_core::desired::Endpoint;
+use plumb_core::ports::Denial;
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
@@ -25,8 +26,36 @@ pub enum Identity {
 /// by default.
 const OFFERED: usize = 5;
 
-/// The reason why the login failed.
-pub(super) struct Refused(pub(super) String);
+/// A failed login: its cause, and each method that was tried.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) cause: Denial,
+    pub(super) reason: String,
+}
+
+/// The failed methods of one login.
+#[derive(Default)]
+struct Attempts(Vec<(Denial, String)>);
+
+impl Attempts {
+    fn failed(&mut self, cause: Denial, message: String) {
+        self.0.push((cause, message));
+    }
+
+    /// Returns the whole failure. A server's answer counts more than what wasn't offered to it.
+    fn refused(self) -> Refused {
+        let cause = self.0.iter().map(|(cause, _)| *cause).max();
+        let messages: Vec<_> = self.0.into_iter().map(|(_, message)| message).collect();
+        Refused {
+            cause: cause.unwrap_or(Denial::NoUsableKey),
+            reason: if messages.is_empty() {
+                "no key to log in with: give the controller a key file or an ssh-agent".to_owned()
+            } else {
+                messages.join("; ")
+            },
+        }
+    }
+}
 
 /// Logs in with the first identity that the server accepts. Of an ssh-agent's keys, it first tries
 /// the one that the endpoint accepted last.
@@ -36,7 +65,7 @@ pub(super) async fn enter(
     identities: &[Identity],
     known: &KnownHost,
 ) -> Result<(), Refused> {
-    let mut tried = Vec::new();
+    let mut tried = Attempts::default();
     for identity in identities {
         let done = match identity {
             Identity::KeyFile(path) => by_file(handle, endpoint, path, &mut tried).await,
@@ -46,15 +75,12 @@ pub(super) async fn enter(
             return Ok(());
         }
         if handle.is_closed() {
-            tried.push("the server closed the connection".to_owned());
+            let closed = "the server closed the connection".to_owned();
+            tried.failed(Denial::LoginFailed, closed);
             break;
         }
     }
-    Err(Refused(if tried.is_empty() {
-        "no key to log in with: give the controller a key file or an ssh-agent".to_owned()
-    } else {
-        tried.join("; ")
-    }))
+    Err(tried.refused())
 }
 
 /// Checks that a key file can be used to log in, before connecting to any host.
@@ -110,12 +136,12 @@ async fn by_file(
     handle: &mut Handle<ConnectionHandler>,
     endpoint: &Endpoint,
     path: &Path,
-    tried: &mut Vec<String>,
+    tried: &mut Attempts,
 ) -> bool {
     let key = match read(path).await {
         Ok(key) => key,
         Err(why) => {
-            tried.push(why);
+            tried.failed(Denial::NoUsableKey, why);
             return false;
         }
     };
@@ -132,15 +158,15 @@ async fn by_agent(
     endpoint: &Endpoint,
     socket: &Path,
     known: &KnownHost,
-    tried: &mut Vec<String>,
+    tried: &mut Attempts,
 ) -> bool {
     let mut agent = match AgentClient::connect_uds(socket).await {
         Ok(agent) => agent,
         Err(error) => {
-            tried.push(format!(
-                "can't ask the ssh-agent at {}: {error}",
-                socket.display()
-            ));
+            tried.failed(
+                Denial::NoUsableKey,
+                format!("can't ask the ssh-agent at {}: {error}", socket.display()),
+            );
             return false;
         }
     };
@@ -151,18 +177,18 @@ async fn by_agent(
     let mut keys = match agent.request_identities().await {
         Ok(keys) => keys,
         Err(error) => {
-            tried.push(format!(
-                "can't ask the ssh-agent at {}: {error}",
-                socket.display()
-            ));
+            tried.failed(
+                Denial::NoUsableKey,
+                format!("can't ask the ssh-agent at {}: {error}", socket.display()),
+            );
             return false;
         }
     };
     if keys.is_empty() {
-        tried.push(format!(
-            "the ssh-agent at {} holds no key",
-            socket.display()
-        ));
+        tried.failed(
+            Denial::NoUsableKey,
+            format!("the ssh-agent at {} holds no key", socket.display()),
+        );
     }
     let name = |key: &AgentIdentity| key.public_key().fingerprint(HashAlg::Sha256).to_string();
     let last = known.login(endpoint);
@@ -198,17 +224,20 @@ async fn by_agent(
     false
 }
 
-fn settled(answer: Result<AuthResult, String>, what: &str, tried: &mut Vec<String>) -> bool {
+fn settled(answer: Result<AuthResult, String>, what: &str, tried: &mut Attempts) -> bool {
     match answer {
         Ok(AuthResult::Success) => return true,
         Ok(AuthResult::Failure {
             partial_success: true,
             ..
-        }) => tried.push(format!(
-            "{what} was accepted, but the server requires a second factor"
-        )),
-        Ok(AuthResult::Failure { .. }) => tried.push(format!("{what} was rejected")),
-        Err(why) => tried.push(format!("{what}: {why}")),
+        }) => tried.failed(
+            Denial::SecondFactor,
+            format!("{what} was accepted, but the server requires a second factor"),
+        ),
+        Ok(AuthResult::Failure { .. }) => {
+            tried.failed(Denial::KeysRejected, format!("{what} was rejected"));
+        }
+        Err(why) => tried.failed(Denial::LoginFailed, format!("{what}: {why}")),
     }
     false
 }

@@ -222,12 +222,13 @@ impl Ssh {
                         reason: format!("{reason} (at {place})"),
                     });
                 }
-                Err(NoConnection::Refused(reason)) => {
+                Err(NoConnection::Refused(refused)) => {
                     all.push(format!("{place}: no login"));
                     worst.get_or_insert(HostError::Denied {
                         host: host(),
                         user: endpoint.user.clone(),
-                        reason,
+                        cause: refused.cause,
+                        reason: refused.reason,
                     });
                 }
             }

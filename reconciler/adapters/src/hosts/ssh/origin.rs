@@ -11,7 +11,8 @@ use super::place::{self, Login, PlaceError};
 use super::pool::ParkedConnection;
 use super::{ConnectSettings, Ssh};
 use crate::hosts::conversation::{FailedStart, Origin, ResendRule};
-use crate::hosts::line::{Exit, ExitInfo, Line};
+use crate::hosts::line::{ExitInfo, Line};
+use crate::hosts::sudo;
 
 /// The stage of a session's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,15 +114,14 @@ impl SshOrigin {
         let Some(connection) = &self.connection else {
             return self.broken(end.exit_info.to_string());
         };
-        let words = end.exit_info.stderr.text();
-        let refused = Login::of(&connection.user) == Login::Sudo
-            && matches!(end.exit_info.exit, Some(Exit::Status(1 | 127)))
-            && words.contains("sudo");
-        if refused {
-            return HostError::Denied {
+        if Login::of(&connection.user) == Login::Sudo
+            && let Some(cause) = sudo::refusal(&end.exit_info)
+        {
+            return HostError::SudoDenied {
                 host,
                 user: connection.user.clone(),
-                reason: words,
+                cause,
+                reason: sudo::reason(cause, &end.exit_info),
             };
         }
         if end.exit_info.exit.is_none() && !connection.stands() {

@@ -47,7 +47,8 @@ impl Login {
     fn command(self, script: &str) -> String {
         match self {
             Self::Root => format!("exec /bin/sh -c '{script}'"),
-            Self::Sudo => format!("exec sudo -n -- /bin/sh -c '{script}'"),
+            // sudo's refusals are told apart by their words.
+            Self::Sudo => format!("exec env LC_ALL=C sudo -n -- /bin/sh -c '{script}'"),
         }
     }
 }

@@ -75,9 +75,9 @@ async fn read_host_key(
         Err(
             NoConnection::Unreachable(why)
             | NoConnection::WrongKey(why)
-            | NoConnection::Refused(why)
             | NoConnection::NoCommonAlgorithm(why),
         ) => return Err(why),
+        Err(NoConnection::Refused(refused)) => return Err(refused.reason),
     };
     let _permit = pace.handshake().await;
     let aside = Arc::<ConnectionFacts>::default();

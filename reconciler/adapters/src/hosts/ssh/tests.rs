@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use plumb_api::frame::Facts;
 use plumb_api::report::Retry;
 use plumb_core::ports::{Hosts, Route};
+use plumb_core::reason::ConditionReason;
 use russh::Preferred;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;

@@ -16,6 +16,7 @@ fn found(uid: u32, gid: u32, mode: u32) -> FileStat {
         size: 0,
         device: 1,
         inode: 1,
+        modified: (0, 0),
     }
 }
 

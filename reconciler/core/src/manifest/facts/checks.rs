@@ -92,9 +92,10 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
             }
         }
         if let Some(to) = &one.to {
-            match endpoint(facts, to) {
+            match endpoint_address(facts, to) {
                 Ok(address) => {
-                    facts.alertmanagers.extend(address.map(LoginUrl::new));
+                    let url = address.map(|address| LoginUrl::new(format!("http://{address}")));
+                    facts.alertmanagers.extend(url);
                 }
                 Err(message) => {
                     let near =
@@ -134,8 +135,11 @@ fn names(facts: &Facts) -> Vec<String> {
         .collect()
 }
 
-/// Returns the address of an endpoint; `None` if its host has errors, which are reported at that host.
-fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
+/// Returns the address and port of an endpoint; `None` if its host has errors, which are reported at that host.
+///
+/// # Errors
+/// The reason why there is none.
+pub(crate) fn endpoint_address(facts: &Facts, to: &str) -> Result<Option<String>, String> {
     let Some((host, _)) = to.split_once('/') else {
         return Err(format!("`{to}` isn't an endpoint"));
     };
@@ -163,5 +167,5 @@ fn endpoint(facts: &Facts, to: &str) -> Result<Option<String>, String> {
     } else {
         address
     };
-    Ok(Some(format!("http://{address}:{}", port.first)))
+    Ok(Some(format!("{address}:{}", port.first)))
 }

@@ -1,4 +1,5 @@
 use super::*;
+use plumb_document::{SourceFile, TooLarge};
 
 fn held(files: &[(&str, &str)]) -> Vec<String> {
     let resolved = resolved(files);
@@ -266,5 +267,44 @@ fn holds_user(told: &str, message: &str) {
     assert!(
         told.contains("[user]"),
         "only the host that uses it: {told}"
+    );
+}
+
+#[test]
+fn file_that_is_too_large_holds_only_hosts_that_use_it() {
+    let large = |path: &str, files: &[(&str, &str)]| {
+        let mut sources = sources(files);
+        let bound = TooLarge {
+            size: 17 << 20,
+            limit: 16 << 20,
+        };
+        let file = SourceFile::TooLarge(bound);
+        sources.files.insert(Arc::from(path), file);
+        let all = resolve(&load(sources).fleet).diagnostics;
+        let lines = all.iter().map(|one| format!("{one} {:?}", one.hosts));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(
+        large("files/backup.tar", &[GOOD]),
+        "files/backup.tar:1:1: warning[file-too-large]: files/backup.tar has 17825792 bytes; the limit is 16777216, so no host can use it\n  hint: remove it from the repository, or move it to a folder that Plumb doesn't read []"
+    );
+    for form in ["file", "templateFile"] {
+        let resources =
+            format!("resources: {{file: {{/x: {{content: {{{form}: files/backup.tar}}}}}}}}");
+        let user = object("Host", "user", &resources);
+        let told = large("files/backup.tar", &[GOOD, ("hosts/user.yaml", &user)]);
+        assert!(
+            told.starts_with("hosts/user.yaml:")
+                && told.ends_with(
+                    "error[file-too-large]: files/backup.tar has 17825792 bytes; the limit is 16777216\n  hint: make the file smaller, or keep it outside of the repository [\"user\"]"
+                ),
+            "{told}"
+        );
+    }
+    let told = large("hosts/bad.yaml", &[GOOD]);
+    assert!(
+        told.starts_with("hosts/bad.yaml:1:1: error[file-too-large]")
+            && told.ends_with("[\"bad\"]"),
+        "{told}"
     );
 }

@@ -16,7 +16,10 @@ fn files() -> Sources<()> {
                     .to_str()
                     .unwrap()
                     .to_owned();
-                files.insert(Arc::from(name), Arc::from(std::fs::read(&path).unwrap()));
+                files.insert(
+                    Arc::from(name),
+                    std::fs::read(&path).unwrap().as_slice().into(),
+                );
             }
         }
     }
@@ -164,10 +167,10 @@ fn explanations_lead_to_the_lines() {
 fn the_templates_alertmanager_is_there_once_its_line_is_meant() {
     let mut files = files();
     let fleet = files.files.get_mut("fleet.yaml").unwrap();
-    let text = std::str::from_utf8(fleet).unwrap();
+    let text = std::str::from_utf8(fleet.bytes().unwrap()).unwrap();
     let meant = text.replace("# alertmanagers:", "alertmanagers:");
     assert_ne!(meant, text);
-    *fleet = Arc::from(meant.into_bytes());
+    *fleet = meant.as_bytes().into();
     let resolved = resolve(&load(files).fleet);
     assert!(
         resolved.diagnostics.is_empty(),

@@ -98,6 +98,7 @@ fn verify(
             "to push anyway, run `git push --no-verify`: the server and the controller judge it again",
         ));
     }
+    judge.check_bounds(&outcome, update)?;
     if !outcome.is_accept() {
         shell.say("pushing anyway: the server judges again and takes commits that only wait; hosts change once the commits are accepted");
     }

@@ -173,7 +173,7 @@ impl Server {
             }))
         };
         match refusal {
-            None => Ok(Exit::OK),
+            None => judge.check_bounds(&outcome, update).map(|()| Exit::OK),
             Some(Refusal::Never) => {
                 Err(failure().hint("run `plumb verify` before a push to see the same verdict"))
             }

@@ -142,6 +142,6 @@ fn scripts_hold_no_quote_that_would_end_them() {
         placing(Login::Sudo, STATE, &agent),
     ] {
         assert_eq!(command.matches('\'').count(), 2, "{command}");
-        assert!(command.starts_with("exec sudo -n -- /bin/sh -c '"));
+        assert!(command.starts_with("exec env LC_ALL=C sudo -n -- /bin/sh -c '"));
     }
 }

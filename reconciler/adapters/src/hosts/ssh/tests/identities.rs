@@ -18,6 +18,7 @@ async fn a_login_that_fails_says_what_was_tried() {
         panic!("{error}");
     };
     assert_eq!(user, "root");
+    assert!(error.hint().unwrap().contains("authorized_keys"));
     assert!(
         reason.contains("key3 (SHA256:") && reason.contains("was rejected"),
         "{reason}"
@@ -30,6 +31,8 @@ async fn a_login_that_fails_says_what_was_tried() {
         Identity::Agent("/nonexistent/agent".into()),
     ];
     let error = facts(&reaching("x", settings), &target).await.unwrap_err();
+    // The host isn't told to change its authorized_keys for it.
+    assert_eq!(error.hint(), None);
     let text = error.to_string();
     assert!(
         text.contains("the key file /nonexistent/key can't be read")
@@ -108,9 +111,11 @@ async fn sudo_makes_another_login_root_or_says_why_not() {
     let error = facts(&connector, &target).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "web1 rejects the login of deploy: sudo: a password is required"
+        "web1 accepts the login of deploy, and sudo doesn't make it root: a password is required, because no rule of its sudoers allows /bin/sh without one"
     );
+    assert_eq!(error.reason(), ConditionReason::SudoDenied);
     assert_eq!(error.reason().retry(), Some(Retry::Stalled));
+    assert!(!error.hint().unwrap().contains("authorized_keys"));
     sudo("[ \"$1 $2\" = \"-n --\" ] || exit 9; shift 2; exec \"$@\"");
     assert_eq!(facts(&connector, &target).await.unwrap().hostname, "web1");
 }
@@ -127,12 +132,4 @@ fn a_key_file_is_looked_at_before_any_host_is_asked() {
     std::fs::write(&at, ENCRYPTED).unwrap();
     let wrong = crate::hosts::check_key_file(&at).unwrap_err();
     assert!(wrong.contains("has a passphrase"), "{wrong}");
-
-    // The host isn't told to change its authorized_keys for it.
-    let denied = HostError::Denied {
-        host: "linda".parse().unwrap(),
-        user: "deploy".to_owned(),
-        reason: wrong,
-    };
-    assert_eq!(denied.hint(), None);
 }

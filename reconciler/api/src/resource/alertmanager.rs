@@ -1,0 +1,48 @@
+//! `alertmanager`: an Alertmanager.
+
+use serde::{Deserialize, Serialize};
+
+use super::composite::Composite;
+use super::field::Manage;
+use super::text_source::TextSource;
+use super::zram::check_only_name;
+use crate::address::AnyAddress;
+
+/// An Alertmanager. A host has one, `main`. Expands to the package `prometheus-alertmanager`,
+/// `/etc/prometheus/alertmanager.yml`, which `amtool` must accept, `/etc/default/prometheus-alertmanager`, and the
+/// service, which reloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlertmanagerSpec {
+    /// The configuration: a text, or `{file: files/alertmanager.yml}`.
+    pub config: TextSource,
+    /// The port; 9093 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The network in which it listens, on the host's address there. Left out, or with several: on all interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+impl Composite for AlertmanagerSpec {
+    const SETS: &'static [&'static str] = &["after", "on"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_only_name(name, "main")
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

@@ -1,0 +1,148 @@
+//! `container`: a container that systemd runs by podman.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::is_variable;
+use super::composite::Composite;
+use super::contract::Problem;
+use super::field::Manage;
+use super::setting::Setting;
+use super::unit::is_unit_name;
+use crate::address::AnyAddress;
+
+/// A container that systemd runs by podman. Expands to the package `podman`, the quadlet
+/// `/etc/containers/systemd/NAME.container`, a command that has systemd read it, and the service `NAME`, which restarts
+/// when the quadlet changes and starts at boot. It needs podman 4.4, which came with Debian 13.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The image with its digest: `registry.example/app@sha256:…`.
+    pub image: String,
+    /// The ports that are published, as podman writes them: `127.0.0.1:8080:80/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// The folders and volumes that are mounted: `/srv/app:/data:ro`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
+    /// Variables of the program.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, Setting>,
+    /// The network: `host`, `none`, or a name of podman's; podman's default when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The program and its arguments, in place of the image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run: Vec<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+fn is_image(text: &str) -> bool {
+    let Some((name, digest)) = text.split_once("@sha256:") else {
+        return false;
+    };
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
+    !name.is_empty()
+        && name.bytes().all(good)
+        && digest.len() == 64
+        && digest
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+impl Composite for ContainerSpec {
+    const SETS: &'static [&'static str] = &["after", "ports", "volumes"];
+
+    const UNSUPPORTED: &'static [&'static str] = &["secrets"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        if is_unit_name(&format!("{name}.service")) && !name.contains('@') {
+            Ok(())
+        } else {
+            Err("name a container like its service, without `.service`: immich".to_owned())
+        }
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |field: &'static str, message: String, hint: &str| {
+            problems.push(Problem {
+                field,
+                message,
+                hint: hint.to_owned(),
+            });
+        };
+        if !is_image(&self.image) {
+            wrong(
+                "image",
+                "`image` must be a name with a digest: a tag can be moved".to_owned(),
+                "write image: registry.example/app@sha256:…; `skopeo inspect` shows the digest of a tag",
+            );
+        }
+        let word = |text: &String| {
+            !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace())
+        };
+        if !self.ports.iter().all(word) {
+            wrong(
+                "ports",
+                "a port is one word".to_owned(),
+                "write ports: [\"127.0.0.1:8080:80\"]",
+            );
+        }
+        if !self
+            .volumes
+            .iter()
+            .all(|volume| word(volume) && volume.contains(':'))
+        {
+            wrong(
+                "volumes",
+                "a volume is a source and a target".to_owned(),
+                "write volumes: [\"/srv/app:/data\"]",
+            );
+        }
+        if self.network.as_ref().is_some_and(|network| !word(network)) {
+            wrong(
+                "network",
+                "`network` is one word".to_owned(),
+                "write network: host",
+            );
+        }
+        if let Some((name, _)) = self
+            .environment
+            .iter()
+            .find(|(name, value)| !is_variable(name) || !value.is_line())
+        {
+            wrong(
+                "environment",
+                format!(
+                    "`{}` isn't a variable with a value of one line",
+                    name.escape_debug()
+                ),
+                "use letters, digits and `_`, with no digit at the start",
+            );
+        }
+        if self.run.iter().any(|word| word.contains(char::is_control)) {
+            wrong(
+                "run",
+                "`run` has a control character".to_owned(),
+                "write one word in each text",
+            );
+        }
+        problems
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

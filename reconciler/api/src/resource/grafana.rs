@@ -1,0 +1,60 @@
+//! `grafana`: the data sources and dashboards of a Grafana.
+
+use serde::{Deserialize, Serialize};
+
+use super::composite::Composite;
+use super::contract::Problem;
+use super::field::Manage;
+use super::zram::check_only_name;
+use crate::address::AnyAddress;
+
+/// The data sources and dashboards of a Grafana. A host has one, `main`. Expands to files in
+/// `/etc/grafana/provisioning`, the dashboards in `/etc/grafana/dashboards`, the package `grafana`, and the service
+/// `grafana-server`, which restarts when data sources change. Debian has no such package: add its `repository`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrafanaSpec {
+    /// Endpoints of Prometheus servers: `HOST/INSTANCE.NAME`. The first one is the default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasources: Vec<String>,
+    /// Files of the repository with dashboards: `files/dashboards/hosts.json`, or a pattern with `*` in its last part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dashboards: Vec<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+impl Composite for GrafanaSpec {
+    const SETS: &'static [&'static str] = &["after", "dashboards"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_only_name(name, "main")
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let file =
+            |path: &String| path.starts_with("files/") && path.rsplit('.').next() == Some("json");
+        if !self.dashboards.iter().all(file) {
+            problems.push(Problem {
+                field: "dashboards",
+                message: "`dashboards` must be a list of JSON files of the repository".to_owned(),
+                hint: "write dashboards: [files/dashboards/*.json]".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

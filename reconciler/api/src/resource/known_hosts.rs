@@ -1,0 +1,61 @@
+//! `knownHosts`: the SSH host keys that every user of the host trusts.
+
+use serde::{Deserialize, Serialize};
+
+use super::composite::Composite;
+use super::contract::Problem;
+use super::field::Manage;
+use super::tmpfiles::check_file_stem;
+use crate::address::AnyAddress;
+
+/// The SSH host keys that every user of the host trusts: the pinned keys of all hosts of the fleet, under each name and
+/// each static address. Expands to `/etc/ssh/ssh_known_hosts`.
+///
+/// Addresses of overlays and aliases aren't listed. A host that listens on another port than 22 is listed as
+/// `[name]:port` too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KnownHostsSpec {
+    /// More lines of the file: `git.example ssh-ed25519 AAAA…`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+impl Composite for KnownHostsSpec {
+    const SETS: &'static [&'static str] = &["after", "extra"];
+
+    fn check_name(name: &str) -> Result<(), String> {
+        check_file_stem(name)
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let good = |line: &String| {
+            line.split(' ').filter(|word| !word.is_empty()).count() >= 3
+                && !line.contains(char::is_control)
+        };
+        let mut problems = Vec::new();
+        if !self.extra.iter().all(good) {
+            problems.push(Problem {
+                field: "extra",
+                message: "a line must be names, a type and a key".to_owned(),
+                hint: "write extra: [\"git.example ssh-ed25519 AAAA…\"]".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}

@@ -1,0 +1,71 @@
+//! `tmpfiles`: files and directories that systemd-tmpfiles makes and cleans.
+
+use serde::{Deserialize, Serialize};
+
+use super::composite::Composite;
+use super::contract::Problem;
+use super::field::Manage;
+use crate::address::AnyAddress;
+
+/// Files and directories that systemd-tmpfiles makes, at once and at each boot, and cleans. Its name is the file's
+/// in `/etc/tmpfiles.d`. Expands to that `file` and the command `tmpfiles-NAME`, which creates what it lists.
+///
+/// If it leaves git, the file goes; what systemd-tmpfiles created stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TmpfilesSpec {
+    /// Lines of tmpfiles.d(5): `d /run/app 0755 app app -`.
+    pub lines: Vec<String>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+impl Composite for TmpfilesSpec {
+    fn check_name(name: &str) -> Result<(), String> {
+        check_file_stem(name)
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let good = |line: &String| {
+            let mut words = line.split_whitespace();
+            let kind = words.next().unwrap_or_default();
+            let path = words.next().unwrap_or_default();
+            kind.starts_with(|c: char| c.is_ascii_alphabetic())
+                && path.trim_start_matches('"').starts_with(['/', '%'])
+                && !line.contains(char::is_control)
+        };
+        let mut problems = Vec::new();
+        if self.lines.is_empty() || !self.lines.iter().all(good) {
+            problems.push(Problem {
+                field: "lines",
+                message: "a line must be a type and an absolute path, as in tmpfiles.d(5)"
+                    .to_owned(),
+                hint: "write lines: [\"d /run/app 0755 app app -\"]".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}
+
+/// Checks a name that becomes a file's name before its ending, and part of a command's name.
+pub(super) fn check_file_stem(name: &str) -> Result<(), String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    if name.len() <= 80 && name.bytes().all(good) {
+        Ok(())
+    } else {
+        Err("a name is letters, digits, `_` and `-`, 80 at most".to_owned())
+    }
+}

@@ -1,0 +1,82 @@
+//! `zram`: compressed swap in memory.
+
+use serde::{Deserialize, Serialize};
+
+use super::composite::Composite;
+use super::contract::Problem;
+use super::field::Manage;
+use crate::address::AnyAddress;
+
+/// Compressed swap in memory, by Debian's zram-tools. A host has one, `main`. Expands to the package `zram-tools`,
+/// the file `/etc/default/zramswap`, and the service `zramswap`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ZramSpec {
+    /// The share of memory, in percent: 1 to 400.
+    pub percent: u16,
+    /// The algorithm, such as `zstd` or `lz4`; the kernel's default when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<String>,
+    /// The priority among swap areas; 100 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u16>,
+    /// Comes after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AnyAddress>,
+    /// `always` (default) or `once`.
+    #[serde(default, skip_serializing_if = "Manage::is_always")]
+    pub manage: Manage,
+}
+
+impl Composite for ZramSpec {
+    fn check_name(name: &str) -> Result<(), String> {
+        check_only_name(name, "main")
+    }
+
+    fn check(&self, _name: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !(1..=400).contains(&self.percent) {
+            problems.push(Problem {
+                field: "percent",
+                message: "`percent` must be 1 to 400".to_owned(),
+                hint: "write percent: 50".to_owned(),
+            });
+        }
+        let word = |text: &String| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if self.algorithm.as_ref().is_some_and(|text| !word(text)) {
+            problems.push(Problem {
+                field: "algorithm",
+                message: "`algorithm` isn't the name of one".to_owned(),
+                hint: "write algorithm: zstd".to_owned(),
+            });
+        }
+        if self.priority.is_some_and(|priority| priority > 32767) {
+            problems.push(Problem {
+                field: "priority",
+                message: "`priority` must be at most 32767".to_owned(),
+                hint: "write priority: 100".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn after(&self) -> &[AnyAddress] {
+        &self.after
+    }
+
+    fn manage(&self) -> Manage {
+        self.manage
+    }
+}
+
+/// Checks the name of a type of which a host has one.
+pub(super) fn check_only_name(name: &str, only: &str) -> Result<(), String> {
+    if name == only {
+        Ok(())
+    } else {
+        Err(format!("a host has one of this type; name it `{only}`"))
+    }
+}

@@ -1,0 +1,169 @@
+//! The facts that an expander may read, beside the specs.
+
+use std::sync::Arc;
+
+use plumb_api::HostName;
+use plumb_api::kind::{HostState, NetworkType, OsFamily};
+use plumb_api::resource::Problem;
+
+use crate::manifest::{Host, HostFacts, HostNetwork, Manifests, ObjectId, endpoint_address};
+use crate::render::BrokenReads;
+
+/// The host that composites expand for, and the fleet, as the manifests describe them.
+#[derive(Clone, Copy)]
+pub(crate) struct ExpandContext<'a> {
+    pub(crate) manifests: &'a Manifests,
+    pub(crate) host: &'a Host,
+    pub(crate) facts: &'a HostFacts,
+    /// The objects with errors whose facts an expander asked for; they hold the host.
+    pub(crate) reads: &'a BrokenReads,
+}
+
+/// A host of the fleet, whose facts are known.
+pub(super) struct FleetHost<'a> {
+    pub(super) facts: &'a HostFacts,
+    pub(super) host: &'a Host,
+}
+
+impl<'a> ExpandContext<'a> {
+    /// Returns the host's own name, without its domain unless the manifest writes one.
+    pub(super) fn hostname(&self) -> &'a str {
+        hostname(self.facts, self.host)
+    }
+
+    /// Returns the fleet's domain.
+    pub(super) fn domain(&self) -> Option<&'a str> {
+        self.manifests.facts.domain.as_deref()
+    }
+
+    /// Returns the release of Debian that the manifest names.
+    pub(super) fn debian(&self) -> Option<u32> {
+        let os = self.host.spec.os.as_ref();
+        let debian = os.filter(|os| os.family == OsFamily::Debian)?;
+        debian.release.as_deref()?.split('.').next()?.parse().ok()
+    }
+
+    /// True if the manifest says that the host runs this release of Debian or a newer one.
+    pub(super) fn is_debian(&self, release: u32) -> bool {
+        self.debian().is_some_and(|known| known >= release)
+    }
+
+    /// Returns the users that Plumb connects as.
+    pub(super) fn connect_users(&self) -> impl Iterator<Item = &'a str> {
+        let ways = self.host.spec.connect.iter();
+        ways.map(|way| way.user.as_deref().unwrap_or("root"))
+    }
+
+    /// Returns the host's addresses in these networks.
+    pub(super) fn addresses(&self, on: &[String]) -> Result<Vec<String>, Problem> {
+        let mut all = Vec::new();
+        for name in on {
+            let network = self.facts.networks.get(name.as_str());
+            let before = all.len();
+            let both = network.map(|network| [&network.ipv4, &network.ipv6]);
+            all.extend(both.into_iter().flatten().flatten().cloned());
+            if all.len() == before {
+                return Err(Problem {
+                    field: "on",
+                    message: format!("the host has no address in the network `{name}`"),
+                    hint: "add it under `networks`, with an `id`".to_owned(),
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the address to listen on in these networks: all interfaces, unless there is exactly one.
+    pub(super) fn listen(&self, on: &[String], port: u16) -> Result<String, Problem> {
+        self.addresses(on)?;
+        let address = match on {
+            [one] => self
+                .facts
+                .networks
+                .get(one.as_str())
+                .and_then(HostNetwork::address),
+            _ => None,
+        };
+        Ok(match address {
+            Some(address) if address.contains(':') => format!("[{address}]:{port}"),
+            Some(address) => format!("{address}:{port}"),
+            None => format!(":{port}"),
+        })
+    }
+
+    /// Returns the hosts of the fleet in order of name, without those that leave it.
+    pub(super) fn fleet(&self) -> Vec<FleetHost<'a>> {
+        let mut known = Vec::new();
+        for (name, facts) in &self.manifests.facts.hosts {
+            match (facts, self.manifests.hosts.get(name)) {
+                (Ok(facts), Some(Ok(host))) if facts.state != HostState::Retired => {
+                    known.push(FleetHost { facts, host });
+                }
+                (Ok(_), Some(Ok(_))) => {}
+                _ => self.reads.hold([ObjectId::Host(name.clone())]),
+            }
+        }
+        known
+    }
+
+    /// Returns the address and port of an endpoint; `None` if its host has errors, which are told there.
+    pub(super) fn endpoint(
+        &self,
+        field: &'static str,
+        to: &str,
+    ) -> Result<Option<String>, Problem> {
+        let address = endpoint_address(&self.manifests.facts, to).map_err(|message| Problem {
+            field,
+            message,
+            hint: "write HOST/INSTANCE.NAME, or HOST/NAME for one of the host itself".to_owned(),
+        })?;
+        let host = to
+            .split('/')
+            .next()
+            .and_then(|name| name.parse::<HostName>().ok());
+        if let (None, Some(host)) = (&address, host) {
+            self.reads.hold([ObjectId::Host(host)]);
+        }
+        Ok(address)
+    }
+
+    /// True if another system gives the addresses of this network.
+    pub(super) fn is_overlay(&self, network: &str) -> bool {
+        let known = self.manifests.networks.get(network);
+        known.is_some_and(|known| {
+            known
+                .as_ref()
+                .is_ok_and(|network| network.spec.network_type == NetworkType::Overlay)
+        })
+    }
+
+    /// Returns the files of the repository that a path names; its last part may have `*`.
+    pub(super) fn files(&self, path: &str) -> Vec<Arc<str>> {
+        let Some((before, after)) = path.split_once('*') else {
+            return vec![Arc::from(path)];
+        };
+        let matching = |file: &&Arc<str>| {
+            let middle = file
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after));
+            middle.is_some_and(|middle| !middle.contains('/'))
+        };
+        self.manifests
+            .files
+            .keys()
+            .filter(matching)
+            .cloned()
+            .collect()
+    }
+}
+
+impl FleetHost<'_> {
+    /// Returns the host's own name.
+    pub(super) fn hostname(&self) -> &str {
+        hostname(self.facts, self.host)
+    }
+}
+
+fn hostname<'a>(facts: &'a HostFacts, host: &'a Host) -> &'a str {
+    host.spec.hostname.as_deref().unwrap_or(facts.name.as_str())
+}

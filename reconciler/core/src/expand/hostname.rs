@@ -1,0 +1,31 @@
+//! `hostname`: expands into the file, the running value, and what keeps cloud-init from undoing both.
+
+use plumb_api::Kind;
+use plumb_api::resource::HostnameSpec;
+
+use super::{ExpandContext, Outcome, Part, TypedResource, each};
+
+/// Expands the resource.
+pub(super) fn expand(
+    all: &[TypedResource<'_, HostnameSpec>],
+    context: &ExpandContext<'_>,
+) -> Vec<Outcome> {
+    let hostname = context.hostname();
+    let file = |path: &str, text: String| {
+        Part::new(Kind::File, path)
+            .field("content", text)
+            .field("owner", "root")
+            .field("group", "root")
+            .field("mode", "0644")
+    };
+    each(all, |_| {
+        vec![
+            file("/etc/hostname", format!("{hostname}\n")),
+            Part::new(Kind::Sysctl, "kernel.hostname").field("value", hostname),
+            file(
+                "/etc/cloud/cloud.cfg.d/90-plumb-hostname.cfg",
+                "# Written by plumb.\npreserve_hostname: true\n".to_owned(),
+            ),
+        ]
+    })
+}

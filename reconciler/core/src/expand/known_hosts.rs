@@ -1,0 +1,87 @@
+//! `knownHosts`: expands into the file of the fleet's SSH host keys.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use plumb_api::Kind;
+use plumb_api::resource::KnownHostsSpec;
+
+use super::context::FleetHost;
+use super::{ExpandContext, Outcome, Part, TypedResource, each};
+
+/// Expands the resources into the same file: it holds the lines of all.
+pub(super) fn expand(
+    all: &[TypedResource<'_, KnownHostsSpec>],
+    context: &ExpandContext<'_>,
+) -> Vec<Outcome> {
+    let mut text = String::from("# Written by plumb.\n");
+    for host in context.fleet() {
+        let names: Vec<String> = names(&host, context).into_iter().collect();
+        for key in &host.host.spec.host_keys {
+            // A comment at the end of a pinned key isn't part of it.
+            let key: Vec<&str> = key.split_whitespace().take(2).collect();
+            let _ = writeln!(text, "{} {}", names.join(","), key.join(" "));
+        }
+    }
+    let extra: BTreeSet<&String> = all.iter().flat_map(|one| &one.spec.extra).collect();
+    for line in extra {
+        let _ = writeln!(text, "{line}");
+    }
+    each(all, |_| {
+        vec![
+            Part::new(Kind::File, "/etc/ssh/ssh_known_hosts")
+                .field("content", text.clone())
+                .field("owner", "root")
+                .field("group", "root")
+                .field("mode", "0644"),
+        ]
+    })
+}
+
+/// Returns the names and static addresses of a host, with those of its other ports.
+fn names(host: &FleetHost<'_>, context: &ExpandContext<'_>) -> BTreeSet<String> {
+    let mut names = BTreeSet::from([
+        host.facts.name.as_str().to_owned(),
+        host.hostname().to_owned(),
+    ]);
+    if let Some(domain) = context.domain().filter(|_| !host.hostname().contains('.')) {
+        names.insert(format!("{}.{domain}", host.hostname()));
+    }
+    for (name, network) in &host.facts.networks {
+        if !context.is_overlay(name) {
+            names.extend(
+                [&network.ipv4, &network.ipv6]
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
+            );
+        }
+    }
+    names.extend(
+        host.host
+            .spec
+            .connect
+            .iter()
+            .filter_map(|way| way.address.clone()),
+    );
+    let mut ports: BTreeSet<u16> = host
+        .host
+        .spec
+        .connect
+        .iter()
+        .filter_map(|way| way.port)
+        .collect();
+    let ssh = host
+        .facts
+        .endpoints
+        .iter()
+        .filter(|endpoint| &*endpoint.name == "ssh");
+    ports.extend(ssh.flat_map(|endpoint| endpoint.spec.ports.iter().map(|port| port.first)));
+    ports.remove(&22);
+    let with_ports: Vec<String> = ports
+        .iter()
+        .flat_map(|port| names.iter().map(move |name| format!("[{name}]:{port}")))
+        .collect();
+    names.extend(with_ports);
+    names
+}

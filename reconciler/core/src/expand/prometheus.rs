@@ -1,0 +1,179 @@
+//! `prometheus`: expands into a server that scrapes the fleet's endpoints.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use plumb_api::Kind;
+use plumb_api::kind::HostState;
+use plumb_api::period::Period;
+use plumb_api::resource::{Problem, PrometheusSpec};
+use serde_json::json;
+
+use super::exporter::daemon;
+use super::{ExpandContext, Outcome, Part, TypedResource};
+
+const PACKAGE: &str = "prometheus";
+const CONFIGURATION: &str = "/etc/prometheus/prometheus.yml";
+
+/// Expands the resource.
+pub(super) fn expand(
+    all: &[TypedResource<'_, PrometheusSpec>],
+    context: &ExpandContext<'_>,
+) -> Vec<Outcome> {
+    all.iter()
+        .map(|one| parts(one.spec, context).map_err(|problem| vec![problem]))
+        .collect()
+}
+
+/// How a job is scraped, and its targets.
+#[derive(Default)]
+struct Job {
+    path: String,
+    interval: Option<String>,
+    targets: Vec<serde_json::Value>,
+}
+
+fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>, Problem> {
+    let mut alertmanagers = Vec::new();
+    for to in &spec.alertmanagers {
+        alertmanagers.extend(context.endpoint("alertmanagers", to)?);
+    }
+    let jobs = jobs(context);
+    let mut inputs = vec![format!("file:{CONFIGURATION}")];
+    let mut files = Vec::new();
+    for rule in &spec.rules {
+        let name = rule.rsplit('/').next().unwrap_or(rule);
+        let path = format!("/etc/prometheus/rules/{name}");
+        files.push(
+            file(&path)
+                .field("content", json!({"file": rule}))
+                .field("validate", vec!["promtool", "check", "rules", "%s"]),
+        );
+        inputs.push(format!("file:{path}"));
+    }
+    for (name, job) in &jobs {
+        let list = serde_json::to_string_pretty(&job.targets).unwrap_or_default();
+        files.push(file(&targets(name)).field("content", format!("{list}\n")));
+    }
+    let after: Vec<String> = inputs
+        .iter()
+        .skip(1)
+        .cloned()
+        .chain([format!("package:{PACKAGE}")])
+        .collect();
+    files.push(
+        file(CONFIGURATION)
+            .field("content", content(spec, &jobs, &alertmanagers))
+            .field("validate", vec!["promtool", "check", "config", "%s"])
+            .field("after", after),
+    );
+    let mut arguments = Vec::new();
+    if let Some(retention) = spec.retention {
+        arguments.push(format!(
+            "--storage.tsdb.retention.time={}",
+            seconds(retention)
+        ));
+    }
+    let mut parts = daemon(PACKAGE, PACKAGE, &arguments);
+    parts.extend(files);
+    parts.push(Part::new(Kind::Service, PACKAGE).field("reloadOn", inputs));
+    Ok(parts)
+}
+
+/// Returns the jobs of the fleet's active hosts, with their targets in order of host.
+fn jobs(context: &ExpandContext<'_>) -> BTreeMap<String, Job> {
+    let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
+    for host in context.fleet() {
+        if host.facts.state != HostState::Active {
+            continue;
+        }
+        for endpoint in &host.facts.endpoints {
+            let address = host.facts.address_of(endpoint, None);
+            let (Some(scrape), Some(address), Some(port)) =
+                (&endpoint.spec.scrape, address, endpoint.spec.ports.first())
+            else {
+                continue;
+            };
+            let target = if address.contains(':') {
+                format!("[{address}]:{}", port.first)
+            } else {
+                format!("{address}:{}", port.first)
+            };
+            let mut labels = scrape.labels.clone();
+            labels
+                .entry("host".to_owned())
+                .or_insert_with(|| host.facts.name.to_string());
+            let job = jobs.entry(scrape.job.clone()).or_default();
+            job.path.clone_from(&scrape.path);
+            job.interval = job.interval.take().or_else(|| scrape.interval.clone());
+            job.targets
+                .push(json!({"targets": [target], "labels": labels}));
+        }
+    }
+    jobs
+}
+
+fn content(
+    spec: &PrometheusSpec,
+    jobs: &BTreeMap<String, Job>,
+    alertmanagers: &[String],
+) -> String {
+    let interval = spec.interval.map_or_else(|| "15s".to_owned(), seconds);
+    let mut text = format!(
+        "# Written by plumb.\nglobal:\n  scrape_interval: {interval}\n  evaluation_interval: {interval}\n"
+    );
+    if !spec.rules.is_empty() {
+        text.push_str("rule_files: [/etc/prometheus/rules/*]\n");
+    }
+    if !alertmanagers.is_empty() {
+        text.push_str("alerting:\n  alertmanagers:\n    - static_configs:\n        - targets:\n");
+        for address in alertmanagers {
+            let _ = writeln!(text, "            - {}", quoted(address));
+        }
+    }
+    text.push_str(if jobs.is_empty() {
+        "scrape_configs: []\n"
+    } else {
+        "scrape_configs:\n"
+    });
+    for (name, job) in jobs {
+        let _ = writeln!(text, "  - job_name: {}", quoted(name));
+        let _ = writeln!(text, "    metrics_path: {}", quoted(&job.path));
+        if let Some(interval) = &job.interval {
+            let _ = writeln!(text, "    scrape_interval: {}", quoted(interval));
+        }
+        let _ = writeln!(
+            text,
+            "    file_sd_configs: [{{files: [{}]}}]",
+            quoted(&targets(name))
+        );
+    }
+    text
+}
+
+/// Returns the path of a job's targets; characters that a file's name can't have become `_`.
+fn targets(job: &str) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let name: String = job.chars().map(|c| if good(c) { c } else { '_' }).collect();
+    format!("/etc/prometheus/targets/{name}.json")
+}
+
+/// Quotes a text for YAML: JSON's form is one of YAML's.
+fn quoted(text: &str) -> String {
+    json!(text).to_string()
+}
+
+fn seconds(period: Period) -> String {
+    format!(
+        "{}s",
+        period.duration().max(Duration::from_secs(1)).as_secs()
+    )
+}
+
+fn file(path: &str) -> Part {
+    Part::new(Kind::File, path)
+        .field("owner", "root")
+        .field("group", "root")
+        .field("mode", "0644")
+}

@@ -1,0 +1,43 @@
+//! Diagnostics about files that are too large to be read.
+
+use plumb_document::{Diagnostic, Span, TooLarge};
+
+use super::{Manifests, code};
+
+/// Returns the error of a reference to a file that is too large, or of a manifest that is.
+pub(crate) fn too_large(path: &str, large: TooLarge, span: &Span) -> Diagnostic {
+    Diagnostic::error(code::FILE_TOO_LARGE, span, format!("{path} {large}"))
+        .hint("make the file smaller, or keep it outside of the repository")
+}
+
+impl Manifests {
+    /// Returns a warning about each file that is too large and that none of these diagnostics names: no host
+    /// uses it. Files of `trust/` have bounds of their own.
+    pub(crate) fn large_and_unused<'a>(
+        &self,
+        found: impl Iterator<Item = &'a Diagnostic>,
+    ) -> Vec<Diagnostic> {
+        let told: Vec<_> = found
+            .filter(|one| one.code == code::FILE_TOO_LARGE)
+            .map(|one| one.message.as_str())
+            .collect();
+        let large = self
+            .files
+            .iter()
+            .filter(|(path, _)| !path.starts_with("trust/"))
+            .filter_map(|(path, file)| Some((path, file.too_large()?)));
+        large
+            .filter(|(path, large)| {
+                let message = format!("{path} {large}");
+                !told.contains(&message.as_str())
+            })
+            .map(|(path, large)| {
+                let span = Span::of_file(path.clone());
+                let message = format!("{path} {large}, so no host can use it");
+                Diagnostic::warning(code::FILE_TOO_LARGE, &span, message).hint(
+                    "remove it from the repository, or move it to a folder that Plumb doesn't read",
+                )
+            })
+            .collect()
+    }
+}
