@@ -40,9 +40,12 @@ pub(super) fn judge(
     // Only the host's ledger knows what Plumb added to a set that git doesn't have any more.
     let sets = spec.kind().sets();
     for told in &difference.fields {
-        if sets.contains(&told.field.as_str()) {
-            fields.retain(|change| change.field != told.field);
-            fields.push(told.clone());
+        if !sets.contains(&told.field.as_str()) {
+            continue;
+        }
+        match fields.iter_mut().find(|change| change.field == told.field) {
+            Some(change) => *change = told.clone(),
+            None => fields.push(told.clone()),
         }
     }
     let found = difference.observed.as_ref();
