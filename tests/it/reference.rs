@@ -1,10 +1,11 @@
-//! `docs/reference/resources.md` is generated from the types and their documentation.
+//! `docs/reference` has a page per resource type, generated from the types and their documentation.
 //!
-//! The test fails when the page differs from the code; `PLUMB_BLESS=1 cargo test -p tests reference`
-//! writes it.
+//! The test fails when a page differs from the code; `PLUMB_BLESS=1 cargo test -p tests reference` writes them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use plumb_api::{CompositeKind, Kind};
 use serde_json::Value;
@@ -71,67 +72,202 @@ fn names(schema: &Value) -> Vec<String> {
         .collect()
 }
 
-/// One type.
-fn section(page: &mut String, kind: &str, schema: &Value) {
-    let _ = write!(page, "\n## {kind}\n\n");
-    for paragraph in schema["description"]
-        .as_str()
-        .unwrap_or_default()
-        .split("\n\n")
-    {
-        let _ = write!(page, "{}\n\n", text(&Value::from(paragraph)));
+/// A resource type, as its page shows it.
+struct Type {
+    name: &'static str,
+    example: &'static str,
+    schema: Value,
+}
+
+impl Type {
+    fn primitives() -> Vec<Self> {
+        let of = |kind: &Kind| Self {
+            name: kind.as_str(),
+            example: kind.example(),
+            schema: serde_json::to_value(kind.schema()).expect("schemas are JSON"),
+        };
+        Kind::ALL.iter().map(of).collect()
     }
-    page.push_str("| field | takes | meaning |\n|---|---|---|\n");
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        let _ = writeln!(
+
+    fn composites() -> Vec<Self> {
+        let of = |kind: &CompositeKind| Self {
+            name: kind.as_str(),
+            example: kind.example(),
+            schema: serde_json::to_value(kind.schema()).expect("schemas are JSON"),
+        };
+        CompositeKind::ALL.iter().map(of).collect()
+    }
+
+    fn description(&self) -> &str {
+        self.schema["description"].as_str().unwrap_or_default()
+    }
+
+    /// The first sentence of the description.
+    fn summary(&self) -> String {
+        let first = self.description().split("\n\n").next().unwrap_or_default();
+        let line = text(&Value::from(first));
+        let end = line.find(". ").map_or(line.len(), |at| at + 1);
+        line[..end].to_owned()
+    }
+
+    fn page(&self, sort: &str) -> String {
+        let mut page = format!("# {}\n\n", self.name);
+        for paragraph in self.description().split("\n\n") {
+            let _ = write!(page, "{}\n\n", text(&Value::from(paragraph)));
+        }
+        let _ = write!(
             page,
-            "| `{name}` | {} | {} |",
-            takes(field),
-            text(&field["description"])
+            "{sort} Under `resources` of a Profile or a Host:\n\n```yaml\n{}```\n\n",
+            self.example
         );
+        page.push_str("| field | takes | meaning |\n|---|---|---|\n");
+        for (name, field) in self.schema["properties"].as_object().into_iter().flatten() {
+            let _ = writeln!(
+                page,
+                "| `{name}` | {} | {} |",
+                takes(field),
+                text(&field["description"])
+            );
+        }
+        page
     }
 }
 
-/// The page.
-fn page() -> String {
-    let mut page = String::from(
+/// The pages by name.
+fn pages() -> BTreeMap<String, String> {
+    let primitives = Type::primitives();
+    let composites = Type::composites();
+    let mut index = String::from(
         "# Resource types\n\n\
-         Generated from the code; edit the documentation of the types in `reconciler/api/src/resource/` instead.\n\n\
+         These pages are generated from the code; edit the documentation of the types in `reconciler/api/src/resource/` instead.\n\n\
          A field that is left out is not managed: it is neither compared nor changed. \
          `content` is a literal string, `{template: …}`, `{file: files/…}` or `{templateFile: files/…}`. \
-         An address is `TYPE:NAME`, such as `file:/etc/motd`.\n",
+         An address is `TYPE:NAME`, such as `file:/etc/motd`.\n\n",
     );
-    for kind in Kind::ALL {
-        let schema = serde_json::to_value(kind.schema()).expect("schemas are JSON");
-        section(&mut page, kind.as_str(), &schema);
-    }
-    page.push_str(
-        "\n# Composite types\n\n\
+    let list = |index: &mut String, types: &[Type]| {
+        index.push_str("| type | is |\n|---|---|\n");
+        for one in types {
+            let _ = writeln!(index, "| [{0}]({0}.md) | {1} |", one.name, one.summary());
+        }
+    };
+    list(&mut index, &primitives);
+    index.push_str(
+        "\n## Composite types\n\n\
          A composite type expands to resources of the types above, its parts. `plumb explain` and plans \
          name the composite beside each part. A part is below everything that a manifest says about the \
          same address: a resource of your own there wins field by field. `remove` and `drift.ignore` take \
          a composite's address or a part's; `after`, `restartOn` and the like take a composite for all of \
-         its parts.\n",
+         its parts.\n\n",
     );
-    for kind in CompositeKind::ALL {
-        let schema = serde_json::to_value(kind.schema()).expect("schemas are JSON");
-        section(&mut page, kind.as_str(), &schema);
+    list(&mut index, &composites);
+    let mut pages = BTreeMap::from([("resources.md".to_owned(), index)]);
+    for (types, sort) in [
+        (primitives, "A primitive type."),
+        (composites, "A composite type."),
+    ] {
+        pages.extend(
+            types
+                .iter()
+                .map(|one| (format!("{}.md", one.name), one.page(sort))),
+        );
     }
-    page
+    pages
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference")
 }
 
 #[test]
-fn the_reference_is_what_the_code_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/resources.md");
-    let page = page();
+fn reference_is_what_the_code_says() {
+    let pages = pages();
     if std::env::var_os("PLUMB_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().expect("it has a folder"))
-            .expect("docs can be written");
-        std::fs::write(&path, &page).expect("docs can be written");
+        std::fs::create_dir_all(folder()).expect("docs can be written");
+        for (name, page) in &pages {
+            std::fs::write(folder().join(name), page).expect("docs can be written");
+        }
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == page,
-        "docs/reference/resources.md is not what the code says; write it with PLUMB_BLESS=1 cargo test -p tests reference"
+    let written: BTreeSet<String> = std::fs::read_dir(folder())
+        .expect("docs/reference is there")
+        .map(|entry| {
+            entry
+                .expect("it can be read")
+                .file_name()
+                .into_string()
+                .expect("names are text")
+        })
+        .collect();
+    assert_eq!(
+        written,
+        pages.keys().cloned().collect(),
+        "docs/reference has a page for each type, and no other"
     );
+    for (name, page) in &pages {
+        let found = std::fs::read_to_string(folder().join(name)).unwrap_or_default();
+        assert!(
+            found == *page,
+            "docs/reference/{name} is not what the code says; write it with PLUMB_BLESS=1 cargo test -p tests reference"
+        );
+    }
+}
+
+/// Everything that examples refer to.
+const AROUND: &[(&str, &str)] = &[
+    (
+        "fleet.yaml",
+        "kind: Fleet\nmetadata: {name: home}\nspec: {domain: fleet.example}\n",
+    ),
+    (
+        "networks/wg.yaml",
+        "kind: Network\nmetadata: {name: wg}\nspec: {subnets: [192.0.2.0/24]}\n",
+    ),
+    (
+        "hosts/web.yaml",
+        "kind: Host\nmetadata: {name: web}\nspec:\n  os: {family: debian, release: \"13\"}\n  networks: {wg: {id: 8}}\n  hostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\"]\n  connect: [{user: deploy, network: wg}]\n  endpoints: {prometheus: {ports: [9090], on: [wg]}, alertmanager: {ports: [9093], on: [wg]}}\n  profiles: {example: {}}\n",
+    ),
+    (
+        "files/alertmanager.yml",
+        "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n",
+    ),
+    ("files/rules.yml", "groups: []\n"),
+    (
+        "files/grafana.asc",
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+    ),
+    ("files/dashboards/hosts.json", "{}\n"),
+];
+
+#[test]
+fn examples_of_the_reference_pass_check() {
+    for one in Type::primitives().iter().chain(&Type::composites()) {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let resources = one.example.replace('\n', "\n    ");
+        let profile = format!(
+            "kind: Profile\nmetadata: {{name: example}}\nspec:\n  description: An example.\n  resources:\n    {}\n",
+            resources.trim_end()
+        );
+        let files = AROUND
+            .iter()
+            .copied()
+            .chain([("profiles/example.yaml", profile.as_str())]);
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("it has a folder"))
+                .expect("a folder can be made");
+            std::fs::write(path, text).expect("a file can be written");
+        }
+        let checked = Command::new(env!("CARGO_BIN_EXE_test-plumb"))
+            .args(["check", "-o", "json"])
+            .arg(folder.path())
+            .output()
+            .expect("plumb runs");
+        let told = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success(), "{}: {told}", one.name);
+        assert!(
+            one.example.starts_with(&format!("{}:\n", one.name))
+                || one.example.contains(&format!("\n{}:\n", one.name)),
+            "the example of {} has one of its type",
+            one.name
+        );
+    }
 }

@@ -63,7 +63,7 @@ reasons! {
     Drifted, Host, "The host matches its target, except for drift that its `drift` settings leave uncorrected. `plumb describe HOST` names it; `plumb plan HOST` shows the difference.";
     Begun, Host, "The host hasn't been observed yet: the controller has just started, or the host is new. Nothing to do.";
     NewTarget, Host, "A new target waits to be applied to the host. Nothing to do.";
-    AwaitingTurn, Host, "The host was observed and waits for its turn in the rollout. If a rollout is halted, the alert PlumbRolloutHalted names the hosts that failed.";
+    AwaitingTurn, Host, "The host waits for its turn in a rollout. If the rollout is halted, the message and the alert PlumbRolloutHalted name the hosts that failed; docs/rollouts.md says what ends a halt.";
     Resumed, Host, "The host is no longer suspended and is observed next. Nothing to do.";
     Incomplete, Host, "The last run ended before it had made all changes. Plumb retries the rest.";
     Waiting, Host, "Something else is changing the host, such as a package manager or an update. Plumb retries.";

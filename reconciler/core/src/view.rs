@@ -39,8 +39,11 @@ pub struct FleetView {
     pub revisions: Vec<RevisionView>,
     /// The firing alerts.
     pub alerts: Arc<[AlertView]>,
-    /// The rollout of the newest revision.
+    /// All rollouts as one, of the newest revision.
     pub rollout: RolloutView,
+    /// The rollouts, each of one change; those that ended are left out.
+    #[serde(default)]
+    pub rollouts: Vec<RolloutView>,
     /// True if an accepted revision is loaded.
     #[serde(skip)]
     pub ready: bool,
@@ -262,7 +265,7 @@ pub struct AlertView {
     pub since: Timestamp,
 }
 
-/// The rollout of a revision.
+/// The rollout of the change that a revision made.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutView {

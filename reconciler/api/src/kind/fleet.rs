@@ -43,11 +43,13 @@ pub struct Rollout {
     pub halt: Halt,
 }
 
-/// The condition that halts a rollout.
+/// The condition that halts a rollout. Only hosts that the halted change touches wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Halt {
-    /// The number of failed hosts at which it halts.
+    /// The number of failed hosts at which a rollout halts. The first host counts like any other; until one
+    /// host has reached the change, the next one goes alone. A failure counts at the second try, or at once if
+    /// no retry heals it.
     #[serde(default = "one")]
     pub failures: u32,
 }

@@ -32,6 +32,10 @@ pub struct AlertmanagerSpec {
 }
 
 impl Composite for AlertmanagerSpec {
+    const EXAMPLE: &'static str = r"alertmanager:
+  main: {config: {file: files/alertmanager.yml}, on: [wg]}
+";
+
     const SETS: &'static [&'static str] = &["after", "on"];
 
     fn check_name(name: &str) -> Result<(), String> {

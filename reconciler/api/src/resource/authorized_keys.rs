@@ -130,6 +130,15 @@ pub(crate) fn is_public_key(text: &str) -> bool {
 }
 
 impl Composite for AuthorizedKeysSpec {
+    const EXAMPLE: &'static str = r"user:
+  john: {shell: /bin/bash}
+authorizedKeys:
+  john:
+    keys:
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl john
+    exclusive: true
+";
+
     const SETS: &'static [&'static str] = &["after", "keys"];
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -128,6 +128,10 @@ impl HttpCheck {
 impl Resource for CheckSpec {
     type Observed = CheckObserved;
 
+    const EXAMPLE: &'static str = r#"check:
+  web: {http: {url: "http://127.0.0.1:8080/healthz", status: 200}, within: 30s}
+"#;
+
     const UNSUPPORTED: &'static [&'static str] = &["certificate"];
 
     const RANK: u8 = 95;

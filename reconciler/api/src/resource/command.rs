@@ -117,6 +117,12 @@ pub(super) fn is_variable(name: &str) -> bool {
 impl Resource for CommandSpec {
     type Observed = CommandObserved;
 
+    const EXAMPLE: &'static str = r#"file:
+  /etc/aliases: {content: "root: ops@fleet.example\n"}
+command:
+  newaliases: {run: [/usr/bin/newaliases], refreshOn: [file:/etc/aliases]}
+"#;
+
     const SETS: &'static [&'static str] = &["after", "refreshOn"];
 
     const REFERENCES: &'static [&'static str] = Self::SETS;

@@ -12,6 +12,9 @@ use crate::address::AnyAddress;
 
 /// A composite type's spec.
 pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
+    /// An example for the reference: resources as in a manifest, on a host `web` of the network `wg`.
+    const EXAMPLE: &'static str;
+
     /// Fields that are sets: if several places name one, they unite. Other fields must agree.
     const SETS: &'static [&'static str] = &["after"];
 
@@ -77,6 +80,12 @@ macro_rules! composites {
             /// A phrase with the mistake.
             pub fn check_name(self, name: &str) -> Result<(), String> {
                 match self { $(CompositeKind::$variant => $spec::check_name(name),)* }
+            }
+
+            /// Returns an example for the reference: resources as in a manifest, on a host `web` of the
+            /// network `wg`.
+            pub fn example(self) -> &'static str {
+                match self { $(CompositeKind::$variant => <$spec as Composite>::EXAMPLE,)* }
             }
 
             /// Returns the fields that are sets: if several places name one, they unite.

@@ -58,6 +58,14 @@ fn is_image(text: &str) -> bool {
 }
 
 impl Composite for ContainerSpec {
+    const EXAMPLE: &'static str = r#"container:
+  web:
+    image: "registry.example/web@sha256:c2ce5e7c9d3b5b1d5d1b2c8a0a4a3ad7f2a5d7e0c2b4a6f8091a2b3c4d5e6f70"
+    ports: ["127.0.0.1:8080:80"]
+    volumes: ["/srv/web:/data:ro"]
+    environment: {MODE: production}
+"#;
+
     const SETS: &'static [&'static str] = &["after", "ports", "volumes"];
 
     const UNSUPPORTED: &'static [&'static str] = &["secrets"];

@@ -15,6 +15,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// The observed state: like the spec, with only the fields that the spec names.
     type Observed: Serialize + DeserializeOwned + Clone + PartialEq;
 
+    /// An example for the reference: resources as in a manifest, on a host `web` of the network `wg`.
+    const EXAMPLE: &'static str;
+
     /// Fields that are sets: if several places name one, they unite. Other fields must agree.
     const SETS: &'static [&'static str] = &["after"];
 

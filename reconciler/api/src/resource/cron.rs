@@ -110,6 +110,10 @@ fn number(text: &str) -> Option<u8> {
 }
 
 impl Composite for CronSpec {
+    const EXAMPLE: &'static str = r#"cron:
+  report: {schedule: "0 6 * * 1", user: root, run: [/usr/local/bin/report, --weekly]}
+"#;
+
     fn check_name(name: &str) -> Result<(), String> {
         // cron silently skips files with other names.
         let good = name

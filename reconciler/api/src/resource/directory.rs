@@ -56,6 +56,10 @@ pub struct DirectoryObserved {
 impl Resource for DirectorySpec {
     type Observed = DirectoryObserved;
 
+    const EXAMPLE: &'static str = r#"directory:
+  /srv/app: {owner: root, group: root, mode: "0750"}
+"#;
+
     const UNSUPPORTED: &'static [&'static str] = &["recurse", "purge"];
 
     const RANK: u8 = 40;

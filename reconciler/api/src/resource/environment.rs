@@ -28,6 +28,10 @@ pub struct EnvironmentSpec {
 }
 
 impl Composite for EnvironmentSpec {
+    const EXAMPLE: &'static str = r"environment:
+  EDITOR: {value: nvim}
+";
+
     fn check_name(name: &str) -> Result<(), String> {
         if is_variable(name) && name.len() <= 100 {
             Ok(())

@@ -63,6 +63,10 @@ impl ExporterSpec {
 }
 
 impl Composite for ExporterSpec {
+    const EXAMPLE: &'static str = r"exporter:
+  node: {on: [wg], arguments: [--collector.systemd]}
+";
+
     const SETS: &'static [&'static str] = &["after", "on"];
 
     fn check_name(name: &str) -> Result<(), String> {

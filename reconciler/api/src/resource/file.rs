@@ -74,6 +74,15 @@ pub struct FileObserved {
 impl Resource for FileSpec {
     type Observed = FileObserved;
 
+    const EXAMPLE: &'static str = r#"file:
+  /etc/motd: {content: "Kept by plumb.\n", mode: "0644"}
+  /etc/app.conf:
+    content: {template: "listen {{ host.name }}\n"}
+    owner: root
+    group: root
+    mode: "0640"
+"#;
+
     const UNSUPPORTED: &'static [&'static str] = &["backup"];
 
     const RANK: u8 = 45;

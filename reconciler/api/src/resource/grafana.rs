@@ -30,6 +30,10 @@ pub struct GrafanaSpec {
 }
 
 impl Composite for GrafanaSpec {
+    const EXAMPLE: &'static str = r"grafana:
+  main: {datasources: [web/prometheus], dashboards: [files/dashboards/*.json]}
+";
+
     const SETS: &'static [&'static str] = &["after", "dashboards"];
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -56,6 +56,12 @@ pub struct GroupObserved {
 impl Resource for GroupSpec {
     type Observed = GroupObserved;
 
+    const EXAMPLE: &'static str = r"group:
+  media: {gid: 130, members: [john]}
+user:
+  john: {}
+";
+
     const SETS: &'static [&'static str] = &["after", "members"];
 
     const RANK: u8 = 10;

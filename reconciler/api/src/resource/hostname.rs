@@ -22,6 +22,10 @@ pub struct HostnameSpec {
 }
 
 impl Composite for HostnameSpec {
+    const EXAMPLE: &'static str = r"hostname:
+  system: {}
+";
+
     fn check_name(name: &str) -> Result<(), String> {
         check_only_name(name, "system")
     }

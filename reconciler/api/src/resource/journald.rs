@@ -80,6 +80,10 @@ pub enum Switch {
 }
 
 impl Composite for JournaldSpec {
+    const EXAMPLE: &'static str = r"journald:
+  main: {storage: persistent, maxUse: 2GiB, rateLimit: off}
+";
+
     fn check_name(name: &str) -> Result<(), String> {
         check_file_stem(name)
     }

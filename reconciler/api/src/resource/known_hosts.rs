@@ -29,6 +29,10 @@ pub struct KnownHostsSpec {
 }
 
 impl Composite for KnownHostsSpec {
+    const EXAMPLE: &'static str = r"knownHosts:
+  fleet: {}
+";
+
     const SETS: &'static [&'static str] = &["after", "extra"];
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -45,6 +45,10 @@ pub struct LinkObserved {
 impl Resource for LinkSpec {
     type Observed = LinkObserved;
 
+    const EXAMPLE: &'static str = r"link:
+  /etc/localtime: {target: /usr/share/zoneinfo/Europe/London}
+";
+
     const RANK: u8 = 45;
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -55,6 +55,10 @@ fn is_zone(text: &str) -> bool {
 }
 
 impl Composite for LocaleSpec {
+    const EXAMPLE: &'static str = r"locale:
+  system: {lang: en_GB.UTF-8, generate: [en_GB.UTF-8], timezone: Europe/London, keymap: uk}
+";
+
     const SETS: &'static [&'static str] = &["after", "generate"];
 
     fn check_name(name: &str) -> Result<(), String> {

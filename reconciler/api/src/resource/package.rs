@@ -133,6 +133,13 @@ fn not_one_package(name: &str) -> Option<String> {
 impl Resource for PackageSpec {
     type Observed = PackageObserved;
 
+    const EXAMPLE: &'static str = r#"package:
+  nginx: {}
+  htop: {state: latest}
+  ntp: {state: purged}
+  postgresql: {version: "15*", hold: true}
+"#;
+
     const RANK: u8 = 30;
 
     fn input_keys(_name: &str) -> Vec<String> {

@@ -39,6 +39,10 @@ pub struct PrometheusSpec {
 }
 
 impl Composite for PrometheusSpec {
+    const EXAMPLE: &'static str = r"prometheus:
+  main: {retention: 30d, rules: [files/rules.yml], alertmanagers: [web/alertmanager]}
+";
+
     const SETS: &'static [&'static str] = &["after", "alertmanagers", "rules"];
 
     fn check_name(name: &str) -> Result<(), String> {

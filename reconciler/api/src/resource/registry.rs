@@ -41,6 +41,12 @@ macro_rules! resources {
                 match self { $(Kind::$variant => $spec::input_keys(name),)* }
             }
 
+            /// Returns an example for the reference: resources as in a manifest, on a host `web` of the
+            /// network `wg`.
+            pub fn example(self) -> &'static str {
+                match self { $(Kind::$variant => <$spec as Resource>::EXAMPLE,)* }
+            }
+
             /// Returns the fields that are sets: if several places name one, they unite.
             pub fn sets(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::SETS,)* }

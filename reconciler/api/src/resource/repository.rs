@@ -69,6 +69,17 @@ impl RepositorySpec {
 }
 
 impl Composite for RepositorySpec {
+    const EXAMPLE: &'static str = r#"repository:
+  grafana:
+    uris: ["https://apt.grafana.example"]
+    suites: [stable]
+    components: [main]
+    key: {file: files/grafana.asc}
+    pin: {priority: 100, packages: ["grafana*"]}
+package:
+  grafana: {}
+"#;
+
     const SETS: &'static [&'static str] = &["after", "components", "suites", "uris"];
 
     fn check_name(name: &str) -> Result<(), String> {

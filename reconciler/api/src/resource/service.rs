@@ -231,6 +231,13 @@ impl ServiceSpec {
 impl Resource for ServiceSpec {
     type Observed = ServiceObserved;
 
+    const EXAMPLE: &'static str = r#"service:
+  nginx: {state: started, enabled: true, reloadOn: [file:/etc/nginx/nginx.conf]}
+  rpcbind: {masked: true}
+file:
+  /etc/nginx/nginx.conf: {content: "events {}\n"}
+"#;
+
     const SETS: &'static [&'static str] = &["after", "reloadOn", "restartOn"];
 
     const RANK: u8 = 90;

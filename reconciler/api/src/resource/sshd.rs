@@ -97,6 +97,10 @@ fn is_pattern(text: &str) -> bool {
 }
 
 impl Composite for SshdSpec {
+    const EXAMPLE: &'static str = r"sshd:
+  main: {passwords: false, root: false, allowUsers: [deploy, john], settings: {MaxSessions: 20}}
+";
+
     const SETS: &'static [&'static str] = &["after", "allowUsers", "on", "ports"];
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -36,6 +36,10 @@ pub struct SudoersSpec {
 }
 
 impl Composite for SudoersSpec {
+    const EXAMPLE: &'static str = r"sudoers:
+  deploy: {user: deploy, commands: [ALL], noPassword: true}
+";
+
     const SETS: &'static [&'static str] = &["after", "commands"];
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -67,6 +67,11 @@ impl SysctlSpec {
 impl Resource for SysctlSpec {
     type Observed = SysctlObserved;
 
+    const EXAMPLE: &'static str = r#"sysctl:
+  net.ipv4.ip_forward: {value: "1"}
+  net.ipv4.conf.eth0/100.rp_filter: {value: "2"}
+"#;
+
     fn check_name(name: &str) -> Result<(), String> {
         let part = |part: &str| {
             !part.is_empty()

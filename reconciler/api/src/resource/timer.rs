@@ -70,6 +70,13 @@ pub struct Schedule {
 }
 
 impl Composite for TimerSpec {
+    const EXAMPLE: &'static str = r"timer:
+  dyndns:
+    run: [/usr/local/bin/dyndns]
+    schedule: {onBoot: 5m, every: 60m}
+    environment: {ZONE: fleet.example}
+";
+
     const UNSUPPORTED: &'static [&'static str] = &["credentials"];
 
     fn check_name(name: &str) -> Result<(), String> {

@@ -26,6 +26,10 @@ pub struct TmpfilesSpec {
 }
 
 impl Composite for TmpfilesSpec {
+    const EXAMPLE: &'static str = r#"tmpfiles:
+  deploy: {lines: ["d /run/deploy 0700 root root -"]}
+"#;
+
     fn check_name(name: &str) -> Result<(), String> {
         check_file_stem(name)
     }

@@ -26,6 +26,11 @@ pub struct UdevSpec {
 }
 
 impl Composite for UdevSpec {
+    const EXAMPLE: &'static str = r#"udev:
+  spindown:
+    rules: ['ACTION=="add", KERNEL=="sd[a-z]", RUN+="/usr/sbin/hdparm -S 120 /dev/%k"']
+"#;
+
     fn check_name(name: &str) -> Result<(), String> {
         check_file_stem(name)
     }

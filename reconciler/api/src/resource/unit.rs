@@ -176,6 +176,19 @@ impl UnitSpec {
 impl Resource for UnitSpec {
     type Observed = UnitObserved;
 
+    const EXAMPLE: &'static str = r"unit:
+  app.service:
+    content: |
+      [Service]
+      ExecStart=/usr/local/bin/app
+      [Install]
+      WantedBy=multi-user.target
+  ssh.service.d/limits.conf:
+    content: |
+      [Service]
+      LimitNOFILE=65536
+";
+
     const RANK: u8 = 60;
 
     const RUNS: &'static [&'static str] = &["loaded"];

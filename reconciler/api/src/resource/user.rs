@@ -116,6 +116,10 @@ pub(super) fn members_differ(
 impl Resource for UserSpec {
     type Observed = UserObserved;
 
+    const EXAMPLE: &'static str = r"user:
+  john: {uid: 1108, shell: /bin/bash, createHome: true, groups: [video]}
+";
+
     const SETS: &'static [&'static str] = &["after", "groups"];
 
     const UNSUPPORTED: &'static [&'static str] = &["password", "moveHome"];

@@ -30,6 +30,10 @@ pub struct ZramSpec {
 }
 
 impl Composite for ZramSpec {
+    const EXAMPLE: &'static str = r"zram:
+  main: {percent: 50, algorithm: zstd, priority: 100}
+";
+
     fn check_name(name: &str) -> Result<(), String> {
         check_only_name(name, "main")
     }

@@ -62,8 +62,9 @@ async fn a_host_that_is_off_holds_up_nobody_and_catches_up() {
     fleet.rest(16 * 60).await;
     assert_eq!(fleet.alerts(), ["PlumbHostUnreachable"]);
     fleet.machines.mood("a", |mood| mood.off = false);
-    fleet.until("a", "ready", |status| is(status, Ready)).await;
-    assert_eq!(fleet.motd("a").as_deref(), Some("two"));
+    let caught_up =
+        |status: &HostStatus| is(status, Ready) && fleet.motd("a").as_deref() == Some("two");
+    fleet.until("a", "caught up", caught_up).await;
     fleet.rest(1).await;
     assert!(fleet.alerts().is_empty());
 }

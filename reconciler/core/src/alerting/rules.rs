@@ -336,7 +336,7 @@ impl Rules<'_> {
             None,
             summary,
             format!(
-                "{}. The rollout resumes when these hosts succeed, or when a commit changes their desired state.",
+                "{}. The rollout resumes when these hosts succeed, or when a commit changes their desired state. Hosts that its change doesn't touch go on.",
                 first.join("; ")
             ),
             revision,

@@ -2,11 +2,12 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::reason::ConditionReason;
-use crate::rollout::{Candidate, HostOutcome, Limits, Rollout};
+use crate::rollout::{HostOutcome, Rollout, RolloutId};
 use crate::status::{Condition, ConditionStatus, ConditionType, HostStatus};
 use crate::view::CommitVerdict;
 use jiff::Timestamp;
 use plumb_api::Digest;
+use plumb_api::report::Retry;
 
 fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
@@ -216,26 +217,13 @@ fn held_commits_alert_at_once_unless_they_only_wait() {
 fn a_halt_says_who_failed() {
     let host: plumb_api::HostName = "a".parse().unwrap();
     let wants = Digest::of_bytes(b"2");
-    let mut rollout = Rollout::default();
-    rollout.lead_to("r2", &BTreeMap::from([(host.clone(), wants)]));
-    let candidate = Candidate {
-        host: host.clone(),
-        wants,
-        target: None,
+    let mut rollout = Rollout::new(RolloutId::default(), "r2".to_owned());
+    rollout.assign(host.clone(), wants);
+    let failed = HostOutcome::Failed {
+        reason: "apt failed".to_owned(),
+        retry: Retry::Stalled,
     };
-    rollout.assign(
-        &[candidate],
-        Limits {
-            at_once: 1,
-            failures: 1,
-        },
-    );
-    rollout.host_ended(
-        &host,
-        wants,
-        HostOutcome::Failed("apt failed".to_owned()),
-        at(0),
-    );
+    rollout.host_ended(&host, wants, failed, at(0));
     let all = rules(None, &Settings::default(), 0)
         .of_rollouts([&rollout])
         .firing;

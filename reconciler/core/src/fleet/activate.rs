@@ -1,6 +1,6 @@
 //! Activation of a newly accepted revision: its hosts, the hosts that left, and the desired state of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plumb_api::HostName;
@@ -39,7 +39,7 @@ impl Step<'_> {
             self.meet(host);
         }
         self.release_hosts(revision);
-        self.lead_rollout(revision);
+        self.lead_rollouts();
         self.collect();
         let errors = revision.errors();
         if errors > 0 {
@@ -81,9 +81,11 @@ impl Step<'_> {
             let left = |old: &&HostName| {
                 self.state.hosts.contains_key(*old) && !revision.hosts().contains_key(*old)
             };
-            if let Some(old) = intent.formerly.iter().find(left).cloned()
-                && let Some(host) = self.state.hosts.remove(&old)
-            {
+            if let Some(old) = intent.formerly.iter().find(left).cloned() {
+                self.state.drop_candidate(&old);
+                let Some(host) = self.state.hosts.remove(&old) else {
+                    continue;
+                };
                 self.rename(host, &old, new);
             }
         }
@@ -112,7 +114,6 @@ impl Step<'_> {
             self.leave_out(old);
         }
         self.state.queue.rename(old, new);
-        self.state.candidates.remove(old);
         self.state.objects.remove(old);
         self.forget_deadline(old, host.alert_at.take());
         let mut changed = false;
@@ -142,6 +143,7 @@ impl Step<'_> {
         let state = &mut *self.state;
         state.limits.failures = revision.halt_failures();
         let source = &mut state.source;
+        source.record.halt_failures = Some(revision.halt_failures());
         source.accepted = Some(revision.commit().to_owned());
         source.record.fleet = Some(revision.fleet().to_string());
         let summary = revision.subject().to_owned();
@@ -263,18 +265,6 @@ impl Step<'_> {
                 self.warn(Some(&name), ConditionReason::Released, message, revision);
             }
         }
-    }
-
-    /// Points the rollout at the newest revision.
-    fn lead_rollout(&mut self, revision: &FleetRevision) {
-        let hosts = self.state.hosts.iter();
-        let wants: BTreeMap<_, _> = hosts
-            .filter_map(|(name, host)| Some((name.clone(), host.wanted_digest()?)))
-            .collect();
-        if let Some(rollout) = self.state.rollouts.last_mut() {
-            rollout.lead_to(revision.commit(), &wants);
-        }
-        self.rollouts_changed();
     }
 
     /// Drops states and revisions that are no longer the target of any host.

@@ -1,18 +1,20 @@
 //! Assignment of new targets, as the rollout allows.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use plumb_api::HostName;
 
+use super::backlog::halt_reason;
 use super::backoff::Backoff;
-use super::host::{HostMode, Progress, WaitReason};
+use super::host::{HostMode, Progress};
 use super::persist::{Continuation, put_rollouts, put_state, put_target};
 use super::queue::Trigger;
 use super::{RolloutRecords, Step};
 use crate::alerting::AlertScope;
 use crate::plan::goal;
-use crate::rollout::{Candidate, HostOutcome, Rollout};
+use crate::rollout::{HostOutcome, Limits, Rollout, RolloutId};
 use crate::status::Target;
 
 impl Step<'_> {
@@ -24,36 +26,18 @@ impl Step<'_> {
         let Some(head) = self.state.head.clone() else {
             return;
         };
-        let state = &mut *self.state;
-        let limits = state.limits;
-        let halted = state.rollouts.iter().any(|r| r.is_halted(limits));
-        let Some(rollout) = state.rollouts.last_mut().filter(|_| !halted) else {
-            return;
-        };
-        let candidates: Vec<_> = state
-            .candidates
-            .iter()
-            .filter_map(|name| {
-                let host = state.hosts.get(name)?;
-                Some(Candidate {
-                    host: name.clone(),
-                    wants: host.wanted_digest()?,
-                    target: host.target.as_ref().map(|target| target.digest),
-                })
-            })
-            .take(rollout.openings(limits))
-            .collect();
-        let before = rollout.stage();
-        let assigned = rollout.assign(&candidates, limits);
+        let assigned = self.next_hosts();
         if assigned.is_empty() {
-            if rollout.stage() != before {
-                self.rollouts = RolloutRecords::Changed;
-            }
             return;
         }
+        // The records so far say which rollout each host waits for. They are durable before any target is.
+        self.persist_records();
         let mut writes = Vec::new();
-        for name in &assigned {
-            let (Some(intent), Some(host)) = (head.intent(name), state.hosts.get_mut(name)) else {
+        let mut names = Vec::new();
+        for (rollout, name) in assigned {
+            let state = &mut *self.state;
+            let (Some(intent), Some(host)) = (head.intent(&name), state.hosts.get_mut(&name))
+            else {
                 continue;
             };
             let desired = Arc::new(goal(intent));
@@ -65,13 +49,30 @@ impl Step<'_> {
                 writes.extend(put_state(&desired));
                 place.insert(desired);
             }
-            writes.extend(put_target(name, &target));
+            writes.extend(put_target(&name, &target));
+            let mut rollouts = state.rollouts.iter_mut();
+            if let Some(rollout) = rollouts.find(|one| one.id() == rollout) {
+                rollout.assign(name.clone(), target.digest);
+            }
             host.assigning = Some(target);
             self.touched.insert(name.clone());
+            names.push(name);
         }
         writes.extend(put_rollouts(&self.state.rollouts));
         self.rollouts = RolloutRecords::Current;
-        self.persist(writes, Continuation::Targets(assigned));
+        self.persist(writes, Continuation::Targets(names));
+    }
+
+    /// Returns the hosts that may get a new target now, each with the rollout that gives it.
+    fn next_hosts(&self) -> Vec<(RolloutId, HostName)> {
+        let state = &*self.state;
+        let rollouts = state.rollouts.iter();
+        let hosts = rollouts.flat_map(|rollout| {
+            let hosts = state.candidates.get(&rollout.id()).into_iter().flatten();
+            let hosts = hosts.take(rollout.openings(state.limits));
+            hosts.map(move |name| (rollout.id(), name.clone()))
+        });
+        hosts.collect()
     }
 
     /// Schedules hosts whose new targets are durable; if the write failed, they keep the old ones.
@@ -89,7 +90,10 @@ impl Step<'_> {
                     let at = self.store_retry_at().unwrap_or(self.now);
                     self.state.queue.add(name, at, Trigger::Retry);
                 }
-                self.leave_out(name);
+                for rollout in &mut self.state.rollouts {
+                    rollout.withdraw(name);
+                }
+                self.rollouts_changed();
                 continue;
             }
             host.target = Some(target);
@@ -102,8 +106,20 @@ impl Step<'_> {
         }
     }
 
-    /// Removes a host from every rollout, so that none waits for it.
-    pub(super) fn leave_out(&mut self, host: &HostName) {
+    /// Removes a host that is no longer driven from every rollout, so that none waits for it. It keeps its
+    /// target only if its changes have begun: the rollout may be halted when it is driven again.
+    pub(super) fn leave_out(&mut self, name: &HostName) {
+        let untouched = self.state.rollouts.iter().any(|r| r.is_untouched(name));
+        let host = self.state.hosts.get(name);
+        if untouched
+            && host.is_some_and(|host| host.mode != HostMode::Released && host.assigning.is_none())
+        {
+            self.lose_target(name);
+        }
+        self.drop_from_rollouts(name);
+    }
+
+    fn drop_from_rollouts(&mut self, host: &HostName) {
         let mut changed = false;
         for rollout in &mut self.state.rollouts {
             changed |= rollout.leave_out(host);
@@ -127,11 +143,11 @@ impl Step<'_> {
     pub(super) fn rollouts_changed(&mut self) {
         self.rollouts = RolloutRecords::Changed;
         self.alerts_changed(AlertScope::Rollouts);
-        let wait = wait_reason(&self.state.rollouts, self.state.limits);
-        if self.state.wait == wait {
+        let halts = halts(&self.state.rollouts, self.state.limits);
+        if self.state.halts == halts {
             return;
         }
-        self.state.wait = wait;
+        self.state.halts = halts;
         // Each waiting host shows the reason in its conditions, so a halt touches all of them.
         let hosts = self.state.hosts.values();
         let waiting = hosts.filter(|host| host.is_pending());
@@ -139,21 +155,10 @@ impl Step<'_> {
     }
 }
 
-/// Returns the reason why hosts without their newest target wait.
-pub(super) fn wait_reason(rollouts: &[Rollout], limits: crate::rollout::Limits) -> WaitReason {
-    for rollout in rollouts.iter().filter(|r| r.is_halted(limits)) {
-        let mut failed = rollout.failed().iter();
-        if let Some((host, failure)) = failed.next() {
-            let others = match failed.len() {
-                0 => String::new(),
-                n => format!(" and {n} more"),
-            };
-            // The failed host shows its hint itself; the others needn't repeat it.
-            let why = failure.reason.split("; ").next().unwrap_or_default();
-            return WaitReason::Halted(Arc::from(format!(
-                "the rollout is halted: {host}{others} failed ({why}); it resumes when that host succeeds or its manifest changes; run `plumb describe host {host}` for details"
-            )));
-        }
-    }
-    WaitReason::Turn
+/// Returns the halted rollouts, each with the reason for the hosts that wait for it.
+pub(super) fn halts(rollouts: &[Rollout], limits: Limits) -> BTreeMap<RolloutId, Arc<str>> {
+    let halted = rollouts.iter().filter(|r| r.is_halted(limits));
+    halted
+        .filter_map(|rollout| Some((rollout.id(), halt_reason(rollout)?)))
+        .collect()
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::host::{HostMode, HostState, Progress, Reachability, WaitReason, WantedState};
-use super::run_result::first_of;
+use super::run_records::first_of;
 use super::{clocks, short_commit};
 use crate::reason::ConditionReason;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};

@@ -243,6 +243,7 @@ impl Step<'_> {
             self.writes
                 .push(Write::Delete(Table::Targets, name.to_string()));
         }
+        self.return_to_backlog(name);
     }
 
     /// Handles a person's request to reconcile these hosts now.
@@ -321,6 +322,7 @@ impl Step<'_> {
 
     /// Drops a host whose records are deleted.
     pub(super) fn forgotten(&mut self, name: &HostName, request: RequestId) {
+        self.state.drop_candidate(name);
         let Some(host) = self.state.hosts.remove(name) else {
             let answer = Err(CommandError::NoSuchHost(name.clone()));
             self.effects.push(Effect::Answer { request, answer });
@@ -330,7 +332,6 @@ impl Step<'_> {
         self.state.tally_revision(revision, None);
         self.state.objects.remove(name);
         self.state.queue.remove(name);
-        self.state.candidates.remove(name);
         self.forget_deadline(name, host.alert_at);
         self.leave_out(name);
         self.alerts_changed(crate::alerting::AlertScope::Host(name.clone()));

@@ -8,10 +8,12 @@ use plumb_api::report::Retry;
 use plumb_api::{Address, Digest, HostName};
 use serde::{Deserialize, Serialize};
 
+use super::backlog::Backlog;
 use super::backoff::Backoff;
 use super::effect::RunId;
 use crate::desired::Suspension;
 use crate::reason::ConditionReason;
+use crate::rollout::RolloutId;
 use crate::status::{FailedGiveBack, HostStatus, ResourceFailure, ResourceWait, Target};
 use crate::view::HostObject;
 
@@ -104,7 +106,7 @@ pub(super) struct Drift {
 pub(super) enum WaitReason {
     /// Its turn in the rollout comes later.
     Turn,
-    /// A rollout is halted; the text says why.
+    /// A rollout whose change it doesn't have is halted; the text says why.
     Halted(Arc<str>),
 }
 
@@ -165,6 +167,10 @@ pub struct HostState {
     pub(super) warnings: Vec<String>,
     /// The reason why it doesn't get the target of the newest revision; `None` if it has that target.
     pub(super) wait: Option<WaitReason>,
+    /// The changes that it doesn't have yet; `None` if its target is the newest desired state.
+    pub(super) backlog: Option<Backlog>,
+    /// The rollout that may give it a new target now.
+    pub(super) candidate_in: Option<RolloutId>,
     /// True if it has no target and its ledger was read since it lost the last one.
     pub(super) met: bool,
     /// True if the state of its last target can't be recovered, so that its ledger's target is useless too.
@@ -216,6 +222,8 @@ impl HostState {
             drift_runs: 0,
             warnings: Vec::new(),
             wait: None,
+            backlog: None,
+            candidate_in: None,
             met: false,
             blank: false,
             superseded: false,

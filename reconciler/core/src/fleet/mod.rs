@@ -11,12 +11,15 @@
 
 mod activate;
 mod assign;
+mod backlog;
 mod backoff;
 mod clocks;
 mod conditions;
 mod dispatch;
+mod drift;
 mod effect;
 mod host;
+mod ledger;
 mod metrics;
 mod notify;
 mod persist;
@@ -25,10 +28,13 @@ mod records;
 mod resource_report;
 mod revision;
 mod run;
+mod run_records;
 mod run_result;
+mod run_verdict;
 mod source;
 mod source_poll;
 mod stored;
+mod take_over;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +48,7 @@ use plumb_api::{Digest, HostName};
 
 use crate::alerting::{self, ActiveAlerts, AlertScope};
 use crate::desired::DesiredState;
-use crate::rollout::{Limits, Rollout};
+use crate::rollout::{Limits, Rollout, RolloutId};
 use crate::status::HostStatus;
 use crate::view::{AlertView, FleetView, HostList, HostObject, QueueView, RolloutView};
 
@@ -69,7 +75,6 @@ pub use source::{
 pub use stored::{Identity, Persisted, RecordError};
 
 use backoff::Jitter;
-use host::WaitReason;
 use persist::{Continuation, StoreHealth};
 use queue::Queue;
 use source::SourceState;
@@ -127,10 +132,12 @@ pub struct FleetState {
     objects: HostList,
     rollouts: Vec<Rollout>,
     limits: Limits,
-    /// The reason why hosts without their newest target wait.
-    wait: WaitReason,
-    /// The hosts that may be given a new target.
-    candidates: BTreeSet<HostName>,
+    /// The number of the next rollout.
+    next_rollout: RolloutId,
+    /// The halted rollouts, each with the reason for the hosts that wait for it.
+    halts: BTreeMap<RolloutId, Arc<str>>,
+    /// The hosts that may be given a new target, by the rollout that gives it.
+    candidates: BTreeMap<RolloutId, BTreeSet<HostName>>,
     queue: Queue,
     runs: BTreeMap<RunId, HostName>,
     /// Desired states that hosts hold or have as their target.
@@ -171,6 +178,7 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
         effects: Vec::new(),
         writes: Vec::new(),
         rollouts: RolloutRecords::Current,
+        joins: Joins::ByItself,
         touched: BTreeSet::new(),
     };
     step.take_in(event);
@@ -187,6 +195,15 @@ enum RolloutRecords {
     Changed,
 }
 
+/// The reason why hosts join a rollout in this step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joins {
+    /// A new revision changes them.
+    ByRevision,
+    /// They are met anew, or lost their target.
+    ByItself,
+}
+
 /// A step in progress.
 struct Step<'a> {
     state: &'a mut FleetState,
@@ -195,6 +212,7 @@ struct Step<'a> {
     /// Changed records; they are written together.
     writes: Vec<crate::ports::Write>,
     rollouts: RolloutRecords,
+    joins: Joins,
     /// Hosts whose objects must be derived again before the step ends.
     touched: BTreeSet<HostName>,
 }
@@ -223,8 +241,9 @@ impl FleetState {
         });
         let limits = Limits {
             at_once: settings.concurrency,
-            failures: 1,
+            failures: persisted.source.halt_failures.unwrap_or(1),
         };
+        let next_rollout = persisted.next_rollout();
         let mut hosts_on = BTreeMap::new();
         for host in persisted.hosts.values() {
             if let Some(revision) = &host.revision {
@@ -233,7 +252,6 @@ impl FleetState {
         }
         Self {
             queue: Queue::new(settings.concurrency),
-            wait: assign::wait_reason(&persisted.rollouts, limits),
             source: SourceState::new(persisted.source, now),
             settings,
             identity,
@@ -241,10 +259,12 @@ impl FleetState {
             head_commit: None,
             older: BTreeMap::new(),
             objects: persisted.hosts.values().map(|h| h.object.clone()).collect(),
+            next_rollout,
             hosts: persisted.hosts,
+            halts: assign::halts(&persisted.rollouts, limits),
             rollouts: persisted.rollouts,
             limits,
-            candidates: BTreeSet::new(),
+            candidates: BTreeMap::new(),
             runs: BTreeMap::new(),
             states: persisted.states,
             firing: persisted.alerts.firing().map(AlertView::from).collect(),
@@ -282,7 +302,6 @@ impl FleetState {
     /// Returns the state as the API shows it.
     pub fn view(&self, now: Timestamp) -> FleetView {
         let revisions = self.source.record.revisions.iter().cloned();
-        let rollout = self.rollouts.last();
         FleetView {
             name: self.source.record.fleet.clone(),
             version: self.settings.version.clone(),
@@ -297,21 +316,41 @@ impl FleetState {
                 })
                 .collect(),
             alerts: self.firing.clone(),
-            rollout: rollout.map_or_else(RolloutView::default, |rollout| RolloutView {
-                revision: rollout.revision().map(str::to_owned),
-                halted: self.rollouts.iter().any(|r| r.is_halted(self.limits)),
-                on_their_way: rollout.on_their_way().cloned().collect(),
-                failed: rollout
-                    .failed()
-                    .iter()
-                    .map(|(host, failure)| (host.clone(), failure.reason.clone()))
-                    .collect(),
-            }),
+            rollout: self.rollouts_in_one(),
+            rollouts: self.rollouts.iter().map(|r| self.rollout_view(r)).collect(),
             ready: self.head.is_some(),
             queue: self.queue_view(now),
             records: self.records.clone(),
             counters: self.counters.clone(),
         }
+    }
+
+    fn rollout_view(&self, rollout: &Rollout) -> RolloutView {
+        let failed = rollout.failed().iter();
+        RolloutView {
+            revision: rollout.revision().map(str::to_owned),
+            halted: rollout.is_halted(self.limits),
+            on_their_way: rollout.on_their_way().cloned().collect(),
+            failed: failed
+                .map(|(host, failure)| (host.clone(), failure.reason.clone()))
+                .collect(),
+        }
+    }
+
+    /// Returns all rollouts as one, of the newest revision.
+    fn rollouts_in_one(&self) -> RolloutView {
+        let mut all = RolloutView {
+            revision: self.head_commit.as_deref().map(str::to_owned),
+            ..RolloutView::default()
+        };
+        for rollout in &self.rollouts {
+            let one = self.rollout_view(rollout);
+            all.halted |= one.halted;
+            all.on_their_way.extend(one.on_their_way);
+            all.failed.extend(one.failed);
+        }
+        all.on_their_way.sort();
+        all
     }
 
     fn queue_view(&self, now: Timestamp) -> QueueView {
@@ -386,6 +425,7 @@ impl Step<'_> {
         self.retry_store_if_due();
         self.poll_if_due();
         self.settle();
+        self.withdraw_targets();
         self.assign_targets();
         self.dispatch();
         self.settle();
@@ -402,16 +442,12 @@ impl Step<'_> {
     /// Derives the objects of the touched hosts again.
     fn settle(&mut self) {
         while let Some(name) = self.touched.pop_first() {
+            let joined = self.update_backlog(&name);
             let state = &mut *self.state;
+            state.update_candidate(&name);
             let Some(host) = state.hosts.get_mut(&name) else {
                 continue;
             };
-            host.wait = Some(state.wait.clone()).filter(|_| host.is_pending());
-            if host.is_candidate() {
-                state.candidates.insert(name.clone());
-            } else {
-                state.candidates.remove(&name);
-            }
             let status = HostStatus {
                 host: name.clone(),
                 revision: host.revision.clone(),
@@ -432,6 +468,9 @@ impl Step<'_> {
             };
             let object = HostObject::new(host.labels.clone(), status);
             if *host.object == object {
+                if joined {
+                    self.writes.extend(persist::put_host(&host.record()));
+                }
                 continue;
             }
             let object = Arc::new(object);

@@ -15,7 +15,7 @@ use crate::alerting::ActiveAlert;
 use crate::desired::DesiredState;
 use crate::ports::{StoreError, Table, Write};
 use crate::reason::ConditionReason;
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, RolloutId};
 use crate::status::Target;
 
 /// The first wait after a write that failed.
@@ -24,7 +24,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a write that failed.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-pub(super) const ROLLOUT: &str = "rollout";
+const ROLLOUT: &str = "rollout";
 
 /// The continuation of a write once it is acknowledged.
 #[derive(Debug)]
@@ -254,15 +254,21 @@ pub(super) fn put_source(record: &SourceRecord) -> Option<Write> {
     put(Table::Sources, SOURCE, record)
 }
 
-/// Returns the write of every rollout. The first keeps the key that it has had in every version.
+/// Returns the write of every rollout.
 pub(super) fn put_rollouts(rollouts: &[Rollout]) -> impl Iterator<Item = Write> {
-    rollouts.iter().enumerate().filter_map(|(index, rollout)| {
-        let key = match index {
-            0 => ROLLOUT.to_owned(),
-            n => format!("{ROLLOUT}-{n}"),
-        };
-        put(Table::Rollouts, &key, rollout)
-    })
+    rollouts
+        .iter()
+        .filter_map(|rollout| put(Table::Rollouts, &rollout_key(rollout.id()), rollout))
+}
+
+/// Returns the key of a rollout's record. The only one of earlier versions, which has the number 0, keeps its
+/// key.
+pub(super) fn rollout_key(id: RolloutId) -> String {
+    if id == RolloutId::default() {
+        ROLLOUT.to_owned()
+    } else {
+        format!("{ROLLOUT}-{id}")
+    }
 }
 
 pub(super) fn put_host(record: &HostRecord) -> Option<Write> {

@@ -24,6 +24,8 @@ pub struct SourceRecord {
     pub introduction: Option<String>,
     /// The fleet's name in the last accepted revision.
     pub fleet: Option<String>,
+    /// `rollout.halt.failures` of the last accepted revision.
+    pub halt_failures: Option<u32>,
     /// The times at which commits and tags were first seen.
     pub first_seen: BTreeMap<String, Timestamp>,
     /// The newest revisions, newest first.

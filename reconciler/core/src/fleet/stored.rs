@@ -10,6 +10,7 @@ use plumb_api::{Address, ControllerId, Digest, Epoch, HostName, Spec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::backlog::Backlog;
 use super::host::{Drift, HostMode, HostState, Progress, Reachability};
 use super::records::RecordLog;
 use super::source::SourceRecord;
@@ -17,7 +18,7 @@ use crate::alerting::{ActiveAlert, ActiveAlerts};
 use crate::desired::{DesiredResource, DesiredState, Suspension};
 use crate::ports::{Records, Table, Write};
 use crate::reason::ConditionReason;
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, RolloutId};
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions, HostStatus, Target};
 use crate::view::HostObject;
 
@@ -81,6 +82,9 @@ pub(super) struct HostRecord {
     /// Resources that the next run drops from the host's ledger.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) let_go: BTreeSet<Address>,
+    /// The changes that the host doesn't have yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) backlog: Option<Backlog>,
     /// The facts that the conditions are derived from; `None` in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) facts: Option<HostRecordFacts>,
@@ -180,6 +184,7 @@ impl HostState {
             labels: self.labels.clone(),
             drift_runs: self.drift_runs,
             let_go: self.let_go.clone(),
+            backlog: self.backlog.clone(),
             facts: Some(HostRecordFacts {
                 mode: self.mode.clone(),
                 reach: self.reach.clone(),
@@ -213,6 +218,7 @@ impl HostState {
             waiting: status.waiting.clone(),
             give_backs: status.give_backs.clone(),
             let_go: record.let_go,
+            backlog: record.backlog,
             next_run: status.next_run,
             object: Arc::new(HostObject::new(record.labels, status)),
             ..Self::new(name)
@@ -302,9 +308,7 @@ impl Persisted {
         let rollouts = take(Table::Rollouts);
         let rollouts = rollouts.iter().map(|(key, bytes)| decode(key, bytes));
         let mut rollouts = rollouts.collect::<Result<Vec<Rollout>, _>>()?;
-        if rollouts.is_empty() {
-            rollouts.push(Rollout::default());
-        }
+        rollouts.sort_by_key(Rollout::id);
         let alerts = named::<String, ActiveAlert>(take(Table::Alerts), &mut unreadable);
         let records = named(take(Table::Events), &mut unreadable);
         let mut states = BTreeMap::new();
@@ -324,6 +328,14 @@ impl Persisted {
             states,
             unreadable,
         })
+    }
+
+    /// Returns a number that no rollout has had which a host still waits for.
+    pub(super) fn next_rollout(&self) -> RolloutId {
+        let hosts = self.hosts.values();
+        let waits = hosts.filter_map(|host| host.backlog.as_ref()?.rollout());
+        let last = self.rollouts.iter().map(Rollout::id).chain(waits).max();
+        last.unwrap_or_default().next()
     }
 
     /// Returns the stored record of the source.

@@ -1,5 +1,7 @@
 //! The state machine, event by event.
 
+mod rollouts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -148,6 +150,10 @@ impl Loop {
                     Effect::StartRun(run) => self.runs.push(*run),
                     Effect::Record(record) => self.records.push(record.reason),
                     Effect::Answer { answer, .. } => self.answers.push(answer),
+                    Effect::LoadRevision { commit, .. } => events.push(Event::RevisionLoaded {
+                        commit,
+                        revision: None,
+                    }),
                     _ => {}
                 }
             }

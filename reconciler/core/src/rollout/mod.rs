@@ -1,32 +1,63 @@
-//! The rollout of a change: one host first, then the rest, halted by a failure.
+//! The rollout of a change: one host first, then the rest, halted by failures.
 //!
 //! Every change of a host's desired state is part of a rollout, whether it comes from a commit or from a
-//! version of Plumb that renders differently. A host without a part in it keeps its target.
-//! *Lost means failed*: a host that was contacted and then can't be reached halts the rollout. A host that
-//! couldn't be reached from the start is left out and catches up later.
+//! version of Plumb that renders differently. Each change has a rollout of its own, with a first host and a
+//! count of failures of its own. A halt holds back the hosts that the change touches and that don't have it
+//! yet, and no others. A host without a part in any rollout keeps its target.
+//!
+//! *Lost means failed*: a host that can't be reached after its changes began counts as failed. A failure that
+//! may pass by itself counts once the retry fails too. A host on which nothing was changed, because it is
+//! away, busy or refuses the run, says nothing about the change: no other host waits for it.
 
+mod record;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
+use plumb_api::report::Retry;
 use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
 
+use record::RolloutRecord;
+
+/// The number of tries after which a failure that may pass by itself counts.
+const TRIES: u32 = 2;
+
+/// The number of a rollout; later ones have higher numbers.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct RolloutId(u64);
+
+impl RolloutId {
+    /// Returns the number that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for RolloutId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The progress of a change through the fleet. It is persisted: neither a restart nor a newer revision by
 /// itself ends a halt.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", from = "RolloutRecord")]
 pub struct Rollout {
+    id: RolloutId,
     revision: Option<String>,
-    goal: Option<Digest>,
-    first: Option<HostName>,
     stage: Stage,
+    members: Members,
     #[serde(rename = "flying")]
     in_flight: BTreeMap<HostName, Flight>,
-    #[serde(rename = "away")]
-    unreachable: BTreeMap<HostName, Digest>,
     failed: BTreeMap<HostName, Failure>,
 }
 
@@ -34,26 +65,57 @@ pub struct Rollout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
-    /// One host alone.
+    /// One host alone: no host has reached its new target yet.
     #[default]
     First,
     /// The rest, a limited number at a time.
     Rest,
 }
 
+/// The hosts that the change touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Members {
+    /// The hosts whose records name the rollout.
+    Named,
+    /// Every host that waited for a target when an earlier version stored the rollout.
+    EveryPendingHost,
+}
+
 /// A host that hasn't reached its new target yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Flight {
     digest: Digest,
     contact: FirstContact,
+    #[serde(default)]
+    wait: RolloutWait,
+    /// The tries that failed.
+    #[serde(default)]
+    failures: u32,
 }
 
 /// The contact with a host since it got its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum FirstContact {
+    /// Nothing was changed on it.
     NotYet,
+    /// Its changes began.
     Made,
+}
+
+/// The way in which a rollout waits for a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum RolloutWait {
+    /// Other hosts wait for it.
+    #[default]
+    Awaited,
+    /// It is at a standstill of its own; no host waits for it.
+    LeftBehind,
+    /// It can't begin now; its target is withdrawn until it answers again.
+    Away,
 }
 
 /// A host that failed to reach its target.
@@ -66,19 +128,6 @@ pub struct Failure {
     pub reason: String,
     /// The time of the failure.
     pub since: Timestamp,
-    /// The stage; `Stage::First` if it was the first host.
-    pub stage: Stage,
-}
-
-/// A host that may get a new target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// The host.
-    pub host: HostName,
-    /// The digest of its desired state in the newest accepted revision.
-    pub wants: Digest,
-    /// The digest of its present target.
-    pub target: Option<Digest>,
 }
 
 /// The outcome of a run that should bring a host to its target.
@@ -86,12 +135,23 @@ pub struct Candidate {
 pub enum HostOutcome {
     /// It is as its target says.
     Reached,
-    /// It hasn't reached its target yet, and nothing has failed.
+    /// Its changes began, and whether they succeed shows soon.
     UnderWay,
+    /// Its changes began, and the rest of them waits for something else on the host.
+    Waits,
+    /// Nothing was changed: something else is at work on the host.
+    Busy,
+    /// Nothing was changed: the run was refused, or failed before it could change anything.
+    Refused,
     /// It couldn't be contacted.
     Unreachable(String),
     /// The run failed.
-    Failed(String),
+    Failed {
+        /// The reason, in a sentence.
+        reason: String,
+        /// The kind of retry.
+        retry: Retry,
+    },
 }
 
 /// The limits of a rollout.
@@ -104,26 +164,49 @@ pub struct Limits {
 }
 
 impl Rollout {
-    /// Points the rollout at a revision. A host's failure is dropped only if its desired state changed.
-    pub fn lead_to(&mut self, revision: &str, wants: &BTreeMap<HostName, Digest>) {
-        let goal = Digest::merkle(
-            "rollout",
-            wants.iter().map(|(host, digest)| (host.as_str(), *digest)),
-        );
-        if self.goal == Some(goal) {
-            self.revision = Some(revision.to_owned());
-            return;
+    /// Creates the rollout of a revision's change.
+    pub fn new(id: RolloutId, revision: String) -> Self {
+        Self {
+            id,
+            revision: Some(revision),
+            stage: Stage::First,
+            members: Members::Named,
+            in_flight: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
-        let still = |host: &HostName, digest: &Digest| wants.get(host) == Some(digest);
+    }
+
+    /// Returns the number of the rollout.
+    pub fn id(&self) -> RolloutId {
+        self.id
+    }
+
+    /// True if every pending host without a rollout is part of it: an earlier version stored it.
+    pub fn takes_every_pending_host(&self) -> bool {
+        self.members == Members::EveryPendingHost
+    }
+
+    /// Ends that: from now on its hosts are named.
+    pub fn name_members(&mut self) {
+        self.members = Members::Named;
+    }
+
+    /// Drops hosts and failures whose desired state isn't wanted any more, and hosts that don't have it as their
+    /// target. If a failure is dropped, the change goes on with one host alone.
+    pub fn supersede(
+        &mut self,
+        is_wanted: impl Fn(&HostName, Digest) -> bool,
+        is_target: impl Fn(&HostName, Digest) -> bool,
+    ) {
+        self.in_flight.retain(|host, flight| {
+            is_wanted(host, flight.digest) && is_target(host, flight.digest)
+        });
+        let failed = self.failed.len();
         self.failed
-            .retain(|host, failure| still(host, &failure.digest));
-        self.in_flight
-            .retain(|host, flight| still(host, &flight.digest));
-        self.unreachable.retain(|host, digest| still(host, digest));
-        self.revision = Some(revision.to_owned());
-        self.goal = Some(goal);
-        self.first = None;
-        self.stage = Stage::First;
+            .retain(|host, failure| is_wanted(host, failure.digest));
+        if self.failed.len() < failed {
+            self.stage = Stage::First;
+        }
     }
 
     /// Records the outcome of a host's run towards a target. Returns true if the rollout may have changed.
@@ -134,173 +217,151 @@ impl Rollout {
         outcome: HostOutcome,
         now: Timestamp,
     ) -> bool {
-        if !self.names(host) {
-            return false;
+        if outcome == HostOutcome::Reached {
+            return self.reached(host, digest);
         }
-        match outcome {
-            HostOutcome::Reached => {
-                if self.in_flight.get(host).is_some_and(|f| f.digest == digest) {
-                    self.in_flight.remove(host);
-                }
-                if self.unreachable.get(host) == Some(&digest) {
-                    self.unreachable.remove(host);
-                }
-                // The host reached the target that it had failed to reach, so the failure no longer counts.
-                if self.failed.get(host).is_some_and(|f| f.digest == digest) {
-                    self.failed.remove(host);
-                }
-                if self.first.as_ref() == Some(host) {
-                    self.stage = Stage::Rest;
-                }
-            }
+        let Some(flight) = self.in_flight.get_mut(host).filter(|f| f.digest == digest) else {
+            return false;
+        };
+        let (reason, tries) = match outcome {
+            HostOutcome::Reached => return false,
             HostOutcome::UnderWay => {
-                if self.unreachable.get(host) == Some(&digest) {
-                    self.unreachable.remove(host);
-                    self.in_flight.insert(
-                        host.clone(),
-                        Flight {
-                            digest,
-                            contact: FirstContact::Made,
-                        },
-                    );
-                } else if let Some(flight) = self.in_flight.get_mut(host) {
-                    flight.contact = FirstContact::Made;
-                }
+                flight.contact = FirstContact::Made;
+                flight.wait = RolloutWait::Awaited;
+                return true;
             }
-            HostOutcome::Unreachable(reason) => {
-                let Some(flight) = self.in_flight.get(host).filter(|f| f.digest == digest) else {
-                    return false;
-                };
-                if flight.contact == FirstContact::Made {
-                    self.fail(host, digest, reason, now);
-                } else {
-                    self.in_flight.remove(host);
-                    self.unreachable.insert(host.clone(), digest);
-                    if self.first.as_ref() == Some(host) {
-                        self.first = None;
-                    }
-                }
+            HostOutcome::Waits => {
+                flight.contact = FirstContact::Made;
+                flight.wait = RolloutWait::LeftBehind;
+                return true;
             }
-            HostOutcome::Failed(reason) => {
-                let here = self.in_flight.get(host).is_some_and(|f| f.digest == digest);
-                if here || self.unreachable.get(host) == Some(&digest) {
-                    self.fail(host, digest, reason, now);
-                }
+            HostOutcome::Busy | HostOutcome::Unreachable(_)
+                if flight.contact == FirstContact::NotYet =>
+            {
+                flight.wait = RolloutWait::Away;
+                return true;
             }
+            HostOutcome::Busy | HostOutcome::Refused => {
+                flight.wait = RolloutWait::LeftBehind;
+                return true;
+            }
+            HostOutcome::Unreachable(reason) => (reason, TRIES),
+            HostOutcome::Failed { reason, retry } => match retry {
+                Retry::Stalled => (reason, 1),
+                Retry::Transient | Retry::Waiting => (reason, TRIES),
+            },
+        };
+        flight.contact = FirstContact::Made;
+        flight.wait = RolloutWait::Awaited;
+        flight.failures = flight.failures.saturating_add(1);
+        if flight.failures >= tries {
+            self.in_flight.remove(host);
+            let since = now;
+            let failure = Failure {
+                digest,
+                reason,
+                since,
+            };
+            self.failed.insert(host.clone(), failure);
         }
         true
     }
 
-    /// True if the rollout knows the host.
-    fn names(&self, host: &HostName) -> bool {
-        self.in_flight.contains_key(host)
-            || self.unreachable.contains_key(host)
-            || self.failed.contains_key(host)
-            || self.first.as_ref() == Some(host)
-    }
-
-    fn fail(&mut self, host: &HostName, digest: Digest, reason: String, now: Timestamp) {
-        self.in_flight.remove(host);
-        self.unreachable.remove(host);
-        let stage = if self.first.as_ref() == Some(host) && self.stage == Stage::First {
-            Stage::First
-        } else {
-            Stage::Rest
-        };
-        self.failed.insert(
-            host.clone(),
-            Failure {
-                digest,
-                reason,
-                since: now,
-                stage,
-            },
-        );
+    fn reached(&mut self, host: &HostName, digest: Digest) -> bool {
+        let flew = self.in_flight.get(host).is_some_and(|f| f.digest == digest);
+        // The host reached the target that it had failed to reach, so the failure no longer counts.
+        let failed = self.failed.get(host).is_some_and(|f| f.digest == digest);
+        if flew {
+            self.in_flight.remove(host);
+        }
+        if failed {
+            self.failed.remove(host);
+        }
+        if flew || failed {
+            self.stage = Stage::Rest;
+        }
+        flew || failed
     }
 
     /// Returns the number of hosts that may get a new target now.
     pub fn openings(&self, limits: Limits) -> usize {
-        let in_flight = |first| self.in_flight.contains_key(first);
-        match self.stage {
+        let flights = self.in_flight.values();
+        let awaited = flights.filter(|f| f.wait == RolloutWait::Awaited).count();
+        let most = match self.stage {
             _ if self.is_halted(limits) => 0,
-            Stage::First => usize::from(!self.first.as_ref().is_some_and(in_flight)),
-            Stage::Rest => limits.at_once.max(1).saturating_sub(self.in_flight.len()),
-        }
+            Stage::First => 1,
+            Stage::Rest => limits.at_once.max(1),
+        };
+        most.saturating_sub(awaited)
     }
 
-    /// Chooses the hosts that get their new target now. `candidates` are the hosts that can be reached and
-    /// may change, by name.
-    pub fn assign(&mut self, candidates: &[Candidate], limits: Limits) -> Vec<HostName> {
-        if self.is_halted(limits) || (self.stage == Stage::First && self.openings(limits) == 0) {
-            return Vec::new();
-        }
-        let assigned: Vec<&Candidate> = candidates
-            .iter()
-            .filter(|candidate| candidate.target != Some(candidate.wants))
-            .take(self.openings(limits))
-            .collect();
-        if self.stage == Stage::First {
-            self.first = assigned.first().map(|candidate| candidate.host.clone());
-        }
-        for candidate in &assigned {
-            self.in_flight.insert(
-                candidate.host.clone(),
-                Flight {
-                    digest: candidate.wants,
-                    contact: FirstContact::NotYet,
-                },
-            );
-        }
-        if assigned.is_empty() && self.in_flight.is_empty() {
-            // All reachable hosts have their target. A host that comes back later starts with one host first
-            // again.
+    /// Records that a host gets this target now.
+    pub fn assign(&mut self, host: HostName, digest: Digest) {
+        let flight = Flight {
+            digest,
+            contact: FirstContact::NotYet,
+            wait: RolloutWait::Awaited,
+            failures: 0,
+        };
+        self.in_flight.insert(host, flight);
+    }
+
+    /// Returns the hosts whose target is to be withdrawn: nothing was changed on them, and they are away, or
+    /// the rollout is halted.
+    pub fn withdrawable(&self, limits: Limits) -> impl Iterator<Item = &HostName> {
+        let halted = self.is_halted(limits);
+        let flights = self.in_flight.iter();
+        flights
+            .filter(move |(_, flight)| {
+                flight.contact == FirstContact::NotYet
+                    && (halted || flight.wait == RolloutWait::Away)
+            })
+            .map(|(host, _)| host)
+    }
+
+    /// Takes a host off its way. Returns true if it was on it.
+    pub fn withdraw(&mut self, host: &HostName) -> bool {
+        self.in_flight.remove(host).is_some()
+    }
+
+    /// Removes a host that is no longer driven (suspended, released, superseded), so that none waits for it. If
+    /// it had failed, the change goes on with one host alone. Returns true if the rollout changed.
+    pub fn leave_out(&mut self, host: &HostName) -> bool {
+        let flew = self.in_flight.remove(host).is_some();
+        let failed = self.failed.remove(host).is_some();
+        if failed {
             self.stage = Stage::First;
         }
-        assigned
-            .into_iter()
-            .map(|candidate| candidate.host.clone())
-            .collect()
+        flew || failed
     }
 
-    /// Removes a host that is no longer driven (suspended, released, superseded), so that none waits for it.
-    /// Returns true if the rollout changed.
-    pub fn leave_out(&mut self, host: &HostName) -> bool {
-        if !self.names(host) {
-            return false;
-        }
-        self.in_flight.remove(host);
-        self.unreachable.remove(host);
-        self.failed.remove(host);
-        if self.first.as_ref() == Some(host) {
-            self.first = None;
-        }
-        true
+    /// True if the host is on its way and nothing was changed on it yet.
+    pub fn is_untouched(&self, host: &HostName) -> bool {
+        let flight = self.in_flight.get(host);
+        flight.is_some_and(|flight| flight.contact == FirstContact::NotYet)
     }
 
     /// Renames a host. Returns true if the rollout changed.
     pub fn rename(&mut self, old: &HostName, new: &HostName) -> bool {
-        if !self.names(old) {
-            return false;
-        }
-        if let Some(flight) = self.in_flight.remove(old) {
-            self.in_flight.insert(new.clone(), flight);
-        }
-        if let Some(digest) = self.unreachable.remove(old) {
-            self.unreachable.insert(new.clone(), digest);
-        }
-        if let Some(failure) = self.failed.remove(old) {
-            self.failed.insert(new.clone(), failure);
-        }
-        if self.first.as_ref() == Some(old) {
-            self.first = Some(new.clone());
-        }
-        true
+        let flight = self.in_flight.remove(old);
+        let failure = self.failed.remove(old);
+        let known = flight.is_some() || failure.is_some();
+        let new_flight = flight.map(|flight| (new.clone(), flight));
+        self.in_flight.extend(new_flight);
+        self.failed
+            .extend(failure.map(|failure| (new.clone(), failure)));
+        known
     }
 
     /// True if no new targets are given out.
     pub fn is_halted(&self, limits: Limits) -> bool {
         let failed = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
-        failed >= limits.failures.max(1) || self.failed.values().any(|f| f.stage == Stage::First)
+        failed >= limits.failures.max(1)
+    }
+
+    /// True if no host is on its way and none has failed.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.failed.is_empty()
     }
 
     /// Returns the failed hosts with their failures.
@@ -313,13 +374,8 @@ impl Rollout {
         self.in_flight.keys()
     }
 
-    /// Returns the revision that is rolled out.
+    /// Returns the revision whose change is rolled out.
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
-    }
-
-    /// Returns the present stage.
-    pub fn stage(&self) -> Stage {
-        self.stage
     }
 }

@@ -17,64 +17,62 @@ fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-/// A fleet whose targets are given out by a rollout.
+/// A fleet whose targets are given out by one rollout.
 struct Story {
     rollout: Rollout,
-    wants: BTreeMap<HostName, Digest>,
-    targets: BTreeMap<HostName, Digest>,
+    pending: Vec<&'static str>,
     off: Vec<&'static str>,
+    limits: Limits,
 }
 
 impl Story {
-    fn new(names: &[&str]) -> Self {
-        let wants: BTreeMap<_, _> = names.iter().map(|n| (host(n), digest("1"))).collect();
-        let mut rollout = Rollout::default();
-        rollout.lead_to("r1", &wants);
+    fn new(pending: &[&'static str]) -> Self {
         Self {
-            rollout,
-            targets: wants.clone(),
-            wants,
+            rollout: Rollout::new(RolloutId(1), "r2".to_owned()),
+            pending: pending.to_vec(),
             off: Vec::new(),
+            limits: LIMITS,
         }
     }
 
-    fn push(&mut self, revision: &str, changed: &[&str]) {
-        for name in changed {
-            self.wants.insert(host(name), digest(revision));
-        }
+    fn assign(&mut self) -> Vec<&'static str> {
         // A restart in between changes nothing.
         let kept = serde_json::to_vec(&self.rollout).unwrap();
-        self.rollout = serde_json::from_slice(&kept).unwrap();
-        self.rollout.lead_to(revision, &self.wants);
-    }
-
-    fn assign(&mut self) -> Vec<String> {
-        let candidates: Vec<_> = self
-            .wants
-            .iter()
-            .filter(|(name, _)| !self.off.contains(&name.as_str()))
-            .map(|(name, wants)| Candidate {
-                host: name.clone(),
-                wants: *wants,
-                target: self.targets.get(name).copied(),
-            })
-            .collect();
-        let assigned = self.rollout.assign(&candidates, LIMITS);
-        for name in &assigned {
-            self.targets.insert(name.clone(), self.wants[name]);
+        let kept: Rollout = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept, self.rollout);
+        let mut openings = self.rollout.openings(self.limits);
+        let mut assigned = Vec::new();
+        for name in self.pending.clone() {
+            if openings > 0 && !self.off.contains(&name) {
+                openings -= 1;
+                self.pending.retain(|one| *one != name);
+                self.rollout.assign(host(name), digest("2"));
+                assigned.push(name);
+            }
         }
-        assigned.iter().map(ToString::to_string).collect()
+        assigned
     }
 
     fn ended(&mut self, name: &str, outcome: HostOutcome) {
         let name = host(name);
-        let digest = self.targets[&name];
-        self.rollout.host_ended(&name, digest, outcome, now());
+        self.rollout.host_ended(&name, digest("2"), outcome, now());
+    }
+
+    fn is_halted(&self) -> bool {
+        self.rollout.is_halted(self.limits)
+    }
+
+    fn withdrawable(&self) -> Vec<String> {
+        let hosts = self.rollout.withdrawable(self.limits);
+        hosts.map(ToString::to_string).collect()
     }
 }
 
-fn failed() -> HostOutcome {
-    HostOutcome::Failed("a program failed".to_owned())
+fn failed(retry: Retry) -> HostOutcome {
+    HostOutcome::Failed {
+        reason: "a program failed".to_owned(),
+        retry,
+    }
 }
 
 fn unreachable() -> HostOutcome {
@@ -83,9 +81,7 @@ fn unreachable() -> HostOutcome {
 
 #[test]
 fn one_goes_alone_then_the_rest_some_at_a_time() {
-    let mut story = Story::new(&["a", "b", "c", "d"]);
-    assert!(story.assign().is_empty());
-    story.push("r2", &["b", "c", "d"]);
+    let mut story = Story::new(&["b", "c", "d", "e"]);
     assert_eq!(story.assign(), ["b"]);
     assert!(story.assign().is_empty());
     story.ended("b", HostOutcome::UnderWay);
@@ -93,40 +89,56 @@ fn one_goes_alone_then_the_rest_some_at_a_time() {
     story.ended("b", HostOutcome::Reached);
     assert_eq!(story.assign(), ["c", "d"]);
     story.ended("c", HostOutcome::Reached);
+    assert_eq!(story.assign(), ["e"]);
+    assert!(!story.rollout.is_idle());
     story.ended("d", HostOutcome::Reached);
-    assert!(story.assign().is_empty());
-    story.push("r3", &["a", "c"]);
-    assert_eq!(story.assign(), ["a"], "the next one begins carefully again");
+    story.ended("e", HostOutcome::Reached);
+    assert!(story.rollout.is_idle());
 }
 
 #[test]
-fn a_failure_halts_and_outlives_revisions_that_do_not_concern_it() {
-    let mut story = Story::new(&["a", "b", "c"]);
-    story.push("r2", &["a", "b", "c"]);
-    assert_eq!(story.assign(), ["a"]);
-    story.ended("a", failed());
-    assert!(story.assign().is_empty() && story.rollout.is_halted(LIMITS));
-    story.push("r3", &["b"]);
-    assert!(
-        story.assign().is_empty(),
-        "what failed on a isn't changed by this"
-    );
+fn lasting_failure_halts_at_once_and_any_other_at_the_second_try() {
+    let mut story = Story::new(&["a", "b"]);
+    story.assign();
+    story.ended("a", failed(Retry::Transient));
+    assert!(!story.is_halted() && story.assign().is_empty());
+    story.ended("a", failed(Retry::Transient));
+    assert!(story.is_halted() && story.assign().is_empty());
     assert_eq!(
         story.rollout.failed()[&host("a")].reason,
         "a program failed"
     );
-    story.push("r4", &["a"]);
-    assert_eq!(story.assign(), ["a"]);
-    story.ended("a", HostOutcome::Reached);
-    assert_eq!(story.assign(), ["b", "c"]);
+    let mut story = Story::new(&["a", "b"]);
+    story.assign();
+    story.ended("a", failed(Retry::Stalled));
+    assert!(story.is_halted());
 }
 
 #[test]
-fn a_host_that_comes_through_after_all_ends_the_halt() {
-    let mut story = Story::new(&["a", "b"]);
-    story.push("r2", &["a", "b"]);
+fn failure_is_dropped_when_its_host_wants_something_else() {
+    let mut story = Story::new(&["a", "b", "c"]);
     story.assign();
-    story.ended("a", failed());
+    story.ended("a", HostOutcome::Reached);
+    story.assign();
+    story.ended("b", failed(Retry::Stalled));
+    story.rollout.supersede(|_, _| true, |_, _| true);
+    assert!(story.is_halted(), "a new revision alone ends no halt");
+    story
+        .rollout
+        .supersede(|name, _| *name != host("b"), |_, _| true);
+    assert!(!story.is_halted());
+    assert_eq!(
+        story.rollout.openings(LIMITS),
+        0,
+        "c is on its way, and the change begins carefully again"
+    );
+}
+
+#[test]
+fn host_that_comes_through_after_all_ends_the_halt() {
+    let mut story = Story::new(&["a", "b"]);
+    story.assign();
+    story.ended("a", failed(Retry::Stalled));
     story.ended("a", unreachable());
     assert!(story.assign().is_empty());
     story.ended("a", HostOutcome::Reached);
@@ -136,63 +148,78 @@ fn a_host_that_comes_through_after_all_ends_the_halt() {
 #[test]
 fn lost_means_failed_and_never_reached_means_left_out() {
     let mut story = Story::new(&["a", "b", "c"]);
-    story.push("r2", &["a", "b", "c"]);
     assert_eq!(story.assign(), ["a"]);
     story.ended("a", unreachable());
-    story.off.push("a");
+    assert_eq!(story.withdrawable(), ["a"]);
+    assert!(story.rollout.withdraw(&host("a")));
     assert_eq!(story.assign(), ["b"], "another one goes first");
     story.ended("b", HostOutcome::UnderWay);
     story.ended("b", unreachable());
-    assert!(story.assign().is_empty() && story.rollout.is_halted(LIMITS));
-    story.ended("b", HostOutcome::Reached);
-    assert_eq!(story.assign(), ["c"]);
-    story.ended("c", HostOutcome::Reached);
-    // The one that was left out has its target; if it fails, that counts.
-    story.off.clear();
-    assert!(story.assign().is_empty());
-    story.ended("a", failed());
-    assert!(story.rollout.is_halted(LIMITS));
+    assert!(!story.is_halted(), "the retry may reach it");
+    story.ended("b", unreachable());
+    assert!(story.is_halted());
 }
 
 #[test]
-fn the_first_one_halts_whatever_is_allowed_to_fail() {
-    let generous = Limits {
-        at_once: 9,
-        failures: 5,
-    };
-    let mut rollout = Rollout::default();
-    let wants: BTreeMap<_, _> = ["a", "b", "c"]
-        .iter()
-        .map(|n| (host(n), digest("2")))
-        .collect();
-    rollout.lead_to("r", &wants);
-    let candidates: Vec<_> = wants
-        .iter()
-        .map(|(name, wants)| Candidate {
-            host: name.clone(),
-            wants: *wants,
-            target: None,
-        })
-        .collect();
-    rollout.assign(&candidates, generous);
-    rollout.host_ended(&host("a"), digest("2"), failed(), now());
-    assert!(rollout.is_halted(generous));
+fn nobody_waits_for_a_host_at_a_standstill_of_its_own() {
+    for outcome in [HostOutcome::Refused, HostOutcome::Waits, HostOutcome::Busy] {
+        let mut story = Story::new(&["a", "b", "c"]);
+        story.assign();
+        story.ended("a", outcome.clone());
+        assert_eq!(story.assign(), ["b"], "{outcome:?}");
+        assert!(story.assign().is_empty(), "one host alone");
+        story.ended("a", failed(Retry::Stalled));
+        assert!(story.is_halted(), "its failure counts when it begins");
+    }
+}
+
+#[test]
+fn halt_withdraws_targets_of_hosts_on_which_nothing_was_changed() {
+    let mut story = Story::new(&["a", "b", "c", "d"]);
+    story.limits.at_once = 3;
+    story.assign();
+    story.ended("a", HostOutcome::Reached);
+    assert_eq!(story.assign(), ["b", "c", "d"]);
+    story.ended("b", HostOutcome::UnderWay);
+    story.ended("c", HostOutcome::Refused);
+    assert!(story.withdrawable().is_empty());
+    story.ended("d", failed(Retry::Stalled));
+    assert_eq!(story.withdrawable(), ["c"]);
+}
+
+#[test]
+fn failures_count_the_first_host_too() {
+    let mut story = Story::new(&["a", "b", "c"]);
+    story.limits.failures = 2;
+    story.assign();
+    story.ended("a", failed(Retry::Stalled));
+    assert_eq!(story.assign(), ["b"], "alone, as no host came through");
+    story.ended("b", failed(Retry::Stalled));
+    assert!(story.is_halted());
 }
 
 #[test]
 fn drift_that_cannot_be_corrected_halts_nothing() {
-    let mut story = Story::new(&["a", "b"]);
-    story.ended("a", failed());
-    story.push("r2", &["b"]);
+    let mut story = Story::new(&["b"]);
+    story.ended("a", failed(Retry::Stalled));
     assert_eq!(story.assign(), ["b"]);
 }
 
 #[test]
 fn nothing_waits_for_a_host_that_is_not_driven() {
     let mut story = Story::new(&["a", "b"]);
-    story.push("r2", &["a", "b"]);
     assert_eq!(story.assign(), ["a"]);
+    assert!(story.rollout.is_untouched(&host("a")));
     story.rollout.leave_out(&host("a"));
-    story.off.push("a");
     assert_eq!(story.assign(), ["b"]);
+}
+
+#[test]
+fn renamed_host_keeps_its_failure() {
+    let mut story = Story::new(&["a", "b"]);
+    story.assign();
+    story.ended("a", failed(Retry::Stalled));
+    assert!(story.rollout.rename(&host("a"), &host("z")));
+    story.ended("z", HostOutcome::Reached);
+    assert!(!story.is_halted());
 }

@@ -117,7 +117,7 @@ pub enum Trace<'a> {
     To(&'a mut Vec<String>),
 }
 
-fn first_name(number: usize) -> HostName {
+pub fn first_name(number: usize) -> HostName {
     format!("host-{number:05}").parse().unwrap()
 }
 

@@ -10,15 +10,20 @@ use plumb_core::ports::{Table, Write};
 use plumb_core::status::ConditionType::{
     Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
 };
-use plumb_core::status::{Condition, ConditionStatus, ConditionType};
+use plumb_core::status::{Condition, ConditionStatus, ConditionType, Target};
 use plumb_core::view::{FleetView, HostObject};
 
-use crate::world::{Checked, World, stored_target, written_target};
+use crate::machine::Fault;
+use crate::repository::{Mode, desired};
+use crate::world::{Alarms, Checked, World, written_target};
 
 /// What is remembered from step to step.
 #[derive(Debug, Default)]
 pub struct Watch {
-    halted: bool,
+    /// The revisions of the halted rollouts.
+    halted: Vec<String>,
+    /// The targets of the hosts, while a rollout is halted.
+    targets: BTreeMap<HostName, Target>,
     /// When something other than time last happened.
     last_change: Option<jiff::Timestamp>,
 }
@@ -65,9 +70,9 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
     shown(&view, state)?;
     rollout_kept(&view, effects)?;
     counted(&view)?;
-    let halted = controller.watch.halted && view.rollout.halted;
-    if halted {
-        spared(world, which, effects)?;
+    spared(world, which, &view, effects)?;
+    if world.alarms == Alarms::Forbidden && (view.rollout.halted || !view.alerts.is_empty()) {
+        return Err(format!("nothing lasted, and yet: {:?}", view.alerts));
     }
     let quiet = effects
         .iter()
@@ -77,8 +82,23 @@ pub fn after_step(world: &mut World, which: usize, effects: &[Effect]) -> Checke
     if quiet && rested {
         alerts_match(&view)?;
     }
-    let watch = &mut world.controllers[which].watch;
-    watch.halted = view.rollout.halted;
+    let controller = &mut world.controllers[which];
+    if let Some(newest) = &view.rollout.revision
+        && controller.newest.as_ref() != Some(newest)
+        && let Some(before) = controller.newest.replace(newest.clone())
+    {
+        controller.before.insert(newest.clone(), before);
+    }
+    let watch = &mut controller.watch;
+    watch.halted = halted(&view);
+    watch.targets.clear();
+    if !watch.halted.is_empty() {
+        let targets = view.hosts.iter().filter_map(|host| {
+            let target = host.status.target.clone()?;
+            Some((host.metadata.name.clone(), target))
+        });
+        watch.targets.extend(targets);
+    }
     if !quiet || watch.last_change.is_none() {
         watch.last_change = Some(now);
     }
@@ -149,16 +169,24 @@ fn rollout_kept(view: &FleetView, effects: &[Effect]) -> Checked {
         Effect::Persist { writes, .. } => Some(writes),
         _ => None,
     });
-    let mut last = writes.flatten().filter_map(|write| match write {
-        Write::Put(Table::Rollouts, _, bytes) => Some(bytes),
-        _ => None,
-    });
-    let Some(bytes) = last.next_back() else {
+    let mut last: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    for write in writes.flatten() {
+        match write {
+            Write::Put(Table::Rollouts, key, bytes) => last.insert(key, bytes),
+            Write::Delete(Table::Rollouts, key) => last.remove(key.as_str()),
+            _ => None,
+        };
+    }
+    if last.is_empty() {
         return Ok(());
-    };
-    let record: serde_json::Value = serde_json::from_slice(bytes).unwrap();
-    let kept = record["flying"].as_object().into_iter().flatten();
-    let kept: Vec<_> = kept.map(|(name, _)| name.as_str()).collect();
+    }
+    let mut kept: Vec<String> = Vec::new();
+    for bytes in last.into_values() {
+        let record: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        let flying = record["flying"].as_object().into_iter().flatten();
+        kept.extend(flying.map(|(name, _)| name.clone()));
+    }
+    kept.sort();
     let there: Vec<_> = view
         .rollout
         .on_their_way
@@ -193,26 +221,71 @@ fn counted(view: &FleetView) -> Checked {
     Ok(())
 }
 
-/// A halted rollout gives no host a new target; a target may be rebuilt from what the host's ledger says.
-fn spared(world: &World, which: usize, effects: &[Effect]) -> Checked {
+fn halted(view: &FleetView) -> Vec<String> {
+    let halted = view.rollouts.iter().filter(|rollout| rollout.halted);
+    halted
+        .filter_map(|rollout| rollout.revision.clone())
+        .collect()
+}
+
+/// A halted change starts on no new host: a host that it touches and that doesn't have it gets no new target.
+/// A target may be rebuilt from what the host's ledger says.
+fn spared(world: &World, which: usize, view: &FleetView, effects: &[Effect]) -> Checked {
     let controller = &world.controllers[which];
+    let still = halted(view);
+    let halted = controller
+        .watch
+        .halted
+        .iter()
+        .filter(|one| still.contains(one));
+    let halted: Vec<_> = halted.collect();
+    if halted.is_empty() {
+        return Ok(());
+    }
     for effect in effects {
         let Effect::Persist { writes, .. } = effect else {
             continue;
         };
         for (host, digest) in writes.iter().filter_map(written_target) {
-            let before = stored_target(controller, &host).map(|target| target.digest);
+            let Some(before) = controller.watch.targets.get(&host) else {
+                continue;
+            };
             let machine = world.names.get(&host).map(|at| &world.machines[*at]);
-            let lies = machine.is_some_and(|machine| machine.fault.is_some());
+            let lies = machine.is_some_and(|machine| machine.fault == Some(Fault::Lies));
             let confirmed = machine.and_then(|machine| machine.confirmed);
-            if before.is_some() && before != Some(digest) && confirmed != Some(digest) && !lies {
-                return Err(format!(
-                    "{host} gets a new target while the rollout is halted"
-                ));
+            if before.digest == digest || confirmed == Some(digest) || lies {
+                continue;
+            }
+            for change in &halted {
+                if is_touched(world, which, change, &host) == Some(true)
+                    && has(world, before, change) == Some(false)
+                {
+                    return Err(format!(
+                        "{host} gets a new target while the change {change} is halted, which it doesn't have"
+                    ));
+                }
             }
         }
     }
     Ok(())
+}
+
+/// True if a change touches a host; `None` if one of its sides says nothing of the host.
+pub fn is_touched(world: &World, which: usize, change: &str, host: &HostName) -> Option<bool> {
+    let before = world.controllers[which].before.get(change)?;
+    let state = |commit: &str| {
+        let commit = &world.repository.commits[world.repository.find(commit)?];
+        let manifest = commit.hosts.get(host)?;
+        (manifest.mode != Mode::Invalid).then(|| desired(manifest.state).digest())
+    };
+    Some(state(before)? != state(change)?)
+}
+
+/// True if a target has a change: its revision is the change's or a later one.
+fn has(world: &World, target: &Target, change: &str) -> Option<bool> {
+    let repository = &world.repository;
+    let (change, target) = (repository.find(change)?, repository.find(&target.revision)?);
+    Some(repository.descends(change, target))
 }
 
 /// Alerts fire exactly with their conditions.

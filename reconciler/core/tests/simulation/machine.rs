@@ -25,6 +25,10 @@ pub enum Fault {
     Fails,
     /// Its changes fail until somebody changes something.
     Stalls,
+    /// Its changes fail once, and succeed at the retry.
+    FailsOnce,
+    /// The connection breaks once after its changes are made.
+    BreaksOnce,
     /// The connection breaks after its changes are made.
     BreaksAfter,
     /// The run crashes.
@@ -39,7 +43,9 @@ pub enum Fault {
     Denies,
 }
 
-pub const FAULTS: [Fault; 9] = [
+pub const FAULTS: [Fault; 11] = [
+    Fault::FailsOnce,
+    Fault::BreaksOnce,
     Fault::Off,
     Fault::Fails,
     Fault::Stalls,
@@ -219,7 +225,8 @@ impl Machine {
             after: Vec::new(),
         };
         let changes: Vec<_> = needed.then_some(change).into_iter().collect();
-        let fails = needed && matches!(self.fault, Some(Fault::Fails | Fault::Stalls));
+        let faults = [Fault::Fails, Fault::Stalls, Fault::FailsOnce];
+        let fails = needed && self.fault.is_some_and(|fault| faults.contains(&fault));
         let outcome = if fails {
             ChangeOutcome::Failed
         } else {
@@ -243,6 +250,9 @@ impl Machine {
         });
         if fails {
             let stalls = self.fault == Some(Fault::Stalls);
+            if self.fault == Some(Fault::FailsOnce) {
+                self.fault = None;
+            }
             let (reason, retry) = if stalls {
                 (ConditionReason::ValidateFailed, Retry::Stalled)
             } else {
@@ -262,7 +272,11 @@ impl Machine {
         self.drifted = false;
         self.confirmed = Some(run.target.digest);
         self.revision = Some(run.target.revision.clone());
-        if self.fault == Some(Fault::BreaksAfter) {
+        let breaks = [Fault::BreaksAfter, Fault::BreaksOnce];
+        if self.fault.is_some_and(|fault| breaks.contains(&fault)) {
+            if self.fault == Some(Fault::BreaksOnce) {
+                self.fault = None;
+            }
             let host = run.fence.host.clone();
             let reason = "connection reset".to_owned();
             failure(

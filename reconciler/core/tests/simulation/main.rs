@@ -18,6 +18,7 @@ mod chance;
 mod invariants;
 mod machine;
 mod repository;
+mod rollouts;
 mod world;
 
 use std::fmt::Write as _;
@@ -76,16 +77,15 @@ fn report(plan: &Plan) -> String {
     text
 }
 
-#[test]
-fn invariants_hold_for_every_seed() {
-    let hosts = usize::try_from(number("PLUMB_HOSTS", 8)).unwrap();
+/// Runs the seeds on all processors; returns some of those that fail.
+fn failing_seeds(fails: impl Fn(u64) -> bool + Sync) -> Vec<u64> {
     let seeds: Vec<u64> = match std::env::var("PLUMB_SEED") {
         Ok(seed) => vec![seed.parse().expect("a number")],
         Err(_) => (0..number("PLUMB_SEEDS", 1_000)).collect(),
     };
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let failed: Vec<u64> = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let work = || {
             let mut failed = Vec::new();
             loop {
@@ -93,8 +93,7 @@ fn invariants_hold_for_every_seed() {
                 let Some(seed) = seeds.get(at) else {
                     return failed;
                 };
-                let plan = Plan::new(*seed, hosts);
-                if violation(&plan, &plan.actions).is_some() {
+                if fails(*seed) {
                     failed.push(*seed);
                     if failed.len() >= 3 {
                         return failed;
@@ -107,9 +106,40 @@ fn invariants_hold_for_every_seed() {
             .into_iter()
             .flat_map(|thread| thread.join().unwrap());
         failed.collect()
+    })
+}
+
+fn most_hosts() -> usize {
+    usize::try_from(number("PLUMB_HOSTS", 8)).unwrap()
+}
+
+#[test]
+fn invariants_hold_for_every_seed() {
+    let hosts = most_hosts();
+    let failed = failing_seeds(|seed| {
+        let plan = Plan::new(seed, hosts);
+        violation(&plan, &plan.actions).is_some()
     });
     if let Some(first) = failed.iter().min() {
         let text = report(&Plan::new(*first, hosts));
         panic!("{} seeds fail: {failed:?}\n{text}", failed.len());
     }
+}
+
+fn every_seed(run: impl Fn(u64, usize) -> world::Checked + Sync) {
+    let hosts = most_hosts();
+    let failed = failing_seeds(|seed| run(seed, hosts).is_err());
+    if let Some(first) = failed.iter().min() {
+        panic!("seeds {failed:?} fail: {:?}", run(*first, hosts));
+    }
+}
+
+#[test]
+fn halted_change_holds_back_only_hosts_that_it_touches() {
+    every_seed(rollouts::halted_change);
+}
+
+#[test]
+fn failure_that_the_first_retry_heals_halts_and_alarms_nobody() {
+    every_seed(rollouts::healed_failures);
 }

@@ -45,8 +45,18 @@ pub struct Controller {
     /// Machines with a run of this controller.
     runs: BTreeSet<usize>,
     pub watch: Watch,
+    /// The revision that was newest before each revision.
+    pub before: BTreeMap<String, String>,
+    pub newest: Option<String>,
     requests: u64,
     unanswered: BTreeSet<u64>,
+}
+
+/// The alarms that may be raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarms {
+    Allowed,
+    Forbidden,
 }
 
 /// The world.
@@ -59,6 +69,7 @@ pub struct World {
     pub names: BTreeMap<HostName, usize>,
     pub controllers: Vec<Controller>,
     pub alertmanager_down: bool,
+    pub alarms: Alarms,
     /// The controller that crashes after so many more effects.
     pub crash_after: Option<(usize, usize)>,
     pub steps: u64,
@@ -87,6 +98,8 @@ impl World {
             wake: None,
             runs: BTreeSet::new(),
             watch: Watch::default(),
+            before: BTreeMap::new(),
+            newest: None,
             requests: 0,
             unanswered: BTreeSet::new(),
         };
@@ -98,6 +111,7 @@ impl World {
             names,
             controllers: vec![controller("first"), controller("second")],
             alertmanager_down: false,
+            alarms: Alarms::Allowed,
             crash_after: None,
             steps: 0,
             busy: (0, 0),

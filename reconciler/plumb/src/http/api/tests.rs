@@ -125,6 +125,7 @@ pub(in crate::http) fn fleet() -> Fleet {
         }]
         .into(),
         rollout: Rollout::default(),
+        rollouts: Vec::new(),
         epoch: 1,
         ready: false,
         queue: plumb_core::view::QueueView::default(),

@@ -1,0 +1,256 @@
+//! The changes that a host doesn't have yet, and the rollouts that bring them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use plumb_api::{Digest, HostName};
+use serde::{Deserialize, Serialize};
+
+use super::host::{HostState, WaitReason, WantedState};
+use super::{FleetState, Joins, RolloutRecords, Step};
+use crate::ports::{Table, Write};
+use crate::rollout::{Rollout, RolloutId};
+
+/// The changes that a host doesn't have yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Backlog {
+    /// The digest of the desired state that they lead to.
+    digest: Digest,
+    /// Their rollouts. The last one brings them all; a halt of any of them holds the host back.
+    rollouts: BTreeSet<RolloutId>,
+}
+
+impl Backlog {
+    /// Returns the rollout that brings the changes.
+    pub(super) fn rollout(&self) -> Option<RolloutId> {
+        self.rollouts.last().copied()
+    }
+}
+
+impl FleetState {
+    /// Returns the reason why a pending host waits.
+    fn wait_reason(&self, host: &HostState) -> Option<WaitReason> {
+        if !host.is_pending() {
+            return None;
+        }
+        let rollouts = host.backlog.iter().flat_map(|backlog| &backlog.rollouts);
+        let mut halts = rollouts.filter_map(|id| self.halts.get(id));
+        Some(match halts.next() {
+            Some(why) => WaitReason::Halted(why.clone()),
+            None => WaitReason::Turn,
+        })
+    }
+
+    /// Updates the set of hosts that may get a new target, after a host changed.
+    pub(super) fn update_candidate(&mut self, name: &HostName) {
+        let Some(host) = self.hosts.get(name) else {
+            return;
+        };
+        let wait = self.wait_reason(host);
+        let rollout = match wait {
+            Some(WaitReason::Turn) if host.is_candidate() => {
+                host.backlog.as_ref().and_then(Backlog::rollout)
+            }
+            _ => None,
+        };
+        if host.candidate_in != rollout {
+            self.drop_candidate(name);
+            if let Some(rollout) = rollout {
+                let hosts = self.candidates.entry(rollout).or_default();
+                hosts.insert(name.clone());
+            }
+        }
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.candidate_in = rollout;
+            host.wait = wait;
+        }
+    }
+
+    /// Removes a host from the hosts that may get a new target.
+    pub(super) fn drop_candidate(&mut self, name: &HostName) {
+        let host = self.hosts.get_mut(name);
+        let Some(rollout) = host.and_then(|host| host.candidate_in.take()) else {
+            return;
+        };
+        if let Some(hosts) = self.candidates.get_mut(&rollout) {
+            hosts.remove(name);
+            if hosts.is_empty() {
+                self.candidates.remove(&rollout);
+            }
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Makes a host part of the rollout that brings its newest desired state, or of none if its target is that
+    /// state. Earlier rollouts whose changes it doesn't have yet still hold it back when they are halted. Returns
+    /// true if its backlog changed.
+    pub(super) fn update_backlog(&mut self, name: &HostName) -> bool {
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return false;
+        };
+        let WantedState::State(wanted) = host.wanted else {
+            return false;
+        };
+        if host.target.as_ref().map(|target| target.digest) == Some(wanted) {
+            return host.backlog.take().is_some();
+        }
+        let own = host.backlog.as_ref().filter(|one| one.digest == wanted);
+        let own = own.and_then(Backlog::rollout);
+        if own.is_some_and(|own| self.state.rollouts.iter().any(|r| r.id() == own)) {
+            return false;
+        }
+        let Some(joined) = self.joined_rollout() else {
+            return false;
+        };
+        let state = &mut *self.state;
+        let Some(host) = state.hosts.get_mut(name) else {
+            return false;
+        };
+        let before = host.backlog.take();
+        let is_new = before.is_none();
+        let mut rollouts = before.map(|backlog| backlog.rollouts).unwrap_or_default();
+        rollouts.retain(|id| state.rollouts.iter().any(|r| r.id() == *id));
+        // A host that is met anew may lack any of the halted changes.
+        let is_met = is_new && self.joins == Joins::ByItself;
+        let others = state.rollouts.iter().filter(|r| {
+            (is_new && r.takes_every_pending_host()) || (is_met && r.is_halted(state.limits))
+        });
+        rollouts.extend(others.map(Rollout::id));
+        rollouts.insert(joined);
+        host.backlog = Some(Backlog {
+            digest: wanted,
+            rollouts,
+        });
+        true
+    }
+
+    /// Returns the rollout that pending hosts join: the newest revision's own, or another one if that is
+    /// halted.
+    fn joined_rollout(&mut self) -> Option<RolloutId> {
+        let state = &mut *self.state;
+        let commit = state.head_commit.as_deref()?;
+        let mut open = state.rollouts.iter();
+        let open = open.find(|r| r.revision() == Some(commit) && !r.is_halted(state.limits));
+        if let Some(rollout) = open {
+            return Some(rollout.id());
+        }
+        let id = state.next_rollout;
+        state.next_rollout = id.next();
+        state.rollouts.push(Rollout::new(id, commit.to_owned()));
+        self.rollouts = RolloutRecords::Changed;
+        Some(id)
+    }
+
+    /// Points the rollouts at the newest revision: drops what it supersedes, and begins a rollout of its own
+    /// for what it changes. A failure is dropped only if the desired state of its host changed.
+    pub(super) fn lead_rollouts(&mut self) {
+        let state = &mut *self.state;
+        for rollout in &mut state.rollouts {
+            let hosts = &state.hosts;
+            rollout.supersede(
+                |name, digest| hosts.get(name).is_some_and(|host| wants(host, digest)),
+                |name, digest| hosts.get(name).is_some_and(|host| is_led_to(host, digest)),
+            );
+        }
+        let owners = state
+            .hosts
+            .values()
+            .filter_map(|host| host.backlog.as_ref());
+        let needed: BTreeSet<_> = owners.filter_map(Backlog::rollout).collect();
+        let (kept, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut state.rollouts)
+            .into_iter()
+            .partition(|r| !r.is_idle() || needed.contains(&r.id()));
+        state.rollouts = kept;
+        let deletes = ended.iter().map(|rollout| {
+            let key = super::persist::rollout_key(rollout.id());
+            Write::Delete(Table::Rollouts, key)
+        });
+        self.writes.extend(deletes);
+        self.joins = Joins::ByRevision;
+        self.settle();
+        self.joins = Joins::ByItself;
+        for rollout in &mut self.state.rollouts {
+            rollout.name_members();
+        }
+        self.rollouts_changed();
+    }
+
+    /// Withdraws targets from hosts on which nothing was changed: from hosts that are away, which catch up
+    /// when they answer again, and from all of a halted rollout. Their next run reads from their ledger what
+    /// they have.
+    pub(super) fn withdraw_targets(&mut self) {
+        let state = &*self.state;
+        let is_idle = |name: &&HostName| {
+            let host = state.hosts.get(*name);
+            host.is_some_and(|host| {
+                host.in_flight.is_none()
+                    && host.assigning.is_none()
+                    && !host.renaming
+                    && !host.forgetting
+            })
+        };
+        let rollouts = state.rollouts.iter();
+        let names = rollouts.flat_map(|rollout| rollout.withdrawable(state.limits));
+        let names: Vec<_> = names.filter(is_idle).cloned().collect();
+        for name in &names {
+            self.lose_target(name);
+        }
+        if !names.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// Takes a host that loses its target off its way. It stays part of the rollouts that it was on its way in.
+    pub(super) fn return_to_backlog(&mut self, name: &HostName) {
+        let state = &mut *self.state;
+        let mut rollouts = BTreeSet::new();
+        for rollout in &mut state.rollouts {
+            if rollout.withdraw(name) {
+                rollouts.insert(rollout.id());
+            }
+        }
+        if rollouts.is_empty() {
+            return;
+        }
+        if let Some(host) = state.hosts.get_mut(name)
+            && let WantedState::State(digest) = host.wanted
+            && host.backlog.is_none()
+        {
+            host.backlog = Some(Backlog { digest, rollouts });
+            self.writes.extend(super::persist::put_host(&host.record()));
+        }
+        self.rollouts_changed();
+    }
+}
+
+/// True if the newest revision wants this state of a host. The manifests of a held host don't say otherwise.
+fn wants(host: &HostState, digest: Digest) -> bool {
+    match host.wanted {
+        WantedState::State(wanted) => wanted == digest,
+        WantedState::Held(_) => true,
+        WantedState::Unknown | WantedState::Nothing => false,
+    }
+}
+
+/// True if a host's target, or the one that is being written, has this digest.
+fn is_led_to(host: &HostState, digest: Digest) -> bool {
+    let target = host.assigning.as_ref().or(host.target.as_ref());
+    target.is_some_and(|target| target.digest == digest)
+}
+
+/// Returns the reason why hosts that a halted rollout touches wait.
+pub(super) fn halt_reason(rollout: &Rollout) -> Option<Arc<str>> {
+    let mut failed = rollout.failed().iter();
+    let (host, failure) = failed.next()?;
+    let others = match failed.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    // The failed host shows its hint itself; the others needn't repeat it.
+    let why = failure.reason.split("; ").next().unwrap_or_default();
+    Some(Arc::from(format!(
+        "the rollout is halted: {host}{others} failed ({why}); it resumes when that host succeeds or its manifest changes; run `plumb describe host {host}` for details"
+    )))
+}

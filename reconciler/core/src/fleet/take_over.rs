@@ -1,0 +1,62 @@
+//! Hosts that another controller drives, and the way back from it.
+
+use plumb_api::frame::{LedgerSummary, TakeOver};
+use plumb_api::{Epoch, HostName};
+
+use super::Step;
+use super::persist::Continuation;
+use super::queue::Trigger;
+use super::stored::{Identity, put_identity};
+use crate::reason::ConditionReason;
+
+impl Step<'_> {
+    /// Marks a host that another controller drives, and stops driving it.
+    pub(super) fn superseded(&mut self, name: &HostName) {
+        if let Some(host) = self.state.hosts.get_mut(name) {
+            host.superseded = true;
+        }
+        self.leave_out(name);
+        if self.state.settings.take_over == TakeOver::Yes {
+            // The next run reads from the ledger which epoch must be exceeded.
+            self.state.queue.add(name, self.now, Trigger::Retry);
+        }
+    }
+
+    pub(super) fn try_to_take_over(&mut self, name: &HostName, ledger: &LedgerSummary) {
+        let identity = &self.state.identity;
+        let ours = ledger.controller.as_ref() == Some(&identity.id);
+        let take_over = self.state.settings.take_over == TakeOver::Yes;
+        if ours && ledger.epoch.is_none_or(|epoch| epoch <= identity.epoch) {
+            if let Some(host) = self.state.hosts.get_mut(name) {
+                host.superseded = false;
+            }
+            self.state.queue.add(name, self.now, Trigger::Retry);
+        } else if take_over {
+            let highest = ledger.epoch.unwrap_or(identity.epoch);
+            if highest < identity.epoch {
+                self.taken_over(name);
+                return;
+            }
+            let epoch = Epoch(highest.0.saturating_add(1));
+            let raised = Identity {
+                id: identity.id.clone(),
+                epoch,
+            };
+            // A host must not see an epoch that a restart of this controller could repeat.
+            let writes = put_identity(&raised).into_iter().collect();
+            self.persist(writes, Continuation::Epoch(epoch, name.clone()));
+        }
+    }
+
+    /// Records that a host was taken over from another controller.
+    pub(super) fn taken_over(&mut self, name: &HostName) {
+        let Some(host) = self.state.hosts.get_mut(name) else {
+            return;
+        };
+        host.superseded = false;
+        self.touched.insert(name.clone());
+        let message = "taken over from another controller".to_owned();
+        self.warn(Some(name), ConditionReason::TakenOver, message, None);
+        self.state.queue.add(name, self.now, Trigger::Retry);
+    }
+}
