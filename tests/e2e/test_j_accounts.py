@@ -131,3 +131,31 @@ def test_group_of_a_removed_users_name_stays(fleet, on, clean):
     fleet.profile("accounts", {}, on=["h1"])
     fleet.deploy("Nothing", names=["h1"])
     assert on("h1").run("getent group e2e-dual").rc != 0
+
+
+def test_removed_user_comes_back_with_the_group_of_its_name(fleet, on, clean):
+    run(on, "useradd --uid 4321 --user-group e2e-back && usermod -aG adm e2e-back")
+    try:
+        fleet.profile("accounts", {"user": {"e2e-back": {"state": "absent"}}}, on=["h1"])
+        fleet.deploy("Nobody", names=["h1"])
+        assert on("h1").run("getent group e2e-back").rc != 0, "userdel takes it along"
+        fleet.profile("accounts", {}, on=["h1"])
+        fleet.deploy("Somebody", names=["h1"])
+        assert run(on, "id e2e-back").strip() == "uid=4321(e2e-back) gid=4321(e2e-back) groups=4321(e2e-back),4(adm)"
+        assert give_backs(fleet, "h1") == {}
+    finally:
+        on("h1").run("userdel e2e-back")
+
+
+def test_user_who_leaves_a_group_in_git_leaves_it_on_the_host(fleet, on, clean):
+    both = {"user": {"e2e-left": {"createHome": False, "groups": ["adm", "games"]}}}
+    fleet.profile("accounts", both, on=["h1"])
+    fleet.deploy("Two groups", names=["h1"])
+    run(on, "usermod -aG users e2e-left")
+    one = {"user": {"e2e-left": {"createHome": False, "groups": ["adm"]}}}
+    fleet.profile("accounts", one, on=["h1"])
+    fleet.deploy("One group", names=["h1"])
+    groups = set(run(on, "id -nG e2e-left").split())
+    assert groups == {"e2e-left", "adm", "users"}, "what somebody else added stays"
+    fleet.profile("accounts", {}, on=["h1"])
+    fleet.deploy("Nothing", names=["h1"])

@@ -341,3 +341,70 @@ def test_settling_is_reported_apart_and_once_for_all(fleet, host):
     runs, seconds = (now - then for now, then in zip(settling(), before))
     assert runs >= 1 and seconds < 1.5 * runs, "five services settle in the time of one"
     drop(fleet)
+
+
+def test_a_packages_alias_is_masked_without_its_unit(fleet, host):
+    want(fleet, service={"ctrl-alt-del.target": {"masked": True}})
+    go(fleet, "No Ctrl-Alt-Del")
+    assert shown(host, "ctrl-alt-del.target", "LoadState") == "masked"
+    assert shown(host, "reboot.target", "LoadState") == "loaded"
+    assert changes(fleet) == []
+    drop(fleet)
+    assert shown(host, "ctrl-alt-del.target", "Id") == "reboot.target"
+
+
+def test_a_unit_that_cannot_be_enabled_runs_all_the_same(fleet, host):
+    want(
+        fleet,
+        unit={"e2e-static.service": unit("[Service]\nExecStart=/bin/sleep infinity\n")},
+        service={"e2e-static": {"state": "started", "enabled": True}},
+    )
+    push(fleet, "Enable a unit without an [Install] section")
+    assert "[Install]" in told(fleet, "Unsupported")
+    assert shown(host, "e2e-static", "ActiveState") == "active"
+    begun = shown(host, "e2e-static", "ExecMainStartTimestampMonotonic")
+    refused = fleet.plan(HOST)["hosts"][HOST]
+    assert refused["changes"] == [], refused
+    fleet.controller.run("reconcile", HOST)
+    time.sleep(3)
+    assert shown(host, "e2e-static", "ExecMainStartTimestampMonotonic") == begun, "it was started once"
+    drop(fleet)
+    assert shown(host, "e2e-static", "LoadState") == "not-found"
+
+
+def test_two_units_that_exclude_each_other_are_refused_and_do_not_take_turns(fleet, host):
+    want(
+        fleet,
+        unit={
+            "e2e-one.service": unit(SLEEPER),
+            "e2e-two.service": unit("[Unit]\nConflicts=e2e-one.service\n" + SLEEPER),
+        },
+        service={"e2e-one": {"state": "started"}, "e2e-two": {"state": "started"}},
+    )
+    push(fleet, "Two units that exclude each other")
+    message = told(fleet, "Refused")
+    assert "e2e-one" in message and "e2e-two" in message and "Conflicts=" in message, message
+    drop(fleet)
+
+
+def test_what_fails_beside_a_oneshot_says_why_and_the_oneshot_ran_once(fleet, host):
+    counter = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >>/run/e2e-ran'\n"
+    loop = "[Service]\nExecStart=/bin/sh -c 'exit 7'\nRestart=always\nRestartSec=1\n"
+    want(
+        fleet,
+        unit={
+            "e2e-once.service": unit(counter),
+            "e2e-loop.service": unit(loop),
+            "e2e-bad.service": unit("[Service]\nExecStartPre=/bin/sh -c 'sleep 3; exit 3'\nExecStart=/bin/sleep infinity\n"),
+        },
+        service={name: {"state": "started"} for name in ("e2e-once", "e2e-loop", "e2e-bad")},
+    )
+    push(fleet, "A oneshot beside two units that fail")
+    told(fleet, "CommandFailed")
+    said = fleet.controller.run("describe", "host", HOST).stdout
+    assert "e2e-loop.service doesn't stay up" in said, said
+    assert "service:e2e-once  " not in said, said
+    assert host.run("cat /run/e2e-ran").stdout == "ran\n"
+    drop(fleet)
+    listed = host.run("systemctl list-units --all --plain --no-legend 'e2e-*'").stdout
+    assert listed == "", "a removed unit isn't listed as failed"

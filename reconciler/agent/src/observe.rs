@@ -53,18 +53,22 @@ pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChan
 }
 
 /// Returns the fields in which an observed resource differs from its spec. What the host made of a value that
-/// Plumb wrote is no difference.
+/// Plumb wrote is no difference; what an earlier spec added to a set is one.
 pub(crate) fn differing(
     direction: Direction,
     spec: &Spec,
     entry: Option<&Entry>,
     observed: &Observed,
 ) -> Vec<FieldChange> {
-    let fields = provider::compare(direction, spec, observed);
-    match entry {
-        Some(entry) => entry.read_back.unexplained(fields),
-        None => fields,
+    let mut fields = provider::compare(direction, spec, observed);
+    let Some(entry) = entry else {
+        return fields;
+    };
+    if let (Some(managed), Some(original)) = (entry.managed(), &entry.original) {
+        let provider = provider::of(spec.kind());
+        provider.withdraw(spec, managed, &original.observed, observed, &mut fields);
     }
+    entry.read_back.unexplained(fields)
 }
 
 /// Compares the host with the desired state.

@@ -235,15 +235,10 @@ fn apply_fails_where_only_a_person_can_help() {
     running.until("the drift is seen", |running| {
         condition(&running.host(), "Ready") == "False"
     });
-    let begun = Instant::now();
     running.plumb(&["apply"]).exits(1).stderr_has(&[
         &format!("applying {}", &second[..12]),
         "box can't make progress until somebody changes something",
     ]);
-    assert!(
-        begun.elapsed() < Duration::from_secs(60),
-        "it waits no time-out"
-    );
     running
         .plumb(&["describe", "host", "box"])
         .exits(0)

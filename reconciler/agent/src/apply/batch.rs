@@ -15,7 +15,7 @@ use crate::book::{CreationStep, Entry, Holder, Journal, Moment, Record};
 use crate::error::{Result, fail};
 use crate::observe::{differing, left_alone};
 use crate::provider::{
-    self, Batch, Effect, Inputs, Item, ItemChange, Lane, ObserveContext, inputs_after,
+    self, Batch, Effect, Inputs, Item, ItemChange, Lane, ObserveContext, inputs_after, is_refused,
 };
 
 impl Run<'_> {
@@ -197,6 +197,7 @@ impl Run<'_> {
             spare,
             observed,
             fields,
+            refused: Vec::new(),
             before: entry.cloned(),
             original: None,
             inputs: None,
@@ -205,7 +206,8 @@ impl Run<'_> {
         }))
     }
 
-    /// Fails the changes that the host refuses as it is now, and returns the others.
+    /// Fails the changes that the host refuses as it is now, and returns the others without the fields that it
+    /// refuses.
     fn admit(&mut self, mut doing: Vec<Doing>) -> Vec<Doing> {
         for work in &mut doing {
             if self.steps[work.step].digest.is_none() {
@@ -235,13 +237,18 @@ impl Run<'_> {
                 original: work.original.as_ref(),
             }
         });
-        let verdicts: Vec<Result<()>> = changes
+        let verdicts: Vec<_> = changes
             .map(|change| provider::check_change(&context, &change))
             .collect();
         let mut admitted = Vec::new();
-        for (work, verdict) in doing.into_iter().zip(verdicts) {
+        for (mut work, verdict) in doing.into_iter().zip(verdicts) {
             match verdict {
-                Ok(()) => admitted.push(work),
+                Ok(refused) => {
+                    work.fields
+                        .retain(|change| !is_refused(&refused, &change.field));
+                    work.refused = refused;
+                    admitted.push(work);
+                }
                 Err(error) => self.conclude(work.step, Outcome::Failed(error)),
             }
         }

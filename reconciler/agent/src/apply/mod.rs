@@ -24,7 +24,7 @@ use crate::book::{
 };
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
-use crate::provider::{self, ApplyContext, Direction, Effect};
+use crate::provider::{self, ApplyContext, Direction, Effect, RefusedField};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::undesired::give_backs;
@@ -77,6 +77,8 @@ struct Doing {
     spare: Option<Spec>,
     observed: Observed,
     fields: Vec<FieldChange>,
+    /// Fields that differ too and that the host refuses; `fields` doesn't have them.
+    refused: Vec<RefusedField>,
     before: Option<Entry>,
     original: Option<Original>,
     /// The marks of its inputs at the moment of its start.
@@ -170,8 +172,9 @@ pub(crate) fn run(
         settling: Vec::new(),
         waited: Duration::ZERO,
     };
-    let stopped = wire.alive(|| run.drive()).err();
-    wire.alive(|| run.note_moved(differing));
+    let driven = wire.alive(|| run.drive());
+    let moved = wire.alive(|| run.note_moved(differing));
+    let stopped = driven.and(moved).err();
     run.settle_ledger(stopped.as_ref());
     let Run {
         mut ledger,

@@ -4,23 +4,24 @@
 use std::collections::BTreeSet;
 
 use plumb_api::Address;
-use plumb_api::report::Outcome;
+use plumb_api::report::{AgentError, ErrorCode, Outcome};
 
-use super::Run;
+use super::{Run, Step};
 use crate::book::Record;
+use crate::error::Result;
 use crate::observe::left_alone;
 use crate::provider::{self, Inputs, Item, ObserveContext};
 
 impl Run<'_> {
     /// Records the fields of confirmed resources that differ now and didn't when the run began. `differing`
-    /// has those that differed then.
-    pub(super) fn note_moved(&mut self, differing: &BTreeSet<Address>) {
+    /// has those that differed then. Fails if there are any: the host isn't as desired until the next run.
+    pub(super) fn note_moved(&mut self, differing: &BTreeSet<Address>) -> Result<()> {
         let reaches_others = self.steps.iter().any(|step| {
             step.outcome == Some(Outcome::Applied)
                 && (step.spec.invalidates() || step.digest.is_none())
         });
         if !reaches_others {
-            return;
+            return Ok(());
         }
         let planned: BTreeSet<&Address> =
             self.steps.iter().map(|step| &step.change.address).collect();
@@ -38,7 +39,7 @@ impl Run<'_> {
             })
             .collect();
         if items.is_empty() {
-            return;
+            return Ok(());
         }
         let inputs = Inputs {
             desired: self.desired,
@@ -46,6 +47,7 @@ impl Run<'_> {
         };
         let context = ObserveContext::new(self.sys, &self.ledger.owners, inputs, &items);
         let mut records = Vec::new();
+        let mut moved = Vec::new();
         for (item, observed) in items.iter().zip(context.observe(&items)) {
             let Ok(observed) = observed else { continue };
             let kind = item.address.kind();
@@ -58,8 +60,10 @@ impl Run<'_> {
                 .into_iter()
                 .map(|change| change.field)
                 .filter(|field| !reactions.contains(&field.as_str()))
+                .filter(|field| !item.spec.by_itself(&observed, field))
                 .collect();
             if !fields.is_empty() {
+                moved.push(item.address.to_string());
                 records.push(Record::Moved {
                     address: item.address.clone(),
                     fields,
@@ -69,5 +73,17 @@ impl Run<'_> {
         for record in &records {
             self.ledger.absorb(record);
         }
+        let failed = |step: &Step<'_>| matches!(step.outcome, Some(Outcome::Failed(_)));
+        // A failure is tried again anyway.
+        if moved.is_empty() || self.steps.iter().any(failed) {
+            return Ok(());
+        }
+        Err(AgentError::new(
+            ErrorCode::PreconditionFailed,
+            format!(
+                "this run's own changes changed {} too; the next run puts that right",
+                moved.join(", ")
+            ),
+        ))
     }
 }

@@ -3,13 +3,14 @@
 use plumb_api::plan::FieldChange;
 use plumb_api::read_back::ReadBacks;
 use plumb_api::report::{AgentError, ErrorCode, Outcome};
+use plumb_api::resource::Content;
 use plumb_api::{Address, Observed};
 
 use super::{Doing, Run};
 use crate::book::Record;
 use crate::error::Result;
 use crate::observe::differing;
-use crate::provider::{self, Batch, Effect};
+use crate::provider::{self, Batch, Effect, RefusedField, is_refused, of_refused};
 
 impl Run<'_> {
     /// Observes the changed resources again, records the outcomes and reports them.
@@ -22,6 +23,7 @@ impl Run<'_> {
         for (work, observed) in acted.into_iter().zip(observed) {
             let place = work.step;
             let (outcome, read_back) = self.outcome(&work, &observed);
+            let outcome = with_refused(outcome, &work.refused);
             match &outcome {
                 Outcome::Applied => {
                     let done = (&work, observed.as_ref().ok());
@@ -60,7 +62,8 @@ impl Run<'_> {
         let entry = self.ledger.entry(address);
         let spec = work.spec(&self.steps[work.step]);
         let direction = self.steps[work.step].direction();
-        let rest = differing(direction, spec, entry, observed);
+        let mut rest = differing(direction, spec, entry, observed);
+        rest.retain(|change| !is_refused(&work.refused, &change.field));
         match &work.effect {
             Some(Ok(Effect::Left)) => plain(Outcome::Applied),
             // The batch failed, but this resource is as desired.
@@ -140,6 +143,19 @@ impl Run<'_> {
     }
 }
 
+/// Returns the outcome of a change with the fields that the host refused: it failed, whatever became of the
+/// others.
+fn with_refused(outcome: Outcome, refused: &[RefusedField]) -> Outcome {
+    let error = match &outcome {
+        Outcome::Failed(error) => Some(error),
+        Outcome::Applied | Outcome::Unchanged | Outcome::Skipped(_) | Outcome::Stopped => None,
+    };
+    match of_refused(refused, error) {
+        Ok(()) => outcome,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
 /// Returns the error for a resource that was changed and still differs. Nobody else is blamed: nothing here
 /// shows who keeps the value.
 fn unchanged(address: &Address, rest: &[FieldChange]) -> AgentError {
@@ -166,7 +182,14 @@ fn still(change: &FieldChange) -> String {
     let show = |value: &Option<serde_json::Value>| match value {
         None => "nothing".to_owned(),
         Some(serde_json::Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
+        Some(value) => match serde_json::from_value::<Content>(value.clone()) {
+            Ok(content) => format!(
+                "{} bytes with sha256 {:.12}…",
+                content.size,
+                content.sha256.to_string()
+            ),
+            Err(_) => value.to_string(),
+        },
     };
     format!(
         "{} is {}, not {}",

@@ -90,14 +90,17 @@ impl Entry {
     pub(super) fn touch(&mut self, spec: &Spec) {
         match self.managed() {
             Some(managed) if managed == spec => {}
-            Some(managed) => self.touched = Some(united(managed, spec)),
+            Some(managed) => self.touched = Some(united(managed, spec, Sets::Joined)),
             None => self.touched = Some(spec.clone()),
         }
     }
 
     /// Sets the confirmed spec. Every step of its creation has succeeded.
     pub(super) fn confirm(&mut self, spec: &Spec, digest: Digest) {
-        self.touch(spec);
+        // What earlier specs added to a set has been taken out of it again.
+        if let Some(managed) = self.managed() {
+            self.touched = Some(united(managed, spec, Sets::Replaced));
+        }
         self.touched.take_if(|touched| touched == spec);
         self.spec = Some(spec.clone());
         self.digest = Some(digest);
@@ -117,15 +120,39 @@ impl Entry {
     }
 }
 
+/// The treatment of sets that both of two specs name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sets {
+    /// The elements of both count.
+    Joined,
+    /// The later spec's elements count.
+    Replaced,
+}
+
 /// Returns a spec with the fields of both. Where both name a field, the later one counts.
-fn united(earlier: &Spec, later: &Spec) -> Spec {
+fn united(earlier: &Spec, later: &Spec, sets: Sets) -> Spec {
     let json = |spec: &Spec| spec.to_json().ok();
     let (Some(serde_json::Value::Object(mut all)), Some(serde_json::Value::Object(new))) =
         (json(earlier), json(later))
     else {
         return later.clone();
     };
-    all.extend(new);
+    for (field, mut value) in new {
+        let is_set = sets == Sets::Joined && later.kind().sets().contains(&field.as_str());
+        let before = all.get(&field).filter(|_| is_set);
+        if let (Some(before), Some(items)) = (
+            before.and_then(serde_json::Value::as_array),
+            value.as_array_mut(),
+        ) {
+            let missing: Vec<_> = before
+                .iter()
+                .filter(|item| !items.contains(item))
+                .cloned()
+                .collect();
+            items.extend(missing);
+        }
+        all.insert(field, value);
+    }
     let all = serde_json::Value::Object(all);
     later.kind().decode(all).unwrap_or_else(|_| later.clone())
 }
@@ -162,6 +189,23 @@ mod tests {
                 json!({"state": "stopped", "enabled": true, "masked": false})
             ))
         );
+    }
+
+    #[test]
+    fn remembers_what_earlier_specs_added_to_a_set_until_it_is_gone() {
+        let group = |members: serde_json::Value| {
+            let spec = json!({"members": members});
+            Kind::Group.decode(spec).unwrap()
+        };
+        let mut entry = Entry::default();
+        let both = group(json!(["ann", "bob"]));
+        entry.touch(&both);
+        entry.confirm(&both, digest());
+        let one = group(json!(["ann"]));
+        entry.touch(&one);
+        assert_eq!(entry.managed(), Some(&both), "bob may be there still");
+        entry.confirm(&one, digest());
+        assert_eq!(entry.managed(), Some(&one));
     }
 
     #[test]

@@ -47,6 +47,21 @@ pub(super) fn of_disabled_units(sys: &Sys, names: &BTreeSet<String>) -> BTreeMap
     found
 }
 
+/// True if a package brings this name as a link to another unit, and the administrator's folder has nothing of
+/// the name.
+pub(super) fn is_vendor_alias(sys: &Sys, name: &str) -> bool {
+    let target = |folder: &str| {
+        let path = format!("{folder}/{name}");
+        let (dir, leaf) = sys.root().parent(&path).ok()??;
+        dir.target(leaf).ok()?
+    };
+    let leads_elsewhere = |target: String| target.rsplit('/').next() != Some(name);
+    let own = UnitSpec::path_in_folder(name);
+    let is_free = sys.root().look(&own).is_ok_and(|found| found.is_none());
+    let mut vendor = UnitSpec::VENDOR_FOLDERS.iter();
+    is_free && vendor.any(|folder| target(folder).is_some_and(leads_elsewhere))
+}
+
 fn ending(unit: &str) -> Option<&str> {
     unit.rsplit_once('.').map(|(_, ending)| ending)
 }
@@ -159,6 +174,24 @@ mod tests {
         let found = of_disabled_units(&sys, &wanted.into());
         let expected = BTreeMap::from([("mysql.service".to_owned(), "mariadb.service".to_owned())]);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_alias_of_a_package_is_told_from_one_of_an_enabled_unit() {
+        let vendor = "usr/lib/systemd/system/reboot.target";
+        let (root, sys) = machine(
+            "vendor",
+            &[(vendor, ""), ("etc/systemd/system/x.wants/y", "")],
+        );
+        let folder = root.path().join("usr/lib/systemd/system");
+        symlink("reboot.target", folder.join("ctrl-alt-del.target")).unwrap();
+        symlink("/usr/share/same.target", folder.join("same.target")).unwrap();
+        assert!(is_vendor_alias(&sys, "ctrl-alt-del.target"));
+        assert!(!is_vendor_alias(&sys, "reboot.target"), "a unit's own file");
+        assert!(!is_vendor_alias(&sys, "same.target"), "a unit's own name");
+        let enabled = root.path().join("etc/systemd/system/ctrl-alt-del.target");
+        symlink("/usr/lib/systemd/system/reboot.target", enabled).unwrap();
+        assert!(!is_vendor_alias(&sys, "ctrl-alt-del.target"));
     }
 
     #[test]

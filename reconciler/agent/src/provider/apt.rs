@@ -151,11 +151,23 @@ pub(super) fn failure(what: &str, output: &Output) -> AgentError {
     error
 }
 
-/// Returns apt's error lines with the lines around dpkg's errors, or else the last lines.
+/// The headings below which apt lists why it can't do what it should.
+const REASONS: [&str; 2] = [
+    "The following packages have unmet dependencies:",
+    "The following packages will be REMOVED:",
+];
+
+/// Returns apt's error lines and its reasons, with the lines around dpkg's errors, or else the last lines.
 fn explain(output: &Output) -> String {
     let lines: Vec<&str> = output.stdout.lines().collect();
     let mut told: BTreeSet<usize> = BTreeSet::new();
+    let mut is_reason = false;
     for (at, line) in lines.iter().enumerate() {
+        // apt indents what it lists below these headings, and says nothing of it in its error line.
+        is_reason = REASONS.contains(line) || is_reason && line.starts_with(' ');
+        if is_reason && line.starts_with(' ') {
+            told.insert(at);
+        }
         if line.starts_with("dpkg: error processing") {
             // The line before holds the maintainer script's last words, the line after its exit status.
             told.extend(at.saturating_sub(1)..=at + 1);
@@ -219,22 +231,24 @@ fn taken_along(
         .collect())
 }
 
-/// Returns the packages that can't be removed without others outside the set, each with those others.
+/// Returns the packages that can't be removed, or not without others outside the set, each with those others.
 pub(crate) fn needed_by(
     sys: &Sys,
     names: &BTreeSet<String>,
-) -> Result<BTreeMap<String, BTreeSet<String>>> {
+) -> BTreeMap<String, Result<BTreeSet<String>>> {
     let mut needed = BTreeMap::new();
-    if names.is_empty() || taken_along(sys, names, names)?.is_empty() {
-        return Ok(needed);
+    if names.is_empty() || taken_along(sys, names, names).is_ok_and(|others| others.is_empty()) {
+        return needed;
     }
     for name in names {
-        let others = taken_along(sys, &BTreeSet::from([name.clone()]), names)?;
-        if !others.is_empty() {
-            needed.insert(name.clone(), others);
+        match taken_along(sys, &BTreeSet::from([name.clone()]), names) {
+            Ok(others) if others.is_empty() => {}
+            others => {
+                needed.insert(name.clone(), others);
+            }
         }
     }
-    Ok(needed)
+    needed
 }
 
 /// Finishes the work of an interrupted dpkg.
@@ -326,6 +340,19 @@ mod tests {
             ..output
         };
         assert_eq!(failure("x", &locked).code, ErrorCode::PackageLock);
+    }
+
+    #[test]
+    fn a_failure_tells_the_dependency_and_not_the_banner_above_it() {
+        let output = Output {
+            status: 100,
+            stdout: "Reading package lists...\nSome packages could not be installed. This may mean that you have\nrequested an impossible situation\n\nThe following packages have unmet dependencies:\n x : Depends: nosuch but it is not installable\nE: Unable to correct problems, you have held broken packages.\n".to_owned(),
+            stderr: String::new(),
+        };
+        assert_eq!(
+            explain(&output),
+            "x : Depends: nosuch but it is not installable\nE: Unable to correct problems, you have held broken packages."
+        );
     }
 
     #[test]

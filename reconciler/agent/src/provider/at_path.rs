@@ -1,11 +1,12 @@
 //! Files of any resource type: observes, writes and removes them.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, FileObserved, FileType, Mode, Principal};
 
-use super::{ApplyContext, ItemChange, ObserveContext};
+use super::{ApplyContext, Identity, Item, ItemChange, ObserveContext};
 use crate::book::{Original, Owner, Record};
 use crate::error::{At, Result};
 use crate::sys::{
@@ -46,6 +47,30 @@ pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option
         FileType::Link => Some("a symbolic link".to_owned()),
         FileType::Other => Some("something that is neither file, directory nor link".to_owned()),
     }
+}
+
+/// Returns the identities of paths: an entry of one folder is one thing, whatever links and mounts lead to the
+/// folder.
+pub(super) fn identities(cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+    // Each folder goes by the first of its names.
+    let mut names: BTreeMap<(u64, u64), &str> = BTreeMap::new();
+    let mut folders: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        let (folder, leaf) = split(item.address.name());
+        let name = *folders.entry(folder).or_insert_with(|| {
+            let dir = cx.sys.root().directory(folder).ok().flatten();
+            match dir.and_then(|dir| dir.itself().ok()) {
+                Some(found) => *names.entry((found.device, found.inode)).or_insert(folder),
+                None => folder,
+            }
+        });
+        all.push(Identity::new(format!(
+            "{}/{leaf}",
+            name.trim_end_matches('/')
+        )));
+    }
+    all
 }
 
 /// Observes the fields of a path that `wish` selects.

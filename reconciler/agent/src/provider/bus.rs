@@ -215,8 +215,26 @@ fn reply_serial(fields: &[u8]) -> Option<u32> {
     None
 }
 
-/// Reads a variant that holds a string, a number or a boolean.
+/// Reads an array of strings, which begins here, as one text with spaces between them.
+fn texts(body: &[u8]) -> Option<String> {
+    let end = 4 + usize::try_from(number(body, 0)?).ok()?;
+    let mut all: Vec<String> = Vec::new();
+    let mut at: usize = 4;
+    while at < end {
+        at = at.next_multiple_of(4);
+        let length = usize::try_from(number(body, at)?).ok()?;
+        let text = body.get(at + 4..at + 4 + length)?;
+        all.push(String::from_utf8_lossy(text).into_owned());
+        at += 4 + length + 1;
+    }
+    Some(all.join(" "))
+}
+
+/// Reads a variant that holds a string, a number, a boolean or an array of strings.
 fn variant(body: &[u8]) -> Option<Value> {
+    if body.get(..4)? == b"\x02as\0" {
+        return texts(body.get(4..)?).map(Value::Text);
+    }
     // A job: its number and its object.
     if body.get(..6)? == b"\x04(uo)\0" {
         return Some(Value::Number(u64::from(number(body, 8)?)));
@@ -265,6 +283,14 @@ mod tests {
         let flag = [1, b'b', 0, 0, 1, 0, 0, 0];
         assert_eq!(variant(&flag), Some(Value::Flag(true)));
         assert_eq!(variant(&[1, b'a', 0, 0, 0, 0, 0, 0]), None);
+        let two = [
+            2, b'a', b's', 0, 18, 0, 0, 0, 3, 0, 0, 0, b'a', b'.', b'b', 0, 5, 0, 0, 0, b'c', b'.',
+            b'd', b'e', b'f', 0,
+        ];
+        assert_eq!(variant(&two), Some(Value::Text("a.b c.def".to_owned())));
+        assert_eq!(variant(&two[..24]), None);
+        let none = [2, b'a', b's', 0, 0, 0, 0, 0];
+        assert_eq!(variant(&none), Some(Value::Text(String::new())));
         let job = [
             4, b'(', b'u', b'o', b')', 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, b'/', 0,
         ];

@@ -136,7 +136,17 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
         returns => returns.iter().any(|one| i32::from(*one) == status),
     };
     if expected(output.status) {
-        return Ok(Effect::Started);
+        return match spec.creates.as_deref().filter(|path| !cx.sys.exists(path)) {
+            None => Ok(Effect::Started),
+            Some(path) => Err(AgentError::new(
+                ErrorCode::CommandFailed,
+                format!(
+                    "`{}` succeeded, and there is still nothing at {path} (`creates`)",
+                    spec.run.join(" ")
+                ),
+            )
+            .hint("correct `creates`, or the program: it would run at every look")),
+        };
     }
     let message = format!(
         "`{}` exited with status {}: {}",

@@ -6,8 +6,8 @@ use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::{self, ROOT, Wish};
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
 use crate::error::Result;
 use crate::sys::{Attributes, FileKind, Meta};
@@ -17,6 +17,10 @@ pub(crate) struct Directories;
 impl Provider for Directories {
     fn sandbox(&self) -> Sandbox {
         Sandbox::Supported
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        at_path::identities(cx, items)
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {

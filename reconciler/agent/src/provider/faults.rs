@@ -5,6 +5,27 @@ use plumb_api::report::AgentError;
 use super::Effect;
 use crate::error::Result;
 
+/// A field of a change that the host refuses, whatever becomes of the others.
+#[derive(Debug, Clone)]
+pub(crate) struct RefusedField {
+    pub(crate) field: &'static str,
+    pub(crate) error: AgentError,
+}
+
+/// True if a field is among the refused ones.
+pub(crate) fn is_refused(refused: &[RefusedField], field: &str) -> bool {
+    refused.iter().any(|one| one.field == field)
+}
+
+/// Fails with the errors of all refused fields and that of the others, if there are any.
+pub(crate) fn of_refused(refused: &[RefusedField], others: Option<&AgentError>) -> Result<()> {
+    let mut faults = Faults::default();
+    for error in refused.iter().map(|one| &one.error).chain(others) {
+        faults.note(Err(error.clone()));
+    }
+    faults.outcome().map(|_| ())
+}
+
 /// Collects the errors of a change's fields.
 #[derive(Default)]
 pub(super) struct Faults {
@@ -29,19 +50,9 @@ impl Faults {
         if rest.is_empty() {
             return Err(first);
         }
-        let messages: Vec<&str> = std::iter::once(&first)
-            .chain(&rest)
-            .map(|error| error.message.as_str())
-            .collect();
-        let mut hints: Vec<&str> = Vec::new();
-        for hint in std::iter::once(&first)
-            .chain(&rest)
-            .filter_map(|error| error.hint.as_deref())
-        {
-            if !hints.contains(&hint) {
-                hints.push(hint);
-            }
-        }
+        let all = || std::iter::once(&first).chain(&rest);
+        let messages = distinct(all().map(|error| error.message.as_str()));
+        let hints = distinct(all().filter_map(|error| error.hint.as_deref()));
         let error = AgentError::new(first.code, messages.join("; "));
         Err(if hints.is_empty() {
             error
@@ -49,6 +60,17 @@ impl Faults {
             error.hint(hints.join("; "))
         })
     }
+}
+
+/// Returns each text once, at its first place.
+fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all: Vec<&str> = Vec::new();
+    for text in texts {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -70,5 +92,14 @@ mod tests {
         assert_eq!(told.message, "no group; no home; no other group");
         assert_eq!(told.hint.as_deref(), Some("add it"));
         assert_eq!(Faults::default().outcome(), Ok(Effect::Done));
+    }
+
+    #[test]
+    fn tells_one_cause_of_two_fields_once() {
+        let mut faults = Faults::default();
+        for _field in ["home", "uid"] {
+            faults.note(Err(AgentError::new(ErrorCode::InUse, "bob is logged in")));
+        }
+        assert_eq!(faults.outcome().unwrap_err().message, "bob is logged in");
     }
 }

@@ -5,8 +5,8 @@ use plumb_api::{Address, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
 use crate::error::Result;
 use crate::sys::FileKind;
@@ -16,6 +16,10 @@ pub(crate) struct Files;
 impl Provider for Files {
     fn sandbox(&self) -> Sandbox {
         Sandbox::Supported
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        at_path::identities(cx, items)
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {

@@ -1,10 +1,11 @@
 //! `group`.
 
+use plumb_api::plan::FieldChange;
 use plumb_api::resource::{GroupObserved, GroupSpec, Membership, Presence};
 use plumb_api::{Observed, Spec};
 
 use super::faults::Faults;
-use super::members::{self, Difference, Unknown};
+use super::members::{self, Difference, Memberships, Unknown};
 use super::{
     ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
     each, wrong_type,
@@ -58,6 +59,33 @@ impl Provider for Groups {
         items.iter().map(one).collect()
     }
 
+    fn withdraw(
+        &self,
+        spec: &Spec,
+        managed: &Spec,
+        original: &Observed,
+        observed: &Observed,
+        fields: &mut Vec<FieldChange>,
+    ) {
+        let (
+            Spec::Group(spec),
+            Spec::Group(managed),
+            Observed::Group(original),
+            Observed::Group(observed),
+        ) = (spec, managed, original, observed)
+        else {
+            return;
+        };
+        let members = Memberships {
+            membership: spec.membership,
+            desired: spec.members.as_ref(),
+            added: managed.members.as_ref(),
+            original: original.members.as_ref(),
+            observed: observed.members.as_ref(),
+        };
+        members.withdraw(fields, "members");
+    }
+
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
         each(cx, work, |cx, work| {
             let outcome = one(cx, work);
@@ -90,16 +118,19 @@ impl GiveBack for Groups {
                 });
             }
         };
-        let (gid, members) = match managed {
-            Some(Spec::Group(managed)) if managed.state == Presence::Present => {
-                (managed.gid.is_some(), managed.members.is_some())
-            }
-            _ => (true, true),
+        // Of a set that others may add to, only Plumb's own members go.
+        let (gid, members, membership) = match managed {
+            Some(Spec::Group(managed)) if managed.state == Presence::Present => (
+                managed.gid.is_some(),
+                managed.members.is_some(),
+                managed.membership,
+            ),
+            _ => (true, true, Membership::Inclusive),
         };
         Spec::Group(GroupSpec {
             gid: original.gid.filter(|_| gid),
             members: original.members.clone().filter(|_| members),
-            membership: Membership::Inclusive,
+            membership,
             ..GroupSpec::default()
         })
     }

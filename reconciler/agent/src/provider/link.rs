@@ -6,8 +6,8 @@ use rustix::fs::{renameat, symlinkat};
 
 use super::at_path;
 use super::{
-    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, Sandbox, each,
-    wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
+    each, wrong_type,
 };
 use crate::error::{At, Result};
 use crate::sys::{Attributes, FileKind};
@@ -17,6 +17,10 @@ pub(crate) struct Links;
 impl Provider for Links {
     fn sandbox(&self) -> Sandbox {
         Sandbox::Supported
+    }
+
+    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
+        at_path::identities(cx, items)
     }
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {

@@ -1,10 +1,11 @@
 //! Members of groups, changed by difference: a name that the tools don't accept never keeps the others out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::Content;
+use plumb_api::resource::{Content, Membership};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock, openat};
 
 use super::at_path::{self, Bytes, Put};
@@ -45,6 +46,47 @@ impl Difference {
             add: without(&to, &from),
             remove: without(&from, &to),
         })
+    }
+}
+
+/// The sets from which follows what Plumb added and git doesn't have any more.
+pub(super) struct Memberships<'a> {
+    pub(super) membership: Membership,
+    /// The desired names; `None` if the set isn't managed.
+    pub(super) desired: Option<&'a BTreeSet<String>>,
+    /// The names that Plumb may have added.
+    pub(super) added: Option<&'a BTreeSet<String>>,
+    /// The names before Plumb's first change.
+    pub(super) original: Option<&'a BTreeSet<String>>,
+    pub(super) observed: Option<&'a BTreeSet<String>>,
+}
+
+impl Memberships<'_> {
+    /// Takes names out of the set that Plumb added and that git doesn't have any more. Names that others added
+    /// stay.
+    pub(super) fn withdraw(&self, fields: &mut Vec<FieldChange>, field: &str) {
+        let (Some(desired), Some(added), Some(observed)) =
+            (self.desired, self.added, self.observed)
+        else {
+            return;
+        };
+        if self.membership == Membership::Inclusive {
+            return;
+        }
+        let is_withdrawn = |name: &&String| {
+            added.contains(*name)
+                && !desired.contains(*name)
+                && !self
+                    .original
+                    .is_some_and(|original| original.contains(*name))
+        };
+        if !observed.iter().any(|name| is_withdrawn(&name)) {
+            return;
+        }
+        let stay = observed.iter().filter(|name| !is_withdrawn(name));
+        let wanted: BTreeSet<String> = desired.iter().chain(stay).cloned().collect();
+        fields.retain(|change| change.field != field);
+        fields.push(FieldChange::of(field, Some(observed), Some(&wanted)));
     }
 }
 
@@ -269,6 +311,33 @@ fn patiently(mut attempt: impl FnMut() -> bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn takes_out_only_what_plumb_added() {
+        let set = |names: &[&str]| -> BTreeSet<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let (desired, added) = (set(&["ann"]), set(&["ann", "bob", "old"]));
+        let (original, observed) = (set(&["old"]), set(&["ann", "bob", "old", "eve"]));
+        let mut all = Memberships {
+            membership: Membership::Minimum,
+            desired: Some(&desired),
+            added: Some(&added),
+            original: Some(&original),
+            observed: Some(&observed),
+        };
+        let mut fields = Vec::new();
+        all.withdraw(&mut fields, "members");
+        let difference = Difference::of(&fields, "members").unwrap();
+        assert_eq!(
+            (difference.remove, difference.add),
+            (vec!["bob".to_owned()], Vec::new())
+        );
+        let mut fields = Vec::new();
+        all.desired = None;
+        all.withdraw(&mut fields, "members");
+        assert!(fields.is_empty(), "the set isn't managed any more");
+    }
 
     #[test]
     fn difference_names_only_what_changes() {

@@ -26,6 +26,7 @@ mod members;
 mod package;
 mod passwd;
 mod policy_rc;
+mod rivalry;
 mod room;
 mod service;
 mod service_links;
@@ -33,6 +34,7 @@ mod service_settle;
 mod settling;
 mod start;
 mod sysctl;
+mod sysctl_files;
 mod systemd;
 mod unit;
 mod unit_state;
@@ -48,6 +50,7 @@ use plumb_api::{Address, Kind, Observed, Spec};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
+pub(crate) use faults::{RefusedField, is_refused, of_refused};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
@@ -160,6 +163,18 @@ pub(crate) trait Provider: Sync {
         spec.compare(observed)
     }
 
+    /// Adds to the differing fields what Plumb added to sets and the spec doesn't have any more. `managed` has
+    /// all that Plumb may have added.
+    fn withdraw(
+        &self,
+        _spec: &Spec,
+        _managed: &Spec,
+        _original: &Observed,
+        _observed: &Observed,
+        _fields: &mut Vec<FieldChange>,
+    ) {
+    }
+
     /// Returns the fields whose values the host writes in its own form: the form that it shows right after a
     /// change counts as the desired value.
     fn read_back_fields(&self) -> &'static [&'static str] {
@@ -182,6 +197,16 @@ pub(crate) trait Provider: Sync {
     /// change, so that a plan promises nothing that is then refused.
     fn check_change(&self, _cx: &ObserveContext<'_>, _change: &ItemChange<'_>) -> Result<()> {
         Ok(())
+    }
+
+    /// Returns the fields of a change that the host would refuse by themselves: the others are changed all the
+    /// same. The frame calls it where it calls [`check_change`](Self::check_change).
+    fn refused_fields(
+        &self,
+        _cx: &ObserveContext<'_>,
+        _change: &ItemChange<'_>,
+    ) -> Vec<RefusedField> {
+        Vec::new()
     }
 
     /// Returns what a change loses although the spec doesn't name it, in phrases for people.
@@ -262,11 +287,21 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
     }
 }
 
-/// Fails if the host would refuse this change, as it is now.
-pub(crate) fn check_change(cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+/// Fails if the host would refuse this change, as it is now. Returns the fields that it refuses if there are
+/// others that it takes.
+pub(crate) fn check_change(
+    cx: &ObserveContext<'_>,
+    change: &ItemChange<'_>,
+) -> Result<Vec<RefusedField>> {
     let provider = of(change.address.kind());
     provider.check_change(cx, change)?;
-    room::check(provider, cx, change)
+    room::check(provider, cx, change)?;
+    let refused = provider.refused_fields(cx, change);
+    let is_taken = |field: &FieldChange| !faults::is_refused(&refused, &field.field);
+    if change.fields.iter().any(is_taken) {
+        return Ok(refused);
+    }
+    faults::of_refused(&refused, None).map(|()| refused)
 }
 
 /// The reason for which a resource has a spec.

@@ -73,6 +73,26 @@ impl Provider for Packages {
         Batch::Whole
     }
 
+    /// Fails if the host holds the package and the manifest says nothing of a hold.
+    fn check_change(&self, _cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        let (Spec::Package(spec), Observed::Package(observed)) = (change.spec, change.observed)
+        else {
+            return wrong_type(change.address);
+        };
+        let moves = change.changes("state") || change.changes("version");
+        if !observed.held || !moves || spec.hold.is_some() {
+            return Ok(());
+        }
+        Err(AgentError::new(
+            ErrorCode::Refused,
+            format!(
+                "{} is held on this host, so it isn't changed",
+                change.address.name()
+            ),
+        )
+        .hint("say `hold: false` or `hold: true` in the manifest to decide it there"))
+    }
+
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
         let outcome = transact(cx, work);
         let one = |work: &ItemChange<'_>| match &outcome {
@@ -223,15 +243,6 @@ fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
         };
         let name = work.address.name().to_owned();
         let moves = work.changes("state") || work.changes("version");
-        if observed.held && moves && spec.hold.is_none() {
-            let error = AgentError::new(
-                ErrorCode::Refused,
-                format!("{name} is held on this host, so it isn't changed"),
-            )
-            .hint("say `hold: false` or `hold: true` in the manifest to decide it there");
-            wanted.failures.insert(name, error);
-            continue;
-        }
         match spec.hold {
             // apt drops the hold of a package that it changes.
             Some(true) if moves || work.changes("hold") => wanted.hold.push(name.clone()),
@@ -342,20 +353,17 @@ fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> BTreeSet<String> {
         .values()
         .flat_map(|transaction| &transaction.remove);
     let removals: BTreeSet<String> = removals.cloned().collect();
-    let needed = match apt::needed_by(sys, &removals) {
-        Ok(needed) => needed,
-        Err(error) => {
-            for transaction in wanted.transactions.values_mut() {
-                transaction.remove.clear();
-            }
-            wanted.fail(removals.into_iter().map(|name| (name, error.clone())));
-            return left;
-        }
-    };
-    for (name, others) in needed {
+    for (name, others) in apt::needed_by(sys, &removals) {
         for transaction in wanted.transactions.values_mut() {
             transaction.remove.remove(&name);
         }
+        let others = match others {
+            Ok(others) => others,
+            Err(error) => {
+                wanted.failures.insert(name, error);
+                continue;
+            }
+        };
         if wanted.given_back.contains(&name) {
             left.insert(name);
             continue;

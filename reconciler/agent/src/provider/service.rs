@@ -9,9 +9,9 @@ use super::systemd::Shown;
 use super::unit_state::{check_install, check_known, read};
 use super::{
     ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, Lane, ObserveContext,
-    Provider, Sandbox, Settling, each, wrong_type,
+    Provider, RefusedField, Sandbox, Settling, each, wrong_type,
 };
-use super::{aliases, service_links, start, systemd};
+use super::{aliases, rivalry, service_links, start, systemd};
 use crate::error::Result;
 use crate::sys::{FileKind, Sys};
 
@@ -39,6 +39,9 @@ impl Provider for Services {
         };
         let one = |item: &Item<'_>| {
             let unit = ServiceSpec::unit(item.address.name());
+            if masks(item.spec) && aliases::is_vendor_alias(cx.sys, &unit) {
+                return Identity::of_name(item.address);
+            }
             match shown.and_then(|shown| shown.get(&unit)?.id()) {
                 Some(id) => Identity::new(ServiceSpec::name_of(id)),
                 None => Identity::of_name(item.address),
@@ -66,6 +69,45 @@ impl Provider for Services {
             observe(cx, item, spec, shown).map(Observed::Service)
         };
         items.iter().map(one).collect()
+    }
+
+    /// Fails if systemd would end another unit that git wants to run. A unit that it doesn't know may come with a
+    /// package of the same plan.
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        let (Spec::Service(spec), Observed::Service(observed)) = (change.spec, change.observed)
+        else {
+            return wrong_type(change.address);
+        };
+        if cx.sys.is_sandbox() {
+            return Ok(());
+        }
+        let starts = change.changes("state") && spec.state == Some(ServiceState::Started);
+        if starts {
+            rivalry::check(cx, change.address, observed)?;
+        }
+        Ok(())
+    }
+
+    /// A unit that can't be enabled runs all the same.
+    fn refused_fields(
+        &self,
+        cx: &ObserveContext<'_>,
+        change: &ItemChange<'_>,
+    ) -> Vec<RefusedField> {
+        let (Spec::Service(spec), Observed::Service(observed)) = (change.spec, change.observed)
+        else {
+            return Vec::new();
+        };
+        if cx.sys.is_sandbox() {
+            return Vec::new();
+        }
+        let unit = observed.unit(change.address.name());
+        let refused = |error| RefusedField {
+            field: "enabled",
+            error,
+        };
+        let enabled = check_install(&unit, change, spec, observed);
+        enabled.err().map(refused).into_iter().collect()
     }
 
     fn joins(&self, spec: &Spec, fields: &[FieldChange]) -> bool {
@@ -207,7 +249,6 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     if masking && spec.masked == Some(false) {
         control(sys, "unmask", &unit)?;
     }
-    check_install(&unit, work, spec, observed)?;
     if work.changes("state") || work.changes("inputs") || work.changes("enabled") {
         systemd::reload_outdated(sys, std::slice::from_ref(&unit))?;
     }
@@ -227,9 +268,24 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
             // The original of the unit file that lies there is the mask; it comes back with that.
             return Ok(Effect::Left);
         }
-        control(sys, "mask", &unit)?;
+        let name = ServiceSpec::unit(work.address.name());
+        if aliases::is_vendor_alias(sys, &name) {
+            // A package's alias is masked by itself: Ctrl-Alt-Del is no reason to forbid every reboot.
+            control(sys, "mask", &name)?;
+        } else {
+            control(sys, "mask", &unit)?;
+        }
+    }
+    if work.changes("state") && spec.state == Some(ServiceState::Stopped) {
+        let warning = rivalry::started_again(sys, &unit);
+        cx.warnings.extend(warning);
     }
     Ok(effect)
+}
+
+/// True if a spec masks its unit.
+fn masks(spec: &Spec) -> bool {
+    matches!(spec, Spec::Service(spec) if spec.masked == Some(true))
 }
 
 /// Starts, stops, restarts or reloads a unit, if that is among the changes.

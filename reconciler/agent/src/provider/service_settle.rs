@@ -8,6 +8,7 @@ use plumb_api::resource::{RunState, ServiceSpec, ServiceState};
 use plumb_api::{Observed, Spec};
 
 use super::inputs::LastStart;
+use super::rivalry;
 use super::service::Services;
 use super::settling::{Poll, Settling, SettlingItem};
 use super::systemd::{self, PATIENCE, Shown};
@@ -121,6 +122,9 @@ fn explain(
     elapsed: Duration,
 ) -> AgentError {
     let state = run_state(shown, spec);
+    if spec.state == Some(ServiceState::Stopped) && state == RunState::Started {
+        return runs_again(sys, unit);
+    }
     match story(unit, shown, spec, state, elapsed) {
         Story::Waits(message) => AgentError::new(ErrorCode::UnitPending, message)
             .hint("the other changes are made meanwhile, and newer intent doesn't wait for it"),
@@ -129,6 +133,21 @@ fn explain(
             systemd::with_journal(sys, unit, ErrorCode::CommandFailed, message)
         }
     }
+}
+
+/// Returns the error of a unit that was stopped and runs again.
+fn runs_again(sys: &Sys, unit: &str) -> AgentError {
+    let triggers = rivalry::active_triggers(sys, unit);
+    if triggers.is_empty() {
+        let message = format!("{unit} was stopped and runs again");
+        return systemd::with_journal(sys, unit, ErrorCode::CommandFailed, message);
+    }
+    let triggers = triggers.join(", ");
+    AgentError::new(
+        ErrorCode::CommandFailed,
+        format!("{unit} was stopped and runs again: {triggers} starts it"),
+    )
+    .hint(format!("stop {triggers} too, or leave out `state`"))
 }
 
 /// What is told of a unit.

@@ -8,7 +8,7 @@ use plumb_api::{Observed, Spec};
 
 use super::inputs::LastStart;
 use super::systemd::{self, Shown, Snapshot};
-use super::unit_state::{check_install, check_known, read};
+use super::unit_state::{check_known, read};
 use super::{Effect, ItemChange, wrong_type};
 use crate::error::Result;
 use crate::sys::{Output, Sys, monotonic_micros};
@@ -62,7 +62,6 @@ fn check(work: &ItemChange<'_>) -> Result<Effect> {
     };
     let unit = unit_of(work);
     check_known(&unit, spec, observed)?;
-    check_install(&unit, work, spec, observed)?;
     Ok(Effect::Done)
 }
 
@@ -129,11 +128,14 @@ fn start(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
         Ok(shown) => shown,
         Err(error) => return fail_all(all, &error),
     };
+    let blamed = |unit: &str| output.stderr.lines().any(|line| names(line, unit));
+    let is_told = units.iter().any(|unit| blamed(unit));
     for one in all {
         let up = shown
             .get(&one.unit)
             .is_some_and(|shown| came_up(shown, since));
-        one.outcome = if up {
+        // systemctl names each unit whose job failed. What became of the others shows once they have settled.
+        one.outcome = if up || is_told && !blamed(&one.unit) {
             Ok(Effect::Started)
         } else {
             let said = about(&output, &one.unit, &units);
@@ -160,12 +162,14 @@ fn came_up(shown: &Shown, since: u64) -> bool {
     state == Some(RunState::Started) && ran
 }
 
+/// True if a line of systemctl names a unit.
+fn names(line: &str, unit: &str) -> bool {
+    line.split(|c: char| c.is_whitespace() || "\"',;()".contains(c))
+        .any(|word| word.trim_end_matches(['.', ':']) == unit)
+}
+
 /// Returns the output without the lines that name only other units.
 fn about(output: &Output, unit: &str, units: &[String]) -> Output {
-    let names = |line: &str, unit: &str| {
-        line.split(|c: char| c.is_whitespace() || "\"',;()".contains(c))
-            .any(|word| word.trim_end_matches(['.', ':']) == unit)
-    };
     let concerns = |line: &&str| names(line, unit) || !units.iter().any(|other| names(line, other));
     let lines: Vec<&str> = output.stderr.lines().filter(concerns).collect();
     Output {

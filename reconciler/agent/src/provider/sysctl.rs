@@ -9,8 +9,8 @@ use plumb_api::{Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT};
 use super::{
-    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
-    each, wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
+    RefusedField, Sandbox, each, sysctl_files, wrong_type,
 };
 use crate::error::{Result, fail};
 use crate::sys::{FileKind, Sys};
@@ -51,6 +51,14 @@ fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
     Ok(Some(value.unwrap_or_else(|| NO_VALUE.to_owned())))
 }
 
+/// Returns the value that counts at boot: another file that comes after Plumb's wins.
+fn at_boot(sys: &Sys, key: &str, value: &str, own: Option<String>) -> Option<String> {
+    match sysctl_files::overriding(sys, key, value) {
+        Some((path, other)) if own.is_some() => Some(format!("{other} ({path})")),
+        _ => own,
+    }
+}
+
 /// The persisted value of a file that doesn't have the key, or has a name of an earlier version.
 const NO_VALUE: &str = "(none)";
 
@@ -75,7 +83,11 @@ fn observe(sys: &Sys, item: &Item<'_>) -> Result<Observed> {
         return wrong_type(item.address);
     };
     let key = item.address.name();
-    let persisted = persisted(sys, key)?;
+    let own = persisted(sys, key)?;
+    let persisted = match &spec.value {
+        Some(value) if spec.state == Presence::Present => at_boot(sys, key, value, own),
+        _ => own,
+    };
     if sys.is_sandbox() {
         let running = persisted.clone();
         return Ok(Observed::Sysctl(SysctlObserved { running, persisted }));
@@ -175,6 +187,47 @@ impl Provider for Sysctls {
 
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         items.iter().map(|item| observe(cx.sys, item)).collect()
+    }
+
+    /// A key that nobody can write, and a file that another one overrides at boot, are known beforehand.
+    fn refused_fields(
+        &self,
+        cx: &ObserveContext<'_>,
+        change: &ItemChange<'_>,
+    ) -> Vec<RefusedField> {
+        let key = change.address.name();
+        let value = match change.spec {
+            Spec::Sysctl(spec) if spec.state == Presence::Present => spec.value.as_deref(),
+            _ => None,
+        };
+        let Some(value) = value.filter(|_| change.original.is_none()) else {
+            return Vec::new();
+        };
+        let later = sysctl_files::overriding(cx.sys, key, value);
+        let Some((path, other)) = later.filter(|_| change.changes("persisted")) else {
+            return Vec::new();
+        };
+        let error = AgentError::new(
+            ErrorCode::Refused,
+            format!(
+                "{path} sets {key} to `{other}` at boot, after Plumb's own {}",
+                SysctlSpec::file(key)
+            ),
+        )
+        .hint(format!(
+            "remove the line on the host, or manage `file: {{{path}: …}}` too"
+        ));
+        // In a sandbox the running value is the file's.
+        let fields: &[&'static str] = if cx.sys.is_sandbox() {
+            &["persisted", "running"]
+        } else {
+            &["persisted"]
+        };
+        let refused = |field: &&'static str| RefusedField {
+            field,
+            error: error.clone(),
+        };
+        fields.iter().map(refused).collect()
     }
 
     /// The kernel rounds, sorts and cuts what is written.
@@ -295,13 +348,28 @@ fn set(key: &str, value: &str) -> Result<()> {
     // Writing nothing changes nothing: the line's end is what empties a list.
     match std::fs::write(kernel_path(key), format!("{value}\n")) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(key)),
-        Err(error) => Err(AgentError::new(
-            ErrorCode::Refused,
-            format!("the kernel doesn't take `{value}` for {key}: {error}"),
-        )
-        .hint("in a container most of /proc/sys can't be written")),
+        // The kernel also answers so for a value that names something that it doesn't have.
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_there(key) => Err(missing(key)),
+        Err(error) => {
+            let refused = AgentError::new(
+                ErrorCode::Refused,
+                format!("the kernel doesn't take `{value}` for {key}: {error}"),
+            );
+            Err(match error.kind() {
+                ErrorKind::ReadOnlyFilesystem => {
+                    refused.hint("in a container most of /proc/sys can't be written")
+                }
+                ErrorKind::NotFound => refused.hint(
+                    "the value names something that the kernel doesn't have: load the module that brings it",
+                ),
+                _ => refused,
+            })
+        }
     }
+}
+
+fn is_there(key: &str) -> bool {
+    std::fs::symlink_metadata(kernel_path(key)).is_ok()
 }
 
 fn put_text(cx: &mut ApplyContext<'_>, path: &str, text: &str) -> Result<()> {

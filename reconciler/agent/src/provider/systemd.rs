@@ -122,9 +122,11 @@ pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     }
 }
 
+/// The bus interface of all units.
+const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
+
 /// Asks systemd itself. Returns `None` if that fails for any reason.
 fn ask(units: &[String]) -> Option<Snapshot> {
-    const UNIT: &str = "org.freedesktop.systemd1.Unit";
     const SERVICE: &str = "org.freedesktop.systemd1.Service";
     let paths: Vec<String> = units.iter().map(|unit| bus::unit_path(unit)).collect();
     let mut questions = Vec::new();
@@ -135,7 +137,7 @@ fn ask(units: &[String]) -> Option<Snapshot> {
             .filter(|_| unit.strip_suffix(".service").is_some());
         let all = UNIT_PROPERTIES
             .split(',')
-            .map(|name| (UNIT, name))
+            .map(|name| (UNIT_INTERFACE, name))
             .chain(own.map(|name| (SERVICE, name)));
         for (interface, property) in all {
             places.push((unit, property));
@@ -163,6 +165,24 @@ fn ask(units: &[String]) -> Option<Snapshot> {
         .values()
         .all(|shown| !shown.get("LoadState").is_empty())
         .then_some(snapshot)
+}
+
+/// Returns the units that a property of a unit lists, such as `TriggeredBy`; none if systemd can't be asked.
+pub(crate) fn related(sys: &Sys, unit: &str, property: &str) -> Vec<String> {
+    let question = bus::Question {
+        path: &bus::unit_path(unit),
+        interface: UNIT_INTERFACE,
+        property,
+    };
+    let answer = bus::ask(&[question]).and_then(|mut answers| answers.pop().flatten());
+    let text = if let Some(value) = answer {
+        value.into_text()
+    } else {
+        let words = ["show", "--value", "-p", property, "--", unit];
+        let output = systemctl(&words).limit(Duration::from_secs(30)).run(sys);
+        output.map(|output| output.stdout).unwrap_or_default()
+    };
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn show_by_program(sys: &Sys, units: &[String]) -> Result<Snapshot> {

@@ -225,6 +225,18 @@ fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
     }
 }
 
+/// Has systemd forget that a unit failed, if it has no file any more: it would be listed as failed until the next
+/// boot.
+fn forget_failure(sys: &Sys, unit: &str) {
+    let is_drop_in = unit.contains('/');
+    if sys.is_sandbox() || is_drop_in || check_vendor(sys, unit).is_err() {
+        return;
+    }
+    if systemd::related(sys, unit, "ActiveState") == ["failed"] {
+        let _ = systemd::control(sys, &["reset-failed", "--", unit]);
+    }
+}
+
 fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     let Spec::Unit(spec) = work.spec else {
         return wrong_type(work.address);
@@ -241,6 +253,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     if spec.state == Presence::Absent {
         at_path::remove(cx, &path, FileKind::File)?;
         at_path::remove_made(cx, work.original)?;
+        forget_failure(cx.sys, work.address.name());
         return Ok(Effect::Done);
     }
     if writes(work) {

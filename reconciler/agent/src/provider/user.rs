@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use plumb_api::resource::{Membership, Presence, Principal, UserObserved, UserSpec};
+use plumb_api::plan::FieldChange;
+use plumb_api::resource::{GroupSpec, Membership, Presence, Principal, UserObserved, UserSpec};
 use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::ROOT;
 use super::faults::Faults;
-use super::members::{self, Difference};
+use super::members::{self, Difference, Memberships};
 use super::{
-    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
-    each, wrong_type,
+    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
+    RefusedField, Sandbox, each, wrong_type,
 };
 use super::{home_directory, identity, passwd};
 use crate::book::CreationStep;
@@ -69,6 +70,62 @@ impl Provider for Users {
         items.iter().map(one).collect()
     }
 
+    fn withdraw(
+        &self,
+        spec: &Spec,
+        managed: &Spec,
+        original: &Observed,
+        observed: &Observed,
+        fields: &mut Vec<FieldChange>,
+    ) {
+        let (
+            Spec::User(spec),
+            Spec::User(managed),
+            Observed::User(original),
+            Observed::User(observed),
+        ) = (spec, managed, original, observed)
+        else {
+            return;
+        };
+        let groups = Memberships {
+            membership: spec.membership,
+            desired: spec.groups.as_ref(),
+            added: managed.groups.as_ref(),
+            original: original.groups.as_ref(),
+            observed: observed.groups.as_ref(),
+        };
+        groups.withdraw(fields, "groups");
+    }
+
+    /// A user's primary group may be missing; its other fields are set all the same.
+    fn refused_fields(
+        &self,
+        cx: &ObserveContext<'_>,
+        change: &ItemChange<'_>,
+    ) -> Vec<RefusedField> {
+        let Spec::User(spec) = change.spec else {
+            return Vec::new();
+        };
+        let missing = spec.group.as_ref().filter(|group| {
+            change.changes("group")
+                && !change.changes("state")
+                && cx.accounts.gid_of(group).is_none()
+        });
+        let refused = |group: &Principal| RefusedField {
+            field: "group",
+            error: passwd::no_such_group(change.address.name(), group.as_str()),
+        };
+        missing.map(refused).into_iter().collect()
+    }
+
+    /// Shadow's own fields are neither read nor kept.
+    fn losses(&self, _cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
+        let goes = change.spec.wants_absent() && change.original.is_none();
+        goes.then(|| "the password and its dates, which aren't given back".to_owned())
+            .into_iter()
+            .collect()
+    }
+
     fn creation_steps(&self, spec: &Spec) -> BTreeSet<CreationStep> {
         match spec {
             Spec::User(spec) if spec.wants_home() => [CreationStep::Home].into(),
@@ -113,11 +170,16 @@ impl GiveBack for Users {
         if original.state != Some(Presence::Present) {
             return Spec::User(absent);
         }
+        let membership = match managed {
+            Some(Spec::User(managed)) if managed.state == Presence::Present => managed.membership,
+            _ => Membership::Inclusive,
+        };
         let everything = UserSpec {
             uid: original.uid,
             group: original.group.clone(),
             groups: original.groups.clone(),
-            membership: Membership::Inclusive,
+            // Of a set that others may add to, only Plumb's own groups go.
+            membership,
             home: original.home.clone(),
             create_home: Some(false),
             shell: original.shell.clone(),
@@ -168,9 +230,13 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         }
         return Ok(Effect::Done);
     }
-    if let Some(group) = &spec.group {
+    if let Some(group) = spec.group.as_ref().filter(|_| work.changes("state")) {
         if cx.accounts.gid_of(group).is_none() {
-            return Err(passwd::no_such_group(name, group.as_str()));
+            // userdel took the user's own group along.
+            if work.original.is_none() || group.as_str() != name {
+                return Err(passwd::no_such_group(name, group.as_str()));
+            }
+            make_own_group(cx, name, spec.uid)?;
         }
     }
     let mut faults = Faults::default();
@@ -188,6 +254,26 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         faults.note(home_directory::make(cx, &user));
     }
     faults.outcome()
+}
+
+/// Makes the group of a user's own name again, with the user's number if that is free.
+fn make_own_group(cx: &mut ApplyContext<'_>, name: &str, uid: Option<u32>) -> Result<()> {
+    let is_free = |id: &u32| !cx.accounts.groups.iter().any(|group| group.gid == *id);
+    let gid = uid.filter(is_free);
+    if cx.sys.is_sandbox() {
+        let spec = GroupSpec {
+            gid,
+            ..GroupSpec::default()
+        };
+        passwd::sandbox_group(cx, name, &spec)?;
+    } else {
+        let number = gid.map(|gid| ["-g".to_owned(), gid.to_string()]);
+        let mut args: Vec<String> = number.into_iter().flatten().collect();
+        args.push(name.to_owned());
+        passwd::tool(cx.sys, "groupadd", &args)?;
+    }
+    cx.accounts = Accounts::load(cx.sys);
+    Ok(())
 }
 
 /// Makes the group again that userdel removed together with its user, if the group is desired.

@@ -215,8 +215,16 @@ impl Output {
     }
 }
 
-/// Returns the last lines of a text, each cut to a length fit for a message.
+/// Returns the last lines of a text, each cut to a length fit for a message. Output that isn't text is told by
+/// its size.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let is_text = |c: char| {
+        c != char::REPLACEMENT_CHARACTER && (!c.is_control() || c.is_whitespace() || c == '\u{1b}')
+    };
+    let strange = text.chars().filter(|c| !is_text(*c)).count();
+    if strange > text.chars().count() / 10 {
+        return format!("({} bytes that aren't text)", text.len());
+    }
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -227,4 +235,19 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
         .map(|line| line.chars().take(300).collect())
         .collect();
     cut.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_that_is_no_text_is_told_by_its_size() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(last_lines(&text, 12).ends_with("bytes that aren't text)"));
+        let coloured = "ok\n\u{1b}[31mno such disk\u{1b}[0m\tsda\n";
+        assert!(last_lines(coloured, 12).contains("no such disk"));
+        assert_eq!(last_lines("", 12), "");
+    }
 }

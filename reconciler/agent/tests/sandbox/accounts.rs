@@ -250,7 +250,9 @@ fn what_a_change_moves_in_another_resource_is_no_drift() {
     // The user takes its membership along.
     let without = group(other());
     let report = driver.observe(&without);
-    driver.try_apply(&without, plan(&without, &report)).unwrap();
+    let report = driver.try_apply(&without, plan(&without, &report)).unwrap();
+    let stopped = report.stopped.expect("the host isn't as desired yet");
+    assert!(stopped.message.contains("group:sudo"), "{stopped}");
     let report = driver.observe(&without);
     let moved = &report.differences[0];
     assert_eq!(moved.address.to_string(), "group:sudo");
@@ -293,4 +295,80 @@ fn makes_a_pending_home_under_manage_once() {
     assert!(root.has("/srv/homes/carol"));
     std::fs::remove_dir(root.path("/srv/homes/carol")).unwrap();
     assert_eq!(driver.converge(&state), 0);
+}
+
+#[test]
+fn takes_out_a_member_and_a_group_that_git_drops() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let both = other()
+        .with("group:sudo", json!({"members": ["root", "alice"]}))
+        .with("group:ops", json!({}))
+        .with("user:alice", json!({"groups": ["ops"]}));
+    driver.converge(&both);
+    assert!(root.read("/etc/group").contains("sudo:x:27:alice,root\n"));
+    let fewer = other()
+        .with("group:sudo", json!({"members": []}))
+        .with("group:ops", json!({}))
+        .with("user:alice", json!({"groups": []}));
+    driver.converge(&fewer);
+    let groups = root.read("/etc/group");
+    assert!(
+        groups.contains("sudo:x:27:alice\n"),
+        "alice was there before: {groups}"
+    );
+    let ops = groups.lines().find(|line| line.starts_with("ops:"));
+    assert!(ops.is_some_and(|line| line.ends_with(':')), "{groups}");
+    assert_eq!(driver.converge(&fewer), 0);
+}
+
+#[test]
+fn a_group_that_goes_leaves_the_members_that_others_added() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    driver.converge(&other().with("group:sudo", json!({"members": ["root"]})));
+    let by_hand = root
+        .read("/etc/group")
+        .replace("sudo:x:27:alice,root", "sudo:x:27:alice,root,bob");
+    root.write("/etc/group", &by_hand);
+    driver.converge(&other());
+    assert!(root.read("/etc/group").contains("sudo:x:27:alice,bob\n"));
+}
+
+#[test]
+fn a_removed_user_comes_back_with_the_group_of_its_name() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    driver.converge(&other().with("user:alice", json!({"state": "absent"})));
+    // As userdel does it.
+    let without = root.read("/etc/group").replace("alice:x:1000:\n", "");
+    root.write("/etc/group", &without);
+    driver.converge(&other());
+    assert!(
+        root.read("/etc/passwd")
+            .contains("alice:x:1000:1000::/home/alice:/bin/sh\n")
+    );
+    assert!(root.read("/etc/group").contains("alice:x:1000:\n"));
+}
+
+#[test]
+fn a_missing_primary_group_stops_only_that_field() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let state = other().with(
+        "user:alice",
+        json!({"group": "nowhere", "shell": "/bin/zsh"}),
+    );
+    for _ in 0..2 {
+        let failures = try_once(&mut driver, &state);
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert_eq!(failures[0].0, ErrorCode::NotFound);
+        assert!(failures[0].1.contains("`nowhere`"), "{failures:?}");
+        assert!(root.read("/etc/passwd").contains("/home/alice:/bin/zsh"));
+    }
+    let report = driver.observe(&state);
+    assert!(
+        report.differences[0].refusal.is_some(),
+        "nothing else is left to do: {report:#?}"
+    );
 }

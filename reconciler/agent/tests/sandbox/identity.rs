@@ -112,3 +112,26 @@ fn two_new_accounts_without_numbers_are_two_things() {
     driver.converge(&state);
     assert_eq!(conflicts(&driver.observe(&state)), []);
 }
+
+#[test]
+fn two_paths_of_one_file_are_a_conflict_that_names_both() {
+    let root = Root::new();
+    root.write("/srv/releases/one/conf", "old\n");
+    std::os::unix::fs::symlink("releases/one", root.path("/srv/current")).unwrap();
+    let state = State::new()
+        .with("file:/srv/current/conf", json!({"content": "a\n"}))
+        .with("file:/srv/releases/one/conf", json!({"content": "b\n"}))
+        .with("file:/srv/releases/conf", json!({"content": "c\n"}));
+    let found = conflicts(&root.driver().observe(&state));
+    let named: Vec<&str> = found.iter().map(|(address, _)| address.as_str()).collect();
+    assert_eq!(
+        named,
+        ["file:/srv/current/conf", "file:/srv/releases/one/conf"]
+    );
+    for (_, error) in &found {
+        assert!(
+            named.iter().all(|address| error.message.contains(address)),
+            "{error}"
+        );
+    }
+}

@@ -336,3 +336,50 @@ fn sandbox_has_no_types_that_run_programs() {
         );
     }
 }
+
+#[test]
+fn a_sysctl_that_another_file_overrides_at_boot_is_refused_by_name() {
+    let root = Root::new();
+    root.write("/etc/sysctl.conf", "net.ipv4.ip_forward=0\n");
+    root.write("/etc/sysctl.d/zz-last.conf", "net.core.somaxconn = 512\n");
+    root.write("/etc/sysctl.d/10-early.conf", "vm.swappiness = 1\n");
+    root.write(
+        "/usr/lib/sysctl.d/99-vendor.conf",
+        "fs.protected_fifos = 1\n",
+    );
+    root.write("/etc/sysctl.d/99-vendor.conf", "");
+    symlink("../sysctl.conf", root.path("/etc/sysctl.d/99-sysctl.conf")).unwrap();
+    let state = [
+        ("net.ipv4.ip_forward", "1"),
+        ("net.core.somaxconn", "512"),
+        ("vm.swappiness", "10"),
+        ("fs.protected_fifos", "2"),
+    ];
+    let state = state.iter().fold(State::new(), |state, (key, value)| {
+        state.with(&format!("sysctl:{key}"), json!({"value": value}))
+    });
+    let mut driver = root.driver();
+    for _ in 0..2 {
+        let report = driver.observe(&state);
+        let report = driver.try_apply(&state, plan(&state, &report)).unwrap();
+        let failed: Vec<_> = report
+            .results
+            .iter()
+            .filter_map(|result| match &result.outcome {
+                Outcome::Failed(error) => Some((result.address.to_string(), error.clone())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(failed.len(), 1, "{failed:#?}");
+        assert_eq!(failed[0].0, "sysctl:net.ipv4.ip_forward");
+        assert_eq!(failed[0].1.code, ErrorCode::Refused);
+        assert!(
+            failed[0].1.message.contains("/etc/sysctl.d/99-sysctl.conf"),
+            "{failed:#?}"
+        );
+    }
+    let report = driver.observe(&state);
+    assert!(report.differences[0].refusal.is_some(), "{report:#?}");
+    root.write("/etc/sysctl.conf", "");
+    driver.converge(&state);
+}

@@ -226,6 +226,9 @@ pub enum Strength {
     /// Like [`Implicit`](Self::Implicit), for a resource that resets the other one: it comes first when both
     /// are removed, too.
     Resetting,
+    /// Like [`Implicit`](Self::Implicit), for a link on the way to the resource: another target makes its path
+    /// another place. What is removed goes before any change of the link, and the rest comes after it.
+    Leading,
     /// Like [`Implicit`](Self::Implicit), and the first to be dropped if the order has a cycle.
     Yielding,
 }

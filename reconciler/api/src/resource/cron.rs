@@ -40,6 +40,75 @@ const NICKNAMES: [&str; 8] = [
     "@hourly",
 ];
 
+/// One of the five fields of a schedule.
+struct Field {
+    least: u8,
+    greatest: u8,
+    /// Names that may stand for numbers.
+    names: &'static [&'static str],
+}
+
+const MONTHS: &[&str] = &[
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
+
+const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+const fn field(least: u8, greatest: u8, names: &'static [&'static str]) -> Field {
+    Field {
+        least,
+        greatest,
+        names,
+    }
+}
+
+/// Minute, hour, day of the month, month, and day of the week, on which Sunday is 0 and 7.
+const FIELDS: [Field; 5] = [
+    field(0, 59, &[]),
+    field(0, 23, &[]),
+    field(1, 31, &[]),
+    field(1, 12, MONTHS),
+    field(0, 7, DAYS),
+];
+
+impl Field {
+    /// True if cron reads an item of this field: `*`, a value or a range, with a step if it is meant.
+    fn takes(&self, item: &str) -> bool {
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => (range, Some(step)),
+            None => (item, None),
+        };
+        let steps = |step: &str| number(step).is_some_and(|step| step > 0);
+        if !step.is_none_or(steps) {
+            return false;
+        }
+        match range.split_once('-') {
+            _ if range == "*" => true,
+            Some((first, last)) => {
+                let (first, last) = (self.value(first), self.value(last));
+                first.zip(last).is_some_and(|(first, last)| first <= last)
+            }
+            None => self.value(range).is_some(),
+        }
+    }
+
+    fn value(&self, text: &str) -> Option<u8> {
+        let named = |name: &&str| name.eq_ignore_ascii_case(text);
+        let name = self.names.iter().position(named);
+        let value = name
+            .and_then(|at| u8::try_from(at).ok()?.checked_add(self.least))
+            .or_else(|| number(text))?;
+        (self.least..=self.greatest)
+            .contains(&value)
+            .then_some(value)
+    }
+}
+
+fn number(text: &str) -> Option<u8> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
 impl Composite for CronSpec {
     const EXAMPLE: &'static str = r#"cron:
   report: {schedule: "0 6 * * 1", user: root, run: [/usr/local/bin/report, --weekly]}
@@ -63,14 +132,10 @@ impl Composite for CronSpec {
     fn check(&self, _name: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         let fields: Vec<&str> = self.schedule.split(' ').collect();
-        let field = |field: &&str| {
-            !field.is_empty()
-                && field
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"*,-/".contains(&b))
-        };
+        let good = |(text, field): (&&str, &Field)| text.split(',').all(|item| field.takes(item));
         let nickname = NICKNAMES.contains(&self.schedule.as_str());
-        if !nickname && (fields.len() != 5 || !fields.iter().all(field)) {
+        // cron ignores the whole file if one field is wrong.
+        if !nickname && (fields.len() != FIELDS.len() || !fields.iter().zip(&FIELDS).all(good)) {
             problems.push(Problem {
                 field: "schedule",
                 message: "`schedule` isn't a schedule of crontab(5)".to_owned(),
@@ -95,5 +160,48 @@ impl Composite for CronSpec {
 
     fn manage(&self) -> Manage {
         self.manage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_read_as_cron_reads_them() {
+        let problems = |schedule: &str| {
+            let spec = CronSpec {
+                schedule: schedule.to_owned(),
+                user: "root".parse().unwrap(),
+                run: vec!["/bin/true".to_owned()],
+                after: Vec::new(),
+                manage: Manage::Always,
+            };
+            spec.check("x").len()
+        };
+        for good in [
+            "0 6 * * 1",
+            "*/15 0-6,22-23 1,15 jan-Mar Sun",
+            "59 23 31 12 7",
+            "1-30/2 * * * mon-fri",
+            "@daily",
+        ] {
+            assert_eq!(problems(good), 0, "{good}");
+        }
+        for bad in [
+            "61 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "* * * * funday",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "+1 * * * *",
+            "1,,2 * * * *",
+            "* * * *",
+        ] {
+            assert_eq!(problems(bad), 1, "{bad}");
+        }
     }
 }

@@ -27,7 +27,8 @@ pub struct GroupSpec {
     /// Its members (those in `/etc/group`, not those by primary group).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<BTreeSet<String>>,
-    /// `minimum` (default): `members` are added to the present ones. `inclusive`: no others stay.
+    /// `minimum` (default): `members` are added to the present ones, and what leaves the list is taken out again if
+    /// Plumb added it. `inclusive`: no others stay.
     #[serde(default, skip_serializing_if = "Membership::is_minimum")]
     pub membership: Membership,
     /// Comes after these.

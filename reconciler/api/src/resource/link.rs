@@ -11,7 +11,8 @@ use crate::plan::FieldChange;
 
 /// A symbolic link; its name is its own absolute path. It may dangle.
 ///
-/// Only a link is ever replaced: the agent refuses if a file or a directory is at its path.
+/// Only a link is ever replaced: the agent refuses if a file or a directory is at its path. What is managed below
+/// it changes after it; what git drops there goes before the link leads elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -117,6 +118,10 @@ impl Resource for LinkSpec {
 
     fn replaces(&self, observed: &LinkObserved) -> bool {
         !self.wants_absent() && !matches!(observed.file_type, FileType::Absent | FileType::Link)
+    }
+
+    fn invalidates(&self) -> bool {
+        true
     }
 
     fn lifeline(name: &str) -> bool {

@@ -206,14 +206,19 @@ fn check_path(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the folders above a path, which come first if they are managed.
+/// Returns the folders above a path, and the links that may stand in their places. They come first if they are
+/// managed.
 fn parents(path: &str) -> Vec<Dependency> {
-    path.match_indices('/')
-        .filter(|(at, _)| *at > 0)
-        .filter_map(|(at, _)| Address::new(Kind::Directory, &path[..at]).ok())
-        .map(|address| Dependency {
-            address,
-            strength: Strength::Implicit,
+    let kinds = [
+        (Kind::Directory, Strength::Implicit),
+        (Kind::Link, Strength::Leading),
+    ];
+    let above = path.match_indices('/').filter(|(at, _)| *at > 0);
+    above
+        .flat_map(|(at, _)| kinds.map(|(kind, strength)| (kind, &path[..at], strength)))
+        .filter_map(|(kind, above, strength)| {
+            let address = Address::new(kind, above).ok()?;
+            Some(Dependency { address, strength })
         })
         .collect()
 }

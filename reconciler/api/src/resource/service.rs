@@ -34,7 +34,8 @@ pub struct ServiceSpec {
     /// True if the unit starts at boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// True if the unit can't be started at all.
+    /// True if the unit can't be started at all. An alias that a package brings, such as `ctrl-alt-del.target`, is
+    /// masked by itself, without its unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked: Option<bool>,
     /// The time for which a started unit must stay active before it counts as started; `1s` when left out, at

@@ -18,7 +18,8 @@ use crate::plan::{Consequence, FieldChange};
 /// Plumb manages two states: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot
 /// (`81-plumb-KEY.conf` if setting another key resets this one). The form in which the kernel shows a value
 /// that Plumb wrote counts as that value. A key that the kernel doesn't have yet is an error; its file is
-/// written for when it comes.
+/// written for when it comes. A file of another that comes after Plumb's and sets another value at boot is an
+/// error too, and the running value is set all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -261,7 +261,16 @@ fn what_comes_first_follows_from_types() {
         .iter()
         .map(|d| d.address.to_string())
         .collect();
-    assert_eq!(first, ["directory:/srv", "directory:/srv/www", "user:www"]);
+    assert_eq!(
+        first,
+        [
+            "directory:/srv",
+            "link:/srv",
+            "directory:/srv/www",
+            "link:/srv/www",
+            "user:www"
+        ]
+    );
 }
 
 #[test]

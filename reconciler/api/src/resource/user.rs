@@ -28,7 +28,8 @@ pub struct UserSpec {
     /// Supplementary groups; `membership` decides if others may stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<BTreeSet<String>>,
-    /// `minimum` (default): `groups` are added to the present ones. `inclusive`: no others stay.
+    /// `minimum` (default): `groups` are added to the present ones, and what leaves the list is taken out again if
+    /// Plumb added it. `inclusive`: no others stay.
     #[serde(default, skip_serializing_if = "Membership::is_minimum")]
     pub membership: Membership,
     /// The home directory's path.

@@ -113,12 +113,12 @@ impl ResourceReport {
         }
     }
 
-    /// Returns the first failure, with the names of the others in the detail.
-    pub(super) fn message(&self) -> Option<Message> {
-        let first = self.failing.first()?;
-        let address = first.resources.first().map_or("", String::as_str);
-        let mut message = first.message.about(address);
-        let names = self.failing.iter().flat_map(|one| &one.resources).skip(1);
+    /// Returns a failure, with the names of the others in the detail.
+    pub(super) fn message(&self, lead: &ResourceFailure) -> Message {
+        let address = lead.resources.first().map_or("", String::as_str);
+        let mut message = lead.message.about(address);
+        let others = self.failing.iter().flat_map(|one| &one.resources);
+        let names = others.filter(|name| name.as_str() != address);
         let count: u32 = self.failing.iter().map(|one| one.count).sum();
         if count > 1 {
             message = message.with_detail(format!(
@@ -131,7 +131,7 @@ impl ResourceReport {
         if !self.waiting.is_empty() {
             message = message.with_detail(self.waits_for());
         }
-        Some(message)
+        message
     }
 
     /// Returns what the waiting resources wait for, in a phrase.

@@ -260,7 +260,7 @@ impl RunFailure {
         let first = failing.find(|failure| failure.reason.retry() == Some(retry))?;
         Some(Self {
             reason: first.reason,
-            message: report.message()?,
+            message: report.message(first),
             retry,
             failed_in: FailedIn::Change,
             contact: Contact::Made,

@@ -1,8 +1,8 @@
 //! The result of a host's run: the host's new state and its next run.
 
-use plumb_api::HostName;
 use plumb_api::frame::TakeOver;
-use plumb_api::report::Retry;
+use plumb_api::report::{AgentError, Retry};
+use plumb_api::{Address, HostName};
 
 use super::drift::{NAMED, differing, drift_of};
 use super::host::{HostMode, Progress, Reachability};
@@ -89,7 +89,14 @@ impl Step<'_> {
                 host.failures = 0;
                 host.backoff.reset();
             }
-            let wait = state.jitter.around(state.settings.resync);
+            let waits = |(_, error): &(Address, AgentError)| error.code.retry() == Retry::Waiting;
+            // A unit that is still stopping is given back as soon as it has stopped.
+            let wait = if report.resources.give_backs.iter().any(waits) {
+                state.settings.waits.waiting
+            } else {
+                state.settings.resync
+            };
+            let wait = state.jitter.around(wait);
             (later(self.now, wait), Trigger::Resync)
         };
         host.next_run = None;

@@ -33,10 +33,21 @@ pub(super) fn judge(
     difference: &Difference,
 ) -> SortedFields {
     // Compared here again, so that the plan doesn't rest on the host's own claim.
-    let fields = match &difference.observed {
+    let mut fields = match &difference.observed {
         Some(observed) => difference.read_back.unexplained(spec.compare(observed)),
         None => difference.fields.clone(),
     };
+    // Only the host's ledger knows what Plumb added to a set that git doesn't have any more.
+    let sets = spec.kind().sets();
+    for told in &difference.fields {
+        if !sets.contains(&told.field.as_str()) {
+            continue;
+        }
+        match fields.iter_mut().find(|change| change.field == told.field) {
+            Some(change) => *change = told.clone(),
+            None => fields.push(told.clone()),
+        }
+    }
     let found = difference.observed.as_ref();
     if spec.manage() == Manage::Once && found.is_some_and(plumb_api::Observed::exists) {
         return SortedFields::default();

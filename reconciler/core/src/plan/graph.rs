@@ -146,6 +146,8 @@ pub(super) fn order(
         let (later, earlier) = match (goes(later), goes(earlier)) {
             // A resource that resets another one always goes first, or it would undo that one's change.
             _ if strength == Strength::Resetting => (later, earlier),
+            (true, _) if strength == Strength::Leading => (earlier, later),
+            _ if strength == Strength::Leading => (later, earlier),
             // A removed resource goes before the dependency that is removed too.
             (true, true) => (earlier, later),
             // If only the dependency is removed, the resource changes first and stops using it.
@@ -170,8 +172,9 @@ pub(super) fn order(
         let was = found.get(*address).and_then(|d| d.confirmed.as_ref());
         if let (Some(was), Some(_)) = (was, goal.get(address)) {
             for dependency in was.requires(address.name()) {
-                let resets = dependency.strength == Strength::Resetting;
-                if goal.get(&dependency.address).is_none() && !resets {
+                // These two don't depend on the spec, so they are requested above.
+                let fixed = matches!(dependency.strength, Strength::Resetting | Strength::Leading);
+                if goal.get(&dependency.address).is_none() && !fixed {
                     request(Strength::Implicit, address, &dependency.address);
                 }
             }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumb_api::frame::{Difference, DifferenceState, ObserveReport};
 use plumb_api::plan::{Cause, Change, FieldChange, Plan};
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::Couplings;
+use plumb_api::resource::{Couplings, reads};
 use plumb_api::{Address, CompositeAddress, Spec};
 use serde::Serialize;
 
@@ -306,7 +306,7 @@ fn vacate(
 }
 
 /// Turns refused changes into problems, unless an earlier change of the plan may bring the name that is
-/// missing: a user, or a package with one.
+/// missing (a user, or a package with one), or changes what the resource reads, such as its unit file.
 fn refuse(
     edges: &graph::Edges,
     refused: BTreeMap<Address, Refused<'_>>,
@@ -315,7 +315,8 @@ fn refuse(
 ) {
     for (address, (mut draft, error)) in refused {
         let earlier = || drafts.keys().any(|other| edges.reaches(&address, other));
-        if error.code == ErrorCode::NotFound && earlier() {
+        let reads_earlier = || drafts.keys().any(|other| reads(&address, other));
+        if error.code == ErrorCode::NotFound && earlier() || reads_earlier() {
             draft.predicted();
             drafts.insert(address, draft);
         } else {

@@ -19,7 +19,10 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     for (at, one) in placed.iter().enumerate() {
         for dependency in &one.built.requires {
             match find(&dependency.address) {
-                Some(first) if first != at => before[at].push(index(first)),
+                // The plan drops a yielding order where it closes a cycle.
+                Some(first) if first != at && dependency.strength != Strength::Yielding => {
+                    before[at].push(index(first));
+                }
                 Some(_) if dependency.strength == Strength::Explicit => diagnostics.push(
                     Diagnostic::error(
                         code::CYCLE,

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use plumb_api::HostName;
 use plumb_core::message::Message;
-use plumb_core::status::{ConditionStatus, ConditionType, Conditions};
+use plumb_core::status::{Condition, ConditionStatus, ConditionType, Conditions};
 use serde::Serialize;
 
 use super::source;
@@ -139,7 +139,10 @@ pub(super) fn conditions(conditions: &Conditions, now: jiff::Timestamp, palette:
 /// Writes the details and the way out of each condition that has any; two that say the same are told once.
 pub(super) fn details(out: &mut String, conditions: &Conditions, palette: Palette) {
     let mut told: Vec<&Message> = Vec::new();
-    for condition in conditions.iter() {
+    let is_drift = |condition: &&Condition| condition.kind == ConditionType::Drifted;
+    // The drift is told under its own name, which says what `-` and `+` are.
+    let drift_first = conditions.iter().filter(is_drift);
+    for condition in drift_first.chain(conditions.iter()) {
         let message = &condition.message;
         if (message.detail().is_none() && message.hint().is_none()) || told.contains(&message) {
             continue;

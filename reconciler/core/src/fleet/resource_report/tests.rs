@@ -115,7 +115,7 @@ fn groups_hundreds_of_failures_that_are_alike() {
         (300, NAMED)
     );
     assert_eq!(
-        report.message().unwrap().detail().unwrap(),
+        report.message(&report.failing[0]).detail().unwrap(),
         "299 more fail: file:/srv/1.txt, file:/srv/2.txt, file:/srv/3.txt and 296 more"
     );
 }
@@ -150,4 +150,15 @@ fn retries_soon_if_one_of_several_failures_only_waits() {
         panic!("two changes failed");
     };
     assert_eq!(failure.retry, Retry::Waiting);
+    // Reason and message are of one failure.
+    assert_eq!(failure.reason, ConditionReason::InUse);
+    assert!(
+        failure
+            .message
+            .headline()
+            .starts_with("file:/etc/x: logged in")
+            && failure.message.full_text().contains("user:zed"),
+        "{}",
+        failure.message
+    );
 }

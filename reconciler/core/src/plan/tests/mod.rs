@@ -339,6 +339,58 @@ fn one_path_changes_hands() {
 }
 
 #[test]
+fn what_lies_below_a_link_follows_it() {
+    let with = |target: &str| {
+        intent(&[
+            ("link:/srv/current", json!({"target": target})),
+            ("file:/srv/current/a", json!({"content": content(target)})),
+        ])
+    };
+    let order = |planned: &Planned| -> Vec<String> {
+        let changes = planned.plan.changes.iter();
+        changes
+            .filter(|c| c.address.name().starts_with("/srv"))
+            .map(|c| format!("{:?} {}", c.op, c.address).to_lowercase())
+            .collect()
+    };
+    let first = planned(&with("one"), &ModelHost::default());
+    assert_eq!(
+        order(&first),
+        ["create link:/srv/current", "create file:/srv/current/a"]
+    );
+    let moved = planned(&with("two"), &settled(&with("one")));
+    assert_eq!(
+        order(&moved),
+        ["update link:/srv/current", "update file:/srv/current/a"]
+    );
+    let rest = intent(&[("file:/etc/a", json!({"content": content("1")}))]);
+    let dropped = planned(&rest, &settled(&with("one")));
+    assert_eq!(
+        order(&dropped),
+        ["delete file:/srv/current/a", "delete link:/srv/current"]
+    );
+    // The file goes where it lies now, before the link leads to another folder.
+    let other = intent(&[("link:/srv/current", json!({"target": "two"}))]);
+    assert_eq!(
+        order(&planned(&other, &settled(&with("one")))),
+        ["delete file:/srv/current/a", "update link:/srv/current"]
+    );
+    // A folder takes the link's place.
+    let folder = intent(&[
+        ("directory:/srv/current", json!({})),
+        ("file:/srv/current/a", json!({"content": content("two")})),
+    ]);
+    assert_eq!(
+        order(&planned(&folder, &settled(&with("one")))),
+        [
+            "delete link:/srv/current",
+            "create directory:/srv/current",
+            "update file:/srv/current/a"
+        ]
+    );
+}
+
+#[test]
 fn users_and_groups_that_name_each_other_have_an_order() {
     let circle = intent(&[
         ("group:www", json!({"members": ["web"]})),

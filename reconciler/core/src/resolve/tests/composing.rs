@@ -462,6 +462,12 @@ fn references_lead_somewhere_and_not_in_a_circle() {
         &[],
     );
     assert!(told.contains("error[cycle]: these resources depend on each other in a circle: package:aa → package:bb → package:aa"), "{told}");
+    // The plan makes the group first, and the user joins it.
+    let told = told_of(
+        "resources: {user: {ann: {groups: [ops]}}, group: {ops: {members: [ann]}}}",
+        &[],
+    );
+    assert_eq!(told, "");
     let told = told_of("resources: {package: {aa: {after: [package:aa]}}}", &[]);
     assert!(
         told.contains("`package:aa` is ordered after itself"),

@@ -1,0 +1,81 @@
+//! Other files of sysctls, which systemd reads at boot in the order of their names, whatever folder they lie in.
+
+use std::collections::BTreeMap;
+
+use plumb_api::resource::SysctlSpec;
+
+use crate::sys::Sys;
+
+/// The folders of these files, strongest first: a file replaces those of its name in the later ones.
+const FOLDERS: [&str; 4] = [
+    "/etc/sysctl.d",
+    "/run/sysctl.d",
+    "/usr/local/lib/sysctl.d",
+    "/usr/lib/sysctl.d",
+];
+
+/// Finds a file that comes after Plumb's own and sets the key to another value. Returns its path and that value.
+pub(super) fn overriding(sys: &Sys, key: &str, value: &str) -> Option<(String, String)> {
+    let own = SysctlSpec::file(key);
+    let own = own.rsplit('/').next().unwrap_or_default();
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    for folder in FOLDERS {
+        for name in sys.root().list(folder).unwrap_or_default() {
+            if name.strip_suffix(".conf").is_some() && name.as_str() > own {
+                let path = format!("{folder}/{name}");
+                files.entry(name).or_insert(path);
+            }
+        }
+    }
+    // The last one wins.
+    let last = files.into_values().rev().find_map(|path| {
+        let text = text_of(sys, &path)?;
+        Some((path, value_in(&text, key)?))
+    });
+    last.filter(|(_, other)| !SysctlSpec::same(other, &SysctlSpec::fold(value)))
+}
+
+/// Reads a file of these folders. It may be a link, such as Debian's `99-sysctl.conf`.
+fn text_of(sys: &Sys, path: &str) -> Option<String> {
+    if let Some(text) = sys.text(path) {
+        return Some(text);
+    }
+    let (dir, leaf) = sys.root().parent(path).ok()??;
+    let target = dir.target(leaf).ok()??;
+    match target.strip_prefix("../") {
+        Some(below) => sys.text(&format!("{}/{below}", folder_above(path)?)),
+        None => sys.text(&target),
+    }
+}
+
+/// Returns the folder above a file's folder.
+fn folder_above(path: &str) -> Option<&str> {
+    let (folder, _) = path.rsplit_once('/')?;
+    folder.rsplit_once('/').map(|(above, _)| above)
+}
+
+/// Returns the last value of a key in a file's text.
+fn value_in(text: &str, key: &str) -> Option<String> {
+    let wanted = SysctlSpec::kernel_name(key);
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.starts_with(['#', ';']))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.trim().trim_start_matches('-').trim(), value))
+        .filter(|(name, _)| SysctlSpec::kernel_name(name) == wanted)
+        .map(|(_, value)| SysctlSpec::fold(value))
+        .next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_key_counts() {
+        let text =
+            "# net.ipv4.ip_forward=2\nnet.ipv4.ip_forward = 1\n -net/ipv4/ip_forward=0\nother=3\n";
+        assert_eq!(value_in(text, "net.ipv4.ip_forward").as_deref(), Some("0"));
+        assert_eq!(value_in(text, "vm.swappiness"), None);
+    }
+}
