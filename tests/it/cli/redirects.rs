@@ -98,7 +98,8 @@ impl Polling {
     #[track_caller]
     fn fails(&self, reason: &str, message: &[&str]) {
         let ready = self.ready();
-        let said = ready["message"].as_str().unwrap();
+        let part = |name: &str| ready[name].as_str().unwrap_or_default();
+        let said = format!("{}\n{}", part("message"), part("hint"));
         assert_eq!(
             (ready["status"].as_str(), ready["reason"].as_str()),
             (Some("False"), Some(reason)),
